@@ -1,0 +1,38 @@
+# make up     starts everything on this machine      (options: make up ARGS="--no-traffic --state DIR")
+# make test   runs every check and test
+# make bench  prints the figures                     (options: make bench ARGS="-o json")
+# make chaos  the long fault run of the worker       (options: make chaos ARGS="--events 1000000 --faults 30 --seed 7")
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: up test bench chaos lock clean
+
+up: $(BIN)/.ready
+	@exec $(BIN)/upload-gate up $(ARGS)
+
+test: $(BIN)/.ready
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(BIN)/.ready
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(BIN)/.ready
+	@exec $(BIN)/python -m tests.system.chaos $(ARGS)
+
+# the lock first, with hashes, then the project itself without looking at dependencies again
+$(BIN)/.ready: requirements.lock pyproject.toml
+	@echo "installing into .venv (about a minute the first time)" >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv 2>/dev/null || { echo "fetching python3-venv, which this system lacks" >&2; rm -rf .venv; apt-get -qq update >&2 && apt-get -qq install -y python3-venv >&2 && $(PYTHON) -m venv .venv; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
+lock:
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra local --extra test pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

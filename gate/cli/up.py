@@ -1,0 +1,172 @@
+"""`upload-gate up`: everything on this machine with one command, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from gate.local.plan import Options, Plan
+    from gate.local.system import System
+
+MESSAGES_KEPT = 50
+LOOK_EVERY_S = 0.5
+LINE_EVERY_S = 5.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="up")(up)
+
+
+def up(
+    state: Annotated[Path | None, typer.Option(help="Where data, logs and addresses are kept between runs.")] = None,
+    redis: Annotated[str | None, typer.Option(help="Use this Redis instead of an embedded one (redis://…).")] = None,
+    kafka: Annotated[str | None, typer.Option(help="Use this Kafka instead of the embedded one (host:port).")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Policy file; the shipped one otherwise.")] = None,
+    scorecard: Annotated[Path | None, typer.Option(help="Scorecard file; the shipped one otherwise.")] = None,
+    traffic: Annotated[bool, typer.Option(help="Simulate people, a bot farm and a scam campaign.")] = True,
+    rate: Annotated[float, typer.Option(min=0.1, max=2000, help="Simulated uploads per second.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 7,
+    replay: Annotated[Path | None, typer.Option(help="Upload what this labelled stream recorded instead.")] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="With --replay: how many times faster than recorded.")
+    ] = 3600.0,
+    output: Annotated[str, typer.Option("--output", "-o", help="`json`: one line once everything answers.")] = "text",
+) -> None:
+    """Start Redis, Kafka, the worker, the gate and simulated traffic on this machine; stop them all on Ctrl-C.
+
+    Example: upload-gate up --no-traffic --state /var/lib/upload-gate
+    """
+    from gate.cli.find import default_state
+    from gate.errors import SettingInvalid
+    from gate.local.plan import Options
+
+    if output not in ("text", "json"):
+        raise SettingInvalid(f"--output {output} is not known", "use text or json")
+    if replay is not None and not replay.is_file():
+        raise SettingInvalid(f"--replay {replay} is no file", "give a labelled stream (*.jsonl or *.jsonl.gz)")
+    for flag, file in (("--policy", policy), ("--scorecard", scorecard)):
+        if file is not None and not file.is_file():
+            raise SettingInvalid(f"{flag} {file} is no file")
+    options = Options(
+        state=(state or default_state()).absolute(), redis=redis, kafka=kafka, policy=policy, scorecard=scorecard,
+        traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
+    )  # fmt: skip
+    raise typer.Exit(_Run(options, output == "json").run())
+
+
+class _Run:
+    """One run: its messages, its wish to end, its view."""
+
+    def __init__(self, options: Options, as_json: bool) -> None:
+        self._options = options
+        self._json = as_json
+        self._wanted = threading.Event()
+        self._messages: list[str] = []
+        self._live = False
+
+    def run(self) -> int:
+        from gate.local.plan import make_plan
+        from gate.local.system import System, sole_owner
+
+        # a second signal (Ctrl-C also reaches us through make) asks for what is already under way
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, lambda *_: self._wanted.set())
+        with ExitStack() as stack:
+            stack.enter_context(sole_owner(self._options.state))
+            plan = make_plan(self._options)
+            for note in plan.notes:
+                self.say(note)
+            system = System(plan, self.say, self._wanted)
+            stack.callback(self._stop, system)
+            began = time.monotonic()
+            if not system.start():
+                return 0
+            self._greet(plan, time.monotonic() - began)
+            self._watch(plan, system)
+        return 0
+
+    def say(self, line: str) -> None:
+        """One line for people: on stderr, or under the live view while it is drawn."""
+        self._messages.append(f"{time.strftime('%H:%M:%S')} {line}")
+        del self._messages[:-MESSAGES_KEPT]
+        if not self._live:
+            print(line, file=sys.stderr, flush=True)
+
+    def _stop(self, system: System) -> None:
+        self.say("stopping everything")
+        began = time.monotonic()
+        system.stop()
+        self.say(f"all stopped, {time.monotonic() - began:.1f} s")
+
+    def _greet(self, plan: Plan, seconds: float) -> None:
+        if self._json:
+            print(plan.address_line(), flush=True)
+            return
+        lines = [f"Upload Gate is up ({seconds:.1f} s)", ""]
+        lines += [f"  {name:<8} {address}" for name, address in plan.addresses()]
+        lines += ["", "Try in another terminal:", *(f"  {command}" for command in next_commands(plan)), ""]
+        print("\n".join(lines), flush=True)
+
+    def _watch(self, plan: Plan, system: System) -> None:
+        from gate.local.live import History, draw, line
+        from gate.local.sample import look
+
+        history = History()
+        screen = self._screen() if not self._json else None
+        said = time.monotonic()
+        if screen is not None:
+            screen.start()
+            self._live = True
+        try:
+            while not self._wanted.wait(LOOK_EVERY_S):
+                now = time.monotonic()
+                system.supervisor.watch(now)
+                if self._json:
+                    continue
+                history.add(look(*plan.metrics, f"{plan.admin}/v1/board", now))
+                down = system.supervisor.down()
+                if screen is not None:
+                    screen.update(draw(history, down, plan.addresses(), self._hints(plan)), refresh=True)
+                elif now - said >= LINE_EVERY_S:
+                    said = now
+                    print(line(history, down), flush=True)
+        finally:
+            self._live = False
+            if screen is not None:
+                screen.stop()
+
+    def _hints(self, plan: Plan) -> list[str]:
+        return [f"try: {command}" for command in next_commands(plan)] + self._messages[-3:]
+
+    def _screen(self) -> Live | None:
+        if not sys.stdout.isatty():
+            return None
+        from rich.live import Live
+
+        return Live(auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+
+def next_commands(plan: Plan) -> list[str]:
+    """Three commands a newcomer can type next; with a state directory of one's own they name it."""
+    from gate.cli.find import default_state
+
+    program = Path(sys.argv[0])
+    typed = ".venv/bin/upload-gate" if program.parent == Path.cwd() / ".venv/bin" else "upload-gate"
+    own = plan.options.state != default_state().absolute()
+    where = f" --state {plan.options.state}" if own else ""
+    return [
+        f"{typed} check --account a-17 --kind image --class new{where}",
+        f'{typed} pause --class new --for 10m --reason raid -m "bots from everywhere" --yes{where}',
+        f"{typed} status{where}",
+    ]

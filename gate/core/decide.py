@@ -1,0 +1,109 @@
+"""The one function that decides.
+
+Precedence, highest first: break-glass file, deny list, the strictest matching pause, staff override, score
+thresholds, buckets, allow. Nothing is read here and nothing is charged: everything known is an argument, and the
+store has been told beforehand what will refuse (`Ask`), so that tokens moved if and only if the upload goes ahead.
+
+A pause with action `review` lets uploads in under review; being the weakest of the stages that restrict, it never
+rescues an upload that an override, a score or a bucket refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.core.decision import Decision, Stage, Verdict
+from gate.core.pause import Action, Board, Pause, strictest
+from gate.core.policy import Policy
+from gate.core.request import CheckRequest
+from gate.core.standing import Standing, Taken
+
+_PAUSED = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one stage says, before it is written out as a decision."""
+
+    verdict: Verdict
+    stage: Stage
+    reason: str
+    retry_after_us: int | None = None
+    pause: str | None = None
+
+
+def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy, now_us: int) -> Ruling | None:
+    """The stages that need no store: break glass, deny list, pauses. A ruling that refuses is final."""
+    where = (class_, request.surface, request.media.kind, request.country, now_us)
+    if board.break_glass and (pause := strictest(board.break_glass, *where)) is not None:
+        return _paused(pause, Stage.BREAK_GLASS, now_us)
+    if request.account.id in policy.deny_accounts:
+        return Ruling(Verdict.DENY, Stage.DENY_LIST, "deny_list")
+    if board.pauses and (pause := strictest(board.pauses, *where)) is not None:
+        return _paused(pause, Stage.PAUSE, now_us)
+    return None
+
+
+def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -> Ruling | None:
+    """Staff override, then the thresholds on a score that is not too old."""
+    override = standing.override
+    if override is not None and now_us < override.expires_at_us:
+        verdict = Verdict.ALLOW if override.allow else Verdict.DENY
+        return Ruling(verdict, Stage.OVERRIDE, f"override.{verdict}")
+    if standing.risk is None or standing.at_us is None or now_us - standing.at_us > policy.max_score_age_us:
+        return None
+    limits = policy.thresholds[class_]
+    for verdict, threshold in (
+        (Verdict.DENY, limits.deny),
+        (Verdict.CHALLENGE, limits.challenge),
+        (Verdict.REVIEW, limits.review),
+    ):
+        if threshold is not None and standing.risk >= threshold:
+            return Ruling(verdict, Stage.SCORE, f"score.{verdict}")
+    return None
+
+
+def decide(
+    request: CheckRequest, class_: str, board: Board, taken: Taken | None, policy: Policy, now_us: int,
+    degraded: bool = False,
+) -> Decision:  # fmt: skip
+    """The decision on `request` for an account of `class_`.
+
+    `taken` is the store's answer; None where the store was not asked because a first stage refuses already.
+    `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the store's own.
+    """
+    ruling = rule_first(request, class_, board, policy, now_us)
+    if (ruling is None or ruling.verdict.lets_in) and taken is not None:
+        ruling = _rule_taken(taken, class_, policy, ruling)
+    if ruling is None:
+        ruling = Ruling(Verdict.ALLOW, Stage.DEFAULT, "allow")
+    return Decision(
+        upload_id=request.upload_id,
+        account=request.account.id,
+        class_=class_,
+        verdict=ruling.verdict,
+        stage=ruling.stage,
+        reason=ruling.reason,
+        retry_after_us=ruling.retry_after_us,
+        pause=ruling.pause,
+        policy=policy.hash,
+        board_rev=board.rev,
+        risk=None if taken is None else taken.standing.risk,
+        shadow=() if taken is None else taken.shadow,
+        degraded=degraded,
+    )
+
+
+def _rule_taken(taken: Taken, class_: str, policy: Policy, first: Ruling | None) -> Ruling | None:
+    account = rule_account(taken.standing, class_, policy, taken.now_us)
+    if account is not None and not account.verdict.lets_in:
+        return account
+    if taken.refusal is not None:
+        return Ruling(Verdict.THROTTLE, Stage.BUCKET, taken.refusal.limit, taken.refusal.retry_after_us)
+    return first if first is not None else account
+
+
+def _paused(pause: Pause, stage: Stage, now_us: int) -> Ruling:
+    verdict = _PAUSED[pause.action]
+    wait = None if verdict.lets_in else pause.expires_at_us - now_us
+    return Ruling(verdict, stage, f"pause.{pause.reason}", wait, pause.id)

@@ -1,0 +1,56 @@
+"""The answer to a check: what is done with the upload, which stage of the ladder said so, and when to come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What becomes of the upload. `allow` and `review` let it in, all others refuse it."""
+
+    ALLOW = "allow"
+    REVIEW = "review"
+    THROTTLE = "throttle"
+    CHALLENGE = "challenge"
+    DENY = "deny"
+    PAUSED = "paused"
+
+    @property
+    def lets_in(self) -> bool:
+        """True where the upload goes ahead, and therefore tokens move."""
+        return self in (Verdict.ALLOW, Verdict.REVIEW)
+
+
+class Stage(StrEnum):
+    """The rung of the precedence ladder that decided, in its order."""
+
+    BREAK_GLASS = "break_glass"
+    DENY_LIST = "deny_list"
+    PAUSE = "pause"
+    OVERRIDE = "override"
+    SCORE = "score"
+    BUCKET = "bucket"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision. `retry_after_us` is µs from now, None where waiting does not help.
+
+    `degraded` tells that the account store did not answer and the policy's failure modes decided in its place.
+    """
+
+    upload_id: str
+    account: str
+    class_: str
+    verdict: Verdict
+    stage: Stage
+    reason: str
+    retry_after_us: int | None
+    pause: str | None
+    policy: str
+    board_rev: int
+    risk: float | None
+    shadow: tuple[str, ...]
+    degraded: bool

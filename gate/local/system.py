@@ -1,0 +1,111 @@
+"""Everything on one machine: starts the parts in an order that wastes no time, waits until all answer, ends them all.
+
+The slow one is Kafka; gate and worker come up beside it, and say for themselves that they wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gate.local import LocalServerError, parts
+from gate.local.jars import default_cache, fetch_jars
+from gate.local.plan import Plan
+from gate.local.process import tail
+from gate.local.sample import fetch, look
+from gate.local.supervise import Supervisor
+
+READY_WITHIN_S = 120.0
+
+
+class System:
+    """One run of `upload-gate up`. `say` gets one line an incident; `wanted` is set to ask for the end."""
+
+    def __init__(self, plan: Plan, say: Callable[[str], None], wanted: threading.Event) -> None:
+        self.plan = plan
+        self.supervisor = Supervisor(say)
+        self._say = say
+        self._wanted = wanted
+
+    def start(self) -> bool:
+        """Start everything and wait until everything answers; False when the end was asked for meanwhile.
+
+        Raises LocalServerError. Whatever happens, `stop` must be called.
+        """
+        plan = self.plan
+        if plan.redis_port is not None:
+            self.supervisor.start(parts.Redis(plan))
+        jars = fetch_jars(default_cache(), self._say) if plan.kafka_port is not None else None
+        if self._wanted.is_set():
+            return False
+        with ThreadPoolExecutor(1) as pool:
+            kafka = pool.submit(self._start_kafka, jars)
+            own = [parts.gate(plan), parts.worker(plan)]
+            for part in own:
+                self.supervisor.start(part)
+            ready = self._await(lambda: kafka.done(), own, "Apache Kafka")
+            if ready:
+                kafka.result()
+        if not ready or not self._await(self._answers, own, "gate and worker"):
+            return False
+        if plan.options.traffic or plan.options.replay is not None:
+            self.supervisor.start(parts.traffic(plan))
+        (plan.options.state / "up.json").write_text(plan.address_line() + "\n")
+        return True
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        (self.plan.options.state / "up.json").unlink(missing_ok=True)
+        self.supervisor.stop()
+
+    def _start_kafka(self, jars: Path | None) -> None:
+        if jars is not None:
+            self.supervisor.start(parts.Kafka(self.plan, jars, self._say))
+
+    def _answers(self) -> bool:
+        seen = look(*self.plan.metrics, f"{self.plan.admin}/v1/board", time.monotonic())
+        if seen.decisions is None or seen.events is None:
+            return False
+        return fetch(f"{self.plan.metrics[1].removesuffix('/metrics')}/readyz") is not None
+
+    def _await(self, ready: Callable[[], bool], own: list[parts.Process], what: str) -> bool:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not ready():
+            for part in own:
+                if (status := part.poll()) is not None:
+                    raise LocalServerError(
+                        f"{part.name} ended while starting (status {status}); its log is {part.log}, "
+                        f"last lines:\n{tail(part.log)}"
+                    )
+            if time.monotonic() > deadline:
+                raise LocalServerError(
+                    f"{what} did not answer within {READY_WITHIN_S:.0f} s; logs: {own[0].log.parent}"
+                )
+            if self._wanted.wait(0.1):
+                return False
+        return True
+
+
+@contextlib.contextmanager
+def sole_owner(state: Path) -> Iterator[None]:
+    """Hold the state directory; a second `up` on it is told so instead of starting twice."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "up.lock").open("w")
+    except OSError as error:
+        raise LocalServerError(
+            f"cannot use the state directory {state}: {error.strerror}; choose one with --state"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalServerError(
+                f"upload-gate up runs already with the state directory {state}; stop it first, or choose another --state"
+            ) from None
+        yield

@@ -1,0 +1,180 @@
+"""A policy file becomes a `Policy`, or a list of complaints with file, line and key. What is in force stays the caller's.
+
+The hash follows from the content alone: comments, layout and the order of tables do not change it.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+
+from gate.core.bucket import DAY_US, HOUR_US, Rate
+from gate.core.policy import Limit, Mode, OnStoreError, Policy, Subject, Thresholds, Unit
+from gate.errors import PolicyInvalid
+from gate.policyfile.places import Places, error_line
+from gate.policyfile.table import Complaints, Table
+
+DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
+MAX_REFILL_US = 366 * DAY_US
+"""Longest time in which a bucket may become full again; beyond it the store's arithmetic would lose digits."""
+
+
+def default_policy() -> tuple[str, str]:
+    """Text and name of the policy the package brings along."""
+    return packaged_config("policy.toml")
+
+
+def packaged_config(name: str) -> tuple[str, str]:
+    """Text and name of a config file of the package, from the wheel (`gate/_config`) or the checkout (`config`)."""
+    package = resources.files("gate")
+    for place in (package.joinpath("_config", name), Path(str(package)).parent / "config" / name):
+        if place.is_file():
+            return place.read_text(encoding="utf-8"), str(place)
+    raise PolicyInvalid(name, None, "", "the packaged file is missing; install the package again")
+
+
+def load_policy(path: Path | None) -> Policy:
+    """The policy at `path`, or the packaged default where it is None. Raises PolicyInvalid."""
+    if path is None:
+        return parse_policy(*default_policy())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyInvalid(str(path), None, "", f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise PolicyInvalid(str(path), None, "", "is not UTF-8 text") from error
+    return parse_policy(text, str(path))
+
+
+def parse_policy(text: str, file: str) -> Policy:
+    """The policy `text` describes. Raises PolicyInvalid for the first mistake, naming the others in its message."""
+    policy, complaints = check_policy(text, file)
+    if policy is not None:
+        return policy
+    first, *others = complaints
+    if others:
+        raise PolicyInvalid(first.file, first.line, first.key, "\n".join([_problem(first), *map(str, others)]))
+    raise first
+
+
+def check_policy(text: str, file: str) -> tuple[Policy | None, list[PolicyInvalid]]:
+    """The policy, or None and every complaint in the order of the file's lines."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return None, [PolicyInvalid(file, error_line(str(error)), "", f"is not TOML: {error}")]
+    complaints = Complaints(file, Places(text))
+    policy = _policy(Table(document, (), complaints), content_hash(document))
+    return (None, complaints.sorted()) if complaints.found else (policy, [])
+
+
+def content_hash(document: Mapping[str, object]) -> str:
+    """12 hex digits that name the content of a parsed config file."""
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
+    return sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _policy(top: Table, hash_: str) -> Policy:
+    if top.value("version") != 1:
+        top.complain("version", "must be 1, the only version there is; write version = 1 as the first line")
+    thresholds = _classes(top.table("classes"))
+    default_class = _class(top, "default_class", thresholds)
+    if "default_class" not in top:
+        top.complain("default_class", "is missing; write the class of accounts of which nothing else is known")
+    derive = top.table("derive")
+    new_class = _class(derive, "new_class", thresholds)
+    new_below_us = derive.duration_us("new_below", 7 * DAY_US) or 0
+    unverified_class = _class(derive, "unverified_class", thresholds)
+    derive.end()
+    check = top.table("check")
+    deadline_us = check.duration_us("deadline", 50_000) or 0
+    lifetime_us = check.duration_us("upload_lifetime", HOUR_US) or 0
+    check.end()
+    score = top.table("score")
+    max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
+    score.end()
+    deny = top.table("deny")
+    deny_accounts = frozenset(deny.texts("accounts") or ())
+    deny.end()
+    reasons = top.texts("reasons")
+    limits = _limits(top.table("limits"), thresholds)
+    top.end()
+    return Policy(
+        hash=hash_,
+        classes=tuple(thresholds),
+        default_class=default_class or "",
+        new_class=new_class,
+        new_below_us=new_below_us,
+        unverified_class=unverified_class,
+        thresholds=thresholds,
+        limits=limits,
+        deny_accounts=deny_accounts,
+        reasons=DEFAULT_REASONS if reasons is None else reasons,
+        max_score_age_us=max_age_us,
+        upload_lifetime_us=lifetime_us,
+        deadline_us=deadline_us,
+    )
+
+
+def _classes(table: Table) -> dict[str, Thresholds]:
+    found: dict[str, Thresholds] = {}
+    for name in table.keys():
+        entry = table.table(name)
+        score = entry.table("score")
+        found[name] = Thresholds(score.share("review"), score.share("challenge"), score.share("deny"))
+        rising = [t for t in (found[name].review, found[name].challenge, found[name].deny) if t is not None]
+        if rising != sorted(rising):
+            entry.complain("score", "review, challenge and deny must not fall; a stricter step needs a higher score")
+        score.end()
+        entry.end()
+    if not found:
+        table.complaints.add(table.path, "no class is declared; write at least [classes.regular]")
+    return found
+
+
+def _class(table: Table, key: str, classes: Mapping[str, Thresholds]) -> str | None:
+    name = table.text(key)
+    if name is not None and name not in classes:
+        table.complain(key, f"class {name!r} is not declared; add [classes.{name}] or name one of {', '.join(classes)}")
+    return name
+
+
+def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[Limit, ...]:
+    found: list[Limit] = []
+    for name in table.keys():
+        entry = table.table(name)
+        subject = entry.choice("on", Subject, None) or Subject.ACCOUNT
+        unit = entry.choice("unit", Unit, Unit.UPLOADS) or Unit.UPLOADS
+        per_us = entry.duration_us("per", None)
+        mode = entry.choice("mode", Mode, Mode.ENFORCE) or Mode.ENFORCE
+        on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL
+        rates = _rates(entry.table("rates"), per_us or 1, unit, classes)
+        entry.end()
+        found.append(Limit(name, subject, unit, mode, on_store_error, rates))
+    return tuple(found)
+
+
+def _rates(table: Table, per_us: int, unit: Unit, classes: Mapping[str, Thresholds]) -> dict[str, Rate]:
+    found: dict[str, Rate] = {}
+    for class_ in table.keys():
+        if class_ not in classes:
+            table.complain(class_, f"a rate for a class that is not declared; add [classes.{class_}] or remove it")
+        entry = table.table(class_)
+        amounts = entry.amount("rate", unit is Unit.BYTES), entry.amount("burst", unit is Unit.BYTES)
+        entry.end()
+        if amounts[0] is None or amounts[1] is None:
+            continue
+        found[class_] = Rate(amounts[0], per_us, amounts[1])
+        if found[class_].tolerance_us > MAX_REFILL_US:
+            table.complain(class_, "takes more than a year to fill again; raise the rate or lower the burst")
+    if not found and not table.complaints.found:
+        table.complaints.add(table.path, "no class has a rate; write for example regular = { rate = 10, burst = 15 }")
+    return found
+
+
+def _problem(complaint: PolicyInvalid) -> str:
+    return str(complaint).split(f"{complaint.key}: " if complaint.key else ": ", 1)[1]

@@ -1,0 +1,90 @@
+"""The supervisor: a part that ends is started again, one that keeps ending is given up, all end together."""
+
+from __future__ import annotations
+
+from gate.local import LocalServerError
+from gate.local.supervise import RESTARTS, Supervisor
+
+
+class FakePart:
+    """A part whose end and whose refusal to start the test decides."""
+
+    def __init__(self, name: str, order: list[str] | None = None) -> None:
+        self.name = name
+        self.status: int | None = None
+        self.starts = 0
+        self.refuses = False
+        self._order = [] if order is None else order
+
+    def start(self) -> None:
+        self.starts += 1
+        if self.refuses:
+            raise LocalServerError("no such program")
+        self.status = None
+
+    def poll(self) -> int | None:
+        return self.status
+
+    def stop(self) -> None:
+        self._order.append(self.name)
+        self.status = 0
+
+
+def test_a_part_that_was_killed_is_named_and_started_again() -> None:
+    said: list[str] = []
+    part = FakePart("worker")
+    supervisor = Supervisor(said.append)
+    supervisor.start(part)
+
+    part.status = -9
+    supervisor.watch(10.0)
+    down = supervisor.down()
+    supervisor.watch(11.0)
+
+    assert part.starts == 2
+    assert down == ["worker"]
+    assert supervisor.down() == []
+    assert said[0].startswith("worker was killed by signal 9; starting it again in 0.5 s")
+
+
+def test_a_part_that_keeps_ending_is_given_up_and_the_others_run_on() -> None:
+    said: list[str] = []
+    bad, good = FakePart("worker"), FakePart("gate")
+    supervisor = Supervisor(said.append)
+    supervisor.start(bad)
+    supervisor.start(good)
+
+    for step in range(200):
+        bad.status = 1
+        supervisor.watch(step * 0.3)
+
+    assert bad.starts == RESTARTS + 1
+    assert supervisor.down() == ["worker"]
+    assert good.starts == 1
+    assert "stays down" in said[-1]
+
+
+def test_a_part_that_does_not_start_again_is_tried_a_bounded_number_of_times() -> None:
+    said: list[str] = []
+    part = FakePart("kafka")
+    supervisor = Supervisor(said.append)
+    supervisor.start(part)
+
+    part.status, part.refuses = 1, True
+    for step in range(2_000):
+        supervisor.watch(float(step))
+
+    assert part.starts == RESTARTS + 2
+    assert "did not start: no such program" in said[-1]
+
+
+def test_servers_end_after_the_processes_that_use_them() -> None:
+    order: list[str] = []
+    supervisor = Supervisor(lambda line: None)
+    for name in ("redis", "kafka", "gate", "worker", "traffic"):
+        supervisor.start(FakePart(name, order))
+
+    supervisor.stop()
+
+    assert set(order[:3]) == {"gate", "worker", "traffic"}
+    assert set(order[3:]) == {"redis", "kafka"}
