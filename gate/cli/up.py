@@ -134,7 +134,7 @@ class _Run:
                 system.supervisor.watch(now)
                 if self._json:
                     continue
-                history.add(look(*plan.metrics, f"{plan.admin}/v1/board", now))
+                history.add(look(*plan.metrics, f"{plan.admin}/v1/board", time.time_ns() // 1000))
                 down = system.supervisor.down()
                 if screen is not None:
                     screen.update(draw(history, down, plan.addresses(), self._hints(plan)), refresh=True)

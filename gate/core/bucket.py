@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
@@ -35,8 +37,7 @@ class Rate:
         return max(self.burst * self.per_us // self.rate, self.cost_us(1) * min(self.burst, 1 << 20))
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """One bucket a check wants to take from: the entity it belongs to, the limit's name, its price and its size.
 
     `entity` is already a pseudonym where the thing is personal. A `shadow` charge counts and never refuses.
@@ -49,8 +50,7 @@ class Charge:
     shadow: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """The limit that refused and the µs until the same request would fit (None: it never will, it exceeds the burst)."""
 
     limit: str

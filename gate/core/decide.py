@@ -10,7 +10,7 @@ rescues an upload that an override, a score or a bucket refuses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.pause import Action, Board, Pause, strictest
@@ -21,8 +21,7 @@ from gate.core.standing import Standing, Taken
 _PAUSED = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True):
     """What one stage says, before it is written out as a decision."""
 
     verdict: Verdict

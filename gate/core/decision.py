@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Verdict(StrEnum):
@@ -34,8 +35,7 @@ class Stage(StrEnum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """One decision. `retry_after_us` is µs from now, None where waiting does not help.
 
     `degraded` tells that the account store did not answer and the policy's failure modes decided in its place.

@@ -153,6 +153,16 @@ def _severity(pause: Pause) -> tuple[int, int, str]:
 def _order(pause: Pause) -> tuple[int, int, str]:
     # two different contents under one revision cannot happen by our own writers; were it to, all must still agree,
     # so a release wins and the rest is settled by content
-    return pause.rev, int(pause.released_at_us is not None), repr(
-        (pause.expires_at_us, pause.action, str(pause.scope), pause.reason, pause.text, pause.owner)
+    scope = pause.scope
+    content = (
+        pause.expires_at_us,
+        pause.action.value,
+        *(sorted(values) for values in (scope.classes, scope.surfaces, scope.kinds, scope.countries)),
+        pause.reason,
+        pause.text,
+        pause.owner,
+        pause.starts_at_us,
+        pause.released_at_us,
+        pause.released_by,
     )
+    return pause.rev, int(pause.released_at_us is not None), repr(content)

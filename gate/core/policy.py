@@ -5,10 +5,11 @@ It is read from a file by `gate.policyfile`, checked there, and identified by it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from gate.core.account import Account
 from gate.core.bucket import Charge, Rate
@@ -75,6 +76,13 @@ class Thresholds:
         return min((t for t in (self.challenge, self.deny) if t is not None), default=None)
 
 
+_Price = tuple[str, int, int, bool, Rate | None]
+"""One limit of a class: name, cost of one upload, tolerance, shadow; the rate where bytes are counted."""
+
+_Prices = tuple[tuple[Callable[[CheckRequest, str, bytes], str | None], tuple[_Price, ...]], ...]
+"""All limits of a class, by subject: what names the subject's entity, and the limits on it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that decides beside the pauses. `thresholds` has an entry for every class of `classes`."""
@@ -92,6 +100,11 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
+    _prices: Mapping[str, _Prices] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # every check asks for this, so it is worked out once
+        object.__setattr__(self, "_prices", {class_: _priced(self.limits, class_) for class_ in self.thresholds})
 
     def class_of(self, account: Account, now_us: int) -> str:
         """The class the caller gives, where the policy declares it; else what age and verification make of it."""
@@ -109,28 +122,59 @@ class Policy:
     def charges(self, request: CheckRequest, class_: str, salt: bytes) -> tuple[Charge, ...]:
         """Every bucket this upload takes from. A subject the request does not name (no IP, no device) has none."""
         found: list[Charge] = []
-        for limit in self.limits:
-            rate = limit.rates.get(class_)
-            if rate is None or limit.mode is Mode.OFF:
-                continue
-            entity = _entity(limit.subject, request, class_, salt)
+        for entity_of, prices in self._prices[class_]:
+            entity = entity_of(request, class_, salt)
             if entity is None:
                 continue
-            units = 1 if limit.unit is Unit.UPLOADS else (request.media.bytes or 0)
-            shadow = limit.mode is Mode.SHADOW
-            found.append(Charge(entity, limit.name, rate.cost_us(units), rate.tolerance_us, shadow))
+            for name, cost_us, tolerance_us, shadow, rate in prices:
+                if rate is not None:
+                    cost_us = rate.cost_us(request.media.bytes or 0)
+                found.append(Charge(entity, name, cost_us, tolerance_us, shadow))
         return tuple(found)
 
 
-def _entity(subject: Subject, request: CheckRequest, class_: str, salt: bytes) -> str | None:
-    match subject:
-        case Subject.ACCOUNT:
-            return f"account:{{{request.account.id}}}"
-        case Subject.IP:
-            return None if request.ip is None else f"ip:{pseudonym(salt, 'ip', network(request.ip))}"
-        case Subject.DEVICE:
-            return None if request.device is None else f"device:{pseudonym(salt, 'device', request.device)}"
-        case Subject.CLASS:
-            return f"class:{class_}"
-        case Subject.PLATFORM:
-            return "platform"
+def _priced(limits: tuple[Limit, ...], class_: str) -> _Prices:
+    by_subject: dict[Subject, list[_Price]] = {}
+    for limit in limits:
+        rate = limit.rates.get(class_)
+        if rate is None or limit.mode is Mode.OFF:
+            continue
+        by_bytes = rate if limit.unit is Unit.BYTES else None
+        price = (limit.name, rate.cost_us(1), rate.tolerance_us, limit.mode is Mode.SHADOW, by_bytes)
+        by_subject.setdefault(limit.subject, []).append(price)
+    return tuple((_ENTITIES[subject], tuple(prices)) for subject, prices in by_subject.items())
+
+
+def _account(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+    return f"account:{{{request.account.id}}}"
+
+
+def _ip(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+    return None if request.ip is None else _ip_entity(salt, request.ip)
+
+
+def _device(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+    return None if request.device is None else f"device:{pseudonym(salt, 'device', request.device)}"
+
+
+def _class(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+    return f"class:{class_}"
+
+
+def _platform(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+    return "platform"
+
+
+_ENTITIES: Mapping[Subject, Callable[[CheckRequest, str, bytes], str | None]] = {
+    Subject.ACCOUNT: _account,
+    Subject.IP: _ip,
+    Subject.DEVICE: _device,
+    Subject.CLASS: _class,
+    Subject.PLATFORM: _platform,
+}
+
+
+# the same few thousand addresses come again and again, and parsing one costs as much as all the rest
+@lru_cache(maxsize=1 << 14)
+def _ip_entity(salt: bytes, ip: str) -> str:
+    return f"ip:{pseudonym(salt, 'ip', network(ip))}"

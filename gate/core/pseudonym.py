@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
 def pseudonym(salt: bytes, kind: str, value: str) -> str:
@@ -16,6 +20,8 @@ def network(ip: str) -> str:
 
     Raises ValueError where `ip` is no address.
     """
+    if _IPV4.fullmatch(ip):  # what ip_address makes of most addresses, at a tenth of its price
+        return ip
     address = ip_address(ip)
     if isinstance(address, IPv4Address):
         return str(address)

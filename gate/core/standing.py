@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gate.core.bucket import Charge, Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(msgspec.Struct, frozen=True):
     """A staff member's word on one account, until `expires_at_us`: let in whatever the score says, or refuse."""
 
     allow: bool
@@ -17,8 +16,7 @@ class Override:
     expires_at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What is known of an account: its risk in [0, 1] with the event time it stands for (None: never scored)."""
 
     risk: float | None = None
@@ -26,8 +24,7 @@ class Standing:
     override: Override | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """One check as the store sees it.
 
     The store charges all `charges` or none, and none where an override denies or where the account's risk, no older
@@ -45,8 +42,7 @@ class Ask:
     now_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """The store's answer. `charged` tells whether tokens moved, now or (`repeated`) when the id was first asked for.
 
     `now_us` is the time the store judged by. `shadow` names limits that would have refused, were they enforced.

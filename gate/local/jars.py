@@ -25,6 +25,8 @@ LOCK_FILE = "kafka-jars.lock"
 MARKER = "complete.json"  # name -> [size, mtime in ns, sha256]: lets a later start trust what it need not read again
 PARALLEL_FETCHES = 6
 TIMEOUT_S = 30
+TRIES = 3
+TRY_AGAIN_AFTER_S = 0.3
 SAY_EVERY_S = 1.0
 
 WHAT_TO_DO = "try again when the network is back, or give a cluster of your own with --kafka HOST:PORT"
@@ -124,15 +126,7 @@ def _fetched(missing: list[Jar], into: Path, scratch: Path, fetch: FetchJar) -> 
     """Each missing jar's place as soon as it has arrived and was found right."""
 
     def one(jar: Jar) -> Path:
-        try:
-            arrived = fetch(jar, scratch)
-        except LocalServerError:
-            raise
-        except Exception as error:  # the client raises whatever its HTTP library does
-            raise LocalServerError(
-                f"cannot fetch {jar.filename} of Apache Kafka: {_brief(error)}; {WHAT_TO_DO}"
-            ) from error
-        return _accept(jar, arrived, into)
+        return _accept(jar, _arrival(jar, scratch, fetch), into)
 
     pool = ThreadPoolExecutor(PARALLEL_FETCHES, thread_name_prefix="fetch-jar")
     try:
@@ -140,6 +134,21 @@ def _fetched(missing: list[Jar], into: Path, scratch: Path, fetch: FetchJar) -> 
             yield done.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _arrival(jar: Jar, scratch: Path, fetch: FetchJar) -> Path:
+    """Where the jar has arrived, tried a few times: one lost connection of some dozens should not end the fetch."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            # a folder for each try, since the client takes a half-written file of the last one for the jar
+            return fetch(jar, scratch / f"try-{attempt}")
+        except Exception as error:  # the client raises whatever its HTTP library does
+            if attempt == TRIES:
+                raise LocalServerError(
+                    f"cannot fetch {jar.filename} of Apache Kafka: {_brief(error)}; {WHAT_TO_DO}"
+                ) from error
+        time.sleep(TRY_AGAIN_AFTER_S * attempt)
+    raise AssertionError("unreachable")
 
 
 def _accept(jar: Jar, arrived: Path, into: Path) -> Path:

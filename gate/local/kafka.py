@@ -32,6 +32,7 @@ JVM_FLAGS = (
     "-XX:-UsePerfData",
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",  # says when it started
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
@@ -65,6 +66,8 @@ class LocalKafka:
     def start(self) -> None:
         """Start and wait until the broker lists itself as a member of its cluster. Raises LocalServerError, which
         names the log and quotes its end, when it does not come that far."""
+        if self.pid is not None:
+            raise LocalServerError(f"Apache Kafka runs already (pid {self.pid})")
         self.home.mkdir(parents=True, exist_ok=True)
         pid_file = self.home / "kafka.pid"
         end_leftover(pid_file, str(self.home), "Apache Kafka")
@@ -145,6 +148,7 @@ def settings(data: Path, port: int, controller_port: int) -> dict[str, str]:
         "auto.create.topics.enable": "false",
         "log.message.timestamp.type": "LogAppendTime",
         "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",  # lets a client choose to be missed sooner
         # one replica of everything
         "default.replication.factor": "1",
         "min.insync.replicas": "1",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 from rich.console import Group
 from rich.panel import Panel
@@ -18,7 +16,7 @@ VERDICTS = ("allow", "review", "throttle", "challenge", "deny", "paused")
 COLOURS = {
     "allow": "green", "review": "cyan", "throttle": "yellow", "challenge": "magenta", "deny": "red", "paused": "bold red",
 }  # fmt: skip
-WINDOW_S = 5.0
+WINDOW_US = 5_000_000
 MESSAGES = 6
 
 
@@ -31,7 +29,7 @@ class History:
     def add(self, snapshot: Snapshot) -> None:
         """Remember one more look."""
         self._seen.append(snapshot)
-        while len(self._seen) > 2 and self._seen[0].at_s < snapshot.at_s - WINDOW_S:
+        while len(self._seen) > 2 and self._seen[0].at_us < snapshot.at_us - WINDOW_US:
             self._seen.popleft()
 
     @property
@@ -45,7 +43,7 @@ class History:
         if pair is None or pair[0].decisions is None or pair[1].decisions is None:
             return {}
         first, last = pair[0].decisions, pair[1].decisions
-        span = pair[1].at_s - pair[0].at_s
+        span = (pair[1].at_us - pair[0].at_us) / 1e6
         return {name: max(0.0, last.get(name, 0.0) - first.get(name, 0.0)) / span for name in last}
 
     def score_rate(self) -> float | None:
@@ -53,10 +51,10 @@ class History:
         pair = self._pair()
         if pair is None or pair[0].scores is None or pair[1].scores is None:
             return None
-        return max(0.0, pair[1].scores - pair[0].scores) / (pair[1].at_s - pair[0].at_s)
+        return max(0.0, pair[1].scores - pair[0].scores) / (pair[1].at_us - pair[0].at_us) * 1e6
 
     def _pair(self) -> tuple[Snapshot, Snapshot] | None:
-        if len(self._seen) < 2 or self._seen[-1].at_s <= self._seen[0].at_s:
+        if len(self._seen) < 2 or self._seen[-1].at_us <= self._seen[0].at_us:
             return None
         return self._seen[0], self._seen[-1]
 
@@ -74,7 +72,7 @@ def line(history: History, down: Sequence[str]) -> str:
         f"uploads/s: {uploads or 'none'}",
         f"scores/s: {'?' if score is None else f'{score:.1f}'}",
         f"lag: {lag}",
-        f"pauses: {', '.join(str(p.get('id')) for p in last.pauses) or 'none'}",
+        f"pauses: {', '.join(f'{p.id} ({p.scope_text})' for p in last.pauses) or 'none'}",
     ]
     if down:
         parts.append(f"DOWN: {', '.join(down)}")
@@ -135,34 +133,16 @@ def _pauses(last: Snapshot | None) -> Table:
     if last is None or not last.pauses:
         table.add_row(Text("none", style="dim"))
         return table
-    now = datetime.now(UTC)
     for pause in last.pauses:
-        table.add_row(
-            Text(str(pause.get("id")), style="bold red"),
-            str(pause.get("action", "")),
-            scope_words(pause.get("scope")),
-            str(pause.get("reason", "")),
-            str(pause.get("owner", "")),
-            time_left(pause.get("expires_at"), now),
-        )
+        left = time_left(pause.left_s)
+        said = f"{pause.reason}: {pause.text}"
+        table.add_row(Text(pause.id, style="bold red"), pause.action, pause.scope_text, said, pause.owner, left)
     return table
 
 
-def scope_words(scope: Any) -> str:
-    """A scope as it stands in the admin's JSON, in words."""
-    if not isinstance(scope, dict):
-        return "platform-wide" if scope is None else str(scope)
-    given = [f"{key} {'|'.join(map(str, values))}" for key, values in scope.items() if values]
-    return " and ".join(given) or "platform-wide"
-
-
-def time_left(expires_at: Any, now: datetime) -> str:
+def time_left(seconds: int) -> str:
     """How long a pause still lasts, such as `9m 12s left`."""
-    try:
-        seconds = int((datetime.fromisoformat(str(expires_at)) - now).total_seconds())
-    except (TypeError, ValueError):
-        return ""
-    return f"{seconds // 60}m {seconds % 60}s left" if seconds >= 60 else f"{max(seconds, 0)}s left"
+    return f"{seconds // 60}m {seconds % 60}s left" if seconds >= 60 else f"{seconds}s left"
 
 
 def _addresses(addresses: Sequence[tuple[str, str]]) -> Table:

@@ -75,6 +75,8 @@ class LocalRedis:
 
     def start(self) -> None:
         """Start and wait until it answers with its data loaded. Raises LocalServerError, naming the log."""
+        if self.pid is not None:
+            raise LocalServerError(f"the Redis-compatible server runs already (pid {self.pid})")
         self.home.mkdir(parents=True, exist_ok=True)
         pid_file = self.home / "redis.pid"
         end_leftover(pid_file, str(self.home), "the Redis-compatible server")

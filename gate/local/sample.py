@@ -6,11 +6,11 @@ Leaves to `live` how it is shown. A part that does not answer yields None, never
 from __future__ import annotations
 
 import http.client
-import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 _LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -45,11 +45,27 @@ def fetch(url: str, timeout_s: float = 1.0) -> str | None:
         connection.close()
 
 
+class PauseSeen(msgspec.Struct, frozen=True):
+    """A pause in force as the admin port shows it; `left_s` in seconds."""
+
+    id: str
+    action: str
+    scope_text: str
+    reason: str
+    text: str
+    owner: str
+    left_s: int
+
+
+class _BoardSeen(msgspec.Struct, frozen=True):
+    pauses: tuple[PauseSeen, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One look at the system. Counters are totals since the parts started; None: that part does not answer."""
 
-    at_s: float
+    at_us: int
     decisions: dict[str, float] | None = None
     stages: dict[str, float] = field(default_factory=dict)
     scores: float | None = None
@@ -58,17 +74,17 @@ class Snapshot:
     lag: float | None = None
     store_errors: float = 0.0
     board_age_s: float | None = None
-    pauses: tuple[dict[str, Any], ...] = ()
+    pauses: tuple[PauseSeen, ...] = ()
 
 
-def look(gate_metrics: str, worker_metrics: str, board_url: str, now_s: float) -> Snapshot:
-    """Ask gate, worker and admin once each."""
+def look(gate_metrics: str, worker_metrics: str, board_url: str, now_us: int) -> Snapshot:
+    """Ask gate, worker and admin once each. `now_us` is the wall clock."""
     gate = fetch(gate_metrics)
     worker = fetch(worker_metrics)
     gate_samples = parse(gate) if gate is not None else []
     worker_samples = parse(worker) if worker is not None else []
     return Snapshot(
-        at_s=now_s,
+        at_us=now_us,
         decisions=None if gate is None else _by(gate_samples, "upload_gate_decisions_total", "decision"),
         stages=_by(gate_samples, "upload_gate_decisions_total", "stage"),
         scores=None if worker is None else _total(worker_samples, "upload_gate_scores_total"),
@@ -81,14 +97,13 @@ def look(gate_metrics: str, worker_metrics: str, board_url: str, now_s: float) -
     )
 
 
-def _pauses(body: str | None) -> tuple[dict[str, Any], ...]:
+def _pauses(body: str | None) -> tuple[PauseSeen, ...]:
     if body is None:
         return ()
     try:
-        found = json.loads(body).get("pauses", [])
-    except (ValueError, AttributeError):
+        return msgspec.json.decode(body, type=_BoardSeen).pauses
+    except msgspec.DecodeError:
         return ()
-    return tuple(found.values() if isinstance(found, dict) else found)
 
 
 def _by(samples: Samples, name: str, label: str) -> dict[str, float]:

@@ -68,7 +68,7 @@ class System:
             self.supervisor.start(parts.Kafka(self.plan, jars, self._say))
 
     def _answers(self) -> bool:
-        seen = look(*self.plan.metrics, f"{self.plan.admin}/v1/board", time.monotonic())
+        seen = look(*self.plan.metrics, f"{self.plan.admin}/v1/board", time.time_ns() // 1000)
         if seen.decisions is None or seen.events is None:
             return False
         return fetch(f"{self.plan.metrics[1].removesuffix('/metrics')}/readyz") is not None

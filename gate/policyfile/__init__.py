@@ -122,7 +122,7 @@ def _policy(top: Table, hash_: str) -> Policy:
 
 def _classes(table: Table) -> dict[str, Thresholds]:
     found: dict[str, Thresholds] = {}
-    for name in table.keys():
+    for name in table.names():
         entry = table.table(name)
         score = entry.table("score")
         found[name] = Thresholds(score.share("review"), score.share("challenge"), score.share("deny"))
@@ -145,7 +145,7 @@ def _class(table: Table, key: str, classes: Mapping[str, Thresholds]) -> str | N
 
 def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[Limit, ...]:
     found: list[Limit] = []
-    for name in table.keys():
+    for name in table.names():
         entry = table.table(name)
         subject = entry.choice("on", Subject, None) or Subject.ACCOUNT
         unit = entry.choice("unit", Unit, Unit.UPLOADS) or Unit.UPLOADS
@@ -160,7 +160,7 @@ def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[Limit, ...
 
 def _rates(table: Table, per_us: int, unit: Unit, classes: Mapping[str, Thresholds]) -> dict[str, Rate]:
     found: dict[str, Rate] = {}
-    for class_ in table.keys():
+    for class_ in table.names():
         if class_ not in classes:
             table.complain(class_, f"a rate for a class that is not declared; add [classes.{class_}] or remove it")
         entry = table.table(class_)

@@ -55,7 +55,7 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The keys in the order of the file; each is marked as known."""
         self._known.update(self._values)
         return list(self._values)

@@ -1,0 +1,232 @@
+"""The act of a check: board, one store call, decide, count, hand to the log. It always answers.
+
+While the account store does not answer, each limit does what its `on_store_error` says; pauses, the deny list and the
+break-glass file decide as ever. What decides is `gate.core.decide`; nothing here knows a rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from gate.core.bucket import HOUR_US, Charge, Refusal
+from gate.core.decide import decide, rule_first
+from gate.core.decision import Decision
+from gate.core.pause import Board, Pause, strictest
+from gate.core.policy import OnStoreError, Policy
+from gate.core.request import CheckRequest
+from gate.core.standing import Ask, Standing, Taken
+from gate.errors import StoreUnavailable
+from gate.metrics import Counts
+from gate.ports import AccountStore, Clock, DecisionLog
+
+CLOSED_RETRY_US: Final = 5_000_000
+"""When to come back to a limit that refuses because the store is down."""
+
+
+class LocalTake(Protocol):
+    """Buckets of this process alone, each of a limit's share, for the time the store does not answer."""
+
+    def take(self, charges: tuple[Charge, ...], now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
+        """Take all or none; the refusal to wait longest for, and shadow limits that would have refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """A policy with what is asked of it for every check worked out."""
+
+    policy: Policy
+    refuse_at: Mapping[str, float | None]
+    on_store_error: Mapping[str, OnStoreError]
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """One check on its way: what a decision needs beside the store's answer. No `ask`: the store is not needed."""
+
+    request: CheckRequest
+    class_: str
+    board: Board
+    in_force: _InForce
+    now_us: int
+    ask: Ask | None
+
+
+class Check:
+    """Decides uploads. `board`, `policy` and `instances` may be replaced at any time, between two checks.
+
+    `local` makes the buckets for a number of gates that share each limit.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        accounts: AccountStore,
+        clock: Clock,
+        salt: bytes,
+        counts: Counts,
+        timer_ns: Callable[[], int],
+        local: Callable[[int], LocalTake],
+        log: DecisionLog | None = None,
+    ) -> None:
+        self.counts = counts
+        self._accounts = accounts
+        self._clock = clock
+        self._salt = salt
+        self._timer_ns = timer_ns
+        self._make_local = local
+        self._instances = 1
+        self._local = local(1)
+        self._log = log
+        self._board = Board()
+        self._in_force = _in_force(policy)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._in_force.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._in_force = _in_force(policy)
+
+    @property
+    def board(self) -> Board:
+        """The pauses that checks are held against."""
+        return self._board
+
+    @board.setter
+    def board(self, board: Board) -> None:
+        self._board = _relevant(board, self._clock.now_us())
+
+    @property
+    def instances(self) -> int:
+        """How many gates share the limits, as far as is known."""
+        return self._instances
+
+    @instances.setter
+    def instances(self, instances: int) -> None:
+        if instances != self._instances:
+            self._instances = instances
+            self._local = self._make_local(instances)
+
+    async def check(self, request: CheckRequest) -> Decision:
+        """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
+        started_ns = self._timer_ns()
+        asked = self._prepare(request)
+        taken = None
+        degraded = False
+        if asked.ask is not None:
+            taken = await self._answer(asked.ask)
+            if taken is None:
+                taken, degraded = self._without_store(asked, asked.ask), True
+        return self._decide(asked, taken, degraded, started_ns)
+
+    async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
+        """The decisions in the order of `requests`, asked of the store at once. Never raises."""
+        started_ns = self._timer_ns()
+        asked = [self._prepare(request) for request in requests]
+        answers = iter(await asyncio.gather(*(self._answer(each.ask) for each in asked if each.ask is not None)))
+        decisions: list[Decision] = []
+        for each in asked:
+            taken, degraded = None, False
+            if each.ask is not None:
+                taken = next(answers)
+                if taken is None:
+                    taken, degraded = self._without_store(each, each.ask), True
+            decisions.append(self._decide(each, taken, degraded, started_ns))
+        return decisions
+
+    def _prepare(self, request: CheckRequest) -> _Asked:
+        now_us = self._clock.now_us()
+        in_force, board = self._in_force, self._board
+        policy = in_force.policy
+        class_ = policy.class_of(request.account, now_us)
+        try:
+            first = rule_first(request, class_, board, policy, now_us)
+        except Exception:
+            # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
+            self.counts.faults["check"] += 1
+            board = _sound(board, request, class_, now_us)
+            first = rule_first(request, class_, board, policy, now_us)
+        if first is not None and not first.verdict.lets_in:
+            return _Asked(request, class_, board, in_force, now_us, None)
+        ask = Ask(
+            request.account.id,
+            request.upload_id,
+            policy.charges(request, class_, self._salt),
+            in_force.refuse_at[class_],
+            policy.max_score_age_us,
+            policy.upload_lifetime_us,
+        )
+        return _Asked(request, class_, board, in_force, now_us, ask)
+
+    def _decide(self, asked: _Asked, taken: Taken | None, degraded: bool, started_ns: int) -> Decision:
+        policy = asked.in_force.policy
+        decision = decide(asked.request, asked.class_, asked.board, taken, policy, asked.now_us, degraded)
+        self.counts.decided(decision, (self._timer_ns() - started_ns) // 1000, policy.reasons)
+        if self._log is not None:
+            self._log.record(asked.request, decision, asked.now_us)
+        return decision
+
+    async def _answer(self, ask: Ask) -> Taken | None:
+        """The store's answer; None where it gives none within the deadline it keeps by itself."""
+        try:
+            return await self._accounts.take(ask)
+        except StoreUnavailable:
+            return self._failed("unavailable")
+        except Exception:
+            # the upload service waits for an answer, whatever is wrong with the store's client
+            return self._failed("fault")
+
+    def _failed(self, kind: str) -> Taken | None:
+        self.counts.store_errors[kind] += 1
+        return None
+
+    def _without_store(self, asked: _Asked, ask: Ask) -> Taken:
+        """What the limits' failure modes say in the store's place."""
+        modes = asked.in_force.on_store_error
+        closed = next((c for c in ask.charges if modes[c.limit] is OnStoreError.CLOSED and not c.shadow), None)
+        if closed is not None:
+            return Taken(Standing(), False, False, Refusal(closed.limit, CLOSED_RETRY_US), (), asked.now_us)
+        local = tuple(charge for charge in ask.charges if modes[charge.limit] is OnStoreError.LOCAL)
+        refusal, shadow = self._local.take(local, asked.now_us)
+        return Taken(Standing(), refusal is None, False, refusal, shadow, asked.now_us)
+
+
+def _in_force(policy: Policy) -> _InForce:
+    return _InForce(
+        policy,
+        {class_: thresholds.refuse_at for class_, thresholds in policy.thresholds.items()},
+        {limit.name: limit.on_store_error for limit in policy.limits},
+    )
+
+
+def _relevant(board: Board, now_us: int) -> Board:
+    """The board without pauses that are over, so that a check looks at few; an hour's grace for a clock set back."""
+    top = board.rev
+    kept = {
+        key: pause
+        for key, pause in board.pauses.items()
+        if pause.rev == top or (pause.released_at_us is None and now_us < pause.expires_at_us + HOUR_US)
+    }
+    return Board(kept, board.break_glass)
+
+
+def _sound(board: Board, request: CheckRequest, class_: str, now_us: int) -> Board:
+    """The board without pauses whose evaluation raises."""
+
+    def fine(pause: Pause) -> bool:
+        try:
+            strictest((pause,), class_, request.surface, request.media.kind, request.country, now_us)
+            pause.rev + 0
+        except Exception:
+            return False
+        return True
+
+    pauses = {key: pause for key, pause in board.pauses.items() if fine(pause)}
+    return Board(pauses, tuple(pause for pause in board.break_glass if fine(pause)))

@@ -1,0 +1,81 @@
+"""`check`: ask a running gate what it would decide about one upload. A refusal is an answer, not an error."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from gate.cli.find import GateFlag, StateFlag, find
+from gate.cli.output import Output, OutputFlag, emit, say
+from gate.errors import UploadGateError, redact
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="check")(check)
+
+
+def check(
+    account: Annotated[str, typer.Option(help="Account id.")],
+    kind: Annotated[str, typer.Option(help="Media kind.")] = "image",
+    class_: Annotated[
+        str | None, typer.Option("--class", "-c", help="Account class; else the policy derives it.")
+    ] = None,
+    bytes_: Annotated[int | None, typer.Option("--bytes", min=0, help="Declared size.")] = None,
+    surface: Annotated[str | None, typer.Option(help="Surface uploaded to.")] = None,
+    ip: Annotated[str | None, typer.Option(help="The uploader's IP address.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device id.")] = None,
+    country: Annotated[str | None, typer.Option(help="Country, such as DE.")] = None,
+    upload_id: Annotated[
+        str | None, typer.Option(help="Upload id; the same id spends once. Default: a new one.")
+    ] = None,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    gate: GateFlag = None,
+) -> None:
+    """Ask the gate about one upload. It counts: an upload that is let in spends the account's tokens.
+
+    Example: upload-gate check --account a-17 --kind image --class new
+    """
+    from gate.cli.web import post_json
+
+    if upload_id is None:
+        import secrets
+
+        upload_id = f"cli-{secrets.token_hex(6)}"
+    addresses = find(state, gate=gate)
+    body: dict[str, object] = {
+        "upload_id": upload_id,
+        "account": _given({"id": account, "class": class_}),
+        "media": _given({"kind": kind, "bytes": bytes_}),
+        **_given({"surface": surface, "ip": ip, "device": device, "country": country}),
+    }
+    answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode())
+    if not isinstance(answer, dict) or "decision" not in answer:
+        raise UploadGateError(f"{redact(addresses.gate)} answered without a decision", "is it a gate's address?")
+    if output is Output.TEXT:
+        say(words(account, answer))
+    emit(answer)
+
+
+def words(account: str, answer: dict[str, object]) -> str:
+    """A decision in one sentence."""
+    verdict = {
+        "allow": "is let in",
+        "review": "is let in and goes to review",
+        "throttle": "is refused for now, too many",
+        "challenge": "is refused until a challenge is passed",
+        "deny": "is refused",
+        "paused": "is refused, uploads are paused",
+    }.get(str(answer["decision"]), f"meets {answer['decision']}")
+    pause = f" by pause {answer['pause']}" if answer.get("pause") else ""
+    after = answer.get("retry_after")
+    wait = f", try again in {float(after):.0f} s" if isinstance(after, int | float) else ""
+    stage = f"stage {answer.get('stage')}, reason {answer.get('reason')}"
+    return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait})"
+
+
+def _given(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}

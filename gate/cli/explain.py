@@ -1,0 +1,74 @@
+"""`explain`: why an account scored as it did, from the score kept in Redis. For staff."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from gate.cli.find import Addresses, RedisFlag, StateFlag, find
+from gate.cli.output import Output, OutputFlag, emit, instant, result
+from gate.core.score import Score
+
+STORE_DEADLINE_S = 2.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="explain")(explain)
+
+
+def explain(
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+) -> None:
+    """Show an account's score with the signals that carried it.
+
+    Example: upload-gate explain a-17
+    """
+    score = asyncio.run(_score(find(state, redis=redis), account))
+    if output is Output.JSON:
+        emit({"account": account, "score": None if score is None else _json(score)})
+    else:
+        result(f"{account} has no score" if score is None else words(score))
+
+
+async def _score(addresses: Addresses, account: str) -> Score | None:
+    from gate.stores.redis import RedisAccountStore
+
+    store = RedisAccountStore(addresses.redis, prefix=addresses.prefix)
+    await store.open()
+    try:
+        async with asyncio.timeout(STORE_DEADLINE_S):
+            return (await store.scores([account]))[0]
+    finally:
+        await store.close()
+
+
+def words(score: Score) -> str:
+    """A score for people, what weighed most first."""
+    lines = [f"{score.account}: risk {score.risk:.2f} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
+    for reason in sorted(score.reasons, key=lambda reason: -reason.value * reason.weight):
+        lines.append(
+            f"  {reason.signal:<26} {reason.value:.2f} × {reason.weight:g} = {reason.value * reason.weight:.2f}"
+        )
+    lines.append(
+        f"events up to {instant(score.at_us)}, scored {instant(score.scored_at_us)}, scorecard {score.scorecard}"
+    )
+    return "\n".join(lines)
+
+
+def _json(score: Score) -> dict[str, object]:
+    return {
+        "bot": score.bot,
+        "scam": score.scam,
+        "risk": score.risk,
+        "reasons": [{"signal": r.signal, "value": r.value, "weight": r.weight} for r in score.reasons],
+        "at": instant(score.at_us),
+        "scored_at": instant(score.scored_at_us),
+        "stamp": {"epoch": score.stamp.epoch, "offset": score.stamp.offset},
+        "scorecard": score.scorecard,
+    }

@@ -1,0 +1,125 @@
+"""`policy check` and `policy show`: whether a policy file is sound, and what one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.errors import PolicyInvalid
+
+if TYPE_CHECKING:
+    from gate.core.policy import Policy
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Check and show policy files.", no_args_is_help=True, rich_markup_mode=None)
+    group.command(name="check")(check)
+    group.command(name="show")(show)
+    app.add_typer(group, name="policy")
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="Policy file (TOML).", metavar="FILE")], output: OutputFlag = Output.TEXT
+) -> None:
+    """Check a policy file; each complaint names file, line and key. Exit code 2 where there is one.
+
+    Example: upload-gate policy check policy.toml
+    """
+    from gate.policyfile import check_policy
+
+    policy, complaints = check_policy(_text(file), str(file))
+    if output is Output.JSON:
+        emit({
+            "file": str(file),
+            "valid": policy is not None,
+            "hash": None if policy is None else policy.hash,
+            "complaints": [{"line": c.line, "key": c.key, "problem": str(c)} for c in complaints],
+        })  # fmt: skip
+    elif policy is not None:
+        result(f"{file} is valid, policy {policy.hash}")
+    for complaint in complaints:
+        say(str(complaint))
+    if policy is None:
+        raise typer.Exit(PolicyInvalid.exit_code)
+
+
+def show(
+    file: Annotated[
+        Path | None, typer.Argument(help="Policy file; the packaged one otherwise.", metavar="FILE")
+    ] = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Show what a policy says: classes, thresholds, limits, reasons.
+
+    Example: upload-gate policy show -o json
+    """
+    from gate.policyfile import load_policy
+
+    policy = load_policy(file)
+    if output is Output.JSON:
+        emit(as_json(policy))
+    else:
+        result(words(policy))
+
+
+def as_json(policy: Policy) -> dict[str, object]:
+    """A policy as JSON; rates are units per second and units at once."""
+    return {
+        "hash": policy.hash,
+        "default_class": policy.default_class,
+        "reasons": list(policy.reasons),
+        "classes": {
+            name: {"review": t.review, "challenge": t.challenge, "deny": t.deny}
+            for name, t in policy.thresholds.items()
+        },
+        "limits": [
+            {
+                "name": limit.name,
+                "on": limit.subject.value,
+                "unit": limit.unit.value,
+                "mode": limit.mode.value,
+                "on_store_error": limit.on_store_error.value,
+                "rates": {
+                    class_: {"rate": rate.rate, "per_seconds": rate.per_us / 1_000_000, "burst": rate.burst}
+                    for class_, rate in limit.rates.items()
+                },
+            }
+            for limit in policy.limits
+        ],
+    }
+
+
+def words(policy: Policy) -> str:
+    """A policy for people."""
+    from gate.core.duration import duration_text
+
+    lines = [f"policy {policy.hash}, default class {policy.default_class}", f"reasons: {', '.join(policy.reasons)}"]
+    for name, t in policy.thresholds.items():
+        steps = [
+            f"{step} at {at:g}"
+            for step, at in (("review", t.review), ("challenge", t.challenge), ("deny", t.deny))
+            if at
+        ]
+        lines.append(f"class {name}: {', '.join(steps) or 'no score refuses'}")
+    for limit in policy.limits:
+        lines.append(
+            f"limit {limit.name} on {limit.subject.value} ({limit.mode.value}, {limit.on_store_error.value} on store error)"
+        )
+        for class_, rate in limit.rates.items():
+            lines.append(
+                f"  {class_}: {rate.rate} {limit.unit.value} per {duration_text(rate.per_us)}, burst {rate.burst}"
+            )
+    return "\n".join(lines)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyInvalid(str(file), None, "", f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise PolicyInvalid(str(file), None, "", "is not UTF-8 text") from error

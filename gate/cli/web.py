@@ -1,0 +1,59 @@
+"""JSON over HTTP to the gate and its admin port, without proxies: these addresses are ours."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from urllib.parse import urlsplit
+
+from gate.errors import RequestRejected, StoreUnavailable, UploadGateError, redact
+
+MAX_ANSWER_BYTES = 4 << 20
+
+
+def get_json(url: str, timeout_s: float = 2.0) -> object:
+    """The JSON at `url`. Raises StoreUnavailable where nobody answers, UploadGateError where the answer is unusable."""
+    return _json(*_ask("GET", url, None, timeout_s), redact(url))
+
+
+def post_json(url: str, body: bytes, timeout_s: float = 5.0) -> object:
+    """The JSON answer to `body`. Raises RequestRejected for a 4xx, else as `get_json` does."""
+    return _json(*_ask("POST", url, body, timeout_s), redact(url))
+
+
+def _ask(method: str, url: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+    try:
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, path, body, {"Content-Type": "application/json", "Accept": "application/json"})
+        answer = connection.getresponse()
+        data = answer.read(MAX_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise StoreUnavailable(f"{redact(url)} does not answer: {_why(error)}") from error
+    finally:
+        connection.close()
+    return answer.status, data
+
+
+def _json(status: int, data: bytes, shown: str) -> object:
+    try:
+        content: object = json.loads(data)
+    except ValueError as error:
+        raise UploadGateError(f"{shown} answered {status} with no JSON", "is it Upload Gate's address?") from error
+    if status < 400:
+        return content
+    problem = content if isinstance(content, dict) else {}
+    detail = str(problem.get("detail") or problem.get("title") or f"status {status}")
+    if status < 500 and status != 404:
+        raise RequestRejected(
+            str(problem.get("type", "rejected")), f"refused by {shown}: {detail}", problem.get("field")
+        )
+    raise UploadGateError(f"{shown} answered {status}: {detail}")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return str(error) or type(error).__name__

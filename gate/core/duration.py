@@ -1,0 +1,40 @@
+"""Spans of time as people write them: `90s`, `10m`, `4h`, `1h30m`, `2d`. Pure text to µs and back."""
+
+from __future__ import annotations
+
+import re
+
+_UNIT_US = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
+_LONGEST_US = 366 * 86_400_000_000
+_LONGEST_TEXT = 40
+
+
+def parse_duration_us(text: str) -> int:
+    """µs of a span such as `10m` or `1h30m`; each unit at most once, the larger first.
+
+    Raises ValueError, worded for whoever typed it, unless it is more than 0 and at most 366 days.
+    """
+    wanted = text.strip().lower()
+    at, total, last = 0, 0, _LONGEST_US
+    for part in _PART.finditer(wanted if len(wanted) <= _LONGEST_TEXT else ""):
+        unit = _UNIT_US[part[2]]
+        if part.start() != at or unit >= last:
+            break
+        total += round(float(part[1]) * unit)
+        at, last = part.end(), unit
+    if not wanted or at != len(wanted):
+        raise ValueError(f"{text[:_LONGEST_TEXT]!r} is not a span of time: write 90s, 10m, 4h or 1h30m")
+    if not 0 < total <= _LONGEST_US:
+        raise ValueError(f"{text[:_LONGEST_TEXT]!r} is out of range: more than 0, at most 366d")
+    return total
+
+
+def duration_text(us: int) -> str:
+    """A span in its two largest units (`1h 30m`, `42s`), for reading; what is below a second is `0s`."""
+    left, parts = max(us, 0), list[str]()
+    for name in ("d", "h", "m", "s"):
+        count, left = divmod(left, _UNIT_US[name])
+        if count:
+            parts.append(f"{count}{name}")
+    return " ".join(parts[:2]) or "0s"

@@ -1,0 +1,180 @@
+"""Every metric of the gate: name, labels, meaning, in one closed table. Nothing else is exported.
+
+On the hot path a metric is a plain integer; a collector turns integers into samples when somebody scrapes. Labels come
+from closed sets only (verdicts, stages, declared classes, limits' names, the policy's reasons): no account, address or
+device, nor any other word of a caller, ever becomes one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gate.core.decision import Decision
+
+BOUNDS_US: Final = (100, 250, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
+"""Upper bounds of the histogram of checks, µs. A bound lies at 1 ms, one at the default deadline of 100 ms."""
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One metric of the table."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+TABLE: Final = (
+    Named("upload_gate_decisions_total", "counter", ("decision", "class", "stage", "reason"), "Decisions given"),
+    Named("upload_gate_check_seconds", "histogram", (), "Time from a decoded check to its decision"),
+    Named("upload_gate_degraded_total", "counter", (), "Decisions given without the account store"),
+    Named("upload_gate_shadow_refusals_total", "counter", ("limit",), "Uploads a shadow limit would have refused"),
+    Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
+    Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that could not be understood"),
+    Named("upload_gate_faults_total", "counter", ("where",), "Faults of our own that were caught"),
+    Named("upload_gate_pauses_active", "gauge", (), "Pauses in force, break-glass entries included"),
+    Named("upload_gate_board_rev", "gauge", (), "Revision of the kill switch this gate obeys"),
+    Named("upload_gate_board_age_seconds", "gauge", (), "Time since the kill switch was last read, from anywhere"),
+    Named("upload_gate_board_unreadable_total", "counter", (), "Kill switch states that could not be read"),
+    Named("upload_gate_break_glass_active", "gauge", (), "Pauses in force from the file on this host"),
+    Named("upload_gate_policy_info", "gauge", ("hash",), "The policy in force"),
+    Named("upload_gate_policy_rejected_total", "counter", (), "Reloads refused because the policy file is wrong"),
+    Named("upload_gate_decisions_dropped_total", "counter", (), "Decisions that did not reach the decision log"),
+    Named("upload_gate_start_time_seconds", "gauge", (), "When this gate started, Unix time"),
+    Named("upload_gate_cpu_seconds_total", "counter", (), "CPU time this process has used"),
+)
+
+STORE_ERROR_KINDS: Final = ("unavailable", "fault")
+FAULTS: Final = ("check", "http", "watch")
+
+DecisionKey = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class Counts:
+    """The integers. `decisions` is keyed (decision, class, stage, reason)."""
+
+    decisions: dict[DecisionKey, int] = field(default_factory=dict)
+    shadow: dict[str, int] = field(default_factory=dict)
+    store_errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STORE_ERROR_KINDS, 0))
+    rejected: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_US) + 1))
+    check_us: int = 0
+    degraded: int = 0
+    board_unreadable: int = 0
+    policy_rejected: int = 0
+
+    def decided(self, decision: Decision, took_us: int, reasons: tuple[str, ...]) -> None:
+        """Count one decision. `reasons` are the policy's words for pauses; any other is counted as `pause.other`."""
+        reason = decision.reason
+        if decision.pause is not None and reason[6:] not in reasons:
+            reason = "pause.other"
+        key = (decision.verdict, decision.class_, decision.stage, reason)
+        self.decisions[key] = self.decisions.get(key, 0) + 1
+        self.buckets[bisect_left(BOUNDS_US, took_us)] += 1
+        self.check_us += took_us
+        if decision.degraded:
+            self.degraded += 1
+        for limit in decision.shadow:
+            self.shadow[limit] = self.shadow.get(limit, 0) + 1
+
+    def reject(self, reason: str) -> None:
+        """Count one request that could not be understood; `reason` is a code of a closed list."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What is read at the moment of a scrape."""
+
+    pauses_active: int
+    break_glass_active: int
+    board_rev: int
+    board_age_s: float
+    policy: str
+    dropped: int
+    started_s: float
+    cpu_s: float
+
+
+class GateCollector(Collector):
+    """Samples from the integers and from `gauges`, asked at each scrape."""
+
+    def __init__(self, counts: Counts, gauges: Callable[[], Gauges]) -> None:
+        self._counts = counts
+        self._gauges = gauges
+
+    def describe(self) -> Iterable[Metric]:
+        """Empty metrics, so that registering asks for no values."""
+        return [_family(named) for named in TABLE]
+
+    def collect(self) -> Iterator[Metric]:
+        """All samples."""
+        counts, now = self._counts, self._gauges()
+        labelled: dict[str, dict[tuple[str, ...], float]] = {
+            "upload_gate_decisions_total": {tuple(map(str, k)): v for k, v in list(counts.decisions.items())},
+            "upload_gate_shadow_refusals_total": {(k,): v for k, v in list(counts.shadow.items())},
+            "upload_gate_store_errors_total": {(k,): v for k, v in counts.store_errors.items()},
+            "upload_gate_requests_rejected_total": {(k,): v for k, v in list(counts.rejected.items())},
+            "upload_gate_faults_total": {(k,): v for k, v in counts.faults.items()},
+            "upload_gate_degraded_total": {(): counts.degraded},
+            "upload_gate_board_unreadable_total": {(): counts.board_unreadable},
+            "upload_gate_policy_rejected_total": {(): counts.policy_rejected},
+            "upload_gate_decisions_dropped_total": {(): now.dropped},
+            "upload_gate_cpu_seconds_total": {(): now.cpu_s},
+            "upload_gate_pauses_active": {(): now.pauses_active},
+            "upload_gate_break_glass_active": {(): now.break_glass_active},
+            "upload_gate_board_rev": {(): now.board_rev},
+            "upload_gate_board_age_seconds": {(): now.board_age_s},
+            "upload_gate_policy_info": {(now.policy,): 1},
+            "upload_gate_start_time_seconds": {(): now.started_s},
+        }
+        for named in TABLE:
+            family = _family(named)
+            if isinstance(family, HistogramMetricFamily):
+                family.add_metric([], *self._histogram())
+            else:
+                for labels, value in labelled[named.name].items():
+                    family.add_metric(list(labels), value)
+            yield family
+
+    def _histogram(self) -> tuple[list[tuple[str, float]], float]:
+        total = 0
+        found: list[tuple[str, float]] = []
+        for bound, count in zip((*BOUNDS_US, None), list(self._counts.buckets), strict=True):
+            total += count
+            found.append(("+Inf" if bound is None else f"{bound / 1e6:g}", total))
+        return found, self._counts.check_us / 1e6
+
+
+def gate_registry(counts: Counts, gauges: Callable[[], Gauges]) -> CollectorRegistry:
+    """A registry that holds the gate's metrics and nothing else."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(GateCollector(counts, gauges))
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """The text a scraper reads, of type `CONTENT_TYPE`."""
+    return generate_latest(registry)
+
+
+def _family(named: Named) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
+    match named.kind:
+        case "counter":
+            return CounterMetricFamily(named.name, named.meaning, labels=named.labels)
+        case "gauge":
+            return GaugeMetricFamily(named.name, named.meaning, labels=named.labels)
+        case _:
+            return HistogramMetricFamily(named.name, named.meaning, labels=named.labels)

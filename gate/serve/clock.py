@@ -1,0 +1,13 @@
+"""The wall clock of a running process: the only place of the gate that reads it."""
+
+from __future__ import annotations
+
+import time
+
+
+class SystemClock:
+    """A Clock by the operating system."""
+
+    def now_us(self) -> int:
+        """µs since 1970, UTC."""
+        return time.time_ns() // 1000

@@ -1,0 +1,143 @@
+"""What the gate says of its own state: `/readyz`, `/metrics`, and the pages of the admin port. It changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from gate.app.check import Check
+from gate.app.watch import Watch
+from gate.core.pause import Pause
+from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
+from gate.ports import Clock
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Health:
+    """Reads `check` and `watch`. `dropped` tells how many decisions the log has lost, `store_down` why takes fail."""
+
+    def __init__(
+        self, check: Check, watch: Watch, clock: Clock, dropped: Callable[[], int], store_down: Callable[[], str | None]
+    ) -> None:
+        self._check = check
+        self._watch = watch
+        self._clock = clock
+        self._dropped = dropped
+        self._store_down = store_down
+        self._started_us = clock.now_us()
+        self._registry = gate_registry(check.counts, self.gauges)
+
+    def gauges(self) -> Gauges:
+        """The values of this moment."""
+        now_us = self._clock.now_us()
+        board = self._watch.board
+        glass = sum(pause.active(now_us) for pause in board.break_glass)
+        times = os.times()
+        return Gauges(
+            pauses_active=len(board.active(now_us)) + glass,
+            break_glass_active=glass,
+            board_rev=board.rev,
+            board_age_s=self._watch.age_us() / 1e6,
+            policy=self._check.policy.hash,
+            dropped=self._dropped(),
+            started_s=self._started_us / 1e6,
+            cpu_s=times.user + times.system,
+        )
+
+    def metrics(self) -> tuple[bytes, bytes]:
+        """Content type and text for a scraper."""
+        return CONTENT_TYPE.encode(), exposition(self._registry)
+
+    def ready(self) -> bytes:
+        """What the gate stands on. It is always ready: without a store it decides by its failure modes."""
+        down = self._store_down()
+        board = "fresh" if self._watch.reachable else "last known"
+        return _encode(
+            {
+                "ready": True,
+                "degraded": down is not None or board != "fresh",
+                "account_store": "answers" if down is None else down,
+                "board": board,
+                "board_age_s": round(self._watch.age_us() / 1e6, 3),
+                "board_rev": self._watch.board.rev,
+                "policy": self._check.policy.hash,
+                "instances": self._check.instances,
+            }
+        )
+
+    def board(self) -> bytes:
+        """The pauses in force and those that are over, with their ages."""
+        now_us = self._clock.now_us()
+        board = self._watch.board
+        pauses = [_shown(pause, now_us, False) for _, pause in sorted(board.pauses.items())]
+        return _encode(
+            {
+                "rev": board.rev,
+                "age_s": round(self._watch.age_us() / 1e6, 3),
+                "store_answers": self._watch.reachable,
+                "pauses": [_shown(pause, now_us, True) for pause in board.break_glass]
+                + [pause for pause in pauses if pause["active"]],
+                "ended": [pause for pause in pauses if not pause["active"]],
+            }
+        )
+
+    def policy(self) -> bytes:
+        """The policy in force. Accounts on the deny list are counted, not named."""
+        policy = self._check.policy
+        shown: dict[str, Any] = msgspec.to_builtins(policy)
+        del shown["_prices"]
+        shown["deny_accounts"] = len(policy.deny_accounts)
+        return _encode(shown)
+
+    def stats(self) -> bytes:
+        """Counters since the start, by decision and in full."""
+        counts = self._check.counts
+        totals: dict[str, int] = {}
+        for (decision, *_), value in counts.decisions.items():
+            totals[str(decision)] = totals.get(str(decision), 0) + value
+        rows = [
+            {"decision": decision, "class": class_, "stage": stage, "reason": reason, "count": value}
+            for (decision, class_, stage, reason), value in sorted(counts.decisions.items())
+        ]
+        return _encode(
+            {
+                "decisions": totals,
+                "rows": rows,
+                "store_errors": counts.store_errors,
+                "rejected": counts.rejected,
+                "degraded": counts.degraded,
+                "dropped": self._dropped(),
+                "uptime_s": round((self._clock.now_us() - self._started_us) / 1e6, 3),
+            }
+        )
+
+
+def _shown(pause: Pause, now_us: int, break_glass: bool) -> dict[str, Any]:
+    return {
+        "id": pause.id,
+        "rev": pause.rev,
+        "active": pause.active(now_us),
+        "break_glass": break_glass,
+        "scope": {
+            "classes": sorted(pause.scope.classes),
+            "surfaces": sorted(pause.scope.surfaces),
+            "kinds": sorted(pause.scope.kinds),
+            "countries": sorted(pause.scope.countries),
+        },
+        "scope_text": str(pause.scope),
+        "action": pause.action,
+        "reason": pause.reason,
+        "text": pause.text,
+        "owner": pause.owner,
+        "starts_at_us": pause.starts_at_us,
+        "expires_at_us": pause.expires_at_us,
+        "expires_at": datetime.fromtimestamp(pause.expires_at_us / 1e6, UTC).isoformat(),
+        "left_s": max(0, pause.expires_at_us - now_us) // 1_000_000,
+        "released_at_us": pause.released_at_us,
+        "released_by": pause.released_by,
+    }

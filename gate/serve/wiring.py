@@ -1,0 +1,220 @@
+"""Puts one gate together from its settings, runs it until it is told to stop, and takes it apart again. Nothing else.
+
+A server that does not answer at the start is no reason not to start: the gate says once what it does without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any, Final
+
+import uvicorn
+
+from gate.app.check import Check
+from gate.app.watch import Watch
+from gate.errors import PolicyInvalid, SettingInvalid
+from gate.metrics import Counts
+from gate.policyfile import load_policy
+from gate.ports import DecisionLog, GateSeen
+from gate.serve.admin import AdminApp
+from gate.serve.clock import SystemClock
+from gate.serve.health import Health
+from gate.serve.http import GateApp
+from gate.settings import Settings
+from gate.stores.local_buckets import LocalBuckets
+from gate.stores.redis import RedisAccountStore
+from gate.stores.redis_board import RedisBoardStore
+from gate.topics import Topics
+
+log = logging.getLogger("upload_gate")
+
+DRAIN_S: Final = 2
+BACKLOG: Final = 2048
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OperatorError where it cannot start."""
+    import uvloop
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings))
+
+
+async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal changes nothing. `ready` is set once both ports answer."""
+    policy = load_policy(settings.policy)
+    async with AsyncExitStack() as stack:
+        ports = [
+            stack.enter_context(_listening(settings.host, settings.port, "UPLOAD_GATE_PORT")),
+            stack.enter_context(_listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
+        ]
+        clock = SystemClock()
+        accounts = RedisAccountStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
+        boards = RedisBoardStore(settings.redis, settings.prefix)
+        await accounts.open()
+        stack.push_async_callback(accounts.close)
+        await boards.open()
+        stack.push_async_callback(boards.close)
+        decisions, dropped = await _decision_log(settings, stack)
+        counts = Counts()
+        check = Check(policy, accounts, clock, settings.salt, counts, time.perf_counter_ns, LocalBuckets, decisions)
+        seen = GateSeen(settings.name, settings.gate, 0, 0)
+        watch = Watch(check, boards, clock, seen, settings.board_snapshot, settings.break_glass, log.warning)
+        watch.start_from_disk()
+        stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
+        health = Health(check, watch, clock, dropped, lambda: accounts.down)
+        _say_start(settings, policy.hash, accounts.down)
+        apps = (GateApp(check, health, clock, random.random), AdminApp(health))
+        await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+        servers = [await stack.enter_async_context(_serving(app, port)) for app, port in zip(apps, ports, strict=True)]
+        log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
+        if ready is not None:
+            ready.set()
+        await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: a second SIGTERM must not become a hard exit."""
+
+    def __init__(self, app: Any) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the wiring's."""
+        yield
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until `should_exit`; `ended` tells that it is over, for whatever reason."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.ended.set()
+
+
+@asynccontextmanager
+async def _serving(app: Any, port: socket.socket) -> AsyncIterator[_Server]:
+    server = _Server(app)
+    task = asyncio.create_task(server.serve([port]), name="http server")
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.005)
+        yield server
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def _in_background(work: Any, name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@contextmanager
+def _listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
+    """A bound socket. Raises SettingInvalid naming the variable where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
+            raise SettingInvalid(problem, f"free it, or choose another with {variable}") from error
+        listener.setblocking(False)
+        yield listener
+
+
+@contextmanager
+def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set, however often they come; SIGHUP calls `reload`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    calls = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: reload}
+    for number, call in calls.items():
+        loop.add_signal_handler(number, call)
+    try:
+        yield stop
+    finally:
+        for number in calls:
+            loop.remove_signal_handler(number)
+
+
+def _reload(settings: Settings, check: Check) -> None:
+    """Read the policy again; one that is refused leaves the last good one in force."""
+    try:
+        check.policy = load_policy(settings.policy)
+    except PolicyInvalid as error:
+        check.counts.policy_rejected += 1
+        log.warning("the policy is not changed, %s stays in force: %s", check.policy.hash, error)
+    else:
+        log.warning("policy %s is in force", check.policy.hash)
+
+
+async def _first(*waits: Any) -> None:
+    """Return once any of them has come true."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _decision_log(
+    settings: Settings, stack: AsyncExitStack
+) -> tuple[DecisionLog | None, Callable[[], int]]:
+    """Where decisions go, and how many were dropped so far; nowhere without Kafka."""
+    if settings.kafka is None:
+        return None, lambda: 0
+    from gate.stores.kafka_decisions import KafkaDecisionLog
+
+    decisions = KafkaDecisionLog(settings.kafka, Topics(settings.topic_prefix).decisions.name)
+    await decisions.start()
+    stack.push_async_callback(decisions.stop)
+    return decisions, lambda: decisions.stats.dropped
+
+
+def _say_start(settings: Settings, policy: str, down: str | None) -> None:
+    log.warning("policy %s from %s", policy, settings.policy or "the package")
+    if settings.salt_is_default:
+        log.warning("UPLOAD_GATE_SALT is not set: hashes of addresses can be turned back; set one secret for all gates")
+    if down is not None:
+        log.warning(
+            "Redis at %s does not answer (%s). Pauses from the last snapshot and the break-glass file hold, limits "
+            "follow their on_store_error, scores and overrides do not count; it is tried again until it answers",
+            settings.redis_shown,
+            down,
+        )

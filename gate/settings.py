@@ -1,0 +1,186 @@
+"""The environment as one frozen record. Every variable starts with UPLOAD_GATE_; what is not set has a default here.
+
+Secrets stay out of `repr`. Which flag or file wins over a variable is the command's to decide: it passes what won.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from gate.errors import SettingInvalid, redact
+
+PREFIX: Final = "UPLOAD_GATE_"
+DEFAULT_REDIS: Final = "redis://127.0.0.1:6390/0"
+DEFAULT_PORT: Final = 8390
+DEFAULT_ADMIN_PORT: Final = 8391
+DEFAULT_SALT: Final = "upload-gate"
+
+DOCUMENTED: Final[Mapping[str, str]] = {
+    "STATE": "directory for what a process keeps on disk: the board's last snapshot, the break-glass file",
+    "REDIS": "URL of the Redis that all gates and workers share",
+    "KAFKA": "bootstrap servers, host:port,host:port; without it no decision is published",
+    "GATE": "base URL at which others reach this gate",
+    "ADMIN": "base URL at which others reach this gate's admin port",
+    "HOST": "address to listen on for checks",
+    "PORT": "port to listen on for checks",
+    "ADMIN_PORT": "port to listen on for the admin API, loopback only",
+    "POLICY": "policy file; without it the packaged default",
+    "BREAK_GLASS": "file of pauses that this host obeys above all else; default break-glass.json in the state directory",
+    "SALT": "secret under which IP addresses and devices are hashed; one value for all gates and workers",
+    "PREFIX": "prefix of every Redis key",
+    "TOPIC_PREFIX": "prefix of every Kafka topic",
+    "NAME": "this gate's name among all gates; default host and port",
+}
+"""Every variable, without its prefix, and what it means. Nothing else that starts with the prefix is read here."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one gate process is told. `redis` may carry a password and `salt` is a secret: neither is in `repr`."""
+
+    state: Path
+    redis: str = field(repr=False)
+    kafka: str | None
+    gate: str
+    admin: str
+    host: str
+    port: int
+    admin_port: int
+    policy: Path | None
+    break_glass: Path
+    salt: bytes = field(repr=False)
+    prefix: str
+    topic_prefix: str
+    name: str
+
+    @property
+    def redis_shown(self) -> str:
+        """The Redis URL without its password."""
+        return redact(self.redis)
+
+    @property
+    def board_snapshot(self) -> Path:
+        """Where the board is kept between runs."""
+        return self.state / "board.json"
+
+    @property
+    def salt_is_default(self) -> bool:
+        """True where nobody set a salt, so that pseudonyms can be turned back by trying all addresses."""
+        return self.salt == DEFAULT_SALT.encode()
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings in `environ`; an empty value counts as not set. Raises SettingInvalid naming the variable."""
+    given = _Given(environ)
+    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
+    state = given.read("STATE", Path, f"{base}/upload-gate").expanduser()
+    host = given.read("HOST", _host, "127.0.0.1")
+    port = given.read("PORT", _port, str(DEFAULT_PORT))
+    admin_port = given.read("ADMIN_PORT", _port, str(DEFAULT_ADMIN_PORT))
+    if port == admin_port:
+        problem = f"{PREFIX}PORT and {PREFIX}ADMIN_PORT are both {port}"
+        raise SettingInvalid(problem, "give the admin API a port of its own")
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return Settings(
+        state=state,
+        redis=given.read("REDIS", _redis, DEFAULT_REDIS),
+        kafka=given.read("KAFKA", _bootstrap, "") or None,
+        gate=given.read("GATE", _url, f"http://{_bracketed(shown)}:{port}"),
+        admin=given.read("ADMIN", _url, f"http://127.0.0.1:{admin_port}"),
+        host=host,
+        port=port,
+        admin_port=admin_port,
+        policy=given.path("POLICY"),
+        break_glass=given.path("BREAK_GLASS") or state / "break-glass.json",
+        salt=given.read("SALT", str.encode, DEFAULT_SALT),
+        prefix=given.read("PREFIX", _prefix, "ug:"),
+        topic_prefix=given.read("TOPIC_PREFIX", _topic_prefix, ""),
+        name=given.read("NAME", _name, f"{shown}:{port}"),
+    )
+
+
+class _Given:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def read(self, name: str, parse: Callable[[str], T], default: str) -> T:
+        value = self._environ.get(PREFIX + name) or default
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise SettingInvalid(f"{PREFIX}{name} is unusable: {error}", f"it means: {DOCUMENTED[name]}") from None
+
+    def path(self, name: str) -> Path | None:
+        value = self._environ.get(PREFIX + name)
+        return Path(value).expanduser() if value else None
+
+
+def _port(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value[:6]) < 65536:
+        raise ValueError(f"{value[:40]!r} is not a port between 1 and 65535")
+    return int(value)
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,255}", value):
+        raise ValueError(f"{value[:40]!r} is not a host name or address")
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{redact(value)[:80]!r} is not an http:// or https:// URL")
+    return value.rstrip("/")
+
+
+def _redis(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("it must start with redis://, rediss:// or unix://")
+    if parts.scheme != "unix":
+        if not parts.hostname:
+            raise ValueError("it names no host; write redis://host:6379/0")
+        try:
+            parts.port  # noqa: B018 (reading it checks it)
+        except ValueError:
+            raise ValueError("its port is not a number between 0 and 65535") from None
+    return value
+
+
+def _bootstrap(value: str) -> str:
+    for server in value.split(",") if value else ():
+        host, colon, port = server.strip().rpartition(":")
+        if not host or not colon:
+            raise ValueError(f"{server[:80]!r} is not host:port")
+        _port(port)
+    return value
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9:._-]{1,64}", value):
+        raise ValueError("it may hold letters, digits and : . _ -, at most 64, and no braces")
+    return value
+
+
+def _topic_prefix(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,64}", value):
+        raise ValueError("it may hold letters, digits and . _ -, at most 64")
+    return value
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{1,128}", value):
+        raise ValueError("it may hold printable ASCII without spaces, at most 128")
+    return value
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

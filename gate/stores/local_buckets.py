@@ -1,0 +1,49 @@
+"""Own buckets for the time the account store is away: each limit divided by the number of gates.
+
+Decides no more than a bucket does: which limits come here is the policy's `on_store_error` to say. Uploads asked for
+twice are charged twice here; refusing a few too many is the safe side.
+"""
+
+from __future__ import annotations
+
+from gate.core.bucket import Charge, Refusal, take
+
+MAX_BUCKETS = 100_000
+
+
+class LocalBuckets:
+    """Buckets in memory, at most `max_buckets`. `instances` is how many gates share each limit, at least 1."""
+
+    def __init__(self, instances: int, max_buckets: int = MAX_BUCKETS) -> None:
+        self._instances = max(1, instances)
+        self._max_buckets = max_buckets
+        self._tats: dict[tuple[str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._tats)
+
+    def take(self, charges: tuple[Charge, ...], now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
+        """Take all charges or none, as `gate.core.bucket.take` does, at this gate's share of each limit."""
+        answer = take(self._tats, tuple(self._share(charge) for charge in charges), now_us)
+        if len(self._tats) > self._max_buckets:
+            self._forget(now_us)
+        return answer
+
+    def clear(self) -> None:
+        """Forget everything: the store is back and knows better."""
+        self._tats.clear()
+
+    def _share(self, charge: Charge) -> Charge:
+        # a rate divided by n is a price times n; the burst is divided by the same stroke, as it is counted in time
+        cost_us = charge.cost_us * self._instances
+        fits_at_all = charge.cost_us <= charge.tolerance_us
+        tolerance_us = max(charge.tolerance_us, cost_us) if fits_at_all else charge.tolerance_us
+        return Charge(charge.entity, charge.limit, cost_us, tolerance_us, charge.shadow)
+
+    def _forget(self, now_us: int) -> None:
+        """Drop what is full again; if that is not enough, the tenth that was used first."""
+        self._tats = {key: tat for key, tat in self._tats.items() if tat > now_us}
+        if len(self._tats) > self._max_buckets:
+            oldest = list(self._tats)[: len(self._tats) - self._max_buckets * 9 // 10]
+            for key in oldest:
+                del self._tats[key]

@@ -1,0 +1,15 @@
+-- Unit: µs. Notes what a gate says of itself, stamped with the server's clock; forgets gates long gone.
+-- KEYS: sorted set of gates by time, hash of what they said. ARGV: gate, what it says, µs after which it is forgotten.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - tonumber(ARGV[3])))
+for i = 1, #gone do
+  redis.call('ZREM', KEYS[1], gone[i])
+  redis.call('HDEL', KEYS[2], gone[i])
+end
+local ttl = string.format('%.0f', math.ceil(tonumber(ARGV[3]) / 1000))
+redis.call('PEXPIRE', KEYS[1], ttl)
+redis.call('PEXPIRE', KEYS[2], ttl)
+return 1

@@ -1,0 +1,157 @@
+"""The stores in memory: what each port means, without a server. Shipped for tests, tries and replays.
+
+Exact where the real ones may lose a little; bounded by expiry alone, looked for on every thousandth take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+from gate.core.bucket import Charge, take
+from gate.core.pause import Board
+from gate.core.score import Score, Stamp
+from gate.core.standing import Ask, Override, Standing, Taken
+from gate.ports import Clock, GateSeen
+from gate.records.board import decode_board, encode_board
+from gate.records.score import decode_score, encode_score
+
+_SWEEP_EVERY = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """What was answered when an upload was charged."""
+
+    at_us: int
+    lifetime_us: int
+    risk: float | None
+    risk_at_us: int | None
+    shadow: tuple[str, ...]
+
+
+class MemoryAccountStore:
+    """An AccountStore in one process. One step of the loop is one atomic step."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tats: dict[tuple[str, str], int] = {}
+        self._scores: dict[str, Score] = {}
+        self._overrides: dict[str, Override] = {}
+        self._uploads: dict[tuple[str, str], _Upload] = {}
+        self._takes = 0
+
+    async def take(self, ask: Ask) -> Taken:
+        """See AccountStore. Never raises StoreUnavailable."""
+        now_us = self._clock.now_us() if ask.now_us is None else ask.now_us
+        self._sweep(now_us)
+        standing = self._standing(ask.account, now_us)
+        if _refused(standing, ask, now_us):
+            return Taken(standing, False, False, None, (), now_us)
+        upload = self._uploads.get((ask.account, ask.upload_id))
+        if upload is not None and now_us - upload.at_us < upload.lifetime_us:
+            recorded = Standing(upload.risk, upload.risk_at_us, standing.override)
+            return Taken(recorded, True, True, None, upload.shadow, upload.at_us)
+        charges = ask.charges
+        if standing.override is not None:
+            charges = tuple(Charge(c.entity, c.limit, c.cost_us, c.tolerance_us, True) for c in charges)
+        refusal, shadow = take(self._tats, charges, now_us)
+        if refusal is None:
+            self._uploads[ask.account, ask.upload_id] = _Upload(
+                now_us, ask.lifetime_us, standing.risk, standing.at_us, shadow
+            )
+        return Taken(standing, refusal is None, False, refusal, shadow, now_us)
+
+    async def put_scores(self, scores: Sequence[Score]) -> int:
+        """See AccountStore."""
+        stored = 0
+        for score in scores:
+            known = self._scores.get(score.account)
+            if known is not None and _newer(known.stamp, score.stamp):
+                continue
+            self._scores[score.account] = decode_score(encode_score(score))
+            stored += 1
+        return stored
+
+    async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
+        """See AccountStore."""
+        return [self._scores.get(account) for account in accounts]
+
+    async def put_override(self, account: str, override: Override) -> None:
+        """See AccountStore."""
+        self._overrides[account] = override
+
+    def tat_us(self, charge: Charge) -> int:
+        """When the charge's bucket will be full again, 0 where it was never used: for tests that count tokens."""
+        return self._tats.get((charge.entity, charge.limit), 0)
+
+    def _standing(self, account: str, now_us: int) -> Standing:
+        score = self._scores.get(account)
+        override = self._overrides.get(account)
+        if override is not None and now_us >= override.expires_at_us:
+            override = None
+        if score is None:
+            return Standing(override=override)
+        return Standing(score.risk, score.at_us, override)
+
+    def _sweep(self, now_us: int) -> None:
+        self._takes += 1
+        if self._takes % _SWEEP_EVERY:
+            return
+        self._uploads = {k: u for k, u in self._uploads.items() if now_us - u.at_us < u.lifetime_us}
+        self._overrides = {k: o for k, o in self._overrides.items() if now_us < o.expires_at_us}
+
+
+def _newer(known: Stamp, offered: Stamp) -> bool:
+    return known.epoch == offered.epoch and known.offset >= offered.offset
+
+
+def _refused(standing: Standing, ask: Ask, now_us: int) -> bool:
+    if standing.override is not None:
+        return not standing.override.allow
+    if ask.refuse_at is None or standing.risk is None or standing.at_us is None:
+        return False
+    return now_us - standing.at_us <= ask.max_score_age_us and standing.risk >= ask.refuse_at
+
+
+class MemoryBoardStore:
+    """A BoardStore in one process; boards pass through the codec, as they do with a server."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._document = encode_board(Board())
+        self._gates: dict[str, GateSeen] = {}
+        self._listeners: set[asyncio.Queue[bytes]] = set()
+
+    async def read(self) -> Board:
+        """See BoardStore."""
+        return decode_board(self._document)
+
+    async def replace(self, expected_rev: int, board: Board) -> bool:
+        """See BoardStore."""
+        if decode_board(self._document).rev != expected_rev:
+            return False
+        self._document = encode_board(board)
+        for listener in self._listeners:
+            listener.put_nowait(self._document)
+        return True
+
+    async def changes(self) -> AsyncIterator[Board]:
+        """See BoardStore. Listens from the first `anext` on."""
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        self._listeners.add(heard)
+        try:
+            while True:
+                yield decode_board(await heard.get())
+        finally:
+            self._listeners.discard(heard)
+
+    async def acknowledge(self, seen: GateSeen) -> None:
+        """See BoardStore."""
+        self._gates[seen.gate] = replace(seen, seen_at_us=self._clock.now_us())
+
+    async def gates(self, live_within_us: int) -> list[GateSeen]:
+        """See BoardStore. In the order of their names."""
+        since_us = self._clock.now_us() - live_within_us
+        return [self._gates[name] for name in sorted(self._gates) if self._gates[name].seen_at_us >= since_us]

@@ -1,0 +1,245 @@
+"""The one place that acts: a batch's effects become one Kafka transaction, and its scores reach Redis before that.
+
+An `Owner` stands for a partition while it is ours. Its producer's transactional id is the partition's, so opening it
+makes the broker refuse every earlier owner. Decides in what order effects become real; leaves what they are to
+`process`, when to own to `owners`, and what Redis missed to `owed`.
+
+While one batch commits the next may be folded and its scores written, so that no score waits for a transaction. That
+is safe: scores follow from state and offset, and a batch that is taken back is folded again to the same ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerClosed, ProducerFenced
+
+from gate.errors import StoreUnavailable, UploadGateError
+from gate.records.score import encode_score
+from gate.stores.kafka_topics import incarnation
+from gate.topics import Topics
+from streams import crowd as crowd_topic
+from streams.owed import Owed
+from streams.state import WATERMARK_KEY, Accounts, PartitionReader, Watermark, encode_watermark
+
+if TYPE_CHECKING:
+    from streams.process import DeadLetter, Effects
+
+COMMIT_WITHIN_S = 20.0
+OPEN_WITHIN_S = 20.0
+TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction can hold up readers
+REQUEST_TIMEOUT_MS = 10_000
+DEAD_EVENT_BYTES = 2 << 20  # base64 of more would not fit into a record
+
+Record = tuple[bytes | None, bytes]
+_json = msgspec.json.Encoder().encode
+
+
+class Fenced(UploadGateError):
+    """The partition has another owner now, or this one was closed: step back, nothing was committed."""
+
+
+class Misplaced(UploadGateError):
+    """A batch does not start where the partition stands: folding it would count twice or leave a hole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The cluster, the topics and the consumer group that owners work in."""
+
+    bootstrap: str
+    topics: Topics
+    group: str
+
+
+class Owner:
+    """One partition while it is ours: accounts in memory, the fencing producer, the batch that is being committed."""
+
+    def __init__(
+        self, where: Where, accounts: Accounts, owed: Owed, failed: Callable[[Owner, Exception], None]
+    ) -> None:
+        """`failed` is told, once, of a batch that could not be committed; nothing else reports it."""
+        self.where = where
+        self.accounts = accounts
+        self.owed = owed
+        self.partition = accounts.partition
+        self.live = False
+        self.busy = False
+        self.epoch = ""
+        self.next = 0
+        self._failed = failed
+        self._producer: Any = None
+        self._committing: asyncio.Task[None] | None = None
+
+    async def open(self) -> int:
+        """Fence earlier owners, then read states and position. Returns how many records were read.
+
+        Raises KafkaError, StoreUnavailable, TimeoutError: try again; StateUnreadable: do not.
+        """
+        topics = self.where.topics
+        async with asyncio.timeout(OPEN_WITHIN_S):
+            await self._fence()
+            cluster, topic_id = await incarnation(self.where.bootstrap, topics.events.name)
+        count = await self.accounts.load(self.where.bootstrap, topics.states.name)
+        async with asyncio.timeout(OPEN_WITHIN_S):
+            async with PartitionReader(self.where.bootstrap, topics.events.name, self.partition) as events:
+                self.epoch, self.next = stand(self.accounts.mark, f"{cluster}/{topic_id}", events.begin, events.end)
+            async with PartitionReader(self.where.bootstrap, topics.scores.name, self.partition) as scores:
+                self.owed.reopen(self.accounts.mark.owed if self.accounts.mark else None, scores.end)
+        return count
+
+    async def _fence(self) -> None:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self.where.bootstrap,
+            transactional_id=f"{self.where.group}-{self.where.topics.events.name}-{self.partition}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            max_batch_size=1 << 20,
+            max_request_size=4 << 20,
+        )
+        await self._producer.start()
+
+    async def settle(self) -> None:
+        """Wait until no batch is being committed."""
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
+
+    async def let_go(self) -> None:
+        """Give up the batch that is being committed, if there is one; from here nothing changes the accounts."""
+        self.live = False
+        task, self._committing = self._committing, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def close(self) -> None:
+        """Let go; an open transaction is given up. Never raises."""
+        await self.let_go()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                await producer.stop()
+
+    async def act(self, effects: Effects, handed_over: float, done: Callable[[Effects, float], None]) -> None:
+        """Make `effects`, folded just now, real; returns as soon as the next batch may be folded.
+
+        Scores go to Redis here, then the batch before must have been committed, then this one's transaction begins.
+        `done` is called with the effects and the seconds since `handed_over` (monotonic) when it is committed.
+        """
+        self.accounts.fold(effects.states)
+        self.next = effects.next_offset
+        put = await self.owed.put(effects.scores)
+        await self.settle()
+        if not self.live or self._producer is None:
+            raise Fenced(f"partition {self.partition} was given up")
+        self._committing = asyncio.create_task(self._commit(effects, put, handed_over, done))
+
+    async def _commit(
+        self, effects: Effects, put: bool, handed_over: float, done: Callable[[Effects, float], None]
+    ) -> None:
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                await self._transact(effects, put)
+        except Exception as error:
+            self.live = False
+            self._failed(self, error)
+            return
+        done(effects, time.monotonic() - handed_over)
+
+    async def _transact(self, effects: Effects, put: bool) -> None:
+        """One transaction. Raises KafkaError, and asyncio's and the client's own errors once the producer is closed."""
+        topics, at, producer = self.where.topics, self.partition, self._producer
+        mark = Watermark(self.epoch, effects.next_offset, self.owed.since)
+        await producer.begin_transaction()
+        states = await _write(producer, topics.states.name, at, _states(effects.states, mark))
+        scores = await _write(producer, topics.scores.name, at, _scores(effects))
+        others: list[Any] = []
+        if effects.dead:
+            others += await _write(producer, topics.dead_letters.name, at, map(dead_letter, effects.dead))
+        if effects.crowd:
+            counts = ((crowd_topic.crowd_key(at, c.feature), b"%d" % c.count) for c in effects.crowd)
+            others += await _write(producer, topics.crowd.name, crowd_topic.PARTITION, counts)
+        await asyncio.gather(*states, *scores, *others)
+        group_offset = {TopicPartition(topics.events.name, at): effects.next_offset}
+        await producer.send_offsets_to_transaction(group_offset, self.where.group)  # for lag tools only
+        await producer.commit_transaction()
+        self.accounts.committed(mark, states[-1].result().offset + 1)
+        self.owed.committed(put, scores[-1].result().offset + 1 if scores else None)
+
+
+def stand(mark: Watermark | None, incarnation_: str, begin: int, end: int) -> tuple[str, int]:
+    """The epoch and the offset to go on from, for a topic whose records are [begin, end).
+
+    A topic of another incarnation starts at its beginning; its old watermark says nothing about it. Without topic ids
+    (old brokers) a topic that is shorter than its watermark is a new one, told apart by a number.
+    """
+    if mark is None:
+        return incarnation_, begin
+    base, _, number = mark.epoch.partition("+")
+    if base != incarnation_:
+        return incarnation_, begin
+    if end < mark.offset:
+        return f"{base}+{int(number or 0) + 1}", begin
+    return mark.epoch, max(mark.offset, begin)
+
+
+def dead_letter(letter: DeadLetter) -> Record:
+    """The record that keeps an unreadable event with its origin and the reason."""
+    event = letter.event[:DEAD_EVENT_BYTES]
+    body: dict[str, object] = {
+        "origin": {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset},
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "event": base64.b64encode(event).decode(),
+    }
+    if len(event) < len(letter.event):
+        body["truncated"] = len(letter.event)
+    return letter.key, _json(body)
+
+
+def _states(states: dict[str, bytes], mark: Watermark) -> Iterable[Record]:
+    for account, state in states.items():
+        yield account.encode(), state
+    yield WATERMARK_KEY, encode_watermark(mark)
+
+
+def _scores(effects: Effects) -> Iterable[Record]:
+    return ((score.account.encode(), encode_score(score)) for score in effects.scores)
+
+
+async def _write(producer: Any, topic: str, partition: int, records: Iterable[Record]) -> Sequence[Any]:
+    """Buffer `records`, packed here into batches: cheaper than one `send` each. Returns a future a batch."""
+    batch = producer.create_batch()
+    append = batch.append
+    sent = []
+    count = 0
+    for key, value in records:
+        if append(key=key, value=value, timestamp=None) is None:
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+            append = batch.append
+            append(key=key, value=value, timestamp=None)
+            count = 0
+        count += 1
+    if count:
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+    return sent
+
+
+def kind_of(error: BaseException) -> str:
+    """Why a batch failed, as the closed label of a metric: fenced, kafka, misplaced, other."""
+    if isinstance(error, (Fenced, ProducerFenced, IllegalOperation, ProducerClosed, InvalidProducerEpoch)):
+        return "fenced"
+    if isinstance(error, Misplaced):
+        return "misplaced"
+    if isinstance(error, (KafkaError, OSError, TimeoutError, StoreUnavailable)):
+        return "kafka"
+    return "other"

@@ -1,0 +1,14 @@
+"""What a score takes from outside the account: how many accounts share what it used last."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Surroundings(NamedTuple):
+    """Distinct accounts that share the account's last address, device, content and link host; 0 where it has none."""
+
+    ip_accounts: int = 0
+    device_accounts: int = 0
+    content_accounts: int = 0
+    link_accounts: int = 0

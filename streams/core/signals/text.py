@@ -1,0 +1,15 @@
+"""Text: how much an account's captions look like advertisements. Weak evidence, and weighed as such."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gate.core.signal import Signal
+from streams.core.account import State
+from streams.core.signals.surroundings import Surroundings
+
+
+def read(state: State, around: Surroundings) -> Iterator[tuple[Signal, float]]:
+    """`text.spam`: the running mean over the account's last captions."""
+    if state.spam > 0.0:
+        yield Signal.TEXT_SPAM, min(1.0, state.spam)

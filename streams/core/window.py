@@ -1,0 +1,24 @@
+"""Decaying counters in event time: how much happened lately, without keeping what happened.
+
+A counter halves every half-life. Late events are added at the worth they still have; time never moves back, so a
+backlog read after downtime counts as when it happened, not as a burst.
+"""
+
+from __future__ import annotations
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+
+
+def decayed(count: float, elapsed_us: int, half_life_us: int) -> float:
+    """`count` after `elapsed_us` (0 or more) µs."""
+    periods = elapsed_us / half_life_us
+    return 0.0 if periods > 60.0 else count * 2.0**-periods
+
+
+def added(count: float, counted_us: int, at_us: int, half_life_us: int, amount: float = 1.0) -> float:
+    """The counter, worth `count` at `counted_us`, with `amount` more from `at_us`, as of the later of the two."""
+    if at_us >= counted_us:
+        return decayed(count, at_us - counted_us, half_life_us) + amount
+    return count + decayed(amount, counted_us - at_us, half_life_us)

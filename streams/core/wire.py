@@ -1,0 +1,142 @@
+"""Bytes to events and back: plain JSON, and CloudEvents in binary (`ce_` headers) and structured mode.
+
+Decides what can be read; says of the rest why not, by a reason code from a closed list and a detail that names the
+field. Neither ever holds what an uploader wrote. Whose partition a key belongs to and what the broker's clock says is
+checked here too, so that every reason for a dead letter stands in one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from gate.core.account import MAX_ID_BYTES
+from gate.core.event import Attempted, Event
+
+MAX_EVENT_BYTES = 64 * 1024
+MAX_AHEAD_US = 5 * 60 * 1_000_000
+"""How far `at` may be ahead of the broker's append time, µs."""
+EARLIEST_US = 0
+_CLOUD_EVENT_MARK = b'"specversion"'
+
+
+class Fault(StrEnum):
+    """Why an event cannot be read: the closed list of dead-letter reasons."""
+
+    EMPTY = "value.empty"
+    TOO_LARGE = "size.exceeded"
+    MALFORMED = "json.malformed"
+    TYPE_UNKNOWN = "type.unknown"
+    FIELD_MISSING = "field.missing"
+    FIELD_INVALID = "field.invalid"
+    ID_TOO_LONG = "id.too_long"
+    CLOCK_FUTURE = "clock.future"
+    CLOCK_ABSURD = "clock.absurd"
+    KEY_MISMATCH = "key.mismatch"
+
+
+class Unreadable(Exception):
+    """An event that cannot be used; `reason` is a `Fault`, `detail` names the field and the remedy."""
+
+    def __init__(self, reason: Fault, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class _CloudEvent(msgspec.Struct):
+    data: Event
+
+
+_event = msgspec.json.Decoder(Event)
+_cloud = msgspec.json.Decoder(_CloudEvent)
+_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+KNOWN_FIELDS = frozenset(("type", *(name for kind in Event.__args__ for name in kind.__struct_encode_fields__)))
+
+
+def decode(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> Event:
+    """The event in `value`. Raises Unreadable.
+
+    A binary CloudEvent is its data with `ce_` headers beside it, so the headers are not needed to read it.
+    """
+    if not value:
+        raise Unreadable(Fault.EMPTY, "the record has no value; send the event as JSON")
+    if len(value) > MAX_EVENT_BYTES:
+        raise Unreadable(Fault.TOO_LARGE, f"{len(value)} bytes; an event has at most {MAX_EVENT_BYTES}")
+    try:
+        if _CLOUD_EVENT_MARK in value:
+            event = _cloud.decode(value).data if "specversion" in _top_level.decode(value) else _event.decode(value)
+        else:
+            event = _event.decode(value)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(Fault.MALFORMED, f"not JSON: {error}") from None
+    _check_fields(event)
+    return event
+
+
+def encode(event: Event) -> bytes:
+    """The event as plain JSON, what `decode` reads."""
+    return _encode(event)
+
+
+def unknown_fields(value: bytes) -> int:
+    """How many top-level fields of a readable event the schema does not know; a CloudEvent's own are its envelope's."""
+    if _CLOUD_EVENT_MARK in value:
+        return 0
+    return sum(name not in KNOWN_FIELDS for name in _top_level.decode(value))
+
+
+def check_record(event: Event, at_us: int, key: bytes | None, timestamp_ms: int) -> None:
+    """Whether the event belongs where it was found. Raises Unreadable.
+
+    `key` is the record's, `timestamp_ms` the broker's append time (0 or less: unknown, not checked).
+    """
+    if key != event.account.id.encode():
+        raise Unreadable(Fault.KEY_MISMATCH, "the record's key is not account.id; key every event by account.id")
+    if timestamp_ms > 0 and at_us > timestamp_ms * 1000 + MAX_AHEAD_US:
+        raise Unreadable(Fault.CLOCK_FUTURE, "at is more than 5 minutes ahead of the broker; mend the sender's clock")
+
+
+def time_us(event: Event) -> int:
+    """The event's time in µs since 1970."""
+    return round(event.at.timestamp() * 1_000_000)
+
+
+def _check_fields(event: Event) -> None:
+    for name, value in (("account.id", event.account.id), ("id", event.id)):
+        if not value:
+            raise Unreadable(Fault.FIELD_INVALID, f"{name} is empty")
+        _check_length(name, value)
+    if event.at.tzinfo is None:
+        raise Unreadable(Fault.FIELD_INVALID, "at has no time zone; write RFC 3339, such as 2026-11-23T10:00:00Z")
+    if event.at.year < 1970:
+        raise Unreadable(Fault.CLOCK_ABSURD, "at is before 1970")
+    created = event.account.created_at
+    if created is not None and created.tzinfo is None:
+        raise Unreadable(Fault.FIELD_INVALID, "account.created_at has no time zone")
+    if event.upload_id is not None:
+        _check_length("upload_id", event.upload_id)
+    if isinstance(event, Attempted):
+        for name in ("ip", "device", "surface", "country", "decision"):
+            value = getattr(event, name)
+            if value is not None:
+                _check_length(name, value)
+
+
+def _check_length(name: str, value: str) -> None:
+    if len(value) > MAX_ID_BYTES or (not value.isascii() and len(value.encode()) > MAX_ID_BYTES):
+        raise Unreadable(Fault.ID_TOO_LONG, f"{name} is longer than {MAX_ID_BYTES} bytes")
+
+
+def _invalid(message: str) -> Unreadable:
+    """Our reason for a validation message; msgspec's own names the field and the types, never the value."""
+    if "Invalid value" in message:
+        return Unreadable(Fault.TYPE_UNKNOWN, "type is none of attempted, completed, removed, reported")
+    if "missing required field" in message:
+        return Unreadable(Fault.FIELD_MISSING, message)
+    return Unreadable(Fault.FIELD_INVALID, message)

@@ -1,0 +1,72 @@
+"""How well scores tell abusive accounts from honest ones: figures from labels and scores, and from rows without a server.
+
+Pure arithmetic; where labels or scores come from is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MAX_FALSE_POSITIVES = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Detection by account. `auc` and `recall` are None where only one class is labelled."""
+
+    accounts: int
+    abusive: int
+    auc: float | None
+    recall: float | None
+
+
+def figures(labelled: Iterable[tuple[int, float]]) -> Figures:
+    """The figures for (label, score) pairs, one an account; label 1 is abusive, 0 benign, any other is left out."""
+    pairs = [(label, score) for label, score in labelled if label in (0, 1)]
+    abusive = sum(label for label, _ in pairs)
+    return Figures(len(pairs), abusive, auc(pairs), recall_at(pairs, MAX_FALSE_POSITIVES))
+
+
+def auc(pairs: Sequence[tuple[int, float]]) -> float | None:
+    """How often an abusive account scores above a benign one, in [0, 1]; a tie counts half. None without both."""
+    positives, negatives = _counts(pairs)
+    if not positives or not negatives:
+        return None
+    won = 0.0
+    below = negatives
+    for abusive, benign in _groups(pairs):
+        below -= benign
+        won += abusive * (below + benign / 2)
+    return won / (positives * negatives)
+
+
+def recall_at(pairs: Sequence[tuple[int, float]], false_positives: float) -> float | None:
+    """The largest share of abusive accounts above a threshold that at most that share of benign ones reaches.
+
+    Accounts of equal score fall on one side together. None without both classes.
+    """
+    positives, negatives = _counts(pairs)
+    if not positives or not negatives:
+        return None
+    caught = wronged = best = 0
+    for abusive, benign in _groups(pairs):
+        caught += abusive
+        wronged += benign
+        if wronged > false_positives * negatives:
+            break
+        best = caught
+    return best / positives
+
+
+def _counts(pairs: Sequence[tuple[int, float]]) -> tuple[int, int]:
+    positives = sum(label == 1 for label, _ in pairs)
+    return positives, len(pairs) - positives
+
+
+def _groups(pairs: Sequence[tuple[int, float]]) -> list[tuple[int, int]]:
+    """(abusive, benign) for each distinct score, the highest score first."""
+    found: dict[float, list[int]] = {}
+    for label, score in pairs:
+        found.setdefault(score, [0, 0])[label != 1] += 1
+    return [(found[score][0], found[score][1]) for score in sorted(found, reverse=True)]

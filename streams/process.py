@@ -1,0 +1,136 @@
+"""A batch of records, the states of its partition and the crowd → effects, as a value. Nothing is acted on here.
+
+What cannot be read becomes a dead letter; everything else is folded in the order of the records, and every account
+that was touched gets a score, also at 0. The caller makes the effects real, all or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from zlib import crc32
+
+from gate.core.event import Attempted, Completed, Event, Removed, Reported
+from gate.core.score import Score, Stamp
+from streams.core.account import State, fold, pack, unpack
+from streams.core.crowd import CONTENT, DEVICE, HOST, IP, Crowd, CrowdCount
+from streams.core.scorecard import Scorecard
+from streams.core.signals import Surroundings, read
+from streams.core.wire import Unreadable, check_record, decode, time_us, unknown_fields
+
+__all__ = ["CrowdCount", "DeadLetter", "Effects", "Record", "process"]
+
+MAX_KEPT_BYTES = 512 * 1024
+"""Most of an unreadable event that its dead letter keeps; beyond it the origin is where to look."""
+
+_TYPES: Mapping[type[Event], str] = {
+    Attempted: "attempted",
+    Completed: "completed",
+    Removed: "removed",
+    Reported: "reported",
+}
+
+
+class Record(NamedTuple):
+    """One record of the events topic; `timestamp_ms` is the broker's append time."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that could not be used: where it stood, why, and its bytes as they were."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    event: bytes
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """All that follows from one batch. `events` counts by type; `next_offset` is where the next batch starts."""
+
+    states: dict[str, bytes]
+    scores: list[Score]
+    dead: list[DeadLetter]
+    crowd: list[CrowdCount]
+    events: dict[str, int]
+    unknown_fields: int
+    next_offset: int
+
+
+def process(
+    batch: Sequence[Record],
+    states: Mapping[str, bytes],
+    crowd: Crowd,
+    scorecard: Scorecard,
+    salt: bytes,
+    origin: tuple[str, int],
+    epoch: str,
+    now_us: int,
+) -> Effects:
+    """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold.
+
+    `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `now_us` is the wall
+    clock, which only stamps when a score was made.
+    """
+    touched: dict[str, State] = {}
+    dead: list[DeadLetter] = []
+    events: dict[str, int] = {}
+    unknown = 0
+    key = salt[:64]
+    partition = origin[1]
+    for record in batch:
+        value = record.value or b""
+        try:
+            event = decode(record.value, record.headers)
+            at_us = time_us(event)
+            check_record(event, at_us, record.key, record.timestamp_ms)
+        except Unreadable as error:
+            kept = value[:MAX_KEPT_BYTES]
+            dead.append(DeadLetter(*origin, record.offset, error.reason, error.detail, kept, record.key))
+            continue
+        account = event.account.id
+        state = touched.get(account)
+        if state is None:
+            state = touched[account] = unpack(states.get(account))
+        fold(state, event, at_us, record.offset, value, key)
+        kind = _TYPES[type(event)]
+        events[kind] = events.get(kind, 0) + 1
+        unknown += unknown_fields(value)
+        if isinstance(event, Attempted):
+            _note(crowd, partition, state, crc32(record.key or b""), at_us)
+    scores = [_score(account, state, crowd, scorecard, epoch, now_us) for account, state in touched.items()]
+    packed = {account: pack(state) for account, state in touched.items()}
+    return Effects(packed, scores, dead, crowd.take_changed(partition), events, unknown, batch[-1].offset + 1)
+
+
+def _note(crowd: Crowd, partition: int, state: State, account: int, at_us: int) -> None:
+    if state.ip:
+        crowd.note(partition, IP, state.ip, account, at_us)
+    if state.device:
+        crowd.note(partition, DEVICE, state.device, account, at_us)
+    if state.content:
+        crowd.note(partition, CONTENT, state.content, account, at_us)
+    if state.host:
+        crowd.note(partition, HOST, state.host, account, at_us)
+
+
+def _score(account: str, state: State, crowd: Crowd, scorecard: Scorecard, epoch: str, now_us: int) -> Score:
+    around = Surroundings(
+        crowd.count(IP, state.ip) if state.ip else 0,
+        crowd.count(DEVICE, state.device) if state.device else 0,
+        crowd.count(CONTENT, state.content) if state.content else 0,
+        crowd.count(HOST, state.host) if state.host else 0,
+    )
+    at_us = max(state.last_us, state.blamed_us)
+    return scorecard.score(account, read(state, around), at_us, now_us, Stamp(epoch, state.offset))

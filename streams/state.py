@@ -1,0 +1,160 @@
+"""A partition's accounts in memory: packed states by account id, read from their compacted changelog.
+
+Decides how the changelog is read and what its watermark record means. Leaves writing it to `commit`, and what a state
+says to `core`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from gate.errors import StateUnreadable
+
+WATERMARK_KEY = b"\xffwatermark"
+"""Not UTF-8, so that no account id can be it."""
+POLL_MS = 200
+
+
+class Watermark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a partition stands: events below `offset` of the topic incarnation `epoch` are folded and committed.
+
+    `owed` is the first offset of the partition's scores that Redis may not have, None where it has all.
+    """
+
+    epoch: str
+    offset: int
+    owed: int | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Watermark).decode
+
+
+def encode_watermark(mark: Watermark) -> bytes:
+    """The record's value."""
+    return _encode(mark)
+
+
+def decode_watermark(value: bytes) -> Watermark:
+    """Raises StateUnreadable."""
+    try:
+        return _decode(value)
+    except msgspec.DecodeError as error:
+        raise StateUnreadable(f"the changelog's watermark does not parse: {error}") from error
+
+
+class PartitionReader:
+    """Reads committed records of one partition, up to where it ended when the reader was entered."""
+
+    def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
+        self._at = TopicPartition(topic, partition)
+        self._consumer: Any = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=4 << 20,
+        )
+        self.begin = 0
+        self.end = 0
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._consumer.start()
+            self._consumer.assign([self._at])
+            self.begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
+            self.end = (await self._consumer.end_offsets([self._at]))[self._at]
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
+        """Records from `offset` (or the first kept behind it) to the end, a fetch at a time; the client's records,
+        with `offset`, `key`, `value`. Raises KafkaError."""
+        # to a known offset: `seek_to_beginning` right after `assign` can read nothing and say nothing
+        self._consumer.seek(self._at, max(offset, self.begin))
+        while await self._consumer.position(self._at) < self.end:
+            got = await self._consumer.getmany(self._at, timeout_ms=POLL_MS)
+            for records in got.values():
+                yield records
+
+
+class Accounts:
+    """The states of one partition, and how far into the changelog they were read.
+
+    Only committed states count: `fold` remembers what it replaced, so that batches that were never committed can be
+    taken back, newest first. Grows with the number of accounts; each state is bounded by the core.
+    """
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.states: dict[str, bytes] = {}
+        self.mark: Watermark | None = None
+        self.position = 0
+        self._replaced: list[dict[str, bytes | None]] = []
+
+    def fold(self, changed: dict[str, bytes]) -> None:
+        """Take over the states of a batch that is not committed yet."""
+        get = self.states.get
+        self._replaced.append({account: get(account) for account in changed})
+        self.states.update(changed)
+
+    def committed(self, mark: Watermark, position: int) -> None:
+        """The oldest batch folded and not committed is committed now; the changelog was written up to `position`."""
+        self._replaced.pop(0)
+        self.mark = mark
+        self.position = position
+
+    def take_back(self) -> None:
+        """Forget every batch that was not committed."""
+        while self._replaced:
+            for account, before in self._replaced.pop().items():
+                if before is None:
+                    self.states.pop(account, None)
+                else:
+                    self.states[account] = before
+
+    async def load(self, bootstrap: str, topic: str) -> int:
+        """Read on from where the changelog was last known; from its beginning the first time. Returns how many records.
+
+        Raises KafkaError; StateUnreadable where the changelog holds accounts but not where their partition stands,
+        for then every event might be counted again.
+        """
+        self.take_back()
+        count = 0
+        async with PartitionReader(bootstrap, topic, self.partition) as reader:
+            if reader.end < self.position:  # another changelog than the one we knew
+                self.states.clear()
+                self.mark = None
+                self.position = 0
+            async for records in reader.since(self.position):
+                count += len(records)
+                self._apply(records)
+            self.position = reader.end
+        if self.mark is None and self.states:
+            raise StateUnreadable(
+                f"partition {self.partition} of {topic} holds {len(self.states)} accounts but no watermark",
+                "Restore the topic, or empty it to score all accounts anew",
+            )
+        return count
+
+    def _apply(self, records: Sequence[Any]) -> None:
+        states = self.states
+        for record in records:
+            key, value = record.key, record.value
+            if key == WATERMARK_KEY:
+                self.mark = decode_watermark(value)
+            elif value is None:
+                states.pop(key.decode(), None)
+            else:
+                states[key.decode()] = value

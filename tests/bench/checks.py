@@ -1,0 +1,68 @@
+"""What a check costs the gate: over HTTP one by one, and 32 in a request, each with the bucket script in a real Redis.
+
+The load comes from a process of its own over connections that stay open; every check has an upload and an account of
+its own, with network and device, so all limits of the default policy are taken. CPU is the gate's process alone, Redis
+in rows beside it. Decisions are published to Kafka only in the row that says so. Kinds of load alternate.
+"""
+
+from __future__ import annotations
+
+import json
+
+from gate.topics import Topics
+from tests.bench import proc
+from tests.bench.gates import Gate, gate, gate_environment
+from tests.bench.report import BenchError, Spec
+from tests.bench.stage import Stage, Talker
+
+CONNECTIONS = 32
+BATCH = 32
+SINGLE_CHECKS = 20_000
+BATCHED_CHECKS = 51_200
+WARM_UP = 2_048
+BATCH_CONNECTIONS = 4
+ALLOWED_AT_LEAST = 0.95
+
+_SINGLE = Spec("gate CPU per HTTP check", "µs", 50, 30)
+_BATCHED = Spec("gate CPU per check in a batch of 32", "µs", 12, 8)
+_SINGLE_KAFKA = Spec("gate CPU per HTTP check, decisions published to Kafka", "µs")
+_BATCHED_KAFKA = Spec("gate CPU per check in a batch of 32, decisions published to Kafka", "µs")
+_SINGLE_REDIS = Spec("Redis CPU per HTTP check", "µs")
+_BATCHED_REDIS = Spec("Redis CPU per check in a batch of 32", "µs")
+SPECS = (_SINGLE, _BATCHED, _SINGLE_KAFKA, _BATCHED_KAFKA, _SINGLE_REDIS, _BATCHED_REDIS)
+
+
+def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
+    """Alternate single checks and batches, `rounds` times, with and without Kafka. Raises BenchError."""
+    found: dict[Spec, list[float]] = {spec: [] for spec in SPECS}
+    for turn in range(rounds):
+        stage.say(f"checks: round {turn + 1} of {rounds}")
+        with gate(stage, gate_environment(stage, stage.fresh("checks"))) as plain:
+            single, single_redis = _load(stage, plain, SINGLE_CHECKS, 1, CONNECTIONS, turn)
+            batched, batched_redis = _load(stage, plain, BATCHED_CHECKS, BATCH, BATCH_CONNECTIONS, turn)
+        found[_SINGLE].append(single)
+        found[_BATCHED].append(batched)
+        found[_SINGLE_REDIS].append(single_redis)
+        found[_BATCHED_REDIS].append(batched_redis)
+        name = stage.fresh("checks")
+        stage.declare(Topics(f"{name}.").all())
+        with gate(stage, gate_environment(stage, name, kafka=True)) as publishing:
+            found[_SINGLE_KAFKA].append(_load(stage, publishing, SINGLE_CHECKS, 1, CONNECTIONS, turn)[0])
+            found[_BATCHED_KAFKA].append(_load(stage, publishing, BATCHED_CHECKS, BATCH, BATCH_CONNECTIONS, turn)[0])
+    return found
+
+
+def _load(stage: Stage, under: Gate, count: int, batch: int, connections: int, seed: int) -> tuple[float, float]:
+    """CPU µs a check of the gate and of Redis."""
+    numbers = {"port": under.port, "count": count, "warm-up": WARM_UP, "batch": batch, "connections": connections}
+    first = (WARM_UP + SINGLE_CHECKS) if batch > 1 else 0
+    arguments = [f"--{key}={value}" for key, value in {**numbers, "seed": seed, "first": first}.items()]
+    redis = stage.redis().pid or 0
+    with Talker("tests.bench.client", *arguments) as client:
+        client.go()
+        before, redis_before = proc.cpu_s(under.pid), proc.cpu_s(redis)
+        answer = json.loads(client.go())
+        used, redis_used = proc.cpu_s(under.pid) - before, proc.cpu_s(redis) - redis_before
+    if answer["checks"] != count or answer["allowed"] < ALLOWED_AT_LEAST * count:
+        raise BenchError(f"the gate allowed only {answer['allowed']} of {count} checks, so refusals would be measured")
+    return used / count * 1e6, redis_used / count * 1e6

@@ -1,0 +1,43 @@
+"""The servers all tests may share, one of each for the whole run, and names by which tests keep apart on them."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from servers import running_kafka, running_redis
+
+from gate.local import LocalServerError
+from gate.local.jars import default_cache, fetch_jars
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server that no other run uses; keep to keys of your own (`unique`)."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> None:
+    """Skips what needs Apache Kafka where it cannot be fetched; in CI that is a failure."""
+    try:
+        fetch_jars(default_cache(), print)
+    except LocalServerError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(f"NO REAL KAFKA: {error}")
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a real Apache Kafka that no other run uses; keep to topics and groups of your own (`unique`)."""
+    with running_kafka(tmp_path_factory.mktemp("kafka")) as server:
+        yield server.bootstrap
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Gives a new name at each call, fit for keys, topics and groups, that no other test gets."""
+    stem = request.node.name.split("[")[0].removeprefix("test_")[:40].strip("_")
+    return lambda: f"{stem}-{uuid.uuid4().hex[:8]}"

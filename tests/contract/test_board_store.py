@@ -1,0 +1,261 @@
+"""What every BoardStore promises, over the one in memory and the one in Redis; then what only a server can lose."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from servers import running_redis
+from waiting import eventually
+
+from gate.core.pause import Action, Board, Pause, Scope, merge
+from gate.errors import StateUnreadable, StoreUnavailable
+from gate.ports import BoardStore, GateSeen
+from gate.stores.memory import MemoryBoardStore
+from gate.stores.redis_board import RedisBoardStore
+from gate.stores.redis_connection import Line
+
+HOUR_US = 3_600_000_000
+SECOND_US = 1_000_000
+
+
+class WallClock:
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+
+NOW_US = WallClock().now_us()
+
+
+def pause(rev: int, id_: str | None = None, text: str = "") -> Pause:
+    scope = Scope(classes=frozenset({"new", "unverified"}), countries=frozenset({"DE"}))
+    return Pause(id_ or f"p-{rev}", rev, scope, Action.STOP, "raid", text, "ada", NOW_US, NOW_US + HOUR_US)
+
+
+def board(*pauses: Pause) -> Board:
+    return Board({each.id: each for each in pauses})
+
+
+@pytest.fixture
+async def redis_board(redis_url: str, unique: Callable[[], str]) -> AsyncIterator[RedisBoardStore]:
+    store = RedisBoardStore(redis_url, prefix=f"{unique()}:", deadline_s=5.0, heartbeat_s=0.05)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, redis_board: RedisBoardStore) -> BoardStore:
+    return MemoryBoardStore(WallClock()) if request.param == "memory" else redis_board
+
+
+async def listening(store: BoardStore, heard: list[Board]) -> asyncio.Task[None]:
+    """A task that collects what is pushed, once it surely listens; pushes are sent until the first one is heard."""
+
+    async def listen() -> None:
+        changes = store.changes()
+        async with aclosing(changes):  # type: ignore[type-var]
+            async for each in changes:
+                heard.append(each)
+
+    task = asyncio.create_task(listen())
+
+    async def one_is_heard() -> bool:
+        if task.done():
+            task.result()
+        known = await store.read()
+        await store.replace(known.rev, known)
+        return bool(heard)
+
+    await eventually(one_is_heard)
+    return task
+
+
+async def stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_new_store_holds_the_empty_board(store: BoardStore) -> None:
+    assert await store.read() == Board()
+
+
+async def test_what_was_written_is_read_back(store: BoardStore) -> None:
+    released = Pause(
+        "p-2", 7, Scope(), Action.REVIEW, "legal", "über µ", "ada", NOW_US, NOW_US + HOUR_US, NOW_US + 1, "bob"
+    )
+    wanted = board(pause(1), released)
+
+    assert await store.replace(0, wanted)
+    assert await store.read() == wanted
+
+
+async def test_a_write_that_expected_another_revision_changes_nothing(store: BoardStore) -> None:
+    await store.replace(0, board(pause(5)))
+
+    for expected in (0, 4, 6):
+        assert not await store.replace(expected, board(pause(9)))
+
+    assert await store.read() == board(pause(5))
+
+
+async def test_of_many_writers_with_the_same_view_exactly_one_wins(store: BoardStore) -> None:
+    written = await asyncio.gather(*(store.replace(0, board(pause(1, f"p-{i}"))) for i in range(20)))
+
+    assert sum(written) == 1
+
+
+async def test_writers_who_read_again_all_land(store: BoardStore) -> None:
+    async def write(id_: str) -> None:
+        while True:
+            known = await store.read()
+            if await store.replace(known.rev, merge(known, board(pause(known.rev + 1, id_)))):
+                return
+
+    await asyncio.gather(*(write(f"p-{i}") for i in range(10)))
+
+    assert sorted((await store.read()).pauses) == sorted(f"p-{i}" for i in range(10))
+    assert (await store.read()).rev == 10
+
+
+async def test_a_board_that_nobody_could_read_is_not_written(store: BoardStore) -> None:
+    with pytest.raises(StateUnreadable):
+        await store.replace(0, board(pause(1, text="x" * 10_000)))
+
+    assert await store.read() == Board()
+
+
+async def test_every_listener_hears_the_whole_board_in_order(store: BoardStore) -> None:
+    first: list[Board] = []
+    second: list[Board] = []
+    tasks = [await listening(store, first), await listening(store, second)]
+    first.clear()
+    second.clear()
+
+    for rev in (1, 2, 3):
+        assert await store.replace(rev - 1, board(*(pause(i) for i in range(1, rev + 1))))
+    await eventually(lambda: first and first[-1].rev == 3 and second and second[-1].rev == 3)
+
+    for task in tasks:
+        await stopped(task)
+    assert [each.rev for each in first if each.rev] == [1, 2, 3]
+    assert first[-1] == second[-1] == await store.read()
+
+
+async def test_gates_are_known_by_what_they_last_said_and_when(store: BoardStore) -> None:
+    await store.acknowledge(GateSeen("gate-b", "http://b", 1, 0))
+    await store.acknowledge(GateSeen("gate-a", "http://a", 2, 0))
+    await store.acknowledge(GateSeen("gate-b", "http://b:2", 3, 0))
+
+    gates = await store.gates(60 * SECOND_US)
+
+    assert [(seen.gate, seen.url, seen.rev) for seen in gates] == [
+        ("gate-a", "http://a", 2),
+        ("gate-b", "http://b:2", 3),
+    ]
+    assert all(abs(seen.seen_at_us - WallClock().now_us()) < 60 * SECOND_US for seen in gates)
+
+
+async def test_a_gate_not_heard_of_lately_is_not_live(store: BoardStore) -> None:
+    await store.acknowledge(GateSeen("gate", "http://a", 1, 0))
+
+    async def gone() -> bool:
+        return not await store.gates(1_000)
+
+    await eventually(gone)
+    assert len(await store.gates(60 * SECOND_US)) == 1
+
+
+async def test_what_gates_said_expires_but_the_board_never_does(redis_board: RedisBoardStore, redis_url: str) -> None:
+    await redis_board.replace(0, board(pause(1)))
+    await redis_board.acknowledge(GateSeen("gate", "http://a", 1, 0))
+    line = Line(redis_url)
+
+    left = [await line.ask(b"PTTL", key, within_s=5.0) for key in (redis_board._board_key, *redis_board._gate_keys)]
+
+    await line.close()
+    assert left[0] == -1
+    assert all(0 < ms <= 3_600_000 for ms in left[1:])
+
+
+async def test_a_stored_board_that_nobody_of_us_wrote_is_refused(redis_board: RedisBoardStore, redis_url: str) -> None:
+    line = Line(redis_url)
+    await line.ask(b"HSET", redis_board._board_key, b"rev", b"1", b"document", b'{"pauses":"all"}', within_s=5.0)
+    await line.close()
+
+    with pytest.raises(StateUnreadable, match="pauses"):
+        await redis_board.read()
+
+
+async def test_an_unreadable_push_is_skipped_and_counted_and_the_next_is_heard(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
+    heard: list[Board] = []
+    task = await listening(redis_board, heard)
+    line = Line(redis_url)
+
+    await line.ask(b"PUBLISH", redis_board._channel, b"nonsense", within_s=5.0)
+    await redis_board.replace(0, board(pause(1)))
+    await eventually(lambda: heard[-1].rev == 1)
+
+    await line.close()
+    await stopped(task)
+    assert redis_board.unreadable == 1
+
+
+async def test_a_listener_outlives_silence_because_it_asks_for_a_sign_of_life(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    store = RedisBoardStore(redis_url, prefix=f"{unique()}:", heartbeat_s=0.02, silent_after_s=0.2)
+    heard: list[Board] = []
+    task = await listening(store, heard)
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + 0.6
+
+    await eventually(lambda: loop.time() > until_s)
+    await store.replace(0, board(pause(1)))
+    await eventually(lambda: heard[-1].rev == 1)
+
+    assert not task.done()
+    await stopped(task)
+    await store.close()
+
+
+async def test_a_listener_notices_a_server_that_froze_and_one_that_died(tmp_path: Path) -> None:
+    with running_redis(tmp_path) as server:
+        store = RedisBoardStore(server.url, deadline_s=0.5, heartbeat_s=0.05, silent_after_s=0.3)
+        await store.replace(0, board(pause(1)))
+        heard: list[Board] = []
+        frozen = await listening(store, heard)
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreUnavailable, match="silent"):
+                await asyncio.wait_for(frozen, 10.0)
+            with pytest.raises(StoreUnavailable):
+                await store.read()
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+
+        dead = await listening(store, [])
+        server.kill()
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(dead, 10.0)
+        with pytest.raises(StoreUnavailable):
+            await store.read()
+
+        server.start()
+
+        async def back() -> bool:
+            try:
+                return (await store.read()).rev == 1
+            except StoreUnavailable:
+                return False
+
+        await eventually(back)
+        assert await store.replace(1, board(pause(1), pause(2)))
+        await store.close()

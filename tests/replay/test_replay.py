@@ -1,0 +1,179 @@
+"""The replay over stores in memory and a worker that scores what it is told to: windows, decisions, figures."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from gate.core.account import Account, Media
+from gate.core.bucket import HOUR_US, MINUTE_US
+from gate.core.event import Attempted
+from gate.core.request import CheckRequest
+from gate.core.score import Score, Stamp
+from gate.errors import StoreUnavailable
+from gate.policyfile import load_policy
+from gate.stores.memory import MemoryAccountStore
+from streams import replay as replaying
+from streams.replay import FULL_ENOUGH, Judge, Outcome, last_of_each, replay, windows
+from streams.rows import Recorded, Stream
+
+SECOND_US = 1_000_000
+
+
+class Clock:
+    def now_us(self) -> int:
+        raise AssertionError("a replay goes by the recorded time alone")
+
+
+def upload(account: str, at_us: int, label: int = 0, number: int = 0, device: str | None = None) -> Recorded:
+    request = CheckRequest(f"u-{account}-{at_us}-{number}", Account(account), Media("image"), device=device)
+    return Recorded(at_us, request, label)
+
+
+class Worker:
+    """Scores every event it is sent by `risk_of`, at once or, where `late`, not at all."""
+
+    def __init__(self, store: MemoryAccountStore, risk_of: Callable[[Attempted], float], late: bool = False) -> None:
+        self.events: list[Attempted] = []
+        self._store = store
+        self._risk_of = risk_of
+        self._late = late
+
+    async def publish(self, events: Sequence[Attempted]) -> list[tuple[int, int]]:
+        places = []
+        for event in events:
+            offset = len(self.events)
+            self.events.append(event)
+            places.append((0, offset))
+            risk = self._risk_of(event)
+            at_us = round(event.at.timestamp() * 1e6)
+            stamp = Stamp("epoch", offset)
+            if not self._late:
+                score = Score(event.account.id, risk, 0.0, risk, (), at_us, at_us, stamp, "card")
+                await self._store.put_scores([score])
+        return places
+
+
+async def run(uploads: list[Recorded], risk_of: Callable[[Attempted], float], late: bool = False) -> tuple[Outcome, Worker]:
+    store = MemoryAccountStore(Clock())
+    worker = Worker(store, risk_of, late)
+    judge = Judge(load_policy(None), store, b"salt")
+    return await replay(Stream(tuple(uploads), False), judge, store, worker.publish), worker
+
+
+def test_a_window_ends_before_it_would_hold_too_many_of_one_account() -> None:
+    uploads = [upload("a", i) for i in range(7)]
+
+    assert [len(window) for window in windows(uploads, repeats=3)] == [3, 3, 1]
+
+
+def test_a_window_ends_at_its_size_and_nothing_is_lost_or_moved() -> None:
+    uploads = [upload(f"a-{i}", i) for i in range(25)]
+
+    cut = list(windows(uploads, size=10))
+
+    assert [len(window) for window in cut] == [10, 10, 5]
+    assert [each for window in cut for each in window] == uploads
+
+
+def test_a_full_window_ends_before_it_would_hold_too_many_of_one_device() -> None:
+    uploads = [upload(f"a-{i}", i, device="d") for i in range(2 * FULL_ENOUGH)]
+
+    assert [len(window) for window in windows(uploads)] == [FULL_ENOUGH, FULL_ENOUGH]
+
+
+def test_a_paced_window_spans_little_recorded_time() -> None:
+    uploads = [upload(f"a-{i}", i * SECOND_US) for i in range(6)]
+
+    assert [len(window) for window in windows(uploads, span_us=SECOND_US)] == [2, 2, 2]
+
+
+def test_one_account_stands_for_each_partition() -> None:
+    window = [upload(name, 0) for name in ("a", "b", "c", "a")]
+
+    assert last_of_each(window, [(0, 5), (1, 9), (0, 6), (0, 7)]) == {"a": 7, "b": 9}
+
+
+async def test_everybody_honest_and_unhurried_is_let_in() -> None:
+    uploads = [upload(f"a-{i % 5}", i * HOUR_US) for i in range(50)]
+
+    outcome, worker = await run(uploads, lambda event: 0.0)
+
+    found = outcome.as_json()
+    assert (found["uploads"], found["allowed"], found["refused"]) == (50, 50, {})
+    assert (found["benign_uploads"], found["benign_accounts"], found["accounts"]) == (50, 5, 5)
+    assert found["auc"] is None
+    assert found["recall_at_1pct_fpr"] is None
+    assert {event.decision for event in worker.events} == {"allow"}
+
+
+async def test_buckets_fill_by_the_recorded_time() -> None:
+    fast = [upload("fast", i, number=i) for i in range(100)]
+    slow = [upload("slow", (i + 1) * 6 * MINUTE_US) for i in range(100)]
+
+    outcome, worker = await run(fast + slow, lambda event: 0.0)
+
+    refused = [event.account.id for event in worker.events if event.decision == "throttle"]
+    assert outcome.as_json()["refused"] == {"throttle": len(refused)}
+    assert set(refused) == {"fast"}
+    assert len(refused) == 85  # a burst of 15 in a minute for a regular account
+
+
+async def test_an_account_is_refused_once_its_score_is_known() -> None:
+    uploads = [upload("bad", i * HOUR_US, label=1) for i in range(20)] + [upload("good", 21 * HOUR_US)]
+
+    outcome, worker = await run(uploads, lambda event: 0.95 if event.account.id == "bad" else 0.0)
+
+    found = outcome.as_json()
+    decisions = [event.decision for event in worker.events if event.account.id == "bad"]
+    assert decisions == ["allow"] * 3 + ["deny"] * 17
+    assert found["refused"] == {"deny": 17}
+    assert (found["benign_uploads"], found["benign_uploads_refused"]) == (1, 0)
+    assert (found["abusive_accounts"], found["abusive_accounts_ever_refused"]) == (1, 1)
+    assert (found["auc"], found["recall_at_1pct_fpr"]) == (1.0, 1.0)
+
+
+async def test_an_old_score_does_not_refuse() -> None:
+    year_us = 365 * 24 * HOUR_US
+    uploads = [upload("bad", i * year_us) for i in range(8)]
+
+    outcome, _ = await run(uploads, lambda event: 0.95)
+
+    assert outcome.as_json()["allowed"] == 8
+
+
+async def test_a_wrongly_refused_person_is_counted() -> None:
+    uploads = [upload("person", i * HOUR_US) for i in range(5)] + [upload("other", 6 * HOUR_US)]
+
+    outcome, _ = await run(uploads, lambda event: 0.95)
+
+    found = outcome.as_json()
+    assert (found["benign_uploads_refused"], found["benign_accounts_ever_refused"]) == (2, 1)
+
+
+async def test_unlabelled_accounts_count_as_uploads_but_not_in_the_figures() -> None:
+    uploads = [upload("u", 0, label=-1), upload("b", HOUR_US), upload("x", 2 * HOUR_US, label=1)]
+
+    outcome, _ = await run(uploads, lambda event: {"u": 1.0, "x": 0.9}.get(event.account.id, 0.1))
+
+    found = outcome.as_json()
+    assert (found["uploads"], found["accounts"], found["benign_uploads"], found["benign_accounts"]) == (3, 3, 1, 1)
+    assert found["auc"] == 1.0
+
+
+async def test_a_worker_that_does_not_score_ends_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "SCORED_WITHIN_S", 0.05)
+
+    with pytest.raises(StoreUnavailable, match="has not scored a window"):
+        await run([upload("a", 0)], lambda event: 0.0, late=True)
+
+
+async def test_a_worker_that_has_ended_ends_the_replay_at_once() -> None:
+    store = MemoryAccountStore(Clock())
+    worker = Worker(store, lambda event: 0.0, late=True)
+    judge = Judge(load_policy(None), store, b"salt")
+
+    def alive() -> None:
+        raise StoreUnavailable("the worker of the replay ended (status 1)")
+
+    with pytest.raises(StoreUnavailable, match="status 1"):
+        await replay(Stream((upload("a", 0),), False), judge, store, worker.publish, alive=alive)

@@ -1,0 +1,199 @@
+"""The micro-batcher and its breaker, over lanes that a test holds in its hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from waiting import eventually
+
+from gate.errors import StoreUnavailable
+from gate.stores.batcher import Batcher
+
+
+class HeldLane:
+    """Answers x with 10·x once `open` is set; `broken` makes calls and probes fail."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.probes = 0
+        self.under_way = 0
+        self.most_under_way = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.broken = False
+
+    async def call(self, items: Sequence[int], within_s: float) -> list[int]:
+        self.calls.append(list(items))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await self.open.wait()
+        finally:
+            self.under_way -= 1
+        if self.broken:
+            raise StoreUnavailable("broken")
+        if any(item < 0 for item in items):
+            raise ValueError("a negative item")
+        return [10 * item for item in items]
+
+    async def probe(self, within_s: float) -> None:
+        self.probes += 1
+        if self.broken:
+            raise StoreUnavailable("still broken")
+
+
+@pytest.fixture
+def lane() -> HeldLane:
+    return HeldLane()
+
+
+@pytest.fixture
+async def batcher(lane: HeldLane) -> AsyncIterator[Batcher[int, int]]:
+    batcher: Batcher[int, int] = Batcher([lane], deadline_s=30.0, max_batch=4, max_queue=8)
+    await batcher.open()
+    yield batcher
+    await batcher.close()
+
+
+async def test_a_lone_item_goes_out_at_once(lane: HeldLane, batcher: Batcher[int, int]) -> None:
+    assert await batcher.submit(7) == 70
+    assert lane.calls == [[7]]
+
+
+async def test_what_waits_during_a_call_rides_the_next_ones_in_order(
+    lane: HeldLane, batcher: Batcher[int, int]
+) -> None:
+    lane.open.clear()
+    first = asyncio.create_task(batcher.submit(0))
+    await eventually(lambda: lane.calls)
+    rest = [asyncio.create_task(batcher.submit(i)) for i in range(1, 8)]
+    await asyncio.sleep(0)
+
+    lane.open.set()
+
+    assert await asyncio.gather(first, *rest) == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert lane.calls == [[0], [1, 2, 3, 4], [5, 6, 7]]
+    assert lane.most_under_way == 1
+
+
+async def test_exactly_what_exceeds_the_queue_is_shed_at_once(lane: HeldLane, batcher: Batcher[int, int]) -> None:
+    lane.open.clear()
+    first = asyncio.create_task(batcher.submit(0))
+    await eventually(lambda: lane.calls)
+
+    waiting = [asyncio.create_task(batcher.submit(i)) for i in range(1, 13)]
+    await eventually(lambda: sum(task.done() for task in waiting) == 4)
+    lane.open.set()
+    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+
+    assert answers[:9] == [10 * i for i in range(9)]
+    assert all(isinstance(answer, StoreUnavailable) and "overloaded" in str(answer) for answer in answers[9:])
+    assert batcher.shed == 4
+
+
+async def test_an_item_whose_caller_gave_up_while_waiting_is_never_sent(
+    lane: HeldLane, batcher: Batcher[int, int]
+) -> None:
+    lane.open.clear()
+    first = asyncio.create_task(batcher.submit(1))
+    await eventually(lambda: lane.calls)
+    second = asyncio.create_task(batcher.submit(2))
+    third = asyncio.create_task(batcher.submit(3))
+    await asyncio.sleep(0)
+
+    second.cancel()
+    lane.open.set()
+
+    assert await asyncio.gather(first, third) == [10, 30]
+    assert lane.calls == [[1], [3]]
+
+
+async def test_a_caller_who_gives_up_during_a_call_disturbs_nobody(lane: HeldLane, batcher: Batcher[int, int]) -> None:
+    lane.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(i)) for i in range(3)]
+    await eventually(lambda: lane.calls)
+
+    tasks[1].cancel()
+    lane.open.set()
+
+    assert await asyncio.gather(tasks[0], tasks[2]) == [0, 20]
+    assert lane.calls == [[0, 1, 2]]
+
+
+async def test_one_item_that_cannot_be_sent_harms_no_other(lane: HeldLane, batcher: Batcher[int, int]) -> None:
+    answers = await asyncio.gather(*(batcher.submit(i) for i in (1, -2, 3)), return_exceptions=True)
+
+    assert answers[0] == 10
+    assert isinstance(answers[1], ValueError)
+    assert answers[2] == 30
+    assert batcher.down is None
+
+
+async def test_a_failure_opens_the_breaker_for_all_and_a_probe_closes_it_by_itself(
+    lane: HeldLane, batcher: Batcher[int, int]
+) -> None:
+    lane.broken = True
+    lane.open.clear()
+    waiting = [asyncio.create_task(batcher.submit(i)) for i in range(8)]
+    await eventually(lambda: lane.calls)
+    lane.open.set()
+
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    sent = len(lane.calls)
+    with pytest.raises(StoreUnavailable):
+        await batcher.submit(9)
+    await eventually(lambda: lane.probes >= 3)
+    lane.broken = False
+    await eventually(lambda: batcher.down is None)
+
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    assert sent == 1
+    assert len(lane.calls) == 1
+    assert await batcher.submit(9) == 90
+
+
+async def test_a_server_away_at_the_start_does_not_keep_the_gate_from_starting(lane: HeldLane) -> None:
+    lane.broken = True
+    batcher: Batcher[int, int] = Batcher([lane], deadline_s=30.0)
+
+    await batcher.open()
+    with pytest.raises(StoreUnavailable):
+        await batcher.submit(1)
+    lane.broken = False
+    await eventually(lambda: batcher.down is None)
+
+    assert await batcher.submit(1) == 10
+    await batcher.close()
+
+
+async def test_what_has_waited_for_half_its_deadline_is_shed_and_the_next_is_served(lane: HeldLane) -> None:
+    batcher: Batcher[int, int] = Batcher([lane], deadline_s=0.2)
+    await batcher.open()
+    lane.open.clear()
+    first = asyncio.create_task(batcher.submit(1))
+    await eventually(lambda: lane.calls)
+    late = asyncio.create_task(batcher.submit(2))
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + 0.15
+    await eventually(lambda: loop.time() > until_s)
+
+    lane.open.set()
+
+    assert await first == 10
+    with pytest.raises(StoreUnavailable, match="overloaded"):
+        await late
+    assert await batcher.submit(3) == 30
+    await batcher.close()
+
+
+async def test_closing_answers_everyone_who_still_waits(lane: HeldLane) -> None:
+    batcher: Batcher[int, int] = Batcher([lane], deadline_s=30.0)
+    await batcher.open()
+    lane.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(i)) for i in range(40)]
+    await eventually(lambda: lane.calls)
+
+    await batcher.close()
+
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)

@@ -1,0 +1,49 @@
+"""Spans of time as people write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.core.duration import duration_text, parse_duration_us
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [
+        ("90s", 90_000_000),
+        ("10m", 600_000_000),
+        ("4h", 14_400_000_000),
+        ("1h30m", 5_400_000_000),
+        ("2d", 172_800_000_000),
+        ("250ms", 250_000),
+        (" 1.5H ", 5_400_000_000),
+    ],
+)
+def test_a_span_is_understood(text: str, us: int) -> None:
+    assert parse_duration_us(text) == us
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "ten", "1m1h", "5m5m", "-5m", "1h 30m", "0s", "9999d", "1" * 50 + "s"])
+def test_what_is_no_span_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="90s, 10m|at most 366d"):
+        parse_duration_us(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_understood_or_refused(text: str) -> None:
+    try:
+        assert parse_duration_us(text) > 0
+    except ValueError:
+        pass
+
+
+def test_spans_are_shown_in_two_units() -> None:
+    assert [duration_text(us) for us in (0, 42_000_000, 5_400_000_000, 90_061_000_000, -1)] == [
+        "0s",
+        "42s",
+        "1h 30m",
+        "1d 1h",
+        "0s",
+    ]

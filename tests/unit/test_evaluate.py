@@ -1,0 +1,72 @@
+"""Detection figures: exact values for small cases, and agreement with the definition by counting pairs."""
+
+import random
+
+import pytest
+
+from streams.evaluate import auc, figures, recall_at
+
+
+def test_a_perfect_score_has_an_auc_of_one_and_catches_everybody() -> None:
+    pairs = [(1, 0.9), (1, 0.8), (0, 0.2), (0, 0.1)]
+
+    assert auc(pairs) == 1.0
+    assert recall_at(pairs, 0.01) == 1.0
+
+
+def test_a_score_that_says_nothing_has_an_auc_of_a_half() -> None:
+    pairs = [(1, 0.5), (0, 0.5), (0, 0.5)]
+
+    assert auc(pairs) == 0.5
+    assert recall_at(pairs, 0.01) == 0.0
+
+
+def test_a_score_that_is_always_wrong_has_an_auc_of_zero() -> None:
+    assert auc([(1, 0.1), (0, 0.9)]) == 0.0
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_alone_allows_no_figure(label: int) -> None:
+    found = figures([(label, 0.3), (label, 0.7)])
+
+    assert found.accounts == 2
+    assert found.auc is None
+    assert found.recall is None
+
+
+def test_nothing_at_all_allows_no_figure() -> None:
+    found = figures([])
+
+    assert (found.accounts, found.auc, found.recall) == (0, None, None)
+
+
+def test_unlabelled_accounts_are_left_out() -> None:
+    found = figures([(1, 0.9), (-1, 1.0), (0, 0.1), (-1, 0.0)])
+
+    assert (found.accounts, found.abusive, found.auc) == (2, 1, 1.0)
+
+
+def test_one_benign_in_a_hundred_may_be_wronged_but_not_two() -> None:
+    benign = [(0, 0.0)] * 98 + [(0, 0.8), (0, 0.6)]
+
+    assert recall_at([*benign, (1, 0.9), (1, 0.7), (1, 0.5)], 0.01) == pytest.approx(2 / 3)
+
+
+def test_accounts_of_equal_score_are_caught_together_or_not_at_all() -> None:
+    benign = [(0, 0.7)] * 2 + [(0, 0.0)] * 98
+
+    assert recall_at([*benign, (1, 0.7), (1, 0.9)], 0.01) == 0.5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_auc_is_the_share_of_pairs_that_are_in_order(seed: int) -> None:
+    rng = random.Random(seed)
+    pairs = [(rng.randrange(2), rng.randrange(6) / 5) for _ in range(60)] + [(0, 0.0), (1, 1.0)]
+
+    won = [
+        1.0 if abusive > benign else 0.5 if abusive == benign else 0.0
+        for label, abusive in pairs if label == 1
+        for other, benign in pairs if other == 0
+    ]  # fmt: skip
+
+    assert auc(pairs) == pytest.approx(sum(won) / len(won))

@@ -1,0 +1,142 @@
+"""Policy files: what is wrong with one is told with file, line, key and remedy; the packaged one lets people upload."""
+
+from pathlib import Path
+
+import pytest
+
+from gate.core.account import Account, Media
+from gate.core.bucket import HOUR_US, MINUTE_US, take
+from gate.core.policy import Mode, OnStoreError, Subject, Unit
+from gate.core.request import CheckRequest
+from gate.errors import PolicyInvalid
+from gate.policyfile import check_policy, load_policy, parse_policy
+
+GOOD = """version = 1
+default_class = "regular"
+
+[classes.regular]
+score = { review = 0.5, deny = 0.9 }
+
+[classes.new]
+
+[limits."account.uploads.minute"]
+on = "account"
+per = "1m"
+mode = "enforce"
+on_store_error = "local"
+[limits."account.uploads.minute".rates]
+regular = { rate = 10, burst = 15 }
+"""
+
+
+def complaints(text: str) -> list[str]:
+    return [str(complaint) for complaint in check_policy(text, "policy.toml")[1]]
+
+
+def test_a_sound_file_becomes_a_policy() -> None:
+    policy = parse_policy(GOOD, "policy.toml")
+
+    limit = policy.limits[0]
+    assert policy.classes == ("regular", "new")
+    assert (policy.thresholds["regular"].review, policy.thresholds["regular"].refuse_at) == (0.5, 0.9)
+    assert (limit.subject, limit.unit, limit.mode) == (Subject.ACCOUNT, Unit.UPLOADS, Mode.ENFORCE)
+    assert (limit.rates["regular"].per_us, limit.rates["regular"].burst) == (MINUTE_US, 15)
+    assert limit.on_store_error is OnStoreError.LOCAL
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("burst = 15", "brust = 15", "policy.toml:16: limits.\"account.uploads.minute\".rates.regular.brust: unknown key; did you mean 'burst'?"),
+        ("rate = 10", "rate = -1", "is not a positive whole number"),
+        ("rate = 10", "rate = 0", "is not a positive whole number"),
+        ("rate = 10", "rate = true", "is not a positive whole number"),
+        ("rate = 10, ", "", "rate: is missing"),
+        ("deny = 0.9", "deny = 1.5", "policy.toml:5: classes.regular.score.deny: 1.5 is not in [0, 1]"),
+        ("deny = 0.9", "deny = nan", "is not in [0, 1]"),
+        ("deny = 0.9", "deny = 0.1", "must not fall"),
+        ('default_class = "regular"', 'default_class = "regulr"', "policy.toml:2: default_class: class 'regulr' is not declared"),
+        ('default_class = "regular"', "", "default_class: is missing"),
+        ("regular = { rate", "bots = { rate", "policy.toml:16: limits.\"account.uploads.minute\".rates.bots: a rate for a class that is not declared"),
+        ('on = "account"', 'on = "acount"', "policy.toml:10: limits.\"account.uploads.minute\".on: 'acount' is not one of"),
+        ('on = "account"\n', "", "on: is missing"),
+        ('mode = "enforce"', 'mode = "dry"', "policy.toml:12:"),
+        ('per = "1m"', 'per = "1 minute"', "is not a duration"),
+        ('per = "1m"', 'per = "0m"', "is not a duration"),
+        ("version = 1", "version = 2", "policy.toml:1: version: must be 1"),
+        ("burst = 15", "burst = 100000000000000", "more than a year"),
+        ("[classes.new]", "[classes.new", "policy.toml:7: is not TOML"),
+        ("[classes.new]", "classes.new = 3", "is not TOML"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_told_with_its_place(old: str, new: str, expected: str) -> None:
+    text = GOOD.replace(old, new, 1)
+
+    found = complaints(text)
+
+    assert any(expected in complaint for complaint in found), found
+
+
+def test_all_mistakes_of_a_file_come_at_once_in_the_order_of_its_lines() -> None:
+    text = GOOD.replace("deny = 0.9", "deny = 9").replace("burst = 15", "brust = 15")
+
+    _, found = check_policy(text, "policy.toml")
+
+    assert [complaint.line for complaint in found] == sorted(complaint.line or 0 for complaint in found)
+    assert len(found) >= 3
+    with pytest.raises(PolicyInvalid, match="policy.toml:5"):
+        parse_policy(text, "policy.toml")
+
+
+def test_the_hash_follows_from_the_content_alone() -> None:
+    same = "# a comment\n" + GOOD.replace("rate = 10, burst = 15", "burst = 15, rate = 10")
+    other = GOOD.replace("burst = 15", "burst = 16")
+
+    hashes = [parse_policy(text, "p").hash for text in (GOOD, same, other)]
+
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert len(hashes[0]) == 12
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyInvalid, match=r"none\.toml: cannot be read"):
+        load_policy(tmp_path / "none.toml")
+
+
+def test_a_class_given_by_the_caller_wins_and_an_unknown_one_does_not() -> None:
+    policy = load_policy(None)
+
+    assert policy.class_of(Account("a", class_="business"), 0) == "business"
+    assert policy.class_of(Account("a", class_="vip"), 0) == "regular"
+    assert policy.class_of(Account("a", verified=False), 0) == "unverified"
+
+
+def uploads_within(class_: str, gap_us: int, until_us: int) -> int:
+    """How many uploads of one account get through when it tries once each gap."""
+    policy = load_policy(None)
+    tats: dict[tuple[str, str], int] = {}
+    start_us = 1_700_000_000_000_000
+    through = 0
+    for at_us in range(start_us, start_us + until_us, gap_us):
+        request = CheckRequest("u", Account("a"), Media("image", bytes=200_000), ip="203.0.113.9", device="d")
+        refusal, _ = take(tats, policy.charges(request, class_, b"salt"), at_us)
+        through += refusal is None
+    return through
+
+
+def test_a_new_account_gets_a_handful_at_once_and_tens_in_an_hour() -> None:
+    assert 3 <= uploads_within("new", 1000, 100_000) <= 8
+    assert 10 <= uploads_within("new", 1_000_000, HOUR_US) <= 60
+
+
+def test_the_busiest_person_loses_nothing() -> None:
+    assert uploads_within("regular", HOUR_US // 41, HOUR_US) == 42
+    assert uploads_within("regular", 1_000_000, 15_000_000) == 15
+    assert uploads_within("new", HOUR_US // 11, HOUR_US) == 12
+
+
+def test_a_score_above_the_deny_threshold_refuses_in_every_class() -> None:
+    policy = load_policy(None)
+
+    assert all(0.8 <= (thresholds.deny or 0) <= 0.95 for thresholds in policy.thresholds.values())
+    assert policy.reasons == ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")

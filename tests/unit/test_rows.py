@@ -1,0 +1,171 @@
+"""Labelled rows: what is read, in which order, and how each mistake is named."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from streams.rows import MAX_ROW_BYTES, Recorded, RowInvalid, at, attempted, read, shifted
+
+
+def written(path: Path, *rows: object, packed: bool = False) -> Path:
+    lines = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows).encode()
+    path.write_bytes(gzip.compress(lines) if packed else lines)
+    return path
+
+
+def row(**given: object) -> dict[str, object]:
+    return {"account_id": "a-1", "t": 100, "seq": 0, "label": 0, **given}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "rows.jsonl"
+
+
+def test_a_row_becomes_a_check_at_its_time(file: Path) -> None:
+    full = row(account_created_at=50, device="d", ip="192.0.2.7", content_key="c", text="hi", urls=["https://x.example"])
+
+    (upload,) = read(written(file, full)).uploads
+
+    request = upload.request
+    assert upload.at_us == 100_000_000
+    assert request.account.id == "a-1"
+    assert request.account.created_at == at(50_000_000)
+    assert (request.media.kind, request.media.sha256) == ("image", "c")
+    assert (request.device, request.ip, request.text, request.links) == (
+        "d", "192.0.2.7", "hi", ("https://x.example",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_packed_and_plain_files_are_told_apart_by_content(file: Path, packed: bool) -> None:
+    assert len(read(written(file, row(), row(t=101), packed=packed)).uploads) == 2
+
+
+def test_rows_are_ordered_by_time_and_stay_in_the_order_of_the_file_within_one_moment(file: Path) -> None:
+    stream = read(written(file, row(account_id="c", t=2), row(account_id="a", t=1), row(account_id="b", t=1)))
+
+    assert [upload.request.account.id for upload in stream.uploads] == ["a", "b", "c"]
+    assert not stream.synthetic_times
+
+
+def test_times_may_begin_at_zero(file: Path) -> None:
+    assert [u.at_us for u in read(written(file, row(t=0), row(t=1))).uploads] == [0, 1_000_000]
+
+
+def test_rows_without_times_get_some_in_the_order_of_seq_and_it_is_said(file: Path) -> None:
+    rows = [row(t=None, seq=seq, content_key=str(seq)) for seq in (2, 0, 1)]
+
+    stream = read(written(file, *rows))
+
+    assert stream.synthetic_times
+    assert [upload.request.media.sha256 for upload in stream.uploads] == ["0", "1", "2"]
+    gaps = [b.at_us - a.at_us for a, b in zip(stream.uploads, stream.uploads[1:], strict=False)]
+    assert min(gaps) > 0
+    assert gaps[0] != gaps[1]
+    assert read(file) == stream
+
+
+def test_a_limit_takes_the_first_in_time(file: Path) -> None:
+    stream = read(written(file, row(account_id="late", t=9), row(account_id="early", t=1)), limit=1)
+
+    assert [upload.request.account.id for upload in stream.uploads] == ["early"]
+
+
+def test_an_address_that_is_none_is_left_out_and_counted(file: Path) -> None:
+    stream = read(written(file, row(ip="unknown"), row(ip="")))
+
+    assert [upload.request.ip for upload in stream.uploads] == [None, None]
+    assert stream.notes == ("1 rows name an IP address that is none; they are taken without",)
+
+
+def test_blank_lines_are_passed_over(file: Path) -> None:
+    assert len(read(written(file, row(), "", row())).uploads) == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{not json", "is not JSON"),
+        ("[]", "expected `object`"),
+        ({"t": 1, "label": 0}, "field account_id: is missing"),
+        (row(account_id=""), "field account_id: is empty"),
+        (row(account_id=7), "field account_id: expected `str`, got `int`"),
+        (row(account_id="x" * 257), "field account_id: is longer than 256 bytes"),
+        (row(t="noon"), "field t: expected"),
+        (row(t=-1), "field t: -1 is no time"),
+        (row(t=1_700_000_000_000), "field t: 1700000000000 is no time in seconds"),
+        (row(account_created_at=1e300), "field account_created_at"),
+        (row(label=3), "field label: 3 is none of"),
+        (row(urls="https://x.example"), "field urls: expected `array"),
+        (row(urls=[1]), "field urls[0]: expected `str`"),
+        (row(t=None), "field t: is null, but line 1 has a time"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_line_and_field(file: Path, bad: object, said: str) -> None:
+    with pytest.raises(RowInvalid) as caught:
+        read(written(file, row(), bad))
+
+    assert str(caught.value).startswith(f"{file}:2: ")
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_row_that_is_too_long_is_refused_without_reading_it_whole(file: Path) -> None:
+    with pytest.raises(RowInvalid, match=r":2: the row is longer than 1,048,576 bytes"):
+        read(written(file, row(), row(text="x" * MAX_ROW_BYTES)))
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(RowInvalid, match=r"rows\.jsonl: cannot be read: No such file"):
+        read(file)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(RowInvalid, match="cannot be read: Is a directory"):
+        read(tmp_path)
+
+
+def test_an_empty_file_is_refused(file: Path) -> None:
+    with pytest.raises(RowInvalid, match="holds no rows"):
+        read(written(file))
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9])
+def test_a_packed_file_that_was_cut_off_is_refused(file: Path, keep: float) -> None:
+    whole = gzip.compress("".join(json.dumps(row(t=i)) + "\n" for i in range(2000)).encode())
+    file.write_bytes(whole[: int(len(whole) * keep)])
+
+    with pytest.raises(RowInvalid, match="cannot be read"):
+        read(file)
+
+
+def test_a_packed_file_that_was_damaged_is_refused(file: Path) -> None:
+    whole = bytearray(gzip.compress("".join(json.dumps(row(t=i)) + "\n" for i in range(2000)).encode()))
+    whole[len(whole) // 2] ^= 0xFF
+    file.write_bytes(bytes(whole))
+
+    with pytest.raises(RowInvalid, match=r"cannot be read|is not JSON"):
+        read(file)
+
+
+def test_a_shifted_stream_begins_now_and_goes_faster_and_accounts_keep_their_age(file: Path) -> None:
+    uploads = read(written(file, row(t=1000, account_created_at=900), row(t=1060, account_created_at=900))).uploads
+    start_us = 1_800_000_000_000_000
+
+    first, second = shifted(uploads, start_us, speed=60)
+
+    assert (first.at_us, second.at_us) == (start_us, start_us + 1_000_000)
+    created = [u.request.account.created_at for u in (first, second)]
+    assert created == [at(start_us - 100_000_000), at(start_us + 1_000_000 - 160_000_000)]
+
+
+def test_an_event_tells_what_the_check_asked_and_was_answered(file: Path) -> None:
+    (upload,) = read(written(file, row(device="d"))).uploads
+    assert isinstance(upload, Recorded)
+
+    event = attempted(upload.request, upload.at_us, "deny")
+
+    assert (event.decision, event.device, event.at) == ("deny", "d", at(100_000_000))

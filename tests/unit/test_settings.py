@@ -1,0 +1,65 @@
+"""Settings: defaults, complaints that name the variable, and secrets that stay out of what is printed."""
+
+import pytest
+
+from gate.errors import SettingInvalid
+from gate.settings import DOCUMENTED, PREFIX, read_settings
+
+
+def test_an_empty_environment_gives_the_default_ports() -> None:
+    settings = read_settings({})
+
+    assert (settings.port, settings.admin_port, settings.kafka) == (8390, 8391, None)
+    assert settings.gate == "http://127.0.0.1:8390"
+    assert settings.salt_is_default
+
+
+def test_secrets_are_neither_in_repr_nor_in_what_is_shown() -> None:
+    settings = read_settings({"UPLOAD_GATE_REDIS": "redis://u:hunter2@h:1/0", "UPLOAD_GATE_SALT": "pepper"})
+
+    assert "hunter2" not in repr(settings) + settings.redis_shown
+    assert "pepper" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "eighty"),
+        ("PORT", "٣"),
+        ("ADMIN_PORT", "8390"),
+        ("HOST", "a b"),
+        ("GATE", "127.0.0.1:8390"),
+        ("REDIS", "http://h"),
+        ("REDIS", "redis://"),
+        ("REDIS", "redis://h:port"),
+        ("KAFKA", "h"),
+        ("KAFKA", "h:1,i"),
+        ("PREFIX", "a{b}"),
+        ("TOPIC_PREFIX", "a b"),
+        ("NAME", "a b"),
+    ],
+)
+def test_an_unusable_value_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingInvalid, match=PREFIX + name):
+        read_settings({PREFIX + name: value})
+
+
+def test_a_complaint_about_redis_does_not_show_its_password() -> None:
+    with pytest.raises(SettingInvalid) as found:
+        read_settings({"UPLOAD_GATE_REDIS": "redis://u:hunter2@h:port"})
+
+    assert "hunter2" not in str(found.value)
+
+
+def test_every_variable_is_documented() -> None:
+    asked: set[str] = set()
+
+    class Asking(dict[str, str]):
+        def get(self, key: str, default: object = None) -> None:  # type: ignore[override]
+            asked.add(key)
+
+    read_settings(Asking())
+
+    assert {name.removeprefix(PREFIX) for name in asked if name.startswith(PREFIX)} == set(DOCUMENTED)
