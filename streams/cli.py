@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,11 +52,15 @@ def replay(
     """
     from gate.policyfile import load_policy
     from streams.rig import Places
-    from streams.rows import read
+    from streams.rows import not_after, read
+    from streams.scorecardfile import load_scorecard
 
+    _quiet()
     pace = _pace(speed)
     rules = load_policy(policy)
-    stream = read(file, limit)
+    if scorecard is not None:
+        load_scorecard(scorecard)
+    stream = not_after(read(file, limit), time.time_ns() // 1000)
     for note in stream.notes:
         say(note)
     if stream.synthetic_times:
@@ -121,6 +127,7 @@ def simulate(
             raise SettingInvalid(f"--file {file} cannot be written: {error.strerror}") from None
         say(f"wrote {uploads:,} labelled rows to {file}")
         return
+    _quiet()
     found = find(state, gate=gate, kafka=kafka)
     options = traffic.Options(found.gate, found.kafka, rate, seed, seconds=seconds)
     count = asyncio.run(traffic.run(options, say))
@@ -143,6 +150,11 @@ def table(outcome: Outcome) -> str:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
         lines.append(f"{name:<32} {shown}")
     return "\n".join(lines)
+
+
+def _quiet() -> None:
+    # the Kafka client logs what it tries again by itself; what fails for good comes as an error
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _pace(speed: str) -> float | None:

@@ -88,12 +88,11 @@ class Owner:
         async with asyncio.timeout(OPEN_WITHIN_S):
             await self._fence()
             cluster, topic_id = await incarnation(self.where.bootstrap, topics.events.name)
-        count = await self.accounts.load(self.where.bootstrap, topics.states.name)
-        async with asyncio.timeout(OPEN_WITHIN_S):
-            async with PartitionReader(self.where.bootstrap, topics.events.name, self.partition) as events:
-                self.epoch, self.next = stand(self.accounts.mark, f"{cluster}/{topic_id}", events.begin, events.end)
-            async with PartitionReader(self.where.bootstrap, topics.scores.name, self.partition) as scores:
-                self.owed.reopen(self.accounts.mark.owed if self.accounts.mark else None, scores.end)
+        async with PartitionReader(self.where.bootstrap, topics.states.name, self.partition) as reader:
+            count = await self.accounts.load(reader, topics.states.name)
+            mark = self.accounts.mark
+            self.epoch, self.next = stand(mark, f"{cluster}/{topic_id}", *await reader.bounds(topics.events.name))
+            self.owed.reopen(mark.owed if mark else None, (await reader.bounds(topics.scores.name))[1])
         return count
 
     async def _fence(self) -> None:

@@ -1,6 +1,6 @@
 """How well scores tell abusive accounts from honest ones: figures from labels and scores, and from rows without a server.
 
-Pure arithmetic; where labels or scores come from is the caller's business.
+Pure: where labels, rows and the scorecard come from is the caller's business.
 """
 
 from __future__ import annotations
@@ -8,6 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gate.core.event import Attempted
+from streams.core.crowd import Crowd
+from streams.core.scorecard import Scorecard
+from streams.core.wire import encode
+from streams.process import Record, process
+
+BATCH = 100
 MAX_FALSE_POSITIVES = 0.01
 
 
@@ -26,6 +33,35 @@ def figures(labelled: Iterable[tuple[int, float]]) -> Figures:
     pairs = [(label, score) for label, score in labelled if label in (0, 1)]
     abusive = sum(label for label, _ in pairs)
     return Figures(len(pairs), abusive, auc(pairs), recall_at(pairs, MAX_FALSE_POSITIVES))
+
+
+def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, batch: int = BATCH) -> Figures:
+    """The figures for (label, event) pairs in stream order, by the last risk of each account; no server, no gate.
+
+    An account is abusive if any of its events is, else benign if any is. All is one partition, folded `batch` events at
+    a time, and every upload counts as let through: what the scorecard tells, before anybody acts on it.
+    """
+    states: dict[str, bytes] = {}
+    risks: dict[str, float] = {}
+    labels: dict[str, int] = {}
+    crowd = Crowd()
+    records: list[Record] = []
+
+    def fold() -> None:
+        effects = process(records, states, crowd, scorecard, b"", ("offline", 0), "offline", 0)
+        states.update(effects.states)
+        risks.update((score.account, score.risk) for score in effects.scores)
+
+    for offset, (label, event) in enumerate(labelled):
+        account = event.account.id
+        labels[account] = max(labels.get(account, label), label)
+        records.append(Record(offset, account.encode(), encode(event), (), 0))
+        if len(records) >= batch:
+            fold()
+            records.clear()
+    if records:
+        fold()
+    return figures((label, risks.get(account, 0.0)) for account, label in labels.items())
 
 
 def auc(pairs: Sequence[tuple[int, float]]) -> float | None:

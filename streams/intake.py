@@ -135,7 +135,7 @@ class Intake(Service):
                 pass
             return
         wait_ms = IDLE_POLL_MS if len(idle) == len(live) else BUSY_POLL_MS
-        got = await self._consumer.getmany(*idle, timeout_ms=wait_ms, max_records=BATCH_RECORDS * len(idle))
+        got = await self._consumer.getmany(*idle, timeout_ms=wait_ms, max_records=BATCH_RECORDS)
         for at, messages in got.items():
             owner = idle.get(at)
             if messages and owner is not None and owner.live and owners.owner(at.partition) is owner:

@@ -126,11 +126,12 @@ def _note(crowd: Crowd, partition: int, state: State, account: int, at_us: int) 
 
 
 def _score(account: str, state: State, crowd: Crowd, scorecard: Scorecard, epoch: str, now_us: int) -> Score:
+    count = crowd.count
     around = Surroundings(
-        crowd.count(IP, state.ip) if state.ip else 0,
-        crowd.count(DEVICE, state.device) if state.device else 0,
-        crowd.count(CONTENT, state.content) if state.content else 0,
-        crowd.count(HOST, state.host) if state.host else 0,
+        count(IP, state.ip) if state.ip else 0,
+        count(DEVICE, state.device) if state.device else 0,
+        count(CONTENT, state.content) if state.content else 0,
+        count(HOST, state.host) if state.host else 0,
     )
-    at_us = max(state.last_us, state.blamed_us)
+    at_us = state.last_us if state.last_us > state.blamed_us else state.blamed_us
     return scorecard.score(account, read(state, around), at_us, now_us, Stamp(epoch, state.offset))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from io import BufferedReader
 from ipaddress import ip_address
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -24,11 +25,15 @@ from gate.core.request import CheckRequest
 from gate.errors import OperatorError
 
 MAX_ROW_BYTES = 1 << 20
+MAX_TEXT = 8_000
+MAX_LINKS = 50
+"""What a check and an event carry of a row: so many characters of text, so many links, and of these as many in all."""
 MAX_TIME_S = 32_503_680_000
 """The year 3000; what lies beyond is not in seconds."""
 SYNTHETIC_START_S = 1_600_000_000
 SYNTHETIC_GAP_S = 6 * 3600.0
 """Mean gap between an account's events where a stream has no times; single gaps vary, so that none is a metronome."""
+WEEK_US = 7 * 86_400 * 1_000_000
 BENIGN, ABUSIVE, UNLABELLED = 0, 1, -1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -108,9 +113,25 @@ def read(file: Path, limit: int | None = None) -> Stream:
     times = _synthetic(rows) if bare is not None else [round(float(row.t or 0) * 1e6) for _, row in rows]
     # the sort is stable: rows of one moment stay in the order of the file
     ordered = sorted(range(len(rows)), key=lambda i: (times[i], rows[i][1].seq or 0))[:limit]
+    cut = sum(len(row.text or "") > MAX_TEXT or len(row.urls or ()) > len(_links(row)) for _, row in rows)
     strays = sum(_address(rows[i][1].ip) is None and bool(rows[i][1].ip) for i in ordered)
-    notes = (f"{strays} rows name an IP address that is none; they are taken without",) if strays else ()
-    return Stream(tuple(_recorded(rows[i][0], rows[i][1], times[i]) for i in ordered), bare is not None, notes)
+    notes = []
+    if strays:
+        notes.append(f"{strays} rows name an IP address that is none; they are taken without")
+    if cut:
+        notes.append(f"{cut} rows are cut to {MAX_TEXT:,} characters of text and {MAX_LINKS} links")
+    return Stream(tuple(_recorded(rows[i][0], rows[i][1], times[i]) for i in ordered), bare is not None, tuple(notes))
+
+
+def not_after(stream: Stream, now_us: int) -> Stream:
+    """The stream, moved back by whole weeks where it reaches beyond `now_us`: nobody believes an event from the future."""
+    over_us = stream.uploads[-1].at_us - now_us
+    if over_us <= 0:
+        return stream
+    weeks = -(-over_us // WEEK_US)
+    moved = shifted(stream.uploads, max(0, stream.uploads[0].at_us - weeks * WEEK_US), 1.0)
+    notes = (*stream.notes, f"the stream reaches into the future and was moved back by {weeks} weeks")
+    return Stream(tuple(moved), stream.synthetic_times, notes)
 
 
 def shifted(uploads: Sequence[Recorded], start_us: int, speed: float) -> Iterator[Recorded]:
@@ -138,8 +159,8 @@ def _recorded(line: int, row: Row, at_us: int) -> Recorded:
         media=Media(kind="image", sha256=row.content_key or None),
         ip=_address(row.ip),
         device=row.device or None,
-        text=row.text or None,
-        links=tuple(row.urls or ()),
+        text=row.text[:MAX_TEXT] if row.text else None,
+        links=_links(row),
     )
     return Recorded(at_us, request, row.label)
 
@@ -199,9 +220,14 @@ def _named(complaint: str) -> str:
     return what[:1].lower() + what[1:]
 
 
+def _links(row: Row) -> tuple[str, ...]:
+    lengths = accumulate(map(len, row.urls or ()))
+    return tuple(link for link, total in zip((row.urls or ())[:MAX_LINKS], lengths, strict=False) if total <= MAX_TEXT)
+
+
 def _address(ip: str | None) -> str | None:
     try:
-        return None if not ip else str(ip_address(ip))
+        return None if not ip or "%" in ip else str(ip_address(ip))
     except ValueError:
         return None
 

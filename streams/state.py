@@ -58,6 +58,7 @@ class PartitionReader:
             enable_auto_commit=False,
             isolation_level="read_committed",
             max_partition_fetch_bytes=4 << 20,
+            fetch_max_wait_ms=50,  # the last fetch is never answered at once, and closing waits for it
         )
         self.begin = 0
         self.end = 0
@@ -65,9 +66,7 @@ class PartitionReader:
     async def __aenter__(self) -> Self:
         try:
             await self._consumer.start()
-            self._consumer.assign([self._at])
-            self.begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
-            self.end = (await self._consumer.end_offsets([self._at]))[self._at]
+            self.begin, self.end = await self.bounds(self._at.topic)
         except BaseException:
             await self._consumer.stop()
             raise
@@ -78,9 +77,19 @@ class PartitionReader:
     ) -> None:
         await self._consumer.stop()
 
+    async def bounds(self, topic: str) -> tuple[int, int]:
+        """The first offset and the one behind the last of the same partition of `topic`. Raises KafkaError."""
+        at = TopicPartition(topic, self._at.partition)
+        begins = await self._consumer.beginning_offsets([at])
+        ends = await self._consumer.end_offsets([at])
+        return begins[at], ends[at]
+
     async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
         """Records from `offset` (or the first kept behind it) to the end, a fetch at a time; the client's records,
         with `offset`, `key`, `value`. Raises KafkaError."""
+        if max(offset, self.begin) >= self.end:
+            return
+        self._consumer.assign([self._at])
         # to a known offset: `seek_to_beginning` right after `assign` can read nothing and say nothing
         self._consumer.seek(self._at, max(offset, self.begin))
         while await self._consumer.position(self._at) < self.end:
@@ -124,7 +133,7 @@ class Accounts:
                 else:
                     self.states[account] = before
 
-    async def load(self, bootstrap: str, topic: str) -> int:
+    async def load(self, reader: PartitionReader, topic: str) -> int:
         """Read on from where the changelog was last known; from its beginning the first time. Returns how many records.
 
         Raises KafkaError; StateUnreadable where the changelog holds accounts but not where their partition stands,
@@ -132,15 +141,14 @@ class Accounts:
         """
         self.take_back()
         count = 0
-        async with PartitionReader(bootstrap, topic, self.partition) as reader:
-            if reader.end < self.position:  # another changelog than the one we knew
-                self.states.clear()
-                self.mark = None
-                self.position = 0
-            async for records in reader.since(self.position):
-                count += len(records)
-                self._apply(records)
-            self.position = reader.end
+        if reader.end < self.position:  # another changelog than the one we knew
+            self.states.clear()
+            self.mark = None
+            self.position = 0
+        async for records in reader.since(self.position):
+            count += len(records)
+            self._apply(records)
+        self.position = reader.end
         if self.mark is None and self.states:
             raise StateUnreadable(
                 f"partition {self.partition} of {topic} holds {len(self.states)} accounts but no watermark",

@@ -29,7 +29,7 @@ from streams.rows import read, shifted
 from streams.simulate import LiveTraffic, Truth, Upload, aftermath
 
 TICK_S = 0.1
-CHECKS_A_CALL = 50
+CHECKS_A_CALL = 32
 MAX_FOLLOWING = 20_000
 """Reports and removals waiting for their time; beyond it the latest uploads have none."""
 LET_IN = (None, "allow", "review")

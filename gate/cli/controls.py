@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gate.app.operate import Convergence
+from gate.app.operate import Operate
 from gate.cli.find import Addresses, AdminFlag, RedisFlag, StateFlag, find
 from gate.cli.output import Output, OutputFlag, confirmed, emit, result, say
 from gate.core.duration import duration_text, parse_duration_us
@@ -97,7 +97,7 @@ def release(
 async def _pause(
     addresses: Addresses, scope: Scope, action: Action, reason: str, text: str, owner: str, for_us: int, output: Output
 ) -> None:
-    from gate.cli.board import OBEY_DEADLINE_S, operating
+    from gate.cli.board import operating
 
     async with operating(addresses) as operate:
         try:
@@ -106,11 +106,11 @@ async def _pause(
             raise _not_written(error) from error
         if output is Output.TEXT:
             result(set_.id)
-        _report("pause", set_, await operate.converged(set_.rev, OBEY_DEADLINE_S), output)
+        await _report("pause", set_, operate, output)
 
 
 async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> None:
-    from gate.cli.board import OBEY_DEADLINE_S, operating
+    from gate.cli.board import operating
 
     async with operating(addresses) as operate:
         try:
@@ -119,14 +119,20 @@ async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> N
             raise _not_written(error) from error
         if output is Output.TEXT:
             result(released.id)
-        _report("release of", released, await operate.converged(released.rev, OBEY_DEADLINE_S), output)
+        await _report("release of", released, operate, output)
 
 
-def _report(act: str, changed: Pause, convergence: Convergence, output: Output) -> None:
-    from gate.cli.board import convergence_json, obeyed, pause_json
+async def _report(act: str, changed: Pause, operate: Operate, output: Output) -> None:
+    from gate.cli.board import OBEY_DEADLINE_S, convergence_json, obeyed, pause_json
+    from gate.cli.silent import SEEN_WITHIN_US, with_silent
 
+    convergence = await operate.converged(changed.rev, OBEY_DEADLINE_S)
+    convergence, unheard = await with_silent(convergence, await operate.gates(SEEN_WITHIN_US))
     if output is Output.JSON:
-        emit({**pause_json(changed, changed.starts_at_us), **convergence_json(convergence)})
+        silent = {"silent": [{"gate": gate.gate, "url": gate.url, "rev": gate.rev} for gate in unheard]}
+        emit({**pause_json(changed, changed.starts_at_us), **convergence_json(convergence), **silent})
+    for gate in unheard:
+        say(f"note: gate {gate.gate} at {gate.url} was heard of in the last 5 minutes and answers no more")
     sentence = obeyed(f"{act} {changed.id}", convergence)
     if output is Output.TEXT:
         say(sentence)

@@ -18,18 +18,18 @@ MAX_BYTES = 64 * 1024
 """Longest score that is read; ours stay below 4 KiB."""
 
 
-class _Reason(msgspec.Struct, frozen=True):
+class _Reason(msgspec.Struct, gc=False):
     signal: str
     value: float
     weight: float
 
 
-class _Stamp(msgspec.Struct, frozen=True):
+class _Stamp(msgspec.Struct, gc=False):
     epoch: str
     offset: int
 
 
-class _Score(msgspec.Struct, frozen=True):
+class _Score(msgspec.Struct, gc=False):
     account: str
     bot: float
     scam: float
@@ -62,8 +62,8 @@ def encode_score(score: Score) -> bytes:
                 _Reason(r.signal, round(r.value * 1_000_000) / 1_000_000, round(r.weight * 1_000_000) / 1_000_000)
                 for r in score.reasons
             ],
-            _EPOCH + timedelta(microseconds=score.at_us),
-            _EPOCH + timedelta(microseconds=score.scored_at_us),
+            _EPOCH + timedelta(0, 0, score.at_us),
+            _EPOCH + timedelta(0, 0, score.scored_at_us),
             _Stamp(score.stamp.epoch, score.stamp.offset),
             score.scorecard,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,8 +90,8 @@ class Health:
     def policy(self) -> bytes:
         """The policy in force. Accounts on the deny list are counted, not named."""
         policy = self._check.policy
-        shown: dict[str, Any] = msgspec.to_builtins(policy)
-        del shown["_prices"]
+        public = [field.name for field in fields(policy) if not field.name.startswith("_")]
+        shown: dict[str, Any] = {name: getattr(policy, name) for name in public}
         shown["deny_accounts"] = len(policy.deny_accounts)
         return _encode(shown)
 

@@ -9,18 +9,15 @@ import asyncio
 import logging
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import Any, Final
-
-import uvicorn
+from typing import Any
 
 from gate.app.check import Check
 from gate.app.watch import Watch
-from gate.errors import PolicyInvalid, SettingInvalid
+from gate.errors import PolicyInvalid
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports import DecisionLog, GateSeen
@@ -28,6 +25,7 @@ from gate.serve.admin import AdminApp
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
 from gate.serve.http import GateApp
+from gate.serve.server import listening, serving
 from gate.settings import Settings
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis import RedisAccountStore
@@ -35,9 +33,6 @@ from gate.stores.redis_board import RedisBoardStore
 from gate.topics import Topics
 
 log = logging.getLogger("upload_gate")
-
-DRAIN_S: Final = 2
-BACKLOG: Final = 2048
 
 
 def run(settings: Settings) -> None:
@@ -54,8 +49,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     policy = load_policy(settings.policy)
     async with AsyncExitStack() as stack:
         ports = [
-            stack.enter_context(_listening(settings.host, settings.port, "UPLOAD_GATE_PORT")),
-            stack.enter_context(_listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
+            stack.enter_context(listening(settings.host, settings.port, "UPLOAD_GATE_PORT")),
+            stack.enter_context(listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
         ]
         clock = SystemClock()
         accounts = RedisAccountStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
@@ -75,58 +70,11 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         _say_start(settings, policy.hash, accounts.down)
         apps = (GateApp(check, health, clock, random.random), AdminApp(health))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
-        servers = [await stack.enter_async_context(_serving(app, port)) for app, port in zip(apps, ports, strict=True)]
+        servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: a second SIGTERM must not become a hard exit."""
-
-    def __init__(self, app: Any) -> None:
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-        super().__init__(config)
-        self.ended = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the wiring's."""
-        yield
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `should_exit`; `ended` tells that it is over, for whatever reason."""
-        try:
-            await super().serve(sockets)
-        finally:
-            self.ended.set()
-
-
-@asynccontextmanager
-async def _serving(app: Any, port: socket.socket) -> AsyncIterator[_Server]:
-    server = _Server(app)
-    task = asyncio.create_task(server.serve([port]), name="http server")
-    try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.005)
-        yield server
-    finally:
-        server.should_exit = True
-        await task
 
 
 @asynccontextmanager
@@ -138,22 +86,6 @@ async def _in_background(work: Any, name: str) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-@contextmanager
-def _listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
-    """A bound socket. Raises SettingInvalid naming the variable where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
-            raise SettingInvalid(problem, f"free it, or choose another with {variable}") from error
-        listener.setblocking(False)
-        yield listener
 
 
 @contextmanager
@@ -193,9 +125,7 @@ async def _first(*waits: Any) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _decision_log(
-    settings: Settings, stack: AsyncExitStack
-) -> tuple[DecisionLog | None, Callable[[], int]]:
+async def _decision_log(settings: Settings, stack: AsyncExitStack) -> tuple[DecisionLog | None, Callable[[], int]]:
     """Where decisions go, and how many were dropped so far; nowhere without Kafka."""
     if settings.kafka is None:
         return None, lambda: 0

@@ -7,6 +7,7 @@ A refused attempt only feeds one bounded counter that no signal reads: refusing 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from math import log
 from zlib import crc32
@@ -74,6 +75,7 @@ def unpack(data: bytes | None) -> State:
     return State() if data is None else _unpack(data)
 
 
+@lru_cache(maxsize=1 << 16)
 def hash64(salt: bytes, kind: bytes, value: str) -> int:
     """A keyed 64-bit hash, never 0, that stands for `value`."""
     return int.from_bytes(blake2b(value.encode(), digest_size=8, key=salt, person=kind).digest(), "big") or 1
@@ -88,7 +90,7 @@ def fold(state: State, event: Event, at_us: int, offset: int, value: bytes, salt
     state.offset = offset
     state.digest = crc32(value, state.digest)
     created = event.account.created_at
-    if created is not None:
+    if created is not None and not state.created_us:
         state.created_us = round(created.timestamp() * 1_000_000)
     if isinstance(event, Attempted):
         if event.decision in REFUSALS:
@@ -114,7 +116,7 @@ def _fold_upload(state: State, event: Attempted, at_us: int, salt: bytes) -> Non
     state.day = added(state.day, last, at_us, DAY_US)
     state.last_us = max(last, at_us)
     if event.ip is not None:
-        state.ip = hash64(salt, b"ip", address(event.ip))
+        state.ip = ip_hash(salt, event.ip)
     if event.device is not None:
         state.device = hash64(salt, b"device", event.device)
     content = event.media.phash or event.media.sha256 if event.media is not None else None
@@ -127,12 +129,13 @@ def _fold_upload(state: State, event: Attempted, at_us: int, salt: bytes) -> Non
         _fold_links(state, event.links)
 
 
-def address(ip: str) -> str:
-    """The network an IP is counted under; what is no address stands for itself."""
+@lru_cache(maxsize=1 << 16)
+def ip_hash(salt: bytes, ip: str) -> int:
+    """The keyed hash of the network an IP is counted under; what is no address stands for itself."""
     try:
-        return network(ip)
+        return hash64(salt, b"ip", network(ip))
     except ValueError:
-        return ip
+        return hash64(salt, b"ip", ip)
 
 
 def _fold_gap(state: State, gap_us: int) -> None:

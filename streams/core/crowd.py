@@ -2,7 +2,7 @@
 
 An account lives in one partition, so distinct counts add up over partitions: each partition counts its own, publishes
 those above a floor, and every worker sums what it hears. Counts are approximate by contract. The sum is short by at
-most floor × partitions; a set is not counted beyond a ceiling; what was not touched for one to two windows of event
+most floor × partitions and a quarter of what others counted; a set is not counted beyond a ceiling; what was not touched for one to two windows of event
 time, or is crowded out, is forgotten. A batch that is tried again counts nobody twice, for sets are idempotent.
 """
 
@@ -14,9 +14,11 @@ from streams.core.window import DAY_US
 
 FLOOR = 3
 CEILING = 64
+STEPS = frozenset((4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, CEILING))
+"""Sizes of a set at which its count is published anew: a quarter more each time, so a farm costs a dozen records."""
 WINDOW_US = 4 * DAY_US
-MAX_FEATURES = 100_000
-"""Features a partition remembers in one window; the fuller half of what is forgotten is a window old at least."""
+MAX_FEATURES = 400_000
+"""Features remembered in one window; a fuller window turns over early."""
 MAX_HEARD = 500_000
 IP, DEVICE, CONTENT, HOST = 1, 2, 3, 4
 
@@ -29,61 +31,50 @@ class CrowdCount:
     count: int
 
 
-@dataclass(slots=True)
-class _Own:
-    """One partition's own sets: a window in use and the one before. A lone account is kept without a set."""
-
-    now: dict[int, int | set[int]]
-    before: dict[int, int | set[int]]
-    began_us: int
-    changed: set[int]
-
-
 class Crowd:
-    """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread."""
+    """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread.
+
+    What its own partitions showed is one table, a member of a set being an account's hash below its partition; a lone
+    account is kept without a set. The table turns over: what is not touched for two windows is gone.
+    """
 
     def __init__(self, floor: int = FLOOR) -> None:
         self._floor = floor
-        self._own: dict[int, _Own] = {}
+        self._now: dict[int, int | set[int]] = {}
+        self._before: dict[int, int | set[int]] = {}
+        self._began_us: int | None = None
+        self._changed: dict[int, set[int]] = {}
         self._heard: dict[int, dict[int, int]] = {}
 
     def note(self, partition: int, kind: int, value: int, account: int, at_us: int) -> None:
-        """An account (its hash) of `partition` showed the feature `value` (64 bits at most) of `kind` at `at_us`."""
-        own = self._own.get(partition)
-        if own is None:
-            own = self._own[partition] = _Own({}, {}, at_us, set())
+        """An account (32-bit hash) of `partition` showed the feature `value` (64 bits at most) of `kind` at `at_us`."""
         feature = kind << 64 | value
-        found = own.now.get(feature)
+        member = partition << 32 | account
+        found = self._now.get(feature)
         if found is None:
-            self._turn(own, at_us)
-            found = own.before.pop(feature, None)
-            if found is None:
-                own.now[feature] = account
-                return
-            own.now[feature] = found
+            found = self._remember(feature, member, at_us)
         if isinstance(found, int):
-            if found == account:
+            if found == member:
                 return
-            own.now[feature] = found = {found}
-        if account not in found and len(found) < CEILING:
-            found.add(account)
-            if len(found) > self._floor:
-                own.changed.add(feature)
+            self._now[feature] = found = {found}
+        if member not in found and len(found) < CEILING:
+            found.add(member)
+            if len(found) > self._floor and len(found) in STEPS:
+                self._changed.setdefault(partition, set()).add(feature)
 
     def count(self, kind: int, value: int) -> int:
         """How many distinct accounts are known to share the feature, over all partitions."""
         feature = kind << 64 | value
+        found = self._now.get(feature)
+        if found is None:
+            found = self._before.get(feature)
+        own = 0 if found is None else 1 if isinstance(found, int) else len(found)
         heard = self._heard.get(feature)
-        total = 0
-        for partition, own in self._own.items():
-            found = own.now.get(feature)
-            if found is None:
-                found = own.before.get(feature)
-            mine = 0 if found is None else 1 if isinstance(found, int) else len(found)
-            total += mine if heard is None else max(mine, heard.get(partition, 0))
-        if heard is not None:
-            total += sum(count for partition, count in heard.items() if partition not in self._own)
-        return total
+        if heard is None:
+            return own
+        # a partition counts with what was heard of it or with what was seen here, whichever is more
+        seen = _by_partition(found)
+        return own + sum(max(0, count - seen.get(partition, 0)) for partition, count in heard.items())
 
     def hear(self, partition: int, feature: str, count: int) -> None:
         """Another worker, or this one before it started again, counted so many. What is no feature is passed over."""
@@ -99,17 +90,28 @@ class Crowd:
         counts[partition] = count
 
     def take_changed(self, partition: int) -> list[CrowdCount]:
-        """The partition's counts above the floor that grew since they were last taken."""
-        own = self._own.get(partition)
-        if own is None or not own.changed:
+        """The partition's counts above the floor that grew by a step since they were last taken."""
+        changed = self._changed.pop(partition, None)
+        if not changed:
             return []
-        changed, own.changed = own.changed, set()
-        return [
-            CrowdCount(f"{feature:017x}", len(found))
-            for feature in sorted(changed)
-            if isinstance(found := own.now.get(feature), set)
-        ]
+        counts = ((feature, _by_partition(self._now.get(feature)).get(partition, 0)) for feature in sorted(changed))
+        return [CrowdCount(f"{feature:017x}", count) for feature, count in counts if count > self._floor]
 
-    def _turn(self, own: _Own, at_us: int) -> None:
-        if at_us - own.began_us > WINDOW_US or len(own.now) >= MAX_FEATURES:
-            own.before, own.now, own.began_us = own.now, {}, max(at_us, own.began_us)
+    def _remember(self, feature: int, member: int, at_us: int) -> int | set[int]:
+        """What is known of a feature that the current window has not seen; the lone member where nothing is."""
+        if self._began_us is None:
+            self._began_us = at_us
+        if at_us - self._began_us > WINDOW_US or len(self._now) >= MAX_FEATURES:
+            self._before, self._now, self._began_us = self._now, {}, max(at_us, self._began_us)
+        found = self._now[feature] = self._before.pop(feature, member)
+        return found
+
+
+def _by_partition(found: int | set[int] | None) -> dict[int, int]:
+    if found is None:
+        return {}
+    counts: dict[int, int] = {}
+    for member in (found,) if isinstance(found, int) else found:
+        partition = member >> 32
+        counts[partition] = counts.get(partition, 0) + 1
+    return counts

@@ -31,27 +31,29 @@ class Scorecard:
     def score(
         self, account: str, signals: list[tuple[Signal, float]], at_us: int, scored_at_us: int, stamp: Stamp
     ) -> Score:
-        """The score that these signals, each in [0, 1], carry."""
-        bots: dict[str, float] = {}
-        scams: dict[str, float] = {}
-        reasons: list[tuple[float, Signal, float, float]] = []
-        for signal, value in signals:
-            bot, scam, family = self.weights[signal]
-            bots[family] = bots.get(family, 0.0) + bot * value
-            scams[family] = scams.get(family, 0.0) + scam * value
-            heaviest = max(bot, scam)
-            reasons.append((heaviest * value, signal, value, heaviest))
-        bot_risk = self._probability(bots)
-        scam_risk = self._probability(scams)
-        reasons.sort(reverse=True)
-        told = tuple(Reason(s.value, v, w) for part, s, v, w in reasons[:MAX_REASONS] if part > 0.0)
-        risk = 1.0 - (1.0 - bot_risk) * (1.0 - scam_risk)
-        return Score(account, bot_risk, scam_risk, risk, told, at_us, scored_at_us, stamp, self.hash)
-
-    def _probability(self, evidence: dict[str, float]) -> float:
+        """The score that these signals, each in [0, 1], carry; those of one family must stand together."""
         caps = self.caps
-        total = self.bias
-        for family, amount in evidence.items():
-            cap = caps[family]
-            total += cap if amount > cap else amount
-        return 1.0 / (1.0 + exp(-total))
+        weights = self.weights
+        bot = scam = self.bias
+        family = ""
+        family_bot = family_scam = cap = 0.0
+        reasons: list[tuple[float, str, float, float]] = []
+        for signal, value in signals:
+            bot_weight, scam_weight, of = weights[signal]
+            if of != family:
+                bot += family_bot if family_bot < cap else cap
+                scam += family_scam if family_scam < cap else cap
+                family, cap, family_bot, family_scam = of, caps[of], 0.0, 0.0
+            family_bot += bot_weight * value
+            family_scam += scam_weight * value
+            heaviest = bot_weight if bot_weight > scam_weight else scam_weight
+            if heaviest > 0.0:
+                reasons.append((heaviest * value, signal, value, heaviest))
+        bot += family_bot if family_bot < cap else cap
+        scam += family_scam if family_scam < cap else cap
+        reasons.sort(reverse=True)
+        told = tuple([Reason(str(name), value, weight) for _, name, value, weight in reasons[:MAX_REASONS]])
+        bot = 1.0 / (1.0 + exp(-bot))
+        scam = 1.0 / (1.0 + exp(-scam))
+        risk = 1.0 - (1.0 - bot) * (1.0 - scam)
+        return Score(account, bot, scam, risk, told, at_us, scored_at_us, stamp, self.hash)

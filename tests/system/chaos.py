@@ -33,15 +33,16 @@ from gate.local.redis import LocalRedis
 from gate.stores.kafka import EventProducer
 from gate.stores.kafka_topics import declare, lag
 from gate.topics import Topics
+from streams.scorecardfile import load_scorecard
 from tests.system.chaos_load import Load
-from tests.system.chaos_verdict import Verdict, judge
+from tests.system.chaos_verdict import Verdict, judge, lonely_scorecard
 
 GROUP = "chaos"
 SALT = b"chaos"
 SESSION_TIMEOUT_S = 6.0
 TICK_S = 0.05
 DRAIN_WITHIN_S = 150.0
-FAULTS = ("kill", "term", "freeze", "freeze long", "broker")
+FAULTS = ("kill", "term", "freeze", "freeze long", "broker", "redis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,12 @@ class Plan:
 
 
 def random_plan(events: int, faults: int, seed: int) -> Plan:
-    """`faults` faults, 4 to 9 s apart, spread over a load of `events` events; about every tenth is the broker's."""
+    """`faults` faults, 4 to 9 s apart, spread over a load of `events` events; most are the workers'."""
     chance = random.Random(seed)
     at = 6.0
     found = []
     for _ in range(faults):
-        found.append((at, chance.choices(FAULTS, weights=(3, 2, 2, 2, 1))[0]))
+        found.append((at, chance.choices(FAULTS, weights=(3, 2, 2, 2, 1, 1))[0]))
         at += chance.uniform(4.0, 9.0)
     return Plan(events, events / max(at, 10.0), tuple(found), seed)
 
@@ -147,6 +148,8 @@ class Run:
         self.home = home
         self.done: list[str] = []
         self._chance = random.Random(plan.seed + 1)
+        self._scorecard = lonely_scorecard(home / "scorecard.toml")
+        self._card = load_scorecard(self._scorecard)
         self.workers = [Worker(name, self._env(name), home / f"worker-{name}.log") for name in "ab"]
 
     def _env(self, name: str) -> dict[str, str]:
@@ -156,6 +159,7 @@ class Run:
             "UPLOAD_GATE_REDIS": self.redis.url,
             "UPLOAD_GATE_GROUP": GROUP,
             "UPLOAD_GATE_SALT": SALT.decode(),
+            "UPLOAD_GATE_SCORECARD": str(self._scorecard),
             "UPLOAD_GATE_STATE": str(self.home / name),
             "UPLOAD_GATE_WORKER_METRICS_PORT": str(free_port()),
         }
@@ -180,7 +184,7 @@ class Run:
         faults = list(self.plan.faults)
         started = time.monotonic()
         sent = 0
-        broker: asyncio.Task[None] | None = None
+        restarts: dict[str, asyncio.Task[None]] = {}
         sending: asyncio.Task[None] | None = None
         try:
             while sent < self.plan.events or faults:
@@ -193,18 +197,18 @@ class Run:
                     worker.heal(now)
                 if faults and now >= faults[0][0]:
                     kind = faults.pop(0)[1]
-                    if kind == "broker":
-                        if broker is None or broker.done():
-                            self.done.append(f"{now:.1f} broker")
-                            broker = asyncio.create_task(self._restart_broker())
-                    else:
+                    if kind not in ("broker", "redis"):
                         self._harm(kind, now)
+                    elif kind not in restarts or restarts[kind].done():
+                        self.done.append(f"{now:.1f} {kind}")
+                        restarts[kind] = asyncio.create_task(
+                            self._restart(self.kafka if kind == "broker" else self.redis)
+                        )
                 await asyncio.sleep(TICK_S)
             if sending is not None:
                 await sending
         finally:
-            if broker is not None:
-                await broker
+            await asyncio.gather(*restarts.values())
             await producer.stop()
             for worker in self.workers:
                 worker.heal(0.0, end=True)
@@ -216,10 +220,10 @@ class Run:
             worker.harm(kind, now, self._chance)
             self.done.append(f"{now:.1f} {worker.name} {kind}")
 
-    async def _restart_broker(self) -> None:
-        self.kafka.kill()
+    async def _restart(self, server: LocalKafka | LocalRedis) -> None:
+        server.kill()
         await asyncio.sleep(self._chance.uniform(0.5, 3.0))
-        await asyncio.to_thread(self.kafka.start)
+        await asyncio.to_thread(server.start)
 
     async def _send(self, producer: EventProducer, records: list[tuple[bytes | None, bytes]]) -> None:
         while True:
@@ -244,7 +248,7 @@ class Run:
         """The verdict; given a moment more while scores are still on their way to Redis."""
         until = time.monotonic() + 20.0
         while True:
-            verdict = await judge(self.kafka.bootstrap, self.redis.url, self.topics, SALT)
+            verdict = await judge(self.kafka.bootstrap, self.redis.url, self.topics, SALT, self._card)
             verdict.faults = len(self.done)
             verdict.bad_exits = sum(code not in (0, -signal.SIGKILL) for w in self.workers for code in w.exits)
             verdict.alive = sum(w.process is not None and w.process.poll() is None for w in self.workers)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from gate.core.score import Score
@@ -13,11 +15,12 @@ from gate.stores.kafka_topics import incarnation
 from gate.stores.redis import RedisAccountStore
 from gate.topics import Topic, Topics
 from streams.core.crowd import Crowd
+from streams.core.scorecard import Scorecard
 from streams.process import Record, process
-from streams.scorecardfile import load_scorecard
 from streams.state import WATERMARK_KEY, PartitionReader
 
 REPLAY_BATCH = 500
+SCORECARD = Path(__file__).parents[2] / "config" / "scorecard.toml"
 
 
 @dataclass(slots=True)
@@ -50,6 +53,15 @@ class Verdict:
         return "\n".join(f"{name:22} {value}" for name, value in self.counts().items())
 
 
+def lonely_scorecard(path: Path) -> Path:
+    """The shipped scorecard without the signals that depend on who else was seen meanwhile, written to `path`."""
+    shipped = files("gate").joinpath("_config", "scorecard.toml")
+    text = shipped.read_text() if shipped.is_file() else SCORECARD.read_text()
+    kept = [line for line in text.splitlines() if not line.startswith(('"network.', '"crowd.'))]
+    path.write_text("\n".join(kept) + "\n")
+    return path
+
+
 @dataclass(slots=True)
 class Truth:
     """What one partition's events come to."""
@@ -60,7 +72,7 @@ class Truth:
     events: int
 
 
-async def judge(bootstrap: str, redis_url: str, topics: Topics, salt: bytes) -> Verdict:
+async def judge(bootstrap: str, redis_url: str, topics: Topics, salt: bytes, card: Scorecard) -> Verdict:
     """Compare everything."""
     verdict = Verdict()
     cluster, topic_id = await incarnation(bootstrap, topics.events.name)
@@ -68,7 +80,7 @@ async def judge(bootstrap: str, redis_url: str, topics: Topics, salt: bytes) -> 
     await store.open()
     try:
         for partition in range(topics.events.partitions):
-            truth = await replayed(bootstrap, topics, partition, salt, f"{cluster}/{topic_id}")
+            truth = await replayed(bootstrap, topics, partition, salt, f"{cluster}/{topic_id}", card)
             verdict.events += truth.events
             verdict.accounts += len(truth.states)
             verdict.dead_letters_expected += len(truth.dead)
@@ -81,10 +93,10 @@ async def judge(bootstrap: str, redis_url: str, topics: Topics, salt: bytes) -> 
     return verdict
 
 
-async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, epoch: str) -> Truth:
+async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, epoch: str, card: Scorecard) -> Truth:
     """Fold a partition's events in one thread, in batches of another size than any worker's."""
     truth = Truth({}, {}, set(), 0)
-    crowd, card = Crowd(), load_scorecard(None)
+    crowd = Crowd()
     origin = (topics.events.name, partition)
     records = [r async for r in _records(bootstrap, topics.events, partition)]
     for at in range(0, len(records), REPLAY_BATCH):
@@ -97,18 +109,11 @@ async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, 
     return truth
 
 
-def fingerprint(score: Score | None) -> object:
-    """What of a score follows from the account's own events: not the clock, not who else was seen meanwhile."""
+def fingerprint(score: Score | None) -> Score | None:
+    """All of a score, as it is spelt, but for when it was made."""
     if score is None:
         return None
-    body = json.loads(encode_score(score))
-    return (
-        body["account"],
-        body["at"],
-        body["stamp"],
-        body["scorecard"],
-        [(r["signal"], r["value"], r["weight"]) for r in body["reasons"] if not r["signal"].startswith("crowd.")],
-    )
+    return replace(decode_score(encode_score(score)), scored_at_us=0)
 
 
 async def _states(verdict: Verdict, truth: Truth, bootstrap: str, topic: Topic, partition: int) -> None:

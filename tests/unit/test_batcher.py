@@ -104,7 +104,7 @@ async def test_an_item_whose_caller_gave_up_while_waiting_is_never_sent(
     second.cancel()
     lane.open.set()
 
-    assert await asyncio.gather(first, third) == [10, 30]
+    assert [await first, await third] == [10, 30]
     assert lane.calls == [[1], [3]]
 
 
@@ -116,7 +116,7 @@ async def test_a_caller_who_gives_up_during_a_call_disturbs_nobody(lane: HeldLan
     tasks[1].cancel()
     lane.open.set()
 
-    assert await asyncio.gather(tasks[0], tasks[2]) == [0, 20]
+    assert [await tasks[0], await tasks[2]] == [0, 20]
     assert lane.calls == [[0, 1, 2]]
 
 

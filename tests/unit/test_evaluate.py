@@ -1,10 +1,15 @@
 """Detection figures: exact values for small cases, and agreement with the definition by counting pairs."""
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
-from streams.evaluate import auc, figures, recall_at
+from streams.evaluate import auc, figures, offline, recall_at
+from streams.rows import attempted, read
+from streams.scorecardfile import load_scorecard
+from streams.simulate import labelled_rows
 
 
 def test_a_perfect_score_has_an_auc_of_one_and_catches_everybody() -> None:
@@ -70,3 +75,16 @@ def test_the_auc_is_the_share_of_pairs_that_are_in_order(seed: int) -> None:
     ]  # fmt: skip
 
     assert auc(pairs) == pytest.approx(sum(won) / len(won))
+
+
+@pytest.mark.parametrize("batch", [1, 100, 10_000])
+def test_the_shipped_scorecard_tells_simulated_attackers_from_people(batch: int, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in labelled_rows(3, 2000)))
+    uploads = read(file).uploads
+
+    found = offline(((u.label, attempted(u.request, u.at_us)) for u in uploads), load_scorecard(None), batch)
+
+    assert found.accounts == len({upload.request.account.id for upload in uploads})
+    assert found.auc is not None
+    assert found.auc > 0.95

@@ -47,7 +47,7 @@ def test_a_sound_file_becomes_a_policy() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("burst = 15", "brust = 15", "policy.toml:16: limits.\"account.uploads.minute\".rates.regular.brust: unknown key; did you mean 'burst'?"),
+        ("burst = 15", "brust = 15", "policy.toml:15: limits.\"account.uploads.minute\".rates.regular.brust: unknown key; did you mean 'burst'?"),
         ("rate = 10", "rate = -1", "is not a positive whole number"),
         ("rate = 10", "rate = 0", "is not a positive whole number"),
         ("rate = 10", "rate = true", "is not a positive whole number"),
@@ -57,7 +57,7 @@ def test_a_sound_file_becomes_a_policy() -> None:
         ("deny = 0.9", "deny = 0.1", "must not fall"),
         ('default_class = "regular"', 'default_class = "regulr"', "policy.toml:2: default_class: class 'regulr' is not declared"),
         ('default_class = "regular"', "", "default_class: is missing"),
-        ("regular = { rate", "bots = { rate", "policy.toml:16: limits.\"account.uploads.minute\".rates.bots: a rate for a class that is not declared"),
+        ("regular = { rate", "bots = { rate", "policy.toml:15: limits.\"account.uploads.minute\".rates.bots: a rate for a class that is not declared"),
         ('on = "account"', 'on = "acount"', "policy.toml:10: limits.\"account.uploads.minute\".on: 'acount' is not one of"),
         ('on = "account"\n', "", "on: is missing"),
         ('mode = "enforce"', 'mode = "dry"', "policy.toml:12:"),
@@ -66,7 +66,6 @@ def test_a_sound_file_becomes_a_policy() -> None:
         ("version = 1", "version = 2", "policy.toml:1: version: must be 1"),
         ("burst = 15", "burst = 100000000000000", "more than a year"),
         ("[classes.new]", "[classes.new", "policy.toml:7: is not TOML"),
-        ("[classes.new]", "classes.new = 3", "is not TOML"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_told_with_its_place(old: str, new: str, expected: str) -> None:

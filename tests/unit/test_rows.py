@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.rows import MAX_ROW_BYTES, Recorded, RowInvalid, at, attempted, read, shifted
+from streams.rows import MAX_ROW_BYTES, WEEK_US, Recorded, RowInvalid, at, attempted, not_after, read, shifted
 
 
 def written(path: Path, *rows: object, packed: bool = False) -> Path:
@@ -79,6 +79,28 @@ def test_an_address_that_is_none_is_left_out_and_counted(file: Path) -> None:
 
     assert [upload.request.ip for upload in stream.uploads] == [None, None]
     assert stream.notes == ("1 rows name an IP address that is none; they are taken without",)
+
+
+def test_a_long_text_and_many_links_are_cut_and_counted(file: Path) -> None:
+    stream = read(written(file, row(text="x" * 8_001), row(urls=["https://x.example"] * 51), row(text="y")))
+
+    assert [len(upload.request.text or "") for upload in stream.uploads] == [8_000, 0, 1]
+    assert [len(upload.request.links) for upload in stream.uploads] == [0, 50, 0]
+    assert stream.notes == ("2 rows are cut to 8,000 characters of text and 50 links",)
+
+
+def test_a_stream_from_the_future_is_moved_back_by_whole_weeks_and_it_is_said(file: Path) -> None:
+    stream = read(written(file, row(t=1_800_000_000), row(t=1_800_000_060)))
+    now_us = 1_799_000_000 * 1_000_000
+
+    moved = not_after(stream, now_us)
+
+    back_us = stream.uploads[1].at_us - moved.uploads[1].at_us
+    assert back_us % WEEK_US == 0
+    assert 0 <= now_us - moved.uploads[1].at_us < WEEK_US
+    assert moved.uploads[1].at_us - moved.uploads[0].at_us == 60_000_000
+    assert moved.notes == ("the stream reaches into the future and was moved back by 2 weeks",)
+    assert not_after(moved, now_us) is moved
 
 
 def test_blank_lines_are_passed_over(file: Path) -> None:

@@ -28,15 +28,29 @@ local buckets = {}    -- key number -> limit id -> TAT, read when first asked fo
 local expiries = {}   -- key number -> ms, for the keys to write
 local forget = {}     -- key number -> TATs before it are forgotten
 
+local formats = {}    -- number of repetitions -> format of a bucket value
+
+local function format_of(entries)
+  local format = formats[entries]
+  if not format then
+    format = '<' .. string.rep('c8d', entries)
+    formats[entries] = format
+  end
+  return format
+end
+
 local function bucket(key)
   local known = buckets[key]
   if known then return known end
   known = {}
   local value = vals[key]
   if value then
-    for at = 1, #value - 15, 16 do
-      local id, tat = unpack_('<c8d', value, at)
-      known[id] = tat
+    local entries = math.floor(#value / 16)
+    if entries <= 500 then   -- more is not ours, and would not fit on the stack
+      local list = {unpack_(format_of(entries), value)}
+      for i = 1, entries * 2, 2 do
+        known[list[i]] = list[i + 1]
+      end
     end
   end
   buckets[key] = known
@@ -45,31 +59,32 @@ end
 
 local function judge(charges, pairs_, now, lenient)
   local refused, longest, never = 0, 0, false
-  local fitting, shadowed = {}, {}
+  local fitting, fits, shadowed = {}, 0, ''
   for i = 1, pairs_ * 2, 2 do
     local key, number = charges[i], charges[i + 1]
     local term = terms[number]
-    local wait = max(bucket(key)[term[1]] or 0, now) + term[2] - term[3] - now
+    local tat = (buckets[key] or bucket(key))[term[1]]
+    if not tat or tat < now then tat = now end
+    local wait = tat + term[2] - term[3] - now
     if wait <= 0 then
-      fitting[#fitting + 1] = key
-      fitting[#fitting + 1] = term
+      fitting[fits + 1], fitting[fits + 2], fitting[fits + 3] = key, term[1], term[2]
+      fits = fits + 3
     elseif lenient or term[4] then
-      shadowed[#shadowed + 1] = term[5]
+      shadowed = shadowed == '' and term[5] or shadowed .. '\n' .. term[5]
     elseif term[2] > term[3] then
       refused, longest, never = number, 2 ^ 62, true
     elseif wait > longest then
       refused, longest, never = number, wait, false
     end
   end
-  return refused, longest, never, fitting, table.concat(shadowed, '\n')
+  return refused, longest, never, fitting, shadowed
 end
 
 local function charge(fitting, now, recorded)
-  for i = 1, #fitting, 2 do
-    local key, term = fitting[i], fitting[i + 1]
-    local known = bucket(key)
-    local tat = max(known[term[1]] or 0, now) + term[2]
-    known[term[1]] = tat
+  for i = 1, #fitting, 3 do
+    local key, id = fitting[i], fitting[i + 1]
+    local tat = max(buckets[key][id] or 0, now) + fitting[i + 2]
+    buckets[key][id] = tat
     local ttl = recorded and REPLAY_TTL_MS or ceil((tat - now + GRACE_US) / 1000)
     expiries[key] = max(expiries[key] or 0, ttl)
     if recorded then
@@ -149,16 +164,17 @@ for key, ttl in pairs(expiries) do
   local known = buckets[key]
   local value = vals[key]
   if known then
-    local kept, before = {}, forget[key]
+    local kept, count, before, last = {}, 0, forget[key], 0
     for id, tat in pairs(known) do
       if tat >= before then
-        kept[#kept + 1] = id
-        kept[#kept + 1] = pack_('<d', tat)
-        if before > 0 then ttl = max(ttl, ceil((tat - before) / 1000)) end
+        kept[count + 1], kept[count + 2] = id, tat
+        count = count + 2
+        if tat > last then last = tat end
       end
     end
-    value = table.concat(kept)
+    if before > 0 then ttl = max(ttl, ceil((last - before) / 1000)) end
+    value = pack_(format_of(count / 2), unpack(kept))
   end
-  redis.call('SET', KEYS[key], value, 'PX', string.format('%.0f', ttl))
+  redis.call('SET', KEYS[key], value, 'PX', ttl)
 end
 return replies

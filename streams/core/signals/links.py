@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Surroundings
+from streams.core.signals.surroundings import Found, Surroundings
 
 
-def read(state: State, around: Surroundings) -> Iterator[tuple[Signal, float]]:
+def read(state: State, around: Surroundings, found: Found) -> None:
     """`links.density`: share of uploads with links. `links.repeated`: share whose host was seen before.
     `links.suspicious`: how suspicious the hosts are on average."""
     if not state.linked:
         return
-    yield Signal.LINKS_DENSITY, state.linked / (state.uploads + 2)
+    found.append((Signal.LINKS_DENSITY, state.linked / (state.uploads + 2)))
     if state.host_repeats:
-        yield Signal.LINKS_REPEATED, state.host_repeats / (state.uploads + 2)
+        found.append((Signal.LINKS_REPEATED, state.host_repeats / (state.uploads + 2)))
     if state.suspicion > 0.0:
-        yield Signal.LINKS_SUSPICIOUS, min(1.0, state.suspicion)
+        found.append((Signal.LINKS_SUSPICIOUS, min(1.0, state.suspicion)))

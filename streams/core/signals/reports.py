@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Surroundings
+from streams.core.signals.surroundings import Found, Surroundings
 
 
-def read(state: State, around: Surroundings) -> Iterator[tuple[Signal, float]]:
+def read(state: State, around: Surroundings, found: Found) -> None:
     """`reports.rate`: reports and, twice as heavy, removals, against the number of uploads."""
     blame = state.reports + 2.0 * state.removals
     if blame > 0.01:
-        yield Signal.REPORTS_RATE, min(1.0, blame / (state.uploads + 3.0))
+        found.append((Signal.REPORTS_RATE, min(1.0, blame / (state.uploads + 3.0))))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gate.core.signal import Signal
+
+Found = list[tuple[Signal, float]]
+"""Signals above 0 with their values in (0, 1]; families append to it, for a score is made at every batch."""
+
 
 class Surroundings(NamedTuple):
     """Distinct accounts that share the account's last address, device, content and link host; 0 where it has none."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from gate.core.signal import Signal
 from streams.core.account import State
 from streams.core.signals import age, crowd, links, network, reports, sameness, tempo, text
-from streams.core.signals.surroundings import Surroundings
+from streams.core.signals.surroundings import Found, Surroundings
 
-Reader = Callable[[State, Surroundings], Iterable[tuple[Signal, float]]]
+Reader = Callable[[State, Surroundings, Found], None]
 
 FAMILIES: tuple[Reader, ...] = (
     tempo.read,
@@ -23,10 +22,10 @@ FAMILIES: tuple[Reader, ...] = (
 )
 
 
-def read(state: State, around: Surroundings) -> list[tuple[Signal, float]]:
+def read(state: State, around: Surroundings) -> Found:
     """Every signal above 0, each in (0, 1]."""
-    found: list[tuple[Signal, float]] = []
+    found: Found = []
     if state.uploads:
         for family in FAMILIES:
-            found.extend(family(state, around))
+            family(state, around, found)
     return found

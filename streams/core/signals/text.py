@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Surroundings
+from streams.core.signals.surroundings import Found, Surroundings
 
 
-def read(state: State, around: Surroundings) -> Iterator[tuple[Signal, float]]:
+def read(state: State, around: Surroundings, found: Found) -> None:
     """`text.spam`: the running mean over the account's last captions."""
     if state.spam > 0.0:
-        yield Signal.TEXT_SPAM, min(1.0, state.spam)
+        found.append((Signal.TEXT_SPAM, min(1.0, state.spam)))

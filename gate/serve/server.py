@@ -1,0 +1,80 @@
+"""One uvicorn server on one socket, started and stopped by us. What it serves and when it stops is the wiring's to say."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import uvicorn
+
+from gate.errors import SettingInvalid
+
+DRAIN_S: Final = 2
+BACKLOG: Final = 2048
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handling: a second SIGTERM must not become a hard exit."""
+
+    def __init__(self, app: Any) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the wiring's."""
+        yield
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until `should_exit`; `ended` tells that it is over, for whatever reason."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.ended.set()
+
+
+@asynccontextmanager
+async def serving(app: Any, port: socket.socket) -> AsyncIterator[Server]:
+    """Serve `app` on a listening socket; at the end, requests under way get two seconds."""
+    server = Server(app)
+    task = asyncio.create_task(server.serve([port]), name="http server")
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.005)
+        yield server
+    finally:
+        server.should_exit = True
+        await task
+
+
+@contextmanager
+def listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
+    """A bound socket. Raises SettingInvalid naming the variable where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
+            raise SettingInvalid(problem, f"free it, or choose another with {variable}") from error
+        listener.setblocking(False)
+        yield listener

@@ -1,0 +1,146 @@
+"""Malformed requests: a problem that names the field, never a decision, never a 5xx, and nothing breaks behind it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import CHECK, raw, running_gate
+
+from gate.serve.problems import ALL_REASONS
+
+DEEP = b'{"upload_id":' + b"[" * 60_000
+
+
+def changed(**given: Any) -> dict[str, Any]:
+    return {**CHECK, **given}
+
+
+CASES = [
+    (b"", 400, "body.malformed", None),
+    (b"null", 400, "field.invalid", None),
+    (b"[]", 400, "field.invalid", None),
+    (b"{", 400, "body.malformed", None),
+    (b"\xff\xfe", 400, "body.malformed", None),
+    (DEEP, 400, None, None),
+    (b'{"upload_id":"\\ud800","account":{"id":"a"},"media":{"kind":"i"}}', 400, "body.malformed", None),
+    ({}, 400, "field.missing", "upload_id"),
+    (changed(account={}), 400, "field.missing", "account.id"),
+    (changed(media={}), 400, "field.missing", "media.kind"),
+    (changed(media=None), 400, "field.invalid", "media"),
+    (changed(upload_id=7), 400, "field.invalid", "upload_id"),
+    (changed(upload_id=""), 400, "field.invalid", "upload_id"),
+    (changed(upload_id="x" * 257), 400, "id.too_long", "upload_id"),
+    (changed(upload_id="ä" * 129), 400, "id.too_long", "upload_id"),
+    (changed(account={"id": "x" * 300}), 400, "id.too_long", "account.id"),
+    (changed(account={"id": "a", "class": "c" * 65}), 400, "field.invalid", "account.class"),
+    (changed(account={"id": "a", "created_at": "yesterday"}), 400, "field.invalid", "account.created_at"),
+    (changed(account={"id": "a", "created_at": "2020-01-01T00:00:00"}), 400, "field.invalid", "account.created_at"),
+    (changed(account={"id": "a", "created_at": "1970-01-01T00:00:00Z"}), 400, "clock.absurd", "account.created_at"),
+    (changed(account={"id": "a", "created_at": "2999-01-01T00:00:00Z"}), 400, "clock.absurd", "account.created_at"),
+    (changed(account={"id": "a", "created_at": "0001-01-01T00:00:00+14:00"}), 400, "clock.absurd", "account.created_at"),
+    (changed(account={"id": "a", "verified": "yes"}), 400, "field.invalid", "account.verified"),
+    (changed(media={"kind": "image", "bytes": -1}), 400, "size.absurd", "media.bytes"),
+    (changed(media={"kind": "image", "bytes": 2**40 + 1}), 400, "size.absurd", "media.bytes"),
+    (changed(media={"kind": "image", "bytes": 10**30}), 400, "size.absurd", "media.bytes"),
+    (changed(media={"kind": "image", "bytes": True}), 400, "field.invalid", "media.bytes"),
+    (changed(media={"kind": ""}), 400, "field.invalid", "media.kind"),
+    (changed(ip="1.2.3"), 400, "ip.invalid", "ip"),
+    (changed(ip="1.2.3.4:80"), 400, "ip.invalid", "ip"),
+    (changed(ip="01.2.3.4"), 400, "ip.invalid", "ip"),
+    (changed(ip="fe80::1%eth0"), 400, "ip.invalid", "ip"),
+    (changed(ip=""), 400, "ip.invalid", "ip"),
+    (changed(links=["x"] * 51), 400, "links.too_many", "links"),
+    (changed(links="x"), 400, "field.invalid", "links"),
+    (changed(surface="s" * 65), 400, "field.invalid", "surface"),
+    (changed(text="x" * 70_000), 413, "body.too_large", None),
+]  # fmt: skip
+
+
+async def test_each_bad_check_is_a_problem_that_names_its_field_and_breaks_nothing(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        for body, status, reason, field in CASES:
+            reply = await gate.post("/v1/check", body)
+
+            shown = (str(body)[:100], reply)
+            assert (reply.status, reply.headers["content-type"]) == (status, "application/problem+json"), shown
+            assert {"type", "title", "status", "detail", "reason"} <= set(reply.json), shown
+            assert reply.json["reason"] in ALL_REASONS, shown
+            if reason is not None:
+                assert (reply.json["reason"], reply.json.get("field")) == (reason, field), shown
+        after = await gate.post("/v1/check", CHECK)
+
+    assert after.json["decision"] == "allow"
+    assert sum(gate.check.counts.rejected.values()) == len(CASES)
+    assert gate.check.counts.faults["http"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason", "field"),
+    [
+        ({"checks": []}, 400, "batch.empty", "checks"),
+        ({"checks": [CHECK] * 257}, 413, "batch.too_large", "checks"),
+        ({"checks": [CHECK, changed(ip="x")]}, 400, "ip.invalid", "checks[1].ip"),
+        ({"checks": [CHECK, {"upload_id": "u"}]}, 400, "field.missing", None),
+        ({}, 400, "field.missing", "checks"),
+        ({"checks": [changed(text="x" * 300_000)] * 4}, 413, "body.too_large", None),
+    ],
+)
+async def test_a_bad_batch_is_refused_whole(
+    tmp_path: Path, body: object, status: int, reason: str, field: str | None
+) -> None:
+    async with running_gate(tmp_path) as gate:
+        reply = await gate.post("/v1/checks", body)
+
+    assert (reply.status, reply.json["reason"]) == (status, reason)
+    assert field is None or reply.json["field"] == field
+    assert gate.check.counts.decisions == {}
+
+
+async def test_a_wrong_path_method_or_media_type_has_its_own_status(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        path = await gate.post("/v1/chek", CHECK)
+        method = await gate.get("/v1/check")
+        delete = await gate.get("/metrics", method="DELETE")
+        form = await gate.post("/v1/check", CHECK, **{"content-type": "application/x-www-form-urlencoded"})
+        charset = await gate.post("/v1/check", CHECK, **{"content-type": "application/json; charset=utf-8"})
+
+    assert [path.status, method.status, delete.status, form.status, charset.status] == [404, 405, 405, 415, 200]
+    assert (method.headers["allow"], delete.headers["allow"]) == ("POST", "GET, HEAD")
+
+
+async def test_a_body_in_chunks_is_read_to_its_end_and_capped(tmp_path: Path) -> None:
+    head = b"POST /v1/check HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = json.dumps(CHECK).encode()
+    halves = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:20], body[20:])) + b"0\r\n\r\n"
+    endless = b"".join(b"4000\r\n" + b"x" * 0x4000 + b"\r\n" for _ in range(8))
+
+    async with running_gate(tmp_path) as gate:
+        good = await raw(gate.port, head + halves)
+        long = await raw(gate.port, head + endless)
+
+    assert (good.status, long.status) == (200, 413)
+
+
+async def test_an_odd_content_length_is_no_fault_of_ours(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        reply = await raw(gate.port, b"POST /v1/check HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999\r\n\r\n")
+        alive = await gate.get("/healthz")
+
+    assert (reply.status, alive.status) == (413, 200)
+    assert gate.check.counts.faults["http"] == 0
+
+
+async def test_a_fault_of_ours_is_a_500_and_no_decision(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+
+        async def broken(request: object) -> None:
+            raise RuntimeError("a bug with a secret in its text")
+
+        gate.check.check = broken  # type: ignore[method-assign, assignment]
+        reply = await gate.post("/v1/check", CHECK)
+
+    assert (reply.status, reply.json["reason"]) == (500, "fault.internal")
+    assert "decision" not in reply.json
+    assert "secret" not in reply.body.decode()
+    assert gate.check.counts.faults["http"] == 1

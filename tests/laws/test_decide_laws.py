@@ -1,0 +1,138 @@
+"""Laws over whatever may come: tokens move if and only if the upload goes ahead, shadow cannot refuse, nothing raises."""
+
+import asyncio
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.app.check import Check
+from gate.core.account import Account, Media
+from gate.core.bucket import Rate
+from gate.core.decide import decide
+from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.policy import Limit, Mode, OnStoreError, Policy, Subject, Thresholds, Unit
+from gate.core.request import CheckRequest
+from gate.core.score import Score, Stamp
+from gate.core.standing import Ask, Override, Taken
+from gate.metrics import Counts
+from gate.stores.local_buckets import LocalBuckets
+from gate.stores.memory import MemoryAccountStore
+
+NOW_US = 1_800_000_000_000_000
+HOUR_US = 3_600_000_000
+CLASSES = ("regular", "new")
+
+
+class Standstill:
+    def now_us(self) -> int:
+        return NOW_US
+
+
+class Watching(MemoryAccountStore):
+    """Remembers the last answer, None where it was not asked."""
+
+    answered: Taken | None = None
+
+    async def take(self, ask: Ask) -> Taken:
+        self.answered = await super().take(ask)
+        return self.answered
+
+
+risks = st.none() | st.floats(0, 1)
+thresholds = st.lists(risks, min_size=3, max_size=3).map(
+    lambda values: Thresholds(*(values if None in values else sorted(values)))  # type: ignore[type-var]
+)
+limits = st.lists(
+    st.builds(
+        Limit,
+        st.sampled_from(["one", "two", "three"]),
+        st.sampled_from(Subject),
+        st.sampled_from(Unit),
+        st.sampled_from(Mode),
+        st.sampled_from(OnStoreError),
+        st.dictionaries(st.sampled_from(CLASSES), st.builds(Rate, st.integers(1, 5), st.just(HOUR_US), st.integers(1, 3))),
+    ),
+    max_size=3,
+    unique_by=lambda limit: limit.name,
+).map(tuple)
+policies = st.builds(
+    Policy,
+    st.just("hash"), st.just(CLASSES), st.just("regular"), st.just("new"), st.just(HOUR_US), st.none(),
+    st.fixed_dictionaries({name: thresholds for name in CLASSES}), limits,
+    st.frozensets(st.sampled_from(["a", "b", "c", "d"]), max_size=1), st.just(("raid",)), st.just(HOUR_US),
+    st.just(HOUR_US), st.just(50_000),
+)  # fmt: skip
+scopes = st.builds(
+    Scope,
+    st.frozensets(st.sampled_from(CLASSES), max_size=1),
+    st.frozensets(st.sampled_from(["post"]), max_size=1),
+)
+pauses = st.builds(
+    lambda id_, rev, scope, action, start, lasts: Pause(
+        id_, rev, scope, action, "raid", "", "ann", NOW_US + start, NOW_US + start + lasts
+    ),
+    st.text("pq", min_size=1, max_size=2), st.integers(1, 9), scopes, st.sampled_from(Action),
+    st.integers(-100, 1), st.integers(1, 200),
+)  # fmt: skip
+boards = st.builds(
+    lambda shared, glass: Board({pause.id: pause for pause in shared}, tuple(glass)),
+    st.lists(pauses, max_size=2), st.lists(pauses, max_size=1),
+)  # fmt: skip
+requests = st.builds(
+    CheckRequest,
+    st.text("uvw", min_size=1, max_size=2),
+    st.builds(Account, st.sampled_from("abc"), st.none() | st.sampled_from((*CLASSES, "made up"))),
+    st.builds(Media, st.just("image"), st.none() | st.integers(0, 3)),
+    st.none() | st.just("post"),
+    st.none() | st.sampled_from(["203.0.113.9", "2001:db8::1"]),
+    st.none() | st.just("d"),
+)
+scores = st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1), st.integers(-2 * HOUR_US, 0)), max_size=3)
+overrides = st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(-1, 1)), max_size=2)
+
+
+async def play(
+    policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
+    asked: list[CheckRequest],
+) -> int:  # fmt: skip
+    store = Watching(Standstill())
+    await store.put_scores(
+        [Score(a, 0, 0, risk, (), NOW_US + at, NOW_US, Stamp("e", n), "s") for n, (a, risk, at) in enumerate(known)]
+    )
+    for account, allow, ends in staff:
+        await store.put_override(account, Override(allow, "r", "ann", NOW_US + ends))
+    check = Check(policy, store, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets)
+    check.board = board
+    for request in asked:
+        store.answered = None
+        decision = await check.check(request)
+        charged = store.answered is not None and store.answered.charged
+        assert charged == decision.verdict.lets_in, (decision, store.answered)
+        enforced = {limit.name for limit in policy.limits if limit.mode is Mode.ENFORCE}
+        assert decision.stage != "bucket" or decision.reason in enforced
+    assert check.counts.faults["check"] == check.counts.store_errors["fault"] == 0
+    return sum(check.counts.decisions.values())
+
+
+@given(policies, boards, scores, overrides, st.lists(requests, min_size=1, max_size=8))
+def test_tokens_move_if_and_only_if_the_upload_goes_ahead_and_shadow_never_refuses(
+    policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
+    asked: list[CheckRequest],
+) -> None:  # fmt: skip
+    decided = asyncio.run(play(policy, board, known, staff, asked))
+
+    assert decided == len(asked)
+
+
+@given(policies, boards, requests, st.none() | st.booleans())
+def test_a_store_that_was_not_asked_never_turns_a_refusal_into_a_pass(
+    policy: Policy, board: Board, request: CheckRequest, degraded: bool | None
+) -> None:
+    class_ = policy.class_of(request.account, NOW_US)
+
+    decision = decide(request, class_, board, None, policy, NOW_US, bool(degraded))
+
+    stops = [p for p in (*board.pauses.values(), *board.break_glass) if p.action is Action.STOP and p.active(NOW_US)]
+    if any(p.scope.matches(class_, request.surface, "image", None) for p in stops):
+        assert not decision.verdict.lets_in

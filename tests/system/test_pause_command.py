@@ -1,0 +1,246 @@
+"""`pause`, `release` and `status` as typed, against a real Redis and real gates."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import running_redis
+from waiting import eventually, wait_until
+
+from gate.app.operate import LIVE_WITHIN_US
+from gate.cli.web import get_json
+from gate.errors import UploadGateError
+from gate.local.free_port import free_port
+from gate.ports import GateSeen
+from gate.stores.redis_board import RedisBoardStore
+
+PROGRAM = str(Path(sys.executable).parent / "upload-gate")
+PAUSE_NEW = ("pause", "--class", "new", "--for", "10m", "--reason", "raid", "-m", "bots", "--owner", "ann", "--yes")
+
+
+@dataclass
+class Typed:
+    """A system, and a terminal in which commands are typed to it."""
+
+    home: Path
+    redis: str
+    prefix: str
+    gates: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    ports: list[tuple[int, int]] = field(default_factory=list)
+
+    def environment(self, gate: int = 0) -> dict[str, str]:
+        port, admin = self.ports[gate]
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("UPLOAD_GATE_")},
+            "UPLOAD_GATE_STATE": str(self.home / f"gate-{gate}"),
+            "UPLOAD_GATE_REDIS": self.redis,
+            "UPLOAD_GATE_PREFIX": self.prefix,
+            "UPLOAD_GATE_SALT": "a salt for this test",
+            "UPLOAD_GATE_PORT": str(port),
+            "UPLOAD_GATE_ADMIN_PORT": str(admin),
+            "UPLOAD_GATE_GATE": f"http://127.0.0.1:{port}",
+            "UPLOAD_GATE_ADMIN": f"http://127.0.0.1:{admin}",
+        }
+
+    def start_gate(self) -> None:
+        self.ports.append((free_port(), free_port()))
+        number = len(self.ports) - 1
+        (self.home / f"gate-{number}").mkdir()
+        with (self.home / f"gate-{number}.log").open("wb") as log:
+            self.gates.append(subprocess.Popen([PROGRAM, "serve"], env=self.environment(number), stderr=log))
+        wait_until(lambda: self._sees_the_board(number), timeout_s=30)
+
+    def _sees_the_board(self, number: int) -> bool:
+        assert self.gates[number].poll() is None, (self.home / f"gate-{number}.log").read_text()
+        try:
+            answer = get_json(f"http://127.0.0.1:{self.ports[number][1]}/v1/board")
+        except UploadGateError:
+            return False
+        name = f"127.0.0.1:{self.ports[number][0]}"
+        seen = json.loads(self.run("status", "-o", "json").stdout)["gates"]
+        return isinstance(answer, dict) and any(gate["gate"] == name for gate in seen)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *arguments],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """The JSON a command prints, which must be all of its stdout."""
+        done = self.run(*arguments, "-o", "json")
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout)
+
+    def decision(self, class_: str) -> str:
+        return str(self.json("check", "--account", f"a-{class_}", "--class", class_)["decision"])
+
+
+@contextmanager
+def typed(home: Path, redis: str, prefix: str, gates: int) -> Iterator[Typed]:
+    with ExitStack() as stack:
+        system = Typed(home, redis, prefix)
+        stack.callback(_end, system.gates)
+        for _ in range(gates):
+            system.start_gate()
+        if not gates:
+            system.ports.append((free_port(), free_port()))
+        yield system
+
+
+def _end(gates: list[subprocess.Popen[bytes]]) -> None:
+    for gate in gates:
+        gate.terminate()
+    for gate in gates:
+        gate.wait(20)
+
+
+@pytest.fixture
+def system(tmp_path: Path, redis_url: str, unique: Callable[[], str]) -> Iterator[Typed]:
+    with typed(tmp_path, redis_url, f"{unique()}:", gates=1) as running:
+        yield running
+
+
+def test_a_pause_as_typed_stops_its_class_and_its_release_lets_it_in_again(system: Typed) -> None:
+    before = system.decision("new")
+
+    paused = system.run(*PAUSE_NEW)
+    id_ = paused.stdout.strip()
+    during = system.decision("new"), system.decision("regular")
+    status = system.json("status")
+    words = system.run("status").stdout
+    released = system.run("release", id_)
+    after = system.decision("new")
+
+    assert (before, during, after) == ("allow", ("paused", "allow"), "allow")
+    assert paused.returncode == 0, paused.stderr
+    assert f"pause {id_} is obeyed by 1 of 1 gates (rev 1, " in paused.stderr
+    (shown,) = status["pauses"]
+    assert (shown["id"], shown["scope"], shown["reason"], shown["owner"]) == (id_, {"classes": ["new"]}, "raid", "ann")
+    assert 0 < shown["seconds_left"] <= 603
+    assert status["source"] == "redis"
+    assert all(word in words for word in (id_, "class new", "raid", "ann", "left"))
+    assert released.returncode == 0, released.stderr
+    assert released.stdout.strip() == id_
+    assert "is obeyed by 1 of 1 gates (rev 2, " in released.stderr
+
+
+def test_json_tells_who_obeys_and_how_soon(system: Typed) -> None:
+    said = system.json("pause", "--all", "--action", "review", "--reason", "drill", "--for", "90s", "--yes")
+
+    (gate,) = said["gates"]
+    assert gate["obeys"] is True
+    assert gate["url"] == f"http://127.0.0.1:{system.ports[0][0]}"
+    assert 0 <= gate["seconds"] <= said["accepted_to_obeyed_seconds"] < 5
+    assert (said["scope"], said["covers"], said["action"]) == ({}, "platform-wide", "review")
+    assert system.decision("regular") == "review"
+
+
+def test_what_cannot_be_done_ends_with_its_code_and_changes_nothing(system: Typed) -> None:
+    cancelled = system.run(*PAUSE_NEW[:-1])
+    unknown_class = system.run("pause", "--class", "nw", "--reason", "raid", "--yes")
+    unknown_id = system.run("release", "p-none")
+    too_long = system.run("pause", "--all", "--reason", "raid", "--for", "25h", "--yes")
+    dry = system.json(*PAUSE_NEW, "--dry-run")
+
+    assert [done.returncode for done in (cancelled, unknown_class, unknown_id, too_long)] == [2, 2, 2, 3]
+    assert "would have stopped" in cancelled.stderr
+    assert "new, unverified, regular" in unknown_class.stderr
+    assert "no pause p-none" in unknown_id.stderr
+    assert dry["id"] is None
+    assert system.json("status")["rev"] == 0
+
+
+async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: Typed) -> None:
+    store = RedisBoardStore(system.redis, prefix=system.prefix)
+    await store.open()
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    await store.acknowledge(GateSeen("g-silent", nowhere, 0, 0))
+    await eventually(lambda: _not_live(store, "g-silent"), timeout_s=30)
+    command = await asyncio.create_subprocess_exec(
+        PROGRAM, *PAUSE_NEW, "-o", "json", env=system.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    ending = asyncio.create_task(command.communicate())
+
+    while not ending.done():
+        await store.acknowledge(GateSeen("g-stuck", nowhere, 0, 0))
+        await asyncio.wait([ending], timeout=0.2)
+    out, err = await ending
+
+    await store.close()
+    said = json.loads(out)
+    assert command.returncode == 3
+    assert [(gate["gate"], gate["obeys"]) for gate in said["gates"]] == [
+        (f"127.0.0.1:{system.ports[0][0]}", True),
+        ("g-stuck", False),
+    ]
+    assert said["accepted_to_obeyed_seconds"] is None
+    assert [gate["gate"] for gate in said["silent"]] == ["g-silent"]
+    assert b"not: g-stuck at" in err
+    assert b"gate g-silent at" in err
+
+
+async def _not_live(store: RedisBoardStore, name: str) -> bool:
+    return all(gate.gate != name for gate in await store.gates(LIVE_WITHIN_US))
+
+
+def test_without_a_gate_the_pause_is_written_and_the_command_says_nobody_obeys(
+    tmp_path: Path, redis_url: str, unique: Callable[[], str]
+) -> None:
+    with typed(tmp_path, redis_url, f"{unique()}:", gates=0) as system:
+        done = system.run(*PAUSE_NEW)
+
+        assert done.returncode == 3
+        assert "no gate is live" in done.stderr
+        assert [pause["id"] for pause in system.json("status")["pauses"]] == [done.stdout.strip()]
+
+
+def test_five_pauses_typed_at_once_all_stand(tmp_path: Path, redis_url: str, unique: Callable[[], str]) -> None:
+    with typed(tmp_path, redis_url, f"{unique()}:", gates=0) as system:
+        running = [
+            subprocess.Popen([PROGRAM, *PAUSE_NEW], env=system.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for _ in range(5)
+        ]  # fmt: skip
+        ids = {process.communicate(timeout=60)[0].decode().strip() for process in running}
+
+        status = system.json("status")
+        assert len(ids) == 5
+        assert {pause["id"] for pause in status["pauses"]} == ids
+        assert sorted(pause["rev"] for pause in status["pauses"]) == list(range(1, 6))
+
+
+def test_without_redis_status_asks_a_gate_and_without_both_it_says_so(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis") as redis, typed(tmp_path, redis.url, "ug:", gates=1) as system:
+        id_ = system.run(*PAUSE_NEW).stdout.strip()
+        redis.kill()
+
+        status = system.run("status", "-o", "json")
+        during = system.decision("new")
+        pause = system.run(*PAUSE_NEW)
+        _end(system.gates)
+        nothing = system.run("status")
+
+        said = json.loads(status.stdout)
+        assert (said["source"], said["rev"], [shown["id"] for shown in said["pauses"]]) == ("gate", 1, [id_])
+        assert "Redis cannot be read" in status.stderr
+        assert during == "paused"
+        assert (pause.returncode, pause.stdout) == (1, "")
+        assert "break-glass" in pause.stderr
+        assert nothing.returncode == 1
+        assert redis.url in nothing.stderr
+        assert system.environment()["UPLOAD_GATE_ADMIN"] in nothing.stderr

@@ -1,0 +1,190 @@
+"""The act of a check: what it does when the store is away, when a pause is broken, and how often it charges."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+from gate.app.check import Check
+from gate.core.account import Account, Media
+from gate.core.bucket import Rate
+from gate.core.decision import Decision, Verdict
+from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.policy import Limit, Mode, OnStoreError, Policy, Subject, Unit
+from gate.core.request import CheckRequest
+from gate.core.score import Score
+from gate.core.standing import Ask, Override, Taken
+from gate.errors import StoreUnavailable
+from gate.metrics import Counts
+from gate.policyfile import load_policy
+from gate.stores.local_buckets import LocalBuckets
+from gate.stores.memory import MemoryAccountStore
+
+NOW_US = 1_800_000_000_000_000
+
+
+class Standstill:
+    def now_us(self) -> int:
+        return NOW_US
+
+
+class Broken:
+    """An account store that raises whatever it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.asked = 0
+
+    async def take(self, ask: Ask) -> Taken:
+        self.asked += 1
+        raise self.error
+
+    async def put_scores(self, scores: Sequence[Score]) -> int:
+        raise self.error
+
+    async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
+        raise self.error
+
+    async def put_override(self, account: str, override: Override) -> None:
+        raise self.error
+
+
+class Remembering:
+    """A decision log."""
+
+    def __init__(self) -> None:
+        self.seen: list[Decision] = []
+
+    def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+        self.seen.append(decision)
+
+
+def a_request(upload: str = "u-1", account: str = "a-1") -> CheckRequest:
+    return CheckRequest(upload, Account(account), Media("image"), ip="203.0.113.9", device="d-1")
+
+
+def a_policy(on_store_error: OnStoreError, mode: Mode = Mode.ENFORCE) -> Policy:
+    limit = Limit("account", Subject.ACCOUNT, Unit.UPLOADS, mode, on_store_error, {"regular": Rate(4, 60_000_000, 4)})
+    return replace(load_policy(None), limits=(limit,))
+
+
+def a_check(store: Broken | MemoryAccountStore, policy: Policy | None = None, log: Remembering | None = None) -> Check:
+    given = load_policy(None) if policy is None else policy
+    return Check(given, store, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets, log)
+
+
+def a_pause(**given: object) -> Pause:
+    values: dict[str, object] = {
+        "id": "p-1", "rev": 3, "scope": Scope(), "action": Action.STOP, "reason": "raid", "text": "", "owner": "ann",
+        "starts_at_us": NOW_US - 1, "expires_at_us": NOW_US + 60_000_000,
+    }  # fmt: skip
+    return Pause(**{**values, **given})  # type: ignore[arg-type]
+
+
+async def test_of_a_hundred_at_once_exactly_the_burst_goes_through() -> None:
+    check = a_check(MemoryAccountStore(Standstill()), a_policy(OnStoreError.LOCAL))
+
+    decisions = await asyncio.gather(*(check.check(a_request(f"u-{n}")) for n in range(100)))
+
+    assert sum(decision.verdict is Verdict.ALLOW for decision in decisions) == 4
+    assert sum(decision.reason == "account" for decision in decisions) == 96
+
+
+async def test_a_batch_is_answered_in_its_order_and_charged_once_for_each_id() -> None:
+    check = a_check(MemoryAccountStore(Standstill()), a_policy(OnStoreError.LOCAL))
+    asked = [a_request("u-1"), a_request("u-2", "b"), a_request("u-1"), *(a_request(f"v-{n}") for n in range(4))]
+
+    decisions = await check.check_many(asked)
+
+    assert [decision.upload_id for decision in decisions] == [request.upload_id for request in asked]
+    assert [decision.verdict.lets_in for decision in decisions] == [True, True, True, True, True, True, False]
+
+
+async def test_without_the_store_a_local_limit_keeps_its_burst_by_itself() -> None:
+    check = a_check(Broken(StoreUnavailable("down")), a_policy(OnStoreError.LOCAL))
+
+    decisions = [await check.check(a_request(f"u-{n}")) for n in range(6)]
+
+    assert [decision.verdict.lets_in for decision in decisions] == [True] * 4 + [False] * 2
+    assert all(decision.degraded for decision in decisions)
+    assert check.counts.store_errors["unavailable"] == check.counts.degraded == 6
+
+
+async def test_without_the_store_a_gate_keeps_its_share_among_several() -> None:
+    check = a_check(Broken(StoreUnavailable("down")), a_policy(OnStoreError.LOCAL))
+    check.instances = 2
+
+    decisions = [await check.check(a_request(f"u-{n}")) for n in range(6)]
+
+    assert sum(decision.verdict.lets_in for decision in decisions) == 2
+
+
+async def test_without_the_store_an_open_limit_lets_in_and_a_closed_one_refuses_for_seconds() -> None:
+    open_, closed = (a_check(Broken(StoreUnavailable("down")), a_policy(mode)) for mode in (OnStoreError.OPEN, OnStoreError.CLOSED))
+
+    let_in = [await open_.check(a_request(f"u-{n}")) for n in range(9)]
+    refused = await closed.check(a_request())
+
+    assert all(decision.verdict.lets_in for decision in let_in)
+    assert (refused.verdict, refused.reason) == (Verdict.THROTTLE, "account")
+    assert 1_000_000 <= cast("int", refused.retry_after_us) <= 10_000_000
+
+
+async def test_a_closed_limit_in_shadow_cannot_refuse() -> None:
+    check = a_check(Broken(StoreUnavailable("down")), a_policy(OnStoreError.CLOSED, Mode.SHADOW))
+
+    decisions = [await check.check(a_request(f"u-{n}")) for n in range(9)]
+
+    assert all(decision.verdict.lets_in for decision in decisions)
+
+
+async def test_a_fault_of_the_stores_client_is_counted_and_still_answered() -> None:
+    check = a_check(Broken(RuntimeError("a bug")))
+
+    decision = await check.check(a_request())
+
+    assert decision.degraded
+    assert check.counts.store_errors["fault"] == 1
+
+
+async def test_a_paused_upload_never_reaches_the_store() -> None:
+    store = Broken(StoreUnavailable("down"))
+    check = a_check(store)
+    check.board = Board({"p-1": a_pause()})
+
+    decision = await check.check(a_request())
+
+    assert (decision.verdict, decision.pause, decision.degraded) == (Verdict.PAUSED, "p-1", False)
+    assert store.asked == 0
+
+
+async def test_a_pause_that_cannot_be_evaluated_takes_down_neither_the_check_nor_the_pause_beside_it() -> None:
+    check = a_check(MemoryAccountStore(Standstill()))
+    broken = a_pause(id="p-0", scope=None)
+    check.board = Board({"p-0": broken, "p-1": a_pause()})
+
+    decision = await check.check(a_request())
+
+    assert decision.pause == "p-1"
+    assert check.counts.faults["check"] == 1
+
+
+async def test_a_new_policy_counts_from_the_next_check_on() -> None:
+    check = a_check(MemoryAccountStore(Standstill()))
+    before = await check.check(a_request())
+    check.policy = replace(check.policy, hash="other", deny_accounts=frozenset({"a-1"}))
+
+    after = await check.check(a_request("u-2"))
+
+    assert (before.verdict, after.verdict, after.policy) == (Verdict.ALLOW, Verdict.DENY, "other")
+
+
+async def test_every_decision_is_handed_to_the_log_once() -> None:
+    log = Remembering()
+    check = a_check(MemoryAccountStore(Standstill()), log=log)
+
+    await check.check_many([a_request("u-1"), a_request("u-2")])
+    await check.check(a_request("u-3"))
+
+    assert [decision.upload_id for decision in log.seen] == ["u-1", "u-2", "u-3"]

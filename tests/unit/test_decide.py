@@ -1,0 +1,139 @@
+"""The truth table of the precedence ladder: for each pair of rungs, the higher one decides."""
+
+import pytest
+
+from gate.core.account import Account, Media
+from gate.core.bucket import Refusal
+from gate.core.decide import decide
+from gate.core.decision import Decision, Stage, Verdict
+from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.policy import Policy, Thresholds
+from gate.core.request import CheckRequest
+from gate.core.standing import Override, Standing, Taken
+
+NOW_US = 1_800_000_000_000_000
+DAY_US = 86_400_000_000
+REQUEST = CheckRequest("u-1", Account("a-1"), Media("image"), surface="post", country="DE")
+
+
+def a_policy(deny: tuple[str, ...] = ()) -> Policy:
+    return Policy(
+        "hash", ("regular", "new"), "regular", "new", DAY_US, None,
+        {"regular": Thresholds(0.5, 0.7, 0.9), "new": Thresholds(None, None, 0.6)},
+        (), frozenset(deny), ("raid",), DAY_US, DAY_US, 50_000,
+    )  # fmt: skip
+
+
+def a_pause(action: Action = Action.STOP, scope: Scope = Scope(), lasts_us: int = DAY_US, id_: str = "p-1") -> Pause:
+    return Pause(id_, 7, scope, action, "raid", "text", "ann", NOW_US - 1, NOW_US + lasts_us)
+
+
+def decided(
+    *,
+    glass: tuple[Pause, ...] = (),
+    deny: bool = False,
+    pauses: tuple[Pause, ...] = (),
+    override: bool | None = None,
+    risk: float | None = None,
+    refused: bool = False,
+) -> Decision:
+    staff = None if override is None else Override(override, "known", "ann", NOW_US + 1)
+    refusal = Refusal("account.uploads.minute", 12_000_000) if refused else None
+    taken = Taken(Standing(risk, None if risk is None else NOW_US, staff), not refused, False, refusal, (), NOW_US)
+    board = Board({pause.id: pause for pause in pauses}, glass)
+    return decide(REQUEST, "regular", board, taken, a_policy(("a-1",) if deny else ()), NOW_US)
+
+
+def test_the_ladder_from_top_to_bottom() -> None:
+    everything = {
+        "glass": (a_pause(Action.CHALLENGE, id_="g"),),
+        "deny": True,
+        "pauses": (a_pause(),),
+        "override": False,
+        "risk": 0.95,
+        "refused": True,
+    }
+    steps = list(everything)
+    seen: list[tuple[Stage, Verdict]] = []
+
+    for removed in range(len(steps) + 1):
+        decision = decided(**{name: everything[name] for name in steps[removed:]})  # type: ignore[arg-type]
+        seen.append((decision.stage, decision.verdict))
+
+    assert seen == [
+        (Stage.BREAK_GLASS, Verdict.CHALLENGE),
+        (Stage.DENY_LIST, Verdict.DENY),
+        (Stage.PAUSE, Verdict.PAUSED),
+        (Stage.OVERRIDE, Verdict.DENY),
+        (Stage.SCORE, Verdict.DENY),
+        (Stage.BUCKET, Verdict.THROTTLE),
+        (Stage.DEFAULT, Verdict.ALLOW),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("risk", "verdict"),
+    [
+        (0.0, Verdict.ALLOW),
+        (0.49, Verdict.ALLOW),
+        (0.5, Verdict.REVIEW),
+        (0.7, Verdict.CHALLENGE),
+        (0.9, Verdict.DENY),
+        (1.0, Verdict.DENY),
+    ],
+)
+def test_a_score_decides_from_its_threshold_on(risk: float, verdict: Verdict) -> None:
+    decision = decided(risk=risk)
+
+    assert decision.verdict is verdict
+    assert decision.stage is (Stage.DEFAULT if verdict is Verdict.ALLOW else Stage.SCORE)
+
+
+def test_an_override_lets_in_what_the_score_would_deny() -> None:
+    decision = decided(override=True, risk=1.0)
+
+    assert (decision.verdict, decision.stage, decision.reason) == (Verdict.ALLOW, Stage.OVERRIDE, "override.allow")
+
+
+def test_no_override_lifts_a_pause() -> None:
+    assert decided(override=True, pauses=(a_pause(),)).verdict is Verdict.PAUSED
+
+
+def test_the_strictest_of_the_matching_pauses_counts_and_one_that_does_not_match_is_nothing() -> None:
+    mild, strict = a_pause(Action.REVIEW, id_="mild"), a_pause(Action.CHALLENGE, id_="strict")
+    other = a_pause(Action.STOP, Scope(classes=frozenset({"new"})), id_="other")
+
+    assert decided(pauses=(mild, strict, other)).pause == "strict"
+    assert decided(pauses=(other,)).verdict is Verdict.ALLOW
+
+
+def test_a_review_pause_rescues_nothing_that_others_refuse() -> None:
+    review = (a_pause(Action.REVIEW),)
+
+    assert decided(pauses=review).verdict is Verdict.REVIEW
+    assert decided(pauses=review, risk=0.95).verdict is Verdict.DENY
+    assert decided(pauses=review, override=False).verdict is Verdict.DENY
+    assert decided(pauses=review, refused=True).verdict is Verdict.THROTTLE
+
+
+def test_a_bucket_refuses_what_a_score_would_only_review() -> None:
+    decision = decided(risk=0.5, refused=True)
+
+    assert (decision.verdict, decision.reason, decision.retry_after_us) == (
+        Verdict.THROTTLE, "account.uploads.minute", 12_000_000,
+    )  # fmt: skip
+
+
+def test_an_old_score_and_an_ended_override_do_not_count() -> None:
+    old = Taken(Standing(1.0, NOW_US - DAY_US - 1), True, False, None, (), NOW_US)
+    ended = Taken(Standing(None, None, Override(False, "r", "o", NOW_US)), True, False, None, (), NOW_US)
+
+    assert decide(REQUEST, "regular", Board(), old, a_policy(), NOW_US).verdict is Verdict.ALLOW
+    assert decide(REQUEST, "regular", Board(), ended, a_policy(), NOW_US).verdict is Verdict.ALLOW
+
+
+def test_a_pause_says_its_reason_its_id_and_how_long_it_lasts() -> None:
+    decision = decided(pauses=(a_pause(lasts_us=90_000_000),))
+
+    assert (decision.reason, decision.pause, decision.retry_after_us) == ("pause.raid", "p-1", 90_000_000)
+    assert (decision.board_rev, decision.policy) == (7, "hash")
