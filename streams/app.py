@@ -67,8 +67,8 @@ def settings_from(env: Mapping[str, str]) -> WorkerSettings:
         kafka=kafka,
         redis=env.get("UPLOAD_GATE_REDIS") or None,
         group=env.get("UPLOAD_GATE_GROUP") or "upload-gate",
-        prefix=env.get("UPLOAD_GATE_PREFIX", ""),
-        redis_prefix=env.get("UPLOAD_GATE_REDIS_PREFIX") or "ug:",
+        prefix=env.get("UPLOAD_GATE_TOPIC_PREFIX", ""),
+        redis_prefix=env.get("UPLOAD_GATE_PREFIX") or "ug:",
         scorecard=Path(scorecard) if scorecard else None,
         salt=env.get("UPLOAD_GATE_SALT", "").encode(),
         metrics_port=_number(env, "UPLOAD_GATE_WORKER_METRICS_PORT", METRICS_PORT, 0, 65_535),
@@ -132,8 +132,6 @@ def build(
     )
     folding = Folding(
         owners,
-        app.intake,
-        metrics,
         load_scorecard(settings.scorecard),
         crowd,
         settings.salt,

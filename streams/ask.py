@@ -93,7 +93,9 @@ class GateCaller:
         writer.write(head.encode() + body)
         await writer.drain()
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
         length = int(headers.get("content-length", "-1"))
         if not 0 <= length <= MAX_ANSWER_BYTES:
             raise ValueError("an answer without a usable Content-Length")

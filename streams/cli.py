@@ -96,7 +96,7 @@ async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with rig(places) as own:
         judge = Judge(policy, own.store, own.salt)
-        return await run(stream, judge, own.store, own.publish, pace, own.alive, progress)
+        return await run(stream, judge, own.store, own.publish, pace, own.alive, own.last_words, progress)
 
 
 def simulate(
@@ -167,5 +167,3 @@ def _pace(speed: str) -> float | None:
     if not 0 < pace < float("inf"):
         raise SettingInvalid(f"--speed {speed} is not a speed", "give `max` or a number above 0, such as 60")
     return pace
-
-

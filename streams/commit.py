@@ -4,8 +4,8 @@ An `Owner` stands for a partition while it is ours. Its producer's transactional
 makes the broker refuse every earlier owner. Decides in what order effects become real; leaves what they are to
 `process`, when to own to `owners`, and what Redis missed to `owed`.
 
-While one batch commits the next may be folded and its scores written, so that no score waits for a transaction. That
-is safe: scores follow from state and offset, and a batch that is taken back is folded again to the same ones.
+Folding and writing to Redis never wait for a transaction; each takes all that was folded since the last. That is
+safe: scores follow from state and offset, and what is taken back is folded again to the same ones.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerClosed, ProducerFenced
 
+from gate.core.score import Score
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.score import encode_score
 from gate.stores.kafka_topics import incarnation
 from gate.topics import Topics
 from streams import crowd as crowd_topic
 from streams.owed import Owed
+from streams.process import CrowdCount, DeadLetter, Effects
 from streams.state import WATERMARK_KEY, Accounts, PartitionReader, Watermark, encode_watermark
 
-if TYPE_CHECKING:
-    from streams.process import DeadLetter, Effects
-
+COMMIT_EVERY_S = 0.1
+MAX_AHEAD = 20_000  # scores folded and not committed
 COMMIT_WITHIN_S = 20.0
 OPEN_WITHIN_S = 20.0
 TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction can hold up readers
@@ -60,13 +61,31 @@ class Where:
     group: str
 
 
+class Folded(NamedTuple):
+    """A batch on its way: its effects, whether Redis has its scores, when it was handed over (monotonic seconds)."""
+
+    effects: Effects
+    put: bool
+    handed_over: float
+
+
+class Hooks(Protocol):
+    """Who is told what became of batches."""
+
+    def committed(self, effects: Effects, seconds: float) -> None:
+        """These are committed, so long after they were handed over."""
+        ...
+
+    def failed(self, owner: Owner, error: Exception) -> None:
+        """What was folded and not committed came to nothing. Told once."""
+        ...
+
+
 class Owner:
     """One partition while it is ours: accounts in memory, the fencing producer, the batch that is being committed."""
 
-    def __init__(
-        self, where: Where, accounts: Accounts, owed: Owed, failed: Callable[[Owner, Exception], None]
-    ) -> None:
-        """`failed` is told, once, of a batch that could not be committed; nothing else reports it."""
+    def __init__(self, where: Where, accounts: Accounts, owed: Owed, hooks: Hooks) -> None:
+        """`hooks` is told what became of every batch; nothing else reports it."""
         self.where = where
         self.accounts = accounts
         self.owed = owed
@@ -75,7 +94,10 @@ class Owner:
         self.busy = False
         self.epoch = ""
         self.next = 0
-        self._failed = failed
+        self._hooks = hooks
+        self._folded: list[Folded] = []
+        self._hurry = asyncio.Event()
+        self._due = 0.0
         self._producer: Any = None
         self._committing: asyncio.Task[None] | None = None
 
@@ -107,8 +129,9 @@ class Owner:
         await self._producer.start()
 
     async def settle(self) -> None:
-        """Wait until no batch is being committed."""
+        """Wait until every folded batch is committed, or one has failed; commits without waiting for its time."""
         if self._committing is not None:
+            self._hurry.set()
             await asyncio.wait([self._committing])
 
     async def let_go(self) -> None:
@@ -127,35 +150,44 @@ class Owner:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 await producer.stop()
 
-    async def act(self, effects: Effects, handed_over: float, done: Callable[[Effects, float], None]) -> None:
+    async def act(self, effects: Effects, handed_over: float) -> None:
         """Make `effects`, folded just now, real; returns as soon as the next batch may be folded.
 
-        Scores go to Redis here, then the batch before must have been committed, then this one's transaction begins.
-        `done` is called with the effects and the seconds since `handed_over` (monotonic) when it is committed.
+        Scores are in Redis when this returns; the transaction follows, at most ten a second, with all that was folded
+        by then. Whoever gets too far ahead of it waits here. `handed_over` is when the batch came (monotonic).
         """
         self.accounts.fold(effects.states)
         self.next = effects.next_offset
         put = await self.owed.put(effects.scores)
-        await self.settle()
         if not self.live or self._producer is None:
             raise Fenced(f"partition {self.partition} was given up")
-        self._committing = asyncio.create_task(self._commit(effects, put, handed_over, done))
+        self._folded.append(Folded(effects, put, handed_over))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_folded())
+        if sum(len(folded.effects.scores) for folded in self._folded) > MAX_AHEAD:
+            await self.settle()
+            if not self.live:
+                raise Fenced(f"partition {self.partition} was given up")
 
-    async def _commit(
-        self, effects: Effects, put: bool, handed_over: float, done: Callable[[Effects, float], None]
-    ) -> None:
+    async def _commit_folded(self) -> None:
         try:
-            async with asyncio.timeout(COMMIT_WITHIN_S):
-                await self._transact(effects, put)
+            while self._folded:
+                self._hurry.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._due - time.monotonic()):
+                        await self._hurry.wait()
+                self._due = time.monotonic() + COMMIT_EVERY_S
+                batch, self._folded = self._folded, []
+                async with asyncio.timeout(COMMIT_WITHIN_S):
+                    await self._transact(batch)
         except Exception as error:
             self.live = False
-            self._failed(self, error)
-            return
-        done(effects, time.monotonic() - handed_over)
+            self._hooks.failed(self, error)
 
-    async def _transact(self, effects: Effects, put: bool) -> None:
+    async def _transact(self, batch: Sequence[Folded]) -> None:
         """One transaction. Raises KafkaError, and asyncio's and the client's own errors once the producer is closed."""
         topics, at, producer = self.where.topics, self.partition, self._producer
+        effects = merged([folded.effects for folded in batch])
         mark = Watermark(self.epoch, effects.next_offset, self.owed.since)
         await producer.begin_transaction()
         states = await _write(producer, topics.states.name, at, _states(effects.states, mark))
@@ -170,8 +202,31 @@ class Owner:
         group_offset = {TopicPartition(topics.events.name, at): effects.next_offset}
         await producer.send_offsets_to_transaction(group_offset, self.where.group)  # for lag tools only
         await producer.commit_transaction()
-        self.accounts.committed(mark, states[-1].result().offset + 1)
-        self.owed.committed(put, scores[-1].result().offset + 1 if scores else None)
+        self.accounts.committed(len(batch), mark, states[-1].result().offset + 1)
+        unput = sum(not folded.put for folded in batch)
+        self.owed.committed(unput, scores[-1].result().offset + 1 if scores else None)
+        now = time.monotonic()
+        for folded in batch:
+            self._hooks.committed(folded.effects, now - folded.handed_over)
+
+
+def merged(parts: Sequence[Effects]) -> Effects:
+    """One effect of many that follow each other: of each account and feature the last word counts."""
+    if len(parts) == 1:
+        return parts[0]
+    states: dict[str, bytes] = {}
+    scores: dict[str, Score] = {}
+    crowd: dict[str, CrowdCount] = {}
+    events: dict[str, int] = {}
+    for part in parts:
+        states.update(part.states)
+        scores.update((score.account, score) for score in part.scores)
+        crowd.update((count.feature, count) for count in part.crowd)
+        for kind, count in part.events.items():
+            events[kind] = events.get(kind, 0) + count
+    dead = [letter for part in parts for letter in part.dead]
+    unknown = sum(part.unknown_fields for part in parts)
+    return Effects(states, [*scores.values()], dead, [*crowd.values()], events, unknown, parts[-1].next_offset)
 
 
 def stand(mark: Watermark | None, incarnation_: str, begin: int, end: int) -> tuple[str, int]:

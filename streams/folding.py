@@ -15,8 +15,7 @@ from typing import Any
 from streams.commit import Misplaced, Owner
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
-from streams.metrics import WorkerMetrics
-from streams.owners import Owners, Reader
+from streams.owners import Owners
 from streams.process import Effects, Record, process
 
 log = logging.getLogger("upload_gate.worker")
@@ -53,8 +52,6 @@ class Folding:
     def __init__(
         self,
         owners: Owners,
-        reader: Reader,
-        metrics: WorkerMetrics,
         scorecard: Scorecard,
         crowd: Crowd,
         salt: bytes,
@@ -62,8 +59,6 @@ class Folding:
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._owners = owners
-        self._reader = reader
-        self._metrics = metrics
         self._scorecard = scorecard
         self._crowd = crowd
         self._salt = salt
@@ -78,9 +73,9 @@ class Folding:
             if owner.live:
                 effects = self._fold(owner, messages)
                 if not self._halts(owner, effects, len(messages)):
-                    await owner.act(effects, started, self._done)
+                    await owner.act(effects, started)
         except Exception as error:  # the agents' edge: a batch may fail, the worker goes on
-            self._owners.failed(owner, error, self._reader)
+            self._owners.failed(owner, error)
         finally:
             owner.busy = False
             self._owners.wake.set()
@@ -114,14 +109,3 @@ class Folding:
             ", ".join(reasons),
         )
         return True
-
-    def _done(self, effects: Effects, seconds: float) -> None:
-        metrics = self._metrics
-        for kind, count in effects.events.items():
-            metrics.events.labels(kind).inc(count)
-        for letter in effects.dead:
-            metrics.dead_letters.labels(letter.reason).inc()
-        if effects.unknown_fields:
-            metrics.unknown_fields.inc(effects.unknown_fields)
-        metrics.scores.inc(len(effects.scores))
-        metrics.batch_seconds.observe(seconds)

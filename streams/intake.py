@@ -186,7 +186,7 @@ class Intake(Service):
         if before not in ("", now):
             log.warning("the topic %s was created anew: every partition begins again at its beginning", self._topic)
             for owner in self._owners.live:
-                self._owners.failed(owner, Misplaced(f"{self._topic} is another topic now"), self)
+                self._owners.failed(owner, Misplaced(f"{self._topic} is another topic now"))
 
 
 class Assignments(ConsumerRebalanceListener):

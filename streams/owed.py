@@ -63,12 +63,12 @@ class Owed:
         self._unwritten += 1
         return False
 
-    def committed(self, put: bool, end: int | None) -> None:
-        """A batch was committed; `put` is what `put` answered for it, `end` where its scores end, None without any."""
+    def committed(self, unput: int, end: int | None) -> None:
+        """Batches were committed; `unput` is for how many `put` answered False, `end` at least where their scores
+        begin, None without any."""
         if end is not None:
             self._end = end
-        if not put:
-            self._unwritten -= 1
+        self._unwritten -= unput
 
     async def pay(self, bootstrap: str, topic: str, partition: int) -> bool:
         """Write what is owed; True when nothing is owed any more. Raises StoreUnavailable, TimeoutError, KafkaError."""

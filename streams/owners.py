@@ -19,6 +19,7 @@ from streams.commit import Owner, Where, kind_of
 from streams.metrics import WorkerMetrics
 from streams.outage import Outage
 from streams.owed import Owed
+from streams.process import Effects
 from streams.state import Accounts
 
 log = logging.getLogger("upload_gate.worker")
@@ -57,6 +58,7 @@ class Owners:
         self._kafka = kafka
         self._redis = redis
         self._fatal = fatal
+        self._reader: Reader | None = None
         self._owned: dict[int, Owner] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -74,10 +76,11 @@ class Owners:
     def assign(self, partitions: Iterable[int], reader: Reader) -> None:
         """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none."""
         wanted = set(partitions)
+        self._reader = reader
         self._kept = {p: accounts for p, accounts in self._kept.items() if p in wanted}
         for partition in wanted:
             accounts = self._kept.pop(partition, None) or Accounts(partition)
-            self._open(accounts, reader, 0.0)
+            self._open(accounts, 0.0)
         self._metrics.partitions.set(len(wanted))
 
     async def revoke(self) -> None:
@@ -110,7 +113,7 @@ class Owners:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def failed(self, owner: Owner, error: Exception, reader: Reader) -> None:
+    def failed(self, owner: Owner, error: Exception) -> None:
         """A batch of `owner` came to nothing: fence ourselves and begin again where the partition stands."""
         owner.live = False
         if self._owned.get(owner.partition) is not owner:
@@ -123,7 +126,19 @@ class Owners:
             said = str(error) or type(error).__name__
             log.warning("partition %d: a batch is done again (%s: %s)", owner.partition, kind, said)
         del self._owned[owner.partition]
-        self._open(owner.accounts, reader, TRY_AGAIN_S if kind != "fenced" else FENCED_PAUSE_S, owner)
+        self._open(owner.accounts, TRY_AGAIN_S if kind != "fenced" else FENCED_PAUSE_S, owner)
+
+    def committed(self, effects: Effects, seconds: float) -> None:
+        """See Hooks."""
+        metrics = self._metrics
+        for kind, count in effects.events.items():
+            metrics.events.labels(kind).inc(count)
+        for letter in effects.dead:
+            metrics.dead_letters.labels(letter.reason).inc()
+        if effects.unknown_fields:
+            metrics.unknown_fields.inc(effects.unknown_fields)
+        metrics.scores.inc(len(effects.scores))
+        metrics.batch_seconds.observe(seconds)
 
     async def pay_redis(self) -> None:
         """Write what Redis is owed, once; says when Redis is away or back. Raises KafkaError."""
@@ -150,11 +165,11 @@ class Owners:
     async def _pay(self, owner: Owner) -> bool:
         return await owner.owed.pay(self.where.bootstrap, self.where.topics.scores.name, owner.partition)
 
-    def _open(self, accounts: Accounts, reader: Reader, after_s: float, old: Owner | None = None) -> None:
-        task = asyncio.create_task(self._become_owner(accounts, reader, after_s, old))
+    def _open(self, accounts: Accounts, after_s: float, old: Owner | None = None) -> None:
+        task = asyncio.create_task(self._become_owner(accounts, after_s, old))
         self._opening[accounts.partition] = task
 
-    async def _become_owner(self, accounts: Accounts, reader: Reader, after_s: float, old: Owner | None) -> None:
+    async def _become_owner(self, accounts: Accounts, after_s: float, old: Owner | None) -> None:
         if old is not None:
             self._close([old])
             while old.busy:  # its last batch notices within a moment that it is over
@@ -162,9 +177,7 @@ class Owners:
             await old.let_go()
         await asyncio.sleep(after_s)
         while True:
-            owner = Owner(
-                self.where, accounts, Owed(self._store, self._redis), lambda o, error: self.failed(o, error, reader)
-            )
+            owner = Owner(self.where, accounts, Owed(self._store, self._redis), self)
             try:
                 read = await owner.open()
             except StateUnreadable as error:
@@ -185,7 +198,8 @@ class Owners:
         self._owned[accounts.partition] = owner
         self._opening.pop(accounts.partition, None)
         self._kafka.up()
-        reader.read_from(accounts.partition, owner.next)
+        if self._reader is not None:
+            self._reader.read_from(accounts.partition, owner.next)
         log.info("partition %d is ours from %d, %d changelog records read", owner.partition, owner.next, read)
         self.wake.set()
 

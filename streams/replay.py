@@ -139,11 +139,13 @@ async def replay(
     publish: Publish,
     speed: float | None = None,
     alive: Callable[[], None] = lambda: None,
+    last_words: Callable[[], str] = lambda: "",
     progress: Callable[[int], None] = lambda uploads: None,
 ) -> Outcome:
     """Push `stream` through; `speed` None is as fast as it goes, else so many times faster than recorded.
 
-    `alive` raises when the worker has ended. Raises StoreUnavailable, also where scores do not arrive.
+    `alive` raises when the worker has ended; `last_words` is what it said last. Raises StoreUnavailable, also where
+    scores do not arrive.
     """
     tally = Tally()
     count = 0
@@ -158,7 +160,7 @@ async def replay(
             attempted(upload.request, upload.at_us, decision.verdict)
             for upload, decision in zip(window, decisions, strict=True)
         ]
-        await _scored(store, last_of_each(window, await publish(events)), alive)
+        await _scored(store, last_of_each(window, await publish(events)), alive, last_words)
         for upload, decision in zip(window, decisions, strict=True):
             tally.add(upload, decision)
         count += 1
@@ -202,7 +204,9 @@ def last_of_each(window: Sequence[Recorded], places: Sequence[tuple[int, int]]) 
     return {account: offset for offset, account in last.values()}
 
 
-async def _scored(store: AccountStore, wanted: Mapping[str, int], alive: Callable[[], None]) -> None:
+async def _scored(
+    store: AccountStore, wanted: Mapping[str, int], alive: Callable[[], None], last_words: Callable[[], str]
+) -> None:
     """Wait until each account's score stands for its offset or a later one."""
     missing = dict(wanted)
     deadline = time.monotonic() + SCORED_WITHIN_S
@@ -216,7 +220,8 @@ async def _scored(store: AccountStore, wanted: Mapping[str, int], alive: Callabl
         alive()
         if time.monotonic() > deadline:
             raise StoreUnavailable(
-                f"the worker has not scored a window within {SCORED_WITHIN_S:.0f} s", "look at the worker's log"
+                f"the worker has not scored {len(missing)} of {len(wanted)} partitions of a window within "
+                f"{SCORED_WITHIN_S:.0f} s; its last words:\n{last_words()}"
             )
         await asyncio.sleep(POLL_S)
 

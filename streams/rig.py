@@ -60,6 +60,10 @@ class Rig:
         if status is not None:
             raise StoreUnavailable(f"the worker of the replay ended (status {status}):\n{tail(self._worker.log)}")
 
+    def last_words(self) -> str:
+        """The end of the worker's log, for an error that names no cause."""
+        return tail(self._worker.log)
+
 
 @asynccontextmanager
 async def rig(places: Places) -> AsyncIterator[Rig]:
@@ -95,8 +99,8 @@ def _environment(places: Places, prefix: str, salt: str, directory: Path) -> dic
     own = {
         "UPLOAD_GATE_REDIS": places.redis,
         "UPLOAD_GATE_KAFKA": places.kafka,
+        "UPLOAD_GATE_TOPIC_PREFIX": prefix,
         "UPLOAD_GATE_PREFIX": prefix,
-        "UPLOAD_GATE_REDIS_PREFIX": prefix,
         "UPLOAD_GATE_GROUP": prefix.strip("."),
         "UPLOAD_GATE_SALT": salt,
         "UPLOAD_GATE_STATE": str(directory),

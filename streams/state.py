@@ -118,9 +118,9 @@ class Accounts:
         self._replaced.append({account: get(account) for account in changed})
         self.states.update(changed)
 
-    def committed(self, mark: Watermark, position: int) -> None:
-        """The oldest batch folded and not committed is committed now; the changelog was written up to `position`."""
-        self._replaced.pop(0)
+    def committed(self, batches: int, mark: Watermark, position: int) -> None:
+        """The oldest `batches` folded are committed now; the changelog was written at least up to `position`."""
+        del self._replaced[:batches]
         self.mark = mark
         self.position = position
 

@@ -45,7 +45,7 @@ class _InForce:
     on_store_error: Mapping[str, OnStoreError]
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _Asked(msgspec.Struct, frozen=True, gc=False):
     """One check on its way: what a decision needs beside the store's answer. No `ask`: the store is not needed."""
 
     request: CheckRequest

@@ -104,3 +104,7 @@ def _trace(debug: bool) -> None:
 
 if __name__ == "__main__":
     main()
+
+
+if __name__ == "__main__":
+    main()

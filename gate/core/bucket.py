@@ -37,7 +37,7 @@ class Rate:
         return max(self.burst * self.per_us // self.rate, self.cost_us(1) * min(self.burst, 1 << 20))
 
 
-class Charge(msgspec.Struct, frozen=True):
+class Charge(msgspec.Struct, frozen=True, gc=False):
     """One bucket a check wants to take from: the entity it belongs to, the limit's name, its price and its size.
 
     `entity` is already a pseudonym where the thing is personal. A `shadow` charge counts and never refuses.
@@ -50,7 +50,7 @@ class Charge(msgspec.Struct, frozen=True):
     shadow: bool
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """The limit that refused and the µs until the same request would fit (None: it never will, it exceeds the burst)."""
 
     limit: str

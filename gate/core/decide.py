@@ -21,7 +21,7 @@ from gate.core.standing import Standing, Taken
 _PAUSED = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
 
 
-class Ruling(msgspec.Struct, frozen=True):
+class Ruling(msgspec.Struct, frozen=True, gc=False):
     """What one stage says, before it is written out as a decision."""
 
     verdict: Verdict

@@ -35,7 +35,7 @@ class Stage(StrEnum):
     DEFAULT = "default"
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """One decision. `retry_after_us` is µs from now, None where waiting does not help.
 
     `degraded` tells that the account store did not answer and the policy's failure modes decided in its place.

@@ -79,7 +79,9 @@ class Thresholds:
 _Price = tuple[str, int, int, bool, Rate | None]
 """One limit of a class: name, cost of one upload, tolerance, shadow; the rate where bytes are counted."""
 
-_Prices = tuple[tuple[Callable[[CheckRequest, str, bytes], str | None], tuple[_Price, ...]], ...]
+_Namer = Callable[[CheckRequest, str, bytes], str | None]
+
+_Prices = tuple[tuple[_Namer, tuple[_Price, ...]], ...]
 """All limits of a class, by subject: what names the subject's entity, and the limits on it."""
 
 
@@ -165,7 +167,7 @@ def _platform(request: CheckRequest, class_: str, salt: bytes) -> str | None:
     return "platform"
 
 
-_ENTITIES: Mapping[Subject, Callable[[CheckRequest, str, bytes], str | None]] = {
+_ENTITIES: Mapping[Subject, _Namer] = {
     Subject.ACCOUNT: _account,
     Subject.IP: _ip,
     Subject.DEVICE: _device,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One signal's part in a score: its value in [0, 1] and the weight it was given."""
 
     signal: str
@@ -14,8 +13,7 @@ class Reason:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True, gc=False):
     """Which state of the stream a score follows from.
 
     `epoch` names the topic's incarnation (cluster and topic id), `offset` the event folded last. Within one epoch a
@@ -26,8 +24,7 @@ class Stamp:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(msgspec.Struct, frozen=True, gc=False):
     """An account's score. `at_us` is event time, `scored_at_us` the wall clock, both µs since 1970."""
 
     account: str

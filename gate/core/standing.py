@@ -16,7 +16,7 @@ class Override(msgspec.Struct, frozen=True):
     expires_at_us: int
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What is known of an account: its risk in [0, 1] with the event time it stands for (None: never scored)."""
 
     risk: float | None = None
@@ -24,7 +24,7 @@ class Standing(msgspec.Struct, frozen=True):
     override: Override | None = None
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One check as the store sees it.
 
     The store charges all `charges` or none, and none where an override denies or where the account's risk, no older
@@ -42,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True):
     now_us: int | None = None
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """The store's answer. `charged` tells whether tokens moved, now or (`repeated`) when the id was first asked for.
 
     `now_us` is the time the store judged by. `shadow` names limits that would have refused, were they enforced.

@@ -108,7 +108,11 @@ class LocalKafka:
 
     def _format(self, java: Path, properties: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(properties)]
+        # one word: an id may begin with a dash, and would be taken for an option
+        tool = [
+            *("kafka.tools.StorageTool", "format", "--ignore-formatted"),
+            *(f"--cluster-id={cluster}", "-c", str(properties)),
+        ]
         try:
             done = subprocess.run(
                 [str(java), *self._jvm(), *tool], capture_output=True, text=True, timeout=FORMAT_WITHIN_S, check=False

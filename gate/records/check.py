@@ -56,7 +56,7 @@ class _Batch(msgspec.Struct, frozen=True):
     checks: list[CheckRequest]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A decision as its caller sees it. `retry_after` is seconds from now; null means that waiting does not help."""
 
     upload_id: str

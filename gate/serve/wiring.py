@@ -6,6 +6,7 @@ A server that does not answer at the start is no reason not to start: the gate s
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -72,6 +73,9 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
+        # what is loaded by now lives as long as the process: the collector need not look at it again
+        gc.collect()
+        gc.freeze()
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))

@@ -62,15 +62,13 @@ class Batcher(Generic[A, R]):
         """Connect and start. Returns also where the server does not answer; the breaker is open then."""
         self._down = None
         for lane in self._lanes:
-            sick = self._down is not None
-            try:
-                if not sick:
+            sick = False
+            if self._down is None:
+                try:
                     await lane.probe(self._deadline_s)
-            except StoreUnavailable as error:
-                self._down, sick = error.problem, True
-                self._workers.append(asyncio.create_task(self._work(lane, sick=True)))
-            else:
-                self._workers.append(asyncio.create_task(self._work(lane, sick=False)))
+                except StoreUnavailable as error:
+                    self._down, sick = error.problem, True
+            self._workers.append(asyncio.create_task(self._work(lane, sick)))
 
     async def close(self) -> None:
         """Stop; whoever still waits gets StoreUnavailable."""
@@ -112,8 +110,8 @@ class Batcher(Generic[A, R]):
                 self._idle.append(wake)
                 await wake
             batch, within_s = self._next(loop.time())
-            if batch:
-                await self._send(lane, batch, within_s)
+            if batch and await self._send(lane, batch, within_s):
+                await self._recover(lane)
 
     def _next(self, now_s: float) -> tuple[list[tuple[A, asyncio.Future[R]]], float]:
         """The next batch and how long it may take. What has waited for half its time is shed: it would be late."""
@@ -131,35 +129,42 @@ class Batcher(Generic[A, R]):
             batch.append((item, answer))
         return batch, self._deadline_s - (now_s - oldest_s)
 
-    async def _send(self, lane: Lane[A, R], batch: list[tuple[A, asyncio.Future[R]]], within_s: float) -> None:
+    async def _send(self, lane: Lane[A, R], batch: list[tuple[A, asyncio.Future[R]]], within_s: float) -> bool:
+        """Answer a batch. True where that opened the breaker, which is then this lane's to close."""
         try:
             answers = await lane.call([item for item, _ in batch], within_s)
         except StoreUnavailable as error:
             _fail(batch, error.problem)
-            if self._down is None:
-                self._down = error.problem
-                self._fail_queue()
-                await self._recover(lane)
-            return
+            if self._down is not None:
+                return False
+            self._down = error.problem
+            self._fail_queue()
+            return True
         except asyncio.CancelledError:
             _fail(batch, "the store is closed")
             raise
         except Exception as error:
-            # something in one item cannot be sent: only that one may suffer for it
-            await self._send_singly(lane, batch, within_s, error)
-            return
+            return await self._send_singly(lane, batch, within_s, error)
         for (_, answer), value in zip(batch, answers, strict=True):
             if not answer.done():
                 answer.set_result(value)
+        return False
 
     async def _send_singly(
         self, lane: Lane[A, R], batch: list[tuple[A, asyncio.Future[R]]], within_s: float, error: Exception
-    ) -> None:
-        if len(batch) > 1:
-            for pair in batch:
-                await self._send(lane, [pair], within_s)
-        elif not batch[0][1].done():
-            batch[0][1].set_exception(error)
+    ) -> bool:
+        """Something in one item cannot be sent or its answer not be read: only that one may suffer for it."""
+        if len(batch) == 1:
+            if not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            return False
+        opened = False
+        for pair in batch:
+            if self._down is not None:
+                _fail([pair], self._down)
+            else:
+                opened = await self._send(lane, [pair], within_s) or opened
+        return opened
 
     async def _recover(self, lane: Lane[A, R]) -> None:
         pause_s = FIRST_PAUSE_S
@@ -168,8 +173,8 @@ class Batcher(Generic[A, R]):
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             try:
                 await lane.probe(max(self._deadline_s, FIRST_PAUSE_S))
-            except StoreUnavailable as error:
-                self._down = error.problem
+            except Exception as error:  # whatever it is, this task is the only one that can close the breaker
+                self._down = str(error)
             else:
                 self._down = None
                 return

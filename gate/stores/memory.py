@@ -1,6 +1,7 @@
 """The stores in memory: what each port means, without a server. Shipped for tests, tries and replays.
 
-Exact where the real ones may lose a little; bounded by expiry alone, looked for on every thousandth take.
+Exact where the real ones may lose a little; bounded by expiry alone, looked for on every thousandth take; a clock
+may step back by a day before a bucket is earned twice.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
-from gate.core.bucket import Charge, take
+from gate.core.bucket import DAY_US, Charge, take
 from gate.core.pause import Board
 from gate.core.score import Score, Stamp
 from gate.core.standing import Ask, Override, Standing, Taken
@@ -99,6 +100,7 @@ class MemoryAccountStore:
         self._takes += 1
         if self._takes % _SWEEP_EVERY:
             return
+        self._tats = {k: tat for k, tat in self._tats.items() if tat > now_us - DAY_US}
         self._uploads = {k: u for k, u in self._uploads.items() if now_us - u.at_us < u.lifetime_us}
         self._overrides = {k: o for k, o in self._overrides.items() if now_us < o.expires_at_us}
 

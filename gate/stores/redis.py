@@ -14,7 +14,7 @@ kept for an hour of the server's time, so such asks belong under a prefix of the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Taken
@@ -135,8 +135,8 @@ class RedisAccountStore:
         async with self._bulk_lock:
             await self._bulk.ask(*words, within_s=self._bulk_deadline_s)
 
-    def _score_runs(self, scores: Sequence[Score]) -> list[list[Run]]:
-        turns: list[list[Run]] = []
+    def _score_runs(self, scores: Sequence[Score]) -> Iterator[list[Run]]:
+        """The calls that store `scores`, some at a time, each packed only when its turn has come."""
         turn: list[Run] = []
         chunk: dict[str, bytes] = {}
         for score in scores:
@@ -144,15 +144,12 @@ class RedisAccountStore:
             if len(chunk) == SCORES_A_CALL or key in chunk:  # a script reads all before it writes
                 turn.append(self._score_run(chunk))
                 chunk = {}
-                if len(turn) * SCORES_A_CALL >= SCORES_A_TURN:
-                    turns.append(turn)
+                if len(turn) == SCORES_A_TURN // SCORES_A_CALL:
+                    yield turn
                     turn = []
             chunk[key] = pack_score(score)
         if chunk:
-            turn.append(self._score_run(chunk))
-        if turn:
-            turns.append(turn)
-        return turns
+            yield [*turn, self._score_run(chunk)]
 
     def _score_run(self, chunk: dict[str, bytes]) -> Run:
         return Run(self._put_scores, list(chunk), (SCORE_TTL_MS, *chunk.values()))

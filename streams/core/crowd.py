@@ -1,9 +1,10 @@
 """Who else: how many distinct accounts share an address, a device, a content or a link host.
 
 An account lives in one partition, so distinct counts add up over partitions: each partition counts its own, publishes
-those above a floor, and every worker sums what it hears. Counts are approximate by contract. The sum is short by at
-most floor × partitions and a quarter of what others counted; a set is not counted beyond a ceiling; what was not touched for one to two windows of event
-time, or is crowded out, is forgotten. A batch that is tried again counts nobody twice, for sets are idempotent.
+those above a floor, and every worker sums what it hears. Counts are approximate by contract: the sum is short by at most
+floor × partitions and a quarter of what others counted; a set is not counted beyond a ceiling; what was not touched for
+one to two windows of event time, or is crowded out, is forgotten. A batch that is tried again counts nobody twice, for
+sets are idempotent.
 """
 
 from __future__ import annotations

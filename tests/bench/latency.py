@@ -63,6 +63,9 @@ def _delays(stage: Stage) -> list[float]:
         with Talker("tests.bench.probe", *(f"--{key}={value}" for key, value in given.items())) as probe:
             probe.go()
             said = json.loads(probe.go())
-    if said["lost"] or said["sent"] < RATE * SECONDS * LEAST_SHARE:
-        raise BenchError(f"{said['lost']} scores never came, {said['sent']} events of {RATE * SECONDS:.0f} were sent")
+        if said["lost"] or said["sent"] < RATE * SECONDS * LEAST_SHARE:
+            raise BenchError(
+                f"{said['lost']} scores never came, {said['sent']} events of {RATE * SECONDS:.0f} were sent; "
+                f"the end of the worker's log:\n{child.tail()}"
+            )
     return list(said["ms"])

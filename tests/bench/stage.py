@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from tests.bench.report import BenchError
 
 ROOT = Path(__file__).parents[2]
 GRACE_S = 10.0
+SPEAKS_WITHIN_S = 180.0
 
 
 class Stage:
@@ -131,7 +133,10 @@ class Talker:
             raise BenchError(f"{self._name} said {line!r}, not {word!r}")
 
     def _line(self) -> str:
-        line = self._process.stdout.readline() if self._process.stdout is not None else ""
+        out = self._process.stdout
+        if out is None or not select.select([out], [], [], SPEAKS_WITHIN_S)[0]:
+            raise BenchError(f"{self._name} has said nothing for {SPEAKS_WITHIN_S:.0f} s")
+        line = out.readline()  # it says one line at a time, so none waits in the buffer unseen
         if not line:
             raise BenchError(f"{self._name} ended with status {self._process.wait()}")
         return line.strip()

@@ -111,7 +111,6 @@ def worker_environment(stage: Stage, name: str, metrics_port: int) -> dict[str, 
         "UPLOAD_GATE_STATE": str(state),
         "UPLOAD_GATE_PREFIX": f"{name}.",
         "UPLOAD_GATE_TOPIC_PREFIX": f"{name}.",
-        "UPLOAD_GATE_REDIS_PREFIX": f"{name}.",
         "UPLOAD_GATE_GROUP": name,
         "UPLOAD_GATE_WORKER_METRICS_PORT": str(metrics_port),
     }

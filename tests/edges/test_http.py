@@ -79,9 +79,7 @@ async def test_a_batch_is_answered_in_its_order(tmp_path: Path) -> None:
 
 async def test_of_a_hundred_checks_at_once_exactly_the_burst_is_let_in(tmp_path: Path) -> None:
     async with running_gate(tmp_path) as gate:
-        replies = await asyncio.gather(
-            *(gate.post("/v1/check", {**CHECK, "upload_id": f"u-{n}"}) for n in range(100))
-        )
+        replies = await asyncio.gather(*(gate.post("/v1/check", {**CHECK, "upload_id": f"u-{n}"}) for n in range(100)))
 
     decisions = [reply.json["decision"] for reply in replies]
     assert (decisions.count("allow"), decisions.count("throttle")) == (5, 95)

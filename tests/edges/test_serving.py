@@ -89,7 +89,11 @@ def test_a_sighup_loads_a_better_policy_and_keeps_the_last_one_when_it_is_worse(
     policy = tmp_path / "policy.toml"
     good = 'version = 1\ndefault_class = "regular"\n[classes.regular]\n'
     policy.write_text(good)
-    with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0", UPLOAD_GATE_POLICY=str(policy)) as (process, port, admin):
+    with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0", UPLOAD_GATE_POLICY=str(policy)) as (
+        process,
+        port,
+        admin,
+    ):
         wait_until(lambda: answer(port, "GET", "/healthz"))
 
         def classes() -> list[str]:

@@ -51,7 +51,9 @@ limits = st.lists(
         st.sampled_from(Unit),
         st.sampled_from(Mode),
         st.sampled_from(OnStoreError),
-        st.dictionaries(st.sampled_from(CLASSES), st.builds(Rate, st.integers(1, 5), st.just(HOUR_US), st.integers(1, 3))),
+        st.dictionaries(
+            st.sampled_from(CLASSES), st.builds(Rate, st.integers(1, 5), st.just(HOUR_US), st.integers(1, 3))
+        ),
     ),
     max_size=3,
     unique_by=lambda limit: limit.name,
@@ -59,7 +61,7 @@ limits = st.lists(
 policies = st.builds(
     Policy,
     st.just("hash"), st.just(CLASSES), st.just("regular"), st.just("new"), st.just(HOUR_US), st.none(),
-    st.fixed_dictionaries({name: thresholds for name in CLASSES}), limits,
+    st.fixed_dictionaries(dict.fromkeys(CLASSES, thresholds)), limits,
     st.frozensets(st.sampled_from(["a", "b", "c", "d"]), max_size=1), st.just(("raid",)), st.just(HOUR_US),
     st.just(HOUR_US), st.just(50_000),
 )  # fmt: skip

@@ -53,7 +53,9 @@ class Worker:
         return places
 
 
-async def run(uploads: list[Recorded], risk_of: Callable[[Attempted], float], late: bool = False) -> tuple[Outcome, Worker]:
+async def run(
+    uploads: list[Recorded], risk_of: Callable[[Attempted], float], late: bool = False
+) -> tuple[Outcome, Worker]:
     store = MemoryAccountStore(Clock())
     worker = Worker(store, risk_of, late)
     judge = Judge(load_policy(None), store, b"salt")
@@ -163,7 +165,7 @@ async def test_unlabelled_accounts_count_as_uploads_but_not_in_the_figures() -> 
 async def test_a_worker_that_does_not_score_ends_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replaying, "SCORED_WITHIN_S", 0.05)
 
-    with pytest.raises(StoreUnavailable, match="has not scored a window"):
+    with pytest.raises(StoreUnavailable, match="has not scored 1 of 1 partitions of a window"):
         await run([upload("a", 0)], lambda event: 0.0, late=True)
 
 

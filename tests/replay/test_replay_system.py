@@ -17,7 +17,11 @@ ROWS = 1500
 
 def typed(*arguments: str, within_s: float = 240.0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gate.cli.main", *arguments], capture_output=True, text=True, timeout=within_s, check=False
+        [sys.executable, "-m", "gate.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
     )
 
 
@@ -44,7 +48,9 @@ def generated(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_generated_stream_goes_through_the_running_system(generated: Path, redis_url: str, kafka_bootstrap: str) -> None:
+def test_a_generated_stream_goes_through_the_running_system(
+    generated: Path, redis_url: str, kafka_bootstrap: str
+) -> None:
     found = replayed(generated, redis_url, kafka_bootstrap)
 
     assert found["uploads"] == ROWS

@@ -30,10 +30,10 @@ class HeldLane:
             await self.open.wait()
         finally:
             self.under_way -= 1
-        if self.broken:
-            raise StoreUnavailable("broken")
         if any(item < 0 for item in items):
             raise ValueError("a negative item")
+        if self.broken:
+            raise StoreUnavailable("broken")
         return [10 * item for item in items]
 
     async def probe(self, within_s: float) -> None:
@@ -150,6 +150,18 @@ async def test_a_failure_opens_the_breaker_for_all_and_a_probe_closes_it_by_itse
     assert sent == 1
     assert len(lane.calls) == 1
     assert await batcher.submit(9) == 90
+
+
+async def test_a_server_that_fails_while_items_are_sent_singly_leaves_nobody_waiting(
+    lane: HeldLane, batcher: Batcher[int, int]
+) -> None:
+    lane.broken = True
+
+    answers = await asyncio.gather(*(batcher.submit(i) for i in (-1, 2, 3)), return_exceptions=True)
+
+    assert isinstance(answers[0], ValueError)
+    assert [type(answer) for answer in answers[1:]] == [StoreUnavailable] * 2
+    assert lane.calls == [[-1, 2, 3], [-1], [2]]
 
 
 async def test_a_server_away_at_the_start_does_not_keep_the_gate_from_starting(lane: HeldLane) -> None:

@@ -121,7 +121,8 @@ async def test_without_the_store_a_gate_keeps_its_share_among_several() -> None:
 
 
 async def test_without_the_store_an_open_limit_lets_in_and_a_closed_one_refuses_for_seconds() -> None:
-    open_, closed = (a_check(Broken(StoreUnavailable("down")), a_policy(mode)) for mode in (OnStoreError.OPEN, OnStoreError.CLOSED))
+    open_ = a_check(Broken(StoreUnavailable("down")), a_policy(OnStoreError.OPEN))
+    closed = a_check(Broken(StoreUnavailable("down")), a_policy(OnStoreError.CLOSED))
 
     let_in = [await open_.check(a_request(f"u-{n}")) for n in range(9)]
     refused = await closed.check(a_request())

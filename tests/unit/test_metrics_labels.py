@@ -72,7 +72,9 @@ def test_every_metric_of_the_table_is_exported_and_no_other() -> None:
 
     families = list(gate_registry(counts, gauges).collect())
 
-    names = {name if kind != "counter" else name.removesuffix("_total") for name, kind in ((t.name, t.kind) for t in TABLE)}
+    names = {
+        name if kind != "counter" else name.removesuffix("_total") for name, kind in ((t.name, t.kind) for t in TABLE)
+    }
     assert {family.name for family in families} == names
     for family in families:
         assert family.samples, family.name

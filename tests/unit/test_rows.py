@@ -25,7 +25,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_row_becomes_a_check_at_its_time(file: Path) -> None:
-    full = row(account_created_at=50, device="d", ip="192.0.2.7", content_key="c", text="hi", urls=["https://x.example"])
+    full = row(
+        account_created_at=50, device="d", ip="192.0.2.7", content_key="c", text="hi", urls=["https://x.example"]
+    )
 
     (upload,) = read(written(file, full)).uploads
 

@@ -140,7 +140,10 @@ async def test_an_outage_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
         bench.store.error = None
         await eventually(lambda: bench.watch.reachable)
 
-    assert [("does not answer" in said, "answers again" in said) for said in bench.said] == [(True, False), (False, True)]
+    assert [("does not answer" in said, "answers again" in said) for said in bench.said] == [
+        (True, False),
+        (False, True),
+    ]
     assert "p-1" in bench.check.board.pauses
 
 
