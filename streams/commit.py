@@ -35,7 +35,7 @@ from streams.state import WATERMARK_KEY, Accounts, PartitionReader, Watermark, e
 COMMIT_EVERY_S = 0.1
 MAX_AHEAD = 20_000  # scores folded and not committed
 COMMIT_WITHIN_S = 20.0
-OPEN_WITHIN_S = 20.0
+OPEN_WITHIN_S = 8.0
 TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction can hold up readers
 REQUEST_TIMEOUT_MS = 10_000
 DEAD_EVENT_BYTES = 2 << 20  # base64 of more would not fit into a record

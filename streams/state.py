@@ -6,6 +6,8 @@ says to `core`.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +20,8 @@ from gate.errors import StateUnreadable
 WATERMARK_KEY = b"\xffwatermark"
 """Not UTF-8, so that no account id can be it."""
 POLL_MS = 200
+STALLED_MS = 8_000
+"""Nothing for so long where something must come: begin again with new connections."""
 
 
 class Watermark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,6 +62,7 @@ class PartitionReader:
             enable_auto_commit=False,
             isolation_level="read_committed",
             max_partition_fetch_bytes=4 << 20,
+            request_timeout_ms=STALLED_MS,
             fetch_max_wait_ms=50,  # the last fetch is never answered at once, and closing waits for it
         )
         self.begin = 0
@@ -65,8 +70,9 @@ class PartitionReader:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._consumer.start()
-            self.begin, self.end = await self.bounds(self._at.topic)
+            async with asyncio.timeout(STALLED_MS / 1000):
+                await self._consumer.start()
+                self.begin, self.end = await self.bounds(self._at.topic)
         except BaseException:
             await self._consumer.stop()
             raise
@@ -86,16 +92,20 @@ class PartitionReader:
 
     async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
         """Records from `offset` (or the first kept behind it) to the end, a fetch at a time; the client's records,
-        with `offset`, `key`, `value`. Raises KafkaError."""
+        with `offset`, `key`, `value`. Raises KafkaError; TimeoutError when nothing comes any more."""
         if max(offset, self.begin) >= self.end:
             return
         self._consumer.assign([self._at])
         # to a known offset: `seek_to_beginning` right after `assign` can read nothing and say nothing
         self._consumer.seek(self._at, max(offset, self.begin))
+        moved = time.monotonic()
         while await self._consumer.position(self._at) < self.end:
             got = await self._consumer.getmany(self._at, timeout_ms=POLL_MS)
             for records in got.values():
                 yield records
+                moved = time.monotonic()
+            if time.monotonic() - moved > STALLED_MS / 1000:
+                raise TimeoutError(f"{self._at.topic} stopped short of its end")
 
 
 class Accounts:

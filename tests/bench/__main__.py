@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _interrupt(*_: object) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, signal.SIG_IGN)  # a group gets it twice; what runs is being stopped already
+        signal.signal(signum, lambda *_: None)  # a group gets it twice; what runs is being stopped already
     raise KeyboardInterrupt
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,13 @@ async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, 
     return truth
 
 
-def fingerprint(score: Score | None) -> Score | None:
+def fingerprint(score: Score | None) -> dict[str, object] | None:
     """All of a score, as it is spelt, but for when it was made."""
     if score is None:
         return None
-    return replace(decode_score(encode_score(score)), scored_at_us=0)
+    body: dict[str, object] = json.loads(encode_score(score))
+    del body["scored_at"]
+    return body
 
 
 async def _states(verdict: Verdict, truth: Truth, bootstrap: str, topic: Topic, partition: int) -> None:

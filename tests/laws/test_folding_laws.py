@@ -1,0 +1,93 @@
+"""Laws of folding: how records are cut into batches cannot matter, and no bytes can raise."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.account import pack, unpack
+from streams.core.crowd import Crowd
+from streams.process import Record, process
+from streams.scorecardfile import load_scorecard
+
+SHIPPED = load_scorecard(None)
+accounts = st.sampled_from(["a", "b", "c"])
+events = st.builds(
+    lambda account, at, kind, extra: (
+        account,
+        json.dumps(
+            {
+                "type": kind,
+                "id": "e",
+                "at": f"2026-11-2{at % 10}T10:{at % 60:02d}:00Z",
+                "account": {"id": account},
+                **extra,
+            }
+        ).encode(),
+    ),
+    accounts,
+    st.integers(0, 10_000),
+    st.sampled_from(["attempted", "completed", "removed", "reported"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "text": st.text(max_size=40),
+            "links": st.lists(st.text(max_size=20), max_size=3),
+            "ip": st.text(max_size=9),
+        },
+    ),
+)
+garbage = st.tuples(accounts, st.binary(max_size=60))
+
+
+def records(given_: list[tuple[str, bytes]]) -> list[Record]:
+    return [Record(i, account.encode(), value, (), 0) for i, (account, value) in enumerate(given_)]
+
+
+def run(batches: list[list[Record]]) -> tuple[dict[str, bytes], int]:
+    states: dict[str, bytes] = {}
+    dead = 0
+    for batch in batches:
+        if batch:
+            effects = process(batch, states, Crowd(), SHIPPED, b"salt", ("t", 0), "e", 0)
+            states.update(effects.states)
+            dead += len(effects.dead)
+            assert all(0.0 <= part <= 1.0 for s in effects.scores for part in (s.bot, s.scam, s.risk))
+    return states, dead
+
+
+@given(st.lists(st.one_of(events, garbage), max_size=30), st.lists(st.integers(0, 30), max_size=5))
+@settings(max_examples=150, deadline=None)
+def test_any_cut_into_batches_gives_the_same_states_and_dead_letters(
+    given_: list[tuple[str, bytes]], cuts: list[int]
+) -> None:
+    stream = records(given_)
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+
+    whole = run([stream])
+    cut = run([stream[low:high] for low, high in pairwise(edges)])
+
+    assert cut == whole
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_bytes_that_nobody_wrote_are_one_dead_letter_and_never_raise(value: bytes) -> None:
+    effects = process([Record(0, b"a", value, (), 0)], {}, Crowd(), SHIPPED, b"", ("t", 0), "e", 0)
+
+    assert len(effects.dead) == 1
+    assert effects.dead[0].event == value
+    assert effects.states == {}
+
+
+@given(st.lists(events, min_size=1, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_a_packed_state_is_the_same_state_and_small(given_: list[tuple[str, bytes]]) -> None:
+    states, _ = run([records(given_)])
+
+    for packed in states.values():
+        assert pack(unpack(packed)) == packed
+        assert len(packed) < 1_024
