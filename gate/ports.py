@@ -39,6 +39,10 @@ class AccountStore(Protocol):
         """
         ...
 
+    async def take_many(self, asks: Sequence[Ask]) -> list[Taken | Exception]:
+        """`take` for each, side by side, in their order; what `take` would raise stands in its place."""
+        ...
+
     async def put_scores(self, scores: Sequence[Score]) -> int:
         """Store scores; one with an older stamp of the same epoch never replaces a newer. Returns how many were stored.
 

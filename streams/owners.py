@@ -167,7 +167,13 @@ class Owners:
 
     def _open(self, accounts: Accounts, after_s: float, old: Owner | None = None) -> None:
         task = asyncio.create_task(self._become_owner(accounts, after_s, old))
+        task.add_done_callback(self._opened)
         self._opening[accounts.partition] = task
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        # a fault of ours here would leave a partition that nobody reads: better to end, and say why
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal(error)
 
     async def _become_owner(self, accounts: Accounts, after_s: float, old: Owner | None) -> None:
         if old is not None:

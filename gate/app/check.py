@@ -6,7 +6,6 @@ break-glass file decide as ever. What decides is `gate.core.decide`; nothing her
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -130,7 +129,7 @@ class Check:
         """The decisions in the order of `requests`, asked of the store at once. Never raises."""
         started_ns = self._timer_ns()
         asked = [self._prepare(request) for request in requests]
-        answers = iter(await asyncio.gather(*(self._answer(each.ask) for each in asked if each.ask is not None)))
+        answers = iter(await self._answers([each.ask for each in asked if each.ask is not None]))
         decisions: list[Decision] = []
         for each in asked:
             taken, degraded = None, False
@@ -183,6 +182,14 @@ class Check:
             # the upload service waits for an answer, whatever is wrong with the store's client
             return self._failed("fault")
 
+    async def _answers(self, asks: list[Ask]) -> list[Taken | None]:
+        """The store's answers to a batch, None for each it does not answer."""
+        try:
+            answers = await self._accounts.take_many(asks)
+        except Exception:
+            return [self._failed("fault") for _ in asks]
+        return [a if isinstance(a, Taken) else self._failed(_kind(a)) for a in answers]
+
     def _failed(self, kind: str) -> Taken | None:
         self.counts.store_errors[kind] += 1
         return None
@@ -196,6 +203,10 @@ class Check:
         local = tuple(charge for charge in ask.charges if modes[charge.limit] is OnStoreError.LOCAL)
         refusal, shadow = self._local.take(local, asked.now_us)
         return Taken(Standing(), refusal is None, False, refusal, shadow, asked.now_us)
+
+
+def _kind(error: Exception) -> str:
+    return "unavailable" if isinstance(error, StoreUnavailable) else "fault"
 
 
 def _in_force(policy: Policy) -> _InForce:

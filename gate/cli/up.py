@@ -161,7 +161,7 @@ def next_commands(plan: Plan) -> list[str]:
     """Three commands a newcomer can type next; with a state directory of one's own they name it."""
     from gate.cli.find import default_state
 
-    program = Path(sys.argv[0])
+    program = Path(sys.argv[0]).absolute()
     typed = ".venv/bin/upload-gate" if program.parent == Path.cwd() / ".venv/bin" else "upload-gate"
     own = plan.options.state != default_state().absolute()
     where = f" --state {plan.options.state}" if own else ""

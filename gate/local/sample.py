@@ -72,6 +72,7 @@ class Snapshot:
     events: float | None = None
     dead_letters: float = 0.0
     lag: float | None = None
+    partitions: float = 0.0
     store_errors: float = 0.0
     board_age_s: float | None = None
     pauses: tuple[PauseSeen, ...] = ()
@@ -91,6 +92,7 @@ def look(gate_metrics: str, worker_metrics: str, board_url: str, now_us: int) ->
         events=None if worker is None else _total(worker_samples, "upload_gate_events_total"),
         dead_letters=_total(worker_samples, "upload_gate_dead_letters_total"),
         lag=None if worker is None else _total(worker_samples, "upload_gate_worker_lag_records"),
+        partitions=_total(worker_samples, "upload_gate_worker_partitions"),
         store_errors=_total(gate_samples, "upload_gate_store_errors_total"),
         board_age_s=None if gate is None else _total(gate_samples, "upload_gate_board_age_seconds"),
         pauses=_pauses(fetch(board_url)),

@@ -17,7 +17,7 @@ from gate.local import LocalServerError, parts
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.plan import Plan
 from gate.local.process import tail
-from gate.local.sample import fetch, look
+from gate.local.sample import look
 from gate.local.supervise import Supervisor
 
 READY_WITHIN_S = 120.0
@@ -69,9 +69,7 @@ class System:
 
     def _answers(self) -> bool:
         seen = look(*self.plan.metrics, f"{self.plan.admin}/v1/board", time.time_ns() // 1000)
-        if seen.decisions is None or seen.events is None:
-            return False
-        return fetch(f"{self.plan.metrics[1].removesuffix('/metrics')}/readyz") is not None
+        return seen.decisions is not None and seen.partitions > 0
 
     def _await(self, ready: Callable[[], bool], own: list[parts.Process], what: str) -> bool:
         deadline = time.monotonic() + READY_WITHIN_S

@@ -85,6 +85,10 @@ class Batcher(Generic[A, R]):
 
         A caller that gives up while its item waits has it withdrawn; one already on its way is carried out.
         """
+        return await self.enqueue(item)
+
+    def enqueue(self, item: A) -> asyncio.Future[R]:
+        """`submit` for who asks many at once: the answer to come, without a task for each."""
         if self._down is not None:
             raise StoreUnavailable(self._down)
         if len(self._queue) >= self._max_queue:
@@ -98,7 +102,7 @@ class Batcher(Generic[A, R]):
             if not wake.done():
                 wake.set_result(None)
                 break
-        return await answer
+        return answer
 
     async def _work(self, lane: Lane[A, R], sick: bool) -> None:
         loop = asyncio.get_running_loop()

@@ -64,6 +64,10 @@ class MemoryAccountStore:
             )
         return Taken(standing, refusal is None, False, refusal, shadow, now_us)
 
+    async def take_many(self, asks: Sequence[Ask]) -> list[Taken | Exception]:
+        """See AccountStore."""
+        return [await self.take(ask) for ask in asks]
+
     async def put_scores(self, scores: Sequence[Score]) -> int:
         """See AccountStore."""
         stored = 0

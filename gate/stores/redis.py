@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Taken
+from gate.errors import StoreUnavailable
 from gate.stores.batcher import Batcher
 from gate.stores.redis_connection import Line, Run, Script, Stats
 from gate.stores.redis_wire import Batch, override_key, pack_override, pack_score, score_key, unpack_score
@@ -111,6 +112,24 @@ class RedisAccountStore:
         """See AccountStore."""
         return await self._batcher.submit(ask)
 
+    async def take_many(self, asks: Sequence[Ask]) -> list[Taken | Exception]:
+        """See AccountStore."""
+        answers: list[Taken | Exception | asyncio.Future[Taken]] = []
+        for ask in asks:
+            try:
+                answers.append(self._batcher.enqueue(ask))
+            except StoreUnavailable as error:
+                answers.append(error)
+        waiting = [answer for answer in answers if isinstance(answer, asyncio.Future)]
+        try:
+            if waiting:
+                await asyncio.wait(waiting)
+        except asyncio.CancelledError:
+            for answer in waiting:
+                answer.cancel()
+            raise
+        return [_outcome(answer) for answer in answers]
+
     async def put_scores(self, scores: Sequence[Score]) -> int:
         """See AccountStore. Thousands at once are sent in pieces, so that checks get their turn between them."""
         stored = 0
@@ -153,3 +172,12 @@ class RedisAccountStore:
 
     def _score_run(self, chunk: dict[str, bytes]) -> Run:
         return Run(self._put_scores, list(chunk), (SCORE_TTL_MS, *chunk.values()))
+
+
+def _outcome(answer: Taken | Exception | asyncio.Future[Taken]) -> Taken | Exception:
+    if not isinstance(answer, asyncio.Future):
+        return answer
+    error = answer.exception()
+    if error is None:
+        return answer.result()
+    return error if isinstance(error, Exception) else RuntimeError(str(error))

@@ -515,3 +515,15 @@ async def test_a_check_whose_reply_was_lost_is_asked_again_and_spends_once(
     assert all(t.charged for t in taken)
     assert sum(t.repeated for t in taken) >= 6
     assert left == 80
+
+
+async def test_many_asked_at_once_are_answered_in_their_order_and_share_one_bucket(store: AccountStore) -> None:
+    five = Charge("account:{a}", "limit", MINUTE_US, 5 * MINUTE_US, False)
+    asks = [ask(f"u-{number}", five) for number in range(100)]
+
+    answers = await store.take_many(asks)
+    again = await store.take_many(asks)
+
+    charged = [isinstance(answer, Taken) and answer.charged for answer in answers]
+    assert charged == [True] * 5 + [False] * 95
+    assert [isinstance(answer, Taken) and answer.repeated for answer in again] == charged

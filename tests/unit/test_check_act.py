@@ -40,6 +40,10 @@ class Broken:
         self.asked += 1
         raise self.error
 
+    async def take_many(self, asks: Sequence[Ask]) -> list[Taken | Exception]:
+        self.asked += len(asks)
+        return [self.error for _ in asks]
+
     async def put_scores(self, scores: Sequence[Score]) -> int:
         raise self.error
 
