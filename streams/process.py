@@ -6,30 +6,27 @@ that was touched gets a score, also at 0. The caller makes the effects real, all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
-from gate.core.event import Attempted, Completed, Event, Removed, Reported
 from gate.core.score import Score, Stamp
 from streams.core.account import State, fold, pack, unpack
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP, Crowd, CrowdCount
 from streams.core.scorecard import Scorecard
-from streams.core.signals import Surroundings, read
-from streams.core.wire import Unreadable, check_record, decode, time_us, unknown_fields
+from streams.core.signals import now_us as as_of_us
+from streams.core.signals import read
+from streams.core.wire import Unreadable, check_record, decode_counting, kind_of, time_us
 
 __all__ = ["CrowdCount", "DeadLetter", "Effects", "Record", "process"]
 
 MAX_KEPT_BYTES = 512 * 1024
 """Most of an unreadable event that its dead letter keeps; beyond it the origin is where to look."""
 
-_TYPES: Mapping[type[Event], str] = {
-    Attempted: "attempted",
-    Completed: "completed",
-    Removed: "removed",
-    Reported: "reported",
-}
+_KINDS = (IP, DEVICE, CONTENT, HOST)
+_NOTHING = (0, 0, 0, 0)
 
 
 class Record(NamedTuple):
@@ -87,51 +84,50 @@ def process(
     dead: list[DeadLetter] = []
     events: dict[str, int] = {}
     unknown = 0
-    key = salt[:64]
+    noted: set[str] = set()
+    salt = salt[:64]
     partition = origin[1]
-    for record in batch:
-        value = record.value or b""
+    for offset, key, value, headers, timestamp_ms in batch:
         try:
-            event = decode(record.value, record.headers)
+            event, surplus = decode_counting(value, headers)
             at_us = time_us(event)
-            check_record(event, at_us, record.key, record.timestamp_ms)
+            check_record(event, at_us, key, timestamp_ms)
         except Unreadable as error:
-            kept = value[:MAX_KEPT_BYTES]
-            dead.append(DeadLetter(*origin, record.offset, error.reason, error.detail, kept, record.key))
+            kept = (value or b"")[:MAX_KEPT_BYTES]
+            dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
         account = event.account.id
         state = touched.get(account)
         if state is None:
             state = touched[account] = unpack(states.get(account))
-        fold(state, event, at_us, record.offset, value, key)
-        kind = _TYPES[type(event)]
+        uploads, shown = state.uploads, (state.ip, state.device, state.content, state.host)
+        fold(state, event, at_us, offset, value or b"", salt)
+        if state.uploads != uploads:
+            _note(crowd, partition, state, shown if account in noted else None, crc32(key or b""), at_us)
+            noted.add(account)
+        kind = kind_of(event)
         events[kind] = events.get(kind, 0) + 1
-        unknown += unknown_fields(value)
-        if isinstance(event, Attempted):
-            _note(crowd, partition, state, crc32(record.key or b""), at_us)
-    scores = [_score(account, state, crowd, scorecard, epoch, now_us) for account, state in touched.items()]
+        unknown += surplus
+    stamped = partial(Stamp, epoch)
+    scores = [_score(account, state, crowd, scorecard, stamped, now_us) for account, state in touched.items()]
     packed = {account: pack(state) for account, state in touched.items()}
     return Effects(packed, scores, dead, crowd.take_changed(partition), events, unknown, batch[-1].offset + 1)
 
 
-def _note(crowd: Crowd, partition: int, state: State, account: int, at_us: int) -> None:
-    if state.ip:
-        crowd.note(partition, IP, state.ip, account, at_us)
-    if state.device:
-        crowd.note(partition, DEVICE, state.device, account, at_us)
-    if state.content:
-        crowd.note(partition, CONTENT, state.content, account, at_us)
-    if state.host:
-        crowd.note(partition, HOST, state.host, account, at_us)
+def _note(
+    crowd: Crowd, partition: int, state: State, shown: tuple[int, int, int, int] | None, account: int, at_us: int
+) -> None:
+    """Tell the crowd what the account shows; of an account that did so in this batch before only what has changed."""
+    now = (state.ip, state.device, state.content, state.host)
+    if now == shown:
+        return
+    for kind, value, before in zip(_KINDS, now, shown or _NOTHING, strict=True):
+        if value and value != before:
+            crowd.note(partition, kind, value, account, at_us)
 
 
-def _score(account: str, state: State, crowd: Crowd, scorecard: Scorecard, epoch: str, now_us: int) -> Score:
-    count = crowd.count
-    around = Surroundings(
-        count(IP, state.ip) if state.ip else 0,
-        count(DEVICE, state.device) if state.device else 0,
-        count(CONTENT, state.content) if state.content else 0,
-        count(HOST, state.host) if state.host else 0,
-    )
-    at_us = state.last_us if state.last_us > state.blamed_us else state.blamed_us
-    return scorecard.score(account, read(state, around), at_us, now_us, Stamp(epoch, state.offset))
+def _score(
+    account: str, state: State, crowd: Crowd, scorecard: Scorecard, stamped: Callable[[int], Stamp], now_us: int
+) -> Score:
+    around = crowd.around(state.ip, state.device, state.content, state.host)
+    return scorecard.score(account, read(state, around), as_of_us(state), now_us, stamped(state.offset))

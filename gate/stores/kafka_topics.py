@@ -14,7 +14,13 @@ from typing import Any, NamedTuple, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -132,7 +138,7 @@ async def lag(bootstrap: str, group: str, topics: Topics) -> int:
             ends = await consumer.end_offsets(partitions)
             begins = await consumer.beginning_offsets(partitions)
         async with _admin(bootstrap) as admin:
-            done = await admin.list_consumer_group_offsets(group)
+            done = await _offsets(admin, group)
         behind = 0
         for at in partitions:
             committed = done[at].offset if at in done and done[at].offset >= 0 else begins[at]
@@ -140,6 +146,14 @@ async def lag(bootstrap: str, group: str, topics: Topics) -> int:
         return behind
 
     return await _within(bootstrap, act)
+
+
+async def _offsets(admin: Any, group: str) -> Any:
+    while True:
+        try:
+            return await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:  # for a moment on a new cluster, and after a broker died
+            await asyncio.sleep(0.1)
 
 
 async def _partitions(bootstrap: str, names: list[str]) -> list[TopicPartition]:

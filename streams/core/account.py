@@ -17,19 +17,28 @@ import msgspec
 from gate.core.event import Attempted, Completed, Event, Removed, Reported
 from gate.core.pseudonym import network
 from streams.core import links, text
-from streams.core.window import DAY_US, HOUR_US, MINUTE_US, added
+from streams.core.window import DAY_US, added, one_more
 
 RING = 12
 """How many of the last contents, templates and hosts are remembered, as 32-bit hashes."""
 MAX_REFUSED = 1_000_000
 MAX_LINKS = 20
+"""Links of one upload that are looked at."""
 GAP_MEMORY = 0.15
 """Weight of the newest gap in the running mean and variance of log gaps."""
+LEAST_GAP_US = 100_000
+MEAN_OVER = 20
+"""Captions and linked uploads over which a running mean goes."""
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 
 
 class State(msgspec.Struct, array_like=True):
-    """What is kept of one account. Times in µs since 1970, 0 for unknown; `digest` depends on every event's bytes."""
+    """What is kept of one account. Times in µs since 1970, 0 for unknown; `digest` depends on every event's bytes.
+
+    `minute`, `hour` and `day` count uploads with these half-lives as of `last_us`, `reports` and `removals` with a week
+    as of `blamed_us`. `layout_squares` is the sum of the squares of `layouts`. New fields go to the end: older
+    states then read as if they had the default.
+    """
 
     events: int = 0
     offset: int = -1
@@ -52,6 +61,10 @@ class State(msgspec.Struct, array_like=True):
     host_repeats: int = 0
     texts: int = 0
     layouts: list[int] = []
+    layout_squares: int = 0
+    mentions: int = 0
+    length_mean: float = 0.0
+    length_variance: float = 0.0
     spam: float = 0.0
     linked: int = 0
     suspicion: float = 0.0
@@ -71,32 +84,26 @@ pack = msgspec.msgpack.Encoder().encode
 
 
 def unpack(data: bytes | None) -> State:
-    """The state in `data`, a fresh one for None. Raises msgspec.ValidationError for what `pack` did not write."""
+    """The state in `data`, a fresh one for None. Raises msgspec.DecodeError for what `pack` did not write."""
     return State() if data is None else _unpack(data)
 
 
-@lru_cache(maxsize=1 << 16)
-def hash64(salt: bytes, kind: bytes, value: str) -> int:
-    """A keyed 64-bit hash, never 0, that stands for `value`."""
-    return int.from_bytes(blake2b(value.encode(), digest_size=8, key=salt, person=kind).digest(), "big") or 1
-
-
 def fold(state: State, event: Event, at_us: int, offset: int, value: bytes, salt: bytes) -> State:
-    """Fold one event of the account into `state`, in place, and return it.
+    """Fold one event of the account into `state`, in place, and return it; `uploads` grows if it was one let through.
 
-    `value` is the record's bytes, which only the order-sensitive digest depends on; `salt` keys the hashes.
+    `value` is the record's bytes, which only the order-sensitive digest depends on; `salt` (64 bytes at most) keys the
+    hashes.
     """
     state.events += 1
     state.offset = offset
     state.digest = crc32(value, state.digest)
-    created = event.account.created_at
-    if created is not None and not state.created_us:
-        state.created_us = round(created.timestamp() * 1_000_000)
+    if not state.created_us and event.account.created_at is not None:
+        state.created_us = round(event.account.created_at.timestamp() * 1_000_000)
     if isinstance(event, Attempted):
-        if event.decision in REFUSALS:
-            state.refused = min(MAX_REFUSED, state.refused + 1)
-        else:
+        if event.decision is None or event.decision not in REFUSALS:
             _fold_upload(state, event, at_us, salt)
+        elif state.refused < MAX_REFUSED:
+            state.refused += 1
     elif isinstance(event, Completed):
         state.completed += 1
     else:
@@ -105,88 +112,113 @@ def fold(state: State, event: Event, at_us: int, offset: int, value: bytes, salt
 
 
 def _fold_upload(state: State, event: Attempted, at_us: int, salt: bytes) -> None:
-    last = state.last_us
-    if state.uploads == 0:
-        state.first_us = last = at_us
+    if state.uploads:
+        elapsed_us = at_us - state.last_us
+        if elapsed_us > 0:
+            state.last_us = at_us
+        state.minute, state.hour, state.day = one_more(state.minute, state.hour, state.day, elapsed_us)
+        _fold_gap(state, abs(elapsed_us))
     else:
-        _fold_gap(state, abs(at_us - last))
+        state.first_us = state.last_us = at_us
+        state.minute = state.hour = state.day = 1.0
     state.uploads += 1
-    state.minute = added(state.minute, last, at_us, MINUTE_US)
-    state.hour = added(state.hour, last, at_us, HOUR_US)
-    state.day = added(state.day, last, at_us, DAY_US)
-    state.last_us = max(last, at_us)
     if event.ip is not None:
         state.ip = ip_hash(salt, event.ip)
     if event.device is not None:
         state.device = hash64(salt, b"device", event.device)
-    content = event.media.phash or event.media.sha256 if event.media is not None else None
-    if content:
-        state.content = crc32(content.encode()) or 1
-        state.content_repeats += _seen(state.contents, state.content)
+    if event.media is not None:
+        content = event.media.phash or event.media.sha256
+        if content:
+            state.content = item = crc32(content.encode()) or 1
+            if _seen(state.contents, item):
+                state.content_repeats += 1
     if event.text:
         _fold_text(state, event.text)
     if event.links:
         _fold_links(state, event.links)
 
 
-@lru_cache(maxsize=1 << 16)
-def ip_hash(salt: bytes, ip: str) -> int:
-    """The keyed hash of the network an IP is counted under; what is no address stands for itself."""
-    try:
-        return hash64(salt, b"ip", network(ip))
-    except ValueError:
-        return hash64(salt, b"ip", ip)
-
-
 def _fold_gap(state: State, gap_us: int) -> None:
     """Running mean and variance of log gaps: a metronome has hardly any variance, people have a lot."""
-    value = log(max(gap_us, 100_000) / 1_000_000)
-    state.gaps += 1
-    if state.gaps == 1:
+    value = log((gap_us if gap_us > LEAST_GAP_US else LEAST_GAP_US) / 1_000_000)
+    state.gaps = gaps = state.gaps + 1
+    if gaps == 1:
         state.gap_mean = value
         return
-    weight = max(GAP_MEMORY, 1.0 / state.gaps)
+    weight = GAP_MEMORY if gaps > 6 else 1.0 / gaps
     delta = value - state.gap_mean
     state.gap_mean += weight * delta
     state.gap_variance = (1.0 - weight) * (state.gap_variance + weight * delta * delta)
 
 
 def _fold_text(state: State, caption: str) -> None:
-    state.texts += 1
-    state.template_repeats += _seen(state.templates, text.template(caption))
-    if not state.layouts:
-        state.layouts = [0] * 16
-    state.layouts[text.layout(caption)] += 1
-    state.spam += (text.spamminess(caption) - state.spam) / min(state.texts, 20)
+    template, layout, spam = text.read(caption)
+    if _seen(state.templates, template):
+        state.template_repeats += 1
+    layouts = state.layouts
+    if not layouts:
+        layouts = state.layouts = [0] * text.LAYOUTS
+    state.layout_squares += 2 * layouts[layout] + 1
+    layouts[layout] += 1
+    if layout & text.MENTION:
+        state.mentions += 1
+    state.texts = texts = state.texts + 1
+    weight = 1.0 / (texts if texts < MEAN_OVER else MEAN_OVER)
+    state.spam += weight * (spam - state.spam)
+    delta = log(1.0 + len(caption)) - state.length_mean
+    state.length_mean += weight * delta
+    state.length_variance = (1.0 - weight) * (state.length_variance + weight * delta * delta)
 
 
 def _fold_links(state: State, given: tuple[str, ...]) -> None:
-    state.linked += 1
+    state.linked = linked = state.linked + 1
     worst = 0.0
-    repeated = 0
+    repeated = False
     for link in given[:MAX_LINKS]:
         name = links.host(link)
         worst = max(worst, links.suspicion(name))
-        state.host = crc32(name.encode()) or 1
-        repeated |= _seen(state.hosts, state.host)
+        state.host = item = crc32(name.encode()) or 1
+        repeated |= _seen(state.hosts, item)
     state.host_repeats += repeated
-    state.suspicion += (worst - state.suspicion) / min(state.linked, 20)
+    state.suspicion += (worst - state.suspicion) / min(linked, MEAN_OVER)
 
 
 def _fold_blame(state: State, event: Removed | Reported, at_us: int) -> None:
-    mine = event.by == "owner" if isinstance(event, Removed) else False
-    amount = 0.0 if mine else 1.0
-    reported = amount if isinstance(event, Reported) else 0.0
+    reported = removed = 0.0
+    if isinstance(event, Reported):
+        reported = 1.0
+    elif event.by != "owner":
+        removed = 1.0
     state.reports = added(state.reports, state.blamed_us, at_us, 7 * DAY_US, reported)
-    state.removals = added(state.removals, state.blamed_us, at_us, 7 * DAY_US, amount - reported)
-    state.blamed_us = max(state.blamed_us, at_us)
+    state.removals = added(state.removals, state.blamed_us, at_us, 7 * DAY_US, removed)
+    if at_us > state.blamed_us:
+        state.blamed_us = at_us
 
 
-def _seen(ring: list[int], item: int) -> int:
-    """1 if `item` is in the ring, else 0; it is remembered then, in place of the oldest."""
+def _seen(ring: list[int], item: int) -> bool:
+    """Whether `item` is in the ring; where not, it is remembered, in place of the oldest."""
     if item in ring:
-        return 1
+        return True
     ring.append(item)
     if len(ring) > RING:
         del ring[0]
-    return 0
+    return False
+
+
+@lru_cache(maxsize=1 << 16)
+def hash64(salt: bytes, kind: bytes, value: str) -> int:
+    """A keyed 64-bit hash, never 0, that stands for `value`: `gate.core.pseudonym` as a number."""
+    return _keyed(salt, kind, value)
+
+
+@lru_cache(maxsize=1 << 16)
+def ip_hash(salt: bytes, ip: str) -> int:
+    """The keyed hash of the network an IP is counted under; what is no address stands for itself."""
+    try:
+        return _keyed(salt, b"ip", network(ip))
+    except ValueError:
+        return _keyed(salt, b"ip", ip)
+
+
+def _keyed(salt: bytes, kind: bytes, value: str) -> int:
+    return int.from_bytes(blake2b(value.encode(), digest_size=8, key=salt, person=kind).digest(), "big") or 1

@@ -1,52 +1,96 @@
 """What a link looks like: its host, and how much the host's shape resembles those that scams are sent from.
 
-Shape only, no list of hosts: most of next year's scam hosts are on no list of this year's, and blocking a registrable
-domain would block everybody who shares it.
+Shape only, no list of bad hosts: most of next year's scam hosts are on no list of this year's, and blocking a
+registrable domain would block everybody who shares it. What is listed is public knowledge that ages slowly: endings
+that cost next to nothing, places where anybody gets a name for free, names that are much imitated.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
+_IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _LURES = re.compile(
-    r"login|verif|secur|account|wallet|claim|bonus|gift|nitro|airdrop|free|support|update|confirm|promo|steam|signin"
+    r"login|logon|signin|verif|secur|account|wallet|claim|bonus|gift|airdrop|free|support|update|confirm|promo|"
+    r"reward|giveaway|unlock|recover|nitro|invoice|track|helpdesk"
 )
-_IP = re.compile(r"^\d{1,3}(?:\.\d{1,3}){3}$")
-_CHEAP = (
-    ".xyz",
-    ".top",
-    ".click",
-    ".online",
-    ".site",
-    ".info",
-    ".icu",
-    ".ru.com",
-    ".shop",
-    ".live",
-    ".cfd",
-    ".sbs",
-    ".gift",
-)
+_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{5,}")
+_MIXED = re.compile(r"[a-z]\d+[a-z]")
+_CHEAP = frozenset((
+    "xyz", "top", "click", "online", "site", "icu", "shop", "live", "cfd", "sbs", "gift", "gifts", "vip", "cc", "pw",
+    "tk", "ml", "ga", "cf", "gq", "cyou", "bond", "lol", "fun", "space", "skin", "monster", "rest", "buzz", "link",
+    "help", "info", "store", "website", "club", "win", "work", "quest", "beauty", "hair", "autos", "mom", "pics",
+    "lat", "qpon", "xin",
+))  # fmt: skip
+_HOSTING = (
+    ".app", ".dev", ".io", ".me", ".weebly.com", ".weeblysite.com", ".godaddysites.com", ".wixsite.com",
+    ".wixstudio.com", ".duckdns.org", ".firebaseapp.com", ".herokuapp.com", ".amplifyapp.com", ".azurewebsites.net",
+    ".surge.sh", ".square.site", ".trycloudflare.com", ".web.id", ".my.id", ".biz.id", ".eu.org", ".ru.com", ".sa.com",
+    ".za.com", ".us.kg", ".000webhostapp.com", ".blogspot.com", ".sites.google.com", ".dweb.link",
+)  # fmt: skip
+_SHORTENERS = frozenset((
+    "bit.ly", "tinyurl.com", "rebrand.ly", "is.gd", "v.gd", "cutt.ly", "t.ly", "rb.gy", "shorturl.at", "tiny.cc",
+    "shorte.st", "qrco.de", "s.id",
+))  # fmt: skip
+_IMITATED = (
+    "discord", "steam", "steamcommunity", "roblox", "telegram", "whatsapp", "instagram", "facebook", "twitch", "paypal",
+    "metamask", "coinbase", "binance", "trustwallet", "opensea", "uniswap", "ledger", "trezor", "netflix", "amazon",
+    "apple", "icloud", "microsoft", "office", "outlook", "google", "spotify", "youtube",
+)  # fmt: skip
+_ALIKE = str.maketrans("0135478|", "oleastbl")
+_NAMES = re.compile("|".join(_IMITATED))
+_PAIRS = tuple((len(name), frozenset(name[i : i + 2] for i in range(len(name) - 1))) for name in _IMITATED)
+_CLOSE = 0.6
+"""Share of pairs of letters in common from which two names look alike."""
 
 
 def host(link: str) -> str:
-    """The host of a link in lower case without port, `` where there is none."""
+    """The host of a link in lower case without user and port, `` where there is none."""
     rest = link.partition("://")[2] or link
-    rest = rest.split("/", 1)[0].split("?", 1)[0].rpartition("@")[2]
-    return rest.partition(":")[0].lower()[:253]
+    rest = rest.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2]
+    return rest.partition(":")[0].rstrip(".").lower()[:253]
 
 
+@lru_cache(maxsize=1 << 14)
 def suspicion(name: str) -> float:
-    """How suspicious the shape of a host is, in [0, 1]: an address, digits and hyphens, lures, depth, cheap endings."""
-    if _IP.match(name):
+    """How suspicious the shape of a host is, in [0, 1]: an address, digits and hyphens, lures, lookalikes, endings."""
+    if not name:
+        return 0.0
+    if _IP.fullmatch(name):
         return 1.0
-    points = 0.0
-    digits = sum(map(str.isdigit, name))
-    points += 0.3 if digits >= 3 else 0.0
-    points += 0.2 * min(name.count("-"), 2)
-    points += 0.35 if _LURES.search(name) else 0.0
-    points += 0.3 if name.endswith(_CHEAP) else 0.0
-    points += 0.25 if name.count(".") >= 3 else 0.0
-    points += 0.2 if len(name) > 30 else 0.0
+    labels = name.removeprefix("www.").split(".")
+    own = ".".join(labels[:-1])
+    points = 0.3 if _LURES.search(own) else 0.0
+    points += 0.3 if labels[-1] in _CHEAP else 0.0
+    points += 0.4 if len(labels) > 2 and name.endswith(_HOSTING) else 0.0
+    points += 0.2 if name in _SHORTENERS else 0.0
+    points += 0.4 if _imitates(labels) else 0.0
+    points += 0.15 * min(own.count("-"), 2)
+    points += 0.25 if sum(map(str.isdigit, own)) >= 3 else 0.0
+    points += 0.2 if _MIXED.search(own) else 0.0
+    points += 0.2 if _CONSONANTS.search(own) else 0.0
+    points += 0.2 if len(labels) > 4 else 0.0
+    points += 0.15 if max(map(len, labels)) > 16 else 0.0
     points += 0.3 if "xn--" in name else 0.0
     return min(1.0, points)
+
+
+def _imitates(labels: list[str]) -> bool:
+    """A part that is nearly a much imitated name, or such a name with something beside it; never the name itself."""
+    for label in labels[:-1]:
+        if label in _IMITATED:
+            continue
+        for part in label.translate(_ALIKE).replace("vv", "w").replace("rn", "m").split("-"):
+            if len(part) >= 5 and (_NAMES.search(part) or _nearly(part)):
+                return True
+    return False
+
+
+def _nearly(part: str) -> bool:
+    """Whether most neighbouring pairs of letters are those of one of the names."""
+    size = len(part)
+    mine = {part[i : i + 2] for i in range(size - 1)}
+    return any(
+        -3 <= size - length <= 3 and 2 * len(mine & its) >= _CLOSE * (len(mine) + len(its)) for length, its in _PAIRS
+    )

@@ -6,12 +6,11 @@ either being true.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 
 from gate.core.score import Reason, Score, Stamp
-from gate.core.signal import Signal
 
 MAX_REASONS = 5
 
@@ -20,16 +19,16 @@ MAX_REASONS = 5
 class Scorecard:
     """Weights in log odds at a signal's full value. `caps` by family bounds what it adds to either sum.
 
-    `weights` maps a signal to (bot, scam, family's cap), made ready for the loop; `hash` names the whole in scores.
+    `weights` maps every signal to (bot, scam, family), made ready for the loop; `hash` names the whole in scores.
     """
 
     hash: str
     bias: float
-    weights: Mapping[Signal, tuple[float, float, str]]
+    weights: Mapping[str, tuple[float, float, str]]
     caps: Mapping[str, float]
 
     def score(
-        self, account: str, signals: list[tuple[Signal, float]], at_us: int, scored_at_us: int, stamp: Stamp
+        self, account: str, signals: Sequence[tuple[str, float]], at_us: int, scored_at_us: int, stamp: Stamp
     ) -> Score:
         """The score that these signals, each in [0, 1], carry; those of one family must stand together."""
         caps = self.caps
@@ -37,7 +36,7 @@ class Scorecard:
         bot = scam = self.bias
         family = ""
         family_bot = family_scam = cap = 0.0
-        reasons: list[tuple[float, str, float, float]] = []
+        carried: list[tuple[float, str, float, float]] = []
         for signal, value in signals:
             bot_weight, scam_weight, of = weights[signal]
             if of != family:
@@ -48,12 +47,12 @@ class Scorecard:
             family_scam += scam_weight * value
             heaviest = bot_weight if bot_weight > scam_weight else scam_weight
             if heaviest > 0.0:
-                reasons.append((heaviest * value, signal, value, heaviest))
+                carried.append((heaviest * value, signal, value, heaviest))
         bot += family_bot if family_bot < cap else cap
         scam += family_scam if family_scam < cap else cap
-        reasons.sort(reverse=True)
-        told = tuple([Reason(str(name), value, weight) for _, name, value, weight in reasons[:MAX_REASONS]])
+        carried.sort(reverse=True)
+        reasons = tuple([Reason(signal, value, weight) for _, signal, value, weight in carried[:MAX_REASONS]])
         bot = 1.0 / (1.0 + exp(-bot))
         scam = 1.0 / (1.0 + exp(-scam))
-        risk = 1.0 - (1.0 - bot) * (1.0 - scam)
-        return Score(account, bot, scam, risk, told, at_us, scored_at_us, stamp, self.hash)
+        risk = bot + scam - bot * scam
+        return Score(account, bot, scam, risk, reasons, at_us, scored_at_us, stamp, self.hash)

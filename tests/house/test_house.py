@@ -75,9 +75,17 @@ def test_public_names_are_exact(source: Path) -> None:
         for node in tree.body
         if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["__all__"]
     ]
-    defined = {getattr(n, "name", "") for n in tree.body} | {
-        alias.asname or alias.name for n in tree.body if isinstance(n, ast.ImportFrom | ast.Import) for alias in n.names
-    }
+    assigned = {getattr(t, "id", "") for n in tree.body if isinstance(n, ast.Assign) for t in n.targets}
+    defined = (
+        assigned
+        | {getattr(n, "name", "") for n in tree.body}
+        | {
+            alias.asname or alias.name
+            for n in tree.body
+            if isinstance(n, ast.ImportFrom | ast.Import)
+            for alias in n.names
+        }
+    )
 
     assert private == []
     assert all(name in defined for names in promised for name in names)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Found, Surroundings
+from streams.core.signals.surroundings import Found
+
+DENSITY = str(Signal.LINKS_DENSITY)
+REPEATED = str(Signal.LINKS_REPEATED)
+SUSPICIOUS = str(Signal.LINKS_SUSPICIOUS)
 
 
-def read(state: State, around: Surroundings, found: Found) -> None:
+def read(state: State, found: Found) -> None:
     """`links.density`: share of uploads with links. `links.repeated`: share whose host was seen before.
-    `links.suspicious`: how suspicious the hosts are on average."""
-    if not state.linked:
-        return
-    found.append((Signal.LINKS_DENSITY, state.linked / (state.uploads + 2)))
+    `links.suspicious`: how suspicious the worst host of an upload is, on average."""
+    found.append((DENSITY, state.linked / (state.uploads + 2)))
     if state.host_repeats:
-        found.append((Signal.LINKS_REPEATED, state.host_repeats / (state.uploads + 2)))
+        found.append((REPEATED, state.host_repeats / (state.uploads + 2)))
     if state.suspicion > 0.0:
-        found.append((Signal.LINKS_SUSPICIOUS, min(1.0, state.suspicion)))
+        found.append((SUSPICIOUS, min(1.0, state.suspicion)))

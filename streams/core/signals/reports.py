@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Found, Surroundings
+from streams.core.signals.surroundings import Found
+from streams.core.window import DAY_US, decayed
+
+RATE = str(Signal.REPORTS_RATE)
+HALF_LIFE_US = 7 * DAY_US
+NEGLIGIBLE = 0.01
 
 
-def read(state: State, around: Surroundings, found: Found) -> None:
-    """`reports.rate`: reports and, twice as heavy, removals, against the number of uploads."""
-    blame = state.reports + 2.0 * state.removals
-    if blame > 0.01:
-        found.append((Signal.REPORTS_RATE, min(1.0, blame / (state.uploads + 3.0))))
+def read(state: State, at_us: int, found: Found) -> None:
+    """`reports.rate`: reports and, twice as heavy, removals, against the number of uploads; halves with each week."""
+    blame = decayed(state.reports + 2.0 * state.removals, at_us - state.blamed_us, HALF_LIFE_US)
+    if blame > NEGLIGIBLE:
+        found.append((RATE, min(1.0, blame / (state.uploads + 3.0))))

@@ -1,24 +1,49 @@
-"""Sameness: the same content, or captions cut from one template, again and again."""
+"""Sameness: the same content again and again, captions cut from one template or all of one build.
+
+People repeat themselves in words; machines also in layout and length, and they address nobody.
+"""
 
 from __future__ import annotations
 
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Found, Surroundings
+from streams.core.signals.surroundings import Found
 
+CONTENT = str(Signal.SAMENESS_CONTENT)
+TEXT = str(Signal.SAMENESS_TEXT)
 LEAST_TEXTS = 4
-USUAL_CONCENTRATION = 0.45
-"""How much of a person's captions share a layout, as the sum of squared shares; bots are close to 1."""
+SETTLED_TEXTS = 16.0
+"""Captions after which their build counts in full."""
+USUAL_CONCENTRATION = 0.2
+"""How much of a person's captions share a layout, as the sum of squared shares; 1 if all do."""
+USUAL_MENTIONS = 0.4
+"""Share of captions from which an account talks to others like a person."""
+USUAL_LENGTHS = 0.25
+"""Variance of log length from which captions are as long as they happen to be."""
+BUILD_AT_MOST = 0.6
+"""Most that layout, length and monologue are worth without a repeated template."""
 
 
-def read(state: State, around: Surroundings, found: Found) -> None:
-    """`sameness.content`: share of uploads seen before. `sameness.text`: repeated templates and a uniform layout."""
+def read(state: State, found: Found) -> None:
+    """`sameness.content`: share of uploads seen before. `sameness.text`: repeated templates, or a uniform build."""
     if state.content_repeats:
-        found.append((Signal.SAMENESS_CONTENT, min(1.0, 1.5 * state.content_repeats / (state.uploads + 2))))
+        found.append((CONTENT, min(1.0, 1.5 * state.content_repeats / (state.uploads + 2))))
     if state.texts >= LEAST_TEXTS:
         repeats = min(1.0, 1.5 * state.template_repeats / (state.texts + 2))
-        shares = sum(count * count for count in state.layouts) / (state.texts * state.texts)
-        uniform = max(0.0, shares - USUAL_CONCENTRATION) / (1.0 - USUAL_CONCENTRATION)
-        value = max(repeats, 0.7 * uniform * min(1.0, state.texts / 20.0))
+        build = BUILD_AT_MOST * _build(state) * min(1.0, state.texts / SETTLED_TEXTS)
+        value = repeats + (1.0 - repeats) * build
         if value > 0.0:
-            found.append((Signal.SAMENESS_TEXT, value))
+            found.append((TEXT, value))
+
+
+def _build(state: State) -> float:
+    """How uniform the captions are built, in [0, 1]."""
+    texts = state.texts
+    uniform = (state.layout_squares / (texts * texts) - USUAL_CONCENTRATION) / (1.0 - USUAL_CONCENTRATION)
+    monologue = 1.0 - state.mentions / (texts * USUAL_MENTIONS)
+    even = 1.0 - state.length_variance / USUAL_LENGTHS
+    return (
+        (0.4 * uniform if uniform > 0.0 else 0.0)
+        + (0.4 * monologue if monologue > 0.0 else 0.0)
+        + (0.2 * even if even > 0.0 else 0.0)
+    )

@@ -1,19 +1,10 @@
-"""What a score takes from outside the account: how many accounts share what it used last."""
+"""The list that families append to. What is around an account is `streams.core.crowd`'s to count."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from streams.core.crowd import Surroundings
 
-from gate.core.signal import Signal
+__all__ = ["Found", "Surroundings"]
 
-Found = list[tuple[Signal, float]]
-"""Signals above 0 with their values in (0, 1]; families append to it, for a score is made at every batch."""
-
-
-class Surroundings(NamedTuple):
-    """Distinct accounts that share the account's last address, device, content and link host; 0 where it has none."""
-
-    ip_accounts: int = 0
-    device_accounts: int = 0
-    content_accounts: int = 0
-    link_accounts: int = 0
+Found = list[tuple[str, float]]
+"""Signals above 0 by name, with their values in (0, 1]; those of one family stand together."""

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Found, Surroundings
+from streams.core.signals.surroundings import Found
+from streams.core.window import DAY_US, HOUR_US, MINUTE_US, decayed
 
-BURST_MINUTE = (4.0, 12.0)
-BURST_HOUR = (25.0, 80.0)
+BURST = str(Signal.TEMPO_BURST)
+RHYTHM = str(Signal.TEMPO_RHYTHM)
+BUSY_MINUTE, FRANTIC_MINUTE = 4.0, 12.0
+BUSY_HOUR, FRANTIC_HOUR = 25.0, 80.0
+BUSY_DAY, FRANTIC_DAY = 120.0, 400.0
+"""Uploads lately, as decaying counts: from what people do at most, to what none does."""
 LEAST_GAPS = 3
 EVEN_SPREAD = 0.35
 """Standard deviation of log gaps (natural) from which a rhythm is a person's."""
+EVEN_VARIANCE = EVEN_SPREAD * EVEN_SPREAD
 SLOW_LOG_GAP = 8.2
 """Log of the mean gap in seconds (an hour) from which evenness means nothing: habits are even too."""
 
 
-def read(state: State, around: Surroundings, found: Found) -> None:
-    """`tempo.burst`: uploads in the last minute or hour beyond what people do. `tempo.rhythm`: evenness of gaps."""
-    burst = max(_ramp(state.minute, *BURST_MINUTE), _ramp(state.hour, *BURST_HOUR))
-    if burst > 0.0:
-        found.append((Signal.TEMPO_BURST, burst))
-    if state.gaps >= LEAST_GAPS and state.gap_mean < SLOW_LOG_GAP:
+def read(state: State, at_us: int, found: Found) -> None:
+    """`tempo.burst`: recent uploads beyond what people do. `tempo.rhythm`: evenness of gaps, more with each gap."""
+    if state.minute > BUSY_MINUTE or state.hour > BUSY_HOUR or state.day > BUSY_DAY:
+        since_us = at_us - state.last_us
+        burst = max(
+            _ramp(decayed(state.minute, since_us, MINUTE_US), BUSY_MINUTE, FRANTIC_MINUTE),
+            _ramp(decayed(state.hour, since_us, HOUR_US), BUSY_HOUR, FRANTIC_HOUR),
+            _ramp(decayed(state.day, since_us, DAY_US), BUSY_DAY, FRANTIC_DAY),
+        )
+        if burst > 0.0:
+            found.append((BURST, burst))
+    if state.gap_variance < EVEN_VARIANCE and state.gaps >= LEAST_GAPS and state.gap_mean < SLOW_LOG_GAP:
         even = 1.0 - state.gap_variance**0.5 / EVEN_SPREAD
-        if even > 0.0:
-            found.append((Signal.TEMPO_RHYTHM, even * min(1.0, (state.gaps - LEAST_GAPS + 2) / 5.0)))
+        found.append((RHYTHM, even * min(1.0, (state.gaps - LEAST_GAPS + 2) / 5.0)))
 
 
 def _ramp(value: float, low: float, high: float) -> float:
-    return 0.0 if value <= low else min(1.0, (value - low) / (high - low))
+    return min(1.0, max(0.0, (value - low) / (high - low)))

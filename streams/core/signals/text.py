@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Found, Surroundings
+from streams.core.signals.surroundings import Found
+
+SPAM = str(Signal.TEXT_SPAM)
 
 
-def read(state: State, around: Surroundings, found: Found) -> None:
+def read(state: State, found: Found) -> None:
     """`text.spam`: the running mean over the account's last captions."""
-    if state.spam > 0.0:
-        found.append((Signal.TEXT_SPAM, min(1.0, state.spam)))
+    found.append((SPAM, min(1.0, state.spam)))

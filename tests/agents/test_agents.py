@@ -1,0 +1,264 @@
+"""The agents and what they lean on, without servers: order, vetoes, positions, and what Redis is owed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from mode import Service
+from waiting import eventually
+
+from gate.core.score import Score, Stamp
+from gate.errors import StoreUnavailable
+from gate.ports import AccountStore
+from streams.agents import declare_agents
+from streams.app import App, WorkerSettings, settings_from
+from streams.commit import Owner, merged, stand
+from streams.crowd import crowd_key, hear
+from streams.folding import Unreadable
+from streams.outage import Outage
+from streams.owed import Owed
+from streams.process import CrowdCount, Effects
+from streams.state import Accounts, Watermark, decode_watermark, encode_watermark
+
+
+class Bystander(Service):
+    """Stands where the intake is in a worker."""
+
+
+@asynccontextmanager
+async def agents(tmp_path: Path, work: Any, concurrency: int) -> AsyncIterator[Any]:
+    """The channel of a running app with our agents and nothing else."""
+    app = App("agents", broker="kafka://127.0.0.1:1", datadir=str(tmp_path), topic_disable_leader=True)
+    app.intake = cast(Any, Bystander())
+    channel: Any = app.channel(maxsize=64)
+    declare_agents(app, channel, work, concurrency)
+    await app.start()
+    app.flow_control.resume()
+    try:
+        yield channel
+    finally:
+        await app.stop()
+
+
+async def test_every_batch_is_worked_on_exactly_once_and_in_order(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    async def work(owner: object, messages: Sequence[int]) -> None:
+        done.extend(messages)
+
+    async with agents(tmp_path, work, concurrency=1) as channel:
+        for number in range(100):
+            await channel.put((None, [number]))
+        await eventually(lambda: len(done) == 100)
+
+    assert done == list(range(100))
+
+
+async def test_a_slow_partition_holds_up_no_other(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    done: list[str] = []
+
+    async def work(owner: object, messages: Sequence[str]) -> None:
+        if messages[0] == "slow":
+            await gate.wait()
+        done.extend(messages)
+
+    async with agents(tmp_path, work, concurrency=2) as channel:
+        await channel.put((None, ["slow"]))
+        for number in range(20):
+            await channel.put((None, [f"quick {number}"]))
+        await eventually(lambda: len(done) == 20)
+        gate.set()
+        await eventually(lambda: len(done) == 21)
+
+    assert done[-1] == "slow"
+
+
+def score(account: str, offset: int) -> Score:
+    return Score(account, 0.0, 0.0, 0.0, (), 0, 0, Stamp("e", offset), "card")
+
+
+class Store:
+    """Takes scores, or is away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.got: list[Score] = []
+
+    async def put_scores(self, scores: Sequence[Score]) -> int:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.got += scores
+        return len(scores)
+
+
+def owed_to(store: Store) -> Owed:
+    owed = Owed(cast(AccountStore, store), Outage("Redis", lambda up: None))
+    owed.reopen(None, 100)
+    return owed
+
+
+async def test_scores_go_straight_to_redis_while_it_answers() -> None:
+    store = Store()
+    owed = owed_to(store)
+
+    put = await owed.put([score("a", 1)])
+
+    assert put
+    assert owed.since is None
+    assert [s.account for s in store.got] == ["a"]
+
+
+async def test_redis_away_leaves_a_debt_from_where_the_scores_topic_ended() -> None:
+    store = Store()
+    owed = owed_to(store)
+    store.away = True
+
+    first = await owed.put([score("a", 1)])
+    store.away = False
+    second = await owed.put([score("b", 2)])
+
+    assert (first, second) == (False, False)
+    assert store.got == []
+    assert owed.since == 100
+    assert owed.count == 2
+
+
+async def test_without_redis_nothing_is_owed() -> None:
+    owed = Owed(None, Outage("Redis", lambda up: None))
+    owed.reopen(40, 100)
+
+    assert await owed.put([score("a", 1)])
+    assert owed.since is None
+
+
+def test_what_was_not_committed_is_taken_back_newest_first() -> None:
+    accounts = Accounts(0)
+    accounts.states = {"a": b"0"}
+    accounts.fold({"a": b"1", "b": b"1"})
+    accounts.fold({"a": b"2"})
+    accounts.fold({"a": b"3", "c": b"3"})
+    accounts.committed(1, Watermark("e", 10), 5)
+
+    accounts.take_back()
+
+    assert accounts.states == {"a": b"1", "b": b"1"}
+    assert accounts.mark == Watermark("e", 10)
+
+
+@pytest.mark.parametrize(
+    ("mark", "begin", "end", "expected"),
+    [
+        (None, 3, 10, ("c/t", 3)),
+        (Watermark("c/t", 7), 0, 10, ("c/t", 7)),
+        (Watermark("c/t", 7), 9, 10, ("c/t", 9)),
+        (Watermark("c/t", 10), 0, 10, ("c/t", 10)),
+        (Watermark("c/other", 7), 0, 10, ("c/t", 0)),
+        (Watermark("c/t", 11), 0, 10, ("c/t+1", 0)),
+        (Watermark("c/t+1", 11), 2, 10, ("c/t+2", 2)),
+        (Watermark("c/t+1", 5), 0, 10, ("c/t+1", 5)),
+    ],
+)
+def test_a_partition_goes_on_where_its_watermark_says(
+    mark: Watermark | None, begin: int, end: int, expected: tuple[str, int]
+) -> None:
+    assert stand(mark, "c/t", begin, end) == expected
+
+
+def test_a_watermark_reads_as_it_was_written() -> None:
+    for mark in (Watermark("e", 0), Watermark("c/t+1", 1 << 40, 17)):
+        assert decode_watermark(encode_watermark(mark)) == mark
+
+
+def test_of_merged_batches_the_last_word_on_an_account_counts() -> None:
+    one = Effects(
+        {"a": b"1", "b": b"1"}, [score("a", 1), score("b", 2)], [], [CrowdCount("f", 4)], {"completed": 2}, 1, 3
+    )
+    two = Effects({"a": b"2"}, [score("a", 3)], [], [CrowdCount("f", 5)], {"completed": 1, "removed": 1}, 0, 5)
+
+    both = merged([one, two])
+
+    assert both.states == {"a": b"2", "b": b"1"}
+    assert {s.account: s.stamp.offset for s in both.scores} == {"a": 3, "b": 2}
+    assert both.crowd == [CrowdCount("f", 5)]
+    assert both.events == {"completed": 3, "removed": 1}
+    assert (both.unknown_fields, both.next_offset) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("batches", "stops"),
+    [
+        ([(999, 999)], False),
+        ([(1_000, 500)], False),
+        ([(1_000, 501)], True),
+        ([(1_990, 0), (10, 10)], False),
+        ([(500, 500), (499, 499), (1, 1)], True),
+        ([(3_000, 0), (1_000, 1_000), (1_000, 1_000)], True),
+    ],
+)
+def test_most_of_a_thousand_recent_events_unreadable_stops_a_partition(
+    batches: list[tuple[int, int]], stops: bool
+) -> None:
+    recent = Unreadable()
+
+    found = [recent.is_most_after(events, dead) for events, dead in batches]
+
+    assert found[-1] is stops
+
+
+class Heard:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.counts: list[tuple[int, str, int]] = []
+
+    def hear(self, partition: int, feature: str, count: int) -> None:
+        self.counts.append((partition, feature, count))
+
+
+def test_crowd_records_are_heard_and_others_passed_over() -> None:
+    heard = Heard()
+
+    assert hear(heard, crowd_key(3, "abc"), b"7")
+    assert hear(heard, b"3:abc", None)
+    for key, value in [(None, b"1"), (b"x:abc", b"1"), (b"3:", b"1"), (b"3:abc", b"-1"), (b"\xff:abc", b"1")]:
+        assert not hear(heard, key, value)
+    assert heard.counts == [(3, "abc", 7), (3, "abc", 0)]
+
+
+def test_an_outage_is_told_once_at_each_end(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[bool] = []
+    now = [10.0]
+    outage = Outage("Kafka", seen.append, lambda: now[0])
+
+    for _ in range(70):
+        outage.down("no answer")
+    now[0] = 13.5
+    for _ in range(70):
+        outage.up()
+
+    assert [r.getMessage() for r in caplog.records] == [
+        "Kafka is away since now (no answer); work goes on when it is back",
+        "Kafka is back after 3.5 s",
+    ]
+    assert seen == [True, False, True]
+
+
+def test_the_salt_never_prints() -> None:
+    settings = settings_from({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"})
+
+    assert settings.salt == b"hush"
+    assert "hush" not in repr(settings)
+    assert isinstance(settings, WorkerSettings)
+
+
+def test_an_owner_is_not_live_before_it_is_open() -> None:
+    owner = Owner(cast(Any, None), Accounts(2), Owed(None, Outage("Redis", lambda up: None)), cast(Any, None))
+
+    assert not owner.live
+    assert owner.partition == 2

@@ -1,0 +1,90 @@
+"""What a DecisionLog promises, over the one that writes to Kafka: never waits, never raises, counts what it loses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from waiting import eventually
+
+from gate.core.account import Account, Media
+from gate.core.decision import Decision, Stage, Verdict
+from gate.core.request import CheckRequest
+from gate.local.free_port import free_port
+from gate.stores.kafka_decisions import KafkaDecisionLog
+from gate.stores.kafka_topics import declare, end_offsets
+from gate.topics import Topics
+from streams.state import PartitionReader
+
+AT_US = 1_790_000_000_000_000
+REQUEST = CheckRequest("u-1", Account("a-1"), Media(kind="image", bytes=9), surface="post", text="secret words")
+DECISION = Decision(
+    "u-1", "a-1", "new", Verdict.THROTTLE, Stage.BUCKET, "uploads.minute", 1_500_000, None, "p", 4, 0.25, (), False
+)
+
+
+@asynccontextmanager
+async def running(log: KafkaDecisionLog) -> AsyncIterator[KafkaDecisionLog]:
+    await log.start()
+    try:
+        yield log
+    finally:
+        await log.stop()
+
+
+async def test_decisions_reach_kafka_keyed_by_account(kafka_bootstrap: str, unique: Callable[[], str]) -> None:
+    topics = Topics(f"{unique()}.")
+    await declare(kafka_bootstrap, topics)
+
+    async with running(KafkaDecisionLog(kafka_bootstrap, topics.decisions.name)) as log:
+        for _ in range(100):
+            log.record(REQUEST, DECISION, AT_US)
+        await eventually(lambda: log.stats.published == 100, timeout_s=20.0)
+
+    ends = await end_offsets(kafka_bootstrap, [topics.decisions.name])
+    ((_, partition),) = [at for at, end in ends.items() if end]
+    async with PartitionReader(kafka_bootstrap, topics.decisions.name, partition) as reader:
+        records = [record async for found in reader.since(0) for record in found]
+    body = json.loads(records[0].value)
+    assert len(records) == 100
+    assert {record.key for record in records} == {b"a-1"}
+    assert (body["decision"], body["stage"], body["reason"]) == ("throttle", "bucket", "uploads.minute")
+    assert (body["retry_after"], body["risk"]) == (1.5, 0.25)
+    assert "secret words" not in records[0].value.decode()
+    assert log.stats.dropped == 0
+
+
+async def test_what_waits_at_the_end_is_still_published(kafka_bootstrap: str, unique: Callable[[], str]) -> None:
+    topics = Topics(f"{unique()}.")
+    await declare(kafka_bootstrap, topics)
+
+    async with running(KafkaDecisionLog(kafka_bootstrap, topics.decisions.name)) as log:
+        for _ in range(1_000):
+            log.record(REQUEST, DECISION, AT_US)
+
+    assert (log.stats.recorded, log.stats.published, log.stats.dropped) == (1_000, 1_000, 0)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_a_log_that_reaches_nobody_takes_what_fits_and_counts_the_rest() -> None:
+    async with running(KafkaDecisionLog(f"127.0.0.1:{free_port()}", "decisions", queue=100)) as log:
+        began = time.monotonic()
+        for _ in range(250):
+            log.record(REQUEST, DECISION, AT_US)
+        took = time.monotonic() - began
+
+        assert took < 1.0
+        assert log.stats.dropped == 150
+    assert (log.stats.recorded, log.stats.published, log.stats.dropped) == (250, 0, 250)
+
+
+async def test_recording_after_the_end_is_counted_not_raised() -> None:
+    log = KafkaDecisionLog("127.0.0.1:1", "decisions")
+    await log.stop()
+
+    log.record(REQUEST, DECISION, AT_US)
+
+    assert (log.stats.recorded, log.stats.dropped) == (1, 1)

@@ -1,0 +1,375 @@
+"""The stream worker as a process of its own, over real servers: what it makes of events, and of servers that go away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from prometheus_client.parser import text_string_to_metric_families
+from servers import running_kafka, running_redis
+from waiting import eventually, wait_until
+
+from gate.core.score import Score
+from gate.local.free_port import free_port
+from gate.local.jars import default_cache, fetch_jars
+from gate.local.kafka import LocalKafka
+from gate.records.score import decode_score
+from gate.stores.kafka import EventProducer
+from gate.stores.kafka_topics import declare, lag
+from gate.stores.redis import RedisAccountStore
+from gate.topics import Topic, Topics
+from streams.state import WATERMARK_KEY, PartitionReader, decode_watermark
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+class WorkerProcess:
+    """A worker with topics, group and Redis keys of its own."""
+
+    def __init__(self, name: str, kafka: str, redis: str | None, home: Path) -> None:
+        self.topics = Topics(f"{name}.")
+        self.group = name
+        self.log = home / "worker.log"
+        self.port = free_port()
+        self._env = {
+            **os.environ,
+            "UPLOAD_GATE_KAFKA": kafka,
+            "UPLOAD_GATE_REDIS": redis or "",
+            "UPLOAD_GATE_GROUP": name,
+            "UPLOAD_GATE_TOPIC_PREFIX": self.topics.prefix,
+            "UPLOAD_GATE_PREFIX": self.topics.prefix,
+            "UPLOAD_GATE_SALT": "a salt for tests",
+            "UPLOAD_GATE_STATE": str(home / "state"),
+            "UPLOAD_GATE_WORKER_METRICS_PORT": str(self.port),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **more: str) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streams.worker"], env=self._env | more, stdout=log, stderr=log
+            )
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """The exit code after a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def said(self, words: str) -> int:
+        """How many lines of its log hold `words`."""
+        return sum(words in line for line in self.log.read_text().splitlines())
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples with these labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        samples = [s for family in families for s in family.samples if s.name == name]
+        return sum(s.value for s in samples if labels.items() <= s.labels.items())
+
+
+@contextmanager
+def worker_of(name: str, kafka: str, redis: str | None, home: Path) -> Iterator[WorkerProcess]:
+    """A worker, not started; ended at the end."""
+    worker = WorkerProcess(name, kafka, redis, home)
+    try:
+        yield worker
+    finally:
+        if worker.process is not None and worker.process.poll() is None:
+            worker.process.kill()
+            worker.process.wait()
+
+
+@asynccontextmanager
+async def store_of(worker: WorkerProcess, url: str) -> AsyncIterator[RedisAccountStore]:
+    """The scores as a gate would read them."""
+    store = RedisAccountStore(url, prefix=worker.topics.prefix)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def event(account: str, number: int) -> tuple[bytes, bytes]:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    body = {"type": "completed", "id": f"e-{number}", "at": at, "account": {"id": account}, "bytes": 7}
+    return account.encode(), json.dumps(body).encode()
+
+
+async def write(kafka: str, topics: Topics, records: list[tuple[bytes, bytes]]) -> None:
+    async with EventProducer(kafka, topics) as producer:
+        await producer.send_raw(records)
+
+
+async def values(kafka: str, topic: Topic) -> list[tuple[bytes, bytes]]:
+    """Every committed record of a topic."""
+    found = []
+    for partition in range(topic.partitions):
+        async with PartitionReader(kafka, topic.name, partition) as reader:
+            async for records in reader.since(0):
+                found += [(record.key, record.value) for record in records]
+    return found
+
+
+async def drained(kafka: str, worker: WorkerProcess) -> None:
+    async def nothing_left() -> bool:
+        return await lag(kafka, worker.group, worker.topics) == 0
+
+    await eventually(nothing_left, timeout_s=40.0, every_s=0.1)
+
+
+async def test_events_become_scores_in_kafka_and_redis(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        await declare(kafka_bootstrap, worker.topics)
+        bad = [(b"a-1", b"not json"), (b"somebody else", event("a-2", 99)[1])]
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n % 10}", n) for n in range(50)] + bad)
+
+        worker.start()
+        await drained(kafka_bootstrap, worker)
+
+        scores = [decode_score(value) for _, value in await values(kafka_bootstrap, worker.topics.scores)]
+        async with store_of(worker, redis_url) as store:
+            in_redis = await store.scores([f"a-{n}" for n in range(10)])
+        states = await values(kafka_bootstrap, worker.topics.states)
+        dead = [json.loads(value) for _, value in await values(kafka_bootstrap, worker.topics.dead_letters)]
+        folded = wait_until(lambda: worker.metric("upload_gate_events_total", type="completed"))
+        assert {score.account for score in scores} == {f"a-{n}" for n in range(10)}
+        assert [score.account for score in in_redis if score is not None] == [f"a-{n}" for n in range(10)]
+        assert {key for key, _ in states} == {f"a-{n}".encode() for n in range(10)} | {WATERMARK_KEY}
+        assert sum(decode_watermark(value).offset for key, value in states if key == WATERMARK_KEY) >= 52
+        assert {letter["reason"] for letter in dead} >= {"key.mismatch"}
+        assert len(dead) == 2
+        assert folded == 50
+        assert worker.metric("upload_gate_dead_letters_total") == 2
+        assert worker.metric("upload_gate_worker_partitions") == 4
+
+
+async def test_two_signals_end_a_worker_once_and_properly(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        worker.start()
+        wait_until(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        assert worker.process is not None
+
+        worker.process.send_signal(signal.SIGTERM)
+        code = worker.end()
+
+    assert code == 0
+    assert worker.said("worker stopped") == 1
+    assert worker.said("Traceback") == 0
+
+
+async def test_a_worker_goes_on_where_it_stood(kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n % 10}", n) for n in range(30)])
+        await drained(kafka_bootstrap, worker)
+        worker.end(signal.SIGKILL)
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n % 10}", n) for n in range(30, 60)])
+
+        worker.start()
+        await drained(kafka_bootstrap, worker)
+
+        scores = [decode_score(value) for _, value in await values(kafka_bootstrap, worker.topics.scores)]
+        marks = [(score.account, score.stamp.offset) for score in scores]
+        assert len(marks) == len(set(marks))
+        assert worker.metric("upload_gate_events_total", type="completed") == 30
+
+
+async def test_scores_are_kept_for_redis_while_it_is_away(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with (
+        running_redis(tmp_path / "redis") as redis,
+        worker_of(unique(), kafka_bootstrap, redis.url, tmp_path) as worker,
+    ):
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        redis.kill()
+
+        for round_ in range(5):
+            await write(
+                kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(round_ * 10, round_ * 10 + 10)]
+            )
+            await drained(kafka_bootstrap, worker)
+        await eventually(lambda: worker.metric("upload_gate_redis_owed_scores") >= 50)
+        redis.start()
+
+        async with store_of(worker, redis.url) as store:
+
+            async def all_there() -> list[Score | None] | None:
+                found = await store.scores([f"a-{n}" for n in range(50)])
+                return found if None not in found else None
+
+            await eventually(all_there, timeout_s=20.0, every_s=0.1)
+        await eventually(lambda: worker.metric("upload_gate_redis_owed_scores") == 0)
+        await eventually(lambda: worker.said("Redis is back") == 1)
+        assert worker.said("Redis is away") == 1
+
+
+async def test_scores_owed_to_redis_outlive_the_worker(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with (
+        running_redis(tmp_path / "redis") as redis,
+        worker_of(unique(), kafka_bootstrap, redis.url, tmp_path) as worker,
+    ):
+        redis.kill()
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20)])
+        await drained(kafka_bootstrap, worker)
+        worker.end(signal.SIGKILL)
+        redis.start()
+
+        worker.start()
+
+        async with store_of(worker, redis.url) as store:
+
+            async def all_there() -> bool:
+                return None not in await store.scores([f"a-{n}" for n in range(20)])
+
+            await eventually(all_there, timeout_s=30.0, every_s=0.1)
+
+
+async def test_a_worker_waits_for_kafka_and_says_so_once(
+    kafka_jars: None, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    kafka = LocalKafka(tmp_path / "kafka", free_port(), fetch_jars(default_cache(), print), print)
+    with worker_of(unique(), kafka.bootstrap, None, tmp_path) as worker:
+        worker.start()
+        await eventually(lambda: worker.said("Kafka is away") == 1, timeout_s=20.0)
+        try:
+            kafka.start()
+            await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+
+            await write(kafka.bootstrap, worker.topics, [event("a-1", 1)])
+            await drained(kafka.bootstrap, worker)
+            lines = worker.log.read_text().splitlines()
+            code = worker.end()
+        finally:
+            kafka.stop()
+
+    assert code == 0
+    assert worker.said("Kafka is away") == 1
+    assert worker.said("Kafka is back") == 1
+    assert len(lines) < 15, lines
+
+
+async def test_a_broker_that_dies_and_returns_needs_no_restart(
+    kafka_jars: None, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with (
+        running_kafka(tmp_path / "kafka") as kafka,
+        worker_of(unique(), kafka.bootstrap, None, tmp_path) as worker,
+    ):
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        await write(kafka.bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20)])
+        await drained(kafka.bootstrap, worker)
+        kafka.kill()
+        await eventually(lambda: worker.said("Kafka is away") == 1, timeout_s=20.0)
+
+        kafka.start()
+        await write(kafka.bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20, 40)])
+        await drained(kafka.bootstrap, worker)
+
+        scores = [decode_score(value) for _, value in await values(kafka.bootstrap, worker.topics.scores)]
+        assert {score.account for score in scores} == {f"a-{n}" for n in range(40)}
+        assert len(worker.log.read_text().splitlines()) < 40
+        assert worker.process is not None
+        assert worker.process.poll() is None
+
+
+async def test_a_changelog_without_its_watermark_refuses_the_start(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        await declare(kafka_bootstrap, worker.topics)
+        producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+        await producer.start()
+        await producer.send_and_wait(worker.topics.states.name, key=b"a-1", value=b"state", partition=2)
+        await producer.stop()
+
+        worker.start()
+        assert worker.process is not None
+        code = await eventually(lambda: worker.process and worker.process.poll(), timeout_s=30.0)
+
+    assert code == 1
+    assert worker.said("no watermark") == 1
+
+
+async def test_a_topic_created_anew_is_not_mistaken_for_old_news(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(40)])
+        await drained(kafka_bootstrap, worker)
+        worker.end()
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+        await admin.start()
+        await admin.delete_topics([worker.topics.events.name])
+
+        async def is_gone() -> bool:
+            return worker.topics.events.name not in await admin.list_topics()
+
+        await eventually(is_gone)
+        await admin.close()
+        await declare(kafka_bootstrap, worker.topics)
+        await write(kafka_bootstrap, worker.topics, [event(f"b-{n}", n) for n in range(40)])
+
+        worker.start()
+
+        async def all_scored() -> bool:
+            scores = [decode_score(value) for _, value in await values(kafka_bootstrap, worker.topics.scores)]
+            return {f"b-{n}" for n in range(40)} <= {score.account for score in scores}
+
+        await eventually(all_scored, timeout_s=30.0, every_s=0.2)
+
+
+async def test_a_topic_of_mostly_unreadable_events_is_not_drained(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        await declare(kafka_bootstrap, worker.topics)
+        await write(kafka_bootstrap, worker.topics, [(b"a-1", b"junk")] * 1_500)
+
+        worker.start()
+        await eventually(lambda: worker.said("is not read on") == 1, timeout_s=30.0)
+        await eventually(lambda: worker.metric("upload_gate_worker_halted_partitions") == 1)
+        stopped = await values(kafka_bootstrap, worker.topics.dead_letters)
+        code = worker.end()
+        worker.start(UPLOAD_GATE_UNREADABLE="drain")
+        await drained(kafka_bootstrap, worker)
+
+        assert code == 0
+        assert len(stopped) <= 1_000
+        assert len(await values(kafka_bootstrap, worker.topics.dead_letters)) == 1_500
+
+
+async def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, unique: Callable[[], str]) -> None:
+    with worker_of(unique(), "", None, tmp_path) as worker:
+        worker.start()
+        assert worker.process is not None
+        code = worker.process.wait(20)
+
+    assert code == 2
+    assert worker.said("UPLOAD_GATE_KAFKA") == 1

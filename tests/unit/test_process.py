@@ -1,0 +1,126 @@
+"""A batch becomes effects: everything accounted for, every touched account scored, nothing that was given changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.core.score import Stamp
+from streams.core.account import unpack
+from streams.core.crowd import Crowd
+from streams.process import MAX_KEPT_BYTES, Effects, Record, process
+from streams.scorecardfile import load_scorecard
+
+GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())
+AT_MS = 1_795_428_000_500
+SHIPPED = load_scorecard(None)
+
+
+def record(offset: int, account: str = "a-17", name: str = "attempted", **given: Any) -> Record:
+    value = json.dumps({**GOLDEN[name], "account": {"id": account}, **given}).encode()
+    return Record(offset, account.encode(), value, (), AT_MS)
+
+
+def broken(offset: int, value: bytes | None = b"{") -> Record:
+    return Record(offset, b"a-17", value, (), AT_MS)
+
+
+def run(*batch: Record, states: dict[str, bytes] | None = None, crowd: Crowd | None = None) -> Effects:
+    return process(batch, states or {}, crowd or Crowd(), SHIPPED, b"salt", ("events", 3), "epoch", 7)
+
+
+def test_events_are_counted_by_type_and_the_next_batch_starts_behind_the_last() -> None:
+    kinds = ("attempted", "completed", "removed", "reported")
+
+    effects = run(*(record(10 + n, name=name) for n, name in enumerate(kinds)), broken(40))
+
+    assert effects.events == dict.fromkeys(kinds, 1)
+    assert len(effects.dead) == 1
+    assert effects.next_offset == 41
+
+
+def test_every_touched_account_gets_one_score_also_without_evidence_and_for_a_refused_attempt() -> None:
+    effects = run(record(0, "a"), record(1, "b", decision="deny"), record(2, "a"), record(3, "c", "reported"))
+
+    assert sorted(score.account for score in effects.scores) == ["a", "b", "c"]
+    assert effects.states.keys() == {"a", "b", "c"}
+    assert all(0.0 <= score.risk < 0.2 for score in effects.scores)
+
+
+def test_a_score_is_stamped_with_the_offset_folded_last() -> None:
+    effects = run(record(4, "a"), record(5, "b"), record(9, "a"), broken(10))
+
+    assert {score.account: score.stamp for score in effects.scores} == {"a": Stamp("epoch", 9), "b": Stamp("epoch", 5)}
+    assert {score.scored_at_us for score in effects.scores} == {7}
+
+
+def test_the_states_given_are_read_and_left_alone() -> None:
+    first = run(record(0))
+    given = dict(first.states)
+
+    second = run(record(1), states=given)
+
+    assert given == first.states
+    assert unpack(second.states["a-17"]).uploads == 2
+
+
+def test_a_repeated_batch_gives_the_same_effects() -> None:
+    crowd, batch = Crowd(), [record(n, f"a-{n % 9}") for n in range(30)]
+
+    first = run(*batch, crowd=crowd)
+    again = run(*batch, crowd=crowd)
+
+    assert again.states == first.states
+    assert again.dead == first.dead
+    assert first.crowd
+    assert again.crowd == []
+
+
+def test_accounts_that_share_an_address_become_a_crowd_and_refused_ones_do_not() -> None:
+    seen, refused = Crowd(), Crowd()
+
+    told = run(*(record(n, f"a-{n}") for n in range(20)), crowd=seen).crowd
+    silent = run(*(record(n, f"a-{n}", decision="deny") for n in range(20)), crowd=refused).crowd
+
+    assert max(count.count for count in told) == 20
+    assert silent == []
+
+
+@pytest.mark.parametrize("before", ["completed", "reported"])
+def test_a_worker_that_begins_anew_learns_its_crowd_from_uploads_wherever_in_a_batch(before: str) -> None:
+    names = [f"a-{n}" for n in range(20)]
+    states = run(*(record(n, name) for n, name in enumerate(names))).states
+    kinds = [before] * 20 + ["attempted"] * 20
+    batch = [record(100 + n, name, kind) for n, (name, kind) in enumerate(zip(names * 2, kinds, strict=True))]
+
+    told = run(*batch, states=states, crowd=Crowd()).crowd
+
+    assert max(count.count for count in told) == 20
+
+
+def test_a_batch_of_nothing_readable_is_all_dead_letters() -> None:
+    effects = run(*(broken(n, value) for n, value in enumerate([None, b"", b"{", b"null"])))
+
+    assert [(letter.offset, letter.reason) for letter in effects.dead] == [
+        (0, "value.empty"), (1, "value.empty"), (2, "json.malformed"), (3, "field.invalid"),
+    ]  # fmt: skip
+    assert effects.states == {}
+    assert effects.scores == []
+    assert effects.next_offset == 4
+
+
+def test_a_dead_letter_keeps_only_so_much_of_what_it_was() -> None:
+    (letter,) = run(broken(0, b"x" * (MAX_KEPT_BYTES + 1))).dead
+
+    assert letter.reason == "size.exceeded"
+    assert len(letter.event) == MAX_KEPT_BYTES
+
+
+@pytest.mark.parametrize("salt", [b"", b"s" * 200], ids=["no salt", "a long salt"])
+def test_any_salt_will_do(salt: bytes) -> None:
+    effects = process([record(0)], {}, Crowd(), SHIPPED, salt, ("events", 3), "epoch", 7)
+
+    assert effects.dead == []

@@ -1,0 +1,163 @@
+"""The wire's edges that golden files show best: both CloudEvents modes, unknown fields, and the schema of what is invalid."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from gate.core.event import Attempted, Completed, Removed, Reported
+from streams.core.wire import MAX_EVENT_BYTES, Fault, Unreadable, check_record, decode, time_us, unknown_fields
+from streams.schemas import event_schema
+
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN: dict[str, dict[str, Any]] = json.loads((FOLDER / "events.v1.json").read_text())
+UNREADABLE: dict[str, dict[str, Any]] = json.loads((FOLDER / "unreadable.v1.json").read_text())
+AT_US = 1_795_428_000_123_000
+CE_HEADERS = (
+    ("ce_specversion", b"1.0"),
+    ("ce_id", b"e-1"),
+    ("ce_source", b"/uploads"),
+    ("ce_type", b"org.example.upload"),
+    ("content-type", b"application/json"),
+)
+
+
+def written(event: dict[str, Any]) -> bytes:
+    return json.dumps(event).encode()
+
+
+def wrapped(event: dict[str, Any]) -> bytes:
+    return written({"specversion": "1.0", "id": "e", "source": "/uploads", "type": "org.example.upload", "data": event})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("attempted", Attempted), ("completed", Completed), ("removed", Removed), ("reported", Reported)],
+)
+def test_each_type_becomes_its_own_kind_of_event(name: str, kind: type) -> None:
+    event = decode(written(GOLDEN[name]))
+
+    assert type(event) is kind
+    assert event.id == GOLDEN[name]["id"]
+    assert time_us(event) == AT_US
+
+
+def test_every_field_of_an_attempted_upload_is_read() -> None:
+    event = decode(written(GOLDEN["attempted"]))
+
+    assert isinstance(event, Attempted)
+    assert event.account.class_ == "new"
+    assert event.account.created_at == datetime(2026, 11, 20, 8, tzinfo=UTC)
+    assert event.media is not None
+    assert (event.media.kind, event.media.bytes, event.media.sha256, event.media.phash) == ("image", 204800, "ab", "cd")
+    assert (event.ip, event.device, event.text, event.decision) == ("203.0.113.9", "d-5", "hello", "allow")
+    assert event.links == ("https://example.org/a",)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_cloudevents_of_both_modes_say_the_same_as_plain_json(name: str) -> None:
+    plain = decode(written(GOLDEN[name]))
+
+    assert decode(wrapped(GOLDEN[name])) == plain
+    assert decode(written(GOLDEN[name]), CE_HEADERS) == plain
+
+
+def test_a_cloudevent_without_data_misses_a_field() -> None:
+    with pytest.raises(Unreadable, match="`data`") as caught:
+        decode(b'{"specversion":"1.0","id":"e","source":"/s","type":"t"}')
+
+    assert caught.value.reason == Fault.FIELD_MISSING
+
+
+def test_unknown_fields_are_counted_at_the_top_level_alone() -> None:
+    nested = {**GOLDEN["smallest"], "account": {"id": "a-17", "shoe_size": 44}}
+
+    assert unknown_fields(written(GOLDEN["attempted"])) == 0
+    assert unknown_fields(written(GOLDEN["with_unknown_fields"])) == 2
+    assert unknown_fields(written(nested)) == 0
+    assert unknown_fields(wrapped(GOLDEN["attempted"])) == 0
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_golden_event_that_breaks_the_contract_is_unreadable_and_fails_the_schema(name: str) -> None:
+    case = UNREADABLE[name]
+    validator = jsonschema.Draft202012Validator(json.loads(event_schema()))
+
+    with pytest.raises(Unreadable) as caught:
+        decode(written(case["event"]))
+
+    assert caught.value.reason == case["reason"]
+    assert case["names"] in caught.value.detail
+    assert "555" not in caught.value.detail
+    assert not validator.is_valid(case["event"])
+
+
+def test_the_schema_is_itself_a_schema_and_has_a_title() -> None:
+    schema = json.loads(event_schema())
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"{", b'{"type"', b"\xef\xbb\xbf{}", b'{"id":"\\ud800"}', b'{"type":"\xff"}', b"{'id':1}", b'{"x":' * 10_000],
+    ids=["cut", "cut in a field", "byte order mark", "half a surrogate", "not UTF-8", "single quotes", "deep"],
+)
+def test_what_is_not_json_is_malformed_however_deep(value: bytes) -> None:
+    with pytest.raises(Unreadable) as caught:
+        decode(value)
+
+    assert caught.value.reason == Fault.MALFORMED
+
+
+@pytest.mark.parametrize("value", [b"null", b"17", b'"attempted"', b"[]", b'["specversion"]'])
+def test_json_that_is_no_object_is_invalid(value: bytes) -> None:
+    with pytest.raises(Unreadable, match="object") as caught:
+        decode(value)
+
+    assert caught.value.reason == Fault.FIELD_INVALID
+
+
+def test_an_event_may_be_exactly_as_large_as_the_limit() -> None:
+    value = written(GOLDEN["smallest"]).ljust(MAX_EVENT_BYTES)
+
+    assert decode(value).id == "e-5"
+    with pytest.raises(Unreadable) as caught:
+        decode(value + b" ")
+    assert caught.value.reason == Fault.TOO_LARGE
+
+
+@pytest.mark.parametrize("field", ["id", "upload_id", "ip", "device"])
+def test_an_id_may_have_256_bytes_of_utf8_and_not_one_more(field: str) -> None:
+    longest = {**GOLDEN["attempted"], field: "é" * 128}
+
+    decode(written(longest))
+    with pytest.raises(Unreadable, match=f"^id.too_long: {field} ") as caught:
+        decode(written({**longest, field: "é" * 128 + "x"}))
+    assert caught.value.reason == Fault.ID_TOO_LONG
+
+
+def test_an_account_made_at_a_time_without_zone_is_invalid() -> None:
+    with pytest.raises(Unreadable, match=r"account\.created_at") as caught:
+        decode(written({**GOLDEN["smallest"], "account": {"id": "a-17", "created_at": "2026-11-20T08:00:00"}}))
+
+    assert caught.value.reason == Fault.FIELD_INVALID
+
+
+def test_the_future_begins_five_minutes_after_the_broker_clock_and_is_not_judged_without_one() -> None:
+    event = decode(written(GOLDEN["smallest"]))
+    broker_ms = AT_US // 1000 - 300_000
+
+    check_record(event, AT_US, b"a-17", broker_ms)
+    check_record(event, AT_US, b"a-17", 0)
+    check_record(event, AT_US, b"a-17", -1)
+    with pytest.raises(Unreadable) as caught:
+        check_record(event, AT_US, b"a-17", broker_ms - 1)
+    assert caught.value.reason == Fault.CLOCK_FUTURE
