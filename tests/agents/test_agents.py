@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,7 +34,12 @@ class Bystander(Service):
 @asynccontextmanager
 async def agents(tmp_path: Path, work: Any, concurrency: int) -> AsyncIterator[Any]:
     """The channel of a running app with our agents and nothing else."""
-    app = App("agents", broker="kafka://127.0.0.1:1", datadir=str(tmp_path), topic_disable_leader=True)
+    app = App(
+        "agents",
+        broker="kafka://127.0.0.1:1",
+        datadir=str(tmp_path),
+        topic_disable_leader=True,
+    )
     app.intake = cast(Any, Bystander())
     channel: Any = app.channel(maxsize=64)
     declare_agents(app, channel, work, concurrency)
@@ -43,6 +49,14 @@ async def agents(tmp_path: Path, work: Any, concurrency: int) -> AsyncIterator[A
         yield channel
     finally:
         await app.stop()
+        close_idle_loops()
+
+
+def close_idle_loops() -> None:
+    """Faust makes an event loop of its own beside the running one and never closes it."""
+    for found in gc.get_objects():
+        if isinstance(found, asyncio.BaseEventLoop) and not found.is_running() and not found.is_closed():
+            found.close()
 
 
 async def test_every_batch_is_worked_on_exactly_once_and_in_order(tmp_path: Path) -> None:
