@@ -32,15 +32,23 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
 
 
 def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy, now_us: int) -> Ruling | None:
-    """The stages that need no store: break glass, deny list, pauses. A ruling that refuses is final."""
+    """The stages that need no store: break glass, deny list, pauses. A ruling that refuses is final.
+
+    One that lets in under review stands only where no later stage refuses: it may not open what a stop has closed.
+    """
     where = (class_, request.surface, request.media.kind, request.country, now_us)
+    review: Ruling | None = None
     if board.break_glass and (pause := strictest(board.break_glass, *where)) is not None:
-        return _paused(pause, Stage.BREAK_GLASS, now_us)
+        ruling = _paused(pause, Stage.BREAK_GLASS, now_us)
+        if not ruling.verdict.lets_in:
+            return ruling
+        review = ruling
     if request.account.id in policy.deny_accounts:
         return Ruling(Verdict.DENY, Stage.DENY_LIST, "deny_list")
     if board.pauses and (pause := strictest(board.pauses, *where)) is not None:
-        return _paused(pause, Stage.PAUSE, now_us)
-    return None
+        ruling = _paused(pause, Stage.PAUSE, now_us)
+        return review if review is not None and ruling.verdict.lets_in else ruling
+    return review
 
 
 def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -> Ruling | None:

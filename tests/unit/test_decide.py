@@ -137,3 +137,17 @@ def test_a_pause_says_its_reason_its_id_and_how_long_it_lasts() -> None:
 
     assert (decision.reason, decision.pause, decision.retry_after_us) == ("pause.raid", "p-1", 90_000_000)
     assert (decision.board_rev, decision.policy) == (7, "hash")
+
+
+@pytest.mark.parametrize("store_asked", [True, False])
+def test_a_review_in_the_break_glass_file_does_not_open_what_a_stop_or_the_deny_list_closes(store_asked: bool) -> None:
+    glass = (a_pause(Action.REVIEW, id_="g"),)
+    taken = Taken(Standing(), True, False, None, (), NOW_US) if store_asked else None
+
+    stopped = decide(REQUEST, "regular", Board({"p-1": a_pause()}, glass), taken, a_policy(), NOW_US)
+    denied = decide(REQUEST, "regular", Board({}, glass), taken, a_policy(("a-1",)), NOW_US)
+    alone = decide(REQUEST, "regular", Board({}, glass), taken, a_policy(), NOW_US)
+
+    assert (stopped.stage, stopped.verdict, stopped.pause) == (Stage.PAUSE, Verdict.PAUSED, "p-1")
+    assert (denied.stage, denied.verdict) == (Stage.DENY_LIST, Verdict.DENY)
+    assert (alone.stage, alone.verdict, alone.pause) == (Stage.BREAK_GLASS, Verdict.REVIEW, "g")
