@@ -7,6 +7,7 @@
     │   └── SettingInvalid   a flag or an environment variable
     ├── ControlRefused       the policy or the switch refuses a change: exit code 3
     ├── NotConverged         a change landed but not every gate obeys it: exit code 3
+    ├── LocalServerError     a server that `up` brings along cannot be had (gate.local): exit code 1
     ├── StoreUnavailable     a server does not answer: exit code 1
     └── StateUnreadable      bytes in a store or topic that nobody of us wrote: last good is kept
 

@@ -15,9 +15,13 @@ from urllib.parse import urlsplit
 from gate.errors import SettingInvalid, redact
 
 PREFIX: Final = "UPLOAD_GATE_"
-DEFAULT_REDIS: Final = "redis://127.0.0.1:6390/0"
-DEFAULT_PORT: Final = 8390
-DEFAULT_ADMIN_PORT: Final = 8391
+DEFAULT_PORTS: Final[Mapping[str, int]] = {"redis": 6390, "kafka": 9392, "gate": 8390, "admin": 8391, "worker": 8392}
+"""Where each part of a system on one machine listens, by name."""
+DEFAULT_REDIS: Final = f"redis://127.0.0.1:{DEFAULT_PORTS['redis']}/0"
+DEFAULT_KAFKA: Final = f"127.0.0.1:{DEFAULT_PORTS['kafka']}"
+DEFAULT_GATE: Final = f"http://127.0.0.1:{DEFAULT_PORTS['gate']}"
+DEFAULT_ADMIN: Final = f"http://127.0.0.1:{DEFAULT_PORTS['admin']}"
+DEFAULT_PREFIX: Final = "ug:"
 DEFAULT_SALT: Final = "upload-gate"
 
 DOCUMENTED: Final[Mapping[str, str]] = {
@@ -76,14 +80,19 @@ class Settings:
         return self.salt == DEFAULT_SALT.encode()
 
 
+def default_state(environ: Mapping[str, str]) -> Path:
+    """The state directory where nobody names one: below XDG_STATE_HOME, or ~/.local/state."""
+    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "upload-gate"
+
+
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings in `environ`; an empty value counts as not set. Raises SettingInvalid naming the variable."""
     given = _Given(environ)
-    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
-    state = given.read("STATE", Path, f"{base}/upload-gate").expanduser()
+    state = given.read("STATE", Path, str(default_state(environ))).expanduser()
     host = given.read("HOST", _host, "127.0.0.1")
-    port = given.read("PORT", _port, str(DEFAULT_PORT))
-    admin_port = given.read("ADMIN_PORT", _port, str(DEFAULT_ADMIN_PORT))
+    port = given.read("PORT", _port, str(DEFAULT_PORTS["gate"]))
+    admin_port = given.read("ADMIN_PORT", _port, str(DEFAULT_PORTS["admin"]))
     if port == admin_port:
         problem = f"{PREFIX}PORT and {PREFIX}ADMIN_PORT are both {port}"
         raise SettingInvalid(problem, "give the admin API a port of its own")
@@ -100,7 +109,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         policy=given.path("POLICY"),
         break_glass=given.path("BREAK_GLASS") or state / "break-glass.json",
         salt=given.read("SALT", str.encode, DEFAULT_SALT),
-        prefix=given.read("PREFIX", _prefix, "ug:"),
+        prefix=given.read("PREFIX", _prefix, DEFAULT_PREFIX),
         topic_prefix=given.read("TOPIC_PREFIX", _topic_prefix, ""),
         name=given.read("NAME", _name, f"{shown}:{port}"),
     )

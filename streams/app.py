@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from gate.errors import SettingInvalid
 from gate.ports import AccountStore
+from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX
 from gate.topics import Topics
 from streams.agents import declare_agents
 from streams.commit import Where
@@ -30,7 +31,7 @@ from streams.owners import Owners
 from streams.scorecardfile import load_scorecard
 
 SESSION_TIMEOUT_MS = 6_000
-METRICS_PORT = 8392
+METRICS_PORT = DEFAULT_PORTS["worker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class WorkerSettings:
     redis: str | None = None
     group: str = "upload-gate"
     prefix: str = ""
-    redis_prefix: str = "ug:"
+    redis_prefix: str = DEFAULT_PREFIX
     scorecard: Path | None = None
     salt: bytes = field(default=b"", repr=False)
     metrics_port: int = METRICS_PORT
@@ -68,7 +69,7 @@ def settings_from(env: Mapping[str, str]) -> WorkerSettings:
         redis=env.get("UPLOAD_GATE_REDIS") or None,
         group=env.get("UPLOAD_GATE_GROUP") or "upload-gate",
         prefix=env.get("UPLOAD_GATE_TOPIC_PREFIX", ""),
-        redis_prefix=env.get("UPLOAD_GATE_PREFIX") or "ug:",
+        redis_prefix=env.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
         scorecard=Path(scorecard) if scorecard else None,
         salt=env.get("UPLOAD_GATE_SALT", "").encode(),
         metrics_port=_number(env, "UPLOAD_GATE_WORKER_METRICS_PORT", METRICS_PORT, 0, 65_535),

@@ -24,7 +24,6 @@ from gate.core.pause import Board
 from gate.core.policy import Policy
 from gate.core.request import CheckRequest
 from gate.core.score import Score
-from gate.core.standing import Ask
 from gate.errors import StoreUnavailable
 from gate.ports import AccountStore
 from streams.evaluate import Figures, figures
@@ -118,17 +117,7 @@ class Judge:
         first = rule_first(request, class_, board, policy, at_us)
         taken = None
         if first is None or first.verdict.lets_in:
-            taken = await self._store.take(
-                Ask(
-                    request.account.id,
-                    request.upload_id,
-                    policy.charges(request, class_, self._salt),
-                    policy.thresholds[class_].refuse_at,
-                    policy.max_score_age_us,
-                    policy.upload_lifetime_us,
-                    now_us=at_us,
-                )
-            )
+            taken = await self._store.take(policy.ask(request, class_, self._salt, at_us))
         return decide(request, class_, board, taken, policy, at_us)
 
 

@@ -10,21 +10,22 @@ import json
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from gate.core.signal import Signal
 from gate.errors import PolicyInvalid
+from gate.policyfile import packaged_config
 from streams.core.scorecard import Scorecard
 
+SHIPPED = "scorecard.toml"
 KEYS = ("version", "bias", "caps", "bot", "scam")
 
 
 def load_scorecard(path: Path | None) -> Scorecard:
     """The scorecard in `path`, the shipped one for None. Raises PolicyInvalid."""
     if path is None:
-        return parse_scorecard(_shipped(), "scorecard.toml")
+        return parse_scorecard(packaged_config(SHIPPED)[0], SHIPPED)
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -89,10 +90,3 @@ def _line(text: str, key: str) -> int | None:
 def _meant(key: str, known: tuple[str, ...] | list[str]) -> str:
     close = get_close_matches(key, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
-
-
-def _shipped() -> str:
-    packaged = files("gate").joinpath("_config", "scorecard.toml")
-    if packaged.is_file():
-        return packaged.read_text()
-    return (Path(__file__).parents[1] / "config" / "scorecard.toml").read_text()

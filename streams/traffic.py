@@ -23,6 +23,7 @@ from typing import Protocol
 
 from gate.core.event import Event
 from gate.errors import OperatorError, StoreUnavailable
+from gate.settings import DEFAULT_GATE, DEFAULT_KAFKA
 from streams.ask import GateCaller, GateSilent
 from streams.publish import KafkaEvents
 from streams.rows import read, shifted
@@ -208,8 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The process `upload-gate up` runs."""
     environ = os.environ
     parser = argparse.ArgumentParser(prog="python -m streams.traffic", description=__doc__)
-    parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", "http://127.0.0.1:8390"))
-    parser.add_argument("--kafka", default=environ.get("UPLOAD_GATE_KAFKA", "127.0.0.1:9392"))
+    parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", DEFAULT_GATE))
+    parser.add_argument("--kafka", default=environ.get("UPLOAD_GATE_KAFKA", DEFAULT_KAFKA))
     parser.add_argument("--rate", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--replay", type=Path)

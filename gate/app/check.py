@@ -40,7 +40,6 @@ class _InForce:
     """A policy with what is asked of it for every check worked out."""
 
     policy: Policy
-    refuse_at: Mapping[str, float | None]
     on_store_error: Mapping[str, OnStoreError]
 
 
@@ -154,14 +153,7 @@ class Check:
             first = rule_first(request, class_, board, policy, now_us)
         if first is not None and not first.verdict.lets_in:
             return _Asked(request, class_, board, in_force, now_us, None)
-        ask = Ask(
-            request.account.id,
-            request.upload_id,
-            policy.charges(request, class_, self._salt),
-            in_force.refuse_at[class_],
-            policy.max_score_age_us,
-            policy.upload_lifetime_us,
-        )
+        ask = policy.ask(request, class_, self._salt)
         return _Asked(request, class_, board, in_force, now_us, ask)
 
     def _decide(self, asked: _Asked, taken: Taken | None, degraded: bool, started_ns: int) -> Decision:
@@ -212,7 +204,6 @@ def _kind(error: Exception) -> str:
 def _in_force(policy: Policy) -> _InForce:
     return _InForce(
         policy,
-        {class_: thresholds.refuse_at for class_, thresholds in policy.thresholds.items()},
         {limit.name: limit.on_store_error for limit in policy.limits},
     )
 

@@ -39,13 +39,7 @@ async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
 
 def scope_json(scope: Scope) -> dict[str, list[str]]:
     """The sets that narrow the scope; empty where it is platform-wide."""
-    sets = (
-        ("classes", scope.classes),
-        ("surfaces", scope.surfaces),
-        ("kinds", scope.kinds),
-        ("countries", scope.countries),
-    )
-    return {name: sorted(values) for name, values in sets if values}
+    return {name: sorted(values) for name, values in scope.sets.items() if values}
 
 
 def pause_json(pause: Pause, now_us: int) -> dict[str, object]:

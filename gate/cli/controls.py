@@ -15,9 +15,9 @@ from gate.cli.output import Output, OutputFlag, confirmed, emit, result, say
 from gate.core.duration import duration_text, parse_duration_us
 from gate.core.pause import DEFAULT_DURATION_US, MAX_DURATION_US, Action, Pause, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
+from gate.records.board import MAX_NAME, MAX_TEXT
 
 CANCELLED = 2
-MAX_TEXT = 2_000
 
 OwnerFlag = Annotated[str | None, typer.Option("--owner", help="Who answers for it; default UPLOAD_GATE_OWNER or you.")]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
@@ -163,7 +163,7 @@ def _scope(
 ) -> Scope:
     upper = [country.upper() if len(country) == 2 else country for country in countries or ()]
     scope = Scope(frozenset(classes or ()), frozenset(surfaces or ()), frozenset(kinds or ()), frozenset(upper))
-    if any(not v or not v.isprintable() for v in (*scope.classes, *scope.surfaces, *scope.kinds, *scope.countries)):
+    if any(not v or not v.isprintable() for v in frozenset().union(*scope.sets.values())):
         raise OperatorError(
             "a value of the scope is empty or cannot be shown", "look at --class, --surface and the others"
         )
@@ -198,7 +198,7 @@ def _owner(given: str | None) -> str:
             owner = getpass.getuser()
         except (KeyError, OSError):
             owner = f"uid-{os.getuid()}"
-    if len(owner) > 256 or not owner.isprintable():
+    if len(owner) > MAX_NAME or not owner.isprintable():
         raise OperatorError("the owner's name is too long or cannot be shown", "give --owner NAME")
     return owner
 

@@ -12,13 +12,17 @@ from typing import Annotated
 import typer
 
 from gate.errors import SettingInvalid
+from gate.settings import (
+    DEFAULT_ADMIN,
+    DEFAULT_GATE,
+    DEFAULT_KAFKA,
+    DEFAULT_PORTS,
+    DEFAULT_PREFIX,
+    DEFAULT_REDIS,
+    default_state,
+)
 
-DEFAULT_REDIS = "redis://127.0.0.1:6390/0"
-DEFAULT_KAFKA = "127.0.0.1:9392"
-DEFAULT_GATE = "http://127.0.0.1:8390"
-DEFAULT_ADMIN = "http://127.0.0.1:8391"
-DEFAULT_METRICS = ("http://127.0.0.1:8390/metrics", "http://127.0.0.1:8392/metrics")
-DEFAULT_PREFIX = "ug:"
+DEFAULT_METRICS = (f"{DEFAULT_GATE}/metrics", f"http://127.0.0.1:{DEFAULT_PORTS['worker']}/metrics")
 UP_FILE = "up.json"
 
 StateFlag = Annotated[Path | None, typer.Option("--state", help="State directory of the system to talk to.")]
@@ -42,12 +46,6 @@ class Addresses:
     metrics: tuple[str, ...]
     prefix: str
     origin: Mapping[str, str]
-
-
-def default_state(environ: Mapping[str, str] = os.environ) -> Path:
-    """The state directory where nobody names one: below XDG_STATE_HOME, or ~/.local/state."""
-    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "upload-gate"
 
 
 def find(

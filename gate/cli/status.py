@@ -13,7 +13,6 @@ from gate.core.pause import Board
 from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError, redact
 from gate.ports import GateSeen
 
-SEEN_WITHIN_US = 300_000_000
 ASK_DEADLINE_S = 1.0
 
 
@@ -56,6 +55,7 @@ def status(
 
 async def _look(addresses: Addresses) -> View:
     from gate.cli.board import operating
+    from gate.cli.silent import SEEN_WITHIN_US
 
     try:
         async with operating(addresses) as operate:

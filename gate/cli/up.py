@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -47,9 +48,9 @@ def up(
 
     Example: upload-gate up --no-traffic --state /var/lib/upload-gate
     """
-    from gate.cli.find import default_state
     from gate.errors import SettingInvalid
     from gate.local.plan import Options
+    from gate.settings import default_state
 
     if output not in ("text", "json"):
         raise SettingInvalid(f"--output {output} is not known", "use text or json")
@@ -59,7 +60,7 @@ def up(
         if file is not None and not file.is_file():
             raise SettingInvalid(f"{flag} {file} is no file")
     options = Options(
-        state=(state or default_state()).absolute(), redis=redis, kafka=kafka, policy=policy, scorecard=scorecard,
+        state=(state or default_state(os.environ)).absolute(), redis=redis, kafka=kafka, policy=policy, scorecard=scorecard,
         traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
     )  # fmt: skip
     raise typer.Exit(_Run(options, output == "json").run())
@@ -159,11 +160,11 @@ class _Run:
 
 def next_commands(plan: Plan) -> list[str]:
     """Three commands a newcomer can type next; with a state directory of one's own they name it."""
-    from gate.cli.find import default_state
+    from gate.settings import default_state
 
     program = Path(sys.argv[0]).absolute()
     typed = ".venv/bin/upload-gate" if program.parent == Path.cwd() / ".venv/bin" else "upload-gate"
-    own = plan.options.state != default_state().absolute()
+    own = plan.options.state != default_state(os.environ).absolute()
     where = f" --state {plan.options.state}" if own else ""
     return [
         f"{typed} check --account a-17 --kind image --class new{where}",

@@ -49,9 +49,19 @@ class Scope:
         )
 
     @property
+    def sets(self) -> dict[str, frozenset[str]]:
+        """The four sets by the names under which they are written."""
+        return {
+            "classes": self.classes,
+            "surfaces": self.surfaces,
+            "kinds": self.kinds,
+            "countries": self.countries,
+        }
+
+    @property
     def platform_wide(self) -> bool:
         """True where nothing narrows the scope."""
-        return not (self.classes or self.surfaces or self.kinds or self.countries)
+        return not any(self.sets.values())
 
     def __str__(self) -> str:
         if self.platform_wide:

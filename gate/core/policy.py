@@ -15,6 +15,7 @@ from gate.core.account import Account
 from gate.core.bucket import Charge, Rate
 from gate.core.pseudonym import network, pseudonym
 from gate.core.request import CheckRequest
+from gate.core.standing import Ask
 
 
 class Subject(StrEnum):
@@ -103,10 +104,12 @@ class Policy:
     upload_lifetime_us: int
     deadline_us: int
     _prices: Mapping[str, _Prices] = field(init=False, repr=False, compare=False)
+    _refuse_at: Mapping[str, float | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # every check asks for this, so it is worked out once
+        # every check asks for these, so they are worked out once
         object.__setattr__(self, "_prices", {class_: _priced(self.limits, class_) for class_ in self.thresholds})
+        object.__setattr__(self, "_refuse_at", {class_: t.refuse_at for class_, t in self.thresholds.items()})
 
     def class_of(self, account: Account, now_us: int) -> str:
         """The class the caller gives, where the policy declares it; else what age and verification make of it."""
@@ -120,6 +123,18 @@ class Policy:
 
     def _is_new(self, created_at: datetime, now_us: int) -> bool:
         return now_us - int(created_at.timestamp() * 1_000_000) < self.new_below_us
+
+    def ask(self, request: CheckRequest, class_: str, salt: bytes, now_us: int | None = None) -> Ask:
+        """What the account store is asked for this upload; `now_us` is the recorded time of a replay."""
+        return Ask(
+            request.account.id,
+            request.upload_id,
+            self.charges(request, class_, salt),
+            self._refuse_at[class_],
+            self.max_score_age_us,
+            self.upload_lifetime_us,
+            now_us,
+        )
 
     def charges(self, request: CheckRequest, class_: str, salt: bytes) -> tuple[Charge, ...]:
         """Every bucket this upload takes from. A subject the request does not name (no IP, no device) has none."""

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gate.local import LocalServerError
-from gate.local.free_port import LOOPBACK, free_port, is_free
-from gate.local.process import Child, await_ready, end_leftover
+from gate.local.free_port import LOOPBACK, free_port
+from gate.local.server import LocalServer
 
 NODE_ID = 1
 READY_WITHIN_S = 90.0
 FORMAT_WITHIN_S = 60.0
-STOP_WITHIN_S = 15.0
 METADATA_REQUEST = struct.pack(">hhih4si", 3, 1, 1, 4, b"gate", 0)  # Metadata v1, no topics
 
 # One core is shared with everything else here, and no second broker ever joins.
@@ -38,64 +37,35 @@ JVM_FLAGS = (
 )
 
 
-class LocalKafka:
-    """One broker, which is its own controller. Blocking; usable from any thread, one at a time."""
+class LocalKafka(LocalServer):
+    """One broker, which is its own controller; see LocalServer."""
+
+    name = "kafka"
+    title = "Apache Kafka"
+    stop_within_s = 15.0
 
     def __init__(self, home: Path, port: int, jars: Path, say: Callable[[str], None]) -> None:
         """`home` keeps data, settings and log; `jars` is the folder that `fetch_jars` returned."""
-        self.home = home.absolute()
-        self.port = port
+        super().__init__(home, port)
         self._jars = jars.absolute()
         self._say = say
-        self._child: Child | None = None
 
     @property
     def bootstrap(self) -> str:
         """`127.0.0.1:PORT`."""
         return f"{LOOPBACK}:{self.port}"
 
-    @property
-    def log(self) -> Path:
-        return self.home / "kafka.log"
-
-    @property
-    def pid(self) -> int | None:
-        """The broker's process id while it runs."""
-        return self._child.pid if self._child is not None else None
-
     def start(self) -> None:
         """Start and wait until the broker lists itself as a member of its cluster. Raises LocalServerError, which
         names the log and quotes its end, when it does not come that far."""
-        if self.pid is not None:
-            raise LocalServerError(f"Apache Kafka runs already (pid {self.pid})")
-        self.home.mkdir(parents=True, exist_ok=True)
-        pid_file = self.home / "kafka.pid"
-        end_leftover(pid_file, str(self.home), "Apache Kafka")
-        if not is_free(self.port):
-            raise LocalServerError(f"port {self.port} for Apache Kafka is taken: choose another one")
+        self._clear_the_way()
         java = find_java()
         properties = self._write_properties()
         if not (self.home / "data" / "meta.properties").is_file():
             self._format(java, properties)
-        self._say("starting Apache Kafka")
+        self._say(f"starting {self.title}")
         argv = [str(java), *self._jvm(), "kafka.Kafka", str(properties)]
-        self._child = Child("Apache Kafka", argv, log=self.log, pid_file=pid_file)
-        self._child.start()
-        await_ready(self._child, lambda: _lists_itself(self.port), READY_WITHIN_S)
-
-    def poll(self) -> int | None:
-        """The exit status once it has ended, None while it runs or before its first start."""
-        return self._child.poll() if self._child is not None else None
-
-    def stop(self) -> None:
-        """End it with its files closed, so that the next start need not check them; nothing when it does not run."""
-        if self._child is not None:
-            self._child.stop(STOP_WITHIN_S)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        if self._child is not None:
-            self._child.kill()
+        self._run(self.title, argv, lambda: _lists_itself(self.port), READY_WITHIN_S)
 
     def _jvm(self) -> list[str]:
         return [*JVM_FLAGS, "-cp", f"{self._jars}/*"]

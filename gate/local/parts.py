@@ -42,48 +42,14 @@ class Process:
         self._child.stop(GRACE_S)
 
 
-class Redis:
+def redis(plan: Plan) -> LocalRedis:
     """The embedded Redis-compatible server."""
-
-    name = "redis"
-
-    def __init__(self, plan: Plan) -> None:
-        self._server = LocalRedis(plan.options.state / "redis", plan.redis_port or 0)
-        self.log = self._server.log
-
-    def start(self) -> None:
-        """Start and wait until it answers."""
-        self._server.start()
-
-    def poll(self) -> int | None:
-        """The exit status once it has ended."""
-        return self._server.poll()
-
-    def stop(self) -> None:
-        """End it with its data on disk."""
-        self._server.stop()
+    return LocalRedis(plan.options.state / LocalRedis.name, plan.redis_port or 0)
 
 
-class Kafka:
-    """The embedded Apache Kafka; its jars are fetched at the first start."""
-
-    name = "kafka"
-
-    def __init__(self, plan: Plan, jars: Path, say: Callable[[str], None]) -> None:
-        self._server = LocalKafka(plan.options.state / "kafka", plan.kafka_port or 0, jars, say)
-        self.log = self._server.log
-
-    def start(self) -> None:
-        """Start and wait until it answers."""
-        self._server.start()
-
-    def poll(self) -> int | None:
-        """The exit status once it has ended."""
-        return self._server.poll()
-
-    def stop(self) -> None:
-        """End it with its logs closed."""
-        self._server.stop()
+def kafka(plan: Plan, jars: Path, say: Callable[[str], None]) -> LocalKafka:
+    """The embedded Apache Kafka."""
+    return LocalKafka(plan.options.state / LocalKafka.name, plan.kafka_port or 0, jars, say)
 
 
 def gate(plan: Plan) -> Process:

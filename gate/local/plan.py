@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate.local.free_port import LOOPBACK, free_port
+from gate.settings import DEFAULT_PORTS
 
-DEFAULT_PORTS = {"redis": 6390, "kafka": 9392, "gate": 8390, "admin": 8391, "worker": 8392}
 SALT_BYTES = 32
 
 

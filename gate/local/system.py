@@ -39,7 +39,7 @@ class System:
         """
         plan = self.plan
         if plan.redis_port is not None:
-            self.supervisor.start(parts.Redis(plan))
+            self.supervisor.start(parts.redis(plan))
         jars = fetch_jars(default_cache(), self._say) if plan.kafka_port is not None else None
         if self._wanted.is_set():
             return False
@@ -48,7 +48,7 @@ class System:
             own = [parts.gate(plan), parts.worker(plan)]
             for part in own:
                 self.supervisor.start(part)
-            ready = self._await(lambda: kafka.done(), own, "Apache Kafka")
+            ready = self._await(kafka.done, own, "Apache Kafka")
             if ready:
                 kafka.result()
         if not ready or not self._await(self._answers, own, "gate and worker"):
@@ -65,7 +65,7 @@ class System:
 
     def _start_kafka(self, jars: Path | None) -> None:
         if jars is not None:
-            self.supervisor.start(parts.Kafka(self.plan, jars, self._say))
+            self.supervisor.start(parts.kafka(self.plan, jars, self._say))
 
     def _answers(self) -> bool:
         seen = look(*self.plan.metrics, f"{self.plan.admin}/v1/board", time.time_ns() // 1000)

@@ -124,12 +124,7 @@ def _shown(pause: Pause, now_us: int, break_glass: bool) -> dict[str, Any]:
         "rev": pause.rev,
         "active": pause.active(now_us),
         "break_glass": break_glass,
-        "scope": {
-            "classes": sorted(pause.scope.classes),
-            "surfaces": sorted(pause.scope.surfaces),
-            "kinds": sorted(pause.scope.kinds),
-            "countries": sorted(pause.scope.countries),
-        },
+        "scope": {name: sorted(values) for name, values in pause.scope.sets.items()},
         "scope_text": str(pause.scope),
         "action": pause.action,
         "reason": pause.reason,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gate.cli.find import DEFAULT_ADMIN, DEFAULT_GATE, DEFAULT_REDIS, default_state, find
+from gate.cli.find import find
 from gate.errors import SettingInvalid
+from gate.settings import DEFAULT_ADMIN, DEFAULT_GATE, DEFAULT_REDIS, default_state
 
 UP = {
     "gate": "http://127.0.0.1:1/",

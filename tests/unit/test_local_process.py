@@ -187,6 +187,8 @@ def test_a_pid_file_that_cannot_be_read_ends_nothing(tmp_path: Path, noted: str)
 
     end_leftover(tmp_path / "kid.pid", "", "the kid")
 
+    assert (tmp_path / "kid.pid").read_text() == noted
+
 
 def test_a_stranger_that_got_the_old_pid_is_left_alone(tmp_path: Path) -> None:
     child = python(STAYS, tmp_path)

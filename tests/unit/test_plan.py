@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gate.local.plan import DEFAULT_PORTS, Options, keep_salt, make_plan
+from gate.local.plan import Options, keep_salt, make_plan
+from gate.settings import DEFAULT_PORTS
 
 
 def test_a_taken_default_port_moves_to_a_free_one_and_says_so(tmp_path: Path) -> None:
