@@ -25,7 +25,6 @@ __all__ = ["CrowdCount", "DeadLetter", "Effects", "Record", "process"]
 MAX_KEPT_BYTES = 512 * 1024
 """Most of an unreadable event that its dead letter keeps; beyond it the origin is where to look."""
 
-_KINDS = (IP, DEVICE, CONTENT, HOST)
 _NOTHING = (0, 0, 0, 0)
 
 
@@ -103,7 +102,7 @@ def process(
         uploads, shown = state.uploads, (state.ip, state.device, state.content, state.host)
         fold(state, event, at_us, offset, value or b"", salt)
         if state.uploads != uploads:
-            _note(crowd, partition, state, shown if account in noted else None, crc32(key or b""), at_us)
+            _note(crowd, partition, state, shown if account in noted else _NOTHING, crc32(key or b""), at_us)
             noted.add(account)
         kind = kind_of(event)
         events[kind] = events.get(kind, 0) + 1
@@ -115,15 +114,18 @@ def process(
 
 
 def _note(
-    crowd: Crowd, partition: int, state: State, shown: tuple[int, int, int, int] | None, account: int, at_us: int
+    crowd: Crowd, partition: int, state: State, shown: tuple[int, int, int, int], account: int, at_us: int
 ) -> None:
-    """Tell the crowd what the account shows; of an account that did so in this batch before only what has changed."""
-    now = (state.ip, state.device, state.content, state.host)
-    if now == shown:
-        return
-    for kind, value, before in zip(_KINDS, now, shown or _NOTHING, strict=True):
-        if value and value != before:
-            crowd.note(partition, kind, value, account, at_us)
+    """Tell the crowd what the account shows that is not in `shown`: what it has told of the account in this batch."""
+    ip, device, content, host = shown
+    if state.ip != ip:
+        crowd.note(partition, IP, state.ip, account, at_us)
+    if state.device != device:
+        crowd.note(partition, DEVICE, state.device, account, at_us)
+    if state.content != content:
+        crowd.note(partition, CONTENT, state.content, account, at_us)
+    if state.host != host:
+        crowd.note(partition, HOST, state.host, account, at_us)
 
 
 def _score(

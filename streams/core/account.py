@@ -19,8 +19,8 @@ from gate.core.pseudonym import network
 from streams.core import links, text
 from streams.core.window import DAY_US, added, one_more
 
-RING = 12
-"""How many of the last contents, templates and hosts are remembered, as 32-bit hashes."""
+RING_BYTES = 12 * 4
+"""How much is remembered of contents, templates and hosts: the last dozen each, as 32-bit hashes side by side."""
 MAX_REFUSED = 1_000_000
 MAX_LINKS = 20
 """Links of one upload that are looked at."""
@@ -32,12 +32,12 @@ MEAN_OVER = 20
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 
 
-class State(msgspec.Struct, array_like=True):
+class State(msgspec.Struct, array_like=True, gc=False):
     """What is kept of one account. Times in µs since 1970, 0 for unknown; `digest` depends on every event's bytes.
 
     `minute`, `hour` and `day` count uploads with these half-lives as of `last_us`, `reports` and `removals` with a week
-    as of `blamed_us`. `layout_squares` is the sum of the squares of `layouts`. New fields go to the end: older
-    states then read as if they had the default.
+    as of `blamed_us`. `layout_squares` is the sum of the squares of `layouts`. New fields go to the end, so that older
+    states read as if they had the default.
     """
 
     events: int = 0
@@ -53,9 +53,9 @@ class State(msgspec.Struct, array_like=True):
     gaps: int = 0
     gap_mean: float = 0.0
     gap_variance: float = 0.0
-    contents: list[int] = []
-    templates: list[int] = []
-    hosts: list[int] = []
+    contents: bytes = b""
+    templates: bytes = b""
+    hosts: bytes = b""
     content_repeats: int = 0
     template_repeats: int = 0
     host_repeats: int = 0
@@ -63,8 +63,6 @@ class State(msgspec.Struct, array_like=True):
     layouts: list[int] = []
     layout_squares: int = 0
     mentions: int = 0
-    length_mean: float = 0.0
-    length_variance: float = 0.0
     spam: float = 0.0
     linked: int = 0
     suspicion: float = 0.0
@@ -130,7 +128,9 @@ def _fold_upload(state: State, event: Attempted, at_us: int, salt: bytes) -> Non
         content = event.media.phash or event.media.sha256
         if content:
             state.content = item = crc32(content.encode()) or 1
-            if _seen(state.contents, item):
+            before = state.contents
+            state.contents = ring = remembered(before, item)
+            if ring is before:
                 state.content_repeats += 1
     if event.text:
         _fold_text(state, event.text)
@@ -153,7 +153,9 @@ def _fold_gap(state: State, gap_us: int) -> None:
 
 def _fold_text(state: State, caption: str) -> None:
     template, layout, spam = text.read(caption)
-    if _seen(state.templates, template):
+    before = state.templates
+    state.templates = ring = remembered(before, template)
+    if ring is before:
         state.template_repeats += 1
     layouts = state.layouts
     if not layouts:
@@ -163,11 +165,7 @@ def _fold_text(state: State, caption: str) -> None:
     if layout & text.MENTION:
         state.mentions += 1
     state.texts = texts = state.texts + 1
-    weight = 1.0 / (texts if texts < MEAN_OVER else MEAN_OVER)
-    state.spam += weight * (spam - state.spam)
-    delta = log(1.0 + len(caption)) - state.length_mean
-    state.length_mean += weight * delta
-    state.length_variance = (1.0 - weight) * (state.length_variance + weight * delta * delta)
+    state.spam += (spam - state.spam) / (texts if texts < MEAN_OVER else MEAN_OVER)
 
 
 def _fold_links(state: State, given: tuple[str, ...]) -> None:
@@ -178,7 +176,9 @@ def _fold_links(state: State, given: tuple[str, ...]) -> None:
         name = links.host(link)
         worst = max(worst, links.suspicion(name))
         state.host = item = crc32(name.encode()) or 1
-        repeated |= _seen(state.hosts, item)
+        before = state.hosts
+        state.hosts = ring = remembered(before, item)
+        repeated |= ring is before
     state.host_repeats += repeated
     state.suspicion += (worst - state.suspicion) / min(linked, MEAN_OVER)
 
@@ -195,14 +195,16 @@ def _fold_blame(state: State, event: Removed | Reported, at_us: int) -> None:
         state.blamed_us = at_us
 
 
-def _seen(ring: list[int], item: int) -> bool:
-    """Whether `item` is in the ring; where not, it is remembered, in place of the oldest."""
-    if item in ring:
-        return True
-    ring.append(item)
-    if len(ring) > RING:
-        del ring[0]
-    return False
+def remembered(ring: bytes, item: int) -> bytes:
+    """The ring with `item` in it, in place of the oldest; the same object where it was in it already."""
+    mark = item.to_bytes(4, "little")
+    if mark in ring:
+        at = ring.find(mark)
+        while at > 0 and at % 4:  # across two neighbours, which is nobody's hash
+            at = ring.find(mark, at + 1)
+        if at >= 0:
+            return ring
+    return (ring + mark)[-RING_BYTES:]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -38,6 +38,12 @@ _IMITATED = (
     "metamask", "coinbase", "binance", "trustwallet", "opensea", "uniswap", "ledger", "trezor", "netflix", "amazon",
     "apple", "icloud", "microsoft", "office", "outlook", "google", "spotify", "youtube",
 )  # fmt: skip
+_GENUINE = frozenset((
+    "discordapp.com", "discordapp.net", "steampowered.com", "steamstatic.com", "paypalobjects.com", "facebookmail.com",
+    "googleapis.com", "googleusercontent.com", "googleblog.com", "microsoftonline.com", "office365.com", "appleid.com",
+    "amazonaws.com", "youtubekids.com", "cdninstagram.com",
+))  # fmt: skip
+"""What looks like an imitation and is not one."""
 _ALIKE = str.maketrans("0135478|", "oleastbl")
 _NAMES = re.compile("|".join(_IMITATED))
 _PAIRS = tuple((len(name), frozenset(name[i : i + 2] for i in range(len(name) - 1))) for name in _IMITATED)
@@ -65,7 +71,7 @@ def suspicion(name: str) -> float:
     points += 0.3 if labels[-1] in _CHEAP else 0.0
     points += 0.4 if len(labels) > 2 and name.endswith(_HOSTING) else 0.0
     points += 0.2 if name in _SHORTENERS else 0.0
-    points += 0.4 if _imitates(labels) else 0.0
+    points += 0.4 if not _is_genuine(labels) and _imitates(labels) else 0.0
     points += 0.15 * min(own.count("-"), 2)
     points += 0.25 if sum(map(str.isdigit, own)) >= 3 else 0.0
     points += 0.2 if _MIXED.search(own) else 0.0
@@ -74,6 +80,10 @@ def suspicion(name: str) -> float:
     points += 0.15 if max(map(len, labels)) > 16 else 0.0
     points += 0.3 if "xn--" in name else 0.0
     return min(1.0, points)
+
+
+def _is_genuine(labels: list[str]) -> bool:
+    return ".".join(labels[-2:]) in _GENUINE
 
 
 def _imitates(labels: list[str]) -> bool:
@@ -92,5 +102,5 @@ def _nearly(part: str) -> bool:
     size = len(part)
     mine = {part[i : i + 2] for i in range(size - 1)}
     return any(
-        -3 <= size - length <= 3 and 2 * len(mine & its) >= _CLOSE * (len(mine) + len(its)) for length, its in _PAIRS
+        -1 <= size - length <= 3 and 2 * len(mine & its) >= _CLOSE * (len(mine) + len(its)) for length, its in _PAIRS
     )

@@ -17,7 +17,9 @@ LINK, MENTION, TAG, LONG = 8, 4, 2, 1
 LONG_CHARS = 70
 VERY_LONG_CHARS = 100
 TEMPLATE_BYTES = 40
-FULL_POINTS = 5.0
+FULL_POINTS = 6.0
+USUAL_WORD, LONGEST_WORD = 5.0, 9.0
+"""ASCII characters for each space, from what people write to what holds addresses and codes."""
 
 _LETTERS = ascii_letters.encode()
 _PLAIN = _LETTERS + b" ,\n"
@@ -26,6 +28,7 @@ _CAPITALS = bytes(range(65, 91))
 _LOWER = bytes(range(256)).lower()
 # letters, and all beyond ASCII, become a, digits 0; the rest stays
 _CLASS = bytes(97 if chr(byte).isalpha() or byte > 127 else 48 if 48 <= byte <= 57 else byte for byte in range(256))
+_BEYOND = bytes(range(128, 256))
 _VARYING = re.compile(rb"(?:https?://|www\.|[@#])\S+", re.IGNORECASE)
 _FOREIGN_MONEY = re.compile("[£€¥₹₽₿]")
 
@@ -49,6 +52,10 @@ def read(caption: str) -> tuple[int, int, float]:
         points += _pointed(head, raw, marks, layout)
     if not head.islower():
         points += _shouted(raw)
+    plain = len(raw) if head.isascii() else len(raw.translate(None, _BEYOND))  # other scripts have words of their own
+    word = plain / (raw.count(b" ") + 1)
+    if word > USUAL_WORD:
+        points += (word - USUAL_WORD) / (LONGEST_WORD - USUAL_WORD) if word < LONGEST_WORD else 1.0
     spam = points / FULL_POINTS if points < FULL_POINTS else 1.0
     if layout > LONG:
         raw = _VARYING.sub(b"~", raw)
@@ -63,11 +70,11 @@ def _pointed(text: str, raw: bytes, marks: bytes, layout: int) -> float:
     if digits:
         points += 0.1 * digits if digits < 10 else 1.0
         if b"0000" in shape:
-            points += 1.0
+            points += 1.2
     if layout & LINK or b"a.a" in shape:
-        points += 1.0
+        points += 1.2
     if b"$" in marks or b"%" in marks or (not text.isascii() and _FOREIGN_MONEY.search(text)):
-        points += 1.0
+        points += 1.5
     if b"!" in marks:
         points += min(1.0, marks.count(b"!") / 3.0)
     return points

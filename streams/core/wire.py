@@ -8,11 +8,13 @@ checked here too, so that every reason for a dead letter stands in one file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
-from gate.core.account import MAX_ID_BYTES
+from gate.core.account import MAX_ID_BYTES, Account, Media
 from gate.core.event import Attempted, Completed, Event, Removed, Reported
 
 MAX_EVENT_BYTES = 64 * 1024
@@ -51,21 +53,51 @@ class _CloudEvent(msgspec.Struct):
     data: Event
 
 
-# The same four with unknown fields forbidden: an event that has none, which is most, is known to have none for free.
-class _Attempted(Attempted, frozen=True, tag="attempted", forbid_unknown_fields=True, gc=False):
+# What nearly every event is: no unknown field, ids of at most 64 characters (so at most 256 bytes of UTF-8), times with
+# their zone. What reads as one of these is known to be in order without a line of Python.
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT)]
+_Short = Annotated[str, msgspec.Meta(max_length=SHORT)]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Account(Account, frozen=True, gc=False):
+    id: _Id
+    created_at: _Time | None = None
+
+
+class _Media(Media, frozen=True, gc=False):
     pass
+
+
+class _Attempted(Attempted, frozen=True, tag="attempted", forbid_unknown_fields=True, gc=False):
+    id: _Id
+    at: _Time
+    account: _Account
+    upload_id: _Short | None = None
+    media: _Media | None = None
+    ip: _Short | None = None
+    device: _Short | None = None
 
 
 class _Completed(Completed, frozen=True, tag="completed", forbid_unknown_fields=True, gc=False):
-    pass
+    id: _Id
+    at: _Time
+    account: _Account
+    upload_id: _Short | None = None
 
 
 class _Removed(Removed, frozen=True, tag="removed", forbid_unknown_fields=True, gc=False):
-    pass
+    id: _Id
+    at: _Time
+    account: _Account
+    upload_id: _Short | None = None
 
 
 class _Reported(Reported, frozen=True, tag="reported", forbid_unknown_fields=True, gc=False):
-    pass
+    id: _Id
+    at: _Time
+    account: _Account
+    upload_id: _Short | None = None
 
 
 _exact = msgspec.json.Decoder(_Attempted | _Completed | _Removed | _Reported)
@@ -117,9 +149,8 @@ def decode_counting(value: bytes | None, headers: Sequence[tuple[str, bytes]] = 
         try:
             event = _exact.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # for `decode` to accept or to explain
+            pass  # for `decode` to read all the same, or to explain
         else:
-            _check_fields(event)
             return event, 0
     event = decode(value, headers)
     return event, unknown_fields(value or b"")
@@ -143,6 +174,8 @@ def check_record(event: Event, at_us: int, key: bytes | None, timestamp_ms: int)
     """
     if key != event.account.id.encode():
         raise Unreadable(Fault.KEY_MISMATCH, "the record's key is not account.id; key every event by account.id")
+    if at_us < 0:
+        raise Unreadable(Fault.CLOCK_ABSURD, "at is before 1970; mend the sender's clock")
     if timestamp_ms > 0 and at_us > timestamp_ms * 1000 + MAX_AHEAD_US:
         raise Unreadable(Fault.CLOCK_FUTURE, "at is more than 5 minutes ahead of the broker; mend the sender's clock")
 
@@ -170,8 +203,6 @@ def _check_fields(event: Event) -> None:
         _check_length("upload_id", event.upload_id)
     if event.at.tzinfo is None:
         raise Unreadable(Fault.FIELD_INVALID, "at has no time zone; write RFC 3339, such as 2026-11-23T10:00:00Z")
-    if event.at.year < 1970:
-        raise Unreadable(Fault.CLOCK_ABSURD, "at is before 1970")
     if account.created_at is not None and account.created_at.tzinfo is None:
         raise Unreadable(Fault.FIELD_INVALID, "account.created_at has no time zone")
     if isinstance(event, Attempted):

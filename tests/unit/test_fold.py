@@ -10,7 +10,7 @@ import pytest
 
 from gate.core.account import Account, Media
 from gate.core.event import Attempted, Completed, Event, Removed, Reported
-from streams.core.account import REFUSALS, State, fold, pack, unpack
+from streams.core.account import REFUSALS, State, fold, pack, remembered, unpack
 from streams.core.wire import encode, time_us
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -159,9 +159,19 @@ def test_no_state_is_a_fresh_state_and_fresh_states_share_nothing() -> None:
 
     assert touched.contents
     assert unpack(None) == State()
-    assert unpack(None).contents == []
+    assert unpack(None).contents == b""
 
 
 def test_what_was_not_packed_here_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
         unpack(msgspec.msgpack.encode({"events": 1}))
+
+
+def test_a_hash_that_only_shows_across_two_neighbours_is_not_remembered_yet() -> None:
+    ring = remembered(remembered(b"", 0x04030201), 0x08070605)
+
+    grown = remembered(ring, 0x06050403)
+
+    assert (0x06050403).to_bytes(4, "little") in ring
+    assert grown == ring + (0x06050403).to_bytes(4, "little")
+    assert remembered(grown, 0x06050403) is grown

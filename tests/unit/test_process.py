@@ -124,3 +124,26 @@ def test_any_salt_will_do(salt: bytes) -> None:
     effects = process([record(0)], {}, Crowd(), SHIPPED, salt, ("events", 3), "epoch", 7)
 
     assert effects.dead == []
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        ("1969-12-31T23:59:59.999999Z", "clock.absurd"),
+        ("1970-01-01T00:00:00+00:01", "clock.absurd"),
+        ("0001-01-01T00:00:00+23:59", "clock.absurd"),
+        ("9999-12-31T23:59:59.999999-23:59", "clock.future"),
+        ("2026-11-23T10:00:00", "field.invalid"),
+        ("2016-12-31T23:59:60Z", "field.invalid"),
+    ],
+)
+def test_an_absurd_clock_is_a_dead_letter_that_says_so(at: str, reason: str) -> None:
+    effects = run(record(0, at=at), record(1, "b", "completed", at=at))
+
+    assert [letter.reason for letter in effects.dead] == [reason, reason]
+    assert effects.states == {}
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "1969-12-31T23:59:00-05:00"])
+def test_the_first_moment_of_1970_is_not_absurd_wherever_its_zone_puts_it(at: str) -> None:
+    assert run(record(0, at=at)).dead == []

@@ -6,21 +6,26 @@ from math import log2
 
 from gate.core.signal import Signal
 from streams.core.account import State
+from streams.core.signals.age import freshness
 from streams.core.signals.surroundings import Found, Surroundings
 
 CONTENT_ACCOUNTS = str(Signal.CROWD_CONTENT_ACCOUNTS)
 LINK_ACCOUNTS = str(Signal.CROWD_LINK_ACCOUNTS)
+PLAIN_WORTH = 0.1
+"""What a shared host says that looks like any other, of an account that is not new."""
 
 
-def read(state: State, around: Surroundings, found: Found) -> None:
-    """`crowd.content_accounts` reaches 1 at 16 accounts, and less for few uploads: everybody passes on a picture once.
-
-    `crowd.link_accounts` too, weighed by how often this account repeats its hosts and how suspicious they look, for
-    half of a platform links to the same few big sites.
+def read(state: State, at_us: int, around: Surroundings, found: Found) -> None:
+    """`crowd.content_accounts` reaches 1 at 16 accounts, for a newborn account or one that goes on uploading: everybody
+    passes on a picture once. `crowd.link_accounts` too, weighed by how often this account repeats its hosts, for a
+    newborn account or hosts that look suspicious: half of a platform links to the same few big sites.
     """
+    fresh = freshness(state, at_us) if state.created_us else 0.0
     if around.content_accounts > 2:
-        seen = state.uploads / (state.uploads + 2.0)
-        found.append((CONTENT_ACCOUNTS, seen * min(1.0, log2(around.content_accounts / 2.0) / 3.0)))
+        worth = max(fresh, (state.uploads - 1.0) / (state.uploads + 1.0))
+        if worth > 0.0:
+            found.append((CONTENT_ACCOUNTS, worth * min(1.0, log2(around.content_accounts / 2.0) / 3.0)))
     if around.link_accounts > 2 and state.host_repeats:
-        share = state.host_repeats / state.uploads * (0.3 + 0.7 * min(1.0, state.suspicion))
-        found.append((LINK_ACCOUNTS, min(1.0, share * log2(around.link_accounts / 2.0) / 3.0)))
+        worth = PLAIN_WORTH + (1.0 - PLAIN_WORTH) * max(fresh, min(1.0, state.suspicion))
+        share = state.host_repeats / state.uploads
+        found.append((LINK_ACCOUNTS, share * worth * min(1.0, log2(around.link_accounts / 2.0) / 3.0)))

@@ -12,14 +12,14 @@ from streams.core.signals.surroundings import Found, Surroundings
 IP_ACCOUNTS = str(Signal.NETWORK_IP_ACCOUNTS)
 DEVICE_ACCOUNTS = str(Signal.NETWORK_DEVICE_ACCOUNTS)
 OLD_WORTH = 0.3
-"""What a shared address says of an old account or one of unknown age, against a newborn one."""
+"""What sharing says of an old account or one of unknown age, against a newborn one: the old one may be in a library."""
 
 
 def read(state: State, at_us: int, around: Surroundings, found: Found) -> None:
-    """`network.ip_accounts` reaches 1 at 32 accounts for a newborn one, `network.device_accounts` at 8 for any."""
+    """`network.ip_accounts` reaches 1 at 32 accounts, `network.device_accounts` at 8, for a newborn account."""
+    fresh = freshness(state, at_us) if state.created_us else 0.0
+    worth = OLD_WORTH + (1.0 - OLD_WORTH) * fresh
     if around.ip_accounts > 1:
-        fresh = freshness(state, at_us) if state.created_us else 0.0
-        worth = OLD_WORTH + (1.0 - OLD_WORTH) * fresh
         found.append((IP_ACCOUNTS, worth * min(1.0, log2(around.ip_accounts) / 5.0)))
     if around.device_accounts > 1:
-        found.append((DEVICE_ACCOUNTS, min(1.0, log2(around.device_accounts) / 3.0)))
+        found.append((DEVICE_ACCOUNTS, worth * min(1.0, log2(around.device_accounts) / 3.0)))

@@ -1,6 +1,6 @@
 """Sameness: the same content again and again, captions cut from one template or all of one build.
 
-People repeat themselves in words; machines also in layout and length, and they address nobody.
+People repeat themselves in words; machines also in layout, and they address nobody.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from streams.core.signals.surroundings import Found
 
 CONTENT = str(Signal.SAMENESS_CONTENT)
 TEXT = str(Signal.SAMENESS_TEXT)
-LEAST_TEXTS = 4
-SETTLED_TEXTS = 16.0
+LEAST_TEXTS = 3
+SETTLED_TEXTS = 8.0
 """Captions after which their build counts in full."""
 USUAL_CONCENTRATION = 0.2
 """How much of a person's captions share a layout, as the sum of squared shares; 1 if all do."""
 USUAL_MENTIONS = 0.4
 """Share of captions from which an account talks to others like a person."""
-USUAL_LENGTHS = 0.25
-"""Variance of log length from which captions are as long as they happen to be."""
-BUILD_AT_MOST = 0.6
-"""Most that layout, length and monologue are worth without a repeated template."""
+BUILD_AT_MOST = 0.58
+"""Most that layout and monologue are worth without a repeated template."""
 
 
 def read(state: State, found: Found) -> None:
@@ -41,9 +39,4 @@ def _build(state: State) -> float:
     texts = state.texts
     uniform = (state.layout_squares / (texts * texts) - USUAL_CONCENTRATION) / (1.0 - USUAL_CONCENTRATION)
     monologue = 1.0 - state.mentions / (texts * USUAL_MENTIONS)
-    even = 1.0 - state.length_variance / USUAL_LENGTHS
-    return (
-        (0.4 * uniform if uniform > 0.0 else 0.0)
-        + (0.4 * monologue if monologue > 0.0 else 0.0)
-        + (0.2 * even if even > 0.0 else 0.0)
-    )
+    return (0.5 * uniform if uniform > 0.0 else 0.0) + (0.5 * monologue if monologue > 0.0 else 0.0)

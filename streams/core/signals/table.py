@@ -29,7 +29,7 @@ def read(state: State, around: Surroundings) -> Found:
         if around.ip_accounts > 1 or around.device_accounts > 1:
             network.read(state, at_us, around, found)
         if around.content_accounts > 2 or around.link_accounts > 2:
-            crowd.read(state, around, found)
+            crowd.read(state, at_us, around, found)
         if state.linked:
             links.read(state, found)
         if state.spam > 0.0:

@@ -24,12 +24,7 @@ SLOW_LOG_GAP = 8.2
 def read(state: State, at_us: int, found: Found) -> None:
     """`tempo.burst`: recent uploads beyond what people do. `tempo.rhythm`: evenness of gaps, more with each gap."""
     if state.minute > BUSY_MINUTE or state.hour > BUSY_HOUR or state.day > BUSY_DAY:
-        since_us = at_us - state.last_us
-        burst = max(
-            _ramp(decayed(state.minute, since_us, MINUTE_US), BUSY_MINUTE, FRANTIC_MINUTE),
-            _ramp(decayed(state.hour, since_us, HOUR_US), BUSY_HOUR, FRANTIC_HOUR),
-            _ramp(decayed(state.day, since_us, DAY_US), BUSY_DAY, FRANTIC_DAY),
-        )
+        burst = _burst(state, at_us - state.last_us)
         if burst > 0.0:
             found.append((BURST, burst))
     if state.gap_variance < EVEN_VARIANCE and state.gaps >= LEAST_GAPS and state.gap_mean < SLOW_LOG_GAP:
@@ -37,5 +32,15 @@ def read(state: State, at_us: int, found: Found) -> None:
         found.append((RHYTHM, even * min(1.0, (state.gaps - LEAST_GAPS + 2) / 5.0)))
 
 
-def _ramp(value: float, low: float, high: float) -> float:
-    return min(1.0, max(0.0, (value - low) / (high - low)))
+def _burst(state: State, since_us: int) -> float:
+    minute, hour, day = state.minute, state.hour, state.day
+    if since_us:
+        minute = decayed(minute, since_us, MINUTE_US)
+        hour = decayed(hour, since_us, HOUR_US)
+        day = decayed(day, since_us, DAY_US)
+    burst = max(
+        (minute - BUSY_MINUTE) / (FRANTIC_MINUTE - BUSY_MINUTE),
+        (hour - BUSY_HOUR) / (FRANTIC_HOUR - BUSY_HOUR),
+        (day - BUSY_DAY) / (FRANTIC_DAY - BUSY_DAY),
+    )
+    return burst if burst < 1.0 else 1.0
