@@ -32,7 +32,7 @@ from streams.owed import Owed
 from streams.process import CrowdCount, DeadLetter, Effects
 from streams.state import WATERMARK_KEY, Accounts, PartitionReader, Watermark, encode_watermark
 
-COMMIT_EVERY_S = 0.1
+COMMIT_EVERY_S = 0.2
 MAX_AHEAD = 20_000  # scores folded and not committed
 COMMIT_WITHIN_S = 20.0
 OPEN_WITHIN_S = 8.0
@@ -153,7 +153,7 @@ class Owner:
     async def act(self, effects: Effects, handed_over: float) -> None:
         """Make `effects`, folded just now, real; returns as soon as the next batch may be folded.
 
-        Scores are in Redis when this returns; the transaction follows, at most ten a second, with all that was folded
+        Scores are in Redis when this returns; the transaction follows, at most five a second, with all that was folded
         by then. Whoever gets too far ahead of it waits here. `handed_over` is when the batch came (monotonic).
         """
         self.accounts.fold(effects.states)
@@ -273,19 +273,31 @@ async def _write(producer: Any, topic: str, partition: int, records: Iterable[Re
     """Buffer `records`, packed here into batches: cheaper than one `send` each. Returns a future a batch."""
     batch = producer.create_batch()
     append = batch.append
-    sent = []
+    sent: list[asyncio.Future[Any]] = []
     count = 0
     for key, value in records:
         if append(key=key, value=value, timestamp=None) is None:
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            sent.append(await _send(producer, batch, topic, partition))
             batch = producer.create_batch()
             append = batch.append
             append(key=key, value=value, timestamp=None)
             count = 0
         count += 1
     if count:
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        sent.append(await _send(producer, batch, topic, partition))
     return sent
+
+
+async def _send(producer: Any, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+    sent: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
+    sent.add_done_callback(_seen)
+    return sent
+
+
+def _seen(sent: asyncio.Future[Any]) -> None:
+    """A transaction that fails before it waits for its batches has said why; theirs is no news."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 def kind_of(error: BaseException) -> str:

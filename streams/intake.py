@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ Batch = tuple[Owner, Sequence[Any]]
 BATCH_RECORDS = 2_000
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5  # a partition that gets free is not read before the current poll ends
+PACE_S = 0.01
 TRY_AGAIN_S = 0.5
 LOOK_EVERY_S = 1.0
 SAME_TOPIC_EVERY = 15  # looks
@@ -136,11 +138,14 @@ class Intake(Service):
             return
         wait_ms = IDLE_POLL_MS if len(idle) == len(live) else BUSY_POLL_MS
         got = await self._consumer.getmany(*idle, timeout_ms=wait_ms, max_records=BATCH_RECORDS)
+        polled = time.monotonic()
         for at, messages in got.items():
             owner = idle.get(at)
             if messages and owner is not None and owner.live and owners.owner(at.partition) is owner:
                 owner.busy = True
                 await self._hand_over((owner, messages))
+        if sum(map(len, got.values())) < BATCH_RECORDS // 4:  # no backlog: let a few more arrive, a batch has its price
+            await asyncio.sleep(PACE_S - (time.monotonic() - polled))
 
     def _hold(self, partitions: Sequence[int]) -> None:
         """Do not fetch before the partition's position is known."""

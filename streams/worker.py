@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
@@ -21,6 +22,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from gate.errors import UploadGateError
 from gate.ports import AccountStore
 from streams.app import WorkerSettings, build, settings_from
+from streams.commit import kind_of
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -41,6 +43,7 @@ async def serve(settings: WorkerSettings, registry: CollectorRegistry) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+    loop.set_exception_handler(_unless_fenced)
     async with account_store(settings) as store:
         app = build(settings, registry, store, end)
         log.info("worker of group %s starts, Kafka at %s", settings.group, settings.kafka)
@@ -48,10 +51,21 @@ async def serve(settings: WorkerSettings, registry: CollectorRegistry) -> None:
         try:
             await ended
         finally:
-            async with asyncio.timeout(STOP_WITHIN_S):
-                await app.stop()
+            try:
+                async with asyncio.timeout(STOP_WITHIN_S):
+                    await app.stop()
+            except TimeoutError:  # what was not committed is folded again by whoever owns it next
+                log.warning("not everything could be closed within %g s", STOP_WITHIN_S)
             shutil.rmtree(app.conf.datadir, ignore_errors=True)
             log.info("worker stopped")
+
+
+def _unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The Kafka client forgets the bare future of a transaction that was fenced; all else that nobody caught is told."""
+    error, future = context.get("exception"), context.get("future")
+    forgotten = isinstance(future, asyncio.Future) and not isinstance(future, asyncio.Task)
+    if not forgotten or error is None or kind_of(error) != "fenced":
+        loop.default_exception_handler(context)
 
 
 @asynccontextmanager
