@@ -12,11 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
+from gate.errors import StateUnreadable
 from streams.commit import Misplaced, Owner
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
 from streams.owners import Owners
 from streams.process import Effects, Record, process
+from streams.state import RESTORE
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -83,16 +87,21 @@ class Folding:
     def _fold(self, owner: Owner, messages: Sequence[Any]) -> Effects:
         if messages[0].offset < owner.next:
             raise Misplaced(f"a batch from offset {messages[0].offset} where {owner.next} was due")
-        return process(
-            list(map(_record, map(_fields, messages))),
-            owner.accounts.states,
-            self._crowd,
-            self._scorecard,
-            self._salt,
-            (owner.where.topics.events.name, owner.partition),
-            owner.epoch,
-            self._now_us(),
-        )
+        topics = owner.where.topics
+        try:
+            return process(
+                list(map(_record, map(_fields, messages))),
+                owner.accounts.states,
+                self._crowd,
+                self._scorecard,
+                self._salt,
+                (topics.events.name, owner.partition),
+                owner.epoch,
+                self._now_us(),
+            )
+        except msgspec.DecodeError as error:  # events never raise it
+            problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"
+            raise StateUnreadable(problem, RESTORE) from error
 
     def _halts(self, owner: Owner, effects: Effects, events: int) -> bool:
         """Stop a partition whose events are mostly unreadable, before this batch is committed, rather than drain it."""

@@ -118,6 +118,9 @@ class Owners:
         owner.live = False
         if self._owned.get(owner.partition) is not owner:
             return  # given up already, and this is how its last batch noticed
+        if isinstance(error, StateUnreadable):
+            self._fatal(error)
+            return
         kind = kind_of(error)
         self._metrics.batch_failures.labels(kind).inc()
         if kind == "other":
@@ -207,6 +210,10 @@ class Owners:
         if self._reader is not None:
             self._reader.read_from(accounts.partition, owner.next)
         log.info("partition %d is ours from %d, %d changelog records read", owner.partition, owner.next, read)
+        if forgotten := len(accounts.forgotten):
+            self._metrics.forgotten.inc(forgotten)
+            said = "partition %d: %d accounts start anew, for an older release wrote their states"
+            log.warning(said, owner.partition, forgotten)
         self.wake.set()
 
     def _keep(self, accounts: Accounts) -> None:

@@ -74,7 +74,8 @@ def process(
     epoch: str,
     now_us: int,
 ) -> Effects:
-    """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold.
+    """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
+    and msgspec.DecodeError for a state that nobody packed.
 
     `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `now_us` is the wall
     clock, which only stamps when a score was made.

@@ -16,12 +16,17 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from gate.errors import StateUnreadable
+from streams.core.account import VERSION, version
 
 WATERMARK_KEY = b"\xffwatermark"
 """Not UTF-8, so that no account id can be it."""
+RESTORE = "Restore the topic, or empty it to score all accounts anew"
 POLL_MS = 200
 STALLED_MS = 8_000
 """Nothing for so long where something must come: begin again with new connections."""
+
+
+_OURS = bytes((VERSION,))
 
 
 class Watermark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,7 +117,8 @@ class Accounts:
     """The states of one partition, and how far into the changelog they were read.
 
     Only committed states count: `fold` remembers what it replaced, so that batches that were never committed can be
-    taken back, newest first. Grows with the number of accounts; each state is bounded by the core.
+    taken back, newest first. Grows with the number of accounts; each state is bounded by the core. `forgotten` are the
+    accounts that `load` found with a state of an older version: they start anew.
     """
 
     def __init__(self, partition: int) -> None:
@@ -120,6 +126,7 @@ class Accounts:
         self.states: dict[str, bytes] = {}
         self.mark: Watermark | None = None
         self.position = 0
+        self.forgotten: set[str] = set()
         self._replaced: list[dict[str, bytes | None]] = []
 
     def fold(self, changed: dict[str, bytes]) -> None:
@@ -146,10 +153,11 @@ class Accounts:
     async def load(self, reader: PartitionReader, topic: str) -> int:
         """Read on from where the changelog was last known; from its beginning the first time. Returns how many records.
 
-        Raises KafkaError; StateUnreadable where the changelog holds accounts but not where their partition stands,
-        for then every event might be counted again.
+        Raises KafkaError; StateUnreadable for what is no state or one of a newer release, and where the changelog holds
+        accounts but not where their partition stands, for then every event might be counted again.
         """
         self.take_back()
+        self.forgotten.clear()
         count = 0
         if reader.end < self.position:  # another changelog than the one we knew
             self.states.clear()
@@ -157,22 +165,42 @@ class Accounts:
             self.position = 0
         async for records in reader.since(self.position):
             count += len(records)
-            self._apply(records)
+            self._apply(records, topic)
         self.position = reader.end
-        if self.mark is None and self.states:
+        accounts = len(self.states) + len(self.forgotten)
+        if self.mark is None and accounts:
             raise StateUnreadable(
-                f"partition {self.partition} of {topic} holds {len(self.states)} accounts but no watermark",
-                "Restore the topic, or empty it to score all accounts anew",
+                f"partition {self.partition} of {topic} holds {accounts} accounts but no watermark", RESTORE
             )
         return count
 
-    def _apply(self, records: Sequence[Any]) -> None:
-        states = self.states
+    def _apply(self, records: Sequence[Any], topic: str) -> None:
+        states, forgotten = self.states, self.forgotten
         for record in records:
             key, value = record.key, record.value
             if key == WATERMARK_KEY:
                 self.mark = decode_watermark(value)
-            elif value is None:
-                states.pop(key.decode(), None)
+                continue
+            account = key.decode()
+            if value is not None and value[:1] == _OURS:
+                states[account] = value
+                if forgotten:
+                    forgotten.discard(account)
             else:
-                states[key.decode()] = value
+                states.pop(account, None)
+                forgotten.discard(account)
+                if value is not None:
+                    self._see_that_it_is_old(value, topic, record.offset)
+                    forgotten.add(account)
+
+    def _see_that_it_is_old(self, value: bytes, topic: str, offset: int) -> None:
+        """States from before an upgrade are let go; the service must not stop for them. All else is a fault."""
+        found = version(value)
+        where = f"partition {self.partition} of {topic} holds at offset {offset}"
+        if found is None:
+            raise StateUnreadable(f"{where} what is no account state", RESTORE)
+        if found > VERSION:
+            raise StateUnreadable(
+                f"{where} an account state of version {found}, this release reads {VERSION}",
+                "Run the release that wrote it, or empty the topic to score all accounts anew",
+            )

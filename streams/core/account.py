@@ -37,7 +37,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
     `minute`, `hour` and `day` count uploads with these half-lives as of `last_us`, `reports` and `removals` with a week
     as of `blamed_us`. `layout_squares` is the sum of the squares of `layouts`. New fields go to the end, so that older
-    states read as if they had the default.
+    states read as if they had the default; any other change needs a new VERSION.
     """
 
     events: int = 0
@@ -77,13 +77,39 @@ class State(msgspec.Struct, array_like=True, gc=False):
     refused: int = 0
 
 
+VERSION = 2
+"""Of the packed layout, its first byte. A state of an older one is not read: its account starts anew."""
+_VERSION = bytes((VERSION,))
+_pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(State).decode
-pack = msgspec.msgpack.Encoder().encode
+_any_layout = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+def pack(state: State) -> bytes:
+    """The state as it is kept."""
+    return _VERSION + _pack(state)
 
 
 def unpack(data: bytes | None) -> State:
     """The state in `data`, a fresh one for None. Raises msgspec.DecodeError for what `pack` did not write."""
-    return State() if data is None else _unpack(data)
+    if data is None:
+        return State()
+    if data[:1] != _VERSION:
+        raise msgspec.DecodeError(f"not a state of version {VERSION}")
+    return _unpack(data[1:])
+
+
+def version(data: bytes) -> int | None:
+    """The version of the layout that `data` was packed in, None for what is no state of any; not looked into if ours."""
+    if data[:1] == _VERSION:
+        return VERSION
+    first = data[0] if data else 0
+    said = first if 1 < first < 0x80 else 1  # the first layout had no version and began as a list does
+    try:
+        _any_layout(data if said == 1 else data[1:])
+    except msgspec.DecodeError:
+        return None
+    return said
 
 
 def fold(state: State, event: Event, at_us: int, offset: int, value: bytes, salt: bytes) -> State:

@@ -1,0 +1,68 @@
+"""What the worker makes of a changelog that somebody else wrote, an older release or nobody of us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+from waiting import eventually
+from workers import drained, event, worker_of, write
+
+from gate.stores.kafka_topics import declare, incarnation
+from gate.topics import Topics
+from streams.core.account import State, pack
+from streams.state import WATERMARK_KEY, Watermark, encode_watermark
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+async def change(kafka: str, topics: Topics, partition: int, *records: tuple[bytes, bytes]) -> None:
+    """Write to the changelog behind the worker's back."""
+    await declare(kafka, topics)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    for key, value in records:
+        await producer.send_and_wait(topics.states.name, key=key, value=value, partition=partition)
+    await producer.stop()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(pack(State()), "no watermark"), (b"nonsense", "of accounts.state.v1 holds at offset 0 what is no account state")],
+)
+async def test_a_changelog_that_nobody_of_us_wrote_refuses_the_start(
+    state: bytes, words: str, kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        await change(kafka_bootstrap, worker.topics, 2, (b"a-1", state))
+
+        worker.start()
+        assert worker.process is not None
+        code = await eventually(lambda: worker.process and worker.process.poll(), timeout_s=30.0)
+
+    assert code == 1
+    assert worker.said(words.replace("accounts.state.v1", worker.topics.states.name)) == 1
+    assert worker.said("Traceback") == 0
+
+
+async def test_states_of_an_older_release_start_anew_and_are_counted(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        await declare(kafka_bootstrap, worker.topics)
+        cluster, topic_id = await incarnation(kafka_bootstrap, worker.topics.events.name)
+        mark = encode_watermark(Watermark(f"{cluster}/{topic_id}", 0))
+        old = msgspec.msgpack.encode(State(events=5))
+        await change(kafka_bootstrap, worker.topics, 2, (b"x", old), (b"y", old), (WATERMARK_KEY, mark))
+
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20)])
+        await drained(kafka_bootstrap, worker)
+
+        assert worker.said("partition 2: 2 accounts start anew") == 1
+        assert worker.metric("upload_gate_worker_states_forgotten_total") == 2
+        await eventually(lambda: worker.metric("upload_gate_worker_accounts") == 20)
