@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gate.core.decision import Decision
 from gate.core.pause import Board
@@ -22,6 +22,13 @@ class Clock(Protocol):
     def now_us(self) -> int:
         """µs since 1970, UTC. May step back; nobody may rely on it growing."""
         ...
+
+
+class Scored(NamedTuple):
+    """A score and how `gate.records.score` spells it: spelt once, for every place that keeps it."""
+
+    score: Score
+    spelt: bytes
 
 
 class AccountStore(Protocol):
@@ -43,7 +50,7 @@ class AccountStore(Protocol):
         """`take` for each, side by side, in their order; what `take` would raise stands in its place."""
         ...
 
-    async def put_scores(self, scores: Sequence[Score]) -> int:
+    async def put_scores(self, scores: Sequence[Scored]) -> int:
         """Store scores; one with an older stamp of the same epoch never replaces a newer. Returns how many were stored.
 
         Repeating it changes nothing. Raises StoreUnavailable; then any part may have been stored.

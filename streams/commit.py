@@ -22,9 +22,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerClosed, ProducerFenced
 
-from gate.core.score import Score
 from gate.errors import StoreUnavailable, UploadGateError
-from gate.records.score import encode_score
+from gate.ports import Scored
 from gate.stores.kafka_topics import incarnation
 from gate.topics import Topics
 from streams import crowd as crowd_topic
@@ -215,12 +214,12 @@ def merged(parts: Sequence[Effects]) -> Effects:
     if len(parts) == 1:
         return parts[0]
     states: dict[str, bytes] = {}
-    scores: dict[str, Score] = {}
+    scores: dict[str, Scored] = {}
     crowd: dict[str, CrowdCount] = {}
     events: dict[str, int] = {}
     for part in parts:
         states.update(part.states)
-        scores.update((score.account, score) for score in part.scores)
+        scores.update((scored.score.account, scored) for scored in part.scores)
         crowd.update((count.feature, count) for count in part.crowd)
         for kind, count in part.events.items():
             events[kind] = events.get(kind, 0) + count
@@ -266,7 +265,7 @@ def _states(states: dict[str, bytes], mark: Watermark) -> Iterable[Record]:
 
 
 def _scores(effects: Effects) -> Iterable[Record]:
-    return ((score.account.encode(), encode_score(score)) for score in effects.scores)
+    return ((score.account.encode(), spelt) for score, spelt in effects.scores)
 
 
 async def _write(producer: Any, topic: str, partition: int, records: Iterable[Record]) -> Sequence[Any]:

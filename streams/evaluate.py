@@ -50,7 +50,7 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     def fold() -> None:
         effects = process(records, states, crowd, scorecard, b"", ("offline", 0), "offline", 0)
         states.update(effects.states)
-        risks.update((score.account, score.risk) for score in effects.scores)
+        risks.update((score.account, score.risk) for score, _ in effects.scores)
 
     for offset, (label, event) in enumerate(labelled):
         account = event.account.id

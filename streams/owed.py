@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gate.core.score import Score
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports import AccountStore
+from gate.ports import AccountStore, Scored
 from gate.records.score import decode_score
 from streams.outage import Outage
 from streams.state import PartitionReader
@@ -47,7 +46,7 @@ class Owed:
         self._end = end
         self._unwritten = 0
 
-    async def put(self, scores: Sequence[Score]) -> bool:
+    async def put(self, scores: Sequence[Scored]) -> bool:
         """Write scores to Redis; False where that failed or is not tried, because it owes already."""
         if self._store is None or not scores:
             return True
@@ -77,7 +76,7 @@ class Owed:
         since = self.since
         async with PartitionReader(bootstrap, topic, partition) as reader:
             async for records in reader.since(since):
-                scores = [s for s in map(_score, (r.value for r in records)) if s is not None]
+                scores = [s for s in map(_scored, (r.value for r in records)) if s is not None]
                 for at in range(0, len(scores), CHUNK):
                     async with asyncio.timeout(PUT_WITHIN_S * 5):
                         await self._store.put_scores(scores[at : at + CHUNK])
@@ -90,10 +89,10 @@ class Owed:
         return False
 
 
-def _score(value: bytes | None) -> Score | None:
+def _scored(value: bytes | None) -> Scored | None:
     if value is None:
         return None
     try:
-        return decode_score(value)
+        return Scored(decode_score(value), value)
     except StateUnreadable:
         return None

@@ -12,7 +12,9 @@ from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
-from gate.core.score import Score, Stamp
+from gate.core.score import Stamp
+from gate.ports import Scored
+from gate.records.score import spell
 from streams.core.account import State, fold, pack, unpack
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP, Crowd, CrowdCount
 from streams.core.scorecard import Scorecard
@@ -53,10 +55,13 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """All that follows from one batch. `events` counts by type; `next_offset` is where the next batch starts."""
+    """All that follows from one batch, as it will be kept.
+
+    `events` counts by type; `next_offset` is where the next batch starts.
+    """
 
     states: dict[str, bytes]
-    scores: list[Score]
+    scores: list[Scored]
     dead: list[DeadLetter]
     crowd: list[CrowdCount]
     events: dict[str, int]
@@ -131,6 +136,6 @@ def _note(
 
 def _score(
     account: str, state: State, crowd: Crowd, scorecard: Scorecard, stamped: Callable[[int], Stamp], now_us: int
-) -> Score:
+) -> Scored:
     around = crowd.around(state.ip, state.device, state.content, state.host)
-    return scorecard.score(account, read(state, around), as_of_us(state), now_us, stamped(state.offset))
+    return spell(scorecard.score(account, read(state, around), as_of_us(state), now_us, stamped(state.offset)))

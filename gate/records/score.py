@@ -11,6 +11,7 @@ import msgspec
 
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
+from gate.ports import Scored
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -68,6 +69,11 @@ def encode_score(score: Score) -> bytes:
             score.scorecard,
         )
     )
+
+
+def spell(score: Score) -> Scored:
+    """`score` with its bytes, for stores and topics. Raises ValueError as `encode_score` does."""
+    return Scored(score, encode_score(score))
 
 
 def decode_score(data: bytes) -> Score:

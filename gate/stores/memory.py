@@ -14,9 +14,9 @@ from gate.core.bucket import DAY_US, Charge, take
 from gate.core.pause import Board
 from gate.core.score import Score, Stamp
 from gate.core.standing import Ask, Override, Standing, Taken
-from gate.ports import Clock, GateSeen
+from gate.ports import Clock, GateSeen, Scored
 from gate.records.board import decode_board, encode_board
-from gate.records.score import decode_score, encode_score
+from gate.records.score import decode_score
 
 _SWEEP_EVERY = 1_000
 
@@ -68,14 +68,14 @@ class MemoryAccountStore:
         """See AccountStore."""
         return [await self.take(ask) for ask in asks]
 
-    async def put_scores(self, scores: Sequence[Score]) -> int:
+    async def put_scores(self, scores: Sequence[Scored]) -> int:
         """See AccountStore."""
         stored = 0
-        for score in scores:
+        for score, spelt in scores:
             known = self._scores.get(score.account)
             if known is not None and _newer(known.stamp, score.stamp):
                 continue
-            self._scores[score.account] = decode_score(encode_score(score))
+            self._scores[score.account] = decode_score(spelt)
             stored += 1
         return stored
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Taken
 from gate.errors import StoreUnavailable
+from gate.ports import Scored
 from gate.stores.batcher import Batcher
 from gate.stores.redis_connection import Line, Run, Script, Stats
 from gate.stores.redis_wire import Batch, override_key, pack_override, pack_score, score_key, unpack_score
@@ -130,7 +131,7 @@ class RedisAccountStore:
             raise
         return [_outcome(answer) for answer in answers]
 
-    async def put_scores(self, scores: Sequence[Score]) -> int:
+    async def put_scores(self, scores: Sequence[Scored]) -> int:
         """See AccountStore. Thousands at once are sent in pieces, so that checks get their turn between them."""
         stored = 0
         for runs in self._score_runs(scores):
@@ -154,19 +155,19 @@ class RedisAccountStore:
         async with self._bulk_lock:
             await self._bulk.ask(*words, within_s=self._bulk_deadline_s)
 
-    def _score_runs(self, scores: Sequence[Score]) -> Iterator[list[Run]]:
+    def _score_runs(self, scores: Sequence[Scored]) -> Iterator[list[Run]]:
         """The calls that store `scores`, some at a time, each packed only when its turn has come."""
         turn: list[Run] = []
         chunk: dict[str, bytes] = {}
-        for score in scores:
-            key = score_key(self._prefix, score.account)
+        for scored in scores:
+            key = score_key(self._prefix, scored.score.account)
             if len(chunk) == SCORES_A_CALL or key in chunk:  # a script reads all before it writes
                 turn.append(self._score_run(chunk))
                 chunk = {}
                 if len(turn) == SCORES_A_TURN // SCORES_A_CALL:
                     yield turn
                     turn = []
-            chunk[key] = pack_score(score)
+            chunk[key] = pack_score(scored)
         if chunk:
             yield [*turn, self._score_run(chunk)]
 

@@ -17,7 +17,8 @@ from gate.core.bucket import Refusal
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Standing, Taken
 from gate.errors import StateUnreadable
-from gate.records.score import decode_score, encode_score, rounded
+from gate.ports import Scored
+from gate.records.score import decode_score, rounded
 
 MAX_SPAN_US = 1 << 51
 """Costs and tolerances are capped at 71 years, so that no sum in a script leaves the exact integers of a double."""
@@ -106,10 +107,11 @@ def upload_key(prefix: str, ask: Ask) -> str:
     return f"{prefix}u:{len(ask.account)}:{{{ask.account}}}:{ask.upload_id}"
 
 
-def pack_score(score: Score) -> bytes:
+def pack_score(scored: Scored) -> bytes:
     """A score as it is stored: what the scripts read, then the whole score as JSON."""
+    score, spelt = scored
     epoch = score.stamp.epoch.encode()
-    return _SCORE.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch + encode_score(score)
+    return _SCORE.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch + spelt
 
 
 def unpack_score(value: bytes) -> Score:

@@ -15,7 +15,8 @@ from waiting import eventually
 
 from gate.core.score import Score, Stamp
 from gate.errors import StoreUnavailable
-from gate.ports import AccountStore
+from gate.ports import AccountStore, Scored
+from gate.records.score import spell
 from streams.agents import declare_agents
 from streams.app import App, WorkerSettings, settings_from
 from streams.commit import Owner, merged, stand
@@ -93,8 +94,8 @@ async def test_a_slow_partition_holds_up_no_other(tmp_path: Path) -> None:
     assert done[-1] == "slow"
 
 
-def score(account: str, offset: int) -> Score:
-    return Score(account, 0.0, 0.0, 0.0, (), 0, 0, Stamp("e", offset), "card")
+def score(account: str, offset: int) -> Scored:
+    return spell(Score(account, 0.0, 0.0, 0.0, (), 0, 0, Stamp("e", offset), "card"))
 
 
 class Store:
@@ -102,9 +103,9 @@ class Store:
 
     def __init__(self) -> None:
         self.away = False
-        self.got: list[Score] = []
+        self.got: list[Scored] = []
 
-    async def put_scores(self, scores: Sequence[Score]) -> int:
+    async def put_scores(self, scores: Sequence[Scored]) -> int:
         if self.away:
             raise StoreUnavailable("away")
         self.got += scores
@@ -125,7 +126,7 @@ async def test_scores_go_straight_to_redis_while_it_answers() -> None:
 
     assert put
     assert owed.since is None
-    assert [s.account for s in store.got] == ["a"]
+    assert [s.account for s, _ in store.got] == ["a"]
 
 
 async def test_redis_away_leaves_a_debt_from_where_the_scores_topic_ended() -> None:
@@ -198,7 +199,7 @@ def test_of_merged_batches_the_last_word_on_an_account_counts() -> None:
     both = merged([one, two])
 
     assert both.states == {"a": b"2", "b": b"1"}
-    assert {s.account: s.stamp.offset for s in both.scores} == {"a": 3, "b": 2}
+    assert {s.account: s.stamp.offset for s, _ in both.scores} == {"a": 3, "b": 2}
     assert both.crowd == [CrowdCount("f", 5)]
     assert both.events == {"completed": 3, "removed": 1}
     assert (both.unknown_fields, both.next_offset) == (1, 5)

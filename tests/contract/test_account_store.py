@@ -16,6 +16,7 @@ from gate.core.score import Reason, Score, Stamp
 from gate.core.standing import Ask, Override, Taken
 from gate.errors import StoreUnavailable
 from gate.ports import AccountStore
+from gate.records.score import spell
 from gate.stores.memory import MemoryAccountStore
 from gate.stores.redis import RedisAccountStore
 from gate.stores.redis_connection import Line
@@ -151,10 +152,10 @@ async def test_one_batch_with_a_shared_bucket_and_own_ones_counts_each_exactly(s
 
 async def test_the_same_upload_spends_once_and_gets_the_same_answer(store: AccountStore) -> None:
     limit, shadow = charge("minute", 2), charge("tried", 1, shadow=True)
-    await store.put_scores([score(risk=0.5)])
+    await store.put_scores([*map(spell, [score(risk=0.5)])])
     await store.take(ask("u0", limit, shadow))
     first = await store.take(ask("u1", limit, shadow))
-    await store.put_scores([score(risk=0.6, offset=2)])
+    await store.put_scores([*map(spell, [score(risk=0.6, offset=2)])])
 
     again = await asyncio.gather(*(store.take(ask("u1", limit, shadow, now_us=NOW_US + 5)) for _ in range(40)))
 
@@ -205,7 +206,7 @@ async def test_upload_ids_belong_to_their_account_whatever_the_ids_contain(store
 
 async def test_a_score_from_the_threshold_on_refuses_and_moves_no_token(store: AccountStore) -> None:
     limit = charge("minute", 5)
-    await store.put_scores([score(risk=0.9), score("b", risk=0.899999)])
+    await store.put_scores([*map(spell, [score(risk=0.9), score("b", risk=0.899999)])])
 
     taken = await store.take(ask("u", limit, charge("tried", 1, shadow=True)))
 
@@ -215,7 +216,7 @@ async def test_a_score_from_the_threshold_on_refuses_and_moves_no_token(store: A
 
 async def test_a_score_that_is_too_old_or_a_class_without_threshold_refuses_nobody(store: AccountStore) -> None:
     await store.put_scores(
-        [score("old", at_us=NOW_US - DAY_US - 1), score("edge", at_us=NOW_US - DAY_US), score("free")]
+        [*map(spell, [score("old", at_us=NOW_US - DAY_US - 1), score("edge", at_us=NOW_US - DAY_US), score("free")])]
     )
 
     old, edge, free = [
@@ -230,7 +231,7 @@ async def test_a_score_that_is_too_old_or_a_class_without_threshold_refuses_nobo
 
 async def test_an_upload_once_let_in_is_refused_when_the_score_refuses_by_now(store: AccountStore) -> None:
     await store.take(ask("u"))
-    await store.put_scores([score()])
+    await store.put_scores([*map(spell, [score()])])
 
     taken = await store.take(ask("u"))
 
@@ -253,7 +254,7 @@ async def test_an_override_that_allows_outweighs_score_and_limits_and_charges_wh
     store: AccountStore,
 ) -> None:
     tight, roomy = charge("tight", 1), charge("roomy", 10, "ip:1")
-    await store.put_scores([score()])
+    await store.put_scores([*map(spell, [score()])])
     await store.put_override("a", override(allow=True))
 
     taken = [await store.take(ask(f"u{i}", tight, roomy)) for i in range(3)]
@@ -275,7 +276,7 @@ async def test_an_override_ends_by_itself(store: AccountStore) -> None:
 
 
 async def test_scores_come_back_whole_in_the_order_asked_for(store: AccountStore) -> None:
-    await store.put_scores([score("a"), score("ü", risk=0.25)])
+    await store.put_scores([*map(spell, [score("a"), score("ü", risk=0.25)])])
 
     found = await store.scores(["ü", "nobody", "a"])
 
@@ -284,7 +285,7 @@ async def test_scores_come_back_whole_in_the_order_asked_for(store: AccountStore
 
 async def test_an_older_stamp_never_replaces_a_newer_and_a_new_epoch_always_does(store: AccountStore) -> None:
     async def put(*scores: Score) -> tuple[int, float | None]:
-        stored = await store.put_scores(scores)
+        stored = await store.put_scores([*map(spell, scores)])
         (found,) = await store.scores(["a"])
         return stored, None if found is None else found.risk
 
@@ -298,8 +299,8 @@ async def test_an_older_stamp_never_replaces_a_newer_and_a_new_epoch_always_does
 async def test_thousands_of_scores_are_stored_at_once(store: AccountStore) -> None:
     many = [score(f"m{i}", risk=i / 10_000) for i in range(3_000)]
 
-    stored = await store.put_scores(many)
-    again = await store.put_scores(many)
+    stored = await store.put_scores([*map(spell, many)])
+    again = await store.put_scores([*map(spell, many)])
 
     assert (stored, again) == (3_000, 0)
     assert await store.scores([s.account for s in many]) == many
@@ -338,7 +339,7 @@ async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
     redis_store: RedisAccountStore, redis_url: str
 ) -> None:
     await redis_store.take(ask("u", charge("minute", 1), charge("fast", 100_000, "platform"), now_us=None))
-    await redis_store.put_scores([score()])
+    await redis_store.put_scores([*map(spell, [score()])])
     await redis_store.put_override("a", override(allow=True))
     await redis_store.take(ask("replayed", charge("minute", 1, "ip:2")))
 
@@ -370,7 +371,7 @@ async def test_scripts_lost_by_the_server_are_loaded_again_and_each_check_charge
 
     let_in, _ = await asyncio.gather(admitted(redis_store, 100, limit), flush())
     await flush()
-    stored = await redis_store.put_scores([score()])
+    stored = await redis_store.put_scores([*map(spell, [score()])])
     later = await admitted(redis_store, 10, limit, account="b")
     await line.close()
 
@@ -426,7 +427,7 @@ async def test_a_server_killed_and_back_opens_and_closes_the_breaker_by_itself(t
         at_once = await asyncio.gather(*(fails(lambda: store.take(ask("x", limit))) for _ in range(200)))
         down, sent = store.down, store.stats.checks
         assert all(at_once)
-        assert await fails(lambda: store.put_scores([score()]))
+        assert await fails(lambda: store.put_scores([*map(spell, [score()])]))
         assert await fails(store.ping)
         assert store.stats.checks == sent
 
@@ -434,7 +435,7 @@ async def test_a_server_killed_and_back_opens_and_closes_the_breaker_by_itself(t
         await eventually(lambda: store.down is None)
 
         assert down is not None
-        assert await store.put_scores([score("z")]) == 1
+        assert await store.put_scores([*map(spell, [score("z")])]) == 1
         assert (await store.take(ask("y", limit))).charged
         assert store.stats.reconnects >= 1
         await store.close()

@@ -7,6 +7,7 @@ from asking import CHECK, running_gate
 
 from gate.core.pause import Action, Board, Pause, Scope
 from gate.core.score import Score, Stamp
+from gate.records.score import spell
 from gate.serve.clock import SystemClock
 
 
@@ -50,7 +51,9 @@ async def test_the_same_upload_is_charged_once(tmp_path: Path) -> None:
 async def test_a_score_above_the_threshold_refuses_without_address_or_device(tmp_path: Path) -> None:
     async with running_gate(tmp_path) as gate:
         now_us = SystemClock().now_us()
-        await gate.accounts.put_scores([Score("a-1", 0.9, 0.9, 0.95, (), now_us, now_us, Stamp("e", 1), "s")])
+        await gate.accounts.put_scores(
+            [*map(spell, [Score("a-1", 0.9, 0.9, 0.95, (), now_us, now_us, Stamp("e", 1), "s")])]
+        )
         reply = await gate.post("/v1/check", CHECK)
 
     assert (reply.json["decision"], reply.json["stage"], reply.json["reason"]) == ("deny", "score", "score.deny")

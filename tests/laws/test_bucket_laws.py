@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gate.core.bucket import Charge, Rate, take
 from gate.core.score import Score, Stamp
 from gate.core.standing import Ask, Taken
+from gate.records.score import spell
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory import MemoryAccountStore
 from gate.stores.redis import RedisAccountStore
@@ -54,7 +55,7 @@ class NoClock:
 def in_model(sequence: list[Ask], scores: list[Score]) -> list[Taken]:
     async def run() -> list[Taken]:
         store = MemoryAccountStore(NoClock())
-        await store.put_scores(scores)
+        await store.put_scores([*map(spell, scores)])
         return [await store.take(ask) for ask in sequence]
 
     return asyncio.run(run())
@@ -64,7 +65,7 @@ def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> 
     scores = [Score("b", 0.5, 0.5, 0.5, (), START_US, START_US, Stamp("e", 1), "s")]
 
     async def in_redis(store: RedisAccountStore, sequence: list[Ask], at_once: bool) -> list[Taken]:
-        await store.put_scores(scores)
+        await store.put_scores([*map(spell, scores)])
         if at_once:
             return list(await asyncio.gather(*map(store.take, sequence)))
         return [await store.take(ask) for ask in sequence]

@@ -16,6 +16,7 @@ from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
 from gate.core.standing import Ask, Override, Taken
 from gate.metrics import Counts
+from gate.records.score import spell
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory import MemoryAccountStore
 
@@ -100,7 +101,15 @@ async def play(
 ) -> int:  # fmt: skip
     store = Watching(Standstill())
     await store.put_scores(
-        [Score(a, 0, 0, risk, (), NOW_US + at, NOW_US, Stamp("e", n), "s") for n, (a, risk, at) in enumerate(known)]
+        [
+            *map(
+                spell,
+                [
+                    Score(a, 0, 0, risk, (), NOW_US + at, NOW_US, Stamp("e", n), "s")
+                    for n, (a, risk, at) in enumerate(known)
+                ],
+            )
+        ]
     )
     for account, allow, ends in staff:
         await store.put_override(account, Override(allow, "r", "ann", NOW_US + ends))

@@ -54,7 +54,7 @@ def test_every_record_is_folded_or_one_dead_letter_and_what_is_made_of_it_stays_
     for state in effects.states.values():
         assert len(state) < 1024
         assert pack(unpack(state)) == state
-    for score in effects.scores:
+    for score, _ in effects.scores:
         assert all(0.0 <= part <= 1.0 for part in (score.bot, score.scam, score.risk))
         assert all(0.0 < reason.value <= 1.0 for reason in score.reasons)
 

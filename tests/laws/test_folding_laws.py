@@ -55,7 +55,7 @@ def run(batches: list[list[Record]]) -> tuple[dict[str, bytes], int]:
             effects = process(batch, states, Crowd(), SHIPPED, b"salt", ("t", 0), "e", 0)
             states.update(effects.states)
             dead += len(effects.dead)
-            assert all(0.0 <= part <= 1.0 for s in effects.scores for part in (s.bot, s.scam, s.risk))
+            assert all(0.0 <= part <= 1.0 for s, _ in effects.scores for part in (s.bot, s.scam, s.risk))
     return states, dead
 
 

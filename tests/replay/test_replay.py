@@ -11,6 +11,7 @@ from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
 from gate.errors import StoreUnavailable
 from gate.policyfile import load_policy
+from gate.records.score import spell
 from gate.stores.memory import MemoryAccountStore
 from streams import replay as replaying
 from streams.replay import FULL_ENOUGH, Judge, Outcome, last_of_each, replay, windows
@@ -49,7 +50,7 @@ class Worker:
             stamp = Stamp("epoch", offset)
             if not self._late:
                 score = Score(event.account.id, risk, 0.0, risk, (), at_us, at_us, stamp, "card")
-                await self._store.put_scores([score])
+                await self._store.put_scores([*map(spell, [score])])
         return places
 
 

@@ -103,7 +103,7 @@ async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, 
         batch = [Record(r.offset, r.key, r.value, r.headers, r.timestamp) for r in records[at : at + REPLAY_BATCH]]
         effects = process(batch, truth.states, crowd, card, salt, origin, epoch, 0)
         truth.states.update(effects.states)
-        truth.scores.update((score.account, score) for score in effects.scores)
+        truth.scores.update((score.account, score) for score, _ in effects.scores)
         truth.dead.update(letter.offset for letter in effects.dead)
     truth.events = len(records)
     return truth

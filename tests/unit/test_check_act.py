@@ -18,6 +18,7 @@ from gate.core.standing import Ask, Override, Taken
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
+from gate.ports import Scored
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory import MemoryAccountStore
 
@@ -44,7 +45,7 @@ class Broken:
         self.asked += len(asks)
         return [self.error for _ in asks]
 
-    async def put_scores(self, scores: Sequence[Score]) -> int:
+    async def put_scores(self, scores: Sequence[Scored]) -> int:
         raise self.error
 
     async def scores(self, accounts: Sequence[str]) -> list[Score | None]:

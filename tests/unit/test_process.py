@@ -45,16 +45,19 @@ def test_events_are_counted_by_type_and_the_next_batch_starts_behind_the_last() 
 def test_every_touched_account_gets_one_score_also_without_evidence_and_for_a_refused_attempt() -> None:
     effects = run(record(0, "a"), record(1, "b", decision="deny"), record(2, "a"), record(3, "c", "reported"))
 
-    assert sorted(score.account for score in effects.scores) == ["a", "b", "c"]
+    assert sorted(score.account for score, _ in effects.scores) == ["a", "b", "c"]
     assert effects.states.keys() == {"a", "b", "c"}
-    assert all(0.0 <= score.risk < 0.2 for score in effects.scores)
+    assert all(0.0 <= score.risk < 0.2 for score, _ in effects.scores)
 
 
 def test_a_score_is_stamped_with_the_offset_folded_last() -> None:
     effects = run(record(4, "a"), record(5, "b"), record(9, "a"), broken(10))
 
-    assert {score.account: score.stamp for score in effects.scores} == {"a": Stamp("epoch", 9), "b": Stamp("epoch", 5)}
-    assert {score.scored_at_us for score in effects.scores} == {7}
+    assert {score.account: score.stamp for score, _ in effects.scores} == {
+        "a": Stamp("epoch", 9),
+        "b": Stamp("epoch", 5),
+    }
+    assert {score.scored_at_us for score, _ in effects.scores} == {7}
 
 
 def test_the_states_given_are_read_and_left_alone() -> None:

@@ -169,8 +169,8 @@ class Platform:
         record = Record(len(self.risks), account.encode(), value, (), 0)
         done = process([record], self.states, self.crowd, shipped(), b"salt", ("events", 0), "epoch", 0)
         self.states.update(done.states)
-        self.risks.setdefault(account, []).append(done.scores[0].risk)
-        return done.scores[0].risk
+        self.risks.setdefault(account, []).append(done.scores[0].score.risk)
+        return done.scores[0].score.risk
 
 
 def farm(*, upto: int = 10, **given: Any) -> Platform:

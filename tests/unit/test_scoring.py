@@ -43,7 +43,7 @@ class Stream:
         made = {"type": "attempted", "id": f"e-{self.offset}", "at": moment(at_s), "account": who, **fields}
         record = Record(self.offset, account.encode(), json.dumps(made).encode(), (), 0)
         effects = self.run([record])
-        return effects.scores[0]
+        return effects.scores[0].score
 
     def run(self, records: list[Record]) -> Effects:
         effects = process(records, self.states, self.crowd, SHIPPED, b"salt", ("events", 0), "epoch", 1)
