@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from gate.errors import SettingInvalid
 from gate.ports import AccountStore
-from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX
+from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
 from gate.topics import Topics
 from streams.agents import declare_agents
 from streams.commit import Where
@@ -47,12 +47,17 @@ class WorkerSettings:
     prefix: str = ""
     redis_prefix: str = DEFAULT_PREFIX
     scorecard: Path | None = None
-    salt: bytes = field(default=b"", repr=False)
+    salt: bytes = field(default=DEFAULT_SALT.encode(), repr=False)
     metrics_port: int = METRICS_PORT
     state_dir: Path = Path("state")
     session_timeout_ms: int = SESSION_TIMEOUT_MS
     partitions: int = 4
     drain_unreadable: bool = False
+
+    @property
+    def salt_is_default(self) -> bool:
+        """True where nobody set a salt, so that pseudonyms can be turned back by trying all addresses."""
+        return self.salt == DEFAULT_SALT.encode()
 
 
 def settings_from(env: Mapping[str, str]) -> WorkerSettings:
@@ -71,7 +76,7 @@ def settings_from(env: Mapping[str, str]) -> WorkerSettings:
         prefix=env.get("UPLOAD_GATE_TOPIC_PREFIX", ""),
         redis_prefix=env.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
         scorecard=Path(scorecard) if scorecard else None,
-        salt=env.get("UPLOAD_GATE_SALT", "").encode(),
+        salt=(env.get("UPLOAD_GATE_SALT") or DEFAULT_SALT).encode(),
         metrics_port=_number(env, "UPLOAD_GATE_WORKER_METRICS_PORT", METRICS_PORT, 0, 65_535),
         state_dir=Path(env.get("UPLOAD_GATE_STATE") or "state"),
         session_timeout_ms=_number(env, "UPLOAD_GATE_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS, 1_000, 300_000),

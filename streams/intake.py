@@ -119,6 +119,9 @@ class Intake(Service):
                 await consumer.stop()
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
+            except asyncio.CancelledError:  # the worker ends while it connects
+                await consumer.stop()
+                raise
             self._consumer = consumer
             self._kafka.up()
             return True

@@ -17,6 +17,7 @@ from gate.core.score import Score, Stamp
 from gate.errors import StoreUnavailable
 from gate.ports import AccountStore, Scored
 from gate.records.score import spell
+from gate.settings import read_settings
 from streams.agents import declare_agents
 from streams.app import App, WorkerSettings, settings_from
 from streams.commit import Owner, merged, stand
@@ -270,6 +271,14 @@ def test_the_salt_never_prints() -> None:
     assert settings.salt == b"hush"
     assert "hush" not in repr(settings)
     assert isinstance(settings, WorkerSettings)
+
+
+def test_a_worker_without_a_salt_hashes_as_a_gate_without_one() -> None:
+    bare = settings_from({"UPLOAD_GATE_KAFKA": "k:1"})
+
+    assert bare.salt_is_default
+    assert bare.salt == read_settings({}).salt
+    assert not settings_from({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"}).salt_is_default
 
 
 def test_an_owner_is_not_live_before_it_is_open() -> None:

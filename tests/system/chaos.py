@@ -40,6 +40,8 @@ from tests.system.chaos_verdict import Verdict, judge, lonely_scorecard
 GROUP = "chaos"
 SALT = b"chaos"
 SESSION_TIMEOUT_S = 6.0
+STOP_WITHIN_S = 25.0
+HUNG = 124
 TICK_S = 0.05
 DRAIN_WITHIN_S = 150.0
 FAULTS = ("kill", "term", "freeze", "freeze long", "broker", "redis")
@@ -77,6 +79,7 @@ class Worker:
     back_at: float | None = None
     thaw_at: float | None = None
     exits: list[int] = field(default_factory=list)
+    said: int = 0
 
     @property
     def is_well(self) -> bool:
@@ -87,6 +90,7 @@ class Worker:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
+            self.said = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "streams.worker"],
                 env=self.env,
@@ -126,10 +130,14 @@ class Worker:
     def await_exit(self) -> None:
         if self.process is not None:
             try:
-                self.exits.append(self.process.wait(20.0))
+                code = self.process.wait(STOP_WITHIN_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.exits.append(self.process.wait())
+                self.process.wait()
+                code = HUNG
+            # an interpreter that has not come to our first line yet dies of the signal itself; nothing was begun
+            began = self.log.stat().st_size > self.said
+            self.exits.append(0 if code == -signal.SIGTERM and not began else code)
 
     def stop(self) -> None:
         self.send(signal.SIGCONT)

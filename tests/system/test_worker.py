@@ -249,3 +249,15 @@ async def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, unique: Ca
 
     assert code == 2
     assert worker.said("UPLOAD_GATE_KAFKA") == 1
+
+
+@pytest.mark.parametrize(("salt", "times"), [("", 1), ("a secret", 0)])
+def test_a_worker_without_a_salt_says_once_what_that_means(
+    salt: str, times: int, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), f"127.0.0.1:{free_port()}", None, tmp_path) as worker:
+        worker.start(UPLOAD_GATE_SALT=salt)
+        wait_until(lambda: worker.said("Kafka is away"), timeout_s=30.0)
+        worker.end()
+
+    assert worker.said("UPLOAD_GATE_SALT is not set") == times
