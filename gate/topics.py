@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PARTITIONS = 4
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic. `retention_ms` -1 keeps for ever; a compacted topic keeps the last record of each key."""
+    """One topic. `retention_ms` -1 keeps for ever; a compacted topic keeps the last record of each key so long."""
 
     name: str
     partitions: int
@@ -19,9 +20,15 @@ class Topic:
     def config(self) -> dict[str, str]:
         """The broker's settings for it. Records carry the broker's append time; event time stands in the value."""
         common = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(4 << 20)}
+        policies = ["compact"] if self.compacted else []
         if self.compacted:
-            return {**common, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3"}
-        return {**common, "cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+            common["min.cleanable.dirty.ratio"] = "0.3"
+        if not self.compacted or self.retention_ms >= 0:
+            policies.append("delete")
+            common["retention.ms"] = str(self.retention_ms)
+        if len(policies) == 2:  # what is written to is not deleted, and little is written
+            common["segment.ms"] = str(DAY_MS)
+        return {**common, "cleanup.policy": ",".join(policies)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,12 @@ class Topics:
     @property
     def events(self) -> Topic:
         """What accounts did, keyed by account id, kept for a week."""
-        return Topic(f"{self.prefix}uploads.events.v1", self.partitions, False, 7 * 86_400_000)
+        return Topic(f"{self.prefix}uploads.events.v1", self.partitions, False, 7 * DAY_MS)
 
     @property
     def dead_letters(self) -> Topic:
         """Events that could not be read, with origin and reason, kept for a month."""
-        return Topic(f"{self.prefix}uploads.events.v1.dlq", self.partitions, False, 30 * 86_400_000)
+        return Topic(f"{self.prefix}uploads.events.v1.dlq", self.partitions, False, 30 * DAY_MS)
 
     @property
     def states(self) -> Topic:
@@ -53,13 +60,14 @@ class Topics:
 
     @property
     def crowd(self) -> Topic:
-        """How many accounts of a partition share a feature; key = partition and feature."""
-        return Topic(f"{self.prefix}crowd.counts.v1", 1, True, -1)
+        """How many accounts of a partition share a feature; key = partition and feature. Kept as long as the crowd
+        remembers at most, which is eight days."""
+        return Topic(f"{self.prefix}crowd.counts.v1", 1, True, 8 * DAY_MS)
 
     @property
     def decisions(self) -> Topic:
         """Every decision of every gate, keyed by account id, kept for a week."""
-        return Topic(f"{self.prefix}gate.decisions.v1", self.partitions, False, 7 * 86_400_000)
+        return Topic(f"{self.prefix}gate.decisions.v1", self.partitions, False, 7 * DAY_MS)
 
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""

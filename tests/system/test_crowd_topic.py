@@ -1,0 +1,67 @@
+"""Counts of shared features over a real broker: how long they are kept, and which a starting worker believes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from waiting import eventually
+
+from gate.stores.kafka_topics import declare
+from gate.topics import Topics
+from streams.core.crowd import WINDOW_US
+from streams.crowd import crowd_key, listen
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+class Heard:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.counts: list[tuple[int, str, int]] = []
+
+    def hear(self, partition: int, feature: str, count: int) -> None:
+        self.counts.append((partition, feature, count))
+
+
+async def test_the_broker_keeps_counts_for_eight_days(kafka_bootstrap: str, unique: Callable[[], str]) -> None:
+    topics = Topics(f"{unique()}.")
+    await declare(kafka_bootstrap, topics)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topics.crowd.name)])
+    await admin.close()
+
+    settings = {name: value for name, value, *_ in answer.resources[0][4]}
+    assert set(settings["cleanup.policy"].split(",")) == {"compact", "delete"}
+    assert settings["retention.ms"] == str(8 * 86_400_000)
+
+
+async def test_a_starting_worker_believes_no_count_from_before_the_window(
+    kafka_bootstrap: str, unique: Callable[[], str]
+) -> None:
+    topic, now_ms = unique(), time.time_ns() // 1_000_000
+    window_ms = WINDOW_US // 1_000
+    settings = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}  # so that the test can write old records
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=settings)])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        for feature, age_ms in (("months", 20 * window_ms), ("days", window_ms - 60_000), ("now", 0)):
+            await producer.send_and_wait(topic, b"7", crowd_key(3, feature), timestamp_ms=now_ms - age_ms)
+    heard = Heard()
+
+    listening = asyncio.create_task(listen(kafka_bootstrap, topic, heard))
+    await eventually(lambda: (3, "now", 7) in heard.counts)
+    listening.cancel()
+    await asyncio.wait([listening])
+
+    assert heard.counts == [(3, "days", 7), (3, "now", 7)]
