@@ -14,6 +14,10 @@ from gate.core.score import Reason, Score, Stamp
 
 MAX_REASONS = 5
 
+Found = list[tuple[str, float]]
+"""What the families of signals append to and a scorecard weighs: signals above 0 by name, with their values in (0, 1];
+those of one family stand together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:

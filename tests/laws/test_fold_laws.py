@@ -51,6 +51,7 @@ def test_every_record_is_folded_or_one_dead_letter_and_what_is_made_of_it_stays_
     assert offsets == sorted(set(offsets))
     assert len(offsets) + sum(effects.events.values()) == len(batch)
     assert all(letter.reason in set(Fault) for letter in effects.dead)
+    assert all(letter.event == given_[letter.offset] for letter in effects.dead)
     for state in effects.states.values():
         assert len(state) < 1024
         assert pack(unpack(state)) == state

@@ -152,6 +152,13 @@ def test_a_family_without_a_cap_is_refused() -> None:
     assert "caps.age" in str(refusal(card(caps="\n".join(f"{f} = 1.0" for f in FAMILIES if f != "age"))))
 
 
+def test_a_file_of_another_version_or_none_at_all_is_refused() -> None:
+    other, broken = refusal(card().replace("version = 1", "version = 2")), refusal(card().replace("[caps]", "[caps"))
+
+    assert str(other).startswith("card.toml:1: version: must be 1")
+    assert str(broken).startswith("card.toml: not TOML")
+
+
 class Platform:
     """One partition, folded event by event, that remembers each account's last score."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Found
+from streams.core.scorecard import Found
 from streams.core.window import DAY_US, MINUTE_US, decayed
 
 FRESH = str(Signal.AGE_FRESH)

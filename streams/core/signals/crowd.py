@@ -6,8 +6,9 @@ from math import log2
 
 from gate.core.signal import Signal
 from streams.core.account import State
+from streams.core.crowd import Surroundings
+from streams.core.scorecard import Found
 from streams.core.signals.age import freshness
-from streams.core.signals.surroundings import Found, Surroundings
 
 CONTENT_ACCOUNTS = str(Signal.CROWD_CONTENT_ACCOUNTS)
 LINK_ACCOUNTS = str(Signal.CROWD_LINK_ACCOUNTS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gate.core.signal import Signal
 from streams.core.account import State
-from streams.core.signals.surroundings import Found
+from streams.core.scorecard import Found
 
 CONTENT = str(Signal.SAMENESS_CONTENT)
 TEXT = str(Signal.SAMENESS_TEXT)

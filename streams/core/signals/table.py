@@ -7,8 +7,9 @@ state has what it reads.
 from __future__ import annotations
 
 from streams.core.account import State
+from streams.core.crowd import Surroundings
+from streams.core.scorecard import Found
 from streams.core.signals import age, crowd, links, network, reports, sameness, tempo, text
-from streams.core.signals.surroundings import Found, Surroundings
 
 
 def now_us(state: State) -> int:

@@ -1,4 +1,4 @@
-"""Laws of folding: how records are cut into batches cannot matter, and no bytes can raise."""
+"""A law of folding: how records are cut into batches cannot matter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.account import pack, unpack
 from streams.core.crowd import Crowd
 from streams.process import Record, process
 from streams.scorecardfile import load_scorecard
@@ -71,23 +70,3 @@ def test_any_cut_into_batches_gives_the_same_states_and_dead_letters(
     cut = run([stream[low:high] for low, high in pairwise(edges)])
 
     assert cut == whole
-
-
-@given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
-def test_bytes_that_nobody_wrote_are_one_dead_letter_and_never_raise(value: bytes) -> None:
-    effects = process([Record(0, b"a", value, (), 0)], {}, Crowd(), SHIPPED, b"", ("t", 0), "e", 0)
-
-    assert len(effects.dead) == 1
-    assert effects.dead[0].event == value
-    assert effects.states == {}
-
-
-@given(st.lists(events, min_size=1, max_size=40))
-@settings(max_examples=100, deadline=None)
-def test_a_packed_state_is_the_same_state_and_small(given_: list[tuple[str, bytes]]) -> None:
-    states, _ = run([records(given_)])
-
-    for packed in states.values():
-        assert pack(unpack(packed)) == packed
-        assert len(packed) < 1_024
