@@ -40,6 +40,11 @@ def lives(pid: int) -> bool:
         return False
 
 
+def until_known_by(words: Path, pid: int | None) -> None:
+    """Wait until the process shows its command line, which takes a moment after it was started."""
+    wait_until(lambda: str(words).encode() in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
 def test_a_child_that_ended_tells_its_status_and_its_last_lines(tmp_path: Path) -> None:
     child = python("print('first'); print('last'); raise SystemExit(7)", tmp_path)
 
@@ -156,6 +161,7 @@ def test_a_log_that_has_grown_is_set_aside_at_the_next_start(tmp_path: Path) -> 
 
 def test_a_leftover_whose_owner_is_gone_is_ended(tmp_path: Path) -> None:
     leftover = subprocess.Popen([sys.executable, "-c", STAYS, str(tmp_path)], stdout=subprocess.DEVNULL)
+    until_known_by(tmp_path, leftover.pid)
     pid_file = tmp_path / "kid.pid"
     pid_file.write_text(json.dumps({"pid": leftover.pid, "owner": 2**22 + 1, "owner_born": "1"}))
 
@@ -170,6 +176,7 @@ def test_a_server_in_use_by_a_living_owner_is_left_alone(tmp_path: Path) -> None
     owner = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
     child = python(STAYS, tmp_path)
     child.start()
+    until_known_by(tmp_path, child.pid)
     pid_file = tmp_path / "kid.pid"
     pid_file.write_text(json.dumps({"pid": child.pid, "owner": os.getppid(), "owner_born": owner}))
     try:
@@ -193,6 +200,7 @@ def test_a_pid_file_that_cannot_be_read_ends_nothing(tmp_path: Path, noted: str)
 def test_a_stranger_that_got_the_old_pid_is_left_alone(tmp_path: Path) -> None:
     child = python(STAYS, tmp_path)
     child.start()
+    until_known_by(tmp_path, child.pid)
     pid_file = tmp_path / "kid.pid"
     pid_file.write_text(json.dumps({"pid": child.pid, "owner": 2**22 + 1, "owner_born": "1"}))
     try:
