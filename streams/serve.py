@@ -69,7 +69,7 @@ async def serve(settings: WorkerSettings, registry: CollectorRegistry, ending: E
             else:
                 ended.set_exception(error)
 
-    loop.set_exception_handler(_unless_fenced)
+    loop.set_exception_handler(unless_fenced)
     ending.tell(lambda: loop.call_soon_threadsafe(end))
     try:
         async with account_store(settings) as store:
@@ -99,7 +99,7 @@ async def _until(app: Any, ended: asyncio.Future[None]) -> None:
         log.info("worker stopped")
 
 
-def _unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """The Kafka client forgets the bare future of a transaction that was fenced; all else that nobody caught is told."""
     error, future = context.get("exception"), context.get("future")
     forgotten = isinstance(future, asyncio.Future) and not isinstance(future, asyncio.Task)
