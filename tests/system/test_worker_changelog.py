@@ -13,7 +13,7 @@ from workers import drained, event, worker_of, write
 
 from gate.stores.kafka_topics import declare, incarnation
 from gate.topics import Topics
-from streams.core.account import State, pack
+from streams.core.account import VERSION, State, pack
 from streams.state import WATERMARK_KEY, Watermark, encode_watermark
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -66,3 +66,24 @@ async def test_states_of_an_older_release_start_anew_and_are_counted(
         assert worker.said("partition 2: 2 accounts start anew") == 1
         assert worker.metric("upload_gate_worker_states_forgotten_total") == 2
         await eventually(lambda: worker.metric("upload_gate_worker_accounts") == 20)
+
+
+async def test_a_state_that_breaks_off_ends_the_worker_when_its_account_is_next_heard_of(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        await declare(kafka_bootstrap, worker.topics)
+        cluster, topic_id = await incarnation(kafka_bootstrap, worker.topics.events.name)
+        mark = encode_watermark(Watermark(f"{cluster}/{topic_id}", 0))
+        for partition in range(4):
+            cut = bytes((VERSION,)) + pack(State())[1:-5]
+            await change(kafka_bootstrap, worker.topics, partition, (b"a-1", cut), (WATERMARK_KEY, mark))
+
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await write(kafka_bootstrap, worker.topics, [event("a-1", 1)])
+        code = await eventually(lambda: worker.process and worker.process.poll(), timeout_s=30.0)
+
+    assert code == 1
+    assert worker.said(f"of {worker.topics.states.name} holds what is no account state") == 1
+    assert worker.said("Traceback") == 0
