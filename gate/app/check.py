@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from gate.core.bucket import HOUR_US, Charge, Refusal
-from gate.core.decide import decide, rule_first
+from gate.core.bucket import HOUR_US, Charge, Refusal, Tariff
+from gate.core.decide import Ruling, conclude, rule_first
 from gate.core.decision import Decision
 from gate.core.pause import Board, Pause, strictest
 from gate.core.policy import OnStoreError, Policy
@@ -42,13 +42,27 @@ class _InForce:
     policy: Policy
     on_store_error: Mapping[str, OnStoreError]
 
+    def without_store(self, charges: tuple[Charge, ...]) -> tuple[str | None, tuple[Charge, ...]]:
+        """The limit that refuses because the store is away, and else what is taken from buckets of our own."""
+        local: list[Charge] = []
+        for charge in charges:
+            prices = charge.tariff.prices
+            for price in prices:
+                if self.on_store_error[price.limit] is OnStoreError.CLOSED and not price.shadow:
+                    return price.limit, ()
+            kept = tuple(price for price in prices if self.on_store_error[price.limit] is OnStoreError.LOCAL)
+            if kept:
+                local.append(Charge(charge.entity, Tariff(kept), charge.units))
+        return None, tuple(local)
+
 
 class _Asked(msgspec.Struct, frozen=True, gc=False):
     """One check on its way: what a decision needs beside the store's answer. No `ask`: the store is not needed."""
 
     request: CheckRequest
     class_: str
-    board: Board
+    board_rev: int
+    first: Ruling | None
     in_force: _InForce
     now_us: int
     ask: Ask | None
@@ -81,6 +95,7 @@ class Check:
         self._local = local(1)
         self._log = log
         self._board = Board()
+        self._board_rev = 0  # asking the board takes longer the more pauses it holds
         self._in_force = _in_force(policy)
 
     @property
@@ -100,6 +115,7 @@ class Check:
     @board.setter
     def board(self, board: Board) -> None:
         self._board = _relevant(board, self._clock.now_us())
+        self._board_rev = board.rev
 
     @property
     def instances(self) -> int:
@@ -152,13 +168,13 @@ class Check:
             board = _sound(board, request, class_, now_us)
             first = rule_first(request, class_, board, policy, now_us)
         if first is not None and not first.verdict.lets_in:
-            return _Asked(request, class_, board, in_force, now_us, None)
+            return _Asked(request, class_, self._board_rev, first, in_force, now_us, None)
         ask = policy.ask(request, class_, self._salt)
-        return _Asked(request, class_, board, in_force, now_us, ask)
+        return _Asked(request, class_, self._board_rev, first, in_force, now_us, ask)
 
     def _decide(self, asked: _Asked, taken: Taken | None, degraded: bool, started_ns: int) -> Decision:
         policy = asked.in_force.policy
-        decision = decide(asked.request, asked.class_, asked.board, taken, policy, asked.now_us, degraded)
+        decision = conclude(asked.request, asked.class_, asked.board_rev, asked.first, taken, policy, degraded)
         self.counts.decided(decision, (self._timer_ns() - started_ns) // 1000, policy.reasons)
         if self._log is not None:
             self._log.record(asked.request, decision, asked.now_us)
@@ -188,11 +204,9 @@ class Check:
 
     def _without_store(self, asked: _Asked, ask: Ask) -> Taken:
         """What the limits' failure modes say in the store's place."""
-        modes = asked.in_force.on_store_error
-        closed = next((c for c in ask.charges if modes[c.limit] is OnStoreError.CLOSED and not c.shadow), None)
+        closed, local = asked.in_force.without_store(ask.charges)
         if closed is not None:
-            return Taken(Standing(), False, False, Refusal(closed.limit, CLOSED_RETRY_US), (), asked.now_us)
-        local = tuple(charge for charge in ask.charges if modes[charge.limit] is OnStoreError.LOCAL)
+            return Taken(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), asked.now_us)
         refusal, shadow = self._local.take(local, asked.now_us)
         return Taken(Standing(), refusal is None, False, refusal, shadow, asked.now_us)
 

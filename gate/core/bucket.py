@@ -10,6 +10,7 @@ This is the model the Redis script is tested against; both must agree to the mic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -37,17 +38,31 @@ class Rate:
         return max(self.burst * self.per_us // self.rate, self.cost_us(1) * min(self.burst, 1 << 20))
 
 
-class Charge(msgspec.Struct, frozen=True, gc=False):
-    """One bucket a check wants to take from: the entity it belongs to, the limit's name, its price and its size.
+@dataclass(frozen=True, slots=True, eq=False)
+class Price:
+    """One limit on an entity: what a unit costs there and how much fits at once. A `shadow` one counts, never refuses."""
 
-    `entity` is already a pseudonym where the thing is personal. A `shadow` charge counts and never refuses.
+    limit: str
+    rate: Rate
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tariff:
+    """All limits on an entity that count the same unit. Worked out once for many checks, so two are never equal."""
+
+    prices: tuple[Price, ...]
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """What a check wants to take from one entity: `units` from each limit of the tariff.
+
+    `entity` is already a pseudonym where the thing is personal.
     """
 
     entity: str
-    limit: str
-    cost_us: int
-    tolerance_us: int
-    shadow: bool
+    tariff: Tariff
+    units: int = 1
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -57,34 +72,51 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     retry_after_us: int | None
 
 
-def wait_us(tat_us: int, charge: Charge, now_us: int) -> int:
-    """How many µs the charge has to wait; 0 where it fits now."""
-    return max(0, max(tat_us, now_us) + charge.cost_us - charge.tolerance_us - now_us)
+class _Term(msgspec.Struct, frozen=True, gc=False):
+    key: tuple[str, str]
+    cost_us: int
+    tolerance_us: int
+    shadow: bool
 
 
 def take(
-    tats: dict[tuple[str, str], int], charges: tuple[Charge, ...], now_us: int
-) -> tuple[Refusal | None, tuple[str, ...]]:
+    tats: dict[tuple[str, str], int], charges: tuple[Charge, ...], now_us: int, *, lenient: bool = False,
+    sharers: int = 1,
+) -> tuple[Refusal | None, tuple[str, ...]]:  # fmt: skip
     """Take all charges or none. Changes `tats` ((entity, limit) → µs) only when nothing refuses.
 
-    Returns the refusal that must be waited for longest, and the names of shadow limits that would have refused.
+    Returns the refusal that must be waited for longest, and the names of shadow limits that would have refused. Where
+    `lenient`, no limit refuses. `sharers` is by how many each limit is divided.
     """
     refusal: Refusal | None = None
     longest = 0
     shadowed: list[str] = []
-    fitting: list[Charge] = []
-    for charge in charges:
-        wait = wait_us(tats.get((charge.entity, charge.limit), 0), charge, now_us)
-        if wait == 0:
-            fitting.append(charge)
-        elif charge.shadow:
-            shadowed.append(charge.limit)
-        elif charge.cost_us > charge.tolerance_us:
-            refusal, longest = Refusal(charge.limit, None), 1 << 62
+    fitting: list[_Term] = []
+    for term in _terms(charges, sharers):
+        wait = max(tats.get(term.key, 0), now_us) + term.cost_us - term.tolerance_us - now_us
+        limit = term.key[1]
+        if wait <= 0:
+            fitting.append(term)
+        elif term.shadow:
+            shadowed.append(limit)
+        elif lenient:
+            continue
+        elif term.cost_us > term.tolerance_us:
+            refusal, longest = Refusal(limit, None), 1 << 62
         elif wait > longest:
-            refusal, longest = Refusal(charge.limit, wait), wait
+            refusal, longest = Refusal(limit, wait), wait
     if refusal is None:
-        for charge in fitting:
-            key = (charge.entity, charge.limit)
-            tats[key] = max(tats.get(key, 0), now_us) + charge.cost_us
+        for term in fitting:
+            tats[term.key] = max(tats.get(term.key, 0), now_us) + term.cost_us
     return refusal, tuple(shadowed)
+
+
+def _terms(charges: tuple[Charge, ...], sharers: int) -> Iterator[_Term]:
+    for charge in charges:
+        for price in charge.tariff.prices:
+            whole_us, tolerance_us = price.rate.cost_us(charge.units), price.rate.tolerance_us
+            # a rate divided by n is a price times n; the burst, being counted in time, is divided by the same stroke
+            cost_us = whole_us * sharers
+            if whole_us <= tolerance_us:
+                tolerance_us = max(tolerance_us, cost_us)
+            yield _Term((charge.entity, price.limit), cost_us, tolerance_us, price.shadow)

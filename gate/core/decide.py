@@ -31,6 +31,12 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
     pause: str | None = None
 
 
+_ALLOWED = Ruling(Verdict.ALLOW, Stage.DEFAULT, "allow")
+_DENIED = Ruling(Verdict.DENY, Stage.SCORE, "score.deny")
+_CHALLENGED = Ruling(Verdict.CHALLENGE, Stage.SCORE, "score.challenge")
+_REVIEWED = Ruling(Verdict.REVIEW, Stage.SCORE, "score.review")
+
+
 def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy, now_us: int) -> Ruling | None:
     """The stages that need no store: break glass, deny list, pauses. A ruling that refuses is final.
 
@@ -59,14 +65,13 @@ def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -
         return Ruling(verdict, Stage.OVERRIDE, f"override.{verdict}")
     if standing.risk is None or standing.at_us is None or now_us - standing.at_us > policy.max_score_age_us:
         return None
-    limits = policy.thresholds[class_]
-    for verdict, threshold in (
-        (Verdict.DENY, limits.deny),
-        (Verdict.CHALLENGE, limits.challenge),
-        (Verdict.REVIEW, limits.review),
-    ):
-        if threshold is not None and standing.risk >= threshold:
-            return Ruling(verdict, Stage.SCORE, f"score.{verdict}")
+    risk, limits = standing.risk, policy.thresholds[class_]
+    if limits.deny is not None and risk >= limits.deny:
+        return _DENIED
+    if limits.challenge is not None and risk >= limits.challenge:
+        return _CHALLENGED
+    if limits.review is not None and risk >= limits.review:
+        return _REVIEWED
     return None
 
 
@@ -79,25 +84,37 @@ def decide(
     `taken` is the store's answer; None where the store was not asked because a first stage refuses already.
     `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the store's own.
     """
-    ruling = rule_first(request, class_, board, policy, now_us)
-    if (ruling is None or ruling.verdict.lets_in) and taken is not None:
-        ruling = _rule_taken(taken, class_, policy, ruling)
+    first = rule_first(request, class_, board, policy, now_us)
+    return conclude(request, class_, board.rev, first, taken, policy, degraded)
+
+
+def conclude(
+    request: CheckRequest, class_: str, board_rev: int, first: Ruling | None, taken: Taken | None, policy: Policy,
+    degraded: bool,
+) -> Decision:  # fmt: skip
+    """`decide` from where `rule_first` has spoken: every check asks that before it asks the store."""
+    ruling = first
+    standing = None
+    if taken is not None:
+        standing = taken.standing
+        if first is None or first.verdict.lets_in:
+            ruling = _rule_taken(taken, class_, policy, first)
     if ruling is None:
-        ruling = Ruling(Verdict.ALLOW, Stage.DEFAULT, "allow")
+        ruling = _ALLOWED
     return Decision(
-        upload_id=request.upload_id,
-        account=request.account.id,
-        class_=class_,
-        verdict=ruling.verdict,
-        stage=ruling.stage,
-        reason=ruling.reason,
-        retry_after_us=ruling.retry_after_us,
-        pause=ruling.pause,
-        policy=policy.hash,
-        board_rev=board.rev,
-        risk=None if taken is None else taken.standing.risk,
-        shadow=() if taken is None else taken.shadow,
-        degraded=degraded,
+        request.upload_id,
+        request.account.id,
+        class_,
+        ruling.verdict,
+        ruling.stage,
+        ruling.reason,
+        ruling.retry_after_us,
+        ruling.pause,
+        policy.hash,
+        board_rev,
+        None if standing is None else standing.risk,
+        () if taken is None else taken.shadow,
+        degraded,
     )
 
 

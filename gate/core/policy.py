@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from gate.core.account import Account
-from gate.core.bucket import Charge, Rate
+from gate.core.bucket import Charge, Price, Rate, Tariff
 from gate.core.pseudonym import network, pseudonym
 from gate.core.request import CheckRequest
 from gate.core.standing import Ask
@@ -77,13 +77,19 @@ class Thresholds:
         return min((t for t in (self.challenge, self.deny) if t is not None), default=None)
 
 
-_Price = tuple[str, int, int, bool, Rate | None]
-"""One limit of a class: name, cost of one upload, tolerance, shadow; the rate where bytes are counted."""
+_Namer = Callable[[CheckRequest, bytes], str | None]
 
-_Namer = Callable[[CheckRequest, str, bytes], str | None]
 
-_Prices = tuple[tuple[_Namer, tuple[_Price, ...]], ...]
-"""All limits of a class, by subject: what names the subject's entity, and the limits on it."""
+@dataclass(frozen=True, slots=True)
+class _Tariffs:
+    """What an upload of one class costs: `named` by what names the entity in a request, `fixed` of all in the class.
+
+    The first tariff of a name counts uploads, the second bytes; None where there is no such limit.
+    """
+
+    named: tuple[tuple[_Namer, Tariff | None, Tariff | None], ...]
+    fixed: tuple[Charge, ...]
+    fixed_bytes: tuple[Charge, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +109,12 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
-    _prices: Mapping[str, _Prices] = field(init=False, repr=False, compare=False)
+    _tariffs: Mapping[str, _Tariffs] = field(init=False, repr=False, compare=False)
     _refuse_at: Mapping[str, float | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # every check asks for these, so they are worked out once
-        object.__setattr__(self, "_prices", {class_: _priced(self.limits, class_) for class_ in self.thresholds})
+        object.__setattr__(self, "_tariffs", {class_: _tariffs(self.limits, class_) for class_ in self.thresholds})
         object.__setattr__(self, "_refuse_at", {class_: t.refuse_at for class_, t in self.thresholds.items()})
 
     def class_of(self, account: Account, now_us: int) -> str:
@@ -138,57 +144,58 @@ class Policy:
 
     def charges(self, request: CheckRequest, class_: str, salt: bytes) -> tuple[Charge, ...]:
         """Every bucket this upload takes from. A subject the request does not name (no IP, no device) has none."""
+        tariffs = self._tariffs[class_]
+        size = request.media.bytes or 0
         found: list[Charge] = []
-        for entity_of, prices in self._prices[class_]:
-            entity = entity_of(request, class_, salt)
+        for entity_of, by_uploads, by_bytes in tariffs.named:
+            entity = entity_of(request, salt)
             if entity is None:
                 continue
-            for name, cost_us, tolerance_us, shadow, rate in prices:
-                if rate is not None:
-                    cost_us = rate.cost_us(request.media.bytes or 0)
-                found.append(Charge(entity, name, cost_us, tolerance_us, shadow))
-        return tuple(found)
+            if by_uploads is not None:
+                found.append(Charge(entity, by_uploads))
+            if by_bytes is not None:
+                found.append(Charge(entity, by_bytes, size))
+        if tariffs.fixed_bytes:
+            found += [Charge(charge.entity, charge.tariff, size) for charge in tariffs.fixed_bytes]
+        return (*found, *tariffs.fixed)
 
 
-def _priced(limits: tuple[Limit, ...], class_: str) -> _Prices:
-    by_subject: dict[Subject, list[_Price]] = {}
-    for limit in limits:
-        rate = limit.rates.get(class_)
-        if rate is None or limit.mode is Mode.OFF:
-            continue
-        by_bytes = rate if limit.unit is Unit.BYTES else None
-        price = (limit.name, rate.cost_us(1), rate.tolerance_us, limit.mode is Mode.SHADOW, by_bytes)
-        by_subject.setdefault(limit.subject, []).append(price)
-    return tuple((_ENTITIES[subject], tuple(prices)) for subject, prices in by_subject.items())
+def _tariffs(limits: tuple[Limit, ...], class_: str) -> _Tariffs:
+    def tariff(subject: Subject, unit: Unit) -> Tariff | None:
+        prices = tuple(
+            Price(limit.name, limit.rates[class_], limit.mode is Mode.SHADOW)
+            for limit in limits
+            if (limit.subject, limit.unit) == (subject, unit) and class_ in limit.rates and limit.mode is not Mode.OFF
+        )
+        return Tariff(prices) if prices else None
+
+    def fixed(unit: Unit) -> tuple[Charge, ...]:
+        given = ((entity, tariff(subject, unit)) for subject, entity in _fixed_entities(class_).items())
+        return tuple(Charge(entity, found) for entity, found in given if found is not None)
+
+    named = tuple(
+        (name, tariff(subject, Unit.UPLOADS), tariff(subject, Unit.BYTES)) for subject, name in _NAMERS.items()
+    )
+    return _Tariffs(tuple(row for row in named if row[1] or row[2]), fixed(Unit.UPLOADS), fixed(Unit.BYTES))
 
 
-def _account(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+def _fixed_entities(class_: str) -> Mapping[Subject, str]:
+    return {Subject.CLASS: f"class:{class_}", Subject.PLATFORM: "platform"}
+
+
+def _account(request: CheckRequest, salt: bytes) -> str:
     return f"account:{{{request.account.id}}}"
 
 
-def _ip(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+def _ip(request: CheckRequest, salt: bytes) -> str | None:
     return None if request.ip is None else _ip_entity(salt, request.ip)
 
 
-def _device(request: CheckRequest, class_: str, salt: bytes) -> str | None:
+def _device(request: CheckRequest, salt: bytes) -> str | None:
     return None if request.device is None else f"device:{pseudonym(salt, 'device', request.device)}"
 
 
-def _class(request: CheckRequest, class_: str, salt: bytes) -> str | None:
-    return f"class:{class_}"
-
-
-def _platform(request: CheckRequest, class_: str, salt: bytes) -> str | None:
-    return "platform"
-
-
-_ENTITIES: Mapping[Subject, _Namer] = {
-    Subject.ACCOUNT: _account,
-    Subject.IP: _ip,
-    Subject.DEVICE: _device,
-    Subject.CLASS: _class,
-    Subject.PLATFORM: _platform,
-}
+_NAMERS: Mapping[Subject, _Namer] = {Subject.ACCOUNT: _account, Subject.IP: _ip, Subject.DEVICE: _device}
 
 
 # the same few thousand addresses come again and again, and parsing one costs as much as all the rest

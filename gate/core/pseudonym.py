@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -12,7 +13,14 @@ _IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 def pseudonym(salt: bytes, kind: str, value: str) -> str:
     """16 hex digits that stand for `value` under `salt`; two kinds never share one, and it cannot be turned back."""
-    return blake2b(value.encode(), digest_size=8, key=salt[:64], person=kind.encode()[:16]).hexdigest()
+    keyed = _keyed(salt, kind).copy()
+    keyed.update(value.encode())
+    return keyed.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _keyed(salt: bytes, kind: str) -> blake2b:
+    return blake2b(digest_size=8, key=salt[:64], person=kind.encode()[:16])
 
 
 def network(ip: str) -> str:

@@ -37,6 +37,22 @@ class Lane(Protocol[A_contra, R_co]):
         ...
 
 
+class _Waiting(Generic[A, R]):
+    """Items that came together, and the answers that are due to who brought them."""
+
+    __slots__ = ("answers", "items", "since_s")
+
+    def __init__(self, items: Sequence[A], answers: asyncio.Future[list[R | Exception]], since_s: float) -> None:
+        self.items = items
+        self.answers = answers
+        self.since_s = since_s
+
+    def fail(self, error: Exception) -> None:
+        """The same for all, unless who asked has gone."""
+        if not self.answers.done():
+            self.answers.set_result([error for _ in self.items])
+
+
 class Batcher(Generic[A, R]):
     """Hands items to lanes in batches. `deadline_s` bounds what one item may take, waiting included."""
 
@@ -48,7 +64,8 @@ class Batcher(Generic[A, R]):
         self._deadline_s = deadline_s
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._queue: deque[tuple[A, asyncio.Future[R], float]] = deque()
+        self._queue: deque[_Waiting[A, R]] = deque()
+        self._queued = 0
         self._idle: list[asyncio.Future[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         self._down: str | None = "the store is not open"
@@ -85,24 +102,45 @@ class Batcher(Generic[A, R]):
 
         A caller that gives up while its item waits has it withdrawn; one already on its way is carried out.
         """
-        return await self.enqueue(item)
+        (answer,) = await self._enqueue((item,))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def enqueue(self, item: A) -> asyncio.Future[R]:
-        """`submit` for who asks many at once: the answer to come, without a task for each."""
+    async def submit_all(self, items: Sequence[A]) -> list[R | Exception]:
+        """`submit` for each, side by side, in their order; what it would raise stands in its place."""
+        pieces = [items[start : start + self._max_batch] for start in range(0, len(items), self._max_batch)]
+        waiting: list[asyncio.Future[list[R | Exception]] | list[R | Exception]] = []
+        for piece in pieces:
+            try:
+                waiting.append(self._enqueue(piece))
+            except StoreUnavailable as error:
+                waiting.append([error for _ in piece])
+        try:
+            answers = [each if isinstance(each, list) else await each for each in waiting]
+        except asyncio.CancelledError:
+            for each in waiting:
+                if isinstance(each, asyncio.Future):
+                    each.cancel()
+            raise
+        return [answer for piece in answers for answer in piece]
+
+    def _enqueue(self, items: Sequence[A]) -> asyncio.Future[list[R | Exception]]:
         if self._down is not None:
             raise StoreUnavailable(self._down)
-        if len(self._queue) >= self._max_queue:
-            self.shed += 1
-            raise StoreUnavailable(f"overloaded: {self._max_queue} checks wait already")
+        if self._queued + len(items) > self._max_queue:
+            self.shed += len(items)
+            raise StoreUnavailable(f"overloaded: {self._queued} checks wait already")
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[R] = loop.create_future()
-        self._queue.append((item, answer, loop.time()))
+        answers: asyncio.Future[list[R | Exception]] = loop.create_future()
+        self._queue.append(_Waiting(items, answers, loop.time()))
+        self._queued += len(items)
         while self._idle:
             wake = self._idle.pop()
             if not wake.done():
                 wake.set_result(None)
                 break
-        return answer
+        return answers
 
     async def _work(self, lane: Lane[A, R], sick: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -117,58 +155,73 @@ class Batcher(Generic[A, R]):
             if batch and await self._send(lane, batch, within_s):
                 await self._recover(lane)
 
-    def _next(self, now_s: float) -> tuple[list[tuple[A, asyncio.Future[R]]], float]:
+    def _next(self, now_s: float) -> tuple[list[_Waiting[A, R]], float]:
         """The next batch and how long it may take. What has waited for half its time is shed: it would be late."""
-        batch: list[tuple[A, asyncio.Future[R]]] = []
+        batch: list[_Waiting[A, R]] = []
+        size = 0
         oldest_s = now_s
-        while self._queue and len(batch) < self._max_batch:
-            item, answer, since_s = self._queue.popleft()
-            if answer.done():
+        while self._queue and size + len(self._queue[0].items) <= self._max_batch:
+            waiting = self._queue.popleft()
+            self._queued -= len(waiting.items)
+            if waiting.answers.done():
                 continue
-            if now_s - since_s > self._deadline_s / 2:
-                self.shed += 1
-                answer.set_exception(StoreUnavailable("overloaded: the check waited for half its deadline"))
+            if now_s - waiting.since_s > self._deadline_s / 2:
+                self.shed += len(waiting.items)
+                waiting.fail(StoreUnavailable("overloaded: the check waited for half its deadline"))
                 continue
-            oldest_s = min(oldest_s, since_s)
-            batch.append((item, answer))
+            oldest_s = min(oldest_s, waiting.since_s)
+            size += len(waiting.items)
+            batch.append(waiting)
         return batch, self._deadline_s - (now_s - oldest_s)
 
-    async def _send(self, lane: Lane[A, R], batch: list[tuple[A, asyncio.Future[R]]], within_s: float) -> bool:
+    async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], within_s: float) -> bool:
         """Answer a batch. True where that opened the breaker, which is then this lane's to close."""
+        items = batch[0].items if len(batch) == 1 else [item for waiting in batch for item in waiting.items]
         try:
-            answers = await lane.call([item for item, _ in batch], within_s)
+            found: Sequence[R | Exception] = await lane.call(items, within_s)
         except StoreUnavailable as error:
             _fail(batch, error.problem)
-            if self._down is not None:
-                return False
-            self._down = error.problem
-            self._fail_queue()
-            return True
+            return self._break(error.problem)
         except asyncio.CancelledError:
             _fail(batch, "the store is closed")
             raise
         except Exception as error:
-            return await self._send_singly(lane, batch, within_s, error)
-        for (_, answer), value in zip(batch, answers, strict=True):
-            if not answer.done():
-                answer.set_result(value)
+            if len(items) > 1:
+                return await self._send_singly(lane, batch, items, within_s)
+            found = [error]
+        _answer(batch, found)
         return False
 
     async def _send_singly(
-        self, lane: Lane[A, R], batch: list[tuple[A, asyncio.Future[R]]], within_s: float, error: Exception
+        self, lane: Lane[A, R], batch: list[_Waiting[A, R]], items: Sequence[A], within_s: float
     ) -> bool:
         """Something in one item cannot be sent or its answer not be read: only that one may suffer for it."""
-        if len(batch) == 1:
-            if not batch[0][1].done():
-                batch[0][1].set_exception(error)
-            return False
+        found: list[R | Exception] = []
         opened = False
-        for pair in batch:
+        for item in items:
             if self._down is not None:
-                _fail([pair], self._down)
-            else:
-                opened = await self._send(lane, [pair], within_s) or opened
+                found.append(StoreUnavailable(self._down))
+                continue
+            try:
+                found += await lane.call((item,), within_s)
+            except StoreUnavailable as error:
+                opened = self._break(error.problem) or opened
+                found.append(error)
+            except asyncio.CancelledError:
+                _fail(batch, "the store is closed")
+                raise
+            except Exception as error:
+                found.append(error)
+        _answer(batch, found)
         return opened
+
+    def _break(self, problem: str) -> bool:
+        """Open the breaker; False where it is open already and another's to close."""
+        if self._down is not None:
+            return False
+        self._down = problem
+        self._fail_queue()
+        return True
 
     async def _recover(self, lane: Lane[A, R]) -> None:
         pause_s = FIRST_PAUSE_S
@@ -184,12 +237,21 @@ class Batcher(Generic[A, R]):
                 return
 
     def _fail_queue(self) -> None:
-        waiting = [(item, answer) for item, answer, _ in self._queue]
+        waiting = list(self._queue)
         self._queue.clear()
+        self._queued = 0
         _fail(waiting, self._down or "the store is closed")
 
 
-def _fail(batch: list[tuple[A, asyncio.Future[R]]], problem: str) -> None:
-    for _, answer in batch:
-        if not answer.done():
-            answer.set_exception(StoreUnavailable(problem))
+def _fail(batch: list[_Waiting[A, R]], problem: str) -> None:
+    for waiting in batch:
+        waiting.fail(StoreUnavailable(problem))
+
+
+def _answer(batch: list[_Waiting[A, R]], found: Sequence[R | Exception]) -> None:
+    start = 0
+    for waiting in batch:
+        end = start + len(waiting.items)
+        if not waiting.answers.done():
+            waiting.answers.set_result(list(found[start:end]))
+        start = end

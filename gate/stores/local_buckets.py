@@ -24,21 +24,10 @@ class LocalBuckets:
 
     def take(self, charges: tuple[Charge, ...], now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take all charges or none, as `gate.core.bucket.take` does, at this gate's share of each limit."""
-        answer = take(self._tats, tuple(self._share(charge) for charge in charges), now_us)
+        answer = take(self._tats, charges, now_us, sharers=self._instances)
         if len(self._tats) > self._max_buckets:
             self._forget(now_us)
         return answer
-
-    def clear(self) -> None:
-        """Forget everything: the store is back and knows better."""
-        self._tats.clear()
-
-    def _share(self, charge: Charge) -> Charge:
-        # a rate divided by n is a price times n; the burst is divided by the same stroke, as it is counted in time
-        cost_us = charge.cost_us * self._instances
-        fits_at_all = charge.cost_us <= charge.tolerance_us
-        tolerance_us = max(charge.tolerance_us, cost_us) if fits_at_all else charge.tolerance_us
-        return Charge(charge.entity, charge.limit, cost_us, tolerance_us, charge.shadow)
 
     def _forget(self, now_us: int) -> None:
         """Drop what is full again; if that is not enough, the tenth that was used first."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
-from gate.core.bucket import DAY_US, Charge, take
+from gate.core.bucket import DAY_US, take
 from gate.core.pause import Board
 from gate.core.score import Score, Stamp
 from gate.core.standing import Ask, Override, Standing, Taken
@@ -54,10 +54,7 @@ class MemoryAccountStore:
         if upload is not None and now_us - upload.at_us < upload.lifetime_us:
             recorded = Standing(upload.risk, upload.risk_at_us, standing.override)
             return Taken(recorded, True, True, None, upload.shadow, upload.at_us)
-        charges = ask.charges
-        if standing.override is not None:
-            charges = tuple(Charge(c.entity, c.limit, c.cost_us, c.tolerance_us, True) for c in charges)
-        refusal, shadow = take(self._tats, charges, now_us)
+        refusal, shadow = take(self._tats, ask.charges, now_us, lenient=standing.override is not None)
         if refusal is None:
             self._uploads[ask.account, ask.upload_id] = _Upload(
                 now_us, ask.lifetime_us, standing.risk, standing.at_us, shadow
@@ -87,9 +84,9 @@ class MemoryAccountStore:
         """See AccountStore."""
         self._overrides[account] = override
 
-    def tat_us(self, charge: Charge) -> int:
-        """When the charge's bucket will be full again, 0 where it was never used: for tests that count tokens."""
-        return self._tats.get((charge.entity, charge.limit), 0)
+    def tat_us(self, entity: str, limit: str) -> int:
+        """When the bucket will be full again, 0 where it was never used: for tests that count tokens."""
+        return self._tats.get((entity, limit), 0)
 
     def _standing(self, account: str, now_us: int) -> Standing:
         score = self._scores.get(account)

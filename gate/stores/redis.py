@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Taken
-from gate.errors import StoreUnavailable
 from gate.ports import Scored
 from gate.stores.batcher import Batcher
 from gate.stores.redis_connection import Line, Run, Script, Stats
@@ -43,7 +42,7 @@ class TakeLane:
     async def call(self, items: Sequence[Ask], within_s: float) -> list[Taken]:
         """See batcher.Lane."""
         batch = Batch(items, self._prefix)
-        runs = (Run(self._script, batch.keys, (batch.packed_terms, batch.packed_asks)),)
+        runs = (Run(self._script, batch.keys, (batch.packed_tariffs, batch.packed_asks)),)
         self._stats.calls += 1
         self._stats.checks += len(items)
         (replies,) = await self._line.run(runs, within_s, again=True)
@@ -115,21 +114,7 @@ class RedisAccountStore:
 
     async def take_many(self, asks: Sequence[Ask]) -> list[Taken | Exception]:
         """See AccountStore."""
-        answers: list[Taken | Exception | asyncio.Future[Taken]] = []
-        for ask in asks:
-            try:
-                answers.append(self._batcher.enqueue(ask))
-            except StoreUnavailable as error:
-                answers.append(error)
-        waiting = [answer for answer in answers if isinstance(answer, asyncio.Future)]
-        try:
-            if waiting:
-                await asyncio.wait(waiting)
-        except asyncio.CancelledError:
-            for answer in waiting:
-                answer.cancel()
-            raise
-        return [_outcome(answer) for answer in answers]
+        return await self._batcher.submit_all(asks)
 
     async def put_scores(self, scores: Sequence[Scored]) -> int:
         """See AccountStore. Thousands at once are sent in pieces, so that checks get their turn between them."""
@@ -173,12 +158,3 @@ class RedisAccountStore:
 
     def _score_run(self, chunk: dict[str, bytes]) -> Run:
         return Run(self._put_scores, list(chunk), (SCORE_TTL_MS, *chunk.values()))
-
-
-def _outcome(answer: Taken | Exception | asyncio.Future[Taken]) -> Taken | Exception:
-    if not isinstance(answer, asyncio.Future):
-        return answer
-    error = answer.exception()
-    if error is None:
-        return answer.result()
-    return error if isinstance(error, Exception) else RuntimeError(str(error))

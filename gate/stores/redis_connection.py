@@ -30,7 +30,7 @@ Word = bytes | str | int
 
 
 class ReplyLost(StoreUnavailable):
-    """The connection broke under a call: the server may have run it, or not."""
+    """The connection broke under a call, or no reply came in time: the server may have run it, or not."""
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class Line:
     async def call(self, packed: Sequence[bytes], within_s: float) -> list[Any]:
         """Send packed commands at once and read a reply each; error replies come back as values.
 
-        Raises StoreUnavailable, as ReplyLost where an open connection broke.
+        Raises StoreUnavailable, as ReplyLost where an open connection broke or gave no reply in time.
         """
         opened = self.is_open
         try:
@@ -126,7 +126,8 @@ class Line:
         except TimeoutError as error:
             await self._drop()
             self._stats.errors += 1
-            raise StoreUnavailable(f"Redis at {self._where} did not answer within {within_s * 1000:.0f} ms") from error
+            kind = ReplyLost if opened else StoreUnavailable
+            raise kind(f"Redis at {self._where} did not answer within {within_s * 1000:.0f} ms") from error
         except (RedisError, OSError) as error:
             await self._drop()
             self._stats.errors += 1
@@ -139,8 +140,9 @@ class Line:
     async def run(self, runs: Sequence[Run], within_s: float, *, again: bool = False) -> list[Any]:
         """Run scripts, one reply each. Where the server has lost a script, just that call is repeated with its source.
 
-        `again` lets calls be repeated once when the connection broke under them: for scripts that change nothing more
-        when they run twice. Raises StoreUnavailable, also where the server refuses a call.
+        `again` lets calls be repeated once when the connection broke under them, or when half the time has passed
+        without a reply: for scripts that change nothing more when they run twice. Raises StoreUnavailable, also where
+        the server refuses a call.
         """
         replies = await self._call([run.packed(known=True) for run in runs], within_s, again)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -189,7 +191,7 @@ class Line:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + within_s
         try:
-            return await self.call(packed, within_s)
+            return await self.call(packed, within_s / 2 if again and self.is_open else within_s)
         except ReplyLost:
             if not again:
                 raise

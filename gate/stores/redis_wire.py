@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from gate.core.bucket import Refusal
+from gate.core.bucket import Refusal, Tariff
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Standing, Taken
 from gate.errors import StateUnreadable
@@ -23,16 +23,13 @@ from gate.records.score import decode_score, rounded
 MAX_SPAN_US = 1 << 51
 """Costs and tolerances are capped at 71 years, so that no sum in a script leaves the exact integers of a double."""
 
-_ASK = struct.Struct("<HHHddddB")
-_TERM = struct.Struct("<8sddB")
-_REPLY = struct.Struct("<BddddHH")
+_PRICE = struct.Struct("<8sddB")
+_REPLY = struct.Struct("<BddddHBH")
 _SCORE = struct.Struct("<dddH")
 _OVERRIDE = struct.Struct("<dB")
 _COUNT = struct.Struct("<H")
 _NEVER = float("inf")
-
-Term = tuple[str, int, int, bool]
-"""A limit's name, cost, tolerance and whether it is a shadow: what many checks of a batch have in common."""
+_UNKNOWN = Standing()
 
 
 class _Words(msgspec.Struct, frozen=True):
@@ -44,33 +41,41 @@ _encode_words = msgspec.json.Encoder().encode
 _decode_words = msgspec.json.Decoder(_Words).decode
 
 
+_Sized = tuple[Tariff]
+"""A tariff whose costs come with each check, as the units differ from one to the next."""
+
+
 class Batch:
     """The keys and the two arguments of one call, and how to read its replies."""
 
-    __slots__ = ("asks", "keys", "packed_asks", "packed_terms", "terms")
+    __slots__ = ("_tariffs", "keys", "packed_asks", "packed_tariffs")
 
     def __init__(self, asks: Sequence[Ask], prefix: str) -> None:
         keys: dict[str, int] = {}
-        terms: dict[Term, int] = {}
+        tariffs: dict[Tariff | _Sized, int] = {}
         parts = [_COUNT.pack(len(asks))]
+        number_of, tariff_of = keys.setdefault, tariffs.setdefault
         for ask in asks:
-            account = ask.account
-            numbers: list[int] = []
-            for key in (score_key(prefix, account), override_key(prefix, account), upload_key(prefix, ask)):
-                numbers.append(keys.setdefault(key, len(keys) + 1))
+            account, charges = ask.account, ask.charges
+            numbers = [
+                number_of(f"{prefix}score:{{{account}}}", len(keys) + 1),
+                number_of(f"{prefix}override:{{{account}}}", len(keys) + 1),
+                number_of(f"{prefix}u:{len(account)}:{{{account}}}:{ask.upload_id}", len(keys) + 1),
+            ]
+            costs: list[int] = []
+            for charge in charges:
+                tariff: Tariff | _Sized = charge.tariff
+                if charge.units != 1:
+                    costs += [min(price.rate.cost_us(charge.units), MAX_SPAN_US) for price in charge.tariff.prices]
+                    tariff = (charge.tariff,)
+                numbers += number_of(f"{prefix}b:{charge.entity}", len(keys) + 1), tariff_of(tariff, len(tariffs) + 1)
             refuse_at = _NEVER if ask.refuse_at is None else ask.refuse_at
             now = -1 if ask.now_us is None else ask.now_us
-            parts.append(_ASK.pack(*numbers, refuse_at, ask.max_score_age_us, ask.lifetime_us, now, len(ask.charges)))
-            pairs: list[int] = []
-            for charge in ask.charges:
-                term = (charge.limit, charge.cost_us, charge.tolerance_us, charge.shadow)
-                pairs.append(keys.setdefault(f"{prefix}b:{charge.entity}", len(keys) + 1))
-                pairs.append(terms.setdefault(term, len(terms) + 1))
-            parts.append(_pairs(len(pairs)).pack(*pairs))
-        self.asks = asks
+            head = (refuse_at, ask.max_score_age_us, ask.lifetime_us, now, len(charges), len(costs))
+            parts.append(_ask_of(len(charges), len(costs)).pack(*head, *numbers, *costs))
         self.keys = list(keys)
-        self.terms = list(terms)
-        self.packed_terms = _COUNT.pack(len(terms)) + b"".join([_packed_term(*term) for term in terms])
+        self._tariffs = list(tariffs)
+        self.packed_tariffs = _COUNT.pack(len(tariffs)) + b"".join(map(_packed, tariffs))
         self.packed_asks = b"".join(parts)
 
     def read(self, replies: Sequence[bytes]) -> list[Taken]:
@@ -78,7 +83,7 @@ class Batch:
         return [self._read(reply) for reply in replies]
 
     def _read(self, reply: bytes) -> Taken:
-        flags, now, risk, at, wait, number, length = _REPLY.unpack_from(reply)
+        flags, now, risk, at, wait, tariff, price, length = _REPLY.unpack_from(reply)
         override: Override | None = None
         shadow: tuple[str, ...] = ()
         if len(reply) > _REPLY.size:
@@ -86,10 +91,16 @@ class Batch:
             override = decode_override(reply[_REPLY.size : end]) if length else None
             shadow = tuple(reply[end:].decode().split("\n")) if len(reply) > end else ()
         refusal = None
-        if number:
-            refusal = Refusal(self.terms[number - 1][0], None if flags & 8 else int(wait))
-        standing = Standing(risk, int(at), override) if flags & 4 else Standing(override=override)
+        if tariff:
+            refusal = Refusal(self._limit(tariff - 1, price - 1), None if flags & 8 else int(wait))
+        if override is None and not flags & 4:
+            standing = _UNKNOWN
+        else:
+            standing = Standing(risk, int(at), override) if flags & 4 else Standing(override=override)
         return Taken(standing, flags & 1 == 1, flags & 2 == 2, refusal, shadow, int(now))
+
+    def _limit(self, tariff: int, price: int) -> str:
+        return _plain(self._tariffs[tariff]).prices[price].limit
 
 
 def score_key(prefix: str, account: str) -> str:
@@ -100,11 +111,6 @@ def score_key(prefix: str, account: str) -> str:
 def override_key(prefix: str, account: str) -> str:
     """Where staff's word on an account is kept."""
     return f"{prefix}override:{{{account}}}"
-
-
-def upload_key(prefix: str, ask: Ask) -> str:
-    """Where it is kept that an upload was charged. The length comes first, so that no two pairs of ids share one."""
-    return f"{prefix}u:{len(ask.account)}:{{{ask.account}}}:{ask.upload_id}"
 
 
 def pack_score(scored: Scored) -> bytes:
@@ -138,13 +144,23 @@ def decode_override(value: bytes) -> Override:
 
 
 @lru_cache(maxsize=256)
-def _pairs(length: int) -> struct.Struct:
-    return struct.Struct(f"<{length}H")
+def _ask_of(charges: int, costs: int) -> struct.Struct:
+    return struct.Struct(f"<ddddBB{3 + 2 * charges}H{costs}d")
 
 
-@lru_cache(maxsize=4096)
-def _packed_term(limit: str, cost_us: int, tolerance_us: int, shadow: bool) -> bytes:
-    name = limit.encode()
-    mark = blake2b(name, digest_size=8).digest()
-    numbers = _TERM.pack(mark, min(cost_us, MAX_SPAN_US), min(tolerance_us, MAX_SPAN_US), shadow)
-    return numbers + bytes((len(name),)) + name
+def _plain(tariff: Tariff | _Sized) -> Tariff:
+    return tariff[0] if isinstance(tariff, tuple) else tariff
+
+
+@lru_cache(maxsize=1024)
+def _packed(wanted: Tariff | _Sized) -> bytes:
+    prices = _plain(wanted).prices
+    parts = [bytes((len(prices), isinstance(wanted, tuple)))]
+    names: list[bytes] = []
+    for price in prices:
+        rate, name = price.rate, price.limit.encode()
+        cost, tolerance = min(rate.cost_us(1), MAX_SPAN_US), min(rate.tolerance_us, MAX_SPAN_US)
+        parts.append(_PRICE.pack(blake2b(name, digest_size=8).digest(), cost, tolerance, price.shadow))
+        if price.shadow:
+            names.append(bytes((len(name),)) + name)
+    return b"".join(parts + names)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from charges import one_limit
 from servers import running_redis
 from waiting import eventually
 
@@ -35,8 +36,7 @@ NOW_US = WallClock().now_us()
 
 def charge(limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, units: int = 1) -> Charge:
     """A charge on a limit of `burst` a minute."""
-    rate = Rate(burst, MINUTE_US, burst)
-    return Charge(entity, limit, rate.cost_us(units), rate.tolerance_us, shadow)
+    return one_limit(entity, limit, Rate(burst, MINUTE_US, burst), units, shadow=shadow)
 
 
 def ask(upload: str, *charges: Charge, account: str = "a", now_us: int | None = NOW_US, at: float | None = 0.9) -> Ask:
@@ -253,14 +253,14 @@ async def test_an_override_that_denies_charges_nothing_and_reaches_a_repeated_up
 async def test_an_override_that_allows_outweighs_score_and_limits_and_charges_where_it_fits(
     store: AccountStore,
 ) -> None:
-    tight, roomy = charge("tight", 1), charge("roomy", 10, "ip:1")
+    tight, roomy, tried = charge("tight", 1), charge("roomy", 10, "ip:1"), charge("tried", 1, shadow=True)
     await store.put_scores([*map(spell, [score()])])
     await store.put_override("a", override(allow=True))
 
-    taken = [await store.take(ask(f"u{i}", tight, roomy)) for i in range(3)]
+    taken = [await store.take(ask(f"u{i}", tight, roomy, tried)) for i in range(3)]
 
     assert [t.charged for t in taken] == [True] * 3
-    assert [t.shadow for t in taken] == [(), ("tight",), ("tight",)]
+    assert [t.shadow for t in taken] == [(), ("tried",), ("tried",)]
     assert taken[0].standing.override == override(allow=True)
     assert await admitted(store, 20, roomy, account="b") == 7
 
@@ -352,7 +352,7 @@ async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
 
 
 async def test_a_limit_so_fast_that_its_seconds_round_to_zero_still_refuses(redis_store: RedisAccountStore) -> None:
-    fast = Charge("platform", "fast", 1_000, 10_000, False)  # 1,000 a second, 10 at once
+    fast = one_limit("platform", "fast", Rate(1_000, 1_000_000, 10))
 
     taken = await asyncio.gather(*(redis_store.take(ask(f"u{i}", fast, now_us=None)) for i in range(30)))
 
@@ -519,7 +519,7 @@ async def test_a_check_whose_reply_was_lost_is_asked_again_and_spends_once(
 
 
 async def test_many_asked_at_once_are_answered_in_their_order_and_share_one_bucket(store: AccountStore) -> None:
-    five = Charge("account:{a}", "limit", MINUTE_US, 5 * MINUTE_US, False)
+    five = one_limit("account:{a}", "limit", Rate(1, MINUTE_US, 5))
     asks = [ask(f"u-{number}", five) for number in range(100)]
 
     answers = await store.take_many(asks)

@@ -4,10 +4,11 @@ import asyncio
 import itertools
 import time
 
+from charges import one_limit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gate.core.bucket import Charge, Rate, take
+from gate.core.bucket import Charge, Price, Rate, Tariff, take
 from gate.core.score import Score, Stamp
 from gate.core.standing import Ask, Taken
 from gate.records.score import spell
@@ -24,12 +25,16 @@ entities = st.sampled_from(["account:{a}", "account:{b}", "ip:1", "platform"])
 rates = st.builds(Rate, st.integers(1, 1_000), st.sampled_from([1_000_000, 60_000_000, DAY_US]), st.integers(1, 40))
 
 
+prices = st.builds(Price, st.sampled_from(["one", "two", "three"]), rates, st.booleans())
+tariffs = st.lists(prices, min_size=1, max_size=4).map(lambda found: Tariff(tuple(found)))
+TARIFFS = st.shared(st.lists(tariffs, min_size=1, max_size=4), key="tariffs")
+"""Few, so that many checks share them, as those of a class do."""
+
+
 @st.composite
 def charges(draw: st.DrawFn) -> Charge:
-    rate = draw(rates)
-    units = draw(st.integers(0, 3) | st.integers(30, 60))
-    limit = draw(st.sampled_from(["one", "two", "three"]))
-    return Charge(draw(entities), limit, rate.cost_us(units), rate.tolerance_us, draw(st.booleans()))
+    units = draw(st.just(1) | st.integers(0, 3) | st.integers(30, 60))
+    return Charge(draw(entities), draw(st.sampled_from(draw(TARIFFS))), units)
 
 
 @st.composite
@@ -91,26 +96,44 @@ def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> 
             runner.run(line.close())
 
 
+def keys_of(ask: Ask) -> set[tuple[str, str]]:
+    return {(charge.entity, price.limit) for charge in ask.charges for price in charge.tariff.prices}
+
+
+def least_cost_us(ask: Ask, entity: str, limit: str) -> int:
+    """What one of the ask's charges on that bucket takes at least."""
+    return min(
+        price.rate.cost_us(charge.units)
+        for charge in ask.charges
+        for price in charge.tariff.prices
+        if (charge.entity, price.limit) == (entity, limit)
+    )
+
+
 @given(asks())
 def test_tokens_move_exactly_when_an_upload_is_newly_let_in(sequence: list[Ask]) -> None:
     async def run() -> None:
         store = MemoryAccountStore(NoClock())
         for ask in sequence:
-            before = [store.tat_us(charge) for charge in ask.charges]
+            before = {key: store.tat_us(*key) for key in keys_of(ask)}
             taken = await store.take(ask)
-            after = [store.tat_us(charge) for charge in ask.charges]
-            for charge, was, became in zip(ask.charges, before, after, strict=True):
+            for (entity, limit), was in before.items():
+                became = store.tat_us(entity, limit)
                 if not taken.charged or taken.repeated:
                     assert became == was
-                elif charge.limit not in taken.shadow:
-                    assert became >= max(was, taken.now_us) + charge.cost_us
+                elif limit not in taken.shadow:
+                    assert became >= max(was, taken.now_us) + least_cost_us(ask, entity, limit)
 
     asyncio.run(run())
 
 
+def in_shadow(tariff: Tariff) -> Tariff:
+    return Tariff(tuple(Price(price.limit, price.rate, shadow=True) for price in tariff.prices))
+
+
 @given(st.lists(charges(), max_size=5), st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30))
 def test_shadow_limits_cannot_refuse_whatever_they_hold(wanted: list[Charge], steps: list[int]) -> None:
-    shadows = tuple(Charge(c.entity, c.limit, c.cost_us, c.tolerance_us, True) for c in wanted)
+    shadows = tuple(Charge(c.entity, in_shadow(c.tariff), c.units) for c in wanted)
     tats: dict[tuple[str, str], int] = {}
 
     refusals = [take(tats, shadows, START_US + step)[0] for step in steps]
@@ -121,7 +144,7 @@ def test_shadow_limits_cannot_refuse_whatever_they_hold(wanted: list[Charge], st
 @given(rates, st.lists(st.integers(0, 5_000_000), min_size=1, max_size=80), st.integers(1, 3))
 def test_no_window_admits_more_than_burst_and_what_flows_in_meanwhile(rate: Rate, steps: list[int], units: int) -> None:
     tats: dict[tuple[str, str], int] = {}
-    charge = Charge("e", "l", rate.cost_us(units), rate.tolerance_us, False)
+    charge = one_limit("e", "l", rate, units)
     now_us = START_US
     admitted: list[int] = []
     for step in steps:
@@ -130,14 +153,14 @@ def test_no_window_admits_more_than_burst_and_what_flows_in_meanwhile(rate: Rate
             admitted.append(now_us)
 
     for first, last in itertools.combinations(range(len(admitted)), 2):
-        spent_us = (last - first + 1) * charge.cost_us
+        spent_us = (last - first + 1) * rate.cost_us(units)
         assert spent_us <= rate.tolerance_us + admitted[last] - admitted[first]
 
 
 @given(rates, st.integers(1, 20))
 def test_a_refusal_fits_exactly_when_it_said(rate: Rate, taken_before: int) -> None:
     tats: dict[tuple[str, str], int] = {}
-    charge = Charge("e", "l", rate.cost_us(1), rate.tolerance_us, False)
+    charge = one_limit("e", "l", rate)
     refusal = None
     while refusal is None:
         refusal, _ = take(tats, (charge,), START_US)
@@ -149,22 +172,22 @@ def test_a_refusal_fits_exactly_when_it_said(rate: Rate, taken_before: int) -> N
 
 @given(rates, st.integers(1, 7))
 def test_gates_on_their_own_let_in_no_more_together_than_the_limit(rate: Rate, instances: int) -> None:
-    charge = Charge("e", "l", rate.cost_us(1), rate.tolerance_us, False)
+    charge = one_limit("e", "l", rate)
     gates = [LocalBuckets(instances) for _ in range(instances)]
 
     let_in = [sum(gate.take((charge,), START_US)[0] is None for _ in range(rate.burst + 1)) for gate in gates]
 
-    assert sum(let_in) <= max(rate.tolerance_us // charge.cost_us, instances)
+    assert sum(let_in) <= max(rate.tolerance_us // rate.cost_us(1), instances)
     assert all(count >= 1 for count in let_in)
 
 
 def test_own_buckets_stay_within_their_size_and_forget_the_full_ones_first() -> None:
     buckets = LocalBuckets(1, max_buckets=100)
-    long = Charge("long", "l", DAY_US, DAY_US, False)
+    long = one_limit("long", "l", Rate(1, DAY_US, 1))
     buckets.take((long,), START_US)
 
     for i in range(1_000):
-        buckets.take((Charge(f"e{i}", "l", 1_000, 1_000, False),), START_US + i * 1_000)
+        buckets.take((one_limit(f"e{i}", "l", Rate(1, 1_000, 1)),), START_US + i * 1_000)
 
     assert len(buckets) <= 100
     assert buckets.take((long,), START_US + 1_000_000)[0] is not None
