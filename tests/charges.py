@@ -3,6 +3,6 @@
 from gate.core.bucket import Charge, Price, Rate, Tariff
 
 
-def one_limit(entity: str, limit: str, rate: Rate, units: int = 1, *, shadow: bool = False) -> Charge:
-    """A charge of `units` on a tariff with that limit alone."""
-    return Charge(entity, Tariff((Price(limit, rate, shadow),)), units)
+def one_limit(entity: str, limit: str, rate: Rate, size: int | None = None, *, shadow: bool = False) -> Charge:
+    """A charge on a tariff with that limit alone; one that counts bytes where `size` says how many."""
+    return Charge(entity, Tariff((Price(limit, rate, shadow, size is not None),)), size or 0)

@@ -52,7 +52,7 @@ class _InForce:
                     return price.limit, ()
             kept = tuple(price for price in prices if self.on_store_error[price.limit] is OnStoreError.LOCAL)
             if kept:
-                local.append(Charge(charge.entity, Tariff(kept), charge.units))
+                local.append(Charge(charge.entity, Tariff(kept), charge.size))
         return None, tuple(local)
 
 

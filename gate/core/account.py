@@ -10,7 +10,7 @@ MAX_ID_BYTES = 256
 """Longest account, upload, device or content id in UTF-8 bytes; longer ones are refused, never cut."""
 
 
-class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+class Account(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The account of a check or an event. Only `id` is required; `class` wins over what the facts would derive."""
 
     id: str
@@ -19,7 +19,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     verified: bool | None = None
 
 
-class Media(msgspec.Struct, frozen=True, omit_defaults=True):
+class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is uploaded. `bytes` is the declared size; `sha256` and `phash` are opaque strings to us."""
 
     kind: str | None = None

@@ -11,7 +11,7 @@ This is the model the Redis script is tested against; both must agree to the mic
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -38,31 +38,41 @@ class Rate:
         return max(self.burst * self.per_us // self.rate, self.cost_us(1) * min(self.burst, 1 << 20))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Price:
-    """One limit on an entity: what a unit costs there and how much fits at once. A `shadow` one counts, never refuses."""
+    """One limit on an entity. `by_bytes` tells what it counts; a `shadow` one counts and never refuses."""
 
     limit: str
     rate: Rate
     shadow: bool = False
+    by_bytes: bool = False
+
+    def cost_us(self, size: int) -> int:
+        """What one upload of `size` bytes takes, in µs."""
+        return self.rate.cost_us(size if self.by_bytes else 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tariff:
-    """All limits on an entity that count the same unit. Worked out once for many checks, so two are never equal."""
+    """All limits on an entity. Worked out once for many checks; two are never equal, so that asking is cheap."""
 
     prices: tuple[Price, ...]
+    by_bytes: tuple[Rate, ...] = field(init=False)
+    """The rates of those prices that count bytes, in their order."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_bytes", tuple(price.rate for price in self.prices if price.by_bytes))
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """What a check wants to take from one entity: `units` from each limit of the tariff.
+    """What a check wants to take from one entity: the price of one upload of `size` bytes at each of its limits.
 
     `entity` is already a pseudonym where the thing is personal.
     """
 
     entity: str
     tariff: Tariff
-    units: int = 1
+    size: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -114,7 +124,7 @@ def take(
 def _terms(charges: tuple[Charge, ...], sharers: int) -> Iterator[_Term]:
     for charge in charges:
         for price in charge.tariff.prices:
-            whole_us, tolerance_us = price.rate.cost_us(charge.units), price.rate.tolerance_us
+            whole_us, tolerance_us = price.cost_us(charge.size), price.rate.tolerance_us
             # a rate divided by n is a price times n; the burst, being counted in time, is divided by the same stroke
             cost_us = whole_us * sharers
             if whole_us <= tolerance_us:

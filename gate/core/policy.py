@@ -5,7 +5,7 @@ It is read from a file by `gate.policyfile`, checked there, and identified by it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -77,19 +77,15 @@ class Thresholds:
         return min((t for t in (self.challenge, self.deny) if t is not None), default=None)
 
 
-_Namer = Callable[[CheckRequest, bytes], str | None]
-
-
 @dataclass(frozen=True, slots=True)
 class _Tariffs:
-    """What an upload of one class costs: `named` by what names the entity in a request, `fixed` of all in the class.
+    """What an upload costs in one class: by subject, None where nothing limits it."""
 
-    The first tariff of a name counts uploads, the second bytes; None where there is no such limit.
-    """
-
-    named: tuple[tuple[_Namer, Tariff | None, Tariff | None], ...]
-    fixed: tuple[Charge, ...]
-    fixed_bytes: tuple[Charge, ...]
+    account: Tariff | None
+    ip: Tariff | None
+    device: Tariff | None
+    class_: Tariff | None
+    platform: Tariff | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,58 +143,31 @@ class Policy:
         tariffs = self._tariffs[class_]
         size = request.media.bytes or 0
         found: list[Charge] = []
-        for entity_of, by_uploads, by_bytes in tariffs.named:
-            entity = entity_of(request, salt)
-            if entity is None:
-                continue
-            if by_uploads is not None:
-                found.append(Charge(entity, by_uploads))
-            if by_bytes is not None:
-                found.append(Charge(entity, by_bytes, size))
-        if tariffs.fixed_bytes:
-            found += [Charge(charge.entity, charge.tariff, size) for charge in tariffs.fixed_bytes]
-        return (*found, *tariffs.fixed)
+        if tariffs.account is not None:
+            found.append(Charge(f"account:{{{request.account.id}}}", tariffs.account, size))
+        if request.ip is not None and tariffs.ip is not None:
+            found.append(Charge(_ip_entity(salt, request.ip), tariffs.ip, size))
+        if request.device is not None and tariffs.device is not None:
+            found.append(Charge(f"device:{pseudonym(salt, 'device', request.device)}", tariffs.device, size))
+        if tariffs.class_ is not None:
+            found.append(Charge(f"class:{class_}", tariffs.class_, size))
+        if tariffs.platform is not None:
+            found.append(Charge("platform", tariffs.platform, size))
+        return tuple(found)
 
 
 def _tariffs(limits: tuple[Limit, ...], class_: str) -> _Tariffs:
-    def tariff(subject: Subject, unit: Unit) -> Tariff | None:
+    def tariff(subject: Subject) -> Tariff | None:
         prices = tuple(
-            Price(limit.name, limit.rates[class_], limit.mode is Mode.SHADOW)
+            Price(limit.name, limit.rates[class_], limit.mode is Mode.SHADOW, limit.unit is Unit.BYTES)
             for limit in limits
-            if (limit.subject, limit.unit) == (subject, unit) and class_ in limit.rates and limit.mode is not Mode.OFF
+            if limit.subject is subject and class_ in limit.rates and limit.mode is not Mode.OFF
         )
         return Tariff(prices) if prices else None
 
-    def fixed(unit: Unit) -> tuple[Charge, ...]:
-        given = ((entity, tariff(subject, unit)) for subject, entity in _fixed_entities(class_).items())
-        return tuple(Charge(entity, found) for entity, found in given if found is not None)
-
-    named = tuple(
-        (name, tariff(subject, Unit.UPLOADS), tariff(subject, Unit.BYTES)) for subject, name in _NAMERS.items()
-    )
-    return _Tariffs(tuple(row for row in named if row[1] or row[2]), fixed(Unit.UPLOADS), fixed(Unit.BYTES))
+    return _Tariffs(*map(tariff, (Subject.ACCOUNT, Subject.IP, Subject.DEVICE, Subject.CLASS, Subject.PLATFORM)))
 
 
-def _fixed_entities(class_: str) -> Mapping[Subject, str]:
-    return {Subject.CLASS: f"class:{class_}", Subject.PLATFORM: "platform"}
-
-
-def _account(request: CheckRequest, salt: bytes) -> str:
-    return f"account:{{{request.account.id}}}"
-
-
-def _ip(request: CheckRequest, salt: bytes) -> str | None:
-    return None if request.ip is None else _ip_entity(salt, request.ip)
-
-
-def _device(request: CheckRequest, salt: bytes) -> str | None:
-    return None if request.device is None else f"device:{pseudonym(salt, 'device', request.device)}"
-
-
-_NAMERS: Mapping[Subject, _Namer] = {Subject.ACCOUNT: _account, Subject.IP: _ip, Subject.DEVICE: _device}
-
-
-# the same few thousand addresses come again and again, and parsing one costs as much as all the rest
 @lru_cache(maxsize=1 << 14)
 def _ip_entity(salt: bytes, ip: str) -> str:
     return f"ip:{pseudonym(salt, 'ip', network(ip))}"

@@ -23,6 +23,8 @@ def _keyed(salt: bytes, kind: str) -> blake2b:
     return blake2b(digest_size=8, key=salt[:64], person=kind.encode()[:16])
 
 
+# the same few thousand addresses come again and again, each is asked for when it is judged and when it is counted
+@lru_cache(maxsize=1 << 14)
 def network(ip: str) -> str:
     """The network an address is counted under: itself for IPv4, its /64 for IPv6.
 

@@ -7,7 +7,7 @@ import msgspec
 from gate.core.account import Account, Media
 
 
-class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One check. Required are `upload_id`, `account.id` and `media.kind`; the rest sharpens the answer.
 
     `upload_id` is the idempotency key: an upload that was let through is charged once, however often it is asked for.

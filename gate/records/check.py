@@ -7,10 +7,11 @@ code from `REASONS`, with the field. The answer holds what an uploader may see; 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -52,8 +53,42 @@ _AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 
+# What nearly every check is: it keeps all bounds that can be told to the decoder, so that nothing but its address and
+# its account's age is left to judge. What does not read as one of these is read again by `CheckRequest`, which accepts
+# more (longer ids), and judged field by field to say what is wrong.
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_BYTES // 4)]
+_Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_BYTES)]
+
+
+class _Account(Account, frozen=True, gc=False):
+    id: _Id
+    class_: _Label | None = msgspec.field(default=None, name="class")
+    created_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class _Media(Media, frozen=True, gc=False):
+    kind: _Label
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=MAX_UPLOAD_BYTES)] | None = None
+    sha256: _Id | None = None
+    phash: _Id | None = None
+
+
+class _Check(CheckRequest, frozen=True, gc=False):
+    upload_id: _Id
+    account: _Account
+    media: _Media
+    surface: _Label | None = None
+    device: _Id | None = None
+    country: _Label | None = None
+    links: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_LINKS)] = ()
+
+
 class _Batch(msgspec.Struct, frozen=True):
     checks: list[CheckRequest]
+
+
+class _PlainBatch(msgspec.Struct, frozen=True):
+    checks: Annotated[list[_Check], msgspec.Meta(min_length=1, max_length=MAX_BATCH_CHECKS)]
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +110,8 @@ class _Answers(msgspec.Struct, frozen=True):
     decisions: list[Answer]
 
 
+_plain_decoder = msgspec.json.Decoder(_Check)
+_plain_batch_decoder = msgspec.json.Decoder(_PlainBatch)
 _decoder = msgspec.json.Decoder(CheckRequest)
 _batch_decoder = msgspec.json.Decoder(_Batch)
 _encoder = msgspec.json.Encoder()
@@ -84,6 +121,13 @@ def decode_check(body: bytes, now_us: int) -> CheckRequest:
     """One check. Raises RequestRejected with a code of `REASONS` and the field."""
     if len(body) > MAX_BODY_BYTES:
         raise RequestRejected("body.too_large", f"a check has at most {MAX_BODY_BYTES} bytes", status=413)
+    try:
+        plain = _plain_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    else:
+        _judge_plain(plain, now_us)
+        return plain
     try:
         request = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -96,6 +140,11 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
     """The checks of `{"checks":[…]}`, 1 to 256. One bad check rejects the batch. Raises RequestRejected."""
     if len(body) > MAX_BATCH_BYTES:
         raise RequestRejected("body.too_large", f"a batch has at most {MAX_BATCH_BYTES} bytes", status=413)
+    plain: list[_Check] | None = None
+    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+        plain = _plain_batch_decoder.decode(body).checks
+    if plain is not None:
+        return [*_judged(plain, now_us, _judge_plain)]
     try:
         checks = _batch_decoder.decode(body).checks
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -104,13 +153,7 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
         raise RequestRejected("batch.empty", "a batch has at least one check", "checks")
     if len(checks) > MAX_BATCH_CHECKS:
         raise RequestRejected("batch.too_large", f"a batch has at most {MAX_BATCH_CHECKS} checks", "checks", 413)
-    for position, request in enumerate(checks):
-        try:
-            _judge(request, now_us)
-        except RequestRejected as error:
-            field = f"checks[{position}].{error.field}"
-            raise RequestRejected(error.reason, error.problem, field, error.status) from None
-    return checks
+    return _judged(checks, now_us, _judge)
 
 
 def answer(decision: Decision, jitter: float) -> Answer:
@@ -146,12 +189,32 @@ def appeal_token(upload_id: str, policy: str) -> str:
     return blake2b(upload_id.encode(), digest_size=8, person=policy.encode()[:16]).hexdigest()
 
 
-def _judge(request: CheckRequest, now_us: int) -> None:
-    _id("upload_id", request.upload_id)
-    _account(request.account, now_us)
-    _media(request.media)
-    if request.ip is not None and not _is_ip(request.ip):
+def _judged(
+    checks: Sequence[CheckRequest], now_us: int, judge: Callable[[CheckRequest, int], None]
+) -> list[CheckRequest]:
+    for position, request in enumerate(checks):
+        try:
+            judge(request, now_us)
+        except RequestRejected as error:
+            field = f"checks[{position}].{error.field}"
+            raise RequestRejected(error.reason, error.problem, field, error.status) from None
+    return list(checks)
+
+
+def _judge_plain(request: CheckRequest, now_us: int) -> None:
+    created_at, ip = request.account.created_at, request.ip
+    if created_at is not None:
+        _created(created_at, now_us)
+    if ip is not None and not _is_ip(ip):
         raise RequestRejected("ip.invalid", "must be an IPv4 or IPv6 address without port or zone", "ip")
+
+
+def _judge(request: CheckRequest, now_us: int) -> None:
+    _judge_plain(request, now_us)
+    _id("upload_id", request.upload_id)
+    _id("account.id", request.account.id)
+    _label("account.class", request.account.class_)
+    _media(request.media)
     if request.device is not None:
         _id("device", request.device)
     _label("surface", request.surface)
@@ -160,23 +223,16 @@ def _judge(request: CheckRequest, now_us: int) -> None:
         raise RequestRejected("links.too_many", f"at most {MAX_LINKS} links", "links")
 
 
-def _account(account: Account, now_us: int) -> None:
-    _id("account.id", account.id)
-    _label("account.class", account.class_)
-    if account.created_at is not None:
-        at_us = _instant_us(account.created_at)
-        if not EARLIEST_US <= at_us <= now_us + DAY_US:
-            detail = "must lie between 1990 and tomorrow; if it is right, check the clock of this host"
-            raise RequestRejected("clock.absurd", detail, "account.created_at")
-
-
-def _instant_us(at: datetime) -> int:
+def _created(at: datetime, now_us: int) -> None:
     if at.tzinfo is None:
         raise RequestRejected("field.invalid", "needs a time zone, such as a Z at its end", "account.created_at")
     try:
-        return int(at.timestamp() * 1_000_000)
+        at_us = int(at.timestamp() * 1_000_000)
     except (OverflowError, ValueError):
-        return -1
+        at_us = -1
+    if not EARLIEST_US <= at_us <= now_us + DAY_US:
+        detail = "must lie between 1990 and tomorrow; if it is right, check the clock of this host"
+        raise RequestRejected("clock.absurd", detail, "account.created_at")
 
 
 def _media(media: Media) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import uvicorn
 
 from gate.errors import SettingInvalid
+from gate.serve.one_write import OneWriteProtocol
 
 DRAIN_S: Final = 2
 BACKLOG: Final = 2048
@@ -22,7 +23,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=OneWriteProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",

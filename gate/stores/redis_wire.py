@@ -41,10 +41,6 @@ _encode_words = msgspec.json.Encoder().encode
 _decode_words = msgspec.json.Decoder(_Words).decode
 
 
-_Sized = tuple[Tariff]
-"""A tariff whose costs come with each check, as the units differ from one to the next."""
-
-
 class Batch:
     """The keys and the two arguments of one call, and how to read its replies."""
 
@@ -52,7 +48,7 @@ class Batch:
 
     def __init__(self, asks: Sequence[Ask], prefix: str) -> None:
         keys: dict[str, int] = {}
-        tariffs: dict[Tariff | _Sized, int] = {}
+        tariffs: dict[Tariff, int] = {}
         parts = [_COUNT.pack(len(asks))]
         number_of, tariff_of = keys.setdefault, tariffs.setdefault
         for ask in asks:
@@ -64,11 +60,10 @@ class Batch:
             ]
             costs: list[int] = []
             for charge in charges:
-                tariff: Tariff | _Sized = charge.tariff
-                if charge.units != 1:
-                    costs += [min(price.rate.cost_us(charge.units), MAX_SPAN_US) for price in charge.tariff.prices]
-                    tariff = (charge.tariff,)
+                tariff = charge.tariff
                 numbers += number_of(f"{prefix}b:{charge.entity}", len(keys) + 1), tariff_of(tariff, len(tariffs) + 1)
+                if tariff.by_bytes:
+                    costs += [min(rate.cost_us(charge.size), MAX_SPAN_US) for rate in tariff.by_bytes]
             refuse_at = _NEVER if ask.refuse_at is None else ask.refuse_at
             now = -1 if ask.now_us is None else ask.now_us
             head = (refuse_at, ask.max_score_age_us, ask.lifetime_us, now, len(charges), len(costs))
@@ -100,7 +95,7 @@ class Batch:
         return Taken(standing, flags & 1 == 1, flags & 2 == 2, refusal, shadow, int(now))
 
     def _limit(self, tariff: int, price: int) -> str:
-        return _plain(self._tariffs[tariff]).prices[price].limit
+        return self._tariffs[tariff].prices[price].limit
 
 
 def score_key(prefix: str, account: str) -> str:
@@ -148,19 +143,15 @@ def _ask_of(charges: int, costs: int) -> struct.Struct:
     return struct.Struct(f"<ddddBB{3 + 2 * charges}H{costs}d")
 
 
-def _plain(tariff: Tariff | _Sized) -> Tariff:
-    return tariff[0] if isinstance(tariff, tuple) else tariff
-
-
 @lru_cache(maxsize=1024)
-def _packed(wanted: Tariff | _Sized) -> bytes:
-    prices = _plain(wanted).prices
-    parts = [bytes((len(prices), isinstance(wanted, tuple)))]
+def _packed(tariff: Tariff) -> bytes:
+    parts = [bytes((len(tariff.prices),))]
     names: list[bytes] = []
-    for price in prices:
-        rate, name = price.rate, price.limit.encode()
-        cost, tolerance = min(rate.cost_us(1), MAX_SPAN_US), min(rate.tolerance_us, MAX_SPAN_US)
-        parts.append(_PRICE.pack(blake2b(name, digest_size=8).digest(), cost, tolerance, price.shadow))
+    for price in tariff.prices:
+        name = price.limit.encode()
+        cost, tolerance = min(price.rate.cost_us(1), MAX_SPAN_US), min(price.rate.tolerance_us, MAX_SPAN_US)
+        flags = price.shadow + 2 * price.by_bytes
+        parts.append(_PRICE.pack(blake2b(name, digest_size=8).digest(), cost, tolerance, flags))
         if price.shadow:
             names.append(bytes((len(name),)) + name)
     return b"".join(parts + names)

@@ -34,9 +34,9 @@ class WallClock:
 NOW_US = WallClock().now_us()
 
 
-def charge(limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, units: int = 1) -> Charge:
+def charge(limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, size: int | None = None) -> Charge:
     """A charge on a limit of `burst` a minute."""
-    return one_limit(entity, limit, Rate(burst, MINUTE_US, burst), units, shadow=shadow)
+    return one_limit(entity, limit, Rate(burst, MINUTE_US, burst), size, shadow=shadow)
 
 
 def ask(upload: str, *charges: Charge, account: str = "a", now_us: int | None = NOW_US, at: float | None = 0.9) -> Ask:
@@ -111,7 +111,7 @@ async def test_a_refusal_names_the_limit_that_must_be_waited_for_longest_and_cha
 
 
 async def test_what_exceeds_the_burst_is_never_let_in_and_says_so(store: AccountStore) -> None:
-    taken = await store.take(ask("u", charge("bytes", 100, units=101)))
+    taken = await store.take(ask("u", charge("bytes", 100, size=101)))
 
     assert taken.refusal is not None
     assert (taken.refusal.limit, taken.refusal.retry_after_us) == ("bytes", None)

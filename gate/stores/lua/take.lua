@@ -1,11 +1,12 @@
 -- Unit: µs. Judges a batch of checks, each all or nothing, in order; one reply a check.
 --
 -- KEYS     every key of the batch once: scores, overrides, uploads, entities
--- ARGV[1]  the tariffs: u16 count, then for each  u8 prices, u8 sized (1: its costs come with the ask), for each price
---          limit id (8 bytes), cost, tolerance (doubles), shadow (u8), and then for each shadow one its name (u8 length)
+-- ARGV[1]  the tariffs: u16 count, then for each  u8 prices, for each price  limit id (8 bytes), cost, tolerance
+--          (doubles), flags (u8: 1 shadow, 2 its cost comes with the ask), and then for each shadow one its name
+--          (u8 length)
 -- ARGV[2]  the asks: u16 count, then for each  refuse_at, max age, lifetime, now (doubles; now < 0: the server's
 --          clock), u8 charges, u8 costs, key numbers of score, override, upload (u16 each, from 1), for each charge
---          key number of the entity, number of the tariff (u16 each), then the costs of sized tariffs (doubles)
+--          key number of the entity, number of the tariff (u16 each), then the costs that come with it (doubles)
 -- Reply    for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait, number of the
 --          tariff that refused (u16, 0: none) and of its price (u8), u16 length of the override, the override, names
 --          of shadow limits by newline
@@ -19,20 +20,22 @@ local vals = redis.call('MGET', unpack(KEYS))
 local clock
 
 local price_formats = {}
-local tariffs = {}   -- number -> flat list of id, cost, tolerance, false or the name of a shadow limit, with n prices
+local tariffs = {}   -- number -> flat list of  id, cost (false: comes with the ask), tolerance, false or a shadow limit's name
 local count, pos = unpack_('<H', ARGV[1], 1)
 for i = 1, count do
-  local n, sized = string.byte(ARGV[1], pos, pos + 1)
+  local n = string.byte(ARGV[1], pos)
   local format = price_formats[n]
   if not format then
     format = '<' .. rep('c8ddB', n)
     price_formats[n] = format
   end
-  local tariff = {unpack_(format, ARGV[1], pos + 2)}
+  local tariff = {unpack_(format, ARGV[1], pos + 1)}
   pos = tariff[4 * n + 1]
-  tariff.last, tariff.sized = 4 * n - 3, sized == 1
+  tariff.last = 4 * n - 3
   for at = 4, 4 * n, 4 do
-    if tariff[at] == 1 then
+    local flags = tariff[at]
+    if flags >= 2 then tariff[at - 2] = false end
+    if flags % 2 == 1 then
       tariff[at], pos = unpack_('<Bc0', ARGV[1], pos)
     else
       tariff[at] = false
@@ -81,7 +84,7 @@ local function judge(ask, charges, now, lenient)
     local tariff, known = tariffs[number], buckets[key] or bucket(key)
     for at = 1, tariff.last, 4 do
       local id, cost, tolerance, shadow = tariff[at], tariff[at + 1], tariff[at + 2], tariff[at + 3]
-      if tariff.sized then
+      if not cost then
         costs = costs + 1
         cost = ask[costs]
       end
