@@ -1,7 +1,9 @@
 """Many callers, few calls: gathers what waits while a call is under way and sends it as the next one.
 
 There is no timer: a lone check goes out at once, and under load each call carries what has gathered meanwhile, up to
-`max_batch`. Lanes are used one call at a time. What does not fit into the queue is shed at once.
+`max_batch`. Lanes are used one call at a time, a second one only for a full batch: the server works on one call at a
+time as well, and few large calls cost both sides less than many small ones. What does not fit into the queue is shed at
+once.
 
 The breaker is part of it. When a lane fails, nothing is sent any more and every check fails at once, until that lane's
 probe is answered; it probes with growing pauses, one probe at a time, whether there is traffic or not.
@@ -66,6 +68,7 @@ class Batcher(Generic[A, R]):
         self._max_queue = max_queue
         self._queue: deque[_Waiting[A, R]] = deque()
         self._queued = 0
+        self._under_way = 0
         self._idle: list[asyncio.Future[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         self._down: str | None = "the store is not open"
@@ -135,24 +138,34 @@ class Batcher(Generic[A, R]):
         answers: asyncio.Future[list[R | Exception]] = loop.create_future()
         self._queue.append(_Waiting(items, answers, loop.time()))
         self._queued += len(items)
-        while self._idle:
-            wake = self._idle.pop()
-            if not wake.done():
-                wake.set_result(None)
-                break
+        if self._idle and self._is_due():
+            self._under_way += 1  # from now on, or the next item of this turn would wake another lane for nothing
+            self._idle.pop().set_result(None)
         return answers
+
+    def _is_due(self) -> bool:
+        """Whether one more call is worth it now; what is left waits for the end of one that is under way."""
+        return self._queued >= self._max_batch or (self._queued > 0 and not self._under_way)
 
     async def _work(self, lane: Lane[A, R], sick: bool) -> None:
         loop = asyncio.get_running_loop()
         if sick:
             await self._recover(lane)
         while True:
-            while not self._queue:
+            while not self._is_due():
                 wake: asyncio.Future[None] = loop.create_future()
                 self._idle.append(wake)
                 await wake
+                self._under_way -= 1
             batch, within_s = self._next(loop.time())
-            if batch and await self._send(lane, batch, within_s):
+            if not batch:
+                continue
+            self._under_way += 1
+            try:
+                opened = await self._send(lane, batch, within_s)
+            finally:
+                self._under_way -= 1
+            if opened:
                 await self._recover(lane)
 
     def _next(self, now_s: float) -> tuple[list[_Waiting[A, R]], float]:

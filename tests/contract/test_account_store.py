@@ -34,7 +34,9 @@ class WallClock:
 NOW_US = WallClock().now_us()
 
 
-def charge(limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, size: int | None = None) -> Charge:
+def charge(
+    limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, size: int | None = None
+) -> Charge:
     """A charge on a limit of `burst` a minute."""
     return one_limit(entity, limit, Rate(burst, MINUTE_US, burst), size, shadow=shadow)
 

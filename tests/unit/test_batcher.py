@@ -209,3 +209,57 @@ async def test_closing_answers_everyone_who_still_waits(lane: HeldLane) -> None:
 
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+
+
+async def test_a_second_call_goes_out_beside_the_first_only_when_it_is_full() -> None:
+    lanes = [HeldLane(), HeldLane()]
+    batcher: Batcher[int, int] = Batcher(lanes, deadline_s=30.0, max_batch=4, max_queue=20)
+    await batcher.open()
+    for lane in lanes:
+        lane.open.clear()
+
+    tasks = [asyncio.create_task(batcher.submit(0))]
+    await eventually(lambda: any(lane.calls for lane in lanes))
+    tasks += [asyncio.create_task(batcher.submit(i)) for i in range(1, 4)]
+    await asyncio.sleep(0)
+    before = sum(len(lane.calls) for lane in lanes)
+    tasks += [asyncio.create_task(batcher.submit(i)) for i in range(4, 6)]
+    await eventually(lambda: sum(len(lane.calls) for lane in lanes) == 2)
+    for lane in lanes:
+        lane.open.set()
+
+    assert await asyncio.gather(*tasks) == [10 * i for i in range(6)]
+    await batcher.close()
+    assert before == 1
+    assert sorted(call for lane in lanes for call in lane.calls) == [[0], [1, 2, 3, 4], [5]]
+
+
+async def test_what_comes_together_is_answered_together_and_split_where_it_exceeds_a_batch(
+    lane: HeldLane, batcher: Batcher[int, int]
+) -> None:
+    assert await batcher.submit_all([1, 2, 3, 4, 5]) == [10, 20, 30, 40, 50]
+    assert lane.calls == [[1, 2, 3, 4], [5]]
+
+
+async def test_of_items_that_came_together_only_the_one_that_cannot_be_sent_fails(
+    batcher: Batcher[int, int],
+) -> None:
+    first, second, third = await batcher.submit_all([1, -2, 3])
+
+    assert (first, third) == (10, 30)
+    assert isinstance(second, ValueError)
+
+
+async def test_of_many_at_once_exactly_what_exceeds_the_queue_is_shed(
+    lane: HeldLane, batcher: Batcher[int, int]
+) -> None:
+    lane.open.clear()
+    asking = asyncio.create_task(batcher.submit_all(list(range(11))))
+    await eventually(lambda: lane.calls)
+    lane.open.set()
+
+    answers = await asking
+
+    assert answers[:8] == [10 * i for i in range(8)]
+    assert [isinstance(answer, StoreUnavailable) for answer in answers[8:]] == [True] * 3
+    assert batcher.shed == 3
