@@ -79,13 +79,16 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class _Tariffs:
-    """What an upload costs in one class: by subject, None where nothing limits it."""
+    """What an upload costs in one class: by subject, None where nothing limits it.
+
+    `shared` is charged on the class and the platform, where every upload costs the same; `by_bytes` where it does not.
+    """
 
     account: Tariff | None
     ip: Tariff | None
     device: Tariff | None
-    class_: Tariff | None
-    platform: Tariff | None
+    shared: tuple[Charge, ...]
+    by_bytes: tuple[Charge, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +152,9 @@ class Policy:
             found.append(Charge(_ip_entity(salt, request.ip), tariffs.ip, size))
         if request.device is not None and tariffs.device is not None:
             found.append(Charge(f"device:{pseudonym(salt, 'device', request.device)}", tariffs.device, size))
-        if tariffs.class_ is not None:
-            found.append(Charge(f"class:{class_}", tariffs.class_, size))
-        if tariffs.platform is not None:
-            found.append(Charge("platform", tariffs.platform, size))
-        return tuple(found)
+        for charge in tariffs.by_bytes:
+            found.append(Charge(charge.entity, charge.tariff, size))
+        return (*found, *tariffs.shared)
 
 
 def _tariffs(limits: tuple[Limit, ...], class_: str) -> _Tariffs:
@@ -165,7 +166,11 @@ def _tariffs(limits: tuple[Limit, ...], class_: str) -> _Tariffs:
         )
         return Tariff(prices) if prices else None
 
-    return _Tariffs(*map(tariff, (Subject.ACCOUNT, Subject.IP, Subject.DEVICE, Subject.CLASS, Subject.PLATFORM)))
+    together = ((f"class:{class_}", tariff(Subject.CLASS)), ("platform", tariff(Subject.PLATFORM)))
+    charges = tuple(Charge(entity, found) for entity, found in together if found is not None)
+    shared = tuple(charge for charge in charges if not charge.tariff.by_bytes)
+    by_bytes = tuple(charge for charge in charges if charge.tariff.by_bytes)
+    return _Tariffs(tariff(Subject.ACCOUNT), tariff(Subject.IP), tariff(Subject.DEVICE), shared, by_bytes)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 
 from gate.core.account import MAX_ID_BYTES, Account, Media
-from gate.core.bucket import DAY_US
 from gate.core.decision import Decision
 from gate.core.pseudonym import network
 from gate.core.request import CheckRequest
@@ -28,8 +27,6 @@ MAX_BATCH_CHECKS: Final = 256
 MAX_UPLOAD_BYTES: Final = 1 << 40
 MAX_LINKS: Final = 50
 MAX_LABEL_BYTES: Final = 64
-EARLIEST_US: Final = 631_152_000_000_000
-"""1990-01-01: an account is not older than the web."""
 MAX_JITTER_US: Final = 60_000_000
 
 REASONS: Final = frozenset(
@@ -49,6 +46,9 @@ REASONS: Final = frozenset(
 )
 """Every code a rejected body can carry."""
 
+_EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+"""An account is not older than the web."""
+_DAY: Final = timedelta(days=1)
 _AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
@@ -126,13 +126,13 @@ def decode_check(body: bytes, now_us: int) -> CheckRequest:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     else:
-        _judge_plain(plain, now_us)
+        _judge_plain(plain, _latest(now_us))
         return plain
     try:
         request = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise _malformed(error) from None
-    _judge(request, now_us)
+    _judge(request, _latest(now_us))
     return request
 
 
@@ -144,7 +144,7 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
     with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
         plain = _plain_batch_decoder.decode(body).checks
     if plain is not None:
-        return [*_judged(plain, now_us, _judge_plain)]
+        return _judged(plain, now_us, _judge_plain)
     try:
         checks = _batch_decoder.decode(body).checks
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -158,7 +158,6 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
 
 def answer(decision: Decision, jitter: float) -> Answer:
     """The public part. `jitter` in [0, 1) puts off the return by up to a tenth, so that not all come back at once."""
-    lets_in = decision.verdict.lets_in
     wait = decision.retry_after_us
     return Answer(
         decision.upload_id,
@@ -170,7 +169,7 @@ def answer(decision: Decision, jitter: float) -> Answer:
         decision.pause,
         decision.policy,
         decision.board_rev,
-        None if lets_in else appeal_token(decision.upload_id, decision.policy),
+        None if decision.verdict.lets_in else appeal_token(decision.upload_id, decision.policy),
     )
 
 
@@ -190,27 +189,36 @@ def appeal_token(upload_id: str, policy: str) -> str:
 
 
 def _judged(
-    checks: Sequence[CheckRequest], now_us: int, judge: Callable[[CheckRequest, int], None]
+    checks: list[CheckRequest] | list[_Check], now_us: int, judge: Callable[[CheckRequest, datetime], None]
 ) -> list[CheckRequest]:
+    latest = _latest(now_us)
     for position, request in enumerate(checks):
         try:
-            judge(request, now_us)
+            judge(request, latest)
         except RequestRejected as error:
             field = f"checks[{position}].{error.field}"
             raise RequestRejected(error.reason, error.problem, field, error.status) from None
-    return list(checks)
+    return cast("list[CheckRequest]", checks)
 
 
-def _judge_plain(request: CheckRequest, now_us: int) -> None:
+def _latest(now_us: int) -> datetime:
+    return datetime.fromtimestamp(now_us // 1_000_000, UTC) + _DAY
+
+
+def _judge_plain(request: CheckRequest, latest: datetime) -> None:
     created_at, ip = request.account.created_at, request.ip
     if created_at is not None:
-        _created(created_at, now_us)
+        if created_at.tzinfo is None:
+            raise RequestRejected("field.invalid", "needs a time zone, such as a Z at its end", "account.created_at")
+        if not _EARLIEST <= created_at <= latest:
+            detail = "must lie between 1990 and tomorrow; if it is right, check the clock of this host"
+            raise RequestRejected("clock.absurd", detail, "account.created_at")
     if ip is not None and not _is_ip(ip):
         raise RequestRejected("ip.invalid", "must be an IPv4 or IPv6 address without port or zone", "ip")
 
 
-def _judge(request: CheckRequest, now_us: int) -> None:
-    _judge_plain(request, now_us)
+def _judge(request: CheckRequest, latest: datetime) -> None:
+    _judge_plain(request, latest)
     _id("upload_id", request.upload_id)
     _id("account.id", request.account.id)
     _label("account.class", request.account.class_)
@@ -221,18 +229,6 @@ def _judge(request: CheckRequest, now_us: int) -> None:
     _label("country", request.country)
     if len(request.links) > MAX_LINKS:
         raise RequestRejected("links.too_many", f"at most {MAX_LINKS} links", "links")
-
-
-def _created(at: datetime, now_us: int) -> None:
-    if at.tzinfo is None:
-        raise RequestRejected("field.invalid", "needs a time zone, such as a Z at its end", "account.created_at")
-    try:
-        at_us = int(at.timestamp() * 1_000_000)
-    except (OverflowError, ValueError):
-        at_us = -1
-    if not EARLIEST_US <= at_us <= now_us + DAY_US:
-        detail = "must lie between 1990 and tomorrow; if it is right, check the clock of this host"
-        raise RequestRejected("clock.absurd", detail, "account.created_at")
 
 
 def _media(media: Media) -> None:

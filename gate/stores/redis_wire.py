@@ -7,9 +7,11 @@ mean stands at the top of each script.
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import count
 
 import msgspec
 
@@ -47,23 +49,23 @@ class Batch:
     __slots__ = ("_tariffs", "keys", "packed_asks", "packed_tariffs")
 
     def __init__(self, asks: Sequence[Ask], prefix: str) -> None:
-        keys: dict[str, int] = {}
-        tariffs: dict[Tariff, int] = {}
+        keys: defaultdict[str, int] = defaultdict(count(1).__next__)  # numbers what it is asked for, from 1
+        tariffs: defaultdict[Tariff, int] = defaultdict(count(1).__next__)
+        score, override, upload, bucket = f"{prefix}score:{{", f"{prefix}override:{{", f"{prefix}u:", f"{prefix}b:"
         parts = [_COUNT.pack(len(asks))]
-        number_of, tariff_of = keys.setdefault, tariffs.setdefault
         for ask in asks:
             account, charges = ask.account, ask.charges
             numbers = [
-                number_of(f"{prefix}score:{{{account}}}", len(keys) + 1),
-                number_of(f"{prefix}override:{{{account}}}", len(keys) + 1),
-                number_of(f"{prefix}u:{len(account)}:{{{account}}}:{ask.upload_id}", len(keys) + 1),
+                keys[f"{score}{account}}}"],
+                keys[f"{override}{account}}}"],
+                keys[f"{upload}{len(account)}:{{{account}}}:{ask.upload_id}"],
             ]
             costs: list[int] = []
             for charge in charges:
                 tariff = charge.tariff
-                numbers += number_of(f"{prefix}b:{charge.entity}", len(keys) + 1), tariff_of(tariff, len(tariffs) + 1)
-                if tariff.by_bytes:
-                    costs += [min(rate.cost_us(charge.size), MAX_SPAN_US) for rate in tariff.by_bytes]
+                numbers += keys[bucket + charge.entity], tariffs[tariff]
+                for rate in tariff.by_bytes:
+                    costs.append(min(rate.cost_us(charge.size), MAX_SPAN_US))
             refuse_at = _NEVER if ask.refuse_at is None else ask.refuse_at
             now = -1 if ask.now_us is None else ask.now_us
             head = (refuse_at, ask.max_score_age_us, ask.lifetime_us, now, len(charges), len(costs))
