@@ -1,8 +1,8 @@
-"""One dedicated connection to Redis: packs with hiredis, reads with redis-py, never retries, always has a deadline.
+"""One dedicated connection to Redis: packs and reads with hiredis, never retries, always has a deadline.
 
 redis-py's own defaults would repeat a lost call up to ten times and wait 5 s for a dead server; its packing is pure
-Python. So a `Line` connects, sends and reads by itself, one call at a time, and closes on any doubt: a connection
-whose reply was not read to the end is never used again. Who may repeat what is for the stores to say.
+Python. So a `Line` lets it connect, and sends and reads by itself, one call at a time. It closes on any doubt: a
+connection whose reply was not read to the end is never used again. Who may repeat what is for the stores to say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from hiredis import pack_command
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection, parse_url
@@ -22,6 +22,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 
 from gate.errors import SettingInvalid, StoreUnavailable, redact
 from gate.stores.lua import script
+from gate.stores.redis_replies import Replies
 
 CLOSE_WITHIN_S = 1.0
 
@@ -88,20 +89,23 @@ class Line:
         self._where = redact(url)
         self._stats = stats if stats is not None else Stats()
         self._connection = _connection(url, name)
+        self._replies: Replies | None = None
         self._was_open = False
 
     @property
     def is_open(self) -> bool:
         """True while it is connected, as far as is known."""
-        return bool(self._connection.is_connected)
+        return self._replies is not None and self._replies.lost is None
 
     async def close(self) -> None:
         """Close it and wait until it is closed; the next call opens it again."""
+        self._replies = None
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN_S):
                 await self._connection.disconnect()
 
     async def _drop(self) -> None:
+        self._replies = None
         await self._connection.disconnect(nowait=True)
 
     async def call(self, packed: Sequence[bytes], within_s: float) -> list[Any]:
@@ -110,19 +114,14 @@ class Line:
         Raises StoreUnavailable, as ReplyLost where an open connection broke or gave no reply in time.
         """
         opened = self.is_open
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
         try:
-            async with asyncio.timeout(within_s):
-                if not opened:
-                    await self._open()
-                connection = self._connection
-                await connection.send_packed_command(packed, check_health=False)
-                replies: list[Any] = []
-                for _ in packed:
-                    try:
-                        replies.append(await connection.read_response(disable_decoding=True))
-                    except ResponseError as error:
-                        replies.append(error)
-                return replies
+            replies = self._replies if opened else None
+            if replies is None:
+                replies = await self._open(within_s)
+            replies.send(packed[0] if len(packed) == 1 else b"".join(packed))
+            return await replies.next(len(packed), until_s - loop.time())
         except TimeoutError as error:
             await self._drop()
             self._stats.errors += 1
@@ -173,19 +172,24 @@ class Line:
     async def send(self, *command: Word) -> None:
         """Send a command on an open connection and wait for no reply. Raises StoreUnavailable."""
         try:
-            await self._connection.send_packed_command([pack(command)], check_health=False)
+            self._open_replies().send(pack(command))
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis at {self._where} is gone: {error}") from error
 
     async def listen(self, within_s: float) -> Any:
         """The next message of an open connection. Raises StoreUnavailable, also where none comes in time."""
         try:
-            async with asyncio.timeout(within_s):
-                return await self._connection.read_response(disable_decoding=True)
+            (message,) = await self._open_replies().next(1, within_s)
         except TimeoutError as error:
             raise StoreUnavailable(f"Redis at {self._where} has been silent for {within_s:.1f} s") from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis at {self._where} is gone: {error}") from error
+        return message
+
+    def _open_replies(self) -> Replies:
+        if self._replies is None:
+            raise StoreUnavailable(f"Redis at {self._where} is not connected")
+        return self._replies
 
     async def _call(self, packed: Sequence[bytes], within_s: float, again: bool) -> list[Any]:
         loop = asyncio.get_running_loop()
@@ -197,11 +201,15 @@ class Line:
                 raise
             return await self.call(packed, until_s - loop.time())
 
-    async def _open(self) -> None:
-        await self._connection.connect()  # type: ignore[no-untyped-call]
+    async def _open(self, within_s: float) -> Replies:
+        await self._drop()
+        async with asyncio.timeout(within_s):
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        self._replies = Replies(cast("asyncio.StreamWriter", self._connection._writer).transport)
         if self._was_open:
             self._stats.reconnects += 1
         self._was_open = True
+        return self._replies
 
 
 def _connection(url: str, name: str) -> Connection | UnixDomainSocketConnection:
