@@ -131,32 +131,37 @@ class Check:
     async def check(self, request: CheckRequest) -> Decision:
         """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
         started_ns = self._timer_ns()
-        asked = self._prepare(request)
-        taken = None
+        asked = self._prepare(request, self._clock.now_us())
+        taken: Taken | None = None
         degraded = False
         if asked.ask is not None:
-            taken = await self._answer(asked.ask)
-            if taken is None:
-                taken, degraded = self._without_store(asked, asked.ask), True
+            try:
+                taken = await self._accounts.take(asked.ask)
+            except Exception as error:
+                # whatever is wrong with the store or its client, the upload service waits for an answer
+                taken, degraded = self._without_store(asked, asked.ask, error), True
         return self._decide(asked, taken, degraded, started_ns)
 
     async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
         """The decisions in the order of `requests`, asked of the store at once. Never raises."""
         started_ns = self._timer_ns()
-        asked = [self._prepare(request) for request in requests]
+        now_us = self._clock.now_us()
+        asked = [self._prepare(request, now_us) for request in requests]
         answers = iter(await self._answers([each.ask for each in asked if each.ask is not None]))
         decisions: list[Decision] = []
         for each in asked:
-            taken, degraded = None, False
+            taken: Taken | None = None
+            degraded = False
             if each.ask is not None:
-                taken = next(answers)
-                if taken is None:
-                    taken, degraded = self._without_store(each, each.ask), True
+                answer = next(answers)
+                if isinstance(answer, Taken):
+                    taken = answer
+                else:
+                    taken, degraded = self._without_store(each, each.ask, answer), True
             decisions.append(self._decide(each, taken, degraded, started_ns))
         return decisions
 
-    def _prepare(self, request: CheckRequest) -> _Asked:
-        now_us = self._clock.now_us()
+    def _prepare(self, request: CheckRequest, now_us: int) -> _Asked:
         in_force, board = self._in_force, self._board
         policy = in_force.policy
         class_ = policy.class_of(request.account, now_us)
@@ -180,39 +185,21 @@ class Check:
             self._log.record(asked.request, decision, asked.now_us)
         return decision
 
-    async def _answer(self, ask: Ask) -> Taken | None:
-        """The store's answer; None where it gives none within the deadline it keeps by itself."""
+    async def _answers(self, asks: list[Ask]) -> list[Taken | Exception]:
+        """The store's answers to a batch, in its order."""
         try:
-            return await self._accounts.take(ask)
-        except StoreUnavailable:
-            return self._failed("unavailable")
-        except Exception:
-            # the upload service waits for an answer, whatever is wrong with the store's client
-            return self._failed("fault")
+            return await self._accounts.take_many(asks)
+        except Exception as error:
+            return [error for _ in asks]
 
-    async def _answers(self, asks: list[Ask]) -> list[Taken | None]:
-        """The store's answers to a batch, None for each it does not answer."""
-        try:
-            answers = await self._accounts.take_many(asks)
-        except Exception:
-            return [self._failed("fault") for _ in asks]
-        return [a if isinstance(a, Taken) else self._failed(_kind(a)) for a in answers]
-
-    def _failed(self, kind: str) -> Taken | None:
-        self.counts.store_errors[kind] += 1
-        return None
-
-    def _without_store(self, asked: _Asked, ask: Ask) -> Taken:
+    def _without_store(self, asked: _Asked, ask: Ask, error: Exception) -> Taken:
         """What the limits' failure modes say in the store's place."""
+        self.counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
         closed, local = asked.in_force.without_store(ask.charges)
         if closed is not None:
             return Taken(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), asked.now_us)
         refusal, shadow = self._local.take(local, asked.now_us)
         return Taken(Standing(), refusal is None, False, refusal, shadow, asked.now_us)
-
-
-def _kind(error: Exception) -> str:
-    return "unavailable" if isinstance(error, StoreUnavailable) else "fault"
 
 
 def _in_force(policy: Policy) -> _InForce:

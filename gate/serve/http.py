@@ -51,8 +51,12 @@ class GateApp:
         """One request. The request handler is an edge: whatever is raised below becomes an answer."""
         if scope["type"] != "http":
             return
+        post = self._posts.get(scope["path"])
         try:
-            await self._dispatch(scope, receive, send)
+            if post is not None and scope["method"] == "POST":
+                await post(scope, receive, send)
+            else:
+                await self._dispatch(scope, send)
         except RequestRejected as error:
             self._check.counts.reject(error.reason)
             extra = (CLOSE,) if error.status == 413 else ()
@@ -63,20 +67,17 @@ class GateApp:
             body = problem("fault.internal", "the gate failed; this is no decision, ask again", 500)
             await answer(send, 500, body, CONTENT_TYPE)
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _dispatch(self, scope: Scope, send: Send) -> None:
+        """What is not a check: what is to be read, and what there is not."""
         path, method = scope["path"], scope["method"]
-        post = self._posts.get(path)
-        if post is not None and method == "POST":
-            await post(scope, receive, send)
-            return
         get = self._gets.get(path)
         if get is not None and method in ("GET", "HEAD"):
             await get(send)
             return
-        if post is None and get is None:
+        if path not in self._posts and get is None:
             known = ", ".join((*self._posts, *self._gets))
             raise RequestRejected("path.unknown", f"there is no such path; known are {known}", status=404)
-        allowed = "POST" if post is not None else "GET, HEAD"
+        allowed = "POST" if get is None else "GET, HEAD"
         self._check.counts.reject("method.not_allowed")
         body = problem("method.not_allowed", f"{path} takes {allowed}", 405)
         await answer(send, 405, body, CONTENT_TYPE, ((b"allow", allowed.encode()),))

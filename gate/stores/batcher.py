@@ -71,6 +71,7 @@ class Batcher(Generic[A, R]):
         self._under_way = 0
         self._idle: list[asyncio.Future[None]] = []
         self._workers: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop
         self._down: str | None = "the store is not open"
 
     @property
@@ -81,6 +82,7 @@ class Batcher(Generic[A, R]):
     async def open(self) -> None:
         """Connect and start. Returns also where the server does not answer; the breaker is open then."""
         self._down = None
+        self._loop = asyncio.get_running_loop()  # kept, as asking for it each time costs a system call
         for lane in self._lanes:
             sick = False
             if self._down is None:
@@ -134,9 +136,8 @@ class Batcher(Generic[A, R]):
         if self._queued + len(items) > self._max_queue:
             self.shed += len(items)
             raise StoreUnavailable(f"overloaded: {self._queued} checks wait already")
-        loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[R | Exception]] = loop.create_future()
-        self._queue.append(_Waiting(items, answers, loop.time()))
+        answers: asyncio.Future[list[R | Exception]] = self._loop.create_future()
+        self._queue.append(_Waiting(items, answers, self._loop.time()))
         self._queued += len(items)
         if self._idle and self._is_due():
             self._under_way += 1  # from now on, or the next item of this turn would wake another lane for nothing
@@ -148,7 +149,7 @@ class Batcher(Generic[A, R]):
         return self._queued >= self._max_batch or (self._queued > 0 and not self._under_way)
 
     async def _work(self, lane: Lane[A, R], sick: bool) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         if sick:
             await self._recover(lane)
         while True:

@@ -14,7 +14,8 @@ kept for an hour of the server's time, so such asks belong under a prefix of the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any
 
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Taken
@@ -108,13 +109,13 @@ class RedisAccountStore:
         async with self._bulk_lock:
             await self._bulk.ask(b"PING", within_s=self._bulk_deadline_s)
 
-    async def take(self, ask: Ask) -> Taken:
+    def take(self, ask: Ask) -> Coroutine[Any, Any, Taken]:
         """See AccountStore."""
-        return await self._batcher.submit(ask)
+        return self._batcher.submit(ask)
 
-    async def take_many(self, asks: Sequence[Ask]) -> list[Taken | Exception]:
+    def take_many(self, asks: Sequence[Ask]) -> Coroutine[Any, Any, list[Taken | Exception]]:
         """See AccountStore."""
-        return await self._batcher.submit_all(asks)
+        return self._batcher.submit_all(asks)
 
     async def put_scores(self, scores: Sequence[Scored]) -> int:
         """See AccountStore. Thousands at once are sent in pieces, so that checks get their turn between them."""

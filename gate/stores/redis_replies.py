@@ -21,6 +21,7 @@ class Replies(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self.lost: Exception | None = None
+        self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._before = transport.get_protocol()
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=_error)
@@ -44,10 +45,9 @@ class Replies(asyncio.Protocol):
     async def _wait(self, count: int, within_s: float) -> None:
         if self.lost is not None:
             raise self.lost
-        loop = asyncio.get_running_loop()
         self._wanted = count
-        self._enough = enough = loop.create_future()
-        late = loop.call_later(within_s, self._give_up, enough)
+        self._enough = enough = self._loop.create_future()
+        late = self._loop.call_later(within_s, self._give_up, enough)
         try:
             await enough
         finally:
