@@ -30,7 +30,7 @@ CLOSED_RETRY_US: Final = 5_000_000
 class LocalTake(Protocol):
     """Buckets of this process alone, each of a limit's share, for the time the store does not answer."""
 
-    def take(self, charges: tuple[Charge, ...], now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
+    def take(self, charges: tuple[Charge, ...], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take all or none; the refusal to wait longest for, and shadow limits that would have refused."""
         ...
 
@@ -42,17 +42,17 @@ class _InForce:
     policy: Policy
     on_store_error: Mapping[str, OnStoreError]
 
-    def without_store(self, charges: tuple[Charge, ...]) -> tuple[str | None, tuple[Charge, ...]]:
+    def without_store(self, ask: Ask) -> tuple[str | None, tuple[Charge, ...]]:
         """The limit that refuses because the store is away, and else what is taken from buckets of our own."""
         local: list[Charge] = []
-        for charge in charges:
+        for charge in ask.charges:
             prices = charge.tariff.prices
             for price in prices:
                 if self.on_store_error[price.limit] is OnStoreError.CLOSED and not price.shadow:
                     return price.limit, ()
             kept = tuple(price for price in prices if self.on_store_error[price.limit] is OnStoreError.LOCAL)
             if kept:
-                local.append(Charge(charge.entity, Tariff(kept), charge.size))
+                local.append(Charge(charge.entity, Tariff(kept)))
         return None, tuple(local)
 
 
@@ -195,10 +195,10 @@ class Check:
     def _without_store(self, asked: _Asked, ask: Ask, error: Exception) -> Taken:
         """What the limits' failure modes say in the store's place."""
         self.counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
-        closed, local = asked.in_force.without_store(ask.charges)
+        closed, local = asked.in_force.without_store(ask)
         if closed is not None:
             return Taken(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), asked.now_us)
-        refusal, shadow = self._local.take(local, asked.now_us)
+        refusal, shadow = self._local.take(local, ask.size, asked.now_us)
         return Taken(Standing(), refusal is None, False, refusal, shadow, asked.now_us)
 
 

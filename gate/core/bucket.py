@@ -65,14 +65,10 @@ class Tariff:
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """What a check wants to take from one entity: the price of one upload of `size` bytes at each of its limits.
-
-    `entity` is already a pseudonym where the thing is personal.
-    """
+    """One entity an upload is charged to, at each of its limits. It is a pseudonym where the thing is personal."""
 
     entity: str
     tariff: Tariff
-    size: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -90,10 +86,10 @@ class _Term(msgspec.Struct, frozen=True, gc=False):
 
 
 def take(
-    tats: dict[tuple[str, str], int], charges: tuple[Charge, ...], now_us: int, *, lenient: bool = False,
+    tats: dict[tuple[str, str], int], charges: tuple[Charge, ...], size: int, now_us: int, *, lenient: bool = False,
     sharers: int = 1,
 ) -> tuple[Refusal | None, tuple[str, ...]]:  # fmt: skip
-    """Take all charges or none. Changes `tats` ((entity, limit) → µs) only when nothing refuses.
+    """Take all charges of an upload of `size` bytes or none. Changes `tats` ((entity, limit) → µs) only when nothing refuses.
 
     Returns the refusal that must be waited for longest, and the names of shadow limits that would have refused. Where
     `lenient`, no limit refuses. `sharers` is by how many each limit is divided.
@@ -102,7 +98,7 @@ def take(
     longest = 0
     shadowed: list[str] = []
     fitting: list[_Term] = []
-    for term in _terms(charges, sharers):
+    for term in _terms(charges, size, sharers):
         wait = max(tats.get(term.key, 0), now_us) + term.cost_us - term.tolerance_us - now_us
         limit = term.key[1]
         if wait <= 0:
@@ -121,10 +117,10 @@ def take(
     return refusal, tuple(shadowed)
 
 
-def _terms(charges: tuple[Charge, ...], sharers: int) -> Iterator[_Term]:
+def _terms(charges: tuple[Charge, ...], size: int, sharers: int) -> Iterator[_Term]:
     for charge in charges:
         for price in charge.tariff.prices:
-            whole_us, tolerance_us = price.cost_us(charge.size), price.rate.tolerance_us
+            whole_us, tolerance_us = price.cost_us(size), price.rate.tolerance_us
             # a rate divided by n is a price times n; the burst, being counted in time, is divided by the same stroke
             cost_us = whole_us * sharers
             if whole_us <= tolerance_us:

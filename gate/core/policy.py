@@ -15,7 +15,7 @@ from gate.core.account import Account
 from gate.core.bucket import Charge, Price, Rate, Tariff
 from gate.core.pseudonym import network, pseudonym
 from gate.core.request import CheckRequest
-from gate.core.standing import Ask
+from gate.core.standing import Ask, Plan
 
 
 class Subject(StrEnum):
@@ -78,20 +78,6 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tariffs:
-    """What an upload costs in one class: by subject, None where nothing limits it.
-
-    `shared` is charged on the class and the platform, where every upload costs the same; `by_bytes` where it does not.
-    """
-
-    account: Tariff | None
-    ip: Tariff | None
-    device: Tariff | None
-    shared: tuple[Charge, ...]
-    by_bytes: tuple[Charge, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that decides beside the pauses. `thresholds` has an entry for every class of `classes`."""
 
@@ -108,13 +94,10 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
-    _tariffs: Mapping[str, _Tariffs] = field(init=False, repr=False, compare=False)
-    _refuse_at: Mapping[str, float | None] = field(init=False, repr=False, compare=False)
+    _plans: Mapping[str, Plan] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # every check asks for these, so they are worked out once
-        object.__setattr__(self, "_tariffs", {class_: _tariffs(self.limits, class_) for class_ in self.thresholds})
-        object.__setattr__(self, "_refuse_at", {class_: t.refuse_at for class_, t in self.thresholds.items()})
+        object.__setattr__(self, "_plans", {class_: self._plan(class_) for class_ in self.thresholds})
 
     def class_of(self, account: Account, now_us: int) -> str:
         """The class the caller gives, where the policy declares it; else what age and verification make of it."""
@@ -131,48 +114,39 @@ class Policy:
 
     def ask(self, request: CheckRequest, class_: str, salt: bytes, now_us: int | None = None) -> Ask:
         """What the account store is asked for this upload; `now_us` is the recorded time of a replay."""
+        ip, device = request.ip, request.device
         return Ask(
             request.account.id,
             request.upload_id,
-            self.charges(request, class_, salt),
-            self._refuse_at[class_],
-            self.max_score_age_us,
-            self.upload_lifetime_us,
+            self._plans[class_],
+            None if ip is None else _ip(salt, ip),
+            None if device is None else pseudonym(salt, "device", device),
+            request.media.bytes or 0,
             now_us,
         )
 
-    def charges(self, request: CheckRequest, class_: str, salt: bytes) -> tuple[Charge, ...]:
-        """Every bucket this upload takes from. A subject the request does not name (no IP, no device) has none."""
-        tariffs = self._tariffs[class_]
-        size = request.media.bytes or 0
-        found: list[Charge] = []
-        if tariffs.account is not None:
-            found.append(Charge(f"account:{{{request.account.id}}}", tariffs.account, size))
-        if request.ip is not None and tariffs.ip is not None:
-            found.append(Charge(_ip_entity(salt, request.ip), tariffs.ip, size))
-        if request.device is not None and tariffs.device is not None:
-            found.append(Charge(f"device:{pseudonym(salt, 'device', request.device)}", tariffs.device, size))
-        for charge in tariffs.by_bytes:
-            found.append(Charge(charge.entity, charge.tariff, size))
-        return (*found, *tariffs.shared)
+    def _plan(self, class_: str) -> Plan:
+        together = ((f"class:{class_}", Subject.CLASS), ("platform", Subject.PLATFORM))
+        found = ((entity, self._tariff(subject, class_)) for entity, subject in together)
+        return Plan(
+            self._tariff(Subject.ACCOUNT, class_),
+            self._tariff(Subject.IP, class_),
+            self._tariff(Subject.DEVICE, class_),
+            tuple(Charge(entity, tariff) for entity, tariff in found if tariff is not None),
+            self.thresholds[class_].refuse_at,
+            self.max_score_age_us,
+            self.upload_lifetime_us,
+        )
 
-
-def _tariffs(limits: tuple[Limit, ...], class_: str) -> _Tariffs:
-    def tariff(subject: Subject) -> Tariff | None:
+    def _tariff(self, subject: Subject, class_: str) -> Tariff | None:
         prices = tuple(
             Price(limit.name, limit.rates[class_], limit.mode is Mode.SHADOW, limit.unit is Unit.BYTES)
-            for limit in limits
+            for limit in self.limits
             if limit.subject is subject and class_ in limit.rates and limit.mode is not Mode.OFF
         )
         return Tariff(prices) if prices else None
 
-    together = ((f"class:{class_}", tariff(Subject.CLASS)), ("platform", tariff(Subject.PLATFORM)))
-    charges = tuple(Charge(entity, found) for entity, found in together if found is not None)
-    shared = tuple(charge for charge in charges if not charge.tariff.by_bytes)
-    by_bytes = tuple(charge for charge in charges if charge.tariff.by_bytes)
-    return _Tariffs(tariff(Subject.ACCOUNT), tariff(Subject.IP), tariff(Subject.DEVICE), shared, by_bytes)
-
 
 @lru_cache(maxsize=1 << 14)
-def _ip_entity(salt: bytes, ip: str) -> str:
-    return f"ip:{pseudonym(salt, 'ip', network(ip))}"
+def _ip(salt: bytes, ip: str) -> str:
+    return pseudonym(salt, "ip", network(ip))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import msgspec
 
-from gate.core.bucket import Charge, Refusal
+from gate.core.bucket import Charge, Refusal, Tariff
 
 
 class Override(msgspec.Struct, frozen=True):
@@ -24,22 +26,57 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     override: Override | None = None
 
 
-class Ask(msgspec.Struct, frozen=True, gc=False):
-    """One check as the store sees it.
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What the store is asked for all uploads of one class. Worked out once; two are never equal.
 
-    The store charges all `charges` or none, and none where an override denies or where the account's risk, no older
-    than `max_score_age_us`, reaches `refuse_at` (None: no score refuses) without an override that allows.
-    An `upload_id` already charged within `lifetime_us` is answered again without being charged again.
+    The limits of an upload's account, IP network and device; the entities `shared` by all uploads of the class; the
+    risk that refuses (None: no score does) while it is no older than `max_score_age_us`; and for how long an upload is
+    charged only once.
+    """
+
+    account: Tariff | None
+    ip: Tariff | None
+    device: Tariff | None
+    shared: tuple[Charge, ...]
+    refuse_at: float | None
+    max_score_age_us: int
+    lifetime_us: int
+    by_bytes: bool = field(init=False)
+    """Whether any of the limits counts bytes."""
+
+    def __post_init__(self) -> None:
+        tariffs = (self.account, self.ip, self.device, *(charge.tariff for charge in self.shared))
+        object.__setattr__(self, "by_bytes", any(tariff is not None and tariff.by_bytes for tariff in tariffs))
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """One check as the store sees it: an upload of `size` bytes; `ip` and `device` are pseudonyms, None where unknown.
+
+    The store charges all `charges` or none, and none where an override denies or where the account's risk reaches the
+    plan's `refuse_at` without an override that allows. An `upload_id` already charged within the plan's `lifetime_us`
+    is answered again without being charged again.
     `now_us` is the recorded time of a replay; None means the store's own clock.
     """
 
     account: str
     upload_id: str
-    charges: tuple[Charge, ...]
-    refuse_at: float | None
-    max_score_age_us: int
-    lifetime_us: int
+    plan: Plan
+    ip: str | None = None
+    device: str | None = None
+    size: int = 0
     now_us: int | None = None
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """Every entity this upload is charged to."""
+        plan = self.plan
+        own = (
+            (f"account:{{{self.account}}}", plan.account),
+            (f"ip:{self.ip}", None if self.ip is None else plan.ip),
+            (f"device:{self.device}", None if self.device is None else plan.device),
+        )
+        return (*(Charge(entity, tariff) for entity, tariff in own if tariff is not None), *plan.shared)
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):

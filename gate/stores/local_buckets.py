@@ -22,9 +22,9 @@ class LocalBuckets:
     def __len__(self) -> int:
         return len(self._tats)
 
-    def take(self, charges: tuple[Charge, ...], now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
+    def take(self, charges: tuple[Charge, ...], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take all charges or none, as `gate.core.bucket.take` does, at this gate's share of each limit."""
-        answer = take(self._tats, charges, now_us, sharers=self._instances)
+        answer = take(self._tats, charges, size, now_us, sharers=self._instances)
         if len(self._tats) > self._max_buckets:
             self._forget(now_us)
         return answer

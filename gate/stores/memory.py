@@ -54,10 +54,10 @@ class MemoryAccountStore:
         if upload is not None and now_us - upload.at_us < upload.lifetime_us:
             recorded = Standing(upload.risk, upload.risk_at_us, standing.override)
             return Taken(recorded, True, True, None, upload.shadow, upload.at_us)
-        refusal, shadow = take(self._tats, ask.charges, now_us, lenient=standing.override is not None)
+        refusal, shadow = take(self._tats, ask.charges, ask.size, now_us, lenient=standing.override is not None)
         if refusal is None:
             self._uploads[ask.account, ask.upload_id] = _Upload(
-                now_us, ask.lifetime_us, standing.risk, standing.at_us, shadow
+                now_us, ask.plan.lifetime_us, standing.risk, standing.at_us, shadow
             )
         return Taken(standing, refusal is None, False, refusal, shadow, now_us)
 
@@ -113,9 +113,10 @@ def _newer(known: Stamp, offered: Stamp) -> bool:
 def _refused(standing: Standing, ask: Ask, now_us: int) -> bool:
     if standing.override is not None:
         return not standing.override.allow
-    if ask.refuse_at is None or standing.risk is None or standing.at_us is None:
+    plan = ask.plan
+    if plan.refuse_at is None or standing.risk is None or standing.at_us is None:
         return False
-    return now_us - standing.at_us <= ask.max_score_age_us and standing.risk >= ask.refuse_at
+    return now_us - standing.at_us <= plan.max_score_age_us and standing.risk >= plan.refuse_at
 
 
 class MemoryBoardStore:

@@ -37,13 +37,13 @@ class TakeLane:
     def __init__(self, line: Line, script: Script, prefix: str, stats: Stats) -> None:
         self._line = line
         self._script = script
-        self._prefix = prefix
+        self._prefix = prefix.encode()
         self._stats = stats
 
     async def call(self, items: Sequence[Ask], within_s: float) -> list[Taken]:
         """See batcher.Lane."""
         batch = Batch(items, self._prefix)
-        runs = (Run(self._script, batch.keys, (batch.packed_tariffs, batch.packed_asks)),)
+        runs = (Run(self._script, (), batch.arguments),)
         self._stats.calls += 1
         self._stats.checks += len(items)
         (replies,) = await self._line.run(runs, within_s, again=True)

@@ -15,9 +15,9 @@ from itertools import count
 
 import msgspec
 
-from gate.core.bucket import Refusal, Tariff
+from gate.core.bucket import Price, Refusal, Tariff
 from gate.core.score import Score
-from gate.core.standing import Ask, Override, Standing, Taken
+from gate.core.standing import Ask, Override, Plan, Standing, Taken
 from gate.errors import StateUnreadable
 from gate.ports import Scored
 from gate.records.score import decode_score, rounded
@@ -25,8 +25,10 @@ from gate.records.score import decode_score, rounded
 MAX_SPAN_US = 1 << 51
 """Costs and tolerances are capped at 71 years, so that no sum in a script leaves the exact integers of a double."""
 
+_PLAN = struct.Struct("<ddd")
 _PRICE = struct.Struct("<8sddB")
-_REPLY = struct.Struct("<BddddHBH")
+_ASK = struct.Struct("<BdHHBBB")
+_REPLY = struct.Struct("<BddddBHH")
 _SCORE = struct.Struct("<dddH")
 _OVERRIDE = struct.Struct("<dB")
 _COUNT = struct.Struct("<H")
@@ -44,43 +46,32 @@ _decode_words = msgspec.json.Decoder(_Words).decode
 
 
 class Batch:
-    """The keys and the two arguments of one call, and how to read its replies."""
+    """The arguments of one call, and how to read its replies."""
 
-    __slots__ = ("_tariffs", "keys", "packed_asks", "packed_tariffs")
+    __slots__ = ("_plans", "arguments")
 
-    def __init__(self, asks: Sequence[Ask], prefix: str) -> None:
-        keys: defaultdict[str, int] = defaultdict(count(1).__next__)  # numbers what it is asked for, from 1
-        tariffs: defaultdict[Tariff, int] = defaultdict(count(1).__next__)
-        score, override, upload, bucket = f"{prefix}score:{{", f"{prefix}override:{{", f"{prefix}u:", f"{prefix}b:"
+    def __init__(self, asks: Sequence[Ask], prefix: bytes) -> None:
+        plans: defaultdict[Plan, int] = defaultdict(count(1).__next__)  # numbers what it is asked for, from 1
         parts = [_COUNT.pack(len(asks))]
         for ask in asks:
-            account, charges = ask.account, ask.charges
-            numbers = [
-                keys[f"{score}{account}}}"],
-                keys[f"{override}{account}}}"],
-                keys[f"{upload}{len(account)}:{{{account}}}:{ask.upload_id}"],
-            ]
-            costs: list[int] = []
-            for charge in charges:
-                tariff = charge.tariff
-                numbers += keys[bucket + charge.entity], tariffs[tariff]
-                for rate in tariff.by_bytes:
-                    costs.append(min(rate.cost_us(charge.size), MAX_SPAN_US))
-            refuse_at = _NEVER if ask.refuse_at is None else ask.refuse_at
+            account, upload, plan = ask.account.encode(), ask.upload_id.encode(), ask.plan
+            ip = b"" if ask.ip is None else ask.ip.encode()
+            device = b"" if ask.device is None else ask.device.encode()
             now = -1 if ask.now_us is None else ask.now_us
-            head = (refuse_at, ask.max_score_age_us, ask.lifetime_us, now, len(charges), len(costs))
-            parts.append(_ask_of(len(charges), len(costs)).pack(*head, *numbers, *costs))
-        self.keys = list(keys)
-        self._tariffs = list(tariffs)
-        self.packed_tariffs = _COUNT.pack(len(tariffs)) + b"".join(map(_packed, tariffs))
-        self.packed_asks = b"".join(parts)
+            costs = _costs(ask) if plan.by_bytes else ()
+            head = _ASK.pack(plans[plan], now, len(account), len(upload), len(ip), len(device), len(costs))
+            parts += (head, account, upload, ip, device)
+            if costs:
+                parts.append(_doubles(len(costs)).pack(*costs))
+        self._plans = tuple(plans)
+        self.arguments = (prefix, _packed_plans(self._plans), b"".join(parts))
 
     def read(self, replies: Sequence[bytes]) -> list[Taken]:
         """What the script answered, one for each ask."""
         return [self._read(reply) for reply in replies]
 
     def _read(self, reply: bytes) -> Taken:
-        flags, now, risk, at, wait, tariff, price, length = _REPLY.unpack_from(reply)
+        flags, now, risk, at, wait, plan, price, length = _REPLY.unpack_from(reply)
         override: Override | None = None
         shadow: tuple[str, ...] = ()
         if len(reply) > _REPLY.size:
@@ -88,16 +79,13 @@ class Batch:
             override = decode_override(reply[_REPLY.size : end]) if length else None
             shadow = tuple(reply[end:].decode().split("\n")) if len(reply) > end else ()
         refusal = None
-        if tariff:
-            refusal = Refusal(self._limit(tariff - 1, price - 1), None if flags & 8 else int(wait))
+        if plan:
+            refusal = Refusal(_prices(self._plans[plan - 1])[price - 1].limit, None if flags & 8 else int(wait))
         if override is None and not flags & 4:
             standing = _UNKNOWN
         else:
             standing = Standing(risk, int(at), override) if flags & 4 else Standing(override=override)
         return Taken(standing, flags & 1 == 1, flags & 2 == 2, refusal, shadow, int(now))
-
-    def _limit(self, tariff: int, price: int) -> str:
-        return self._tariffs[tariff].prices[price].limit
 
 
 def score_key(prefix: str, account: str) -> str:
@@ -140,16 +128,40 @@ def decode_override(value: bytes) -> Override:
     return Override(allow == 1, words.reason, words.owner, int(expires))
 
 
+def _costs(ask: Ask) -> list[int]:
+    """What limits that count bytes take, in the order in which the script meets them."""
+    plan = ask.plan
+    known = (plan.account, ask.ip and plan.ip, ask.device and plan.device, *(charge.tariff for charge in plan.shared))
+    size = ask.size
+    return [min(rate.cost_us(size), MAX_SPAN_US) for tariff in known if tariff for rate in tariff.by_bytes]
+
+
 @lru_cache(maxsize=256)
-def _ask_of(charges: int, costs: int) -> struct.Struct:
-    return struct.Struct(f"<ddddBB{3 + 2 * charges}H{costs}d")
+def _doubles(length: int) -> struct.Struct:
+    return struct.Struct(f"<{length}d")
 
 
-@lru_cache(maxsize=1024)
-def _packed(tariff: Tariff) -> bytes:
-    parts = [bytes((len(tariff.prices),))]
+@lru_cache(maxsize=256)
+def _packed_plans(plans: tuple[Plan, ...]) -> bytes:
+    return _COUNT.pack(len(plans)) + b"".join(map(_packed_plan, plans))
+
+
+def _packed_plan(plan: Plan) -> bytes:
+    refuse_at = _NEVER if plan.refuse_at is None else plan.refuse_at
+    parts = [_PLAN.pack(refuse_at, plan.max_score_age_us, plan.lifetime_us)]
+    parts += [_packed_tariff(tariff) for tariff in (plan.account, plan.ip, plan.device)]
+    parts.append(bytes((len(plan.shared),)))
+    for charge in plan.shared:
+        entity = charge.entity.encode()
+        parts += (_COUNT.pack(len(entity)), entity, _packed_tariff(charge.tariff))
+    return b"".join(parts)
+
+
+def _packed_tariff(tariff: Tariff | None) -> bytes:
+    prices = () if tariff is None else tariff.prices
+    parts = [bytes((len(prices),))]
     names: list[bytes] = []
-    for price in tariff.prices:
+    for price in prices:
         name = price.limit.encode()
         cost, tolerance = min(price.rate.cost_us(1), MAX_SPAN_US), min(price.rate.tolerance_us, MAX_SPAN_US)
         flags = price.shadow + 2 * price.by_bytes
@@ -157,3 +169,9 @@ def _packed(tariff: Tariff) -> bytes:
         if price.shadow:
             names.append(bytes((len(name),)) + name)
     return b"".join(parts + names)
+
+
+def _prices(plan: Plan) -> list[Price]:
+    """All prices of a plan, in the order of its packed form."""
+    tariffs = (plan.account, plan.ip, plan.device, *(charge.tariff for charge in plan.shared))
+    return [price for tariff in tariffs if tariff is not None for price in tariff.prices]

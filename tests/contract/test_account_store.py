@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from charges import one_limit
+from charges import one_limit, plan
 from servers import running_redis
 from waiting import eventually
 
@@ -35,14 +35,18 @@ NOW_US = WallClock().now_us()
 
 
 def charge(
-    limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, size: int | None = None
+    limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, by_bytes: bool = False
 ) -> Charge:
     """A charge on a limit of `burst` a minute."""
-    return one_limit(entity, limit, Rate(burst, MINUTE_US, burst), size, shadow=shadow)
+    return one_limit(entity, limit, Rate(burst, MINUTE_US, burst), shadow=shadow, by_bytes=by_bytes)
 
 
-def ask(upload: str, *charges: Charge, account: str = "a", now_us: int | None = NOW_US, at: float | None = 0.9) -> Ask:
-    return Ask(account, upload, charges, at, DAY_US, 10 * MINUTE_US, now_us)
+def ask(
+    upload: str, *charges: Charge, account: str = "a", size: int = 0, now_us: int | None = NOW_US,
+    at: float | None = 0.9,
+) -> Ask:  # fmt: skip
+    asked = plan(*charges, refuse_at=at, max_score_age_us=DAY_US, lifetime_us=10 * MINUTE_US)
+    return Ask(account, upload, asked, size=size, now_us=now_us)
 
 
 def score(account: str = "a", risk: float = 0.95, offset: int = 1, epoch: str = "e", at_us: int = NOW_US) -> Score:
@@ -113,7 +117,7 @@ async def test_a_refusal_names_the_limit_that_must_be_waited_for_longest_and_cha
 
 
 async def test_what_exceeds_the_burst_is_never_let_in_and_says_so(store: AccountStore) -> None:
-    taken = await store.take(ask("u", charge("bytes", 100, size=101)))
+    taken = await store.take(ask("u", charge("bytes", 100, by_bytes=True), size=101))
 
     assert taken.refusal is not None
     assert (taken.refusal.limit, taken.refusal.retry_after_us) == ("bytes", None)

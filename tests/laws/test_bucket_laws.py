@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gate.core.bucket import Charge, Price, Rate, Tariff, take
 from gate.core.score import Score, Stamp
-from gate.core.standing import Ask, Taken
+from gate.core.standing import Ask, Plan, Taken
 from gate.records.score import spell
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory import MemoryAccountStore
@@ -26,30 +26,41 @@ entities = st.sampled_from(["account:{a}", "account:{b}", "ip:1", "platform"])
 rates = st.builds(Rate, st.integers(1, 1_000), st.sampled_from([1_000_000, 60_000_000, DAY_US]), st.integers(1, 40))
 
 
+sizes = st.integers(0, 3) | st.integers(30, 60)
 prices = st.builds(Price, st.sampled_from(["one", "two", "three"]), rates, st.booleans(), st.booleans())
 tariffs = st.lists(prices, min_size=1, max_size=4).map(lambda found: Tariff(tuple(found)))
-TARIFFS = st.shared(st.lists(tariffs, min_size=1, max_size=4), key="tariffs")
-"""Few, so that many checks share them, as those of a class do."""
-
-
-@st.composite
-def charges(draw: st.DrawFn) -> Charge:
-    size = draw(st.integers(0, 3) | st.integers(30, 60))
-    return Charge(draw(entities), draw(st.sampled_from(draw(TARIFFS))), size)
+charges = st.builds(Charge, entities, tariffs)
+plans = st.builds(
+    Plan,
+    st.none() | tariffs,
+    st.none() | tariffs,
+    st.none() | tariffs,
+    st.lists(charges, max_size=3).map(tuple),
+    st.none() | st.sampled_from([0.25, 0.75]),
+    st.just(DAY_US),
+    st.just(60_000_000),
+)
 
 
 @st.composite
 def asks(draw: st.DrawFn) -> list[Ask]:
-    """A sequence of checks whose clock mostly runs and sometimes steps back, as far as an hour."""
+    """A sequence of checks under few plans, whose clock mostly runs and sometimes steps back, as far as an hour."""
+    known = draw(st.lists(plans, min_size=1, max_size=3))
     now_us = START_US
     found: list[Ask] = []
     for _ in range(draw(st.integers(1, 25))):
         now_us += draw(st.integers(0, 2_000_000) | st.integers(-3_600_000_000, 3_600_000_000))
-        wanted = draw(st.lists(charges(), max_size=5))
-        upload = draw(st.sampled_from("uvwxyz"))
-        refuse_at = draw(st.none() | st.sampled_from([0.25, 0.75]))
-        account = draw(st.sampled_from("ab"))
-        found.append(Ask(account, upload, tuple(wanted), refuse_at, DAY_US, 60_000_000, now_us))
+        found.append(
+            Ask(
+                draw(st.sampled_from("ab")),
+                draw(st.sampled_from("uvwxyz")),
+                draw(st.sampled_from(known)),
+                draw(st.sampled_from([None, "1", "2"])),
+                draw(st.sampled_from([None, "1", "2"])),
+                draw(sizes),
+                now_us,
+            )
+        )
     return found
 
 
@@ -104,7 +115,7 @@ def keys_of(ask: Ask) -> set[tuple[str, str]]:
 def least_cost_us(ask: Ask, entity: str, limit: str) -> int:
     """What one of the ask's charges on that bucket takes at least."""
     return min(
-        price.cost_us(charge.size)
+        price.cost_us(ask.size)
         for charge in ask.charges
         for price in charge.tariff.prices
         if (charge.entity, price.limit) == (entity, limit)
@@ -132,12 +143,12 @@ def in_shadow(tariff: Tariff) -> Tariff:
     return Tariff(tuple(replace(price, shadow=True) for price in tariff.prices))
 
 
-@given(st.lists(charges(), max_size=5), st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30))
-def test_shadow_limits_cannot_refuse_whatever_they_hold(wanted: list[Charge], steps: list[int]) -> None:
-    shadows = tuple(Charge(c.entity, in_shadow(c.tariff), c.size) for c in wanted)
+@given(st.lists(charges, max_size=5), sizes, st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30))
+def test_shadow_limits_cannot_refuse_whatever_they_hold(wanted: list[Charge], size: int, steps: list[int]) -> None:
+    shadows = tuple(Charge(c.entity, in_shadow(c.tariff)) for c in wanted)
     tats: dict[tuple[str, str], int] = {}
 
-    refusals = [take(tats, shadows, START_US + step)[0] for step in steps]
+    refusals = [take(tats, shadows, size, START_US + step)[0] for step in steps]
 
     assert refusals == [None] * len(steps)
 
@@ -145,12 +156,12 @@ def test_shadow_limits_cannot_refuse_whatever_they_hold(wanted: list[Charge], st
 @given(rates, st.lists(st.integers(0, 5_000_000), min_size=1, max_size=80), st.integers(1, 3))
 def test_no_window_admits_more_than_burst_and_what_flows_in_meanwhile(rate: Rate, steps: list[int], units: int) -> None:
     tats: dict[tuple[str, str], int] = {}
-    charge = one_limit("e", "l", rate, units)
+    charge = one_limit("e", "l", rate, by_bytes=True)
     now_us = START_US
     admitted: list[int] = []
     for step in steps:
         now_us += step
-        if take(tats, (charge,), now_us)[0] is None:
+        if take(tats, (charge,), units, now_us)[0] is None:
             admitted.append(now_us)
 
     for first, last in itertools.combinations(range(len(admitted)), 2):
@@ -164,11 +175,11 @@ def test_a_refusal_fits_exactly_when_it_said(rate: Rate, taken_before: int) -> N
     charge = one_limit("e", "l", rate)
     refusal = None
     while refusal is None:
-        refusal, _ = take(tats, (charge,), START_US)
+        refusal, _ = take(tats, (charge,), 0, START_US)
 
     assert refusal.retry_after_us is not None
-    assert take(dict(tats), (charge,), START_US + refusal.retry_after_us - 1)[0] is not None
-    assert take(dict(tats), (charge,), START_US + refusal.retry_after_us)[0] is None
+    assert take(dict(tats), (charge,), 0, START_US + refusal.retry_after_us - 1)[0] is not None
+    assert take(dict(tats), (charge,), 0, START_US + refusal.retry_after_us)[0] is None
 
 
 @given(rates, st.integers(1, 7))
@@ -176,7 +187,7 @@ def test_gates_on_their_own_let_in_no_more_together_than_the_limit(rate: Rate, i
     charge = one_limit("e", "l", rate)
     gates = [LocalBuckets(instances) for _ in range(instances)]
 
-    let_in = [sum(gate.take((charge,), START_US)[0] is None for _ in range(rate.burst + 1)) for gate in gates]
+    let_in = [sum(gate.take((charge,), 0, START_US)[0] is None for _ in range(rate.burst + 1)) for gate in gates]
 
     assert sum(let_in) <= max(rate.tolerance_us // rate.cost_us(1), instances)
     assert all(count >= 1 for count in let_in)
@@ -185,10 +196,10 @@ def test_gates_on_their_own_let_in_no_more_together_than_the_limit(rate: Rate, i
 def test_own_buckets_stay_within_their_size_and_forget_the_full_ones_first() -> None:
     buckets = LocalBuckets(1, max_buckets=100)
     long = one_limit("long", "l", Rate(1, DAY_US, 1))
-    buckets.take((long,), START_US)
+    buckets.take((long,), 0, START_US)
 
     for i in range(1_000):
-        buckets.take((one_limit(f"e{i}", "l", Rate(1, 1_000, 1)),), START_US + i * 1_000)
+        buckets.take((one_limit(f"e{i}", "l", Rate(1, 1_000, 1)),), 0, START_US + i * 1_000)
 
     assert len(buckets) <= 100
-    assert buckets.take((long,), START_US + 1_000_000)[0] is not None
+    assert buckets.take((long,), 0, START_US + 1_000_000)[0] is not None

@@ -119,7 +119,8 @@ def uploads_within(class_: str, gap_us: int, until_us: int) -> int:
     through = 0
     for at_us in range(start_us, start_us + until_us, gap_us):
         request = CheckRequest("u", Account("a"), Media("image", bytes=200_000), ip="203.0.113.9", device="d")
-        refusal, _ = take(tats, policy.charges(request, class_, b"salt"), at_us)
+        asked = policy.ask(request, class_, b"salt")
+        refusal, _ = take(tats, asked.charges, asked.size, at_us)
         through += refusal is None
     return through
 

@@ -1,49 +1,127 @@
 -- Unit: µs. Judges a batch of checks, each all or nothing, in order; one reply a check.
 --
--- KEYS     every key of the batch once: scores, overrides, uploads, entities
--- ARGV[1]  the tariffs: u16 count, then for each  u8 prices, for each price  limit id (8 bytes), cost, tolerance
---          (doubles), flags (u8: 1 shadow, 2 its cost comes with the ask), and then for each shadow one its name
---          (u8 length)
--- ARGV[2]  the asks: u16 count, then for each  refuse_at, max age, lifetime, now (doubles; now < 0: the server's
---          clock), u8 charges, u8 costs, key numbers of score, override, upload (u16 each, from 1), for each charge
---          key number of the entity, number of the tariff (u16 each), then the costs that come with it (doubles)
--- Reply    for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait, number of the
---          tariff that refused (u16, 0: none) and of its price (u8), u16 length of the override, the override, names
---          of shadow limits by newline
+-- KEYS     none: naming them in the call would cost both sides more than what is done with them. That keeps the script
+--          to one server, as do the entities of one check, which lie in several slots
+-- ARGV[1]  the prefix of all keys
+-- ARGV[2]  the plans: u16 count, then for each  refuse_at, max age, lifetime (doubles), the tariffs of account, IP and
+--          device, u8 shared entities, for each  its name (u16 length), its tariff. A tariff is  u8 prices, for each
+--          price  limit id (8 bytes), cost, tolerance (doubles), flags (u8: 1 shadow, 2 its cost comes with the ask),
+--          and then for each shadow one its name (u8 length)
+-- ARGV[3]  the asks: u16 count, then for each  number of the plan (u8, from 1), now (double; < 0: the server's clock),
+--          lengths of account, upload (u16), IP, device (u8), u8 costs, the four words, the costs (doubles)
+-- Reply    for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait, number of the plan
+--          that refused (u8, 0: none) and of the price in it (u16), u16 length of the override, the override, names of
+--          shadow limits by newline
 --
 -- A bucket value is a list of  limit id (8 bytes), TAT (double); a score begins with  risk, at  (doubles); an override
 -- with  expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), scored (u8), names.
 local GRACE_US = 60000000       -- how far a clock may step back without earning the same time twice
 local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
-local unpack_, pack_, rep, ceil = struct.unpack, struct.pack, string.rep, math.ceil
-local vals = redis.call('MGET', unpack(KEYS))
-local clock
+local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
+local prefix, packed_plans, packed_asks = ARGV[1], ARGV[2], ARGV[3]
 
 local price_formats = {}
-local tariffs = {}   -- number -> flat list of  id, cost (false: comes with the ask), tolerance, false or a shadow limit's name
-local count, pos = unpack_('<H', ARGV[1], 1)
-for i = 1, count do
-  local n = string.byte(ARGV[1], pos)
+local ordinal                -- of the price in its plan
+
+-- A flat list of  id, cost (false: comes with the ask), tolerance, false or a shadow limit's name; nil without prices.
+local function tariff(pos)
+  local n = string.byte(packed_plans, pos)
+  if n == 0 then return nil, pos + 1 end
   local format = price_formats[n]
   if not format then
     format = '<' .. rep('c8ddB', n)
     price_formats[n] = format
   end
-  local tariff = {unpack_(format, ARGV[1], pos + 1)}
-  pos = tariff[4 * n + 1]
-  tariff.last = 4 * n - 3
+  local found = {unpack_(format, packed_plans, pos + 1)}
+  pos = found[4 * n + 1]
+  found.last, found.before = 4 * n - 3, ordinal
+  ordinal = ordinal + n
   for at = 4, 4 * n, 4 do
-    local flags = tariff[at]
-    if flags >= 2 then tariff[at - 2] = false end
+    local flags = found[at]
+    if flags >= 2 then found[at - 2] = false end
     if flags % 2 == 1 then
-      tariff[at], pos = unpack_('<Bc0', ARGV[1], pos)
+      found[at], pos = unpack_('<Bc0', packed_plans, pos)
     else
-      tariff[at] = false
+      found[at] = false
     end
   end
-  tariffs[i] = tariff
+  return found, pos
 end
 
+local plans = {}
+local count, pos = unpack_('<H', packed_plans, 1)
+for i = 1, count do
+  local plan = {number = i, shared = {}}
+  local shared
+  ordinal = 0
+  plan.refuse_at, plan.max_age, plan.lifetime, pos = unpack_('<ddd', packed_plans, pos)
+  plan.account, pos = tariff(pos)
+  plan.ip, pos = tariff(pos)
+  plan.device, pos = tariff(pos)
+  shared, pos = unpack_('<B', packed_plans, pos)
+  for _ = 1, shared do
+    local name, limits
+    name, pos = unpack_('<Hc0', packed_plans, pos)
+    limits, pos = tariff(pos)
+    if limits then
+      plan.shared[#plan.shared + 1] = prefix .. 'b:' .. name
+      plan.shared[#plan.shared + 1] = limits
+    end
+  end
+  plans[i] = plan
+end
+
+local names, numbers, known = {}, {}, 0   -- every key once
+
+local function number(name)
+  local found = numbers[name]
+  if not found then
+    known = known + 1
+    found, names[known], numbers[name] = known, name, known
+  end
+  return found
+end
+
+-- An ask is  {plan, now, key numbers of score, override, upload, then key number and tariff of each entity}.
+local asks = {}
+local score_, override_, upload_ = prefix .. 'score:{', prefix .. 'override:{', prefix .. 'u:'
+local account_, ip_, device_ = prefix .. 'b:account:{', prefix .. 'b:ip:', prefix .. 'b:device:'
+count, pos = unpack_('<H', packed_asks, 1)
+for i = 1, count do
+  local at, now, accounts, uploads, ips, devices, costs, start = unpack_('<BdHHBBB', packed_asks, pos)
+  local plan, ends = plans[at], start + accounts
+  local account = sub(packed_asks, start, ends - 1) .. '}'
+  local ask = {
+    plan, now, number(score_ .. account), number(override_ .. account),
+    number(upload_ .. accounts .. ':{' .. account .. ':' .. sub(packed_asks, ends, ends + uploads - 1)),
+  }
+  local n = 5
+  ends = ends + uploads
+  if plan.account then
+    ask[6], ask[7], n = number(account_ .. account), plan.account, 7
+  end
+  if ips > 0 and plan.ip then
+    ask[n + 1], ask[n + 2], n = number(ip_ .. sub(packed_asks, ends, ends + ips - 1)), plan.ip, n + 2
+  end
+  ends = ends + ips
+  if devices > 0 and plan.device then
+    ask[n + 1], ask[n + 2], n = number(device_ .. sub(packed_asks, ends, ends + devices - 1)), plan.device, n + 2
+  end
+  pos = ends + devices
+  local shared = plan.shared
+  for j = 1, #shared, 2 do
+    ask[n + 1], ask[n + 2], n = number(shared[j]), shared[j + 1], n + 2
+  end
+  ask.last = n - 1
+  if costs > 0 then
+    ask.costs = {unpack_('<' .. rep('d', costs), packed_asks, pos)}
+    pos = pos + 8 * costs
+  end
+  asks[i] = ask
+end
+
+local vals = count > 0 and redis.call('MGET', unpack(names)) or {}
+local clock
 local buckets = {}    -- key number -> limit id -> TAT, read when first asked for
 local since = {}      -- key number of a bucket to write -> TATs before it are forgotten; 0 under a recorded clock
 local uploads = {}    -- key number of an upload to write -> ms it is kept
@@ -59,36 +137,36 @@ local function format_of(entries)
 end
 
 local function bucket(key)
-  local known = {}
+  local found = {}
   local value = vals[key]
   if value then
     local entries = math.floor(#value / 16)
     if entries <= 500 then   -- more is not ours, and would not fit on the stack
       local list = {unpack_(format_of(entries), value)}
       for i = 1, entries * 2, 2 do
-        known[list[i]] = list[i + 1]
+        found[list[i]] = list[i + 1]
       end
     end
   end
-  buckets[key] = known
-  return known
+  buckets[key] = found
+  return found
 end
 
 -- Without a refusal, `fitting` holds for each price that fits  key number, limit id, cost.
-local function judge(ask, charges, now, lenient)
-  local refused, priced, longest, never = 0, 0, 0, false
+local function judge(ask, now, lenient)
+  local refused, longest, never = 0, 0, false
   local fitting, fits, shadowed = {}, 0, ''
-  local costs = 2 * charges + 3   -- where those that came with the ask are
-  for i = 4, costs, 2 do
-    local key, number = ask[i], ask[i + 1]
-    local tariff, known = tariffs[number], buckets[key] or bucket(key)
-    for at = 1, tariff.last, 4 do
-      local id, cost, tolerance, shadow = tariff[at], tariff[at + 1], tariff[at + 2], tariff[at + 3]
+  local given = 0   -- costs that came with the ask and have been used
+  for i = 6, ask.last, 2 do
+    local key, limits = ask[i], ask[i + 1]
+    local tats = buckets[key] or bucket(key)
+    for at = 1, limits.last, 4 do
+      local id, cost, tolerance, shadow = limits[at], limits[at + 1], limits[at + 2], limits[at + 3]
       if not cost then
-        costs = costs + 1
-        cost = ask[costs]
+        given = given + 1
+        cost = ask.costs[given]
       end
-      local tat = known[id]
+      local tat = tats[id]
       if not tat or tat < now then tat = now end
       local wait = tat + cost - tolerance - now
       if wait <= 0 then
@@ -99,45 +177,31 @@ local function judge(ask, charges, now, lenient)
       elseif lenient then
         -- what an override lets in is not charged where it does not fit
       elseif cost > tolerance then
-        refused, priced, longest, never = number, (at + 3) / 4, 2 ^ 62, true
+        refused, longest, never = limits.before + (at + 3) / 4, 2 ^ 62, true
       elseif wait > longest then
-        refused, priced, longest, never = number, (at + 3) / 4, wait, false
+        refused, longest, never = limits.before + (at + 3) / 4, wait, false
       end
     end
   end
-  return refused, priced, longest, never, fitting, shadowed
+  return refused, longest, never, fitting, shadowed
 end
 
 local function charge(fitting, now, recorded)
   local before = recorded and 0 or now - GRACE_US
   for i = 1, #fitting, 3 do
     local key, id = fitting[i], fitting[i + 1]
-    local known = buckets[key]
-    local tat = known[id]
+    local tats = buckets[key]
+    local tat = tats[id]
     if not tat or tat < now then tat = now end
-    known[id] = tat + fitting[i + 2]
+    tats[id] = tat + fitting[i + 2]
     if recorded or not since[key] then since[key] = before end
   end
 end
 
-local ask_formats = {}
-
-local function ask_format(charges, costs)
-  local format = ask_formats[256 * charges + costs]
-  if not format then
-    format = '<' .. rep('H', 3 + 2 * charges) .. rep('d', costs)
-    ask_formats[256 * charges + costs] = format
-  end
-  return format
-end
-
 local replies = {}
-count, pos = unpack_('<H', ARGV[2], 1)
 for i = 1, count do
-  local refuse_at, max_age, lifetime, now, charges, costs
-  refuse_at, max_age, lifetime, now, charges, costs, pos = unpack_('<ddddBB', ARGV[2], pos)
-  local ask = {unpack_(ask_format(charges, costs), ARGV[2], pos)}
-  pos = ask[2 * charges + costs + 4]
+  local ask = asks[i]
+  local plan, now = ask[1], ask[2]
   local recorded = now >= 0
   if not recorded then
     if not clock then
@@ -148,12 +212,12 @@ for i = 1, count do
   end
 
   local flags, risk, at = 0, 0, 0
-  local score = vals[ask[1]]
+  local score = vals[ask[3]]
   if score and #score >= 16 then
     risk, at = unpack_('<dd', score, 1)
     flags = 4
   end
-  local override, lenient, stop = vals[ask[2]], false, false
+  local override, lenient, stop = vals[ask[4]], false, false
   if override and #override >= 9 then
     local expires, allow = unpack_('<dB', override, 1)
     if now >= expires then
@@ -165,39 +229,41 @@ for i = 1, count do
     override = ''
   end
   if flags == 4 and not lenient and not stop then
-    stop = now - at <= max_age and risk >= refuse_at
+    stop = now - at <= plan.max_age and risk >= plan.refuse_at
   end
 
-  local refused, priced, wait, names = 0, 0, 0, ''
+  local refused, wait, shadowed = 0, 0, ''
   if not stop then
-    local upload = vals[ask[3]]
-    local began, until_
+    local key = ask[5]
+    local upload = vals[key]
+    local began, lasts
     if upload and #upload >= 33 then
-      began, until_ = unpack_('<dd', upload, 1)
+      began, lasts = unpack_('<dd', upload, 1)
     end
-    if began and now - began < until_ then
+    if began and now - began < lasts then
       local scored
-      now, until_, risk, at, scored = unpack_('<ddddB', upload, 1)
-      names = string.sub(upload, 34)
+      now, lasts, risk, at, scored = unpack_('<ddddB', upload, 1)
+      shadowed = sub(upload, 34)
       flags = 3 + 4 * scored
     else
       local never, fitting
-      refused, priced, wait, never, fitting, names = judge(ask, charges, now, lenient)
+      refused, wait, never, fitting, shadowed = judge(ask, now, lenient)
       if refused == 0 then
         charge(fitting, now, recorded)
-        vals[ask[3]] = pack_('<ddddB', now, lifetime, risk, at, flags / 4) .. names
-        uploads[ask[3]] = recorded and REPLAY_TTL_MS or math.max(1, ceil(lifetime / 1000))
+        vals[key] = pack_('<ddddB', now, plan.lifetime, risk, at, flags / 4) .. shadowed
+        uploads[key] = recorded and REPLAY_TTL_MS or math.max(1, ceil(plan.lifetime / 1000))
         flags = flags + 1
       elseif never then
         flags = flags + 8
       end
     end
   end
-  replies[i] = pack_('<BddddHBH', flags, now, risk, at, wait, refused, priced, #override) .. override .. names
+  local by = refused > 0 and plan.number or 0
+  replies[i] = pack_('<BddddBHH', flags, now, risk, at, wait, by, refused, #override) .. override .. shadowed
 end
 
 for key, ttl in pairs(uploads) do
-  redis.call('SET', KEYS[key], vals[key], 'PX', ttl)
+  redis.call('SET', names[key], vals[key], 'PX', ttl)
 end
 for key, before in pairs(since) do
   local kept, n, last = {}, 0, 0
@@ -209,6 +275,6 @@ for key, before in pairs(since) do
     end
   end
   local ttl = before == 0 and REPLAY_TTL_MS or ceil((last - before) / 1000)
-  redis.call('SET', KEYS[key], pack_(format_of(n / 2), unpack(kept)), 'PX', ttl)
+  redis.call('SET', names[key], pack_(format_of(n / 2), unpack(kept)), 'PX', ttl)
 end
 return replies
