@@ -24,6 +24,7 @@ from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, 
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.ports import Scored
+from gate.stores.kafka import connected
 from gate.stores.kafka_topics import incarnation
 from gate.topics import Topics
 from streams import crowd as crowd_topic
@@ -125,7 +126,7 @@ class Owner:
             max_batch_size=1 << 20,
             max_request_size=4 << 20,
         )
-        await self._producer.start()
+        await connected(self._producer)
 
     async def settle(self) -> None:
         """Wait until every folded batch is committed, or one has failed; commits without waiting for its time."""

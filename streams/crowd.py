@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from gate.stores.kafka import connected
 from streams.core.crowd import WINDOW_US
 
 PARTITION = 0
@@ -37,7 +38,7 @@ async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
         bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
     )
     try:
-        await consumer.start()
+        await connected(consumer)
         at = TopicPartition(topic, PARTITION)
         consumer.assign([at])
         consumer.seek(at, (await consumer.beginning_offsets([at]))[at])

@@ -17,6 +17,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from mode import Service
 
 from gate.errors import StoreUnavailable
+from gate.stores.kafka import connected
 from gate.stores.kafka_topics import answers, declare, incarnation
 from streams.commit import Misplaced, Owner
 from streams.crowd import Hears, listen
@@ -113,7 +114,7 @@ class Intake(Service):
             )
             try:
                 await declare(where.bootstrap, where.topics)
-                await consumer.start()
+                await connected(consumer)
             except (KafkaError, StoreUnavailable, OSError, TimeoutError) as error:
                 self._kafka.down(str(error))
                 await consumer.stop()

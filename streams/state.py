@@ -16,6 +16,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from gate.errors import StateUnreadable
+from gate.stores.kafka import connected
 from streams.core.account import VERSION, version
 
 WATERMARK_KEY = b"\xffwatermark"
@@ -76,7 +77,7 @@ class PartitionReader:
     async def __aenter__(self) -> Self:
         try:
             async with asyncio.timeout(STALLED_MS / 1000):
-                await self._consumer.start()
+                await connected(self._consumer)
                 self.begin, self.end = await self.bounds(self._at.topic)
         except BaseException:
             await self._consumer.stop()

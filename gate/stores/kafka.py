@@ -19,7 +19,23 @@ from gate.errors import StoreUnavailable
 from gate.topics import Topics
 
 SEND_WITHIN_S = 30.0
+FINISH_WITHIN_S = 1.0
 LINGER_MS = 5
+
+
+async def connected(client: Any) -> None:
+    """Start a producer or consumer. Raises what its `start` does.
+
+    Who is cancelled meanwhile waits a moment for the end of it: the client forgets a connection that is just being made.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting], timeout=FINISH_WITHIN_S)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
 
 
 class EventProducer:
@@ -44,7 +60,7 @@ class EventProducer:
         )
         try:
             async with asyncio.timeout(SEND_WITHIN_S):
-                await producer.start()
+                await connected(producer)
         except (KafkaError, OSError, TimeoutError) as error:
             await producer.stop()
             raise _unavailable(self._bootstrap, error) from error
