@@ -81,7 +81,7 @@ class LocalRedis(LocalServer):
             "save": "",
             "appendonly": "yes",
             "appendfsync": "everysec",
-            "auto-aof-rewrite-min-size": "16mb",
+            "auto-aof-rewrite-min-size": "64mb",
         }
         return [word for key, value in flags.items() for word in (f"--{key}", value)]
 

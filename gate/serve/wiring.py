@@ -35,6 +35,9 @@ from gate.topics import Topics
 
 log = logging.getLogger("upload_gate")
 
+GARBAGE_AFTER = 50_000
+"""Objects after which cycles are looked for; checks leave none, and every 700, as is usual, is time spent on nothing."""
+
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises OperatorError where it cannot start."""
@@ -76,6 +79,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         # what is loaded by now lives as long as the process: the collector need not look at it again
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER, 20, 50)
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))

@@ -2,18 +2,20 @@
 
 The load comes from a process of its own over connections that stay open; every check has an upload and an account of
 its own, with network and device, so all limits of the default policy are taken. CPU is the gate's process alone, Redis
-in rows beside it. Decisions are published to Kafka only in the row that says so. Kinds of load alternate.
+in rows beside it, and for comparison the same HTTP server that answers a constant. Decisions are published to Kafka
+only in the row that says so. Kinds of load alternate.
 """
 
 from __future__ import annotations
 
 import json
 
+from gate.local.free_port import free_port
 from gate.topics import Topics
 from tests.bench import proc
 from tests.bench.gates import Gate, gate, gate_environment
 from tests.bench.report import BenchError, Spec
-from tests.bench.stage import Stage, Talker
+from tests.bench.stage import Stage, Talker, await_
 
 CONNECTIONS = 32
 BATCH = 32
@@ -22,14 +24,17 @@ BATCHED_CHECKS = 51_200
 WARM_UP = 2_048
 BATCH_CONNECTIONS = 4
 ALLOWED_AT_LEAST = 0.95
+ANSWER_BYTES = 250
 
 _SINGLE = Spec("gate CPU per HTTP check", "µs", 50, 30)
 _BATCHED = Spec("gate CPU per check in a batch of 32", "µs", 12, 8)
+_CONSTANT = Spec("CPU per HTTP request of the same server, answering a constant", "µs")
+_SINGLE_RATIO = Spec("gate CPU per HTTP check / the same server answering a constant", "×")
 _SINGLE_KAFKA = Spec("gate CPU per HTTP check, decisions published to Kafka", "µs")
 _BATCHED_KAFKA = Spec("gate CPU per check in a batch of 32, decisions published to Kafka", "µs")
 _SINGLE_REDIS = Spec("Redis CPU per HTTP check", "µs")
 _BATCHED_REDIS = Spec("Redis CPU per check in a batch of 32", "µs")
-SPECS = (_SINGLE, _BATCHED, _SINGLE_KAFKA, _BATCHED_KAFKA, _SINGLE_REDIS, _BATCHED_REDIS)
+SPECS = (_SINGLE, _BATCHED, _CONSTANT, _SINGLE_RATIO, _SINGLE_KAFKA, _BATCHED_KAFKA, _SINGLE_REDIS, _BATCHED_REDIS)
 
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
@@ -40,7 +45,10 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
         with gate(stage, gate_environment(stage, stage.fresh("checks"))) as plain:
             single, single_redis = _load(stage, plain, SINGLE_CHECKS, 1, CONNECTIONS, turn)
             batched, batched_redis = _load(stage, plain, BATCHED_CHECKS, BATCH, BATCH_CONNECTIONS, turn)
+        floor = _constant(stage, turn)
         found[_SINGLE].append(single)
+        found[_CONSTANT].append(floor)
+        found[_SINGLE_RATIO].append(single / floor)
         found[_BATCHED].append(batched)
         found[_SINGLE_REDIS].append(single_redis)
         found[_BATCHED_REDIS].append(batched_redis)
@@ -52,13 +60,29 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
     return found
 
 
-def _load(stage: Stage, under: Gate, count: int, batch: int, connections: int, seed: int) -> tuple[float, float]:
-    """CPU µs a check of the gate and of Redis."""
-    numbers = {"port": under.port, "count": count, "warm-up": WARM_UP, "batch": batch, "connections": connections}
+def _constant(stage: Stage, seed: int) -> float:
+    """CPU µs a request of a server that has nothing to decide."""
+    port = free_port()
+    with stage.process("constant", ["-m", "tests.bench.constant", str(port), str(ANSWER_BYTES)], {}) as child:
+        await_(child, lambda: "ready" in child.tail(), "its first word")
+        with _client(port, SINGLE_CHECKS, 1, CONNECTIONS, seed) as client:
+            client.go()
+            before = proc.cpu_s(child.pid or 0)
+            client.go()
+            return (proc.cpu_s(child.pid or 0) - before) / SINGLE_CHECKS * 1e6
+
+
+def _client(port: int, count: int, batch: int, connections: int, seed: int) -> Talker:
+    numbers = {"port": port, "count": count, "warm-up": WARM_UP, "batch": batch, "connections": connections}
     first = (WARM_UP + SINGLE_CHECKS) if batch > 1 else 0
     arguments = [f"--{key}={value}" for key, value in {**numbers, "seed": seed, "first": first}.items()]
+    return Talker("tests.bench.client", *arguments)
+
+
+def _load(stage: Stage, under: Gate, count: int, batch: int, connections: int, seed: int) -> tuple[float, float]:
+    """CPU µs a check of the gate and of Redis."""
     redis = stage.redis().pid or 0
-    with Talker("tests.bench.client", *arguments) as client:
+    with _client(under.port, count, batch, connections, seed) as client:
         client.go()
         before, redis_before = proc.cpu_s(under.pid), proc.cpu_s(redis)
         answer = json.loads(client.go())
