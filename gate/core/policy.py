@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 
 from gate.core.account import Account
 from gate.core.bucket import Charge, Price, Rate, Tariff
@@ -119,7 +118,7 @@ class Policy:
             request.account.id,
             request.upload_id,
             self._plans[class_],
-            None if ip is None else _ip(salt, ip),
+            None if ip is None else pseudonym(salt, "ip", network(ip)),
             None if device is None else pseudonym(salt, "device", device),
             request.media.bytes or 0,
             now_us,
@@ -145,8 +144,3 @@ class Policy:
             if limit.subject is subject and class_ in limit.rates and limit.mode is not Mode.OFF
         )
         return Tariff(prices) if prices else None
-
-
-@lru_cache(maxsize=1 << 14)
-def _ip(salt: bytes, ip: str) -> str:
-    return pseudonym(salt, "ip", network(ip))

@@ -7,6 +7,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+LONGEST = 64
+"""Characters of an address, more than any has."""
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
@@ -28,10 +30,12 @@ def _keyed(salt: bytes, kind: str) -> blake2b:
 def network(ip: str) -> str:
     """The network an address is counted under: itself for IPv4, its /64 for IPv6.
 
-    Raises ValueError where `ip` is no address.
+    Raises ValueError where `ip` is no address, or one with a zone.
     """
     if _IPV4.fullmatch(ip):  # what ip_address makes of most addresses, at a tenth of its price
         return ip
+    if "%" in ip or len(ip) > LONGEST:
+        raise ValueError("an address with a zone is known to one host only")
     address = ip_address(ip)
     if isinstance(address, IPv4Address):
         return str(address)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gate.core.bucket import Charge, Refusal, Tariff
+from gate.core.bucket import Charge, Rate, Refusal, Tariff
 
 
 class Override(msgspec.Struct, frozen=True):
@@ -42,12 +42,13 @@ class Plan:
     refuse_at: float | None
     max_score_age_us: int
     lifetime_us: int
-    by_bytes: bool = field(init=False)
-    """Whether any of the limits counts bytes."""
+    by_bytes: tuple[Rate, ...] = field(init=False)
+    """The rates of all limits that count bytes, in the order of the tariffs."""
 
     def __post_init__(self) -> None:
         tariffs = (self.account, self.ip, self.device, *(charge.tariff for charge in self.shared))
-        object.__setattr__(self, "by_bytes", any(tariff is not None and tariff.by_bytes for tariff in tariffs))
+        rates = (rate for tariff in tariffs if tariff is not None for rate in tariff.by_bytes)
+        object.__setattr__(self, "by_bytes", tuple(rates))
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):

@@ -54,14 +54,17 @@ class Batch:
         plans: defaultdict[Plan, int] = defaultdict(count(1).__next__)  # numbers what it is asked for, from 1
         parts = [_COUNT.pack(len(asks))]
         for ask in asks:
-            account, upload, plan = ask.account.encode(), ask.upload_id.encode(), ask.plan
-            ip = b"" if ask.ip is None else ask.ip.encode()
-            device = b"" if ask.device is None else ask.device.encode()
+            plan, account, upload, ip, device = ask.plan, ask.account, ask.upload_id, ask.ip or "", ask.device or ""
+            words = f"{account}{upload}{ip}{device}"
+            lengths = (len(account), len(upload), len(ip), len(device))
+            if not words.isascii():
+                lengths = (len(account.encode()), len(upload.encode()), len(ip.encode()), len(device.encode()))
+            rates = plan.by_bytes
             now = -1 if ask.now_us is None else ask.now_us
-            costs = _costs(ask) if plan.by_bytes else ()
-            head = _ASK.pack(plans[plan], now, len(account), len(upload), len(ip), len(device), len(costs))
-            parts += (head, account, upload, ip, device)
-            if costs:
+            parts.append(_ASK.pack(plans[plan], now, *lengths, len(rates)))
+            parts.append(words.encode())
+            if rates:
+                costs = [min(rate.cost_us(ask.size), MAX_SPAN_US) for rate in rates]
                 parts.append(_doubles(len(costs)).pack(*costs))
         self._plans = tuple(plans)
         self.arguments = (prefix, _packed_plans(self._plans), b"".join(parts))
@@ -126,14 +129,6 @@ def decode_override(value: bytes) -> Override:
     except (struct.error, msgspec.DecodeError) as error:
         raise StateUnreadable(f"not an override: {error}") from error
     return Override(allow == 1, words.reason, words.owner, int(expires))
-
-
-def _costs(ask: Ask) -> list[int]:
-    """What limits that count bytes take, in the order in which the script meets them."""
-    plan = ask.plan
-    known = (plan.account, ask.ip and plan.ip, ask.device and plan.device, *(charge.tariff for charge in plan.shared))
-    size = ask.size
-    return [min(rate.cost_us(size), MAX_SPAN_US) for tariff in known if tariff for rate in tariff.by_bytes]
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,8 @@
 --          price  limit id (8 bytes), cost, tolerance (doubles), flags (u8: 1 shadow, 2 its cost comes with the ask),
 --          and then for each shadow one its name (u8 length)
 -- ARGV[3]  the asks: u16 count, then for each  number of the plan (u8, from 1), now (double; < 0: the server's clock),
---          lengths of account, upload (u16), IP, device (u8), u8 costs, the four words, the costs (doubles)
+--          lengths of account, upload (u16), IP, device (u8), u8 costs, the four words, the costs of the plan's prices by
+--          bytes (doubles)
 -- Reply    for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait, number of the plan
 --          that refused (u8, 0: none) and of the price in it (u16), u16 length of the override, the override, names of
 --          shadow limits by newline
@@ -21,9 +22,10 @@ local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, s
 local prefix, packed_plans, packed_asks = ARGV[1], ARGV[2], ARGV[3]
 
 local price_formats = {}
-local ordinal                -- of the price in its plan
+local ordinal, sized         -- how many prices of the plan came before, and how many whose cost comes with the ask
 
 -- A flat list of  id, cost (false: comes with the ask), tolerance, false or a shadow limit's name; nil without prices.
+-- Where a cost comes with the ask, its number there stands at the negative index of the price's last entry.
 local function tariff(pos)
   local n = string.byte(packed_plans, pos)
   if n == 0 then return nil, pos + 1 end
@@ -38,7 +40,10 @@ local function tariff(pos)
   ordinal = ordinal + n
   for at = 4, 4 * n, 4 do
     local flags = found[at]
-    if flags >= 2 then found[at - 2] = false end
+    if flags >= 2 then
+      sized = sized + 1
+      found[at - 2], found[-at] = false, sized
+    end
     if flags % 2 == 1 then
       found[at], pos = unpack_('<Bc0', packed_plans, pos)
     else
@@ -53,7 +58,7 @@ local count, pos = unpack_('<H', packed_plans, 1)
 for i = 1, count do
   local plan = {number = i, shared = {}}
   local shared
-  ordinal = 0
+  ordinal, sized = 0, 0
   plan.refuse_at, plan.max_age, plan.lifetime, pos = unpack_('<ddd', packed_plans, pos)
   plan.account, pos = tariff(pos)
   plan.ip, pos = tariff(pos)
@@ -156,16 +161,12 @@ end
 local function judge(ask, now, lenient)
   local refused, longest, never = 0, 0, false
   local fitting, fits, shadowed = {}, 0, ''
-  local given = 0   -- costs that came with the ask and have been used
   for i = 6, ask.last, 2 do
     local key, limits = ask[i], ask[i + 1]
     local tats = buckets[key] or bucket(key)
     for at = 1, limits.last, 4 do
       local id, cost, tolerance, shadow = limits[at], limits[at + 1], limits[at + 2], limits[at + 3]
-      if not cost then
-        given = given + 1
-        cost = ask.costs[given]
-      end
+      cost = cost or ask.costs[limits[-at - 3]]
       local tat = tats[id]
       if not tat or tat < now then tat = now end
       local wait = tat + cost - tolerance - now
