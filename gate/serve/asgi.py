@@ -18,9 +18,15 @@ TEXT: Final = b"text/plain; charset=utf-8"
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises RequestRejected where it has more than `limit` bytes or the caller went away."""
+    """The whole body, which must not call itself anything but JSON.
+
+    Raises RequestRejected (415), and where it has more than `limit` bytes or the caller went away.
+    """
     for name, value in scope["headers"]:
-        if name == b"content-length" and (not value.isdigit() or int(value[:20]) > limit):
+        if name == b"content-type":
+            if value != JSON:
+                _require_json(value)
+        elif name == b"content-length" and (not value.isdigit() or int(value[:20]) > limit):
             raise _too_large(limit)
     message = await receive()
     body: bytes = message.get("body", b"")
@@ -28,6 +34,10 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise _too_large(limit)
         return body
+    return await _rest_of_body(message, body, receive, limit)
+
+
+async def _rest_of_body(message: Message, body: bytes, receive: Receive, limit: int) -> bytes:
     parts, size = [body], len(body)
     while message["type"] == "http.request" and message.get("more_body", False):
         message = await receive()
@@ -40,15 +50,11 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def require_json(scope: Scope) -> None:
-    """Raises RequestRejected (415) where the request says that its body is not JSON."""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            kind = value.partition(b";")[0].strip().lower()
-            if kind != JSON and not kind.endswith(b"+json"):
-                detail = "send the body as JSON, with the header content-type: application/json"
-                raise RequestRejected("media_type.unsupported", detail, status=415)
-            return
+def _require_json(content_type: bytes) -> None:
+    kind = content_type.partition(b";")[0].strip().lower()
+    if kind != JSON and not kind.endswith(b"+json"):
+        detail = "send the body as JSON, with the header content-type: application/json"
+        raise RequestRejected("media_type.unsupported", detail, status=415)
 
 
 async def answer(send: Send, status: int, body: bytes, kind: bytes = JSON, extra: tuple[Header, ...] = ()) -> None:

@@ -20,7 +20,7 @@ from gate.records.check import (
     encode_decision,
     encode_decisions,
 )
-from gate.serve.asgi import TEXT, Header, Receive, Scope, Send, answer, read_body, require_json
+from gate.serve.asgi import TEXT, Header, Receive, Scope, Send, answer, read_body
 from gate.serve.health import Health
 from gate.serve.problems import CONTENT_TYPE, problem, problem_of
 
@@ -83,14 +83,12 @@ class GateApp:
         await answer(send, 405, body, CONTENT_TYPE, ((b"allow", allowed.encode()),))
 
     async def _one(self, scope: Scope, receive: Receive, send: Send) -> None:
-        require_json(scope)
         body = await read_body(scope, receive, MAX_BODY_BYTES)
         request = decode_check(body, self._clock.now_us())
         decision = await self._check.check(request)
         await answer(send, 200, encode_decision(decision, self._jitter()))
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
-        require_json(scope)
         body = await read_body(scope, receive, MAX_BATCH_BYTES)
         requests = decode_checks(body, self._clock.now_us())
         decisions = await self._check.check_many(requests)

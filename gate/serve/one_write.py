@@ -15,45 +15,46 @@ _HEAD: Final = b"HTTP/1."
 
 
 class OneWrite:
-    """A transport that holds a response's head back for its body, at most until the loop's next turn."""
+    """A transport that holds a response's head back for its body."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._loop = loop
+        self._write = transport.write
         self._head = b""
-        self._flush_soon: asyncio.Handle | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         """Write, in the order given."""
-        if self._flush_soon is not None:
-            self._flush_soon.cancel()
-            self._flush_soon = None
+        if self._head:
             data, self._head = self._head + data, b""
         elif data.startswith(_HEAD):
             self._head = data
-            self._flush_soon = self._loop.call_soon(self._flush)
             return
-        self._transport.write(data)
+        self._write(data)
+
+    def flush(self) -> None:
+        """Write a head that has met no body."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._write(head)
 
     def close(self) -> None:
         """Close once all is written."""
-        self._flush()
+        self.flush()
         self._transport.close()
-
-    def _flush(self) -> None:
-        if self._flush_soon is not None:
-            self._flush_soon.cancel()
-            self._flush_soon = None
-            head, self._head = self._head, b""
-            self._transport.write(head)
 
 
 class OneWriteProtocol(HttpToolsProtocol):
-    """For `uvicorn.Config(http=…)`."""
+    """For `uvicorn.Config(http=…)`; for apps that have the body ready when they send the head."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
-        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
+        self._one_write = OneWrite(transport)
+        super().connection_made(self._one_write)  # type: ignore[arg-type]
+
+    def on_response_complete(self) -> None:
+        """A response without a body ends here as well."""
+        self._one_write.flush()
+        super().on_response_complete()
