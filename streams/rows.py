@@ -33,6 +33,8 @@ MAX_TIME_S = 32_503_680_000
 SYNTHETIC_START_S = 1_600_000_000
 SYNTHETIC_GAP_S = 6 * 3600.0
 """Mean gap between an account's events where a stream has no times; single gaps vary, so that none is a metronome."""
+COUNTED_GAP_S = 60.0
+"""From row to row where the recorded time is none but counts them: their order is kept."""
 WEEK_US = 7 * 86_400 * 1_000_000
 BENIGN, ABUSIVE, UNLABELLED = 0, 1, -1
 
@@ -110,17 +112,27 @@ def read(file: Path, limit: int | None = None) -> Stream:
     timed = next((line for line, row in rows if row.t is not None), None)
     if bare is not None and timed is not None:
         raise RowInvalid(file, bare, f"field t: is null, but line {timed} has a time; either all rows have one or none")
-    times = _synthetic(rows) if bare is not None else [round(float(row.t or 0) * 1e6) for _, row in rows]
+    counted = len(rows) > 1 and all(row.t is not None and row.t == row.seq for _, row in rows)
+    if bare is not None:
+        times = _synthetic(rows)
+    else:
+        times = [_counted_us(row) if counted else round(float(row.t or 0) * 1e6) for _, row in rows]
     # the sort is stable: rows of one moment stay in the order of the file
     ordered = sorted(range(len(rows)), key=lambda i: (times[i], rows[i][1].seq or 0))[:limit]
     cut = sum(len(row.text or "") > MAX_TEXT or len(row.urls or ()) > len(_links(row)) for _, row in rows)
     strays = sum(_address(rows[i][1].ip) is None and bool(rows[i][1].ip) for i in ordered)
     notes = []
+    if counted:
+        notes.append("t is the row's number; rows are taken one a minute")
     if strays:
         notes.append(f"{strays} rows name an IP address that is none; they are taken without")
     if cut:
         notes.append(f"{cut} rows are cut to {MAX_TEXT:,} characters of text and {MAX_LINKS} links")
-    return Stream(tuple(_recorded(rows[i][0], rows[i][1], times[i]) for i in ordered), bare is not None, tuple(notes))
+    return Stream(tuple(_recorded(rows[i][0], rows[i][1], times[i]) for i in ordered), bare is not None or counted, tuple(notes))
+
+
+def _counted_us(row: Row) -> int:
+    return round((SYNTHETIC_START_S + float(row.t or 0) * COUNTED_GAP_S) * 1e6)
 
 
 def not_after(stream: Stream, now_us: int) -> Stream:

@@ -1,6 +1,7 @@
 """Labelled rows: what is read, in which order, and how each mistake is named."""
 
 import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_rows_without_times_get_some_in_the_order_of_seq_and_it_is_said(file: Pa
     assert min(gaps) > 0
     assert gaps[0] != gaps[1]
     assert read(file) == stream
+
+
+def test_a_time_that_only_counts_the_rows_is_none_and_keeps_their_order(file: Path) -> None:
+    stream = read(written(file, *[row(t=number, seq=number, account_id=f"a-{number % 2}") for number in range(4)]))
+
+    assert stream.synthetic_times
+    assert [b.at_us - a.at_us for a, b in itertools.pairwise(stream.uploads)] == [60_000_000] * 3
+    assert any("row's number" in note for note in stream.notes)
 
 
 def test_a_limit_takes_the_first_in_time(file: Path) -> None:
