@@ -128,7 +128,9 @@ def read(file: Path, limit: int | None = None) -> Stream:
         notes.append(f"{strays} rows name an IP address that is none; they are taken without")
     if cut:
         notes.append(f"{cut} rows are cut to {MAX_TEXT:,} characters of text and {MAX_LINKS} links")
-    return Stream(tuple(_recorded(rows[i][0], rows[i][1], times[i]) for i in ordered), bare is not None or counted, tuple(notes))
+    return Stream(
+        tuple(_recorded(rows[i][0], rows[i][1], times[i]) for i in ordered), bare is not None or counted, tuple(notes)
+    )
 
 
 def _counted_us(row: Row) -> int:

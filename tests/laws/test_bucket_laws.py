@@ -5,7 +5,7 @@ import itertools
 import time
 from dataclasses import replace
 
-from charges import one_limit
+from asks import one_limit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
