@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 
+from redis import Redis
+
 from gate.local.free_port import free_port
 from gate.topics import Topics
 from tests.bench import proc
@@ -81,6 +83,8 @@ def _client(port: int, count: int, batch: int, connections: int, seed: int) -> T
 
 def _load(stage: Stage, under: Gate, count: int, batch: int, connections: int, seed: int) -> tuple[float, float]:
     """CPU µs a check of the gate and of Redis."""
+    with Redis.from_url(stage.redis().url) as client:
+        client.flushall()  # a million keys of earlier rounds would slow down this one
     redis = stage.redis().pid or 0
     with _client(under.port, count, batch, connections, seed) as client:
         client.go()
