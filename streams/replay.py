@@ -22,6 +22,7 @@ from gate.core.decision import Decision
 from gate.core.event import Attempted
 from gate.core.pause import Board
 from gate.core.policy import Policy
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score
 from gate.errors import StoreUnavailable
@@ -105,7 +106,7 @@ class Judge:
     def __init__(self, policy: Policy, store: AccountStore, salt: bytes) -> None:
         self._policy = policy
         self._store = store
-        self._salt = salt
+        self._names = Pseudonyms(salt)
 
     async def decide(self, uploads: Sequence[Recorded]) -> list[Decision]:
         """The decisions in their order. Raises StoreUnavailable."""
@@ -117,7 +118,7 @@ class Judge:
         first = rule_first(request, class_, board, policy, at_us)
         taken = None
         if first is None or first.verdict.lets_in:
-            taken = await self._store.take(policy.ask(request, class_, self._salt, at_us))
+            taken = await self._store.take(policy.ask(request, class_, self._names, at_us))
         return decide(request, class_, board, taken, policy, at_us)
 
 

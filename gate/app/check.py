@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import msgspec
-
 from gate.core.bucket import HOUR_US, Charge, Refusal, Tariff
 from gate.core.decide import Ruling, conclude, rule_first
 from gate.core.decision import Decision
 from gate.core.pause import Board, Pause, strictest
 from gate.core.policy import OnStoreError, Policy
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import Ask, Standing, Taken
 from gate.errors import StoreUnavailable
@@ -56,16 +55,8 @@ class _InForce:
         return None, tuple(local)
 
 
-class _Asked(msgspec.Struct, frozen=True, gc=False):
-    """One check on its way: what a decision needs beside the store's answer. No `ask`: the store is not needed."""
-
-    request: CheckRequest
-    class_: str
-    board_rev: int
-    first: Ruling | None
-    in_force: _InForce
-    now_us: int
-    ask: Ask | None
+_Asked = tuple[str, Ruling | None, Ask | None]
+"""The class, what the first stages say, and what the store is to be asked; None: it need not be."""
 
 
 class Check:
@@ -88,7 +79,7 @@ class Check:
         self.counts = counts
         self._accounts = accounts
         self._clock = clock
-        self._salt = salt
+        self._names = Pseudonyms(salt)
         self._timer_ns = timer_ns
         self._make_local = local
         self._instances = 1
@@ -131,59 +122,57 @@ class Check:
     async def check(self, request: CheckRequest) -> Decision:
         """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
         started_ns = self._timer_ns()
-        asked = self._prepare(request, self._clock.now_us())
+        in_force, board_rev, now_us = self._in_force, self._board_rev, self._clock.now_us()
+        class_, first, ask = self._prepare(request, in_force.policy, now_us)
         taken: Taken | None = None
         degraded = False
-        if asked.ask is not None:
+        if ask is not None:
             try:
-                taken = await self._accounts.take(asked.ask)
+                taken = await self._accounts.take(ask)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
-                taken, degraded = self._without_store(asked, asked.ask, error), True
-        return self._decide(asked, taken, degraded, started_ns)
+                taken, degraded = self._without_store(ask, in_force, now_us, error), True
+        decision = conclude(request, class_, board_rev, first, taken, in_force.policy, degraded)
+        self._note(request, decision, in_force.policy, now_us, (self._timer_ns() - started_ns) // 1000)
+        return decision
 
     async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
         """The decisions in the order of `requests`, asked of the store at once. Never raises."""
         started_ns = self._timer_ns()
-        now_us = self._clock.now_us()
-        asked = [self._prepare(request, now_us) for request in requests]
-        answers = iter(await self._answers([each.ask for each in asked if each.ask is not None]))
+        in_force, board_rev, now_us = self._in_force, self._board_rev, self._clock.now_us()
+        policy = in_force.policy
+        asked = [self._prepare(request, policy, now_us) for request in requests]
+        answers = iter(await self._answers([ask for _, _, ask in asked if ask is not None]))
+        took_us = (self._timer_ns() - started_ns) // 1000
         decisions: list[Decision] = []
-        for each in asked:
+        for request, (class_, first, ask) in zip(requests, asked, strict=True):
             taken: Taken | None = None
             degraded = False
-            if each.ask is not None:
+            if ask is not None:
                 answer = next(answers)
-                if isinstance(answer, Taken):
-                    taken = answer
-                else:
-                    taken, degraded = self._without_store(each, each.ask, answer), True
-            decisions.append(self._decide(each, taken, degraded, started_ns))
+                degraded = not isinstance(answer, Taken)
+                taken = answer if isinstance(answer, Taken) else self._without_store(ask, in_force, now_us, answer)
+            decision = conclude(request, class_, board_rev, first, taken, policy, degraded)
+            self._note(request, decision, policy, now_us, took_us)
+            decisions.append(decision)
         return decisions
 
-    def _prepare(self, request: CheckRequest, now_us: int) -> _Asked:
-        in_force, board = self._in_force, self._board
-        policy = in_force.policy
+    def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Asked:
         class_ = policy.class_of(request.account, now_us)
         try:
-            first = rule_first(request, class_, board, policy, now_us)
+            first = rule_first(request, class_, self._board, policy, now_us)
         except Exception:
             # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
             self.counts.faults["check"] += 1
-            board = _sound(board, request, class_, now_us)
-            first = rule_first(request, class_, board, policy, now_us)
+            first = rule_first(request, class_, _sound(self._board, request, class_, now_us), policy, now_us)
         if first is not None and not first.verdict.lets_in:
-            return _Asked(request, class_, self._board_rev, first, in_force, now_us, None)
-        ask = policy.ask(request, class_, self._salt)
-        return _Asked(request, class_, self._board_rev, first, in_force, now_us, ask)
+            return class_, first, None
+        return class_, first, policy.ask(request, class_, self._names)
 
-    def _decide(self, asked: _Asked, taken: Taken | None, degraded: bool, started_ns: int) -> Decision:
-        policy = asked.in_force.policy
-        decision = conclude(asked.request, asked.class_, asked.board_rev, asked.first, taken, policy, degraded)
-        self.counts.decided(decision, (self._timer_ns() - started_ns) // 1000, policy.reasons)
+    def _note(self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int, took_us: int) -> None:
+        self.counts.decided(decision, took_us, policy.reasons)
         if self._log is not None:
-            self._log.record(asked.request, decision, asked.now_us)
-        return decision
+            self._log.record(request, decision, now_us)
 
     async def _answers(self, asks: list[Ask]) -> list[Taken | Exception]:
         """The store's answers to a batch, in its order."""
@@ -192,14 +181,14 @@ class Check:
         except Exception as error:
             return [error for _ in asks]
 
-    def _without_store(self, asked: _Asked, ask: Ask, error: Exception) -> Taken:
+    def _without_store(self, ask: Ask, in_force: _InForce, now_us: int, error: Exception) -> Taken:
         """What the limits' failure modes say in the store's place."""
         self.counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
-        closed, local = asked.in_force.without_store(ask)
+        closed, local = in_force.without_store(ask)
         if closed is not None:
-            return Taken(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), asked.now_us)
-        refusal, shadow = self._local.take(local, ask.size, asked.now_us)
-        return Taken(Standing(), refusal is None, False, refusal, shadow, asked.now_us)
+            return Taken(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), now_us)
+        refusal, shadow = self._local.take(local, ask.size, now_us)
+        return Taken(Standing(), refusal is None, False, refusal, shadow, now_us)
 
 
 def _in_force(policy: Policy) -> _InForce:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from gate.core.account import Account
 from gate.core.bucket import Charge, Price, Rate, Tariff
-from gate.core.pseudonym import network, pseudonym
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import Ask, Plan
 
@@ -111,15 +111,15 @@ class Policy:
     def _is_new(self, created_at: datetime, now_us: int) -> bool:
         return now_us - int(created_at.timestamp() * 1_000_000) < self.new_below_us
 
-    def ask(self, request: CheckRequest, class_: str, salt: bytes, now_us: int | None = None) -> Ask:
+    def ask(self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None) -> Ask:
         """What the account store is asked for this upload; `now_us` is the recorded time of a replay."""
         ip, device = request.ip, request.device
         return Ask(
             request.account.id,
             request.upload_id,
             self._plans[class_],
-            None if ip is None else pseudonym(salt, "ip", network(ip)),
-            None if device is None else pseudonym(salt, "device", device),
+            None if ip is None else names.of_ip(ip),
+            None if device is None else names.of_device(device),
             request.media.bytes or 0,
             now_us,
         )

@@ -13,16 +13,32 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
-def pseudonym(salt: bytes, kind: str, value: str) -> str:
-    """16 hex digits that stand for `value` under `salt`; two kinds never share one, and it cannot be turned back."""
-    keyed = _keyed(salt, kind).copy()
-    keyed.update(value.encode())
-    return keyed.hexdigest()
+class Pseudonyms:
+    """What stands for personal things under one salt: 16 hex digits that cannot be turned back without it.
+
+    Two kinds never share one.
+    """
+
+    def __init__(self, salt: bytes) -> None:
+        self._of_ip = _hasher(salt, b"ip")
+        self._of_device = _hasher(salt, b"device")
+
+    def of_ip(self, ip: str) -> str:
+        """The pseudonym of the network under which an address is counted that `network` accepts."""
+        hasher = self._of_ip.copy()
+        hasher.update((network(ip) if ":" in ip else ip).encode())
+        return hasher.hexdigest()
+
+    def of_device(self, device: str) -> str:
+        """The pseudonym of a device."""
+        hasher = self._of_device.copy()
+        hasher.update(device.encode())
+        return hasher.hexdigest()
 
 
-@lru_cache(maxsize=64)
-def _keyed(salt: bytes, kind: str) -> blake2b:
-    return blake2b(digest_size=8, key=salt[:64], person=kind.encode()[:16])
+def _hasher(salt: bytes, kind: bytes) -> blake2b:
+    """With its key taken in; copying it is cheaper than making one for each value."""
+    return blake2b(digest_size=8, key=salt[:64], person=kind)
 
 
 # the same few thousand addresses come again and again, each is asked for when it is judged and when it is counted

@@ -15,7 +15,7 @@ from itertools import count
 
 import msgspec
 
-from gate.core.bucket import Price, Refusal, Tariff
+from gate.core.bucket import Price, Rate, Refusal, Tariff
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Plan, Standing, Taken
 from gate.errors import StateUnreadable
@@ -27,7 +27,6 @@ MAX_SPAN_US = 1 << 51
 
 _PLAN = struct.Struct("<ddd")
 _PRICE = struct.Struct("<8sddB")
-_ASK = struct.Struct("<BdHHBBB")
 _REPLY = struct.Struct("<BddddBHH")
 _SCORE = struct.Struct("<dddH")
 _OVERRIDE = struct.Struct("<dB")
@@ -59,13 +58,10 @@ class Batch:
             lengths = (len(account), len(upload), len(ip), len(device))
             if not words.isascii():
                 lengths = (len(account.encode()), len(upload.encode()), len(ip.encode()), len(device.encode()))
-            rates = plan.by_bytes
             now = -1 if ask.now_us is None else ask.now_us
-            parts.append(_ASK.pack(plans[plan], now, *lengths, len(rates)))
+            costs = _costs(plan.by_bytes, ask.size) if plan.by_bytes else ()
+            parts.append(_ask_of(len(costs)).pack(plans[plan], now, *lengths, len(costs), *costs))
             parts.append(words.encode())
-            if rates:
-                costs = [min(rate.cost_us(ask.size), MAX_SPAN_US) for rate in rates]
-                parts.append(_doubles(len(costs)).pack(*costs))
         self._plans = tuple(plans)
         self.arguments = (prefix, _packed_plans(self._plans), b"".join(parts))
 
@@ -132,8 +128,12 @@ def decode_override(value: bytes) -> Override:
 
 
 @lru_cache(maxsize=256)
-def _doubles(length: int) -> struct.Struct:
-    return struct.Struct(f"<{length}d")
+def _ask_of(costs: int) -> struct.Struct:
+    return struct.Struct(f"<BdHHBBB{costs}d")
+
+
+def _costs(rates: tuple[Rate, ...], size: int) -> list[int]:
+    return [min(rate.cost_us(size), MAX_SPAN_US) for rate in rates]
 
 
 @lru_cache(maxsize=256)

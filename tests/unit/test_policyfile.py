@@ -7,6 +7,7 @@ import pytest
 from gate.core.account import Account, Media
 from gate.core.bucket import HOUR_US, MINUTE_US, take
 from gate.core.policy import Mode, OnStoreError, Subject, Unit
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.errors import PolicyInvalid
 from gate.policyfile import check_policy, load_policy, parse_policy
@@ -119,7 +120,7 @@ def uploads_within(class_: str, gap_us: int, until_us: int) -> int:
     through = 0
     for at_us in range(start_us, start_us + until_us, gap_us):
         request = CheckRequest("u", Account("a"), Media("image", bytes=200_000), ip="203.0.113.9", device="d")
-        asked = policy.ask(request, class_, b"salt")
+        asked = policy.ask(request, class_, Pseudonyms(b"salt"))
         refusal, _ = take(tats, asked.charges, asked.size, at_us)
         through += refusal is None
     return through

@@ -8,8 +8,8 @@
 --          price  limit id (8 bytes), cost, tolerance (doubles), flags (u8: 1 shadow, 2 its cost comes with the ask),
 --          and then for each shadow one its name (u8 length)
 -- ARGV[3]  the asks: u16 count, then for each  number of the plan (u8, from 1), now (double; < 0: the server's clock),
---          lengths of account, upload (u16), IP, device (u8), u8 costs, the four words, the costs of the plan's prices by
---          bytes (doubles)
+--          lengths of account, upload (u16), IP, device (u8), u8 costs, the costs of the plan's prices by bytes (doubles),
+--          the four words
 -- Reply    for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait, number of the plan
 --          that refused (u8, 0: none) and of the price in it (u16), u16 length of the override, the override, names of
 --          shadow limits by newline
@@ -94,7 +94,12 @@ local account_, ip_, device_ = prefix .. 'b:account:{', prefix .. 'b:ip:', prefi
 count, pos = unpack_('<H', packed_asks, 1)
 for i = 1, count do
   local at, now, accounts, uploads, ips, devices, costs, start = unpack_('<BdHHBBB', packed_asks, pos)
-  local plan, ends = plans[at], start + accounts
+  local plan, given = plans[at]
+  if costs > 0 then
+    given = {unpack_('<' .. rep('d', costs), packed_asks, start)}
+    start = start + 8 * costs
+  end
+  local ends = start + accounts
   local account = sub(packed_asks, start, ends - 1) .. '}'
   local ask = {
     plan, now, number(score_ .. account), number(override_ .. account),
@@ -117,11 +122,7 @@ for i = 1, count do
   for j = 1, #shared, 2 do
     ask[n + 1], ask[n + 2], n = number(shared[j]), shared[j + 1], n + 2
   end
-  ask.last = n - 1
-  if costs > 0 then
-    ask.costs = {unpack_('<' .. rep('d', costs), packed_asks, pos)}
-    pos = pos + 8 * costs
-  end
+  ask.last, ask.costs = n - 1, given
   asks[i] = ask
 end
 
