@@ -41,14 +41,19 @@ def _hasher(salt: bytes, kind: bytes) -> blake2b:
     return blake2b(digest_size=8, key=salt[:64], person=kind)
 
 
-# the same few thousand addresses come again and again, each is asked for when it is judged and when it is counted
+def is_ipv4(value: str) -> bool:
+    """Whether it is an IPv4 address as it is usually written: four numbers without leading zeros."""
+    return _IPV4.fullmatch(value) is not None
+
+
+# the same few thousand networks come again and again, each is asked for when it is judged and when it is counted
 @lru_cache(maxsize=1 << 14)
 def network(ip: str) -> str:
     """The network an address is counted under: itself for IPv4, its /64 for IPv6.
 
     Raises ValueError where `ip` is no address, or one with a zone.
     """
-    if _IPV4.fullmatch(ip):  # what ip_address makes of most addresses, at a tenth of its price
+    if is_ipv4(ip):  # what ip_address makes of most addresses, at a tenth of its price
         return ip
     if "%" in ip or len(ip) > LONGEST:
         raise ValueError("an address with a zone is known to one host only")

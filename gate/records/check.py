@@ -17,7 +17,7 @@ import msgspec
 
 from gate.core.account import MAX_ID_BYTES, Account, Media
 from gate.core.decision import Decision
-from gate.core.pseudonym import network
+from gate.core.pseudonym import is_ipv4, network
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
 
@@ -213,7 +213,7 @@ def _judge_plain(request: CheckRequest, latest: datetime) -> None:
         if not _EARLIEST <= created_at <= latest:
             detail = "must lie between 1990 and tomorrow; if it is right, check the clock of this host"
             raise RequestRejected("clock.absurd", detail, "account.created_at")
-    if ip is not None:
+    if ip is not None and not is_ipv4(ip):
         try:
             network(ip)
         except ValueError:

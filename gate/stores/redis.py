@@ -46,8 +46,8 @@ class TakeLane:
         runs = (Run(self._script, (), batch.arguments),)
         self._stats.calls += 1
         self._stats.checks += len(items)
-        (replies,) = await self._line.run(runs, within_s, again=True)
-        return batch.read(replies)
+        (reply,) = await self._line.run(runs, within_s, again=True)
+        return batch.read(reply)
 
     async def probe(self, within_s: float) -> None:
         """See batcher.Lane."""

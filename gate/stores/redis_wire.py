@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
+from typing import Any
 
 import msgspec
 
-from gate.core.bucket import Price, Rate, Refusal, Tariff
+from gate.core.bucket import Price, Refusal, Tariff
 from gate.core.score import Score
 from gate.core.standing import Ask, Override, Plan, Standing, Taken
 from gate.errors import StateUnreadable
@@ -27,7 +28,7 @@ MAX_SPAN_US = 1 << 51
 
 _PLAN = struct.Struct("<ddd")
 _PRICE = struct.Struct("<8sddB")
-_REPLY = struct.Struct("<BddddBHH")
+_ANSWER = struct.Struct("<BddddBH")
 _SCORE = struct.Struct("<dddH")
 _OVERRIDE = struct.Struct("<dB")
 _COUNT = struct.Struct("<H")
@@ -45,46 +46,59 @@ _decode_words = msgspec.json.Decoder(_Words).decode
 
 
 class Batch:
-    """The arguments of one call, and how to read its replies."""
+    """The arguments of one call, and how to read its reply. Packed at once for all asks, not for each."""
 
     __slots__ = ("_plans", "arguments")
 
     def __init__(self, asks: Sequence[Ask], prefix: bytes) -> None:
         plans: defaultdict[Plan, int] = defaultdict(count(1).__next__)  # numbers what it is asked for, from 1
-        parts = [_COUNT.pack(len(asks))]
+        heads: list[int] = []
+        costs: list[int] = []
+        words: list[str] = []
         for ask in asks:
             plan, account, upload, ip, device = ask.plan, ask.account, ask.upload_id, ask.ip or "", ask.device or ""
-            words = f"{account}{upload}{ip}{device}"
-            lengths = (len(account), len(upload), len(ip), len(device))
-            if not words.isascii():
-                lengths = (len(account.encode()), len(upload.encode()), len(ip.encode()), len(device.encode()))
             now = -1 if ask.now_us is None else ask.now_us
-            costs = _costs(plan.by_bytes, ask.size) if plan.by_bytes else ()
-            parts.append(_ask_of(len(costs)).pack(plans[plan], now, *lengths, len(costs), *costs))
-            parts.append(words.encode())
+            heads += (plans[plan], now, len(account), len(upload), len(ip), len(device))
+            words += (account, upload, ip, device)
+            if plan.by_bytes:
+                size = ask.size
+                costs += [min(rate.cost_us(size), MAX_SPAN_US) for rate in plan.by_bytes]
+        text = "".join(words)
+        if not text.isascii():
+            _count_bytes(heads, words)
+        packed = _heads(len(asks)).pack(len(asks), *heads) + _doubles(len(costs)).pack(*costs)
         self._plans = tuple(plans)
-        self.arguments = (prefix, _packed_plans(self._plans), b"".join(parts))
+        self.arguments = (prefix, _packed_plans(self._plans), packed, text.encode())
 
-    def read(self, replies: Sequence[bytes]) -> list[Taken]:
+    def read(self, reply: Sequence[Any]) -> list[Taken]:
         """What the script answered, one for each ask."""
-        return [self._read(reply) for reply in replies]
+        found: list[Taken] = []
+        for flags, now, risk, at, wait, plan, price in _ANSWER.iter_unpack(reply[0]):
+            standing = Standing(risk, int(at)) if flags & 4 else _UNKNOWN
+            refusal = self._refusal(plan - 1, price - 1, flags, wait) if plan else None
+            found.append(Taken(standing, flags & 1 == 1, flags & 2 == 2, refusal, (), int(now)))
+        for ask, words in zip(reply[1::2], reply[2::2], strict=True):
+            found[ask] = _with_words(found[ask], words)
+        return found
 
-    def _read(self, reply: bytes) -> Taken:
-        flags, now, risk, at, wait, plan, price, length = _REPLY.unpack_from(reply)
-        override: Override | None = None
-        shadow: tuple[str, ...] = ()
-        if len(reply) > _REPLY.size:
-            end = _REPLY.size + length
-            override = decode_override(reply[_REPLY.size : end]) if length else None
-            shadow = tuple(reply[end:].decode().split("\n")) if len(reply) > end else ()
-        refusal = None
-        if plan:
-            refusal = Refusal(_prices(self._plans[plan - 1])[price - 1].limit, None if flags & 8 else int(wait))
-        if override is None and not flags & 4:
-            standing = _UNKNOWN
-        else:
-            standing = Standing(risk, int(at), override) if flags & 4 else Standing(override=override)
-        return Taken(standing, flags & 1 == 1, flags & 2 == 2, refusal, shadow, int(now))
+    def _refusal(self, plan: int, price: int, flags: int, wait: float) -> Refusal:
+        return Refusal(_prices(self._plans[plan])[price].limit, None if flags & 8 else int(wait))
+
+
+def _count_bytes(heads: list[int], words: list[str]) -> None:
+    """Put lengths in bytes where there are such in characters."""
+    for ask in range(len(words) // 4):
+        heads[6 * ask + 2 : 6 * ask + 6] = [len(word.encode()) for word in words[4 * ask : 4 * ask + 4]]
+
+
+def _with_words(taken: Taken, words: bytes) -> Taken:
+    """What few answers have: an override, names of shadow limits."""
+    (length,) = _COUNT.unpack_from(words)
+    end = _COUNT.size + length
+    override = decode_override(words[_COUNT.size : end]) if length else None
+    shadow = tuple(words[end:].decode().split("\n")) if len(words) > end else ()
+    standing = Standing(taken.standing.risk, taken.standing.at_us, override)
+    return Taken(standing, taken.charged, taken.repeated, taken.refusal, shadow, taken.now_us)
 
 
 def score_key(prefix: str, account: str) -> str:
@@ -128,12 +142,13 @@ def decode_override(value: bytes) -> Override:
 
 
 @lru_cache(maxsize=256)
-def _ask_of(costs: int) -> struct.Struct:
-    return struct.Struct(f"<BdHHBBB{costs}d")
+def _heads(asks: int) -> struct.Struct:
+    return struct.Struct("<H" + "BdHHBB" * asks)
 
 
-def _costs(rates: tuple[Rate, ...], size: int) -> list[int]:
-    return [min(rate.cost_us(size), MAX_SPAN_US) for rate in rates]
+@lru_cache(maxsize=1024)
+def _doubles(length: int) -> struct.Struct:
+    return struct.Struct(f"<{length}d")
 
 
 @lru_cache(maxsize=256)

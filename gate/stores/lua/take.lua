@@ -8,18 +8,20 @@
 --          price  limit id (8 bytes), cost, tolerance (doubles), flags (u8: 1 shadow, 2 its cost comes with the ask),
 --          and then for each shadow one its name (u8 length)
 -- ARGV[3]  the asks: u16 count, then for each  number of the plan (u8, from 1), now (double; < 0: the server's clock),
---          lengths of account, upload (u16), IP, device (u8), u8 costs, the costs of the plan's prices by bytes (doubles),
---          the four words
--- Reply    for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait, number of the plan
---          that refused (u8, 0: none) and of the price in it (u16), u16 length of the override, the override, names of
---          shadow limits by newline
+--          lengths of account, upload (u16), IP, device (u8); then for each the costs of its plan's prices by bytes
+--          (doubles)
+-- ARGV[4]  the words: account, upload, IP and device of each ask
+-- Reply    first the answers, for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait
+--          (doubles), number of the plan that refused (u8, 0: none) and of the price in it (u16); then for each ask that
+--          has more to say  its number, from 0, and  u16 length of the override, the override, names of shadow limits by
+--          newline
 --
 -- A bucket value is a list of  limit id (8 bytes), TAT (double); a score begins with  risk, at  (doubles); an override
 -- with  expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), scored (u8), names.
 local GRACE_US = 60000000       -- how far a clock may step back without earning the same time twice
 local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
 local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
-local prefix, packed_plans, packed_asks = ARGV[1], ARGV[2], ARGV[3]
+local prefix, packed_plans, packed_asks, words = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local price_formats = {}
 local ordinal, sized         -- how many prices of the plan came before, and how many whose cost comes with the ask
@@ -73,6 +75,7 @@ for i = 1, count do
       plan.shared[#plan.shared + 1] = limits
     end
   end
+  plan.sized = sized
   plans[i] = plan
 end
 
@@ -92,18 +95,15 @@ local asks = {}
 local score_, override_, upload_ = prefix .. 'score:{', prefix .. 'override:{', prefix .. 'u:'
 local account_, ip_, device_ = prefix .. 'b:account:{', prefix .. 'b:ip:', prefix .. 'b:device:'
 count, pos = unpack_('<H', packed_asks, 1)
+local costs_pos, start = pos + 15 * count, 1
 for i = 1, count do
-  local at, now, accounts, uploads, ips, devices, costs, start = unpack_('<BdHHBBB', packed_asks, pos)
-  local plan, given = plans[at]
-  if costs > 0 then
-    given = {unpack_('<' .. rep('d', costs), packed_asks, start)}
-    start = start + 8 * costs
-  end
-  local ends = start + accounts
-  local account = sub(packed_asks, start, ends - 1) .. '}'
+  local at, now, accounts, uploads, ips, devices
+  at, now, accounts, uploads, ips, devices, pos = unpack_('<BdHHBB', packed_asks, pos)
+  local plan, ends = plans[at], start + accounts
+  local account = sub(words, start, ends - 1) .. '}'
   local ask = {
     plan, now, number(score_ .. account), number(override_ .. account),
-    number(upload_ .. accounts .. ':{' .. account .. ':' .. sub(packed_asks, ends, ends + uploads - 1)),
+    number(upload_ .. accounts .. ':{' .. account .. ':' .. sub(words, ends, ends + uploads - 1)),
   }
   local n = 5
   ends = ends + uploads
@@ -111,18 +111,22 @@ for i = 1, count do
     ask[6], ask[7], n = number(account_ .. account), plan.account, 7
   end
   if ips > 0 and plan.ip then
-    ask[n + 1], ask[n + 2], n = number(ip_ .. sub(packed_asks, ends, ends + ips - 1)), plan.ip, n + 2
+    ask[n + 1], ask[n + 2], n = number(ip_ .. sub(words, ends, ends + ips - 1)), plan.ip, n + 2
   end
   ends = ends + ips
   if devices > 0 and plan.device then
-    ask[n + 1], ask[n + 2], n = number(device_ .. sub(packed_asks, ends, ends + devices - 1)), plan.device, n + 2
+    ask[n + 1], ask[n + 2], n = number(device_ .. sub(words, ends, ends + devices - 1)), plan.device, n + 2
   end
-  pos = ends + devices
+  start = ends + devices
   local shared = plan.shared
   for j = 1, #shared, 2 do
     ask[n + 1], ask[n + 2], n = number(shared[j]), shared[j + 1], n + 2
   end
-  ask.last, ask.costs = n - 1, given
+  ask.last = n - 1
+  if plan.sized > 0 then
+    ask.costs = {unpack_('<' .. rep('d', plan.sized), packed_asks, costs_pos)}
+    costs_pos = costs_pos + 8 * plan.sized
+  end
   asks[i] = ask
 end
 
@@ -200,7 +204,7 @@ local function charge(fitting, now, recorded)
   end
 end
 
-local replies = {}
+local answers, reply = {}, {''}
 for i = 1, count do
   local ask = asks[i]
   local plan, now = ask[1], ask[2]
@@ -261,7 +265,11 @@ for i = 1, count do
     end
   end
   local by = refused > 0 and plan.number or 0
-  replies[i] = pack_('<BddddBHH', flags, now, risk, at, wait, by, refused, #override) .. override .. shadowed
+  answers[i] = pack_('<BddddBH', flags, now, risk, at, wait, by, refused)
+  if override ~= '' or shadowed ~= '' then
+    reply[#reply + 1] = i - 1
+    reply[#reply + 1] = pack_('<H', #override) .. override .. shadowed
+  end
 end
 
 for key, ttl in pairs(uploads) do
@@ -279,4 +287,5 @@ for key, before in pairs(since) do
   local ttl = before == 0 and REPLAY_TTL_MS or ceil((last - before) / 1000)
   redis.call('SET', names[key], pack_(format_of(n / 2), unpack(kept)), 'PX', ttl)
 end
-return replies
+reply[1] = table.concat(answers)
+return reply
