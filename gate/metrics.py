@@ -81,7 +81,8 @@ class Counts:
         if decision.pause is not None and reason[6:] not in reasons:
             reason = "pause.other"
         key = (decision.verdict, decision.class_, decision.stage, reason)
-        self.decisions[key] = self.decisions.get(key, 0) + 1
+        decisions = self.decisions
+        decisions[key] = decisions.get(key, 0) + 1
         self.buckets[bisect_left(BOUNDS_US, took_us)] += 1
         self.check_us += took_us
         if decision.degraded:

@@ -10,6 +10,8 @@ rescues an upload that an override, a score or a bucket refuses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
@@ -42,19 +44,24 @@ def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy,
 
     One that lets in under review stands only where no later stage refuses: it may not open what a stop has closed.
     """
-    where = (class_, request.surface, request.media.kind, request.country, now_us)
     review: Ruling | None = None
-    if board.break_glass and (pause := strictest(board.break_glass, *where)) is not None:
+    if board.break_glass and (pause := _strictest(board.break_glass, request, class_, now_us)) is not None:
         ruling = _paused(pause, Stage.BREAK_GLASS, now_us)
         if not ruling.verdict.lets_in:
             return ruling
         review = ruling
     if request.account.id in policy.deny_accounts:
         return Ruling(Verdict.DENY, Stage.DENY_LIST, "deny_list")
-    if board.pauses and (pause := strictest(board.pauses, *where)) is not None:
+    if board.pauses and (pause := _strictest(board.pauses, request, class_, now_us)) is not None:
         ruling = _paused(pause, Stage.PAUSE, now_us)
         return review if review is not None and ruling.verdict.lets_in else ruling
     return review
+
+
+def _strictest(
+    pauses: Mapping[str, Pause] | tuple[Pause, ...], request: CheckRequest, class_: str, now_us: int
+) -> Pause | None:
+    return strictest(pauses, class_, request.surface, request.media.kind, request.country, now_us)
 
 
 def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -> Ruling | None:

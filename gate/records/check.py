@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, Final, cast
 
@@ -126,13 +127,13 @@ def decode_check(body: bytes, now_us: int) -> CheckRequest:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     else:
-        _judge_plain(plain, _latest(now_us))
+        _judge_plain(plain, _latest(now_us // 1_000_000))
         return plain
     try:
         request = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise _malformed(error) from None
-    _judge(request, _latest(now_us))
+    _judge(request, _latest(now_us // 1_000_000))
     return request
 
 
@@ -191,7 +192,7 @@ def appeal_token(upload_id: str, policy: str) -> str:
 def _judged(
     checks: list[CheckRequest] | list[_Check], now_us: int, judge: Callable[[CheckRequest, datetime], None]
 ) -> list[CheckRequest]:
-    latest = _latest(now_us)
+    latest = _latest(now_us // 1_000_000)
     for position, request in enumerate(checks):
         try:
             judge(request, latest)
@@ -201,8 +202,9 @@ def _judged(
     return cast("list[CheckRequest]", checks)
 
 
-def _latest(now_us: int) -> datetime:
-    return datetime.fromtimestamp(now_us // 1_000_000, UTC) + _DAY
+@lru_cache(maxsize=2)
+def _latest(now_s: int) -> datetime:
+    return datetime.fromtimestamp(now_s, UTC) + _DAY
 
 
 def _judge_plain(request: CheckRequest, latest: datetime) -> None:

@@ -39,20 +39,8 @@ class Lane(Protocol[A_contra, R_co]):
         ...
 
 
-class _Waiting(Generic[A, R]):
-    """Items that came together, and the answers that are due to who brought them."""
-
-    __slots__ = ("answers", "items", "since_s")
-
-    def __init__(self, items: Sequence[A], answers: asyncio.Future[list[R | Exception]], since_s: float) -> None:
-        self.items = items
-        self.answers = answers
-        self.since_s = since_s
-
-    def fail(self, error: Exception) -> None:
-        """The same for all, unless who asked has gone."""
-        if not self.answers.done():
-            self.answers.set_result([error for _ in self.items])
+_Waiting = tuple[Sequence[A], "asyncio.Future[list[R | Exception]]", float]
+"""Items that came together, the answers that are due to who brought them, and since when (loop's time, s)."""
 
 
 class Batcher(Generic[A, R]):
@@ -137,7 +125,7 @@ class Batcher(Generic[A, R]):
             self.shed += len(items)
             raise StoreUnavailable(f"overloaded: {self._queued} checks wait already")
         answers: asyncio.Future[list[R | Exception]] = self._loop.create_future()
-        self._queue.append(_Waiting(items, answers, self._loop.time()))
+        self._queue.append((items, answers, self._loop.time()))
         self._queued += len(items)
         if self._idle and self._is_due():
             self._under_way += 1  # from now on, or the next item of this turn would wake another lane for nothing
@@ -174,23 +162,24 @@ class Batcher(Generic[A, R]):
         batch: list[_Waiting[A, R]] = []
         size = 0
         oldest_s = now_s
-        while self._queue and size + len(self._queue[0].items) <= self._max_batch:
+        while self._queue and size + len(self._queue[0][0]) <= self._max_batch:
             waiting = self._queue.popleft()
-            self._queued -= len(waiting.items)
-            if waiting.answers.done():
+            items, answers, since_s = waiting
+            self._queued -= len(items)
+            if answers.done():
                 continue
-            if now_s - waiting.since_s > self._deadline_s / 2:
-                self.shed += len(waiting.items)
-                waiting.fail(StoreUnavailable("overloaded: the check waited for half its deadline"))
+            if now_s - since_s > self._deadline_s / 2:
+                self.shed += len(items)
+                _fail([waiting], "overloaded: the check waited for half its deadline")
                 continue
-            oldest_s = min(oldest_s, waiting.since_s)
-            size += len(waiting.items)
+            oldest_s = min(oldest_s, since_s)
+            size += len(items)
             batch.append(waiting)
         return batch, self._deadline_s - (now_s - oldest_s)
 
     async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], within_s: float) -> bool:
         """Answer a batch. True where that opened the breaker, which is then this lane's to close."""
-        items = batch[0].items if len(batch) == 1 else [item for waiting in batch for item in waiting.items]
+        items = batch[0][0] if len(batch) == 1 else [item for waiting in batch for item in waiting[0]]
         try:
             found: Sequence[R | Exception] = await lane.call(items, within_s)
         except StoreUnavailable as error:
@@ -258,14 +247,15 @@ class Batcher(Generic[A, R]):
 
 
 def _fail(batch: list[_Waiting[A, R]], problem: str) -> None:
-    for waiting in batch:
-        waiting.fail(StoreUnavailable(problem))
+    for items, answers, _ in batch:
+        if not answers.done():
+            answers.set_result([StoreUnavailable(problem) for _ in items])
 
 
 def _answer(batch: list[_Waiting[A, R]], found: Sequence[R | Exception]) -> None:
     start = 0
-    for waiting in batch:
-        end = start + len(waiting.items)
-        if not waiting.answers.done():
-            waiting.answers.set_result(list(found[start:end]))
+    for items, answers, _ in batch:
+        end = start + len(items)
+        if not answers.done():
+            answers.set_result([*found[start:end]])
         start = end

@@ -19,7 +19,7 @@ from tests.bench.gates import Gate, gate, gate_environment
 from tests.bench.report import BenchError, Spec
 from tests.bench.stage import Stage, Talker, await_
 
-CONNECTIONS = 32
+CONNECTIONS = 64
 BATCH = 32
 SINGLE_CHECKS = 20_000
 BATCHED_CHECKS = 51_200
