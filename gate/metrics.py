@@ -75,7 +75,12 @@ class Counts:
     board_unreadable: int = 0
     policy_rejected: int = 0
 
-    def decided(self, decision: Decision, took_us: int, reasons: tuple[str, ...]) -> None:
+    def took(self, took_us: int, checks: int = 1) -> None:
+        """Count how long it took to decide, for each of `checks` that were decided together."""
+        self.buckets[bisect_left(BOUNDS_US, took_us)] += checks
+        self.check_us += took_us * checks
+
+    def decided(self, decision: Decision, reasons: tuple[str, ...]) -> None:
         """Count one decision. `reasons` are the policy's words for pauses; any other is counted as `pause.other`."""
         reason = decision.reason
         if decision.pause is not None and reason[6:] not in reasons:
@@ -83,8 +88,6 @@ class Counts:
         key = (decision.verdict, decision.class_, decision.stage, reason)
         decisions = self.decisions
         decisions[key] = decisions.get(key, 0) + 1
-        self.buckets[bisect_left(BOUNDS_US, took_us)] += 1
-        self.check_us += took_us
         if decision.degraded:
             self.degraded += 1
         for limit in decision.shadow:

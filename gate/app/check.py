@@ -133,7 +133,8 @@ class Check:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
                 taken, degraded = self._without_store(ask, in_force, now_us, error), True
         decision = conclude(request, class_, board_rev, first, taken, in_force.policy, degraded)
-        self._note(request, decision, in_force.policy, now_us, (self._timer_ns() - started_ns) // 1000)
+        self.counts.took((self._timer_ns() - started_ns) // 1000)
+        self._note(request, decision, in_force.policy, now_us)
         return decision
 
     async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
@@ -143,7 +144,6 @@ class Check:
         policy = in_force.policy
         asked = [self._prepare(request, policy, now_us) for request in requests]
         answers = iter(await self._answers([ask for _, _, ask in asked if ask is not None]))
-        took_us = (self._timer_ns() - started_ns) // 1000
         decisions: list[Decision] = []
         for request, (class_, first, ask) in zip(requests, asked, strict=True):
             taken: Taken | None = None
@@ -153,8 +153,9 @@ class Check:
                 degraded = not isinstance(answer, Taken)
                 taken = answer if isinstance(answer, Taken) else self._without_store(ask, in_force, now_us, answer)
             decision = conclude(request, class_, board_rev, first, taken, policy, degraded)
-            self._note(request, decision, policy, now_us, took_us)
+            self._note(request, decision, policy, now_us)
             decisions.append(decision)
+        self.counts.took((self._timer_ns() - started_ns) // 1000, len(decisions))
         return decisions
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Asked:
@@ -169,8 +170,8 @@ class Check:
             return class_, first, None
         return class_, first, policy.ask(request, class_, self._names)
 
-    def _note(self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int, took_us: int) -> None:
-        self.counts.decided(decision, took_us, policy.reasons)
+    def _note(self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int) -> None:
+        self.counts.decided(decision, policy.reasons)
         if self._log is not None:
             self._log.record(request, decision, now_us)
 

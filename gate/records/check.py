@@ -193,12 +193,14 @@ def _judged(
     checks: list[CheckRequest] | list[_Check], now_us: int, judge: Callable[[CheckRequest, datetime], None]
 ) -> list[CheckRequest]:
     latest = _latest(now_us // 1_000_000)
-    for position, request in enumerate(checks):
-        try:
+    position = 0
+    try:
+        for request in checks:
             judge(request, latest)
-        except RequestRejected as error:
-            field = f"checks[{position}].{error.field}"
-            raise RequestRejected(error.reason, error.problem, field, error.status) from None
+            position += 1
+    except RequestRejected as error:
+        field = f"checks[{position}].{error.field}"
+        raise RequestRejected(error.reason, error.problem, field, error.status) from None
     return cast("list[CheckRequest]", checks)
 
 
