@@ -126,7 +126,9 @@ def conclude(
 
 
 def _rule_taken(taken: Taken, class_: str, policy: Policy, first: Ruling | None) -> Ruling | None:
-    account = rule_account(taken.standing, class_, policy, taken.now_us)
+    standing = taken.standing
+    known = standing.risk is not None or standing.override is not None
+    account = rule_account(standing, class_, policy, taken.now_us) if known else None
     if account is not None and not account.verdict.lets_in:
         return account
     if taken.refusal is not None:

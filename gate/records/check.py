@@ -157,15 +157,15 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
     return _judged(checks, now_us, _judge)
 
 
-def answer(decision: Decision, jitter: float) -> Answer:
-    """The public part. `jitter` in [0, 1) puts off the return by up to a tenth, so that not all come back at once."""
+def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
+    """The public part. A number of `jitter`, in [0, 1), puts off the return by up to a tenth: not all come back at once."""
     wait = decision.retry_after_us
     return Answer(
         decision.upload_id,
         decision.verdict,
         decision.stage,
         decision.reason,
-        None if wait is None else -(-(wait + int(jitter * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
+        None if wait is None else -(-(wait + int(jitter() * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
         None,
         decision.pause,
         decision.policy,
@@ -174,14 +174,14 @@ def answer(decision: Decision, jitter: float) -> Answer:
     )
 
 
-def encode_decision(decision: Decision, jitter: float) -> bytes:
+def encode_decision(decision: Decision, jitter: Callable[[], float]) -> bytes:
     """The body that answers one check."""
     return _encoder.encode(answer(decision, jitter))
 
 
-def encode_decisions(decisions: Sequence[Decision], jitters: Sequence[float]) -> bytes:
-    """The body that answers a batch, in its order; one jitter for each."""
-    return _encoder.encode(_Answers([answer(d, j) for d, j in zip(decisions, jitters, strict=True)]))
+def encode_decisions(decisions: Sequence[Decision], jitter: Callable[[], float]) -> bytes:
+    """The body that answers a batch, in its order."""
+    return _encoder.encode(_Answers([answer(decision, jitter) for decision in decisions]))
 
 
 def appeal_token(upload_id: str, policy: str) -> str:

@@ -86,13 +86,13 @@ class GateApp:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
         request = decode_check(body, self._clock.now_us())
         decision = await self._check.check(request)
-        await answer(send, 200, encode_decision(decision, self._jitter()))
+        await answer(send, 200, encode_decision(decision, self._jitter))
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BATCH_BYTES)
         requests = decode_checks(body, self._clock.now_us())
         decisions = await self._check.check_many(requests)
-        await answer(send, 200, encode_decisions(decisions, [self._jitter() for _ in decisions]))
+        await answer(send, 200, encode_decisions(decisions, self._jitter))
 
     async def _metrics(self, send: Send) -> None:
         kind, body = self._health.metrics()
