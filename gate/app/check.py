@@ -216,7 +216,6 @@ def _sound(board: Board, request: CheckRequest, class_: str, now_us: int) -> Boa
     def fine(pause: Pause) -> bool:
         try:
             strictest((pause,), class_, request.surface, request.media.kind, request.country, now_us)
-            pause.rev + 0
         except Exception:
             return False
         return True

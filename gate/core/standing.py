@@ -46,9 +46,13 @@ class Plan:
     """The rates of all limits that count bytes, in the order of the tariffs."""
 
     def __post_init__(self) -> None:
-        tariffs = (self.account, self.ip, self.device, *(charge.tariff for charge in self.shared))
-        rates = (rate for tariff in tariffs if tariff is not None for rate in tariff.by_bytes)
-        object.__setattr__(self, "by_bytes", tuple(rates))
+        object.__setattr__(self, "by_bytes", tuple(rate for tariff in self.tariffs for rate in tariff.by_bytes))
+
+    @property
+    def tariffs(self) -> tuple[Tariff, ...]:
+        """All there are: of the account, the IP network, the device, then of what is shared."""
+        own = (self.account, self.ip, self.device)
+        return (*(tariff for tariff in own if tariff is not None), *(charge.tariff for charge in self.shared))
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):

@@ -116,24 +116,24 @@ _plain_batch_decoder = msgspec.json.Decoder(_PlainBatch)
 _decoder = msgspec.json.Decoder(CheckRequest)
 _batch_decoder = msgspec.json.Decoder(_Batch)
 _encoder = msgspec.json.Encoder()
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What a decoder raises; a RequestRejected is none of them."""
 
 
 def decode_check(body: bytes, now_us: int) -> CheckRequest:
     """One check. Raises RequestRejected with a code of `REASONS` and the field."""
     if len(body) > MAX_BODY_BYTES:
         raise RequestRejected("body.too_large", f"a check has at most {MAX_BODY_BYTES} bytes", status=413)
-    try:
+    latest = _latest(now_us // 1_000_000)
+    with suppress(*_UNDECODABLE):
         plain = _plain_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        pass
-    else:
-        _judge_plain(plain, _latest(now_us // 1_000_000))
+        _judge_plain(plain, latest)
         return plain
     try:
         request = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise _malformed(error) from None
-    _judge(request, _latest(now_us // 1_000_000))
+    _judge(request, latest)
     return request
 
 
@@ -141,14 +141,11 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
     """The checks of `{"checks":[…]}`, 1 to 256. One bad check rejects the batch. Raises RequestRejected."""
     if len(body) > MAX_BATCH_BYTES:
         raise RequestRejected("body.too_large", f"a batch has at most {MAX_BATCH_BYTES} bytes", status=413)
-    plain: list[_Check] | None = None
-    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
-        plain = _plain_batch_decoder.decode(body).checks
-    if plain is not None:
-        return _judged(plain, now_us, _judge_plain)
+    with suppress(*_UNDECODABLE):
+        return _judged(_plain_batch_decoder.decode(body).checks, now_us, _judge_plain)
     try:
         checks = _batch_decoder.decode(body).checks
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise _malformed(error) from None
     if not checks:
         raise RequestRejected("batch.empty", "a batch has at least one check", "checks")

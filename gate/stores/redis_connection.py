@@ -122,16 +122,13 @@ class Line:
                 replies = await self._open(within_s)
             replies.send(packed[0] if len(packed) == 1 else b"".join(packed))
             return await replies.next(len(packed), until_s - loop.time())
-        except TimeoutError as error:
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
             await self._drop()
             self._stats.errors += 1
+            late = isinstance(error, TimeoutError)
+            what = f"did not answer within {within_s * 1000:.0f} ms" if late else f"cannot be reached: {error}"
             kind = ReplyLost if opened else StoreUnavailable
-            raise kind(f"Redis at {self._where} did not answer within {within_s * 1000:.0f} ms") from error
-        except (RedisError, OSError) as error:
-            await self._drop()
-            self._stats.errors += 1
-            kind = ReplyLost if opened else StoreUnavailable
-            raise kind(f"Redis at {self._where} cannot be reached: {error}") from error
+            raise kind(f"Redis at {self._where} {what}") from error
         except BaseException:
             await self._drop()
             raise

@@ -183,5 +183,4 @@ def _packed_tariff(tariff: Tariff | None) -> bytes:
 
 def _prices(plan: Plan) -> list[Price]:
     """All prices of a plan, in the order of its packed form."""
-    tariffs = (plan.account, plan.ip, plan.device, *(charge.tariff for charge in plan.shared))
-    return [price for tariff in tariffs if tariff is not None for price in tariff.prices]
+    return [price for tariff in plan.tariffs for price in tariff.prices]
