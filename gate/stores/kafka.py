@@ -24,7 +24,7 @@ LINGER_MS = 5
 
 
 async def connected(client: Any) -> None:
-    """Start a producer or consumer. Raises what its `start` does.
+    """Start a producer, consumer or admin client. Raises what its `start` does.
 
     Who is cancelled meanwhile waits a moment for the end of it: the client forgets a connection that is just being made.
     """

@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 
 from gate.core.decision import Decision
 from gate.core.request import CheckRequest
+from gate.stores.kafka import connected
 
 log = logging.getLogger("upload_gate.decisions")
 
@@ -159,7 +160,7 @@ class KafkaDecisionLog:
         )
         try:
             async with asyncio.timeout(SEND_WITHIN_S):
-                await producer.start()
+                await connected(producer)
             while True:
                 while self._waiting:
                     await self._write(producer)

@@ -34,6 +34,7 @@ from aiokafka.protocol.types import (
 )
 
 from gate.errors import StoreUnavailable
+from gate.stores.kafka import connected
 from gate.topics import Topics
 
 DEADLINE_S = 15.0
@@ -176,7 +177,7 @@ async def _within(bootstrap: str, act: Callable[[], Awaitable[_T]]) -> _T:
 async def _admin(bootstrap: str) -> AsyncIterator[Any]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
     try:
-        await admin.start()
+        await connected(admin)
         yield admin
     finally:
         await admin.close()
@@ -186,7 +187,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[Any]:
 async def _consumer(bootstrap: str) -> AsyncIterator[Any]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
-        await consumer.start()
+        await connected(consumer)
         yield consumer
     finally:
         await consumer.stop()
