@@ -24,7 +24,7 @@ from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, 
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.ports import Scored
-from gate.stores.kafka import connected
+from gate.stores.kafka import Record, connected, send_packed
 from gate.stores.kafka_topics import incarnation
 from gate.topics import Topics
 from streams import crowd as crowd_topic
@@ -40,7 +40,6 @@ TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction c
 REQUEST_TIMEOUT_MS = 10_000
 DEAD_EVENT_BYTES = 2 << 20  # base64 of more would not fit into a record
 
-Record = tuple[bytes | None, bytes]
 _json = msgspec.json.Encoder().encode
 
 
@@ -190,14 +189,14 @@ class Owner:
         effects = merged([folded.effects for folded in batch])
         mark = Watermark(self.epoch, effects.next_offset, self.owed.since)
         await producer.begin_transaction()
-        states = await _write(producer, topics.states.name, at, _states(effects.states, mark))
-        scores = await _write(producer, topics.scores.name, at, _scores(effects))
+        states = await send_packed(producer, topics.states.name, at, _states(effects.states, mark))
+        scores = await send_packed(producer, topics.scores.name, at, _scores(effects))
         others: list[Any] = []
         if effects.dead:
-            others += await _write(producer, topics.dead_letters.name, at, map(dead_letter, effects.dead))
+            others += await send_packed(producer, topics.dead_letters.name, at, map(dead_letter, effects.dead))
         if effects.crowd:
             counts = ((crowd_topic.crowd_key(at, c.feature), b"%d" % c.count) for c in effects.crowd)
-            others += await _write(producer, topics.crowd.name, crowd_topic.PARTITION, counts)
+            others += await send_packed(producer, topics.crowd.name, crowd_topic.PARTITION, counts)
         await asyncio.gather(*states, *scores, *others)
         group_offset = {TopicPartition(topics.events.name, at): effects.next_offset}
         await producer.send_offsets_to_transaction(group_offset, self.where.group)  # for lag tools only
@@ -267,37 +266,6 @@ def _states(states: dict[str, bytes], mark: Watermark) -> Iterable[Record]:
 
 def _scores(effects: Effects) -> Iterable[Record]:
     return ((score.account.encode(), spelt) for score, spelt in effects.scores)
-
-
-async def _write(producer: Any, topic: str, partition: int, records: Iterable[Record]) -> Sequence[Any]:
-    """Buffer `records`, packed here into batches: cheaper than one `send` each. Returns a future a batch."""
-    batch = producer.create_batch()
-    append = batch.append
-    sent: list[asyncio.Future[Any]] = []
-    count = 0
-    for key, value in records:
-        if append(key=key, value=value, timestamp=None) is None:
-            sent.append(await _send(producer, batch, topic, partition))
-            batch = producer.create_batch()
-            append = batch.append
-            append(key=key, value=value, timestamp=None)
-            count = 0
-        count += 1
-    if count:
-        sent.append(await _send(producer, batch, topic, partition))
-    return sent
-
-
-async def _send(producer: Any, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
-    sent: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
-    sent.add_done_callback(_seen)
-    return sent
-
-
-def _seen(sent: asyncio.Future[Any]) -> None:
-    """A transaction that fails before it waits for its batches has said why; theirs is no news."""
-    if not sent.cancelled():
-        sent.exception()
 
 
 def kind_of(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 
 from gate.core.decision import Decision
 from gate.core.request import CheckRequest
-from gate.stores.kafka import connected
+from gate.stores.kafka import Record, connected, send_packed
 
 log = logging.getLogger("upload_gate.decisions")
 
@@ -39,7 +39,6 @@ _START = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder().encode
 
 Waiting = tuple[CheckRequest, Decision, int]
-Record = tuple[bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -184,7 +183,7 @@ class KafkaDecisionLog:
                 partitions = sorted(await producer.partitions_for(self._topic))
                 sent = []
                 for partition, records in _by_partition(piece, partitions).items():
-                    sent += await _send(producer, self._topic, partition, records)
+                    sent += await send_packed(producer, self._topic, partition, records)
                 await asyncio.gather(*sent)
             kept = len(piece)
         finally:
@@ -199,16 +198,3 @@ def _by_partition(piece: Sequence[Waiting], partitions: Sequence[int]) -> dict[i
         key = one[1].account.encode()
         found.setdefault(partitions[crc32(key) % len(partitions)], []).append((key, decision_record(*one)))
     return found
-
-
-async def _send(producer: Any, topic: str, partition: int, records: Sequence[Record]) -> list[Any]:
-    """Packed here into batches, which is cheaper than a `send` for each. A future for each batch."""
-    sent = []
-    batch = producer.create_batch()
-    for key, value in records:
-        if batch.append(key=key, value=value, timestamp=None) is None:
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
-            batch = producer.create_batch()
-            batch.append(key=key, value=value, timestamp=None)
-    sent.append(await producer.send_batch(batch, topic, partition=partition))
-    return sent

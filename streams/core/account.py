@@ -235,7 +235,7 @@ def remembered(ring: bytes, item: int) -> bytes:
 
 @lru_cache(maxsize=1 << 16)
 def hash64(salt: bytes, kind: bytes, value: str) -> int:
-    """A keyed 64-bit hash, never 0, that stands for `value`: `gate.core.pseudonym` as a number."""
+    """A keyed 64-bit hash, never 0, that stands for `value`; a number, as states hold many."""
     return _keyed(salt, kind, value)
 
 
