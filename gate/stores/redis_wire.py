@@ -7,8 +7,9 @@ mean stands at the top of each script.
 from __future__ import annotations
 
 import struct
+from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
@@ -26,8 +27,6 @@ from gate.records.score import decode_score, rounded
 MAX_SPAN_US = 1 << 51
 """Costs and tolerances are capped at 71 years, so that no sum in a script leaves the exact integers of a double."""
 
-_PLAN = struct.Struct("<ddd")
-_PRICE = struct.Struct("<8sddB")
 _ANSWER = struct.Struct("<BddddBH")
 _SCORE = struct.Struct("<dddH")
 _OVERRIDE = struct.Struct("<dB")
@@ -41,6 +40,7 @@ class _Words(msgspec.Struct, frozen=True):
     owner: str
 
 
+_pack = msgspec.msgpack.Encoder().encode
 _encode_words = msgspec.json.Encoder().encode
 _decode_words = msgspec.json.Decoder(_Words).decode
 
@@ -52,23 +52,16 @@ class Batch:
 
     def __init__(self, asks: Sequence[Ask], prefix: bytes) -> None:
         plans: defaultdict[Plan, int] = defaultdict(count(1).__next__)  # numbers what it is asked for, from 1
-        heads: list[int] = []
-        costs: list[int] = []
-        words: list[str] = []
+        given: list[object] = [len(asks)]
         for ask in asks:
-            plan, account, upload, ip, device = ask.plan, ask.account, ask.upload_id, ask.ip or "", ask.device or ""
-            now = -1 if ask.now_us is None else ask.now_us
-            heads += (plans[plan], now, len(account), len(upload), len(ip), len(device))
-            words += (account, upload, ip, device)
-            if plan.by_bytes:
-                size = ask.size
-                costs += [min(rate.cost_us(size), MAX_SPAN_US) for rate in plan.by_bytes]
-        text = "".join(words)
-        if not text.isascii():
-            _count_bytes(heads, words)
-        packed = _heads(len(asks)).pack(len(asks), *heads) + _doubles(len(costs)).pack(*costs)
+            plan = ask.plan
+            rates = plan.by_bytes
+            given += (plans[plan], len(rates), ask.now_us, ask.account, ask.upload_id, ask.ip, ask.device)
+            for rate in rates:
+                cost = rate.cost_us(ask.size)
+                given.append(cost if cost < MAX_SPAN_US else MAX_SPAN_US)
         self._plans = tuple(plans)
-        self.arguments = (prefix, _packed_plans(self._plans), packed, text.encode())
+        self.arguments = (prefix, _packed_plans(self._plans), _pack(given))
 
     def read(self, reply: Sequence[Any]) -> list[Taken]:
         """What the script answered, one for each ask."""
@@ -83,12 +76,6 @@ class Batch:
 
     def _refusal(self, plan: int, price: int, flags: int, wait: float) -> Refusal:
         return Refusal(_prices(self._plans[plan])[price].limit, None if flags & 8 else int(wait))
-
-
-def _count_bytes(heads: list[int], words: list[str]) -> None:
-    """Put lengths in bytes where there are such in characters."""
-    for ask in range(len(words) // 4):
-        heads[6 * ask + 2 : 6 * ask + 6] = [len(word.encode()) for word in words[4 * ask : 4 * ask + 4]]
 
 
 def _with_words(taken: Taken, words: bytes) -> Taken:
@@ -142,43 +129,27 @@ def decode_override(value: bytes) -> Override:
 
 
 @lru_cache(maxsize=256)
-def _heads(asks: int) -> struct.Struct:
-    return struct.Struct("<H" + "BdHHBB" * asks)
-
-
-@lru_cache(maxsize=1024)
-def _doubles(length: int) -> struct.Struct:
-    return struct.Struct(f"<{length}d")
-
-
-@lru_cache(maxsize=256)
 def _packed_plans(plans: tuple[Plan, ...]) -> bytes:
-    return _COUNT.pack(len(plans)) + b"".join(map(_packed_plan, plans))
+    return _pack([_listed(plan) for plan in plans])
 
 
-def _packed_plan(plan: Plan) -> bytes:
+def _listed(plan: Plan) -> list[object]:
+    prices = count(1)
+    costs = count(-1, -1)
+
+    def listed(tariff: Tariff | None) -> list[object] | bool:
+        return tariff is not None and [word for price in tariff.prices for word in _priced(price, prices, costs)]
+
     refuse_at = _NEVER if plan.refuse_at is None else plan.refuse_at
-    parts = [_PLAN.pack(refuse_at, plan.max_score_age_us, plan.lifetime_us)]
-    parts += [_packed_tariff(tariff) for tariff in (plan.account, plan.ip, plan.device)]
-    parts.append(bytes((len(plan.shared),)))
-    for charge in plan.shared:
-        entity = charge.entity.encode()
-        parts += (_COUNT.pack(len(entity)), entity, _packed_tariff(charge.tariff))
-    return b"".join(parts)
+    own = [listed(tariff) for tariff in (plan.account, plan.ip, plan.device)]
+    shared = [word for charge in plan.shared for word in (charge.entity, listed(charge.tariff))]
+    return [refuse_at, plan.max_score_age_us, plan.lifetime_us, *own, shared]
 
 
-def _packed_tariff(tariff: Tariff | None) -> bytes:
-    prices = () if tariff is None else tariff.prices
-    parts = [bytes((len(prices),))]
-    names: list[bytes] = []
-    for price in prices:
-        name = price.limit.encode()
-        cost, tolerance = min(price.rate.cost_us(1), MAX_SPAN_US), min(price.rate.tolerance_us, MAX_SPAN_US)
-        flags = price.shadow + 2 * price.by_bytes
-        parts.append(_PRICE.pack(blake2b(name, digest_size=8).digest(), cost, tolerance, flags))
-        if price.shadow:
-            names.append(bytes((len(name),)) + name)
-    return b"".join(parts + names)
+def _priced(price: Price, prices: Iterator[int], costs: Iterator[int]) -> tuple[object, ...]:
+    limit = b64encode(blake2b(price.limit.encode(), digest_size=6).digest()).decode()
+    cost = next(costs) if price.by_bytes else min(price.rate.cost_us(1), MAX_SPAN_US)
+    return limit, cost, min(price.rate.tolerance_us, MAX_SPAN_US), price.shadow and price.limit, next(prices)
 
 
 def _prices(plan: Plan) -> list[Price]:

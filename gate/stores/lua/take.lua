@@ -3,81 +3,24 @@
 -- KEYS     none: naming them in the call would cost both sides more than what is done with them. That keeps the script
 --          to one server, as do the entities of one check, which lie in several slots
 -- ARGV[1]  the prefix of all keys
--- ARGV[2]  the plans: u16 count, then for each  refuse_at, max age, lifetime (doubles), the tariffs of account, IP and
---          device, u8 shared entities, for each  its name (u16 length), its tariff. A tariff is  u8 prices, for each
---          price  limit id (8 bytes), cost, tolerance (doubles), flags (u8: 1 shadow, 2 its cost comes with the ask),
---          and then for each shadow one its name (u8 length)
--- ARGV[3]  the asks: u16 count, then for each  number of the plan (u8, from 1), now (double; < 0: the server's clock),
---          lengths of account, upload (u16), IP, device (u8); then for each the costs of its plan's prices by bytes
---          (doubles)
--- ARGV[4]  the words: account, upload, IP and device of each ask
+-- ARGV[2]  the plans, as msgpack: a list of  refuse_at, max age, lifetime, prices of account, IP and device (false: none),
+--          shared entities as a flat list of  name, prices. Prices are a flat list of  limit id (8 characters), cost (-n:
+--          the nth cost that comes with the ask), tolerance, name where it is a shadow limit (else false), number of the
+--          price in the plan (from 1)
+-- ARGV[3]  the asks, as msgpack: a flat list of  how many there are, then for each  number of the plan (from 1), number of
+--          costs, now (nil: the server's clock), account, upload, IP, device (nil: unknown), then the costs
 -- Reply    first the answers, for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait
 --          (doubles), number of the plan that refused (u8, 0: none) and of the price in it (u16); then for each ask that
 --          has more to say  its number, from 0, and  u16 length of the override, the override, names of shadow limits by
 --          newline
 --
--- A bucket value is a list of  limit id (8 bytes), TAT (double); a score begins with  risk, at  (doubles); an override
+-- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at  (doubles); an override
 -- with  expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), scored (u8), names.
 local GRACE_US = 60000000       -- how far a clock may step back without earning the same time twice
 local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
 local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
-local prefix, packed_plans, packed_asks, words = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-
-local price_formats = {}
-local ordinal, sized         -- how many prices of the plan came before, and how many whose cost comes with the ask
-
--- A flat list of  id, cost (false: comes with the ask), tolerance, false or a shadow limit's name; nil without prices.
--- Where a cost comes with the ask, its number there stands at the negative index of the price's last entry.
-local function tariff(pos)
-  local n = string.byte(packed_plans, pos)
-  if n == 0 then return nil, pos + 1 end
-  local format = price_formats[n]
-  if not format then
-    format = '<' .. rep('c8ddB', n)
-    price_formats[n] = format
-  end
-  local found = {unpack_(format, packed_plans, pos + 1)}
-  pos = found[4 * n + 1]
-  found.last, found.before = 4 * n - 3, ordinal
-  ordinal = ordinal + n
-  for at = 4, 4 * n, 4 do
-    local flags = found[at]
-    if flags >= 2 then
-      sized = sized + 1
-      found[at - 2], found[-at] = false, sized
-    end
-    if flags % 2 == 1 then
-      found[at], pos = unpack_('<Bc0', packed_plans, pos)
-    else
-      found[at] = false
-    end
-  end
-  return found, pos
-end
-
-local plans = {}
-local count, pos = unpack_('<H', packed_plans, 1)
-for i = 1, count do
-  local plan = {number = i, shared = {}}
-  local shared
-  ordinal, sized = 0, 0
-  plan.refuse_at, plan.max_age, plan.lifetime, pos = unpack_('<ddd', packed_plans, pos)
-  plan.account, pos = tariff(pos)
-  plan.ip, pos = tariff(pos)
-  plan.device, pos = tariff(pos)
-  shared, pos = unpack_('<B', packed_plans, pos)
-  for _ = 1, shared do
-    local name, limits
-    name, pos = unpack_('<Hc0', packed_plans, pos)
-    limits, pos = tariff(pos)
-    if limits then
-      plan.shared[#plan.shared + 1] = prefix .. 'b:' .. name
-      plan.shared[#plan.shared + 1] = limits
-    end
-  end
-  plan.sized = sized
-  plans[i] = plan
-end
+local prefix, plans, given = ARGV[1], cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
+local count = given[1]
 
 local names, numbers, known = {}, {}, 0   -- every key once
 
@@ -90,44 +33,41 @@ local function number(name)
   return found
 end
 
--- An ask is  {plan, now, key numbers of score, override, upload, then key number and tariff of each entity}.
+for _, plan in ipairs(plans) do
+  local shared = plan[7]
+  for i = 1, #shared, 2 do
+    shared[i] = number(prefix .. 'b:' .. shared[i])
+  end
+end
+
+-- An ask is  {number of the plan, now, key numbers of score, override and upload, where in `given` its costs begin, then
+-- for each entity  key number, prices}.
 local asks = {}
 local score_, override_, upload_ = prefix .. 'score:{', prefix .. 'override:{', prefix .. 'u:'
 local account_, ip_, device_ = prefix .. 'b:account:{', prefix .. 'b:ip:', prefix .. 'b:device:'
-count, pos = unpack_('<H', packed_asks, 1)
-local costs_pos, start = pos + 15 * count, 1
+local pos = 2
 for i = 1, count do
-  local at, now, accounts, uploads, ips, devices
-  at, now, accounts, uploads, ips, devices, pos = unpack_('<BdHHBB', packed_asks, pos)
-  local plan, ends = plans[at], start + accounts
-  local account = sub(words, start, ends - 1) .. '}'
-  local ask = {
-    plan, now, number(score_ .. account), number(override_ .. account),
-    number(upload_ .. accounts .. ':{' .. account .. ':' .. sub(words, ends, ends + uploads - 1)),
-  }
-  local n = 5
-  ends = ends + uploads
-  if plan.account then
-    ask[6], ask[7], n = number(account_ .. account), plan.account, 7
+  local by, costs, now, account = given[pos], given[pos + 1], given[pos + 2], given[pos + 3]
+  local upload, ip, device = given[pos + 4], given[pos + 5], given[pos + 6]
+  local of_account, of_ip, of_device, shared = unpack(plans[by], 4, 7)
+  upload = upload_ .. #account .. ':{' .. account .. '}:' .. upload
+  account = account .. '}'
+  local ask = {by, now, number(score_ .. account), number(override_ .. account), number(upload), pos + 6}
+  local n = 6
+  if of_account then
+    ask[7], ask[8], n = number(account_ .. account), of_account, 8
   end
-  if ips > 0 and plan.ip then
-    ask[n + 1], ask[n + 2], n = number(ip_ .. sub(words, ends, ends + ips - 1)), plan.ip, n + 2
+  if ip and of_ip then
+    ask[n + 1], ask[n + 2], n = number(ip_ .. ip), of_ip, n + 2
   end
-  ends = ends + ips
-  if devices > 0 and plan.device then
-    ask[n + 1], ask[n + 2], n = number(device_ .. sub(words, ends, ends + devices - 1)), plan.device, n + 2
+  if device and of_device then
+    ask[n + 1], ask[n + 2], n = number(device_ .. device), of_device, n + 2
   end
-  start = ends + devices
-  local shared = plan.shared
   for j = 1, #shared, 2 do
-    ask[n + 1], ask[n + 2], n = number(shared[j]), shared[j + 1], n + 2
+    ask[n + 1], ask[n + 2], n = shared[j], shared[j + 1], n + 2
   end
   ask.last = n - 1
-  if plan.sized > 0 then
-    ask.costs = {unpack_('<' .. rep('d', plan.sized), packed_asks, costs_pos)}
-    costs_pos = costs_pos + 8 * plan.sized
-  end
-  asks[i] = ask
+  asks[i], pos = ask, pos + 7 + costs
 end
 
 local vals = count > 0 and redis.call('MGET', unpack(names)) or {}
@@ -166,12 +106,12 @@ end
 local function judge(ask, now, lenient)
   local refused, longest, never = 0, 0, false
   local fitting, fits, shadowed = {}, 0, ''
-  for i = 6, ask.last, 2 do
-    local key, limits = ask[i], ask[i + 1]
+  for i = 7, ask.last, 2 do
+    local key, prices = ask[i], ask[i + 1]
     local tats = buckets[key] or bucket(key)
-    for at = 1, limits.last, 4 do
-      local id, cost, tolerance, shadow = limits[at], limits[at + 1], limits[at + 2], limits[at + 3]
-      cost = cost or ask.costs[limits[-at - 3]]
+    for at = 1, #prices, 5 do
+      local id, cost, tolerance, shadow = prices[at], prices[at + 1], prices[at + 2], prices[at + 3]
+      if cost < 0 then cost = given[ask[6] - cost] end
       local tat = tats[id]
       if not tat or tat < now then tat = now end
       local wait = tat + cost - tolerance - now
@@ -183,9 +123,9 @@ local function judge(ask, now, lenient)
       elseif lenient then
         -- what an override lets in is not charged where it does not fit
       elseif cost > tolerance then
-        refused, longest, never = limits.before + (at + 3) / 4, 2 ^ 62, true
+        refused, longest, never = prices[at + 4], 2 ^ 62, true
       elseif wait > longest then
-        refused, longest, never = limits.before + (at + 3) / 4, wait, false
+        refused, longest, never = prices[at + 4], wait, false
       end
     end
   end
@@ -207,8 +147,9 @@ end
 local answers, reply = {}, {''}
 for i = 1, count do
   local ask = asks[i]
-  local plan, now = ask[1], ask[2]
-  local recorded = now >= 0
+  local by, now = ask[1], ask[2]
+  local refuse_at, max_age, lifetime = unpack(plans[by], 1, 3)
+  local recorded = now ~= nil
   if not recorded then
     if not clock then
       local time = redis.call('TIME')
@@ -235,7 +176,7 @@ for i = 1, count do
     override = ''
   end
   if flags == 4 and not lenient and not stop then
-    stop = now - at <= plan.max_age and risk >= plan.refuse_at
+    stop = now - at <= max_age and risk >= refuse_at
   end
 
   local refused, wait, shadowed = 0, 0, ''
@@ -256,16 +197,15 @@ for i = 1, count do
       refused, wait, never, fitting, shadowed = judge(ask, now, lenient)
       if refused == 0 then
         charge(fitting, now, recorded)
-        vals[key] = pack_('<ddddB', now, plan.lifetime, risk, at, flags / 4) .. shadowed
-        uploads[key] = recorded and REPLAY_TTL_MS or math.max(1, ceil(plan.lifetime / 1000))
+        vals[key] = pack_('<ddddB', now, lifetime, risk, at, flags / 4) .. shadowed
+        uploads[key] = recorded and REPLAY_TTL_MS or math.max(1, ceil(lifetime / 1000))
         flags = flags + 1
       elseif never then
         flags = flags + 8
       end
     end
   end
-  local by = refused > 0 and plan.number or 0
-  answers[i] = pack_('<BddddBH', flags, now, risk, at, wait, by, refused)
+  answers[i] = pack_('<BddddBH', flags, now, risk, at, wait, refused > 0 and by or 0, refused)
   if override ~= '' or shadowed ~= '' then
     reply[#reply + 1] = i - 1
     reply[#reply + 1] = pack_('<H', #override) .. override .. shadowed
