@@ -1,9 +1,9 @@
 """Many callers, few calls: gathers what waits while a call is under way and sends it as the next one.
 
 There is no timer: a lone check goes out at once, and under load each call carries what has gathered meanwhile, up to
-`max_batch`. Lanes are used one call at a time, a second one only once half a batch waits: the server works on one call
-at a time as well, and few large calls cost both sides less than many small ones. What does not fit into the queue is
-shed at once.
+`max_batch`. Lanes are used one call at a time, a second one only for a full batch: the server works on one call at a
+time as well, and few large calls cost both sides less than many small ones. What does not fit into the queue is shed at
+once.
 
 The breaker is part of it. When a lane fails, nothing is sent any more and every check fails at once, until that lane's
 probe is answered; it probes with growing pauses, one probe at a time, whether there is traffic or not.
@@ -47,7 +47,7 @@ class Batcher(Generic[A, R]):
     """Hands items to lanes in batches. `deadline_s` bounds what one item may take, waiting included."""
 
     def __init__(
-        self, lanes: Sequence[Lane[A, R]], deadline_s: float, max_batch: int = 64, max_queue: int = 1024
+        self, lanes: Sequence[Lane[A, R]], deadline_s: float, max_batch: int = 32, max_queue: int = 1024
     ) -> None:
         self.shed = 0
         self._lanes = lanes
@@ -134,7 +134,7 @@ class Batcher(Generic[A, R]):
 
     def _is_due(self) -> bool:
         """Whether one more call is worth it now; what is left waits for the end of one that is under way."""
-        return 2 * self._queued >= self._max_batch or (self._queued > 0 and not self._under_way)
+        return self._queued >= self._max_batch or (self._queued > 0 and not self._under_way)
 
     async def _work(self, lane: Lane[A, R], sick: bool) -> None:
         loop = self._loop

@@ -7,7 +7,7 @@
                                       full; the minute covers a server clock that steps back
 
 Limits are found by a hash of their name, so a policy may add, remove and reorder them. A check is one script that
-reads and takes everything; up to 64 checks share a call. Under a recorded clock (`Ask.now_us`) buckets and uploads are
+reads and takes everything; up to 32 checks share a call. Under a recorded clock (`Ask.now_us`) buckets and uploads are
 kept for an hour of the server's time, so such asks belong under a prefix of their own.
 """
 
@@ -67,7 +67,7 @@ class RedisAccountStore:
         deadline_s: float = 0.05,
         *,
         lanes: int = 2,
-        max_batch: int = 64,
+        max_batch: int = 32,
         max_queue: int = 1024,
         bulk_deadline_s: float = BULK_DEADLINE_S,
     ) -> None:

@@ -20,7 +20,7 @@ from tests.bench.report import BenchError, Spec
 from tests.bench.stage import Stage, Talker, await_
 
 CONNECTIONS = 64
-"""As many callers as keep two calls to Redis under way, which is what the gate is made for."""
+"""As many callers as fill two calls of 32 to Redis, which is what the gate is made for."""
 BATCH = 32
 SINGLE_CHECKS = 20_000
 BATCHED_CHECKS = 51_200

@@ -211,9 +211,9 @@ async def test_closing_answers_everyone_who_still_waits(lane: HeldLane) -> None:
     assert all(isinstance(answer, StoreUnavailable) for answer in answers)
 
 
-async def test_a_second_call_goes_out_beside_the_first_only_once_half_a_batch_waits() -> None:
+async def test_a_second_call_goes_out_beside_the_first_only_when_it_is_full() -> None:
     lanes = [HeldLane(), HeldLane()]
-    batcher: Batcher[int, int] = Batcher(lanes, deadline_s=30.0, max_batch=8, max_queue=20)
+    batcher: Batcher[int, int] = Batcher(lanes, deadline_s=30.0, max_batch=4, max_queue=20)
     await batcher.open()
     for lane in lanes:
         lane.open.clear()
@@ -231,7 +231,7 @@ async def test_a_second_call_goes_out_beside_the_first_only_once_half_a_batch_wa
     assert await asyncio.gather(*tasks) == [10 * i for i in range(6)]
     await batcher.close()
     assert before == 1
-    assert sorted(call for lane in lanes for call in lane.calls) == [[0], [1, 2, 3, 4, 5]]
+    assert sorted(call for lane in lanes for call in lane.calls) == [[0], [1, 2, 3, 4], [5]]
 
 
 async def test_what_comes_together_is_answered_together_and_split_where_it_exceeds_a_batch(
