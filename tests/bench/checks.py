@@ -33,11 +33,22 @@ _SINGLE = Spec("gate CPU per HTTP check", "µs", 50, 30)
 _BATCHED = Spec("gate CPU per check in a batch of 32", "µs", 12, 8)
 _CONSTANT = Spec("CPU per HTTP request of the same server, answering a constant", "µs")
 _SINGLE_RATIO = Spec("gate CPU per HTTP check / the same server answering a constant", "×")
+_BATCHED_RATIO = Spec("gate CPU per check in a batch of 32 / one request of that server", "×")
 _SINGLE_KAFKA = Spec("gate CPU per HTTP check, decisions published to Kafka", "µs")
 _BATCHED_KAFKA = Spec("gate CPU per check in a batch of 32, decisions published to Kafka", "µs")
 _SINGLE_REDIS = Spec("Redis CPU per HTTP check", "µs")
 _BATCHED_REDIS = Spec("Redis CPU per check in a batch of 32", "µs")
-SPECS = (_SINGLE, _BATCHED, _CONSTANT, _SINGLE_RATIO, _SINGLE_KAFKA, _BATCHED_KAFKA, _SINGLE_REDIS, _BATCHED_REDIS)
+SPECS = (
+    _SINGLE,
+    _BATCHED,
+    _CONSTANT,
+    _SINGLE_RATIO,
+    _BATCHED_RATIO,
+    _SINGLE_KAFKA,
+    _BATCHED_KAFKA,
+    _SINGLE_REDIS,
+    _BATCHED_REDIS,
+)
 
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
@@ -53,6 +64,7 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
         found[_CONSTANT].append(floor)
         found[_SINGLE_RATIO].append(single / floor)
         found[_BATCHED].append(batched)
+        found[_BATCHED_RATIO].append(batched / floor)
         found[_SINGLE_REDIS].append(single_redis)
         found[_BATCHED_REDIS].append(batched_redis)
         name = stage.fresh("checks")
