@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_UNIT_US = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
+UNIT_US = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
 _LONGEST_US = 366 * 86_400_000_000
 _LONGEST_TEXT = 40
@@ -18,7 +18,7 @@ def parse_duration_us(text: str) -> int:
     wanted = text.strip().lower()
     at, total, last = 0, 0, _LONGEST_US
     for part in _PART.finditer(wanted if len(wanted) <= _LONGEST_TEXT else ""):
-        unit = _UNIT_US[part[2]]
+        unit = UNIT_US[part[2]]
         if part.start() != at or unit >= last:
             break
         total += round(float(part[1]) * unit)
@@ -34,7 +34,7 @@ def duration_text(us: int) -> str:
     """A span in its two largest units (`1h 30m`, `42s`), for reading; what is below a second is `0s`."""
     left, parts = max(us, 0), list[str]()
     for name in ("d", "h", "m", "s"):
-        count, left = divmod(left, _UNIT_US[name])
+        count, left = divmod(left, UNIT_US[name])
         if count:
             parts.append(f"{count}{name}")
     return " ".join(parts[:2]) or "0s"

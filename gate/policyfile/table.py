@@ -11,10 +11,11 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import TypeVar
 
-from gate.core.duration import parse_duration_us
+from gate.core.duration import UNIT_US
 from gate.errors import PolicyInvalid
 from gate.policyfile.places import Places
 
+_DURATION = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
 _SIZE = re.compile(r"^(\d{1,9})(KiB|MiB|GiB|TiB)$")
 _UNIT_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -112,11 +113,11 @@ class Table:
             if default_us is None:
                 self.complain(key, f'is missing; write a duration such as {key} = "1h"')
             return default_us
-        try:
-            return parse_duration_us(value if isinstance(value, str) else repr(value))
-        except ValueError as error:
-            self.complain(key, str(error))
-            return default_us
+        found = _DURATION.match(value) if isinstance(value, str) else None
+        if found is not None and int(found[1]) > 0:
+            return int(found[1]) * UNIT_US[found[2]]
+        self.complain(key, f'{value!r} is not a duration; write a whole number with ms, s, m, h or d, such as "1h"')
+        return default_us
 
     def share(self, key: str) -> float | None:
         """A number in [0, 1], None where it is absent."""
