@@ -20,10 +20,10 @@ class Verdict(StrEnum):
     @property
     def lets_in(self) -> bool:
         """True where the upload goes ahead, and therefore tokens move."""
-        return self in LETS_IN
+        return self in _LETS_IN
 
 
-LETS_IN = frozenset((Verdict.ALLOW, Verdict.REVIEW))  # looking members up on the class takes longer than the answer
+_LETS_IN = frozenset((Verdict.ALLOW, Verdict.REVIEW))  # looking members up on the class takes longer than the answer
 
 
 class Stage(StrEnum):

@@ -17,7 +17,7 @@ from typing import Annotated, Final, cast
 import msgspec
 
 from gate.core.account import MAX_ID_BYTES, Account, Media
-from gate.core.decision import LETS_IN, Decision
+from gate.core.decision import Decision
 from gate.core.pseudonym import is_ipv4, network
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
@@ -156,10 +156,10 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
 
 def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
     """The public part. A number of `jitter`, in [0, 1), puts off the return by up to a tenth: not all come back at once."""
-    wait, verdict = decision.retry_after_us, decision.verdict
+    wait = decision.retry_after_us
     return Answer(
         decision.upload_id,
-        verdict,
+        decision.verdict,
         decision.stage,
         decision.reason,
         None if wait is None else -(-(wait + int(jitter() * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
@@ -167,7 +167,7 @@ def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
         decision.pause,
         decision.policy,
         decision.board_rev,
-        None if verdict in LETS_IN else appeal_token(decision.upload_id, decision.policy),
+        None if decision.verdict.lets_in else appeal_token(decision.upload_id, decision.policy),
     )
 
 
@@ -214,7 +214,7 @@ def _judge_plain(request: CheckRequest, latest: datetime) -> None:
         if not _EARLIEST <= created_at <= latest:
             detail = "must lie between 1990 and tomorrow; if it is right, check the clock of this host"
             raise RequestRejected("clock.absurd", detail, "account.created_at")
-    if ip is not None and (":" in ip or not is_ipv4(ip)):
+    if ip is not None and not is_ipv4(ip):
         try:
             network(ip)
         except ValueError:

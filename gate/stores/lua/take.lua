@@ -14,8 +14,8 @@
 --          has more to say  its number, from 0, and  u16 length of the override, the override, names of shadow limits by
 --          newline
 --
--- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at  (doubles); an override
--- with  expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), scored (u8), names.
+-- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at  (doubles); an
+-- override with  expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), scored (u8), names.
 local GRACE_US = 60000000       -- how far a clock may step back without earning the same time twice
 local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
 local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
