@@ -83,6 +83,10 @@ class StateUnreadable(UploadGateError):
     """Stored bytes that do not parse; rejected whole, the last good state is kept."""
 
 
+class LocalServerError(UploadGateError):
+    """A server that `up` brings along cannot be had or does not run. The message says what, why, and what to do."""
+
+
 def redact(url: str) -> str:
     """`url` with any password replaced, fit for a log line."""
     parts = urlsplit(url)

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.find import GateFlag, RedisFlag, StateFlag, find
+from gate.cli.addresses import (
+    GateFlag,
+    RedisFlag,
+    StateFlag,
+    resolve_addresses,
+)
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import SettingInvalid
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
-    from streams.replay import Outcome
-    from streams.rig import Places
-    from streams.rows import Stream
+    from streams.lab.replay import Outcome
+    from streams.lab.replay_system import Places
+    from streams.lab.rows import Stream
 
 PROGRESS_EVERY = 5_000
 CANCELLED = 2
@@ -51,9 +56,9 @@ def replay(
     Example: upload-gate replay uploads.jsonl.gz -o json
     """
     from gate.policyfile import load_policy
-    from streams.rig import Places
-    from streams.rows import not_after, read
-    from streams.scorecardfile import load_scorecard
+    from streams.files.scorecards import load_scorecard
+    from streams.lab.replay_system import Places
+    from streams.lab.rows import not_after, read
 
     _quiet()
     pace = _pace(speed)
@@ -65,7 +70,7 @@ def replay(
         say(note)
     if stream.synthetic_times:
         say("the stream has no times: each account's uploads are set about 6 h apart, so tempo tells nothing")
-    found = find(state, redis=redis, kafka=kafka)
+    found = resolve_addresses(state, redis=redis, kafka=kafka)
     try:
         outcome = asyncio.run(_replay(stream, rules, Places(found.redis, found.kafka, scorecard), pace))
     except asyncio.CancelledError:
@@ -78,9 +83,9 @@ def replay(
 
 
 async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | None) -> Outcome:
-    from streams.replay import Judge
-    from streams.replay import replay as run
-    from streams.rig import rig
+    from streams.lab.replay import Judge
+    from streams.lab.replay import replay as run
+    from streams.lab.replay_system import replay_system
 
     said = 0
 
@@ -94,7 +99,7 @@ async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | 
     if task is not None:
         # ending early still takes the worker, the topics and the keys away
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with rig(places) as own:
+    async with replay_system(places) as own:
         judge = Judge(policy, own.store, own.salt)
         return await run(stream, judge, own.store, own.publish, pace, own.alive, own.last_words, progress)
 
@@ -115,8 +120,8 @@ def simulate(
 
     Example: upload-gate simulate --rate 50 --for 60
     """
-    from streams import traffic
-    from streams.simulate import labelled_rows
+    from streams.traffic import run as traffic
+    from streams.traffic.simulate import labelled_rows
 
     if file is not None:
         try:
@@ -128,7 +133,7 @@ def simulate(
         say(f"wrote {uploads:,} labelled rows to {file}")
         return
     _quiet()
-    found = find(state, gate=gate, kafka=kafka)
+    found = resolve_addresses(state, gate=gate, kafka=kafka)
     options = traffic.Options(found.gate, found.kafka, rate, seed, seconds=seconds)
     count = asyncio.run(traffic.run(options, say))
     say(f"{count:,} uploads")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from servers import running_kafka, running_redis
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.jars import default_cache, fetch_jars
 
 

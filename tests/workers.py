@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import eventually
 
 from gate.local.free_port import free_port
-from gate.stores.kafka import EventProducer
-from gate.stores.kafka_topics import lag
-from gate.stores.redis import RedisAccountStore
-from gate.topics import Topic, Topics
-from streams.state import PartitionReader
+from gate.records.topics import Topic, Topics
+from gate.stores.kafka.events import EventProducer
+from gate.stores.kafka.topics import lag
+from gate.stores.redis.accounts import RedisAccountStore
+from streams.worker.changelog import PartitionReader
 
 
 class WorkerProcess:

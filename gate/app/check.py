@@ -10,17 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gate.core.bucket import HOUR_US, Charge, Refusal, Tariff
-from gate.core.decide import Ruling, conclude, rule_first
+from gate.core.decide import StageResult, conclude, rule_first
 from gate.core.decision import Decision
-from gate.core.pause import Board, Pause, strictest
+from gate.core.duration import HOUR_US
+from gate.core.limits.gcra import Refusal
+from gate.core.limits.limit import EntityBuckets, EntityLimits
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.pause.board import Board, Pause, strictest
 from gate.core.policy import OnStoreError, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import Ask, Standing, Taken
+from gate.core.standing import Standing
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
-from gate.ports import AccountStore, Clock, DecisionLog
+from gate.ports.accounts import AccountStore
+from gate.ports.clock import Clock
+from gate.ports.decisions import DecisionLog
 
 CLOSED_RETRY_US: Final = 5_000_000
 """When to come back to a limit that refuses because the store is down."""
@@ -29,7 +34,9 @@ CLOSED_RETRY_US: Final = 5_000_000
 class LocalTake(Protocol):
     """Buckets of this process alone, each of a limit's share, for the time the store does not answer."""
 
-    def take(self, charges: tuple[Charge, ...], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
+    def take(
+        self, charges: tuple[EntityBuckets, ...], size: int, now_us: int
+    ) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take all or none; the refusal to wait longest for, and shadow limits that would have refused."""
         ...
 
@@ -41,9 +48,9 @@ class _InForce:
     policy: Policy
     on_store_error: Mapping[str, OnStoreError]
 
-    def without_store(self, ask: Ask) -> tuple[str | None, tuple[Charge, ...]]:
+    def without_store(self, ask: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
         """The limit that refuses because the store is away, and else what is taken from buckets of our own."""
-        local: list[Charge] = []
+        local: list[EntityBuckets] = []
         for charge in ask.charges:
             prices = charge.tariff.prices
             for price in prices:
@@ -51,11 +58,11 @@ class _InForce:
                     return price.limit, ()
             kept = tuple(price for price in prices if self.on_store_error[price.limit] is OnStoreError.LOCAL)
             if kept:
-                local.append(Charge(charge.entity, Tariff(kept)))
+                local.append(EntityBuckets(charge.entity, EntityLimits(kept)))
         return None, tuple(local)
 
 
-_Asked = tuple[str, Ruling | None, Ask | None]
+_Asked = tuple[str, StageResult | None, TakeRequest | None]
 """The class, what the first stages say, and what the store is to be asked; None: it need not be."""
 
 
@@ -124,7 +131,7 @@ class Check:
         started_ns = self._timer_ns()
         in_force, board_rev, now_us = self._in_force, self._board_rev, self._clock.now_us()
         class_, first, ask = self._prepare(request, in_force.policy, now_us)
-        taken: Taken | None = None
+        taken: TakeResult | None = None
         degraded = False
         if ask is not None:
             try:
@@ -146,12 +153,12 @@ class Check:
         answers = iter(await self._answers([ask for _, _, ask in asked if ask is not None]))
         decisions: list[Decision] = []
         for request, (class_, first, ask) in zip(requests, asked, strict=True):
-            taken: Taken | None = None
+            taken: TakeResult | None = None
             degraded = False
             if ask is not None:
                 answer = next(answers)
-                degraded = not isinstance(answer, Taken)
-                taken = answer if isinstance(answer, Taken) else self._without_store(ask, in_force, now_us, answer)
+                degraded = not isinstance(answer, TakeResult)
+                taken = answer if isinstance(answer, TakeResult) else self._without_store(ask, in_force, now_us, answer)
             decision = conclude(request, class_, board_rev, first, taken, policy, degraded)
             self._note(request, decision, policy, now_us)
             decisions.append(decision)
@@ -175,21 +182,21 @@ class Check:
         if self._log is not None:
             self._log.record(request, decision, now_us)
 
-    async def _answers(self, asks: list[Ask]) -> list[Taken | Exception]:
+    async def _answers(self, asks: list[TakeRequest]) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
         try:
             return await self._accounts.take_many(asks)
         except Exception as error:
             return [error for _ in asks]
 
-    def _without_store(self, ask: Ask, in_force: _InForce, now_us: int, error: Exception) -> Taken:
+    def _without_store(self, ask: TakeRequest, in_force: _InForce, now_us: int, error: Exception) -> TakeResult:
         """What the limits' failure modes say in the store's place."""
         self.counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
         closed, local = in_force.without_store(ask)
         if closed is not None:
-            return Taken(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), now_us)
+            return TakeResult(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), now_us)
         refusal, shadow = self._local.take(local, ask.size, now_us)
-        return Taken(Standing(), refusal is None, False, refusal, shadow, now_us)
+        return TakeResult(Standing(), refusal is None, False, refusal, shadow, now_us)
 
 
 def _in_force(policy: Policy) -> _InForce:

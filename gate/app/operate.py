@@ -11,9 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gate.core.duration import duration_text
-from gate.core.pause import MAX_DURATION_US, Action, Board, Pause, Scope, forget_ended
+from gate.core.pause.board import (
+    MAX_DURATION_US,
+    Board,
+    Pause,
+    forget_ended,
+)
+from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable, UploadGateError
-from gate.ports import BoardStore, Clock, GateSeen
+from gate.ports.boards import Acknowledgement, BoardStore
+from gate.ports.clock import Clock
 
 LIVE_WITHIN_US = 3_000_000
 """A gate acknowledges its revision every second; one that was silent for longer than this is not live."""
@@ -115,7 +122,7 @@ class Operate:
         """The time pauses are judged by: ours, or the servers' where ours is far off. Raises StoreUnavailable."""
         return (await self._times())[0]
 
-    async def gates(self, within_us: int = LIVE_WITHIN_US) -> list[GateSeen]:
+    async def gates(self, within_us: int = LIVE_WITHIN_US) -> list[Acknowledgement]:
         """The gates heard of within that many µs. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
 

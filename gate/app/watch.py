@@ -13,10 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from gate.app.check import Check
-from gate.core.pause import Board, Pause, forget_ended, merge
+from gate.core.pause.board import (
+    Board,
+    Pause,
+    forget_ended,
+    merge,
+)
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports import BoardStore, Clock, GateSeen
-from gate.records.board import MAX_BYTES, decode_board, decode_break_glass, encode_board
+from gate.ports.boards import Acknowledgement, BoardStore
+from gate.ports.clock import Clock
+from gate.records.pause import (
+    MAX_BYTES,
+    decode_board,
+    decode_break_glass,
+    encode_board,
+)
 
 POLL_S: Final = 1.0
 READ_DEADLINE_S: Final = 2.0
@@ -32,7 +43,7 @@ class Watch:
         check: Check,
         store: BoardStore,
         clock: Clock,
-        seen: GateSeen,
+        seen: Acknowledgement,
         snapshot: Path,
         break_glass: Path,
         say: Callable[[str], None],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gate.cli.find import GateFlag, StateFlag, find
+from gate.cli.addresses import GateFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, say
 from gate.errors import UploadGateError, redact
 
@@ -39,13 +39,13 @@ def check(
 
     Example: upload-gate check --account a-17 --kind image --class new
     """
-    from gate.cli.web import post_json
+    from gate.cli.http_json import post_json
 
     if upload_id is None:
         import secrets
 
         upload_id = f"cli-{secrets.token_hex(6)}"
-    addresses = find(state, gate=gate)
+    addresses = resolve_addresses(state, gate=gate)
     body: dict[str, object] = {
         "upload_id": upload_id,
         "account": _given({"id": account, "class": class_}),

@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from gate.cli.find import Addresses, RedisFlag, StateFlag, find
+from gate.cli.addresses import (
+    Addresses,
+    RedisFlag,
+    StateFlag,
+    resolve_addresses,
+)
 from gate.cli.output import Output, OutputFlag, emit, instant, result
 from gate.core.score import Score
 
@@ -29,7 +34,7 @@ def explain(
 
     Example: upload-gate explain a-17
     """
-    score = asyncio.run(_score(find(state, redis=redis), account))
+    score = asyncio.run(_score(resolve_addresses(state, redis=redis), account))
     if output is Output.JSON:
         emit({"account": account, "score": None if score is None else _json(score)})
     else:
@@ -37,7 +42,7 @@ def explain(
 
 
 async def _score(addresses: Addresses, account: str) -> Score | None:
-    from gate.stores.redis import RedisAccountStore
+    from gate.stores.redis.accounts import RedisAccountStore
 
     store = RedisAccountStore(addresses.redis, prefix=addresses.prefix)
     await store.open()

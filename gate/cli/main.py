@@ -17,14 +17,14 @@ from gate.cli.output import say
 from gate.errors import UploadGateError
 
 COMMANDS = {
-    "pause": "gate.cli.controls",
-    "release": "gate.cli.controls",
+    "pause": "gate.cli.pause",
+    "release": "gate.cli.pause",
     "status": "gate.cli.status",
     "check": "gate.cli.check",
     "explain": "gate.cli.explain",
     "policy": "gate.cli.policy",
-    "serve": "gate.cli.serving",
-    "worker": "gate.cli.serving",
+    "serve": "gate.cli.serve",
+    "worker": "gate.cli.serve",
     "up": "gate.cli.up",
 }
 """Our commands and the modules that hold them; each has `register(app)`."""

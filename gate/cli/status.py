@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 import typer
 
-from gate.cli.find import Addresses, AdminFlag, RedisFlag, StateFlag, find
+from gate.cli.addresses import (
+    Addresses,
+    AdminFlag,
+    RedisFlag,
+    StateFlag,
+    resolve_addresses,
+)
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.core.pause import Board
+from gate.core.pause.board import Board
 from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError, redact
-from gate.ports import GateSeen
+from gate.ports.boards import Acknowledgement
 
 ASK_DEADLINE_S = 1.0
 
@@ -23,7 +29,7 @@ class View:
     source: str
     board: Board
     rev: int
-    gates: list[GateSeen]
+    gates: list[Acknowledgement]
     now_us: int
     note: str | None = None
 
@@ -42,7 +48,7 @@ def status(
 
     Example: upload-gate status -o json
     """
-    addresses = find(state, redis=redis, admin=admin)
+    addresses = resolve_addresses(state, redis=redis, admin=admin)
     view = asyncio.run(_look(addresses))
     policy, policy_words = _policy_hash(addresses)
     if view.note:
@@ -54,25 +60,25 @@ def status(
 
 
 async def _look(addresses: Addresses) -> View:
-    from gate.cli.board import operating
-    from gate.cli.silent import SEEN_WITHIN_US
+    from gate.cli.pause_output import operating
+    from gate.cli.unheard import HEARD_WITHIN_US
 
     try:
         async with operating(addresses) as operate:
             board = await operate.board()
-            return View("redis", board, board.rev, await operate.gates(SEEN_WITHIN_US), await operate.now_us())
+            return View("redis", board, board.rev, await operate.gates(HEARD_WITHIN_US), await operate.now_us())
     except (StoreUnavailable, StateUnreadable) as error:
         return _ask_gate(addresses, error)
 
 
 def _ask_gate(addresses: Addresses, problem: UploadGateError) -> View:
-    from gate.cli.seen import board_seen
-    from gate.cli.web import get_json
+    from gate.cli.gate_board import read_gate_board
+    from gate.cli.http_json import get_json
     from gate.serve.clock import SystemClock
 
     url = f"{addresses.admin}/v1/board"
     try:
-        board, rev = board_seen(get_json(url, ASK_DEADLINE_S))
+        board, rev = read_gate_board(get_json(url, ASK_DEADLINE_S))
     except UploadGateError as second:
         raise StoreUnavailable(
             f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(url)}) tells the board: "
@@ -85,7 +91,7 @@ def _ask_gate(addresses: Addresses, problem: UploadGateError) -> View:
 
 def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
     """The hash of the policy in force, or None and why it is unknown."""
-    from gate.cli.web import get_json
+    from gate.cli.http_json import get_json
 
     try:
         answer = get_json(f"{addresses.admin}/v1/policy", ASK_DEADLINE_S)
@@ -96,7 +102,7 @@ def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
 
 
 def _json(view: View, policy: str | None, addresses: Addresses) -> dict[str, object]:
-    from gate.cli.board import pause_json
+    from gate.cli.pause_output import pause_json
 
     return {
         "source": view.source,
@@ -120,7 +126,7 @@ def _json(view: View, policy: str | None, addresses: Addresses) -> dict[str, obj
 
 def _words(view: View, policy: str) -> str:
     from gate.app.operate import LIVE_WITHIN_US
-    from gate.cli.board import pause_words
+    from gate.cli.pause_output import pause_words
 
     pauses = view.board.active(view.now_us)
     lines = [f"{len(pauses)} active {'pause' if len(pauses) == 1 else 'pauses'} (rev {view.rev})"]
@@ -140,5 +146,5 @@ def _words(view: View, policy: str) -> str:
     return "\n".join(lines)
 
 
-def _age_s(gate: GateSeen, view: View) -> float:
+def _age_s(gate: Acknowledgement, view: View) -> float:
     return round(max(view.now_us - gate.seen_at_us, 0) / 1_000_000, 3)

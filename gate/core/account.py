@@ -17,12 +17,3 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     class_: str | None = msgspec.field(default=None, name="class")
     created_at: datetime | None = None
     verified: bool | None = None
-
-
-class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What is uploaded. `bytes` is the declared size; `sha256` and `phash` are opaque strings to us."""
-
-    kind: str | None = None
-    bytes: int | None = None
-    sha256: str | None = None
-    phash: str | None = None

@@ -15,15 +15,17 @@ from collections.abc import Mapping
 import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
-from gate.core.pause import Action, Board, Pause, strictest
+from gate.core.limits.take import TakeResult
+from gate.core.pause.board import Board, Pause, strictest
+from gate.core.pause.scope import Action
 from gate.core.policy import Policy
 from gate.core.request import CheckRequest
-from gate.core.standing import Standing, Taken
+from gate.core.standing import Standing
 
 _PAUSED = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
 
 
-class Ruling(msgspec.Struct, frozen=True, gc=False):
+class StageResult(msgspec.Struct, frozen=True, gc=False):
     """What one stage says, before it is written out as a decision."""
 
     verdict: Verdict
@@ -33,25 +35,25 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
     pause: str | None = None
 
 
-_ALLOWED = Ruling(Verdict.ALLOW, Stage.DEFAULT, "allow")
-_DENIED = Ruling(Verdict.DENY, Stage.SCORE, "score.deny")
-_CHALLENGED = Ruling(Verdict.CHALLENGE, Stage.SCORE, "score.challenge")
-_REVIEWED = Ruling(Verdict.REVIEW, Stage.SCORE, "score.review")
+_ALLOWED = StageResult(Verdict.ALLOW, Stage.DEFAULT, "allow")
+_DENIED = StageResult(Verdict.DENY, Stage.SCORE, "score.deny")
+_CHALLENGED = StageResult(Verdict.CHALLENGE, Stage.SCORE, "score.challenge")
+_REVIEWED = StageResult(Verdict.REVIEW, Stage.SCORE, "score.review")
 
 
-def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy, now_us: int) -> Ruling | None:
+def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy, now_us: int) -> StageResult | None:
     """The stages that need no store: break glass, deny list, pauses. A ruling that refuses is final.
 
     One that lets in under review stands only where no later stage refuses: it may not open what a stop has closed.
     """
-    review: Ruling | None = None
+    review: StageResult | None = None
     if board.break_glass and (pause := _strictest(board.break_glass, request, class_, now_us)) is not None:
         ruling = _paused(pause, Stage.BREAK_GLASS, now_us)
         if not ruling.verdict.lets_in:
             return ruling
         review = ruling
     if request.account.id in policy.deny_accounts:
-        return Ruling(Verdict.DENY, Stage.DENY_LIST, "deny_list")
+        return StageResult(Verdict.DENY, Stage.DENY_LIST, "deny_list")
     if board.pauses and (pause := _strictest(board.pauses, request, class_, now_us)) is not None:
         ruling = _paused(pause, Stage.PAUSE, now_us)
         return review if review is not None and ruling.verdict.lets_in else ruling
@@ -64,12 +66,12 @@ def _strictest(
     return strictest(pauses, class_, request.surface, request.media.kind, request.country, now_us)
 
 
-def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -> Ruling | None:
+def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -> StageResult | None:
     """Staff override, then the thresholds on a score that is not too old."""
     override = standing.override
     if override is not None and now_us < override.expires_at_us:
         verdict = Verdict.ALLOW if override.allow else Verdict.DENY
-        return Ruling(verdict, Stage.OVERRIDE, f"override.{verdict}")
+        return StageResult(verdict, Stage.OVERRIDE, f"override.{verdict}")
     if standing.risk is None or standing.at_us is None or now_us - standing.at_us > policy.max_score_age_us:
         return None
     risk, limits = standing.risk, policy.thresholds[class_]
@@ -83,7 +85,7 @@ def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -
 
 
 def decide(
-    request: CheckRequest, class_: str, board: Board, taken: Taken | None, policy: Policy, now_us: int,
+    request: CheckRequest, class_: str, board: Board, taken: TakeResult | None, policy: Policy, now_us: int,
     degraded: bool = False,
 ) -> Decision:  # fmt: skip
     """The decision on `request` for an account of `class_`.
@@ -96,7 +98,7 @@ def decide(
 
 
 def conclude(
-    request: CheckRequest, class_: str, board_rev: int, first: Ruling | None, taken: Taken | None, policy: Policy,
+    request: CheckRequest, class_: str, board_rev: int, first: StageResult | None, taken: TakeResult | None, policy: Policy,
     degraded: bool,
 ) -> Decision:  # fmt: skip
     """`decide` from where `rule_first` has spoken: every check asks that before it asks the store."""
@@ -125,18 +127,18 @@ def conclude(
     )
 
 
-def _rule_taken(taken: Taken, class_: str, policy: Policy, first: Ruling | None) -> Ruling | None:
+def _rule_taken(taken: TakeResult, class_: str, policy: Policy, first: StageResult | None) -> StageResult | None:
     standing = taken.standing
     known = standing.risk is not None or standing.override is not None
     account = rule_account(standing, class_, policy, taken.now_us) if known else None
     if account is not None and not account.verdict.lets_in:
         return account
     if taken.refusal is not None:
-        return Ruling(Verdict.THROTTLE, Stage.BUCKET, taken.refusal.limit, taken.refusal.retry_after_us)
+        return StageResult(Verdict.THROTTLE, Stage.BUCKET, taken.refusal.limit, taken.refusal.retry_after_us)
     return first if first is not None else account
 
 
-def _paused(pause: Pause, stage: Stage, now_us: int) -> Ruling:
+def _paused(pause: Pause, stage: Stage, now_us: int) -> StageResult:
     verdict = _PAUSED[pause.action]
     wait = None if verdict.lets_in else pause.expires_at_us - now_us
-    return Ruling(verdict, stage, f"pause.{pause.reason}", wait, pause.id)
+    return StageResult(verdict, stage, f"pause.{pause.reason}", wait, pause.id)

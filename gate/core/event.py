@@ -1,6 +1,6 @@
 """What happened to an account: four immutable kinds of event, told apart by `type`.
 
-The structs are the contract of the topic `uploads.events.v1`; bytes are read and written by `streams.core.wire`.
+The structs are the contract of the topic `uploads.events.v1`; bytes are read and written by `streams.core.events`.
 Times are timezone-aware datetimes here and integer microseconds since 1970 (UTC) everywhere behind the wire.
 """
 
@@ -10,7 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-from gate.core.account import Account, Media
+from gate.core.account import Account
+from gate.core.media import Media
 
 
 class Attempted(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="attempted"):

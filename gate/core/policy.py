@@ -11,10 +11,15 @@ from datetime import datetime
 from enum import StrEnum
 
 from gate.core.account import Account
-from gate.core.bucket import Charge, Price, Rate, Tariff
+from gate.core.limits.limit import (
+    EntityBuckets,
+    EntityLimits,
+    Limit,
+    Rate,
+)
+from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import Ask, Plan
 
 
 class Subject(StrEnum):
@@ -51,7 +56,7 @@ class OnStoreError(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class LimitRule:
     """One named limit; `rates` by class, classes without an entry are not limited by it."""
 
     name: str
@@ -87,13 +92,13 @@ class Policy:
     new_below_us: int
     unverified_class: str | None
     thresholds: Mapping[str, Thresholds]
-    limits: tuple[Limit, ...]
+    limits: tuple[LimitRule, ...]
     deny_accounts: frozenset[str]
     reasons: tuple[str, ...]
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
-    _plans: Mapping[str, Plan] = field(init=False, repr=False, compare=False)
+    _plans: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_plans", {class_: self._plan(class_) for class_ in self.thresholds})
@@ -111,10 +116,10 @@ class Policy:
     def _is_new(self, created_at: datetime, now_us: int) -> bool:
         return now_us - int(created_at.timestamp() * 1_000_000) < self.new_below_us
 
-    def ask(self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None) -> Ask:
+    def ask(self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None) -> TakeRequest:
         """What the account store is asked for this upload; `now_us` is the recorded time of a replay."""
         ip, device = request.ip, request.device
-        return Ask(
+        return TakeRequest(
             request.account.id,
             request.upload_id,
             self._plans[class_],
@@ -124,23 +129,23 @@ class Policy:
             now_us,
         )
 
-    def _plan(self, class_: str) -> Plan:
+    def _plan(self, class_: str) -> ClassLimits:
         together = ((f"class:{class_}", Subject.CLASS), ("platform", Subject.PLATFORM))
         found = ((entity, self._tariff(subject, class_)) for entity, subject in together)
-        return Plan(
+        return ClassLimits(
             self._tariff(Subject.ACCOUNT, class_),
             self._tariff(Subject.IP, class_),
             self._tariff(Subject.DEVICE, class_),
-            tuple(Charge(entity, tariff) for entity, tariff in found if tariff is not None),
+            tuple(EntityBuckets(entity, tariff) for entity, tariff in found if tariff is not None),
             self.thresholds[class_].refuse_at,
             self.max_score_age_us,
             self.upload_lifetime_us,
         )
 
-    def _tariff(self, subject: Subject, class_: str) -> Tariff | None:
+    def _tariff(self, subject: Subject, class_: str) -> EntityLimits | None:
         prices = tuple(
-            Price(limit.name, limit.rates[class_], limit.mode is Mode.SHADOW, limit.unit is Unit.BYTES)
+            Limit(limit.name, limit.rates[class_], limit.mode is Mode.SHADOW, limit.unit is Unit.BYTES)
             for limit in self.limits
             if limit.subject is subject and class_ in limit.rates and limit.mode is not Mode.OFF
         )
-        return Tariff(prices) if prices else None
+        return EntityLimits(prices) if prices else None

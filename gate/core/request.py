@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gate.core.account import Account, Media
+from gate.core.account import Account
+from gate.core.media import Media
 
 
 class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 
 KAFKA_VERSION = "4.1.0"
 LOCK_FILE = "kafka-jars.lock"

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.free_port import LOOPBACK, free_port
 from gate.local.server import LocalServer
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 
 LOG_ROTATE_BYTES = 4 << 20
 STALE_GRACE_S = 5.0

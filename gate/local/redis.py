@@ -9,7 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.free_port import LOOPBACK
 from gate.local.server import LocalServer
 

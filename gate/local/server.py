@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.free_port import is_free
 from gate.local.process import Child, await_ready, end_leftover
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gate.local import LocalServerError, parts
+from gate.errors import LocalServerError
+from gate.local import parts
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.plan import Plan
 from gate.local.process import tail

@@ -12,8 +12,17 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
-from gate.core.bucket import DAY_US, HOUR_US, Rate
-from gate.core.policy import Limit, Mode, OnStoreError, Policy, Subject, Thresholds, Unit
+from gate.core.duration import DAY_US, HOUR_US
+from gate.core.limits.limit import Rate
+from gate.core.policy import (
+    LimitRule,
+    Mode,
+    OnStoreError,
+    Policy,
+    Subject,
+    Thresholds,
+    Unit,
+)
 from gate.errors import PolicyInvalid
 from gate.policyfile.places import Places, error_line
 from gate.policyfile.table import Complaints, Table
@@ -143,8 +152,8 @@ def _class(table: Table, key: str, classes: Mapping[str, Thresholds]) -> str | N
     return name
 
 
-def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[Limit, ...]:
-    found: list[Limit] = []
+def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[LimitRule, ...]:
+    found: list[LimitRule] = []
     for name in table.names():
         entry = table.table(name)
         subject = entry.choice("on", Subject, None) or Subject.ACCOUNT
@@ -154,7 +163,7 @@ def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[Limit, ...
         on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL
         rates = _rates(entry.table("rates"), per_us or 1, unit, classes)
         entry.end()
-        found.append(Limit(name, subject, unit, mode, on_store_error, rates))
+        found.append(LimitRule(name, subject, unit, mode, on_store_error, rates))
     return tuple(found)
 
 

@@ -16,8 +16,9 @@ from typing import Annotated, Final, cast
 
 import msgspec
 
-from gate.core.account import MAX_ID_BYTES, Account, Media
+from gate.core.account import MAX_ID_BYTES, Account
 from gate.core.decision import Decision
+from gate.core.media import Media
 from gate.core.pseudonym import is_ipv4, network
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected

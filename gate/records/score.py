@@ -11,7 +11,7 @@ import msgspec
 
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
-from gate.ports import Scored
+from gate.ports.scores import EncodedScore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -71,9 +71,9 @@ def encode_score(score: Score) -> bytes:
     )
 
 
-def spell(score: Score) -> Scored:
+def with_bytes(score: Score) -> EncodedScore:
     """`score` with its bytes, for stores and topics. Raises ValueError as `encode_score` does."""
-    return Scored(score, encode_score(score))
+    return EncodedScore(score, encode_score(score))
 
 
 def decode_score(data: bytes) -> Score:

@@ -12,9 +12,9 @@ import msgspec
 
 from gate.app.check import Check
 from gate.app.watch import Watch
-from gate.core.pause import Pause
+from gate.core.pause.board import Pause
 from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
-from gate.ports import Clock
+from gate.ports.clock import Clock
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 

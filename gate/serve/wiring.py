@@ -21,17 +21,18 @@ from gate.app.watch import Watch
 from gate.errors import PolicyInvalid
 from gate.metrics import Counts
 from gate.policyfile import load_policy
-from gate.ports import DecisionLog, GateSeen
-from gate.serve.admin import AdminApp
+from gate.ports.boards import Acknowledgement
+from gate.ports.decisions import DecisionLog
+from gate.records.topics import Topics
+from gate.serve.admin.app import AdminApp
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.http import GateApp
+from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
 from gate.settings import Settings
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.redis import RedisAccountStore
-from gate.stores.redis_board import RedisBoardStore
-from gate.topics import Topics
+from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.boards import RedisBoardStore
 
 log = logging.getLogger("upload_gate")
 
@@ -66,7 +67,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         decisions, dropped = await _decision_log(settings, stack)
         counts = Counts()
         check = Check(policy, accounts, clock, settings.salt, counts, time.perf_counter_ns, LocalBuckets, decisions)
-        seen = GateSeen(settings.name, settings.gate, 0, 0)
+        seen = Acknowledgement(settings.name, settings.gate, 0, 0)
         watch = Watch(check, boards, clock, seen, settings.board_snapshot, settings.break_glass, log.warning)
         watch.start_from_disk()
         stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
@@ -137,7 +138,7 @@ async def _decision_log(settings: Settings, stack: AsyncExitStack) -> tuple[Deci
     """Where decisions go, and how many were dropped so far; nowhere without Kafka."""
     if settings.kafka is None:
         return None, lambda: 0
-    from gate.stores.kafka_decisions import KafkaDecisionLog
+    from gate.stores.kafka.decisions import KafkaDecisionLog
 
     decisions = KafkaDecisionLog(settings.kafka, Topics(settings.topic_prefix).decisions.name)
     await decisions.start()

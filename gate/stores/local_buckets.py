@@ -6,7 +6,8 @@ twice are charged twice here; refusing a few too many is the safe side.
 
 from __future__ import annotations
 
-from gate.core.bucket import Charge, Refusal, take
+from gate.core.limits.gcra import Refusal, take
+from gate.core.limits.limit import EntityBuckets
 
 MAX_BUCKETS = 100_000
 
@@ -22,7 +23,9 @@ class LocalBuckets:
     def __len__(self) -> int:
         return len(self._tats)
 
-    def take(self, charges: tuple[Charge, ...], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
+    def take(
+        self, charges: tuple[EntityBuckets, ...], size: int, now_us: int
+    ) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take all charges or none, as `gate.core.bucket.take` does, at this gate's share of each limit."""
         answer = take(self._tats, charges, size, now_us, sharers=self._instances)
         if len(self._tats) > self._max_buckets:

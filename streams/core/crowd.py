@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streams.core.window import DAY_US
+from gate.core.duration import DAY_US
 
 FLOOR = 3
 CEILING = 64

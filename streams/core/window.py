@@ -6,9 +6,7 @@ backlog read after downtime counts as when it happened, not as a burst.
 
 from __future__ import annotations
 
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
+from gate.core.duration import MINUTE_US
 
 
 def decayed(count: float, elapsed_us: int, half_life_us: int) -> float:

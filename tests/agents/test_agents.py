@@ -15,18 +15,25 @@ from waiting import eventually
 
 from gate.core.score import Score, Stamp
 from gate.errors import StoreUnavailable
-from gate.ports import AccountStore, Scored
-from gate.records.score import spell
+from gate.ports.accounts import AccountStore
+from gate.ports.scores import EncodedScore
+from gate.records.score import with_bytes
 from gate.settings import read_settings
-from streams.agents import declare_agents
-from streams.app import App, WorkerSettings, settings_from
-from streams.commit import Owner, merged, stand
-from streams.crowd import crowd_key, hear
-from streams.folding import Unreadable
-from streams.outage import Outage
-from streams.owed import Owed
-from streams.process import CrowdCount, Effects
-from streams.state import Accounts, Watermark, decode_watermark, encode_watermark
+from streams.pipeline.effects import CrowdCount, Effects
+from streams.worker.agents import declare_agents
+from streams.worker.app import App
+from streams.worker.changelog import (
+    Accounts,
+    Watermark,
+    decode_watermark,
+    encode_watermark,
+)
+from streams.worker.commit import Owner, merged, resume_position
+from streams.worker.crowd_feed import crowd_key, hear
+from streams.worker.folding import Unreadable
+from streams.worker.outage import Outage
+from streams.worker.scores_to_redis import ScoresToRedis
+from streams.worker.settings import WorkerSettings, read_worker_settings
 
 
 class Bystander(Service):
@@ -95,8 +102,8 @@ async def test_a_slow_partition_holds_up_no_other(tmp_path: Path) -> None:
     assert done[-1] == "slow"
 
 
-def score(account: str, offset: int) -> Scored:
-    return spell(Score(account, 0.0, 0.0, 0.0, (), 0, 0, Stamp("e", offset), "card"))
+def score(account: str, offset: int) -> EncodedScore:
+    return with_bytes(Score(account, 0.0, 0.0, 0.0, (), 0, 0, Stamp("e", offset), "card"))
 
 
 class Store:
@@ -104,17 +111,17 @@ class Store:
 
     def __init__(self) -> None:
         self.away = False
-        self.got: list[Scored] = []
+        self.got: list[EncodedScore] = []
 
-    async def put_scores(self, scores: Sequence[Scored]) -> int:
+    async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         if self.away:
             raise StoreUnavailable("away")
         self.got += scores
         return len(scores)
 
 
-def owed_to(store: Store) -> Owed:
-    owed = Owed(cast(AccountStore, store), Outage("Redis", lambda up: None))
+def owed_to(store: Store) -> ScoresToRedis:
+    owed = ScoresToRedis(cast(AccountStore, store), Outage("Redis", lambda up: None))
     owed.reopen(None, 100)
     return owed
 
@@ -146,7 +153,7 @@ async def test_redis_away_leaves_a_debt_from_where_the_scores_topic_ended() -> N
 
 
 async def test_without_redis_nothing_is_owed() -> None:
-    owed = Owed(None, Outage("Redis", lambda up: None))
+    owed = ScoresToRedis(None, Outage("Redis", lambda up: None))
     owed.reopen(40, 100)
 
     assert await owed.put([score("a", 1)])
@@ -183,7 +190,7 @@ def test_what_was_not_committed_is_taken_back_newest_first() -> None:
 def test_a_partition_goes_on_where_its_watermark_says(
     mark: Watermark | None, begin: int, end: int, expected: tuple[str, int]
 ) -> None:
-    assert stand(mark, "c/t", begin, end) == expected
+    assert resume_position(mark, "c/t", begin, end) == expected
 
 
 def test_a_watermark_reads_as_it_was_written() -> None:
@@ -266,7 +273,7 @@ def test_an_outage_is_told_once_at_each_end(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_the_salt_never_prints() -> None:
-    settings = settings_from({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"})
+    settings = read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"})
 
     assert settings.salt == b"hush"
     assert "hush" not in repr(settings)
@@ -274,15 +281,15 @@ def test_the_salt_never_prints() -> None:
 
 
 def test_a_worker_without_a_salt_hashes_as_a_gate_without_one() -> None:
-    bare = settings_from({"UPLOAD_GATE_KAFKA": "k:1"})
+    bare = read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1"})
 
     assert bare.salt_is_default
     assert bare.salt == read_settings({}).salt
-    assert not settings_from({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"}).salt_is_default
+    assert not read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"}).salt_is_default
 
 
 def test_an_owner_is_not_live_before_it_is_open() -> None:
-    owner = Owner(cast(Any, None), Accounts(2), Owed(None, Outage("Redis", lambda up: None)), cast(Any, None))
+    owner = Owner(cast(Any, None), Accounts(2), ScoresToRedis(None, Outage("Redis", lambda up: None)), cast(Any, None))
 
     assert not owner.live
     assert owner.partition == 2

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import KafkaTimeoutError, ProducerFenced
 
-from streams.serve import unless_fenced
+from streams.worker.main import unless_fenced
 
 
 class Loop:

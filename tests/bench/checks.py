@@ -13,7 +13,7 @@ import json
 from redis import Redis
 
 from gate.local.free_port import free_port
-from gate.topics import Topics
+from gate.records.topics import Topics
 from tests.bench import proc
 from tests.bench.gates import Gate, gate, gate_environment
 from tests.bench.report import BenchError, Spec

@@ -12,7 +12,13 @@ import sys
 import uvloop
 
 from gate.local.free_port import LOOPBACK
-from gate.serve.asgi import Receive, Scope, Send, answer, read_body
+from gate.serve.hot.asgi import (
+    Receive,
+    Scope,
+    Send,
+    answer,
+    read_body,
+)
 from gate.serve.server import listening, serving
 
 

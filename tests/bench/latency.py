@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from gate.local.free_port import LOOPBACK, free_port
-from gate.topics import Topics
+from gate.records.topics import Topics
 from tests.bench.report import BenchError, Spec
 from tests.bench.stage import Stage, Talker, await_, metric
 from tests.bench.streams import worker_environment

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaProducer
 
-from gate.stores.redis import RedisAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
 from tests.bench.crowd import event
 
 ACCOUNTS = 10_000

@@ -23,7 +23,7 @@ from gate.local.kafka import LocalKafka
 from gate.local.process import Child
 from gate.local.redis import LocalRedis
 from gate.local.sample import fetch, parse
-from gate.topics import Topic
+from gate.records.topics import Topic
 from tests.bench.report import BenchError
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gate.local.free_port import LOOPBACK, free_port
 from gate.local.process import Child
-from gate.topics import PARTITIONS, Topic, Topics
+from gate.records.topics import PARTITIONS, Topic, Topics
 from tests.bench import proc
 from tests.bench.report import BenchError, Spec
 from tests.bench.stage import Stage, Talker, await_, metric

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from gate.stores.redis import RedisAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
 
 
 @pytest.fixture

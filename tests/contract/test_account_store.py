@@ -3,15 +3,15 @@
 import asyncio
 
 import pytest
-from asks import DAY_US, MINUTE_US, NOW_US, WallClock, admitted, ask, charge, one_limit, override, score
+from take_requests import DAY_US, MINUTE_US, NOW_US, WallClock, admitted, ask, charge, one_limit, override, score
 
-from gate.core.bucket import Rate
+from gate.core.limits.limit import Rate
+from gate.core.limits.take import TakeResult
 from gate.core.score import Score
-from gate.core.standing import Taken
-from gate.ports import AccountStore
-from gate.records.score import spell
-from gate.stores.memory import MemoryAccountStore
-from gate.stores.redis import RedisAccountStore
+from gate.ports.accounts import AccountStore
+from gate.records.score import with_bytes
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -99,10 +99,10 @@ async def test_one_batch_with_a_shared_bucket_and_own_ones_counts_each_exactly(s
 
 async def test_the_same_upload_spends_once_and_gets_the_same_answer(store: AccountStore) -> None:
     limit, shadow = charge("minute", 2), charge("tried", 1, shadow=True)
-    await store.put_scores([*map(spell, [score(risk=0.5)])])
+    await store.put_scores([*map(with_bytes, [score(risk=0.5)])])
     await store.take(ask("u0", limit, shadow))
     first = await store.take(ask("u1", limit, shadow))
-    await store.put_scores([*map(spell, [score(risk=0.6, offset=2)])])
+    await store.put_scores([*map(with_bytes, [score(risk=0.6, offset=2)])])
 
     again = await asyncio.gather(*(store.take(ask("u1", limit, shadow, now_us=NOW_US + 5)) for _ in range(40)))
 
@@ -153,7 +153,7 @@ async def test_upload_ids_belong_to_their_account_whatever_the_ids_contain(store
 
 async def test_a_score_from_the_threshold_on_refuses_and_moves_no_token(store: AccountStore) -> None:
     limit = charge("minute", 5)
-    await store.put_scores([*map(spell, [score(risk=0.9), score("b", risk=0.899999)])])
+    await store.put_scores([*map(with_bytes, [score(risk=0.9), score("b", risk=0.899999)])])
 
     taken = await store.take(ask("u", limit, charge("tried", 1, shadow=True)))
 
@@ -163,7 +163,12 @@ async def test_a_score_from_the_threshold_on_refuses_and_moves_no_token(store: A
 
 async def test_a_score_that_is_too_old_or_a_class_without_threshold_refuses_nobody(store: AccountStore) -> None:
     await store.put_scores(
-        [*map(spell, [score("old", at_us=NOW_US - DAY_US - 1), score("edge", at_us=NOW_US - DAY_US), score("free")])]
+        [
+            *map(
+                with_bytes,
+                [score("old", at_us=NOW_US - DAY_US - 1), score("edge", at_us=NOW_US - DAY_US), score("free")],
+            )
+        ]
     )
 
     old, edge, free = [
@@ -178,7 +183,7 @@ async def test_a_score_that_is_too_old_or_a_class_without_threshold_refuses_nobo
 
 async def test_an_upload_once_let_in_is_refused_when_the_score_refuses_by_now(store: AccountStore) -> None:
     await store.take(ask("u"))
-    await store.put_scores([*map(spell, [score()])])
+    await store.put_scores([*map(with_bytes, [score()])])
 
     taken = await store.take(ask("u"))
 
@@ -201,7 +206,7 @@ async def test_an_override_that_allows_outweighs_score_and_limits_and_charges_wh
     store: AccountStore,
 ) -> None:
     tight, roomy, tried = charge("tight", 1), charge("roomy", 10, "ip:1"), charge("tried", 1, shadow=True)
-    await store.put_scores([*map(spell, [score()])])
+    await store.put_scores([*map(with_bytes, [score()])])
     await store.put_override("a", override(allow=True))
 
     taken = [await store.take(ask(f"u{i}", tight, roomy, tried)) for i in range(3)]
@@ -223,7 +228,7 @@ async def test_an_override_ends_by_itself(store: AccountStore) -> None:
 
 
 async def test_scores_come_back_whole_in_the_order_asked_for(store: AccountStore) -> None:
-    await store.put_scores([*map(spell, [score("a"), score("ü", risk=0.25)])])
+    await store.put_scores([*map(with_bytes, [score("a"), score("ü", risk=0.25)])])
 
     found = await store.scores(["ü", "nobody", "a"])
 
@@ -232,7 +237,7 @@ async def test_scores_come_back_whole_in_the_order_asked_for(store: AccountStore
 
 async def test_an_older_stamp_never_replaces_a_newer_and_a_new_epoch_always_does(store: AccountStore) -> None:
     async def put(*scores: Score) -> tuple[int, float | None]:
-        stored = await store.put_scores([*map(spell, scores)])
+        stored = await store.put_scores([*map(with_bytes, scores)])
         (found,) = await store.scores(["a"])
         return stored, None if found is None else found.risk
 
@@ -246,8 +251,8 @@ async def test_an_older_stamp_never_replaces_a_newer_and_a_new_epoch_always_does
 async def test_thousands_of_scores_are_stored_at_once(store: AccountStore) -> None:
     many = [score(f"m{i}", risk=i / 10_000) for i in range(3_000)]
 
-    stored = await store.put_scores([*map(spell, many)])
-    again = await store.put_scores([*map(spell, many)])
+    stored = await store.put_scores([*map(with_bytes, many)])
+    again = await store.put_scores([*map(with_bytes, many)])
 
     assert (stored, again) == (3_000, 0)
     assert await store.scores([s.account for s in many]) == many
@@ -266,7 +271,7 @@ async def test_a_clock_that_steps_back_earns_no_second_twice(store: AccountStore
     limit = charge("minute", 60)
     assert await admitted(store, 70, limit) == 60
 
-    taken: list[Taken] = []
+    taken: list[TakeResult] = []
     for i, step_us in enumerate((1_000_000, 0, 1_000_000, 0, 1_000_000)):
         taken.append(await store.take(ask(f"step{i}", limit, now_us=NOW_US + step_us)))
 
@@ -280,6 +285,6 @@ async def test_many_asked_at_once_are_answered_in_their_order_and_share_one_buck
     answers = await store.take_many(asks)
     again = await store.take_many(asks)
 
-    charged = [isinstance(answer, Taken) and answer.charged for answer in answers]
+    charged = [isinstance(answer, TakeResult) and answer.charged for answer in answers]
     assert charged == [True] * 5 + [False] * 95
-    assert [isinstance(answer, Taken) and answer.repeated for answer in again] == charged
+    assert [isinstance(answer, TakeResult) and answer.repeated for answer in again] == charged

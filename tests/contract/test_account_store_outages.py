@@ -6,15 +6,15 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from asks import admitted, ask, charge, one_limit, override, score
 from servers import running_redis
+from take_requests import admitted, ask, charge, one_limit, override, score
 from waiting import eventually
 
-from gate.core.bucket import Rate
+from gate.core.limits.limit import Rate
 from gate.errors import StoreUnavailable
-from gate.records.score import spell
-from gate.stores.redis import RedisAccountStore
-from gate.stores.redis_connection import Line
+from gate.records.score import with_bytes
+from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.line import Line
 
 
 async def keys_of(store: RedisAccountStore, redis_url: str) -> dict[bytes, int]:
@@ -30,7 +30,7 @@ async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
     redis_store: RedisAccountStore, redis_url: str
 ) -> None:
     await redis_store.take(ask("u", charge("minute", 1), charge("fast", 100_000, "platform"), now_us=None))
-    await redis_store.put_scores([*map(spell, [score()])])
+    await redis_store.put_scores([*map(with_bytes, [score()])])
     await redis_store.put_override("a", override(allow=True))
     await redis_store.take(ask("replayed", charge("minute", 1, "ip:2")))
 
@@ -62,7 +62,7 @@ async def test_scripts_lost_by_the_server_are_loaded_again_and_each_check_charge
 
     let_in, _ = await asyncio.gather(admitted(redis_store, 100, limit), flush())
     await flush()
-    stored = await redis_store.put_scores([*map(spell, [score()])])
+    stored = await redis_store.put_scores([*map(with_bytes, [score()])])
     later = await admitted(redis_store, 10, limit, account="b")
     await line.close()
 
@@ -118,7 +118,7 @@ async def test_a_server_killed_and_back_opens_and_closes_the_breaker_by_itself(t
         at_once = await asyncio.gather(*(fails(lambda: store.take(ask("x", limit))) for _ in range(200)))
         down, sent = store.down, store.stats.checks
         assert all(at_once)
-        assert await fails(lambda: store.put_scores([*map(spell, [score()])]))
+        assert await fails(lambda: store.put_scores([*map(with_bytes, [score()])]))
         assert await fails(store.ping)
         assert store.stats.checks == sent
 
@@ -126,7 +126,7 @@ async def test_a_server_killed_and_back_opens_and_closes_the_breaker_by_itself(t
         await eventually(lambda: store.down is None)
 
         assert down is not None
-        assert await store.put_scores([*map(spell, [score("z")])]) == 1
+        assert await store.put_scores([*map(with_bytes, [score("z")])]) == 1
         assert (await store.take(ask("y", limit))).charged
         assert store.stats.reconnects >= 1
         await store.close()

@@ -12,12 +12,13 @@ import pytest
 from servers import running_redis
 from waiting import eventually
 
-from gate.core.pause import Action, Board, Pause, Scope, merge
+from gate.core.pause.board import Board, Pause, merge
+from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports import BoardStore, GateSeen
-from gate.stores.memory import MemoryBoardStore
-from gate.stores.redis_board import RedisBoardStore
-from gate.stores.redis_connection import Line
+from gate.ports.boards import Acknowledgement, BoardStore
+from gate.stores.memory.boards import MemoryBoardStore
+from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.line import Line
 
 HOUR_US = 3_600_000_000
 SECOND_US = 1_000_000
@@ -147,9 +148,9 @@ async def test_every_listener_hears_the_whole_board_in_order(store: BoardStore) 
 
 
 async def test_gates_are_known_by_what_they_last_said_and_when(store: BoardStore) -> None:
-    await store.acknowledge(GateSeen("gate-b", "http://b", 1, 0))
-    await store.acknowledge(GateSeen("gate-a", "http://a", 2, 0))
-    await store.acknowledge(GateSeen("gate-b", "http://b:2", 3, 0))
+    await store.acknowledge(Acknowledgement("gate-b", "http://b", 1, 0))
+    await store.acknowledge(Acknowledgement("gate-a", "http://a", 2, 0))
+    await store.acknowledge(Acknowledgement("gate-b", "http://b:2", 3, 0))
 
     gates = await store.gates(60 * SECOND_US)
 
@@ -161,7 +162,7 @@ async def test_gates_are_known_by_what_they_last_said_and_when(store: BoardStore
 
 
 async def test_a_gate_not_heard_of_lately_is_not_live(store: BoardStore) -> None:
-    await store.acknowledge(GateSeen("gate", "http://a", 1, 0))
+    await store.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
 
     async def gone() -> bool:
         return not await store.gates(1_000)
@@ -172,7 +173,7 @@ async def test_a_gate_not_heard_of_lately_is_not_live(store: BoardStore) -> None
 
 async def test_what_gates_said_expires_but_the_board_never_does(redis_board: RedisBoardStore, redis_url: str) -> None:
     await redis_board.replace(0, board(pause(1)))
-    await redis_board.acknowledge(GateSeen("gate", "http://a", 1, 0))
+    await redis_board.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
     line = Line(redis_url)
 
     left = [await line.ask(b"PTTL", key, within_s=5.0) for key in (redis_board._board_key, *redis_board._gate_keys)]

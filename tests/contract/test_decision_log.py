@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager
 import pytest
 from waiting import eventually
 
-from gate.core.account import Account, Media
+from gate.core.account import Account
 from gate.core.decision import Decision, Stage, Verdict
+from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.local.free_port import free_port
-from gate.stores.kafka_decisions import KafkaDecisionLog
-from gate.stores.kafka_topics import declare, end_offsets
-from gate.topics import Topics
-from streams.state import PartitionReader
+from gate.records.topics import Topics
+from gate.stores.kafka.decisions import KafkaDecisionLog
+from gate.stores.kafka.topics import declare, end_offsets
+from streams.worker.changelog import PartitionReader
 
 AT_US = 1_790_000_000_000_000
 REQUEST = CheckRequest("u-1", Account("a-1"), Media(kind="image", bytes=9), surface="post", text="secret words")

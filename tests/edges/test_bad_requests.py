@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import CHECK, raw, running_gate
+from running_gate import CHECK, raw, running_gate
 
 from gate.serve.problems import ALL_REASONS
 

@@ -3,11 +3,12 @@
 import asyncio
 from pathlib import Path
 
-from asking import CHECK, running_gate
+from running_gate import CHECK, running_gate
 
-from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
 from gate.core.score import Score, Stamp
-from gate.records.score import spell
+from gate.records.score import with_bytes
 from gate.serve.clock import SystemClock
 
 
@@ -52,7 +53,7 @@ async def test_a_score_above_the_threshold_refuses_without_address_or_device(tmp
     async with running_gate(tmp_path) as gate:
         now_us = SystemClock().now_us()
         await gate.accounts.put_scores(
-            [*map(spell, [Score("a-1", 0.9, 0.9, 0.95, (), now_us, now_us, Stamp("e", 1), "s")])]
+            [*map(with_bytes, [Score("a-1", 0.9, 0.9, 0.95, (), now_us, now_us, Stamp("e", 1), "s")])]
         )
         reply = await gate.post("/v1/check", CHECK)
 
@@ -124,7 +125,7 @@ async def test_the_admin_port_shows_board_policy_and_counters(tmp_path: Path) ->
 
 
 async def test_a_page_lured_to_the_admin_port_under_a_foreign_name_is_refused(tmp_path: Path) -> None:
-    from asking import ask
+    from running_gate import ask
 
     async with running_gate(tmp_path) as gate:
         reply = await ask(gate.admin_port, "GET", "/v1/board", b"", {"host": "evil.example"})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from asking import CHECK
+from running_gate import CHECK
 from waiting import wait_until
 
 from gate.local.free_port import free_port

@@ -122,9 +122,9 @@ def test_the_wheel_installs_and_runs_away_from_the_tree(tmp_path: Path) -> None:
     )
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import gate, streams, gate.policyfile, streams.scorecardfile\n"
+        "import gate, streams, gate.policyfile, streams.files.scorecards\n"
         "assert gate.__file__.startswith(sys.argv[1]), gate.__file__\n"
-        "print(gate.policyfile.load_policy(None).hash, streams.scorecardfile.load_scorecard(None).hash)"
+        "print(gate.policyfile.load_policy(None).hash, streams.files.scorecards.load_scorecard(None).hash)"
     )
 
     done = subprocess.run(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.crowd import Crowd
-from streams.process import Record, process
-from streams.scorecardfile import load_scorecard
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.step import Record, process
 
 SHIPPED = load_scorecard(None)
 accounts = st.sampled_from(["a", "b", "c"])

@@ -5,18 +5,24 @@ import itertools
 import time
 from dataclasses import replace
 
-from asks import one_limit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from take_requests import one_limit
 
-from gate.core.bucket import Charge, Price, Rate, Tariff, take
+from gate.core.limits.gcra import take
+from gate.core.limits.limit import (
+    EntityBuckets,
+    EntityLimits,
+    Limit,
+    Rate,
+)
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.score import Score, Stamp
-from gate.core.standing import Ask, Plan, Taken
-from gate.records.score import spell
+from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.memory import MemoryAccountStore
-from gate.stores.redis import RedisAccountStore
-from gate.stores.redis_connection import Line
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.line import Line
 
 DAY_US = 86_400_000_000
 START_US = time.time_ns() // 1000
@@ -27,11 +33,11 @@ rates = st.builds(Rate, st.integers(1, 1_000), st.sampled_from([1_000_000, 60_00
 
 
 sizes = st.integers(0, 3) | st.integers(30, 60)
-prices = st.builds(Price, st.sampled_from(["one", "two", "three"]), rates, st.booleans(), st.booleans())
-tariffs = st.lists(prices, min_size=1, max_size=4).map(lambda found: Tariff(tuple(found)))
-charges = st.builds(Charge, entities, tariffs)
+prices = st.builds(Limit, st.sampled_from(["one", "two", "three"]), rates, st.booleans(), st.booleans())
+tariffs = st.lists(prices, min_size=1, max_size=4).map(lambda found: EntityLimits(tuple(found)))
+charges = st.builds(EntityBuckets, entities, tariffs)
 plans = st.builds(
-    Plan,
+    ClassLimits,
     st.none() | tariffs,
     st.none() | tariffs,
     st.none() | tariffs,
@@ -43,15 +49,15 @@ plans = st.builds(
 
 
 @st.composite
-def asks(draw: st.DrawFn) -> list[Ask]:
+def asks(draw: st.DrawFn) -> list[TakeRequest]:
     """A sequence of checks under few plans, whose clock mostly runs and sometimes steps back, as far as an hour."""
     known = draw(st.lists(plans, min_size=1, max_size=3))
     now_us = START_US
-    found: list[Ask] = []
+    found: list[TakeRequest] = []
     for _ in range(draw(st.integers(1, 25))):
         now_us += draw(st.integers(0, 2_000_000) | st.integers(-3_600_000_000, 3_600_000_000))
         found.append(
-            Ask(
+            TakeRequest(
                 draw(st.sampled_from("ab")),
                 draw(st.sampled_from("uvwxyz")),
                 draw(st.sampled_from(known)),
@@ -69,10 +75,10 @@ class NoClock:
         raise AssertionError("each ask brings its own time")
 
 
-def in_model(sequence: list[Ask], scores: list[Score]) -> list[Taken]:
-    async def run() -> list[Taken]:
+def in_model(sequence: list[TakeRequest], scores: list[Score]) -> list[TakeResult]:
+    async def run() -> list[TakeResult]:
         store = MemoryAccountStore(NoClock())
-        await store.put_scores([*map(spell, scores)])
+        await store.put_scores([*map(with_bytes, scores)])
         return [await store.take(ask) for ask in sequence]
 
     return asyncio.run(run())
@@ -81,8 +87,8 @@ def in_model(sequence: list[Ask], scores: list[Score]) -> list[Taken]:
 def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> None:
     scores = [Score("b", 0.5, 0.5, 0.5, (), START_US, START_US, Stamp("e", 1), "s")]
 
-    async def in_redis(store: RedisAccountStore, sequence: list[Ask], at_once: bool) -> list[Taken]:
-        await store.put_scores([*map(spell, scores)])
+    async def in_redis(store: RedisAccountStore, sequence: list[TakeRequest], at_once: bool) -> list[TakeResult]:
+        await store.put_scores([*map(with_bytes, scores)])
         if at_once:
             return list(await asyncio.gather(*map(store.take, sequence)))
         return [await store.take(ask) for ask in sequence]
@@ -92,7 +98,7 @@ def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> 
 
         @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(asks(), st.booleans())
-        def agrees(sequence: list[Ask], at_once: bool) -> None:
+        def agrees(sequence: list[TakeRequest], at_once: bool) -> None:
             # one lane keeps the order, in which batches are judged as single calls would be
             store = RedisAccountStore(redis_url, prefix=f"laws-{next(RUN)}:", deadline_s=10.0, lanes=1, max_batch=7)
             runner.run(store.open())
@@ -108,11 +114,11 @@ def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> 
             runner.run(line.close())
 
 
-def keys_of(ask: Ask) -> set[tuple[str, str]]:
+def keys_of(ask: TakeRequest) -> set[tuple[str, str]]:
     return {(charge.entity, price.limit) for charge in ask.charges for price in charge.tariff.prices}
 
 
-def least_cost_us(ask: Ask, entity: str, limit: str) -> int:
+def least_cost_us(ask: TakeRequest, entity: str, limit: str) -> int:
     """What one of the ask's charges on that bucket takes at least."""
     return min(
         price.cost_us(ask.size)
@@ -123,7 +129,7 @@ def least_cost_us(ask: Ask, entity: str, limit: str) -> int:
 
 
 @given(asks())
-def test_tokens_move_exactly_when_an_upload_is_newly_let_in(sequence: list[Ask]) -> None:
+def test_tokens_move_exactly_when_an_upload_is_newly_let_in(sequence: list[TakeRequest]) -> None:
     async def run() -> None:
         store = MemoryAccountStore(NoClock())
         for ask in sequence:
@@ -139,13 +145,15 @@ def test_tokens_move_exactly_when_an_upload_is_newly_let_in(sequence: list[Ask])
     asyncio.run(run())
 
 
-def in_shadow(tariff: Tariff) -> Tariff:
-    return Tariff(tuple(replace(price, shadow=True) for price in tariff.prices))
+def in_shadow(tariff: EntityLimits) -> EntityLimits:
+    return EntityLimits(tuple(replace(price, shadow=True) for price in tariff.prices))
 
 
 @given(st.lists(charges, max_size=5), sizes, st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30))
-def test_shadow_limits_cannot_refuse_whatever_they_hold(wanted: list[Charge], size: int, steps: list[int]) -> None:
-    shadows = tuple(Charge(c.entity, in_shadow(c.tariff)) for c in wanted)
+def test_shadow_limits_cannot_refuse_whatever_they_hold(
+    wanted: list[EntityBuckets], size: int, steps: list[int]
+) -> None:
+    shadows = tuple(EntityBuckets(c.entity, in_shadow(c.tariff)) for c in wanted)
     tats: dict[tuple[str, str], int] = {}
 
     refusals = [take(tats, shadows, size, START_US + step)[0] for step in steps]

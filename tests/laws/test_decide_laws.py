@@ -7,18 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.app.check import Check
-from gate.core.account import Account, Media
-from gate.core.bucket import Rate
+from gate.core.account import Account
 from gate.core.decide import decide
-from gate.core.pause import Action, Board, Pause, Scope
-from gate.core.policy import Limit, Mode, OnStoreError, Policy, Subject, Thresholds, Unit
+from gate.core.limits.limit import Rate
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.media import Media
+from gate.core.override import Override
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
+from gate.core.policy import (
+    LimitRule,
+    Mode,
+    OnStoreError,
+    Policy,
+    Subject,
+    Thresholds,
+    Unit,
+)
 from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
-from gate.core.standing import Ask, Override, Taken
 from gate.metrics import Counts
-from gate.records.score import spell
+from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.memory import MemoryAccountStore
+from gate.stores.memory.accounts import MemoryAccountStore
 
 NOW_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -33,9 +44,9 @@ class Standstill:
 class Watching(MemoryAccountStore):
     """Remembers the last answer, None where it was not asked."""
 
-    answered: Taken | None = None
+    answered: TakeResult | None = None
 
-    async def take(self, ask: Ask) -> Taken:
+    async def take(self, ask: TakeRequest) -> TakeResult:
         self.answered = await super().take(ask)
         return self.answered
 
@@ -46,7 +57,7 @@ thresholds = st.lists(risks, min_size=3, max_size=3).map(
 )
 limits = st.lists(
     st.builds(
-        Limit,
+        LimitRule,
         st.sampled_from(["one", "two", "three"]),
         st.sampled_from(Subject),
         st.sampled_from(Unit),
@@ -103,7 +114,7 @@ async def play(
     await store.put_scores(
         [
             *map(
-                spell,
+                with_bytes,
                 [
                     Score(a, 0, 0, risk, (), NOW_US + at, NOW_US, Stamp("e", n), "s")
                     for n, (a, risk, at) in enumerate(known)

@@ -8,14 +8,20 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.core.duration import HOUR_US
 from gate.core.score import Stamp
 from gate.core.signal import Signal
-from streams.core.account import pack, unpack
 from streams.core.crowd import CEILING, IP, Crowd
-from streams.core.window import HOUR_US, added
-from streams.core.wire import Fault, Unreadable, decode, encode
-from streams.process import Record, process
-from streams.scorecardfile import load_scorecard
+from streams.core.events import (
+    Fault,
+    Unreadable,
+    decode,
+    encode,
+)
+from streams.core.facts import pack, unpack
+from streams.core.window import added
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.step import Record, process
 
 SHIPPED = load_scorecard(None)
 BASE: dict[str, Any] = {

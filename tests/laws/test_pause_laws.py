@@ -8,18 +8,16 @@ from dataclasses import replace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gate.core.pause import (
+from gate.core.pause.board import (
     KEEP_ENDED_US,
-    STRICTNESS,
-    Action,
     Board,
     Pause,
-    Scope,
     forget_ended,
     merge,
     strictest,
 )
-from gate.records.board import decode_board, encode_board
+from gate.core.pause.scope import STRICTNESS, Action, Scope
+from gate.records.pause import decode_board, encode_board
 
 CLASSES = ("new", "regular", "trusted")
 SURFACES = ("post", "story")

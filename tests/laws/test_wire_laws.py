@@ -11,8 +11,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.core.event import Event
-from streams.core.account import RING_BYTES, remembered
-from streams.core.wire import Unreadable, decode, decode_counting, encode, kind_of, time_us, unknown_fields
+from streams.core.events import (
+    Unreadable,
+    decode,
+    decode_counting,
+    encode,
+    kind_of,
+    time_us,
+    unknown_fields,
+)
+from streams.core.fold import RING_BYTES, remembered
 
 WHOLE: dict[str, Any] = {
     "type": "attempted",

@@ -4,18 +4,26 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from gate.core.account import Account, Media
-from gate.core.bucket import HOUR_US, MINUTE_US
+from gate.core.account import Account
+from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.event import Attempted
+from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
 from gate.errors import StoreUnavailable
 from gate.policyfile import load_policy
-from gate.records.score import spell
-from gate.stores.memory import MemoryAccountStore
-from streams import replay as replaying
-from streams.replay import FULL_ENOUGH, Judge, Outcome, last_of_each, replay, windows
-from streams.rows import Recorded, Stream
+from gate.records.score import with_bytes
+from gate.stores.memory.accounts import MemoryAccountStore
+from streams.lab import replay as replaying
+from streams.lab.replay import (
+    FULL_ENOUGH,
+    Judge,
+    Outcome,
+    last_of_each,
+    replay,
+    windows,
+)
+from streams.lab.rows import Recorded, Stream
 
 SECOND_US = 1_000_000
 
@@ -50,7 +58,7 @@ class Worker:
             stamp = Stamp("epoch", offset)
             if not self._late:
                 score = Score(event.account.id, risk, 0.0, risk, (), at_us, at_us, stamp, "card")
-                await self._store.put_scores([*map(spell, [score])])
+                await self._store.put_scores([*map(with_bytes, [score])])
         return places
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gate.local.free_port import free_port
-from streams.simulate import labelled_rows
+from streams.traffic.simulate import labelled_rows
 
 ROWS = 1500
 

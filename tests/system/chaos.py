@@ -30,10 +30,10 @@ from gate.local.free_port import free_port
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.kafka import LocalKafka
 from gate.local.redis import LocalRedis
-from gate.stores.kafka import EventProducer
-from gate.stores.kafka_topics import declare, lag
-from gate.topics import Topics
-from streams.scorecardfile import load_scorecard
+from gate.records.topics import Topics
+from gate.stores.kafka.events import EventProducer
+from gate.stores.kafka.topics import declare, lag
+from streams.files.scorecards import load_scorecard
 from tests.system.chaos_load import Load
 from tests.system.chaos_verdict import Verdict, judge, lonely_scorecard
 

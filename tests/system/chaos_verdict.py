@@ -11,13 +11,13 @@ from typing import Any
 
 from gate.core.score import Score
 from gate.records.score import decode_score, encode_score
-from gate.stores.kafka_topics import incarnation
-from gate.stores.redis import RedisAccountStore
-from gate.topics import Topic, Topics
+from gate.records.topics import Topic, Topics
+from gate.stores.kafka.topics import incarnation
+from gate.stores.redis.accounts import RedisAccountStore
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
-from streams.process import Record, process
-from streams.state import WATERMARK_KEY, PartitionReader
+from streams.pipeline.step import Record, process
+from streams.worker.changelog import WATERMARK_KEY, PartitionReader
 
 REPLAY_BATCH = 500
 SCORECARD = Path(__file__).parents[2] / "config" / "scorecard.toml"

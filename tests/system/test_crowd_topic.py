@@ -12,10 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from waiting import eventually
 
-from gate.stores.kafka_topics import declare
-from gate.topics import Topics
+from gate.records.topics import Topics
+from gate.stores.kafka.topics import declare
 from streams.core.crowd import WINDOW_US
-from streams.crowd import crowd_key, listen
+from streams.worker.crowd_feed import crowd_key, listen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 

@@ -13,7 +13,7 @@ from redis import Redis
 from servers import running_kafka, running_redis
 from waiting import wait_until
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.free_port import LOOPBACK, free_port
 from gate.local.jars import default_cache
 from gate.local.kafka import LocalKafka

@@ -18,11 +18,11 @@ from servers import running_redis
 from waiting import eventually, wait_until
 
 from gate.app.operate import LIVE_WITHIN_US
-from gate.cli.web import get_json
+from gate.cli.http_json import get_json
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
-from gate.ports import GateSeen
-from gate.stores.redis_board import RedisBoardStore
+from gate.ports.boards import Acknowledgement
+from gate.stores.redis.boards import RedisBoardStore
 
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
 PAUSE_NEW = ("pause", "--class", "new", "--for", "10m", "--reason", "raid", "-m", "bots", "--owner", "ann", "--yes")
@@ -170,7 +170,7 @@ async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: T
     store = RedisBoardStore(system.redis, prefix=system.prefix)
     await store.open()
     nowhere = f"http://127.0.0.1:{free_port()}"
-    await store.acknowledge(GateSeen("g-silent", nowhere, 0, 0))
+    await store.acknowledge(Acknowledgement("g-silent", nowhere, 0, 0))
     await eventually(lambda: _not_live(store, "g-silent"), timeout_s=30)
     command = await asyncio.create_subprocess_exec(
         PROGRAM, *PAUSE_NEW, "-o", "json", env=system.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -178,7 +178,7 @@ async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: T
     ending = asyncio.create_task(command.communicate())
 
     while not ending.done():
-        await store.acknowledge(GateSeen("g-stuck", nowhere, 0, 0))
+        await store.acknowledge(Acknowledgement("g-stuck", nowhere, 0, 0))
         await asyncio.wait([ending], timeout=0.2)
     out, err = await ending
 

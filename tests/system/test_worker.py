@@ -18,8 +18,8 @@ from gate.local.free_port import free_port
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.kafka import LocalKafka
 from gate.records.score import decode_score
-from gate.stores.kafka_topics import declare
-from streams.state import WATERMARK_KEY, decode_watermark
+from gate.stores.kafka.topics import declare
+from streams.worker.changelog import WATERMARK_KEY, decode_watermark
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

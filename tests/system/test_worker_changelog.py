@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaProducer
 from waiting import eventually
 from workers import drained, event, worker_of, write
 
-from gate.stores.kafka_topics import declare, incarnation
-from gate.topics import Topics
-from streams.core.account import VERSION, State, pack
-from streams.state import WATERMARK_KEY, Watermark, encode_watermark
+from gate.records.topics import Topics
+from gate.stores.kafka.topics import declare, incarnation
+from streams.core.facts import VERSION, Facts, pack
+from streams.worker.changelog import WATERMARK_KEY, Watermark, encode_watermark
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -31,7 +31,7 @@ async def change(kafka: str, topics: Topics, partition: int, *records: tuple[byt
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [(pack(State()), "no watermark"), (b"nonsense", "of accounts.state.v1 holds at offset 0 what is no account state")],
+    [(pack(Facts()), "no watermark"), (b"nonsense", "of accounts.state.v1 holds at offset 0 what is no account state")],
 )
 async def test_a_changelog_that_nobody_of_us_wrote_refuses_the_start(
     state: bytes, words: str, kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
@@ -55,7 +55,7 @@ async def test_states_of_an_older_release_start_anew_and_are_counted(
         await declare(kafka_bootstrap, worker.topics)
         cluster, topic_id = await incarnation(kafka_bootstrap, worker.topics.events.name)
         mark = encode_watermark(Watermark(f"{cluster}/{topic_id}", 0))
-        old = msgspec.msgpack.encode(State(events=5))
+        old = msgspec.msgpack.encode(Facts(events=5))
         await change(kafka_bootstrap, worker.topics, 2, (b"x", old), (b"y", old), (WATERMARK_KEY, mark))
 
         worker.start()
@@ -76,7 +76,7 @@ async def test_a_state_that_breaks_off_ends_the_worker_when_its_account_is_next_
         cluster, topic_id = await incarnation(kafka_bootstrap, worker.topics.events.name)
         mark = encode_watermark(Watermark(f"{cluster}/{topic_id}", 0))
         for partition in range(4):
-            cut = bytes((VERSION,)) + pack(State())[1:-5]
+            cut = bytes((VERSION,)) + pack(Facts())[1:-5]
             await change(kafka_bootstrap, worker.topics, partition, (b"a-1", cut), (WATERMARK_KEY, mark))
 
         worker.start()

@@ -7,7 +7,7 @@ import pytest
 from waiting import eventually
 
 from gate.errors import StoreUnavailable
-from gate.stores.batcher import Batcher
+from gate.stores.redis.batcher import Batcher
 
 
 class HeldLane:

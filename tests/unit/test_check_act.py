@@ -7,20 +7,30 @@ from dataclasses import replace
 from typing import cast
 
 from gate.app.check import Check
-from gate.core.account import Account, Media
-from gate.core.bucket import Rate
+from gate.core.account import Account
 from gate.core.decision import Decision, Verdict
-from gate.core.pause import Action, Board, Pause, Scope
-from gate.core.policy import Limit, Mode, OnStoreError, Policy, Subject, Unit
+from gate.core.limits.limit import Rate
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.media import Media
+from gate.core.override import Override
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
+from gate.core.policy import (
+    LimitRule,
+    Mode,
+    OnStoreError,
+    Policy,
+    Subject,
+    Unit,
+)
 from gate.core.request import CheckRequest
 from gate.core.score import Score
-from gate.core.standing import Ask, Override, Taken
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
-from gate.ports import Scored
+from gate.ports.scores import EncodedScore
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.memory import MemoryAccountStore
+from gate.stores.memory.accounts import MemoryAccountStore
 
 NOW_US = 1_800_000_000_000_000
 
@@ -37,15 +47,15 @@ class Broken:
         self.error = error
         self.asked = 0
 
-    async def take(self, ask: Ask) -> Taken:
+    async def take(self, ask: TakeRequest) -> TakeResult:
         self.asked += 1
         raise self.error
 
-    async def take_many(self, asks: Sequence[Ask]) -> list[Taken | Exception]:
+    async def take_many(self, asks: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         self.asked += len(asks)
         return [self.error for _ in asks]
 
-    async def put_scores(self, scores: Sequence[Scored]) -> int:
+    async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         raise self.error
 
     async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
@@ -70,7 +80,9 @@ def a_request(upload: str = "u-1", account: str = "a-1") -> CheckRequest:
 
 
 def a_policy(on_store_error: OnStoreError, mode: Mode = Mode.ENFORCE) -> Policy:
-    limit = Limit("account", Subject.ACCOUNT, Unit.UPLOADS, mode, on_store_error, {"regular": Rate(4, 60_000_000, 4)})
+    limit = LimitRule(
+        "account", Subject.ACCOUNT, Unit.UPLOADS, mode, on_store_error, {"regular": Rate(4, 60_000_000, 4)}
+    )
     return replace(load_policy(None), limits=(limit,))
 
 

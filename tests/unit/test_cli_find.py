@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.cli.find import find
+from gate.cli.addresses import resolve_addresses
 from gate.errors import SettingInvalid
 from gate.settings import DEFAULT_ADMIN, DEFAULT_GATE, DEFAULT_REDIS, default_state
 
@@ -21,7 +21,7 @@ UP = {
 
 
 def test_without_anything_it_is_the_default_ports(tmp_path: Path) -> None:
-    found = find(tmp_path, environ={})
+    found = resolve_addresses(tmp_path, environ={})
 
     assert (found.redis, found.gate, found.admin) == (DEFAULT_REDIS, DEFAULT_GATE, DEFAULT_ADMIN)
     assert found.origin["redis"] == "default port"
@@ -31,7 +31,7 @@ def test_without_anything_it_is_the_default_ports(tmp_path: Path) -> None:
 def test_a_running_system_is_found_in_its_state_directory(tmp_path: Path) -> None:
     (tmp_path / "up.json").write_text(json.dumps(UP))
 
-    found = find(environ={"UPLOAD_GATE_STATE": str(tmp_path)})
+    found = resolve_addresses(environ={"UPLOAD_GATE_STATE": str(tmp_path)})
 
     assert (found.redis, found.kafka, found.admin) == (UP["redis"], UP["kafka"], UP["admin"])
     assert found.gate == "http://127.0.0.1:1"
@@ -42,7 +42,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path)
     (tmp_path / "up.json").write_text(json.dumps(UP))
     environ = {"UPLOAD_GATE_REDIS": "redis://env:1/0", "UPLOAD_GATE_ADMIN": "http://env:2", "UPLOAD_GATE_GATE": ""}
 
-    found = find(tmp_path, redis="redis://flag:1/0", environ=environ)
+    found = resolve_addresses(tmp_path, redis="redis://flag:1/0", environ=environ)
 
     assert (found.redis, found.admin, found.gate) == ("redis://flag:1/0", "http://env:2", "http://127.0.0.1:1")
     assert found.origin == {
@@ -58,9 +58,9 @@ def test_an_unreadable_file_is_no_reason_to_act_on_another_system(tmp_path: Path
     (tmp_path / "up.json").write_text(content)
 
     with pytest.raises(SettingInvalid, match=r"up\.json cannot be read.*--redis"):
-        find(tmp_path, environ={})
+        resolve_addresses(tmp_path, environ={})
 
-    assert find(tmp_path, redis="redis://flag:1/0", environ={}).redis == "redis://flag:1/0"
+    assert resolve_addresses(tmp_path, redis="redis://flag:1/0", environ={}).redis == "redis://flag:1/0"
 
 
 @pytest.mark.parametrize("address", [{"redis": "host:1"}, {"admin": "host"}, {"gate": "ftp://host"}])
@@ -68,13 +68,13 @@ def test_an_address_that_is_no_url_is_refused_without_repeating_it(tmp_path: Pat
     (name,) = address
 
     with pytest.raises(SettingInvalid, match=f"address of {name}") as caught:
-        find(tmp_path, environ={}, **address)
+        resolve_addresses(tmp_path, environ={}, **address)
 
     assert address[name] not in str(caught.value) or name == "admin"
 
 
 def test_passwords_are_not_in_its_repr(tmp_path: Path) -> None:
-    assert "s3cret" not in repr(find(tmp_path, redis="redis://:s3cret@host:1/0", environ={}))
+    assert "s3cret" not in repr(resolve_addresses(tmp_path, redis="redis://:s3cret@host:1/0", environ={}))
 
 
 def test_the_state_directory_follows_the_xdg_variable() -> None:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gate.app.operate import Convergence, Obedience
-from gate.cli.silent import with_silent
+from gate.cli.unheard import with_unheard
 from gate.local.free_port import free_port
-from gate.ports import GateSeen
+from gate.ports.boards import Acknowledgement
 
 
 @contextmanager
@@ -42,9 +42,13 @@ LIVE = Obedience("g-live", "http://g-live", 7, 0.01)
 
 async def test_a_silent_gate_that_decides_by_an_old_board_does_not_obey() -> None:
     with answering({"board_rev": 6}) as old, answering({"board_rev": 7}) as new:
-        seen = [GateSeen("g-live", "http://g-live", 7, 0), GateSeen("g-old", old, 6, 0), GateSeen("g-new", new, 6, 0)]
+        seen = [
+            Acknowledgement("g-live", "http://g-live", 7, 0),
+            Acknowledgement("g-old", old, 6, 0),
+            Acknowledgement("g-new", new, 6, 0),
+        ]
 
-        result, unheard = await with_silent(Convergence(7, (LIVE,), 0.02), seen)
+        result, unheard = await with_unheard(Convergence(7, (LIVE,), 0.02), seen)
 
     assert [(gate.gate, gate.rev, gate.obeys) for gate in result.gates] == [
         ("g-live", 7, True),
@@ -57,9 +61,12 @@ async def test_a_silent_gate_that_decides_by_an_old_board_does_not_obey() -> Non
 
 async def test_a_silent_gate_that_does_not_answer_is_only_told_of() -> None:
     with answering({"hello": "world"}) as other:
-        seen = [GateSeen("g-gone", f"http://127.0.0.1:{free_port()}", 6, 0), GateSeen("g-odd", other, 6, 0)]
+        seen = [
+            Acknowledgement("g-gone", f"http://127.0.0.1:{free_port()}", 6, 0),
+            Acknowledgement("g-odd", other, 6, 0),
+        ]
 
-        result, unheard = await with_silent(Convergence(7, (LIVE,), 0.02), seen)
+        result, unheard = await with_unheard(Convergence(7, (LIVE,), 0.02), seen)
 
     assert result.complete
     assert [gate.gate for gate in unheard] == ["g-gone", "g-odd"]

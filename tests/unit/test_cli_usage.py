@@ -164,7 +164,7 @@ def test_no_traceback_reaches_the_terminal(
     def broken(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr("gate.cli.status.find", broken)
+    monkeypatch.setattr("gate.cli.status.resolve_addresses", broken)
 
     ended = cli.run(["status"])
 

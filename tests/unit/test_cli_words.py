@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 
 from gate.app.operate import Convergence, Obedience
-from gate.cli import check, explain, radius
-from gate.cli.board import convergence_json, new_pause_id, obeyed, pause_json, pause_words
-from gate.cli.seen import board_seen
-from gate.core.pause import Action, Pause, Scope
+from gate.cli import check, explain, preview
+from gate.cli.gate_board import read_gate_board
+from gate.cli.pause_output import (
+    convergence_json,
+    new_pause_id,
+    obeyed,
+    pause_json,
+    pause_words,
+)
+from gate.core.pause.board import Pause
+from gate.core.pause.scope import Action, Scope
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import NotConverged, StateUnreadable
 
@@ -74,13 +81,13 @@ def test_pause_ids_are_short_and_differ() -> None:
 
 
 def test_the_radius_counts_what_was_let_in_of_the_scope() -> None:
-    said = radius.words(STATS, only("new"), Action.STOP)
+    said = preview.words(STATS, only("new"), Action.STOP)
 
     assert said == "in the last 10m it would have stopped 40 of 100 uploads let in (40%), seen by this gate"
 
 
 def test_the_radius_of_a_gate_that_ran_for_long_is_its_average() -> None:
-    said = radius.words({**STATS, "uptime_s": 1800.0}, Scope(), Action.CHALLENGE)
+    said = preview.words({**STATS, "uptime_s": 1800.0}, Scope(), Action.CHALLENGE)
 
     assert "challenged about 50 of 50 uploads let in (100%), by this gate's average over the last 30m" in said
 
@@ -95,14 +102,14 @@ def test_the_radius_of_a_gate_that_ran_for_long_is_its_average() -> None:
     ],
 )
 def test_a_radius_that_cannot_be_known_says_so(stats: object, scope: Scope, why: str) -> None:
-    said = radius.words(stats, scope, Action.STOP)
+    said = preview.words(stats, scope, Action.STOP)
 
     assert said.startswith("what it would have met in the last 15 minutes is unknown")
     assert why in said
 
 
 def test_nothing_let_in_is_a_radius_too() -> None:
-    said = radius.words({"rows": [], "uptime_s": 0.0}, Scope(), Action.STOP)
+    said = preview.words({"rows": [], "uptime_s": 0.0}, Scope(), Action.STOP)
 
     assert said == "in the last 0s it would have stopped 0 of 0 uploads let in, seen by this gate"
 
@@ -127,7 +134,7 @@ def shown_pause(id_: str, active: bool = True, break_glass: bool = False) -> dic
 def test_what_a_gate_shows_is_read_with_the_hosts_own_pauses_apart() -> None:
     shown = [shown_pause("p-1"), shown_pause("p-2", active=False), shown_pause("p-3", break_glass=True)]
 
-    board, rev = board_seen({"rev": 9, "pauses": shown, "ended": []})
+    board, rev = read_gate_board({"rev": 9, "pauses": shown, "ended": []})
 
     assert rev == 9
     assert list(board.pauses) == ["p-1"]
@@ -138,7 +145,7 @@ def test_what_a_gate_shows_is_read_with_the_hosts_own_pauses_apart() -> None:
 @pytest.mark.parametrize("answer", [None, [], {}, {"rev": 1, "pauses": [{"id": "p-1"}]}])
 def test_what_a_gate_shows_and_nobody_can_read_is_refused(answer: object) -> None:
     with pytest.raises(StateUnreadable):
-        board_seen(answer)
+        read_gate_board(answer)
 
 
 def test_a_decision_is_told_in_words() -> None:

@@ -11,10 +11,16 @@ import pytest
 
 from gate.core.event import Attempted
 from streams.core.crowd import Crowd
-from streams.core.wire import MAX_EVENT_BYTES, Fault, decode, encode
-from streams.process import Effects, Record, process
-from streams.schemas import FILE, event_schema
-from streams.scorecardfile import load_scorecard
+from streams.core.events import (
+    MAX_EVENT_BYTES,
+    Fault,
+    decode,
+    encode,
+)
+from streams.files.schemas import FILE, event_schema
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.effects import Effects
+from streams.pipeline.step import Record, process
 
 ROOT = Path(__file__).parents[2]
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())

@@ -2,14 +2,18 @@
 
 import pytest
 
-from gate.core.account import Account, Media
-from gate.core.bucket import Refusal
+from gate.core.account import Account
 from gate.core.decide import decide
 from gate.core.decision import Decision, Stage, Verdict
-from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.limits.gcra import Refusal
+from gate.core.limits.take import TakeResult
+from gate.core.media import Media
+from gate.core.override import Override
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
 from gate.core.policy import Policy, Thresholds
 from gate.core.request import CheckRequest
-from gate.core.standing import Override, Standing, Taken
+from gate.core.standing import Standing
 
 NOW_US = 1_800_000_000_000_000
 DAY_US = 86_400_000_000
@@ -39,7 +43,7 @@ def decided(
 ) -> Decision:
     staff = None if override is None else Override(override, "known", "ann", NOW_US + 1)
     refusal = Refusal("account.uploads.minute", 12_000_000) if refused else None
-    taken = Taken(Standing(risk, None if risk is None else NOW_US, staff), not refused, False, refusal, (), NOW_US)
+    taken = TakeResult(Standing(risk, None if risk is None else NOW_US, staff), not refused, False, refusal, (), NOW_US)
     board = Board({pause.id: pause for pause in pauses}, glass)
     return decide(REQUEST, "regular", board, taken, a_policy(("a-1",) if deny else ()), NOW_US)
 
@@ -125,8 +129,8 @@ def test_a_bucket_refuses_what_a_score_would_only_review() -> None:
 
 
 def test_an_old_score_and_an_ended_override_do_not_count() -> None:
-    old = Taken(Standing(1.0, NOW_US - DAY_US - 1), True, False, None, (), NOW_US)
-    ended = Taken(Standing(None, None, Override(False, "r", "o", NOW_US)), True, False, None, (), NOW_US)
+    old = TakeResult(Standing(1.0, NOW_US - DAY_US - 1), True, False, None, (), NOW_US)
+    ended = TakeResult(Standing(None, None, Override(False, "r", "o", NOW_US)), True, False, None, (), NOW_US)
 
     assert decide(REQUEST, "regular", Board(), old, a_policy(), NOW_US).verdict is Verdict.ALLOW
     assert decide(REQUEST, "regular", Board(), ended, a_policy(), NOW_US).verdict is Verdict.ALLOW
@@ -142,7 +146,7 @@ def test_a_pause_says_its_reason_its_id_and_how_long_it_lasts() -> None:
 @pytest.mark.parametrize("store_asked", [True, False])
 def test_a_review_in_the_break_glass_file_does_not_open_what_a_stop_or_the_deny_list_closes(store_asked: bool) -> None:
     glass = (a_pause(Action.REVIEW, id_="g"),)
-    taken = Taken(Standing(), True, False, None, (), NOW_US) if store_asked else None
+    taken = TakeResult(Standing(), True, False, None, (), NOW_US) if store_asked else None
 
     stopped = decide(REQUEST, "regular", Board({"p-1": a_pause()}, glass), taken, a_policy(), NOW_US)
     denied = decide(REQUEST, "regular", Board({}, glass), taken, a_policy(("a-1",)), NOW_US)

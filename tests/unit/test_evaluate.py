@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from streams.evaluate import auc, figures, offline, recall_at
-from streams.rows import attempted, read
-from streams.scorecardfile import load_scorecard
-from streams.simulate import labelled_rows
+from streams.files.scorecards import load_scorecard
+from streams.lab.evaluate import (
+    auc,
+    figures,
+    offline,
+    recall_at,
+)
+from streams.lab.rows import attempted, read
+from streams.traffic.simulate import labelled_rows
 
 
 def test_a_perfect_score_has_an_auc_of_one_and_catches_everybody() -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gate.core.account import Account, Media
+from gate.core.account import Account
 from gate.core.event import Attempted, Completed, Event, Removed, Reported
-from streams.core.account import REFUSALS, State, fold, pack, remembered, unpack
-from streams.core.wire import encode, time_us
+from gate.core.media import Media
+from streams.core.events import encode, time_us
+from streams.core.facts import Facts, pack, unpack
+from streams.core.fold import REFUSALS, fold, remembered
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 SALT = b"salt"
@@ -22,8 +24,8 @@ def upload(second: float = 0.0, account: Account = ACCOUNT, **given: Any) -> Att
     return Attempted(f"e-{second}", BEGAN + timedelta(seconds=second), account, **given)
 
 
-def folded(*events: Event, state: State | None = None) -> State:
-    state = State() if state is None else state
+def folded(*events: Event, state: Facts | None = None) -> Facts:
+    state = Facts() if state is None else state
     for event in events:
         fold(state, event, time_us(event), state.offset + 1, encode(event), SALT)
     return state
@@ -85,7 +87,7 @@ def test_a_refused_attempt_moves_its_own_counter_and_no_other(decision: str) -> 
 
     after = msgspec.to_builtins(folded(refused, state=unpack(pack(before))))
 
-    names = State.__struct_fields__
+    names = Facts.__struct_fields__
     moved = {n for n, old, new in zip(names, msgspec.to_builtins(before), after, strict=True) if old != new}
     assert moved == {"events", "offset", "digest", "refused"}
 
@@ -145,7 +147,7 @@ def test_the_packed_state_holds_nothing_that_was_written_or_whereabouts() -> Non
 
 def test_hashes_are_keyed_by_the_salt() -> None:
     event = upload(ip="203.0.113.9", device="d")
-    one, two = State(), State()
+    one, two = Facts(), Facts()
 
     fold(one, event, 1, 0, b"", b"one")
     fold(two, event, 1, 0, b"", b"two")
@@ -158,7 +160,7 @@ def test_no_state_is_a_fresh_state_and_fresh_states_share_nothing() -> None:
     touched = folded(upload(text="x", links=("https://a.example",), media=Media(sha256="s")))
 
     assert touched.contents
-    assert unpack(None) == State()
+    assert unpack(None) == Facts()
     assert unpack(None).contents == b""
 
 

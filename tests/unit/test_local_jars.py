@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.jars import MARKER, Jar, default_cache, fetch_jars, locked_jars
 
 CONTENTS = {f"{name}-1.0.jar": name.encode() * 100 for name in ("alpha", "beta", "gamma")}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.process import LOG_ROTATE_BYTES, Child, await_ready, end_leftover
 
 STAYS = "import time; print('here', flush=True); time.sleep(60)"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.local import LocalServerError, redis
+from gate.errors import LocalServerError
+from gate.local import redis
 from gate.local.redis import find_server, packaged_server
 
 

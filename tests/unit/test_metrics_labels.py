@@ -6,15 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.app.check import Check
-from gate.core.account import Account, Media
+from gate.core.account import Account
 from gate.core.decision import Stage, Verdict
-from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.media import Media
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
 from gate.core.request import CheckRequest
 from gate.metrics import STORE_ERROR_KINDS, TABLE, Counts, Gauges, exposition, gate_registry
 from gate.policyfile import load_policy
 from gate.serve.problems import ALL_REASONS
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.memory import MemoryAccountStore
+from gate.stores.memory.accounts import MemoryAccountStore
 
 NOW_US = 1_800_000_000_000_000
 POLICY = load_policy(None)

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from gate.app.operate import LIVE_WITHIN_US, Operate
-from gate.core.bucket import HOUR_US, MINUTE_US
-from gate.core.pause import KEEP_ENDED_US, Action, Board, Pause, Scope
+from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
+from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable, UploadGateError
-from gate.ports import GateSeen
-from gate.stores.memory import MemoryBoardStore
+from gate.ports.boards import Acknowledgement
+from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
 NEW = Scope(classes=frozenset(("new",)))
@@ -174,7 +175,7 @@ async def test_a_board_that_changes_for_ever_ends_in_an_error(clock: StoppedCloc
 async def test_a_pause_is_in_force_at_the_gates_at_once_though_the_operators_clock_is_off(skew_us: int) -> None:
     servers = StoppedClock()
     store = MemoryBoardStore(servers)
-    await store.acknowledge(GateSeen("g-1", "http://g-1", 0, 0))
+    await store.acknowledge(Acknowledgement("g-1", "http://g-1", 0, 0))
 
     pause = await raid(Operate(store, StoppedClock(NOON_US + skew_us), ids()))
 
@@ -184,14 +185,14 @@ async def test_a_pause_is_in_force_at_the_gates_at_once_though_the_operators_clo
 
 async def test_it_waits_until_every_gate_obeys(operate: Operate, store: MemoryBoardStore) -> None:
     for name in ("g-1", "g-2"):
-        await store.acknowledge(GateSeen(name, f"http://{name}", 0, 0))
+        await store.acknowledge(Acknowledgement(name, f"http://{name}", 0, 0))
     pause = await raid(operate)
     waiting = asyncio.create_task(operate.converged(pause.rev, 5.0))
-    await store.acknowledge(GateSeen("g-1", "http://g-1", pause.rev, 0))
+    await store.acknowledge(Acknowledgement("g-1", "http://g-1", pause.rev, 0))
     await asyncio.sleep(0.02)
     before = waiting.done()
 
-    await store.acknowledge(GateSeen("g-2", "http://g-2", pause.rev + 1, 0))
+    await store.acknowledge(Acknowledgement("g-2", "http://g-2", pause.rev + 1, 0))
 
     result = await waiting
     assert not before
@@ -201,8 +202,8 @@ async def test_it_waits_until_every_gate_obeys(operate: Operate, store: MemoryBo
 
 
 async def test_a_gate_that_does_not_obey_is_named(operate: Operate, store: MemoryBoardStore) -> None:
-    await store.acknowledge(GateSeen("g-1", "http://g-1", 9, 0))
-    await store.acknowledge(GateSeen("g-2", "http://g-2", 3, 0))
+    await store.acknowledge(Acknowledgement("g-1", "http://g-1", 9, 0))
+    await store.acknowledge(Acknowledgement("g-2", "http://g-2", 3, 0))
 
     result = await operate.converged(4, 0.05)
 
@@ -213,7 +214,7 @@ async def test_a_gate_that_does_not_obey_is_named(operate: Operate, store: Memor
 async def test_a_gate_that_falls_silent_while_it_is_waited_for_still_counts(
     operate: Operate, store: MemoryBoardStore, clock: StoppedClock
 ) -> None:
-    await store.acknowledge(GateSeen("g-1", "http://g-1", 0, 0))
+    await store.acknowledge(Acknowledgement("g-1", "http://g-1", 0, 0))
     waiting = asyncio.create_task(operate.converged(1, 0.1))
     await asyncio.sleep(0.02)
 
@@ -225,7 +226,7 @@ async def test_a_gate_that_falls_silent_while_it_is_waited_for_still_counts(
 async def test_with_no_live_gate_there_is_nobody_to_wait_for(
     operate: Operate, store: MemoryBoardStore, clock: StoppedClock
 ) -> None:
-    await store.acknowledge(GateSeen("g-dead", "http://g-dead", 9, 0))
+    await store.acknowledge(Acknowledgement("g-dead", "http://g-dead", 9, 0))
     clock.at_us += LIVE_WITHIN_US + 1
 
     result = await operate.converged(1, 5.0)

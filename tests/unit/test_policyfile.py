@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gate.core.account import Account, Media
-from gate.core.bucket import HOUR_US, MINUTE_US, take
+from gate.core.account import Account
+from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.limits.gcra import take
+from gate.core.media import Media
 from gate.core.policy import Mode, OnStoreError, Subject, Unit
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest

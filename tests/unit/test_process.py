@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from gate.core.score import Stamp
-from streams.core.account import unpack
 from streams.core.crowd import Crowd
-from streams.process import MAX_KEPT_BYTES, Effects, Record, process
-from streams.scorecardfile import load_scorecard
+from streams.core.facts import unpack
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.effects import Effects
+from streams.pipeline.step import MAX_KEPT_BYTES, Record, process
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())
 AT_MS = 1_795_428_000_500

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
-from gate.records.board import MAX_BYTES, MAX_PAUSES, decode_board, decode_break_glass, encode_board
+from gate.records.pause import (
+    MAX_BYTES,
+    MAX_PAUSES,
+    decode_board,
+    decode_break_glass,
+    encode_board,
+)
 
 HOUR_US = 3_600_000_000
 START_US = 1_700_000_000_000_000

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from streams.rows import MAX_ROW_BYTES, WEEK_US, Recorded, RowInvalid, at, attempted, not_after, read, shifted
+from streams.lab.rows import (
+    MAX_ROW_BYTES,
+    WEEK_US,
+    Recorded,
+    RowInvalid,
+    at,
+    attempted,
+    not_after,
+    read,
+    shifted,
+)
 
 
 def written(path: Path, *rows: object, packed: bool = False) -> Path:

@@ -16,8 +16,8 @@ from gate.errors import PolicyInvalid
 from gate.policyfile import load_policy
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
-from streams.process import Record, process
-from streams.scorecardfile import load_scorecard, parse_scorecard
+from streams.files.scorecards import load_scorecard, parse_scorecard
+from streams.pipeline.step import Record, process
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 STAMP = Stamp("epoch", 9)

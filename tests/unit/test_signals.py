@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from gate.core.account import Account, Media
+from gate.core.account import Account
 from gate.core.event import Attempted, Completed, Event, Removed, Reported
+from gate.core.media import Media
 from gate.core.signal import Signal
-from streams.core.account import State, fold
+from streams.core.events import encode, time_us
+from streams.core.facts import Facts
+from streams.core.fold import fold
 from streams.core.signals import Surroundings, read
-from streams.core.wire import encode, time_us
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 OLD = Account("a-17", created_at=BEGAN - timedelta(days=400))
@@ -22,14 +24,14 @@ def upload(second: float, account: Account = OLD, **given: Any) -> Attempted:
     return Attempted(f"e-{second}", BEGAN + timedelta(seconds=second), account, **given)
 
 
-def folded(*events: Event) -> State:
-    state = State()
+def folded(*events: Event) -> Facts:
+    state = Facts()
     for offset, event in enumerate(events):
         fold(state, event, time_us(event), offset, encode(event), b"salt")
     return state
 
 
-def shown(state: State, around: Surroundings) -> dict[Signal, float]:
+def shown(state: Facts, around: Surroundings) -> dict[Signal, float]:
     return {Signal(name): value for name, value in read(state, around)}
 
 

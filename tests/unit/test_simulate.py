@@ -8,7 +8,16 @@ from statistics import median, pstdev
 import pytest
 
 from gate.core.event import Completed, Reported
-from streams.simulate import DAY_US, HOUR_US, LiveTraffic, Simulation, Truth, Upload, aftermath, labelled_rows
+from streams.traffic.simulate import (
+    DAY_US,
+    HOUR_US,
+    LiveTraffic,
+    Simulation,
+    Truth,
+    Upload,
+    aftermath,
+    labelled_rows,
+)
 
 START_US = 1_750_000_000_000_000
 

@@ -10,11 +10,23 @@ import msgspec
 import pytest
 
 from gate.errors import StateUnreadable
-from streams.core.account import VERSION, State, pack, unpack, version
-from streams.state import WATERMARK_KEY, Accounts, PartitionReader, Watermark, encode_watermark
+from streams.core.facts import (
+    VERSION,
+    Facts,
+    pack,
+    unpack,
+    version,
+)
+from streams.worker.changelog import (
+    WATERMARK_KEY,
+    Accounts,
+    PartitionReader,
+    Watermark,
+    encode_watermark,
+)
 
 MARK = Watermark("c/t", 7)
-STATE = State(events=3, offset=6, layouts=[0] * 16)
+STATE = Facts(events=3, offset=6, layouts=[0] * 16)
 FIRST = msgspec.msgpack.encode(STATE)
 """As the first layout was kept: without a version."""
 NEWER = bytes((VERSION + 1,)) + FIRST
@@ -94,7 +106,7 @@ async def test_accounts_without_a_watermark_are_refused_whatever_their_version(s
 
 
 def test_a_state_says_its_version() -> None:
-    assert version(pack(State())) == VERSION
+    assert version(pack(Facts())) == VERSION
     assert version(NEWER) == VERSION + 1
     assert version(FIRST) == 1
     with pytest.raises(msgspec.DecodeError, match="version"):

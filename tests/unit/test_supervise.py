@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.local import LocalServerError
+from gate.errors import LocalServerError
 from gate.local.supervise import RESTARTS, Supervisor
 
 

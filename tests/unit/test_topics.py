@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gate.topics import DAY_MS, Topic, Topics
+from gate.records.topics import DAY_MS, Topic, Topics
 from streams.core.crowd import WINDOW_US
 
 TOPICS = Topics("p.")

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from gate.core.account import Account, Media
+from gate.core.account import Account
 from gate.core.event import Attempted, Completed, Event
+from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
-from streams import ask as asking
-from streams.ask import GateCaller, GateSilent
-from streams.simulate import Truth, Upload
-from streams.traffic import Simulated, Traffic
+from streams.traffic import gate_client as asking
+from streams.traffic.gate_client import GateClient, GateUnreachable
+from streams.traffic.run import Simulated, Traffic
+from streams.traffic.simulate import Truth, Upload
 
 SECOND_US = 1_000_000
 
@@ -86,7 +87,7 @@ def answer(*decisions: str, status: str = "200 OK", extra: str = "") -> bytes:
 
 
 async def run(url: str, uploads: list[Upload], kept: Kept, said: list[str]) -> None:
-    caller = GateCaller(url)
+    caller = GateClient(url)
     try:
         traffic = Traffic(Given(uploads), caller, kept, said.append, seed=1)
         await traffic.step(0)
@@ -132,7 +133,7 @@ async def test_without_kafka_it_goes_on_and_says_so_once_and_when_it_is_back() -
     kept, said = Kept(), list[str]()
 
     async with gate(answer("allow")) as (url, asked):
-        caller = GateCaller(url)
+        caller = GateClient(url)
         kept.away = True
         await Traffic(Given([upload(1)]), caller, kept, said.append, seed=1).step(0)
         traffic = Traffic(Given([upload(2)]), caller, kept, said.append, seed=1)
@@ -158,8 +159,8 @@ async def test_without_kafka_it_goes_on_and_says_so_once_and_when_it_is_back() -
 )  # fmt: skip
 async def test_an_answer_that_is_none_counts_as_silence(bytes_: bytes) -> None:
     async with gate(bytes_) as (url, _):
-        caller = GateCaller(url)
-        with pytest.raises(GateSilent):
+        caller = GateClient(url)
+        with pytest.raises(GateUnreachable):
             await caller.ask([upload(1).request])
         await caller.close()
 
@@ -170,8 +171,8 @@ async def test_a_gate_that_hangs_is_given_up_and_the_next_call_uses_a_new_connec
     monkeypatch.setattr(asking, "DEADLINE_S", 0.1)
 
     async with gate(b"", answer("allow")) as (url, _):
-        caller = GateCaller(url)
-        with pytest.raises(GateSilent, match="no answer within"):
+        caller = GateClient(url)
+        with pytest.raises(GateUnreachable, match="no answer within"):
             await caller.ask([upload(1).request])
         assert await caller.ask([upload(1).request]) == ["allow"]
         await caller.close()
@@ -179,7 +180,7 @@ async def test_a_gate_that_hangs_is_given_up_and_the_next_call_uses_a_new_connec
 
 async def test_a_connection_is_kept_unless_the_gate_closes_it() -> None:
     async with gate(answer("allow"), answer("deny", extra="Connection: close\r\n"), answer("allow")) as (url, _):
-        caller = GateCaller(url)
+        caller = GateClient(url)
         decisions = [await caller.ask([upload(i).request]) for i in range(3)]
         await caller.close()
 

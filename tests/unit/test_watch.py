@@ -11,14 +11,16 @@ from waiting import eventually
 
 from gate.app.check import Check
 from gate.app.watch import Watch
-from gate.core.pause import Action, Board, Pause, Scope
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
-from gate.ports import GateSeen
-from gate.records.board import decode_board, encode_board, encode_break_glass
+from gate.ports.boards import Acknowledgement
+from gate.records.pause import decode_board, encode_board, encode_break_glass
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.memory import MemoryAccountStore, MemoryBoardStore
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.memory.boards import MemoryBoardStore
 
 NOW_US = 1_800_000_000_000_000
 
@@ -38,7 +40,7 @@ class Fragile(MemoryBoardStore):
             raise self.error
         return await super().read()
 
-    async def acknowledge(self, seen: GateSeen) -> None:
+    async def acknowledge(self, seen: Acknowledgement) -> None:
         if self.error is not None:
             raise self.error
         await super().acknowledge(seen)
@@ -63,7 +65,7 @@ class Bench:
             load_policy(None), accounts, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets
         )
         self.snapshot, self.glass = state / "state" / "board.json", state / "break-glass.json"
-        seen = GateSeen("gate-1", "http://gate", 0, 0)
+        seen = Acknowledgement("gate-1", "http://gate", 0, 0)
         self.watch = Watch(
             self.check, self.store, Standstill(), seen, self.snapshot, self.glass, self.said.append, poll_s
         )
@@ -208,7 +210,7 @@ async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_
 
 async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    await bench.store.acknowledge(GateSeen("gate-2", "http://other", 0, 0))
+    await bench.store.acknowledge(Acknowledgement("gate-2", "http://other", 0, 0))
 
     async with bench.running():
         await eventually(lambda: bench.check.instances == 2)

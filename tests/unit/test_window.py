@@ -2,7 +2,8 @@
 
 import pytest
 
-from streams.core.window import DAY_US, HOUR_US, MINUTE_US, added, decayed
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
+from streams.core.window import added, decayed
 
 NOW_US = 1_795_428_000_000_000
 

@@ -11,8 +11,16 @@ import jsonschema
 import pytest
 
 from gate.core.event import Attempted, Completed, Removed, Reported
-from streams.core.wire import MAX_EVENT_BYTES, Fault, Unreadable, check_record, decode, time_us, unknown_fields
-from streams.schemas import event_schema
+from streams.core.events import (
+    MAX_EVENT_BYTES,
+    Fault,
+    Unreadable,
+    check_record,
+    decode,
+    time_us,
+    unknown_fields,
+)
+from streams.files.schemas import event_schema
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN: dict[str, dict[str, Any]] = json.loads((FOLDER / "events.v1.json").read_text())

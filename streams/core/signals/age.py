@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from gate.core.duration import DAY_US, MINUTE_US
 from gate.core.signal import Signal
-from streams.core.account import State
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
-from streams.core.window import DAY_US, MINUTE_US, decayed
+from streams.core.window import decayed
 
 FRESH = str(Signal.AGE_FRESH)
 FIRST_ACTION = str(Signal.AGE_FIRST_ACTION)
@@ -15,13 +16,13 @@ HASTE_HALF_LIFE_US = 5 * MINUTE_US
 NEGLIGIBLE = 0.01
 
 
-def freshness(state: State, at_us: int) -> float:
+def freshness(state: Facts, at_us: int) -> float:
     """1 for a newborn account, halving with each day. The account's age must be known."""
     age_us = at_us - state.created_us
     return decayed(1.0, age_us, FRESH_HALF_LIFE_US) if age_us > 0 else 1.0
 
 
-def read(state: State, at_us: int, found: Found) -> None:
+def read(state: Facts, at_us: int, found: Found) -> None:
     """`age.fresh`: halves with each day since creation. `age.first_action`: 1 within a minute of it, halving after."""
     fresh = freshness(state, at_us)
     if fresh > NEGLIGIBLE:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import log2
 
 from gate.core.signal import Signal
-from streams.core.account import State
 from streams.core.crowd import Surroundings
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
 from streams.core.signals.age import freshness
 
@@ -16,7 +16,7 @@ PLAIN_WORTH = 0.1
 """What a shared host says that looks like any other, of an account that is not new."""
 
 
-def read(state: State, at_us: int, around: Surroundings, found: Found) -> None:
+def read(state: Facts, at_us: int, around: Surroundings, found: Found) -> None:
     """`crowd.content_accounts` reaches 1 at 16 accounts, for a newborn account or one that goes on uploading: everybody
     passes on a picture once. `crowd.link_accounts` too, weighed by how often this account repeats its hosts, for a
     newborn account or hosts that look suspicious: half of a platform links to the same few big sites.

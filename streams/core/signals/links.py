@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gate.core.signal import Signal
-from streams.core.account import State
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
 
 DENSITY = str(Signal.LINKS_DENSITY)
@@ -11,7 +11,7 @@ REPEATED = str(Signal.LINKS_REPEATED)
 SUSPICIOUS = str(Signal.LINKS_SUSPICIOUS)
 
 
-def read(state: State, found: Found) -> None:
+def read(state: Facts, found: Found) -> None:
     """`links.density`: share of uploads with links. `links.repeated`: share whose host was seen before.
     `links.suspicious`: how suspicious the worst host of an upload is, on average."""
     found.append((DENSITY, state.linked / (state.uploads + 2)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import log2
 
 from gate.core.signal import Signal
-from streams.core.account import State
 from streams.core.crowd import Surroundings
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
 from streams.core.signals.age import freshness
 
@@ -16,7 +16,7 @@ OLD_WORTH = 0.3
 """What sharing says of an old account or one of unknown age, against a newborn one: the old one may be in a library."""
 
 
-def read(state: State, at_us: int, around: Surroundings, found: Found) -> None:
+def read(state: Facts, at_us: int, around: Surroundings, found: Found) -> None:
     """`network.ip_accounts` reaches 1 at 32 accounts, `network.device_accounts` at 8, for a newborn account."""
     fresh = freshness(state, at_us) if state.created_us else 0.0
     worth = OLD_WORTH + (1.0 - OLD_WORTH) * fresh

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from gate.core.duration import DAY_US
 from gate.core.signal import Signal
-from streams.core.account import State
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
-from streams.core.window import DAY_US, decayed
+from streams.core.window import decayed
 
 RATE = str(Signal.REPORTS_RATE)
 HALF_LIFE_US = 7 * DAY_US
 NEGLIGIBLE = 0.01
 
 
-def read(state: State, at_us: int, found: Found) -> None:
+def read(state: Facts, at_us: int, found: Found) -> None:
     """`reports.rate`: reports and, twice as heavy, removals, against the number of uploads; halves with each week."""
     blame = decayed(state.reports + 2.0 * state.removals, at_us - state.blamed_us, HALF_LIFE_US)
     if blame > NEGLIGIBLE:

@@ -6,7 +6,7 @@ People repeat themselves in words; machines also in layout, and they address nob
 from __future__ import annotations
 
 from gate.core.signal import Signal
-from streams.core.account import State
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
 
 CONTENT = str(Signal.SAMENESS_CONTENT)
@@ -22,7 +22,7 @@ BUILD_AT_MOST = 0.58
 """Most that layout and monologue are worth without a repeated template."""
 
 
-def read(state: State, found: Found) -> None:
+def read(state: Facts, found: Found) -> None:
     """`sameness.content`: share of uploads seen before. `sameness.text`: repeated templates, or a uniform build."""
     if state.content_repeats:
         found.append((CONTENT, min(1.0, 1.5 * state.content_repeats / (state.uploads + 2))))
@@ -34,7 +34,7 @@ def read(state: State, found: Found) -> None:
             found.append((TEXT, value))
 
 
-def _build(state: State) -> float:
+def _build(state: Facts) -> float:
     """How uniform the captions are built, in [0, 1]."""
     texts = state.texts
     uniform = (state.layout_squares / (texts * texts) - USUAL_CONCENTRATION) / (1.0 - USUAL_CONCENTRATION)

@@ -6,18 +6,18 @@ state has what it reads.
 
 from __future__ import annotations
 
-from streams.core.account import State
 from streams.core.crowd import Surroundings
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
 from streams.core.signals import age, crowd, links, network, reports, sameness, tempo, text
 
 
-def now_us(state: State) -> int:
+def now_us(state: Facts) -> int:
     """The event time that an account's score stands for: that of its last upload, report or removal, µs."""
     return state.last_us if state.last_us > state.blamed_us else state.blamed_us
 
 
-def read(state: State, around: Surroundings) -> Found:
+def read(state: Facts, around: Surroundings) -> Found:
     """Every signal above 0, each in (0, 1]."""
     found: Found = []
     at_us = now_us(state)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.signal import Signal
-from streams.core.account import State
+from streams.core.facts import Facts
 from streams.core.scorecard import Found
-from streams.core.window import DAY_US, HOUR_US, MINUTE_US, decayed
+from streams.core.window import decayed
 
 BURST = str(Signal.TEMPO_BURST)
 RHYTHM = str(Signal.TEMPO_RHYTHM)
@@ -21,7 +22,7 @@ SLOW_LOG_GAP = 8.2
 """Log of the mean gap in seconds (an hour) from which evenness means nothing: habits are even too."""
 
 
-def read(state: State, at_us: int, found: Found) -> None:
+def read(state: Facts, at_us: int, found: Found) -> None:
     """`tempo.burst`: recent uploads beyond what people do. `tempo.rhythm`: evenness of gaps, more with each gap."""
     if state.minute > BUSY_MINUTE or state.hour > BUSY_HOUR or state.day > BUSY_DAY:
         burst = _burst(state, at_us - state.last_us)
@@ -32,7 +33,7 @@ def read(state: State, at_us: int, found: Found) -> None:
         found.append((RHYTHM, even * min(1.0, (state.gaps - LEAST_GAPS + 2) / 5.0)))
 
 
-def _burst(state: State, since_us: int) -> float:
+def _burst(state: Facts, since_us: int) -> float:
     minute, hour, day = state.minute, state.hour, state.day
     if since_us:
         minute = decayed(minute, since_us, MINUTE_US)

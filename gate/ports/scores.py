@@ -1,0 +1,14 @@
+"""A score beside its encoded bytes, and the store of scores."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gate.core.score import Score
+
+
+class EncodedScore(NamedTuple):
+    """A score and how `gate.records.score` spells it: spelt once, for every place that keeps it."""
+
+    score: Score
+    spelt: bytes

@@ -1,0 +1,1 @@
+"""The hot route: checks over raw ASGI."""

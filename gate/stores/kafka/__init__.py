@@ -1,0 +1,1 @@
+"""The stores in Kafka: events, decisions, topics."""

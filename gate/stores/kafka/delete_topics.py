@@ -1,0 +1,33 @@
+"""Deletes topics whose use is over: those of a replay, under its own prefix. Never the system's."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from gate.errors import StoreUnavailable
+from gate.records.topics import Topics
+
+DEADLINE_S = 15.0
+
+
+async def drop(bootstrap: str, topics: Topics) -> None:
+    """Delete all of `topics` that exist. Raises StoreUnavailable, and ValueError where they have no prefix."""
+    if not topics.prefix:
+        raise ValueError("topics without a prefix are the system's own")
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await admin.start()
+            present = set(await admin.list_topics())
+            names = [topic.name for topic in topics.all() if topic.name in present]
+            if names:
+                await admin.delete_topics(names)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(
+            f"Kafka at {bootstrap} did not delete topics: {error or type(error).__name__}"
+        ) from error
+    finally:
+        await admin.close()

@@ -1,0 +1,93 @@
+"""Writes events to Kafka: keyed by account, each once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from gate.core.event import Event
+from gate.errors import StoreUnavailable
+from gate.records.topics import Topics
+from gate.stores.kafka.client import connected
+
+SEND_WITHIN_S = 30.0
+
+
+LINGER_MS = 5
+
+
+class EventProducer:
+    """A producer of `uploads.events.v1`. Start it in the loop that uses it, stop it there."""
+
+    def __init__(self, bootstrap: str, topics: Topics, linger_ms: int = LINGER_MS) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topics.events.name
+        self._linger_ms = linger_ms
+        self._encode = msgspec.json.Encoder().encode
+        self._producer: Any = None
+
+    async def start(self) -> None:
+        """Connect. Raises StoreUnavailable."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            linger_ms=self._linger_ms,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=1 << 18,
+            max_request_size=4 << 20,
+        )
+        try:
+            async with asyncio.timeout(SEND_WITHIN_S):
+                await connected(producer)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await producer.stop()
+            raise _unavailable(self._bootstrap, error) from error
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Write what is buffered, then disconnect. Nothing when it was not started."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def send(self, event: Event) -> None:
+        """Write one event and wait until it is kept. Raises StoreUnavailable; then it may have been kept anyway."""
+        await self.send_many((event,))
+
+    async def send_many(self, events: Iterable[Event]) -> list[tuple[int, int]]:
+        """Write events in their order and wait until all are kept; returns partition and offset of each.
+
+        Raises StoreUnavailable; then any may be kept.
+        """
+        return await self.send_raw((event.account.id.encode(), self._encode(event)) for event in events)
+
+    async def send_raw(self, records: Iterable[tuple[bytes | None, bytes]]) -> list[tuple[int, int]]:
+        """`send_many` for (key, value) pairs as they are, which is how a test of bad events wants them."""
+        if self._producer is None:
+            raise StoreUnavailable("the event producer was not started")
+        try:
+            async with asyncio.timeout(SEND_WITHIN_S):
+                kept = [await self._producer.send(self._topic, value=value, key=key) for key, value in records]
+                return [(at.partition, at.offset) for at in await asyncio.gather(*kept)]
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise _unavailable(self._bootstrap, error) from error
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def _unavailable(bootstrap: str, error: BaseException) -> StoreUnavailable:
+    said = str(error) or type(error).__name__
+    return StoreUnavailable(f"Kafka at {bootstrap} did not keep the events: {said}", "Check that it runs")

@@ -1,0 +1,276 @@
+"""Questions to a Kafka cluster about its topics: create the missing ones, which incarnation one is, how far a group is.
+
+Leaves writing events and decisions to `kafka` and `kafka_decisions`, and reading topics to the stream worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    AbstractType,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+from gate.errors import StoreUnavailable
+from gate.records.topics import Topics
+from gate.stores.kafka.client import connected
+
+DEADLINE_S = 15.0
+BROKERS_CHOICE = -1  # as many replicas as the cluster's own default says
+
+_T = TypeVar("_T")
+
+
+class Incarnation(NamedTuple):
+    """Which topic it is beyond its name. `topic_id` is empty where the broker is too old to have one."""
+
+    cluster: str
+    topic_id: str
+
+
+async def declare(bootstrap: str, topics: Topics) -> None:
+    """Create those of `topics` that are missing, with their settings; existing ones stay as they are.
+
+    Raises StoreUnavailable when the cluster does not answer, or refuses.
+    """
+
+    async def act() -> None:
+        async with _admin(bootstrap) as admin:
+            present = set(await admin.list_topics())
+            missing = [topic for topic in topics.all() if topic.name not in present]
+            if not missing:
+                return
+            answer = await admin.create_topics([_new(t.name, t.partitions, t.config()) for t in missing])
+            for name, code, *detail in answer.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    said = detail[0] if detail and detail[0] else error.__name__
+                    raise StoreUnavailable(f"Kafka at {bootstrap} refuses to create topic {name}: {said}")
+
+    await _within(bootstrap, act)
+
+
+def _new(name: str, partitions: int, config: dict[str, str]) -> Any:
+    topic = NewTopic(name, partitions, 1, topic_configs=config)
+    topic.replication_factor = BROKERS_CHOICE  # the constructor takes -1 for "see the assignments"
+    return topic
+
+
+async def incarnation(bootstrap: str, topic: str) -> Incarnation:
+    """The cluster's id and the topic's. Raises StoreUnavailable, also where the topic does not exist."""
+
+    async def act() -> Incarnation:
+        client = AIOKafkaClient(bootstrap_servers=bootstrap)
+        await client.bootstrap()
+        try:
+            node = client.get_random_node()
+            try:
+                answer = await client.send(node, _MetadataRequest(topic))
+            except (IncompatibleBrokerVersion, NotImplementedError):
+                return Incarnation("", "")
+            code, _, topic_id, *_ = answer.topics[0]
+            if code:
+                raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topic}", "Create it: `upload-gate up` does")
+            return Incarnation(answer.cluster_id or "", topic_id)
+        finally:
+            await client.close()
+
+    return await _within(bootstrap, act)
+
+
+async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
+    """Whether any broker of the cluster answers now."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    try:
+        async with asyncio.timeout(deadline_s):
+            await client.bootstrap()
+        return True
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    finally:
+        await client.close()
+
+
+async def end_offsets(bootstrap: str, names: Iterable[str]) -> dict[tuple[str, int], int]:
+    """The offset behind the last record for each (topic, partition) of topics `names`. Raises StoreUnavailable."""
+
+    async def act() -> dict[tuple[str, int], int]:
+        at = await _partitions(bootstrap, list(names))
+        async with _consumer(bootstrap) as consumer:
+            ends = await consumer.end_offsets(at) if at else {}
+        return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
+
+    return await _within(bootstrap, act)
+
+
+async def lag(bootstrap: str, group: str, topics: Topics) -> int:
+    """How many records of the events topic `group` has not committed yet, over all partitions.
+
+    A group that never committed is behind by all there is. Raises StoreUnavailable.
+    """
+
+    async def act() -> int:
+        partitions = await _partitions(bootstrap, [topics.events.name])
+        if not partitions:
+            return 0
+        async with _consumer(bootstrap) as consumer:
+            ends = await consumer.end_offsets(partitions)
+            begins = await consumer.beginning_offsets(partitions)
+        async with _admin(bootstrap) as admin:
+            done = await _offsets(admin, group)
+        behind = 0
+        for at in partitions:
+            committed = done[at].offset if at in done and done[at].offset >= 0 else begins[at]
+            behind += max(0, ends[at] - max(committed, begins[at]))
+        return behind
+
+    return await _within(bootstrap, act)
+
+
+async def _offsets(admin: Any, group: str) -> Any:
+    while True:
+        try:
+            return await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:  # for a moment on a new cluster, and after a broker died
+            await asyncio.sleep(0.1)
+
+
+async def _partitions(bootstrap: str, names: list[str]) -> list[TopicPartition]:
+    async with _admin(bootstrap) as admin:
+        present = set(await admin.list_topics())
+        known = await admin.describe_topics([name for name in names if name in present])
+    return [TopicPartition(topic["topic"], part["partition"]) for topic in known for part in topic["partitions"]]
+
+
+async def _within(bootstrap: str, act: Callable[[], Awaitable[_T]]) -> _T:
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            return await act()
+    except (KafkaError, OSError, TimeoutError) as error:
+        problem = f"Kafka at {bootstrap} does not answer: {str(error) or type(error).__name__}"
+        raise StoreUnavailable(problem, "Check that it runs and that the address is right") from error
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[Any]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    try:
+        await connected(admin)
+        yield admin
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def _consumer(bootstrap: str) -> AsyncIterator[Any]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    try:
+        await connected(consumer)
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+class _Uuid(AbstractType):  # type: ignore[misc]
+    """16 bytes, spelt as Kafka's tools spell a topic id only in that equal ones are equal; all zero is none."""
+
+    @classmethod
+    def encode(cls, value: str) -> bytes:
+        return uuid.UUID(value).bytes if value else bytes(16)
+
+    @classmethod
+    def decode(cls, data: Any) -> str:
+        found = uuid.UUID(bytes=data.read(16))
+        return found.hex if found.int else ""
+
+
+class _MetadataResponse12(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString("utf-8")),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest12(RequestStruct):  # type: ignore[misc]
+    """Version 12 is the first that names topics by id; the client library stops at an older one."""
+
+    API_KEY = 3
+    API_VERSION = 12
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _MetadataResponse12
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequest12]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([("", self._topic, {})], False, False, {})

@@ -1,0 +1,1 @@
+"""The stores in memory, shipped for tests, tries and replays."""

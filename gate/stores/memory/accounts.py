@@ -1,0 +1,120 @@
+"""The account store in memory: what its ports mean, without a server. Shipped for tests, tries and replays.
+
+Exact where the real ones may lose a little; bounded by expiry alone, looked for on every thousandth take; a clock
+may step back by a day before a bucket is earned twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gate.core.duration import DAY_US
+from gate.core.limits.gcra import take
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.override import Override
+from gate.core.score import Score, Stamp
+from gate.core.standing import Standing
+from gate.ports.clock import Clock
+from gate.ports.scores import EncodedScore
+from gate.records.score import decode_score
+
+_SWEEP_EVERY = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """What was answered when an upload was charged."""
+
+    at_us: int
+    lifetime_us: int
+    risk: float | None
+    risk_at_us: int | None
+    shadow: tuple[str, ...]
+
+
+class MemoryAccountStore:
+    """An AccountStore in one process. One step of the loop is one atomic step."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tats: dict[tuple[str, str], int] = {}
+        self._scores: dict[str, Score] = {}
+        self._overrides: dict[str, Override] = {}
+        self._uploads: dict[tuple[str, str], _Upload] = {}
+        self._takes = 0
+
+    async def take(self, ask: TakeRequest) -> TakeResult:
+        """See AccountStore. Never raises StoreUnavailable."""
+        now_us = self._clock.now_us() if ask.now_us is None else ask.now_us
+        self._sweep(now_us)
+        standing = self._standing(ask.account, now_us)
+        if _refused(standing, ask, now_us):
+            return TakeResult(standing, False, False, None, (), now_us)
+        upload = self._uploads.get((ask.account, ask.upload_id))
+        if upload is not None and now_us - upload.at_us < upload.lifetime_us:
+            recorded = Standing(upload.risk, upload.risk_at_us, standing.override)
+            return TakeResult(recorded, True, True, None, upload.shadow, upload.at_us)
+        refusal, shadow = take(self._tats, ask.charges, ask.size, now_us, lenient=standing.override is not None)
+        if refusal is None:
+            self._uploads[ask.account, ask.upload_id] = _Upload(
+                now_us, ask.plan.lifetime_us, standing.risk, standing.at_us, shadow
+            )
+        return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
+
+    async def take_many(self, asks: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+        """See AccountStore."""
+        return [await self.take(ask) for ask in asks]
+
+    async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
+        """See AccountStore."""
+        stored = 0
+        for score, spelt in scores:
+            known = self._scores.get(score.account)
+            if known is not None and _newer(known.stamp, score.stamp):
+                continue
+            self._scores[score.account] = decode_score(spelt)
+            stored += 1
+        return stored
+
+    async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
+        """See AccountStore."""
+        return [self._scores.get(account) for account in accounts]
+
+    async def put_override(self, account: str, override: Override) -> None:
+        """See AccountStore."""
+        self._overrides[account] = override
+
+    def tat_us(self, entity: str, limit: str) -> int:
+        """When the bucket will be full again, 0 where it was never used: for tests that count tokens."""
+        return self._tats.get((entity, limit), 0)
+
+    def _standing(self, account: str, now_us: int) -> Standing:
+        score = self._scores.get(account)
+        override = self._overrides.get(account)
+        if override is not None and now_us >= override.expires_at_us:
+            override = None
+        if score is None:
+            return Standing(override=override)
+        return Standing(score.risk, score.at_us, override)
+
+    def _sweep(self, now_us: int) -> None:
+        self._takes += 1
+        if self._takes % _SWEEP_EVERY:
+            return
+        self._tats = {k: tat for k, tat in self._tats.items() if tat > now_us - DAY_US}
+        self._uploads = {k: u for k, u in self._uploads.items() if now_us - u.at_us < u.lifetime_us}
+        self._overrides = {k: o for k, o in self._overrides.items() if now_us < o.expires_at_us}
+
+
+def _newer(known: Stamp, offered: Stamp) -> bool:
+    return known.epoch == offered.epoch and known.offset >= offered.offset
+
+
+def _refused(standing: Standing, ask: TakeRequest, now_us: int) -> bool:
+    if standing.override is not None:
+        return not standing.override.allow
+    plan = ask.plan
+    if plan.refuse_at is None or standing.risk is None or standing.at_us is None:
+        return False
+    return now_us - standing.at_us <= plan.max_score_age_us and standing.risk >= plan.refuse_at

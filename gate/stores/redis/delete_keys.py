@@ -1,0 +1,34 @@
+"""Deletes every key under a prefix: what a replay leaves in Redis. Never the system's own."""
+
+from __future__ import annotations
+
+from gate.errors import StoreUnavailable
+from gate.stores.redis.line import Line
+
+SYSTEM_PREFIX = "ug:"
+KEYS_A_CALL = 1000
+DEADLINE_S = 5.0
+
+
+async def drop(url: str, prefix: str) -> int:
+    """Delete the keys that start with `prefix`; returns how many went. Walks the whole key space in small steps.
+
+    Raises StoreUnavailable, and ValueError for a prefix that could be the system's.
+    """
+    if not prefix or prefix.startswith(SYSTEM_PREFIX) or set(prefix) & set("*?[]\\"):
+        raise ValueError(f"keys under {prefix!r} are not a replay's")
+    line = Line(url, "upload-gate-drop")
+    gone = 0
+    try:
+        cursor: bytes = b"0"
+        while True:
+            reply = await line.ask(b"SCAN", cursor, b"MATCH", f"{prefix}*", b"COUNT", KEYS_A_CALL, within_s=DEADLINE_S)
+            if not isinstance(reply, list) or len(reply) != 2:
+                raise StoreUnavailable("Redis answered a SCAN with something else")
+            cursor, keys = reply
+            if keys:
+                gone += int(await line.ask(b"UNLINK", *keys, within_s=DEADLINE_S))
+            if cursor == b"0":
+                return gone
+    finally:
+        await line.close()

@@ -1,0 +1,226 @@
+"""One dedicated connection to Redis: packs and reads with hiredis, never retries, always has a deadline.
+
+redis-py's own defaults would repeat a lost call up to ten times and wait 5 s for a dead server; its packing is pure
+Python. So a `Line` lets it connect, and sends and reads by itself, one call at a time. It closes on any doubt: a
+connection whose reply was not read to the end is never used again. Who may repeat what is for the stores to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hiredis import pack_command
+from redis.asyncio.connection import Connection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+from gate.errors import SettingInvalid, StoreUnavailable, redact
+from gate.stores.redis.lua import script
+from gate.stores.redis.replies import Replies
+
+CLOSE_WITHIN_S = 1.0
+
+Word = bytes | str | int
+"""One word of a command."""
+
+
+class ReplyLost(StoreUnavailable):
+    """The connection broke under a call, or no reply came in time: the server may have run it, or not."""
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a store has done since it was made, counted for the metrics."""
+
+    calls: int = 0
+    checks: int = 0
+    noscript: int = 0
+    errors: int = 0
+    reconnects: int = 0
+    shed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's source and the name the server knows it by."""
+
+    source: bytes
+    sha: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
+
+    @classmethod
+    def named(cls, name: str) -> Script:
+        """The script `lua/NAME.lua`."""
+        return cls(script(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One call of a script."""
+
+    script: Script
+    keys: Sequence[Word]
+    args: Sequence[Word]
+
+    def packed(self, known: bool) -> bytes:
+        """The bytes to send: by name where the server knows the script, else with its source, which it then keeps."""
+        verb: tuple[bytes, bytes] = (b"EVALSHA", self.script.sha) if known else (b"EVAL", self.script.source)
+        return pack((*verb, len(self.keys), *self.keys, *self.args))
+
+
+def pack(command: tuple[Word, ...]) -> bytes:
+    """The bytes of one command. Words are not split: `SCRIPT LOAD` is two of them."""
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub takes one-word tuples only
+    return packed
+
+
+class Line:
+    """A connection that opens itself on first use. Not for concurrent use; whoever opened it closes it."""
+
+    def __init__(self, url: str, name: str = "upload-gate", stats: Stats | None = None) -> None:
+        self._where = redact(url)
+        self._stats = stats if stats is not None else Stats()
+        self._connection = _connection(url, name)
+        self._replies: Replies | None = None
+        self._was_open = False
+
+    @property
+    def is_open(self) -> bool:
+        """True while it is connected, as far as is known."""
+        return self._replies is not None and self._replies.lost is None
+
+    async def close(self) -> None:
+        """Close it and wait until it is closed; the next call opens it again."""
+        self._replies = None
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._connection.disconnect()
+
+    async def _drop(self) -> None:
+        self._replies = None
+        await self._connection.disconnect(nowait=True)
+
+    async def call(self, packed: Sequence[bytes], within_s: float) -> list[Any]:
+        """Send packed commands at once and read a reply each; error replies come back as values.
+
+        Raises StoreUnavailable, as ReplyLost where an open connection broke or gave no reply in time.
+        """
+        opened = self.is_open
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        try:
+            replies = self._replies if opened else None
+            if replies is None:
+                replies = await self._open(within_s)
+            replies.send(packed[0] if len(packed) == 1 else b"".join(packed))
+            return await replies.next(len(packed), until_s - loop.time())
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            await self._drop()
+            self._stats.errors += 1
+            late = isinstance(error, TimeoutError)
+            what = f"did not answer within {within_s * 1000:.0f} ms" if late else f"cannot be reached: {error}"
+            kind = ReplyLost if opened else StoreUnavailable
+            raise kind(f"Redis at {self._where} {what}") from error
+        except BaseException:
+            await self._drop()
+            raise
+
+    async def run(self, runs: Sequence[Run], within_s: float, *, again: bool = False) -> list[Any]:
+        """Run scripts, one reply each. Where the server has lost a script, just that call is repeated with its source.
+
+        `again` lets calls be repeated once when the connection broke under them, or when half the time has passed
+        without a reply: for scripts that change nothing more when they run twice. Raises StoreUnavailable, also where
+        the server refuses a call.
+        """
+        replies = await self._call([run.packed(known=True) for run in runs], within_s, again)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            self._stats.noscript += len(unknown)
+            late = await self._call([runs[i].packed(known=False) for i in unknown], within_s, again)
+            for i, reply in zip(unknown, late, strict=True):
+                replies[i] = reply
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                await self.refuse(reply)
+        return replies
+
+    async def refuse(self, reply: ResponseError) -> None:
+        """Raise StoreUnavailable for an error reply; a server that became a replica is left for good."""
+        self._stats.errors += 1
+        if isinstance(reply, ReadOnlyError):
+            await self._drop()
+        raise StoreUnavailable(f"Redis at {self._where} refused a call: {reply}") from reply
+
+    async def ask(self, *command: Word, within_s: float) -> Any:
+        """The reply to one command that may be repeated: if the connection broke, it is, once. Raises StoreUnavailable."""
+        (reply,) = await self._call([pack(command)], within_s, again=True)
+        if isinstance(reply, ResponseError):
+            await self.refuse(reply)
+        return reply
+
+    async def send(self, *command: Word) -> None:
+        """Send a command on an open connection and wait for no reply. Raises StoreUnavailable."""
+        try:
+            self._open_replies().send(pack(command))
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis at {self._where} is gone: {error}") from error
+
+    async def listen(self, within_s: float) -> Any:
+        """The next message of an open connection. Raises StoreUnavailable, also where none comes in time."""
+        try:
+            (message,) = await self._open_replies().next(1, within_s)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"Redis at {self._where} has been silent for {within_s:.1f} s") from error
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis at {self._where} is gone: {error}") from error
+        return message
+
+    def _open_replies(self) -> Replies:
+        if self._replies is None:
+            raise StoreUnavailable(f"Redis at {self._where} is not connected")
+        return self._replies
+
+    async def _call(self, packed: Sequence[bytes], within_s: float, again: bool) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        try:
+            return await self.call(packed, within_s / 2 if again and self.is_open else within_s)
+        except ReplyLost:
+            if not again:
+                raise
+            return await self.call(packed, until_s - loop.time())
+
+    async def _open(self, within_s: float) -> Replies:
+        await self._drop()
+        async with asyncio.timeout(within_s):
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        self._replies = Replies(cast("asyncio.StreamWriter", self._connection._writer).transport)
+        if self._was_open:
+            self._stats.reconnects += 1
+        self._was_open = True
+        return self._replies
+
+
+def _connection(url: str, name: str) -> Connection | UnixDomainSocketConnection:
+    try:
+        settings: dict[str, Any] = dict(parse_url(url))
+    except ValueError as error:
+        raise SettingInvalid(f"no Redis URL: {redact(url)}: {error}") from error
+    kind = settings.pop("connection_class", Connection)
+    settings |= {
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),  # the asyncio class; the sync one would be ignored without a word
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
+        "client_name": name,
+    }
+    connection: Connection | UnixDomainSocketConnection = kind(**settings)
+    return connection

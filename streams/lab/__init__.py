@@ -1,0 +1,1 @@
+"""Labelled streams: read, replay, evaluate."""

@@ -1,0 +1,108 @@
+"""How well scores tell abusive accounts from honest ones: figures from labels and scores, and from rows without a server.
+
+Pure: where labels, rows and the scorecard come from is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gate.core.event import Attempted
+from streams.core.crowd import Crowd
+from streams.core.events import encode
+from streams.core.scorecard import Scorecard
+from streams.pipeline.step import Record, process
+
+BATCH = 100
+MAX_FALSE_POSITIVES = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Detection by account. `auc` and `recall` are None where only one class is labelled."""
+
+    accounts: int
+    abusive: int
+    auc: float | None
+    recall: float | None
+
+
+def figures(labelled: Iterable[tuple[int, float]]) -> Figures:
+    """The figures for (label, score) pairs, one an account; label 1 is abusive, 0 benign, any other is left out."""
+    pairs = [(label, score) for label, score in labelled if label in (0, 1)]
+    abusive = sum(label for label, _ in pairs)
+    return Figures(len(pairs), abusive, auc(pairs), recall_at(pairs, MAX_FALSE_POSITIVES))
+
+
+def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, batch: int = BATCH) -> Figures:
+    """The figures for (label, event) pairs in stream order, by the last risk of each account; no server, no gate.
+
+    An account is abusive if any of its events is, else benign if any is. All is one partition, folded `batch` events at
+    a time, and every upload counts as let through: what the scorecard tells, before anybody acts on it.
+    """
+    states: dict[str, bytes] = {}
+    risks: dict[str, float] = {}
+    labels: dict[str, int] = {}
+    crowd = Crowd()
+    records: list[Record] = []
+
+    def fold() -> None:
+        effects = process(records, states, crowd, scorecard, b"", ("offline", 0), "offline", 0)
+        states.update(effects.states)
+        risks.update((score.account, score.risk) for score, _ in effects.scores)
+
+    for offset, (label, event) in enumerate(labelled):
+        account = event.account.id
+        labels[account] = max(labels.get(account, label), label)
+        records.append(Record(offset, account.encode(), encode(event), (), 0))
+        if len(records) >= batch:
+            fold()
+            records.clear()
+    if records:
+        fold()
+    return figures((label, risks.get(account, 0.0)) for account, label in labels.items())
+
+
+def auc(pairs: Sequence[tuple[int, float]]) -> float | None:
+    """How often an abusive account scores above a benign one, in [0, 1]; a tie counts half. None without both."""
+    positives, negatives = _counts(pairs)
+    if not positives or not negatives:
+        return None
+    won = 0.0
+    below = negatives
+    for abusive, benign in _groups(pairs):
+        below -= benign
+        won += abusive * (below + benign / 2)
+    return won / (positives * negatives)
+
+
+def recall_at(pairs: Sequence[tuple[int, float]], false_positives: float) -> float | None:
+    """The largest share of abusive accounts above a threshold that at most that share of benign ones reaches.
+
+    Accounts of equal score fall on one side together. None without both classes.
+    """
+    positives, negatives = _counts(pairs)
+    if not positives or not negatives:
+        return None
+    caught = wronged = best = 0
+    for abusive, benign in _groups(pairs):
+        caught += abusive
+        wronged += benign
+        if wronged > false_positives * negatives:
+            break
+        best = caught
+    return best / positives
+
+
+def _counts(pairs: Sequence[tuple[int, float]]) -> tuple[int, int]:
+    positives = sum(label == 1 for label, _ in pairs)
+    return positives, len(pairs) - positives
+
+
+def _groups(pairs: Sequence[tuple[int, float]]) -> list[tuple[int, int]]:
+    """(abusive, benign) for each distinct score, the highest score first."""
+    found: dict[float, list[int]] = {}
+    for label, score in pairs:
+        found.setdefault(score, [0, 0])[label != 1] += 1
+    return [(found[score][0], found[score][1]) for score in sorted(found, reverse=True)]

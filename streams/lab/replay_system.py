@@ -1,0 +1,112 @@
+"""What a replay needs of the running system: topics, a worker and a key prefix of its own, removed again at the end.
+
+Decides how they are made and unmade; what runs on them is `replay`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gate.core.event import Event
+from gate.errors import StoreUnavailable
+from gate.local.free_port import free_port
+from gate.local.process import Child, tail
+from gate.ports.accounts import AccountStore
+from gate.records.topics import Topics
+from gate.stores.kafka import delete_topics
+from gate.stores.kafka.events import EventProducer
+from gate.stores.kafka.topics import declare
+from gate.stores.redis import delete_keys
+from gate.stores.redis.accounts import RedisAccountStore
+
+TAKE_WITHIN_S = 10.0
+WORKER_GRACE_S = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The servers of the running system, and the worker's scorecard (None: the shipped one)."""
+
+    redis: str
+    kafka: str
+    scorecard: Path | None = None
+
+
+class ReplaySystem:
+    """One replay's own corner of the running system."""
+
+    def __init__(self, store: AccountStore, producer: EventProducer, worker: Child, salt: str) -> None:
+        self.store = store
+        self.salt = salt.encode()
+        self._producer = producer
+        self._worker = worker
+
+    async def publish(self, events: Sequence[Event]) -> list[tuple[int, int]]:
+        """See replay.Publish."""
+        return await self._producer.send_many(events)
+
+    def alive(self) -> None:
+        """Raises StoreUnavailable with the worker's last words once it has ended."""
+        status = self._worker.poll()
+        if status is not None:
+            raise StoreUnavailable(f"the worker of the replay ended (status {status}):\n{tail(self._worker.log)}")
+
+    def last_words(self) -> str:
+        """The end of the worker's log, for an error that names no cause."""
+        return tail(self._worker.log)
+
+
+@asynccontextmanager
+async def replay_system(places: Places) -> AsyncIterator[ReplaySystem]:
+    """Set up and, whatever happens, take down. Raises StoreUnavailable where a server does not answer."""
+    name = f"replay-{secrets.token_hex(4)}"
+    topics = Topics(prefix=f"{name}.")
+    salt = secrets.token_hex(16)
+    store = RedisAccountStore(places.redis, prefix=topics.prefix, deadline_s=TAKE_WITHIN_S, lanes=1)
+    directory = Path(tempfile.mkdtemp(prefix="upload-gate-replay-"))
+    worker = Child(
+        "replay worker", [sys.executable, "-m", "streams.worker"],
+        log=directory / "worker.log", env=_environment(places, topics.prefix, salt, directory),
+    )  # fmt: skip
+    try:
+        await store.open()
+        await store.ping()
+        await declare(places.kafka, topics)
+        await asyncio.to_thread(worker.start)
+        async with EventProducer(places.kafka, topics, linger_ms=0) as producer:
+            yield ReplaySystem(store, producer, worker, salt)
+    finally:
+        await asyncio.to_thread(worker.stop, WORKER_GRACE_S)
+        await store.close()
+        # what cannot be removed now is named like a replay and bothers nobody
+        with contextlib.suppress(StoreUnavailable):
+            await delete_topics.drop(places.kafka, topics)
+        with contextlib.suppress(StoreUnavailable):
+            await delete_keys.drop(places.redis, topics.prefix)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _environment(places: Places, prefix: str, salt: str, directory: Path) -> dict[str, str]:
+    own = {
+        "UPLOAD_GATE_REDIS": places.redis,
+        "UPLOAD_GATE_KAFKA": places.kafka,
+        "UPLOAD_GATE_TOPIC_PREFIX": prefix,
+        "UPLOAD_GATE_PREFIX": prefix,
+        "UPLOAD_GATE_GROUP": prefix.strip("."),
+        "UPLOAD_GATE_SALT": salt,
+        "UPLOAD_GATE_STATE": str(directory),
+        "UPLOAD_GATE_WORKER_METRICS_PORT": str(free_port(None)),
+    }
+    if places.scorecard is not None:
+        own["UPLOAD_GATE_SCORECARD"] = str(places.scorecard)
+    return {**os.environ, **own}

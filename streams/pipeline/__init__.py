@@ -1,0 +1,1 @@
+"""What a batch of records becomes: effects, as a value. No I/O."""

@@ -1,0 +1,1 @@
+"""Simulated and recorded uploads for a running system."""

@@ -1,0 +1,51 @@
+"""Uploads for a running system: asks the gate about each, then reports to Kafka what it was answered.
+
+Plays the upload service of `upload-gate up`, with simulated accounts or with those of a labelled stream. Decides
+nothing about who uploads (`simulate`, `rows`). An unreachable gate or Kafka is said once and does not stop it: without
+a gate uploads go ahead unasked, without Kafka their events are lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gate.errors import OperatorError
+from gate.settings import DEFAULT_GATE, DEFAULT_KAFKA
+from streams.traffic.run import Options, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The process `upload-gate up` runs."""
+    environ = os.environ
+    parser = argparse.ArgumentParser(prog="python -m streams.traffic", description=__doc__)
+    parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", DEFAULT_GATE))
+    parser.add_argument("--kafka", default=environ.get("UPLOAD_GATE_KAFKA", DEFAULT_KAFKA))
+    parser.add_argument("--rate", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--replay", type=Path)
+    parser.add_argument("--speed", type=float, default=1.0)
+    given = parser.parse_args(arguments)
+    # while a broker is down the client writes dozens of lines a second; that it is away is said once, by us
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    options = Options(given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed)
+    try:
+        asyncio.run(run(options, lambda line: print(line, file=sys.stderr, flush=True)))
+    except OperatorError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    finally:
+        # the interpreter's own end takes a moment in which another signal must not look like a crash
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

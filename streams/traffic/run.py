@@ -1,0 +1,210 @@
+"""Uploads for a running system."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from gate.core.event import Event
+from gate.errors import StoreUnavailable
+from streams.lab.rows import read, shifted
+from streams.traffic.gate_client import GateClient, GateUnreachable
+from streams.traffic.send_events import KafkaEvents
+from streams.traffic.simulate import (
+    LiveTraffic,
+    Truth,
+    Upload,
+    aftermath,
+)
+
+TICK_S = 0.1
+
+
+CHECKS_A_CALL = 32
+
+
+MAX_FOLLOWING = 20_000
+"""Reports and removals waiting for their time; beyond it the latest uploads have none."""
+
+
+LET_IN = (None, "allow", "review")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to send where. `replay` None: simulated uploads at `rate` a second; else the file's at `speed` × recorded."""
+
+    gate: str
+    kafka: str
+    rate: float = 20.0
+    seed: int = 7
+    replay: Path | None = None
+    speed: float = 1.0
+    seconds: float | None = None
+
+
+class Source(Protocol):
+    """Where uploads come from."""
+
+    def due(self, now_us: int) -> list[Upload]:
+        """The uploads since the last call, in order of time."""
+        ...
+
+
+class Events(Protocol):
+    """Where events go."""
+
+    async def send_many(self, events: Sequence[Event]) -> object:
+        """Write events. Raises StoreUnavailable where Kafka does not take them."""
+        ...
+
+
+class Simulated:
+    """Uploads at a steady rate; what was missed by more than a second (a suspended machine) is not made up for."""
+
+    def __init__(self, seed: int, start_us: int, rate: float) -> None:
+        self._live = LiveTraffic(seed, start_us, rate)
+        self._random = Random(seed)
+        self._rate = rate
+        self._next_us = start_us
+
+    def due(self, now_us: int) -> list[Upload]:
+        """See Source."""
+        self._next_us = max(self._next_us, now_us - 1_000_000)
+        found = []
+        while self._next_us <= now_us:
+            found.append(self._live.next(self._next_us))
+            self._next_us += max(1, round(self._random.expovariate(self._rate) * 1e6))
+        return found
+
+
+class Recording:
+    """The uploads of a labelled stream as if they began now."""
+
+    def __init__(self, file: Path, start_us: int, speed: float) -> None:
+        self._uploads = shifted(read(file).uploads, start_us, speed)
+        self._ahead = next(self._uploads, None)
+
+    def due(self, now_us: int) -> list[Upload]:
+        """See Source."""
+        found = []
+        while self._ahead is not None and self._ahead.at_us <= now_us:
+            truth = Truth.FARM if self._ahead.label == 1 else Truth.PERSON
+            found.append(Upload(self._ahead.at_us, self._ahead.request, truth))
+            self._ahead = next(self._uploads, None)
+        return found
+
+
+class Traffic:
+    """One run: due uploads are asked for, their events reported, and later what became of them."""
+
+    def __init__(self, source: Source, gate: GateClient, events: Events, say: Callable[[str], None], seed: int) -> None:
+        self._source = source
+        self._gate = gate
+        self._events = events
+        self._random = Random(seed)
+        self._following: list[tuple[int, int, Event]] = []
+        self._count = 0
+        self._gate_link = _Link("the gate", say)
+        self._kafka_link = _Link("Kafka", say)
+
+    async def step(self, now_us: int) -> int:
+        """Do what is due at `now_us`; returns how many uploads that were."""
+        uploads = self._source.due(now_us)
+        events: list[Event] = []
+        for start in range(0, len(uploads), CHECKS_A_CALL):
+            part = uploads[start : start + CHECKS_A_CALL]
+            for upload, decision in zip(part, await self._ask(part), strict=True):
+                events.append(upload.event(decision))
+                if decision in LET_IN:
+                    self._follow(upload)
+        while self._following and self._following[0][0] <= now_us:
+            events.append(heapq.heappop(self._following)[2])
+        if events:
+            await self._send(events)
+        return len(uploads)
+
+    async def _ask(self, uploads: Sequence[Upload]) -> Sequence[str | None]:
+        try:
+            decisions = await self._gate.ask([upload.request for upload in uploads])
+        except GateUnreachable as error:
+            self._gate_link.lost(str(error))
+            return [None] * len(uploads)
+        self._gate_link.works()
+        return decisions
+
+    async def _send(self, events: Sequence[Event]) -> None:
+        try:
+            await self._events.send_many(events)
+        except StoreUnavailable as error:
+            self._kafka_link.lost(str(error))
+        else:
+            self._kafka_link.works()
+
+    def _follow(self, upload: Upload) -> None:
+        if len(self._following) < MAX_FOLLOWING:
+            for at_us, event in aftermath(upload, self._random):
+                self._count += 1
+                heapq.heappush(self._following, (at_us, self._count, event))
+
+
+class _Link:
+    """Says once that something is away, and once that it is back."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._say = say
+        self._away = False
+
+    def lost(self, why: str) -> None:
+        if not self._away:
+            self._away = True
+            self._say(f"{self._name} does not answer, going on without: {why}")
+
+    def works(self) -> None:
+        if self._away:
+            self._away = False
+            self._say(f"{self._name} answers again")
+
+
+async def run(options: Options, say: Callable[[str], None]) -> int:
+    """Send traffic until SIGTERM or SIGINT, or for `options.seconds`; returns how many uploads there were.
+
+    Raises OperatorError for a stream that cannot be used.
+    """
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        # a second signal of the same kind asks for what is already under way
+        loop.add_signal_handler(signum, ended.set)
+    start_us = _now_us()
+    source: Source
+    if options.replay is None:
+        source = Simulated(options.seed, start_us, options.rate)
+    else:
+        source = await asyncio.to_thread(Recording, options.replay, _now_us(), options.speed)
+    gate, events = GateClient(options.gate), KafkaEvents(options.kafka)
+    traffic = Traffic(source, gate, events, say, options.seed)
+    count = 0
+    try:
+        while not ended.is_set() and (options.seconds is None or _now_us() - start_us < options.seconds * 1e6):
+            count += await traffic.step(_now_us())
+            try:
+                await asyncio.wait_for(ended.wait(), TICK_S)
+            except TimeoutError:
+                pass
+    finally:
+        await gate.close()
+        await events.close()
+    return count
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

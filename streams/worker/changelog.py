@@ -1,0 +1,207 @@
+"""A partition's accounts in memory: packed states by account id, read from their compacted changelog.
+
+Decides how the changelog is read and what its watermark record means. Leaves writing it to `commit`, and what a state
+says to `core`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from gate.errors import StateUnreadable
+from gate.stores.kafka.client import connected
+from streams.core.facts import VERSION, version
+
+WATERMARK_KEY = b"\xffwatermark"
+"""Not UTF-8, so that no account id can be it."""
+RESTORE = "Restore the topic, or empty it to score all accounts anew"
+POLL_MS = 200
+STALLED_MS = 8_000
+"""Nothing for so long where something must come: begin again with new connections."""
+
+
+_OURS = bytes((VERSION,))
+
+
+class Watermark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a partition stands: events below `offset` of the topic incarnation `epoch` are folded and committed.
+
+    `owed` is the first offset of the partition's scores that Redis may not have, None where it has all.
+    """
+
+    epoch: str
+    offset: int
+    owed: int | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Watermark).decode
+
+
+def encode_watermark(mark: Watermark) -> bytes:
+    """The record's value."""
+    return _encode(mark)
+
+
+def decode_watermark(value: bytes) -> Watermark:
+    """Raises StateUnreadable."""
+    try:
+        return _decode(value)
+    except msgspec.DecodeError as error:
+        raise StateUnreadable(f"the changelog's watermark does not parse: {error}") from error
+
+
+class PartitionReader:
+    """Reads committed records of one partition, up to where it ended when the reader was entered."""
+
+    def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
+        self._at = TopicPartition(topic, partition)
+        self._consumer: Any = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=4 << 20,
+            request_timeout_ms=STALLED_MS,
+            fetch_max_wait_ms=50,  # the last fetch is never answered at once, and closing waits for it
+        )
+        self.begin = 0
+        self.end = 0
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with asyncio.timeout(STALLED_MS / 1000):
+                await connected(self._consumer)
+                self.begin, self.end = await self.bounds(self._at.topic)
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def bounds(self, topic: str) -> tuple[int, int]:
+        """The first offset and the one behind the last of the same partition of `topic`. Raises KafkaError."""
+        at = TopicPartition(topic, self._at.partition)
+        begins = await self._consumer.beginning_offsets([at])
+        ends = await self._consumer.end_offsets([at])
+        return begins[at], ends[at]
+
+    async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
+        """Records from `offset` (or the first kept behind it) to the end, a fetch at a time; the client's records,
+        with `offset`, `key`, `value`. Raises KafkaError; TimeoutError when nothing comes any more."""
+        if max(offset, self.begin) >= self.end:
+            return
+        self._consumer.assign([self._at])
+        # to a known offset: `seek_to_beginning` right after `assign` can read nothing and say nothing
+        self._consumer.seek(self._at, max(offset, self.begin))
+        moved = time.monotonic()
+        while await self._consumer.position(self._at) < self.end:
+            got = await self._consumer.getmany(self._at, timeout_ms=POLL_MS)
+            for records in got.values():
+                yield records
+                moved = time.monotonic()
+            if time.monotonic() - moved > STALLED_MS / 1000:
+                raise TimeoutError(f"{self._at.topic} stopped short of its end")
+
+
+class Accounts:
+    """The states of one partition, and how far into the changelog they were read.
+
+    Only committed states count: `fold` remembers what it replaced, so that batches that were never committed can be
+    taken back, newest first. Grows with the number of accounts; each state is bounded by the core. `forgotten` are the
+    accounts that `load` found with a state of an older version: they start anew.
+    """
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.states: dict[str, bytes] = {}
+        self.mark: Watermark | None = None
+        self.position = 0
+        self.forgotten: set[str] = set()
+        self._replaced: list[dict[str, bytes | None]] = []
+
+    def fold(self, changed: dict[str, bytes]) -> None:
+        """Take over the states of a batch that is not committed yet."""
+        get = self.states.get
+        self._replaced.append({account: get(account) for account in changed})
+        self.states.update(changed)
+
+    def committed(self, batches: int, mark: Watermark, position: int) -> None:
+        """The oldest `batches` folded are committed now; the changelog was written at least up to `position`."""
+        del self._replaced[:batches]
+        self.mark = mark
+        self.position = position
+
+    def take_back(self) -> None:
+        """Forget every batch that was not committed."""
+        while self._replaced:
+            for account, before in self._replaced.pop().items():
+                if before is None:
+                    self.states.pop(account, None)
+                else:
+                    self.states[account] = before
+
+    async def load(self, reader: PartitionReader, topic: str) -> int:
+        """Read on from where the changelog was last known; from its beginning the first time. Returns how many records.
+
+        Raises KafkaError; StateUnreadable for what is no state or one of a newer release, and where the changelog holds
+        accounts but not where their partition stands, for then every event might be counted again.
+        """
+        self.take_back()
+        self.forgotten.clear()
+        count = 0
+        if reader.end < self.position:  # another changelog than the one we knew
+            self.states.clear()
+            self.mark = None
+            self.position = 0
+        async for records in reader.since(self.position):
+            count += len(records)
+            self._apply(records, topic)
+        self.position = reader.end
+        accounts = len(self.states) + len(self.forgotten)
+        if self.mark is None and accounts:
+            raise StateUnreadable(
+                f"partition {self.partition} of {topic} holds {accounts} accounts but no watermark", RESTORE
+            )
+        return count
+
+    def _apply(self, records: Sequence[Any], topic: str) -> None:
+        states, forgotten = self.states, self.forgotten
+        for record in records:
+            key, value = record.key, record.value
+            if key == WATERMARK_KEY:
+                self.mark = decode_watermark(value)
+                continue
+            account = key.decode()
+            if value is not None and value[:1] == _OURS:
+                states[account] = value
+                if forgotten:
+                    forgotten.discard(account)
+            else:
+                states.pop(account, None)
+                forgotten.discard(account)
+                if value is not None:
+                    self._see_that_it_is_old(value, topic, record.offset)
+                    forgotten.add(account)
+
+    def _see_that_it_is_old(self, value: bytes, topic: str, offset: int) -> None:
+        """States from before an upgrade are let go; the service must not stop for them. All else is a fault."""
+        found = version(value)
+        where = f"partition {self.partition} of {topic} holds at offset {offset}"
+        if found is None:
+            raise StateUnreadable(f"{where} what is no account state", RESTORE)
+        if found > VERSION:
+            raise StateUnreadable(
+                f"{where} an account state of version {found}, this release reads {VERSION}",
+                "Run the release that wrote it, or empty the topic to score all accounts anew",
+            )

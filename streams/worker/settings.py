@@ -1,0 +1,74 @@
+"""A worker's settings, read from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gate.errors import SettingInvalid
+from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
+
+SESSION_TIMEOUT_MS = 6_000
+
+
+METRICS_PORT = DEFAULT_PORTS["worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What one worker needs to know. `redis` None writes scores to Kafka only; `scorecard` None is the packaged one.
+
+    `salt` keys the pseudonyms of IPs and devices; it never prints. `metrics_port` 0 serves no metrics.
+    """
+
+    kafka: str
+    redis: str | None = None
+    group: str = "upload-gate"
+    prefix: str = ""
+    redis_prefix: str = DEFAULT_PREFIX
+    scorecard: Path | None = None
+    salt: bytes = field(default=DEFAULT_SALT.encode(), repr=False)
+    metrics_port: int = METRICS_PORT
+    state_dir: Path = Path("state")
+    session_timeout_ms: int = SESSION_TIMEOUT_MS
+    partitions: int = 4
+    drain_unreadable: bool = False
+
+    @property
+    def salt_is_default(self) -> bool:
+        """True where nobody set a salt, so that pseudonyms can be turned back by trying all addresses."""
+        return self.salt == DEFAULT_SALT.encode()
+
+
+def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
+    """Settings from `UPLOAD_GATE_…` variables. Raises SettingInvalid, naming the variable."""
+    kafka = env.get("UPLOAD_GATE_KAFKA", "")
+    if not kafka:
+        raise SettingInvalid("UPLOAD_GATE_KAFKA is not set", "Set it to the brokers, as HOST:PORT")
+    unreadable = env.get("UPLOAD_GATE_UNREADABLE", "stop")
+    if unreadable not in ("stop", "drain"):
+        raise SettingInvalid(f"UPLOAD_GATE_UNREADABLE is {unreadable!r}", "Use stop or drain")
+    scorecard = env.get("UPLOAD_GATE_SCORECARD")
+    return WorkerSettings(
+        kafka=kafka,
+        redis=env.get("UPLOAD_GATE_REDIS") or None,
+        group=env.get("UPLOAD_GATE_GROUP") or "upload-gate",
+        prefix=env.get("UPLOAD_GATE_TOPIC_PREFIX", ""),
+        redis_prefix=env.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
+        scorecard=Path(scorecard) if scorecard else None,
+        salt=(env.get("UPLOAD_GATE_SALT") or DEFAULT_SALT).encode(),
+        metrics_port=_number(env, "UPLOAD_GATE_WORKER_METRICS_PORT", METRICS_PORT, 0, 65_535),
+        state_dir=Path(env.get("UPLOAD_GATE_STATE") or "state"),
+        session_timeout_ms=_number(env, "UPLOAD_GATE_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS, 1_000, 300_000),
+        drain_unreadable=unreadable == "drain",
+    )
+
+
+def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise SettingInvalid(f"{name} is {text!r}", f"Use a whole number from {low} to {high}")
+    return int(text)

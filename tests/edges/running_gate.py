@@ -1,0 +1,102 @@
+"""One gate over memory stores behind a real uvicorn, and a plain HTTP/1.1 client that can also be rude."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gate.app.check import Check
+from gate.app.watch import Watch
+from gate.metrics import Counts
+from gate.policyfile import load_policy
+from gate.ports.boards import Acknowledgement
+from gate.serve.admin.app import AdminApp
+from gate.serve.clock import SystemClock
+from gate.serve.health import Health
+from gate.serve.hot.app import GateApp
+from gate.serve.server import listening, serving
+from gate.stores.local_buckets import LocalBuckets
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.memory.boards import MemoryBoardStore
+
+CHECK = {"upload_id": "u-1", "account": {"id": "a-1", "class": "new"}, "media": {"kind": "image"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The parts a test wants to hold."""
+
+    port: int
+    admin_port: int
+    check: Check
+    watch: Watch
+    boards: MemoryBoardStore
+    accounts: MemoryAccountStore
+
+    async def post(self, path: str, body: object, **headers: str) -> Reply:
+        """POST a body: bytes as they are, anything else as JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await ask(self.port, "POST", path, data, {"content-type": "application/json", **headers})
+
+    async def get(self, path: str, admin: bool = False, method: str = "GET") -> Reply:
+        """GET a page of the gate or of its admin port."""
+        return await ask(self.admin_port if admin else self.port, method, path, b"", {})
+
+
+@asynccontextmanager
+async def running_gate(state: Path) -> AsyncIterator[Gate]:
+    """A gate on free loopback ports, without jitter; the watch is not running."""
+    clock = SystemClock()
+    accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
+    check = Check(load_policy(None), accounts, clock, b"salt", Counts(), time.perf_counter_ns, LocalBuckets)
+    seen = Acknowledgement("gate", "http://gate", 0, 0)
+    watch = Watch(check, boards, clock, seen, state / "board.json", state / "glass.json", lambda text: None)
+    health = Health(check, watch, clock, lambda: 0, lambda: None)
+    app = GateApp(check, health, clock, lambda: 0.0)
+    with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
+        async with serving(app, port), serving(AdminApp(health), admin_port):
+            yield Gate(port.getsockname()[1], admin_port.getsockname()[1], check, watch, boards, accounts)
+
+
+async def ask(port: int, method: str, path: str, body: bytes, headers: dict[str, str]) -> Reply:
+    """One request on a connection of its own."""
+    given = {"host": "127.0.0.1", "content-length": str(len(body)), "connection": "close", **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    return await raw(port, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+
+
+async def raw(port: int, data: bytes) -> Reply:
+    """Send bytes, read the answer to its end."""
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(data)
+            await writer.drain()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in head[1:] if line)}
+            length = 0 if data.startswith(b"HEAD") else int(headers.get("content-length", 0))
+            return Reply(int(head[0].split()[1]), headers, await reader.readexactly(length))
+        finally:
+            writer.close()
+            try:
+                await writer.wait_closed()
+            except ConnectionError:
+                pass
