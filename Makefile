@@ -13,7 +13,7 @@ up: $(BIN)/.ready
 	@exec $(BIN)/upload-gate up $(ARGS)
 
 test: $(BIN)/.ready
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 bench: $(BIN)/.ready
 	@exec $(BIN)/python -m tests.bench $(ARGS)
