@@ -178,7 +178,7 @@ class Line:
         try:
             (message,) = await self._open_replies().next(1, within_s)
         except TimeoutError as error:
-            raise StoreUnavailable(f"Redis at {self._where} has sent nothing for {within_s:.1f} s") from error
+            raise StoreUnavailable(f"Redis at {self._where} has been silent for {within_s:.1f} s") from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis at {self._where} is gone: {error}") from error
         return message
