@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from gate.core.account import Account
+from gate.core.decision import Verdict
 from gate.core.limits.limit import (
     EntityBuckets,
     EntityLimits,
@@ -74,11 +75,27 @@ class Thresholds:
     review: float | None = None
     challenge: float | None = None
     deny: float | None = None
+    refuse_at: float | None = field(init=False)
+    """The lowest risk that refuses an upload, which the store must know before it takes; None: no risk does."""
+    _steps: tuple[tuple[float, Verdict], ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def refuse_at(self) -> float | None:
-        """The lowest risk that refuses an upload; `review` does not refuse."""
-        return min((t for t in (self.challenge, self.deny) if t is not None), default=None)
+    def __post_init__(self) -> None:
+        strictest_first = (
+            (self.deny, Verdict.DENY),
+            (self.challenge, Verdict.CHALLENGE),
+            (self.review, Verdict.REVIEW),
+        )
+        steps = tuple((from_, verdict) for from_, verdict in strictest_first if from_ is not None)
+        object.__setattr__(self, "_steps", steps)
+        refusing = [from_ for from_, verdict in steps if not verdict.lets_in]
+        object.__setattr__(self, "refuse_at", min(refusing, default=None))
+
+    def verdict_at(self, risk: float) -> Verdict | None:
+        """The strictest verdict whose threshold `risk` reaches, None below all of them."""
+        for from_, verdict in self._steps:
+            if risk >= from_:
+                return verdict
+        return None
 
 
 @dataclass(frozen=True, slots=True)
