@@ -27,7 +27,7 @@ from streams.core.fold import fold
 from streams.core.scorecard import Scorecard
 from streams.core.signals import now_us as as_of_us
 from streams.core.signals import read
-from streams.pipeline.effects import DeadLetter, Effects
+from streams.pipeline.effects import CrowdCounts, DeadLetter, DeadLetters, Effects, EventCounts, Scores, States
 
 MAX_KEPT_BYTES = 512 * 1024
 """Most of an unreadable event that its dead letter keeps; beyond it the origin is where to look."""
@@ -92,7 +92,14 @@ def process(
     stamped = partial(Stamp, epoch)
     scores = [_score(account, state, crowd, scorecard, stamped, now_us) for account, state in touched.items()]
     packed = {account: pack(state) for account, state in touched.items()}
-    return Effects(packed, scores, dead, crowd.take_changed(partition), events, unknown, batch[-1].offset + 1)
+    return Effects.of(
+        batch[-1].offset + 1,
+        States(packed),
+        Scores(scores),
+        DeadLetters(dead),
+        CrowdCounts(crowd.take_changed(partition)),
+        EventCounts(events, unknown),
+    )
 
 
 def _note(

@@ -11,25 +11,21 @@ safe: scores follow from state and offset, and what is taken back is folded agai
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerClosed, ProducerFenced
 
 from gate.errors import StoreUnavailable, UploadGateError
-from gate.ports.scores import EncodedScore
 from gate.records.topics import Topics
-from gate.stores.kafka.client import Record, connected, send_packed
+from gate.stores.kafka.client import connected, send_packed
 from gate.stores.kafka.topics import incarnation
-from streams.core.crowd import CrowdCount
-from streams.pipeline.effects import DeadLetter, Effects
-from streams.worker import crowd_feed as crowd_topic
+from streams.pipeline.effects import Effects, Scores, States, merged
 from streams.worker.changelog import (
     WATERMARK_KEY,
     Accounts,
@@ -45,9 +41,6 @@ COMMIT_WITHIN_S = 20.0
 OPEN_WITHIN_S = 8.0
 TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction can hold up readers
 REQUEST_TIMEOUT_MS = 10_000
-DEAD_EVENT_BYTES = 2 << 20  # base64 of more would not fit into a record
-
-_json = msgspec.json.Encoder().encode
 
 
 class Fenced(UploadGateError):
@@ -198,15 +191,17 @@ class Owner:
         effects = merged([folded.effects for folded in batch])
         mark = Watermark(self.epoch, effects.next_offset, self.owed.since)
         await producer.begin_transaction()
-        states = await send_packed(producer, topics.states.name, at, _states(effects.states, mark))
-        scores = await send_packed(producer, topics.scores.name, at, _scores(effects))
-        others: list[Any] = []
-        if effects.dead:
-            others += await send_packed(producer, topics.dead_letters.name, at, map(dead_letter, effects.dead))
-        if effects.crowd:
-            counts = ((crowd_topic.crowd_key(at, c.feature), b"%d" % c.count) for c in effects.crowd)
-            others += await send_packed(producer, topics.crowd.name, crowd_topic.PARTITION, counts)
-        await asyncio.gather(*states, *scores, *others)
+        sent: dict[type, list[asyncio.Future[Any]]] = {}
+        for part in effects.parts:
+            topic = part.topic(topics)
+            if topic is None:
+                continue
+            records = part.records(at)
+            if isinstance(part, States):  # the watermark is the last record of the changelog
+                records = chain(records, [(WATERMARK_KEY, encode_watermark(mark))])
+            sent[type(part)] = await send_packed(producer, topic.name, part.partition(at), records)
+        await asyncio.gather(*chain.from_iterable(sent.values()))
+        states, scores = sent[States], sent[Scores]
         group_offset = {TopicPartition(topics.events.name, at): effects.next_offset}
         await producer.send_offsets_to_transaction(group_offset, self.where.group)  # for lag tools only
         await producer.commit_transaction()
@@ -216,25 +211,6 @@ class Owner:
         now = time.monotonic()
         for folded in batch:
             self._hooks.committed(folded.effects, now - folded.handed_over)
-
-
-def merged(parts: Sequence[Effects]) -> Effects:
-    """One effect of many that follow each other: of each account and feature the last word counts."""
-    if len(parts) == 1:
-        return parts[0]
-    states: dict[str, bytes] = {}
-    scores: dict[str, EncodedScore] = {}
-    crowd: dict[str, CrowdCount] = {}
-    events: dict[str, int] = {}
-    for part in parts:
-        states.update(part.states)
-        scores.update((scored.score.account, scored) for scored in part.scores)
-        crowd.update((count.feature, count) for count in part.crowd)
-        for kind, count in part.events.items():
-            events[kind] = events.get(kind, 0) + count
-    dead = [letter for part in parts for letter in part.dead]
-    unknown = sum(part.unknown_fields for part in parts)
-    return Effects(states, [*scores.values()], dead, [*crowd.values()], events, unknown, parts[-1].next_offset)
 
 
 def resume_position(mark: Watermark | None, incarnation_: str, begin: int, end: int) -> tuple[str, int]:
@@ -251,30 +227,6 @@ def resume_position(mark: Watermark | None, incarnation_: str, begin: int, end: 
     if end < mark.offset:
         return f"{base}+{int(number or 0) + 1}", begin
     return mark.epoch, max(mark.offset, begin)
-
-
-def dead_letter(letter: DeadLetter) -> Record:
-    """The record that keeps an unreadable event with its origin and the reason."""
-    event = letter.event[:DEAD_EVENT_BYTES]
-    body: dict[str, object] = {
-        "origin": {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset},
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "event": base64.b64encode(event).decode(),
-    }
-    if len(event) < len(letter.event):
-        body["truncated"] = len(letter.event)
-    return letter.key, _json(body)
-
-
-def _states(states: dict[str, bytes], mark: Watermark) -> Iterable[Record]:
-    for account, state in states.items():
-        yield account.encode(), state
-    yield WATERMARK_KEY, encode_watermark(mark)
-
-
-def _scores(effects: Effects) -> Iterable[Record]:
-    return ((score.account.encode(), data) for score, data in effects.scores)
 
 
 def kind_of(error: BaseException) -> str:

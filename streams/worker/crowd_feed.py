@@ -14,8 +14,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from gate.stores.kafka.client import connected
 from streams.core.crowd import WINDOW_US
+from streams.pipeline.effects.crowd_counts import PARTITION, crowd_key
 
-PARTITION = 0
+__all__ = ["Hears", "crowd_key", "hear", "is_recent", "listen"]
+
 POLL_MS = 500
 
 
@@ -25,11 +27,6 @@ class Hears(Protocol):
     def hear(self, partition: int, feature: str, count: int) -> object:
         """Partition `partition` has seen `count` distinct accounts share `feature`."""
         ...
-
-
-def crowd_key(partition: int, feature: str) -> bytes:
-    """The key of a count's record."""
-    return f"{partition}:{feature}".encode()
 
 
 async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:

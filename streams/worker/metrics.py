@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from streams.pipeline.effects import Increment
+
 EVENT_TYPES = ("attempted", "completed", "removed", "reported")
 
 
@@ -51,7 +53,18 @@ class WorkerMetrics:
         )
         self.kafka_up = Gauge("upload_gate_worker_kafka_up", "1 while Kafka answers.", registry=registry)
         self.redis_up = Gauge("upload_gate_worker_redis_up", "1 while Redis takes scores.", registry=registry)
+        self._of_effects = {
+            "upload_gate_events": self.events,
+            "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_dead_letters": self.dead_letters,
+            "upload_gate_scores": self.scores,
+        }
         for kind in EVENT_TYPES:
             self.events.labels(kind)
         for kind in ("fenced", "kafka", "misplaced", "other"):
             self.batch_failures.labels(kind)
+
+    def count(self, increment: Increment) -> None:
+        """Count what a part of a batch's effects says."""
+        counter = self._of_effects[increment.metric]
+        (counter.labels(*increment.labels) if increment.labels else counter).inc(increment.amount)

@@ -133,15 +133,10 @@ class Owners:
 
     def committed(self, effects: Effects, seconds: float) -> None:
         """See Hooks."""
-        metrics = self._metrics
-        for kind, count in effects.events.items():
-            metrics.events.labels(kind).inc(count)
-        for letter in effects.dead:
-            metrics.dead_letters.labels(letter.reason).inc()
-        if effects.unknown_fields:
-            metrics.unknown_fields.inc(effects.unknown_fields)
-        metrics.scores.inc(len(effects.scores))
-        metrics.batch_seconds.observe(seconds)
+        for part in effects.parts:
+            for increment in part.increments():
+                self._metrics.count(increment)
+        self._metrics.batch_seconds.observe(seconds)
 
     async def pay_redis(self) -> None:
         """Write what Redis is owed, once; says when Redis is away or back. Raises KafkaError."""

@@ -19,7 +19,7 @@ from gate.ports.accounts import AccountStore
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from gate.settings import read_settings
-from streams.pipeline.effects import CrowdCount, Effects
+from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCounts, Scores, States, merged
 from streams.worker.agents import declare_agents
 from streams.worker.app import App
 from streams.worker.changelog import (
@@ -28,7 +28,7 @@ from streams.worker.changelog import (
     decode_watermark,
     encode_watermark,
 )
-from streams.worker.commit import Owner, merged, resume_position
+from streams.worker.commit import Owner, resume_position
 from streams.worker.crowd_feed import crowd_key, hear
 from streams.worker.folding import Unreadable
 from streams.worker.outage import Outage
@@ -199,10 +199,20 @@ def test_a_watermark_reads_as_it_was_written() -> None:
 
 
 def test_of_merged_batches_the_last_word_on_an_account_counts() -> None:
-    one = Effects(
-        {"a": b"1", "b": b"1"}, [score("a", 1), score("b", 2)], [], [CrowdCount("f", 4)], {"completed": 2}, 1, 3
+    one = Effects.of(
+        3,
+        States({"a": b"1", "b": b"1"}),
+        Scores([score("a", 1), score("b", 2)]),
+        CrowdCounts([CrowdCount("f", 4)]),
+        EventCounts({"completed": 2}, 1),
     )
-    two = Effects({"a": b"2"}, [score("a", 3)], [], [CrowdCount("f", 5)], {"completed": 1, "removed": 1}, 0, 5)
+    two = Effects.of(
+        5,
+        States({"a": b"2"}),
+        Scores([score("a", 3)]),
+        CrowdCounts([CrowdCount("f", 5)]),
+        EventCounts({"completed": 1, "removed": 1}, 0),
+    )
 
     both = merged([one, two])
 

@@ -1,0 +1,93 @@
+"""What follows from a batch, as a value made of parts, one file a kind.
+
+To add a kind of effect, write its class in a file of its own (`part.Part` says what it must do), add it to `KINDS`,
+and give one in `streams.pipeline.step.process`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from gate.ports.scores import EncodedScore
+from streams.core.crowd import CrowdCount
+from streams.pipeline.effects.crowd_counts import CrowdCounts
+from streams.pipeline.effects.dead_letters import DeadLetter, DeadLetters
+from streams.pipeline.effects.event_counts import EventCounts
+from streams.pipeline.effects.part import Increment, KeyedRecord, Part
+from streams.pipeline.effects.scores import Scores
+from streams.pipeline.effects.states import States
+
+__all__ = [
+    "KINDS", "CrowdCount", "CrowdCounts", "DeadLetter", "DeadLetters", "Effects", "EventCounts", "Increment",
+    "KeyedRecord", "Part", "Scores", "States", "merged",
+]  # fmt: skip
+
+KINDS: Final[tuple[type[Any], ...]] = (States, Scores, DeadLetters, CrowdCounts, EventCounts)
+"""Every kind of effect, in the order their records are written."""
+
+P = TypeVar("P", bound=Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """All that follows from one batch, or from several that follow each other.
+
+    `parts` holds one part of each of `KINDS`, in that order. `next_offset` is where the next batch starts.
+    """
+
+    next_offset: int
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, next_offset: int, *parts: Part) -> Effects:
+        """The effects with these parts, at most one of a kind; a kind that is not given has no effect."""
+        by_kind = {type(part): part for part in parts}
+        return cls(next_offset, tuple([by_kind.get(kind) or kind.merged([]) for kind in KINDS]))
+
+    def part(self, kind: type[P]) -> P:
+        """The part of this kind."""
+        for part in self.parts:
+            if type(part) is kind:
+                return part
+        raise KeyError(kind)
+
+    @property
+    def states(self) -> dict[str, bytes]:
+        """Packed states by account id."""
+        return self.part(States).packed
+
+    @property
+    def scores(self) -> list[EncodedScore]:
+        """One score for each account that was touched."""
+        return self.part(Scores).encoded
+
+    @property
+    def dead(self) -> list[DeadLetter]:
+        """The events that could not be used."""
+        return self.part(DeadLetters).letters
+
+    @property
+    def crowd(self) -> list[CrowdCount]:
+        """Counts of shared features that changed."""
+        return self.part(CrowdCounts).counts
+
+    @property
+    def events(self) -> dict[str, int]:
+        """Folded events by type."""
+        return self.part(EventCounts).by_type
+
+    @property
+    def unknown_fields(self) -> int:
+        """Fields of folded events that no event of the type has."""
+        return self.part(EventCounts).unknown_fields
+
+
+def merged(effects: Sequence[Effects]) -> Effects:
+    """The effects of several batches that follow each other; at least one."""
+    if len(effects) == 1:
+        return effects[0]
+    by_kind = zip(*(one.parts for one in effects), strict=True)
+    parts = tuple([type(parts[0]).merged(parts) for parts in by_kind])
+    return Effects(effects[-1].next_offset, parts)

@@ -1,0 +1,48 @@
+"""How many events of each type a batch folded, and how many fields of them nobody knows. This part has no records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from gate.records.topics import Topics
+from streams.pipeline.effects.part import Increment, KeyedRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """`by_type` counts folded events, `unknown_fields` their top-level fields that no event of the type has."""
+
+    by_type: dict[str, int]
+    unknown_fields: int
+
+    @classmethod
+    def merged(cls, parts: Sequence[Self]) -> Self:
+        """See Part."""
+        by_type: Counter[str] = Counter()
+        for part in parts:
+            by_type.update(part.by_type)
+        return cls(dict(by_type), sum(part.unknown_fields for part in parts))
+
+    @staticmethod
+    def topic(topics: Topics) -> None:
+        """See Part."""
+        return
+
+    @staticmethod
+    def partition(own: int) -> int:
+        """See Part."""
+        return own
+
+    def records(self, own: int) -> Iterable[KeyedRecord]:
+        """See Part."""
+        return ()
+
+    def increments(self) -> Iterable[Increment]:
+        """See Part."""
+        for kind, count in self.by_type.items():
+            yield Increment("upload_gate_events", (kind,), count)
+        if self.unknown_fields:
+            yield Increment("upload_gate_event_unknown_fields", (), self.unknown_fields)
