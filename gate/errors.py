@@ -9,6 +9,7 @@
     ├── NotConverged         a change landed but not every gate obeys it: exit code 3
     ├── LocalServerError     a server that `up` brings along cannot be had (gate.local): exit code 1
     ├── StoreUnavailable     a server does not answer: exit code 1
+    ├── StoreOverloaded      the server answers, but more waits for it than it can answer in time: exit code 1
     └── StateUnreadable      bytes in a store or topic that nobody of us wrote: last good is kept
 
 Each message says what happened and what to do. Secrets never enter one: URLs go through `redact`.
@@ -76,6 +77,10 @@ class NotConverged(UploadGateError):
 
 class StoreUnavailable(UploadGateError):
     """A server does not answer within its deadline."""
+
+
+class StoreOverloaded(UploadGateError):
+    """More calls wait for a server than it can answer within their deadlines. The server is well; the call was not sent."""
 
 
 class StateUnreadable(UploadGateError):

@@ -1,4 +1,4 @@
-"""What a test asks of an account store, and what it stores there: charges, plans, asks, scores, overrides."""
+"""What tests request of the stores, and what they store there: buckets, limits of a class, take requests, scores, overrides."""
 
 import asyncio
 import time
@@ -19,12 +19,14 @@ DAY_US = 86_400_000_000
 
 
 def one_limit(entity: str, limit: str, rate: Rate, *, shadow: bool = False, by_bytes: bool = False) -> EntityBuckets:
-    """A charge on an entity with that limit alone."""
+    """The buckets of an entity that has that limit alone."""
     return EntityBuckets(entity, EntityLimits((Limit(limit, rate, shadow, by_bytes),)))
 
 
-def plan(*shared: EntityBuckets, refuse_at: float | None, max_score_age_us: int, lifetime_us: int) -> ClassLimits:
-    """A plan whose every upload is charged to the same entities."""
+def class_limits(
+    *shared: EntityBuckets, refuse_at: float | None, max_score_age_us: int, lifetime_us: int
+) -> ClassLimits:
+    """The limits of a class whose every upload is charged to the same entities."""
     return ClassLimits(None, None, None, shared, refuse_at, max_score_age_us, lifetime_us)
 
 
@@ -36,19 +38,19 @@ class WallClock:
 NOW_US = WallClock().now_us()
 
 
-def charge(
+def per_minute(
     limit: str, burst: int, entity: str = "account:{a}", *, shadow: bool = False, by_bytes: bool = False
 ) -> EntityBuckets:
-    """A charge on a limit of `burst` a minute."""
+    """The bucket of a limit of `burst` a minute."""
     return one_limit(entity, limit, Rate(burst, MINUTE_US, burst), shadow=shadow, by_bytes=by_bytes)
 
 
-def ask(
-    upload: str, *charges: EntityBuckets, account: str = "a", size: int = 0, now_us: int | None = NOW_US,
+def take_request(
+    upload: str, *buckets: EntityBuckets, account: str = "a", size: int = 0, now_us: int | None = NOW_US,
     at: float | None = 0.9,
 ) -> TakeRequest:  # fmt: skip
-    asked = plan(*charges, refuse_at=at, max_score_age_us=DAY_US, lifetime_us=10 * MINUTE_US)
-    return TakeRequest(account, upload, asked, size=size, now_us=now_us)
+    limits = class_limits(*buckets, refuse_at=at, max_score_age_us=DAY_US, lifetime_us=10 * MINUTE_US)
+    return TakeRequest(account, upload, limits, size=size, now_us=now_us)
 
 
 def score(account: str = "a", risk: float = 0.95, offset: int = 1, epoch: str = "e", at_us: int = NOW_US) -> Score:
@@ -60,8 +62,8 @@ def override(allow: bool, expires_at_us: int = NOW_US + 60 * MINUTE_US) -> Overr
     return Override(allow, "a known photographer", "ada", expires_at_us)
 
 
-async def admitted(store: AccountStore, count: int, *charges: EntityBuckets, account: str = "a") -> int:
-    """How many of `count` more uploads are let in, asked at once."""
+async def admitted(store: AccountStore, count: int, *buckets: EntityBuckets, account: str = "a") -> int:
+    """How many of `count` more uploads are let in, checked at once."""
     tag = time.monotonic_ns()
-    asks = [ask(f"{tag}-{i}", *charges, account=account) for i in range(count)]
-    return sum(taken.charged for taken in await asyncio.gather(*map(store.take, asks)))
+    requests = [take_request(f"{tag}-{i}", *buckets, account=account) for i in range(count)]
+    return sum(result.charged for result in await asyncio.gather(*map(store.take, requests)))

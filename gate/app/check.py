@@ -35,7 +35,7 @@ class LocalTake(Protocol):
     """Buckets of this process alone, each of a limit's share, for the time the store does not answer."""
 
     def take(
-        self, charges: tuple[EntityBuckets, ...], size: int, now_us: int
+        self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
     ) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take all or none; the refusal to wait longest for, and shadow limits that would have refused."""
         ...
@@ -43,27 +43,27 @@ class LocalTake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _InForce:
-    """A policy with what is asked of it for every check worked out."""
+    """A policy with the failure mode of each of its limits."""
 
     policy: Policy
     on_store_error: Mapping[str, OnStoreError]
 
-    def without_store(self, ask: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
-        """The limit that refuses because the store is away, and else what is taken from buckets of our own."""
+    def without_store(self, request: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
+        """The limit that refuses because the store is away, and else what is take_result from buckets of our own."""
         local: list[EntityBuckets] = []
-        for charge in ask.charges:
-            prices = charge.tariff.prices
-            for price in prices:
-                if self.on_store_error[price.limit] is OnStoreError.CLOSED and not price.shadow:
-                    return price.limit, ()
-            kept = tuple(price for price in prices if self.on_store_error[price.limit] is OnStoreError.LOCAL)
+        for buckets in request.buckets:
+            limits = buckets.limits.limits
+            for limit in limits:
+                if self.on_store_error[limit.name] is OnStoreError.CLOSED and not limit.shadow:
+                    return limit.name, ()
+            kept = tuple(limit for limit in limits if self.on_store_error[limit.name] is OnStoreError.LOCAL)
             if kept:
-                local.append(EntityBuckets(charge.entity, EntityLimits(kept)))
+                local.append(EntityBuckets(buckets.entity, EntityLimits(kept)))
         return None, tuple(local)
 
 
-_Asked = tuple[str, StageResult | None, TakeRequest | None]
-"""The class, what the first stages say, and what the store is to be asked; None: it need not be."""
+_Prepared = tuple[str, StageResult | None, TakeRequest | None]
+"""The class, what the first stages say, and what the store is requested to take; None: it need not be called."""
 
 
 class Check:
@@ -130,42 +130,46 @@ class Check:
         """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
         started_ns = self._timer_ns()
         in_force, board_rev, now_us = self._in_force, self._board_rev, self._clock.now_us()
-        class_, first, ask = self._prepare(request, in_force.policy, now_us)
-        taken: TakeResult | None = None
+        class_, first, take_request = self._prepare(request, in_force.policy, now_us)
+        take_result: TakeResult | None = None
         degraded = False
-        if ask is not None:
+        if take_request is not None:
             try:
-                taken = await self._accounts.take(ask)
+                take_result = await self._accounts.take(take_request)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
-                taken, degraded = self._without_store(ask, in_force, now_us, error), True
-        decision = conclude(request, class_, board_rev, first, taken, in_force.policy, degraded)
+                take_result, degraded = self._without_store(take_request, in_force, now_us, error), True
+        decision = conclude(request, class_, board_rev, first, take_result, in_force.policy, degraded)
         self.counts.took((self._timer_ns() - started_ns) // 1000)
         self._note(request, decision, in_force.policy, now_us)
         return decision
 
     async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
-        """The decisions in the order of `requests`, asked of the store at once. Never raises."""
+        """The decisions in the order of `requests`, with one call of the store. Never raises."""
         started_ns = self._timer_ns()
         in_force, board_rev, now_us = self._in_force, self._board_rev, self._clock.now_us()
         policy = in_force.policy
-        asked = [self._prepare(request, policy, now_us) for request in requests]
-        answers = iter(await self._answers([ask for _, _, ask in asked if ask is not None]))
+        prepared = [self._prepare(request, policy, now_us) for request in requests]
+        answers = iter(await self._answers([each for _, _, each in prepared if each is not None]))
         decisions: list[Decision] = []
-        for request, (class_, first, ask) in zip(requests, asked, strict=True):
-            taken: TakeResult | None = None
+        for request, (class_, first, take_request) in zip(requests, prepared, strict=True):
+            take_result: TakeResult | None = None
             degraded = False
-            if ask is not None:
+            if take_request is not None:
                 answer = next(answers)
                 degraded = not isinstance(answer, TakeResult)
-                taken = answer if isinstance(answer, TakeResult) else self._without_store(ask, in_force, now_us, answer)
-            decision = conclude(request, class_, board_rev, first, taken, policy, degraded)
+                take_result = (
+                    answer
+                    if isinstance(answer, TakeResult)
+                    else self._without_store(take_request, in_force, now_us, answer)
+                )
+            decision = conclude(request, class_, board_rev, first, take_result, policy, degraded)
             self._note(request, decision, policy, now_us)
             decisions.append(decision)
         self.counts.took((self._timer_ns() - started_ns) // 1000, len(decisions))
         return decisions
 
-    def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Asked:
+    def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
         class_ = policy.class_of(request.account, now_us)
         try:
             first = rule_first(request, class_, self._board, policy, now_us)
@@ -175,27 +179,27 @@ class Check:
             first = rule_first(request, class_, _sound(self._board, request, class_, now_us), policy, now_us)
         if first is not None and not first.verdict.lets_in:
             return class_, first, None
-        return class_, first, policy.ask(request, class_, self._names)
+        return class_, first, policy.take_request(request, class_, self._names)
 
     def _note(self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int) -> None:
         self.counts.decided(decision, policy.reasons)
         if self._log is not None:
             self._log.record(request, decision, now_us)
 
-    async def _answers(self, asks: list[TakeRequest]) -> list[TakeResult | Exception]:
+    async def _answers(self, requests: list[TakeRequest]) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
         try:
-            return await self._accounts.take_many(asks)
+            return await self._accounts.take_many(requests)
         except Exception as error:
-            return [error for _ in asks]
+            return [error for _ in requests]
 
-    def _without_store(self, ask: TakeRequest, in_force: _InForce, now_us: int, error: Exception) -> TakeResult:
+    def _without_store(self, request: TakeRequest, in_force: _InForce, now_us: int, error: Exception) -> TakeResult:
         """What the limits' failure modes say in the store's place."""
         self.counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
-        closed, local = in_force.without_store(ask)
+        closed, local = in_force.without_store(request)
         if closed is not None:
             return TakeResult(Standing(), False, False, Refusal(closed, CLOSED_RETRY_US), (), now_us)
-        refusal, shadow = self._local.take(local, ask.size, now_us)
+        refusal, shadow = self._local.take(local, request.size, now_us)
         return TakeResult(Standing(), refusal is None, False, refusal, shadow, now_us)
 
 

@@ -2,7 +2,7 @@
 
 Precedence, highest first: break-glass file, deny list, the strictest matching pause, staff override, score
 thresholds, buckets, allow. Nothing is read here and nothing is charged: everything known is an argument, and the
-store has been told beforehand what will refuse (`Ask`), so that tokens moved if and only if the upload goes ahead.
+store has been told beforehand what will refuse (`TakeRequest`), so that tokens moved if and only if the upload goes ahead.
 
 A pause with action `review` lets uploads in under review; being the weakest of the stages that restrict, it never
 rescues an upload that an override, a score or a bucket refuses.
@@ -42,21 +42,21 @@ _REVIEWED = StageResult(Verdict.REVIEW, Stage.SCORE, "score.review")
 
 
 def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy, now_us: int) -> StageResult | None:
-    """The stages that need no store: break glass, deny list, pauses. A ruling that refuses is final.
+    """The stages that need no store: break glass, deny list, pauses. A result that refuses is final.
 
     One that lets in under review stands only where no later stage refuses: it may not open what a stop has closed.
     """
     review: StageResult | None = None
     if board.break_glass and (pause := _strictest(board.break_glass, request, class_, now_us)) is not None:
-        ruling = _paused(pause, Stage.BREAK_GLASS, now_us)
-        if not ruling.verdict.lets_in:
-            return ruling
-        review = ruling
+        result = _paused(pause, Stage.BREAK_GLASS, now_us)
+        if not result.verdict.lets_in:
+            return result
+        review = result
     if request.account.id in policy.deny_accounts:
         return StageResult(Verdict.DENY, Stage.DENY_LIST, "deny_list")
     if board.pauses and (pause := _strictest(board.pauses, request, class_, now_us)) is not None:
-        ruling = _paused(pause, Stage.PAUSE, now_us)
-        return review if review is not None and ruling.verdict.lets_in else ruling
+        result = _paused(pause, Stage.PAUSE, now_us)
+        return review if review is not None and result.verdict.lets_in else result
     return review
 
 
@@ -85,56 +85,58 @@ def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -
 
 
 def decide(
-    request: CheckRequest, class_: str, board: Board, taken: TakeResult | None, policy: Policy, now_us: int,
+    request: CheckRequest, class_: str, board: Board, take_result: TakeResult | None, policy: Policy, now_us: int,
     degraded: bool = False,
 ) -> Decision:  # fmt: skip
     """The decision on `request` for an account of `class_`.
 
-    `taken` is the store's answer; None where the store was not asked because a first stage refuses already.
+    `take_result` is the store's answer; None where the store was not asked because a first stage refuses already.
     `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the store's own.
     """
     first = rule_first(request, class_, board, policy, now_us)
-    return conclude(request, class_, board.rev, first, taken, policy, degraded)
+    return conclude(request, class_, board.rev, first, take_result, policy, degraded)
 
 
 def conclude(
-    request: CheckRequest, class_: str, board_rev: int, first: StageResult | None, taken: TakeResult | None, policy: Policy,
+    request: CheckRequest, class_: str, board_rev: int, first: StageResult | None, take_result: TakeResult | None, policy: Policy,
     degraded: bool,
 ) -> Decision:  # fmt: skip
     """`decide` from where `rule_first` has spoken: every check asks that before it asks the store."""
-    ruling = first
+    result = first
     standing = None
-    if taken is not None:
-        standing = taken.standing
+    if take_result is not None:
+        standing = take_result.standing
         if first is None or first.verdict.lets_in:
-            ruling = _rule_taken(taken, class_, policy, first)
-    if ruling is None:
-        ruling = _ALLOWED
+            result = _rule_take(take_result, class_, policy, first)
+    if result is None:
+        result = _ALLOWED
     return Decision(
         request.upload_id,
         request.account.id,
         class_,
-        ruling.verdict,
-        ruling.stage,
-        ruling.reason,
-        ruling.retry_after_us,
-        ruling.pause,
+        result.verdict,
+        result.stage,
+        result.reason,
+        result.retry_after_us,
+        result.pause,
         policy.hash,
         board_rev,
         None if standing is None else standing.risk,
-        () if taken is None else taken.shadow,
+        () if take_result is None else take_result.shadow,
         degraded,
     )
 
 
-def _rule_taken(taken: TakeResult, class_: str, policy: Policy, first: StageResult | None) -> StageResult | None:
-    standing = taken.standing
+def _rule_take(take_result: TakeResult, class_: str, policy: Policy, first: StageResult | None) -> StageResult | None:
+    standing = take_result.standing
     known = standing.risk is not None or standing.override is not None
-    account = rule_account(standing, class_, policy, taken.now_us) if known else None
+    account = rule_account(standing, class_, policy, take_result.now_us) if known else None
     if account is not None and not account.verdict.lets_in:
         return account
-    if taken.refusal is not None:
-        return StageResult(Verdict.THROTTLE, Stage.BUCKET, taken.refusal.limit, taken.refusal.retry_after_us)
+    if take_result.refusal is not None:
+        return StageResult(
+            Verdict.THROTTLE, Stage.BUCKET, take_result.refusal.limit, take_result.refusal.retry_after_us
+        )
     return first if first is not None else account
 
 

@@ -98,10 +98,10 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
-    _plans: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
+    _class_limits: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_plans", {class_: self._plan(class_) for class_ in self.thresholds})
+        object.__setattr__(self, "_class_limits", {class_: self._limits_of(class_) for class_ in self.thresholds})
 
     def class_of(self, account: Account, now_us: int) -> str:
         """The class the caller gives, where the policy declares it; else what age and verification make of it."""
@@ -116,36 +116,38 @@ class Policy:
     def _is_new(self, created_at: datetime, now_us: int) -> bool:
         return now_us - int(created_at.timestamp() * 1_000_000) < self.new_below_us
 
-    def ask(self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None) -> TakeRequest:
-        """What the account store is asked for this upload; `now_us` is the recorded time of a replay."""
+    def take_request(
+        self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None
+    ) -> TakeRequest:
+        """What the account store is requested to take for this upload; `now_us` is the recorded time of a replay."""
         ip, device = request.ip, request.device
         return TakeRequest(
             request.account.id,
             request.upload_id,
-            self._plans[class_],
+            self._class_limits[class_],
             None if ip is None else names.of_ip(ip),
             None if device is None else names.of_device(device),
             request.media.bytes or 0,
             now_us,
         )
 
-    def _plan(self, class_: str) -> ClassLimits:
+    def _limits_of(self, class_: str) -> ClassLimits:
         together = ((f"class:{class_}", Subject.CLASS), ("platform", Subject.PLATFORM))
-        found = ((entity, self._tariff(subject, class_)) for entity, subject in together)
+        shared = ((entity, self._entity_limits(subject, class_)) for entity, subject in together)
         return ClassLimits(
-            self._tariff(Subject.ACCOUNT, class_),
-            self._tariff(Subject.IP, class_),
-            self._tariff(Subject.DEVICE, class_),
-            tuple(EntityBuckets(entity, tariff) for entity, tariff in found if tariff is not None),
+            self._entity_limits(Subject.ACCOUNT, class_),
+            self._entity_limits(Subject.IP, class_),
+            self._entity_limits(Subject.DEVICE, class_),
+            tuple(EntityBuckets(entity, limits) for entity, limits in shared if limits is not None),
             self.thresholds[class_].refuse_at,
             self.max_score_age_us,
             self.upload_lifetime_us,
         )
 
-    def _tariff(self, subject: Subject, class_: str) -> EntityLimits | None:
-        prices = tuple(
-            Limit(limit.name, limit.rates[class_], limit.mode is Mode.SHADOW, limit.unit is Unit.BYTES)
-            for limit in self.limits
-            if limit.subject is subject and class_ in limit.rates and limit.mode is not Mode.OFF
+    def _entity_limits(self, subject: Subject, class_: str) -> EntityLimits | None:
+        limits = tuple(
+            Limit(rule.name, rule.rates[class_], rule.mode is Mode.SHADOW, rule.unit is Unit.BYTES)
+            for rule in self.limits
+            if rule.subject is subject and class_ in rule.rates and rule.mode is not Mode.OFF
         )
-        return EntityLimits(prices) if prices else None
+        return EntityLimits(limits) if limits else None

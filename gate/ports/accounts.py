@@ -14,19 +14,19 @@ from gate.ports.scores import EncodedScore
 class AccountStore(Protocol):
     """Buckets, scores and overrides of accounts.
 
-    Loss: a failover may lose the last second of charges and scores; scores come again from the stream. Growth: every
+    Loss: a failover may lose the last second of takes and scores; scores come again from the stream. Growth: every
     key expires by itself, a bucket once it is full again.
     """
 
-    async def take(self, ask: TakeRequest) -> TakeResult:
-        """Read the standing and take all charges or none, in one atomic step (see `TakeRequest`).
+    async def take(self, request: TakeRequest) -> TakeResult:
+        """Read the standing and take from all buckets or from none, in one atomic step (see `TakeRequest`).
 
-        Raises StoreUnavailable. Whoever gives up waiting may still have been charged; asking again with the same
-        upload id does not charge twice.
+        Raises StoreUnavailable. A caller that gives up waiting may still have been charged; the same upload id
+        again does not charge twice.
         """
         ...
 
-    async def take_many(self, asks: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         """`take` for each, side by side, in their order; what `take` would raise stands in its place."""
         ...
 

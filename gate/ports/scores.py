@@ -8,7 +8,7 @@ from gate.core.score import Score
 
 
 class EncodedScore(NamedTuple):
-    """A score and how `gate.records.score` spells it: spelt once, for every place that keeps it."""
+    """A score and its bytes by `gate.records.score`: encoded once, for every place that keeps it."""
 
     score: Score
-    spelt: bytes
+    data: bytes

@@ -1,6 +1,6 @@
 """Scores as JSON, the value of topic `accounts.scores.v1` and the tail of a stored score.
 
-Decides how a score is spelt: floats at 6 digits, times in RFC 3339 at µs. Leaves to the stores which of two wins.
+Decides how a score is written: floats at 6 digits, times in RFC 3339 at µs. Leaves to the stores which of two wins.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def with_bytes(score: Score) -> EncodedScore:
 
 
 def decode_score(data: bytes) -> Score:
-    """The score that `data` spells; unknown fields are skipped, so that newer writers can be read.
+    """The score in `data`; unknown fields are skipped, so that newer writers can be read.
 
     Raises StateUnreadable.
     """

@@ -1,7 +1,7 @@
 """Own buckets for the time the account store is away: each limit divided by the number of gates.
 
-Decides no more than a bucket does: which limits come here is the policy's `on_store_error` to say. Uploads asked for
-twice are charged twice here; refusing a few too many is the safe side.
+Decides no more than a bucket does: `on_store_error` in the policy chooses the limits that come here. An upload
+that is checked twice is charged twice here; refusing a few too many is the safe side.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class LocalBuckets:
         return len(self._tats)
 
     def take(
-        self, charges: tuple[EntityBuckets, ...], size: int, now_us: int
+        self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
     ) -> tuple[Refusal | None, tuple[str, ...]]:
-        """Take all charges or none, as `gate.core.bucket.take` does, at this gate's share of each limit."""
-        answer = take(self._tats, charges, size, now_us, sharers=self._instances)
+        """Take from all buckets or from none, as `gate.core.limits.gcra.take` does, at this gate's share of each limit."""
+        answer = take(self._tats, buckets, size, now_us, sharers=self._instances)
         if len(self._tats) > self._max_buckets:
             self._forget(now_us)
         return answer

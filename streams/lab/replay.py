@@ -122,10 +122,10 @@ class Judge:
         policy, board = self._policy, Board()
         class_ = policy.class_of(request.account, at_us)
         first = rule_first(request, class_, board, policy, at_us)
-        taken = None
+        take_result = None
         if first is None or first.verdict.lets_in:
-            taken = await self._store.take(policy.ask(request, class_, self._names, at_us))
-        return decide(request, class_, board, taken, policy, at_us)
+            take_result = await self._store.take(policy.take_request(request, class_, self._names, at_us))
+        return decide(request, class_, board, take_result, policy, at_us)
 
 
 async def replay(

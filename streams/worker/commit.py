@@ -274,7 +274,7 @@ def _states(states: dict[str, bytes], mark: Watermark) -> Iterable[Record]:
 
 
 def _scores(effects: Effects) -> Iterable[Record]:
-    return ((score.account.encode(), spelt) for score, spelt in effects.scores)
+    return ((score.account.encode(), data) for score, data in effects.scores)
 
 
 def kind_of(error: BaseException) -> str:

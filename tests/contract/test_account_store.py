@@ -3,7 +3,18 @@
 import asyncio
 
 import pytest
-from take_requests import DAY_US, MINUTE_US, NOW_US, WallClock, admitted, ask, charge, one_limit, override, score
+from take_requests import (
+    DAY_US,
+    MINUTE_US,
+    NOW_US,
+    WallClock,
+    admitted,
+    one_limit,
+    override,
+    per_minute,
+    score,
+    take_request,
+)
 
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeResult
@@ -21,35 +32,35 @@ def store(request: pytest.FixtureRequest, redis_store: RedisAccountStore) -> Acc
 
 @pytest.mark.parametrize("limit", [1, 5, 32, 33, 99])
 async def test_exactly_as_many_as_the_limit_are_let_in_of_100_at_once(store: AccountStore, limit: int) -> None:
-    assert await admitted(store, 100, charge("minute", limit)) == limit
+    assert await admitted(store, 100, per_minute("minute", limit)) == limit
 
 
 async def test_a_store_that_was_never_told_of_an_account_knows_nothing_and_lets_in(store: AccountStore) -> None:
-    taken = await store.take(ask("u", charge("minute", 1)))
+    result = await store.take(take_request("u", per_minute("minute", 1)))
 
-    assert (taken.standing.risk, taken.standing.at_us, taken.standing.override) == (None, None, None)
-    assert (taken.charged, taken.repeated, taken.refusal, taken.shadow) == (True, False, None, ())
-    assert taken.now_us == NOW_US
+    assert (result.standing.risk, result.standing.at_us, result.standing.override) == (None, None, None)
+    assert (result.charged, result.repeated, result.refusal, result.shadow) == (True, False, None, ())
+    assert result.now_us == NOW_US
 
 
 async def test_a_check_without_any_limit_is_let_in(store: AccountStore) -> None:
-    assert (await store.take(ask("u"))).charged
+    assert (await store.take(take_request("u"))).charged
 
 
 async def test_without_a_recorded_time_the_stores_own_clock_judges(store: AccountStore) -> None:
-    taken = await store.take(ask("u", charge("minute", 1), now_us=None))
+    result = await store.take(take_request("u", per_minute("minute", 1), now_us=None))
 
-    assert abs(taken.now_us - WallClock().now_us()) < MINUTE_US
+    assert abs(result.now_us - WallClock().now_us()) < MINUTE_US
 
 
 async def test_a_refusal_names_the_limit_that_must_be_waited_for_longest_and_charges_nobody(
     store: AccountStore,
 ) -> None:
-    roomy, tight = charge("roomy", 10), charge("tight", 2, "ip:1")
+    roomy, tight = per_minute("roomy", 10), per_minute("tight", 2, "ip:1")
     for i in range(2):
-        await store.take(ask(f"u{i}", roomy, tight))
+        await store.take(take_request(f"u{i}", roomy, tight))
 
-    refused = await store.take(ask("u2", roomy, tight))
+    refused = await store.take(take_request("u2", roomy, tight))
 
     assert refused.refusal is not None
     assert (refused.refusal.limit, refused.refusal.retry_after_us) == ("tight", MINUTE_US // 2)
@@ -58,27 +69,27 @@ async def test_a_refusal_names_the_limit_that_must_be_waited_for_longest_and_cha
 
 
 async def test_what_exceeds_the_burst_is_never_let_in_and_says_so(store: AccountStore) -> None:
-    taken = await store.take(ask("u", charge("bytes", 100, by_bytes=True), size=101))
+    result = await store.take(take_request("u", per_minute("bytes", 100, by_bytes=True), size=101))
 
-    assert taken.refusal is not None
-    assert (taken.refusal.limit, taken.refusal.retry_after_us) == ("bytes", None)
-    assert not taken.charged
+    assert result.refusal is not None
+    assert (result.refusal.limit, result.refusal.retry_after_us) == ("bytes", None)
+    assert not result.charged
 
 
 async def test_a_shadow_limit_counts_and_is_named_but_cannot_refuse(store: AccountStore) -> None:
-    shadow = charge("tried", 2, shadow=True)
+    shadow = per_minute("tried", 2, shadow=True)
 
-    taken = [await store.take(ask(f"u{i}", shadow)) for i in range(4)]
+    results = [await store.take(take_request(f"u{i}", shadow)) for i in range(4)]
 
-    assert [t.charged for t in taken] == [True] * 4
-    assert [t.shadow for t in taken] == [(), (), ("tried",), ("tried",)]
+    assert [t.charged for t in results] == [True] * 4
+    assert [t.shadow for t in results] == [(), (), ("tried",), ("tried",)]
 
 
 async def test_limits_of_one_entity_can_be_reordered_added_and_removed(store: AccountStore) -> None:
-    one, two, three = charge("one", 3), charge("two", 4), charge("three", 5)
-    await store.take(ask("u0", one, two))
-    await store.take(ask("u1", two, three))
-    await store.take(ask("u2", three))
+    one, two, three = per_minute("one", 3), per_minute("two", 4), per_minute("three", 5)
+    await store.take(take_request("u0", one, two))
+    await store.take(take_request("u1", two, three))
+    await store.take(take_request("u2", three))
 
     left = [await admitted(store, 10, limit) for limit in (three, one, two)]
 
@@ -86,25 +97,30 @@ async def test_limits_of_one_entity_can_be_reordered_added_and_removed(store: Ac
 
 
 async def test_one_batch_with_a_shared_bucket_and_own_ones_counts_each_exactly(store: AccountStore) -> None:
-    asks = [
-        ask(f"u{i}", charge("own", 2, f"account:{{b{i % 10}}}"), charge("all", 15, "platform"), account=f"b{i % 10}")
+    requests = [
+        take_request(
+            f"u{i}",
+            per_minute("own", 2, f"account:{{b{i % 10}}}"),
+            per_minute("all", 15, "platform"),
+            account=f"b{i % 10}",
+        )
         for i in range(50)
     ]
 
-    taken = await asyncio.gather(*map(store.take, asks))
+    results = await asyncio.gather(*map(store.take, requests))
 
-    assert sum(t.charged for t in taken) == 15
-    assert await admitted(store, 50, charge("all", 15, "platform")) == 0
+    assert sum(t.charged for t in results) == 15
+    assert await admitted(store, 50, per_minute("all", 15, "platform")) == 0
 
 
 async def test_the_same_upload_spends_once_and_gets_the_same_answer(store: AccountStore) -> None:
-    limit, shadow = charge("minute", 2), charge("tried", 1, shadow=True)
+    limit, shadow = per_minute("minute", 2), per_minute("tried", 1, shadow=True)
     await store.put_scores([*map(with_bytes, [score(risk=0.5)])])
-    await store.take(ask("u0", limit, shadow))
-    first = await store.take(ask("u1", limit, shadow))
+    await store.take(take_request("u0", limit, shadow))
+    first = await store.take(take_request("u1", limit, shadow))
     await store.put_scores([*map(with_bytes, [score(risk=0.6, offset=2)])])
 
-    again = await asyncio.gather(*(store.take(ask("u1", limit, shadow, now_us=NOW_US + 5)) for _ in range(40)))
+    again = await asyncio.gather(*(store.take(take_request("u1", limit, shadow, now_us=NOW_US + 5)) for _ in range(40)))
 
     assert first.charged
     assert not first.repeated
@@ -112,32 +128,32 @@ async def test_the_same_upload_spends_once_and_gets_the_same_answer(store: Accou
     assert {(t.shadow, t.standing.risk, t.now_us) for t in again} == {(("tried",), 0.5, NOW_US)}
 
 
-async def test_forty_askers_of_one_new_upload_spend_once(store: AccountStore) -> None:
-    limit = charge("minute", 10)
+async def test_forty_callers_of_one_new_upload_spend_once(store: AccountStore) -> None:
+    limit = per_minute("minute", 10)
 
-    taken = await asyncio.gather(*(store.take(ask("u", limit)) for _ in range(40)))
+    results = await asyncio.gather(*(store.take(take_request("u", limit)) for _ in range(40)))
 
-    assert all(t.charged for t in taken)
-    assert sum(not t.repeated for t in taken) == 1
+    assert all(t.charged for t in results)
+    assert sum(not t.repeated for t in results) == 1
     assert await admitted(store, 20, limit) == 9
 
 
 async def test_an_upload_is_forgotten_after_its_lifetime(store: AccountStore) -> None:
-    limit = charge("minute", 100)
-    await store.take(ask("u", limit))
+    limit = per_minute("minute", 100)
+    await store.take(take_request("u", limit))
 
-    before = await store.take(ask("u", limit, now_us=NOW_US + 10 * MINUTE_US - 1))
-    after = await store.take(ask("u", limit, now_us=NOW_US + 10 * MINUTE_US))
+    before = await store.take(take_request("u", limit, now_us=NOW_US + 10 * MINUTE_US - 1))
+    after = await store.take(take_request("u", limit, now_us=NOW_US + 10 * MINUTE_US))
 
     assert (before.repeated, after.repeated) == (True, False)
 
 
 async def test_an_upload_that_was_refused_is_judged_anew(store: AccountStore) -> None:
-    limit = charge("minute", 1)
-    await store.take(ask("u0", limit))
-    refused = await store.take(ask("u1", limit))
+    limit = per_minute("minute", 1)
+    await store.take(take_request("u0", limit))
+    refused = await store.take(take_request("u1", limit))
 
-    later = await store.take(ask("u1", limit, now_us=NOW_US + MINUTE_US))
+    later = await store.take(take_request("u1", limit, now_us=NOW_US + MINUTE_US))
 
     assert not refused.charged
     assert (later.charged, later.repeated) == (True, False)
@@ -146,18 +162,18 @@ async def test_an_upload_that_was_refused_is_judged_anew(store: AccountStore) ->
 async def test_upload_ids_belong_to_their_account_whatever_the_ids_contain(store: AccountStore) -> None:
     pairs = [("a", "u"), ("b", "u"), ("a}:b", "c"), ("a", "b}:c"), ("a", "1:x}:6:c"), ("a}:1:x", "c")]
 
-    taken = [await store.take(ask(upload, account=account)) for account, upload in pairs]
+    results = [await store.take(take_request(upload, account=account)) for account, upload in pairs]
 
-    assert [t.repeated for t in taken] == [False] * len(pairs)
+    assert [t.repeated for t in results] == [False] * len(pairs)
 
 
 async def test_a_score_from_the_threshold_on_refuses_and_moves_no_token(store: AccountStore) -> None:
-    limit = charge("minute", 5)
+    limit = per_minute("minute", 5)
     await store.put_scores([*map(with_bytes, [score(risk=0.9), score("b", risk=0.899999)])])
 
-    taken = await store.take(ask("u", limit, charge("tried", 1, shadow=True)))
+    result = await store.take(take_request("u", limit, per_minute("tried", 1, shadow=True)))
 
-    assert (taken.charged, taken.refusal, taken.shadow, taken.standing.risk) == (False, None, (), 0.9)
+    assert (result.charged, result.refusal, result.shadow, result.standing.risk) == (False, None, (), 0.9)
     assert await admitted(store, 10, limit, account="b") == 5
 
 
@@ -172,9 +188,9 @@ async def test_a_score_that_is_too_old_or_a_class_without_threshold_refuses_nobo
     )
 
     old, edge, free = [
-        await store.take(ask("u", account="old")),
-        await store.take(ask("u", account="edge")),
-        await store.take(ask("u", account="free", at=None)),
+        await store.take(take_request("u", account="old")),
+        await store.take(take_request("u", account="edge")),
+        await store.take(take_request("u", account="free", at=None)),
     ]
 
     assert (old.charged, edge.charged, free.charged) == (True, False, True)
@@ -182,20 +198,20 @@ async def test_a_score_that_is_too_old_or_a_class_without_threshold_refuses_nobo
 
 
 async def test_an_upload_once_let_in_is_refused_when_the_score_refuses_by_now(store: AccountStore) -> None:
-    await store.take(ask("u"))
+    await store.take(take_request("u"))
     await store.put_scores([*map(with_bytes, [score()])])
 
-    taken = await store.take(ask("u"))
+    result = await store.take(take_request("u"))
 
-    assert (taken.charged, taken.repeated, taken.standing.risk) == (False, False, 0.95)
+    assert (result.charged, result.repeated, result.standing.risk) == (False, False, 0.95)
 
 
 async def test_an_override_that_denies_charges_nothing_and_reaches_a_repeated_upload(store: AccountStore) -> None:
-    limit = charge("minute", 5)
-    await store.take(ask("u", limit))
+    limit = per_minute("minute", 5)
+    await store.take(take_request("u", limit))
     await store.put_override("a", override(allow=False))
 
-    again, other = await store.take(ask("u", limit)), await store.take(ask("v", limit))
+    again, other = await store.take(take_request("u", limit)), await store.take(take_request("v", limit))
 
     assert (again.charged, other.charged) == (False, False)
     assert other.standing.override == override(allow=False)
@@ -205,29 +221,29 @@ async def test_an_override_that_denies_charges_nothing_and_reaches_a_repeated_up
 async def test_an_override_that_allows_outweighs_score_and_limits_and_charges_where_it_fits(
     store: AccountStore,
 ) -> None:
-    tight, roomy, tried = charge("tight", 1), charge("roomy", 10, "ip:1"), charge("tried", 1, shadow=True)
+    tight, roomy, tried = per_minute("tight", 1), per_minute("roomy", 10, "ip:1"), per_minute("tried", 1, shadow=True)
     await store.put_scores([*map(with_bytes, [score()])])
     await store.put_override("a", override(allow=True))
 
-    taken = [await store.take(ask(f"u{i}", tight, roomy, tried)) for i in range(3)]
+    results = [await store.take(take_request(f"u{i}", tight, roomy, tried)) for i in range(3)]
 
-    assert [t.charged for t in taken] == [True] * 3
-    assert [t.shadow for t in taken] == [(), ("tried",), ("tried",)]
-    assert taken[0].standing.override == override(allow=True)
+    assert [t.charged for t in results] == [True] * 3
+    assert [t.shadow for t in results] == [(), ("tried",), ("tried",)]
+    assert results[0].standing.override == override(allow=True)
     assert await admitted(store, 20, roomy, account="b") == 7
 
 
 async def test_an_override_ends_by_itself(store: AccountStore) -> None:
     await store.put_override("a", override(allow=False, expires_at_us=NOW_US + MINUTE_US))
 
-    before = await store.take(ask("u", now_us=NOW_US + MINUTE_US - 1))
-    after = await store.take(ask("u", now_us=NOW_US + MINUTE_US))
+    before = await store.take(take_request("u", now_us=NOW_US + MINUTE_US - 1))
+    after = await store.take(take_request("u", now_us=NOW_US + MINUTE_US))
 
     assert (before.charged, after.charged) == (False, True)
     assert after.standing.override is None
 
 
-async def test_scores_come_back_whole_in_the_order_asked_for(store: AccountStore) -> None:
+async def test_scores_come_back_whole_in_the_order_given(store: AccountStore) -> None:
     await store.put_scores([*map(with_bytes, [score("a"), score("ü", risk=0.25)])])
 
     found = await store.scores(["ü", "nobody", "a"])
@@ -259,31 +275,31 @@ async def test_thousands_of_scores_are_stored_at_once(store: AccountStore) -> No
 
 
 async def test_fractions_of_a_second_are_not_lost(store: AccountStore) -> None:
-    limit = charge("minute", 50)
+    limit = per_minute("minute", 50)
     assert await admitted(store, 60, limit) == 50
 
-    due = [await store.take(ask(f"due{i}", limit, now_us=NOW_US + i * 1_200_000)) for i in range(1, 13)]
+    due = [await store.take(take_request(f"due{i}", limit, now_us=NOW_US + i * 1_200_000)) for i in range(1, 13)]
 
     assert sum(t.charged for t in due) == 12
 
 
 async def test_a_clock_that_steps_back_earns_no_second_twice(store: AccountStore) -> None:
-    limit = charge("minute", 60)
+    limit = per_minute("minute", 60)
     assert await admitted(store, 70, limit) == 60
 
-    taken: list[TakeResult] = []
+    results: list[TakeResult] = []
     for i, step_us in enumerate((1_000_000, 0, 1_000_000, 0, 1_000_000)):
-        taken.append(await store.take(ask(f"step{i}", limit, now_us=NOW_US + step_us)))
+        results.append(await store.take(take_request(f"step{i}", limit, now_us=NOW_US + step_us)))
 
-    assert sum(t.charged for t in taken) == 1
+    assert sum(t.charged for t in results) == 1
 
 
-async def test_many_asked_at_once_are_answered_in_their_order_and_share_one_bucket(store: AccountStore) -> None:
+async def test_many_requests_at_once_are_answered_in_their_order_and_share_one_bucket(store: AccountStore) -> None:
     five = one_limit("account:{a}", "limit", Rate(1, MINUTE_US, 5))
-    asks = [ask(f"u-{number}", five) for number in range(100)]
+    requests = [take_request(f"u-{number}", five) for number in range(100)]
 
-    answers = await store.take_many(asks)
-    again = await store.take_many(asks)
+    answers = await store.take_many(requests)
+    again = await store.take_many(requests)
 
     charged = [isinstance(answer, TakeResult) and answer.charged for answer in answers]
     assert charged == [True] * 5 + [False] * 95

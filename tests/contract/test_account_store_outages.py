@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from servers import running_redis
-from take_requests import admitted, ask, charge, one_limit, override, score
+from take_requests import admitted, one_limit, override, per_minute, score, take_request
 from waiting import eventually
 
 from gate.core.limits.limit import Rate
@@ -20,8 +20,8 @@ from gate.stores.redis.line import Line
 async def keys_of(store: RedisAccountStore, redis_url: str) -> dict[bytes, int]:
     """Each key of the store with its remaining ms; -1 where it would stay for ever."""
     line = Line(redis_url)
-    keys = await line.ask(b"KEYS", f"{store._prefix}*", within_s=5.0)
-    left = {key: await line.ask(b"PTTL", key, within_s=5.0) for key in keys}
+    keys = await line.execute(b"KEYS", f"{store._prefix}*", within_s=5.0)
+    left = {key: await line.execute(b"PTTL", key, within_s=5.0) for key in keys}
     await line.close()
     return left
 
@@ -29,10 +29,12 @@ async def keys_of(store: RedisAccountStore, redis_url: str) -> dict[bytes, int]:
 async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
     redis_store: RedisAccountStore, redis_url: str
 ) -> None:
-    await redis_store.take(ask("u", charge("minute", 1), charge("fast", 100_000, "platform"), now_us=None))
+    await redis_store.take(
+        take_request("u", per_minute("minute", 1), per_minute("fast", 100_000, "platform"), now_us=None)
+    )
     await redis_store.put_scores([*map(with_bytes, [score()])])
     await redis_store.put_override("a", override(allow=True))
-    await redis_store.take(ask("replayed", charge("minute", 1, "ip:2")))
+    await redis_store.take(take_request("replayed", per_minute("minute", 1, "ip:2")))
 
     left = await keys_of(redis_store, redis_url)
 
@@ -45,20 +47,20 @@ async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
 async def test_a_limit_so_fast_that_its_seconds_round_to_zero_still_refuses(redis_store: RedisAccountStore) -> None:
     fast = one_limit("platform", "fast", Rate(1_000, 1_000_000, 10))
 
-    taken = await asyncio.gather(*(redis_store.take(ask(f"u{i}", fast, now_us=None)) for i in range(30)))
+    results = await asyncio.gather(*(redis_store.take(take_request(f"u{i}", fast, now_us=None)) for i in range(30)))
 
-    assert 10 <= sum(t.charged for t in taken) < 30
+    assert 10 <= sum(t.charged for t in results) < 30
 
 
 async def test_scripts_lost_by_the_server_are_loaded_again_and_each_check_charged_once(
     redis_store: RedisAccountStore, redis_url: str
 ) -> None:
-    limit = charge("minute", 50)
+    limit = per_minute("minute", 50)
     line = Line(redis_url)
 
     async def flush() -> None:
         for _ in range(20):
-            await line.ask(b"SCRIPT", b"FLUSH", within_s=5.0)
+            await line.execute(b"SCRIPT", b"FLUSH", within_s=5.0)
 
     let_in, _ = await asyncio.gather(admitted(redis_store, 100, limit), flush())
     await flush()
@@ -72,14 +74,14 @@ async def test_scripts_lost_by_the_server_are_loaded_again_and_each_check_charge
 
 async def test_callers_who_give_up_open_no_connection(redis_store: RedisAccountStore) -> None:
     async def give_up(i: int) -> None:
-        task = asyncio.create_task(redis_store.take(ask(f"u{i}", charge("minute", 5))))
+        task = asyncio.create_task(redis_store.take(take_request(f"u{i}", per_minute("minute", 5))))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     await asyncio.gather(*(give_up(i) for i in range(500)))
 
-    assert (await redis_store.take(ask("last"))).charged
+    assert (await redis_store.take(take_request("last"))).charged
     assert redis_store.stats.reconnects == 0
 
 
@@ -88,14 +90,16 @@ async def test_keys_of_another_kind_where_ours_should_be_take_nobody_down(
 ) -> None:
     line = Line(redis_url)
     for key in ("score:{a}", "override:{a}", "b:account:{a}"):
-        await line.ask(b"LPUSH", f"{redis_store._prefix}{key}", b"x", within_s=5.0)
+        await line.execute(b"LPUSH", f"{redis_store._prefix}{key}", b"x", within_s=5.0)
     for key in ("score:{b}", "override:{b}", "b:account:{b}"):
-        await line.ask(b"SET", f"{redis_store._prefix}{key}", b"xyz", within_s=5.0)
+        await line.execute(b"SET", f"{redis_store._prefix}{key}", b"xyz", within_s=5.0)
     await line.close()
 
-    taken = [await redis_store.take(ask("u", charge("m", 1, f"account:{{{a}}}"), account=a)) for a in "ab"]
+    results = [
+        await redis_store.take(take_request("u", per_minute("m", 1, f"account:{{{a}}}"), account=a)) for a in "ab"
+    ]
 
-    assert [t.charged for t in taken] == [True, True]
+    assert [t.charged for t in results] == [True, True]
 
 
 async def fails(attempt: Callable[[], Awaitable[object]]) -> bool:
@@ -110,12 +114,12 @@ async def test_a_server_killed_and_back_opens_and_closes_the_breaker_by_itself(t
     with running_redis(tmp_path) as server:
         store = RedisAccountStore(server.url, deadline_s=1.0)
         await store.open()
-        limit = charge("minute", 10)
+        limit = per_minute("minute", 10)
         assert await admitted(store, 4, limit) == 4
 
         server.kill()
-        await eventually(lambda: fails(lambda: store.take(ask("x", limit))))
-        at_once = await asyncio.gather(*(fails(lambda: store.take(ask("x", limit))) for _ in range(200)))
+        await eventually(lambda: fails(lambda: store.take(take_request("x", limit))))
+        at_once = await asyncio.gather(*(fails(lambda: store.take(take_request("x", limit))) for _ in range(200)))
         down, sent = store.down, store.stats.checks
         assert all(at_once)
         assert await fails(lambda: store.put_scores([*map(with_bytes, [score()])]))
@@ -127,7 +131,7 @@ async def test_a_server_killed_and_back_opens_and_closes_the_breaker_by_itself(t
 
         assert down is not None
         assert await store.put_scores([*map(with_bytes, [score("z")])]) == 1
-        assert (await store.take(ask("y", limit))).charged
+        assert (await store.take(take_request("y", limit))).charged
         assert store.stats.reconnects >= 1
         await store.close()
 
@@ -138,20 +142,20 @@ async def test_a_frozen_server_costs_no_check_more_than_its_deadline_and_is_used
     with running_redis(tmp_path) as server:
         store = RedisAccountStore(server.url, deadline_s=0.1)
         await store.open()
-        assert (await store.take(ask("u"))).charged
+        assert (await store.take(take_request("u"))).charged
         assert server.pid is not None
 
         os.kill(server.pid, signal.SIGSTOP)
         try:
-            frozen = await asyncio.gather(*(fails(lambda: store.take(ask("v"))) for _ in range(100)))
-            at_once = await fails(lambda: store.take(ask("v")))
+            frozen = await asyncio.gather(*(fails(lambda: store.take(take_request("v"))) for _ in range(100)))
+            at_once = await fails(lambda: store.take(take_request("v")))
         finally:
             os.kill(server.pid, signal.SIGCONT)
         await eventually(lambda: store.down is None)
 
         assert all(frozen)
         assert at_once
-        assert (await store.take(ask("v"))).charged
+        assert (await store.take(take_request("v"))).charged
         await store.close()
 
 
@@ -161,12 +165,12 @@ async def test_a_server_that_is_not_there_yet_is_found_once_it_is(tmp_path: Path
         store = RedisAccountStore(server.url, deadline_s=1.0)
 
         await store.open()
-        missing = await fails(lambda: store.take(ask("u")))
+        missing = await fails(lambda: store.take(take_request("u")))
         server.start()
         await eventually(lambda: store.down is None)
 
         assert missing
-        assert (await store.take(ask("u"))).charged
+        assert (await store.take(take_request("u"))).charged
         await store.close()
 
 
@@ -198,12 +202,12 @@ async def test_a_check_whose_reply_was_lost_is_asked_again_and_spends_once(
     store = RedisAccountStore(f"redis://127.0.0.1:{port}/0", prefix=f"{unique()}:", deadline_s=5.0, lanes=1)
     await store.open()
 
-    taken = [await store.take(ask(f"u{i}", charge("minute", 100))) for i in range(20)]
-    left = await admitted(store, 100, charge("minute", 100))
+    results = [await store.take(take_request(f"u{i}", per_minute("minute", 100))) for i in range(20)]
+    left = await admitted(store, 100, per_minute("minute", 100))
 
     await store.close()
     proxy.close()
     await proxy.wait_closed()
-    assert all(t.charged for t in taken)
-    assert sum(t.repeated for t in taken) >= 6
+    assert all(t.charged for t in results)
+    assert sum(t.repeated for t in results) >= 6
     assert left == 80

@@ -176,7 +176,7 @@ async def test_what_gates_said_expires_but_the_board_never_does(redis_board: Red
     await redis_board.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
     line = Line(redis_url)
 
-    left = [await line.ask(b"PTTL", key, within_s=5.0) for key in (redis_board._board_key, *redis_board._gate_keys)]
+    left = [await line.execute(b"PTTL", key, within_s=5.0) for key in (redis_board._board_key, *redis_board._gate_keys)]
 
     await line.close()
     assert left[0] == -1
@@ -185,7 +185,7 @@ async def test_what_gates_said_expires_but_the_board_never_does(redis_board: Red
 
 async def test_a_stored_board_that_nobody_of_us_wrote_is_refused(redis_board: RedisBoardStore, redis_url: str) -> None:
     line = Line(redis_url)
-    await line.ask(b"HSET", redis_board._board_key, b"rev", b"1", b"document", b'{"pauses":"all"}', within_s=5.0)
+    await line.execute(b"HSET", redis_board._board_key, b"rev", b"1", b"document", b'{"pauses":"all"}', within_s=5.0)
     await line.close()
 
     with pytest.raises(StateUnreadable, match="pauses"):
@@ -199,7 +199,7 @@ async def test_an_unreadable_push_is_skipped_and_counted_and_the_next_is_heard(
     task = await listening(redis_board, heard)
     line = Line(redis_url)
 
-    await line.ask(b"PUBLISH", redis_board._channel, b"nonsense", within_s=5.0)
+    await line.execute(b"PUBLISH", redis_board._channel, b"nonsense", within_s=5.0)
     await redis_board.replace(0, board(pause(1)))
     await eventually(lambda: heard[-1].rev == 1)
 

@@ -33,15 +33,15 @@ rates = st.builds(Rate, st.integers(1, 1_000), st.sampled_from([1_000_000, 60_00
 
 
 sizes = st.integers(0, 3) | st.integers(30, 60)
-prices = st.builds(Limit, st.sampled_from(["one", "two", "three"]), rates, st.booleans(), st.booleans())
-tariffs = st.lists(prices, min_size=1, max_size=4).map(lambda found: EntityLimits(tuple(found)))
-charges = st.builds(EntityBuckets, entities, tariffs)
-plans = st.builds(
+limits = st.builds(Limit, st.sampled_from(["one", "two", "three"]), rates, st.booleans(), st.booleans())
+entity_limits = st.lists(limits, min_size=1, max_size=4).map(lambda found: EntityLimits(tuple(found)))
+entity_buckets = st.builds(EntityBuckets, entities, entity_limits)
+class_limits = st.builds(
     ClassLimits,
-    st.none() | tariffs,
-    st.none() | tariffs,
-    st.none() | tariffs,
-    st.lists(charges, max_size=3).map(tuple),
+    st.none() | entity_limits,
+    st.none() | entity_limits,
+    st.none() | entity_limits,
+    st.lists(entity_buckets, max_size=3).map(tuple),
     st.none() | st.sampled_from([0.25, 0.75]),
     st.just(DAY_US),
     st.just(60_000_000),
@@ -49,9 +49,9 @@ plans = st.builds(
 
 
 @st.composite
-def asks(draw: st.DrawFn) -> list[TakeRequest]:
-    """A sequence of checks under few plans, whose clock mostly runs and sometimes steps back, as far as an hour."""
-    known = draw(st.lists(plans, min_size=1, max_size=3))
+def take_requests(draw: st.DrawFn) -> list[TakeRequest]:
+    """A sequence of checks of few classes, whose clock mostly runs and sometimes steps back, as far as an hour."""
+    known = draw(st.lists(class_limits, min_size=1, max_size=3))
     now_us = START_US
     found: list[TakeRequest] = []
     for _ in range(draw(st.integers(1, 25))):
@@ -72,14 +72,14 @@ def asks(draw: st.DrawFn) -> list[TakeRequest]:
 
 class NoClock:
     def now_us(self) -> int:
-        raise AssertionError("each ask brings its own time")
+        raise AssertionError("each request brings its own time")
 
 
 def in_model(sequence: list[TakeRequest], scores: list[Score]) -> list[TakeResult]:
     async def run() -> list[TakeResult]:
         store = MemoryAccountStore(NoClock())
         await store.put_scores([*map(with_bytes, scores)])
-        return [await store.take(ask) for ask in sequence]
+        return [await store.take(request) for request in sequence]
 
     return asyncio.run(run())
 
@@ -91,15 +91,15 @@ def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> 
         await store.put_scores([*map(with_bytes, scores)])
         if at_once:
             return list(await asyncio.gather(*map(store.take, sequence)))
-        return [await store.take(ask) for ask in sequence]
+        return [await store.take(request) for request in sequence]
 
     with asyncio.Runner() as runner:
         line = Line(redis_url)
 
         @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-        @given(asks(), st.booleans())
+        @given(take_requests(), st.booleans())
         def agrees(sequence: list[TakeRequest], at_once: bool) -> None:
-            # one lane keeps the order, in which batches are judged as single calls would be
+            # one lane keeps the order, in which batches are decided as single calls would be
             store = RedisAccountStore(redis_url, prefix=f"laws-{next(RUN)}:", deadline_s=10.0, lanes=1, max_batch=7)
             runner.run(store.open())
 
@@ -114,46 +114,46 @@ def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> 
             runner.run(line.close())
 
 
-def keys_of(ask: TakeRequest) -> set[tuple[str, str]]:
-    return {(charge.entity, price.limit) for charge in ask.charges for price in charge.tariff.prices}
+def keys_of(request: TakeRequest) -> set[tuple[str, str]]:
+    return {(each.entity, limit.name) for each in request.buckets for limit in each.limits.limits}
 
 
-def least_cost_us(ask: TakeRequest, entity: str, limit: str) -> int:
-    """What one of the ask's charges on that bucket takes at least."""
+def least_cost_us(request: TakeRequest, entity: str, name: str) -> int:
+    """What one of the request's limits on that bucket costs at least."""
     return min(
-        price.cost_us(ask.size)
-        for charge in ask.charges
-        for price in charge.tariff.prices
-        if (charge.entity, price.limit) == (entity, limit)
+        limit.cost_us(request.size)
+        for each in request.buckets
+        for limit in each.limits.limits
+        if (each.entity, limit.name) == (entity, name)
     )
 
 
-@given(asks())
+@given(take_requests())
 def test_tokens_move_exactly_when_an_upload_is_newly_let_in(sequence: list[TakeRequest]) -> None:
     async def run() -> None:
         store = MemoryAccountStore(NoClock())
-        for ask in sequence:
-            before = {key: store.tat_us(*key) for key in keys_of(ask)}
-            taken = await store.take(ask)
+        for request in sequence:
+            before = {key: store.tat_us(*key) for key in keys_of(request)}
+            result = await store.take(request)
             for (entity, limit), was in before.items():
                 became = store.tat_us(entity, limit)
-                if not taken.charged or taken.repeated:
+                if not result.charged or result.repeated:
                     assert became == was
-                elif limit not in taken.shadow:
-                    assert became >= max(was, taken.now_us) + least_cost_us(ask, entity, limit)
+                elif limit not in result.shadow:
+                    assert became >= max(was, result.now_us) + least_cost_us(request, entity, limit)
 
     asyncio.run(run())
 
 
-def in_shadow(tariff: EntityLimits) -> EntityLimits:
-    return EntityLimits(tuple(replace(price, shadow=True) for price in tariff.prices))
+def in_shadow(limits: EntityLimits) -> EntityLimits:
+    return EntityLimits(tuple(replace(limit, shadow=True) for limit in limits.limits))
 
 
-@given(st.lists(charges, max_size=5), sizes, st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30))
+@given(st.lists(entity_buckets, max_size=5), sizes, st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30))
 def test_shadow_limits_cannot_refuse_whatever_they_hold(
     wanted: list[EntityBuckets], size: int, steps: list[int]
 ) -> None:
-    shadows = tuple(EntityBuckets(c.entity, in_shadow(c.tariff)) for c in wanted)
+    shadows = tuple(EntityBuckets(c.entity, in_shadow(c.limits)) for c in wanted)
     tats: dict[tuple[str, str], int] = {}
 
     refusals = [take(tats, shadows, size, START_US + step)[0] for step in steps]
@@ -164,12 +164,12 @@ def test_shadow_limits_cannot_refuse_whatever_they_hold(
 @given(rates, st.lists(st.integers(0, 5_000_000), min_size=1, max_size=80), st.integers(1, 3))
 def test_no_window_admits_more_than_burst_and_what_flows_in_meanwhile(rate: Rate, steps: list[int], units: int) -> None:
     tats: dict[tuple[str, str], int] = {}
-    charge = one_limit("e", "l", rate, by_bytes=True)
+    buckets = one_limit("e", "l", rate, by_bytes=True)
     now_us = START_US
     admitted: list[int] = []
     for step in steps:
         now_us += step
-        if take(tats, (charge,), units, now_us)[0] is None:
+        if take(tats, (buckets,), units, now_us)[0] is None:
             admitted.append(now_us)
 
     for first, last in itertools.combinations(range(len(admitted)), 2):
@@ -180,22 +180,22 @@ def test_no_window_admits_more_than_burst_and_what_flows_in_meanwhile(rate: Rate
 @given(rates, st.integers(1, 20))
 def test_a_refusal_fits_exactly_when_it_said(rate: Rate, taken_before: int) -> None:
     tats: dict[tuple[str, str], int] = {}
-    charge = one_limit("e", "l", rate)
+    buckets = one_limit("e", "l", rate)
     refusal = None
     while refusal is None:
-        refusal, _ = take(tats, (charge,), 0, START_US)
+        refusal, _ = take(tats, (buckets,), 0, START_US)
 
     assert refusal.retry_after_us is not None
-    assert take(dict(tats), (charge,), 0, START_US + refusal.retry_after_us - 1)[0] is not None
-    assert take(dict(tats), (charge,), 0, START_US + refusal.retry_after_us)[0] is None
+    assert take(dict(tats), (buckets,), 0, START_US + refusal.retry_after_us - 1)[0] is not None
+    assert take(dict(tats), (buckets,), 0, START_US + refusal.retry_after_us)[0] is None
 
 
 @given(rates, st.integers(1, 7))
 def test_gates_on_their_own_let_in_no_more_together_than_the_limit(rate: Rate, instances: int) -> None:
-    charge = one_limit("e", "l", rate)
+    buckets = one_limit("e", "l", rate)
     gates = [LocalBuckets(instances) for _ in range(instances)]
 
-    let_in = [sum(gate.take((charge,), 0, START_US)[0] is None for _ in range(rate.burst + 1)) for gate in gates]
+    let_in = [sum(gate.take((buckets,), 0, START_US)[0] is None for _ in range(rate.burst + 1)) for gate in gates]
 
     assert sum(let_in) <= max(rate.tolerance_us // rate.cost_us(1), instances)
     assert all(count >= 1 for count in let_in)

@@ -46,8 +46,8 @@ class Watching(MemoryAccountStore):
 
     answered: TakeResult | None = None
 
-    async def take(self, ask: TakeRequest) -> TakeResult:
-        self.answered = await super().take(ask)
+    async def take(self, request: TakeRequest) -> TakeResult:
+        self.answered = await super().take(request)
         return self.answered
 
 

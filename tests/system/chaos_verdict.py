@@ -110,7 +110,7 @@ async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, 
 
 
 def fingerprint(score: Score | None) -> dict[str, object] | None:
-    """All of a score, as it is spelt, but for when it was made."""
+    """All of a score, as it is written, but for when it was made."""
     if score is None:
         return None
     body: dict[str, object] = json.loads(encode_score(score))

@@ -45,15 +45,15 @@ class Broken:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
-        self.asked = 0
+        self.called = 0
 
-    async def take(self, ask: TakeRequest) -> TakeResult:
-        self.asked += 1
+    async def take(self, request: TakeRequest) -> TakeResult:
+        self.called += 1
         raise self.error
 
-    async def take_many(self, asks: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
-        self.asked += len(asks)
-        return [self.error for _ in asks]
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+        self.called += len(requests)
+        return [self.error for _ in requests]
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         raise self.error
@@ -110,11 +110,11 @@ async def test_of_a_hundred_at_once_exactly_the_burst_goes_through() -> None:
 
 async def test_a_batch_is_answered_in_its_order_and_charged_once_for_each_id() -> None:
     check = a_check(MemoryAccountStore(Standstill()), a_policy(OnStoreError.LOCAL))
-    asked = [a_request("u-1"), a_request("u-2", "b"), a_request("u-1"), *(a_request(f"v-{n}") for n in range(4))]
+    requests = [a_request("u-1"), a_request("u-2", "b"), a_request("u-1"), *(a_request(f"v-{n}") for n in range(4))]
 
-    decisions = await check.check_many(asked)
+    decisions = await check.check_many(requests)
 
-    assert [decision.upload_id for decision in decisions] == [request.upload_id for request in asked]
+    assert [decision.upload_id for decision in decisions] == [request.upload_id for request in requests]
     assert [decision.verdict.lets_in for decision in decisions] == [True, True, True, True, True, True, False]
 
 
@@ -174,7 +174,7 @@ async def test_a_paused_upload_never_reaches_the_store() -> None:
     decision = await check.check(a_request())
 
     assert (decision.verdict, decision.pause, decision.degraded) == (Verdict.PAUSED, "p-1", False)
-    assert store.asked == 0
+    assert store.called == 0
 
 
 async def test_a_pause_that_cannot_be_evaluated_takes_down_neither_the_check_nor_the_pause_beside_it() -> None:

@@ -43,9 +43,11 @@ def decided(
 ) -> Decision:
     staff = None if override is None else Override(override, "known", "ann", NOW_US + 1)
     refusal = Refusal("account.uploads.minute", 12_000_000) if refused else None
-    taken = TakeResult(Standing(risk, None if risk is None else NOW_US, staff), not refused, False, refusal, (), NOW_US)
+    take_result = TakeResult(
+        Standing(risk, None if risk is None else NOW_US, staff), not refused, False, refusal, (), NOW_US
+    )
     board = Board({pause.id: pause for pause in pauses}, glass)
-    return decide(REQUEST, "regular", board, taken, a_policy(("a-1",) if deny else ()), NOW_US)
+    return decide(REQUEST, "regular", board, take_result, a_policy(("a-1",) if deny else ()), NOW_US)
 
 
 def test_the_ladder_from_top_to_bottom() -> None:
@@ -146,11 +148,11 @@ def test_a_pause_says_its_reason_its_id_and_how_long_it_lasts() -> None:
 @pytest.mark.parametrize("store_asked", [True, False])
 def test_a_review_in_the_break_glass_file_does_not_open_what_a_stop_or_the_deny_list_closes(store_asked: bool) -> None:
     glass = (a_pause(Action.REVIEW, id_="g"),)
-    taken = TakeResult(Standing(), True, False, None, (), NOW_US) if store_asked else None
+    take_result = TakeResult(Standing(), True, False, None, (), NOW_US) if store_asked else None
 
-    stopped = decide(REQUEST, "regular", Board({"p-1": a_pause()}, glass), taken, a_policy(), NOW_US)
-    denied = decide(REQUEST, "regular", Board({}, glass), taken, a_policy(("a-1",)), NOW_US)
-    alone = decide(REQUEST, "regular", Board({}, glass), taken, a_policy(), NOW_US)
+    stopped = decide(REQUEST, "regular", Board({"p-1": a_pause()}, glass), take_result, a_policy(), NOW_US)
+    denied = decide(REQUEST, "regular", Board({}, glass), take_result, a_policy(("a-1",)), NOW_US)
+    alone = decide(REQUEST, "regular", Board({}, glass), take_result, a_policy(), NOW_US)
 
     assert (stopped.stage, stopped.verdict, stopped.pause) == (Stage.PAUSE, Verdict.PAUSED, "p-1")
     assert (denied.stage, denied.verdict) == (Stage.DENY_LIST, Verdict.DENY)

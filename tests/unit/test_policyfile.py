@@ -122,8 +122,8 @@ def uploads_within(class_: str, gap_us: int, until_us: int) -> int:
     through = 0
     for at_us in range(start_us, start_us + until_us, gap_us):
         request = CheckRequest("u", Account("a"), Media("image", bytes=200_000), ip="203.0.113.9", device="d")
-        asked = policy.ask(request, class_, Pseudonyms(b"salt"))
-        refusal, _ = take(tats, asked.charges, asked.size, at_us)
+        take_request = policy.take_request(request, class_, Pseudonyms(b"salt"))
+        refusal, _ = take(tats, take_request.buckets, take_request.size, at_us)
         through += refusal is None
     return through
 

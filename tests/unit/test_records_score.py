@@ -1,4 +1,4 @@
-"""How a score is spelt, and that what it reads is what was written."""
+"""How a score is written, and that what it reads is what was written."""
 
 import json
 import math
@@ -38,9 +38,9 @@ scores = st.builds(
 
 
 def test_a_score_has_the_fields_of_the_topic_and_times_in_utc() -> None:
-    spelt = json.loads(encode_score(SCORE))
+    document = json.loads(encode_score(SCORE))
 
-    assert spelt == {
+    assert document == {
         "account": "a-17",
         "bot": 0.25,
         "scam": 0.5,
@@ -72,9 +72,9 @@ def test_rounding_agrees_with_six_printed_digits_and_is_stable(value: float) -> 
 
 
 def test_a_newer_writers_field_is_skipped() -> None:
-    spelt = json.loads(encode_score(SCORE)) | {"later": 1}
+    document = json.loads(encode_score(SCORE)) | {"later": 1}
 
-    assert decode_score(json.dumps(spelt).encode()).account == "a-17"
+    assert decode_score(json.dumps(document).encode()).account == "a-17"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     retry_after_us: int | None
 
 
-class _Term(msgspec.Struct, frozen=True, gc=False):
+class _Cost(msgspec.Struct, frozen=True, gc=False):
     key: tuple[str, str]
     cost_us: int
     tolerance_us: int
@@ -32,43 +32,45 @@ class _Term(msgspec.Struct, frozen=True, gc=False):
 
 
 def take(
-    tats: dict[tuple[str, str], int], charges: tuple[EntityBuckets, ...], size: int, now_us: int, *, lenient: bool = False,
-    sharers: int = 1,
+    tats: dict[tuple[str, str], int], buckets: tuple[EntityBuckets, ...], size: int, now_us: int, *,
+    never_refuse: bool = False, sharers: int = 1,
 ) -> tuple[Refusal | None, tuple[str, ...]]:  # fmt: skip
-    """Take all charges of an upload of `size` bytes or none. Changes `tats` ((entity, limit) → µs) only when nothing refuses.
+    """Take an upload of `size` bytes from all buckets or from none.
 
-    Returns the refusal that must be waited for longest, and the names of shadow limits that would have refused. Where
-    `lenient`, no limit refuses. `sharers` is by how many each limit is divided.
+    `tats` maps (entity, limit) to µs and changes only when no limit refuses.
+
+    Returns the refusal with the longest wait, and the names of shadow limits that would have refused. With
+    `never_refuse` no limit refuses, and a bucket without room is left as it is. Each limit is divided by `sharers`.
     """
     refusal: Refusal | None = None
     longest = 0
     shadowed: list[str] = []
-    fitting: list[_Term] = []
-    for term in _terms(charges, size, sharers):
-        wait = max(tats.get(term.key, 0), now_us) + term.cost_us - term.tolerance_us - now_us
-        limit = term.key[1]
+    fitting: list[_Cost] = []
+    for cost in _costs(buckets, size, sharers):
+        wait = max(tats.get(cost.key, 0), now_us) + cost.cost_us - cost.tolerance_us - now_us
+        limit = cost.key[1]
         if wait <= 0:
-            fitting.append(term)
-        elif term.shadow:
+            fitting.append(cost)
+        elif cost.shadow:
             shadowed.append(limit)
-        elif lenient:
+        elif never_refuse:
             continue
-        elif term.cost_us > term.tolerance_us:
+        elif cost.cost_us > cost.tolerance_us:
             refusal, longest = Refusal(limit, None), 1 << 62
         elif wait > longest:
             refusal, longest = Refusal(limit, wait), wait
     if refusal is None:
-        for term in fitting:
-            tats[term.key] = max(tats.get(term.key, 0), now_us) + term.cost_us
+        for cost in fitting:
+            tats[cost.key] = max(tats.get(cost.key, 0), now_us) + cost.cost_us
     return refusal, tuple(shadowed)
 
 
-def _terms(charges: tuple[EntityBuckets, ...], size: int, sharers: int) -> Iterator[_Term]:
-    for charge in charges:
-        for price in charge.tariff.prices:
-            whole_us, tolerance_us = price.cost_us(size), price.rate.tolerance_us
-            # a rate divided by n is a price times n; the burst, being counted in time, is divided by the same stroke
+def _costs(buckets: tuple[EntityBuckets, ...], size: int, sharers: int) -> Iterator[_Cost]:
+    for each in buckets:
+        for limit in each.limits.limits:
+            whole_us, tolerance_us = limit.cost_us(size), limit.rate.tolerance_us
+            # a rate divided by n is a cost times n; the burst is counted in time, so the same factor divides it
             cost_us = whole_us * sharers
             if whole_us <= tolerance_us:
                 tolerance_us = max(tolerance_us, cost_us)
-            yield _Term((charge.entity, price.limit), cost_us, tolerance_us, price.shadow)
+            yield _Cost((each.entity, limit.name), cost_us, tolerance_us, limit.shadow)

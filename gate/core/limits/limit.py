@@ -16,7 +16,7 @@ class Rate:
     burst: int
 
     def cost_us(self, units: int) -> int:
-        """The time `units` are worth, in µs, rounded up."""
+        """What `units` cost, as time in µs, rounded up."""
         return -(-units * self.per_us // self.rate)
 
     @property
@@ -27,32 +27,32 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit on an entity. `by_bytes` tells what it counts; a `shadow` one counts and never refuses."""
+    """One named limit on an entity. `by_bytes` tells what it counts; a `shadow` limit counts and never refuses."""
 
-    limit: str
+    name: str
     rate: Rate
     shadow: bool = False
     by_bytes: bool = False
 
     def cost_us(self, size: int) -> int:
-        """What one upload of `size` bytes takes, in µs."""
+        """What one upload of `size` bytes costs, in µs."""
         return self.rate.cost_us(size if self.by_bytes else 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EntityLimits:
-    """All limits on an entity. Worked out once for many checks; two are never equal, so that asking is cheap."""
+    """All limits on one kind of entity. The policy builds them once; they are compared by identity, which is cheap."""
 
-    prices: tuple[Limit, ...]
-    by_bytes: tuple[Rate, ...] = field(init=False)
-    """The rates of those prices that count bytes, in their order."""
+    limits: tuple[Limit, ...]
+    byte_rates: tuple[Rate, ...] = field(init=False)
+    """The rates of those limits that count bytes, in their order."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_bytes", tuple(price.rate for price in self.prices if price.by_bytes))
+        object.__setattr__(self, "byte_rates", tuple(limit.rate for limit in self.limits if limit.by_bytes))
 
 
 class EntityBuckets(msgspec.Struct, frozen=True, gc=False):
-    """One entity an upload is charged to, at each of its limits. It is a pseudonym where the thing is personal."""
+    """One entity, one bucket for each of its limits. `entity` is a pseudonym where the thing is personal."""
 
     entity: str
-    tariff: EntityLimits
+    limits: EntityLimits

@@ -1,4 +1,4 @@
-"""A take: what the account store is requested to take for one upload, and what it answers."""
+"""A take request is what the account store is requested to take for one upload; a take result is its answer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gate.core.standing import Standing
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassLimits:
-    """What the store is asked for all uploads of one class. Worked out once; two are never equal.
+    """What the store must know beforehand about all uploads of one class. The policy builds it once; identity compares it.
 
-    The limits of an upload's account, IP network and device; the entities `shared` by all uploads of the class; the
+    The limits of an upload's account, IP network and device; the buckets `shared` by all uploads of the class; the
     risk that refuses (None: no score does) while it is no older than `max_score_age_us`; and for how long an upload is
     charged only once.
     """
@@ -27,52 +27,52 @@ class ClassLimits:
     refuse_at: float | None
     max_score_age_us: int
     lifetime_us: int
-    by_bytes: tuple[Rate, ...] = field(init=False)
-    """The rates of all limits that count bytes, in the order of the tariffs."""
+    byte_rates: tuple[Rate, ...] = field(init=False)
+    """The rates of all limits that count bytes, in the order of `entity_limits`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_bytes", tuple(rate for tariff in self.tariffs for rate in tariff.by_bytes))
+        object.__setattr__(self, "byte_rates", tuple(rate for each in self.entity_limits for rate in each.byte_rates))
 
     @property
-    def tariffs(self) -> tuple[EntityLimits, ...]:
-        """All there are: of the account, the IP network, the device, then of what is shared."""
+    def entity_limits(self) -> tuple[EntityLimits, ...]:
+        """The limits of the account, the IP network and the device, then those of the shared buckets."""
         own = (self.account, self.ip, self.device)
-        return (*(tariff for tariff in own if tariff is not None), *(charge.tariff for charge in self.shared))
+        return (*(limits for limits in own if limits is not None), *(buckets.limits for buckets in self.shared))
 
 
 class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     """One check as the store sees it: an upload of `size` bytes; `ip` and `device` are pseudonyms, None where unknown.
 
-    The store charges all `charges` or none, and none where an override denies or where the account's risk reaches the
-    plan's `refuse_at` without an override that allows. An `upload_id` already charged within the plan's `lifetime_us`
-    is answered again without being charged again.
+    The store takes from all `buckets` or from none, and from none where an override denies or where the account's risk
+    reaches `refuse_at` of its class without an override that allows. An `upload_id` already charged within the class's
+    `lifetime_us` gets the same answer again without being charged again.
     `now_us` is the recorded time of a replay; None means the store's own clock.
     """
 
     account: str
     upload_id: str
-    plan: ClassLimits
+    class_limits: ClassLimits
     ip: str | None = None
     device: str | None = None
     size: int = 0
     now_us: int | None = None
 
     @property
-    def charges(self) -> tuple[EntityBuckets, ...]:
-        """Every entity this upload is charged to."""
-        plan = self.plan
+    def buckets(self) -> tuple[EntityBuckets, ...]:
+        """The buckets of every entity this upload is charged to."""
+        limits = self.class_limits
         own = (
-            (f"account:{{{self.account}}}", plan.account),
-            (f"ip:{self.ip}", None if self.ip is None else plan.ip),
-            (f"device:{self.device}", None if self.device is None else plan.device),
+            (f"account:{{{self.account}}}", limits.account),
+            (f"ip:{self.ip}", None if self.ip is None else limits.ip),
+            (f"device:{self.device}", None if self.device is None else limits.device),
         )
-        return (*(EntityBuckets(entity, tariff) for entity, tariff in own if tariff is not None), *plan.shared)
+        return (*(EntityBuckets(entity, each) for entity, each in own if each is not None), *limits.shared)
 
 
 class TakeResult(msgspec.Struct, frozen=True, gc=False):
-    """The store's answer. `charged` tells whether tokens moved, now or (`repeated`) when the id was first asked for.
+    """The store's answer. `charged` tells whether tokens moved, now or (`repeated`) at an earlier check of the same id.
 
-    `now_us` is the time the store judged by. `shadow` names limits that would have refused, were they enforced.
+    `now_us` is the time the store decided by. `shadow` names limits that would have refused, were they enforced.
     """
 
     standing: Standing

@@ -44,36 +44,38 @@ class MemoryAccountStore:
         self._uploads: dict[tuple[str, str], _Upload] = {}
         self._takes = 0
 
-    async def take(self, ask: TakeRequest) -> TakeResult:
+    async def take(self, request: TakeRequest) -> TakeResult:
         """See AccountStore. Never raises StoreUnavailable."""
-        now_us = self._clock.now_us() if ask.now_us is None else ask.now_us
+        now_us = self._clock.now_us() if request.now_us is None else request.now_us
         self._sweep(now_us)
-        standing = self._standing(ask.account, now_us)
-        if _refused(standing, ask, now_us):
+        standing = self._standing(request.account, now_us)
+        if _refused(standing, request, now_us):
             return TakeResult(standing, False, False, None, (), now_us)
-        upload = self._uploads.get((ask.account, ask.upload_id))
+        upload = self._uploads.get((request.account, request.upload_id))
         if upload is not None and now_us - upload.at_us < upload.lifetime_us:
             recorded = Standing(upload.risk, upload.risk_at_us, standing.override)
             return TakeResult(recorded, True, True, None, upload.shadow, upload.at_us)
-        refusal, shadow = take(self._tats, ask.charges, ask.size, now_us, lenient=standing.override is not None)
+        refusal, shadow = take(
+            self._tats, request.buckets, request.size, now_us, never_refuse=standing.override is not None
+        )
         if refusal is None:
-            self._uploads[ask.account, ask.upload_id] = _Upload(
-                now_us, ask.plan.lifetime_us, standing.risk, standing.at_us, shadow
+            self._uploads[request.account, request.upload_id] = _Upload(
+                now_us, request.class_limits.lifetime_us, standing.risk, standing.at_us, shadow
             )
         return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
 
-    async def take_many(self, asks: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         """See AccountStore."""
-        return [await self.take(ask) for ask in asks]
+        return [await self.take(request) for request in requests]
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         """See AccountStore."""
         stored = 0
-        for score, spelt in scores:
+        for score, data in scores:
             known = self._scores.get(score.account)
             if known is not None and _newer(known.stamp, score.stamp):
                 continue
-            self._scores[score.account] = decode_score(spelt)
+            self._scores[score.account] = decode_score(data)
             stored += 1
         return stored
 
@@ -111,10 +113,10 @@ def _newer(known: Stamp, offered: Stamp) -> bool:
     return known.epoch == offered.epoch and known.offset >= offered.offset
 
 
-def _refused(standing: Standing, ask: TakeRequest, now_us: int) -> bool:
+def _refused(standing: Standing, request: TakeRequest, now_us: int) -> bool:
     if standing.override is not None:
         return not standing.override.allow
-    plan = ask.plan
-    if plan.refuse_at is None or standing.risk is None or standing.at_us is None:
+    limits = request.class_limits
+    if limits.refuse_at is None or standing.risk is None or standing.at_us is None:
         return False
-    return now_us - standing.at_us <= plan.max_score_age_us and standing.risk >= plan.refuse_at
+    return now_us - standing.at_us <= limits.max_score_age_us and standing.risk >= limits.refuse_at

@@ -1,14 +1,14 @@
 """The account store in Redis (or Valkey), 7.0 or newer, standalone.
 
     {prefix}score:{ACCOUNT}           risk, at, offset, epoch, then the score as JSON; kept 90 days after its last update
-    {prefix}override:{ACCOUNT}        staff's word, until it expires
+    {prefix}override:{ACCOUNT}        a staff override, until it expires
     {prefix}u:LENGTH:{ACCOUNT}:UPLOAD that an upload was charged and what was answered, for its lifetime
     {prefix}b:ENTITY                  all buckets of one entity: limit id and TAT of each, until a minute after all are
                                       full; the minute covers a server clock that steps back
 
 Limits are found by a hash of their name, so a policy may add, remove and reorder them. A check is one script that
-reads and takes everything; up to 32 checks share a call. Under a recorded clock (`Ask.now_us`) buckets and uploads are
-kept for an hour of the server's time, so such asks belong under a prefix of their own.
+reads and takes everything; up to 32 checks share a call. Under a recorded clock (`TakeRequest.now_us`) buckets and uploads are
+kept for an hour of the server's time, so such requests belong under a prefix of their own.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class TakeLane:
 
     async def probe(self, within_s: float) -> None:
         """See batcher.Lane."""
-        await self._line.ask(b"PING", within_s=within_s)
+        await self._line.execute(b"PING", within_s=within_s)
 
 
 class RedisAccountStore:
@@ -120,15 +120,15 @@ class RedisAccountStore:
     async def ping(self) -> None:
         """Return once the server answers. Raises StoreUnavailable."""
         async with self._bulk_lock:
-            await self._bulk.ask(b"PING", within_s=self._bulk_deadline_s)
+            await self._bulk.execute(b"PING", within_s=self._bulk_deadline_s)
 
-    def take(self, ask: TakeRequest) -> Coroutine[Any, Any, TakeResult]:
+    def take(self, request: TakeRequest) -> Coroutine[Any, Any, TakeResult]:
         """See AccountStore."""
-        return self._batcher.submit(ask)
+        return self._batcher.submit(request)
 
-    def take_many(self, asks: Sequence[TakeRequest]) -> Coroutine[Any, Any, list[TakeResult | Exception]]:
+    def take_many(self, requests: Sequence[TakeRequest]) -> Coroutine[Any, Any, list[TakeResult | Exception]]:
         """See AccountStore."""
-        return self._batcher.submit_all(asks)
+        return self._batcher.submit_all(requests)
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         """See AccountStore. Thousands at once are sent in pieces, so that checks get their turn between them."""
@@ -144,15 +144,15 @@ class RedisAccountStore:
         for start in range(0, len(accounts), SCORES_A_TURN):
             keys = [score_key(self._prefix, account) for account in accounts[start : start + SCORES_A_TURN]]
             async with self._bulk_lock:
-                values += await self._bulk.ask(b"MGET", *keys, within_s=self._bulk_deadline_s)
+                values += await self._bulk.execute(b"MGET", *keys, within_s=self._bulk_deadline_s)
         return [None if value is None else unpack_score(value) for value in values]
 
     async def put_override(self, account: str, override: Override) -> None:
         """See AccountStore."""
         expires_ms = max(1, -(-override.expires_at_us // 1000))
-        words = (b"SET", override_key(self._prefix, account), pack_override(override), b"PXAT", expires_ms)
+        command = (b"SET", override_key(self._prefix, account), pack_override(override), b"PXAT", expires_ms)
         async with self._bulk_lock:
-            await self._bulk.ask(*words, within_s=self._bulk_deadline_s)
+            await self._bulk.execute(*command, within_s=self._bulk_deadline_s)
 
     def _score_runs(self, scores: Sequence[EncodedScore]) -> Iterator[list[Run]]:
         """The calls that store `scores`, some at a time, each packed only when its turn has come."""

@@ -108,7 +108,7 @@ class RedisBoardStore:
         line = Line(self._url, "upload-gate-push", self._stats)
         pulse: asyncio.Task[None] | None = None
         try:
-            await line.ask(b"SUBSCRIBE", self._channel, within_s=self._deadline_s)
+            await line.execute(b"SUBSCRIBE", self._channel, within_s=self._deadline_s)
             pulse = asyncio.create_task(self._beat(line))
             while True:
                 message = await line.listen(self._silent_after_s)
@@ -139,7 +139,7 @@ class RedisBoardStore:
 
     async def _ask(self, *command: bytes | str) -> Any:
         async with self._lock:
-            return await self._line.ask(*command, within_s=self._deadline_s)
+            return await self._line.execute(*command, within_s=self._deadline_s)
 
     async def _run(self, run: Run) -> Any:
         async with self._lock:

@@ -22,12 +22,14 @@ async def drop(url: str, prefix: str) -> int:
     try:
         cursor: bytes = b"0"
         while True:
-            reply = await line.ask(b"SCAN", cursor, b"MATCH", f"{prefix}*", b"COUNT", KEYS_A_CALL, within_s=DEADLINE_S)
+            reply = await line.execute(
+                b"SCAN", cursor, b"MATCH", f"{prefix}*", b"COUNT", KEYS_A_CALL, within_s=DEADLINE_S
+            )
             if not isinstance(reply, list) or len(reply) != 2:
                 raise StoreUnavailable("Redis answered a SCAN with something else")
             cursor, keys = reply
             if keys:
-                gone += int(await line.ask(b"UNLINK", *keys, within_s=DEADLINE_S))
+                gone += int(await line.execute(b"UNLINK", *keys, within_s=DEADLINE_S))
             if cursor == b"0":
                 return gone
     finally:

@@ -26,8 +26,8 @@ from gate.stores.redis.replies import Replies
 
 CLOSE_WITHIN_S = 1.0
 
-Word = bytes | str | int
-"""One word of a command."""
+Argument = bytes | str | int
+"""One argument of a command; its name is the first."""
 
 
 class ReplyLost(StoreUnavailable):
@@ -67,8 +67,8 @@ class Run:
     """One call of a script."""
 
     script: Script
-    keys: Sequence[Word]
-    args: Sequence[Word]
+    keys: Sequence[Argument]
+    args: Sequence[Argument]
 
     def packed(self, known: bool) -> bytes:
         """The bytes to send: by name where the server knows the script, else with its source, which it then keeps."""
@@ -76,9 +76,9 @@ class Run:
         return pack((*verb, len(self.keys), *self.keys, *self.args))
 
 
-def pack(command: tuple[Word, ...]) -> bytes:
-    """The bytes of one command. Words are not split: `SCRIPT LOAD` is two of them."""
-    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub takes one-word tuples only
+def pack(command: tuple[Argument, ...]) -> bytes:
+    """The bytes of one command. Arguments are not split: `SCRIPT LOAD` is two of them."""
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub takes tuples of one only
     return packed
 
 
@@ -159,14 +159,14 @@ class Line:
             await self._drop()
         raise StoreUnavailable(f"Redis at {self._where} refused a call: {reply}") from reply
 
-    async def ask(self, *command: Word, within_s: float) -> Any:
+    async def execute(self, *command: Argument, within_s: float) -> Any:
         """The reply to one command that may be repeated: if the connection broke, it is, once. Raises StoreUnavailable."""
         (reply,) = await self._call([pack(command)], within_s, again=True)
         if isinstance(reply, ResponseError):
             await self.refuse(reply)
         return reply
 
-    async def send(self, *command: Word) -> None:
+    async def send(self, *command: Argument) -> None:
         """Send a command on an open connection and wait for no reply. Raises StoreUnavailable."""
         try:
             self._open_replies().send(pack(command))

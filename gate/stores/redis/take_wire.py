@@ -1,6 +1,6 @@
 """Checks and scores as the scripts read them: packed numbers, one string for a whole batch.
 
-Packed, because each word of a command costs the server and the client more than the numbers in it. What the layouts
+Packed, because each argument of a command costs the server and the client more than the numbers in it. What the layouts
 mean stands at the top of each script.
 """
 
@@ -38,57 +38,67 @@ _NEVER = float("inf")
 _UNKNOWN = Standing()
 
 
-class _Words(msgspec.Struct, frozen=True):
+class _Remarks(msgspec.Struct, frozen=True):
     reason: str
     owner: str
 
 
 _pack = msgspec.msgpack.Encoder().encode
-_encode_words = msgspec.json.Encoder().encode
-_decode_words = msgspec.json.Decoder(_Words).decode
+_encode_remarks = msgspec.json.Encoder().encode
+_decode_remarks = msgspec.json.Decoder(_Remarks).decode
 
 
 class Batch:
-    """The arguments of one call, and how to read its reply. Packed at once for all asks, not for each."""
+    """The arguments of one call, and how to read its reply. Packed at once for all requests, not for each."""
 
-    __slots__ = ("_plans", "arguments")
+    __slots__ = ("_class_limits", "arguments")
 
-    def __init__(self, asks: Sequence[TakeRequest], prefix: bytes) -> None:
-        plans: defaultdict[ClassLimits, int] = defaultdict(count(1).__next__)  # numbers what it is asked for, from 1
-        given: list[object] = [len(asks)]
-        for ask in asks:
-            plan = ask.plan
-            rates = plan.by_bytes
-            given += (plans[plan], len(rates), ask.now_us, ask.account, ask.upload_id, ask.ip, ask.device)
+    def __init__(self, requests: Sequence[TakeRequest], prefix: bytes) -> None:
+        numbers: defaultdict[ClassLimits, int] = defaultdict(
+            count(1).__next__
+        )  # numbers each class as it comes, from 1
+        given: list[object] = [len(requests)]
+        for request in requests:
+            limits = request.class_limits
+            rates = limits.byte_rates
+            given += (
+                numbers[limits],
+                len(rates),
+                request.now_us,
+                request.account,
+                request.upload_id,
+                request.ip,
+                request.device,
+            )
             for rate in rates:
-                cost = rate.cost_us(ask.size)
+                cost = rate.cost_us(request.size)
                 given.append(cost if cost < MAX_SPAN_US else MAX_SPAN_US)
-        self._plans = tuple(plans)
-        self.arguments = (prefix, _packed_plans(self._plans), _pack(given))
+        self._class_limits = tuple(numbers)
+        self.arguments = (prefix, _packed_class_limits(self._class_limits), _pack(given))
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
-        """What the script answered, one for each ask."""
+        """What the script answered, one for each request."""
         found: list[TakeResult] = []
-        for flags, now, risk, at, wait, plan, price in _ANSWER.iter_unpack(reply[0]):
+        for flags, now, risk, at, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
             standing = Standing(risk, int(at)) if flags & 4 else _UNKNOWN
-            refusal = self._refusal(plan - 1, price - 1, flags, wait) if plan else None
+            refusal = self._refusal(class_ - 1, limit - 1, flags, wait) if class_ else None
             found.append(TakeResult(standing, flags & 1 == 1, flags & 2 == 2, refusal, (), int(now)))
-        for ask, words in zip(reply[1::2], reply[2::2], strict=True):
-            found[ask] = _with_words(found[ask], words)
+        for at, more in zip(reply[1::2], reply[2::2], strict=True):
+            found[at] = _with_more(found[at], more)
         return found
 
-    def _refusal(self, plan: int, price: int, flags: int, wait: float) -> Refusal:
-        return Refusal(_prices(self._plans[plan])[price].limit, None if flags & 8 else int(wait))
+    def _refusal(self, class_: int, limit: int, flags: int, wait: float) -> Refusal:
+        return Refusal(_limits(self._class_limits[class_])[limit].name, None if flags & 8 else int(wait))
 
 
-def _with_words(taken: TakeResult, words: bytes) -> TakeResult:
+def _with_more(result: TakeResult, more: bytes) -> TakeResult:
     """What few answers have: an override, names of shadow limits."""
-    (length,) = _COUNT.unpack_from(words)
+    (length,) = _COUNT.unpack_from(more)
     end = _COUNT.size + length
-    override = decode_override(words[_COUNT.size : end]) if length else None
-    shadow = tuple(words[end:].decode().split("\n")) if len(words) > end else ()
-    standing = Standing(taken.standing.risk, taken.standing.at_us, override)
-    return TakeResult(standing, taken.charged, taken.repeated, taken.refusal, shadow, taken.now_us)
+    override = decode_override(more[_COUNT.size : end]) if length else None
+    shadow = tuple(more[end:].decode().split("\n")) if len(more) > end else ()
+    standing = Standing(result.standing.risk, result.standing.at_us, override)
+    return TakeResult(standing, result.charged, result.repeated, result.refusal, shadow, result.now_us)
 
 
 def score_key(prefix: str, account: str) -> str:
@@ -97,15 +107,15 @@ def score_key(prefix: str, account: str) -> str:
 
 
 def override_key(prefix: str, account: str) -> str:
-    """Where staff's word on an account is kept."""
+    """Where the staff override of an account is kept."""
     return f"{prefix}override:{{{account}}}"
 
 
 def pack_score(scored: EncodedScore) -> bytes:
     """A score as it is stored: what the scripts read, then the whole score as JSON."""
-    score, spelt = scored
+    score, data = scored
     epoch = score.stamp.epoch.encode()
-    return _SCORE.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch + spelt
+    return _SCORE.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch + data
 
 
 def unpack_score(value: bytes) -> Score:
@@ -117,44 +127,44 @@ def unpack_score(value: bytes) -> Score:
 
 def pack_override(override: Override) -> bytes:
     """An override as it is stored."""
-    words = _encode_words(_Words(override.reason, override.owner))
-    return _OVERRIDE.pack(override.expires_at_us, override.allow) + words
+    remarks = _encode_remarks(_Remarks(override.reason, override.owner))
+    return _OVERRIDE.pack(override.expires_at_us, override.allow) + remarks
 
 
 def decode_override(value: bytes) -> Override:
     """Raises StateUnreadable."""
     try:
         expires, allow = _OVERRIDE.unpack_from(value)
-        words = _decode_words(value[_OVERRIDE.size :])
+        remarks = _decode_remarks(value[_OVERRIDE.size :])
     except (struct.error, msgspec.DecodeError) as error:
         raise StateUnreadable(f"not an override: {error}") from error
-    return Override(allow == 1, words.reason, words.owner, int(expires))
+    return Override(allow == 1, remarks.reason, remarks.owner, int(expires))
 
 
 @lru_cache(maxsize=256)
-def _packed_plans(plans: tuple[ClassLimits, ...]) -> bytes:
-    return _pack([_listed(plan) for plan in plans])
+def _packed_class_limits(class_limits: tuple[ClassLimits, ...]) -> bytes:
+    return _pack([_listed(each) for each in class_limits])
 
 
-def _listed(plan: ClassLimits) -> list[object]:
-    prices = count(1)
+def _listed(class_limits: ClassLimits) -> list[object]:
+    numbers = count(1)
     costs = count(-1, -1)
 
-    def listed(tariff: EntityLimits | None) -> list[object] | bool:
-        return tariff is not None and [word for price in tariff.prices for word in _priced(price, prices, costs)]
+    def listed(limits: EntityLimits | None) -> list[object] | bool:
+        return limits is not None and [value for each in limits.limits for value in _limit_values(each, numbers, costs)]
 
-    refuse_at = _NEVER if plan.refuse_at is None else plan.refuse_at
-    own = [listed(tariff) for tariff in (plan.account, plan.ip, plan.device)]
-    shared = [word for charge in plan.shared for word in (charge.entity, listed(charge.tariff))]
-    return [refuse_at, plan.max_score_age_us, plan.lifetime_us, *own, shared]
-
-
-def _priced(price: Limit, prices: Iterator[int], costs: Iterator[int]) -> tuple[object, ...]:
-    limit = b64encode(blake2b(price.limit.encode(), digest_size=6).digest()).decode()
-    cost = next(costs) if price.by_bytes else min(price.rate.cost_us(1), MAX_SPAN_US)
-    return limit, cost, min(price.rate.tolerance_us, MAX_SPAN_US), price.shadow and price.limit, next(prices)
+    refuse_at = _NEVER if class_limits.refuse_at is None else class_limits.refuse_at
+    own = [listed(limits) for limits in (class_limits.account, class_limits.ip, class_limits.device)]
+    shared = [value for each in class_limits.shared for value in (each.entity, listed(each.limits))]
+    return [refuse_at, class_limits.max_score_age_us, class_limits.lifetime_us, *own, shared]
 
 
-def _prices(plan: ClassLimits) -> list[Limit]:
-    """All prices of a plan, in the order of its packed form."""
-    return [price for tariff in plan.tariffs for price in tariff.prices]
+def _limit_values(limit: Limit, numbers: Iterator[int], costs: Iterator[int]) -> tuple[object, ...]:
+    id_ = b64encode(blake2b(limit.name.encode(), digest_size=6).digest()).decode()
+    cost = next(costs) if limit.by_bytes else min(limit.rate.cost_us(1), MAX_SPAN_US)
+    return id_, cost, min(limit.rate.tolerance_us, MAX_SPAN_US), limit.shadow and limit.name, next(numbers)
+
+
+def _limits(class_limits: ClassLimits) -> list[Limit]:
+    """All limits of a class, in the order of their packed form."""
+    return [limit for each in class_limits.entity_limits for limit in each.limits]

@@ -1,17 +1,17 @@
--- Unit: µs. Judges a batch of checks, each all or nothing, in order; one reply a check.
+-- Unit: µs. Takes the buckets of a batch of checks, each all or nothing, in order; one reply a check.
 --
--- KEYS     none: naming them in the call would cost both sides more than what is done with them. That keeps the script
---          to one server, as do the entities of one check, which lie in several slots
+-- KEYS     none. The script builds the names from its arguments, as to send each name would cost client and server more than
+--          the work on it. So the script runs on a single server only, where the entities of a check share no slot
 -- ARGV[1]  the prefix of all keys
--- ARGV[2]  the plans, as msgpack: a list of  refuse_at, max age, lifetime, prices of account, IP and device (false: none),
---          shared entities as a flat list of  name, prices. Prices are a flat list of  limit id (8 characters), cost (-n:
---          the nth cost that comes with the ask), tolerance, name where it is a shadow limit (else false), number of the
---          price in the plan (from 1)
--- ARGV[3]  the asks, as msgpack: a flat list of  how many there are, then for each  number of the plan (from 1), number of
+-- ARGV[2]  the limits of each class that the batch holds, as msgpack: a list of  refuse_at, max age, lifetime, limits of account, IP and device (false: none),
+--          shared entities as a flat list of  name, limits. Limits are a flat list of  limit id (8 characters), cost (-n:
+--          the nth cost that comes with the request), tolerance, name where it is a shadow limit (else false), number of the
+--          limit in the class (from 1)
+-- ARGV[3]  the take requests, as msgpack: a flat list of  how many there are, then for each  number of the class (from 1), number of
 --          costs, now (nil: the server's clock), account, upload, IP, device (nil: unknown), then the costs
--- Reply    first the answers, for each ask  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait
---          (doubles), number of the plan that refused (u8, 0: none) and of the price in it (u16); then for each ask that
---          has more to say  its number, from 0, and  u16 length of the override, the override, names of shadow limits by
+-- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait
+--          (doubles), number of the class that refused (u8, 0: none) and of the limit in it (u16); then for each request that
+--          has more to tell  its number, from 0, and  u16 length of the override, the override, names of shadow limits by
 --          newline
 --
 -- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at  (doubles); an
@@ -19,7 +19,7 @@
 local GRACE_US = 60000000       -- how far a clock may step back without earning the same time twice
 local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
 local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
-local prefix, plans, given = ARGV[1], cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
+local prefix, classes, given = ARGV[1], cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
 local count = given[1]
 
 local names, numbers, known = {}, {}, 0   -- every key once
@@ -33,46 +33,46 @@ local function number(name)
   return found
 end
 
-for _, plan in ipairs(plans) do
-  local shared = plan[7]
+for _, class in ipairs(classes) do
+  local shared = class[7]
   for i = 1, #shared, 2 do
     shared[i] = number(prefix .. 'b:' .. shared[i])
   end
 end
 
--- An ask is  {number of the plan, now, key numbers of score, override and upload, where in `given` its costs begin, then
--- for each entity  key number, prices}.
-local asks = {}
+-- A request is  {number of the class, now, key numbers of score, override and upload, where in `given` its costs begin, then
+-- for each entity  key number, limits}.
+local requests = {}
 local score_, override_, upload_ = prefix .. 'score:{', prefix .. 'override:{', prefix .. 'u:'
 local account_, ip_, device_ = prefix .. 'b:account:{', prefix .. 'b:ip:', prefix .. 'b:device:'
 local pos = 2
 for i = 1, count do
   local by, costs, now, account = given[pos], given[pos + 1], given[pos + 2], given[pos + 3]
   local upload, ip, device = given[pos + 4], given[pos + 5], given[pos + 6]
-  local of_account, of_ip, of_device, shared = unpack(plans[by], 4, 7)
+  local of_account, of_ip, of_device, shared = unpack(classes[by], 4, 7)
   upload = upload_ .. #account .. ':{' .. account .. '}:' .. upload
   account = account .. '}'
-  local ask = {by, now, number(score_ .. account), number(override_ .. account), number(upload), pos + 6}
+  local request = {by, now, number(score_ .. account), number(override_ .. account), number(upload), pos + 6}
   local n = 6
   if of_account then
-    ask[7], ask[8], n = number(account_ .. account), of_account, 8
+    request[7], request[8], n = number(account_ .. account), of_account, 8
   end
   if ip and of_ip then
-    ask[n + 1], ask[n + 2], n = number(ip_ .. ip), of_ip, n + 2
+    request[n + 1], request[n + 2], n = number(ip_ .. ip), of_ip, n + 2
   end
   if device and of_device then
-    ask[n + 1], ask[n + 2], n = number(device_ .. device), of_device, n + 2
+    request[n + 1], request[n + 2], n = number(device_ .. device), of_device, n + 2
   end
   for j = 1, #shared, 2 do
-    ask[n + 1], ask[n + 2], n = shared[j], shared[j + 1], n + 2
+    request[n + 1], request[n + 2], n = shared[j], shared[j + 1], n + 2
   end
-  ask.last = n - 1
-  asks[i], pos = ask, pos + 7 + costs
+  request.last = n - 1
+  requests[i], pos = request, pos + 7 + costs
 end
 
 local vals = count > 0 and redis.call('MGET', unpack(names)) or {}
 local clock
-local buckets = {}    -- key number -> limit id -> TAT, read when first asked for
+local buckets = {}    -- key number -> limit id -> TAT, read when first needed
 local since = {}      -- key number of a bucket to write -> TATs before it are forgotten; 0 under a recorded clock
 local uploads = {}    -- key number of an upload to write -> ms it is kept
 local formats = {}    -- number of entries -> format of a bucket value
@@ -102,16 +102,16 @@ local function bucket(key)
   return found
 end
 
--- Without a refusal, `fitting` holds for each price that fits  key number, limit id, cost.
-local function judge(ask, now, lenient)
+-- Without a refusal, `fitting` holds for each limit that fits  key number, limit id, cost.
+local function fit(request, now, never_refuse)
   local refused, longest, never = 0, 0, false
   local fitting, fits, shadowed = {}, 0, ''
-  for i = 7, ask.last, 2 do
-    local key, prices = ask[i], ask[i + 1]
+  for i = 7, request.last, 2 do
+    local key, limits = request[i], request[i + 1]
     local tats = buckets[key] or bucket(key)
-    for at = 1, #prices, 5 do
-      local id, cost, tolerance, shadow = prices[at], prices[at + 1], prices[at + 2], prices[at + 3]
-      if cost < 0 then cost = given[ask[6] - cost] end
+    for at = 1, #limits, 5 do
+      local id, cost, tolerance, shadow = limits[at], limits[at + 1], limits[at + 2], limits[at + 3]
+      if cost < 0 then cost = given[request[6] - cost] end
       local tat = tats[id]
       if not tat or tat < now then tat = now end
       local wait = tat + cost - tolerance - now
@@ -120,19 +120,19 @@ local function judge(ask, now, lenient)
         fits = fits + 3
       elseif shadow then
         shadowed = shadowed == '' and shadow or shadowed .. '\n' .. shadow
-      elseif lenient then
-        -- what an override lets in is not charged where it does not fit
+      elseif never_refuse then
+        -- an override lets the upload in; a bucket without room is left as it is
       elseif cost > tolerance then
-        refused, longest, never = prices[at + 4], 2 ^ 62, true
+        refused, longest, never = limits[at + 4], 2 ^ 62, true
       elseif wait > longest then
-        refused, longest, never = prices[at + 4], wait, false
+        refused, longest, never = limits[at + 4], wait, false
       end
     end
   end
   return refused, longest, never, fitting, shadowed
 end
 
-local function charge(fitting, now, recorded)
+local function move(fitting, now, recorded)
   local before = recorded and 0 or now - GRACE_US
   for i = 1, #fitting, 3 do
     local key, id = fitting[i], fitting[i + 1]
@@ -146,9 +146,9 @@ end
 
 local answers, reply = {}, {''}
 for i = 1, count do
-  local ask = asks[i]
-  local by, now = ask[1], ask[2]
-  local refuse_at, max_age, lifetime = unpack(plans[by], 1, 3)
+  local request = requests[i]
+  local by, now = request[1], request[2]
+  local refuse_at, max_age, lifetime = unpack(classes[by], 1, 3)
   local recorded = now ~= nil
   if not recorded then
     if not clock then
@@ -159,29 +159,29 @@ for i = 1, count do
   end
 
   local flags, risk, at = 0, 0, 0
-  local score = vals[ask[3]]
+  local score = vals[request[3]]
   if score and #score >= 16 then
     risk, at = unpack_('<dd', score, 1)
     flags = 4
   end
-  local override, lenient, stop = vals[ask[4]], false, false
+  local override, never_refuse, stop = vals[request[4]], false, false
   if override and #override >= 9 then
     local expires, allow = unpack_('<dB', override, 1)
     if now >= expires then
       override = ''
     else
-      lenient, stop = allow == 1, allow ~= 1
+      never_refuse, stop = allow == 1, allow ~= 1
     end
   else
     override = ''
   end
-  if flags == 4 and not lenient and not stop then
+  if flags == 4 and not never_refuse and not stop then
     stop = now - at <= max_age and risk >= refuse_at
   end
 
   local refused, wait, shadowed = 0, 0, ''
   if not stop then
-    local key = ask[5]
+    local key = request[5]
     local upload = vals[key]
     local began, lasts
     if upload and #upload >= 33 then
@@ -194,9 +194,9 @@ for i = 1, count do
       flags = 3 + 4 * scored
     else
       local never, fitting
-      refused, wait, never, fitting, shadowed = judge(ask, now, lenient)
+      refused, wait, never, fitting, shadowed = fit(request, now, never_refuse)
       if refused == 0 then
-        charge(fitting, now, recorded)
+        move(fitting, now, recorded)
         vals[key] = pack_('<ddddB', now, lifetime, risk, at, flags / 4) .. shadowed
         uploads[key] = recorded and REPLAY_TTL_MS or math.max(1, ceil(lifetime / 1000))
         flags = flags + 1
