@@ -36,11 +36,10 @@ class RequestRejected(UploadGateError):
 
     exit_code = 2
 
-    def __init__(self, reason: str, detail: str, field: str | None = None, status: int = 400) -> None:
+    def __init__(self, reason: str, detail: str, field: str | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
         self.field = field
-        self.status = status
 
 
 class OperatorError(UploadGateError):

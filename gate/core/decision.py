@@ -23,17 +23,18 @@ class Verdict(StrEnum):
         return self in _LETS_IN
 
 
-_LETS_IN = frozenset((Verdict.ALLOW, Verdict.REVIEW))  # looking members up on the class takes longer than the answer
+_LETS_IN = frozenset((Verdict.ALLOW, Verdict.REVIEW))  # a set outside the class: members are slow to look up on it
 
 
 class Stage(StrEnum):
-    """The rung of the precedence ladder that decided, in its order."""
+    """The stage that decided, in order of precedence; `overload` is where a check is decided that was shed."""
 
     BREAK_GLASS = "break_glass"
     DENY_LIST = "deny_list"
     PAUSE = "pause"
     OVERRIDE = "override"
     SCORE = "score"
+    OVERLOAD = "overload"
     BUCKET = "bucket"
     DEFAULT = "default"
 
@@ -41,7 +42,7 @@ class Stage(StrEnum):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """One decision. `retry_after_us` is µs from now, None where waiting does not help.
 
-    `degraded` tells that the account store did not answer and the policy's failure modes decided in its place.
+    `degraded` lists what could not be asked, such as `store`; the gate then decided by what it knows itself.
     """
 
     upload_id: str
@@ -56,4 +57,4 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     board_rev: int
     risk: float | None
     shadow: tuple[str, ...]
-    degraded: bool
+    degraded: tuple[str, ...] = ()

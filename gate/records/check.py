@@ -1,23 +1,21 @@
-"""Bytes ↔ checks and decisions: the only codec of `/v1/check` and `/v1/checks`.
+"""Bytes → checks: reads the bodies of `/v1/check` and `/v1/checks`.
 
-A body is hostile input: it is parsed once, by a typed decoder, and every size has a cap. What is wrong is told as a
-code from `REASONS`, with the field. The answer holds what an uploader may see; scores and evidence stay behind.
+A body is hostile input. A typed decoder parses it, and every size has a cap. A body that breaks a rule is rejected with
+a code of `REASONS` and the name of the field.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Annotated, Final, cast
 
 import msgspec
 
 from gate.core.account import MAX_ID_BYTES, Account
-from gate.core.decision import Decision
 from gate.core.media import Media
 from gate.core.pseudonym import is_ipv4, network
 from gate.core.request import CheckRequest
@@ -29,7 +27,6 @@ MAX_BATCH_CHECKS: Final = 256
 MAX_UPLOAD_BYTES: Final = 1 << 40
 MAX_LINKS: Final = 50
 MAX_LABEL_BYTES: Final = 64
-MAX_JITTER_US: Final = 60_000_000
 
 REASONS: Final = frozenset(
     (
@@ -55,9 +52,9 @@ _AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 
-# What nearly every check is: it keeps all bounds that can be told to the decoder, so that nothing but its address and
-# its account's age is left to judge. What does not read as one of these is read again by `CheckRequest`, which accepts
-# more (longer ids), and judged field by field to say what is wrong.
+# Nearly every check decodes as a `_Check`: its types carry every bound that a decoder can test, so that only the
+# address and the account's age remain to be judged. A body that does not decode so is decoded again as a
+# `CheckRequest`, which accepts more (longer ids), and judged field by field to name what is wrong.
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_BYTES // 4)]
 _Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_BYTES)]
 
@@ -93,38 +90,18 @@ class _PlainBatch(msgspec.Struct, frozen=True):
     checks: Annotated[list[_Check], msgspec.Meta(min_length=1, max_length=MAX_BATCH_CHECKS)]
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """A decision as its caller sees it. `retry_after` is seconds from now; null means that waiting does not help."""
-
-    upload_id: str
-    decision: str
-    stage: str
-    reason: str
-    retry_after: float | None
-    reservation: str | None
-    pause: str | None
-    policy: str
-    board_rev: int
-    appeal: str | None
-
-
-class _Answers(msgspec.Struct, frozen=True):
-    decisions: list[Answer]
-
-
 _plain_decoder = msgspec.json.Decoder(_Check)
 _plain_batch_decoder = msgspec.json.Decoder(_PlainBatch)
 _decoder = msgspec.json.Decoder(CheckRequest)
 _batch_decoder = msgspec.json.Decoder(_Batch)
-_encoder = msgspec.json.Encoder()
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What a decoder raises; a RequestRejected is none of them."""
+"""The errors of a decoder. RequestRejected is not among them."""
 
 
 def decode_check(body: bytes, now_us: int) -> CheckRequest:
     """One check. Raises RequestRejected with a code of `REASONS` and the field."""
     if len(body) > MAX_BODY_BYTES:
-        raise RequestRejected("body.too_large", f"a check has at most {MAX_BODY_BYTES} bytes", status=413)
+        raise RequestRejected("body.too_large", f"a check has at most {MAX_BODY_BYTES} bytes")
     latest = _latest(now_us // 1_000_000)
     with suppress(*_UNDECODABLE):
         plain = _plain_decoder.decode(body)
@@ -141,7 +118,7 @@ def decode_check(body: bytes, now_us: int) -> CheckRequest:
 def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
     """The checks of `{"checks":[…]}`, 1 to 256. One bad check rejects the batch. Raises RequestRejected."""
     if len(body) > MAX_BATCH_BYTES:
-        raise RequestRejected("body.too_large", f"a batch has at most {MAX_BATCH_BYTES} bytes", status=413)
+        raise RequestRejected("body.too_large", f"a batch has at most {MAX_BATCH_BYTES} bytes")
     with suppress(*_UNDECODABLE):
         return _judged(_plain_batch_decoder.decode(body).checks, now_us, _judge_plain)
     try:
@@ -151,40 +128,8 @@ def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
     if not checks:
         raise RequestRejected("batch.empty", "a batch has at least one check", "checks")
     if len(checks) > MAX_BATCH_CHECKS:
-        raise RequestRejected("batch.too_large", f"a batch has at most {MAX_BATCH_CHECKS} checks", "checks", 413)
+        raise RequestRejected("batch.too_large", f"a batch has at most {MAX_BATCH_CHECKS} checks", "checks")
     return _judged(checks, now_us, _judge)
-
-
-def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
-    """The public part. A number of `jitter`, in [0, 1), puts off the return by up to a tenth: not all come back at once."""
-    wait = decision.retry_after_us
-    return Answer(
-        decision.upload_id,
-        decision.verdict,
-        decision.stage,
-        decision.reason,
-        None if wait is None else -(-(wait + int(jitter() * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
-        None,
-        decision.pause,
-        decision.policy,
-        decision.board_rev,
-        None if decision.verdict.lets_in else appeal_token(decision.upload_id, decision.policy),
-    )
-
-
-def encode_decision(decision: Decision, jitter: Callable[[], float]) -> bytes:
-    """The body that answers one check."""
-    return _encoder.encode(answer(decision, jitter))
-
-
-def encode_decisions(decisions: Sequence[Decision], jitter: Callable[[], float]) -> bytes:
-    """The body that answers a batch, in its order."""
-    return _encoder.encode(_Answers([answer(decision, jitter) for decision in decisions]))
-
-
-def appeal_token(upload_id: str, policy: str) -> str:
-    """16 hex digits by which an uploader names a refusal to staff; it tells nothing by itself."""
-    return blake2b(upload_id.encode(), digest_size=8, person=policy.encode()[:16]).hexdigest()
 
 
 def _judged(
@@ -198,7 +143,7 @@ def _judged(
             position += 1
     except RequestRejected as error:
         field = f"checks[{position}].{error.field}"
-        raise RequestRejected(error.reason, error.problem, field, error.status) from None
+        raise RequestRejected(error.reason, error.problem, field) from None
     return cast("list[CheckRequest]", checks)
 
 
@@ -265,7 +210,7 @@ def _label(field: str, value: str | None) -> None:
 
 
 def _malformed(error: Exception) -> RequestRejected:
-    """What the decoder said, as a code and a field in the caller's words."""
+    """The decoder's complaint as a reason code, with the field named as the caller wrote it."""
     if not isinstance(error, msgspec.ValidationError):
         return RequestRejected("body.malformed", f"the body is not the JSON expected here: {str(error)[:200]}")
     found = _AT.match(str(error))

@@ -1,4 +1,4 @@
-"""The wall clock of a running process: the only place of the gate that reads it."""
+"""Reads the wall clock of a running process. No other module of the gate does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Refused requests as RFC 9457 problems. A decision is never one: it is a 200, whatever it decides."""
+"""Rejected requests as RFC 9457 problems: which reason code has which HTTP status.
+
+A decision is never a problem: it is answered with 200, whatever it decides.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,16 @@ EDGE_REASONS: Final = frozenset(
 ALL_REASONS: Final = REASONS | EDGE_REASONS
 """Every code a problem can carry: the last part of its `type`, and its `reason`."""
 
+_STATUSES: Final = {
+    "path.unknown": HTTPStatus.NOT_FOUND,
+    "method.not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
+    "body.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "batch.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""The status of each reason; one that is not listed is a 400."""
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One problem. `field` names the place in the body, such as `account.id` or `checks[3].media.kind`."""
@@ -34,12 +47,21 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def problem(reason: str, detail: str, status: int, field: str | None = None) -> bytes:
-    """The body of a problem; a reason outside of the closed list becomes `body.malformed`."""
+def status_of(reason: str) -> int:
+    """The HTTP status of a reason code."""
+    return int(_STATUSES.get(reason, HTTPStatus.BAD_REQUEST))
+
+
+def problem(reason: str, detail: str, status: int | None = None, field: str | None = None) -> bytes:
+    """The body of a problem, with the status of its reason if none is given.
+
+    A reason outside of the closed list becomes `body.malformed`.
+    """
     known = reason if reason in ALL_REASONS else "body.malformed"
-    return _encode(Problem(TYPE_PREFIX + known, HTTPStatus(status).phrase, status, detail, known, field))
+    given = HTTPStatus(status_of(known) if status is None else status)
+    return _encode(Problem(TYPE_PREFIX + known, given.phrase, given.value, detail, known, field))
 
 
-def problem_of(error: RequestRejected) -> bytes:
-    """The problem that a rejection is."""
-    return problem(error.reason, error.problem, error.status, error.field)
+def problem_of(error: RequestRejected) -> tuple[int, bytes]:
+    """The status and the body that answer a rejected request."""
+    return status_of(error.reason), problem(error.reason, error.problem, field=error.field)

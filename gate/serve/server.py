@@ -1,4 +1,4 @@
-"""One uvicorn server on one socket, started and stopped by us. What it serves and when it stops is the wiring's to say."""
+"""Runs one uvicorn server on one listening socket, and stops it. The wiring chooses the app and the moment to stop."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Final
 import uvicorn
 
 from gate.errors import SettingInvalid
-from gate.serve.hot.one_write import OneWriteProtocol
+from gate.serve.hot.asgi import OneWriteProtocol
 
 DRAIN_S: Final = 2
 BACKLOG: Final = 2048
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handling: a second SIGTERM must not become a hard exit."""
+    """uvicorn without its signal handlers, because a second SIGTERM must not become a hard exit."""
 
     def __init__(self, app: Any) -> None:
         config = uvicorn.Config(
@@ -40,11 +40,11 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the wiring's."""
+        """Leave signals to the wiring, which installs handlers of its own."""
         yield
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `should_exit`; `ended` tells that it is over, for whatever reason."""
+        """Serve until `should_exit` is set. Sets `ended` when it returns or raises."""
         try:
             await super().serve(sockets)
         finally:
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(app: Any, port: socket.socket) -> AsyncIterator[Server]:
-    """Serve `app` on a listening socket; at the end, requests under way get two seconds."""
+    """Serve `app` on a listening socket. On exit, requests that are under way have two seconds to finish."""
     server = Server(app)
     task = asyncio.create_task(server.serve([port]), name="http server")
     try:
@@ -67,7 +67,7 @@ async def serving(app: Any, port: socket.socket) -> AsyncIterator[Server]:
 
 @contextmanager
 def listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
-    """A bound socket. Raises SettingInvalid naming the variable where the address cannot be had."""
+    """A listening socket. Raises SettingInvalid, which names `variable`, where the address cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,25 +1,20 @@
 """The hot route: checks over HTTP, as a raw ASGI app. 200 is a decision, 4xx the caller's mistake, 5xx our fault.
 
-Also answers `/metrics`, `/healthz` (the process runs) and `/readyz` (what it stands on) for whoever watches the gate.
+Also answers `/metrics`, `/healthz` (the process runs) and `/readyz` (which of its servers answer).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Final
 
 from gate.app.check import Check
 from gate.errors import RequestRejected
 from gate.ports.clock import Clock
-from gate.records.check import (
-    MAX_BATCH_BYTES,
-    MAX_BODY_BYTES,
-    decode_check,
-    decode_checks,
-    encode_decision,
-    encode_decisions,
-)
+from gate.records.check import MAX_BATCH_BYTES, MAX_BODY_BYTES, decode_check, decode_checks
+from gate.records.decision import encode_decision, encode_decisions
 from gate.serve.health import Health
 from gate.serve.hot.asgi import (
     TEXT,
@@ -56,7 +51,7 @@ class GateApp:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. The request handler is an edge: whatever is raised below becomes an answer."""
+        """Answer one request. Every exception from below becomes an answer here."""
         if scope["type"] != "http":
             return
         post = self._posts.get(scope["path"])
@@ -67,8 +62,9 @@ class GateApp:
                 await self._dispatch(scope, send)
         except RequestRejected as error:
             self._check.counts.reject(error.reason)
-            extra = (CLOSE,) if error.status == 413 else ()
-            await answer(send, error.status, problem_of(error), CONTENT_TYPE, extra)
+            status, body = problem_of(error)
+            extra = (CLOSE,) if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ()
+            await answer(send, status, body, CONTENT_TYPE, extra)
         except Exception:
             self._check.counts.faults["http"] += 1
             log.exception("a fault of ours on %s", scope["path"][:80])
@@ -76,7 +72,7 @@ class GateApp:
             await answer(send, 500, body, CONTENT_TYPE)
 
     async def _dispatch(self, scope: Scope, send: Send) -> None:
-        """What is not a check: what is to be read, and what there is not."""
+        """Serve the pages; refuse unknown paths and wrong methods."""
         path, method = scope["path"], scope["method"]
         get = self._gets.get(path)
         if get is not None and method in ("GET", "HEAD"):
@@ -84,7 +80,7 @@ class GateApp:
             return
         if path not in self._posts and get is None:
             known = ", ".join((*self._posts, *self._gets))
-            raise RequestRejected("path.unknown", f"there is no such path; known are {known}", status=404)
+            raise RequestRejected("path.unknown", f"there is no such path; known are {known}")
         allowed = "POST" if get is None else "GET, HEAD"
         self._check.counts.reject("method.not_allowed")
         body = problem("method.not_allowed", f"{path} takes {allowed}", 405)

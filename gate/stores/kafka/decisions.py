@@ -1,7 +1,7 @@
-"""Publishes decisions to Kafka without ever making a check wait: a bounded queue, and a task that empties it.
+"""Publishes decisions to Kafka and never makes a check wait: a bounded queue, and a task that empties it.
 
-Kafka away or slower than we decide: what does not fit is dropped and counted. Leaves deciding what is recorded to
-whoever calls `record`.
+When Kafka is away, or slower than the gate decides, entries that do not fit into the queue are dropped and counted. The
+caller of `record` chooses what is recorded; `gate.records.decision` spells it.
 """
 
 from __future__ import annotations
@@ -10,116 +10,70 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
 
-import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from gate.core.decision import Decision
 from gate.core.request import CheckRequest
+from gate.records.decision import LoggedDecision, encode_record, logged
 from gate.stores.kafka.client import Record, connected, send_packed
 
 log = logging.getLogger("upload_gate.decisions")
 
 QUEUE = 10_000
 PIECE = 250
-"""How many are encoded at once: checks wait for as long as that takes."""
+"""How many are encoded in one go; checks wait for as long as that takes."""
 GATHER_S = 0.05
 """How long a piece that is not full waits for more."""
 TRY_AGAIN_S = 1.0
 SEND_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
-_START = datetime(1970, 1, 1, tzinfo=UTC)
-
-_encode = msgspec.json.Encoder().encode
-
-Waiting = tuple[CheckRequest, Decision, int]
+EXPECTED = (KafkaError, OSError, TimeoutError)
+"""What Kafka's absence raises."""
 
 
 @dataclass(slots=True)
 class DecisionStats:
-    """What became of recorded decisions, as plain integers to be exported."""
+    """What became of recorded decisions, as plain integers to be exported. `faults` counts our own bugs, not Kafka's."""
 
     recorded: int = 0
     published: int = 0
     dropped: int = 0
-
-
-class _Media(msgspec.Struct, frozen=True, gc=False):
-    kind: str | None
-    bytes: int | None
-
-
-class _Recorded(msgspec.Struct, frozen=True, gc=False, rename={"class_": "class"}):
-    at: datetime
-    upload_id: str
-    account: str
-    class_: str
-    decision: str
-    stage: str
-    reason: str
-    retry_after: float | None
-    pause: str | None
-    policy: str
-    board_rev: int
-    risk: float | None
-    shadow: tuple[str, ...]
-    degraded: bool
-    media: _Media
-    surface: str | None
-    country: str | None
-
-
-def decision_record(request: CheckRequest, decision: Decision, now_us: int) -> bytes:
-    """The value on topic `gate.decisions.v1`: what was asked, without text and links, and what was answered."""
-    return _encode(
-        _Recorded(
-            _START + timedelta(microseconds=now_us),
-            decision.upload_id,
-            decision.account,
-            decision.class_,
-            decision.verdict,
-            decision.stage,
-            decision.reason,
-            None if decision.retry_after_us is None else decision.retry_after_us / 1e6,
-            decision.pause,
-            decision.policy,
-            decision.board_rev,
-            decision.risk,
-            decision.shadow,
-            decision.degraded,
-            _Media(request.media.kind, request.media.bytes),
-            request.surface,
-            request.country,
-        )
-    )
+    faults: int = 0
 
 
 class KafkaDecisionLog:
-    """A DecisionLog. `record` works at any time, also before `start` and after `stop`; the queue holds what waits."""
+    """A DecisionLog. `record` works at any time, also before `start` and after `stop`.
 
-    def __init__(self, bootstrap: str, topic: str, queue: int = QUEUE) -> None:
+    `fault` is called for each exception that Kafka's absence does not explain; publishing goes on after it.
+    """
+
+    def __init__(
+        self, bootstrap: str, topic: str, queue: int = QUEUE, fault: Callable[[], None] = lambda: None
+    ) -> None:
         self.stats = DecisionStats()
         self._bootstrap = bootstrap
         self._topic = topic
         self._room = queue
-        self._waiting: deque[Waiting] = deque()
+        self._fault = fault
+        self._waiting: deque[LoggedDecision] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._said: set[str] = set()
 
     def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
-        """See DecisionLog. Encoding happens later, off the caller's path."""
+        """See DecisionLog. The entry is encoded later, by the publishing task."""
         self.stats.recorded += 1
         if self._stopping or len(self._waiting) >= self._room:
             self.stats.dropped += 1
             return
-        self._waiting.append((request, decision, now_us))
+        self._waiting.append(logged(request, decision, now_us))
         self._arrived.set()
 
     async def start(self) -> None:
@@ -140,17 +94,25 @@ class KafkaDecisionLog:
         self._waiting.clear()
 
     async def _run(self) -> None:
-        said = False
         while not (self._stopping and not self._waiting):
             await self._arrived.wait()
             try:
                 await self._publish()
-                said = False
-            except (KafkaError, OSError, TimeoutError) as error:
-                if not said:
-                    said = True
-                    log.warning("decisions are not published: %s", str(error) or type(error).__name__)
+            except EXPECTED as error:
+                self._say("decisions are not published: %s", str(error) or type(error).__name__)
                 await asyncio.sleep(TRY_AGAIN_S)
+            except Exception as error:
+                # a bug of ours: whatever it was, the decisions after it can still be published
+                self.stats.faults += 1
+                self._fault()
+                self._say("a fault of ours while publishing decisions", error=error)
+                await asyncio.sleep(TRY_AGAIN_S)
+
+    def _say(self, text: str, *words: str, error: Exception | None = None) -> None:
+        """Log each text once until something is published again."""
+        if text not in self._said:
+            self._said.add(text)
+            log.warning(text, *words, exc_info=error)
 
     async def _publish(self) -> None:
         """Connect and write until stopped and empty. Raises KafkaError, OSError, TimeoutError."""
@@ -175,7 +137,7 @@ class KafkaDecisionLog:
                     await producer.stop()
 
     async def _write(self, producer: Any) -> None:
-        """Write one piece of the queue; what was not kept in time is dropped, for it may have been kept after all."""
+        """Write one piece of the queue. A piece that fails is dropped, never repeated: Kafka may have kept it."""
         piece = [self._waiting.popleft() for _ in range(min(PIECE, len(self._waiting)))]
         kept = 0
         try:
@@ -186,15 +148,16 @@ class KafkaDecisionLog:
                     sent += await send_packed(producer, self._topic, partition, records)
                 await asyncio.gather(*sent)
             kept = len(piece)
+            self._said.clear()
         finally:
             self.stats.published += kept
             self.stats.dropped += len(piece) - kept
 
 
-def _by_partition(piece: Sequence[Waiting], partitions: Sequence[int]) -> dict[int, list[Record]]:
-    """Records of an account share a partition. Which, is our own choice: Kafka's hash costs more than all the rest."""
-    found: dict[int, list[Record]] = {}
-    for one in piece:
-        key = one[1].account.encode()
-        found.setdefault(partitions[crc32(key) % len(partitions)], []).append((key, decision_record(*one)))
-    return found
+def _by_partition(piece: Sequence[LoggedDecision], partitions: Sequence[int]) -> dict[int, list[Record]]:
+    """The records of each partition; an account's share one. The choice is our own: Kafka's hash costs more than all else."""
+    grouped: dict[int, list[Record]] = {}
+    for entry in piece:
+        key = entry.decision.account.encode()
+        grouped.setdefault(partitions[crc32(key) % len(partitions)], []).append((key, encode_record(entry)))
+    return grouped
