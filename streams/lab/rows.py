@@ -106,7 +106,7 @@ def read(file: Path, limit: int | None = None) -> Stream:
 
     Raises RowInvalid for the first row that cannot be used, and for a file that cannot be read.
     """
-    rows = list(_rows(file))
+    rows = list(read_rows(file))
     if not rows:
         raise RowInvalid(file, None, "holds no rows")
     bare = next((line for line, row in rows if row.t is None), None)
@@ -180,7 +180,8 @@ def _recorded(line: int, row: Row, at_us: int) -> Recorded:
     return Recorded(at_us, request, row.label)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Row]]:
+def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
+    """Line number and row of each line that is not blank. Raises RowInvalid for the first that cannot be used."""
     decoder = msgspec.json.Decoder(Row)
     line = 0
     try:

@@ -1,0 +1,1 @@
+"""Models fitted from labelled streams: captions and links become integers, integers become log odds."""

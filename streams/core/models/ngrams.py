@@ -1,0 +1,150 @@
+"""Captions become hashed n-grams, a whole batch at a time.
+
+A batch is joined with pads, decoded once to code points, folded by one table look-up and hashed by a rolling
+multiply-add; each step is one numpy call over the whole batch. Sums over n-grams are integers, so a caption's numbers
+do not depend on the batch around it.
+
+Two views of a caption are hashed: its folded letters (n-grams of 3, 4 and 5) and its shape (classes of characters, n-grams
+of 6). An n-gram counts where it is the caption's first of its kind: repeating a word a hundred times adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.models.alphabet import DIGIT, OTHER, PAD, SPACE, TABLE_SIZE, Alphabet, Codes
+
+Positions = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+MAX_CHARS: Final = 500
+"""Characters of a caption that are read."""
+LETTER_NS: Final = (3, 4, 5)
+SHAPE_N: Final = 6
+TABLE_BITS: Final = 18
+"""An n-gram is one of 2^18 cells of a model's table."""
+_PADS: Final = 5
+_SLOT_BITS: Final = 9
+_GAPS: Final = tuple(map(ord, " .-_*"))
+_MULTIPLY: Final = np.uint32(0x01000193)
+_MIX: Final = np.uint32(0x85EBCA6B)
+_GOLDEN: Final = 2654435769
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The n-grams of one view of a batch.
+
+    `cells` holds, for each n, the table cell of the n-gram that begins at each position; `first` tells the positions
+    that count; `starts` where each caption begins, with the end of the last one behind.
+    """
+
+    cells: tuple[Codes, ...]
+    first: Mask
+    starts: Positions
+
+
+def views(texts: Sequence[str], alphabet: Alphabet) -> tuple[View, View]:
+    """The letters and the shape of a batch of captions, which must not be empty."""
+    codes, starts = _joined(texts)
+    letters, letter_starts = _folded(codes, starts, alphabet)
+    hashes = _rolled(letters, LETTER_NS)
+    shape_hashes = _rolled(alphabet.shape[codes] + np.uint32(7777), (SHAPE_N,))
+    return (
+        View(tuple(map(_cells, hashes)), _first_of_kind(hashes[0], letter_starts), letter_starts),
+        View(tuple(map(_cells, shape_hashes)), _first_of_kind(shape_hashes[0], starts), starts),
+    )
+
+
+def _joined(texts: Sequence[str]) -> tuple[Codes, Positions]:
+    cut = [text[:MAX_CHARS] for text in texts]
+    pad = chr(PAD) * _PADS
+    raw = (pad + pad.join(cut) + pad).encode("utf-32-le", "replace")
+    codes = np.frombuffer(raw, np.uint32)
+    starts = np.zeros(len(cut) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, cut), np.int64, len(cut)) + _PADS, out=starts[1:])
+    return np.where(codes < TABLE_SIZE, codes, np.uint32(OTHER)), starts
+
+
+def _folded(codes: Codes, starts: Positions, alphabet: Alphabet) -> tuple[Codes, Positions]:
+    """Letters of one alphabet, with spelling tricks undone, and where each caption begins among them."""
+    letters = alphabet.fold[codes]
+    _digits_to_letters(letters, codes, alphabet)
+    letters, starts = _kept(letters, letters != 0, starts)
+    keep = ~_inner_gaps(letters)
+    letters, starts = _kept(letters, keep, starts)
+    repeated = _repeated_gaps(letters)
+    letters[:-1][repeated[1:]] = SPACE
+    return _kept(letters, ~repeated, starts)
+
+
+def _digits_to_letters(letters: Codes, codes: Codes, alphabet: Alphabet) -> None:
+    """A digit counts as a letter only beside one, so that whole numbers stay numbers. In place."""
+    stands_for = alphabet.leet[codes]
+    at = np.flatnonzero(stands_for)
+    at = at[(at > 0) & (at < len(codes) - 1)]
+    if not len(at):
+        return
+    word = letters - np.uint32(97) < 26
+    near = word | (stands_for != 0)
+    within = at[(word[at - 1] & near[at + 1]) | (near[at - 1] & word[at + 1])]
+    letters[within] = stands_for[within]
+
+
+def _inner_gaps(letters: Codes) -> Mask:
+    """The gaps of `s p a c e d` and `d.o.t.t.e.d` words: between two characters that stand alone."""
+    gap = np.isin(letters, _GAPS)
+    word = (letters > 96) | (letters == DIGIT)
+    edge = gap | (letters == PAD)
+    inner = np.zeros(len(letters), np.bool_)
+    inner[2:-2] = gap[2:-2] & word[1:-3] & word[3:-1] & edge[:-4] & edge[4:]
+    return inner
+
+
+def _repeated_gaps(letters: Codes) -> Mask:
+    """All of a run of gaps but its first: spacing and dotting leave such runs between words."""
+    gap = np.isin(letters, _GAPS)
+    repeated = np.zeros(len(letters), np.bool_)
+    repeated[1:] = gap[1:] & gap[:-1]
+    return repeated
+
+
+def _kept(letters: Codes, keep: Mask, starts: Positions) -> tuple[Codes, Positions]:
+    if keep.all():
+        return letters, starts
+    before = np.concatenate(([0], np.cumsum(keep)))
+    return letters[keep], before[starts]
+
+
+def _rolled(codes: Codes, ns: Sequence[int]) -> list[Codes]:
+    """The 32-bit hash of the n-gram that begins at each position, for each n of `ns`."""
+    hashes: list[Codes] = []
+    rolling = codes * _MIX + np.uint32(1)
+    for n in range(1, max(ns) + 1):
+        if n > 1:
+            rolling = rolling[:-1] * _MULTIPLY + codes[n - 1 :]
+        if n in ns:
+            hashes.append((rolling ^ (rolling >> np.uint32(15))) * np.uint32((_GOLDEN + 2 * n) & 0xFFFFFFFF))
+    return hashes
+
+
+def _cells(hashes: Codes) -> Codes:
+    return hashes >> np.uint32(32 - TABLE_BITS)
+
+
+def _first_of_kind(hashes: Codes, starts: Positions) -> Mask:
+    """True where the n-gram is its caption's first of its kind, as far as 512 slots a caption tell them apart."""
+    end = int(starts[-1])
+    position = np.arange(end, dtype=np.int32)
+    slot = np.repeat(np.arange(len(starts) - 1, dtype=np.int32) << _SLOT_BITS, np.diff(starts))
+    slot |= (hashes[:end] >> np.uint32(32 - _SLOT_BITS)).view(np.int32)
+    earliest = np.empty((len(starts) - 1) << _SLOT_BITS, np.int32)
+    earliest[slot[::-1]] = position[::-1]  # of several positions the one written last stays, which is the first
+    other = earliest[slot]
+    first: Mask = (other == position) | (hashes[other] != hashes[:end])
+    return first

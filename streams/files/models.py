@@ -1,0 +1,85 @@
+"""Model files: the weights of a fitted model and, beside them, where they come from and how good they were.
+
+`captions.npz` holds the weights, `captions.json` their hash, provenance and figures. A model whose weights do not have
+the hash that stands beside them is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gate.errors import PolicyInvalid
+from streams.core.models.captions import CaptionModel
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a model was made: rows by file, seed, and the figures of cross-validation."""
+
+    files: Mapping[str, int]
+    seed: int
+    figures: Mapping[str, float]
+
+
+def caption_model(
+    table: np.ndarray[Any, np.dtype[np.int16]], scale: float, offset: float, prior: float
+) -> CaptionModel:
+    """The model with these weights, named by their hash."""
+    return CaptionModel(table, scale, offset, prior, _hash(table, scale, offset, prior))
+
+
+def write_model(model: CaptionModel, provenance: Provenance, directory: Path, name: str = "captions") -> None:
+    """Write `NAME.npz` and `NAME.json` into `directory`, which is made. The same model gives the same bytes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        directory / f"{name}.npz",
+        table=model.table,
+        scale=np.float64(model.scale),
+        offset=np.float64(model.offset),
+        prior=np.float64(model.prior),
+    )
+    about = {
+        "version": VERSION,
+        "model": name,
+        "hash": model.hash,
+        "files": dict(provenance.files),
+        "seed": provenance.seed,
+        "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
+    }
+    (directory / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def read_model(directory: Path, name: str = "captions") -> CaptionModel:
+    """The model of that name. Raises PolicyInvalid where a file is missing, damaged or of another version."""
+    weights, about = directory / f"{name}.npz", directory / f"{name}.json"
+    try:
+        said = json.loads(about.read_bytes())
+        with np.load(BytesIO(weights.read_bytes()), allow_pickle=False) as found:
+            model = caption_model(found["table"], float(found["scale"]), float(found["offset"]), float(found["prior"]))
+    except OSError as error:
+        place = error.filename or weights
+        raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        raise PolicyInvalid(str(weights), None, "", f"is no {name} model: {error}") from None
+    if not isinstance(said, dict) or said.get("version") != VERSION:
+        raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
+    if said.get("hash") != model.hash:
+        problem = f"names other weights than {weights.name} holds; fit the model again"
+        raise PolicyInvalid(str(about), None, "hash", problem)
+    return model
+
+
+def _hash(table: np.ndarray[Any, np.dtype[np.int16]], scale: float, offset: float, prior: float) -> str:
+    numbers = np.array([scale, offset, prior], "<f8").tobytes()
+    return sha256(np.ascontiguousarray(table, "<i2").tobytes() + numbers).hexdigest()[:12]

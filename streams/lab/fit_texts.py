@@ -1,0 +1,156 @@
+"""Fits a model of hashed n-grams to labelled texts: captions, or the hosts of links.
+
+A logistic regression over n-grams weighted by how rare they are, then a calibration on values that no model saw in
+training. Folds never split a group, so that copies of one text cannot vouch for each other. The same rows and the same
+seed give the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import OperatorError
+from streams.core.models.alphabet import Alphabet
+from streams.core.models.captions import CaptionModel
+from streams.core.models.ngrams import TABLE_BITS, views
+from streams.files.models import caption_model
+from streams.lab.detection_figures import DetectionFigures, detection_figures
+
+LEAST_LABELS: Final = 25
+"""Of each class; with fewer a fit would tell nothing."""
+FOLDS: Final = 5
+STRENGTH: Final = 30.0
+_CHUNK: Final = 2_000
+_USUAL_LENGTH: Final = 20.0
+
+Progress = Callable[[float, str], None]
+"""Told the share that is done, in [0, 1], and of what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Texts with their labels (1 abusive, 0 honest) and the group of each, which no fold splits."""
+
+    texts: Sequence[str]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class TextFit:
+    """A fitted model, and the figures of its cross-validation by groups and by single rows."""
+
+    model: CaptionModel
+    grouped: DetectionFigures
+    random: DetectionFigures
+
+
+def fit_texts(
+    labelled: Labelled, alphabet: Alphabet, seed: int, progress: Progress = lambda share, what: None
+) -> TextFit:
+    """Fit a model. Raises OperatorError where a class has fewer than 25 labels or the groups cannot be told apart."""
+    _require_labels(labelled)
+    matrix = _matrix(labelled.texts, alphabet)
+    labels = labelled.labels
+    progress(0.1, "read")
+    grouped = _held_out(matrix, labels, labelled.groups, seed, lambda share: progress(0.1 + 0.4 * share, "by groups"))
+    alone = np.arange(len(labels))
+    shuffled = _held_out(matrix, labels, alone, seed, lambda share: progress(0.5 + 0.4 * share, "by rows"))
+    weights, intercept = _learn(matrix, labels)
+    slope, shift = _calibrate(grouped, labels)
+    progress(1.0, "done")
+    table, scale = _quantised(weights * slope)
+    share = float(labels.mean())
+    model = caption_model(table, scale, slope * intercept + shift, float(np.log(share / (1.0 - share))))
+    return TextFit(
+        model,
+        detection_figures(labels, slope * grouped + shift),
+        detection_figures(labels, slope * shuffled + shift),
+    )
+
+
+def _require_labels(labelled: Labelled) -> None:
+    positives = int(labelled.labels.sum())
+    for name, count in (("abusive", positives), ("honest", len(labelled.labels) - positives)):
+        if count < LEAST_LABELS:
+            raise OperatorError(
+                f"there are {count} {name} rows with a text, and a fit needs at least {LEAST_LABELS} of each class",
+                "give more labelled rows",
+            )
+    if len(np.unique(labelled.groups)) < 2:
+        raise OperatorError("all rows belong to one group", "give rows of more than one account, text or family")
+
+
+def _matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
+    """Texts × cells of the table: how many n-grams of each text fall into each cell."""
+    from scipy.sparse import csr_matrix
+
+    rows: list[NDArray[np.int32]] = []
+    columns: list[NDArray[np.int32]] = []
+    for start in range(0, len(texts), _CHUNK):
+        part = texts[start : start + _CHUNK]
+        for view in views(part, alphabet):
+            end = int(view.starts[-1])
+            row = np.repeat(np.arange(len(part), dtype=np.int32) + start, np.diff(view.starts))[view.first]
+            for cells in view.cells:
+                rows.append(row)
+                columns.append(cells[:end][view.first].astype(np.int32))
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    matrix = csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(len(texts), 1 << TABLE_BITS))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _learn(matrix: Any, labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Weights by cell, for sums over the root of a text's number of n-grams, and the intercept."""
+    from scipy.sparse import csr_matrix, diags
+    from sklearn.linear_model import LogisticRegression
+
+    counts = np.asarray(matrix.sum(1)).ravel()
+    rows_with = np.diff(matrix.tocsc().indptr)
+    rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with)) + 1.0
+    lengths = diags(1.0 / np.sqrt(_USUAL_LENGTH * np.maximum(counts, 1)))
+    weighed = csr_matrix(lengths @ matrix @ diags(rarity), dtype=np.float64)
+    model = LogisticRegression(C=STRENGTH, max_iter=200, solver="liblinear", class_weight="balanced", random_state=0)
+    model.fit(weighed, labels)
+    return model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH), float(model.intercept_[0])
+
+
+def _values(matrix: Any, weights: NDArray[np.float64], intercept: float) -> NDArray[np.float64]:
+    counts = np.asarray(matrix.sum(1)).ravel()
+    values: NDArray[np.float64] = matrix @ weights / np.sqrt(np.maximum(1, counts)) + intercept
+    return values
+
+
+def _held_out(
+    matrix: Any, labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int, progress: Callable[[float], None]
+) -> NDArray[np.float64]:
+    """The value of each row by a model that saw neither it nor its group."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    values = np.zeros(len(labels))
+    folds = min(FOLDS, len(np.unique(groups)), int(labels.sum()), int((1 - labels).sum()))
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for number, (train, test) in enumerate(split.split(matrix, labels, groups), start=1):
+        if 0 < labels[train].sum() < len(train):
+            values[test] = _values(matrix[test], *_learn(matrix[train], labels[train]))
+        progress(number / folds)
+    return values
+
+
+def _calibrate(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Slope and shift that turn values into log odds (Platt)."""
+    from sklearn.linear_model import LogisticRegression
+
+    line = LogisticRegression(C=1e3).fit(values[:, None], labels)
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
+
+
+def _quantised(weights: NDArray[np.float64]) -> tuple[NDArray[np.int16], float]:
+    scale = float(np.abs(weights).max()) / 32767.0 or 1.0
+    return np.rint(weights / scale).astype(np.int16), scale

@@ -1,0 +1,58 @@
+"""Labelled streams as texts for the caption model: which rows count, and which belong to one group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gate.errors import OperatorError
+from streams.lab.fit_texts import Labelled
+from streams.lab.rows import ABUSIVE, BENIGN, Row, read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFiles:
+    """The labelled captions of some files, and how many each of them gave."""
+
+    labelled: Labelled
+    rows: dict[str, int]
+
+
+def read_labelled_captions(files: Sequence[Path]) -> LabelledFiles:
+    """Every row with a caption and a label of 0 or 1. Raises RowInvalid, and OperatorError where there is none.
+
+    Rows of one account, and rows with one content or the same caption, are one group.
+    """
+    rows: list[Row] = []
+    counts: dict[str, int] = {}
+    for file in files:
+        found = [row for _, row in read_rows(file) if row.text and row.label in (BENIGN, ABUSIVE)]
+        counts[file.name] = len(found)
+        rows += found
+    if not rows:
+        raise OperatorError("no row has both a text and a label of 0 or 1", "give a labelled stream with captions")
+    keys = [(f"account:{row.account_id}", f"content:{row.content_key or row.text}") for row in rows]
+    labels = np.array([row.label for row in rows], np.int64)
+    return LabelledFiles(Labelled([row.text or "" for row in rows], labels, np.array(group_numbers(keys))), counts)
+
+
+def group_numbers(keys: Iterable[Sequence[str]]) -> list[int]:
+    """A number for each item, equal for items that share a key, directly or through others."""
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    items = [tuple(of_item) for of_item in keys]
+    for first, *others in items:
+        for other in others:
+            parent[root(other)] = root(first)
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(root(first), len(numbers)) for first, *_ in items]

@@ -1,0 +1,132 @@
+"""The commands `fit` and `evaluate` of `upload-gate`: make a model from labelled streams, and say how good one is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.errors import OperatorError
+
+if TYPE_CHECKING:
+    from streams.lab.detection_figures import DetectionFigures
+
+FilesArgument = Annotated[
+    list[Path], typer.Argument(help="Labelled streams, *.jsonl or *.jsonl.gz.", show_default=False, metavar="FILE...")
+]
+BAR = 30
+
+
+class Judged(StrEnum):
+    """What `evaluate` judges."""
+
+    CAPTIONS = "captions"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Fit models to labelled streams.", no_args_is_help=True, rich_markup_mode=None)
+    group.command(name="captions")(fit_captions)
+    group.callback()(lambda: None)
+    app.add_typer(group, name="fit")
+    app.command(name="evaluate")(evaluate)
+
+
+def fit_captions(
+    files: FilesArgument,
+    out: Annotated[Path, typer.Option("--out", help="Directory for the model; made where it is missing.")],
+    seed: Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")] = 1,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Fit the caption model to labelled captions and write it to a directory.
+
+    Example: upload-gate fit captions labelled.jsonl.gz --out models
+    """
+    _require_fit()
+    from streams.core.models.alphabet import build_alphabet
+    from streams.files.models import Provenance, write_model
+    from streams.lab.fit_texts import fit_texts
+    from streams.lab.labelled_texts import read_labelled_captions
+
+    given = read_labelled_captions(files)
+    fit = fit_texts(given.labelled, build_alphabet(), seed, _progress)
+    figures = _numbers(fit.grouped, "") | _numbers(fit.random, "random_split_")
+    write_model(fit.model, Provenance(given.rows, seed, figures), out)
+    if output is Output.JSON:
+        emit({"model": "captions", "hash": fit.model.hash, "directory": str(out), "files": given.rows, **figures})
+        return
+    result(f"wrote the caption model {fit.model.hash} to {out}")
+    say(_figures_text("judged by folds that split no account or copied text", fit.grouped))
+    say(_figures_text("judged by a random split, which flatters", fit.random))
+    say("the figures hold for captions of the same source; captions of another source need labels of their own")
+
+
+def evaluate(
+    files: FilesArgument,
+    what: Annotated[Judged, typer.Option(help="What is judged.")] = Judged.CAPTIONS,
+    models: Annotated[Path | None, typer.Option(help="Directory of fitted models.")] = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Say how well a fitted model tells abuse from honesty on labelled rows, by the code that the worker runs.
+
+    Example: upload-gate evaluate labelled.jsonl.gz --what captions --models models -o json
+    """
+    if models is None:
+        raise OperatorError("no model is named", "give --models DIR, a directory that `upload-gate fit` wrote")
+    from streams.core.models.alphabet import build_alphabet
+    from streams.core.models.captions import caption_log_odds
+    from streams.files.models import read_model
+    from streams.lab.detection_figures import detection_figures
+    from streams.lab.labelled_texts import read_labelled_captions
+
+    model = read_model(models)
+    labelled = read_labelled_captions(files).labelled
+    alphabet = build_alphabet()
+    began = time.perf_counter()
+    log_odds = caption_log_odds(model, alphabet, labelled.texts)
+    us_per_row = (time.perf_counter() - began) / len(labelled.texts) * 1e6
+    figures = detection_figures(labelled.labels, log_odds)
+    if output is Output.JSON:
+        emit({**asdict(figures), "us_per_row": round(us_per_row, 2), "model": model.hash})
+    else:
+        result(_figures_text(f"{what.value} judged by the model {model.hash}", figures))
+        say(f"{us_per_row:.1f} µs a row")
+
+
+def _require_fit() -> None:
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise OperatorError(
+            "fitting needs scikit-learn, which is not installed", "install the package with its `fit` extra"
+        ) from None
+
+
+def _progress(share: float, what: str) -> None:
+    if not sys.stderr.isatty():
+        return
+    done = round(BAR * share)
+    print(f"\r[{'█' * done}{' ' * (BAR - done)}] {share:4.0%} {what:<10}", end="", file=sys.stderr, flush=True)
+    if share >= 1.0:
+        print(file=sys.stderr)
+
+
+def _numbers(figures: DetectionFigures, prefix: str) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in asdict(figures).items() if value is not None}
+
+
+def _figures_text(title: str, figures: DetectionFigures) -> str:
+    def shown(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.3f}"
+
+    return (
+        f"{title}: {figures.rows:,} rows, {figures.positives:,} abusive; AUC {shown(figures.auc)}, "
+        f"F1 at 0.5 {shown(figures.f1_at_half)}, recall {shown(figures.recall_at_1pct_fpr)} at 1 % and "
+        f"{shown(figures.recall_at_01pct_fpr)} at 0.1 % false positives, calibration error {shown(figures.ece)}"
+    )

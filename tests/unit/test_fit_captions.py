@@ -1,0 +1,148 @@
+"""Fitting the caption model: the same rows give the same bytes, too few labels are refused, a damaged file is not used."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gate.cli.main import run
+from gate.errors import OperatorError, PolicyInvalid
+from streams.files.models import read_model
+from streams.lab.detection_figures import auc_of, calibration_error, detection_figures, recall_at_share
+from streams.lab.labelled_texts import group_numbers, read_labelled_captions
+
+GOOD = (
+    "a walk by the lake",
+    "the bread came out well",
+    "see you at the concert",
+    "rain again this week",
+    "my new bike",
+)
+BAD = ("claim a free token", "double your coins", "cheap followers fast", "win a phone now", "crypto bonus inside")
+
+
+def labelled_file(path: Path, count: int, seed: int = 3) -> Path:
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        phrases, label = (BAD, 1) if number % 2 else (GOOD, 0)
+        text = f"{rng.choice(phrases)} {rng.choice(phrases)} {rng.randrange(99)}"
+        rows.append({"account_id": f"a{number}", "t": None, "seq": number, "text": text, "label": label})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_same_rows_and_seed_give_the_same_files(tmp_path: Path) -> None:
+    file = labelled_file(tmp_path / "rows.jsonl", 120)
+
+    codes = [run(["fit", "captions", str(file), "--out", str(tmp_path / name), "--seed", "4"]) for name in "ab"]
+
+    assert codes == [0, 0]
+    assert (tmp_path / "a/captions.npz").read_bytes() == (tmp_path / "b/captions.npz").read_bytes()
+    assert (tmp_path / "a/captions.json").read_bytes() == (tmp_path / "b/captions.json").read_bytes()
+
+
+def test_a_fitted_model_tells_held_out_captions_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, test = labelled_file(tmp_path / "train.jsonl", 200, 1), labelled_file(tmp_path / "test.jsonl", 100, 2)
+    run(["fit", "captions", str(train), "--out", str(tmp_path / "models")])
+    capsys.readouterr()
+
+    code = run(["evaluate", str(test), "--what", "captions", "--models", str(tmp_path / "models"), "-o", "json"])
+
+    figures = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert figures["rows"] == 100
+    assert figures["positives"] == 50
+    assert figures["auc"] > 0.95
+    assert figures["recall_at_1pct_fpr"] > 0.9
+    assert figures["ece"] < 0.2
+
+
+def test_a_fit_says_how_many_labels_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = labelled_file(tmp_path / "few.jsonl", 40)
+
+    code = run(["fit", "captions", str(file), "--out", str(tmp_path / "models")])
+
+    assert code == OperatorError.exit_code
+    assert "20 abusive rows" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+def test_rows_without_text_or_label_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        '{"account_id":"a","text":"hello","label":0}\n{"account_id":"b","text":null,"label":1}\n'
+        '{"account_id":"c","text":"hi","label":-1}\n'
+    )
+
+    given = read_labelled_captions([file])
+
+    assert list(given.labelled.texts) == ["hello"]
+    assert given.rows == {"rows.jsonl": 1}
+
+
+def test_items_that_share_a_key_through_others_are_one_group() -> None:
+    numbers = group_numbers([("a", "x"), ("b", "y"), ("b", "x"), ("c", "z")])
+
+    assert numbers[0] == numbers[1] == numbers[2]
+    assert numbers[3] != numbers[0]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "swap", "missing"])
+def test_a_damaged_model_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    file = labelled_file(tmp_path / "rows.jsonl", 60)
+    run(["fit", "captions", str(file), "--out", str(tmp_path / "models")])
+    weights = tmp_path / "models/captions.npz"
+    if damage == "truncate":
+        weights.write_bytes(weights.read_bytes()[:500])
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        about = tmp_path / "models/captions.json"
+        about.write_text(about.read_text().replace(json.loads(about.read_text())["hash"], "0" * 12))
+
+    with pytest.raises(PolicyInvalid, match="captions"):
+        read_model(tmp_path / "models")
+
+
+def test_evaluate_without_a_model_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = labelled_file(tmp_path / "rows.jsonl", 4)
+
+    code = run(["evaluate", str(file)])
+
+    assert code == OperatorError.exit_code
+    assert "--models" in capsys.readouterr().err
+
+
+def test_figures_of_a_perfect_a_useless_and_a_reversed_ranking() -> None:
+    labels = np.array([0, 0, 1, 1])
+
+    assert auc_of(labels, np.array([0.1, 0.2, 0.3, 0.4])) == 1.0
+    assert auc_of(labels, np.array([1.0, 1.0, 1.0, 1.0])) == 0.5
+    assert auc_of(labels, np.array([4.0, 3.0, 2.0, 1.0])) == 0.0
+
+
+def test_recall_counts_what_lies_above_the_allowed_share_of_honest_rows() -> None:
+    labels = np.array([0] * 100 + [1] * 4)
+    values = np.concatenate([np.arange(100.0), [98.5, 99.5, 97.5, 98.0]])
+
+    assert recall_at_share(labels, values, 0.01) == 0.5
+    assert recall_at_share(labels, values, 0.0) == 0.25
+
+
+def test_calibration_error_is_the_mean_distance_from_the_truth() -> None:
+    labels = np.array([0, 1, 0, 1])
+
+    assert calibration_error(labels, np.array([0.5, 0.5, 0.5, 0.5])) == 0.0
+    assert calibration_error(labels, np.array([0.9, 0.9, 0.9, 0.9])) == pytest.approx(0.4)
+
+
+def test_labels_of_one_class_give_no_figures() -> None:
+    figures = detection_figures(np.zeros(3, np.int64), np.zeros(3))
+
+    assert figures.auc is None
+    assert figures.rows == 3
