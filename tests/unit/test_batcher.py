@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from waiting import eventually
 
-from gate.errors import StoreUnavailable
+from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.stores.redis.batcher import Batcher
 
 
@@ -87,8 +87,8 @@ async def test_exactly_what_exceeds_the_queue_is_shed_at_once(lane: HeldLane, ba
     answers = await asyncio.gather(first, *waiting, return_exceptions=True)
 
     assert answers[:9] == [10 * i for i in range(9)]
-    assert all(isinstance(answer, StoreUnavailable) and "overloaded" in str(answer) for answer in answers[9:])
-    assert batcher.shed == 4
+    assert all(isinstance(answer, StoreOverloaded) and "overloaded" in str(answer) for answer in answers[9:])
+    assert (batcher.shed, batcher.down) == (4, None)
 
 
 async def test_an_item_whose_caller_gave_up_while_waiting_is_never_sent(
@@ -192,8 +192,9 @@ async def test_what_has_waited_for_half_its_deadline_is_shed_and_the_next_is_ser
     lane.open.set()
 
     assert await first == 10
-    with pytest.raises(StoreUnavailable, match="overloaded"):
+    with pytest.raises(StoreOverloaded, match="overloaded"):
         await late
+    assert (batcher.shed, batcher.down) == (1, None)
     assert await batcher.submit(3) == 30
     await batcher.close()
 
@@ -261,5 +262,5 @@ async def test_of_many_at_once_exactly_what_exceeds_the_queue_is_shed(
     answers = await asking
 
     assert answers[:8] == [10 * i for i in range(8)]
-    assert [isinstance(answer, StoreUnavailable) for answer in answers[8:]] == [True] * 3
-    assert batcher.shed == 3
+    assert [isinstance(answer, StoreOverloaded) for answer in answers[8:]] == [True] * 3
+    assert (batcher.shed, batcher.down) == (3, None)
