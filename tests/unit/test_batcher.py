@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
 import pytest
 from waiting import eventually
@@ -264,3 +265,36 @@ async def test_of_many_at_once_exactly_what_exceeds_the_queue_is_shed(
     assert answers[:8] == [10 * i for i in range(8)]
     assert [isinstance(answer, StoreOverloaded) for answer in answers[8:]] == [True] * 3
     assert (batcher.shed, batcher.down) == (3, None)
+
+
+class SlowLane(HeldLane):
+    """Cannot read a batch, and takes 100 ms for one item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given_s: list[float] = []
+
+    async def call(self, items: Sequence[int], within_s: float) -> list[int]:
+        self.calls.append(list(items))
+        self.given_s.append(within_s)
+        if len(items) > 1:
+            raise ValueError("a batch that cannot be read")
+        until_s = asyncio.get_running_loop().time() + 0.1
+        await eventually(lambda: asyncio.get_running_loop().time() >= until_s)
+        return [10 * item for item in items]
+
+
+async def test_items_that_are_sent_singly_share_the_deadline_of_their_batch_and_the_rest_is_shed() -> None:
+    lane = SlowLane()
+    batcher: Batcher[int, int] = Batcher([lane], deadline_s=0.4, max_batch=8)
+    await batcher.open()
+
+    answers = await batcher.submit_all(list(range(8)))
+
+    await batcher.close()
+    answered = len(lane.calls) - 1
+    assert 1 <= answered <= 4
+    assert answers[:answered] == [10 * i for i in range(answered)]
+    assert all(isinstance(answer, StoreOverloaded) for answer in answers[answered:])
+    assert all(0 < later <= earlier - 0.09 for earlier, later in pairwise(lane.given_s[1:]))
+    assert batcher.shed == 8 - answered
