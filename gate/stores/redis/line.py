@@ -50,7 +50,7 @@ class Stats:
     shed: int = 0
     """Checks that were not sent because too many waited."""
     probes: int = 0
-    """Probes of a server that failed before."""
+    """Probes of the server, at the start and after a failure."""
     unreadable: int = 0
     """Stored values that a take did not believe: scores, overrides and bucket values that cannot be true."""
 
