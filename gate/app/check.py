@@ -23,9 +23,9 @@ from gate.core.request import CheckRequest
 from gate.core.standing import Standing
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
-from gate.ports.accounts import AccountStore
 from gate.ports.clock import Clock
 from gate.ports.decisions import DecisionLog
+from gate.ports.takes import TakeStore
 
 CLOSED_RETRY_US: Final = 5_000_000
 """When to come back to a limit that refuses because the store is down."""
@@ -75,7 +75,7 @@ class Check:
     def __init__(
         self,
         policy: Policy,
-        accounts: AccountStore,
+        takes: TakeStore,
         clock: Clock,
         salt: bytes,
         counts: Counts,
@@ -84,7 +84,7 @@ class Check:
         log: DecisionLog | None = None,
     ) -> None:
         self.counts = counts
-        self._accounts = accounts
+        self._takes = takes
         self._clock = clock
         self._names = Pseudonyms(salt)
         self._timer_ns = timer_ns
@@ -135,7 +135,7 @@ class Check:
         degraded = False
         if take_request is not None:
             try:
-                take_result = await self._accounts.take(take_request)
+                take_result = await self._takes.take(take_request)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
                 take_result, degraded = self._without_store(take_request, in_force, now_us, error), True
@@ -189,7 +189,7 @@ class Check:
     async def _answers(self, requests: list[TakeRequest]) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
         try:
-            return await self._accounts.take_many(requests)
+            return await self._takes.take_many(requests)
         except Exception as error:
             return [error for _ in requests]
 
