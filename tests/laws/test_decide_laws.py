@@ -24,6 +24,7 @@ from gate.core.policy import (
     Thresholds,
     Unit,
 )
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
 from gate.metrics import Counts
@@ -124,7 +125,7 @@ async def play(
     )
     for account, allow, ends in staff:
         await store.put_override(account, Override(allow, "r", "ann", NOW_US + ends))
-    check = Check(policy, store, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets)
+    check = Check(policy, store, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
     check.board = board
     for request in asked:
         store.answered = None

@@ -23,6 +23,7 @@ from gate.core.policy import (
     Subject,
     Unit,
 )
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score
 from gate.errors import StoreUnavailable
@@ -88,7 +89,7 @@ def a_policy(on_store_error: OnStoreError, mode: Mode = Mode.ENFORCE) -> Policy:
 
 def a_check(store: Broken | MemoryAccountStore, policy: Policy | None = None, log: Remembering | None = None) -> Check:
     given = load_policy(None) if policy is None else policy
-    return Check(given, store, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets, log)
+    return Check(given, store, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets, log)
 
 
 def a_pause(**given: object) -> Pause:
