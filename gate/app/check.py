@@ -116,8 +116,14 @@ class Check:
 
     @board.setter
     def board(self, board: Board) -> None:
+        now_us = self._clock.now_us()
+        try:
+            self._pauses = live_pauses(board, now_us)
+        except Exception:
+            # a broken pause must not keep those beside it from being obeyed
+            self.counts.faults["check"] += 1
+            self._pauses = live_pauses(_readable(board, now_us), now_us)
         self._board = board
-        self._pauses = live_pauses(board, self._clock.now_us())
 
     @property
     def instances(self) -> int:
@@ -213,6 +219,19 @@ class Check:
         self.counts.decided(decision, policy.reasons)
         if self._log is not None:
             self._log.record(request, decision, now_us)
+
+
+def _readable(board: Board, now_us: int) -> Board:
+    """`board` without pauses that raise when they are prepared."""
+    return Board({key: pause for key, pause in board.pauses.items() if _prepares(pause, now_us)}, board.break_glass)
+
+
+def _prepares(pause: Pause, now_us: int) -> bool:
+    try:
+        live_pauses(Board({pause.id: pause}), now_us)
+    except Exception:
+        return False
+    return True
 
 
 def _sound(pauses: LivePauses, request: CheckRequest, class_: str, now_us: int) -> LivePauses:

@@ -23,7 +23,7 @@ from streams.worker.changelog import PartitionReader
 AT_US = 1_790_000_000_000_000
 REQUEST = CheckRequest("u-1", Account("a-1"), Media(kind="image", bytes=9), surface="post", text="secret words")
 DECISION = Decision(
-    "u-1", "a-1", "new", Verdict.THROTTLE, Stage.BUCKET, "uploads.minute", 1_500_000, None, "p", 4, 0.25, (), False
+    "u-1", "a-1", "new", Verdict.THROTTLE, Stage.BUCKET, "uploads.minute", 1_500_000, None, "p", 4, 0.25, (), ("store",)
 )
 
 

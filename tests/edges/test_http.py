@@ -25,7 +25,7 @@ async def test_a_check_is_answered_with_the_whole_decision(tmp_path: Path) -> No
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json == {
         "upload_id": "u-1", "decision": "allow", "stage": "default", "reason": "allow", "retry_after": None,
-        "reservation": None, "pause": None, "policy": gate.check.policy.hash, "board_rev": 0, "appeal": None,
+        "reservation": None, "pause": None, "policy": gate.check.policy.hash, "board_rev": 0, "appeal": None, "degraded": [],
     }  # fmt: skip
 
 

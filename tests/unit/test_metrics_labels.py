@@ -39,7 +39,16 @@ def a_check(counts: Counts) -> Check:
 
 def closed_reasons() -> set[str]:
     return (
-        {"allow", "deny_list", "override.allow", "override.deny", "score.deny", "score.challenge", "score.review"}
+        {
+            "allow",
+            "overload",
+            "deny_list",
+            "override.allow",
+            "override.deny",
+            "score.deny",
+            "score.challenge",
+            "score.review",
+        }
         | {limit.name for limit in POLICY.limits}
         | {f"pause.{reason}" for reason in POLICY.reasons}
     )
