@@ -55,8 +55,8 @@ class WithoutStore:
 
     def take(self, request: TakeRequest, standing: Standing, now_us: int) -> TakeResult:
         """Take what the failure modes say. An account that staff let in is not refused, as with the store."""
-        override = standing.override
-        if override is not None and override.allow and now_us < override.expires_at_us:
+        override = standing.override_in_force(now_us)
+        if override is not None and override.allow:
             return TakeResult(standing, True, False, None, (), now_us)
         closed, local = self._split(request)
         if closed is not None:

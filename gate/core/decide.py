@@ -7,7 +7,7 @@ upload is allowed. So a stage that only reviews can never open what a later stag
 The stages before `STORE_STAGES` know enough without the account store. When none of them refuses, `decide` returns
 None until it is given what the store answered, or, where the store could not answer, what the gate itself knows. The
 store takes tokens before `decide` sees its answer. It is therefore told beforehand which accounts the override and
-score stages will refuse (`ClassLimits.refuse_at`, which `Thresholds` derives from the table `_score` reads), and takes
+score stages will refuse (`ClassLimits.refuse_at`, from the table of `Thresholds` that `_score` reads), and takes
 nothing for them. Tokens move if and only if the upload is let in.
 
 Nothing is read here, and nothing is changed: everything known is an argument.
@@ -23,7 +23,6 @@ import msgspec
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.duration import HOUR_US
 from gate.core.limits.take import TakeResult
-from gate.core.override import Override
 from gate.core.pause.board import Board, Pause, strictest
 from gate.core.pause.scope import Action
 from gate.core.policy import Policy
@@ -119,18 +118,17 @@ def _pause(request: CheckRequest, class_: str, pauses: LivePauses, policy: Polic
 
 
 def _override(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
-    override = answer.standing.override
-    return _OVERRIDES[override.allow] if override is not None and _in_force(override, answer.now_us) else None
+    override = answer.standing.override_in_force(answer.now_us)
+    return None if override is None else _OVERRIDES[override.allow]
 
 
 def _score(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
     """A score counts until it is too old, and not at all while an override is in force."""
-    risk, at_us, override = answer.standing.risk, answer.standing.at_us, answer.standing.override
-    if risk is None or at_us is None or (verdict := policy.score_verdict(class_, risk)) is None:
+    if answer.standing.override_in_force(answer.now_us) is not None:
         return None
-    if answer.now_us - at_us > policy.max_score_age_us:
-        return None
-    return None if override is not None and _in_force(override, answer.now_us) else _SCORES[verdict]
+    risk = answer.standing.counted_risk(answer.now_us, policy.max_score_age_us)
+    verdict = None if risk is None else policy.thresholds[class_].verdict_at(risk)
+    return None if verdict is None else _SCORES[verdict]
 
 
 def _overload(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
@@ -202,7 +200,7 @@ def decide(
             answer.__class__ is not TakeResult
             or answer.refusal is not None
             or standing.override is not None
-            or (standing.risk is not None and policy.score_verdict(class_, standing.risk) is not None)
+            or (standing.risk is not None and policy.thresholds[class_].verdict_at(standing.risk) is not None)
         ):
             found = _walk(_STORE_STAGES, found, answer, class_, policy)
     return Decision(
@@ -245,7 +243,3 @@ def _pause_of(
     verdict = _PAUSES[pause.action]
     wait_us = None if verdict.lets_in else pause.expires_at_us - now_us
     return _result(verdict, stage, f"pause.{pause.reason}", wait_us, pause.id)
-
-
-def _in_force(override: Override, now_us: int) -> bool:
-    return now_us < override.expires_at_us

@@ -68,10 +68,6 @@ class LimitRule:
     rates: Mapping[str, Rate]
 
 
-_SCORE_VERDICTS = (("deny", Verdict.DENY), ("challenge", Verdict.CHALLENGE), ("review", Verdict.REVIEW))
-"""Which verdict each threshold leads to, the strictest first."""
-
-
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """Risk in [0, 1] from which an account's uploads are reviewed, challenged or denied; None: never."""
@@ -79,17 +75,27 @@ class Thresholds:
     review: float | None = None
     challenge: float | None = None
     deny: float | None = None
+    refuse_at: float | None = field(init=False)
+    """The lowest risk that refuses an upload, which the store must know before it takes; None: no risk does."""
+    _steps: tuple[tuple[float, Verdict], ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def steps(self) -> tuple[tuple[float, Verdict], ...]:
-        """The thresholds that are set and the verdicts they lead to, the strictest first."""
-        given = ((getattr(self, name), verdict) for name, verdict in _SCORE_VERDICTS)
-        return tuple((at, verdict) for at, verdict in given if at is not None)
+    def __post_init__(self) -> None:
+        strictest_first = (
+            (self.deny, Verdict.DENY),
+            (self.challenge, Verdict.CHALLENGE),
+            (self.review, Verdict.REVIEW),
+        )
+        steps = tuple((from_, verdict) for from_, verdict in strictest_first if from_ is not None)
+        object.__setattr__(self, "_steps", steps)
+        refusing = [from_ for from_, verdict in steps if not verdict.lets_in]
+        object.__setattr__(self, "refuse_at", min(refusing, default=None))
 
-    @property
-    def refuse_at(self) -> float | None:
-        """The lowest risk that refuses an upload; the store takes nothing for an account that reaches it."""
-        return min((at for at, verdict in self.steps if not verdict.lets_in), default=None)
+    def verdict_at(self, risk: float) -> Verdict | None:
+        """The strictest verdict whose threshold `risk` reaches, None below all of them."""
+        for from_, verdict in self._steps:
+            if risk >= from_:
+                return verdict
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +116,8 @@ class Policy:
     upload_lifetime_us: int
     deadline_us: int
     _class_limits: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
-    _steps: Mapping[str, tuple[tuple[float, Verdict], ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_steps", {class_: each.steps for class_, each in self.thresholds.items()})
         object.__setattr__(self, "_class_limits", {class_: self._limits_of(class_) for class_ in self.thresholds})
 
     def class_of(self, account: Account, now_us: int) -> str:
@@ -128,13 +132,6 @@ class Policy:
 
     def _is_new(self, created_at: datetime, now_us: int) -> bool:
         return now_us - int(created_at.timestamp() * 1_000_000) < self.new_below_us
-
-    def score_verdict(self, class_: str, risk: float) -> Verdict | None:
-        """The strictest verdict whose threshold `risk` reaches, None where it reaches none."""
-        for at, verdict in self._steps[class_]:
-            if risk >= at:
-                return verdict
-        return None
 
     def take_request(
         self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None

@@ -39,6 +39,17 @@ class ClassLimits:
         own = (self.account, self.ip, self.device)
         return (*(limits for limits in own if limits is not None), *(buckets.limits for buckets in self.shared))
 
+    def refuse(self, standing: Standing, now_us: int) -> bool:
+        """Whether an account of that standing is refused whatever its buckets hold, so that the store takes nothing.
+
+        An override in force decides alone, otherwise a score that is not too old. The Redis script does the same.
+        """
+        override = standing.override_in_force(now_us)
+        if override is not None:
+            return not override.allow
+        risk = standing.counted_risk(now_us, self.max_score_age_us)
+        return risk is not None and self.refuse_at is not None and risk >= self.refuse_at
+
 
 class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     """One check as the store sees it: an upload of `size` bytes; `ip` and `device` are pseudonyms, None where unknown.

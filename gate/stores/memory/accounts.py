@@ -49,7 +49,7 @@ class MemoryAccountStore:
         now_us = self._clock.now_us() if request.now_us is None else request.now_us
         self._sweep(now_us)
         standing = self._standing(request.account, now_us)
-        if _refused(standing, request, now_us):
+        if request.class_limits.refuse(standing, now_us):
             return TakeResult(standing, False, False, None, (), now_us)
         upload = self._uploads.get((request.account, request.upload_id))
         if upload is not None and now_us - upload.at_us < upload.lifetime_us:
@@ -111,12 +111,3 @@ class MemoryAccountStore:
 
 def _newer(known: Stamp, offered: Stamp) -> bool:
     return known.epoch == offered.epoch and known.offset >= offered.offset
-
-
-def _refused(standing: Standing, request: TakeRequest, now_us: int) -> bool:
-    if standing.override is not None:
-        return not standing.override.allow
-    limits = request.class_limits
-    if limits.refuse_at is None or standing.risk is None or standing.at_us is None:
-        return False
-    return now_us - standing.at_us <= limits.max_score_age_us and standing.risk >= limits.refuse_at
