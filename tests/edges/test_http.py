@@ -120,6 +120,7 @@ async def test_the_admin_port_shows_board_policy_and_counters(tmp_path: Path) ->
     assert (pause["id"], pause["scope_text"], pause["owner"]) == ("p-1", "class new", "ann")
     assert 0 < pause["left_s"] <= 60
     assert policy.json["hash"] == gate.check.policy.hash
+    assert {tuple(each) for each in policy.json["thresholds"].values()} == {("challenge", "deny", "review")}
     assert stats.json["decisions"] == {"paused": 1}
     assert foreign.status == 404
 
