@@ -19,7 +19,7 @@ CHECKS: Final = 512
 """Checks of batches that are with the store at once: enough for its connections to be busy at any time."""
 WAITING: Final = 8_192
 """Checks of batches that may wait; more are shed at once."""
-WITHIN_S: Final = 0.5
+WITHIN_S: Final = 0.25
 """How long a batch waits before it is shed."""
 
 
