@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Protocol
 
 from gate.core.limits.limit import (
     EntityBuckets,
@@ -12,7 +13,14 @@ from gate.core.limits.limit import (
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.override import Override
 from gate.core.score import Reason, Score, Stamp
-from gate.ports.accounts import AccountStore
+from gate.ports.overrides import OverrideStore
+from gate.ports.scores import ScoreStore
+from gate.ports.takes import TakeStore
+
+
+class AccountStore(TakeStore, ScoreStore, OverrideStore, Protocol):
+    """A store of all that is kept by account."""
+
 
 MINUTE_US = 60_000_000
 DAY_US = 86_400_000_000

@@ -22,9 +22,9 @@ from gate.core.request import CheckRequest
 from gate.core.standing import Standing
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import Counts
-from gate.ports.accounts import AccountStore
 from gate.ports.clock import Clock
 from gate.ports.decisions import DecisionLog
+from gate.ports.takes import TakeStore
 
 SHED_RETRY_US: Final = 2_000_000
 """When to come back after a check was shed."""
@@ -77,7 +77,7 @@ class Check:
     def __init__(
         self,
         policy: Policy,
-        accounts: AccountStore,
+        takes: TakeStore,
         clock: Clock,
         names: Pseudonyms,
         counts: Counts,
@@ -87,7 +87,7 @@ class Check:
         back_pressure: BackPressure | None = None,
     ) -> None:
         self.counts = counts
-        self._accounts = accounts
+        self._takes = takes
         self._clock = clock
         self._names = names
         self._timer_ns = timer_ns
@@ -140,7 +140,7 @@ class Check:
         class_, pauses, decision, take_request = self._prepare(request, policy, now_us)
         if take_request is not None:
             try:
-                answer: TakeResult | Exception = await self._accounts.take(take_request)
+                answer: TakeResult | Exception = await self._takes.take(take_request)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
                 answer = error
@@ -186,7 +186,7 @@ class Check:
             return []
         try:
             async with self._back_pressure.room_for(len(requests)):
-                return await self._accounts.take_many(requests)
+                return await self._takes.take_many(requests)
         except Exception as error:
             return [error for _ in requests]
 

@@ -42,10 +42,9 @@ def explain(
 
 
 async def _score(addresses: Addresses, account: str) -> Score | None:
-    from gate.stores.redis.accounts import RedisAccountStore
+    from gate.stores.redis.scores import RedisScoreStore
 
-    store = RedisAccountStore(addresses.redis, prefix=addresses.prefix)
-    await store.open()
+    store = RedisScoreStore(addresses.redis, prefix=addresses.prefix)
     try:
         async with asyncio.timeout(STORE_DEADLINE_S):
             return (await store.scores([account]))[0]

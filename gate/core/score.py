@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 
@@ -25,7 +27,10 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):
-    """An account's score. `at_us` is event time, `scored_at_us` the wall clock, both µs since 1970."""
+    """An account's score. `at_us` is event time, `scored_at_us` the wall clock, both µs since 1970.
+
+    `extra` holds fields of a newer release as JSON by name, which are written again.
+    """
 
     account: str
     bot: float
@@ -36,3 +41,4 @@ class Score(msgspec.Struct, frozen=True, gc=False):
     scored_at_us: int
     stamp: Stamp
     scorecard: str
+    extra: Mapping[str, bytes] = msgspec.field(default_factory=dict)

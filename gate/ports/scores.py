@@ -1,8 +1,9 @@
-"""A score beside its encoded bytes, and the store of scores."""
+"""The store of scores, and a score beside its encoded bytes."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from gate.core.score import Score
 
@@ -12,3 +13,27 @@ class EncodedScore(NamedTuple):
 
     score: Score
     data: bytes
+
+
+class ScoreStore(Protocol):
+    """The latest score of each account, where takes find it.
+
+    Meaning: of two scores of one epoch the one with the later offset is kept, and a score of another epoch replaces
+    any. Accuracy: a score comes back as it was put. Loss: a failover may lose the scores of the last second; the stream
+    puts them again. Order: none is needed, as the stamps decide. Growth: one score an account, which expires 90 days
+    after it was put last.
+    """
+
+    async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
+        """Store scores; one with an older stamp of the same epoch never replaces a newer. Returns how many were stored.
+
+        Repeating it changes nothing. Raises StoreUnavailable; then any part may have been stored.
+        """
+        ...
+
+    async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
+        """The scores of `accounts`, in their order, None where there is none.
+
+        Raises StoreUnavailable, and StateUnreadable where a stored score cannot be read.
+        """
+        ...

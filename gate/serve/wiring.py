@@ -33,8 +33,8 @@ from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
 from gate.settings import Settings
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.takes import RedisTakeStore
 
 log = logging.getLogger("upload_gate")
 
@@ -62,22 +62,22 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
             stack.enter_context(listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
         ]
         clock = SystemClock()
-        accounts = RedisAccountStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
+        takes = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
         boards = RedisBoardStore(settings.redis, settings.prefix)
-        await accounts.open()
-        stack.push_async_callback(accounts.close)
+        await takes.open()
+        stack.push_async_callback(takes.close)
         await boards.open()
         stack.push_async_callback(boards.close)
         counts = Counts()
         decisions, dropped = await _decision_log(settings, stack, counts)
         names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_ADDRESSES))
-        check = Check(policy, accounts, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
+        check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
         seen = Acknowledgement(settings.name, settings.gate, 0, 0)
         watch = Watch(check, boards, clock, seen, settings.board_snapshot, settings.break_glass, log.warning)
         watch.start_from_disk()
         stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
-        health = Health(check, watch, clock, dropped, lambda: accounts.down)
-        _say_start(settings, policy.hash, accounts.down)
+        health = Health(check, watch, clock, dropped, lambda: takes.down)
+        _say_start(settings, policy.hash, takes.down)
         apps = (GateApp(check, health, clock, random.random), AdminApp(health))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]

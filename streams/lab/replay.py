@@ -25,7 +25,8 @@ from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score
 from gate.errors import StoreUnavailable
-from gate.ports.accounts import AccountStore
+from gate.ports.scores import ScoreStore
+from gate.ports.takes import TakeStore
 from streams.lab.evaluate import Figures, figures
 from streams.lab.rows import (
     ABUSIVE,
@@ -108,7 +109,7 @@ class Outcome:
 class Judge:
     """Decides uploads as the gate does, at their recorded time. No pause is in force, so that the policy alone is judged."""
 
-    def __init__(self, policy: Policy, store: AccountStore, salt: bytes) -> None:
+    def __init__(self, policy: Policy, store: TakeStore, salt: bytes) -> None:
         self._policy = policy
         self._store = store
         self._names = Pseudonyms(salt)
@@ -130,7 +131,7 @@ class Judge:
 async def replay(
     stream: Stream,
     judge: Judge,
-    store: AccountStore,
+    store: ScoreStore,
     publish: Publish,
     speed: float | None = None,
     alive: Callable[[], None] = lambda: None,
@@ -200,7 +201,7 @@ def last_of_each(window: Sequence[Recorded], places: Sequence[tuple[int, int]]) 
 
 
 async def _scored(
-    store: AccountStore, wanted: Mapping[str, int], alive: Callable[[], None], last_words: Callable[[], str]
+    store: ScoreStore, wanted: Mapping[str, int], alive: Callable[[], None], last_words: Callable[[], str]
 ) -> None:
     """Wait until each account's score stands for its offset or a later one."""
     missing = dict(wanted)
@@ -221,7 +222,7 @@ async def _scored(
         await asyncio.sleep(POLL_S)
 
 
-async def _risks(store: AccountStore, accounts: Sequence[str]) -> dict[str, float]:
+async def _risks(store: ScoreStore, accounts: Sequence[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for start in range(0, len(accounts), WINDOW):
         part = accounts[start : start + WINDOW]

@@ -21,7 +21,6 @@ from gate.core.event import Event
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from gate.local.process import Child, tail
-from gate.ports.accounts import AccountStore
 from gate.records.topics import Topics
 from gate.stores.kafka import delete_topics
 from gate.stores.kafka.events import EventProducer
@@ -45,7 +44,7 @@ class Places:
 class ReplaySystem:
     """One replay's own corner of the running system."""
 
-    def __init__(self, store: AccountStore, producer: EventProducer, worker: Child, salt: str) -> None:
+    def __init__(self, store: RedisAccountStore, producer: EventProducer, worker: Child, salt: str) -> None:
         self.store = store
         self.salt = salt.encode()
         self._producer = producer

@@ -14,7 +14,7 @@ import faust
 import faust.app
 from prometheus_client import CollectorRegistry
 
-from gate.ports.accounts import AccountStore
+from gate.ports.scores import ScoreStore
 from gate.records.topics import Topics
 from streams.core.crowd import Crowd
 from streams.files.scorecards import load_scorecard
@@ -47,7 +47,7 @@ class App(faust.App):
 def build(
     settings: WorkerSettings,
     registry: CollectorRegistry,
-    store: AccountStore | None,
+    store: ScoreStore | None,
     fatal: Callable[[BaseException], None],
 ) -> App:
     """The app, not started. `fatal` is told of what no trying again cures. Raises PolicyInvalid for the scorecard."""

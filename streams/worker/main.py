@@ -1,4 +1,4 @@
-"""One worker from its settings to its end: the app, the account store, the metrics' port, and what ends it.
+"""One worker from its settings to its end: the app, the score store, the metrics' port, and what ends it.
 
 Leaves hearing signals to `worker`, which imports this only once it hears them.
 """
@@ -18,7 +18,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
 
 from gate.errors import UploadGateError
-from gate.ports.accounts import AccountStore
+from gate.ports.scores import ScoreStore
 from streams.worker.app import build
 from streams.worker.commit import kind_of
 from streams.worker.settings import WorkerSettings, read_worker_settings
@@ -73,7 +73,7 @@ async def serve(settings: WorkerSettings, registry: CollectorRegistry, ending: E
     loop.set_exception_handler(unless_fenced)
     ending.tell(lambda: loop.call_soon_threadsafe(end))
     try:
-        async with account_store(settings) as store:
+        async with score_store(settings) as store:
             app = build(settings, registry, store, end)
             log.info("worker of group %s starts, Kafka at %s", settings.group, settings.kafka)
             if settings.salt_is_default:
@@ -109,15 +109,14 @@ def unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
 
 @asynccontextmanager
-async def account_store(settings: WorkerSettings) -> AsyncIterator[AccountStore | None]:
-    """The account store that scores go to; None where no Redis is given. Opens also where Redis does not answer."""
+async def score_store(settings: WorkerSettings) -> AsyncIterator[ScoreStore | None]:
+    """The store that scores go to; None where no Redis is given. It connects when the first scores are put."""
     if settings.redis is None:
         yield None
         return
-    from gate.stores.redis.accounts import RedisAccountStore
+    from gate.stores.redis.scores import RedisScoreStore
 
-    store = RedisAccountStore(settings.redis, prefix=settings.redis_prefix)
-    await store.open()
+    store = RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     try:
         yield store
     finally:

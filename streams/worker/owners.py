@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.accounts import AccountStore
+from gate.ports.scores import ScoreStore
 from streams.pipeline.effects import Effects
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Owner, Where, kind_of
@@ -43,7 +43,7 @@ class Owners:
     def __init__(
         self,
         where: Where,
-        store: AccountStore | None,
+        store: ScoreStore | None,
         metrics: WorkerMetrics,
         kafka: Outage,
         redis: Outage,

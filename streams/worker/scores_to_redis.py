@@ -12,8 +12,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.accounts import AccountStore
-from gate.ports.scores import EncodedScore
+from gate.ports.scores import EncodedScore, ScoreStore
 from gate.records.score import decode_score
 from streams.worker.changelog import PartitionReader
 from streams.worker.outage import Outage
@@ -25,7 +24,7 @@ CHUNK = 500
 class ScoresToRedis:
     """What of one partition's scores Redis may not have: those from offset `since` of its scores, None for none."""
 
-    def __init__(self, store: AccountStore | None, redis: Outage) -> None:
+    def __init__(self, store: ScoreStore | None, redis: Outage) -> None:
         """`store` None means that scores are read from the topic only; then nothing is ever owed."""
         self._store = store
         self._redis = redis

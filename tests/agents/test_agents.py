@@ -15,8 +15,7 @@ from waiting import eventually
 
 from gate.core.score import Score, Stamp
 from gate.errors import StoreUnavailable
-from gate.ports.accounts import AccountStore
-from gate.ports.scores import EncodedScore
+from gate.ports.scores import EncodedScore, ScoreStore
 from gate.records.score import with_bytes
 from gate.settings import read_settings
 from streams.pipeline.effects import CrowdCount, Effects
@@ -121,7 +120,7 @@ class Store:
 
 
 def owed_to(store: Store) -> ScoresToRedis:
-    owed = ScoresToRedis(cast(AccountStore, store), Outage("Redis", lambda up: None))
+    owed = ScoresToRedis(cast(ScoreStore, store), Outage("Redis", lambda up: None))
     owed.reopen(None, 100)
     return owed
 

@@ -1,4 +1,4 @@
-"""What every AccountStore promises, over the one in memory and the one in Redis."""
+"""What takes, scores and overrides promise, over the one in memory and the one in Redis."""
 
 import asyncio
 
@@ -7,6 +7,7 @@ from take_requests import (
     DAY_US,
     MINUTE_US,
     NOW_US,
+    AccountStore,
     WallClock,
     admitted,
     one_limit,
@@ -19,7 +20,6 @@ from take_requests import (
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeResult
 from gate.core.score import Score
-from gate.ports.accounts import AccountStore
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore

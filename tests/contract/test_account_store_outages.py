@@ -20,7 +20,7 @@ from gate.stores.redis.line import Line
 async def keys_of(store: RedisAccountStore, redis_url: str) -> dict[bytes, int]:
     """Each key of the store with its remaining ms; -1 where it would stay for ever."""
     line = Line(redis_url)
-    keys = await line.execute(b"KEYS", f"{store._prefix}*", within_s=5.0)
+    keys = await line.execute(b"KEYS", f"{store.prefix}*", within_s=5.0)
     left = {key: await line.execute(b"PTTL", key, within_s=5.0) for key in keys}
     await line.close()
     return left
@@ -90,9 +90,9 @@ async def test_keys_of_another_kind_where_ours_should_be_take_nobody_down(
 ) -> None:
     line = Line(redis_url)
     for key in ("score:{a}", "override:{a}", "b:account:{a}"):
-        await line.execute(b"LPUSH", f"{redis_store._prefix}{key}", b"x", within_s=5.0)
-    for key in ("score:{b}", "override:{b}", "b:account:{b}"):
-        await line.execute(b"SET", f"{redis_store._prefix}{key}", b"xyz", within_s=5.0)
+        await line.execute(b"LPUSH", f"{redis_store.prefix}{key}", b"x", within_s=5.0)
+    for key in ("score:{b}", "b:account:{b}"):
+        await line.execute(b"SET", f"{redis_store.prefix}{key}", b"xyz", within_s=5.0)
     await line.close()
 
     results = [

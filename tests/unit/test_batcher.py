@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
 import pytest
 from waiting import eventually
 
-from gate.errors import StoreUnavailable
+from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.stores.redis.batcher import Batcher
 
 
@@ -87,8 +88,8 @@ async def test_exactly_what_exceeds_the_queue_is_shed_at_once(lane: HeldLane, ba
     answers = await asyncio.gather(first, *waiting, return_exceptions=True)
 
     assert answers[:9] == [10 * i for i in range(9)]
-    assert all(isinstance(answer, StoreUnavailable) and "overloaded" in str(answer) for answer in answers[9:])
-    assert batcher.shed == 4
+    assert all(isinstance(answer, StoreOverloaded) and "overloaded" in str(answer) for answer in answers[9:])
+    assert (batcher.shed, batcher.down) == (4, None)
 
 
 async def test_an_item_whose_caller_gave_up_while_waiting_is_never_sent(
@@ -192,8 +193,9 @@ async def test_what_has_waited_for_half_its_deadline_is_shed_and_the_next_is_ser
     lane.open.set()
 
     assert await first == 10
-    with pytest.raises(StoreUnavailable, match="overloaded"):
+    with pytest.raises(StoreOverloaded, match="overloaded"):
         await late
+    assert (batcher.shed, batcher.down) == (1, None)
     assert await batcher.submit(3) == 30
     await batcher.close()
 
@@ -261,5 +263,38 @@ async def test_of_many_at_once_exactly_what_exceeds_the_queue_is_shed(
     answers = await asking
 
     assert answers[:8] == [10 * i for i in range(8)]
-    assert [isinstance(answer, StoreUnavailable) for answer in answers[8:]] == [True] * 3
-    assert batcher.shed == 3
+    assert [isinstance(answer, StoreOverloaded) for answer in answers[8:]] == [True] * 3
+    assert (batcher.shed, batcher.down) == (3, None)
+
+
+class SlowLane(HeldLane):
+    """Cannot read a batch, and takes 100 ms for one item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given_s: list[float] = []
+
+    async def call(self, items: Sequence[int], within_s: float) -> list[int]:
+        self.calls.append(list(items))
+        self.given_s.append(within_s)
+        if len(items) > 1:
+            raise ValueError("a batch that cannot be read")
+        until_s = asyncio.get_running_loop().time() + 0.1
+        await eventually(lambda: asyncio.get_running_loop().time() >= until_s)
+        return [10 * item for item in items]
+
+
+async def test_items_that_are_sent_singly_share_the_deadline_of_their_batch_and_the_rest_is_shed() -> None:
+    lane = SlowLane()
+    batcher: Batcher[int, int] = Batcher([lane], deadline_s=0.4, max_batch=8)
+    await batcher.open()
+
+    answers = await batcher.submit_all(list(range(8)))
+
+    await batcher.close()
+    answered = len(lane.calls) - 1
+    assert 1 <= answered <= 4
+    assert answers[:answered] == [10 * i for i in range(answered)]
+    assert all(isinstance(answer, StoreOverloaded) for answer in answers[answered:])
+    assert all(0 < later <= earlier - 0.09 for earlier, later in pairwise(lane.given_s[1:]))
+    assert batcher.shed == 8 - answered

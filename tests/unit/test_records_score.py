@@ -2,6 +2,9 @@
 
 import json
 import math
+import struct
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +12,15 @@ from hypothesis import strategies as st
 
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
-from gate.records.score import MAX_BYTES, decode_score, encode_score, rounded
+from gate.records.score import (
+    MAX_BYTES,
+    decode_score,
+    decode_stored_score,
+    encode_score,
+    rounded,
+    stored_score,
+    with_bytes,
+)
 
 SCORE = Score(
     account="a-17",
@@ -22,6 +33,7 @@ SCORE = Score(
     stamp=Stamp("cluster/topic", 42),
     scorecard="9f2c",
 )
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "score.v1.json").read_text())
 unit = st.floats(0.0, 1.0)
 scores = st.builds(
     Score,
@@ -37,6 +49,13 @@ scores = st.builds(
 )
 
 
+def test_the_golden_score_of_version_1_is_what_is_written_and_reads_back() -> None:
+    written = encode_score(SCORE)
+
+    assert json.loads(written) == GOLDEN
+    assert encode_score(decode_score(json.dumps(GOLDEN).encode())) == written
+
+
 def test_a_score_has_the_fields_of_the_topic_and_times_in_utc() -> None:
     document = json.loads(encode_score(SCORE))
 
@@ -50,6 +69,7 @@ def test_a_score_has_the_fields_of_the_topic_and_times_in_utc() -> None:
         "scored_at": "2023-11-14T22:13:21Z",
         "stamp": {"epoch": "cluster/topic", "offset": 42},
         "scorecard": "9f2c",
+        "version": 1,
     }
 
 
@@ -71,10 +91,38 @@ def test_rounding_agrees_with_six_printed_digits_and_is_stable(value: float) -> 
     assert abs(rounded(value) - value) <= 5.001e-7
 
 
-def test_a_newer_writers_field_is_skipped() -> None:
-    document = json.loads(encode_score(SCORE)) | {"later": 1}
+def test_a_score_written_before_there_were_versions_is_of_version_1() -> None:
+    unversioned = {name: value for name, value in GOLDEN.items() if name != "version"}
 
-    assert decode_score(json.dumps(document).encode()).account == "a-17"
+    score = decode_score(json.dumps(unversioned).encode())
+
+    assert json.loads(encode_score(score)) == GOLDEN
+
+
+@pytest.mark.parametrize("later", [{"model": {"hash": "ab", "terms": [1, 2.5, None]}}, {"version": 2, "label": "ü"}])
+def test_fields_and_version_of_a_newer_release_survive_being_read_and_written(later: dict[str, object]) -> None:
+    newer = GOLDEN | later
+
+    score = decode_score(json.dumps(newer).encode())
+
+    assert score.account == "a-17"
+    assert json.loads(encode_score(score)) == newer
+
+
+def test_a_stored_score_reads_back_whole_and_its_head_is_what_the_scripts_read() -> None:
+    value = stored_score(with_bytes(SCORE))
+
+    assert struct.unpack_from("<dddH", value) == (0.912346, SCORE.at_us, 42, len("cluster/topic"))
+    assert value[26 : 26 + len("cluster/topic")] == b"cluster/topic"
+    assert decode_stored_score(value) == decode_score(encode_score(SCORE))
+
+
+@pytest.mark.parametrize("length", [0, 25, 26, 60])
+def test_a_stored_score_that_is_cut_short_is_refused(length: int) -> None:
+    value = stored_score(with_bytes(SCORE))
+
+    with pytest.raises(StateUnreadable):
+        decode_stored_score(value[:length])
 
 
 @pytest.mark.parametrize(
@@ -86,6 +134,8 @@ def test_a_newer_writers_field_is_skipped() -> None:
         {"at": "2023-11-14T22:13:20"},
         {"stamp": None},
         {"bot": -0.1},
+        {"version": 0},
+        {"version": "1"},
     ],
 )
 def test_what_is_no_score_is_refused(change: dict[str, object]) -> None:

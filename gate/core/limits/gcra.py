@@ -5,16 +5,25 @@ cost `n` moves the TAT by `n` emission intervals; it is let through if the TAT t
 burst, as time) ahead of now. There is no timer and no rounding drift: all arithmetic is on integers, and rounding is
 always against the caller (a cost is rounded up, a tolerance down).
 
+A stored TAT is believed only as far as its limit allows. No take leaves one later than now plus the tolerance, so a TAT
+that is more than GRACE_US later comes from a clock that was set back, from a limit that was wider, or from a damaged
+value. It becomes now plus the tolerance, an empty bucket that fills from now on, and it is written back even where the
+request is refused: otherwise it would hold the bucket empty until the clock has caught up.
+
 This is the model the Redis script is tested against; both must agree to the microsecond.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
 from gate.core.limits.limit import EntityBuckets
+
+GRACE_US: Final = 60_000_000
+"""How far a clock may step back before a bucket forgets by how much; within it no second fills a bucket twice."""
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -37,8 +46,7 @@ def take(
 ) -> tuple[Refusal | None, tuple[str, ...]]:  # fmt: skip
     """Take an upload of `size` bytes from all buckets or from none.
 
-    `tats` maps (entity, limit) to µs and changes only when no limit refuses.
-
+    `tats` maps (entity, limit) to µs. Tokens move only when no limit refuses; a TAT that is not believed is corrected always.
     Returns the refusal with the longest wait, and the names of shadow limits that would have refused. With
     `never_refuse` no limit refuses, and a bucket without room is left as it is. Each limit is divided by `sharers`.
     """
@@ -47,7 +55,7 @@ def take(
     shadowed: list[str] = []
     fitting: list[_Cost] = []
     for cost in _costs(buckets, size, sharers):
-        wait = max(tats.get(cost.key, 0), now_us) + cost.cost_us - cost.tolerance_us - now_us
+        wait = _believed_tat_us(tats, cost, now_us) + cost.cost_us - cost.tolerance_us - now_us
         limit = cost.key[1]
         if wait <= 0:
             fitting.append(cost)
@@ -63,6 +71,13 @@ def take(
         for cost in fitting:
             tats[cost.key] = max(tats.get(cost.key, 0), now_us) + cost.cost_us
     return refusal, tuple(shadowed)
+
+
+def _believed_tat_us(tats: dict[tuple[str, str], int], cost: _Cost, now_us: int) -> int:
+    tat_us = tats.get(cost.key, 0)
+    if tat_us > now_us + cost.tolerance_us + GRACE_US:
+        tats[cost.key] = tat_us = now_us + cost.tolerance_us
+    return max(tat_us, now_us)
 
 
 def _costs(buckets: tuple[EntityBuckets, ...], size: int, sharers: int) -> Iterator[_Cost]:

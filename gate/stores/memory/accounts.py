@@ -1,7 +1,6 @@
-"""The account store in memory: what its ports mean, without a server. Shipped for tests, tries and replays.
+"""Takes, scores and overrides in memory: what their ports mean, without a server. Shipped for tests, tries and replays.
 
-Exact where the real ones may lose a little; bounded by expiry alone, looked for on every thousandth take; a clock
-may step back by a day before a bucket is earned twice.
+It loses nothing where a server may lose a little. Only expiry bounds it: every thousandth take drops what has expired.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class _Upload:
 
 
 class MemoryAccountStore:
-    """An AccountStore in one process. One step of the loop is one atomic step."""
+    """A TakeStore, a ScoreStore and an OverrideStore in one process. One step of the loop is one atomic step."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -45,7 +44,7 @@ class MemoryAccountStore:
         self._takes = 0
 
     async def take(self, request: TakeRequest) -> TakeResult:
-        """See AccountStore. Never raises StoreUnavailable."""
+        """See TakeStore. Never raises StoreUnavailable."""
         now_us = self._clock.now_us() if request.now_us is None else request.now_us
         self._sweep(now_us)
         standing = self._standing(request.account, now_us)
@@ -65,11 +64,11 @@ class MemoryAccountStore:
         return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
-        """See AccountStore."""
+        """See TakeStore."""
         return [await self.take(request) for request in requests]
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
-        """See AccountStore."""
+        """See ScoreStore."""
         stored = 0
         for score, data in scores:
             known = self._scores.get(score.account)
@@ -80,11 +79,11 @@ class MemoryAccountStore:
         return stored
 
     async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
-        """See AccountStore."""
+        """See ScoreStore."""
         return [self._scores.get(account) for account in accounts]
 
     async def put_override(self, account: str, override: Override) -> None:
-        """See AccountStore."""
+        """See OverrideStore."""
         self._overrides[account] = override
 
     def tat_us(self, entity: str, limit: str) -> int:

@@ -2,11 +2,12 @@
 
 There is no timer: a lone check goes out at once, and under load each call carries what has gathered meanwhile, up to
 `max_batch`. Lanes are used one call at a time, a second one only for a full batch: the server works on one call at a
-time as well, and few large calls cost both sides less than many small ones. What does not fit into the queue is shed at
-once.
+time as well, and few large calls cost both sides less than many small ones. An item that does not fit into the queue is
+shed at once, and so is one that has waited for half its deadline: it fails with StoreOverloaded and is never sent.
 
 The breaker is part of it. When a lane fails, nothing is sent any more and every check fails at once, until that lane's
-probe is answered; it probes with growing pauses, one probe at a time, whether there is traffic or not.
+probe is answered; it probes with growing pauses, one probe at a time, whether there is traffic or not. Overload is not
+an outage: an item that is shed never opens the breaker.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from gate.errors import StoreUnavailable
+from gate.errors import StoreOverloaded, StoreUnavailable
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
@@ -35,16 +36,16 @@ class Lane(Protocol[A_contra, R_co]):
         ...
 
     async def probe(self, within_s: float) -> None:
-        """Return once the server answers. Raises StoreUnavailable."""
+        """Return once the server does for a probe what it does for a call. Raises StoreUnavailable."""
         ...
 
 
 _Waiting = tuple[Sequence[A], "asyncio.Future[list[R | Exception]]", float]
-"""Items that came together, the answers that are due to who brought them, and since when (loop's time, s)."""
+"""Items that came together, the future of their answers, and the time they came at (loop's time, s)."""
 
 
 class Batcher(Generic[A, R]):
-    """Hands items to lanes in batches. `deadline_s` bounds what one item may take, waiting included."""
+    """Hands items to lanes in batches. `deadline_s` bounds the time of each item: its wait, its call and any repetition."""
 
     def __init__(
         self, lanes: Sequence[Lane[A, R]], deadline_s: float, max_batch: int = 32, max_queue: int = 1024
@@ -81,7 +82,7 @@ class Batcher(Generic[A, R]):
             self._workers.append(asyncio.create_task(self._work(lane, sick)))
 
     async def close(self) -> None:
-        """Stop; whoever still waits gets StoreUnavailable."""
+        """Stop; every item that still waits gets StoreUnavailable."""
         self._down = "the store is closed"
         for worker in self._workers:
             worker.cancel()
@@ -91,7 +92,7 @@ class Batcher(Generic[A, R]):
         self._fail_queue()
 
     async def submit(self, item: A) -> R:
-        """The answer to `item`. Raises StoreUnavailable: at once where the server is down or the queue is full.
+        """The answer to `item`. Raises StoreUnavailable, at once while the breaker is open, and StoreOverloaded.
 
         A caller that gives up while its item waits has it withdrawn; one already on its way is carried out.
         """
@@ -107,7 +108,7 @@ class Batcher(Generic[A, R]):
         for piece in pieces:
             try:
                 waiting.append(self._enqueue(piece))
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StoreOverloaded) as error:
                 waiting.append([error for _ in piece])
         try:
             answers = [each if isinstance(each, list) else await each for each in waiting]
@@ -123,7 +124,7 @@ class Batcher(Generic[A, R]):
             raise StoreUnavailable(self._down)
         if self._queued + len(items) > self._max_queue:
             self.shed += len(items)
-            raise StoreUnavailable(f"overloaded: {self._queued} checks wait already")
+            raise StoreOverloaded(f"overloaded: {self._queued} checks wait already")
         answers: asyncio.Future[list[R | Exception]] = self._loop.create_future()
         self._queue.append((items, answers, self._loop.time()))
         self._queued += len(items)
@@ -146,19 +147,19 @@ class Batcher(Generic[A, R]):
                 self._idle.append(wake)
                 await wake
                 self._under_way -= 1
-            batch, within_s = self._next(loop.time())
+            batch, until_s = self._next(loop.time())
             if not batch:
                 continue
             self._under_way += 1
             try:
-                opened = await self._send(lane, batch, within_s)
+                opened = await self._send(lane, batch, until_s)
             finally:
                 self._under_way -= 1
             if opened:
                 await self._recover(lane)
 
     def _next(self, now_s: float) -> tuple[list[_Waiting[A, R]], float]:
-        """The next batch and how long it may take. What has waited for half its time is shed: it would be late."""
+        """The next batch and its deadline (loop's time, s). It sheds items that have waited for half their time."""
         batch: list[_Waiting[A, R]] = []
         size = 0
         oldest_s = now_s
@@ -170,40 +171,48 @@ class Batcher(Generic[A, R]):
                 continue
             if now_s - since_s > self._deadline_s / 2:
                 self.shed += len(items)
-                _fail([waiting], "overloaded: the check waited for half its deadline")
+                _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
                 continue
             oldest_s = min(oldest_s, since_s)
             size += len(items)
             batch.append(waiting)
-        return batch, self._deadline_s - (now_s - oldest_s)
+        return batch, oldest_s + self._deadline_s
 
-    async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], within_s: float) -> bool:
-        """Answer a batch. True where that opened the breaker, which is then this lane's to close."""
+    async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], until_s: float) -> bool:
+        """Answer a batch. True where that opened the breaker, which this lane must close again."""
         items = batch[0][0] if len(batch) == 1 else [item for waiting in batch for item in waiting[0]]
         try:
-            found: Sequence[R | Exception] = await lane.call(items, within_s)
+            found: Sequence[R | Exception] = await lane.call(items, until_s - self._loop.time())
         except StoreUnavailable as error:
-            _fail(batch, error.problem)
+            _fail(batch, StoreUnavailable, error.problem)
             return self._break(error.problem)
         except asyncio.CancelledError:
-            _fail(batch, "the store is closed")
+            _fail(batch, StoreUnavailable, "the store is closed")
             raise
         except Exception as error:
             if len(items) > 1:
-                return await self._send_singly(lane, batch, items, within_s)
+                return await self._send_singly(lane, batch, items, until_s)
             found = [error]
         _answer(batch, found)
         return False
 
     async def _send_singly(
-        self, lane: Lane[A, R], batch: list[_Waiting[A, R]], items: Sequence[A], within_s: float
+        self, lane: Lane[A, R], batch: list[_Waiting[A, R]], items: Sequence[A], until_s: float
     ) -> bool:
-        """Something in one item cannot be sent or its answer not be read: only that one may suffer for it."""
+        """Send each item by itself after a batch that could not be sent or read, so that only the faulty item fails.
+
+        All of them share the deadline of the batch; items for which no time is left are shed.
+        """
         found: list[R | Exception] = []
         opened = False
         for item in items:
+            within_s = until_s - self._loop.time()
             if self._down is not None:
                 found.append(StoreUnavailable(self._down))
+                continue
+            if within_s <= 0:
+                self.shed += 1
+                found.append(StoreOverloaded("overloaded: no time was left to send the check by itself"))
                 continue
             try:
                 found += await lane.call((item,), within_s)
@@ -211,7 +220,7 @@ class Batcher(Generic[A, R]):
                 opened = self._break(error.problem) or opened
                 found.append(error)
             except asyncio.CancelledError:
-                _fail(batch, "the store is closed")
+                _fail(batch, StoreUnavailable, "the store is closed")
                 raise
             except Exception as error:
                 found.append(error)
@@ -219,7 +228,7 @@ class Batcher(Generic[A, R]):
         return opened
 
     def _break(self, problem: str) -> bool:
-        """Open the breaker; False where it is open already and another's to close."""
+        """Open the breaker; False where it is open already, so that another lane closes it."""
         if self._down is not None:
             return False
         self._down = problem
@@ -243,13 +252,13 @@ class Batcher(Generic[A, R]):
         waiting = list(self._queue)
         self._queue.clear()
         self._queued = 0
-        _fail(waiting, self._down or "the store is closed")
+        _fail(waiting, StoreUnavailable, self._down or "the store is closed")
 
 
-def _fail(batch: list[_Waiting[A, R]], problem: str) -> None:
+def _fail(batch: list[_Waiting[A, R]], kind: type[StoreUnavailable | StoreOverloaded], problem: str) -> None:
     for items, answers, _ in batch:
         if not answers.done():
-            answers.set_result([StoreUnavailable(problem) for _ in items])
+            answers.set_result([kind(problem) for _ in items])
 
 
 def _answer(batch: list[_Waiting[A, R]], found: Sequence[R | Exception]) -> None:

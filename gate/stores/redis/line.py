@@ -2,7 +2,7 @@
 
 redis-py's own defaults would repeat a lost call up to ten times and wait 5 s for a dead server; its packing is pure
 Python. So a `Line` lets it connect, and sends and reads by itself, one call at a time. It closes on any doubt: a
-connection whose reply was not read to the end is never used again. Who may repeat what is for the stores to say.
+connection whose reply was not read to the end is never used again. The stores decide which calls may be repeated.
 """
 
 from __future__ import annotations
@@ -39,11 +39,20 @@ class Stats:
     """What a store has done since it was made, counted for the metrics."""
 
     calls: int = 0
+    """Batches of checks that were sent."""
     checks: int = 0
+    """Checks in them."""
     noscript: int = 0
+    """Scripts that the server had lost and that were sent again."""
     errors: int = 0
+    """Calls that failed: no answer in time, a lost connection, or a refusal by the server."""
     reconnects: int = 0
     shed: int = 0
+    """Checks that were not sent because too many waited."""
+    probes: int = 0
+    """Probes of a server that failed before."""
+    unreadable: int = 0
+    """Stored values that a take did not believe: scores, overrides and bucket values that cannot be true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +117,14 @@ class Line:
         self._replies = None
         await self._connection.disconnect(nowait=True)
 
-    async def call(self, packed: Sequence[bytes], within_s: float) -> list[Any]:
-        """Send packed commands at once and read a reply each; error replies come back as values.
+    async def call(self, packed: Sequence[bytes], until_s: float) -> list[Any]:
+        """Send packed commands at once and read a reply each until the loop's time `until_s`; error replies are values.
 
         Raises StoreUnavailable, as ReplyLost where an open connection broke or gave no reply in time.
         """
         opened = self.is_open
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + within_s
+        within_s = until_s - loop.time()
         try:
             replies = self._replies if opened else None
             if replies is None:
@@ -137,14 +146,15 @@ class Line:
         """Run scripts, one reply each. Where the server has lost a script, just that call is repeated with its source.
 
         `again` lets calls be repeated once when the connection broke under them, or when half the time has passed
-        without a reply: for scripts that change nothing more when they run twice. Raises StoreUnavailable, also where
-        the server refuses a call.
+        without a reply: for scripts that change nothing more when they run twice. `within_s` bounds all of it,
+        repetitions included. Raises StoreUnavailable, also where the server refuses a call.
         """
-        replies = await self._call([run.packed(known=True) for run in runs], within_s, again)
+        until_s = asyncio.get_running_loop().time() + within_s
+        replies = await self._call([run.packed(known=True) for run in runs], until_s, again)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             self._stats.noscript += len(unknown)
-            late = await self._call([runs[i].packed(known=False) for i in unknown], within_s, again)
+            late = await self._call([runs[i].packed(known=False) for i in unknown], until_s, again)
             for i, reply in zip(unknown, late, strict=True):
                 replies[i] = reply
         for reply in replies:
@@ -161,7 +171,8 @@ class Line:
 
     async def execute(self, *command: Argument, within_s: float) -> Any:
         """The reply to one command that may be repeated: if the connection broke, it is, once. Raises StoreUnavailable."""
-        (reply,) = await self._call([pack(command)], within_s, again=True)
+        until_s = asyncio.get_running_loop().time() + within_s
+        (reply,) = await self._call([pack(command)], until_s, again=True)
         if isinstance(reply, ResponseError):
             await self.refuse(reply)
         return reply
@@ -188,15 +199,14 @@ class Line:
             raise StoreUnavailable(f"Redis at {self._where} is not connected")
         return self._replies
 
-    async def _call(self, packed: Sequence[bytes], within_s: float, again: bool) -> list[Any]:
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + within_s
+    async def _call(self, packed: Sequence[bytes], until_s: float, again: bool) -> list[Any]:
+        now_s = asyncio.get_running_loop().time()
         try:
-            return await self.call(packed, within_s / 2 if again and self.is_open else within_s)
+            return await self.call(packed, (now_s + until_s) / 2 if again and self.is_open else until_s)
         except ReplyLost:
             if not again:
                 raise
-            return await self.call(packed, until_s - loop.time())
+            return await self.call(packed, until_s)
 
     async def _open(self, within_s: float) -> Replies:
         await self._drop()

@@ -1,7 +1,7 @@
 """The replies of one open connection, read by hiredis as the bytes come: no stream, no task, one wake-up a call.
 
-redis-py connects, greets and authenticates; then `Replies` takes its place behind the transport. What to send and how
-long to wait is the line's to say.
+redis-py connects, greets and authenticates; then `Replies` takes its place behind the transport. The line decides what
+to send and how long to wait.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ERRORS: Final = {"NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
 
 
 class Replies(asyncio.Protocol):
-    """What the server said and nobody has asked for yet. Error replies are values, instances of ResponseError."""
+    """Replies that the server sent and nobody has read yet. Error replies are values, instances of ResponseError."""
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self.lost: Exception | None = None
@@ -72,7 +72,7 @@ class Replies(asyncio.Protocol):
             enough.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol. Whoever opened the connection waits for its own protocol to hear of it."""
+        """See asyncio.Protocol. redis-py opened the connection, and its own protocol must hear of the loss as well."""
         self._lose(ConnectionError(str(exc) if exc is not None else "the server closed the connection"))
         self._before.connection_lost(exc)
 

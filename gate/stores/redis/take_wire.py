@@ -1,7 +1,8 @@
-"""Checks and scores as the scripts read them: packed numbers, one string for a whole batch.
+"""Take requests and answers as the take script reads and writes them: packed numbers, one string for a whole batch.
 
-Packed, because each argument of a command costs the server and the client more than the numbers in it. What the layouts
-mean stands at the top of each script.
+Packed, because each argument of a command costs the server and the client more than the numbers in it. The layouts
+stand at the top of `lua/take.lua`. They are here, beside the script, and not in `gate.records`, because only the script
+reads them and nothing keeps them; what Redis stores of scores and overrides is `gate.records`' part.
 """
 
 from __future__ import annotations
@@ -13,45 +14,36 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import EntityLimits, Limit
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
-from gate.core.override import Override
-from gate.core.score import Score
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
-from gate.ports.scores import EncodedScore
-from gate.records.score import decode_score, rounded
+from gate.records.override import decode_stored_override, obeyed_override
 
-MAX_SPAN_US = 1 << 51
+MAX_SPAN_US: Final = 1 << 51
 """Costs and tolerances are capped at 71 years, so that no sum in a script leaves the exact integers of a double."""
 
+_CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE = 1, 2, 4, 8, 16
 _ANSWER = struct.Struct("<BddddBH")
-_SCORE = struct.Struct("<dddH")
-_OVERRIDE = struct.Struct("<dB")
 _COUNT = struct.Struct("<H")
 _NEVER = float("inf")
 _UNKNOWN = Standing()
 
-
-class _Remarks(msgspec.Struct, frozen=True):
-    reason: str
-    owner: str
-
-
 _pack = msgspec.msgpack.Encoder().encode
-_encode_remarks = msgspec.json.Encoder().encode
-_decode_remarks = msgspec.json.Decoder(_Remarks).decode
 
 
 class Batch:
-    """The arguments of one call, and how to read its reply. Packed at once for all requests, not for each."""
+    """The arguments of one call, and how to read its reply. Packed at once for all requests, not for each.
 
-    __slots__ = ("_class_limits", "arguments")
+    `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
+    """
+
+    __slots__ = ("_class_limits", "arguments", "unreadable")
 
     def __init__(self, requests: Sequence[TakeRequest], prefix: bytes) -> None:
         numbers: defaultdict[ClassLimits, int] = defaultdict(
@@ -73,72 +65,43 @@ class Batch:
             for rate in rates:
                 cost = rate.cost_us(request.size)
                 given.append(cost if cost < MAX_SPAN_US else MAX_SPAN_US)
+        self.unreadable = 0
         self._class_limits = tuple(numbers)
         self.arguments = (prefix, _packed_class_limits(self._class_limits), _pack(given))
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
-        found: list[TakeResult] = []
+        results: list[TakeResult] = []
         for flags, now, risk, at, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
-            standing = Standing(risk, int(at)) if flags & 4 else _UNKNOWN
+            standing = Standing(risk, int(at)) if flags & _SCORED else _UNKNOWN
             refusal = self._refusal(class_ - 1, limit - 1, flags, wait) if class_ else None
-            found.append(TakeResult(standing, flags & 1 == 1, flags & 2 == 2, refusal, (), int(now)))
+            charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
+            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now)))
+            if flags >= _UNREADABLE:
+                self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
-            found[at] = _with_more(found[at], more)
-        return found
+            results[at] = self._with_more(results[at], more)
+        return results
 
     def _refusal(self, class_: int, limit: int, flags: int, wait: float) -> Refusal:
-        return Refusal(_limits(self._class_limits[class_])[limit].name, None if flags & 8 else int(wait))
+        name = _limits(self._class_limits[class_])[limit].name
+        return Refusal(name, None if flags & _NEVER_FITS else int(wait))
 
-
-def _with_more(result: TakeResult, more: bytes) -> TakeResult:
-    """What few answers have: an override, names of shadow limits."""
-    (length,) = _COUNT.unpack_from(more)
-    end = _COUNT.size + length
-    override = decode_override(more[_COUNT.size : end]) if length else None
-    shadow = tuple(more[end:].decode().split("\n")) if len(more) > end else ()
-    standing = Standing(result.standing.risk, result.standing.at_us, override)
-    return TakeResult(standing, result.charged, result.repeated, result.refusal, shadow, result.now_us)
-
-
-def score_key(prefix: str, account: str) -> str:
-    """Where an account's score is kept."""
-    return f"{prefix}score:{{{account}}}"
-
-
-def override_key(prefix: str, account: str) -> str:
-    """Where the staff override of an account is kept."""
-    return f"{prefix}override:{{{account}}}"
-
-
-def pack_score(scored: EncodedScore) -> bytes:
-    """A score as it is stored: what the scripts read, then the whole score as JSON."""
-    score, data = scored
-    epoch = score.stamp.epoch.encode()
-    return _SCORE.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch + data
-
-
-def unpack_score(value: bytes) -> Score:
-    """Raises StateUnreadable."""
-    if len(value) < _SCORE.size:
-        raise StateUnreadable("a stored score is cut short")
-    return decode_score(value[_SCORE.size + _SCORE.unpack_from(value)[3] :])
-
-
-def pack_override(override: Override) -> bytes:
-    """An override as it is stored."""
-    remarks = _encode_remarks(_Remarks(override.reason, override.owner))
-    return _OVERRIDE.pack(override.expires_at_us, override.allow) + remarks
-
-
-def decode_override(value: bytes) -> Override:
-    """Raises StateUnreadable."""
-    try:
-        expires, allow = _OVERRIDE.unpack_from(value)
-        remarks = _decode_remarks(value[_OVERRIDE.size :])
-    except (struct.error, msgspec.DecodeError) as error:
-        raise StateUnreadable(f"not an override: {error}") from error
-    return Override(allow == 1, remarks.reason, remarks.owner, int(expires))
+    def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
+        """What few answers have: an override, names of shadow limits."""
+        (length,) = _COUNT.unpack_from(more)
+        end = _COUNT.size + length
+        override = None
+        if length:
+            value = more[_COUNT.size : end]
+            try:
+                override = decode_stored_override(value)
+            except StateUnreadable:
+                override = obeyed_override(value)
+                self.unreadable += 1
+        shadow = tuple(more[end:].decode().split("\n")) if len(more) > end else ()
+        standing = Standing(result.standing.risk, result.standing.at_us, override)
+        return TakeResult(standing, result.charged, result.repeated, result.refusal, shadow, result.now_us)
 
 
 @lru_cache(maxsize=256)

@@ -1,23 +1,28 @@
 -- Unit: µs. Takes the buckets of a batch of checks, each all or nothing, in order; one reply a check.
 --
--- KEYS     none. The script builds the names from its arguments, as to send each name would cost client and server more than
---          the work on it. So the script runs on a single server only, where the entities of a check share no slot
+-- KEYS     none. The script builds the names of keys from its arguments, because sending each name would cost client and
+--          server more than the work on it. So it runs on a standalone server only
 -- ARGV[1]  the prefix of all keys
--- ARGV[2]  the limits of each class that the batch holds, as msgpack: a list of  refuse_at, max age, lifetime, limits of account, IP and device (false: none),
---          shared entities as a flat list of  name, limits. Limits are a flat list of  limit id (8 characters), cost (-n:
---          the nth cost that comes with the request), tolerance, name where it is a shadow limit (else false), number of the
---          limit in the class (from 1)
--- ARGV[3]  the take requests, as msgpack: a flat list of  how many there are, then for each  number of the class (from 1), number of
---          costs, now (nil: the server's clock), account, upload, IP, device (nil: unknown), then the costs
--- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits), now, risk, at, wait
---          (doubles), number of the class that refused (u8, 0: none) and of the limit in it (u16); then for each request that
---          has more to tell  its number, from 0, and  u16 length of the override, the override, names of shadow limits by
---          newline
+-- ARGV[2]  the limits of each class in the batch, as msgpack: a list of  refuse_at, max age, lifetime, limits of account, IP
+--          and device (false: none), shared entities as a flat list of  name, limits. Limits are a flat list of  limit id
+--          (8 characters), cost (-n: the nth cost that comes with the request), tolerance, name of a shadow limit (else
+--          false), number of the limit in its class (from 1)
+-- ARGV[3]  the take requests, as msgpack: a flat list of  how many there are, then for each  number of its class (from 1),
+--          number of costs, now (nil: the server's clock), account, upload, IP, device (nil: unknown), then the costs
+-- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, 16 a stored value was
+--          not believed), now, risk, at, wait (doubles), number of the class that refused (u8, 0: none) and of the limit in
+--          it (u16); then for each request with more to tell  its number, from 0, and  u16 length of the override, the
+--          override, names of shadow limits by newline
 --
 -- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at  (doubles); an
 -- override with  expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), scored (u8), names.
+--
+-- A stored number is believed as far as it can be true. A TAT later than its limit allows becomes now plus the tolerance,
+-- and is written back; an override that cannot be read denies; a score or an upload that cannot be read is none.
 local GRACE_US = 60000000       -- how far a clock may step back without earning the same time twice
 local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
+local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a time that is not below it is not believed
+local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
 local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
 local prefix, classes, given = ARGV[1], cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
 local count = given[1]
@@ -102,9 +107,21 @@ local function bucket(key)
   return found
 end
 
+local function mark(key, now, recorded)   -- the bucket is to be written
+  if recorded then
+    since[key] = 0
+  elseif not since[key] then
+    since[key] = now - GRACE_US
+  end
+end
+
+local function is_time(value)   -- false for NaN
+  return value >= 0 and value < MAX_TIME
+end
+
 -- Without a refusal, `fitting` holds for each limit that fits  key number, limit id, cost.
-local function fit(request, now, never_refuse)
-  local refused, longest, never = 0, 0, false
+local function fit(request, now, recorded, never_refuse)
+  local refused, longest, never, corrected = 0, 0, false, false
   local fitting, fits, shadowed = {}, 0, ''
   for i = 7, request.last, 2 do
     local key, limits = request[i], request[i + 1]
@@ -113,7 +130,13 @@ local function fit(request, now, never_refuse)
       local id, cost, tolerance, shadow = limits[at], limits[at + 1], limits[at + 2], limits[at + 3]
       if cost < 0 then cost = given[request[6] - cost] end
       local tat = tats[id]
-      if not tat or tat < now then tat = now end
+      if not tat or tat < now then
+        tat = now
+      elseif not (tat <= now + tolerance + GRACE_US) then   -- also NaN
+        tat = now + tolerance
+        tats[id], corrected = tat, true
+        mark(key, now, recorded)
+      end
       local wait = tat + cost - tolerance - now
       if wait <= 0 then
         fitting[fits + 1], fitting[fits + 2], fitting[fits + 3] = key, id, cost
@@ -129,18 +152,17 @@ local function fit(request, now, never_refuse)
       end
     end
   end
-  return refused, longest, never, fitting, shadowed
+  return refused, longest, never, fitting, shadowed, corrected
 end
 
 local function move(fitting, now, recorded)
-  local before = recorded and 0 or now - GRACE_US
   for i = 1, #fitting, 3 do
     local key, id = fitting[i], fitting[i + 1]
     local tats = buckets[key]
     local tat = tats[id]
     if not tat or tat < now then tat = now end
     tats[id] = tat + fitting[i + 2]
-    if recorded or not since[key] then since[key] = before end
+    mark(key, now, recorded)
   end
 end
 
@@ -158,19 +180,30 @@ for i = 1, count do
     now = clock
   end
 
-  local flags, risk, at = 0, 0, 0
+  local flags, risk, at, unreadable = 0, 0, 0, false
   local score = vals[request[3]]
-  if score and #score >= 16 then
-    risk, at = unpack_('<dd', score, 1)
-    flags = 4
+  if score then
+    if #score >= 16 then
+      risk, at = unpack_('<dd', score, 1)
+    end
+    if #score >= 16 and risk >= 0 and risk <= 1 and is_time(at) then
+      flags = 4
+    else
+      risk, at, unreadable = 0, 0, true
+    end
   end
   local override, never_refuse, stop = vals[request[4]], false, false
-  if override and #override >= 9 then
-    local expires, allow = unpack_('<dB', override, 1)
-    if now >= expires then
+  if override then
+    local expires, allow = -1, 0
+    if #override >= 9 and #override <= MAX_OVERRIDE then
+      expires, allow = unpack_('<dB', override, 1)
+    end
+    if not is_time(expires) or allow > 1 then
+      override, stop = '?', true   -- the client cannot read it either, denies, and counts it
+    elseif now >= expires then
       override = ''
     else
-      never_refuse, stop = allow == 1, allow ~= 1
+      never_refuse, stop = allow == 1, allow == 0
     end
   else
     override = ''
@@ -183,18 +216,21 @@ for i = 1, count do
   if not stop then
     local key = request[5]
     local upload = vals[key]
-    local began, lasts
+    local began, lasts, known_risk, known_at, scored
     if upload and #upload >= 33 then
-      began, lasts = unpack_('<dd', upload, 1)
+      began, lasts, known_risk, known_at, scored = unpack_('<ddddB', upload, 1)
+      if not (is_time(began) and is_time(known_at) and known_risk >= 0 and known_risk <= 1 and scored <= 1) then
+        began, unreadable = nil, true
+      end
     end
     if began and now - began < lasts then
-      local scored
-      now, lasts, risk, at, scored = unpack_('<ddddB', upload, 1)
+      now, risk, at = began, known_risk, known_at
       shadowed = sub(upload, 34)
       flags = 3 + 4 * scored
     else
-      local never, fitting
-      refused, wait, never, fitting, shadowed = fit(request, now, never_refuse)
+      local never, fitting, corrected
+      refused, wait, never, fitting, shadowed, corrected = fit(request, now, recorded, never_refuse)
+      unreadable = unreadable or corrected
       if refused == 0 then
         move(fitting, now, recorded)
         vals[key] = pack_('<ddddB', now, lifetime, risk, at, flags / 4) .. shadowed
@@ -205,6 +241,7 @@ for i = 1, count do
       end
     end
   end
+  if unreadable then flags = flags + 16 end
   answers[i] = pack_('<BddddBH', flags, now, risk, at, wait, refused > 0 and by or 0, refused)
   if override ~= '' or shadowed ~= '' then
     reply[#reply + 1] = i - 1
@@ -218,7 +255,7 @@ end
 for key, before in pairs(since) do
   local kept, n, last = {}, 0, 0
   for id, tat in pairs(buckets[key]) do
-    if tat >= before then
+    if tat >= before and tat < MAX_TIME then
       kept[n + 1], kept[n + 2] = id, tat
       n = n + 2
       if tat > last then last = tat end

@@ -1,0 +1,103 @@
+"""Staff overrides as bytes: a JSON document, and a stored override in Redis.
+
+    {"allow": false, "reason": "stolen account", "owner": "ada", "expires_at": "2026-11-24T10:00:00Z", "version": 1}
+
+Times are RFC 3339 with µs. Fields of a newer version are kept in `Override.extra` and written again.
+
+A stored override is a head, which the take script reads, and then that document: the expiry as a little-endian double
+(µs since 1970), and a byte that is 1 where uploads are allowed and 0 where they are denied. The script obeys the head, so
+whoever reads an override for a decision must obey the same head. One that cannot be read denies.
+"""
+
+from __future__ import annotations
+
+import struct
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from gate.core.override import Override
+from gate.errors import StateUnreadable
+from gate.records.times import time_of, us_of
+from gate.records.unknown_fields import unknown_fields, with_unknown_fields
+
+VERSION: Final = 1
+MAX_BYTES: Final = 16 * 1024
+"""Longest override that is read."""
+UNREADABLE: Final = "unreadable"
+"""The reason of an override whose own reason cannot be read."""
+MAX_TIME_US: Final = 1 << 53
+"""A double holds every whole number below it. A stored time that is not below it is not believed."""
+
+_HEAD = struct.Struct("<dB")
+
+
+class _Override(msgspec.Struct):
+    allow: bool
+    reason: str
+    owner: str
+    expires_at: datetime
+    version: int = VERSION
+
+
+_KNOWN: Final = frozenset(_Override.__struct_fields__)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Override).decode
+
+
+def encode_override(override: Override) -> bytes:
+    """`override` as one JSON object."""
+    document = _Override(override.allow, override.reason, override.owner, time_of(override.expires_at_us))
+    return with_unknown_fields(_encode(document), override.extra)
+
+
+def decode_override(data: bytes) -> Override:
+    """The override in `data`. Raises StateUnreadable."""
+    if len(data) > MAX_BYTES:
+        raise StateUnreadable(f"an override of {len(data)} bytes, more than {MAX_BYTES}")
+    try:
+        document = _decode(data)
+        expires_at_us = us_of(document.expires_at)
+        extra = unknown_fields(data, _KNOWN, VERSION, document.version)
+    except (msgspec.DecodeError, ValueError, StateUnreadable) as error:
+        raise StateUnreadable(f"not an override: {error}") from error
+    return Override(document.allow, document.reason, document.owner, expires_at_us, extra)
+
+
+def stored_override(override: Override) -> bytes:
+    """An override as Redis stores it. Raises ValueError where it is longer than MAX_BYTES, as nobody would read it."""
+    data = encode_override(override)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"an override of {len(data)} bytes, more than {MAX_BYTES}; shorten its reason")
+    return _HEAD.pack(override.expires_at_us, override.allow) + data
+
+
+def decode_stored_override(value: bytes) -> Override:
+    """The override that Redis stores as `value`. Raises StateUnreadable where any of it cannot be read."""
+    expires_at_us, allow = _head(value)
+    override = decode_override(value[_HEAD.size :])
+    if (override.allow, override.expires_at_us) != (allow, expires_at_us):
+        raise StateUnreadable("a stored override whose head is not that of its document")
+    return override
+
+
+def obeyed_override(value: bytes) -> Override:
+    """The override that a check obeys where `decode_stored_override` raises: what the head says, else a denial.
+
+    The denial lasts as long as the stored value, which removes itself.
+    """
+    try:
+        expires_at_us, allow = _head(value)
+    except StateUnreadable:
+        expires_at_us, allow = MAX_TIME_US, False
+    return Override(allow, UNREADABLE, "", expires_at_us)
+
+
+def _head(value: bytes) -> tuple[int, bool]:
+    if len(value) < _HEAD.size:
+        raise StateUnreadable("a stored override is cut short")
+    expires_at_us, allow = _HEAD.unpack_from(value)
+    if not 0.0 <= expires_at_us < MAX_TIME_US or allow > 1:
+        raise StateUnreadable("a stored override without a time until which it allows or denies")
+    return int(expires_at_us), allow == 1
