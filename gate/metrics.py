@@ -38,6 +38,7 @@ TABLE: Final = (
     Named("upload_gate_decisions_total", "counter", ("decision", "class", "stage", "reason"), "Decisions given"),
     Named("upload_gate_check_seconds", "histogram", (), "Time from a decoded check to its decision"),
     Named("upload_gate_degraded_total", "counter", (), "Decisions given without the account store"),
+    Named("upload_gate_shed_total", "counter", (), "Checks shed because too many waited for the account store"),
     Named("upload_gate_shadow_refusals_total", "counter", ("limit",), "Uploads a shadow limit would have refused"),
     Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
     Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that could not be understood"),
@@ -55,7 +56,7 @@ TABLE: Final = (
 )
 
 STORE_ERROR_KINDS: Final = ("unavailable", "fault")
-FAULTS: Final = ("check", "http", "watch")
+FAULTS: Final = ("check", "http", "watch", "decision_log")
 
 DecisionKey = tuple[str, str, str, str]
 
@@ -72,6 +73,7 @@ class Counts:
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_US) + 1))
     check_us: int = 0
     degraded: int = 0
+    shed: int = 0
     board_unreadable: int = 0
     policy_rejected: int = 0
 
@@ -133,6 +135,7 @@ class GateCollector(Collector):
             "upload_gate_requests_rejected_total": {(k,): v for k, v in list(counts.rejected.items())},
             "upload_gate_faults_total": {(k,): v for k, v in counts.faults.items()},
             "upload_gate_degraded_total": {(): counts.degraded},
+            "upload_gate_shed_total": {(): counts.shed},
             "upload_gate_board_unreadable_total": {(): counts.board_unreadable},
             "upload_gate_policy_rejected_total": {(): counts.policy_rejected},
             "upload_gate_decisions_dropped_total": {(): now.dropped},

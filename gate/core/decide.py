@@ -1,20 +1,27 @@
-"""The one function that decides.
+"""The one function that decides an upload: the gate, the tests and a replay all call `decide`.
 
-Precedence, highest first: break-glass file, deny list, the strictest matching pause, staff override, score
-thresholds, buckets, allow. Nothing is read here and nothing is charged: everything known is an argument, and the
-store has been told beforehand what will refuse (`TakeRequest`), so that tokens moved if and only if the upload goes ahead.
+A check passes the stages of `STAGES` in order, the stage of highest precedence first. The first stage that refuses
+decides. If none refuses, the first stage that lets in (a review, an override) decides; if none says anything, the
+upload is allowed. So a stage that only reviews can never open what a later stage closes.
 
-A pause with action `review` lets uploads in under review; being the weakest of the stages that restrict, it never
-rescues an upload that an override, a score or a bucket refuses.
+The stages before `STORE_STAGES` know enough without the account store. When none of them refuses, `decide` returns
+None until it is given what the store answered, or, where the store could not answer, what the gate itself knows. The
+store takes tokens before `decide` sees its answer. It is therefore told beforehand which accounts the override and
+score stages will refuse (`ClassLimits.refuse_at`, from the table of `Thresholds` that `_score` reads), and takes
+nothing for them. Tokens move if and only if the upload is let in.
+
+Nothing is read here, and nothing is changed: everything known is an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, overload
 
 import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
+from gate.core.duration import HOUR_US
 from gate.core.limits.take import TakeResult
 from gate.core.pause.board import Board, Pause, strictest
 from gate.core.pause.scope import Action
@@ -22,125 +29,217 @@ from gate.core.policy import Policy
 from gate.core.request import CheckRequest
 from gate.core.standing import Standing
 
-_PAUSED = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
+
+class LivePauses(msgspec.Struct, frozen=True):
+    """The board as checks read it: its revision, worked out once, and the pauses that can still match.
+
+    `by_class` has the pauses for each class that a pause names; `other_classes` those for every other class.
+    """
+
+    rev: int = 0
+    break_glass: tuple[Pause, ...] = ()
+    by_class: Mapping[str, tuple[Pause, ...]] = {}
+    other_classes: tuple[Pause, ...] = ()
+
+
+def live_pauses(board: Board, now_us: int) -> LivePauses:
+    """What checks read of `board`. A pause stays for an hour after its expiry, in case the clock is set back."""
+    live = [
+        pause
+        for pause in board.pauses.values()
+        if pause.released_at_us is None and now_us < pause.expires_at_us + HOUR_US
+    ]
+    named = {class_ for pause in live for class_ in pause.scope.classes}
+    return LivePauses(
+        board.rev,
+        board.break_glass,
+        {name: tuple(p for p in live if not p.scope.classes or name in p.scope.classes) for name in named},
+        tuple(pause for pause in live if not pause.scope.classes),
+    )
+
+
+class Shed(msgspec.Struct, frozen=True, gc=False):
+    """The store was not asked because too much waited for it. `standing` is what the gate last knew of the account."""
+
+    standing: Standing
+    retry_after_us: int
+    now_us: int
+    shadow: tuple[str, ...] = ()
+
+
+StoreAnswer = TakeResult | Shed
+"""What came of the store call: an answer (the store's, or the gate's own in its place), or a check that was shed."""
 
 
 class StageResult(msgspec.Struct, frozen=True, gc=False):
-    """What one stage says, before it is written out as a decision."""
+    """What one stage says about an upload. `refuses` follows from the verdict and is kept beside it for speed."""
 
     verdict: Verdict
+    refuses: bool
     stage: Stage
     reason: str
     retry_after_us: int | None = None
     pause: str | None = None
 
 
-_ALLOWED = StageResult(Verdict.ALLOW, Stage.DEFAULT, "allow")
-_DENIED = StageResult(Verdict.DENY, Stage.SCORE, "score.deny")
-_CHALLENGED = StageResult(Verdict.CHALLENGE, Stage.SCORE, "score.challenge")
-_REVIEWED = StageResult(Verdict.REVIEW, Stage.SCORE, "score.review")
+def _result(
+    verdict: Verdict, stage: Stage, reason: str, retry_after_us: int | None = None, pause: str | None = None
+) -> StageResult:
+    return StageResult(verdict, not verdict.lets_in, stage, reason, retry_after_us, pause)
 
 
-def rule_first(request: CheckRequest, class_: str, board: Board, policy: Policy, now_us: int) -> StageResult | None:
-    """The stages that need no store: break glass, deny list, pauses. A result that refuses is final.
-
-    One that lets in under review stands only where no later stage refuses: it may not open what a stop has closed.
-    """
-    review: StageResult | None = None
-    if board.break_glass and (pause := _strictest(board.break_glass, request, class_, now_us)) is not None:
-        result = _paused(pause, Stage.BREAK_GLASS, now_us)
-        if not result.verdict.lets_in:
-            return result
-        review = result
-    if request.account.id in policy.deny_accounts:
-        return StageResult(Verdict.DENY, Stage.DENY_LIST, "deny_list")
-    if board.pauses and (pause := _strictest(board.pauses, request, class_, now_us)) is not None:
-        result = _paused(pause, Stage.PAUSE, now_us)
-        return review if review is not None and result.verdict.lets_in else result
-    return review
+_ALLOWED: Final = _result(Verdict.ALLOW, Stage.DEFAULT, "allow")
+_DENY_LISTED: Final = _result(Verdict.DENY, Stage.DENY_LIST, "deny_list")
+_OVERRIDES: Final = {
+    allow: _result(verdict, Stage.OVERRIDE, f"override.{verdict}")
+    for allow, verdict in ((True, Verdict.ALLOW), (False, Verdict.DENY))
+}
+_SCORES: Final = {
+    verdict: _result(verdict, Stage.SCORE, f"score.{verdict}")
+    for verdict in (Verdict.DENY, Verdict.CHALLENGE, Verdict.REVIEW)
+}
+_PAUSES: Final = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
 
 
-def _strictest(
-    pauses: Mapping[str, Pause] | tuple[Pause, ...], request: CheckRequest, class_: str, now_us: int
-) -> Pause | None:
-    return strictest(pauses, class_, request.surface, request.media.kind, request.country, now_us)
+def _break_glass(
+    request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int
+) -> StageResult | None:
+    return _pause_of(pauses.break_glass, Stage.BREAK_GLASS, request, class_, now_us)
 
 
-def rule_account(standing: Standing, class_: str, policy: Policy, now_us: int) -> StageResult | None:
-    """Staff override, then the thresholds on a score that is not too old."""
-    override = standing.override
-    if override is not None and now_us < override.expires_at_us:
-        verdict = Verdict.ALLOW if override.allow else Verdict.DENY
-        return StageResult(verdict, Stage.OVERRIDE, f"override.{verdict}")
-    if standing.risk is None or standing.at_us is None or now_us - standing.at_us > policy.max_score_age_us:
+def _deny_list(
+    request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int
+) -> StageResult | None:
+    return _DENY_LISTED if request.account.id in policy.deny_accounts else None
+
+
+def _pause(request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int) -> StageResult | None:
+    return _pause_of(pauses.by_class.get(class_, pauses.other_classes), Stage.PAUSE, request, class_, now_us)
+
+
+def _override(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
+    override = answer.standing.override_in_force(answer.now_us)
+    return None if override is None else _OVERRIDES[override.allow]
+
+
+def _score(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
+    """A score counts until it is too old, and not at all while an override is in force."""
+    if answer.standing.override_in_force(answer.now_us) is not None:
         return None
-    risk, limits = standing.risk, policy.thresholds[class_]
-    if limits.deny is not None and risk >= limits.deny:
-        return _DENIED
-    if limits.challenge is not None and risk >= limits.challenge:
-        return _CHALLENGED
-    if limits.review is not None and risk >= limits.review:
-        return _REVIEWED
-    return None
+    risk = answer.standing.counted_risk(answer.now_us, policy.max_score_age_us)
+    verdict = None if risk is None else policy.thresholds[class_].verdict_at(risk)
+    return None if verdict is None else _SCORES[verdict]
+
+
+def _overload(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
+    if not isinstance(answer, Shed):
+        return None
+    return _result(Verdict.THROTTLE, Stage.OVERLOAD, "overload", answer.retry_after_us)
+
+
+def _bucket(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
+    if isinstance(answer, Shed) or answer.refusal is None:
+        return None
+    return _result(Verdict.THROTTLE, Stage.BUCKET, answer.refusal.limit, answer.refusal.retry_after_us)
+
+
+BOARD_STAGES: Final[Mapping[Stage, Callable[[CheckRequest, str, LivePauses, Policy, int], StageResult | None]]] = {
+    Stage.BREAK_GLASS: _break_glass,
+    Stage.DENY_LIST: _deny_list,
+    Stage.PAUSE: _pause,
+}
+"""The stages that know enough without the store."""
+
+STORE_STAGES: Final[Mapping[Stage, Callable[[StoreAnswer, str, Policy], StageResult | None]]] = {
+    Stage.OVERRIDE: _override,
+    Stage.SCORE: _score,
+    Stage.OVERLOAD: _overload,
+    Stage.BUCKET: _bucket,
+}
+"""The stages that read what came of the store call."""
+
+STAGES: Final = (*BOARD_STAGES, *STORE_STAGES, Stage.DEFAULT)
+"""The order of precedence, highest first."""
+
+_BOARD_STAGES: Final = tuple(BOARD_STAGES.values())
+_STORE_STAGES: Final = tuple(STORE_STAGES.values())
+
+
+@overload
+def decide(
+    request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int, answer: None = None
+) -> Decision | None: ...
+
+
+@overload
+def decide(
+    request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int, answer: StoreAnswer,
+    degraded: tuple[str, ...] = (),
+) -> Decision: ...  # fmt: skip
 
 
 def decide(
-    request: CheckRequest, class_: str, board: Board, take_result: TakeResult | None, policy: Policy, now_us: int,
-    degraded: bool = False,
-) -> Decision:  # fmt: skip
-    """The decision on `request` for an account of `class_`.
+    request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int, answer: StoreAnswer | None = None,
+    degraded: tuple[str, ...] = (),
+) -> Decision | None:  # fmt: skip
+    """The decision on `request` for an account of `class_`; None where the store must be asked first.
 
-    `take_result` is the store's answer; None where the store was not asked because a first stage refuses already.
-    `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the store's own.
+    `answer` is what came of the store call, None before it. `degraded` lists what could not be asked.
+    `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the clock of `answer`.
     """
-    first = rule_first(request, class_, board, policy, now_us)
-    return conclude(request, class_, board.rev, first, take_result, policy, degraded)
-
-
-def conclude(
-    request: CheckRequest, class_: str, board_rev: int, first: StageResult | None, take_result: TakeResult | None, policy: Policy,
-    degraded: bool,
-) -> Decision:  # fmt: skip
-    """`decide` from where `rule_first` has spoken: every check asks that before it asks the store."""
-    result = first
-    standing = None
-    if take_result is not None:
-        standing = take_result.standing
-        if first is None or first.verdict.lets_in:
-            result = _rule_take(take_result, class_, policy, first)
-    if result is None:
-        result = _ALLOWED
+    # the two tests spare nearly every check the walk through stages that have nothing to say
+    found = _ALLOWED
+    class_pauses = pauses.by_class.get(class_, pauses.other_classes)
+    if class_pauses or pauses.break_glass or request.account.id in policy.deny_accounts:
+        found = _walk(_BOARD_STAGES, found, request, class_, pauses, policy, now_us)
+    if not found.refuses:
+        if answer is None:
+            return None
+        standing = answer.standing
+        if (
+            answer.__class__ is not TakeResult
+            or answer.refusal is not None
+            or standing.override is not None
+            or (standing.risk is not None and policy.thresholds[class_].verdict_at(standing.risk) is not None)
+        ):
+            found = _walk(_STORE_STAGES, found, answer, class_, policy)
     return Decision(
         request.upload_id,
         request.account.id,
         class_,
-        result.verdict,
-        result.stage,
-        result.reason,
-        result.retry_after_us,
-        result.pause,
+        found.verdict,
+        found.stage,
+        found.reason,
+        found.retry_after_us,
+        found.pause,
         policy.hash,
-        board_rev,
-        None if standing is None else standing.risk,
-        () if take_result is None else take_result.shadow,
+        pauses.rev,
+        None if answer is None else answer.standing.risk,
+        () if answer is None else answer.shadow,
         degraded,
     )
 
 
-def _rule_take(take_result: TakeResult, class_: str, policy: Policy, first: StageResult | None) -> StageResult | None:
-    standing = take_result.standing
-    known = standing.risk is not None or standing.override is not None
-    account = rule_account(standing, class_, policy, take_result.now_us) if known else None
-    if account is not None and not account.verdict.lets_in:
-        return account
-    if take_result.refusal is not None:
-        return StageResult(
-            Verdict.THROTTLE, Stage.BUCKET, take_result.refusal.limit, take_result.refusal.retry_after_us
-        )
-    return first if first is not None else account
+def _walk(stages: Iterable[Callable[..., StageResult | None]], found: StageResult, *facts: object) -> StageResult:
+    """The first result that refuses. If none does: `found`, or the first result where that is still the default."""
+    for stage in stages:
+        result = stage(*facts)
+        if result is not None and (result.refuses or found is _ALLOWED):
+            found = result
+            if found.refuses:
+                break
+    return found
 
 
-def _paused(pause: Pause, stage: Stage, now_us: int) -> StageResult:
-    verdict = _PAUSED[pause.action]
-    wait = None if verdict.lets_in else pause.expires_at_us - now_us
-    return StageResult(verdict, stage, f"pause.{pause.reason}", wait, pause.id)
+def _pause_of(
+    pauses: tuple[Pause, ...], stage: Stage, request: CheckRequest, class_: str, now_us: int
+) -> StageResult | None:
+    """What the strictest of the pauses that match the upload says, None where none matches."""
+    if not pauses:
+        return None
+    pause = strictest(pauses, class_, request.surface, request.media.kind, request.country, now_us)
+    if pause is None:
+        return None
+    verdict = _PAUSES[pause.action]
+    wait_us = None if verdict.lets_in else pause.expires_at_us - now_us
+    return _result(verdict, stage, f"pause.{pause.reason}", wait_us, pause.id)

@@ -93,6 +93,10 @@ class Health:
         public = [field.name for field in fields(policy) if not field.name.startswith("_")]
         shown: dict[str, Any] = {name: getattr(policy, name) for name in public}
         shown["deny_accounts"] = len(policy.deny_accounts)
+        shown["thresholds"] = {
+            class_: {"review": each.review, "challenge": each.challenge, "deny": each.deny}
+            for class_, each in policy.thresholds.items()
+        }
         return _encode(shown)
 
     def stats(self) -> bytes:

@@ -1,6 +1,6 @@
-"""Puts one gate together from its settings, runs it until it is told to stop, and takes it apart again. Nothing else.
+"""Puts one gate together from its settings, runs it until a signal stops it, and takes it apart again.
 
-A server that does not answer at the start is no reason not to start: the gate says once what it does without.
+A gate also starts while Redis or Kafka is away. It then says once what it does without them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 from gate.app.check import Check
 from gate.app.watch import Watch
+from gate.core.pseudonym import Pseudonyms
 from gate.errors import PolicyInvalid
 from gate.metrics import Counts
 from gate.policyfile import load_policy
@@ -31,13 +33,15 @@ from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
 from gate.settings import Settings
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.takes import RedisTakeStore
 
 log = logging.getLogger("upload_gate")
 
 GARBAGE_AFTER = 50_000
-"""Objects after which cycles are looked for; checks leave none, and every 700, as is usual, is time spent on nothing."""
+"""New objects after which the collector looks for cycles. Checks leave none, so Python's usual 700 would waste time."""
+KNOWN_ADDRESSES = 1 << 14
+"""Addresses whose pseudonym is kept in memory."""
 
 
 def run(settings: Settings) -> None:
@@ -50,7 +54,7 @@ def run(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal changes nothing. `ready` is set once both ports answer."""
+    """Serve until SIGTERM or SIGINT. Sets `ready` once both ports answer."""
     policy = load_policy(settings.policy)
     async with AsyncExitStack() as stack:
         ports = [
@@ -58,26 +62,27 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
             stack.enter_context(listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
         ]
         clock = SystemClock()
-        accounts = RedisAccountStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
+        takes = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
         boards = RedisBoardStore(settings.redis, settings.prefix)
-        await accounts.open()
-        stack.push_async_callback(accounts.close)
+        await takes.open()
+        stack.push_async_callback(takes.close)
         await boards.open()
         stack.push_async_callback(boards.close)
-        decisions, dropped = await _decision_log(settings, stack)
         counts = Counts()
-        check = Check(policy, accounts, clock, settings.salt, counts, time.perf_counter_ns, LocalBuckets, decisions)
+        decisions, dropped = await _decision_log(settings, stack, counts)
+        names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_ADDRESSES))
+        check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
         seen = Acknowledgement(settings.name, settings.gate, 0, 0)
         watch = Watch(check, boards, clock, seen, settings.board_snapshot, settings.break_glass, log.warning)
         watch.start_from_disk()
         stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
-        health = Health(check, watch, clock, dropped, lambda: accounts.down)
-        _say_start(settings, policy.hash, accounts.down)
+        health = Health(check, watch, clock, dropped, lambda: takes.down)
+        _say_start(settings, policy.hash, takes.down)
         apps = (GateApp(check, health, clock, random.random), AdminApp(health))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
-        # what is loaded by now lives as long as the process: the collector need not look at it again
+        # everything loaded so far lives as long as the process, so the collector need not look at it again
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER, 20, 50)
@@ -99,7 +104,7 @@ async def _in_background(work: Any, name: str) -> AsyncIterator[None]:
 
 @contextmanager
 def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set, however often they come; SIGHUP calls `reload`."""
+    """An event that SIGTERM and SIGINT set. SIGHUP calls `reload`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     calls = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: reload}
@@ -113,7 +118,7 @@ def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
 
 
 def _reload(settings: Settings, check: Check) -> None:
-    """Read the policy again; one that is refused leaves the last good one in force."""
+    """Read the policy file again. If it is wrong, the last good policy stays in force."""
     try:
         check.policy = load_policy(settings.policy)
     except PolicyInvalid as error:
@@ -124,7 +129,7 @@ def _reload(settings: Settings, check: Check) -> None:
 
 
 async def _first(*waits: Any) -> None:
-    """Return once any of them has come true."""
+    """Return once any of `waits` has ended."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -134,13 +139,19 @@ async def _first(*waits: Any) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _decision_log(settings: Settings, stack: AsyncExitStack) -> tuple[DecisionLog | None, Callable[[], int]]:
-    """Where decisions go, and how many were dropped so far; nowhere without Kafka."""
+async def _decision_log(
+    settings: Settings, stack: AsyncExitStack, counts: Counts
+) -> tuple[DecisionLog | None, Callable[[], int]]:
+    """The decision log, and how many decisions it has dropped. Without Kafka there is none, nor is its client imported."""
     if settings.kafka is None:
         return None, lambda: 0
     from gate.stores.kafka.decisions import KafkaDecisionLog
 
-    decisions = KafkaDecisionLog(settings.kafka, Topics(settings.topic_prefix).decisions.name)
+    def fault() -> None:
+        counts.faults["decision_log"] += 1
+
+    topic = Topics(settings.topic_prefix).decisions.name
+    decisions = KafkaDecisionLog(settings.kafka, topic, fault=fault)
     await decisions.start()
     stack.push_async_callback(decisions.stop)
     return decisions, lambda: decisions.stats.dropped

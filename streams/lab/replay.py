@@ -17,10 +17,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gate.core.decide import decide, rule_first
+from gate.core.decide import LivePauses, decide
 from gate.core.decision import Decision
 from gate.core.event import Attempted
-from gate.core.pause.board import Board
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -108,7 +107,7 @@ class Outcome:
 
 
 class Judge:
-    """The gate's decision on an upload at its recorded time. No pause is in force: a replay asks what the policy does."""
+    """Decides uploads as the gate does, at their recorded time. No pause is in force, so that the policy alone is judged."""
 
     def __init__(self, policy: Policy, store: TakeStore, salt: bytes) -> None:
         self._policy = policy
@@ -120,13 +119,13 @@ class Judge:
         return list(await asyncio.gather(*(self._decide(upload.request, upload.at_us) for upload in uploads)))
 
     async def _decide(self, request: CheckRequest, at_us: int) -> Decision:
-        policy, board = self._policy, Board()
+        policy, pauses = self._policy, LivePauses()
         class_ = policy.class_of(request.account, at_us)
-        first = rule_first(request, class_, board, policy, at_us)
-        take_result = None
-        if first is None or first.verdict.lets_in:
-            take_result = await self._store.take(policy.take_request(request, class_, self._names, at_us))
-        return decide(request, class_, board, take_result, policy, at_us)
+        decision = decide(request, class_, pauses, policy, at_us)
+        if decision is None:
+            answer = await self._store.take(policy.take_request(request, class_, self._names, at_us))
+            decision = decide(request, class_, pauses, policy, at_us, answer)
+        return decision
 
 
 async def replay(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 from waiting import eventually
 
 from gate.core.account import Account
@@ -15,6 +17,7 @@ from gate.core.decision import Decision, Stage, Verdict
 from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.local.free_port import free_port
+from gate.records.decision import answer
 from gate.records.topics import Topics
 from gate.stores.kafka.decisions import KafkaDecisionLog
 from gate.stores.kafka.topics import declare, end_offsets
@@ -23,7 +26,7 @@ from streams.worker.changelog import PartitionReader
 AT_US = 1_790_000_000_000_000
 REQUEST = CheckRequest("u-1", Account("a-1"), Media(kind="image", bytes=9), surface="post", text="secret words")
 DECISION = Decision(
-    "u-1", "a-1", "new", Verdict.THROTTLE, Stage.BUCKET, "uploads.minute", 1_500_000, None, "p", 4, 0.25, (), False
+    "u-1", "a-1", "new", Verdict.THROTTLE, Stage.BUCKET, "uploads.minute", 1_500_000, None, "p", 4, 0.25, (), ("store",)
 )
 
 
@@ -54,6 +57,8 @@ async def test_decisions_reach_kafka_keyed_by_account(kafka_bootstrap: str, uniq
     assert {record.key for record in records} == {b"a-1"}
     assert (body["decision"], body["stage"], body["reason"]) == ("throttle", "bucket", "uploads.minute")
     assert (body["retry_after"], body["risk"]) == (1.5, 0.25)
+    assert (body["version"], body["degraded"], body["media"]) == (1, ["store"], {"kind": "image", "bytes": 9})
+    assert body["appeal"] == answer(DECISION, lambda: 0.0).appeal
     assert "secret words" not in records[0].value.decode()
     assert log.stats.dropped == 0
 
@@ -89,3 +94,35 @@ async def test_recording_after_the_end_is_counted_not_raised() -> None:
     log.record(REQUEST, DECISION, AT_US)
 
     assert (log.stats.recorded, log.stats.dropped) == (1, 1)
+
+
+async def test_a_decision_that_cannot_be_encoded_is_counted_and_those_after_it_are_published(
+    kafka_bootstrap: str, unique: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    topics = Topics(f"{unique()}.")
+    await declare(kafka_bootstrap, topics)
+    faults: list[None] = []
+    unencodable = replace(DECISION, account="\ud800")
+
+    async with running(
+        KafkaDecisionLog(kafka_bootstrap, topics.decisions.name, fault=lambda: faults.append(None))
+    ) as log:
+        log.record(REQUEST, unencodable, AT_US)
+        await eventually(lambda: log.stats.faults == 1, timeout_s=20.0)
+        for _ in range(10):
+            log.record(REQUEST, DECISION, AT_US)
+        await eventually(lambda: log.stats.published == 10, timeout_s=20.0)
+
+    assert (log.stats.recorded, log.stats.published, log.stats.dropped, len(faults)) == (11, 10, 1, 1)
+    assert sum("a fault of ours" in record.message for record in caplog.records) == 1
+
+
+async def test_what_waits_keeps_nothing_of_the_request_that_the_record_does_not_need() -> None:
+    log = KafkaDecisionLog("127.0.0.1:1", "decisions")
+    request = CheckRequest("u-1", Account("a-1"), Media(kind="image"), text="x" * 60_000)
+    before = sys.getrefcount(request)
+
+    log.record(request, DECISION, AT_US)
+
+    assert sys.getrefcount(request) == before
+    await log.stop()

@@ -11,6 +11,7 @@ from typing import Any
 
 from gate.app.check import Check
 from gate.app.watch import Watch
+from gate.core.pseudonym import Pseudonyms
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
@@ -66,7 +67,7 @@ async def running_gate(state: Path) -> AsyncIterator[Gate]:
     """A gate on free loopback ports, without jitter; the watch is not running."""
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
-    check = Check(load_policy(None), accounts, clock, b"salt", Counts(), time.perf_counter_ns, LocalBuckets)
+    check = Check(load_policy(None), accounts, clock, Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
     seen = Acknowledgement("gate", "http://gate", 0, 0)
     watch = Watch(check, boards, clock, seen, state / "board.json", state / "glass.json", lambda text: None)
     health = Health(check, watch, clock, lambda: 0, lambda: None)

@@ -25,7 +25,7 @@ async def test_a_check_is_answered_with_the_whole_decision(tmp_path: Path) -> No
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json == {
         "upload_id": "u-1", "decision": "allow", "stage": "default", "reason": "allow", "retry_after": None,
-        "reservation": None, "pause": None, "policy": gate.check.policy.hash, "board_rev": 0, "appeal": None,
+        "reservation": None, "pause": None, "policy": gate.check.policy.hash, "board_rev": 0, "appeal": None, "degraded": [],
     }  # fmt: skip
 
 
@@ -120,6 +120,7 @@ async def test_the_admin_port_shows_board_policy_and_counters(tmp_path: Path) ->
     assert (pause["id"], pause["scope_text"], pause["owner"]) == ("p-1", "class new", "ann")
     assert 0 < pause["left_s"] <= 60
     assert policy.json["hash"] == gate.check.policy.hash
+    assert {tuple(each) for each in policy.json["thresholds"].values()} == {("challenge", "deny", "review")}
     assert stats.json["decisions"] == {"paused": 1}
     assert foreign.status == 404
 

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from gate.app.check import Check
 from gate.core.account import Account
-from gate.core.decide import decide
+from gate.core.decide import BOARD_STAGES, STORE_STAGES, LivePauses, Shed, StoreAnswer, decide, live_pauses
+from gate.core.decision import Stage, Verdict
+from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.media import Media
 from gate.core.override import Override
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board, Pause, strictest
 from gate.core.pause.scope import Action, Scope
 from gate.core.policy import (
     LimitRule,
@@ -24,8 +26,10 @@ from gate.core.policy import (
     Thresholds,
     Unit,
 )
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
+from gate.core.standing import Standing
 from gate.metrics import Counts
 from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
@@ -124,7 +128,7 @@ async def play(
     )
     for account, allow, ends in staff:
         await store.put_override(account, Override(allow, "r", "ann", NOW_US + ends))
-    check = Check(policy, store, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets)
+    check = Check(policy, store, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
     check.board = board
     for request in asked:
         store.answered = None
@@ -147,14 +151,75 @@ def test_tokens_move_if_and_only_if_the_upload_goes_ahead_and_shadow_never_refus
     assert decided == len(asked)
 
 
-@given(policies, boards, requests, st.none() | st.booleans())
-def test_a_store_that_was_not_asked_never_turns_a_refusal_into_a_pass(
-    policy: Policy, board: Board, request: CheckRequest, degraded: bool | None
+@given(policies, boards, requests)
+def test_what_is_decided_without_asking_the_store_is_always_a_refusal(
+    policy: Policy, board: Board, request: CheckRequest
 ) -> None:
     class_ = policy.class_of(request.account, NOW_US)
 
-    decision = decide(request, class_, board, None, policy, NOW_US, bool(degraded))
+    decision = decide(request, class_, live_pauses(board, NOW_US), policy, NOW_US)
 
+    assert decision is None or not decision.verdict.lets_in
     stops = [p for p in (*board.pauses.values(), *board.break_glass) if p.action is Action.STOP and p.active(NOW_US)]
     if any(p.scope.matches(class_, request.surface, "image", None) for p in stops):
-        assert not decision.verdict.lets_in
+        assert decision is not None
+
+
+standings = st.builds(
+    Standing,
+    risks,
+    st.none() | st.integers(NOW_US - 2 * HOUR_US, NOW_US),
+    st.none() | st.builds(Override, st.booleans(), st.just("r"), st.just("ann"), st.integers(NOW_US - 1, NOW_US + 1)),
+)
+answers = st.builds(
+    TakeResult,
+    standings,
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.builds(Refusal, st.just("one"), st.integers(1, 9)),
+    st.just(()),
+    st.just(NOW_US),
+) | st.builds(Shed, standings, st.just(2_000_000), st.just(NOW_US))
+
+
+@given(policies, boards, requests, answers)
+def test_the_first_stage_of_the_table_that_refuses_decides(
+    policy: Policy, board: Board, request: CheckRequest, answer: StoreAnswer
+) -> None:
+    class_, pauses = policy.class_of(request.account, NOW_US), live_pauses(board, NOW_US)
+
+    decision = decide(request, class_, pauses, policy, NOW_US, answer)
+
+    said = [
+        *(stage(request, class_, pauses, policy, NOW_US) for stage in BOARD_STAGES.values()),
+        *(stage(answer, class_, policy) for stage in STORE_STAGES.values()),
+    ]
+    results = [result for result in said if result is not None]
+    expected = next((result for result in results if not result.verdict.lets_in), results[0] if results else None)
+    assert decision.stage is (Stage.DEFAULT if expected is None else expected.stage)
+    assert decision.verdict is (Verdict.ALLOW if expected is None else expected.verdict)
+
+
+@given(policies, st.sampled_from(CLASSES), st.floats(0, 1))
+def test_the_store_is_told_to_take_nothing_for_exactly_those_scores_that_refuse(
+    policy: Policy, class_: str, risk: float
+) -> None:
+    request = CheckRequest("u", Account("e", class_), Media("image"))
+    answer = TakeResult(Standing(risk, NOW_US), True, False, None, (), NOW_US)
+    refuse_at = policy.take_request(request, class_, Pseudonyms(b"salt")).class_limits.refuse_at
+
+    decision = decide(request, class_, LivePauses(), policy, NOW_US, answer)
+
+    assert (refuse_at is not None and risk >= refuse_at) == (not decision.verdict.lets_in)
+
+
+@given(policies, boards, requests)
+def test_the_pauses_kept_for_a_class_are_all_that_can_match_it(
+    policy: Policy, board: Board, request: CheckRequest
+) -> None:
+    class_, pauses = policy.class_of(request.account, NOW_US), live_pauses(board, NOW_US)
+    facts = (class_, request.surface, request.media.kind, request.country, NOW_US)
+
+    kept = pauses.by_class.get(class_, pauses.other_classes)
+
+    assert strictest(kept, *facts) == strictest(board.pauses, *facts)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from gate.app.check import Check
+from gate.app.check import Check, LastKnown
 from gate.core.account import Account
-from gate.core.decision import Decision, Verdict
+from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.media import Media
@@ -23,12 +23,15 @@ from gate.core.policy import (
     Subject,
     Unit,
 )
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.score import Score
-from gate.errors import StoreUnavailable
+from gate.core.score import Score, Stamp
+from gate.core.standing import Standing
+from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.scores import EncodedScore
+from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 
@@ -88,7 +91,7 @@ def a_policy(on_store_error: OnStoreError, mode: Mode = Mode.ENFORCE) -> Policy:
 
 def a_check(store: Broken | MemoryAccountStore, policy: Policy | None = None, log: Remembering | None = None) -> Check:
     given = load_policy(None) if policy is None else policy
-    return Check(given, store, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets, log)
+    return Check(given, store, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets, log)
 
 
 def a_pause(**given: object) -> Pause:
@@ -173,13 +176,24 @@ async def test_a_paused_upload_never_reaches_the_store() -> None:
 
     decision = await check.check(a_request())
 
-    assert (decision.verdict, decision.pause, decision.degraded) == (Verdict.PAUSED, "p-1", False)
+    assert (decision.verdict, decision.pause, decision.degraded) == (Verdict.PAUSED, "p-1", ())
     assert store.called == 0
 
 
 async def test_a_pause_that_cannot_be_evaluated_takes_down_neither_the_check_nor_the_pause_beside_it() -> None:
     check = a_check(MemoryAccountStore(Standstill()))
     broken = a_pause(id="p-0", scope=None)
+    check.board = Board({"p-0": broken, "p-1": a_pause()})
+
+    decision = await check.check(a_request())
+
+    assert decision.pause == "p-1"
+    assert check.counts.faults["check"] == 1
+
+
+async def test_a_pause_that_breaks_at_the_check_itself_leaves_the_others_in_force() -> None:
+    check = a_check(MemoryAccountStore(Standstill()))
+    broken = a_pause(id="p-0", starts_at_us="yesterday")
     check.board = Board({"p-0": broken, "p-1": a_pause()})
 
     decision = await check.check(a_request())
@@ -206,3 +220,119 @@ async def test_every_decision_is_handed_to_the_log_once() -> None:
     await check.check(a_request("u-3"))
 
     assert [decision.upload_id for decision in log.seen] == ["u-1", "u-2", "u-3"]
+
+
+class Failing(MemoryAccountStore):
+    """A memory store that answers until it is given an error to raise."""
+
+    error: Exception | None = None
+
+    async def take(self, request: TakeRequest) -> TakeResult:
+        if self.error is not None:
+            raise self.error
+        return await super().take(request)
+
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+        if self.error is not None:
+            return [self.error for _ in requests]
+        return await super().take_many(requests)
+
+
+async def a_store_with_a_bot(risk: float = 0.99, age_us: int = 0) -> Failing:
+    """A store that has scored account `bot`."""
+    store = Failing(Standstill())
+    at_us = NOW_US - age_us
+    await store.put_scores([with_bytes(Score("bot", risk, 0.0, risk, (), at_us, at_us, Stamp("e", 1), "s"))])
+    return store
+
+
+async def test_a_storm_that_the_store_sheds_lets_nobody_in_and_says_when_to_come_back() -> None:
+    store = await a_store_with_a_bot()
+    check = a_check(store)
+    before = await check.check(a_request("u-0", "bot"))
+    store.error = StoreOverloaded("too much waits")
+
+    single = [await check.check(a_request(f"u-{n}", account)) for n in range(50) for account in ("bot", "other")]
+    batch = await check.check_many([a_request(f"v-{n}", "bot") for n in range(50)])
+
+    assert before.reason == "score.deny"
+    assert sum(decision.verdict.lets_in for decision in (*single, *batch)) == 0
+    assert {(d.account, d.stage) for d in single} == {("bot", Stage.SCORE), ("other", Stage.OVERLOAD)}
+    assert {d.retry_after_us for d in single if d.account == "other"} == {2_000_000}
+    assert {d.degraded for d in (*single, *batch)} == {("store",)}
+    assert check.counts.shed == 150
+    assert sum(check.counts.store_errors.values()) == 0
+
+
+async def test_a_pause_decides_over_the_overload() -> None:
+    check = a_check(Broken(StoreOverloaded("too much waits")))
+    check.board = Board({"p-1": a_pause(action=Action.CHALLENGE)})
+
+    decision = await check.check(a_request())
+
+    assert (decision.stage, decision.degraded) == (Stage.PAUSE, ())
+
+
+async def test_an_account_denied_by_score_stays_denied_while_the_store_is_away_and_takes_no_tokens() -> None:
+    store = await a_store_with_a_bot()
+    check = a_check(store, a_policy(OnStoreError.LOCAL))
+    await check.check(a_request("u-0", "bot"))
+    store.error = StoreUnavailable("down")
+
+    denied = [await check.check(a_request(f"u-{n}", "bot")) for n in range(6)]
+    others = [await check.check(a_request(f"u-{n}", "other")) for n in range(6)]
+
+    assert {decision.reason for decision in denied} == {"score.deny"}
+    assert [decision.verdict.lets_in for decision in others] == [True] * 4 + [False] * 2
+
+
+async def test_a_last_known_score_counts_no_longer_than_the_policy_says() -> None:
+    store = await a_store_with_a_bot(age_us=1_000)
+    check = a_check(store)
+    await check.check(a_request("u-0", "bot"))
+    store.error = StoreUnavailable("down")
+
+    known = await check.check(a_request("u-1", "bot"))
+    check.policy = replace(check.policy, max_score_age_us=999)
+    too_old = await check.check(a_request("u-2", "bot"))
+
+    assert (known.reason, too_old.reason) == ("score.deny", "allow")
+
+
+async def test_a_last_known_override_holds_without_the_store_until_it_ends() -> None:
+    store = Failing(Standstill())
+    await store.put_override("banned", Override(False, "r", "ann", NOW_US + 1))
+    await store.put_override("known", Override(True, "r", "ann", NOW_US + 1))
+    check = a_check(store, a_policy(OnStoreError.CLOSED))
+    for account in ("banned", "known"):
+        await check.check(a_request("u-0", account))
+    store.error = StoreUnavailable("down")
+
+    decisions = {account: await check.check(a_request("u-1", account)) for account in ("banned", "known", "other")}
+
+    assert {account: decision.reason for account, decision in decisions.items()} == {
+        "banned": "override.deny", "known": "override.allow", "other": "account",
+    }  # fmt: skip
+
+
+def test_last_known_standings_are_bounded_and_the_recent_half_is_always_there() -> None:
+    known = LastKnown(100)
+
+    for n in range(1_000):
+        known.remember(f"a-{n}", Standing(0.5, n))
+
+    assert len(known) <= 100
+    assert [known.of(f"a-{n}").at_us for n in range(950, 1_000)] == list(range(950, 1_000))
+    assert known.of("a-1") == Standing()
+
+
+def test_an_account_of_which_nothing_is_known_any_more_is_forgotten() -> None:
+    known = LastKnown(4)
+    known.remember("a", Standing(0.9, 1))
+    known.remember("b", Standing(0.9, 1))
+    known.remember("c", Standing(0.9, 1))
+
+    known.remember("a", Standing())
+    known.remember("c", Standing())
+
+    assert (known.of("a"), known.of("b").risk, known.of("c")) == (Standing(), 0.9, Standing())

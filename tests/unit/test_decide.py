@@ -1,9 +1,11 @@
 """The truth table of the precedence ladder: for each pair of rungs, the higher one decides."""
 
+from typing import Any
+
 import pytest
 
 from gate.core.account import Account
-from gate.core.decide import decide
+from gate.core.decide import BOARD_STAGES, STAGES, STORE_STAGES, LivePauses, Shed, decide, live_pauses
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.take import TakeResult
@@ -40,14 +42,94 @@ def decided(
     override: bool | None = None,
     risk: float | None = None,
     refused: bool = False,
+    shed: bool = False,
 ) -> Decision:
     staff = None if override is None else Override(override, "known", "ann", NOW_US + 1)
     refusal = Refusal("account.uploads.minute", 12_000_000) if refused else None
-    take_result = TakeResult(
-        Standing(risk, None if risk is None else NOW_US, staff), not refused, False, refusal, (), NOW_US
-    )
-    board = Board({pause.id: pause for pause in pauses}, glass)
-    return decide(REQUEST, "regular", board, take_result, a_policy(("a-1",) if deny else ()), NOW_US)
+    standing = Standing(risk, None if risk is None else NOW_US, staff)
+    taken = TakeResult(standing, not refused, False, refusal, (), NOW_US)
+    answer = Shed(standing, 2_000_000, NOW_US) if shed else taken
+    board = live_pauses(Board({pause.id: pause for pause in pauses}, glass), NOW_US)
+    return decide(REQUEST, "regular", board, a_policy(("a-1",) if deny else ()), NOW_US, answer)
+
+
+REFUSING: dict[Stage, dict[str, object]] = {
+    Stage.BREAK_GLASS: {"glass": (a_pause(id_="g"),)},
+    Stage.DENY_LIST: {"deny": True},
+    Stage.PAUSE: {"pauses": (a_pause(),)},
+    Stage.OVERRIDE: {"override": False},
+    Stage.SCORE: {"risk": 0.95},
+    Stage.OVERLOAD: {"shed": True},
+    Stage.BUCKET: {"refused": True},
+}
+LETTING_IN: dict[Stage, dict[str, object]] = {
+    Stage.BREAK_GLASS: {"glass": (a_pause(Action.REVIEW, id_="g"),)},
+    Stage.PAUSE: {"pauses": (a_pause(Action.REVIEW),)},
+    Stage.OVERRIDE: {"override": True},
+    Stage.SCORE: {"risk": 0.5},
+}
+PAIRS = [(high, low) for n, high in enumerate(REFUSING) for low in list(REFUSING)[n + 1 :]]
+
+
+def test_the_table_has_every_stage_in_its_order() -> None:
+    assert (*REFUSING, Stage.DEFAULT) == STAGES == tuple(Stage)
+    assert set(BOARD_STAGES) | set(STORE_STAGES) | {Stage.DEFAULT} == set(Stage)
+
+
+@pytest.mark.parametrize("stage", REFUSING)
+def test_each_stage_refuses_by_itself(stage: Stage) -> None:
+    decision = decided(**REFUSING[stage])  # type: ignore[arg-type]
+
+    assert decision.stage is stage
+    assert not decision.verdict.lets_in
+
+
+@pytest.mark.parametrize(("high", "low"), PAIRS)
+def test_of_two_stages_that_refuse_the_higher_decides(high: Stage, low: Stage) -> None:
+    decision = decided(**{**REFUSING[low], **REFUSING[high]})  # type: ignore[arg-type]
+
+    assert decision.stage is high
+    assert not decision.verdict.lets_in
+
+
+@pytest.mark.parametrize(("high", "low"), [pair for pair in PAIRS if pair[0] in LETTING_IN])
+def test_a_higher_stage_that_lets_in_leaves_the_refusal_to_the_lower_one(high: Stage, low: Stage) -> None:
+    decision = decided(**{**REFUSING[low], **LETTING_IN[high]})  # type: ignore[arg-type]
+
+    lifted = (high, low) == (Stage.OVERRIDE, Stage.SCORE)  # what an override is for
+    assert decision.verdict.lets_in is lifted
+    assert decision.stage is (high if lifted else low)
+
+
+@pytest.mark.parametrize(("high", "low"), [pair for pair in PAIRS if pair[1] in LETTING_IN])
+def test_a_lower_stage_that_lets_in_changes_nothing_above_it(high: Stage, low: Stage) -> None:
+    refused = decided(**{**LETTING_IN[low], **REFUSING[high]})  # type: ignore[arg-type]
+
+    assert refused.stage is high
+    if high in LETTING_IN:
+        let_in = decided(**{**LETTING_IN[low], **LETTING_IN[high]})  # type: ignore[arg-type]
+        assert (let_in.stage, let_in.verdict.lets_in) == (high, True)
+
+
+@pytest.mark.parametrize("stage", REFUSING)
+def test_the_store_is_asked_unless_a_stage_before_it_refuses(stage: Stage) -> None:
+    given: dict[str, Any] = REFUSING[stage]
+    board = live_pauses(Board({p.id: p for p in given.get("pauses", ())}, given.get("glass", ())), NOW_US)
+    policy = a_policy(("a-1",) if "deny" in given else ())
+
+    decision = decide(REQUEST, "regular", board, policy, NOW_US)
+
+    if stage in BOARD_STAGES:
+        assert decision is not None
+        assert (decision.stage, decision.verdict.lets_in) == (stage, False)
+    else:
+        assert decision is None
+
+
+def test_what_is_shed_is_throttled_with_a_time_to_come_back() -> None:
+    decision = decided(shed=True)
+
+    assert (decision.verdict, decision.reason, decision.retry_after_us) == (Verdict.THROTTLE, "overload", 2_000_000)
 
 
 def test_the_ladder_from_top_to_bottom() -> None:
@@ -134,8 +216,8 @@ def test_an_old_score_and_an_ended_override_do_not_count() -> None:
     old = TakeResult(Standing(1.0, NOW_US - DAY_US - 1), True, False, None, (), NOW_US)
     ended = TakeResult(Standing(None, None, Override(False, "r", "o", NOW_US)), True, False, None, (), NOW_US)
 
-    assert decide(REQUEST, "regular", Board(), old, a_policy(), NOW_US).verdict is Verdict.ALLOW
-    assert decide(REQUEST, "regular", Board(), ended, a_policy(), NOW_US).verdict is Verdict.ALLOW
+    assert decide(REQUEST, "regular", LivePauses(), a_policy(), NOW_US, old).verdict is Verdict.ALLOW
+    assert decide(REQUEST, "regular", LivePauses(), a_policy(), NOW_US, ended).verdict is Verdict.ALLOW
 
 
 def test_a_pause_says_its_reason_its_id_and_how_long_it_lasts() -> None:
@@ -148,12 +230,20 @@ def test_a_pause_says_its_reason_its_id_and_how_long_it_lasts() -> None:
 @pytest.mark.parametrize("store_asked", [True, False])
 def test_a_review_in_the_break_glass_file_does_not_open_what_a_stop_or_the_deny_list_closes(store_asked: bool) -> None:
     glass = (a_pause(Action.REVIEW, id_="g"),)
-    take_result = TakeResult(Standing(), True, False, None, (), NOW_US) if store_asked else None
+    answer = TakeResult(Standing(), True, False, None, (), NOW_US) if store_asked else None
 
-    stopped = decide(REQUEST, "regular", Board({"p-1": a_pause()}, glass), take_result, a_policy(), NOW_US)
-    denied = decide(REQUEST, "regular", Board({}, glass), take_result, a_policy(("a-1",)), NOW_US)
-    alone = decide(REQUEST, "regular", Board({}, glass), take_result, a_policy(), NOW_US)
+    both = live_pauses(Board({"p-1": a_pause()}, glass), NOW_US)
+    only_glass = live_pauses(Board({}, glass), NOW_US)
 
+    stopped = decide(REQUEST, "regular", both, a_policy(), NOW_US, answer)
+    denied = decide(REQUEST, "regular", only_glass, a_policy(("a-1",)), NOW_US, answer)
+    alone = decide(REQUEST, "regular", only_glass, a_policy(), NOW_US, answer)
+
+    assert stopped is not None
+    assert denied is not None
     assert (stopped.stage, stopped.verdict, stopped.pause) == (Stage.PAUSE, Verdict.PAUSED, "p-1")
     assert (denied.stage, denied.verdict) == (Stage.DENY_LIST, Verdict.DENY)
-    assert (alone.stage, alone.verdict, alone.pause) == (Stage.BREAK_GLASS, Verdict.REVIEW, "g")
+    if answer is None:
+        assert alone is None  # a review is not final: the store has to be asked
+    else:
+        assert (alone.stage, alone.verdict, alone.pause) == (Stage.BREAK_GLASS, Verdict.REVIEW, "g")

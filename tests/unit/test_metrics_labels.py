@@ -11,6 +11,7 @@ from gate.core.decision import Stage, Verdict
 from gate.core.media import Media
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.metrics import STORE_ERROR_KINDS, TABLE, Counts, Gauges, exposition, gate_registry
 from gate.policyfile import load_policy
@@ -33,12 +34,21 @@ def gauges() -> Gauges:
 
 def a_check(counts: Counts) -> Check:
     store = MemoryAccountStore(Standstill())
-    return Check(POLICY, store, Standstill(), b"salt", counts, time.perf_counter_ns, LocalBuckets)
+    return Check(POLICY, store, Standstill(), Pseudonyms(b"salt"), counts, time.perf_counter_ns, LocalBuckets)
 
 
 def closed_reasons() -> set[str]:
     return (
-        {"allow", "deny_list", "override.allow", "override.deny", "score.deny", "score.challenge", "score.review"}
+        {
+            "allow",
+            "overload",
+            "deny_list",
+            "override.allow",
+            "override.deny",
+            "score.deny",
+            "score.challenge",
+            "score.review",
+        }
         | {limit.name for limit in POLICY.limits}
         | {f"pause.{reason}" for reason in POLICY.reasons}
     )

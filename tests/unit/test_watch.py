@@ -13,6 +13,7 @@ from gate.app.check import Check
 from gate.app.watch import Watch
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
+from gate.core.pseudonym import Pseudonyms
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
@@ -62,7 +63,7 @@ class Bench:
         self.store = Fragile(Standstill())
         accounts = MemoryAccountStore(Standstill())
         self.check = Check(
-            load_policy(None), accounts, Standstill(), b"salt", Counts(), time.perf_counter_ns, LocalBuckets
+            load_policy(None), accounts, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets
         )
         self.snapshot, self.glass = state / "state" / "board.json", state / "break-glass.json"
         seen = Acknowledgement("gate-1", "http://gate", 0, 0)

@@ -1,0 +1,80 @@
+"""Makes batches wait for their turn instead of filling the store's queue, from which checks are shed.
+
+A service that sends batches sends the next one when the last is answered. Where a batch waits, that service slows down
+to the pace of the store, and nothing is shed. Single checks do not pass here; the room left for them is the store's
+queue beyond `checks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from gate.errors import StoreOverloaded
+
+CHECKS: Final = 512
+"""Checks of batches that are with the store at once: enough for its connections to be busy at any time."""
+WAITING: Final = 8_192
+"""Checks of batches that may wait; more are shed at once."""
+WITHIN_S: Final = 0.25
+"""How long a batch waits before it is shed."""
+
+
+class BackPressure:
+    """Room for `checks` at once, given in the order of arrival. A larger batch goes when nothing else is under way."""
+
+    def __init__(self, checks: int = CHECKS, waiting: int = WAITING, within_s: float = WITHIN_S) -> None:
+        self._checks = checks
+        self._most_waiting = waiting
+        self._within_s = within_s
+        self._under_way = 0
+        self._waiting_checks = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def room_for(self, checks: int) -> AsyncIterator[None]:
+        """Hold room for a batch. Raises StoreOverloaded: at once, or when the batch has waited for too long."""
+        if self._waiting or not self._fits(checks):
+            await self._wait(checks)
+        else:
+            self._under_way += checks
+        try:
+            yield
+        finally:
+            self._under_way -= checks
+            self._admit()
+
+    async def _wait(self, checks: int) -> None:
+        if self._waiting_checks + checks > self._most_waiting:
+            raise StoreOverloaded(f"{self._waiting_checks} checks of batches wait already")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (checks, turn)
+        self._waiting.append(entry)
+        self._waiting_checks += checks
+        try:
+            async with asyncio.timeout(self._within_s):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # its turn came in the same moment: pass it on
+                self._under_way -= checks
+            else:
+                self._waiting.remove(entry)
+                self._waiting_checks -= checks
+            self._admit()
+            if isinstance(error, TimeoutError):
+                raise StoreOverloaded("the batch waited for too long") from None
+            raise
+
+    def _fits(self, checks: int) -> bool:
+        return self._under_way == 0 or self._under_way + checks <= self._checks
+
+    def _admit(self) -> None:
+        """Give those who wait their turn, as far as there is room."""
+        while self._waiting and self._fits(self._waiting[0][0]):
+            checks, turn = self._waiting.popleft()
+            self._waiting_checks -= checks
+            self._under_way += checks
+            turn.set_result(None)

@@ -1,0 +1,78 @@
+"""What a check is answered with when the account store was not able to: `on_store_error` of each limit.
+
+`local` limits take from buckets of this process, `open` ones let in, `closed` ones refuse for some seconds. Pauses, the
+deny list, and what the gate last knew of the account decide as ever; `gate.app.check` sees to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from gate.core.limits.gcra import Refusal
+from gate.core.limits.limit import EntityBuckets, EntityLimits
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.policy import OnStoreError, Policy
+from gate.core.standing import Standing
+
+CLOSED_RETRY_US: Final = 5_000_000
+"""When to come back to a limit that refuses because the store is away."""
+
+
+class LocalTake(Protocol):
+    """Buckets of this process alone, each of a limit's share, for the time the store does not answer."""
+
+    def take(
+        self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
+    ) -> tuple[Refusal | None, tuple[str, ...]]:
+        """Take from all or from none; returns the refusal with the longest wait, and shadow limits that would refuse."""
+        ...
+
+
+class WithoutStore:
+    """Takes in the store's place. `local` makes the buckets for a number of gates that share each limit."""
+
+    def __init__(self, local: Callable[[int], LocalTake]) -> None:
+        self._make_local = local
+        self._instances = 1
+        self._local = local(1)
+        self._modes: Mapping[str, OnStoreError] = {}
+
+    @property
+    def instances(self) -> int:
+        """How many gates share the limits, as far as is known."""
+        return self._instances
+
+    @instances.setter
+    def instances(self, instances: int) -> None:
+        if instances != self._instances:
+            self._instances = instances
+            self._local = self._make_local(instances)
+
+    def obey(self, policy: Policy) -> None:
+        """Use the failure modes of `policy` from now on."""
+        self._modes = {limit.name: limit.on_store_error for limit in policy.limits}
+
+    def take(self, request: TakeRequest, standing: Standing, now_us: int) -> TakeResult:
+        """Take what the failure modes say. An account that staff let in is not refused, as with the store."""
+        override = standing.override_in_force(now_us)
+        if override is not None and override.allow:
+            return TakeResult(standing, True, False, None, (), now_us)
+        closed, local = self._split(request)
+        if closed is not None:
+            return TakeResult(standing, False, False, Refusal(closed, CLOSED_RETRY_US), (), now_us)
+        refusal, shadow = self._local.take(local, request.size, now_us)
+        return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
+
+    def _split(self, request: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
+        """A limit that is closed, if there is one; else the buckets that are local."""
+        local: list[EntityBuckets] = []
+        for buckets in request.buckets:
+            limits = buckets.limits.limits
+            for limit in limits:
+                if self._modes[limit.name] is OnStoreError.CLOSED and not limit.shadow:
+                    return limit.name, ()
+            kept = tuple(limit for limit in limits if self._modes[limit.name] is OnStoreError.LOCAL)
+            if kept:
+                local.append(EntityBuckets(buckets.entity, EntityLimits(kept)))
+        return None, tuple(local)
