@@ -136,13 +136,13 @@ async def _report(act: str, changed: Pause, operate: Operate, output: Output) ->
         obeyed,
         pause_json,
     )
-    from gate.cli.unheard import HEARD_WITHIN_US, with_unheard
+    from gate.cli.unheard import with_unheard
 
-    convergence = await operate.converged(changed.rev, OBEY_DEADLINE_S)
-    convergence, unheard = await with_unheard(convergence, await operate.gates(HEARD_WITHIN_US))
+    convergence = await operate.converged(changed, OBEY_DEADLINE_S)
+    convergence, unheard = await with_unheard(convergence)
     if output is Output.JSON:
         silent = {"silent": [{"gate": gate.gate, "url": gate.url, "rev": gate.rev} for gate in unheard]}
-        emit({**pause_json(changed, changed.starts_at_us), **convergence_json(convergence), **silent})
+        emit({**pause_json(changed, changed.set_at_us or 0), **convergence_json(convergence), **silent})
     for gate in unheard:
         say(f"note: gate {gate.gate} at {gate.url} was heard of in the last 5 minutes and answers no more")
     sentence = obeyed(f"{act} {changed.id}", convergence)

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gate.app.operate import Convergence, Operate
+from gate.app.converge import Convergence
+from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
 from gate.cli.output import instant
 from gate.core.duration import duration_text
@@ -27,13 +28,12 @@ def new_pause_id() -> str:
 @asynccontextmanager
 async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
     """The acts over the board in the system's Redis. Raises StoreUnavailable when it is used and Redis is not there."""
-    from gate.serve.clock import SystemClock
     from gate.stores.redis.boards import RedisBoardStore
 
     store = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
     await store.open()
     try:
-        yield Operate(store, SystemClock(), new_pause_id)
+        yield Operate(store, new_pause_id)
     finally:
         await store.close()
 
@@ -54,7 +54,7 @@ def pause_json(pause: Pause, now_us: int) -> dict[str, object]:
         "reason": pause.reason,
         "text": pause.text,
         "owner": pause.owner,
-        "starts_at": instant(pause.starts_at_us),
+        "starts_at": None if pause.starts_at_us is None else instant(pause.starts_at_us),
         "expires_at": instant(pause.expires_at_us),
         "seconds_left": round(max(pause.expires_at_us - now_us, 0) / 1_000_000, 1),
         "released_at": None if pause.released_at_us is None else instant(pause.released_at_us),
@@ -74,9 +74,9 @@ def convergence_json(result: Convergence) -> dict[str, object]:
     return {
         "gates": [
             {
-                "gate": gate.gate,
-                "url": gate.url,
-                "rev": gate.rev,
+                "gate": gate.said.gate,
+                "url": gate.said.url,
+                "rev": gate.said.rev,
                 "obeys": gate.obeys,
                 "seconds": None if gate.seconds is None else round(gate.seconds, 4),
             }
@@ -91,15 +91,15 @@ def obeyed(act: str, result: Convergence) -> str:
     count = len(result.gates)
     if result.complete:
         after = f"{result.seconds:.2f} s after Redis accepted it"
-        return f"{act} is obeyed by {count} of {count} gates (rev {result.rev}, {after})"
+        return f"{act} is obeyed by {count} of {count} gates (rev {result.change.rev}, {after})"
     if not count:
         raise NotConverged(
-            f"{act} is written (rev {result.rev}), but no gate is live to obey it",
+            f"{act} is written (rev {result.change.rev}), but no gate is live to obey it",
             "gates obey it when they start; see `upload-gate status`",
         )
-    late = ", ".join(f"{gate.gate} at {gate.url} (rev {gate.rev})" for gate in result.missing)
+    late = ", ".join(f"{gate.said.gate} at {gate.said.url} (rev {gate.said.rev})" for gate in result.missing)
     raise NotConverged(
-        f"{act} is written (rev {result.rev}), but only {count - len(result.missing)} of {count} gates obey it "
+        f"{act} is written (rev {result.change.rev}), but only {count - len(result.missing)} of {count} gates obey it "
         f"after {result.seconds:.1f} s; not: {late}",
         "look at those gates; where they cannot be reached, put the pause into the break-glass file on their hosts",
     )

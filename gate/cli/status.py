@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 import typer
@@ -60,25 +61,27 @@ def status(
 
 
 async def _look(addresses: Addresses) -> View:
+    from gate.app.converge import HEARD_WITHIN_US
     from gate.cli.pause_output import operating
-    from gate.cli.unheard import HEARD_WITHIN_US
 
     try:
         async with operating(addresses) as operate:
             board = await operate.board()
-            return View("redis", board, board.rev, await operate.gates(HEARD_WITHIN_US), await operate.now_us())
+            gates = await operate.gates(HEARD_WITHIN_US)
+            said = [gate for gate in gates.acknowledgements if not gate.left]
+            return View("redis", board, board.rev, said, gates.now_us)
     except (StoreUnavailable, StateUnreadable) as error:
         return _ask_gate(addresses, error)
 
 
 def _ask_gate(addresses: Addresses, problem: UploadGateError) -> View:
-    from gate.cli.gate_board import read_gate_board
     from gate.cli.http_json import get_json
+    from gate.records.board_page import decode_board_page
     from gate.serve.clock import SystemClock
 
     url = f"{addresses.admin}/v1/board"
     try:
-        board, rev = read_gate_board(get_json(url, ASK_DEADLINE_S))
+        board, rev = decode_board_page(json.dumps(get_json(url, ASK_DEADLINE_S)).encode())
     except UploadGateError as second:
         raise StoreUnavailable(
             f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(url)}) tells the board: "
@@ -125,7 +128,7 @@ def _json(view: View, policy: str | None, addresses: Addresses) -> dict[str, obj
 
 
 def _words(view: View, policy: str) -> str:
-    from gate.app.operate import LIVE_WITHIN_US
+    from gate.app.converge import LIVE_WITHIN_US
     from gate.cli.pause_output import pause_words
 
     pauses = view.board.active(view.now_us)
@@ -147,4 +150,4 @@ def _words(view: View, policy: str) -> str:
 
 
 def _age_s(gate: Acknowledgement, view: View) -> float:
-    return round(max(view.now_us - gate.seen_at_us, 0) / 1_000_000, 3)
+    return round(max(view.now_us - gate.acknowledged_at_us, 0) / 1_000_000, 3)

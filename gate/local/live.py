@@ -72,7 +72,7 @@ def line(history: History, down: Sequence[str]) -> str:
         f"uploads/s: {uploads or 'none'}",
         f"scores/s: {'?' if score is None else f'{score:.1f}'}",
         f"lag: {lag}",
-        f"pauses: {', '.join(f'{p.id} ({p.scope_text})' for p in last.pauses) or 'none'}",
+        f"pauses: {', '.join(f'{p.id} ({p.covers})' for p in last.pauses) or 'none'}",
     ]
     if down:
         parts.append(f"DOWN: {', '.join(down)}")
@@ -134,9 +134,9 @@ def _pauses(last: Snapshot | None) -> Table:
         table.add_row(Text("none", style="dim"))
         return table
     for pause in last.pauses:
-        left = time_left(pause.left_s)
+        left = time_left(int(pause.seconds_left))
         said = f"{pause.reason}: {pause.text}"
-        table.add_row(Text(pause.id, style="bold red"), pause.action, pause.scope_text, said, pause.owner, left)
+        table.add_row(Text(pause.id, style="bold red"), pause.action, pause.covers, said, pause.owner, left)
     return table
 
 

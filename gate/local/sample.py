@@ -46,15 +46,15 @@ def fetch(url: str, timeout_s: float = 1.0) -> str | None:
 
 
 class PauseSeen(msgspec.Struct, frozen=True):
-    """A pause in force as the admin port shows it; `left_s` in seconds."""
+    """A pause in force as the admin port shows it; `seconds_left` until it expires."""
 
     id: str
     action: str
-    scope_text: str
+    covers: str
     reason: str
     text: str
     owner: str
-    left_s: int
+    seconds_left: float
 
 
 class _BoardSeen(msgspec.Struct, frozen=True):

@@ -34,7 +34,9 @@ NOW_US = WallClock().now_us()
 
 def pause(rev: int, id_: str | None = None, text: str = "") -> Pause:
     scope = Scope(classes=frozenset({"new", "unverified"}), countries=frozenset({"DE"}))
-    return Pause(id_ or f"p-{rev}", rev, scope, Action.STOP, "raid", text, "ada", NOW_US, NOW_US + HOUR_US)
+    return Pause(
+        id_ or f"p-{rev}", rev, scope, Action.STOP, "raid", text, "ada", None, NOW_US + HOUR_US, set_at_us=NOW_US
+    )
 
 
 def board(*pauses: Pause) -> Board:
@@ -154,21 +156,21 @@ async def test_gates_are_known_by_what_they_last_said_and_when(store: BoardStore
 
     gates = await store.gates(60 * SECOND_US)
 
-    assert [(seen.gate, seen.url, seen.rev) for seen in gates] == [
+    assert [(said.gate, said.url, said.rev) for said in gates.acknowledgements] == [
         ("gate-a", "http://a", 2),
         ("gate-b", "http://b:2", 3),
     ]
-    assert all(abs(seen.seen_at_us - WallClock().now_us()) < 60 * SECOND_US for seen in gates)
+    assert all(abs(said.acknowledged_at_us - WallClock().now_us()) < 60 * SECOND_US for said in gates.acknowledgements)
 
 
 async def test_a_gate_not_heard_of_lately_is_not_live(store: BoardStore) -> None:
     await store.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
 
     async def gone() -> bool:
-        return not await store.gates(1_000)
+        return not (await store.gates(1_000)).acknowledgements
 
     await eventually(gone)
-    assert len(await store.gates(60 * SECOND_US)) == 1
+    assert len((await store.gates(60 * SECOND_US)).acknowledgements) == 1
 
 
 async def test_what_gates_said_expires_but_the_board_never_does(redis_board: RedisBoardStore, redis_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 from servers import running_redis
 from waiting import eventually, wait_until
 
-from gate.app.operate import LIVE_WITHIN_US
+from gate.app.converge import LIVE_WITHIN_US
 from gate.cli.http_json import get_json
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
@@ -66,7 +67,7 @@ class Typed:
             answer = get_json(f"http://127.0.0.1:{self.ports[number][1]}/v1/board")
         except UploadGateError:
             return False
-        name = f"127.0.0.1:{self.ports[number][0]}"
+        name = f"{socket.gethostname()}:{self.ports[number][0]}"
         seen = json.loads(self.run("status", "-o", "json").stdout)["gates"]
         return isinstance(answer, dict) and any(gate["gate"] == name for gate in seen)
 
@@ -185,10 +186,10 @@ async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: T
     await store.close()
     said = json.loads(out)
     assert command.returncode == 3
-    assert [(gate["gate"], gate["obeys"]) for gate in said["gates"]] == [
-        (f"127.0.0.1:{system.ports[0][0]}", True),
-        ("g-stuck", False),
-    ]
+    assert {gate["gate"]: gate["obeys"] for gate in said["gates"]} == {
+        f"{socket.gethostname()}:{system.ports[0][0]}": True,
+        "g-stuck": False,
+    }
     assert said["accepted_to_obeyed_seconds"] is None
     assert [gate["gate"] for gate in said["silent"]] == ["g-silent"]
     assert b"not: g-stuck at" in err
@@ -196,7 +197,7 @@ async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: T
 
 
 async def _not_live(store: RedisBoardStore, name: str) -> bool:
-    return all(gate.gate != name for gate in await store.gates(LIVE_WITHIN_US))
+    return all(gate.gate != name for gate in (await store.gates(LIVE_WITHIN_US)).acknowledgements)
 
 
 def test_without_a_gate_the_pause_is_written_and_the_command_says_nobody_obeys(

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from gate.app.operate import Convergence, Obedience
+from gate.app.converge import Convergence, GateResult, GateState
 from gate.cli.unheard import with_unheard
+from gate.core.pause.board import Pause
+from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
+from gate.records.pause import fingerprint
 
 
 @contextmanager
@@ -37,23 +40,25 @@ def answering(body: object) -> Iterator[str]:
             thread.join()
 
 
-LIVE = Obedience("g-live", "http://g-live", 7, 0.01)
+CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2, set_at_us=1)
+LIVE = GateResult(Acknowledgement("g-live", "http://g-live", 7, 0), GateState.OBEYS, 0.01)
+
+
+def waited(*unheard: tuple[str, str]) -> Convergence:
+    quiet = tuple(GateResult(Acknowledgement(name, url, 6, 0), GateState.UNHEARD) for name, url in unheard)
+    return Convergence(CHANGE, (LIVE,), unheard=quiet, seconds=0.02, accepted=frozenset({fingerprint(CHANGE)}))
 
 
 async def test_a_silent_gate_that_decides_by_an_old_board_does_not_obey() -> None:
-    with answering({"board_rev": 6}) as old, answering({"board_rev": 7}) as new:
-        seen = [
-            Acknowledgement("g-live", "http://g-live", 7, 0),
-            Acknowledgement("g-old", old, 6, 0),
-            Acknowledgement("g-new", new, 6, 0),
-        ]
+    before = {"board_rev": 50, "board_digest": "d", "board_latest": ["p-0@50#12345678"]}
+    after = {"board_rev": 7, "board_digest": "d", "board_latest": [fingerprint(CHANGE)]}
+    with answering(before) as old, answering(after) as new:
+        result, unheard = await with_unheard(waited(("g-old", old), ("g-new", new)))
 
-        result, unheard = await with_unheard(Convergence(7, (LIVE,), 0.02), seen)
-
-    assert [(gate.gate, gate.rev, gate.obeys) for gate in result.gates] == [
-        ("g-live", 7, True),
-        ("g-new", 7, True),
-        ("g-old", 6, False),
+    assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [
+        ("g-live", True),
+        ("g-new", True),
+        ("g-old", False),
     ]
     assert not result.complete
     assert unheard == []
@@ -61,12 +66,8 @@ async def test_a_silent_gate_that_decides_by_an_old_board_does_not_obey() -> Non
 
 async def test_a_silent_gate_that_does_not_answer_is_only_told_of() -> None:
     with answering({"hello": "world"}) as other:
-        seen = [
-            Acknowledgement("g-gone", f"http://127.0.0.1:{free_port()}", 6, 0),
-            Acknowledgement("g-odd", other, 6, 0),
-        ]
-
-        result, unheard = await with_unheard(Convergence(7, (LIVE,), 0.02), seen)
+        gone = f"http://127.0.0.1:{free_port()}"
+        result, unheard = await with_unheard(waited(("g-gone", gone), ("g-odd", other)))
 
     assert result.complete
     assert [gate.gate for gate in unheard] == ["g-gone", "g-odd"]

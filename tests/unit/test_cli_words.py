@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from gate.app.operate import Convergence, Obedience
+from gate.app.converge import Convergence, GateResult, GateState
 from gate.cli import check, explain, preview
-from gate.cli.gate_board import read_gate_board
 from gate.cli.pause_output import (
     convergence_json,
     new_pause_id,
@@ -18,10 +20,13 @@ from gate.core.pause.board import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import NotConverged, StateUnreadable
+from gate.ports.boards import Acknowledgement
+from gate.records.board_page import decode_board_page
 
 NOON_US = 1_800_000_000_000_000
 NEW = Scope(classes=frozenset(("new",)), kinds=frozenset(("image", "video")))
 PAUSE = Pause("p-1", 7, NEW, Action.STOP, "raid", "bots", "ann", NOON_US, NOON_US + 600_000_000)
+CHANGE = replace(PAUSE, rev=42)
 STATS = {
     "rows": [
         {"decision": "allow", "class": "new", "stage": "default", "reason": "allow", "count": 30},
@@ -33,12 +38,17 @@ STATS = {
 }
 
 
+def gate(name: str, rev: int, seconds: float | None) -> GateResult:
+    state = GateState.LATE if seconds is None else GateState.OBEYS
+    return GateResult(Acknowledgement(name, f"http://{name}", rev, NOON_US), state, seconds)
+
+
 def only(class_: str) -> Scope:
     return Scope(classes=frozenset((class_,)))
 
 
 def test_all_gates_obeying_is_one_sentence_with_the_time_it_took() -> None:
-    result = Convergence(42, (Obedience("g-1", "http://g-1", 42, 0.031),), 0.04)
+    result = Convergence(CHANGE, (gate("g-1", 42, 0.031),), seconds=0.04)
 
     said = obeyed("pause p-1", result)
 
@@ -50,18 +60,18 @@ def test_all_gates_obeying_is_one_sentence_with_the_time_it_took() -> None:
 
 
 def test_a_gate_that_does_not_obey_is_named_with_its_revision() -> None:
-    gates = (Obedience("g-1", "http://g-1", 42, 0.1), Obedience("g-2", "http://g-2", 41, None))
+    gates = (gate("g-1", 42, 0.1), gate("g-2", 41, None))
 
     with pytest.raises(NotConverged, match=r"1 of 2 gates.*not: g-2 at http://g-2 \(rev 41\)") as caught:
-        obeyed("pause p-1", Convergence(42, gates, 5.0))
+        obeyed("pause p-1", Convergence(CHANGE, gates, seconds=5.0))
 
     assert caught.value.exit_code == 3
-    assert convergence_json(Convergence(42, gates, 5.0))["accepted_to_obeyed_seconds"] is None
+    assert convergence_json(Convergence(CHANGE, gates, seconds=5.0))["accepted_to_obeyed_seconds"] is None
 
 
 def test_no_live_gate_is_not_obedience() -> None:
     with pytest.raises(NotConverged, match="no gate is live"):
-        obeyed("pause p-1", Convergence(42, (), 0.0))
+        obeyed("pause p-1", Convergence(CHANGE))
 
 
 def test_a_pause_is_told_in_one_line_and_as_json() -> None:
@@ -120,21 +130,23 @@ def shown_pause(id_: str, active: bool = True, break_glass: bool = False) -> dic
         "rev": 7,
         "active": active,
         "break_glass": break_glass,
-        "scope": {"classes": ["new"], "surfaces": [], "kinds": [], "countries": []},
+        "covers": "class new",
+        "scope": {"classes": ["new"]},
         "action": "stop",
         "reason": "raid",
         "text": "",
         "owner": "ann",
-        "starts_at_us": NOON_US,
-        "expires_at_us": NOON_US + 1,
-        "left_s": 0,
+        "starts_at": "2027-01-15T08:00:00Z",
+        "expires_at": "2027-01-15T08:00:00.000001Z",
+        "seconds_left": 0,
     }
 
 
 def test_what_a_gate_shows_is_read_with_the_hosts_own_pauses_apart() -> None:
-    shown = [shown_pause("p-1"), shown_pause("p-2", active=False), shown_pause("p-3", break_glass=True)]
+    shown = [shown_pause("p-1"), shown_pause("p-3", break_glass=True)]
+    over = [shown_pause("p-2", active=False)]
 
-    board, rev = read_gate_board({"rev": 9, "pauses": shown, "ended": []})
+    board, rev = decode_board_page(json.dumps({"rev": 9, "pauses": shown, "ended": over}).encode())
 
     assert rev == 9
     assert list(board.pauses) == ["p-1"]
@@ -145,7 +157,7 @@ def test_what_a_gate_shows_is_read_with_the_hosts_own_pauses_apart() -> None:
 @pytest.mark.parametrize("answer", [None, [], {}, {"rev": 1, "pauses": [{"id": "p-1"}]}])
 def test_what_a_gate_shows_and_nobody_can_read_is_refused(answer: object) -> None:
     with pytest.raises(StateUnreadable):
-        read_gate_board(answer)
+        decode_board_page(json.dumps(answer).encode())
 
 
 def test_a_decision_is_told_in_words() -> None:

@@ -18,7 +18,10 @@ from gate.errors import StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
-from gate.records.pause import decode_board, encode_board, encode_break_glass
+from gate.records.break_glass_document import encode_break_glass
+from gate.records.pause import encode_board
+from gate.stores.disk.break_glass import BreakGlassFile
+from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.memory.boards import MemoryBoardStore
@@ -41,10 +44,10 @@ class Fragile(MemoryBoardStore):
             raise self.error
         return await super().read()
 
-    async def acknowledge(self, seen: Acknowledgement) -> None:
-        if self.error is not None:
+    async def acknowledge(self, said: Acknowledgement) -> int:
+        if isinstance(self.error, StoreUnavailable):
             raise self.error
-        await super().acknowledge(seen)
+        return await super().acknowledge(said)
 
 
 def a_pause(id_: str = "p-1", rev: int = 1) -> Pause:
@@ -66,10 +69,9 @@ class Bench:
             load_policy(None), accounts, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets
         )
         self.snapshot, self.glass = state / "state" / "board.json", state / "break-glass.json"
-        seen = Acknowledgement("gate-1", "http://gate", 0, 0)
-        self.watch = Watch(
-            self.check, self.store, Standstill(), seen, self.snapshot, self.glass, self.said.append, poll_s
-        )
+        said = Acknowledgement("gate-1", "http://gate", 0, 0, boot="b-1")
+        snapshot, glass = BoardSnapshot(self.snapshot), BreakGlassFile(self.glass)
+        self.watch = Watch(self.check, self.store, Standstill(), said, snapshot, glass, self.said.append, poll_s)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -90,11 +92,13 @@ async def test_a_pause_is_obeyed_acknowledged_and_kept_on_disk(tmp_path: Path) -
         await eventually(bench.snapshot.exists)
 
         async def acknowledged() -> bool:
-            return [seen.rev for seen in await bench.store.gates(1_000_000)] == [7]
+            return [said.rev for said in (await bench.store.gates(1_000_000)).acknowledgements] == [7]
 
         await eventually(acknowledged)
 
-    assert decode_board(bench.snapshot.read_bytes()).rev == 7
+    kept = BoardSnapshot(bench.snapshot).read()
+    assert kept is not None
+    assert kept.rev == 7
 
 
 async def test_a_push_alone_is_enough(tmp_path: Path) -> None:
