@@ -46,6 +46,11 @@ class StoreClock:
         self._samples: deque[ClockSample] = deque(maxlen=_SAMPLES)
 
     @property
+    def known(self) -> bool:
+        """True once the store has told its time."""
+        return bool(self._samples)
+
+    @property
     def best(self) -> ClockSample:
         """The most accurate sample; before the first, both clocks are taken to agree."""
         return min(self._samples, key=lambda sample: sample.accuracy_us, default=ClockSample(0, 0))
@@ -60,6 +65,15 @@ class StoreClock:
         self._samples.append(sample)
 
 
+@dataclass(frozen=True, slots=True)
+class BoardProof:
+    """What proves that a board is in force: `latest` are the fingerprints of its newest pauses, the newest first."""
+
+    rev: int
+    digest: str
+    latest: tuple[str, ...]
+
+
 class BoardInForce:
     """Adopts: the board that `check` decides by. Pauses that came from anywhere are merged into it, never dropped."""
 
@@ -67,12 +81,21 @@ class BoardInForce:
         self._check = check
         self._clock = clock
         self._ahead_us = 0
+        self._proof: tuple[Board, BoardProof] | None = None
         self.store_clock = StoreClock()
         self.board = Board()
 
     def store_now_us(self) -> int:
         """The store's clock now, as far as this gate knows it."""
         return self._clock.now_us() - self.store_clock.best.ahead_us
+
+    def proof(self) -> BoardProof:
+        """What proves that the board now in force is the one it is."""
+        if self._proof is None or self._proof[0].pauses is not self.board.pauses:
+            newest = sorted(self.board.pauses.values(), key=lambda pause: (-pause.rev, pause.id))
+            latest = tuple(fingerprint(pause) for pause in newest[:LATEST])
+            self._proof = self.board, BoardProof(self.board.rev, board_digest(self.board), latest)
+        return self._proof[1]
 
     def adopt(self, board: Board) -> bool:
         """Merge `board` and decide by it from now on; False where it says nothing new."""
@@ -161,27 +184,31 @@ class Acknowledger:
         self._clock = clock
         self._said = said
         self._check = check
-        self._board: Board | None = None
         self.first_at_us: int | None = None
         """When the store took the first acknowledgement, by its clock."""
 
-    async def acknowledge(self, board: Board, on_disk: bool, store_clock: StoreClock) -> None:
-        """Say that `board` is in force, and whether it is on disk. Raises StoreUnavailable."""
-        if board is not self._board:
-            self._said = replace(
-                self._said,
-                rev=board.rev,
-                digest=board_digest(board),
-                latest=latest_fingerprints(board),
-                unreadable=len(board.unreadable),
-            )
-            self._board = board
+    async def acknowledge(self, proof: BoardProof, unreadable: int, on_disk: bool, store_clock: StoreClock) -> None:
+        """Say that the board is in force that `proof` stands for, and whether it is on disk. Raises StoreUnavailable."""
         before_us = self._clock.now_us()
-        said = replace(self._said, clock_us=before_us, on_disk=on_disk, policy=self._check.policy.hash)
-        taken_us = await self._store.acknowledge(said)
+        self._said = replace(
+            self._said,
+            rev=proof.rev,
+            digest=proof.digest,
+            latest=proof.latest,
+            unreadable=unreadable,
+            clock_us=before_us,
+            on_disk=on_disk,
+            policy=self._check.policy.hash,
+        )
+        taken_us = await self._store.acknowledge(self._said)
         store_clock.learn(taken_us, before_us, self._clock.now_us())
         if self.first_at_us is None:
             self.first_at_us = taken_us
+
+    async def learn_clock(self, store_clock: StoreClock) -> None:
+        """Ask the store for its time. Raises StoreUnavailable."""
+        before_us = self._clock.now_us()
+        store_clock.learn(await self._store.now_us(), before_us, self._clock.now_us())
 
     async def leave(self) -> None:
         """Say that this process ends. Raises StoreUnavailable."""
@@ -196,9 +223,3 @@ class Acknowledger:
             and self.first_at_us is not None
             and other.acknowledged_at_us > self.first_at_us
         )
-
-
-def latest_fingerprints(board: Board) -> tuple[str, ...]:
-    """The fingerprints of the newest pauses that the board holds, the newest first."""
-    newest = sorted(board.pauses.values(), key=lambda pause: (-pause.rev, pause.id))
-    return tuple(fingerprint(pause) for pause in newest[:LATEST])

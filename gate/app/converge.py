@@ -110,7 +110,8 @@ def live_gates(gates: Gates, within_us: int = LIVE_WITHIN_US) -> list[Acknowledg
     """The live processes, without those that another process of the same name has followed."""
     latest: dict[str, int] = {}
     for said in gates.acknowledgements:
-        latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)
+        if is_live(said, gates.now_us, within_us):
+            latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)
     return [
         said
         for said in gates.acknowledgements
@@ -135,7 +136,8 @@ async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Conv
     """Wait until every live gate obeys `change`, at most `deadline_s` seconds.
 
     A gate that stops acknowledging meanwhile still counts: it has not obeyed. With no live gate it returns at once, as
-    there is nobody to wait for. Raises StoreUnavailable.
+    there is nobody to wait for; where the store has lost acknowledgements, each gate gets the time to give its next
+    one. Raises StoreUnavailable.
     """
     clock = asyncio.get_running_loop().time
     began, rounds = clock(), 0
@@ -147,7 +149,8 @@ async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Conv
         passed = clock() - began
         waiting.heard(gates, passed)
         result = waiting.result(gates, passed)
-        if not result.missing or passed >= deadline_s:
+        all_known = gates.now_us - gates.known_since_us >= LIVE_WITHIN_US or not gates.acknowledgements
+        if (all_known and not result.missing) or passed >= deadline_s:
             return result
         rounds += 1
         await asyncio.sleep(min(POLL_S, deadline_s - passed))

@@ -121,7 +121,10 @@ class Operate:
 
         A number that leaves no room for more revisions is nobody's revision.
         """
-        said = (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
+        try:
+            said = (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
+        except StoreUnavailable:
+            return 0  # a store that only lacks the acknowledgements can still take a pause
         return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
 
     async def _readable_board(self) -> Board:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Final
 
-from gate.app.board_in_force import Acknowledger, BoardInForce, BoardKeeper
+from gate.app.board_in_force import Acknowledger, BoardInForce, BoardKeeper, BoardProof
 from gate.app.check import Check
 from gate.app.converge import live_gates
 from gate.core.pause.board import Board, forget_ended, merge, without_superseded
@@ -83,6 +83,10 @@ class Watch:
         """The store's clock now, as far as this gate knows it."""
         return self._in_force.store_now_us()
 
+    def proof(self) -> BoardProof:
+        """What proves which board is in force."""
+        return self._in_force.proof()
+
     def start_from_disk(self) -> None:
         """Adopt the snapshot of the last run and the break-glass file, before the first check. Never raises."""
         try:
@@ -147,7 +151,12 @@ class Watch:
             self._told.discard("unreadable")
             self._heard(board)
             await self._write_back(board)
-        await self._keep_and_acknowledge()
+        try:
+            await self._keep_and_acknowledge()
+        except (StoreUnavailable, TimeoutError) as error:
+            self._tell("acknowledge", f"the board in force cannot be acknowledged: {error or 'no answer in time'}")
+            return
+        self._told.discard("acknowledge")
         if self._polls % COUNT_GATES_EVERY == 0:
             await self._count_gates()
         self._polls += 1
@@ -164,12 +173,20 @@ class Watch:
 
     async def _keep_and_acknowledge(self) -> None:
         """Write the board in force to disk, then acknowledge that very board. Raises StoreUnavailable, TimeoutError."""
+        in_force = self._in_force
         async with self._settling:
-            board = self.board
+            if not in_force.store_clock.known:
+                # an hour's difference must be known before this gate says that it obeys
+                async with asyncio.timeout(READ_DEADLINE_S):
+                    await self._acknowledger.learn_clock(in_force.store_clock)
+                in_force.follow_clock()
+            board, proof = self.board, in_force.proof()
             self.on_disk = await self._keeper.keep(board)
             async with asyncio.timeout(READ_DEADLINE_S):
-                await self._acknowledger.acknowledge(board, self.on_disk, self._in_force.store_clock)
-            self._in_force.follow_clock()
+                await self._acknowledger.acknowledge(
+                    proof, len(board.unreadable), self.on_disk, in_force.store_clock
+                )  # fmt: skip
+            in_force.follow_clock()
 
     async def _write_back(self, stored: Board) -> None:
         """The store lost what this gate knows, by a failover or a restore: it gets it back."""

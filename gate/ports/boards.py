@@ -42,12 +42,14 @@ class Acknowledgement:
 class Gates:
     """The acknowledgements of a span of time, in the order of the gates' names, as of the store's clock.
 
-    `unreadable` tells of each entry that could not be read, so that it can be shown.
+    `unreadable` tells of each entry that could not be read, so that it can be shown. `known_since_us` is the time from
+    which on none was lost: a store that lost them has yet to hear of the other gates.
     """
 
     now_us: int
     acknowledgements: tuple[Acknowledgement, ...] = ()
     unreadable: tuple[str, ...] = ()
+    known_since_us: int = 0
 
 
 class BoardStore(Protocol):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -253,7 +254,8 @@ def _board_of(entries: list[bytes], extra: Extra, version: int) -> Board:
             unreadable.append(_set_aside(raw, str(error)))
     if len(unreadable) > MAX_UNREADABLE:
         raise StateUnreadable(f"not a board: {len(unreadable)} pauses cannot be read, such as {unreadable[0].why}")
-    return merge(Board(_by_id(pauses)), Board({}, (), tuple(unreadable), extra, version))
+    board = merge(Board(_by_id(pauses)), Board(unreadable=tuple(unreadable)))
+    return replace(board, extra=extra, version=version)
 
 
 def _by_id(pauses: Iterable[Pause]) -> dict[str, Pause]:

@@ -9,13 +9,11 @@ from typing import Any
 
 import msgspec
 
-from gate.app.board_in_force import latest_fingerprints
 from gate.app.check import Check
 from gate.app.watch import Watch
 from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
 from gate.ports.clock import Clock
 from gate.records.board_page import board_page
-from gate.records.pause import board_digest
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -57,6 +55,7 @@ class Health:
     def ready(self) -> bytes:
         """What the gate stands on. It is always ready: without a store it decides by its failure modes."""
         down = self._store_down()
+        proof = self._watch.proof()
         board = "fresh" if self._watch.reachable else "last known"
         return _encode(
             {
@@ -66,8 +65,8 @@ class Health:
                 "board": board,
                 "board_age_s": round(self._watch.age_us() / 1e6, 3),
                 "board_rev": self._watch.board.rev,
-                "board_digest": board_digest(self._watch.board),
-                "board_latest": latest_fingerprints(self._watch.board),
+                "board_digest": proof.digest,
+                "board_latest": proof.latest,
                 "board_on_disk": self._watch.on_disk,
                 "policy": self._check.policy.hash,
                 "instances": self._check.instances,

@@ -2,9 +2,10 @@
 
     {prefix}board                hash of `rev` and `document`, the board as JSON; never expires
     {prefix}board:changes        channel on which every written document is pushed
-    {prefix}board:unreadable     the last document that nobody could read, as it was when a gate repaired the board
+    {prefix}board:unreadable     what was there when a gate repaired a board that nobody could read
     {prefix}gates:at             sorted set: when each gate process acknowledged a board
     {prefix}gates:documents      hash: its acknowledgement, as JSON
+    {prefix}gates:since          since when acknowledgements are kept here without a loss
 
 A heartbeat of its own proves the push alive: on a half-open connection nothing would be noticed for minutes.
 """
@@ -60,7 +61,8 @@ class RedisBoardStore:
         self._board_key = f"{prefix}board"
         self._channel = f"{prefix}board:changes"
         self._aside_key = f"{prefix}board:unreadable"
-        self._gate_keys = (f"{prefix}gates:at", f"{prefix}gates:documents")
+        self._gate_keys = (f"{prefix}gates:at", f"{prefix}gates:documents", f"{prefix}gates:since")
+        self._last: tuple[bytes, bytes, Board] | None = None
         self._stats = Stats()
         self._line = Line(url, "upload-gate-board", self._stats)
         self._lock = asyncio.Lock()
@@ -90,8 +92,12 @@ class RedisBoardStore:
 
     async def read(self) -> Board:
         """See BoardStore."""
-        rev, document = await self._ask(b"HMGET", self._board_key, b"rev", b"document")
-        return _board(rev, document)
+        rev, document = await self._stored()
+        if document is None:
+            return Board()
+        if self._last is None or self._last[:2] != (rev, document):
+            self._last = rev, document, _board(rev, document)
+        return self._last[2]
 
     async def replace(self, expected_rev: int, board: Board) -> bool:
         """See BoardStore. Also raises StateUnreadable, before anything is written, where nobody could read `board`.
@@ -106,22 +112,15 @@ class RedisBoardStore:
 
     async def repair(self, board: Board) -> bool:
         """See BoardStore. Where only the revision beside the document is wrong, the document's pauses are kept."""
-        rev, document = await self._ask(b"HMGET", self._board_key, b"rev", b"document")
-        if document is None:
-            return False
-        with suppress(StateUnreadable):
-            _board(rev, document)
-            return False
-        if (document_version(document) or 0) > VERSION:
-            return False
-        with suppress(StateUnreadable):
-            board = merge(decode_board(document), board)
-        args = (
-            hashlib.sha1(document, usedforsecurity=False).hexdigest(),
-            board.rev,
-            encode_board(board),
-            self._channel,
-        )
+        found: bytes = await self._ask(b"TYPE", self._board_key)
+        if found == b"hash":
+            rev, document = await self._stored()
+            if document is None or _is_sound(rev, document) or (document_version(document) or 0) > VERSION:
+                return False
+            with suppress(StateUnreadable):
+                board = merge(decode_board(document), board)
+            found = hashlib.sha1(document, usedforsecurity=False).hexdigest().encode()
+        args = (found, board.rev, encode_board(board), self._channel)
         async with self._lock:
             run = Run(self._repair, (self._board_key, self._aside_key), args)
             (written,) = await self._line.run((run,), self._deadline_s)
@@ -163,7 +162,7 @@ class RedisBoardStore:
     async def gates(self, within_us: int) -> Gates:
         """See BoardStore."""
         reply: list[bytes] = await self._run(Run(self._gates, self._gate_keys, (within_us,)))
-        now, *entries = reply
+        now, since, *entries = reply
         read: list[Acknowledgement] = []
         unreadable: list[str] = []
         for process, document, at in zip(entries[::3], entries[1::3], entries[2::3], strict=True):
@@ -171,7 +170,17 @@ class RedisBoardStore:
                 read.append(decode_gate(document, int(at)))
             except StateUnreadable as error:
                 unreadable.append(f"{process.decode('ascii', 'backslashreplace')[:MAX_NAME]}: {error}")
-        return Gates(int(now), tuple(sorted(read, key=lambda said: said.process)), tuple(unreadable))
+        known_since_us = int(since) if since.isdigit() else int(now)
+        return Gates(int(now), tuple(sorted(read, key=lambda said: said.process)), tuple(unreadable), known_since_us)
+
+    async def _stored(self) -> tuple[bytes, bytes | None]:
+        try:
+            rev, document = await self._ask(b"HMGET", self._board_key, b"rev", b"document")
+        except StoreUnavailable as error:
+            if str(error.__cause__).startswith("WRONGTYPE"):
+                raise StateUnreadable("the board's key holds something else than a hash") from error
+            raise
+        return rev or b"0", document
 
     async def _ask(self, *command: bytes | str) -> Any:
         async with self._lock:
@@ -189,9 +198,15 @@ class RedisBoardStore:
                 await line.send(b"PING")
 
 
-def _board(rev: bytes | None, document: bytes | None) -> Board:
-    if document is None:
-        return Board()
+def _is_sound(rev: bytes, document: bytes) -> bool:
+    try:
+        _board(rev, document)
+    except StateUnreadable:
+        return False
+    return True
+
+
+def _board(rev: bytes, document: bytes) -> Board:
     board = decode_board(document)
     if rev != b"%d" % board.rev:
         # a writer compares with the revision beside the document: while they differ, nobody can write
