@@ -29,15 +29,15 @@ class Judged(StrEnum):
     CAPTIONS = "captions"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(help="Fit models to labelled streams.", no_args_is_help=True, rich_markup_mode=None)
-    group.command(name="captions")(fit_captions)
-    group.callback()(lambda: None)
-    app.add_typer(group, name="fit")
-    app.command(name="evaluate")(evaluate)
+fit = typer.Typer(help="Fit models to labelled streams.", no_args_is_help=True, rich_markup_mode=None)
 
 
+@fit.callback()
+def _fit() -> None:
+    """A group, so that `fit captions` is a command of its own."""
+
+
+@fit.command(name="captions")
 def fit_captions(
     files: FilesArgument,
     out: Annotated[Path, typer.Option("--out", help="Directory for the model; made where it is missing.")],

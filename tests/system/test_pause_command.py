@@ -154,17 +154,35 @@ def test_json_tells_who_obeys_and_how_soon(system: Typed) -> None:
 
 def test_what_cannot_be_done_ends_with_its_code_and_changes_nothing(system: Typed) -> None:
     cancelled = system.run(*PAUSE_NEW[:-1])
-    unknown_class = system.run("pause", "--class", "nw", "--reason", "raid", "--yes")
     unknown_id = system.run("release", "p-none")
     too_long = system.run("pause", "--all", "--reason", "raid", "--for", "25h", "--yes")
     dry = system.json(*PAUSE_NEW, "--dry-run")
 
-    assert [done.returncode for done in (cancelled, unknown_class, unknown_id, too_long)] == [2, 2, 2, 3]
+    assert [done.returncode for done in (cancelled, unknown_id, too_long)] == [2, 2, 3]
     assert "would have stopped" in cancelled.stderr
-    assert "new, unverified, regular" in unknown_class.stderr
     assert "no pause p-none" in unknown_id.stderr
     assert dry["id"] is None
     assert system.json("status")["rev"] == 0
+
+
+def test_a_class_that_the_gates_policy_does_not_have_is_warned_about_and_paused(system: Typed) -> None:
+    paused = system.run("pause", "--class", "Nw", "--reason", "raid", "--yes")
+
+    assert paused.returncode == 0, paused.stderr
+    assert "the class nw is not in the gate's policy; pausing all the same. Did you mean new?" in paused.stderr
+    assert system.json("status")["pauses"][0]["scope"] == {"classes": ["nw"]}
+
+
+def test_a_release_says_what_it_released_and_what_still_pauses_those_uploads(system: Typed) -> None:
+    narrow = system.run(*PAUSE_NEW).stdout.strip()
+    wide = system.run("pause", "--class", "new", "--class", "regular", "--reason", "scam-wave", "--yes").stdout.strip()
+
+    released = system.run("release", narrow)
+
+    assert released.returncode == 0, released.stderr
+    assert f'released {narrow}: stop uploads of class new, raid "bots", by ann, set ' in released.stderr
+    assert f"those uploads stay under pause {wide} (stop class new|regular, scam-wave" in released.stderr
+    assert f"in Redis at {system.redis} (UPLOAD_GATE_REDIS)" in released.stderr
 
 
 async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: Typed) -> None:

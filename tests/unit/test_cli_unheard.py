@@ -1,4 +1,4 @@
-"""Gates that fell silent are asked themselves, against real HTTP servers."""
+"""Gates that Redis no longer hears are asked over HTTP, against real servers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gate.app.converge import Convergence, GateResult, GateState
-from gate.cli.unheard import with_unheard
+from gate.cli.obedience import ask_unheard
 from gate.core.pause.board import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
-from gate.records.pause import fingerprint
+
+CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2_000_000_000_000_000)
 
 
 @contextmanager
@@ -40,20 +41,22 @@ def answering(body: object) -> Iterator[str]:
             thread.join()
 
 
-CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2, set_at_us=1)
 LIVE = GateResult(Acknowledgement("g-live", "http://g-live", 7, 0), GateState.OBEYS, 0.01)
 
 
-def waited(*unheard: tuple[str, str]) -> Convergence:
-    quiet = tuple(GateResult(Acknowledgement(name, url, 6, 0), GateState.UNHEARD) for name, url in unheard)
-    return Convergence(CHANGE, (LIVE,), unheard=quiet, seconds=0.02, accepted=frozenset({fingerprint(CHANGE)}))
+def unheard(name: str, url: str) -> GateResult:
+    return GateResult(Acknowledgement(name, url, 6, 0), GateState.UNHEARD)
 
 
-async def test_a_silent_gate_that_decides_by_an_old_board_does_not_obey() -> None:
-    before = {"board_rev": 50, "board_digest": "d", "board_latest": ["p-0@50#12345678"]}
-    after = {"board_rev": 7, "board_digest": "d", "board_latest": [fingerprint(CHANGE)]}
-    with answering(before) as old, answering(after) as new:
-        result, unheard = await with_unheard(waited(("g-old", old), ("g-new", new)))
+def waited(*quiet: GateResult) -> Convergence:
+    return Convergence(CHANGE, (LIVE,), unheard=quiet, seconds=0.02, accepted=frozenset(("d-7", "p-1@7")))
+
+
+async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
+    old_page: dict[str, object] = {"board_digest": "d-6", "board_latest": ["p-0@6"]}
+    new_page: dict[str, object] = {"board_digest": "d-8", "board_latest": ["p-1@7"]}
+    with answering(old_page) as old, answering(new_page) as new:
+        result, quiet = await ask_unheard(waited(unheard("g-old", old), unheard("g-new", new)))
 
     assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [
         ("g-live", True),
@@ -61,13 +64,14 @@ async def test_a_silent_gate_that_decides_by_an_old_board_does_not_obey() -> Non
         ("g-old", False),
     ]
     assert not result.complete
-    assert unheard == []
+    assert quiet == []
 
 
-async def test_a_silent_gate_that_does_not_answer_is_only_told_of() -> None:
+async def test_a_gate_that_does_not_answer_is_told_of() -> None:
     with answering({"hello": "world"}) as other:
-        gone = f"http://127.0.0.1:{free_port()}"
-        result, unheard = await with_unheard(waited(("g-gone", gone), ("g-odd", other)))
+        result, quiet = await ask_unheard(
+            waited(unheard("g-gone", f"http://127.0.0.1:{free_port()}"), unheard("g-other", other))
+        )
 
     assert result.complete
-    assert [gate.gate for gate in unheard] == ["g-gone", "g-odd"]
+    assert [gate.gate for gate in quiet] == ["g-gone", "g-other"]
