@@ -6,14 +6,11 @@ settings that cannot be used. Signals are heard before anything that takes time 
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 
-GARBAGE_AFTER = 50_000
-"""Objects after which cycles are looked for; every 700, as is usual, costs a tenth of the worker's time."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -48,8 +45,6 @@ def main() -> int:
     try:
         from streams.worker.main import run
 
-        gc.freeze()  # what was imported stays, and need not be looked through again and again
-        gc.set_threshold(GARBAGE_AFTER, 20, 50)
         return run(ending)
     finally:
         # the interpreter's own end takes a moment in which another signal must not look like a crash

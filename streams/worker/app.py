@@ -1,37 +1,54 @@
-"""Puts the worker together: settings, the Faust app without Faust's own consumer and producer, intake, owners, agents.
+"""Puts the worker together as a Faust app without Faust's own consumer and producer.
 
-Decides nothing about events. `build` has no effect outside the process until the app is started.
+`faust -A streams.worker.app worker -l info` finds the app as this module's `app`, which is built from the environment
+when it is looked up; `python -m streams.worker` builds the same one. Decides nothing about events. `build` has no
+effect outside the process until the app is started.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import faust
 import faust.app
 from prometheus_client import CollectorRegistry
 
-from gate.ports.scores import ScoreStore
 from gate.records.topics import Topics
+from gate.stores.redis.scores import RedisScoreStore
 from streams.core.crowd import Crowd
 from streams.files.scorecards import load_scorecard
-from streams.worker.agents import declare_agents
+from streams.worker.agents import Folding, declare_agents
+from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
-from streams.worker.folding import Folding
 from streams.worker.intake import Intake
-from streams.worker.metrics import WorkerMetrics
+from streams.worker.metrics import WorkerMetrics, serve_metrics
+from streams.worker.monitor import RebalanceMonitor
 from streams.worker.outage import ClientNoise, Outage
-from streams.worker.owners import Owners
-from streams.worker.settings import WorkerSettings
+from streams.worker.pages import Pages, declare_pages
+from streams.worker.settings import LOOPBACK, WorkerSettings, read_worker_settings
+from streams.worker.timers import Upkeep, declare_timers
+
+log = logging.getLogger("upload_gate.worker")
+
+GARBAGE_AFTER = 50_000
+"""Objects after which cycles are looked for; every 700, as is usual, costs a tenth of the worker's time."""
+
+Resource = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class App(faust.App):
-    """A Faust app whose only way in is the intake."""
+    """A Faust app whose only way in is the intake. `resource` is opened before it starts and closed after its end."""
 
     intake: Intake
+    resource: Resource | None = None
+    serves_pages = False
 
     class BootStrategy(faust.app.BootStrategy):
         """Faust's own consumer and producer stay away; agents first, so that somebody listens when the intake starts."""
@@ -40,25 +57,42 @@ class App(faust.App):
 
         def server(self) -> Iterable[Any]:
             """The services of the worker, in the order they start."""
-            services: Iterable[Any] = self._chain(self.sensors(), self.agents(), [cast(App, self.app).intake])
+            services: Iterable[Any] = self._chain(
+                self.sensors(), self.web_server(), self.agents(), [cast(App, self.app).intake]
+            )
             return services
 
+        def web_server(self) -> Iterable[Any]:
+            """Pages only where the setting says so, and on loopback alone, whatever Faust's own options say."""
+            if not cast(App, self.app).serves_pages:
+                return ()
+            self.app.conf.web_bind = LOOPBACK
+            return [*self.web_components(), self.app.web]
 
-def build(
-    settings: WorkerSettings,
-    registry: CollectorRegistry,
-    store: ScoreStore | None,
-    fatal: Callable[[BaseException], None],
-) -> App:
-    """The app, not started. `fatal` is told of what no trying again cures. Raises PolicyInvalid for the scorecard."""
+    async def on_first_start(self) -> None:
+        """Called by Faust."""
+        Path(self.conf.datadir).parent.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
+        if self.resource is not None:
+            await self.add_async_context(self.resource())
+
+    async def on_shutdown(self) -> None:
+        """Called by Faust."""
+        await super().on_shutdown()
+        shutil.rmtree(self.conf.datadir, ignore_errors=True)
+
+
+def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
+    """The app, not started. Raises PolicyInvalid for the scorecard."""
     metrics = WorkerMetrics(registry)
     kafka = Outage("Kafka", lambda up: metrics.kafka_up.set(int(up)))
     redis = Outage("Redis", lambda up: metrics.redis_up.set(int(up)))
     quiet_clients(kafka)
     where = Where(settings.kafka, Topics(settings.prefix, settings.partitions), settings.group)
+    store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
+    scorecard = load_scorecard(settings.scorecard)
     crowd = Crowd()
-    owners = Owners(where, store, metrics, kafka, redis, fatal)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    partitions = Partitions(where, store, metrics, kafka, redis)
     app = App(
         settings.group,
         broker=f"kafka://{settings.kafka}",
@@ -66,20 +100,79 @@ def build(
         datadir=str(settings.state_dir / f"faust-{os.getpid()}"),
         topic_allow_declare=False,
         topic_disable_leader=True,
+        web_enabled=False,
+        web_bind=LOOPBACK,
+        web_port=settings.web_port or None,
     )
-    batches: Any = app.channel(maxsize=64)
+    app.resource = lambda: _resources(settings, registry, store)
+    fetches: Any = app.channel(maxsize=64)
+    monitor = RebalanceMonitor(app, metrics)
     app.intake = Intake(
-        owners, crowd, kafka, metrics, batches.put, app.flow_control.resume, settings.session_timeout_ms
+        partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
-    folding = Folding(
-        owners,
-        load_scorecard(settings.scorecard),
-        crowd,
-        settings.salt,
-        settings.drain_unreadable,
-    )
-    declare_agents(app, batches, folding.work, concurrency=settings.partitions)
+    folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable)
+    declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
+    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))
+    if settings.web_port:
+        app.serves_pages = True
+        declare_pages(app, Pages(partitions, crowd, scorecard))
     return app
+
+
+def from_environment() -> App:
+    """The app of the settings in the environment, with the commands it adds to Faust's. Raises SettingInvalid."""
+    from streams.worker.commands import declare_commands
+
+    settings = read_worker_settings(os.environ)
+    app = build(settings, CollectorRegistry())
+    declare_commands(app, settings)
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return from_environment()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@asynccontextmanager
+async def _resources(
+    settings: WorkerSettings, registry: CollectorRegistry, store: RedisScoreStore | None
+) -> AsyncIterator[None]:
+    """What a running worker has beside its services: a port for metrics, the account store, few garbage collections."""
+    log.info("worker of group %s starts, Kafka at %s", settings.group, settings.kafka)
+    if settings.salt_is_default:
+        log.warning(
+            "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be turned back; set one secret for all "
+            "workers and gates"
+        )
+    with _few_collections(), _metrics(settings, registry):
+        try:
+            yield
+        finally:
+            if store is not None:
+                await store.close()
+
+
+@contextmanager
+def _metrics(settings: WorkerSettings, registry: CollectorRegistry) -> Iterator[None]:
+    if not settings.metrics_port:
+        yield
+        return
+    with serve_metrics(settings.metrics_host, settings.metrics_port, registry):
+        yield
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.freeze()  # what was imported stays, and need not be looked through again and again
+    gc.set_threshold(GARBAGE_AFTER, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def quiet_clients(kafka: Outage) -> None:

@@ -30,15 +30,16 @@ STALLED_MS = 8_000
 _OURS = bytes((VERSION,))
 
 
-class Watermark(msgspec.Struct, frozen=True, omit_defaults=True):
+class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missing_from": "owed"}):
     """Where a partition stands: events below `offset` of the topic incarnation `epoch` are folded and committed.
 
-    `owed` is the first offset of the partition's scores that Redis may not have, None where it has all.
+    `missing_from` is the first offset of the partition's scores that Redis may not have, None where it has all. Its
+    name in the record is the one that earlier releases write and read.
     """
 
     epoch: str
     offset: int
-    owed: int | None = None
+    missing_from: int | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -142,6 +143,11 @@ class Accounts:
         self.mark = mark
         self.position = position
 
+    @property
+    def has_uncommitted(self) -> bool:
+        """Whether a batch was folded and is not committed."""
+        return bool(self._replaced)
+
     def take_back(self) -> None:
         """Forget every batch that was not committed."""
         while self._replaced:
@@ -191,10 +197,10 @@ class Accounts:
                 states.pop(account, None)
                 forgotten.discard(account)
                 if value is not None:
-                    self._see_that_it_is_old(value, topic, record.offset)
+                    self._require_old_version(value, topic, record.offset)
                     forgotten.add(account)
 
-    def _see_that_it_is_old(self, value: bytes, topic: str, offset: int) -> None:
+    def _require_old_version(self, value: bytes, topic: str, offset: int) -> None:
         """States from before an upgrade are let go; the service must not stop for them. All else is a fault."""
         found = version(value)
         where = f"partition {self.partition} of {topic} holds at offset {offset}"

@@ -1,8 +1,8 @@
 """The one place that acts: a batch's effects become one Kafka transaction, and its scores reach Redis before that.
 
-An `Owner` stands for a partition while it is ours. Its producer's transactional id is the partition's, so opening it
-makes the broker refuse every earlier owner. Decides in what order effects become real; leaves what they are to
-`process`, when to own to `owners`, and what Redis missed to `owed`.
+An `Owner` has a partition from one opening to its end. Its producer's transactional id is the partition's, so opening
+it makes the broker refuse every earlier owner. Decides in what order effects become real; leaves what they are to
+`streams.pipeline`, when to own to `partition`, and what Redis lacks to `scores_to_redis`.
 
 Folding and writing to Redis never wait for a transaction; each takes all that was folded since the last. That is
 safe: scores follow from state and offset, and what is taken back is folded again to the same ones.
@@ -48,7 +48,7 @@ class Fenced(UploadGateError):
 
 
 class Misplaced(UploadGateError):
-    """A batch does not start where the partition stands: folding it would count twice or leave a hole."""
+    """The consumer is not where the partition stands: folding what it reads would count twice or leave a hole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +71,46 @@ class Folded(NamedTuple):
 class Hooks(Protocol):
     """Who is told what became of batches."""
 
-    def committed(self, effects: Effects, seconds: float) -> None:
+    def committed(self, owner: Owner, effects: Effects, seconds: float) -> None:
         """These are committed, so long after they were handed over."""
         ...
 
-    def failed(self, owner: Owner, error: Exception) -> None:
+    def commit_failed(self, owner: Owner, error: Exception) -> None:
         """What was folded and not committed came to nothing. Told once."""
         ...
 
 
 class Owner:
-    """One partition while it is ours: accounts in memory, the fencing producer, the batch that is being committed."""
+    """A partition's ownership from one opening to its end: accounts, the fencing producer, what is being committed."""
 
-    def __init__(self, where: Where, accounts: Accounts, owed: ScoresToRedis, hooks: Hooks) -> None:
+    def __init__(self, where: Where, accounts: Accounts, redis: ScoresToRedis, hooks: Hooks) -> None:
         """`hooks` is told what became of every batch; nothing else reports it."""
         self.where = where
         self.accounts = accounts
-        self.owed = owed
+        self.redis = redis
         self.partition = accounts.partition
-        self.live = False
-        self.busy = False
         self.epoch = ""
         self.next = 0
+        self._opened_at = 0
         self._hooks = hooks
         self._folded: list[Folded] = []
         self._hurry = asyncio.Event()
         self._due = 0.0
         self._producer: Any = None
+        self._is_over = False
         self._committing: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether batches may be acted on: it was opened, not given up, and nothing of it has failed."""
+        return self._producer is not None and not self._is_over
+
+    @property
+    def committed_to(self) -> int:
+        """Where the partition stands: everything before this offset is committed."""
+        if not self.accounts.has_uncommitted:
+            return self.next  # there may be transaction markers before it, which need no commit
+        return self.accounts.mark.offset if self.accounts.mark is not None else self._opened_at
 
     async def open(self) -> int:
         """Fence earlier owners, then read states and position. Returns how many records were read.
@@ -115,7 +127,8 @@ class Owner:
             self.epoch, self.next = resume_position(
                 mark, f"{cluster}/{topic_id}", *await reader.bounds(topics.events.name)
             )
-            self.owed.reopen(mark.owed if mark else None, (await reader.bounds(topics.scores.name))[1])
+            self._opened_at = self.next
+            self.redis.reopen(mark.missing_from if mark else None, (await reader.bounds(topics.scores.name))[1])
         return count
 
     async def _fence(self) -> None:
@@ -135,12 +148,17 @@ class Owner:
             self._hurry.set()
             await asyncio.wait([self._committing])
 
+    def give_up(self) -> None:
+        """Nothing changes the accounts from here: what is being committed is cancelled, what comes later is refused."""
+        self._is_over = True
+        if self._committing is not None and self._committing is not asyncio.current_task():
+            self._committing.cancel()
+
     async def let_go(self) -> None:
-        """Give up the batch that is being committed, if there is one; from here nothing changes the accounts."""
-        self.live = False
+        """Give up, and wait until the transaction in flight has noticed."""
+        self.give_up()
         task, self._committing = self._committing, None
         if task is not None and task is not asyncio.current_task():
-            task.cancel()
             await asyncio.wait([task])
 
     async def close(self) -> None:
@@ -157,18 +175,21 @@ class Owner:
         Scores are in Redis when this returns; the transaction follows, at most five a second, with all that was folded
         by then. Whoever gets too far ahead of it waits here. `handed_over` is when the batch came (monotonic).
         """
+        self._require_open()
         self.accounts.fold(effects.states)
         self.next = effects.next_offset
-        put = await self.owed.put(effects.scores)
-        if not self.live or self._producer is None:
-            raise Fenced(f"partition {self.partition} was given up")
+        put = await self.redis.put(effects.scores)
+        self._require_open()
         self._folded.append(Folded(effects, put, handed_over))
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_folded())
         if sum(len(folded.effects.scores) for folded in self._folded) > MAX_AHEAD:
             await self.settle()
-            if not self.live:
-                raise Fenced(f"partition {self.partition} was given up")
+            self._require_open()
+
+    def _require_open(self) -> None:
+        if not self.is_open:
+            raise Fenced(f"partition {self.partition} was given up")
 
     async def _commit_folded(self) -> None:
         try:
@@ -182,14 +203,14 @@ class Owner:
                 async with asyncio.timeout(COMMIT_WITHIN_S):
                     await self._transact(batch)
         except Exception as error:
-            self.live = False
-            self._hooks.failed(self, error)
+            self._is_over = True
+            self._hooks.commit_failed(self, error)
 
     async def _transact(self, batch: Sequence[Folded]) -> None:
         """One transaction. Raises KafkaError, and asyncio's and the client's own errors once the producer is closed."""
         topics, at, producer = self.where.topics, self.partition, self._producer
         effects = merged([folded.effects for folded in batch])
-        mark = Watermark(self.epoch, effects.next_offset, self.owed.since)
+        mark = Watermark(self.epoch, effects.next_offset, self.redis.missing_from)
         await producer.begin_transaction()
         sent: dict[type, list[asyncio.Future[Any]]] = {}
         for part in effects.parts:
@@ -207,10 +228,10 @@ class Owner:
         await producer.commit_transaction()
         self.accounts.committed(len(batch), mark, states[-1].result().offset + 1)
         unput = sum(not folded.put for folded in batch)
-        self.owed.committed(unput, scores[-1].result().offset + 1 if scores else None)
+        self.redis.committed(unput, scores[-1].result().offset + 1 if scores else None)
         now = time.monotonic()
         for folded in batch:
-            self._hooks.committed(folded.effects, now - folded.handed_over)
+            self._hooks.committed(self, folded.effects, now - folded.handed_over)
 
 
 def resume_position(mark: Watermark | None, incarnation_: str, begin: int, end: int) -> tuple[str, int]:

@@ -1,7 +1,9 @@
 """The only way into the app: an aiokafka consumer, run as a service of the Faust app, hands fetches to the agents.
 
-A partition's whole fetch is one message on the agents' channel, and one batch per partition is being folded at a time;
-what arrives meanwhile is the next batch. Decides when to read what; leaves who owns a partition to `owners`.
+A partition's whole fetch is one message on the agents' channel, and one fetch of a partition is being folded at a
+time; what arrives meanwhile is the next one. A fetch is requested for an owner whose own position is the consumer's,
+and handed over only with that owner, so no record is folded twice or passed over. Decides when to read what; leaves a
+partition's life to `partition`.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -18,24 +20,37 @@ from mode import Service
 
 from gate.errors import StoreUnavailable
 from gate.stores.kafka.client import connected
-from gate.stores.kafka.topics import answers, declare, incarnation
+from gate.stores.kafka.topics import declare
+from streams.worker.agents import Fetch
+from streams.worker.assignment import Partitions
 from streams.worker.commit import Misplaced, Owner
 from streams.worker.crowd_feed import Hears, listen
-from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
-from streams.worker.owners import Owners
+from streams.worker.partition import Event, Partition, State
 
 log = logging.getLogger("upload_gate.worker")
-
-Batch = tuple[Owner, Sequence[Any]]
 
 BATCH_RECORDS = 2_000
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5  # a partition that gets free is not read before the current poll ends
+POSITIONS_WITHIN_S = 1.0
 PACE_S = 0.01
 TRY_AGAIN_S = 0.5
-LOOK_EVERY_S = 1.0
-SAME_TOPIC_EVERY = 15  # looks
+
+
+class Rebalance(Protocol):
+    """Who is told how long rebalances take: `streams.worker.monitor`."""
+
+    def begin(self) -> None:
+        """All partitions are taken away before they are given out again."""
+        ...
+
+    def end(self) -> None:
+        """Partitions are given out."""
+        ...
+
+
+Requested = Mapping[TopicPartition, tuple[Partition, Owner]]
 
 
 class Intake(Service):
@@ -43,40 +58,45 @@ class Intake(Service):
 
     def __init__(
         self,
-        owners: Owners,
+        partitions: Partitions,
         crowd: Hears,
         kafka: Outage,
-        metrics: WorkerMetrics,
-        hand_over: Callable[[Batch], Awaitable[object]],
+        rebalance: Rebalance,
+        hand_over: Callable[[Fetch], Awaitable[object]],
         open_channel: Callable[[], object],
         session_timeout_ms: int,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._owners = owners
+        self.topic = partitions.where.topics.events.name
+        self.consumer: Any = None
+        self._partitions = partitions
         self._crowd = crowd
         self._kafka = kafka
-        self._metrics = metrics
+        self._rebalance = rebalance
         self._hand_over = hand_over
         self._open_channel = open_channel
         self._session_timeout_ms = session_timeout_ms
-        self._topic = owners.where.topics.events.name
-        self._consumer: Any = None
-        self._same_as = ""
+        self._ending: asyncio.Future[None] | None = None
+        partitions.read_by(self)
 
     def read_from(self, partition: int, offset: int) -> None:
         """Read `partition` on from `offset`, which no group offset may overrule."""
-        at = TopicPartition(self._topic, partition)
+        at = TopicPartition(self.topic, partition)
         try:
-            self._consumer.seek(at, offset)
-            self._consumer.resume(at)
+            self.consumer.seek(at, offset)
+            self.consumer.resume(at)
         except IllegalStateError:
             pass  # the group has moved it already; `revoke` is on its way
 
+    def end(self, error: Exception) -> None:
+        """Crash, and with this service the whole app."""
+        self._ending = asyncio.ensure_future(self.crash(error))
+
     async def on_stop(self) -> None:
         """Finish the batches in hand, close the owners, leave the group."""
-        await self._owners.stop()
-        consumer, self._consumer = self._consumer, None
+        await self._partitions.stop()
+        consumer, self.consumer = self.consumer, None
         if consumer is not None:
             try:
                 async with asyncio.timeout(5.0):
@@ -85,20 +105,22 @@ class Intake(Service):
                 log.warning("could not leave the group properly: %s", str(error) or type(error).__name__)
 
     @Service.task
-    async def _run(self) -> None:
+    async def _read(self) -> None:
         if not await self._until_connected():
             return
-        self._open_channel()  # Faust's own consumer would do this; without it the channel stays shut and silent
-        self._consumer.subscribe([self._topic], listener=Assignments(self._owners, self, self._hold))
+        self._open_channel()  # Faust's own consumer would do this; without it the channel stays shut
+        self.consumer.subscribe([self.topic], listener=Assignments(self._partitions, self._hold, self._rebalance))
         while not self.should_stop:
             try:
-                await self._feed()
-            except (IllegalStateError, KafkaError, OSError) as error:  # the assignment moved, or the cluster is away
-                log.debug("poll: %r", error)
+                await self.feed()
+            except (IllegalStateError, TimeoutError):  # the assignment moves
+                await asyncio.sleep(0.02)
+            except (KafkaError, OSError) as error:
+                self._kafka.failed(error)
                 await asyncio.sleep(0.02)
 
     async def _until_connected(self) -> bool:
-        where = self._owners.where
+        where = self._partitions.where
         while not self.should_stop:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=where.bootstrap,
@@ -116,103 +138,108 @@ class Intake(Service):
                 await declare(where.bootstrap, where.topics)
                 await connected(consumer)
             except (KafkaError, StoreUnavailable, OSError, TimeoutError) as error:
-                self._kafka.down(str(error))
+                self._kafka.failed(error)
                 await consumer.stop()
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
             except asyncio.CancelledError:  # the worker ends while it connects
                 await consumer.stop()
                 raise
-            self._consumer = consumer
+            self.consumer = consumer
             self._kafka.up()
             return True
         return False
 
-    async def _feed(self) -> None:
-        owners = self._owners
-        live = owners.live
-        idle = {TopicPartition(self._topic, owner.partition): owner for owner in live if not owner.busy}
-        if not idle:
-            owners.wake.clear()
+    async def feed(self) -> None:
+        """Request one fetch for all partitions that are free, and hand over what came.
+
+        Raises KafkaError, and IllegalStateError where the assignment moves meanwhile.
+        """
+        partitions = self._partitions
+        requested = await self._requested(partitions.in_state(State.LIVE))
+        if not requested:
+            partitions.wake.clear()
             try:
                 async with asyncio.timeout(IDLE_POLL_MS / 1000):
-                    await owners.wake.wait()
+                    await partitions.wake.wait()
             except TimeoutError:
                 pass
             return
-        wait_ms = IDLE_POLL_MS if len(idle) == len(live) else BUSY_POLL_MS
-        got = await self._consumer.getmany(*idle, timeout_ms=wait_ms, max_records=BATCH_RECORDS)
+        wait_ms = BUSY_POLL_MS if partitions.in_state(State.FOLDING) else IDLE_POLL_MS
+        got = await self.consumer.getmany(*requested, timeout_ms=wait_ms, max_records=BATCH_RECORDS)
         polled = time.monotonic()
-        for at, messages in got.items():
-            owner = idle.get(at)
-            if messages and owner is not None and owner.live and owners.owner(at.partition) is owner:
-                owner.busy = True
-                await self._hand_over((owner, messages))
-        if sum(map(len, got.values())) < BATCH_RECORDS // 4:  # no backlog: let a few more arrive, a batch has its price
+        for at, (partition, owner) in requested.items():
+            await self._take(at, partition, owner, got.get(at, ()))
+        if sum(map(len, got.values())) < BATCH_RECORDS // 4:  # no backlog: wait for a few more, each batch has a cost
             await asyncio.sleep(PACE_S - (time.monotonic() - polled))
+
+    async def _requested(self, live: Sequence[Partition]) -> Requested:
+        requested: dict[TopicPartition, tuple[Partition, Owner]] = {}
+        async with asyncio.timeout(POSITIONS_WITHIN_S):
+            for partition in live:
+                owner, at = partition.owner, TopicPartition(self.topic, partition.number)
+                position = await self.consumer.position(at)
+                if owner is None or partition.owner is not owner or partition.state is not State.LIVE:
+                    continue
+                if position == owner.next:
+                    requested[at] = (partition, owner)
+                    continue
+                said = f"the consumer is at offset {position}, and {owner.next} is next"
+                partition.of_owner(owner, Event.MISPLACED, Misplaced(said))
+        return requested
+
+    async def _take(self, at: TopicPartition, partition: Partition, owner: Owner, records: Sequence[Any]) -> None:
+        """Hand over `records` if they are still the owner's; else put the consumer back to where its new owner is."""
+        if partition.owner is not owner:
+            if records and partition.owner is not None and partition.state is State.LIVE:
+                self.read_from(partition.number, partition.owner.next)
+            return
+        try:
+            end = await self.consumer.position(at)
+        except IllegalStateError:
+            return  # the group took it away, and the position with it
+        if partition.owner is not owner or partition.state is not State.LIVE:
+            return  # it is given up; whoever opens it reads from the owner's position
+        if records:
+            partition.on(Event.FETCH)
+            await self._hand_over(Fetch(partition, owner, records, end))
+        else:
+            owner.next = end  # markers of transactions and aborted records are passed over
 
     def _hold(self, partitions: Sequence[int]) -> None:
         """Do not fetch before the partition's position is known."""
-        self._consumer.pause(*(TopicPartition(self._topic, partition) for partition in partitions))
+        self.consumer.pause(*(TopicPartition(self.topic, partition) for partition in partitions))
 
     @Service.task
     async def _hear_crowd(self) -> None:
-        where = self._owners.where
+        where = self._partitions.where
         while not self.should_stop:
             try:
                 await listen(where.bootstrap, where.topics.crowd.name, self._crowd)
-            except (KafkaError, OSError, TimeoutError, KeyError) as error:
-                log.debug("crowd: %r", error)
+            except (KeyError, TimeoutError):  # the topic is not known yet
                 await self.sleep(2.0)
-
-    @Service.task
-    async def _look_after(self) -> None:
-        looks = 0
-        while not self.should_stop:
-            await self.sleep(LOOK_EVERY_S)
-            looks += 1
-            try:
-                await self._look(looks % SAME_TOPIC_EVERY == 0)
-            except (KafkaError, StoreUnavailable, IllegalStateError, OSError, TimeoutError) as error:
-                log.debug("look: %r", error)
-
-    async def _look(self, at_topic: bool) -> None:
-        owners = self._owners
-        if self._kafka.is_down and self._consumer is not None and await answers(owners.where.bootstrap):
-            self._kafka.up()
-        if self._consumer is not None:
-            for owner in owners.live:
-                end = self._consumer.highwater(TopicPartition(self._topic, owner.partition))
-                self._metrics.lag.labels(str(owner.partition)).set(max(0, (end or 0) - owner.next))
-        owners.count()
-        await owners.pay_redis()
-        if at_topic:
-            await self._see_that_topic_is_same()
-
-    async def _see_that_topic_is_same(self) -> None:
-        now = "/".join(await incarnation(self._owners.where.bootstrap, self._topic))
-        before, self._same_as = self._same_as, now
-        if before not in ("", now):
-            log.warning("the topic %s was created anew: every partition begins again at its beginning", self._topic)
-            for owner in self._owners.live:
-                self._owners.failed(owner, Misplaced(f"{self._topic} is another topic now"))
+            except (KafkaError, OSError) as error:
+                self._kafka.failed(error)
+                await self.sleep(2.0)
 
 
 class Assignments(ConsumerRebalanceListener):
     """Passes on what the group decides."""
 
-    def __init__(self, owners: Owners, intake: Intake, hold: Callable[[Sequence[int]], None]) -> None:
-        self._owners = owners
-        self._intake = intake
+    def __init__(self, partitions: Partitions, hold: Callable[[Sequence[int]], None], rebalance: Rebalance) -> None:
+        self._partitions = partitions
         self._hold = hold
+        self._rebalance = rebalance
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called before each rebalance."""
-        await self._owners.revoke()
+        self._rebalance.begin()
+        await self._partitions.revoke()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called after it."""
         partitions = sorted(at.partition for at in assigned)
         log.info("assigned: partitions %s", partitions or "none")
         self._hold(partitions)
-        self._owners.assign(partitions, self._intake)
+        self._partitions.assign(partitions)
+        self._rebalance.end()

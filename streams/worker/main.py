@@ -1,6 +1,6 @@
-"""One worker from its settings to its end: the app, the score store, the metrics' port, and what ends it.
+"""One worker from its settings to its end, for `python -m streams.worker`: the loop, what ends it, the exit code.
 
-Leaves hearing signals to `worker`, which imports this only once it hears them.
+Leaves hearing signals to `streams.worker.__main__`, which imports this only once it hears them.
 """
 
 from __future__ import annotations
@@ -8,24 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import uvloop
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from gate.errors import UploadGateError
-from gate.ports.scores import ScoreStore
-from streams.worker.app import build
+from streams.worker.app import App, build
 from streams.worker.commit import kind_of
-from streams.worker.settings import WorkerSettings, read_worker_settings
+from streams.worker.settings import read_worker_settings
 
 log = logging.getLogger("upload_gate.worker")
 
 STOP_WITHIN_S = 20.0
+CRASHED = 1
 
 
 class Ends(Protocol):
@@ -41,63 +39,59 @@ class Ends(Protocol):
 def run(ending: Ends) -> int:
     """Run one worker from the environment; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for noisy in ("faust", "mode", "streams", "asyncio"):
+    for noisy in ("faust", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    for service in ("mode", "streams"):  # the log of services, where a crash is told that `run` tells with its cause
+        logging.getLogger(service).setLevel(logging.CRITICAL)
     try:
         settings = read_worker_settings(os.environ)
         if ending.is_due:
             return 0
-        registry = CollectorRegistry()
-        if settings.metrics_port:
-            start_http_server(settings.metrics_port, addr="127.0.0.1", registry=registry)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, registry, ending))
+            runner.run(serve(lambda: build(settings, CollectorRegistry()), ending))
     except UploadGateError as error:
         log.critical("%s", error)
         return error.exit_code
+    except Exception as error:  # the edge of the process: whatever crashed a service ends it, with its cause
+        log.critical("the worker ends: %s", str(error) or type(error).__name__, exc_info=error)
+        return CRASHED
     return 0
 
 
-async def serve(settings: WorkerSettings, registry: CollectorRegistry, ending: Ends) -> None:
-    """Run until `ending` says so. Raises what is beyond retrying."""
+async def serve(make: Callable[[], App], ending: Ends) -> None:
+    """Run until `ending` says so or a service crashes. Raises what it crashed of."""
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-
-    def end(error: BaseException | None = None) -> None:
-        if not ended.done():
-            if error is None:
-                ended.set_result(None)
-            else:
-                ended.set_exception(error)
-
+    ended = asyncio.Event()
     loop.set_exception_handler(unless_fenced)
-    ending.tell(lambda: loop.call_soon_threadsafe(end))
+    ending.tell(lambda: loop.call_soon_threadsafe(ended.set))
     try:
-        async with score_store(settings) as store:
-            app = build(settings, registry, store, end)
-            log.info("worker of group %s starts, Kafka at %s", settings.group, settings.kafka)
-            if settings.salt_is_default:
-                log.warning(
-                    "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be turned back; set one secret "
-                    "for all workers and gates"
-                )
-            await _until(app, ended)
+        app = make()
+        try:
+            await app.start()
+            await _first_of(ended.wait(), app.wait_until_stopped())
+        finally:
+            await _stop(app)
+        if app.crash_reason is not None:
+            raise app.crash_reason
     finally:
         ending.tell(None)
 
 
-async def _until(app: Any, ended: asyncio.Future[None]) -> None:
-    await app.start()
+async def _first_of(*waits: Any) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _stop(app: App) -> None:
     try:
-        await ended
-    finally:
-        try:
-            async with asyncio.timeout(STOP_WITHIN_S):
-                await app.stop()
-        except TimeoutError:  # what was not committed is folded again by whoever owns it next
-            log.warning("not everything could be closed within %g s", STOP_WITHIN_S)
-        shutil.rmtree(app.conf.datadir, ignore_errors=True)
-        log.info("worker stopped")
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await app.stop()
+    except TimeoutError:  # what was not committed is folded again by whoever owns it next
+        log.warning("not everything could be closed within %g s", STOP_WITHIN_S)
+    log.info("worker stopped")
 
 
 def unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -106,18 +100,3 @@ def unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
     forgotten = isinstance(future, asyncio.Future) and not isinstance(future, asyncio.Task)
     if not forgotten or error is None or kind_of(error) != "fenced":
         loop.default_exception_handler(context)
-
-
-@asynccontextmanager
-async def score_store(settings: WorkerSettings) -> AsyncIterator[ScoreStore | None]:
-    """The store that scores go to; None where no Redis is given. It connects when the first scores are put."""
-    if settings.redis is None:
-        yield None
-        return
-    from gate.stores.redis.scores import RedisScoreStore
-
-    store = RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
-    try:
-        yield store
-    finally:
-        await store.close()

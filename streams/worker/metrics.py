@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import contextlib
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from gate.errors import SettingInvalid
 from streams.pipeline.effects import Increment
 
+log = logging.getLogger("upload_gate.worker")
+
+PORTS_TRIED = 20
 EVENT_TYPES = ("attempted", "completed", "removed", "reported")
 
 
@@ -22,7 +32,10 @@ class WorkerMetrics:
         )
         self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
         self.lag = Gauge(
-            "upload_gate_worker_lag_records", "Events behind the partition's end.", ["partition"], registry=registry
+            "upload_gate_worker_lag_records",
+            "Events of a partition of this worker that are not committed; no series for a partition it does not own.",
+            ["partition"],
+            registry=registry,
         )
         self.batch_seconds = Histogram(
             "upload_gate_batch_seconds",
@@ -36,8 +49,8 @@ class WorkerMetrics:
             ["kind"],
             registry=registry,
         )
-        self.owed_scores = Gauge(
-            "upload_gate_redis_owed_scores", "Scores committed that Redis may not have.", registry=registry
+        self.redis_missing_scores = Gauge(
+            "upload_gate_redis_missing_scores", "Scores committed that Redis may not have.", registry=registry
         )
         self.partitions = Gauge("upload_gate_worker_partitions", "Partitions this worker owns.", registry=registry)
         self.halted = Gauge(
@@ -53,6 +66,13 @@ class WorkerMetrics:
         )
         self.kafka_up = Gauge("upload_gate_worker_kafka_up", "1 while Kafka answers.", registry=registry)
         self.redis_up = Gauge("upload_gate_worker_redis_up", "1 while Redis takes scores.", registry=registry)
+        self.agents = Gauge("upload_gate_worker_agents", "Agents that run.", registry=registry)
+        self.rebalances = Counter(
+            "upload_gate_worker_rebalances", "Rebalances of the consumer group.", registry=registry
+        )
+        self.rebalance_seconds = Gauge(
+            "upload_gate_worker_rebalance_seconds", "Mean length of the recent rebalances.", registry=registry
+        )
         self._of_effects = {
             "upload_gate_events": self.events,
             "upload_gate_event_unknown_fields": self.unknown_fields,
@@ -68,3 +88,37 @@ class WorkerMetrics:
         """Count what a part of a batch's effects says."""
         counter = self._of_effects[increment.metric]
         (counter.labels(*increment.labels) if increment.labels else counter).inc(increment.amount)
+
+    def forget_lag(self, partition: int) -> None:
+        """Remove the lag of a partition that is not this worker's any more."""
+        with contextlib.suppress(KeyError):
+            self.lag.remove(str(partition))
+
+
+@contextmanager
+def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> Iterator[int]:
+    """Serve `/metrics` on the first free port from `port` on; gives that port, 0 where none of the next few is free.
+
+    A second worker on the same host takes the next port rather than die.
+    """
+    for candidate in range(port, min(port + PORTS_TRIED, 65_536)):
+        try:
+            server, thread = start_http_server(candidate, addr=host, registry=registry)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise SettingInvalid(
+                    f"no metrics can be served on {host}:{candidate}: {error.strerror or error}",
+                    "Set UPLOAD_GATE_WORKER_METRICS_HOST and UPLOAD_GATE_WORKER_METRICS_PORT to an address of this host",
+                ) from error
+            continue
+        if candidate != port:
+            log.warning("port %d is taken: metrics are at http://%s:%d/metrics", port, host, candidate)
+        try:
+            yield candidate
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+        return
+    log.warning("ports %d to %d are taken: this worker serves no metrics", port, port + PORTS_TRIED - 1)
+    yield 0

@@ -1,23 +1,81 @@
-"""Says once that a server is away and since when, and once that it is back, instead of seventy lines a second."""
+"""Says once that a server is away or refuses, and what to do, and once that it is back.
+
+The Kafka client alone would log seventy lines a second.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from aiokafka import errors as kafka
 
 log = logging.getLogger("upload_gate.worker")
 
 
-class Outage:
-    """One server's being away, as one log line at each end. `seen` is told of each change: True is up."""
+class Refusal(NamedTuple):
+    """A kind of error that waiting alone does not cure, and what to do; said once it lasted for `after_s` seconds."""
 
-    def __init__(self, what: str, seen: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
+    kind: str
+    errors: tuple[type[BaseException], ...]
+    after_s: float
+    remedy: str
+
+
+REFUSALS: Final = (
+    Refusal(
+        "authorization",
+        (
+            kafka.TopicAuthorizationFailedError,
+            kafka.GroupAuthorizationFailedError,
+            kafka.ClusterAuthorizationFailedError,
+            kafka.TransactionalIdAuthorizationFailed,
+            kafka.AuthenticationFailedError,
+            kafka.UnsupportedSaslMechanismError,
+            kafka.IllegalSaslStateError,
+        ),
+        0.0,
+        "Grant this worker's user to read and write its topics, to use its consumer group, and to use the "
+        "transactional ids that begin with the group's name",
+    ),
+    Refusal(
+        "missing topic",
+        (kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError),
+        5.0,  # a topic that was created just now is not known to every broker yet
+        "Create the topic, or allow this worker to: it creates missing topics when it starts",
+    ),
+    Refusal(
+        "corruption",
+        (kafka.CorruptRecordException, kafka.InvalidMessageError, kafka.UnsupportedCodecError),
+        0.0,
+        "Look at the broker's disk and at who writes to the topic; restore the topic, or move the group's offset "
+        "past the record",
+    ),
+)
+
+
+def refusal(error: BaseException) -> Refusal | None:
+    """What kind of refusal `error`, or its cause, is; None for a server that is merely away."""
+    for one in (error, error.__cause__):
+        for found in REFUSALS:
+            if isinstance(one, found.errors):
+                return found
+    return None
+
+
+class Outage:
+    """One server being away or refusing, as one log line at each end. `changed` is told of each change: True is up."""
+
+    def __init__(self, what: str, changed: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._what = what
-        self._seen = seen
+        self._changed = changed
         self._clock = clock
+        self._refused_since: dict[str, float] = {}
+        self._said: set[str] = set()
         self.since: float | None = None
-        seen(True)
+        changed(True)
 
     @property
     def is_down(self) -> bool:
@@ -27,15 +85,32 @@ class Outage:
         """It does not answer."""
         if self.since is None:
             self.since = self._clock()
-            self._seen(False)
-            log.warning("%s is away since now (%s); work goes on when it is back", self._what, why)
+            self._changed(False)
+            log.warning("%s is away (%s); work goes on when it is back", self._what, why)
+
+    def failed(self, error: BaseException) -> None:
+        """A call raised `error`: says once for each kind of refusal what is wrong and what to do."""
+        said = str(error) or type(error).__name__
+        found = refusal(error)
+        if found is None:
+            self.down(said)
+            return
+        since = self._refused_since.setdefault(found.kind, self._clock())
+        if found.kind not in self._said and self._clock() - since >= found.after_s:
+            self._said.add(found.kind)
+            self._changed(False)
+            log.error("%s refuses (%s: %s). %s", self._what, found.kind, said, found.remedy)
 
     def up(self) -> None:
         """It answered."""
+        self._refused_since.clear()
+        if self._said:
+            self._said.clear()
+            self._changed(True)
         if self.since is not None:
             log.warning("%s is back after %.1f s", self._what, self._clock() - self.since)
             self.since = None
-            self._seen(True)
+            self._changed(True)
 
 
 class ClientNoise(logging.Handler):

@@ -1,9 +1,9 @@
-"""Scores on their way to Redis, and what Redis is owed while it is away.
+"""Scores on their way to Redis, and which ones Redis lacks while it is away.
 
-Redis away never stops scoring: scores are in their topic anyway, so a partition only remembers the offset of its
-scores topic from which Redis may lack some, puts that into its watermark, and reads them from the topic when Redis is
-back. So nothing is lost over any outage, with no memory, not even when the worker dies meanwhile. Two workers may
-write one score twice; its stamp makes that harmless.
+Scoring goes on while Redis is away. All scores are in their topic, so a partition only remembers the offset of its
+scores topic from which Redis may lack some, keeps that offset in its watermark, and reads those scores from the topic
+when Redis is back. This takes no memory and loses nothing over any outage, even if the worker dies meanwhile. Two
+workers may write one score twice; its stamp makes that harmless.
 """
 
 from __future__ import annotations
@@ -22,74 +22,80 @@ CHUNK = 500
 
 
 class ScoresToRedis:
-    """What of one partition's scores Redis may not have: those from offset `since` of its scores, None for none."""
+    """One partition's scores: those from offset `missing_from` of its scores topic Redis may lack; None for none."""
 
-    def __init__(self, store: ScoreStore | None, redis: Outage) -> None:
-        """`store` None means that scores are read from the topic only; then nothing is ever owed."""
+    def __init__(self, store: ScoreStore | None, redis: Outage, partition: int) -> None:
+        """`store` None means that scores are read from the topic only; then Redis lacks nothing."""
+        self.missing_from: int | None = None
+        self._partition = partition
         self._store = store
         self._redis = redis
-        self.since: int | None = None
         self._end = 0
         self._unwritten = 0
 
     @property
-    def count(self) -> int:
-        """About how many scores are owed."""
-        return 0 if self.since is None else max(0, self._end - self.since) + self._unwritten
+    def missing(self) -> int:
+        """About how many scores Redis lacks."""
+        return 0 if self.missing_from is None else max(0, self._end - self.missing_from) + self._unwritten
 
-    def reopen(self, since: int | None, end: int) -> None:
-        """Start anew from the watermark's `since` and the scores topic's `end`.
+    def reopen(self, missing_from: int | None, end: int) -> None:
+        """Start anew from what the watermark says and the scores topic's `end`.
 
         Batches that were given up and whose scores reached Redis will be folded again, to the same scores.
         """
-        self.since = None if self._store is None else since
+        self.missing_from = None if self._store is None else missing_from
         self._end = end
         self._unwritten = 0
 
     async def put(self, scores: Sequence[EncodedScore]) -> bool:
-        """Write scores to Redis; False where that failed or is not tried, because it owes already."""
+        """Write scores to Redis; False where that fails, and where earlier scores are missing and must come first."""
         if self._store is None or not scores:
             return True
-        if self.since is None:
+        if self.missing_from is None:
             try:
                 async with asyncio.timeout(PUT_WITHIN_S):
                     await self._store.put_scores(scores)
                 return True
             except (StoreUnavailable, TimeoutError) as error:
                 self._redis.down(str(error) or "no answer in time")
-                if self.since is None:
-                    self.since = self._end
+                if self.missing_from is None:
+                    self.missing_from = self._end
         self._unwritten += 1
         return False
 
     def committed(self, unput: int, end: int | None) -> None:
-        """Batches were committed; `unput` is for how many `put` answered False, `end` at least where their scores
-        begin, None without any."""
+        """Batches were committed, `unput` of them after `put` answered False.
+
+        `end` is at least where their scores begin in the topic, None without any.
+        """
         if end is not None:
             self._end = end
         self._unwritten -= unput
 
-    async def pay(self, bootstrap: str, topic: str, partition: int) -> bool:
-        """Write what is owed; True when nothing is owed any more. Raises StoreUnavailable, TimeoutError, KafkaError."""
-        if self.since is None or self._store is None:
+    async def catch_up(self, bootstrap: str, topic: str) -> bool:
+        """Write the missing scores; True when none is missing any more.
+
+        Raises StoreUnavailable, TimeoutError, KafkaError.
+        """
+        if self.missing_from is None or self._store is None:
             return True
-        since = self.since
-        async with PartitionReader(bootstrap, topic, partition) as reader:
-            async for records in reader.since(since):
-                scores = [s for s in map(_scored, (r.value for r in records)) if s is not None]
+        start = self.missing_from
+        async with PartitionReader(bootstrap, topic, self._partition) as reader:
+            async for records in reader.since(start):
+                scores = [s for s in map(_score, (r.value for r in records)) if s is not None]
                 for at in range(0, len(scores), CHUNK):
                     async with asyncio.timeout(PUT_WITHIN_S * 5):
                         await self._store.put_scores(scores[at : at + CHUNK])
             reached = reader.end
-        # no await from here: a batch that was not put must either have been read just now or keep the debt open
+        # no await from here: a batch that was not put was either read just now, or is still counted as missing
         if self._unwritten == 0 and reached >= self._end:
-            self.since = None
+            self.missing_from = None
             return True
-        self.since = max(since, min(reached, self._end))
+        self.missing_from = max(start, min(reached, self._end))
         return False
 
 
-def _scored(value: bytes | None) -> EncodedScore | None:
+def _score(value: bytes | None) -> EncodedScore | None:
     if value is None:
         return None
     try:

@@ -10,8 +10,7 @@ from gate.errors import SettingInvalid
 from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
 
 SESSION_TIMEOUT_MS = 6_000
-
-
+LOOPBACK = "127.0.0.1"
 METRICS_PORT = DEFAULT_PORTS["worker"]
 
 
@@ -19,7 +18,8 @@ METRICS_PORT = DEFAULT_PORTS["worker"]
 class WorkerSettings:
     """What one worker needs to know. `redis` None writes scores to Kafka only; `scorecard` None is the packaged one.
 
-    `salt` keys the pseudonyms of IPs and devices; it never prints. `metrics_port` 0 serves no metrics.
+    `salt` keys the pseudonyms of IPs and devices; it never prints. `metrics_port` 0 serves no metrics, `web_port` 0 no
+    pages; pages are served on loopback alone.
     """
 
     kafka: str
@@ -29,7 +29,9 @@ class WorkerSettings:
     redis_prefix: str = DEFAULT_PREFIX
     scorecard: Path | None = None
     salt: bytes = field(default=DEFAULT_SALT.encode(), repr=False)
+    metrics_host: str = LOOPBACK
     metrics_port: int = METRICS_PORT
+    web_port: int = 0
     state_dir: Path = Path("state")
     session_timeout_ms: int = SESSION_TIMEOUT_MS
     partitions: int = 4
@@ -58,7 +60,9 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
         redis_prefix=env.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
         scorecard=Path(scorecard) if scorecard else None,
         salt=(env.get("UPLOAD_GATE_SALT") or DEFAULT_SALT).encode(),
+        metrics_host=env.get("UPLOAD_GATE_WORKER_METRICS_HOST") or LOOPBACK,
         metrics_port=_number(env, "UPLOAD_GATE_WORKER_METRICS_PORT", METRICS_PORT, 0, 65_535),
+        web_port=_number(env, "UPLOAD_GATE_WORKER_WEB_PORT", 0, 0, 65_535),
         state_dir=Path(env.get("UPLOAD_GATE_STATE") or "state").expanduser(),
         session_timeout_ms=_number(env, "UPLOAD_GATE_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS, 1_000, 300_000),
         drain_unreadable=unreadable == "drain",

@@ -1,4 +1,4 @@
-"""The agents and what they lean on, without servers: order, vetoes, positions, and what Redis is owed."""
+"""The agents and what they lean on, without servers: order, vetoes, positions, and what Redis lacks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,7 @@ from gate.settings import read_settings
 from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCounts, Scores, States, merged
 from streams.worker.agents import declare_agents
 from streams.worker.app import App
+from streams.worker.breaker import Breaker
 from streams.worker.changelog import (
     Accounts,
     Watermark,
@@ -29,7 +31,6 @@ from streams.worker.changelog import (
 )
 from streams.worker.commit import Owner, resume_position
 from streams.worker.crowd_feed import crowd_key, hear
-from streams.worker.folding import Unreadable
 from streams.worker.outage import Outage
 from streams.worker.scores_to_redis import ScoresToRedis
 from streams.worker.settings import WorkerSettings, read_worker_settings
@@ -70,12 +71,12 @@ def close_idle_loops() -> None:
 async def test_every_batch_is_worked_on_exactly_once_and_in_order(tmp_path: Path) -> None:
     done: list[int] = []
 
-    async def work(owner: object, messages: Sequence[int]) -> None:
-        done.extend(messages)
+    async def work(numbers: Sequence[int]) -> None:
+        done.extend(numbers)
 
     async with agents(tmp_path, work, concurrency=1) as channel:
         for number in range(100):
-            await channel.put((None, [number]))
+            await channel.put([number])
         await eventually(lambda: len(done) == 100)
 
     assert done == list(range(100))
@@ -85,15 +86,15 @@ async def test_a_slow_partition_holds_up_no_other(tmp_path: Path) -> None:
     gate = asyncio.Event()
     done: list[str] = []
 
-    async def work(owner: object, messages: Sequence[str]) -> None:
+    async def work(messages: Sequence[str]) -> None:
         if messages[0] == "slow":
             await gate.wait()
         done.extend(messages)
 
     async with agents(tmp_path, work, concurrency=2) as channel:
-        await channel.put((None, ["slow"]))
+        await channel.put(["slow"])
         for number in range(20):
-            await channel.put((None, [f"quick {number}"]))
+            await channel.put([f"quick {number}"])
         await eventually(lambda: len(done) == 20)
         gate.set()
         await eventually(lambda: len(done) == 21)
@@ -119,44 +120,44 @@ class Store:
         return len(scores)
 
 
-def owed_to(store: Store) -> ScoresToRedis:
-    owed = ScoresToRedis(cast(ScoreStore, store), Outage("Redis", lambda up: None))
-    owed.reopen(None, 100)
-    return owed
+def scores_to(store: Store) -> ScoresToRedis:
+    scores = ScoresToRedis(cast(ScoreStore, store), Outage("Redis", lambda up: None), 0)
+    scores.reopen(None, 100)
+    return scores
 
 
 async def test_scores_go_straight_to_redis_while_it_answers() -> None:
     store = Store()
-    owed = owed_to(store)
+    scores = scores_to(store)
 
-    put = await owed.put([score("a", 1)])
+    put = await scores.put([score("a", 1)])
 
     assert put
-    assert owed.since is None
+    assert scores.missing_from is None
     assert [s.account for s, _ in store.got] == ["a"]
 
 
-async def test_redis_away_leaves_a_debt_from_where_the_scores_topic_ended() -> None:
+async def test_redis_away_leaves_what_it_lacks_from_where_the_scores_topic_ended() -> None:
     store = Store()
-    owed = owed_to(store)
+    scores = scores_to(store)
     store.away = True
 
-    first = await owed.put([score("a", 1)])
+    first = await scores.put([score("a", 1)])
     store.away = False
-    second = await owed.put([score("b", 2)])
+    second = await scores.put([score("b", 2)])
 
     assert (first, second) == (False, False)
     assert store.got == []
-    assert owed.since == 100
-    assert owed.count == 2
+    assert scores.missing_from == 100
+    assert scores.missing == 2
 
 
-async def test_without_redis_nothing_is_owed() -> None:
-    owed = ScoresToRedis(None, Outage("Redis", lambda up: None))
-    owed.reopen(40, 100)
+async def test_without_redis_nothing_is_missing() -> None:
+    scores = ScoresToRedis(None, Outage("Redis", lambda up: None), 0)
+    scores.reopen(40, 100)
 
-    assert await owed.put([score("a", 1)])
-    assert owed.since is None
+    assert await scores.put([score("a", 1)])
+    assert scores.missing_from is None
 
 
 def test_what_was_not_committed_is_taken_back_newest_first() -> None:
@@ -236,9 +237,14 @@ def test_of_merged_batches_the_last_word_on_an_account_counts() -> None:
 def test_most_of_a_thousand_recent_events_unreadable_stops_a_partition(
     batches: list[tuple[int, int]], stops: bool
 ) -> None:
-    recent = Unreadable()
+    breaker = Breaker()
+    offset = 0
 
-    found = [recent.is_most_after(events, dead) for events, dead in batches]
+    found = []
+    for events, dead in batches:
+        records = [SimpleNamespace(offset=offset + n) for n in range(events)]
+        found.append(breaker.is_open_after(records, records[:dead]))
+        offset += events
 
     assert found[-1] is stops
 
@@ -275,7 +281,7 @@ def test_an_outage_is_told_once_at_each_end(caplog: pytest.LogCaptureFixture) ->
         outage.up()
 
     assert [r.getMessage() for r in caplog.records] == [
-        "Kafka is away since now (no answer); work goes on when it is back",
+        "Kafka is away (no answer); work goes on when it is back",
         "Kafka is back after 3.5 s",
     ]
     assert seen == [True, False, True]
@@ -297,8 +303,9 @@ def test_a_worker_without_a_salt_hashes_as_a_gate_without_one() -> None:
     assert not read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"}).salt_is_default
 
 
-def test_an_owner_is_not_live_before_it_is_open() -> None:
-    owner = Owner(cast(Any, None), Accounts(2), ScoresToRedis(None, Outage("Redis", lambda up: None)), cast(Any, None))
+def test_an_owner_is_not_open_before_it_is_opened() -> None:
+    redis = ScoresToRedis(None, Outage("Redis", lambda up: None), 2)
+    owner = Owner(cast(Any, None), Accounts(2), redis, cast(Any, None))
 
-    assert not owner.live
+    assert not owner.is_open
     assert owner.partition == 2

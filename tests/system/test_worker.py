@@ -102,7 +102,7 @@ async def test_scores_are_kept_for_redis_while_it_is_away(
                 kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(round_ * 10, round_ * 10 + 10)]
             )
             await drained(kafka_bootstrap, worker)
-        await eventually(lambda: worker.metric("upload_gate_redis_owed_scores") >= 50)
+        await eventually(lambda: worker.metric("upload_gate_redis_missing_scores") >= 50)
         redis.start()
 
         async with store_of(worker, redis.url) as store:
@@ -112,12 +112,12 @@ async def test_scores_are_kept_for_redis_while_it_is_away(
                 return found if None not in found else None
 
             await eventually(all_there, timeout_s=20.0, every_s=0.1)
-        await eventually(lambda: worker.metric("upload_gate_redis_owed_scores") == 0)
+        await eventually(lambda: worker.metric("upload_gate_redis_missing_scores") == 0)
         await eventually(lambda: worker.said("Redis is back") == 1)
         assert worker.said("Redis is away") == 1
 
 
-async def test_scores_owed_to_redis_outlive_the_worker(
+async def test_scores_that_redis_lacks_outlive_the_worker(
     kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
 ) -> None:
     with (

@@ -1,0 +1,91 @@
+"""Pages for people on the worker's host: `/healthz` and `/accounts/{id}`. Served on loopback alone, and only if set.
+
+An account's page shows what is kept of it and what it scores now, if this worker owns its partition.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import faust
+import msgspec
+from aiokafka.partitioner import DefaultPartitioner
+
+from gate.core.score import Stamp
+from gate.records.score import encode_score
+from streams.core.crowd import Crowd
+from streams.core.facts import unpack
+from streams.core.scorecard import Scorecard
+from streams.core.signals import now_us as as_of_us
+from streams.core.signals import read
+from streams.worker.assignment import Partitions
+from streams.worker.partition import Partition
+
+Answer = tuple[int, dict[str, Any]]
+
+
+class Pages:
+    """What the pages say."""
+
+    def __init__(self, partitions: Partitions, crowd: Crowd, scorecard: Scorecard) -> None:
+        self._partitions = partitions
+        self._crowd = crowd
+        self._scorecard = scorecard
+
+    def health(self) -> Answer:
+        """200 while the worker runs, with the state of each of its partitions."""
+        states = {str(partition.number): partition.state.value for partition in self._partitions.mine}
+        return 200, {"status": "ok", "partitions": states}
+
+    def account(self, account: str) -> Answer:
+        """200 with state and score; 404 where the account has no state, or another worker owns its partition."""
+        topics = self._partitions.where.topics
+        number = partition_of(account, topics.events.partitions)
+        mine = {partition.number: partition for partition in self._partitions.mine}
+        partition = mine.get(number)
+        if partition is None or partition.owner is None:
+            return 404, {
+                "error": f"this worker does not own partition {number} of {topics.events.name}",
+                "partition": number,
+                "here": sorted(mine),
+                "hint": f"Ask the worker of the group {self._partitions.where.group} that owns partition {number}.",
+            }
+        if account not in partition.accounts.states:
+            return 404, {"error": "this account has no state", "partition": number}
+        return 200, self._found(account, partition)
+
+    def _found(self, account: str, partition: Partition) -> dict[str, Any]:
+        state = unpack(partition.accounts.states[account])
+        around = self._crowd.around(state.ip, state.device, state.content, state.host)
+        epoch = partition.owner.epoch if partition.owner is not None else ""
+        now_us = time.time_ns() // 1_000
+        stamp = Stamp(epoch, state.offset)
+        score = self._scorecard.score(account, read(state, around), as_of_us(state), now_us, stamp)
+        fields = {name: getattr(state, name) for name in state.__struct_fields__}
+        return {
+            "account": account,
+            "partition": partition.number,
+            "state": msgspec.to_builtins(fields, builtin_types=()),
+            "score": msgspec.json.decode(encode_score(score)),
+        }
+
+
+def partition_of(account: str, partitions: int) -> int:
+    """The partition whose events are about `account`: the one that Kafka clients choose for its key."""
+    chosen: int = DefaultPartitioner()(account.encode(), list(range(partitions)), list(range(partitions)))
+    return chosen
+
+
+def declare_pages(app: faust.App, pages: Pages) -> None:
+    """Attach the pages to `app`."""
+
+    @app.page("/healthz")
+    async def healthz(web: Any, request: Any) -> Any:
+        status, body = pages.health()
+        return web.json(body, status=status)
+
+    @app.page("/accounts/{account}")
+    async def account(web: Any, request: Any, account: str) -> Any:
+        status, body = pages.account(account)
+        return web.json(body, status=status)

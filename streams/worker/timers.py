@@ -1,0 +1,117 @@
+"""What the worker does from time to time, as timers of the Faust app: gauges, lag, what Redis lacks, the topic's id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import faust
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from gate.errors import StoreUnavailable
+from gate.stores.kafka.topics import answers, incarnation
+from streams.worker.assignment import Partitions
+from streams.worker.intake import Intake
+from streams.worker.metrics import WorkerMetrics
+from streams.worker.monitor import RebalanceMonitor
+from streams.worker.outage import Outage
+from streams.worker.partition import Partition
+
+EVERY_S = 1.0
+SAME_TOPIC_EVERY_S = 15.0
+OFFSETS_WITHIN_S = 5.0
+
+
+class Upkeep:
+    """The work of the timers. Nothing here raises because a server is away."""
+
+    def __init__(
+        self, partitions: Partitions, intake: Intake, kafka: Outage, metrics: WorkerMetrics, monitor: RebalanceMonitor
+    ) -> None:
+        self._partitions = partitions
+        self._intake = intake
+        self._kafka = kafka
+        self._metrics = metrics
+        self._monitor = monitor
+        self._topic_was = ""
+
+    async def look(self) -> None:
+        """Bring the gauges up to date, notice that Kafka is back, and write what Redis lacks."""
+        self._partitions.count()
+        self._monitor.export()
+        await self._against_outages(self._look)
+
+    async def compare_topic(self) -> None:
+        """Begin again where the events topic was created anew."""
+        await self._against_outages(self._compare_topic)
+
+    async def _look(self) -> None:
+        where = self._partitions.where
+        if self._kafka.is_down and self._intake.consumer is not None and await answers(where.bootstrap):
+            self._kafka.up()
+        if self._intake.consumer is not None and not self._kafka.is_down:
+            await self._measure_lag(self._intake.consumer)
+        await self._partitions.catch_up_redis()
+
+    async def _measure_lag(self, consumer: Any) -> None:
+        mine = self._partitions.mine
+        if not mine:
+            return
+        async with asyncio.timeout(OFFSETS_WITHIN_S):
+            found = await lags(consumer, self._intake.topic, mine)
+        still_mine = {partition.number for partition in self._partitions.mine}
+        for partition, lag in found.items():
+            if partition in still_mine:
+                self._metrics.lag.labels(str(partition)).set(lag)
+
+    async def _compare_topic(self) -> None:
+        now = "/".join(await incarnation(self._partitions.where.bootstrap, self._intake.topic))
+        before, self._topic_was = self._topic_was, now
+        if before not in ("", now):
+            self._partitions.topic_changed()
+
+    async def _against_outages(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except (IllegalStateError, TimeoutError):  # the assignment moves
+            pass
+        except (KafkaError, StoreUnavailable, OSError) as error:
+            self._kafka.failed(error)
+
+
+async def lags(consumer: Any, topic: str, partitions: list[Partition]) -> Mapping[int, int]:
+    """How many events of each partition are not committed, from its end and where it stands; halted and opening ones
+    count as well. Raises KafkaError."""
+    at = {TopicPartition(topic, partition.number): partition for partition in partitions}
+    ends = await consumer.end_offsets(list(at))
+    return {
+        partition.number: max(0, ends[one] - await _committed_to(consumer, one, partition))
+        for one, partition in at.items()
+    }
+
+
+async def _committed_to(consumer: Any, at: TopicPartition, partition: Partition) -> int:
+    if partition.owner is not None:
+        return partition.owner.committed_to
+    if partition.accounts.mark is not None:
+        return partition.accounts.mark.offset
+    committed: int | None = await consumer.committed(at)  # the group's offset is committed with the watermark
+    if committed is not None:
+        return committed
+    begins = await consumer.beginning_offsets([at])
+    begin: int = begins[at]
+    return begin
+
+
+def declare_timers(app: faust.App, upkeep: Upkeep) -> None:
+    """Attach the timers to `app`."""
+
+    @app.timer(interval=EVERY_S)
+    async def look() -> None:
+        await upkeep.look()
+
+    @app.timer(interval=SAME_TOPIC_EVERY_S)
+    async def compare_topic() -> None:
+        await upkeep.compare_topic()
