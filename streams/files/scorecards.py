@@ -59,7 +59,7 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
                 f"caps.{family}",
                 f"must be below {-bias:g}, so that one family alone cannot condemn",
             )
-    weights = {s.value: (bot.get(s.value, 0.0), scam.get(s.value, 0.0), s.family) for s in Signal}
+    weights = {s.value: (bot.get(s.value, 0.0), scam.get(s.value, 0.0)) for s in Signal}
     canonical = json.dumps([bias, caps, bot, scam], sort_keys=True)
     return Scorecard(hashlib.sha256(canonical.encode()).hexdigest()[:12], bias, weights, caps)
 

@@ -23,10 +23,11 @@ from streams.core.events import (
     time_us,
 )
 from streams.core.facts import Facts, pack, unpack
+from streams.core.features import at_us as as_of_us
+from streams.core.features import features
 from streams.core.fold import fold
 from streams.core.scorecard import Scorecard
-from streams.core.signals import now_us as as_of_us
-from streams.core.signals import read
+from streams.core.signals import signals
 from streams.pipeline.effects import CrowdCounts, DeadLetter, DeadLetters, Effects, EventCounts, Scores, States
 
 MAX_KEPT_BYTES = 512 * 1024
@@ -121,4 +122,6 @@ def _score(
     account: str, state: Facts, crowd: Crowd, scorecard: Scorecard, stamped: Callable[[int], Stamp], now_us: int
 ) -> EncodedScore:
     around = crowd.around(state.ip, state.device, state.content, state.host)
-    return with_bytes(scorecard.score(account, read(state, around), as_of_us(state), now_us, stamped(state.offset)))
+    return with_bytes(
+        scorecard.score(account, signals(features(state, around)), as_of_us(state), now_us, stamped(state.offset))
+    )

@@ -42,7 +42,8 @@ def refusal(text: str) -> PolicyInvalid:
 
 
 def scored(card: Scorecard, *signals: tuple[Signal, float]) -> Score:
-    return card.score("a-17", list(signals), 5, 7, STAMP)
+    values = dict(signals)
+    return card.score("a-17", [values.get(signal, 0.0) for signal in Signal], 5, 7, STAMP)
 
 
 @pytest.mark.parametrize("signal", Signal)

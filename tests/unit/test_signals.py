@@ -11,10 +11,12 @@ from gate.core.account import Account
 from gate.core.event import Attempted, Completed, Event, Removed, Reported
 from gate.core.media import Media
 from gate.core.signal import Signal
+from streams.core.crowd import Surroundings
 from streams.core.events import encode, time_us
 from streams.core.facts import Facts
+from streams.core.features import features
 from streams.core.fold import fold
-from streams.core.signals import Surroundings, read
+from streams.core.signals import signals
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 OLD = Account("a-17", created_at=BEGAN - timedelta(days=400))
@@ -32,7 +34,7 @@ def folded(*events: Event) -> Facts:
 
 
 def shown(state: Facts, around: Surroundings) -> dict[Signal, float]:
-    return {Signal(name): value for name, value in read(state, around)}
+    return {name: value for name, value in zip(Signal, signals(features(state, around)), strict=True) if value}
 
 
 def found(*events: Event, around: Surroundings | None = None) -> dict[Signal, float]:
@@ -75,8 +77,8 @@ def test_an_even_habit_of_once_a_day_is_no_rhythm() -> None:
 def test_freshness_and_haste_fade_with_age_and_an_unknown_age_says_nothing() -> None:
     def faded(age: timedelta | None) -> tuple[float, float]:
         account = Account("a-17", created_at=None if age is None else BEGAN - age)
-        signals = found(upload(0, account))
-        return signals.get(Signal.AGE_FRESH, 0.0), signals.get(Signal.AGE_FIRST_ACTION, 0.0)
+        shown_ = found(upload(0, account))
+        return shown_.get(Signal.AGE_FRESH, 0.0), shown_.get(Signal.AGE_FIRST_ACTION, 0.0)
 
     ages = [faded(age) for age in (timedelta(seconds=10), timedelta(hours=1), timedelta(days=30))]
 
@@ -87,9 +89,9 @@ def test_freshness_and_haste_fade_with_age_and_an_unknown_age_says_nothing() -> 
 
 
 def test_an_account_from_the_future_is_as_fresh_as_can_be_and_no_more() -> None:
-    signals = found(upload(0, Account("a-17", created_at=BEGAN + timedelta(days=9))))
+    shown_ = found(upload(0, Account("a-17", created_at=BEGAN + timedelta(days=9))))
 
-    assert signals[Signal.AGE_FRESH] == 1.0
+    assert shown_[Signal.AGE_FRESH] == 1.0
 
 
 def test_the_same_content_again_is_sameness_and_other_content_is_not() -> None:
@@ -146,9 +148,9 @@ def test_the_more_accounts_share_it_the_stronger_the_signal(field: str, signal: 
 
 
 def test_a_device_shared_by_few_says_more_than_an_address_shared_by_as_many() -> None:
-    signals = found(upload(0), around=Surroundings(ip_accounts=4, device_accounts=4))
+    shown_ = found(upload(0), around=Surroundings(ip_accounts=4, device_accounts=4))
 
-    assert signals[Signal.NETWORK_DEVICE_ACCOUNTS] > signals[Signal.NETWORK_IP_ACCOUNTS]
+    assert shown_[Signal.NETWORK_DEVICE_ACCOUNTS] > shown_[Signal.NETWORK_IP_ACCOUNTS]
 
 
 def test_links_are_dense_repeated_and_suspicious_each_by_itself() -> None:
@@ -183,7 +185,7 @@ def test_reports_and_removals_count_and_fade() -> None:
     assert rate(*[reported] * 50) == 1.0
 
 
-def test_every_signal_can_be_raised_and_none_leaves_its_bounds_and_families_stand_together() -> None:
+def test_every_signal_can_be_raised_and_none_leaves_its_bounds() -> None:
     fresh = Account("a-17", created_at=BEGAN)
     events: list[Event] = [
         upload(second, fresh, text="WIN $$$ NOW !! https://x.top", links=("https://claim-bonus77.top/x",),
@@ -191,9 +193,7 @@ def test_every_signal_can_be_raised_and_none_leaves_its_bounds_and_families_stan
         for second in range(40)
     ]  # fmt: skip
 
-    signals = found(*events, Reported("r", BEGAN, fresh), around=Surroundings(10**6, 10**6, 10**6, 10**6))
+    shown_ = found(*events, Reported("r", BEGAN, fresh), around=Surroundings(10**6, 10**6, 10**6, 10**6))
 
-    assert signals.keys() == set(Signal)
-    assert all(0.0 < value <= 1.0 for value in signals.values())
-    families = [signal.family for signal in signals]
-    assert families == sorted(families, key=families.index)
+    assert shown_.keys() == set(Signal)
+    assert all(0.0 < value <= 1.0 for value in shown_.values())
