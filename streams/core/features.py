@@ -6,15 +6,23 @@ two-dimensional array as it stands. To add a feature, add it at the end of `Feat
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, log, sqrt
+from operator import mul
+from struct import Struct
 from typing import Final, NamedTuple
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
+from streams.core.beats import gaps_ms
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
-from streams.core.window import decayed
+from streams.core.migration import WEEK_US
+from streams.core.window import decayed, value
 
-WEEK_US = 7 * DAY_US
+RECENT_DAYS = 3
+"""How long a network or a device counts as one of the account's, since the account last came from it."""
+_LOG_SECOND_MS = log(1_000.0)
+_places = Struct(">HQ").iter_unpack
+_reports = Struct(">IL").iter_unpack
 
 
 class Feature(NamedTuple):
@@ -56,8 +64,15 @@ class Features(NamedTuple):
     link_accounts: float
     completed: float
     refused: float
-    reports: float
+    reporters: float
     removals: float
+    passed: float
+    failed: float
+    quiet_days: float
+    late: float
+    malformed: float
+    networks: float
+    devices: float
 
 
 FEATURES: Final = (
@@ -87,37 +102,39 @@ FEATURES: Final = (
     Feature("link_accounts", "accounts known to share the account's last link host", "accounts"),
     Feature("completed", "uploads that arrived in full", "uploads"),
     Feature("refused", "attempts that were refused", "attempts"),
-    Feature("reports", "reports lately, each halving in worth with every week", "reports"),
+    Feature("reporters", "distinct reporters lately, each halving in worth with every week", "reporters"),
     Feature("removals", "uploads removed by others than the owner lately, halving with every week", "uploads"),
+    Feature("passed", "challenges passed lately, each halving in worth with every week", "challenges"),
+    Feature("failed", "challenges failed lately, each halving in worth with every week", "challenges"),
+    Feature("quiet_days", "from the last upload to the last event, 0 without an upload", "days"),
+    Feature("late", "uploads whose events came too late to count as a burst or a gap", "uploads"),
+    Feature("malformed", "fields of events that broke their rule", "fields"),
+    Feature("networks", "networks the account came from in the last days, four at most", "networks", 0.0, 4.0),
+    Feature("devices", "devices the account came from in the last days, four at most", "devices", 0.0, 4.0),
 )
 """The closed, ordered list: what each number of `Features` means."""
 
 
 def features(facts: Facts, around: Surroundings) -> Features:
     """The vector of an account with these surroundings."""
-    now_us = at_us(facts)
-    since_us = now_us - facts.last_us
-    minute, hour, day = facts.minute, facts.hour, facts.day
-    if since_us:
-        minute = decayed(minute, since_us, MINUTE_US)
-        hour = decayed(hour, since_us, HOUR_US)
-        day = decayed(day, since_us, DAY_US)
+    now_us = facts.latest_us
     created_us = facts.created_us
-    age_days = max(0, now_us - created_us) / DAY_US if created_us else 0.0
+    age_days = (now_us - created_us) / DAY_US if created_us else 0.0
     texts = facts.texts
-    blamed_us = now_us - facts.blamed_us
+    uploads = facts.uploads
+    gaps, gap_log_mean, gap_log_deviation = _gaps(facts)
     return Features(
-        facts.uploads,
-        minute,
-        hour,
-        day,
-        facts.gaps,
-        facts.gap_mean,
-        facts.gap_variance**0.5,
+        uploads,
+        value(facts.minute, now_us, MINUTE_US),
+        value(facts.hour, now_us, HOUR_US),
+        value(facts.day, now_us, DAY_US),
+        gaps,
+        gap_log_mean,
+        gap_log_deviation,
         1.0 if created_us else 0.0,
         age_days,
         2.0**-age_days if created_us else 0.0,
-        max(0, facts.first_us - created_us) / MINUTE_US if created_us and facts.uploads else 0.0,
+        max(0, facts.first_us - created_us) / MINUTE_US if created_us and uploads else 0.0,
         facts.content_repeats,
         texts,
         facts.template_repeats,
@@ -133,11 +150,38 @@ def features(facts: Facts, around: Surroundings) -> Features:
         around.link_accounts,
         facts.completed,
         facts.refused,
-        decayed(facts.reports, blamed_us, WEEK_US) if facts.reports else 0.0,
-        decayed(facts.removals, blamed_us, WEEK_US) if facts.removals else 0.0,
+        _reporters(facts, now_us) if facts.reporters else 0.0,
+        value(facts.removals, now_us, WEEK_US),
+        value(facts.passed, now_us, WEEK_US),
+        value(facts.failed, now_us, WEEK_US),
+        (now_us - facts.last_us) / DAY_US if uploads else 0.0,
+        facts.late,
+        facts.malformed,
+        len(recent(facts.networks, now_us)),
+        len(recent(facts.devices, now_us)),
     )
 
 
-def at_us(facts: Facts) -> int:
-    """The event time that an account's vector and score stand for, µs."""
-    return facts.last_us if facts.last_us > facts.blamed_us else facts.blamed_us
+def recent(places: bytes, now_us: int) -> list[int]:
+    """The networks or the devices that the account came from in the last days, as keyed hashes, the latest first."""
+    since = now_us // DAY_US - RECENT_DAYS
+    return [place for day, place in _places(places) if day >= since]
+
+
+def _gaps(facts: Facts) -> tuple[int, float, float]:
+    """How many gaps there are between beats, and the mean and the standard deviation of their logarithms."""
+    gaps = gaps_ms(facts.beats)
+    count = len(gaps)
+    if not count:
+        return 0, 0.0, 0.0
+    logs = list(map(log, gaps))
+    mean = sum(logs) / count
+    variance = sum(map(mul, logs, logs)) / count - mean * mean
+    return count, mean - _LOG_SECOND_MS, sqrt(variance) if variance > 0.0 else 0.0
+
+
+def _reporters(facts: Facts, now_us: int) -> float:
+    """Distinct reporters by what they are worth now; those of one moment count in full."""
+    minutes = now_us // MINUTE_US
+    week = WEEK_US // MINUTE_US
+    return sum([decayed(1.0, max(0, minutes - at), week) for at, _ in _reports(facts.reporters)])

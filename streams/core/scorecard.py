@@ -16,12 +16,12 @@ from gate.core.signal import Signal
 MAX_REASONS = 5
 
 Weighed = tuple[int, float, float, float, str]
-"""A signal's place in the order of `Signal`, its weights for bot and scam, the larger of both, and its name."""
+"""A signal's place in the order of `Signal`, its weights for bot and scam, the heavier of both, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """Weights in log odds at a signal's full value. `caps` by family bounds what it adds to either sum.
+    """Weights in log odds at a signal's full value. `caps` by family bounds what it adds to either sum or takes from it.
 
     `weights` maps signals to (bot, scam); a signal without weights says nothing. `hash` names the whole in scores.
     """
@@ -37,7 +37,8 @@ class Scorecard:
         for place, signal in enumerate(Signal):
             bot, scam = self.weights.get(signal, (0.0, 0.0))
             if bot or scam:
-                families.setdefault(signal.family, []).append((place, bot, scam, max(bot, scam), signal.value))
+                heaviest = min(bot, scam) if signal.speaks_for else max(bot, scam)
+                families.setdefault(signal.family, []).append((place, bot, scam, heaviest, signal.value))
         ready = tuple([(self.caps[family], tuple(weighed)) for family, weighed in families.items()])
         object.__setattr__(self, "_families", ready)
 
@@ -53,8 +54,8 @@ class Scorecard:
                     family_bot += bot_weight * value
                     family_scam += scam_weight * value
                     carried.append((heaviest * value, signal, value, heaviest))
-            bot += family_bot if family_bot < cap else cap
-            scam += family_scam if family_scam < cap else cap
+            bot += family_bot if -cap < family_bot < cap else cap if family_bot > 0.0 else -cap
+            scam += family_scam if -cap < family_scam < cap else cap if family_scam > 0.0 else -cap
         carried.sort(reverse=True)
         reasons = tuple([Reason(signal, value, weight) for _, signal, value, weight in carried[:MAX_REASONS]])
         bot = 1.0 / (1.0 + exp(-bot))

@@ -71,7 +71,11 @@ def _numbers(given: Mapping[str, Any], table: str, known: list[str], file: str, 
     for key in found:
         if key not in known:
             raise PolicyInvalid(file, _line(text, key), f"{table}.{key}", f"unknown{_meant(key, known)}")
-    return {key: _number(value, file, text, key, low=0.0, high=10.0) for key, value in found.items()}
+    numbers = {}
+    for key, value in found.items():
+        low, high = (-10.0, 0.0) if table != "caps" and Signal(key).speaks_for else (0.0, 10.0)
+        numbers[key] = _number(value, file, text, key, low, high)
+    return numbers
 
 
 def _number(value: object, file: str, text: str, key: str, low: float, high: float) -> float:

@@ -8,6 +8,6 @@ NEGLIGIBLE = 0.01
 
 
 def read(of: Features) -> tuple[float]:
-    """`reports.rate`: reports and, twice as heavy, removals, against the number of uploads; halves with each week."""
-    blame = of.reports + 2.0 * of.removals
+    """`reports.rate`: distinct reporters and, twice as heavy, removals, against the number of uploads; halves with each week."""
+    blame = of.reporters + 2.0 * of.removals
     return (min(1.0, blame / (of.uploads + 3.0)) if blame > NEGLIGIBLE else 0.0,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.core.features import Features
-from streams.core.signals import age, crowd, links, network, reports, sameness, tempo, text
+from streams.core.signals import age, challenge, crowd, links, network, reports, sameness, tempo, text
 
 
 def signals(of: Features) -> tuple[float, ...]:
@@ -17,4 +17,5 @@ def signals(of: Features) -> tuple[float, ...]:
         *links.read(of),
         *text.read(of),
         *reports.read(of),
+        *challenge.read(of),
     )
