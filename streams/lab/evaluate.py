@@ -12,6 +12,7 @@ from gate.core.event import Attempted
 from streams.core.crowd import Crowd
 from streams.core.events import encode
 from streams.core.scorecard import Scorecard
+from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 BATCH = 100
@@ -45,10 +46,11 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     risks: dict[str, float] = {}
     labels: dict[str, int] = {}
     crowd = Crowd()
+    hashes = Hashes(b"")
     records: list[Record] = []
 
     def fold() -> None:
-        effects = process(records, states, crowd, scorecard, b"", ("offline", 0), "offline", 0)
+        effects = process(records, states, crowd, scorecard, hashes, ("offline", 0), "offline", 0)
         states.update(effects.states)
         risks.update((score.account, score.risk) for score, _ in effects.scores)
 
