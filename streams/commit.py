@@ -195,7 +195,7 @@ class Owner:
         if effects.dead:
             others += await send_packed(producer, topics.dead_letters.name, at, map(dead_letter, effects.dead))
         if effects.crowd:
-            counts = ((crowd_topic.crowd_key(at, c.feature), b"%d" % c.count) for c in effects.crowd)
+            counts = ((crowd_topic.crowd_key(at, c.feature), c.record) for c in effects.crowd)
             others += await send_packed(producer, topics.crowd.name, crowd_topic.PARTITION, counts)
         await asyncio.gather(*states, *scores, *others)
         group_offset = {TopicPartition(topics.events.name, at): effects.next_offset}
