@@ -24,7 +24,7 @@ counts itself before it publishes, so no count falls below what was heard, in an
 
 **What it takes.** A lone account on a feature takes 16 bytes, up to 2^21 of a kind (34 MB; link hosts 4 MB). A shared
 feature takes 128 bytes and 8 a member; what is heard of it takes 128 bytes and 4 + 2 × days for each partition. Both
-budgets are 48 MiB a kind (link hosts 16): 310,000 features of three accounts. All kinds together stay below 400 MB.
+budgets are 48 MiB a kind (link hosts 16): 330,000 features of three accounts. All kinds together stay below 400 MB.
 """
 
 from streams.core.crowd.around import Surroundings
