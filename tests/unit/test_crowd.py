@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from streams.core.crowd import CEILING, CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Crowd, Kind
+from streams.core.crowd.days import Days
+from streams.core.crowd.members import SIZE, day_bits, member
+from streams.core.crowd.own import Own
 from streams.core.crowd.rows import ROW_BYTES
 from streams.core.window import DAY_US
 
@@ -188,7 +191,7 @@ def test_late_events_never_turn_the_window_over() -> None:
 
 
 def test_beyond_the_ceiling_those_who_came_last_stay() -> None:
-    crowd = showed(Crowd(), CEILING)
+    crowd = showed(Crowd(), 3 * CEILING)
 
     showed(crowd, 10, first=1_000, at_us=NOW_US + DAY_US)
 
@@ -196,6 +199,87 @@ def test_beyond_the_ceiling_those_who_came_last_stay() -> None:
     crowd.note(0, IP, 8, 0, NOW_US + DAYS * DAY_US)
     crowd.note(0, IP, 8, 1, NOW_US + DAYS * DAY_US)
     assert crowd.count(IP, 7) == 10
+
+
+def test_a_late_event_of_a_full_feature_keeps_nobody_out() -> None:
+    crowd = showed(Crowd(), CEILING)
+    crowd.note(0, IP, 8, 0, NOW_US + DAY_US)
+
+    showed(crowd, 1, first=500)
+    showed(crowd, 10, first=1_000, at_us=NOW_US + DAY_US)
+
+    for account in (0, 1):
+        crowd.note(0, IP, 8, account, NOW_US + DAYS * DAY_US)
+    assert crowd.count(IP, 7) == 10
+
+
+def test_an_event_older_than_the_window_changes_nothing_that_is_published() -> None:
+    crowd = showed(Crowd(), 5)
+    crowd.take_changed(0)
+
+    showed(crowd, 1, first=9, at_us=NOW_US - DAYS * DAY_US)
+
+    assert crowd.take_changed(0) == []
+
+
+def test_packed_members_are_told_apart_wherever_their_bytes_recur() -> None:
+    """The bytes of each new account stand in the row already, across the border of two others."""
+    code = day_bits(NOW_US // DAY_US) >> 48
+    crowd, others = Crowd(), Crowd()
+    for account in (5, 6, 5 << 16 | code):
+        crowd.note(0, IP, 7, account, NOW_US)
+    for partition, account in ((0, code << 16 | 1), (2, 9), (1, code << 16 | 2)):
+        others.note(partition, IP, 7, account, NOW_US)
+
+    assert crowd.count(IP, 7) == 3
+    assert others.count(IP, 7) == 3
+
+
+def test_members_that_dropped_out_take_no_memory() -> None:
+    own = Own(KINDS[IP])
+
+    for day in range(60):
+        own.open(day)
+        one = member(0, day, day, False)
+        row = own.shared.get(7)
+        _ = own.knock(7, one) if row is None else own.note(7, row, one)
+
+    assert len(own.shared[7]) == DAYS * SIZE
+    assert own.rows.used_bytes == DAYS * SIZE + ROW_BYTES
+
+
+def test_a_lone_account_is_added_to_a_count_that_was_heard_and_read() -> None:
+    crowd = Crowd()
+    (told,) = showed(Crowd(), 9).take_changed(0)
+    crowd.hear(1, told.feature, told.record)
+    assert crowd.count(IP, 7) == 9
+
+    showed(crowd, 1)
+
+    assert crowd.count(IP, 7) == 10
+
+
+@pytest.mark.parametrize(
+    ("events", "today"),
+    [
+        ([0, 1, 2], 2),
+        ([0, 5], 0),
+        ([0, 5, 9], 5),
+        ([0, 9, 5], 5),
+        ([0, 5, 6], 6),
+        ([0, 5, 9, 12], 9),
+        ([0, 5, 5], 5),
+        ([5, 0, 3], 5),
+        ([0, 9_999, 1, 2], 2),
+    ],
+)
+def test_one_event_opens_one_day_at_most(events: list[int], today: int) -> None:
+    days = Days()
+
+    counted = [days.counted(day * DAY_US, account) for account, day in enumerate(events)]
+
+    assert days.today == today
+    assert all(at <= day for at, day in zip(counted, events, strict=True))
 
 
 def test_more_shared_features_than_fit_crowd_out_those_that_fewest_share() -> None:

@@ -37,6 +37,15 @@ def test_the_last_day_says_whether_an_account_is_established() -> None:
     assert crowd.counts(DEVICE, 7) == (5, 1)
 
 
+def test_on_one_day_an_account_is_established_if_it_once_was() -> None:
+    crowd = showed(Crowd(), DEVICE, 7, 5, established=2)
+
+    showed(crowd, DEVICE, 7, 5)
+    showed(crowd, DEVICE, 7, 5, established=1)
+
+    assert crowd.counts(DEVICE, 7) == (5, 2)
+
+
 def test_established_accounts_are_heard_as_well() -> None:
     (told,) = showed(Crowd(), DEVICE, 7, 10, established=9).take_changed(0)
     hears = showed(Crowd(), DEVICE, 7, 2, established=2, first=100)
