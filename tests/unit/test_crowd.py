@@ -249,7 +249,7 @@ def test_members_that_dropped_out_take_no_memory() -> None:
 
 
 def test_a_lone_account_is_added_to_a_count_that_was_heard_and_read() -> None:
-    crowd = Crowd()
+    crowd = showed(Crowd(), 1, value=8)
     (told,) = showed(Crowd(), 9).take_changed(0)
     crowd.hear(1, told.feature, told.record)
     assert crowd.count(IP, 7) == 9

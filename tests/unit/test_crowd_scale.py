@@ -13,6 +13,7 @@ from collections import defaultdict
 import pytest
 
 from streams.core.crowd import CONTENT, DEVICE, FLOOR, Crowd, Kind
+from streams.core.crowd.table import MAX_READY
 from streams.core.window import DAY_US
 
 NOW_US = 20_780 * DAY_US
@@ -67,6 +68,42 @@ def test_a_content_that_spreads_within_the_flood_is_counted() -> None:
         flood(crowd, CONTENT, account * 10_000, 10_000)
 
     assert crowd.count(CONTENT, 7) == 30
+
+
+def test_a_lone_account_that_came_twice_is_remembered_beyond_its_slot() -> None:
+    crowd = Crowd(kinds={DEVICE: Kind(lone_slots=1 << 4)})
+    for _ in range(2):
+        crowd.note(0, DEVICE, 7, 1, NOW_US, established=True)
+
+    flood(crowd, DEVICE, 0, 1_000)
+    crowd.note(0, DEVICE, 7, 2, NOW_US)
+
+    assert crowd.counts(DEVICE, 7) == (2, 1)
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_a_lone_account_of_which_more_is_learned_is_told_anew(days: int) -> None:
+    crowd = Crowd()
+    for _ in range(3):
+        crowd.note(0, DEVICE, 7, 1, NOW_US)
+    assert crowd.counts(DEVICE, 7) == (1, 0)
+
+    crowd.note(0, DEVICE, 7, 1, NOW_US + days * DAY_US, established=True)
+
+    assert crowd.counts(DEVICE, 7) == (1, 1)
+
+
+def test_a_lone_account_that_comes_every_day_never_drops_out() -> None:
+    crowd = Crowd()
+
+    for day in range(30):
+        for _ in range(3):
+            crowd.note(0, DEVICE, 7, 1, NOW_US + day * DAY_US)
+        assert crowd.count(DEVICE, 7) == 1
+    for day in range(30, 37):
+        crowd.note(0, DEVICE, 8, 1, NOW_US + day * DAY_US)
+
+    assert crowd.count(DEVICE, 7) == 0
 
 
 class Fleet:
@@ -159,7 +196,7 @@ def test_counts_hold_over_restarts_and_reassignments_with_ten_million_features()
     counts_hold_over_restarts(10_000_000)
 
 
-def test_a_lone_account_takes_sixteen_bytes_and_a_shared_feature_what_is_stated() -> None:
+def test_a_lone_account_takes_its_slot_and_a_shared_feature_what_is_stated() -> None:
     kinds = {CONTENT: Kind(shared_bytes=1 << 20, lone_slots=1 << 15)}
     gc.collect()
     tracemalloc.start()
@@ -174,7 +211,7 @@ def test_a_lone_account_takes_sixteen_bytes_and_a_shared_feature_what_is_stated(
     shared = tracemalloc.get_traced_memory()[0] - lone
     tracemalloc.stop()
 
-    assert lone < 16 * (1 << 15) * 1.1
+    assert lone < 16 * (1 << 15) * 1.1 + MAX_READY * 140
     assert 0.7 * (1 << 20) < shared < 1.3 * (1 << 20)
 
 

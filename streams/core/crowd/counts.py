@@ -9,7 +9,8 @@ from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, day_bits
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
-from streams.core.crowd.table import ACCOUNTS, ONE, ONE_ESTABLISHED, Table, split
+from streams.core.crowd.table import ACCOUNTS, MAX_READY, Table
+from streams.core.crowd.table import ESTABLISHED as OF_THEM
 from streams.core.crowd.tails import Tails, believed
 from streams.core.window import DAY_US
 
@@ -48,23 +49,26 @@ class Crowd:
         ahead of the broker. An event older than the window counts nobody; one that is told again changes nothing.
         """
         table = self._tables[kind]
+        who = partition << 32 | account
+        if established:
+            who |= ESTABLISHED
+        row = table.shared.get(value)
         if self._from_us <= at_us < self._until_us:
-            one = self._today_bits | partition << 32 | account
+            if row is None and table.noted.get(value) == who:
+                return
+            one = self._today_bits | who
         else:
             day = self._counted_day(at_us, account)
             if table.own.today - day >= table.days:
                 return
-            one = day_bits(day) | partition << 32 | account
-        if established:
-            one |= ESTABLISHED
-        row = table.shared.get(value)
+            one = day_bits(day) | who
         if row is None:
-            door = table.door
-            at = (value & door.mask) << 1
-            if door.slots[at + 1] == one and door.slots[at] == value:
+            slots, at = table.door.slots, (value & table.door.mask) << 1
+            if slots[at + 1] == one and slots[at] == value:
+                if len(table.noted) < MAX_READY and one >= self._today_bits:
+                    table.noted[value] = who
                 return
-            changed = table.own.knock(value, one)
-            table.totals.pop(value, None)
+            changed = table.knock(value, one)
         elif len(row) >= FULL and value << 16 | partition in table.settled:
             return
         else:
@@ -81,23 +85,24 @@ class Crowd:
 
     def counts(self, kind: int, value: int) -> tuple[int, int]:
         """How many distinct accounts share the feature, and how many of them are established."""
-        return split(self._total(kind, value))
+        total = self._total(kind, value)
+        return total >> ACCOUNTS, total & OF_THEM
 
     def around(self, ip: Values, device: Values, content: Values, host: Values) -> Surroundings:
         """The counts of an account's last features; of several of one kind, of the one that most accounts share."""
-        ips, ips_established = split(self._most(IP, ip))
-        devices, devices_established = split(self._most(DEVICE, device))
-        contents, contents_established = split(self._most(CONTENT, content))
-        links, links_established = split(self._most(HOST, host))
+        a = self._total(IP, ip) if isinstance(ip, int) else self._most(IP, ip)
+        b = self._total(DEVICE, device) if isinstance(device, int) else self._most(DEVICE, device)
+        c = self._total(CONTENT, content) if isinstance(content, int) else self._most(CONTENT, content)
+        d = self._total(HOST, host) if isinstance(host, int) else self._most(HOST, host)
         return Surroundings(
-            ips,
-            devices,
-            contents,
-            links,
-            ips_established,
-            devices_established,
-            contents_established,
-            links_established,
+            a >> ACCOUNTS,
+            b >> ACCOUNTS,
+            c >> ACCOUNTS,
+            d >> ACCOUNTS,
+            a & OF_THEM,
+            b & OF_THEM,
+            c & OF_THEM,
+            d & OF_THEM,
         )
 
     def hear(self, partition: int, feature: str, value: bytes | int, at_us: int = 0) -> bool:
@@ -181,26 +186,25 @@ class Crowd:
                 self._stirred_all = True
                 self._stirred.clear()
 
-    def _most(self, kind: int, values: Values) -> int:
-        if isinstance(values, int):
-            return self._total(kind, values) if values else 0
-        return max((self._total(kind, value) for value in values if value), default=0)
+    def _most(self, kind: int, values: Iterable[int]) -> int:
+        return max((self._total(kind, value) for value in values), default=0)
 
     def _total(self, kind: int, value: int) -> int:
         table = self._tables[kind]
         total = table.totals.get(value)
         if total is not None:
             return total
+        if not value:
+            return 0
         if value in table.shared or value in table.heard_of:
             return table.summed(value)
-        door = table.door
-        at = (value & door.mask) << 1
-        if door.slots[at] != value:
+        slots, at = table.door.slots, (value & table.door.mask) << 1
+        if slots[at] != value:
             return 0
-        one = door.slots[at + 1]
-        if one >= self._today_bits:
-            return ONE_ESTABLISHED if one & ESTABLISHED else ONE
-        return table.lone(one)
+        total = table.lone(slots[at + 1])
+        if total and len(table.totals) < MAX_READY:
+            table.totals[value] = total
+        return total
 
     def _published(self, partition: int, kind: int, value: int) -> CrowdCount:
         table = self._tables[kind]

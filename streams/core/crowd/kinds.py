@@ -26,8 +26,8 @@ class Kind:
     """
 
     days: int = 7
-    shared_bytes: int = 48 << 20
-    heard_bytes: int = 48 << 20
+    shared_bytes: int = 32 << 20
+    heard_bytes: int = 32 << 20
     lone_slots: int = 1 << 21
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-ROW_BYTES = 128
+ROW_BYTES = 160
 """What a row takes besides its content: its place in the dict, its key and the header of its bytes. Measured."""
 CANDIDATES = 8
 """A full table drops the least of so many rows, which it takes in turn, so that no call has to visit the whole table."""

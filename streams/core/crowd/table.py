@@ -9,30 +9,26 @@ from streams.core.crowd.members import SIZE
 from streams.core.crowd.own import Own
 from streams.core.crowd.tails import Tails
 
-MAX_TOTALS = 65_536
-"""Sums that are kept ready."""
-ACCOUNTS = 20
-"""A sum is its accounts above 20 bits of those that are not established, so that the larger sum says more."""
-UNESTABLISHED = (1 << ACCOUNTS) - 1
-ONE, ONE_ESTABLISHED = 1 << ACCOUNTS | 1, 1 << ACCOUNTS
+MAX_READY = 65_536
+"""Lone features that are kept ready besides their slots, and as many sums of shared ones: 130 bytes each."""
+ACCOUNTS, UNESTABLISHED = 40, 20
+"""A sum is three numbers in one: the accounts, those that are not established, so that the larger sum says more, and
+those that are. Accounts stand above 40 bits, the established ones in the last 20."""
+ESTABLISHED = (1 << UNESTABLISHED) - 1
+ONE, ONE_ESTABLISHED = 1 << ACCOUNTS | 1 << UNESTABLISHED, 1 << ACCOUNTS | 1
 """The sum of a lone account."""
 
 
 def total(accounts: int, established: int) -> int:
-    """Both numbers as one."""
-    return accounts << ACCOUNTS | accounts - established
-
-
-def split(both: int) -> tuple[int, int]:
-    """Accounts, and the established ones."""
-    accounts = both >> ACCOUNTS
-    return accounts, accounts - (both & UNESTABLISHED)
+    """All three numbers in one."""
+    return accounts << ACCOUNTS | accounts - established << UNESTABLISHED | established
 
 
 class Table:
     """The counts of one kind. Mutable, in memory, used by one thread.
 
-    `shared`, `heard_of`, `door` and `totals` are for the paths of `Crowd` that are walked for each upload.
+    `shared`, `heard_of`, `door`, `noted` and `totals` are for the paths of `Crowd` that are walked for each upload.
+    `noted` keeps of recent lone features who showed them today; `totals` keeps sums.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -43,13 +39,29 @@ class Table:
         self.settled = self.own.settled
         self.door = self.own.door
         self.heard_of = self.heard.rows.by_feature
+        self.noted: dict[int, int] = {}
+        self._passed_by = 0
         self.totals: dict[int, int] = {}
 
     def open(self, today: int) -> None:
         """Members and counts age by the days that have passed."""
         self.own.open(today)
         self.heard.open(today)
+        self.noted.clear()
         self.totals.clear()
+
+    def knock(self, value: int, one: int) -> bool:
+        """A member of a feature that has no row, which the doorkeeper does not hold; whether it has a row now."""
+        self.totals.pop(value, None)
+        noted = self.noted.pop(value, None)
+        if noted is not None:  # another feature may have taken its slot since
+            self.door.swapped(value, packed.day_bits(self.own.today) | noted)
+        if len(self.noted) >= MAX_READY:  # those of the morning make room in time
+            self._passed_by += 1
+            if self._passed_by > MAX_READY:
+                self._passed_by = 0
+                self.noted.clear()
+        return self.own.knock(value, one)
 
     def summed(self, value: int) -> int:
         """The sum over all partitions of a feature that is shared or was heard of; it is kept ready."""
@@ -59,13 +71,13 @@ class Table:
             both = total(len(members) // SIZE, packed.established(members))
         else:
             both = self._merged(value, row)
-        if len(self.totals) >= MAX_TOTALS:
+        if len(self.totals) >= 2 * MAX_READY:
             self.totals.clear()
         self.totals[value] = both
         return both
 
     def lone(self, one: int) -> int:
-        """The sum of a feature that one account showed, if it lives."""
+        """The sum of a feature that one account showed, if it lives, or nobody."""
         if not one or packed.age(one, self.own.today) >= self.days:
             return 0
         return ONE_ESTABLISHED if one & packed.ESTABLISHED else ONE
