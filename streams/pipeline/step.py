@@ -16,7 +16,7 @@ from zlib import crc32
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.crowd import DEVICE, IP, Crowd, Surroundings
+from streams.core.crowd import Crowd, Surroundings
 from streams.core.events import (
     Fault,
     Unreadable,
@@ -25,7 +25,7 @@ from streams.core.events import (
     kind_of,
     time_us,
 )
-from streams.core.facts import Facts, pack
+from streams.core.facts import Facts, is_established, pack
 from streams.core.features import features, recent
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
@@ -100,14 +100,8 @@ def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
 
     Of several networks or devices the one that most accounts share counts.
     """
-    ips, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
-    return crowd.around(_most_shared(crowd, IP, ips), _most_shared(crowd, DEVICE, devices), facts.content, facts.host)
-
-
-def _most_shared(crowd: Crowd, kind: int, values: list[int]) -> int:
-    if len(values) > 1:
-        return max(values, key=partial(crowd.count, kind))
-    return values[0] if values else 0
+    networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
+    return crowd.around(networks, devices, facts.content, facts.host)
 
 
 def _read_and_fold(
@@ -145,8 +139,9 @@ def _score(
 
 def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
     """Tell the crowd what the account showed in this batch."""
+    established = is_established(one.facts)
     for (kind, value), at_us in one.shown.items():
-        crowd.note(partition, kind, value, account, at_us)
+        crowd.note(partition, kind, value, account, at_us, established)
 
 
 def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:

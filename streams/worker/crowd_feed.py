@@ -19,13 +19,14 @@ from streams.pipeline.effects.crowd_counts import PARTITION, crowd_key
 __all__ = ["Hears", "crowd_key", "hear", "is_recent", "listen"]
 
 POLL_MS = 500
+MAX_DIGITS = 9
 
 
 class Hears(Protocol):
     """What is told of counts: `streams.core.crowd.Crowd`."""
 
-    def hear(self, partition: int, feature: str, count: int) -> object:
-        """Partition `partition` has seen `count` distinct accounts share `feature`."""
+    def hear(self, partition: int, feature: str, value: int | bytes, at_us: int = 0, /) -> object:
+        """The owner of `partition` published `value` for `feature`; the broker wrote it down at `at_us`."""
         ...
 
 
@@ -44,7 +45,7 @@ async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
                 now_us = time.time_ns() // 1_000
                 for record in records:
                     if is_recent(record.timestamp, now_us):
-                        hear(crowd, record.key, record.value)
+                        hear(crowd, record.key, record.value, record.timestamp)
     finally:
         await consumer.stop()
 
@@ -54,11 +55,15 @@ def is_recent(timestamp_ms: int, now_us: int) -> bool:
     return timestamp_ms <= 0 or now_us - timestamp_ms * 1_000 <= WINDOW_US
 
 
-def hear(crowd: Hears, key: bytes | None, value: bytes | None) -> bool:
+def hear(crowd: Hears, key: bytes | None, value: bytes | None, timestamp_ms: int = 0) -> bool:
     """Tell `crowd` one record; False where it does not read as a count. A tombstone counts as 0."""
     partition, colon, feature = (key or b"").decode(errors="replace").partition(":")
+    if not colon or not feature or not partition.isascii() or not partition.isdigit() or len(partition) > MAX_DIGITS:
+        return False
+    if value is not None and value[:1] == b"[":
+        return bool(crowd.hear(int(partition), feature, value, timestamp_ms * 1_000))
     count = value or b"0"
-    if not colon or not feature or not partition.isascii() or not partition.isdigit() or not count.isdigit():
+    if not count.isdigit() or len(count) > MAX_DIGITS:
         return False
     crowd.hear(int(partition), feature, int(count))
     return True

@@ -38,7 +38,7 @@ class CrowdCounts:
 
     def records(self, own: int) -> Iterable[KeyedRecord]:
         """See Part."""
-        return ((crowd_key(own, count.feature), b"%d" % count.count) for count in self.counts)
+        return ((crowd_key(own, count.feature), count.record) for count in self.counts)
 
     def increments(self) -> Iterable[Increment]:
         """See Part."""

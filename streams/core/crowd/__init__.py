@@ -1,0 +1,54 @@
+"""Who else: how many distinct accounts share a network, a device, a content or a link host.
+
+**What is counted.** Each partition counts the distinct accounts of a feature by the day of event time on which they
+last showed it. An account counts for the window of its kind (7 days for networks and devices, 4 for contents and link
+hosts) and drops out by itself; nobody keeps another alive. Beside the count stands how many of the accounts were
+established, as the caller says: old and clean. An account lives in one partition, so counts add up over partitions.
+
+**What is published.** Key: partition and feature. Value: the day, and for each day of the window how many accounts
+showed the feature on that day or later (`tails`, `record`). Whoever hears it reads the count of any later day from it,
+and merges two records of one key by the larger number of each day. A new owner merges what it heard with what it
+counts itself before it publishes, so no count falls below what was heard, in any order of records and restarts.
+
+**What is missing.** Counts are lower bounds; no rule below counts an account twice.
+- Counts up to the floor are not published: the sum is short by at most floor × partitions.
+- A worker that restarts or takes a partition over knows the old count and not its members. It cannot tell new accounts
+  from those, so the partition counts with the larger of both numbers: after `k` hand-overs within a window the count is
+  at least 1 / (k + 1) of the truth, and whole again when the accounts have shown the feature to the new owner.
+- One partition counts at most 64 accounts of a feature; beyond it the 64 last ones stand for all.
+- The doorkeeper forgets a lone account when another lone feature takes its slot, and a full table drops what few
+  accounts share (`doorkeeper`, `rows`). Each kind has its own budget, so contents never push out devices.
+- Two accounts with one 32-bit hash count once: of 64 accounts one is missing in two million features.
+- An established account that shows the feature again when it is no longer clean may count as established until the day
+  ends on which it last was. While a topic gets more partitions, an account that moved may count in both for a window.
+
+**What it takes.** A lone account on a feature takes 16 bytes, up to 2^21 of a kind (34 MB; link hosts 4 MB); 65,536 of
+them are kept ready besides (8 MB, and as much for sums). A shared feature takes 160 bytes and 8 a member; what is heard
+of it takes 160 bytes and 4 + 2 × days for each partition. Both budgets are 32 MiB a kind (link hosts 16): 180,000
+features of three accounts. All four kinds together stay below 420 MB; a crowd begins with 1 MB.
+"""
+
+from streams.core.crowd.around import Surroundings
+from streams.core.crowd.counts import Crowd
+from streams.core.crowd.hot import LEVELS, MAX_HOT, HotFact, HotFacts
+from streams.core.crowd.kinds import CEILING, CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, WINDOW_US, Kind
+from streams.core.crowd.record import CrowdCount
+
+__all__ = [
+    "CEILING",
+    "CONTENT",
+    "DEVICE",
+    "FLOOR",
+    "HOST",
+    "IP",
+    "KINDS",
+    "LEVELS",
+    "MAX_HOT",
+    "WINDOW_US",
+    "Crowd",
+    "CrowdCount",
+    "HotFact",
+    "HotFacts",
+    "Kind",
+    "Surroundings",
+]

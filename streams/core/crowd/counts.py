@@ -1,0 +1,226 @@
+"""All partitions' counts as one worker knows them: what it counts itself, and what it hears of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gate.core.duration import DAY_US
+from streams.core.crowd.around import Surroundings
+from streams.core.crowd.days import Days
+from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
+from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, day_bits
+from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
+from streams.core.crowd.table import ACCOUNTS, MAX_READY, Table
+from streams.core.crowd.table import ESTABLISHED as OF_THEM
+from streams.core.crowd.tails import Tails, believed
+
+MAX_STIRRED = 100_000
+"""Features whose counts may have changed, until they are taken; beyond it, all are."""
+
+Feature = tuple[int, int]
+"""Kind and value."""
+Values = int | Iterable[int]
+"""One value or several of one kind; 0 stands for none."""
+
+
+class Crowd:
+    """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread."""
+
+    def __init__(self, floor: int = FLOOR, kinds: Mapping[int, Kind] = KINDS) -> None:
+        self._floor = floor
+        self._days = Days()
+        self._from_us, self._until_us = 0, 0
+        """The open day, whose events need no further thought about time."""
+        self._today_bits = 0
+        self._tables = {kind: Table(given) for kind, given in kinds.items()}
+        self._changed: dict[int, set[Feature]] = {}
+        self._stirred: set[Feature] | None = None
+        self._stirred_all = False
+
+    @property
+    def today(self) -> int | None:
+        """The open day of event time, counted from 1970; None before the first event."""
+        return self._days.today
+
+    def note(self, partition: int, kind: int, value: int, account: int, at_us: int, established: bool = False) -> None:
+        """An account (32-bit hash) of `partition` showed the feature `value` (64 bits at most) of `kind` at `at_us`.
+
+        `established` says that the account is old and clean. The caller refuses events that are more than five minutes
+        ahead of the broker. An event older than the window counts nobody; one that is told again changes nothing.
+        """
+        table = self._tables[kind]
+        who = partition << 32 | account
+        if established:
+            who |= ESTABLISHED
+        row = table.shared.get(value)
+        if self._from_us <= at_us < self._until_us:
+            if row is None and table.noted.get(value) == who:
+                return
+            one = self._today_bits | who
+        else:
+            day = self._counted_day(at_us, account)
+            if table.own.today - day >= table.days:
+                return
+            one = day_bits(day) | who
+        if row is None:
+            slots, at = table.door.slots, (value & table.door.mask) << 1
+            if slots[at + 1] == one and slots[at] == value:
+                if len(table.noted) < MAX_READY and one >= self._today_bits:
+                    table.noted[value] = who
+                return
+            changed = table.knock(value, one)
+        elif len(row) >= FULL and value << 16 | partition in table.settled:
+            return
+        else:
+            at = row.find(one.to_bytes(SIZE, "big"))
+            if at >= 0 and not at & 7:
+                return
+            changed = table.own.note(value, row, one)
+        if changed:
+            self._has_changed(table, partition, kind, value)
+
+    def count(self, kind: int, value: int) -> int:
+        """How many distinct accounts are known to share the feature, over all partitions."""
+        return self._total(kind, value) >> ACCOUNTS
+
+    def counts(self, kind: int, value: int) -> tuple[int, int]:
+        """How many distinct accounts share the feature, and how many of them are established."""
+        total = self._total(kind, value)
+        return total >> ACCOUNTS, total & OF_THEM
+
+    def around(self, ip: Values, device: Values, content: Values, host: Values) -> Surroundings:
+        """The counts of an account's last features; of several of one kind, of the one that most accounts share."""
+        a = self._total(IP, ip) if isinstance(ip, int) else self._most(IP, ip)
+        b = self._total(DEVICE, device) if isinstance(device, int) else self._most(DEVICE, device)
+        c = self._total(CONTENT, content) if isinstance(content, int) else self._most(CONTENT, content)
+        d = self._total(HOST, host) if isinstance(host, int) else self._most(HOST, host)
+        return Surroundings(
+            a >> ACCOUNTS,
+            b >> ACCOUNTS,
+            c >> ACCOUNTS,
+            d >> ACCOUNTS,
+            a & OF_THEM,
+            b & OF_THEM,
+            c & OF_THEM,
+            d & OF_THEM,
+        )
+
+    def hear(self, partition: int, feature: str, value: bytes | int, at_us: int = 0) -> bool:
+        """A worker published `value` for the partition; whether that could be read and believed.
+
+        `at_us` is when the broker wrote it down, 0 where that is unknown: no count stands for a later day. A bare
+        number says nothing about days, so it counts until the open day ends.
+        """
+        named = parsed_name(feature)
+        table = self._tables.get(named[0]) if named else None
+        if named is None or table is None or not 0 <= partition <= 0xFFFF:
+            return False
+        told = self._read(value, table.days, at_us)
+        if told is None:
+            return False
+        kind, known = named
+        now = table.heard.hear(partition, known, told)
+        if now is not None:
+            table.totals.pop(known, None)
+            self._stir(kind, known)
+        changed = self._changed.get(partition)
+        if changed is not None and (now or table.heard.tails(partition, known)) != told:
+            changed.add(named)  # the topic's last record says less than what is known: the owner says it again
+        return True
+
+    def take_changed(self, partition: int) -> list[CrowdCount]:
+        """The partition's counts above the floor that changed since they were last taken, as they are to be published.
+
+        A count that was taken and not committed is handed to `give_back`.
+        """
+        changed = self._changed.get(partition)
+        if not changed:
+            return []
+        self._changed[partition] = set()
+        taken = (self._published(partition, kind, value) for kind, value in sorted(changed))
+        return [count for count in taken if count.count > self._floor]
+
+    def give_back(self, partition: int, counts: Iterable[CrowdCount]) -> None:
+        """These counts were taken and not committed: they are taken again, as they are then."""
+        names = (parsed_name(count.feature) for count in counts)
+        self._changed.setdefault(partition, set()).update(known for known in names if known is not None)
+
+    def watch_stirred(self) -> None:
+        """From now on, keep which counts may have changed, for `take_stirred`."""
+        if self._stirred is None:
+            self._stirred, self._stirred_all = set(), True
+
+    def take_stirred(self) -> Iterable[Feature]:
+        """The features whose counts may have changed since they were last taken."""
+        stirred, self._stirred = self._stirred or set(), set()
+        if not self._stirred_all:
+            return stirred
+        self._stirred_all = False
+        return {(kind, value) for kind, table in self._tables.items() for value in {**table.shared, **table.heard_of}}
+
+    def _counted_day(self, at_us: int, account: int) -> int:
+        before = self._days.today
+        day = self._days.counted(at_us, account)
+        today = self._days.today
+        if today is not None and today != before:
+            self._from_us, self._until_us = today * DAY_US, (today + 1) * DAY_US
+            self._today_bits = day_bits(today)
+            for table in self._tables.values():
+                table.open(today)
+        return day
+
+    def _has_changed(self, table: Table, partition: int, kind: int, value: int) -> None:
+        table.totals.pop(value, None)
+        changed = self._changed.get(partition)
+        if changed is None:
+            changed = self._changed[partition] = set()
+        if len(table.shared.get(value, b"")) > self._floor * SIZE or value in table.heard_of:
+            changed.add((kind, value))
+        if self._stirred is not None:
+            self._stir(kind, value)
+
+    def _stir(self, kind: int, value: int) -> None:
+        if self._stirred is not None and not self._stirred_all:
+            self._stirred.add((kind, value))
+            if len(self._stirred) > MAX_STIRRED:
+                self._stirred_all = True
+                self._stirred.clear()
+
+    def _most(self, kind: int, values: Iterable[int]) -> int:
+        return max((self._total(kind, value) for value in values), default=0)
+
+    def _total(self, kind: int, value: int) -> int:
+        table = self._tables[kind]
+        total = table.totals.get(value)
+        if total is not None:
+            return total
+        if not value:
+            return 0
+        if value in table.shared or value in table.heard_of:
+            return table.summed(value)
+        slots, at = table.door.slots, (value & table.door.mask) << 1
+        if slots[at] != value:
+            return 0
+        total = table.lone(slots[at + 1])
+        if total and len(table.totals) < MAX_READY:
+            table.totals[value] = total
+        return total
+
+    def _published(self, partition: int, kind: int, value: int) -> CrowdCount:
+        table = self._tables[kind]
+        known = table.known(partition, value)
+        return CrowdCount(name(kind, value), known.numbers[0], known.numbers[table.days], written(known))
+
+    def _read(self, value: bytes | int, days: int, at_us: int) -> Tails | None:
+        """What a record says, in bounds; None for what no worker can have counted."""
+        today = self._days.today
+        if isinstance(value, int):
+            nothing = [0] * (days - 1)
+            return believed(today or 0, [value, *nothing], [0, *nothing], days)
+        told = parsed(value)
+        if told is None:
+            return None
+        last = at_us // DAY_US + 1 if at_us > 0 else MAX_DAY if today is None else today + days
+        if told[0] > last or (today is not None and told[0] <= today - days):
+            return None
+        return believed(*told, days)

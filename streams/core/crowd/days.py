@@ -1,0 +1,44 @@
+"""Which day it is in event time: one event opens one day at most.
+
+An event of the next day opens it. An event further ahead opens nothing by itself: when a second event lies ahead as
+well, the earlier of both days is opened. So one event with a wrong time ages everybody by one day, and a topic that was
+quiet for a week goes on with its second event. Until its day is open, an event counts on today.
+"""
+
+from __future__ import annotations
+
+from gate.core.duration import DAY_US
+
+
+class Days:
+    """The open day, counted from 1970, of all partitions together. Mutable, used by one thread."""
+
+    def __init__(self) -> None:
+        self.today: int | None = None
+        self._ahead: tuple[int, int] | None = None
+
+    def counted(self, at_us: int, account: int) -> int:
+        """The day on which an account's event counts; it may open that day."""
+        day, today = at_us // DAY_US, self.today
+        if today is None or day == today + 1:
+            self._open(day)
+            return day
+        if day <= today:
+            return day
+        event = (at_us, account)
+        if self._ahead is None or self._ahead == event:
+            self._ahead = event
+            return today
+        first, last = sorted((self._ahead, event))
+        opened, latest = first[0] // DAY_US, last[0] // DAY_US
+        if latest == opened + 1:
+            opened = latest
+        self._open(opened)
+        if latest > opened:
+            self._ahead = last
+        return min(day, opened)
+
+    def _open(self, day: int) -> None:
+        self.today = day
+        if self._ahead is not None and self._ahead[0] // DAY_US <= day + 1:
+            self._ahead = None

@@ -1,0 +1,81 @@
+"""The features that most accounts share, for the gates: who comes first from a farm's device meets what it has earned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from heapq import nsmallest
+from types import MappingProxyType
+
+from streams.core.crowd.counts import Crowd
+from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP
+from streams.core.crowd.record import name
+
+LEVELS: Mapping[int, int] = MappingProxyType({IP: 16, DEVICE: 4, CONTENT: 8, HOST: 16})
+"""Accounts from which a feature of a kind is hot. A kind that is not named has no hot features."""
+MAX_HOT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class HotFact:
+    """A feature, as in `CrowdCount`, and how many accounts share it, of which some are established; 0 accounts: no
+    longer hot."""
+
+    feature: str
+    accounts: int
+    established: int
+
+
+class HotFacts:
+    """The hot features of a crowd, at most `most` of them, those with most accounts. Used by one thread."""
+
+    def __init__(self, crowd: Crowd, levels: Mapping[int, int] = LEVELS, most: int = MAX_HOT) -> None:
+        self._crowd = crowd
+        self._levels = levels
+        self._most = most
+        self._hot: dict[tuple[int, int], tuple[int, int]] = {}
+        self._day: int | None = None
+        crowd.watch_stirred()
+
+    def all(self) -> list[HotFact]:
+        """Every hot feature as it was when `changes` was last called."""
+        return [HotFact(name(*known), *counts) for known, counts in self._hot.items()]
+
+    def changes(self) -> list[HotFact]:
+        """What became hot, changed, or is hot no longer since the last call; the first call tells all."""
+        before: dict[tuple[int, int], tuple[int, int] | None] = {}
+        self._update(self._crowd.take_stirred(), before)
+        if self._crowd.today != self._day:  # members have aged, of features that nobody showed as well
+            self._day = self._crowd.today
+            self._update(list(self._hot), before)
+        surplus = len(self._hot) - self._most
+        if surplus > 0:
+            for known in nsmallest(surplus, self._hot, key=lambda known: (self._hot[known], known)):
+                self._change(known, None, before)
+        changed = (known for known, counts in before.items() if self._hot.get(known) != counts)
+        return [HotFact(name(*known), *self._hot.get(known, (0, 0))) for known in changed]
+
+    def _update(
+        self, stirred: Iterable[tuple[int, int]], before: dict[tuple[int, int], tuple[int, int] | None]
+    ) -> None:
+        for kind, value in stirred:
+            level = self._levels.get(kind)
+            if level is None:
+                continue
+            counts = self._crowd.counts(kind, value)
+            self._change((kind, value), counts if counts[0] >= level else None, before)
+
+    def _change(
+        self,
+        known: tuple[int, int],
+        counts: tuple[int, int] | None,
+        before: dict[tuple[int, int], tuple[int, int] | None],
+    ) -> None:
+        held = self._hot.get(known)
+        if held == counts:
+            return
+        before.setdefault(known, held)
+        if counts is None:
+            del self._hot[known]
+        else:
+            self._hot[known] = counts

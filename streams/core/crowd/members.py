@@ -1,0 +1,85 @@
+"""The members of one feature, packed: eight bytes an account, those that showed it longest ago first.
+
+A member is a 64-bit number: 15 bits of the day on which the account last showed the feature, one bit that says whether
+the account was established then, 16 bits of its partition, 32 bits of its hash. Days are compared modulo 2^15, so a
+member would come back to life after 89 years.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+
+from streams.core.crowd.kinds import CEILING
+
+SIZE = 8
+ESTABLISHED = 1 << 48
+WHO = ESTABLISHED - 1
+FULL = CEILING * SIZE
+"""A row shorter than this leaves room in every partition."""
+_DAY = 0x7FFF
+_UNESTABLISHED = bytes(range(0, 256, 2))
+_member = Struct(">HHI")
+
+
+def day_bits(day: int) -> int:
+    """The day as it stands in a member; never 0 in our time, so that no member is 0, which stands for none."""
+    return (day + 1 & _DAY) << 49
+
+
+def member(partition: int, account: int, day: int, established: bool) -> int:
+    """One account of a partition, which showed the feature on `day`."""
+    return day_bits(day) | established << 48 | (partition & 0xFFFF) << 32 | account & 0xFFFF_FFFF
+
+
+def age(one: int, today: int) -> int:
+    """Days since a member showed the feature."""
+    return (today + 1 - (one >> 49)) & _DAY
+
+
+def live(row: bytes, today: int, days: int) -> bytes:
+    """The members of the last `days` days."""
+    at = 0
+    while at < len(row) and (today + 1 - (row[at] << 7 | row[at + 1] >> 1)) & _DAY >= days:
+        at += SIZE
+    return row[at:] if at else row
+
+
+def newest_age(row: bytes, today: int) -> int:
+    """Days since any account showed the feature."""
+    return (today + 1 - (row[-8] << 7 | row[-7] >> 1)) & _DAY
+
+
+def established(row: bytes) -> int:
+    """How many members are established."""
+    return len(row[1::SIZE].translate(None, _UNESTABLISHED))
+
+
+def position(row: bytes, who: bytes) -> int:
+    """Where the member with these last six bytes begins; -1 where it is none."""
+    at = row.find(who)
+    while at >= 0 and at & 7 != 2:
+        at = row.find(who, at + 1)
+    return at - 2 if at >= 0 else -1
+
+
+def first_of(row: bytes, partition: bytes) -> tuple[int, int]:
+    """How many members the partition (two bytes) has, and where the first of them begins."""
+    starts = [at for at in range(0, len(row), SIZE) if row[at + 2 : at + 4] == partition]
+    return len(starts), starts[0] if starts else -1
+
+
+def unpacked(row: bytes, today: int) -> Iterator[tuple[int, bool, int]]:
+    """Of each member its age in days, whether it is established, and its partition."""
+    for code, partition, _ in _member.iter_unpack(row):
+        yield (today + 1 - (code >> 1)) & _DAY, bool(code & 1), partition
+
+
+def inserted(row: bytes, one: int, today: int) -> bytes:
+    """The row with one member more, in its place by day."""
+    packed, own_age, at = one.to_bytes(SIZE, "big"), age(one, today), len(row)
+    if not own_age:
+        return row + packed
+    while at and age(int.from_bytes(row[at - SIZE : at], "big"), today) < own_age:
+        at -= SIZE
+    return row + packed if at == len(row) else row[:at] + packed + row[at:]

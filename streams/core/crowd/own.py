@@ -1,0 +1,115 @@
+"""What this worker counts itself: the members of every feature of one kind, of all its partitions.
+
+Two accounts or more make a row of packed members; one is left to the doorkeeper. A full table drops what is shared by
+few, and of those what was shared longest ago.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from streams.core.crowd import members as packed
+from streams.core.crowd.doorkeeper import Doorkeeper
+from streams.core.crowd.kinds import CEILING, Kind
+from streams.core.crowd.members import FULL, SIZE, WHO
+from streams.core.crowd.rows import Rows
+from streams.core.crowd.tails import Tails, tails
+
+KEEP_ALL = -2
+
+
+class Own:
+    """The members of one kind. Mutable, in memory, used by one thread. `today` is told by `open`."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.days = kind.days
+        self.today = 0
+        self.rows = Rows(kind.shared_bytes, self._worth)
+        self.shared = self.rows.by_feature
+        self.door = Doorkeeper(kind.lone_slots)
+        self.settled: set[int] = set()
+        """Features and partitions, the latter in the low 16 bits, that have shown all that they can today."""
+
+    def open(self, today: int) -> None:
+        """Members age by the days that have passed."""
+        self.today = today
+        self.settled.clear()
+
+    def knock(self, value: int, one: int) -> bool:
+        """A member of a feature that has no row; whether it has one now, with a second account."""
+        door, today = self.door, self.today
+        held = door.swapped(value, one)
+        if not held or packed.age(held, today) >= self.days:
+            return False
+        if not (held ^ one) & WHO:
+            door.put(value, _later(held, one, today))
+            return False
+        door.put(value, 0)
+        self.rows.put(value, packed.inserted(held.to_bytes(SIZE, "big"), one, today), None)
+        return True
+
+    def note(self, value: int, before: bytes, one: int) -> bool:
+        """A member of a feature that has a row, which does not hold the member as it is; whether the row changed."""
+        today = self.today
+        row, who = packed.live(before, today, self.days), one.to_bytes(SIZE, "big")[2:]
+        at = packed.position(row, who)
+        if at >= 0:
+            held = int.from_bytes(row[at : at + SIZE], "big")
+            one = _later(held, one, today)
+            if one == held:
+                return False
+        elif len(row) >= FULL:
+            at = self._replaced(value, row, one, who[:2])
+            if at == KEEP_ALL:
+                return False
+        if at >= 0:
+            row = row[:at] + row[at + SIZE :]
+        self.rows.put(value, packed.inserted(row, one, today), before)
+        return True
+
+    def _replaced(self, value: int, row: bytes, one: int, partition: bytes) -> int:
+        """Where the member stands that a new one replaces; -1 if there is room for both, KEEP_ALL if it is no later."""
+        count, at = packed.first_of(row, partition)
+        if count < CEILING:
+            return -1
+        oldest = packed.age(int.from_bytes(row[at : at + SIZE], "big"), self.today)
+        if oldest > packed.age(one, self.today):
+            return at
+        if oldest == 0:
+            self.settled.add(value << 16 | one >> 32 & 0xFFFF)
+        return KEEP_ALL
+
+    def row(self, value: int) -> bytes:
+        """The live members of a feature, be it one."""
+        row = self.shared.get(value)
+        if row is None:
+            held = self.door.held(value)
+            row = held.to_bytes(SIZE, "big") if held else b""
+        return packed.live(row, self.today, self.days)
+
+    def by_partition(self, value: int) -> tuple[Counter[int], Counter[int]]:
+        """Live accounts, and the established ones, of each partition."""
+        accounts: Counter[int] = Counter()
+        established: Counter[int] = Counter()
+        for _, firm, partition in packed.unpacked(self.row(value), self.today):
+            accounts[partition] += 1
+            established[partition] += firm
+        return accounts, established
+
+    def tails(self, partition: int, value: int) -> Tails:
+        """The partition's counts of a feature, as they stand today."""
+        members = packed.unpacked(self.row(value), self.today)
+        shown = [(age, firm) for age, firm, owner in members if owner == partition & 0xFFFF]
+        return tails(self.today, shown, self.days)
+
+    def _worth(self, row: bytes) -> int:
+        living = len(packed.live(row, self.today, self.days))
+        return living << 16 | 0xFFFF - packed.newest_age(row, self.today) if living else 0
+
+
+def _later(held: int, one: int, today: int) -> int:
+    """Of one account's two members the later; on one day, established where either is."""
+    held_age, age = packed.age(held, today), packed.age(one, today)
+    if held_age == age:
+        return held | one
+    return one if age < held_age else held

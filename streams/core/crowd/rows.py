@@ -1,0 +1,48 @@
+"""Rows of packed bytes by feature, within a budget. A row that is worth little makes room for new ones.
+
+Rows are `bytes` in a plain dict of integers, which Python's garbage collector does not visit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+ROW_BYTES = 160
+"""What a row takes besides its content: its place in the dict, its key and the header of its bytes. Measured."""
+CANDIDATES = 8
+"""A full table drops the least of so many rows, which it takes in turn, so that no call has to visit the whole table."""
+
+
+class Rows:
+    """A bounded table of rows. Mutable, in memory, used by one thread."""
+
+    def __init__(self, max_bytes: int, worth: Callable[[bytes], int]) -> None:
+        self.by_feature: dict[int, bytes] = {}
+        self.used_bytes = 0
+        self._max_bytes = max_bytes
+        self._worth = worth
+        self._turn: list[int] = []
+
+    def put(self, feature: int, row: bytes, before: bytes | None) -> None:
+        """Keep `row` in place of `before`, which is None for a new feature; drop others where the budget is spent."""
+        self.by_feature[feature] = row
+        self.used_bytes += len(row) + ROW_BYTES if before is None else len(row) - len(before)
+        while self.used_bytes > self._max_bytes:
+            self._drop_one()
+
+    def _drop_one(self) -> None:
+        candidates = self._next_in_turn()
+        least = min(candidates, key=lambda feature: self._worth(self.by_feature[feature]))
+        self.used_bytes -= len(self.by_feature.pop(least)) + ROW_BYTES
+
+    def _next_in_turn(self) -> list[int]:
+        """Rows of which at least one exists, for the table is not empty while its budget is spent."""
+        taken: list[int] = []
+        rows, turn = self.by_feature, self._turn
+        while len(taken) < min(CANDIDATES, len(rows)):
+            if not turn:
+                turn.extend(reversed(rows))
+            feature = turn.pop()
+            if feature in rows:
+                taken.append(feature)
+        return taken

@@ -1,0 +1,96 @@
+"""One kind of feature: what is counted here and what is heard of others, and the sums of both that are kept ready."""
+
+from __future__ import annotations
+
+from streams.core.crowd import members as packed
+from streams.core.crowd.heard import Heard
+from streams.core.crowd.kinds import Kind
+from streams.core.crowd.members import SIZE
+from streams.core.crowd.own import Own
+from streams.core.crowd.tails import Tails
+
+MAX_READY = 65_536
+"""Lone features that are kept ready besides their slots, and as many sums of shared ones: 130 bytes each."""
+ACCOUNTS, UNESTABLISHED = 40, 20
+"""A sum is three numbers in one: the accounts, those that are not established, so that the larger sum says more, and
+those that are. Accounts stand above 40 bits, the established ones in the last 20."""
+ESTABLISHED = (1 << UNESTABLISHED) - 1
+ONE, ONE_ESTABLISHED = 1 << ACCOUNTS | 1 << UNESTABLISHED, 1 << ACCOUNTS | 1
+"""The sum of a lone account."""
+
+
+def total(accounts: int, established: int) -> int:
+    """All three numbers in one."""
+    return accounts << ACCOUNTS | accounts - established << UNESTABLISHED | established
+
+
+class Table:
+    """The counts of one kind. Mutable, in memory, used by one thread.
+
+    `shared`, `heard_of`, `door`, `noted` and `totals` are for the paths of `Crowd` that are walked for each upload.
+    `noted` keeps of recent lone features who showed them today; `totals` keeps sums.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.days = kind.days
+        self.own = Own(kind)
+        self.heard = Heard(kind)
+        self.shared = self.own.rows.by_feature
+        self.settled = self.own.settled
+        self.door = self.own.door
+        self.heard_of = self.heard.rows.by_feature
+        self.noted: dict[int, int] = {}
+        self._passed_by = 0
+        self.totals: dict[int, int] = {}
+
+    def open(self, today: int) -> None:
+        """Members and counts age by the days that have passed."""
+        self.own.open(today)
+        self.heard.open(today)
+        self.noted.clear()
+        self.totals.clear()
+
+    def knock(self, value: int, one: int) -> bool:
+        """A member of a feature that has no row, which the doorkeeper does not hold; whether it has a row now."""
+        self.totals.pop(value, None)
+        noted = self.noted.pop(value, None)
+        if noted is not None:  # another feature may have taken its slot since
+            self.door.swapped(value, packed.day_bits(self.own.today) | noted)
+        if len(self.noted) >= MAX_READY:  # those of the morning make room in time
+            self._passed_by += 1
+            if self._passed_by > MAX_READY:
+                self._passed_by = 0
+                self.noted.clear()
+        return self.own.knock(value, one)
+
+    def summed(self, value: int) -> int:
+        """The sum over all partitions of a feature that is shared or was heard of; it is kept ready."""
+        row = self.heard_of.get(value)
+        if row is None:
+            members = self.own.row(value)
+            both = total(len(members) // SIZE, packed.established(members))
+        else:
+            both = self._merged(value, row)
+        if len(self.totals) >= 2 * MAX_READY:
+            self.totals.clear()
+        self.totals[value] = both
+        return both
+
+    def lone(self, one: int) -> int:
+        """The sum of a feature that one account showed, if it lives, or nobody."""
+        if not one or packed.age(one, self.own.today) >= self.days:
+            return 0
+        return ONE_ESTABLISHED if one & packed.ESTABLISHED else ONE
+
+    def known(self, partition: int, value: int) -> Tails:
+        """What is known of one partition: what was counted here merged with what was heard."""
+        counts, heard = self.own.tails(partition, value), self.heard.tails(partition, value)
+        return counts if heard is None else counts.merged(heard)
+
+    def _merged(self, value: int, row: bytes) -> int:
+        """A partition counts with what was heard of it or with what was counted here, whichever is more."""
+        accounts, established = self.own.by_partition(value)
+        for partition, heard, firm in self.heard.counts(row):
+            accounts[partition] = max(accounts[partition], heard)
+            established[partition] = max(established[partition], firm)
+        return total(accounts.total(), established.total())

@@ -1,0 +1,194 @@
+"""Laws of the crowd's counts, against sets that keep everything: any order, any repetition, any number of restarts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.crowd import CEILING, DEVICE, FLOOR, KINDS, Crowd, CrowdCount
+from streams.core.crowd.tails import Tails, believed, tails
+from streams.core.window import DAY_US
+
+DAYS = KINDS[DEVICE].days
+BEGAN_US = 20_779 * DAY_US
+PARTITIONS = 4
+FEATURE = 7
+
+Showing = tuple[int, int, int]
+"""Partition, account and day."""
+showings = st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, 30), st.integers(0, DAYS - 1))
+many = st.lists(showings, max_size=150)
+
+
+def show(crowd: Crowd, given_: list[Showing]) -> Crowd:
+    crowd.note(0, DEVICE, 1, 0, BEGAN_US)  # opens the first day
+    for day in range(1, DAYS):
+        crowd.note(0, DEVICE, 1, 0, BEGAN_US + day * DAY_US)
+    for partition, account, day in given_:
+        crowd.note(partition, DEVICE, FEATURE, account, BEGAN_US + day * DAY_US, established=account % 3 == 0)
+    return crowd
+
+
+def pass_days(crowd: Crowd, days: int) -> None:
+    for day in range(DAYS, DAYS + days):
+        crowd.note(0, DEVICE, 1, 0, BEGAN_US + day * DAY_US)
+
+
+def exact(given_: list[Showing], passed: int = 0) -> dict[int, set[int]]:
+    """Accounts by partition that live so many days after the last."""
+    accounts: dict[int, set[int]] = defaultdict(set)
+    for partition, account, day in given_:
+        if day >= passed:
+            accounts[partition].add(account)
+    return accounts
+
+
+def ages(crowd: Crowd) -> list[tuple[int, int]]:
+    """The counts of the feature on this day and on each day that follows."""
+    found = [crowd.counts(DEVICE, FEATURE)]
+    for day in range(DAYS, 2 * DAYS):
+        crowd.note(0, DEVICE, 1, 0, BEGAN_US + day * DAY_US)
+        found.append(crowd.counts(DEVICE, FEATURE))
+    return found
+
+
+@given(many, st.randoms())
+def test_any_order_gives_the_same_counts_today_and_on_each_day_that_follows(given_: list[Showing], order: Any) -> None:
+    shuffled = list(given_)
+    order.shuffle(shuffled)
+
+    assert ages(show(Crowd(), given_)) == ages(show(Crowd(), shuffled))
+
+
+@given(many, st.integers(0, DAYS))
+def test_counts_are_exact_in_one_worker(given_: list[Showing], passed: int) -> None:
+    crowd = show(Crowd(), given_)
+    pass_days(crowd, passed)
+
+    living = [(partition, account) for partition, names in exact(given_, passed).items() for account in names]
+
+    assert crowd.counts(DEVICE, FEATURE) == (len(living), sum(account % 3 == 0 for _, account in living))
+
+
+@given(many)
+def test_a_count_never_falls_within_a_day_and_a_repeated_batch_changes_nothing(given_: list[Showing]) -> None:
+    crowd, last = show(Crowd(), []), 0
+    for showing in given_:
+        show(crowd, [showing])
+        assert crowd.count(DEVICE, FEATURE) >= last
+        last = crowd.count(DEVICE, FEATURE)
+    for partition in range(PARTITIONS):
+        crowd.take_changed(partition)
+    before = crowd.counts(DEVICE, FEATURE)
+
+    show(crowd, given_)
+
+    assert crowd.counts(DEVICE, FEATURE) == before
+    assert [crowd.take_changed(partition) for partition in range(PARTITIONS)] == [[]] * PARTITIONS
+
+
+@given(many, st.integers(0, DAYS), st.randoms())
+def test_the_sum_of_what_is_heard_is_short_by_at_most_the_floor_of_each_partition(
+    given_: list[Showing], passed: int, order: Any
+) -> None:
+    owners = [show(Crowd(), [showing for showing in given_ if showing[0] == at]) for at in range(PARTITIONS)]
+    told = [(at, count) for at, owner in enumerate(owners) for count in owner.take_changed(at)]
+    told *= 2
+    order.shuffle(told)
+    hears = show(Crowd(), [])
+
+    for at, count in told:
+        assert hears.hear(at, count.feature, count.record)
+    pass_days(hears, passed)
+
+    true = sum(map(len, exact(given_, passed).values()))
+    assert true - FLOOR * PARTITIONS <= hears.count(DEVICE, FEATURE) <= true
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.booleans(), st.lists(showings, max_size=40)), min_size=1, max_size=5))
+def test_over_restarts_no_account_is_counted_twice_and_no_published_count_falls(
+    lives: list[tuple[bool, list[Showing]]],
+) -> None:
+    topic: dict[tuple[int, str], bytes] = {}
+    published: dict[tuple[int, str], int] = {}
+    everything: list[Showing] = []
+    for hears_first, given_ in lives:
+        owner = show(Crowd(), [])
+        batches = [given_[: len(given_) // 2], given_[len(given_) // 2 :]]
+        for number, batch in enumerate(batches):
+            if hears_first or number:
+                for (partition, feature), record in [*topic.items()]:
+                    owner.hear(partition, feature, record)
+            show(owner, batch)
+            everything += batch
+            if number or hears_first:
+                publish(owner, topic, published)
+        whole = sum(map(len, exact(everything).values()))
+        best = sum(max(len(exact(part).get(at, ())) for _, part in lives) for at in range(PARTITIONS))
+        assert owner.count(DEVICE, FEATURE) <= whole
+    assert owner.count(DEVICE, FEATURE) >= best - FLOOR * PARTITIONS
+
+
+def publish(owner: Crowd, topic: dict[tuple[int, str], bytes], published: dict[tuple[int, str], int]) -> None:
+    for partition in range(PARTITIONS):
+        for told in owner.take_changed(partition):
+            assert told.count >= published.get((partition, told.feature), 0)
+            published[partition, told.feature] = told.count
+            topic[partition, told.feature] = told.record
+
+
+members = st.lists(st.tuples(st.integers(0, DAYS - 1), st.booleans()), max_size=20)
+some_tails = st.builds(lambda day, shown: tails(20_000 + day, shown, DAYS), st.integers(0, 2 * DAYS), members)
+
+
+@given(some_tails, some_tails, some_tails)
+def test_merging_does_not_depend_on_order_or_repetition(one: Tails, two: Tails, three: Tails) -> None:
+    assert one.merged(two) == two.merged(one)
+    assert one.merged(two).merged(three) == one.merged(two.merged(three))
+    assert one.merged(one) == one
+    assert one.merged(two).merged(two) == one.merged(two)
+
+
+numbers = st.lists(st.integers(-2, 300) | st.integers(), max_size=12)
+
+
+@given(st.integers(0, 0xFFFF), numbers, numbers)
+def test_numbers_that_anybody_wrote_become_tails_or_are_refused(day: int, accounts: list[int], firm: list[int]) -> None:
+    made = believed(day, accounts, firm, DAYS)
+
+    if made is None:
+        assert not accounts or len(accounts) != len(firm) or min(accounts + firm) < 0
+        return
+    known, established = [*made.numbers[:DAYS]], [*made.numbers[DAYS:]]
+    assert known == sorted(known, reverse=True)
+    assert established == sorted(established, reverse=True)
+    assert max(known) <= CEILING
+    assert all(one <= two for one, two in zip(established, known, strict=True))
+
+
+anything = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+values = (
+    st.binary(max_size=60)
+    | st.integers()
+    | st.builds(lambda given_: json.dumps(given_).encode(), st.lists(anything | st.lists(anything, max_size=9)))
+    | st.builds(lambda *parts: json.dumps([2, *parts]).encode(), st.integers(), numbers, numbers)
+)
+features = st.text(max_size=20) | st.from_regex(r"[0-5][0-9a-f]{16}", fullmatch=True)
+
+
+@given(st.lists(st.tuples(st.integers(), features, values, st.integers()), max_size=30))
+def test_whatever_stands_in_the_topic_is_heard_within_bounds_or_refused(
+    records: list[tuple[int, str, bytes | int, int]],
+) -> None:
+    crowd = show(Crowd(), [(0, account, 0) for account in range(9)])
+
+    for partition, feature, value, at_us in records:
+        crowd.hear(partition, feature, value, at_us)
+
+    assert 9 <= crowd.count(DEVICE, FEATURE) <= 9 + CEILING * len(records)
+    assert all(isinstance(told, CrowdCount) and told.count <= CEILING for told in crowd.take_changed(0))
