@@ -31,8 +31,8 @@ from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
 from gate.settings import Settings
 from gate.stores.local_buckets import LocalBuckets
-from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.takes import RedisTakeStore
 
 log = logging.getLogger("upload_gate")
 
@@ -58,7 +58,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
             stack.enter_context(listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
         ]
         clock = SystemClock()
-        accounts = RedisAccountStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
+        accounts = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
         boards = RedisBoardStore(settings.redis, settings.prefix)
         await accounts.open()
         stack.push_async_callback(accounts.close)
