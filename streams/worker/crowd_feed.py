@@ -1,8 +1,8 @@
 """Who else: listens to what every partition's owner counted of shared features, and tells the crowd in memory.
 
 Counts are published by `commit`, with the batch they come from. Leaves their meaning to `core.crowd`. A count that is
-not heard yet, or was below the floor, is missing from the sum; that undercount is part of the contract. So is one that
-was written longer ago than the crowd's window: whatever is still shared since then is told again when it is next seen.
+not heard yet, or was below the floor, is missing from the sum; that undercount is part of the contract. A count that was
+written longer ago than the crowd's window is passed over: no account in it still counts.
 """
 
 from __future__ import annotations

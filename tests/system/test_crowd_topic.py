@@ -12,9 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from waiting import eventually
 
-from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare
-from streams.core.crowd import WINDOW_US
+from gate.records.topics import Topics
+from streams.core.crowd import DEVICE, WINDOW_US, Crowd
 from streams.worker.crowd_feed import crowd_key, listen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
@@ -65,3 +65,25 @@ async def test_a_starting_worker_believes_no_count_from_before_the_window(
     await asyncio.wait([listening])
 
     assert heard.counts == [(3, "days", 7), (3, "now", 7)]
+
+
+async def test_a_starting_worker_knows_what_others_published_and_passes_over_what_is_no_count(
+    kafka_bootstrap: str, unique: Callable[[], str]
+) -> None:
+    topics, now_us = Topics(f"{unique()}."), time.time_ns() // 1_000
+    await declare(kafka_bootstrap, topics)
+    owner, worker = Crowd(), Crowd()
+    for account in range(40):
+        owner.note(3, DEVICE, 7, account, now_us, established=account < 9)
+    (count,) = owner.take_changed(3)
+    from_afar = count.record.replace(b"[2,", b"[2,9")  # tens of thousands of days later
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        for partition, record in ((4, b"["), (5, from_afar), (3, count.record)):
+            await producer.send_and_wait(topics.crowd.name, record, crowd_key(partition, count.feature))
+
+    listening = asyncio.create_task(listen(kafka_bootstrap, topics.crowd.name, worker))
+    await eventually(lambda: worker.count(DEVICE, 7))
+    listening.cancel()
+    await asyncio.wait([listening])
+
+    assert worker.counts(DEVICE, 7) == (40, 9)

@@ -248,6 +248,21 @@ def test_members_that_dropped_out_take_no_memory() -> None:
     assert own.rows.used_bytes == DAYS * SIZE + ROW_BYTES
 
 
+def test_two_accounts_that_never_showed_it_within_one_window_make_no_row() -> None:
+    own = Own(KINDS[IP])
+
+    for account in range(9):
+        own.open(account * DAYS)
+        assert not own.knock(7, member(0, account, account * DAYS, False))
+
+    assert not own.shared
+    assert len(own.row(7)) == SIZE
+
+
+def test_zero_stands_for_no_feature() -> None:
+    assert showed(Crowd(), 5, value=0).count(IP, 0) == 0
+
+
 def test_a_lone_account_is_added_to_a_count_that_was_heard_and_read() -> None:
     crowd = showed(Crowd(), 1, value=8)
     (told,) = showed(Crowd(), 9).take_changed(0)
@@ -296,16 +311,16 @@ def test_more_shared_features_than_fit_crowd_out_those_that_fewest_share() -> No
 
 def test_of_features_that_equally_many_share_the_older_ones_go() -> None:
     crowd = Crowd(kinds=SMALL)
-    for value in range(10):
+    for value in range(1, 11):
         showed(crowd, 2, value=value)
-    for value in range(10, 20):
+    for value in range(11, 21):
         showed(crowd, 2, value=value, at_us=NOW_US + DAY_US)
 
-    for value in range(20, 24):
+    for value in range(21, 25):
         showed(crowd, 2, value=value, at_us=NOW_US + DAY_US)
 
-    assert all(crowd.count(IP, value) == 2 for value in range(10, 24))
-    assert sum(crowd.count(IP, value) == 2 for value in range(10)) == 6
+    assert all(crowd.count(IP, value) == 2 for value in range(11, 25))
+    assert sum(crowd.count(IP, value) == 2 for value in range(1, 11)) == 6
 
 
 def feature(kind: int, value: int) -> str:

@@ -97,6 +97,7 @@ def test_a_lone_account_that_comes_every_day_never_drops_out() -> None:
     crowd = Crowd()
 
     for day in range(30):
+        crowd.note(0, DEVICE, 9, 1, NOW_US + day * DAY_US)
         for _ in range(3):
             crowd.note(0, DEVICE, 7, 1, NOW_US + day * DAY_US)
         assert crowd.count(DEVICE, 7) == 1

@@ -25,7 +25,7 @@ counts itself before it publishes, so no count falls below what was heard, in an
 **What it takes.** A lone account on a feature takes 16 bytes, up to 2^21 of a kind (34 MB; link hosts 4 MB); 65,536 of
 them are kept ready besides (8 MB, and as much for sums). A shared feature takes 160 bytes and 8 a member; what is heard
 of it takes 160 bytes and 4 + 2 × days for each partition. Both budgets are 32 MiB a kind (link hosts 16): 180,000
-features of three accounts. All four kinds together stay below 420 MB; a crowd begins with 1 MB.
+features of three accounts. All four kinds together stay below 500 MB when all is full; a crowd begins with 1 MB.
 """
 
 from streams.core.crowd.around import Surroundings

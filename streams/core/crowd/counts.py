@@ -43,7 +43,7 @@ class Crowd:
         return self._days.today
 
     def note(self, partition: int, kind: int, value: int, account: int, at_us: int, established: bool = False) -> None:
-        """An account (32-bit hash) of `partition` showed the feature `value` (64 bits at most) of `kind` at `at_us`.
+        """An account (32-bit hash) of `partition` (16 bits) showed the feature `value` (64 bits) of `kind` at `at_us`.
 
         `established` says that the account is old and clean. The caller refuses events that are more than five minutes
         ahead of the broker. An event older than the window counts nobody; one that is told again changes nothing.

@@ -51,7 +51,7 @@ class Doorkeeper:
         return 0
 
     def put(self, feature: int, member: int) -> None:
-        """Change the member of a feature that is held; 0 forgets it."""
+        """Change the member of a feature that is held."""
         self.slots[((feature & self.mask) << 1) + 1] = member
 
     def _grow(self) -> None:

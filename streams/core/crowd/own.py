@@ -44,7 +44,6 @@ class Own:
         if not (held ^ one) & WHO:
             door.put(value, _later(held, one, today))
             return False
-        door.put(value, 0)
         self.rows.put(value, packed.inserted(held.to_bytes(SIZE, "big"), one, today), None)
         return True
 

@@ -52,9 +52,10 @@ class Table:
 
     def knock(self, value: int, one: int) -> bool:
         """A member of a feature that has no row, which the doorkeeper does not hold; whether it has a row now."""
-        self.totals.pop(value, None)
-        noted = self.noted.pop(value, None)
-        if noted is not None:  # another feature may have taken its slot since
+        if value in self.totals:
+            del self.totals[value]
+        if value in self.noted:  # another feature may have taken its slot since
+            noted = self.noted.pop(value)
             self.door.swapped(value, packed.day_bits(self.own.today) | noted)
         if len(self.noted) >= MAX_READY:  # those of the morning make room in time
             self._passed_by += 1
