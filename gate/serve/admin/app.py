@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from gate.serve.health import Health
-from gate.serve.hot.asgi import (
+from gate.serve.hot.app import (
     JSON,
     TEXT,
     Receive,
