@@ -24,7 +24,7 @@ from gate.core.request import CheckRequest
 
 
 class Subject(StrEnum):
-    """Whose bucket a limit is."""
+    """The kind of entity that a limit counts for; each entity has a bucket of its own."""
 
     ACCOUNT = "account"
     IP = "ip"
@@ -41,7 +41,7 @@ class Unit(StrEnum):
 
 
 class Mode(StrEnum):
-    """Whether a limit refuses, only counts what it would refuse, or is not looked at."""
+    """Whether a limit refuses, only counts uploads that it would refuse, or is left out."""
 
     ENFORCE = "enforce"
     SHADOW = "shadow"
@@ -49,7 +49,7 @@ class Mode(StrEnum):
 
 
 class OnStoreError(StrEnum):
-    """What a limit does while the account store does not answer: an own bucket, let in, or refuse."""
+    """What a limit does while the store does not answer: take from a bucket of this gate, let in, or refuse."""
 
     LOCAL = "local"
     OPEN = "open"
@@ -100,7 +100,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that decides beside the pauses. `thresholds` has an entry for every class of `classes`."""
+    """All rules of a decision except the pauses. `thresholds` has an entry for every class of `classes`."""
 
     hash: str
     classes: tuple[str, ...]
@@ -121,7 +121,7 @@ class Policy:
         object.__setattr__(self, "_class_limits", {class_: self._limits_of(class_) for class_ in self.thresholds})
 
     def class_of(self, account: Account, now_us: int) -> str:
-        """The class the caller gives, where the policy declares it; else what age and verification make of it."""
+        """The class that the caller gives, if the policy has it; otherwise the class that follows from age and verification."""
         if account.class_ is not None and account.class_ in self.thresholds:
             return account.class_
         if self.new_class is not None and account.created_at is not None and self._is_new(account.created_at, now_us):

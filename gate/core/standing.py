@@ -8,7 +8,7 @@ from gate.core.override import Override
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an account: its risk in [0, 1] with the event time it stands for (None: never scored)."""
+    """What is known of an account: its risk in [0, 1], the event time of that risk (None: never scored), a staff override."""
 
     risk: float | None = None
     at_us: int | None = None

@@ -1,6 +1,7 @@
-"""A policy file becomes a `Policy`, or a list of complaints with file, line and key. What is in force stays the caller's.
+"""Reads a policy file: it becomes a `Policy`, or a list of complaints with file, line, key and remedy.
 
-The hash follows from the content alone: comments, layout and the order of tables do not change it.
+Nothing here changes the policy in force; the caller does, or keeps the last good one. The hash of a policy follows from
+its content alone: comments, layout and the order of tables do not change it.
 """
 
 from __future__ import annotations

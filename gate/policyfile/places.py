@@ -1,4 +1,4 @@
-"""Where a key stands in a TOML file. tomllib gives values without lines, and a complaint without a line is no help."""
+"""The line of each key in a TOML file, for complaints that name it. tomllib gives values without their lines."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Complaints:
 
 
 class Table:
-    """A table's values. Each getter marks its key as known; `end` complains of all that nobody asked for."""
+    """A table's values. Each getter marks its key as known; `end` complains of every key that no getter has read."""
 
     def __init__(self, values: object, path: tuple[str, ...], complaints: Complaints) -> None:
         self.path = path
@@ -93,17 +93,17 @@ class Table:
         return ()
 
     def choice(self, key: str, among: type[E], default: E | None) -> E | None:
-        """A word of a closed list; required where there is no default."""
+        """A name of a closed list; required where there is no default."""
         value = self.value(key)
-        words = [word.value for word in among]
+        names = [name.value for name in among]
         if value is None and default is not None:
             return default
         if value is None:
-            self.complain(key, f"is missing; write {key} = one of {_listed(words)}")
+            self.complain(key, f"is missing; write {key} = one of {_listed(names)}")
             return default
-        if isinstance(value, str) and value in words:
+        if isinstance(value, str) and value in names:
             return among(value)
-        self.complain(key, f"{value!r} is not one of {_listed(words)}{_guess(value, words)}")
+        self.complain(key, f"{value!r} is not one of {_listed(names)}{_guess(value, names)}")
         return default
 
     def duration_us(self, key: str, default_us: int | None) -> int | None:
@@ -150,13 +150,13 @@ class Table:
                 self.complain(key, f"unknown key{_guess(key, self._known)}")
 
 
-def _guess(word: object, known: Iterable[str]) -> str:
-    close = get_close_matches(str(word), sorted(known), n=1, cutoff=0.5)
+def _guess(name: object, known: Iterable[str]) -> str:
+    close = get_close_matches(str(name), sorted(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known here: {_listed(sorted(known))}"
 
 
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(words)
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def _kind(value: object) -> str:

@@ -6,7 +6,7 @@ Times are RFC 3339 with µs. Fields of a newer version are kept in `Override.ext
 
 A stored override is a head, which the take script reads, and then that document: the expiry as a little-endian double
 (µs since 1970), and a byte that is 1 where uploads are allowed and 0 where they are denied. The script obeys the head, so
-whoever reads an override for a decision must obey the same head. One that cannot be read denies.
+a decision must obey the same head. An override that cannot be read denies.
 """
 
 from __future__ import annotations

@@ -211,3 +211,60 @@ async def test_a_check_whose_reply_was_lost_is_asked_again_and_spends_once(
     assert all(t.charged for t in results)
     assert sum(t.repeated for t in results) >= 6
     assert left == 80
+
+
+async def test_a_server_that_is_full_keeps_the_breaker_open_until_it_takes_writes_again(tmp_path: Path) -> None:
+    with running_redis(tmp_path) as server:
+        line, store = Line(server.url), RedisAccountStore(server.url, deadline_s=1.0)
+        await store.open()
+        await line.execute(b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction", within_s=5.0)
+        await line.execute(b"CONFIG", b"SET", b"maxmemory", b"1", within_s=5.0)
+
+        refused = await fails(lambda: store.take(take_request("u", per_minute("minute", 5))))
+        await eventually(lambda: store.stats.probes >= 4)
+        down, sent = store.down, store.stats.checks
+        at_once = await fails(lambda: store.take(take_request("v", per_minute("minute", 5))))
+        await line.execute(b"CONFIG", b"SET", b"maxmemory", b"0", within_s=5.0)
+        await eventually(lambda: store.down is None)
+
+        assert refused
+        assert at_once
+        assert down is not None
+        assert "OOM" in down
+        assert sent == 1
+        assert await admitted(store, 10, per_minute("minute", 5)) == 5
+        await line.close()
+        await store.close()
+
+
+async def test_a_server_that_became_a_replica_keeps_the_breaker_open_until_it_is_a_master_again(tmp_path: Path) -> None:
+    (tmp_path / "master").mkdir()
+    (tmp_path / "replica").mkdir()
+    with running_redis(tmp_path / "master") as master, running_redis(tmp_path / "replica") as replica:
+        line, store = Line(replica.url), RedisAccountStore(replica.url, deadline_s=1.0)
+        await store.open()
+        await line.execute(b"REPLICAOF", b"127.0.0.1", master.port, within_s=5.0)
+
+        refused = await fails(lambda: store.take(take_request("u", per_minute("minute", 5))))
+        await eventually(lambda: store.stats.probes >= 4)
+        down, sent = store.down, store.stats.checks
+        await line.execute(b"REPLICAOF", b"NO", b"ONE", within_s=5.0)
+        await eventually(lambda: store.down is None)
+
+        assert refused
+        assert down is not None
+        assert "read only replica" in down
+        assert sent == 1
+        assert await admitted(store, 10, per_minute("minute", 5)) == 5
+        await line.close()
+        await store.close()
+
+
+async def test_a_probe_leaves_no_key_behind(redis_store: RedisAccountStore, redis_url: str) -> None:
+    async def is_empty() -> bool:
+        return await keys_of(redis_store, redis_url) == {}
+
+    await eventually(is_empty)
+
+    assert redis_store.stats.probes == 2
+    assert redis_store.down is None

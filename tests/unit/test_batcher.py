@@ -256,11 +256,11 @@ async def test_of_many_at_once_exactly_what_exceeds_the_queue_is_shed(
     lane: HeldLane, batcher: Batcher[int, int]
 ) -> None:
     lane.open.clear()
-    asking = asyncio.create_task(batcher.submit_all(list(range(11))))
+    submitted = asyncio.create_task(batcher.submit_all(list(range(11))))
     await eventually(lambda: lane.calls)
     lane.open.set()
 
-    answers = await asking
+    answers = await submitted
 
     assert answers[:8] == [10 * i for i in range(8)]
     assert [isinstance(answer, StoreOverloaded) for answer in answers[8:]] == [True] * 3

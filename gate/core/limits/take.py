@@ -40,7 +40,7 @@ class ClassLimits:
         return (*(limits for limits in own if limits is not None), *(buckets.limits for buckets in self.shared))
 
     def refuse(self, standing: Standing, now_us: int) -> bool:
-        """Whether an account of that standing is refused whatever its buckets hold, so that the store takes nothing.
+        """Whether an account of that standing is refused before its buckets are looked at, so that the store takes nothing.
 
         An override in force decides alone, otherwise a score that is not too old. The Redis script does the same.
         """

@@ -1,4 +1,4 @@
-"""Many callers, few calls: gathers what waits while a call is under way and sends it as the next one.
+"""Gathers the items that wait while a call is under way and sends them as the next one: many callers, few calls.
 
 There is no timer: a lone check goes out at once, and under load each call carries what has gathered meanwhile, up to
 `max_batch`. Lanes are used one call at a time, a second one only for a full batch: the server works on one call at a
@@ -71,7 +71,7 @@ class Batcher(Generic[A, R]):
     async def open(self) -> None:
         """Connect and start. Returns also where the server does not answer; the breaker is open then."""
         self._down = None
-        self._loop = asyncio.get_running_loop()  # kept, as asking for it each time costs a system call
+        self._loop = asyncio.get_running_loop()  # kept, because each look-up costs a system call
         for lane in self._lanes:
             sick = False
             if self._down is None:
@@ -242,7 +242,7 @@ class Batcher(Generic[A, R]):
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             try:
                 await lane.probe(max(self._deadline_s, FIRST_PAUSE_S))
-            except Exception as error:  # whatever it is, this task is the only one that can close the breaker
+            except Exception as error:  # of any kind, because only this task can close the breaker
                 self._down = str(error)
             else:
                 self._down = None

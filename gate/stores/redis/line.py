@@ -50,7 +50,7 @@ class Stats:
     shed: int = 0
     """Checks that were not sent because too many waited."""
     probes: int = 0
-    """Probes of a server that failed before."""
+    """Probes of the server, at the start and after a failure."""
     unreadable: int = 0
     """Stored values that a take did not believe: scores, overrides and bucket values that cannot be true."""
 
@@ -92,7 +92,7 @@ def pack(command: tuple[Argument, ...]) -> bytes:
 
 
 class Line:
-    """A connection that opens itself on first use. Not for concurrent use; whoever opened it closes it."""
+    """A connection that opens itself on first use. It is not for concurrent use; its owner closes it."""
 
     def __init__(self, url: str, name: str = "upload-gate", stats: Stats | None = None) -> None:
         self._where = redact(url)
@@ -227,7 +227,7 @@ def _connection(url: str, name: str) -> Connection | UnixDomainSocketConnection:
     kind = settings.pop("connection_class", Connection)
     settings |= {
         "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),  # the asyncio class; the sync one would be ignored without a word
+        "retry": Retry(NoBackoff(), 0),  # the asyncio class; the sync one would be ignored without a message
         "socket_timeout": None,
         "socket_connect_timeout": None,
         "client_name": name,
