@@ -36,13 +36,17 @@ from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.boards import MemoryBoardStore
-from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.scores import RedisScoreStore
+from gate.stores.redis.takes import RedisTakeStore
 
 ROOT = Path(__file__).parents[2]
 MOST_FILES = 12
 READMES = [path for path in (ROOT / "gate" / "README.md", ROOT / "streams" / "README.md") if path.exists()]
 PATH = re.compile(r"`([\w/]+\.py)`")
-CHECK = b'{"upload_id":"u-%d","account":{"id":"a-1"},"media":{"kind":"image","bytes":1000},"surface":"post","ip":"203.0.113.9","device":"d-1"}'
+CHECK = (
+    b'{"upload_id":"u-%d","account":{"id":"a-1"},"media":{"kind":"image","bytes":1000},"surface":"post",'
+    b'"ip":"203.0.113.9","device":"d-1"}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Way:
 def way_of(readme: Path) -> Way:
     lines = readme.read_text().splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("#") and "The way of" in line)
-    section = [line for line in lines[start + 1 :]]
+    section = lines[start + 1 :]
     end = next((n for n, line in enumerate(section) if line.startswith("#")), len(section))
     paragraphs = "\n".join(section[:end]).split("\n\n")
     listed = [PATH.findall(line)[0] for line in section[:end] if re.match(r"\d+\. ", line)]
@@ -135,12 +139,12 @@ async def test_a_check_runs_through_the_files_of_its_way_and_through_no_other(
     way, ran = way_of(ROOT / "gate" / "README.md"), set[str]()
     clock, counts = SystemClock(), Counts()
     now_us = clock.now_us()
-    store = RedisAccountStore(redis_url, f"{unique()}:", 5.0)
+    prefix = f"{unique()}:"
+    scores, store = RedisScoreStore(redis_url, prefix), RedisTakeStore(redis_url, prefix, 5.0)
     await store.open()
-    await store.put_scores([with_bytes(Score("a-1", 0.1, 0.0, 0.1, (), now_us, now_us, Stamp("e", 1), "s"))])
-    check = Check(
-        load_policy(None), store, clock, Pseudonyms(b"salt"), counts, time.perf_counter_ns, LocalBuckets
-    )
+    await scores.put_scores([with_bytes(Score("a-1", 0.1, 0.0, 0.1, (), now_us, now_us, Stamp("e", 1), "s"))])
+    await scores.close()
+    check = Check(load_policy(None), store, clock, Pseudonyms(b"salt"), counts, time.perf_counter_ns, LocalBuckets)
     scope = Scope(surfaces=frozenset({"avatar"}))
     pause = Pause("p-1", 1, scope, Action.STOP, "raid", "", "ann", now_us - 1, now_us + 60_000_000)
     check.board = Board({"p-1": pause})
