@@ -167,7 +167,7 @@ class _Run:
                     screen.stop()
 
     def _hints(self, plan: Plan) -> list[str]:
-        return [f"try: {next_commands(plan)[0]}", *self._messages[-2:]]
+        return [f"try: {next_commands(plan)[-1]}", *self._messages[-2:]]
 
     def _screen(self) -> Live | None:
         if not sys.stdout.isatty():

@@ -323,3 +323,19 @@ def test_only_a_typed_yes_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
         answers.append(confirmed("Sure?"))
 
     assert answers == [True, True, False, False, False]
+
+
+def test_completion_offers_the_ids_of_pauses_and_nothing_where_no_gate_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_UPLOAD_GATE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "upload-gate release p-")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    offered = []
+    board = {"pauses": [{"id": "p-1"}, {"id": "q-2"}, {"id": "p-3"}]}
+    for answer in (lambda *_: board, lambda *_: None):
+        monkeypatch.setattr("gate.cli.http_json.get_json", answer)
+        cli.run([])
+        offered.append(capsys.readouterr().out.split())
+
+    assert offered == [["p-1", "p-3"], []]
