@@ -14,7 +14,14 @@ CONTENT_TYPE: Final = b"application/problem+json"
 TYPE_PREFIX: Final = "urn:upload-gate:problem:"
 
 EDGE_REASONS: Final = frozenset(
-    ("path.unknown", "method.not_allowed", "media_type.unsupported", "body.incomplete", "host.refused", "fault.internal")
+    (
+        "path.unknown",
+        "method.not_allowed",
+        "media_type.unsupported",
+        "body.incomplete",
+        "host.refused",
+        "fault.internal",
+    )
 )
 ALL_REASONS: Final = REASONS | EDGE_REASONS
 """Every code a problem can carry: the last part of its `type`, and its `reason`."""

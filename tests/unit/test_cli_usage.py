@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -339,3 +341,20 @@ def test_completion_offers_the_ids_of_pauses_and_nothing_where_no_gate_answers(
         offered.append(capsys.readouterr().out.split())
 
     assert offered == [["p-1", "p-3"], []]
+
+
+@pytest.mark.parametrize("command", [("explain", "a-1"), ("status",), ("release", "p-1"), ("pause", "--all", *RAID)])
+def test_a_redis_that_accepts_and_never_answers_is_told_in_a_sentence(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        monkeypatch.setenv("UPLOAD_GATE_REDIS", f"redis://:s3cret@127.0.0.1:{frozen.getsockname()[1]}/0")
+
+        ended = cli.run(command)
+
+    out, err = capsys.readouterr()
+    assert ended == 1
+    assert "unexpected" not in err
+    assert re.search(r"error: .*Redis.*127\.0\.0\.1:\d+", err)
+    assert "s3cret" not in err
+    assert out == ""
