@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.addresses import state_directory
+from gate.cli.addresses import resolve_addresses, state_directory
 from gate.cli.output import Output, OutputFlag, result, say
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def up(
     for flag, file in (("--policy", policy), ("--scorecard", scorecard)):
         if file is not None and not file.is_file():
             raise SettingInvalid(f"{flag} {file} is no file")
+    if redis is not None:
+        resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
     options = Options(
         state=state_directory(state, os.environ)[0].absolute(), redis=redis, kafka=kafka, policy=policy,
         scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
