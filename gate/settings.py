@@ -6,6 +6,7 @@ Secrets stay out of `repr`. Which flag or file wins over a variable is the comma
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ DOCUMENTED: Final[Mapping[str, str]] = {
     "SALT": "secret under which IP addresses and devices are hashed; one value for all gates and workers",
     "PREFIX": "prefix of every Redis key",
     "TOPIC_PREFIX": "prefix of every Kafka topic",
-    "NAME": "this gate's name among all gates; default host and port",
+    "NAME": "this gate's name among all gates; default this machine's host name and the port",
 }
 """Every variable, without its prefix, and what it means. Nothing else that starts with the prefix is read here."""
 
@@ -86,8 +87,12 @@ def default_state(environ: Mapping[str, str]) -> Path:
     return Path(base).expanduser() / "upload-gate"
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings in `environ`; an empty value counts as not set. Raises SettingInvalid naming the variable."""
+def read_settings(environ: Mapping[str, str], machine: Callable[[], str] = socket.gethostname) -> Settings:
+    """The settings in `environ`; an empty value counts as not set. Raises SettingInvalid naming the variable.
+
+    `machine` gives this machine's host name: a gate that listens on all interfaces is reached by it, and any gate is
+    told by it from the gates of other machines.
+    """
     given = _Given(environ)
     state = given.read("STATE", Path, str(default_state(environ))).expanduser()
     host = given.read("HOST", _host, "127.0.0.1")
@@ -96,12 +101,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if port == admin_port:
         problem = f"{PREFIX}PORT and {PREFIX}ADMIN_PORT are both {port}"
         raise SettingInvalid(problem, "give the admin API a port of its own")
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    here = re.sub(r"[^A-Za-z0-9._-]", "-", machine())[:100] or "localhost"
+    reached = here if host in ("0.0.0.0", "::") else host
     return Settings(
         state=state,
         redis=given.read("REDIS", _redis, DEFAULT_REDIS),
         kafka=given.read("KAFKA", _bootstrap, "") or None,
-        gate=given.read("GATE", _url, f"http://{_bracketed(shown)}:{port}"),
+        gate=given.read("GATE", _url, f"http://{_bracketed(reached)}:{port}"),
         admin=given.read("ADMIN", _url, f"http://127.0.0.1:{admin_port}"),
         host=host,
         port=port,
@@ -111,7 +117,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         salt=given.read("SALT", str.encode, DEFAULT_SALT),
         prefix=given.read("PREFIX", _prefix, DEFAULT_PREFIX),
         topic_prefix=given.read("TOPIC_PREFIX", _topic_prefix, ""),
-        name=given.read("NAME", _name, f"{shown}:{port}"),
+        name=given.read("NAME", _name, f"{here}:{port}"),
     )
 
 

@@ -1,24 +1,25 @@
-"""The commands `replay` and `simulate` of `upload-gate`. Decides what they print; the work is done elsewhere."""
+"""The commands `replay`, `simulate` and `worker` of `upload-gate`: what they take and what they print.
+
+`upload-gate` knows them through the entry points `upload_gate.commands`. The work is done elsewhere.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.addresses import (
-    GateFlag,
-    RedisFlag,
-    StateFlag,
-    resolve_addresses,
-)
-from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.addresses import GateFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
+from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
 
 if TYPE_CHECKING:
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
     from streams.lab.rows import Stream
 
 PROGRESS_EVERY = 5_000
-CANCELLED = 2
-
-KafkaFlag = Annotated[str | None, typer.Option("--kafka", help="Kafka of the system, host:port.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command(name="replay")(replay)
-    app.command(name="simulate")(simulate)
 
 
 def replay(
@@ -50,9 +42,10 @@ def replay(
     kafka: KafkaFlag = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Push a labelled stream through the running system and print what was refused and how well it was told apart.
+    """Push a labelled stream through the running system; print who was refused and how well scores tell abusers apart.
 
-    It has topics and keys of its own, so accounts, scores and buckets of the system stay as they are.
+    A replay uses topics and keys of its own, so that accounts, scores and buckets of the system stay as they are.
+
     Example: upload-gate replay uploads.jsonl.gz -o json
     """
     from gate.policyfile import load_policy
@@ -70,16 +63,17 @@ def replay(
         say(note)
     if stream.synthetic_times:
         say("the stream has no times: each account's uploads are set about 6 h apart, so tempo tells nothing")
-    found = resolve_addresses(state, redis=redis, kafka=kafka)
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka)
+    say(f"replaying through Redis at {addresses.shown('redis')} and Kafka at {addresses.shown('kafka')}")
     try:
-        outcome = asyncio.run(_replay(stream, rules, Places(found.redis, found.kafka, scorecard), pace))
+        outcome = asyncio.run(_replay(stream, rules, Places(addresses.redis, addresses.kafka, scorecard), pace))
     except asyncio.CancelledError:
-        say("ended early")
+        say("ended early; what the replay had set up was taken away")
         raise typer.Exit(CANCELLED) from None
     if output is Output.JSON:
         emit(outcome.as_json())
     else:
-        result(table(outcome))
+        result(*outcome_lines(outcome))
 
 
 async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | None) -> Outcome:
@@ -107,7 +101,9 @@ async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | 
 def simulate(
     rate: Annotated[float, typer.Option(min=0.1, max=2000, help="Uploads per second.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Same seed, same characters.")] = 7,
-    seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Seconds; until Ctrl-C otherwise.")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="How long: 90s, 10m, 1h30m; until Ctrl-C otherwise.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="Write labelled rows for `replay` to this file instead of uploading.")
     ] = None,
@@ -118,11 +114,12 @@ def simulate(
 ) -> None:
     """Upload like people, a bot farm and a scam campaign: to the running system, or into a labelled file.
 
-    Example: upload-gate simulate --rate 50 --for 60
+    Example: upload-gate simulate --rate 50 --for 1m
     """
     from streams.traffic import run as traffic
     from streams.traffic.simulate import labelled_rows
 
+    seconds = None if for_ is None else _seconds(for_)
     if file is not None:
         try:
             with file.open("w") as target:
@@ -133,17 +130,29 @@ def simulate(
         say(f"wrote {uploads:,} labelled rows to {file}")
         return
     _quiet()
-    found = resolve_addresses(state, gate=gate, kafka=kafka)
-    options = traffic.Options(found.gate, found.kafka, rate, seed, seconds=seconds)
+    addresses = resolve_addresses(state, gate=gate, kafka=kafka)
+    say(f"uploading to the gate at {addresses.shown('gate')}, events to Kafka at {addresses.shown('kafka')}")
+    options = traffic.Options(addresses.gate, addresses.kafka, rate, seed, seconds=seconds)
     count = asyncio.run(traffic.run(options, say))
     say(f"{count:,} uploads")
 
 
-def table(outcome: Outcome) -> str:
+def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None) -> None:
+    """Run one stream worker: it reads events from Kafka and writes scores to Kafka and Redis.
+
+    Example: upload-gate worker --kafka 10.0.0.6:9092 --redis redis://10.0.0.5:6379/0
+    """
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka)
+    named = {"STATE": str(addresses.state), "REDIS": addresses.redis, "KAFKA": addresses.kafka}
+    environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
+    # a process of its own kind: this one imported nothing the worker does not want, and signals reach it directly
+    os.execve(sys.executable, [sys.executable, "-m", "streams.worker"], environment)
+
+
+def outcome_lines(outcome: Outcome) -> list[str]:
     """The outcome for people."""
-    found = outcome.as_json()
     lines = []
-    for key, value in found.items():
+    for key, value in outcome.as_json().items():
         name = key.replace("_", " ").replace("1pct fpr", "1 % false positives")
         if isinstance(value, dict):
             shown = ", ".join(f"{verdict} {count:,}" for verdict, count in value.items()) or "none"
@@ -154,12 +163,20 @@ def table(outcome: Outcome) -> str:
         else:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
         lines.append(f"{name:<32} {shown}")
-    return "\n".join(lines)
+    return lines
 
 
 def _quiet() -> None:
     # the Kafka client logs what it tries again by itself; what fails for good comes as an error
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+def _seconds(text: str) -> float:
+    """The span of `--for`; a bare number means seconds."""
+    try:
+        return parse_duration_us(f"{text}s" if text.replace(".", "", 1).isdecimal() else text) / 1_000_000
+    except ValueError as error:
+        raise SettingInvalid(f"--for: {error}") from error
 
 
 def _pace(speed: str) -> float | None:

@@ -1,38 +1,34 @@
 """Keeps one gate's board fresh: by push, by poll, from the file on the host, from its own snapshot on disk.
 
 Whatever fails, the gate goes on deciding by what it last knew; that it is stale is shown, never acted on by
-forgetting. Two views merge by revision, so the order in which they arrive cannot matter.
+forgetting. Two views merge by revision, so the order in which they arrive cannot matter. How a board comes into force
+is `board_in_force`'s part: adopt, keep on disk, acknowledge.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from typing import Final
 
+from gate.app.board_in_force import Acknowledger, BoardInForce, BoardKeeper, BoardProof
 from gate.app.check import Check
-from gate.core.pause.board import (
-    Board,
-    Pause,
-    forget_ended,
-    merge,
-)
+from gate.app.converge import live_gates
+from gate.core.pause.board import Board, forget_ended, merge, without_superseded
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.ports.clock import Clock
-from gate.records.pause import (
-    MAX_BYTES,
-    decode_board,
-    decode_break_glass,
-    encode_board,
-)
+from gate.records.break_glass_document import BreakGlass
+from gate.stores.disk.break_glass import BreakGlassFile
+from gate.stores.disk.snapshot import BoardSnapshot
 
 POLL_S: Final = 1.0
 READ_DEADLINE_S: Final = 2.0
-LIVE_WITHIN_US: Final = 10_000_000
+LEAVE_DEADLINE_S: Final = 1.0
+COUNTED_WITHIN_US: Final = 10_000_000
 COUNT_GATES_EVERY: Final = 5
+MOST_TOLD: Final = 1_000
 
 
 class Watch:
@@ -43,32 +39,36 @@ class Watch:
         check: Check,
         store: BoardStore,
         clock: Clock,
-        seen: Acknowledgement,
-        snapshot: Path,
-        break_glass: Path,
+        said: Acknowledgement,
+        snapshot: BoardSnapshot,
+        break_glass: BreakGlassFile,
         say: Callable[[str], None],
         poll_s: float = POLL_S,
     ) -> None:
         self._check = check
         self._store = store
         self._clock = clock
-        self._seen = seen
         self._snapshot = snapshot
         self._break_glass = break_glass
         self._say = say
         self._poll_s = poll_s
-        self._board = Board()
-        self._file_stamp: tuple[int, int] | None = None
+        self._in_force = BoardInForce(check, clock)
+        self._keeper = BoardKeeper(snapshot, say, self._count_fault)
+        self._acknowledger = Acknowledger(store, clock, said, check)
+        self._settling = asyncio.Lock()
         self._fresh_us = clock.now_us()
+        self._told: set[str] = set()
+        self._passed_on: frozenset[bytes] = frozenset()
         self._down = False
-        self._unreadable = False
         self._polls = 0
+        self._started_from_disk = False
         self.ever_read = False
+        self.on_disk = False
 
     @property
     def board(self) -> Board:
-        """All pauses known, the ended ones included."""
-        return self._board
+        """All pauses known, the ended ones included; times by the store's clock, but for break-glass entries."""
+        return self._in_force.board
 
     @property
     def reachable(self) -> bool:
@@ -79,15 +79,27 @@ class Watch:
         """µs since the board was last read or pushed in full; from the start of the process where it never was."""
         return max(0, self._clock.now_us() - self._fresh_us)
 
+    def store_now_us(self) -> int:
+        """The store's clock now, as far as this gate knows it."""
+        return self._in_force.store_now_us()
+
+    def proof(self) -> BoardProof:
+        """What proves which board is in force."""
+        return self._in_force.proof()
+
     def start_from_disk(self) -> None:
         """Adopt the snapshot of the last run and the break-glass file, before the first check. Never raises."""
         try:
-            data = _read_capped(self._snapshot)
-            if data is not None:
-                self._adopt(merge(self._board, decode_board(data)))
+            board = self._snapshot.read()
+            if board is not None:
+                self._started_from_disk = True
+                self._in_force.adopt(board)
         except (OSError, StateUnreadable) as error:
             self._check.counts.board_unreadable += 1
-            self._say(f"the board's snapshot {self._snapshot} is not used: {error}; starting without it")
+            self._say(f"the board's snapshot {self._snapshot.path} is not used: {error}; starting without it")
+            if isinstance(error, StateUnreadable):
+                with suppress(OSError):
+                    self._snapshot.set_aside()
         self._read_break_glass()
 
     async def run(self) -> None:
@@ -96,122 +108,177 @@ class Watch:
             tasks.create_task(self._for_ever(self._follow), name="board push")
             tasks.create_task(self._for_ever(self._poll), name="board poll")
 
+    async def leave(self) -> None:
+        """Say that this gate stops, once `run` has ended; a store that does not answer is not waited for."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(LEAVE_DEADLINE_S):
+                await self._acknowledger.leave()
+
     async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await step()
             except StoreUnavailable as error:
                 self._failed(str(error))
-            except (TimeoutError, StateUnreadable) as error:
-                self._odd(error)
+            except TimeoutError:
+                self._failed(f"no answer within {READ_DEADLINE_S:g} s")
             except Exception as error:
                 # the watcher is an edge: a fault of ours is counted and told, and watching goes on
-                self._check.counts.faults["watch"] += 1
+                self._count_fault()
                 self._failed(f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._poll_s)
 
     async def _follow(self) -> None:
-        changes: AsyncIterator[Board] = self._store.changes()
-        async for board in changes:
-            await self._heard(board)
+        async with aclosing(self._store.changes()) as changes:  # type: ignore[type-var]
+            async for board in changes:
+                self._heard(board)
+                # the board is in force; where it cannot be acknowledged now, the poll acknowledges it
+                with suppress(StoreUnavailable, TimeoutError):
+                    await self._keep_and_acknowledge()
 
     async def _poll(self) -> None:
         self._read_break_glass()
-        async with asyncio.timeout(READ_DEADLINE_S):
-            board = await self._store.read()
-        await self._heard(board)
-        await self._write_back(board)
-        async with asyncio.timeout(READ_DEADLINE_S):
-            await self._acknowledge()
-            if self._polls % COUNT_GATES_EVERY == 0:
-                self._check.instances = max(1, len(await self._store.gates(LIVE_WITHIN_US)))
+        try:
+            async with asyncio.timeout(READ_DEADLINE_S):
+                board = await self._store.read()
+        except StateUnreadable as error:
+            await self._repair(error)
+        except (StoreUnavailable, TimeoutError):
+            async with self._settling:
+                self.on_disk = await self._keeper.keep(self.board)
+            raise
+        else:
+            self._told.discard("unreadable")
+            self._heard(board)
+            await self._write_back(board)
+        try:
+            await self._keep_and_acknowledge()
+        except (StoreUnavailable, TimeoutError) as error:
+            self._tell("acknowledge", f"the board in force cannot be acknowledged: {error or 'no answer in time'}")
+            return
+        self._told.discard("acknowledge")
+        if self._polls % COUNT_GATES_EVERY == 0:
+            await self._count_gates()
         self._polls += 1
 
-    async def _heard(self, board: Board) -> None:
-        """A full board arrived: merge, obey, say so, keep."""
+    def _heard(self, board: Board) -> None:
+        """A full board arrived: decide by it."""
         self._fresh_us = self._clock.now_us()
         self.ever_read = True
-        self._unreadable = False
         if self._down:
             self._down = False
             self._say("the board's store answers again")
-        merged = forget_ended(merge(self._board, board), self._fresh_us)
-        if merged.pauses == self._board.pauses:
-            return
-        self._adopt(merged)
-        async with asyncio.timeout(READ_DEADLINE_S):
-            await self._acknowledge()
-        await asyncio.to_thread(self._keep, merged)
+        self._in_force.adopt(board)
+        self._tell_unreadable_entries()
+
+    async def _keep_and_acknowledge(self) -> None:
+        """Write the board in force to disk, then acknowledge that very board. Raises StoreUnavailable, TimeoutError."""
+        in_force = self._in_force
+        async with self._settling:
+            if not in_force.store_clock.known:
+                # an hour's difference must be known before this gate says that it obeys
+                async with asyncio.timeout(READ_DEADLINE_S):
+                    await self._acknowledger.learn_clock(in_force.store_clock)
+                in_force.follow_clock()
+            board, proof = self.board, in_force.proof()
+            self.on_disk = await self._keeper.keep(board)
+            async with asyncio.timeout(READ_DEADLINE_S):
+                await self._acknowledger.acknowledge(
+                    proof, len(board.unreadable), self.on_disk, in_force.store_clock
+                )  # fmt: skip
+            in_force.follow_clock()
 
     async def _write_back(self, stored: Board) -> None:
         """The store lost what this gate knows, by a failover or a restore: it gets it back."""
-        ours = forget_ended(merge(stored, self._board), self._clock.now_us())
-        known = {key: pause for key, pause in stored.pauses.items() if key in ours.pauses}
-        if ours.pauses == known:
+        now_us = self.store_now_us()
+        ours = forget_ended(merge(stored, without_superseded(self.board)), now_us)
+        known = forget_ended(stored, now_us)
+        if (ours.pauses, ours.unreadable) == (known.pauses, known.unreadable):
             return
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.replace(stored.rev, ours):
                 self._say(f"the board's store had lost pauses; revision {ours.rev} is written back")
 
-    async def _acknowledge(self) -> None:
-        await self._store.acknowledge(replace(self._seen, rev=self._board.rev))
+    async def _repair(self, error: StateUnreadable) -> None:
+        """The store's document cannot be read: put the last good board in its place. Raises StoreUnavailable."""
+        self._check.counts.board_unreadable += 1
+        self._tell("unreadable", f"the board in the store cannot be read, the last good one is kept: {error}")
+        if not (self.ever_read or self._started_from_disk):
+            return  # this gate knows no good board: one that does must repair it
+        async with asyncio.timeout(READ_DEADLINE_S):
+            if await self._store.repair(self.board):
+                self._say(
+                    f"the board in the store is repaired from revision {self.board.rev}; the old bytes are kept aside"
+                )
 
-    def _adopt(self, board: Board) -> None:
-        self._board = board
-        self._check.board = board
-
-    def _keep(self, board: Board) -> None:
-        try:
-            self._snapshot.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._snapshot.with_suffix(".tmp")
-            beside.write_bytes(encode_board(board))
-            beside.replace(self._snapshot)
-        except (OSError, StateUnreadable) as error:
-            self._check.counts.faults["watch"] += 1
-            self._say(f"the board's snapshot cannot be written to {self._snapshot}: {error}")
+    async def _count_gates(self) -> None:
+        async with asyncio.timeout(READ_DEADLINE_S):
+            gates = await self._store.gates(COUNTED_WITHIN_US)
+        live = live_gates(gates, COUNTED_WITHIN_US)
+        self._check.instances = max(1, len(live))
+        for other in live:
+            if self._acknowledger.is_twin(other):
+                self._tell(
+                    f"twin {other.boot}",
+                    f"another gate runs under the name {other.gate}, at {other.url}: give each UPLOAD_GATE_NAME of its own",
+                )
+        for problem in gates.unreadable:
+            self._tell(problem, f"an acknowledgement of another gate is passed over: {problem}")
 
     def _read_break_glass(self) -> None:
         try:
-            stamp = _stamp(self._break_glass)
-            if stamp == self._file_stamp:
-                return
-            self._file_stamp = stamp
-            data = _read_capped(self._break_glass)
-            pauses: tuple[Pause, ...] = () if data is None else decode_break_glass(data)
+            read = self._break_glass.changed()
         except (OSError, StateUnreadable) as error:
-            self._check.counts.board_unreadable += 1
-            self._say(f"the break-glass file {self._break_glass} cannot be read, its last good state is kept: {error}")
+            if self._tell(
+                f"break-glass {error}",
+                f"the break-glass file {self._break_glass.path} cannot be read, its last good state is kept: {error}",
+            ):
+                self._check.counts.board_unreadable += 1
             return
-        self._adopt(Board(self._board.pauses, pauses))
+        if read is not None:
+            self._told = {key for key in self._told if not key.startswith("break-glass ")}
+            self._obey_break_glass(read)
+
+    def _obey_break_glass(self, read: BreakGlass) -> None:
+        path = self._break_glass.path
+        pauses = read.pauses
+        if read.refused:
+            # an entry with a slip of the pen must not loosen: what it said before stays
+            self._check.counts.board_unreadable += len(read.refused)
+            named = {pause.id for pause in pauses}
+            pauses += tuple(pause for pause in self.board.break_glass if pause.id not in named)
+            self._say(f"break-glass file {path}: not obeyed are {'; '.join(read.refused)}")
+        self._in_force.adopt_break_glass(pauses)
         if pauses:
-            self._say(f"break-glass file {self._break_glass}: {len(pauses)} entries are obeyed above all else")
+            now_us = self._clock.now_us()
+            active = [f"{pause.id} ({pause.action.value} {pause.scope})" for pause in pauses if pause.active(now_us)]
+            in_force = ", ".join(active) if active else "NOTHING"
+            over = len(pauses) - len(active)
+            rest = f"; {over} of {len(pauses)} entries are over or have not begun" if over else ""
+            self._say(f"break-glass file {path}: in force above all else is {in_force}{rest}")
+
+    def _tell_unreadable_entries(self) -> None:
+        entries = {entry.raw: entry for entry in self.board.unreadable}
+        for raw in entries.keys() - self._passed_on:
+            entry = entries[raw]
+            self._check.counts.board_unreadable += 1
+            self._say(f"the board holds a pause that this gate cannot read and does not obey ({entry.id}): {entry.why}")
+        self._passed_on = frozenset(entries)
 
     def _failed(self, why: str) -> None:
         if not self._down:
             self._down = True
             self._say(f"the board's store does not answer ({why}); the gate goes on with what it last knew")
 
-    def _odd(self, error: Exception) -> None:
-        if isinstance(error, TimeoutError):
-            self._failed(f"no answer within {READ_DEADLINE_S:g} s")
-            return
-        self._check.counts.board_unreadable += 1
-        if not self._unreadable:
-            self._unreadable = True
-            self._say(f"the board in the store cannot be read, the last good one is kept: {error}")
+    def _count_fault(self) -> None:
+        self._check.counts.faults["watch"] += 1
 
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-def _read_capped(path: Path) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return None
+    def _tell(self, key: str, message: str) -> bool:
+        """Say `message` unless it was said under this key already; True where it is said."""
+        if key in self._told:
+            return False
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told.add(key)
+        self._say(message)
+        return True

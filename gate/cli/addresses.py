@@ -1,4 +1,8 @@
-"""Where the running system is: by flag, then environment, then `up.json` in the state directory, then default ports."""
+"""Where the running system is: by flag, then environment, then `up.json` in the state directory, then default ports.
+
+Default ports are a guess. They are used only where nothing names a system: a state directory that somebody named and
+that holds no `up.json` is an error, since another system may listen on the default ports.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from gate.errors import SettingInvalid
+from gate.errors import SettingInvalid, redact
 from gate.settings import (
     DEFAULT_ADMIN,
     DEFAULT_GATE,
@@ -25,27 +30,66 @@ from gate.settings import (
 DEFAULT_METRICS = (f"{DEFAULT_GATE}/metrics", f"http://127.0.0.1:{DEFAULT_PORTS['worker']}/metrics")
 UP_FILE = "up.json"
 
+_DEFAULTS = {"redis": DEFAULT_REDIS, "kafka": DEFAULT_KAFKA, "gate": DEFAULT_GATE, "admin": DEFAULT_ADMIN}
+_SCHEMES = {
+    "redis": ("redis://", "rediss://", "unix://"),
+    "gate": ("http://", "https://"),
+    "admin": ("http://", "https://"),
+}
+
 StateFlag = Annotated[Path | None, typer.Option("--state", help="State directory of the system to talk to.")]
 RedisFlag = Annotated[str | None, typer.Option("--redis", help="Redis of the system, redis://[:password@]host:port/0.")]
-GateFlag = Annotated[str | None, typer.Option("--gate", help="A gate's base URL.")]
-AdminFlag = Annotated[str | None, typer.Option("--admin", help="A gate's admin base URL.")]
+KafkaFlag = Annotated[str | None, typer.Option("--kafka", help="Kafka of the system, host:port.")]
+GateFlag = Annotated[str | None, typer.Option("--gate", help="Base URL of a gate, such as http://10.0.0.7:8390.")]
+AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a gate's admin port.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where to find each part. `origin` tells where an address came from, `prefix` begins every Redis key.
+    """Where each part is, as far as something names it. `origin` says what named an address; `prefix` begins every
+    Redis key.
 
-    URLs may hold a password and are not in `repr`; show them through `redact`.
+    URLs may hold a password and are not in `repr`; show them through `shown`.
     """
 
     state: Path
-    redis: str = field(repr=False)
-    kafka: str = field(repr=False)
-    gate: str = field(repr=False)
-    admin: str = field(repr=False)
+    known: Mapping[str, str] = field(repr=False)
     metrics: tuple[str, ...]
     prefix: str
     origin: Mapping[str, str]
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis. Raises SettingInvalid where nothing names it."""
+        return self._named("redis")
+
+    @property
+    def kafka(self) -> str:
+        """Kafka's bootstrap servers. Raises SettingInvalid where nothing names them."""
+        return self._named("kafka")
+
+    @property
+    def gate(self) -> str:
+        """A gate's base URL. Raises SettingInvalid where nothing names one."""
+        return self._named("gate")
+
+    @property
+    def admin(self) -> str | None:
+        """The base URL of a gate's admin port, None where nothing names one: every command can do without."""
+        return self.known.get("admin")
+
+    def shown(self, name: str) -> str:
+        """An address without its password and what named it, for people."""
+        return f"{redact(self._named(name))} ({self.origin[name]})"
+
+    def _named(self, name: str) -> str:
+        if name in self.known:
+            return self.known[name]
+        raise SettingInvalid(
+            f"the state directory {self.state} holds no {UP_FILE}, so it does not say where {name} is",
+            f"start the system with `upload-gate up --state {self.state}`, correct --state or UPLOAD_GATE_STATE, "
+            f"or give --{name}",
+        )
 
 
 def resolve_addresses(
@@ -61,44 +105,45 @@ def resolve_addresses(
 
     Raises SettingInvalid where a value is unusable, or `up.json` is and the address of Redis depends on it.
     """
-    home = state or Path(environ.get("UPLOAD_GATE_STATE") or default_state(environ))
+    home, is_named = state_directory(state, environ)
     flags = {"redis": redis, "kafka": kafka, "gate": gate, "admin": admin}
     given = {name: value or environ.get(f"UPLOAD_GATE_{name.upper()}") for name, value in flags.items()}
     written = _up_file(home / UP_FILE, strict=not given["redis"])
-    defaults = {"redis": DEFAULT_REDIS, "kafka": DEFAULT_KAFKA, "gate": DEFAULT_GATE, "admin": DEFAULT_ADMIN}
+    known: dict[str, str] = {}
     origin: dict[str, str] = {}
-    found: dict[str, str] = {}
-    for name, default in defaults.items():
+    for name, default in _DEFAULTS.items():
         up = written.get(name)
         if value := given[name]:
-            found[name], origin[name] = value, "flag" if flags[name] else f"UPLOAD_GATE_{name.upper()}"
+            known[name], origin[name] = value, f"--{name}" if flags[name] else f"UPLOAD_GATE_{name.upper()}"
+        elif name == "admin" and given["redis"] not in (None, "", written.get("redis")):
+            continue  # the admin port that `up.json` or a default port would name belongs to another Redis
         elif isinstance(up, str) and up:
-            found[name], origin[name] = up, str(home / UP_FILE)
-        else:
-            found[name], origin[name] = default, "default port"
-    _check(found, origin)
+            known[name], origin[name] = up, str(home / UP_FILE)
+        elif not is_named:
+            known[name], origin[name] = default, "default port"
+    _check(known, origin)
+    for name in ("gate", "admin"):
+        if name in known:
+            known[name] = known[name].rstrip("/")
     pages = written.get("metrics")
     metrics = tuple(str(page) for page in pages) if isinstance(pages, list) else DEFAULT_METRICS
-    return Addresses(
-        state=home,
-        redis=found["redis"],
-        kafka=found["kafka"],
-        gate=found["gate"].rstrip("/"),
-        admin=found["admin"].rstrip("/"),
-        metrics=metrics,
-        prefix=environ.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
-        origin=origin,
-    )
+    return Addresses(home, known, metrics, environ.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX, origin)
+
+
+def state_directory(flag: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """The state directory, and whether somebody named it."""
+    named = flag or environ.get("UPLOAD_GATE_STATE")
+    return (Path(named).expanduser(), True) if named else (default_state(environ), False)
 
 
 def _up_file(path: Path, strict: bool) -> dict[str, object]:
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
-            raise ValueError("no JSON object")
-    except FileNotFoundError:
+            raise ValueError("it holds no JSON object")
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}
         # falling back to the default ports here could pause a system nobody meant
@@ -108,13 +153,18 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
     return content
 
 
-def _check(found: Mapping[str, str], origin: Mapping[str, str]) -> None:
-    for name, schemes in (
-        ("redis", ("redis://", "rediss://", "unix://")),
-        ("gate", ("http://", "https://")),
-        ("admin", ("http://", "https://")),
-    ):
-        if not found[name].startswith(schemes):
+def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
+    for name, schemes in _SCHEMES.items():
+        if name in known and not (known[name].startswith(schemes) and _is_whole(known[name])):
             raise SettingInvalid(
                 f"the address of {name} ({origin[name]}) is no URL this can use", f"write {schemes[0]}host:port"
             )
+
+
+def _is_whole(url: str) -> bool:
+    """True for a URL with a host and, if it has one, a usable port; one of a socket file needs neither."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "unix" or (bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        return False

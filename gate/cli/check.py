@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gate.cli.addresses import GateFlag, StateFlag, resolve_addresses
-from gate.cli.output import Output, OutputFlag, emit, say
+from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import UploadGateError, redact
 
 
@@ -35,7 +35,9 @@ def check(
     state: StateFlag = None,
     gate: GateFlag = None,
 ) -> None:
-    """Ask the gate about one upload. It counts: an upload that is let in spends the account's tokens.
+    """Ask the gate about one upload. The check counts: an upload that is let in spends the account's tokens.
+
+    The exit code is 0 whatever the gate decides; a refusal is an answer.
 
     Example: upload-gate check --account a-17 --kind image --class new
     """
@@ -52,15 +54,17 @@ def check(
         "media": _given({"kind": kind, "bytes": bytes_}),
         **_given({"surface": surface, "ip": ip, "device": device, "country": country}),
     }
+    say(f"asking the gate at {addresses.shown('gate')}")
     answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode())
     if not isinstance(answer, dict) or "decision" not in answer:
         raise UploadGateError(f"{redact(addresses.gate)} answered without a decision", "is it a gate's address?")
     if output is Output.TEXT:
-        say(words(account, answer))
-    emit(answer)
+        result(decision_sentence(account, answer))
+    else:
+        emit(answer)
 
 
-def words(account: str, answer: dict[str, object]) -> str:
+def decision_sentence(account: str, answer: dict[str, object]) -> str:
     """A decision in one sentence."""
     verdict = {
         "allow": "is let in",

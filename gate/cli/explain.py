@@ -7,14 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gate.cli.addresses import (
-    Addresses,
-    RedisFlag,
-    StateFlag,
-    resolve_addresses,
-)
-from gate.cli.output import Output, OutputFlag, emit, instant, result
+from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.output import Output, OutputFlag, emit, instant, result, say
 from gate.core.score import Score
+from gate.errors import StoreUnavailable, redact
 
 STORE_DEADLINE_S = 2.0
 
@@ -34,11 +30,15 @@ def explain(
 
     Example: upload-gate explain a-17
     """
-    score = asyncio.run(_score(resolve_addresses(state, redis=redis), account))
+    addresses = resolve_addresses(state, redis=redis)
+    say(f"reading the score from {addresses.shown('redis')}")
+    score = asyncio.run(_score(addresses, account))
     if output is Output.JSON:
         emit({"account": account, "score": None if score is None else _json(score)})
+    elif score is None:
+        result(f"{account} has no score")
     else:
-        result(f"{account} has no score" if score is None else words(score))
+        result(*score_lines(score))
 
 
 async def _score(addresses: Addresses, account: str) -> Score | None:
@@ -48,11 +48,16 @@ async def _score(addresses: Addresses, account: str) -> Score | None:
     try:
         async with asyncio.timeout(STORE_DEADLINE_S):
             return (await store.scores([account]))[0]
+    except TimeoutError as error:
+        raise StoreUnavailable(
+            f"Redis at {redact(addresses.redis)} gave no score within {STORE_DEADLINE_S:g} s",
+            "it accepts connections and does not answer: look whether its process is stopped or busy",
+        ) from error
     finally:
         await store.close()
 
 
-def words(score: Score) -> str:
+def score_lines(score: Score) -> list[str]:
     """A score for people, what weighed most first."""
     lines = [f"{score.account}: risk {score.risk:.2f} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
     for reason in sorted(score.reasons, key=lambda reason: -reason.value * reason.weight):
@@ -62,7 +67,7 @@ def words(score: Score) -> str:
     lines.append(
         f"events up to {instant(score.at_us)}, scored {instant(score.scored_at_us)}, scorecard {score.scorecard}"
     )
-    return "\n".join(lines)
+    return lines
 
 
 def _json(score: Score) -> dict[str, object]:

@@ -13,15 +13,15 @@ MAX_ANSWER_BYTES = 4 << 20
 
 def get_json(url: str, timeout_s: float = 2.0) -> object:
     """The JSON at `url`. Raises StoreUnavailable where nobody answers, UploadGateError where the answer is unusable."""
-    return _json(*_ask("GET", url, None, timeout_s), redact(url))
+    return _json(*_exchange("GET", url, None, timeout_s), redact(url))
 
 
 def post_json(url: str, body: bytes, timeout_s: float = 5.0) -> object:
     """The JSON answer to `body`. Raises RequestRejected for a 4xx, else as `get_json` does."""
-    return _json(*_ask("POST", url, body, timeout_s), redact(url))
+    return _json(*_exchange("POST", url, body, timeout_s), redact(url))
 
 
-def _ask(method: str, url: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
+def _exchange(method: str, url: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
@@ -31,7 +31,7 @@ def _ask(method: str, url: str, body: bytes | None, timeout_s: float) -> tuple[i
         answer = connection.getresponse()
         data = answer.read(MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise StoreUnavailable(f"{redact(url)} does not answer: {_why(error)}") from error
+        raise StoreUnavailable(f"{redact(url)} does not answer: {_reason(error)}") from error
     finally:
         connection.close()
     return answer.status, data
@@ -53,7 +53,7 @@ def _json(status: int, data: bytes, shown: str) -> object:
     raise UploadGateError(f"{shown} answered {status}: {detail}")
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     return str(error) or type(error).__name__

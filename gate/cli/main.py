@@ -1,4 +1,4 @@
-"""`upload-gate`: finds the command that was typed, loads that one alone, and turns errors into exit codes.
+"""`upload-gate`: imports the one command that was typed, runs it, and turns errors into exit codes.
 
 Exit codes: 0 done · 1 error · 2 usage or cancelled · 3 not converged or refused by policy · 4 not allowed.
 """
@@ -14,23 +14,25 @@ from collections.abc import Sequence
 import typer
 
 from gate.cli.output import say
-from gate.errors import UploadGateError
+from gate.errors import LocalServerError, UploadGateError
 
 COMMANDS = {
     "pause": "gate.cli.pause",
-    "release": "gate.cli.pause",
+    "release": "gate.cli.release",
     "status": "gate.cli.status",
     "check": "gate.cli.check",
     "explain": "gate.cli.explain",
     "policy": "gate.cli.policy",
     "serve": "gate.cli.serve",
-    "worker": "gate.cli.serve",
     "up": "gate.cli.up",
 }
 """Our commands and the modules that hold them; each has `register(app)`."""
 
 GROUP = "upload_gate.commands"
-"""Entry points through which other packages add commands: each names a `register(app)`."""
+"""Entry points through which other packages add commands. The entry's name is the command; its value is a function
+with typer's annotations, or a `typer.Typer` for a group of commands."""
+
+_VERSION_FLAGS = ("--version", "-V")
 
 
 def main() -> None:
@@ -41,11 +43,15 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; the only place where an unexpected error is caught."""
     debug = bool(os.environ.get("UPLOAD_GATE_DEBUG"))
+    if _asks_for_version(arguments):
+        _print_version()
+        return 0
     try:
         build(arguments)(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:
         _trace(debug)
-        say(f"error: {error}")
+        # the last lines of a server's log are the only message of several lines
+        say(*f"error: {error}".split("\n")) if isinstance(error, LocalServerError) else say(f"error: {error}")
         return error.exit_code
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
@@ -59,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
-    """The command line with the command that was typed; with all of them where it is none of ours, or help is asked."""
+    """The command line with the command that was typed; with all of them where none is named, or help is asked for."""
     app = typer.Typer(
         help="Scores accounts, decides uploads, and pauses them in a second.",
         no_args_is_help=True,
@@ -70,40 +76,55 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     typed = arguments[0] if arguments else ""
     # a pause typed in a hurry must not wait for the imports of every other command
-    for module in [COMMANDS[typed]] if typed in COMMANDS else dict.fromkeys(COMMANDS.values()):
-        importlib.import_module(module).register(app)
-    if typed not in COMMANDS:
-        _register_others(app)
+    if typed in COMMANDS:
+        importlib.import_module(COMMANDS[typed]).register(app)
+    elif not _add_entry_points(app, typed):
+        for module in COMMANDS.values():
+            importlib.import_module(module).register(app)
+        _add_entry_points(app, None)
     return app
 
 
 def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    version: bool = typer.Option(False, *_VERSION_FLAGS, help="Print the version and exit."),
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        print(installed("upload-gate"))
-        raise typer.Exit
+    """`run` answers --version itself; the option stands here so that the help shows it."""
 
 
-def _register_others(app: typer.Typer) -> None:
+def _asks_for_version(arguments: Sequence[str]) -> bool:
+    """True for `upload-gate --version` and for `upload-gate COMMAND --version`."""
+    if not arguments:
+        return False
+    return arguments[0] in _VERSION_FLAGS or (len(arguments) == 2 and arguments[1] in _VERSION_FLAGS)
+
+
+def _print_version() -> None:
+    from importlib.metadata import version
+
+    print(f"upload-gate {version('upload-gate')}")
+
+
+def _add_entry_points(app: typer.Typer, only: str | None) -> bool:
+    """Add other packages' commands, all of them or only that one; whether there is any."""
     from importlib.metadata import entry_points
 
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    entries = entry_points(group=GROUP) if only is None else entry_points(group=GROUP, name=only)
+    for entry in sorted(entries, key=lambda entry: entry.name):
         try:
-            entry.load()(app)
+            command = entry.load()
         except (ImportError, AttributeError) as error:
-            say(f"warning: the commands of {entry.value} cannot be loaded: {error}")
+            say(f"warning: the command {entry.name} ({entry.value}) cannot be loaded: {error}")
+            continue
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
+        else:
+            app.command(name=entry.name)(command)
+    return bool(entries)
 
 
 def _trace(debug: bool) -> None:
     if debug:
         traceback.print_exc()
-
-
-if __name__ == "__main__":
-    main()
 
 
 if __name__ == "__main__":

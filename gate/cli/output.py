@@ -1,4 +1,7 @@
-"""What a command prints: its result on stdout, words for people on stderr, JSON alone where JSON is asked for."""
+"""What a command prints: its result on stdout, sentences for people on stderr, JSON alone where JSON is asked for.
+
+Every line passes `terminal_safe`, so that no account id, pause text or server's answer can steer the terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import json
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
+
+from gate.core.terminal import json_safe, terminal_safe
+
+CANCELLED = 2
 
 
 class Output(StrEnum):
@@ -18,33 +25,50 @@ class Output(StrEnum):
     JSON = "json"
 
 
-OutputFlag = Annotated[Output, typer.Option("--output", "-o", help="`json`: JSON and nothing else on stdout.")]
+OutputFlag = Annotated[
+    Output,
+    typer.Option("--output", "-o", help="How the result is printed; `json` prints JSON and nothing else on stdout."),
+]
 
 
-def say(line: str) -> None:
-    """One line for people, on stderr."""
-    print(line, file=sys.stderr, flush=True)
+def say(*lines: str) -> None:
+    """Lines for people, on stderr."""
+    _print(lines, sys.stderr)
 
 
-def result(text: str) -> None:
-    """What was asked for, on stdout."""
-    print(text, flush=True)
+def result(*lines: str) -> None:
+    """What was asked for, on stdout, line by line."""
+    _print(lines, sys.stdout)
 
 
 def emit(value: object) -> None:
     """`value` as JSON on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)
+    print(json_safe(json.dumps(value, ensure_ascii=False, indent=2)), flush=True)
 
 
 def confirmed(question: str) -> bool:
-    """Ask on stderr; only a typed yes counts. No input to read from counts as no."""
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    """Ask on stderr; only a typed yes counts. The end of input and Ctrl-C count as no."""
+    print(f"{terminal_safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    try:
+        answer = sys.stdin.readline() if sys.stdin is not None else ""
+    except KeyboardInterrupt:
+        answer = ""
     if not answer.endswith("\n"):
         say("")
     return answer.strip().lower() in ("y", "yes")
 
 
+def cancel() -> typer.Exit:
+    """Say that nothing was changed, and give the exit to raise."""
+    say("cancelled; nothing was changed")
+    return typer.Exit(CANCELLED)
+
+
 def instant(us: int) -> str:
     """A time in µs since 1970 as RFC 3339 in UTC."""
     return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _print(lines: tuple[str, ...], stream: TextIO) -> None:
+    for line in lines:
+        print(terminal_safe(line), file=stream, flush=True)

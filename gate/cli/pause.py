@@ -1,39 +1,33 @@
-"""`pause` and `release`: say what it would do, ask, write it to Redis, and wait until every live gate obeys."""
+"""`pause`: say what it would do, ask, write it to Redis, and wait until every live gate obeys."""
 
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
 
-from gate.app.operate import Operate
-from gate.cli.addresses import (
-    Addresses,
-    AdminFlag,
-    RedisFlag,
-    StateFlag,
-    resolve_addresses,
-)
-from gate.cli.output import Output, OutputFlag, confirmed, emit, result, say
+from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import OwnerFlag, YesFlag, not_written, operating, person, report
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
+from gate.cli.pause_text import uploads_of
 from gate.core.duration import duration_text, parse_duration_us
-from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US, Pause
+from gate.core.labels import fold_country, fold_label
+from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US
 from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
-from gate.records.pause import MAX_NAME, MAX_TEXT
+from gate.records.pause import MAX_TEXT
 
-CANCELLED = 2
-
-OwnerFlag = Annotated[str | None, typer.Option("--owner", help="Who answers for it; default UPLOAD_GATE_OWNER or you.")]
-YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+WITHOUT_REDIS = (
+    "Without Redis, put the pause into the break-glass file (break-glass.json in the state directory) "
+    "on each gate's host"
+)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command(name="pause")(pause)
-    app.command(name="release")(release)
 
 
 def pause(
@@ -42,9 +36,9 @@ def pause(
     kind: Annotated[list[str] | None, typer.Option(help="Media kind, such as image; may be repeated.")] = None,
     country: Annotated[list[str] | None, typer.Option(help="Country, such as DE; may be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")] = False,
-    action: Annotated[Action, typer.Option(help="What becomes of the uploads it meets.")] = Action.STOP,
+    action: Annotated[Action, typer.Option(help="What becomes of the uploads it matches.")] = Action.STOP,
     for_: Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h.")] = "4h",
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Reason code the policy declares.")] = "",
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Reason code of the policy, such as raid.")] = "",
     text: Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")] = "",
     owner: OwnerFlag = None,
     yes: YesFlag = False,
@@ -56,109 +50,62 @@ def pause(
 ) -> None:
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
-    Different flags narrow the scope together, the same flag repeated widens it. Prints the pause's id on stdout.
+    Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to
+    case. One that no policy at hand knows is warned about and paused all the same. Prints the pause's id on stdout.
 
     Example: upload-gate pause --class new --for 10m --reason raid -m "bots from everywhere" --yes
     """
     scope = _scope(class_, surface, kind, country, everything)
     for_us = _length_us(for_)
-    by = _owner(owner)
-    if not reason:
+    by = person(owner)
+    reason = fold_label(reason)
+    if not reason or not reason.isprintable():
         raise OperatorError("a pause needs a reason", "give --reason, such as --reason raid")
     if len(text) > MAX_TEXT:
         raise OperatorError(f"the message is longer than {MAX_TEXT} characters", "shorten it and link to the incident")
     addresses = resolve_addresses(state, redis=redis, admin=admin)
-    from gate.cli.policy_names import policy_names
-
-    policy_names(addresses).check(scope.classes, reason)
-    if not yes or dry_run:
-        from gate.cli.preview import preview
-
-        say(f"{action.value} uploads {_covering(scope)} for {duration_text(for_us)}, reason {reason}, by {by}")
-        say(preview(addresses, scope, action))
+    say(
+        f"{action.value} {uploads_of(scope)} for {duration_text(for_us)}, reason {reason}, by {by}, "
+        f"in Redis at {addresses.shown('redis')}"
+    )
+    _warn(addresses, scope, action, reason)
     if dry_run:
         _dry_run(scope, action, reason, for_us, output)
         return
     if not yes and not confirmed("Set this pause?"):
-        say("cancelled; nothing was changed")
-        raise typer.Exit(CANCELLED)
+        raise cancel()
     asyncio.run(_pause(addresses, scope, action, reason, text, by, for_us, output))
 
 
-def release(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The pause's id, as `status` shows it.")],
-    by: Annotated[str | None, typer.Option("--by", "--owner", help="Who releases it; default as for pause.")] = None,
-    yes: YesFlag = False,
-    output: OutputFlag = Output.TEXT,
-    state: StateFlag = None,
-    redis: RedisFlag = None,
-    admin: AdminFlag = None,
-) -> None:
-    """Release a pause, and wait until every live gate obeys.
+def _warn(addresses: Addresses, scope: Scope, action: Action, reason: str) -> None:
+    """Say which names nobody knows, and what the pause would have stopped. Nothing here holds the pause up for long."""
+    from gate.cli.policy_names import policy_names
+    from gate.cli.preview import preview
 
-    Example: upload-gate release p-7k2mq4xd
-    """
-    asyncio.run(_release(resolve_addresses(state, redis=redis, admin=admin), id_, _owner(by), output))
+    names = policy_names(addresses)
+    say(*names.notes, *names.warnings(sorted(scope.classes), reason), *preview(addresses, scope, action))
 
 
 async def _pause(
     addresses: Addresses, scope: Scope, action: Action, reason: str, text: str, owner: str, for_us: int, output: Output
 ) -> None:
-    from gate.cli.pause_output import operating
-
     async with operating(addresses) as operate:
         try:
-            set_ = await operate.pause(scope, action, reason, text, owner, for_us)
+            written = await operate.pause(scope, action, reason, text, owner, for_us)
         except StoreUnavailable as error:
-            raise _not_written(error) from error
+            raise not_written(error, WITHOUT_REDIS) from error
         if output is Output.TEXT:
-            result(set_.id)
-        await _report("pause", set_, operate, output)
-
-
-async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> None:
-    from gate.cli.pause_output import operating
-
-    async with operating(addresses) as operate:
-        try:
-            released = await operate.release(id_, by)
-        except StoreUnavailable as error:
-            raise _not_written(error) from error
-        if output is Output.TEXT:
-            result(released.id)
-        await _report("release of", released, operate, output)
-
-
-async def _report(act: str, changed: Pause, operate: Operate, output: Output) -> None:
-    from gate.cli.pause_output import (
-        OBEY_DEADLINE_S,
-        convergence_json,
-        obeyed,
-        pause_json,
-    )
-    from gate.cli.unheard import HEARD_WITHIN_US, with_unheard
-
-    convergence = await operate.converged(changed.rev, OBEY_DEADLINE_S)
-    convergence, unheard = await with_unheard(convergence, await operate.gates(HEARD_WITHIN_US))
-    if output is Output.JSON:
-        silent = {"silent": [{"gate": gate.gate, "url": gate.url, "rev": gate.rev} for gate in unheard]}
-        emit({**pause_json(changed, changed.starts_at_us), **convergence_json(convergence), **silent})
-    for gate in unheard:
-        say(f"note: gate {gate.gate} at {gate.url} was heard of in the last 5 minutes and answers no more")
-    sentence = obeyed(f"{act} {changed.id}", convergence)
-    if output is Output.TEXT:
-        say(sentence)
+            result(written.id)
+        await report("pause", written, operate, addresses, output)
 
 
 def _dry_run(scope: Scope, action: Action, reason: str, for_us: int, output: Output) -> None:
     say("dry run: nothing was changed")
     if output is Output.JSON:
-        from gate.cli.pause_output import scope_json
-
         emit({
             "id": None,
             "dry_run": True,
-            "scope": scope_json(scope),
+            "scope": {name: sorted(values) for name, values in scope.sets.items() if values},
             "covers": str(scope),
             "action": action.value,
             "reason": reason,
@@ -173,12 +120,12 @@ def _scope(
     countries: list[str] | None,
     everything: bool,
 ) -> Scope:
-    upper = [country.upper() if len(country) == 2 else country for country in countries or ()]
-    scope = Scope(frozenset(classes or ()), frozenset(surfaces or ()), frozenset(kinds or ()), frozenset(upper))
-    if any(not v or not v.isprintable() for v in frozenset().union(*scope.sets.values())):
-        raise OperatorError(
-            "a value of the scope is empty or cannot be shown", "look at --class, --surface and the others"
-        )
+    scope = Scope(
+        _folded("--class", classes, fold_label),
+        _folded("--surface", surfaces, fold_label),
+        _folded("--kind", kinds, fold_label),
+        _folded("--country", countries, fold_country),
+    )
     if scope.platform_wide and not everything:
         raise OperatorError(
             "nothing says which uploads to pause",
@@ -187,6 +134,14 @@ def _scope(
     if everything and not scope.platform_wide:
         raise OperatorError(f"--all does not go with {scope}", "leave one of them out")
     return scope
+
+
+def _folded(flag: str, given: Iterable[str] | None, fold: Callable[[str], str]) -> frozenset[str]:
+    """The values of a flag as checks compare them. Raises OperatorError for one that is empty or cannot be shown."""
+    values = frozenset(fold(value) for value in given or ())
+    if any(not value or not value.isprintable() for value in values):
+        raise OperatorError(f"a value of {flag} is empty or cannot be shown, and would be no scope", f"correct {flag}")
+    return values
 
 
 def _length_us(text: str) -> int:
@@ -201,27 +156,3 @@ def _length_us(text: str) -> int:
             "and set it again before it ends",
         )
     return length_us
-
-
-def _owner(given: str | None) -> str:
-    owner = given or os.environ.get("UPLOAD_GATE_OWNER") or os.environ.get("SUDO_USER")
-    if not owner:
-        try:
-            owner = getpass.getuser()
-        except (KeyError, OSError):
-            owner = f"uid-{os.getuid()}"
-    if len(owner) > MAX_NAME or not owner.isprintable():
-        raise OperatorError("the owner's name is too long or cannot be shown", "give --owner NAME")
-    return owner
-
-
-def _covering(scope: Scope) -> str:
-    return "platform-wide" if scope.platform_wide else f"of {scope}"
-
-
-def _not_written(error: StoreUnavailable) -> StoreUnavailable:
-    return StoreUnavailable(
-        error.problem.rstrip("."),
-        "Look with `upload-gate status` whether the change was written. Without Redis, put the pause into the "
-        "break-glass file (break-glass.json in the state directory) on each gate's host",
-    )

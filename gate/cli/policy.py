@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.core.policy import Unit
 from gate.errors import PolicyInvalid
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def show(
     if output is Output.JSON:
         emit(as_json(policy))
     else:
-        result(words(policy))
+        result(*policy_lines(policy))
 
 
 def as_json(policy: Policy) -> dict[str, object]:
@@ -93,8 +94,8 @@ def as_json(policy: Policy) -> dict[str, object]:
     }
 
 
-def words(policy: Policy) -> str:
-    """A policy for people."""
+def policy_lines(policy: Policy) -> list[str]:
+    """A policy for people; sizes in KiB, MiB, GiB or TiB."""
     from gate.core.duration import duration_text
 
     lines = [f"policy {policy.hash}, default class {policy.default_class}", f"reasons: {', '.join(policy.reasons)}"]
@@ -111,9 +112,20 @@ def words(policy: Policy) -> str:
         )
         for class_, rate in limit.rates.items():
             lines.append(
-                f"  {class_}: {rate.rate} {limit.unit.value} per {duration_text(rate.per_us)}, burst {rate.burst}"
+                f"  {class_}: {amount_text(rate.rate, limit.unit)} per {duration_text(rate.per_us)}, "
+                f"burst {amount_text(rate.burst, limit.unit)}"
             )
-    return "\n".join(lines)
+    return lines
+
+
+def amount_text(count: int, unit: Unit) -> str:
+    """A rate or a burst for people: `40 uploads`, `2 GiB`, `1.5 MiB`."""
+    if unit is not Unit.BYTES:
+        return f"{count:,} {unit.value}"
+    for name, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.4g} {name}"
+    return f"{count} bytes"
 
 
 def _text(file: Path) -> str:

@@ -1,4 +1,8 @@
-"""Which classes and reasons a pause may name: the running gate's policy, else the policy file, else the packaged one."""
+"""Warns of classes and reasons that no policy at hand knows. A pause is set all the same: names never refuse it.
+
+The names come from the running gate's policy, else from the policy file UPLOAD_GATE_POLICY, else from the packaged
+one. On the worst day none of them may be the right one: the gate does not answer, or the file is of another version.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +13,58 @@ from pathlib import Path
 
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
-from gate.cli.output import say
-from gate.errors import OperatorError, UploadGateError
+from gate.core.labels import fold_label
+from gate.errors import PolicyInvalid, UploadGateError
 
-ASK_DEADLINE_S = 1.0
+FETCH_WITHIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyNames:
-    """Names the policy declares, and where it was read."""
+    """The names a policy has, where it was read, and what was amiss on the way there."""
 
     classes: tuple[str, ...]
     reasons: tuple[str, ...]
     source: str
+    notes: tuple[str, ...] = ()
 
-    def check(self, classes: Iterable[str], reason: str) -> None:
-        """Raises OperatorError, listing what there is, for a class or reason the policy does not declare."""
-        for kind, given, known in (("class", classes, self.classes), ("reason", [reason], self.reasons)):
-            for name in given:
-                if name not in known:
-                    raise OperatorError(
-                        f"{kind} {name!r} is not declared by {self.source}", f"it has: {', '.join(known)}"
-                    )
+    def warnings(self, classes: Iterable[str], reason: str) -> list[str]:
+        """One sentence for each name that the policy does not have, with the nearest name that it has."""
+        unknown = [("class", name, self.classes) for name in classes] + [("reason", reason, self.reasons)]
+        return [
+            f"warning: the {kind} {name} is not in {self.source}; pausing all the same. {_advice(name, known)}"
+            for kind, name, known in unknown
+            if known and fold_label(name) not in map(fold_label, known)
+        ]
 
 
 def policy_names(addresses: Addresses) -> PolicyNames:
-    """What the system at `addresses` declares. Raises PolicyInvalid where only a broken file is left to ask."""
+    """The names of the system at `addresses`, as far as they can be learnt from here."""
     try:
-        answer = get_json(f"{addresses.admin}/v1/policy", ASK_DEADLINE_S)
-        if isinstance(answer, dict) and answer.get("classes") and answer.get("reasons"):
-            return PolicyNames(tuple(answer["classes"]), tuple(answer["reasons"]), "the gate's policy")
+        if addresses.admin is not None:
+            answer = get_json(f"{addresses.admin}/v1/policy", FETCH_WITHIN_S)
+            if isinstance(answer, dict) and answer.get("classes") and answer.get("reasons"):
+                return PolicyNames(_texts(answer["classes"]), _texts(answer["reasons"]), "the gate's policy")
     except UploadGateError:
         pass
     from gate.policyfile import load_policy
 
     file = os.environ.get("UPLOAD_GATE_POLICY")
-    policy = load_policy(Path(file).expanduser() if file else None)
-    source = f"the policy {file}" if file else "the packaged policy"
-    say(f"note: the gate's admin port does not tell its policy; names are checked against {source}")
-    return PolicyNames(policy.classes, policy.reasons, source)
+    source = f"the policy file {file}" if file else "the packaged policy"
+    try:
+        policy = load_policy(Path(file).expanduser() if file else None)
+    except PolicyInvalid as error:
+        return PolicyNames((), (), source, (f"warning: names are not checked, {source} cannot be used: {error}",))
+    note = f"note: no gate's admin port tells the policy in force; names are compared with {source}"
+    return PolicyNames(policy.classes, policy.reasons, source, (note,))
+
+
+def _texts(names: Iterable[object]) -> tuple[str, ...]:
+    return tuple(str(name) for name in names)
+
+
+def _advice(name: str, known: tuple[str, ...]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(fold_label(name), known, n=1)
+    return f"Did you mean {near[0]}?" if near else f"It has: {', '.join(known)}"

@@ -7,13 +7,15 @@ import msgspec
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
 from gate.core.duration import duration_text
+from gate.core.labels import fold_label
 from gate.core.pause.scope import Action, Scope
 from gate.errors import UploadGateError
 
-ASK_DEADLINE_S = 1.0
+FETCH_WITHIN_S = 0.5
 WINDOW_S = 900.0
 LET_IN = ("allow", "review")
 UNKNOWN = "what it would have met in the last 15 minutes is unknown"
+_VERBS = {Action.STOP: "stopped", Action.CHALLENGE: "challenged", Action.REVIEW: "sent to review"}
 
 
 class _Row(msgspec.Struct):
@@ -27,36 +29,58 @@ class _Stats(msgspec.Struct):
     uptime_s: float
 
 
-def preview(addresses: Addresses, scope: Scope, action: Action) -> str:
-    """One sentence for whoever is about to confirm. Never raises: not knowing is an answer."""
+def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
+    """Sentences for whoever is about to pause. Never raises: that it is unknown is an answer."""
+    if addresses.admin is None:
+        return [f"{UNKNOWN}: nothing names a gate's admin port, as --admin would"]
     try:
-        return words(get_json(f"{addresses.admin}/v1/stats", ASK_DEADLINE_S), scope, action)
+        stats = get_json(f"{addresses.admin}/v1/stats", FETCH_WITHIN_S)
     except UploadGateError as error:
-        return f"{UNKNOWN}: {error.problem}"
+        return [f"{UNKNOWN}: {error.problem}"]
+    return [preview_sentence(stats, scope, action), *unmet_warnings(stats, scope)]
 
 
-def words(stats: object, scope: Scope, action: Action) -> str:
+def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
     """The sentence for the answer of `/v1/stats`: counts by class since the gate started, let in or not.
 
-    It counts by class alone; a scope that asks for more makes it unknown.
+    The gate counts by class alone; a scope that names more makes the answer unknown.
     """
     if scope.surfaces or scope.kinds or scope.countries:
         return f"{UNKNOWN}: the gate counts by class alone"
-    try:
-        counts = msgspec.convert(stats, _Stats)
-    except msgspec.ValidationError as error:
-        return f"{UNKNOWN}: the gate's counts cannot be read ({error})"
+    counts = _read(stats)
+    if isinstance(counts, str):
+        return f"{UNKNOWN}: the gate's counts cannot be read ({counts})"
     let_in = [row for row in counts.rows if row.decision in LET_IN]
     total = sum(row.count for row in let_in)
-    met = sum(row.count for row in let_in if not scope.classes or row.class_ in scope.classes)
+    met = sum(row.count for row in let_in if not scope.classes or fold_label(row.class_) in scope.classes)
     share = f" ({met / total:.0%})" if total else ""
-    verb = {Action.STOP: "stopped", Action.CHALLENGE: "challenged", Action.REVIEW: "sent to review"}[action]
     since = duration_text(round(counts.uptime_s * 1_000_000))
     if counts.uptime_s <= WINDOW_S:
-        return f"in the last {since} it would have {verb} {met} of {total} uploads let in{share}, seen by this gate"
+        return f"in the last {since} it would have {_VERBS[action]} {met} of {total} uploads let in{share}, seen by this gate"
     about = round(met / counts.uptime_s * WINDOW_S)
     of = round(total / counts.uptime_s * WINDOW_S)
     return (
-        f"in 15 minutes it would have {verb} about {about} of {of} uploads let in{share}, "
+        f"in 15 minutes it would have {_VERBS[action]} about {about} of {of} uploads let in{share}, "
         f"by this gate's average over the last {since}"
     )
+
+
+def unmet_warnings(stats: object, scope: Scope) -> list[str]:
+    """A sentence for each class of the scope of which the gate has decided no upload; it counts by class alone."""
+    counts = _read(stats)
+    if isinstance(counts, str) or not counts.rows:
+        return []
+    met = {fold_label(row.class_) for row in counts.rows if row.count}
+    since = duration_text(round(counts.uptime_s * 1_000_000))
+    return [
+        f"warning: no upload of class {name} reached this gate in the last {since}; is the class spelled right?"
+        for name in sorted(scope.classes - met)
+    ]
+
+
+def _read(stats: object) -> _Stats | str:
+    """The counts, or why they cannot be read."""
+    try:
+        return msgspec.convert(stats, _Stats)
+    except msgspec.ValidationError as error:
+        return str(error)

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 
 import typer
 
-from gate.cli.addresses import (
-    Addresses,
-    AdminFlag,
-    RedisFlag,
-    StateFlag,
-    resolve_addresses,
-)
+from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.http_json import get_json
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.pause_text import lines_of, pause_fields, terminal_width
 from gate.core.pause.board import Board
 from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError, redact
 from gate.ports.boards import Acknowledgement
+from gate.records.board_page import decode_board_page
+from gate.records.pause import board_digest, pause_document
 
-ASK_DEADLINE_S = 1.0
+ANSWER_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What could be learnt. `source` is `redis` or `gate`; from a gate, `gates` is empty."""
+    """What could be learnt. `source` is `redis` or `gate`; from a gate, `gates` is empty.
+
+    `now_us` is the clock that pauses are judged by. `notes` say what could not be learnt.
+    """
 
     source: str
     board: Board
     rev: int
-    gates: list[Acknowledgement]
+    gates: tuple[Acknowledgement, ...]
     now_us: int
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def register(app: typer.Typer) -> None:
@@ -42,59 +44,80 @@ def register(app: typer.Typer) -> None:
 def status(
     output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None, admin: AdminFlag = None
 ) -> None:
-    """Show each pause in force, the gates and the revision they obey, and the policy.
+    """Show each pause in force, the gates and whether they obey, and the policy.
 
-    Works while the gates are down, and, by asking a gate, while Redis is.
+    It works while the gates are down; while Redis is down it shows what a gate obeys.
 
     Example: upload-gate status -o json
     """
     addresses = resolve_addresses(state, redis=redis, admin=admin)
-    view = asyncio.run(_look(addresses))
-    policy, policy_words = _policy_hash(addresses)
-    if view.note:
-        say(f"warning: {view.note}")
+    view = _view(addresses)
+    policy, policy_text = _policy_hash(addresses)
+    say(*(f"warning: {note}" for note in view.notes))
     if output is Output.JSON:
         emit(_json(view, policy, addresses))
     else:
-        result(_words(view, policy_words))
+        result(*status_lines(view, policy_text, addresses, terminal_width()))
 
 
-async def _look(addresses: Addresses) -> View:
-    from gate.cli.pause_output import operating
-    from gate.cli.unheard import HEARD_WITHIN_US
-
+def _view(addresses: Addresses) -> View:
+    """The board from Redis with the break-glass entries of the gate at hand; from that gate alone where Redis is down."""
     try:
-        async with operating(addresses) as operate:
-            board = await operate.board()
-            return View("redis", board, board.rev, await operate.gates(HEARD_WITHIN_US), await operate.now_us())
+        stored = asyncio.run(_from_redis(addresses))
     except (StoreUnavailable, StateUnreadable) as error:
-        return _ask_gate(addresses, error)
+        return _from_gate(addresses, error)
+    try:
+        board, _ = _gate_board(addresses)
+    except UploadGateError:
+        return stored
+    return replace(stored, board=replace(stored.board, break_glass=board.break_glass))
 
 
-def _ask_gate(addresses: Addresses, problem: UploadGateError) -> View:
-    from gate.cli.gate_board import read_gate_board
-    from gate.cli.http_json import get_json
+async def _from_redis(addresses: Addresses) -> View:
+    from gate.app.converge import HEARD_WITHIN_US
+    from gate.cli.board_access import operating
+
+    async with operating(addresses) as operate:
+        board = await operate.board()
+        gates = await operate.gates(HEARD_WITHIN_US)
+        running = tuple(said for said in gates.acknowledgements if not said.left)
+        notes = tuple(f"an acknowledgement in Redis cannot be read: {why}" for why in gates.unreadable)
+        notes += tuple(
+            f"an entry of the board cannot be read and is not obeyed: {entry.why}" for entry in board.unreadable
+        )
+        return View("redis", board, board.rev, running, gates.now_us, notes)
+
+
+def _from_gate(addresses: Addresses, problem: UploadGateError) -> View:
     from gate.serve.clock import SystemClock
 
-    url = f"{addresses.admin}/v1/board"
     try:
-        board, rev = read_gate_board(get_json(url, ASK_DEADLINE_S))
+        board, rev = _gate_board(addresses)
     except UploadGateError as second:
         raise StoreUnavailable(
-            f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(url)}) tells the board: "
-            f"{problem.problem.rstrip('.')}; {second.problem.rstrip('.')}",
+            f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(addresses.admin or 'none is named')}) "
+            f"tells the board: {problem.problem.rstrip('.')}; {second.problem.rstrip('.')}",
             "start it with `upload-gate up`, or name it with --state, --redis or --admin",
         ) from second
-    note = f"Redis cannot be read ({problem.problem.rstrip('.')}); this is what the gate at {redact(addresses.admin)} obeys"
-    return View("gate", board, rev, [], SystemClock().now_us(), note)
+    shown = redact(addresses.admin or "")
+    note = f"Redis cannot be read ({problem.problem.rstrip('.')}); this is what the gate at {shown} obeys"
+    return View("gate", board, rev, (), SystemClock().now_us(), (note,))
+
+
+def _gate_board(addresses: Addresses) -> tuple[Board, int]:
+    """The board and its revision as the gate at hand shows them. Raises UploadGateError."""
+    if addresses.admin is None:
+        raise UploadGateError("nothing names a gate's admin port, as --admin would")
+    page = get_json(f"{addresses.admin}/v1/board", ANSWER_WITHIN_S)
+    return decode_board_page(json.dumps(page).encode())
 
 
 def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
     """The hash of the policy in force, or None and why it is unknown."""
-    from gate.cli.http_json import get_json
-
     try:
-        answer = get_json(f"{addresses.admin}/v1/policy", ASK_DEADLINE_S)
+        if addresses.admin is None:
+            raise UploadGateError("nothing names a gate's admin port, as --admin would")
+        answer = get_json(f"{addresses.admin}/v1/policy", ANSWER_WITHIN_S)
     except UploadGateError as error:
         return None, f"unknown: {error.problem}"
     hash_ = answer.get("hash") if isinstance(answer, dict) else None
@@ -102,49 +125,72 @@ def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
 
 
 def _json(view: View, policy: str | None, addresses: Addresses) -> dict[str, object]:
-    from gate.cli.pause_output import pause_json
-
     return {
         "source": view.source,
         "redis": redact(addresses.redis),
+        "admin": None if addresses.admin is None else redact(addresses.admin),
         "rev": view.rev,
         "policy": policy,
-        "pauses": [pause_json(pause, view.now_us) for pause in view.board.active(view.now_us)],
-        "break_glass": [pause_json(pause, view.now_us) for pause in view.board.break_glass],
+        "pauses": [pause_document(pause, view.now_us) for pause in view.board.active(view.now_us)],
+        "break_glass": [pause_document(pause, view.now_us) for pause in view.board.break_glass],
         "gates": [
             {
-                "gate": gate.gate,
-                "url": gate.url,
-                "rev": gate.rev,
-                "obeys": gate.rev >= view.rev,
-                "age_seconds": _age_s(gate, view),
+                "gate": said.gate,
+                "url": said.url,
+                "rev": said.rev,
+                "obeys": _obeys(said, view),
+                "on_disk": said.on_disk,
+                "policy": said.policy or None,
+                "age_seconds": _age_s(said, view),
             }
-            for gate in view.gates
+            for said in view.gates
         ],
     }
 
 
-def _words(view: View, policy: str) -> str:
-    from gate.app.operate import LIVE_WITHIN_US
-    from gate.cli.pause_output import pause_words
-
+def status_lines(view: View, policy: str, addresses: Addresses, width: int) -> list[str]:
+    """The view for people, no line wider than `width`."""
     pauses = view.board.active(view.now_us)
-    lines = [f"{len(pauses)} active {'pause' if len(pauses) == 1 else 'pauses'} (rev {view.rev})"]
-    lines += [f"  {pause_words(pause, view.now_us)}" for pause in pauses]
-    lines += [
-        f"  {pause_words(pause, view.now_us)}  FROM THE HOST'S BREAK-GLASS FILE" for pause in view.board.break_glass
-    ]
-    for gate in view.gates:
-        behind = "" if gate.rev >= view.rev else f", BEHIND rev {view.rev}"
-        silent = "" if _age_s(gate, view) * 1_000_000 <= LIVE_WITHIN_US else ", SILENT"
-        lines.append(
-            f"gate {gate.gate} at {gate.url}: rev {gate.rev}, heard {_age_s(gate, view):.1f} s ago{behind}{silent}"
-        )
+    where = addresses.shown("redis") if view.source == "redis" else f"the gate at {redact(addresses.admin or '')}"
+    count = f"{len(pauses)} active {'pause' if len(pauses) == 1 else 'pauses'} (rev {view.rev})"
+    lines = lines_of([count, f"in {where}"], width)
+    for pause in pauses:
+        lines += _indented(pause_fields(pause, view.now_us), width)
+    for pause in view.board.break_glass:
+        lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
+    policies = {said.policy for said in view.gates if said.policy}
+    for said in view.gates:
+        lines += lines_of([f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_words(said, view, policies))], width)
     if view.source == "redis" and not view.gates:
         lines.append("no gate was heard of in the last 5 minutes")
-    lines.append(f"policy {policy}")
-    return "\n".join(lines)
+    return [*lines, *lines_of([f"policy {policy}"], width)]
 
 
-def _age_s(gate: Acknowledgement, view: View) -> float:
-    return round(max(view.now_us - gate.seen_at_us, 0) / 1_000_000, 3)
+def _indented(fields: list[str], width: int) -> list[str]:
+    return [f"  {line}" for line in lines_of(fields, width - 2)]
+
+
+def _gate_words(said: Acknowledgement, view: View, policies: set[str]) -> list[str]:
+    from gate.app.converge import is_live
+
+    words = [f"rev {said.rev}", f"heard {_age_s(said, view):.1f} s ago"]
+    if not _obeys(said, view):
+        words.append(f"BEHIND rev {view.rev}")
+    if not is_live(said, view.now_us):
+        words.append("SILENT")
+    if not said.on_disk:
+        words.append("NOT ON DISK")
+    if said.unreadable:
+        words.append(f"CANNOT READ {said.unreadable} ENTRIES")
+    if len(policies) > 1:
+        words.append(f"policy {said.policy or 'unknown'}")
+    return words
+
+
+def _obeys(said: Acknowledgement, view: View) -> bool:
+    """True where the gate holds the board as it is stored. A gate of an older release tells its revision alone."""
+    return said.digest == board_digest(view.board) if said.digest else said.rev >= view.rev
+
+
+def _age_s(said: Acknowledgement, view: View) -> float:
+    return round(max(view.now_us - said.acknowledged_at_us, 0) / 1_000_000, 3)

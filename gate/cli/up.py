@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gate.cli.addresses import resolve_addresses, state_directory
+from gate.cli.output import Output, OutputFlag, result, say
+
 if TYPE_CHECKING:
     from rich.live import Live
 
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     from gate.local.system import System
 
 MESSAGES_KEPT = 50
-LOOK_EVERY_S = 0.5
+DRAW_EVERY_S = 0.5
+WATCH_EVERY_S = 0.2
 LINE_EVERY_S = 5.0
 
 
@@ -30,7 +34,12 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    state: Annotated[Path | None, typer.Option(help="Where data, logs and addresses are kept between runs.")] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory for data, logs and addresses between runs; default UPLOAD_GATE_STATE, or one of yours."
+        ),
+    ] = None,
     redis: Annotated[str | None, typer.Option(help="Use this Redis instead of an embedded one (redis://…).")] = None,
     kafka: Annotated[str | None, typer.Option(help="Use this Kafka instead of the embedded one (host:port).")] = None,
     policy: Annotated[Path | None, typer.Option(help="Policy file; the shipped one otherwise.")] = None,
@@ -42,32 +51,34 @@ def up(
     speed: Annotated[
         float, typer.Option(min=0.001, help="With --replay: how many times faster than recorded.")
     ] = 3600.0,
-    output: Annotated[str, typer.Option("--output", "-o", help="`json`: one line once everything answers.")] = "text",
+    output: OutputFlag = Output.TEXT,
 ) -> None:
     """Start Redis, Kafka, the worker, the gate and simulated traffic on this machine; stop them all on Ctrl-C.
+
+    With -o json it prints one line of JSON once everything answers, and nothing else. The addresses with their
+    passwords are in up.json in the state directory, which only you can read.
 
     Example: upload-gate up --no-traffic --state /var/lib/upload-gate
     """
     from gate.errors import SettingInvalid
     from gate.local.plan import Options
-    from gate.settings import default_state
 
-    if output not in ("text", "json"):
-        raise SettingInvalid(f"--output {output} is not known", "use text or json")
     if replay is not None and not replay.is_file():
         raise SettingInvalid(f"--replay {replay} is no file", "give a labelled stream (*.jsonl or *.jsonl.gz)")
     for flag, file in (("--policy", policy), ("--scorecard", scorecard)):
         if file is not None and not file.is_file():
             raise SettingInvalid(f"{flag} {file} is no file")
+    if redis is not None:
+        resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
     options = Options(
-        state=(state or default_state(os.environ)).absolute(), redis=redis, kafka=kafka, policy=policy, scorecard=scorecard,
-        traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
+        state=state_directory(state, os.environ)[0].absolute(), redis=redis, kafka=kafka, policy=policy,
+        scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
     )  # fmt: skip
-    raise typer.Exit(_Run(options, output == "json").run())
+    raise typer.Exit(_Run(options, output is Output.JSON).run())
 
 
 class _Run:
-    """One run: its messages, its wish to end, its view."""
+    """One run: its messages, whether its end was asked for, and its view."""
 
     def __init__(self, options: Options, as_json: bool) -> None:
         self._options = options
@@ -80,7 +91,7 @@ class _Run:
         from gate.local.plan import make_plan
         from gate.local.system import System, sole_owner
 
-        # a second signal (Ctrl-C also reaches us through make) asks for what is already under way
+        # a second signal changes nothing: under make, Ctrl-C reaches this process twice
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, lambda *_: self._wanted.set())
         with ExitStack() as stack:
@@ -102,7 +113,7 @@ class _Run:
         self._messages.append(f"{time.strftime('%H:%M:%S')} {line}")
         del self._messages[:-MESSAGES_KEPT]
         if not self._live:
-            print(line, file=sys.stderr, flush=True)
+            say(*line.split("\n"))
 
     def _stop(self, system: System) -> None:
         self.say("stopping everything")
@@ -114,41 +125,51 @@ class _Run:
         if self._json:
             print(plan.address_line(), flush=True)
             return
-        lines = [f"Upload Gate is up ({seconds:.1f} s)", ""]
-        lines += [f"  {name:<8} {address}" for name, address in plan.addresses()]
-        lines += ["", "Try in another terminal:", *(f"  {command}" for command in next_commands(plan)), ""]
-        print("\n".join(lines), flush=True)
+        addresses = (f"  {name:<8} {address}" for name, address in plan.addresses())
+        commands = (f"  {command}" for command in next_commands(plan))
+        result(f"Upload Gate is up ({seconds:.1f} s)", "", *addresses, "", "Try in another terminal:", *commands, "")
 
     def _watch(self, plan: Plan, system: System) -> None:
+        """Show the system until its end is asked for. Parts are started again in another thread, which may block."""
+        keeper = threading.Thread(target=self._keep_running, args=(system,), name="restarts parts", daemon=True)
+        keeper.start()
+        if self._json:
+            self._wanted.wait()
+        else:
+            self._show(plan, system)
+
+    def _keep_running(self, system: System) -> None:
+        while not self._wanted.wait(WATCH_EVERY_S):
+            system.supervisor.watch(time.monotonic())
+
+    def _show(self, plan: Plan, system: System) -> None:
         from gate.local.live import History, draw, line
-        from gate.local.sample import look
+        from gate.local.sample import Sampler, pages_of
 
         history = History()
-        screen = self._screen() if not self._json else None
-        said = time.monotonic()
-        if screen is not None:
-            screen.start()
-            self._live = True
-        try:
-            while not self._wanted.wait(LOOK_EVERY_S):
-                now = time.monotonic()
-                system.supervisor.watch(now)
-                if self._json:
-                    continue
-                history.add(look(*plan.metrics, f"{plan.admin}/v1/board", time.time_ns() // 1000))
-                down = system.supervisor.down()
-                if screen is not None:
-                    screen.update(draw(history, down, plan.addresses(), self._hints(plan)), refresh=True)
-                elif now - said >= LINE_EVERY_S:
-                    said = now
-                    print(line(history, down), flush=True)
-        finally:
-            self._live = False
+        screen = self._screen()
+        printed_s = time.monotonic()
+        with Sampler(pages_of(plan)) as sampler:
             if screen is not None:
-                screen.stop()
+                screen.start()
+                self._live = True
+            try:
+                while not self._wanted.wait(DRAW_EVERY_S):
+                    history.add(sampler.snapshot())
+                    down = system.supervisor.down()
+                    if screen is not None:
+                        size = (screen.console.width, screen.console.height)
+                        screen.update(draw(history, down, plan.addresses(), self._hints(plan), size), refresh=True)
+                    elif time.monotonic() - printed_s >= LINE_EVERY_S:
+                        printed_s = time.monotonic()
+                        result(line(history, down))
+            finally:
+                self._live = False
+                if screen is not None:
+                    screen.stop()
 
     def _hints(self, plan: Plan) -> list[str]:
-        return [f"try: {command}" for command in next_commands(plan)] + self._messages[-3:]
+        return [f"try: {next_commands(plan)[-1]}", *self._messages[-2:]]
 
     def _screen(self) -> Live | None:
         if not sys.stdout.isatty():

@@ -1,15 +1,19 @@
-"""The live terminal view: uploads per second by decision, scores, lag, pauses, parts. Drawing only; `sample` reads."""
+"""The live terminal view: uploads per second by decision, scores, lag, pauses, parts. Drawing only; `sample` reads.
+
+The view fits its terminal. Where lines are short it leaves out what matters least, and pauses last of all.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
-from rich.console import Group
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from gate.core.pause.board import Pause
+from gate.core.terminal import terminal_safe
 from gate.local.sample import Snapshot
 
 VERDICTS = ("allow", "review", "throttle", "challenge", "deny", "paused")
@@ -17,25 +21,33 @@ COLOURS = {
     "allow": "green", "review": "cyan", "throttle": "yellow", "challenge": "magenta", "deny": "red", "paused": "bold red",
 }  # fmt: skip
 WINDOW_US = 5_000_000
-MESSAGES = 6
+MESSAGES = 3
+SCREEN = (80, 24)
+GAP = "  "
 
 
 class History:
     """The snapshots of the last seconds, and rates from them. A counter that fell (a part started again) counts as 0."""
 
     def __init__(self) -> None:
-        self._seen: deque[Snapshot] = deque(maxlen=64)
+        self._snapshots: deque[Snapshot] = deque(maxlen=64)
 
     def add(self, snapshot: Snapshot) -> None:
-        """Remember one more look."""
-        self._seen.append(snapshot)
-        while len(self._seen) > 2 and self._seen[0].at_us < snapshot.at_us - WINDOW_US:
-            self._seen.popleft()
+        """Remember one more snapshot."""
+        self._snapshots.append(snapshot)
+        while len(self._snapshots) > 2 and self._snapshots[0].at_us < snapshot.at_us - WINDOW_US:
+            self._snapshots.popleft()
 
     @property
     def last(self) -> Snapshot | None:
-        """The newest look."""
-        return self._seen[-1] if self._seen else None
+        """The newest snapshot."""
+        return self._snapshots[-1] if self._snapshots else None
+
+    @property
+    def span_text(self) -> str:
+        """What rates are means over, such as `over 5 s`."""
+        pair = self._pair()
+        return "over 0 s" if pair is None else f"over {(pair[1].at_us - pair[0].at_us) / 1e6:.0f} s"
 
     def decision_rates(self) -> dict[str, float]:
         """Uploads per second by decision over the window."""
@@ -53,10 +65,25 @@ class History:
             return None
         return max(0.0, pair[1].scores - pair[0].scores) / (pair[1].at_us - pair[0].at_us) * 1e6
 
+    def store_error_rate(self) -> float:
+        """Failed calls of Redis per second over the window."""
+        pair = self._pair()
+        if pair is None:
+            return 0.0
+        return max(0.0, pair[1].store_errors - pair[0].store_errors) / (pair[1].at_us - pair[0].at_us) * 1e6
+
     def _pair(self) -> tuple[Snapshot, Snapshot] | None:
-        if len(self._seen) < 2 or self._seen[-1].at_us <= self._seen[0].at_us:
+        if len(self._snapshots) < 2 or self._snapshots[-1].at_us <= self._snapshots[0].at_us:
             return None
-        return self._seen[0], self._seen[-1]
+        return self._snapshots[0], self._snapshots[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line and how much it matters; of two equal ones the lower on the screen goes first."""
+
+    matters: int
+    text: Text
 
 
 def line(history: History, down: Sequence[str]) -> str:
@@ -68,76 +95,40 @@ def line(history: History, down: Sequence[str]) -> str:
     uploads = " ".join(f"{name} {rates[name]:.1f}" for name in VERDICTS if rates.get(name))
     lag = "?" if last.lag is None else f"{last.lag:.0f}"
     score = history.score_rate()
+    pauses = ", ".join(f"{pause.id} ({pause.scope})" for pause in _in_force(last)) or "none"
     parts = [
-        f"uploads/s: {uploads or 'none'}",
+        f"uploads/s {history.span_text}: {uploads or 'none'}",
         f"scores/s: {'?' if score is None else f'{score:.1f}'}",
         f"lag: {lag}",
-        f"pauses: {', '.join(f'{p.id} ({p.scope_text})' for p in last.pauses) or 'none'}",
+        f"pauses: {'unknown' if last.board is None else pauses}",
     ]
     if down:
         parts.append(f"DOWN: {', '.join(down)}")
-    return " · ".join(parts)
+    return terminal_safe(" · ".join(parts))
 
 
-def draw(history: History, down: Sequence[str], addresses: Sequence[tuple[str, str]], messages: Sequence[str]) -> Group:
-    """The whole screen."""
-    return Group(
-        Panel(_uploads(history), title="uploads per second, by decision", title_align="left"),
-        Panel(_streams(history, down), title="scores", title_align="left"),
-        Panel(_pauses(history.last), title="pauses", title_align="left"),
-        Panel(_addresses(addresses), title="where everything is", title_align="left"),
-        Text("\n".join(messages[-MESSAGES:]), style="yellow"),
-        Text("Ctrl-C stops everything", style="dim"),
-    )
-
-
-def _uploads(history: History) -> Table:
-    rates = history.decision_rates()
-    totals = history.last.decisions if history.last is not None else None
-    most = max(rates.values(), default=0.0) or 1.0
-    table = Table.grid(padding=(0, 2))
-    if totals is None:
-        table.add_row(Text("the gate does not answer", style="bold red"))
-        return table
-    for name in VERDICTS:
-        rate = rates.get(name, 0.0)
-        bar = Text("█" * round(30 * rate / most), style=COLOURS[name])
-        table.add_row(Text(name, style=COLOURS[name]), f"{rate:7.1f}", bar, f"{totals.get(name, 0.0):,.0f} in all")
-    return table
-
-
-def _streams(history: History, down: Sequence[str]) -> Table:
-    last = history.last
-    table = Table.grid(padding=(0, 2))
-    if down:
-        table.add_row(Text(f"not running: {', '.join(down)}", style="bold red"))
-    if last is None:
-        return table
-    score = history.score_rate()
-    if last.events is None:
-        table.add_row(Text("the worker does not answer: scores age", style="bold red"))
-    else:
-        table.add_row("scores per second", "?" if score is None else f"{score:.1f}")
-        table.add_row("events folded", f"{last.events:,.0f}")
-        table.add_row("lag, records behind", "?" if last.lag is None else f"{last.lag:,.0f}")
-    table.add_row("dead letters", Text(f"{last.dead_letters:,.0f}", style="red" if last.dead_letters else ""))
-    by_stage = ", ".join(f"{stage} {count:,.0f}" for stage, count in sorted(last.stages.items()))
-    table.add_row("decided by stage", by_stage or "-")
-    if last.store_errors:
-        table.add_row("store errors", Text(f"{last.store_errors:,.0f}", style="red"))
-    return table
-
-
-def _pauses(last: Snapshot | None) -> Table:
-    table = Table.grid(padding=(0, 2))
-    if last is None or not last.pauses:
-        table.add_row(Text("none", style="dim"))
-        return table
-    for pause in last.pauses:
-        left = time_left(pause.left_s)
-        said = f"{pause.reason}: {pause.text}"
-        table.add_row(Text(pause.id, style="bold red"), pause.action, pause.scope_text, said, pause.owner, left)
-    return table
+def draw(
+    history: History,
+    down: Sequence[str],
+    addresses: Sequence[tuple[str, str]],
+    messages: Sequence[str],
+    size: tuple[int, int] = SCREEN,
+) -> Text:
+    """The whole screen, at most as large as `size` (columns, rows)."""
+    width, height = size[0], max(size[1] - 1, 1)  # the cursor stands on a line of its own
+    lines = [
+        *_parts(history.last, down),
+        *_pauses(history.last, width, height),
+        *_uploads(history),
+        *_streams(history),
+        *_addresses(addresses),
+        *(_Line(3, Text(terminal_safe(said), style="yellow")) for said in messages[-MESSAGES:]),
+        _Line(5, Text("Ctrl-C stops everything", style="dim")),
+    ]
+    kept = _fitting(lines, height)
+    for shown in kept:
+        shown.text.truncate(width, overflow="ellipsis")
+    return Text("\n").join(shown.text for shown in kept)
 
 
 def time_left(seconds: int) -> str:
@@ -145,8 +136,126 @@ def time_left(seconds: int) -> str:
     return f"{seconds // 60}m {seconds % 60}s left" if seconds >= 60 else f"{seconds}s left"
 
 
-def _addresses(addresses: Sequence[tuple[str, str]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, address in addresses:
-        table.add_row(name, address)
-    return table
+def _fitting(lines: list[_Line], height: int) -> list[_Line]:
+    """As many lines as fit, those that matter most, in their order."""
+    by_weight = sorted(range(len(lines)), key=lambda at: (-lines[at].matters, at))
+    return [lines[at] for at in sorted(by_weight[:height])]
+
+
+def _parts(last: Snapshot | None, down: Sequence[str]) -> list[_Line]:
+    """What does not run or does not answer; nothing where all is well."""
+    said = [f"not running: {', '.join(down)}"] if down else []
+    if last is not None:
+        if last.decisions is None:
+            said.append("the gate does not answer")
+        if last.has_worker and last.events is None:
+            said.append("the worker does not answer: scores age")
+    return [_Line(9, Text(sentence, style="bold red")) for sentence in said]
+
+
+def _pauses(last: Snapshot | None, width: int, height: int) -> list[_Line]:
+    if last is None or last.board is None:
+        return [_Line(8, Text("pauses: unknown, the gate's admin port does not answer", style="bold red"))]
+    pauses = _in_force(last)
+    if not pauses:
+        return [_Line(8, Text("pauses: none", style="dim"))]
+    room = max(height - 3, 1)
+    if len(pauses) + 1 <= room:
+        rows = [_pause_line(pause, last.at_us) for pause in pauses]
+    else:
+        rows = _pause_columns(pauses, last.at_us, width, room - 1)
+    return [_Line(8, Text(f"pauses: {len(pauses)}", style="bold")), *(_Line(8, row) for row in rows)]
+
+
+def _pause_line(pause: Pause, now_us: int) -> Text:
+    said = terminal_safe(f"{pause.reason}: {pause.text}" if pause.text else pause.reason)
+    fields = [pause.action.value, str(pause.scope), _left(pause, now_us), pause.owner, said]
+    return Text.assemble((GAP + terminal_safe(pause.id), "bold red"), GAP, GAP.join(map(terminal_safe, fields)))
+
+
+def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, room: int) -> list[Text]:
+    """Every pause in short, several to a line, by its id alone where need be; what has no room even so is counted."""
+    in_short = [f"{pause.id} {_left(pause, now_us)} {pause.scope}" for pause in pauses]
+    rows = _columns(in_short, width)
+    if len(rows) > room:
+        rows = _columns([pause.id for pause in pauses], width)
+    if len(rows) > room:
+        shown = sum(len(row) for row in rows[: room - 1])
+        rows = [*rows[: room - 1], [f"and {len(pauses) - shown} more: see `upload-gate status`"]]
+    return [Text(GAP + GAP.join(row).rstrip(), style="red") for row in rows]
+
+
+def _columns(cells: Sequence[str], width: int) -> list[list[str]]:
+    """The cells in rows of equal columns; one wider than half of the width is cut."""
+    inner = width - len(GAP)
+    column = min(max(map(len, cells)), inner // 2 - len(GAP))
+    across = max((inner + len(GAP)) // (column + len(GAP)), 1)
+    padded = [terminal_safe(cell)[:column].ljust(column) for cell in cells]
+    return [padded[at : at + across] for at in range(0, len(padded), across)]
+
+
+def _uploads(history: History) -> list[_Line]:
+    rates = history.decision_rates()
+    totals = history.last.decisions if history.last is not None else None
+    if totals is None:
+        return []
+    most = max(rates.values(), default=0.0) or 1.0
+    lines = [_Line(7, Text(f"uploads per second by decision, {history.span_text}", style="bold"))]
+    for name in VERDICTS:
+        rate, total = rates.get(name, 0.0), totals.get(name, 0.0)
+        bar = ("█" * round(24 * rate / most)).ljust(24)
+        text = Text.assemble((f"{GAP}{name:<10}", COLOURS[name]), f"{rate:8.1f}  ", (bar, COLOURS[name]))
+        lines.append(_Line(7 if total else 2, text.append(f"  {total:,.0f} in all")))
+    return lines
+
+
+def _streams(history: History) -> list[_Line]:
+    last = history.last
+    if last is None:
+        return []
+    rows: list[tuple[int, str, str, str]] = []
+    if last.events is not None:
+        score = history.score_rate()
+        shown = "?" if score is None else f"{score:.1f}"
+        rows.append((6, f"scores per second {history.span_text}", shown, ""))
+        rows.append((6, "lag, records behind", "?" if last.lag is None else f"{last.lag:,.0f}", ""))
+        rows.append((4, "events folded", f"{last.events:,.0f}", ""))
+        rows.append(
+            (
+                6 if last.dead_letters else 4,
+                "dead letters",
+                f"{last.dead_letters:,.0f}",
+                "red" if last.dead_letters else "",
+            )
+        )
+    by_stage = ", ".join(f"{stage} {count:,.0f}" for stage, count in sorted(last.stages.items()))
+    rows.append((3, "decided by stage", by_stage or "-", ""))
+    if last.store_errors:
+        rate = history.store_error_rate()
+        rows.append(
+            (6, "store errors", f"{rate:.1f} per second {history.span_text}, {last.store_errors:,.0f} in all", "red")
+        )
+    return [
+        _Line(matters, Text.assemble(f"{name:<29}", (terminal_safe(value), style)))
+        for matters, name, value, style in rows
+    ]
+
+
+def _addresses(addresses: Sequence[tuple[str, str]]) -> list[_Line]:
+    """The first address matters most; those of one name share a line."""
+    lines: list[_Line] = []
+    for name, group in groupby(addresses, key=lambda pair: pair[0]):
+        value = GAP.join(address for _, address in group)
+        lines.append(_Line(5 if not lines else 3, Text(f"{name:<9}{terminal_safe(value)}")))
+    return lines
+
+
+def _in_force(last: Snapshot) -> list[Pause]:
+    if last.board is None:
+        return []
+    glass = [pause for pause in last.board.break_glass if pause.active(last.at_us)]
+    return glass + last.board.active(last.at_us)
+
+
+def _left(pause: Pause, now_us: int) -> str:
+    return time_left(max(0, pause.expires_at_us - now_us) // 1_000_000)

@@ -1,36 +1,57 @@
-"""The parts of one machine's Upload Gate as the supervisor sees them: two servers, and three processes of our own."""
+"""The parts of one machine's Upload Gate as the supervisor sees them: two servers, the gate, and what packages add.
+
+Other packages add processes through entry points of the group `upload_gate.processes`: the entry's name is the
+process's, its value a function from the plan to a `ProcessSpec`, or to None where it is not wanted in this run.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from gate.errors import LocalServerError
 from gate.local.kafka import LocalKafka
-from gate.local.plan import Plan
+from gate.local.plan import Plan, process_entries
 from gate.local.process import Child
 from gate.local.redis import LocalRedis
 
 GRACE_S = 6.0
 
 
-class Process:
-    """One of our own Python processes; its output goes to a log file of its name."""
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """How to run one process: `python -m module arguments`, with the plan's environment and `environment` on top.
 
-    def __init__(self, name: str, module: str, arguments: list[str], environment: dict[str, str], state: Path) -> None:
+    One that `starts_last` is started when all others answer, and `up` does not wait for it.
+    """
+
+    module: str
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    starts_last: bool = False
+
+
+class Process:
+    """One Python process; its output goes to a log file of its name."""
+
+    def __init__(self, name: str, spec: ProcessSpec, environment: Mapping[str, str], state: Path) -> None:
         self.name = name
+        self.starts_last = spec.starts_last
         self.log = state / "log" / f"{name}.log"
         self._child = Child(
             name,
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-m", spec.module, *spec.arguments],
             log=self.log,
             pid_file=state / f"{name}.pid",
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **spec.environment},
         )
 
     def start(self) -> None:
-        """Start it; whether it is ready is asked over HTTP."""
+        """Start it and return at once; `System` asks over HTTP whether it is ready."""
         self._child.start()
 
     def poll(self) -> int | None:
@@ -38,7 +59,7 @@ class Process:
         return self._child.poll()
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL for what has not ended in time."""
+        """Send SIGTERM, and SIGKILL if it has not ended within `GRACE_S`."""
         self._child.stop(GRACE_S)
 
 
@@ -54,25 +75,21 @@ def kafka(plan: Plan, jars: Path, say: Callable[[str], None]) -> LocalKafka:
 
 def gate(plan: Plan) -> Process:
     """The gate itself."""
-    given = {
-        **plan.environment(),
-        "UPLOAD_GATE_PORT": str(plan.gate_port),
-        "UPLOAD_GATE_ADMIN_PORT": str(plan.admin_port),
-    }
-    return Process("gate", "gate.cli.main", ["serve"], given, plan.options.state)
+    ports = {"UPLOAD_GATE_PORT": str(plan.gate_port), "UPLOAD_GATE_ADMIN_PORT": str(plan.admin_port)}
+    return Process("gate", ProcessSpec("gate.cli.main", ("serve",), ports), plan.environment(), plan.options.state)
 
 
-def worker(plan: Plan) -> Process:
-    """The stream worker."""
-    return Process("worker", "streams.worker", [], plan.environment(), plan.options.state)
+def added_processes(plan: Plan, entries: Sequence[EntryPoint] | None = None) -> list[Process]:
+    """The processes that installed packages add to this run, in the order of their names.
 
-
-def traffic(plan: Plan) -> Process:
-    """Simulated uploads, or recorded ones."""
-    options = plan.options
-    arguments = ["--gate", plan.gate, "--kafka", plan.kafka]
-    if options.replay is None:
-        arguments += ["--rate", f"{options.rate:g}", "--seed", str(options.seed)]
-    else:
-        arguments += ["--replay", str(options.replay), "--speed", f"{options.speed:g}"]
-    return Process("traffic", "streams.traffic", arguments, plan.environment(), options.state)
+    Raises LocalServerError where one cannot be loaded.
+    """
+    processes = []
+    for entry in process_entries() if entries is None else entries:
+        try:
+            spec = entry.load()(plan)
+        except (ImportError, AttributeError) as error:
+            raise LocalServerError(f"the process {entry.name} ({entry.value}) cannot be loaded: {error}") from error
+        if spec is not None:
+            processes.append(Process(entry.name, spec, plan.environment(), plan.options.state))
+    return processes

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from gate.errors import SettingInvalid, redact
 from gate.local.free_port import LOOPBACK, free_port
+from gate.local.private_file import write_private
 from gate.settings import DEFAULT_PORTS
 
+PROCESSES_GROUP = "upload_gate.processes"
+"""Entry points through which other packages add processes to `up`; see `parts`."""
+WORKER = "worker"
+"""The process whose metrics page the live view reads beside the gate's."""
 SALT_BYTES = 32
 
 
@@ -19,7 +26,7 @@ class Options:
     """What the operator typed. A `redis` or `kafka` that is given is used, not started."""
 
     state: Path
-    redis: str | None = None
+    redis: str | None = field(default=None, repr=False)
     kafka: str | None = None
     policy: Path | None = None
     scorecard: Path | None = None
@@ -32,16 +39,19 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where everything will be. `notes` tells which ports had to move."""
+    """Where everything will be. `notes` tells which ports had to move, and what is not there.
+
+    `kafka` is None where no process needs it and none was given, `worker_port` where no package adds a worker.
+    """
 
     options: Options
-    redis: str
+    redis: str = field(repr=False)
     redis_port: int | None
-    kafka: str
+    kafka: str | None
     kafka_port: int | None
     gate_port: int
     admin_port: int
-    worker_port: int
+    worker_port: int | None
     salt: str = field(repr=False)
     notes: tuple[str, ...] = ()
 
@@ -56,37 +66,53 @@ class Plan:
         return f"http://{LOOPBACK}:{self.admin_port}"
 
     @property
-    def metrics(self) -> tuple[str, str]:
+    def worker_metrics(self) -> str | None:
+        """The worker's metrics page."""
+        return None if self.worker_port is None else f"http://{LOOPBACK}:{self.worker_port}/metrics"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
         """Every page to scrape, the gate's first."""
-        return (f"{self.gate}/metrics", f"http://{LOOPBACK}:{self.worker_port}/metrics")
+        pages = (f"{self.gate}/metrics", self.worker_metrics)
+        return tuple(page for page in pages if page is not None)
+
+    def up_file(self) -> str:
+        """The content of `up.json`, by which commands find this system. It may hold a password."""
+        return self._line(self.redis)
 
     def address_line(self) -> str:
-        """The one line of JSON that tells other programs where everything is."""
-        line = {"gate": self.gate, "admin": self.admin, "redis": self.redis, "kafka": self.kafka}
+        """The line that tells other programs where everything is, without passwords: output ends up in logs."""
+        return self._line(redact(self.redis))
+
+    def _line(self, redis: str) -> str:
+        line = {"gate": self.gate, "admin": self.admin, "redis": redis}
+        if self.kafka is not None:
+            line["kafka"] = self.kafka
         return json.dumps({**line, "metrics": list(self.metrics)})
 
     def addresses(self) -> list[tuple[str, str]]:
-        """The same for people."""
-        return [
+        """The same for people, the most useful first."""
+        rows = [
             ("gate", f"{self.gate}/v1/check"),
             ("admin", self.admin),
-            ("metrics", "  ".join(self.metrics)),
-            ("redis", self.redis),
-            ("kafka", self.kafka),
+            ("redis", redact(self.redis)),
+            ("kafka", self.kafka or "not needed, not started"),
             ("logs", str(self.options.state / "log")),
         ]
+        return [*rows, *(("metrics", page) for page in self.metrics)]
 
     def environment(self) -> dict[str, str]:
-        """What our own processes are told."""
+        """The environment of every process of ours."""
         given = {
             "UPLOAD_GATE_STATE": str(self.options.state),
             "UPLOAD_GATE_REDIS": self.redis,
-            "UPLOAD_GATE_KAFKA": self.kafka,
             "UPLOAD_GATE_GATE": self.gate,
             "UPLOAD_GATE_ADMIN": self.admin,
             "UPLOAD_GATE_SALT": self.salt,
-            "UPLOAD_GATE_WORKER_METRICS_PORT": str(self.worker_port),
+            "UPLOAD_GATE_KAFKA": self.kafka or "",
         }
+        if self.worker_port is not None:
+            given["UPLOAD_GATE_WORKER_METRICS_PORT"] = str(self.worker_port)
         if self.options.policy is not None:
             given["UPLOAD_GATE_POLICY"] = str(self.options.policy)
         if self.options.scorecard is not None:
@@ -94,9 +120,20 @@ class Plan:
         return given
 
 
-def make_plan(options: Options, pick: Callable[[int | None], int] = free_port) -> Plan:
-    """Settle ports and salt. A taken default port moves to a free one, and a note says so."""
+def process_entries() -> list[EntryPoint]:
+    """The entry points of installed packages that add processes to `up`, by name; none of them is loaded."""
+    return sorted(entry_points(group=PROCESSES_GROUP), key=lambda entry: entry.name)
+
+
+def make_plan(
+    options: Options, pick: Callable[[int | None], int] = free_port, processes: Sequence[str] | None = None
+) -> Plan:
+    """Settle ports and salt. A taken default port moves to a free one, and a note says so.
+
+    `processes` names what installed packages add; without any, Kafka is not needed.
+    """
     notes: list[str] = []
+    names = [entry.name for entry in process_entries()] if processes is None else processes
 
     def port(name: str) -> int:
         wanted = DEFAULT_PORTS[name]
@@ -105,28 +142,38 @@ def make_plan(options: Options, pick: Callable[[int | None], int] = free_port) -
             notes.append(f"port {wanted} is taken: {name} moves to {got}")
         return got
 
+    if not names:
+        notes.append("no installed package adds a stream worker: only Redis and the gate run, and no account is scored")
     redis_port = None if options.redis is not None else port("redis")
-    kafka_port = None if options.kafka is not None else port("kafka")
+    kafka_port = None if options.kafka is not None or not names else port("kafka")
     return Plan(
         options=options,
         redis=options.redis or f"redis://{LOOPBACK}:{redis_port}/0",
         redis_port=redis_port,
-        kafka=options.kafka or f"{LOOPBACK}:{kafka_port}",
+        kafka=options.kafka or (None if kafka_port is None else f"{LOOPBACK}:{kafka_port}"),
         kafka_port=kafka_port,
         gate_port=port("gate"),
         admin_port=port("admin"),
-        worker_port=port("worker"),
+        worker_port=port(WORKER) if WORKER in names else None,
         salt=keep_salt(options.state / "salt"),
         notes=tuple(notes),
     )
 
 
 def keep_salt(path: Path) -> str:
-    """The salt of the pseudonyms on this machine, made once and kept where only its owner reads it."""
+    """The salt of the pseudonyms on this machine, made once and kept where only its owner reads it.
+
+    Raises SettingInvalid where the file is there and empty: an empty salt would mean the public default.
+    """
     if path.exists():
-        return path.read_text().strip()
+        salt = path.read_text().strip()
+        if not salt:
+            raise SettingInvalid(
+                f"the salt file {path} is empty",
+                "restore it from a backup; or remove it, and hashes of addresses and devices begin anew",
+            )
+        return salt
     path.parent.mkdir(parents=True, exist_ok=True)
     salt = secrets.token_hex(SALT_BYTES)
-    path.touch(mode=0o600)
-    path.write_text(salt + "\n")
+    write_private(path, salt + "\n")
     return salt

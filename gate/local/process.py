@@ -5,7 +5,7 @@ Decides how a child starts and dies. Leaves to others when it is ready and what 
 A parent that is killed with SIGKILL runs no code, so the kernel has to end the children: each child asks for a signal
 at its parent's death. The kernel means the parent *thread*, so each child is forked by a thread of its own that lives
 exactly as long as the child; `start()` may therefore be called from any thread, and needs no thread kept alive.
-Where the kernel has no such wish (not Linux), the pid file lets the next start end what was left over.
+Only Linux sends such a signal; elsewhere the next start ends what is left over, by the pid file.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ LOG_ROTATE_BYTES = 4 << 20
 STALE_GRACE_S = 5.0
 
 # Run by a bare interpreter between fork and exec: `preexec_fn` may deadlock in a process that has threads.
-# A parent that died before the wish was uttered is seen by its pid.
+# Where the parent died before the child could ask for the signal, the child has another parent and ends itself.
 _WRAPPER = """
 import os, sys
 signum, parent = int(sys.argv[1]), int(sys.argv[2])

@@ -1,4 +1,4 @@
-"""Reads what the running parts say of themselves: numbers from `/metrics`, pauses from the admin port.
+"""Reads what the running parts say of themselves: numbers from `/metrics`, pauses from the admin port's board.
 
 Leaves to `live` how it is shown. A part that does not answer yields None, never an exception.
 """
@@ -6,29 +6,68 @@ Leaves to `live` how it is shown. A part that does not answer yields None, never
 from __future__ import annotations
 
 import http.client
-import re
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 
-_LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+from gate.core.pause.board import Board
+from gate.errors import StateUnreadable
+from gate.local.plan import Plan
+from gate.records.board_page import decode_board_page
+
+FETCH_WITHIN_S = 1.0
+FETCH_EVERY_S = 0.5
+FRESH_FOR_S = 1.5
+"""An answer older than this counts as no answer: the part hangs, or its next answer is overdue."""
 
 Samples = list[tuple[str, dict[str, str], float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Where to look; `worker` is None where no worker runs."""
+
+    gate: str
+    board: str
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The system at one moment. Counters are totals since the parts started; None: that part does not answer."""
+
+    at_us: int
+    decisions: dict[str, float] | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    scores: float | None = None
+    events: float | None = None
+    dead_letters: float = 0.0
+    lag: float | None = None
+    partitions: float = 0.0
+    store_errors: float = 0.0
+    board: Board | None = None
+    has_worker: bool = True
+
+
+def pages_of(plan: Plan) -> Pages:
+    """The pages of a system that `up` runs."""
+    return Pages(f"{plan.gate}/metrics", f"{plan.admin}/v1/board", plan.worker_metrics)
+
+
 def parse(text: str) -> Samples:
-    """The samples of a Prometheus text page as (name, labels, value); comments are passed over."""
-    found: Samples = []
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if match is not None:
-            found.append((match[1], dict(_LABEL.findall(match[2] or "")), float(match[3])))
-    return found
+    """The samples of a Prometheus text page as (name, labels, value). Raises ValueError where it is no such page."""
+    return [
+        (sample.name, dict(sample.labels), float(sample.value))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
 
 
-def fetch(url: str, timeout_s: float = 1.0) -> str | None:
+def fetch(url: str, timeout_s: float = FETCH_WITHIN_S) -> str | None:
     """The body of a page that answers 200 within the time, else None."""
     parts = urlsplit(url)
     if parts.hostname is None:
@@ -45,65 +84,84 @@ def fetch(url: str, timeout_s: float = 1.0) -> str | None:
         connection.close()
 
 
-class PauseSeen(msgspec.Struct, frozen=True):
-    """A pause in force as the admin port shows it; `left_s` in seconds."""
+class Sampler:
+    """Fetches each page again and again in a thread of its own, so that no part that hangs holds up the others.
 
-    id: str
-    action: str
-    scope_text: str
-    reason: str
-    text: str
-    owner: str
-    left_s: int
+    Use it as a context manager; `snapshot` returns at once. `read` fetches one page, as `fetch` does.
+    """
+
+    def __init__(self, pages: Pages, read: Callable[[str], str | None] = fetch) -> None:
+        self._pages = pages
+        self._read = read
+        self._ended = threading.Event()
+        self._latest: dict[str, tuple[float, str | None]] = {}
+        urls = [pages.gate, pages.board, *([pages.worker] if pages.worker else [])]
+        self._threads = [
+            threading.Thread(target=self._run, args=(url,), name=f"reads {url}", daemon=True) for url in urls
+        ]
+
+    def __enter__(self) -> Sampler:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def snapshot(self) -> Snapshot:
+        """The latest answers of all parts."""
+        return _snapshot(self._pages, self._fresh)
+
+    def _run(self, url: str) -> None:
+        while not self._ended.is_set():
+            body = self._read(url)
+            self._latest[url] = (time.monotonic(), body)
+            self._ended.wait(FETCH_EVERY_S)
+
+    def _fresh(self, url: str) -> str | None:
+        at_s, body = self._latest.get(url, (0.0, None))
+        return body if time.monotonic() - at_s <= FRESH_FOR_S else None
 
 
-class _BoardSeen(msgspec.Struct, frozen=True):
-    pauses: tuple[PauseSeen, ...] = ()
+def take_snapshot(pages: Pages) -> Snapshot:
+    """Ask every part once, one after another; takes up to `FETCH_WITHIN_S` for each that hangs."""
+    return _snapshot(pages, fetch)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One look at the system. Counters are totals since the parts started; None: that part does not answer."""
-
-    at_us: int
-    decisions: dict[str, float] | None = None
-    stages: dict[str, float] = field(default_factory=dict)
-    scores: float | None = None
-    events: float | None = None
-    dead_letters: float = 0.0
-    lag: float | None = None
-    partitions: float = 0.0
-    store_errors: float = 0.0
-    pauses: tuple[PauseSeen, ...] = ()
-
-
-def look(gate_metrics: str, worker_metrics: str, board_url: str, now_us: int) -> Snapshot:
-    """Ask gate, worker and admin once each. `now_us` is the wall clock."""
-    gate = fetch(gate_metrics)
-    worker = fetch(worker_metrics)
-    gate_samples = parse(gate) if gate is not None else []
-    worker_samples = parse(worker) if worker is not None else []
+def _snapshot(pages: Pages, read: Callable[[str], str | None]) -> Snapshot:
+    gate = _samples(read(pages.gate))
+    worker = None if pages.worker is None else _samples(read(pages.worker))
     return Snapshot(
-        at_us=now_us,
-        decisions=None if gate is None else _by(gate_samples, "upload_gate_decisions_total", "decision"),
-        stages=_by(gate_samples, "upload_gate_decisions_total", "stage"),
-        scores=None if worker is None else _total(worker_samples, "upload_gate_scores_total"),
-        events=None if worker is None else _total(worker_samples, "upload_gate_events_total"),
-        dead_letters=_total(worker_samples, "upload_gate_dead_letters_total"),
-        lag=None if worker is None else _total(worker_samples, "upload_gate_worker_lag_records"),
-        partitions=_total(worker_samples, "upload_gate_worker_partitions"),
-        store_errors=_total(gate_samples, "upload_gate_store_errors_total"),
-        pauses=_pauses(fetch(board_url)),
+        at_us=time.time_ns() // 1000,
+        decisions=None if gate is None else _by(gate, "upload_gate_decisions_total", "decision"),
+        stages=_by(gate or [], "upload_gate_decisions_total", "stage"),
+        scores=None if worker is None else _total(worker, "upload_gate_scores_total"),
+        events=None if worker is None else _total(worker, "upload_gate_events_total"),
+        dead_letters=_total(worker or [], "upload_gate_dead_letters_total"),
+        lag=None if worker is None else _total(worker, "upload_gate_worker_lag_records"),
+        partitions=_total(worker or [], "upload_gate_worker_partitions"),
+        store_errors=_total(gate or [], "upload_gate_store_errors_total"),
+        board=_board(read(pages.board)),
+        has_worker=pages.worker is not None,
     )
 
 
-def _pauses(body: str | None) -> tuple[PauseSeen, ...]:
+def _samples(body: str | None) -> Samples | None:
     if body is None:
-        return ()
+        return None
     try:
-        return msgspec.json.decode(body, type=_BoardSeen).pauses
-    except msgspec.DecodeError:
-        return ()
+        return parse(body)
+    except ValueError:
+        return None
+
+
+def _board(body: str | None) -> Board | None:
+    if body is None:
+        return None
+    try:
+        return decode_board_page(body.encode())[0]
+    except StateUnreadable:
+        return None
 
 
 def _by(samples: Samples, name: str, label: str) -> dict[str, float]:

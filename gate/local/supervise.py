@@ -54,6 +54,7 @@ class Supervisor:
         self._say = say
         self._records: list[_Record] = []
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._stopping = False
 
     def start(self, part: Part) -> None:
@@ -65,7 +66,10 @@ class Supervisor:
         part.start()
 
     def watch(self, now_s: float) -> None:
-        """Look after every part once: note who has ended, start again who is due."""
+        """Look after every part once: note who has ended, start again who is due.
+
+        Blocks while a part starts, up to seconds for Kafka; `stop` and `down` may be called from other threads then.
+        """
         for record in self._records:
             if record.given_up or self._stopping:
                 continue
@@ -87,6 +91,11 @@ class Supervisor:
         servers = [r.part for r in records if is_server(r.part)]
         _stop_together([r.part for r in records if not is_server(r.part)], self._say)
         _stop_together(servers, self._say)
+        # a part that `watch` is just starting again may come up after it was stopped
+        while not self._starting.acquire(timeout=0.05):
+            _stop_together([r.part for r in records if r.due_s is not None], self._say)
+        self._starting.release()
+        _stop_together([r.part for r in records if r.part.poll() is None], self._say)
 
     def _note_crash(self, record: _Record, status: int, now_s: float) -> None:
         recent = record.restarts
@@ -104,16 +113,20 @@ class Supervisor:
         self._say(f"{what}; starting it again in {pause:g} s{where}")
 
     def _start_again(self, record: _Record, now_s: float) -> None:
-        record.due_s = None
         record.restarts.append(now_s)
-        try:
-            record.part.start()
-        except Exception as error:  # a part that cannot start must not take the others down
-            record.due_s = now_s + FIRST_PAUSE_S * 2 ** len(record.restarts)
-            record.given_up = len(record.restarts) > RESTARTS
-            self._say(f"{record.part.name} did not start: {error}")
-        else:
-            self._say(f"{record.part.name} runs again")
+        with self._starting:
+            if self._stopping:
+                return
+            try:
+                record.part.start()
+            except Exception as error:  # a part that cannot start must not take the others down
+                record.due_s = now_s + FIRST_PAUSE_S * 2 ** len(record.restarts)
+                record.given_up = len(record.restarts) > RESTARTS
+                if not self._stopping:
+                    self._say(f"{record.part.name} did not start: {error}")
+            else:
+                record.due_s = None
+                self._say(f"{record.part.name} runs again")
 
 
 def is_server(part: Part) -> bool:

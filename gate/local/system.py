@@ -1,6 +1,6 @@
 """Everything on one machine: starts the parts in an order that wastes no time, waits until all answer, ends them all.
 
-The slow one is Kafka; gate and worker come up beside it, and say for themselves that they wait for it.
+Kafka takes longest to start. The gate and the worker start beside it and wait for it by themselves.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from gate.errors import LocalServerError
 from gate.local import parts
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.plan import Plan
+from gate.local.private_file import write_private
 from gate.local.process import tail
-from gate.local.sample import look
+from gate.local.sample import pages_of, take_snapshot
 from gate.local.supervise import Supervisor
 
 READY_WITHIN_S = 120.0
@@ -44,19 +45,21 @@ class System:
         jars = fetch_jars(default_cache(), self._say) if plan.kafka_port is not None else None
         if self._wanted.is_set():
             return False
+        added = parts.added_processes(plan)
+        own = [parts.gate(plan), *(process for process in added if not process.starts_last)]
         with ThreadPoolExecutor(1) as pool:
             kafka = pool.submit(self._start_kafka, jars)
-            own = [parts.gate(plan), parts.worker(plan)]
             for part in own:
                 self.supervisor.start(part)
             ready = self._await(kafka.done, own, "Apache Kafka")
             if ready:
                 kafka.result()
-        if not ready or not self._await(self._answers, own, "gate and worker"):
+        if not ready or not self._await(self._answers, own, " and ".join(part.name for part in own)):
             return False
-        if plan.options.traffic or plan.options.replay is not None:
-            self.supervisor.start(parts.traffic(plan))
-        (plan.options.state / "up.json").write_text(plan.address_line() + "\n")
+        for part in added:
+            if part.starts_last:
+                self.supervisor.start(part)
+        write_private(plan.options.state / "up.json", plan.up_file() + "\n")
         return True
 
     def stop(self) -> None:
@@ -69,8 +72,8 @@ class System:
             self.supervisor.start(parts.kafka(self.plan, jars, self._say))
 
     def _answers(self) -> bool:
-        seen = look(*self.plan.metrics, f"{self.plan.admin}/v1/board", time.time_ns() // 1000)
-        return seen.decisions is not None and seen.partitions > 0
+        now = take_snapshot(pages_of(self.plan))
+        return now.decisions is not None and (self.plan.worker_port is None or now.partitions > 0)
 
     def _await(self, ready: Callable[[], bool], own: list[parts.Process], what: str) -> bool:
         deadline = time.monotonic() + READY_WITHIN_S

@@ -1,97 +1,325 @@
-"""Pauses as JSON: the one strict parser of the kill switch's state.
+"""Pauses as JSON: the one spelling of the kill switch outside a process, and its one strict parser.
+
+    {"version": 1, "pauses": [{"id": "p-7k2mq4xd", "rev": 3, "scope": {"classes": ["new"]}, "action": "stop",
+      "reason": "raid", "text": "bots", "owner": "ann", "set_at": "2026-11-26T11:00:00Z",
+      "expires_at": "2026-11-26T15:00:00Z"}]}
+
+The store, the push, the snapshot, a gate's `/v1/board`, `status -o json` and the break-glass file all carry this
+document. Times are RFC 3339 with up to six digits of a second; a document without `version`, written before versions
+were, has µs since 1970 under names that end in `_us`, and those are read as well. A pause without `starts_at` is in
+force on receipt.
 
 Control data is hostile input: whoever can write it can stop every upload, or let all in. What is read here is capped
-in size and count, knows no unknown field and no odd time, and is refused whole, naming the field. The caller keeps
-the last good state.
+in size and count. Bytes that are no such document are refused whole, and the caller keeps the last good state. Newer
+releases are expected: a field of the document or of a pause that is unknown here is kept and written again. A newer
+release names in a pause's `requires` the fields without which the pause may not be obeyed. A pause that cannot be
+read (a field out of bounds, an unknown action, a scope with an unknown set, a field that it requires and that is
+unknown) is set aside: it is kept byte for byte and not obeyed, and the other pauses are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import msgspec
 
 from gate.core.duration import DAY_US
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board, Extra, Pause, UnreadablePause, merge
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 
-MAX_BYTES = 256 * 1024
-MAX_PAUSES = 1_000
-MAX_ID = 64
-MAX_NAME = 256
-MAX_TEXT = 2_000
-MAX_SCOPE = 500
-MAX_REV = 1 << 53
-MAX_TIME_US = 4_102_444_800_000_000
+VERSION: Final = 1
+MAX_BYTES: Final = 256 * 1024
+MAX_PAUSES: Final = 1_000
+MAX_UNREADABLE: Final = 50
+"""Of a document with more unreadable entries than this nothing is believed."""
+MAX_ID: Final = 64
+MAX_NAME: Final = 256
+MAX_TEXT: Final = 2_000
+MAX_SCOPE: Final = 500
+MAX_REV: Final = 1 << 53
+MAX_VERSION: Final = 1_000
+MAX_TIME_US: Final = 4_102_444_800_000_000
 """2100-01-01: a time beyond it is a mistake in units."""
-MAX_LENGTH_US = 366 * DAY_US
+MAX_LENGTH_US: Final = 366 * DAY_US
 """Longest pause that is read. What people may set is the acts' to limit, and shorter."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
-class _Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+
+class ScopeDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A scope: each set that is given must contain the upload's value."""
+
     classes: list[str] = []
     surfaces: list[str] = []
     kinds: list[str] = []
     countries: list[str] = []
 
 
-class _Pause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class PauseDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One pause. What is not written here in the order of `fields` is a field of a newer release."""
+
     id: str
     rev: int
-    scope: _Scope
+    scope: ScopeDocument
     action: Action
     reason: str
     text: str
     owner: str
-    starts_at_us: int
-    expires_at_us: int
-    released_at_us: int | None = None
+    set_at: datetime | None = None
+    starts_at: datetime | None = None
+    expires_at: datetime | None = None
+    released_at: datetime | None = None
     released_by: str | None = None
+    requires: list[str] = []
+    starts_at_us: int | None = None
+    expires_at_us: int | None = None
+    released_at_us: int | None = None
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pauses: list[_Pause]
+class _Head(msgspec.Struct, frozen=True):
+    version: int = VERSION
+    pauses: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Marks(msgspec.Struct, frozen=True):
+    """What an entry that cannot be read is told apart by."""
+
+    id: str
+    rev: int
+
+
+class _Expiry(msgspec.Struct, frozen=True):
+    expires_at: datetime | None = None
+    expires_at_us: int | None = None
+
+
+_FIELDS: Final = frozenset(PauseDocument.__struct_fields__)
+_HEAD_FIELDS: Final = frozenset(_Head.__struct_fields__)
+_NOT_UNDERSTOOD = (msgspec.DecodeError, ValueError, RecursionError, OverflowError)
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Document).decode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_pause = msgspec.json.Decoder(PauseDocument).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_marks = msgspec.json.Decoder(_Marks).decode
+_decode_expiry = msgspec.json.Decoder(_Expiry).decode
 
 
 def encode_board(board: Board) -> bytes:
-    """All pauses of `board` without its break-glass entries, in the order of their ids.
+    """The document of `board` without its break-glass entries: pauses in the order of their ids, then what is set aside.
 
     Raises StateUnreadable where it could not be read back, so that nobody writes what every gate would refuse.
     """
-    data = _encode(_Document([_wire(board.pauses[key]) for key in sorted(board.pauses)]))
+    entries = [encode_pause(board.pauses[key]) for key in sorted(board.pauses)]
+    for number, raw in enumerate(entries):
+        decode_pause(raw, f"not a board: pauses[{number}]")
+    entries += [entry.raw for entry in sorted(board.unreadable, key=lambda entry: -entry.rev)[:MAX_UNREADABLE]]
+    _check_count(entries)
+    head = {"version": board.version, "pauses": [msgspec.Raw(raw) for raw in entries]}
+    data = _encode({**head, **{name: msgspec.Raw(value) for name, value in board.extra.items()}})
     _check_size(data)
-    _check_pauses(_decode(data).pauses)
     return data
 
 
 def decode_board(data: bytes) -> Board:
-    """The board that `data` spells. Raises StateUnreadable, naming the field."""
-    return Board({pause.id: pause for pause in _parse(data)})
-
-
-def decode_break_glass(data: bytes) -> tuple[Pause, ...]:
-    """The pauses of a break-glass file, the same document as a board. Raises StateUnreadable, naming the field."""
-    return _parse(data)
-
-
-def encode_break_glass(pauses: Iterable[Pause]) -> bytes:
-    """The content of a break-glass file with `pauses`. Raises StateUnreadable where it could not be read back."""
-    return encode_board(Board({pause.id: pause for pause in pauses}))
-
-
-def _parse(data: bytes) -> tuple[Pause, ...]:
+    """The board that `data` holds. Raises StateUnreadable, naming the field."""
     _check_size(data)
     try:
-        document = _decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        head, fields = _decode_head(data), _decode_fields(data)
+    except _NOT_UNDERSTOOD as error:
         raise StateUnreadable(f"not a board: {error}") from error
-    _check_pauses(document.pauses)
-    return tuple(_pause(wire) for wire in document.pauses)
+    if head.pauses is msgspec.UNSET:
+        raise StateUnreadable("not a board: Object missing required field `pauses`")
+    if not 1 <= head.version <= MAX_VERSION:
+        raise _out_of_bounds("version", "is no version")
+    _check_count(head.pauses)
+    extra = {name: bytes(value) for name, value in fields.items() if name not in _HEAD_FIELDS}
+    return _board_of([bytes(raw) for raw in head.pauses], extra, head.version)
+
+
+def document_version(data: bytes) -> int | None:
+    """The version that a document states, read as far as it can be; None where even that cannot be read."""
+    try:
+        return _decode_head(data).version
+    except _NOT_UNDERSTOOD:
+        pass
+    try:
+        return int(bytes(_decode_fields(data)["version"]))
+    except (*_NOT_UNDERSTOOD, KeyError):
+        return None
+
+
+def encode_pause(pause: Pause) -> bytes:
+    """One pause as its document holds it."""
+    data = _encode(pause_struct(pause))
+    if not pause.extra:
+        return data
+    fields = {name: msgspec.Raw(value) for name, value in pause.extra.items()}
+    return _encode({**_decode_fields(data), **fields})
+
+
+def decode_pause(raw: bytes, place: str = "pause") -> Pause:
+    """The pause that `raw` holds. Raises StateUnreadable, naming the field after `place`."""
+    try:
+        read, fields = _decode_pause(raw), _decode_fields(raw)
+    except _NOT_UNDERSTOOD as error:
+        raise StateUnreadable(f"{place}: {error}") from error
+    unknown = {name: bytes(value) for name, value in fields.items() if name not in _FIELDS}
+    missing = sorted(set(read.requires) - _FIELDS)
+    if missing:
+        raise _out_of_bounds(f"{place}.requires", f"names {', '.join(missing)[:200]}, which this release does not know")
+    if read.requires:
+        unknown["requires"] = bytes(fields["requires"])
+    _check_scope(read.scope, f"{place}.scope")
+    pause = _pause(read, unknown, place)
+    _check(pause, place, "expires_at" if read.expires_at_us is None else "expires_at_us")
+    return pause
+
+
+def fingerprint(pause: Pause) -> str:
+    """`ID@REV#HASH`: equal where two processes hold the same revision with the same content, whatever their releases."""
+    fields = msgspec.json.decode(encode_pause(pause))
+    return f"{pause.id}@{pause.rev}#{hashlib.sha256(_encode_sorted(fields)).hexdigest()[:8]}"
+
+
+def board_digest(board: Board) -> str:
+    """16 hex digits over the pauses that are obeyed: equal digests mean equal pauses."""
+    lines = "\n".join(fingerprint(board.pauses[key]) for key in sorted(board.pauses))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+def pause_struct(pause: Pause) -> PauseDocument:
+    """The pause as it is written, without the fields of a newer release."""
+    scope = pause.scope
+    return PauseDocument(
+        id=pause.id,
+        rev=pause.rev,
+        scope=ScopeDocument(*(sorted(values) for values in scope.sets.values())),
+        action=pause.action,
+        reason=pause.reason,
+        text=pause.text,
+        owner=pause.owner,
+        set_at=instant(pause.set_at_us),
+        starts_at=instant(pause.starts_at_us),
+        expires_at=instant(pause.expires_at_us),
+        released_at=instant(pause.released_at_us),
+        released_by=pause.released_by,
+    )
+
+
+def pause_document(pause: Pause, now_us: int) -> dict[str, Any]:
+    """The pause for people and programs to read: as it is written, and how it stands at `now_us`.
+
+    `covers` is the scope in words, `active` whether it is in force, `seconds_left` how long until it expires.
+    """
+    return {
+        **msgspec.json.decode(encode_pause(pause)),
+        "covers": str(pause.scope),
+        "active": pause.active(now_us),
+        "seconds_left": round(max(pause.expires_at_us - now_us, 0) / 1_000_000, 1),
+    }
+
+
+SHOWN: Final = frozenset(("covers", "active", "seconds_left"))
+"""The fields that `pause_document` adds for reading; they are never stored."""
+
+
+def instant_us(value: datetime | None) -> int | None:
+    """µs since 1970. Raises ValueError for a time without an offset."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError("has no offset from UTC; write it like 2026-11-26T15:00:00Z")
+    return (value - _EPOCH) // _MICROSECOND
+
+
+def instant(us: int | None) -> datetime | None:
+    """The time as a datetime in UTC."""
+    return None if us is None else _EPOCH + us * _MICROSECOND
+
+
+def _board_of(entries: list[bytes], extra: Extra, version: int) -> Board:
+    pauses: list[Pause] = []
+    unreadable: list[UnreadablePause] = []
+    for number, raw in enumerate(entries):
+        try:
+            pauses.append(decode_pause(raw, f"pauses[{number}]"))
+        except StateUnreadable as error:
+            unreadable.append(_set_aside(raw, str(error)))
+    if len(unreadable) > MAX_UNREADABLE:
+        raise StateUnreadable(f"not a board: {len(unreadable)} pauses cannot be read, such as {unreadable[0].why}")
+    board = merge(Board(_by_id(pauses)), Board(unreadable=tuple(unreadable)))
+    return replace(board, extra=extra, version=version)
+
+
+def _by_id(pauses: Iterable[Pause]) -> dict[str, Pause]:
+    """Of two revisions of one pause the higher; the lower is there where a release could not read the higher."""
+    found: dict[str, Pause] = {}
+    for pause in pauses:
+        known = found.get(pause.id)
+        if known is not None and known.rev == pause.rev:
+            raise StateUnreadable(f"not a board: pause {pause.id} is there twice")
+        if known is None or known.rev < pause.rev:
+            found[pause.id] = pause
+    return found
+
+
+def _set_aside(raw: bytes, why: str) -> UnreadablePause:
+    try:
+        marks = _decode_marks(raw)
+    except _NOT_UNDERSTOOD:
+        return UnreadablePause(raw, why)
+    if not 1 <= len(marks.id) <= MAX_ID or not marks.id.isprintable() or not 1 <= marks.rev <= MAX_REV:
+        return UnreadablePause(raw, why)
+    try:
+        expiry = _decode_expiry(raw)
+        expires_at_us = expiry.expires_at_us if expiry.expires_at is None else instant_us(expiry.expires_at)
+    except _NOT_UNDERSTOOD:
+        expires_at_us = None
+    if expires_at_us is not None and not 0 <= expires_at_us < MAX_TIME_US:
+        expires_at_us = None
+    return UnreadablePause(raw, why, marks.id, marks.rev, expires_at_us)
+
+
+def _pause(read: PauseDocument, extra: Extra, place: str) -> Pause:
+    scope = read.scope
+    starts_at_us = _either(read.starts_at, read.starts_at_us, f"{place}.starts_at")
+    expires_at_us = _either(read.expires_at, read.expires_at_us, f"{place}.expires_at")
+    if expires_at_us is None:
+        raise _out_of_bounds(f"{place}.expires_at", "is missing")
+    return Pause(
+        read.id,
+        read.rev,
+        Scope(frozenset(scope.classes), frozenset(scope.surfaces), frozenset(scope.kinds), frozenset(scope.countries)),
+        read.action,
+        read.reason,
+        read.text,
+        read.owner,
+        starts_at_us,
+        expires_at_us,
+        _either(read.released_at, read.released_at_us, f"{place}.released_at"),
+        read.released_by,
+        _either(read.set_at, None, f"{place}.set_at"),
+        extra,
+    )
+
+
+def _either(at: datetime | None, at_us: int | None, place: str) -> int | None:
+    if at is not None and at_us is not None:
+        raise _out_of_bounds(place, "is there twice, once in µs")
+    try:
+        us = instant_us(at) if at_us is None else at_us
+    except ValueError as error:
+        raise _out_of_bounds(place, str(error)) from error
+    if us is not None and not 0 <= us < MAX_TIME_US:
+        raise _out_of_bounds(place if at_us is None else f"{place}_us", "is not between 1970 and 2100")
+    return us
 
 
 def _check_size(data: bytes) -> None:
@@ -99,90 +327,47 @@ def _check_size(data: bytes) -> None:
         raise StateUnreadable(f"a board of {len(data)} bytes, more than {MAX_BYTES}")
 
 
-def _check_pauses(pauses: list[_Pause]) -> None:
-    if len(pauses) > MAX_PAUSES:
-        raise StateUnreadable(f"a board of {len(pauses)} pauses, more than {MAX_PAUSES}")
-    seen: set[str] = set()
-    for number, pause in enumerate(pauses):
-        _check(pause, f"pauses[{number}]")
-        if pause.id in seen:
-            raise _odd(f"pauses[{number}].id", "is there twice")
-        seen.add(pause.id)
+def _check_count(entries: Sequence[object]) -> None:
+    if len(entries) > MAX_PAUSES:
+        raise StateUnreadable(f"a board of {len(entries)} pauses, more than {MAX_PAUSES}")
 
 
-def _check(pause: _Pause, place: str) -> None:
-    _check_word(pause.id, f"{place}.id", MAX_ID)
-    _check_word(pause.reason, f"{place}.reason", MAX_ID)
-    _check_word(pause.owner, f"{place}.owner", MAX_NAME)
+def _check(pause: Pause, place: str, expiry: str) -> None:
+    _check_name(pause.id, f"{place}.id", MAX_ID)
+    _check_name(pause.reason, f"{place}.reason", MAX_ID)
+    _check_name(pause.owner, f"{place}.owner", MAX_NAME)
     if len(pause.text) > MAX_TEXT:
-        raise _odd(f"{place}.text", f"is longer than {MAX_TEXT}")
+        raise _out_of_bounds(f"{place}.text", f"is longer than {MAX_TEXT}")
     if not 1 <= pause.rev <= MAX_REV:
-        raise _odd(f"{place}.rev", "is not a positive revision")
-    _check_time(pause.starts_at_us, f"{place}.starts_at_us")
-    _check_time(pause.expires_at_us, f"{place}.expires_at_us")
-    if pause.expires_at_us <= pause.starts_at_us:
-        raise _odd(f"{place}.expires_at_us", "is not after the start")
-    if pause.expires_at_us - pause.starts_at_us > MAX_LENGTH_US:
-        raise _odd(f"{place}.expires_at_us", "is more than a year after the start")
-    if pause.released_at_us is not None:
-        _check_time(pause.released_at_us, f"{place}.released_at_us")
+        raise _out_of_bounds(f"{place}.rev", "is not a positive revision")
+    begins_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
+    if begins_us is None:
+        raise _out_of_bounds(f"{place}.set_at", "is missing, and there is no `starts_at` either")
+    if pause.starts_at_us is not None and pause.expires_at_us <= pause.starts_at_us:
+        raise _out_of_bounds(f"{place}.{expiry}", "is not after the start")
+    if pause.expires_at_us - begins_us > MAX_LENGTH_US:
+        raise _out_of_bounds(f"{place}.{expiry}", "is more than a year after the start")
     if pause.released_by is not None:
         if pause.released_at_us is None:
-            raise _odd(f"{place}.released_by", "stands without a time of release")
-        _check_word(pause.released_by, f"{place}.released_by", MAX_NAME)
-    for name in ("classes", "surfaces", "kinds", "countries"):
-        values: list[str] = getattr(pause.scope, name)
+            raise _out_of_bounds(f"{place}.released_by", "is there without a time of release")
+        _check_name(pause.released_by, f"{place}.released_by", MAX_NAME)
+
+
+def _check_scope(scope: ScopeDocument, place: str) -> None:
+    for name in ScopeDocument.__struct_fields__:
+        values: list[str] = getattr(scope, name)
         if len(values) > MAX_SCOPE:
-            raise _odd(f"{place}.scope.{name}", f"has more than {MAX_SCOPE} values")
+            raise _out_of_bounds(f"{place}.{name}", f"has more than {MAX_SCOPE} values")
         for value in values:
-            _check_word(value, f"{place}.scope.{name}", MAX_NAME)
+            _check_name(value, f"{place}.{name}", MAX_NAME)
 
 
-def _check_word(value: str, place: str, longest: int) -> None:
+def _check_name(value: str, place: str, longest: int) -> None:
     if not value or len(value) > longest:
-        raise _odd(place, f"is empty or longer than {longest}")
+        raise _out_of_bounds(place, f"is empty or longer than {longest}")
     if not value.isprintable():
-        raise _odd(place, "has a character that cannot be shown")
+        raise _out_of_bounds(place, "has a character that cannot be shown")
 
 
-def _check_time(value: int, place: str) -> None:
-    if not 0 <= value < MAX_TIME_US:
-        raise _odd(place, "is no time in µs since 1970")
-
-
-def _odd(place: str, what: str) -> StateUnreadable:
-    return StateUnreadable(f"not a board: `{place}` {what}")
-
-
-def _wire(pause: Pause) -> _Pause:
-    scope = pause.scope
-    return _Pause(
-        pause.id,
-        pause.rev,
-        _Scope(sorted(scope.classes), sorted(scope.surfaces), sorted(scope.kinds), sorted(scope.countries)),
-        pause.action,
-        pause.reason,
-        pause.text,
-        pause.owner,
-        pause.starts_at_us,
-        pause.expires_at_us,
-        pause.released_at_us,
-        pause.released_by,
-    )
-
-
-def _pause(wire: _Pause) -> Pause:
-    scope = wire.scope
-    return Pause(
-        wire.id,
-        wire.rev,
-        Scope(frozenset(scope.classes), frozenset(scope.surfaces), frozenset(scope.kinds), frozenset(scope.countries)),
-        wire.action,
-        wire.reason,
-        wire.text,
-        wire.owner,
-        wire.starts_at_us,
-        wire.expires_at_us,
-        wire.released_at_us,
-        wire.released_by,
-    )
+def _out_of_bounds(place: str, what: str) -> StateUnreadable:
+    return StateUnreadable(f"`{place}` {what}")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from gate.app.check import Check
 from gate.app.watch import Watch
-from gate.core.pause.board import Pause
 from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
 from gate.ports.clock import Clock
+from gate.records.board_page import board_page
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -35,12 +34,11 @@ class Health:
 
     def gauges(self) -> Gauges:
         """The values of this moment."""
-        now_us = self._clock.now_us()
         board = self._watch.board
-        glass = sum(pause.active(now_us) for pause in board.break_glass)
+        glass = sum(pause.active(self._clock.now_us()) for pause in board.break_glass)
         times = os.times()
         return Gauges(
-            pauses_active=len(board.active(now_us)) + glass,
+            pauses_active=len(board.active(self._watch.store_now_us())) + glass,
             break_glass_active=glass,
             board_rev=board.rev,
             board_age_s=self._watch.age_us() / 1e6,
@@ -57,6 +55,7 @@ class Health:
     def ready(self) -> bytes:
         """What the gate stands on. It is always ready: without a store it decides by its failure modes."""
         down = self._store_down()
+        proof = self._watch.proof()
         board = "fresh" if self._watch.reachable else "last known"
         return _encode(
             {
@@ -66,26 +65,23 @@ class Health:
                 "board": board,
                 "board_age_s": round(self._watch.age_us() / 1e6, 3),
                 "board_rev": self._watch.board.rev,
+                "board_digest": proof.digest,
+                "board_latest": proof.latest,
+                "board_on_disk": self._watch.on_disk,
                 "policy": self._check.policy.hash,
                 "instances": self._check.instances,
             }
         )
 
     def board(self) -> bytes:
-        """The pauses in force and those that are over, with their ages."""
-        now_us = self._clock.now_us()
-        board = self._watch.board
-        pauses = [_shown(pause, now_us, False) for _, pause in sorted(board.pauses.items())]
-        return _encode(
-            {
-                "rev": board.rev,
-                "age_s": round(self._watch.age_us() / 1e6, 3),
-                "store_answers": self._watch.reachable,
-                "pauses": [_shown(pause, now_us, True) for pause in board.break_glass]
-                + [pause for pause in pauses if pause["active"]],
-                "ended": [pause for pause in pauses if not pause["active"]],
-            }
-        )
+        """The pauses in force and those that are over, as `board_page` writes them."""
+        watch = self._watch
+        said = {
+            "age_s": round(watch.age_us() / 1e6, 3),
+            "store_answers": watch.reachable,
+            "on_disk": watch.on_disk,
+        }
+        return board_page(watch.board, watch.store_now_us(), said, self._clock.now_us())
 
     def policy(self) -> bytes:
         """The policy in force. Accounts on the deny list are counted, not named."""
@@ -120,24 +116,3 @@ class Health:
                 "uptime_s": round((self._clock.now_us() - self._started_us) / 1e6, 3),
             }
         )
-
-
-def _shown(pause: Pause, now_us: int, break_glass: bool) -> dict[str, Any]:
-    return {
-        "id": pause.id,
-        "rev": pause.rev,
-        "active": pause.active(now_us),
-        "break_glass": break_glass,
-        "scope": {name: sorted(values) for name, values in pause.scope.sets.items()},
-        "scope_text": str(pause.scope),
-        "action": pause.action,
-        "reason": pause.reason,
-        "text": pause.text,
-        "owner": pause.owner,
-        "starts_at_us": pause.starts_at_us,
-        "expires_at_us": pause.expires_at_us,
-        "expires_at": datetime.fromtimestamp(pause.expires_at_us / 1e6, UTC).isoformat(),
-        "left_s": max(0, pause.expires_at_us - now_us) // 1_000_000,
-        "released_at_us": pause.released_at_us,
-        "released_by": pause.released_by,
-    }

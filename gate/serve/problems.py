@@ -17,7 +17,14 @@ CONTENT_TYPE: Final = b"application/problem+json"
 TYPE_PREFIX: Final = "urn:upload-gate:problem:"
 
 EDGE_REASONS: Final = frozenset(
-    ("path.unknown", "method.not_allowed", "media_type.unsupported", "body.incomplete", "fault.internal")
+    (
+        "path.unknown",
+        "method.not_allowed",
+        "media_type.unsupported",
+        "body.incomplete",
+        "host.refused",
+        "fault.internal",
+    )
 )
 ALL_REASONS: Final = REASONS | EDGE_REASONS
 """Every code a problem can carry: the last part of its `type`, and its `reason`."""
@@ -27,6 +34,7 @@ _STATUSES: Final = {
     "method.not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "body.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "batch.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "host.refused": HTTPStatus.FORBIDDEN,
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }

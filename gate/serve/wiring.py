@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import random
+import secrets
 import signal
 import sys
 import time
@@ -32,6 +33,8 @@ from gate.serve.health import Health
 from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
 from gate.settings import Settings
+from gate.stores.disk.break_glass import BreakGlassFile
+from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.takes import RedisTakeStore
@@ -72,9 +75,11 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         decisions, dropped = await _decision_log(settings, stack, counts)
         names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_ADDRESSES))
         check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
-        seen = Acknowledgement(settings.name, settings.gate, 0, 0)
-        watch = Watch(check, boards, clock, seen, settings.board_snapshot, settings.break_glass, log.warning)
+        said = Acknowledgement(settings.name, settings.gate, 0, 0, boot=secrets.token_hex(4))
+        snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
+        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
         watch.start_from_disk()
+        stack.push_async_callback(watch.leave)
         stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
         health = Health(check, watch, clock, dropped, lambda: takes.down)
         _say_start(settings, policy.hash, takes.down)

@@ -59,7 +59,7 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
         scorecard=Path(scorecard) if scorecard else None,
         salt=(env.get("UPLOAD_GATE_SALT") or DEFAULT_SALT).encode(),
         metrics_port=_number(env, "UPLOAD_GATE_WORKER_METRICS_PORT", METRICS_PORT, 0, 65_535),
-        state_dir=Path(env.get("UPLOAD_GATE_STATE") or "state"),
+        state_dir=Path(env.get("UPLOAD_GATE_STATE") or "state").expanduser(),
         session_timeout_ms=_number(env, "UPLOAD_GATE_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS, 1_000, 300_000),
         drain_unreadable=unreadable == "drain",
     )

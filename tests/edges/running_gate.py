@@ -20,6 +20,8 @@ from gate.serve.clock import SystemClock
 from gate.serve.health import Health
 from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
+from gate.stores.disk.break_glass import BreakGlassFile
+from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.memory.boards import MemoryBoardStore
@@ -68,8 +70,9 @@ async def running_gate(state: Path) -> AsyncIterator[Gate]:
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
     check = Check(load_policy(None), accounts, clock, Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
-    seen = Acknowledgement("gate", "http://gate", 0, 0)
-    watch = Watch(check, boards, clock, seen, state / "board.json", state / "glass.json", lambda text: None)
+    said = Acknowledgement("gate", "http://gate", 0, 0)
+    snapshot, glass = BoardSnapshot(state / "board.json"), BreakGlassFile(state / "glass.json")
+    watch = Watch(check, boards, clock, said, snapshot, glass, lambda text: None)
     health = Health(check, watch, clock, lambda: 0, lambda: None)
     app = GateApp(check, health, clock, lambda: 0.0)
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:

@@ -117,8 +117,8 @@ async def test_the_admin_port_shows_board_policy_and_counters(tmp_path: Path) ->
         await asyncio.gather(watching, return_exceptions=True)
 
     (pause,) = board.json["pauses"]
-    assert (pause["id"], pause["scope_text"], pause["owner"]) == ("p-1", "class new", "ann")
-    assert 0 < pause["left_s"] <= 60
+    assert (pause["id"], pause["covers"], pause["owner"]) == ("p-1", "class new", "ann")
+    assert 0 < pause["seconds_left"] <= 60
     assert policy.json["hash"] == gate.check.policy.hash
     assert {tuple(each) for each in policy.json["thresholds"].values()} == {("challenge", "deny", "review")}
     assert stats.json["decisions"] == {"paused": 1}

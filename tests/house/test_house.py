@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,29 @@ def test_public_names_are_exact(source: Path) -> None:
 
     assert private == []
     assert all(name in defined for names in promised for name in names)
+
+
+@pytest.mark.parametrize("source", sorted(ROOT.glob("gate/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_gate_names_no_module_of_the_streams_even_as_a_string(source: Path) -> None:
+    """Commands and processes of the streams come through entry points; prose may name the package."""
+    tree = ast.parse(source.read_text())
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    named = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in prose
+        and re.search(r"\bstreams(\.\w|$)", node.value)
+    ]
+
+    assert named == []
 
 
 def test_the_lock_pins_every_dependency_by_hash_and_names_no_host() -> None:

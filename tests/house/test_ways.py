@@ -34,6 +34,8 @@ from gate.serve.clock import SystemClock
 from gate.serve.health import Health
 from gate.serve.hot.app import GateApp
 from gate.serve.server import listening, serving
+from gate.stores.disk.break_glass import BreakGlassFile
+from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.boards import MemoryBoardStore
 from gate.stores.redis.scores import RedisScoreStore
@@ -150,7 +152,8 @@ async def test_a_check_runs_through_the_files_of_its_way_and_through_no_other(
     check.board = Board({"p-1": pause})
     boards = MemoryBoardStore(clock)
     seen = Acknowledgement("gate", "http://gate", 0, 0)
-    watch = Watch(check, boards, clock, seen, tmp_path / "board.json", tmp_path / "glass.json", lambda text: None)
+    snapshot, glass = BoardSnapshot(tmp_path / "board.json"), BreakGlassFile(tmp_path / "glass.json")
+    watch = Watch(check, boards, clock, seen, snapshot, glass, lambda text: None)
     app = GateApp(check, Health(check, watch, clock, lambda: 0, lambda: None), clock, lambda: 0.0)
 
     with listening("127.0.0.1", 0, "PORT") as port:

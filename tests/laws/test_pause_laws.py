@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from gate.core.pause.board import (
     KEEP_ENDED_US,
     Board,
     Pause,
+    UnreadablePause,
+    by_local_clock,
     forget_ended,
     merge,
     strictest,
@@ -31,6 +34,7 @@ def some(values: tuple[str, ...]) -> st.SearchStrategy[frozenset[str]]:
     return st.frozensets(st.sampled_from(values), max_size=2)
 
 
+extras = st.dictionaries(st.sampled_from(("percent", "incident")), st.sampled_from((b"1", b'"x"', b"{}")), max_size=2)
 scopes = st.builds(Scope, some(CLASSES), some(SURFACES), some(KINDS), some(COUNTRIES))
 
 
@@ -50,6 +54,8 @@ def pauses(draw: st.DrawFn) -> Pause:
         expires_at_us=starts + draw(st.integers(min_value=1, max_value=40)),
         released_at_us=released,
         released_by=None if released is None else draw(st.sampled_from((None, "ann", "bob"))),
+        set_at_us=draw(st.none() | TIMES),
+        extra=draw(extras),
     )
 
 
@@ -60,7 +66,26 @@ def board_of(*pauses: Pause) -> Board:
     return board
 
 
-boards = st.lists(pauses(), max_size=8).map(lambda found: board_of(*found))
+def unreadable(id_: str | None, rev: int, note: str) -> UnreadablePause:
+    entry = {"note": note} if id_ is None else {"id": id_, "rev": rev, "note": note}
+    return UnreadablePause(json.dumps(entry).encode(), "why", id_, 0 if id_ is None else rev)
+
+
+unreadables = st.builds(
+    unreadable,
+    st.none() | st.sampled_from(("p-a", "p-b", "p-c", "p-d")),
+    st.integers(min_value=1, max_value=5),
+    st.sampled_from("xy"),
+)
+
+
+def document(found: list[Pause], aside: list[UnreadablePause], extra: dict[str, bytes], version: int) -> Board:
+    return replace(merge(board_of(*found), Board(unreadable=tuple(aside))), extra=extra, version=version)
+
+
+boards = st.builds(
+    document, st.lists(pauses(), max_size=8), st.lists(unreadables, max_size=3), extras, st.integers(1, 3)
+)
 uploads = st.tuples(
     st.sampled_from(CLASSES),
     st.none() | st.sampled_from(SURFACES),
@@ -85,20 +110,20 @@ def test_two_contents_under_one_revision_are_settled_alike_by_all(pair: tuple[Pa
 
 @given(boards, boards)
 def test_merging_is_commutative(left: Board, right: Board) -> None:
-    assert merge(left, right).pauses == merge(right, left).pauses
+    assert merge(left, right) == merge(right, left)
 
 
 @given(boards, boards, boards)
 def test_merging_is_associative(a: Board, b: Board, c: Board) -> None:
-    assert merge(merge(a, b), c).pauses == merge(a, merge(b, c)).pauses
+    assert merge(merge(a, b), c) == merge(a, merge(b, c))
 
 
 @given(boards, boards)
 def test_merging_is_idempotent_and_loses_no_revision(left: Board, right: Board) -> None:
     both = merge(left, right)
 
-    assert merge(left, left).pauses == left.pauses
-    assert merge(both, right).pauses == both.pauses
+    assert merge(left, left) == left
+    assert merge(both, right) == both
     assert both.rev == max(left.rev, right.rev)
     assert set(both.pauses) == set(left.pauses) | set(right.pauses)
 
@@ -114,7 +139,49 @@ def test_deliveries_repeated_and_in_any_order_give_the_same_board(sent: list[Pau
 
 @given(boards)
 def test_a_board_survives_its_bytes(board: Board) -> None:
-    assert decode_board(encode_board(board)).pauses == board.pauses
+    assert decode_board(encode_board(board)) == board
+
+
+@given(boards, boards)
+def test_an_entry_that_cannot_be_read_is_kept_until_a_readable_revision_is_as_high(left: Board, right: Board) -> None:
+    both = merge(left, right)
+
+    for entry in (*left.unreadable, *right.unreadable):
+        if entry.id is None:
+            assert entry in both.unreadable
+        else:
+            later = [other.rev for other in both.unreadable if other.id == entry.id]
+            later += [pause.rev for key, pause in both.pauses.items() if key == entry.id]
+            assert max(later) >= entry.rev
+
+
+@given(pauses(), TIMES)
+def test_a_pause_without_a_start_is_in_force_whatever_the_clock_says(pause: Pause, now_us: int) -> None:
+    at_once = replace(pause, starts_at_us=None, released_at_us=None, released_by=None)
+
+    assert at_once.active(now_us) == (now_us < pause.expires_at_us)
+
+
+@given(boards, TIMES, st.integers(-100, 100))
+def test_a_clock_that_is_off_judges_the_moved_board_as_the_stores_clock_does(
+    board: Board, now_us: int, ahead_us: int
+) -> None:
+    moved = by_local_clock(board, ahead_us)
+
+    assert [pause.id for pause in moved.active(now_us + ahead_us)] == [pause.id for pause in board.active(now_us)]
+
+
+@given(pauses(), st.integers(0, 2 * KEEP_ENDED_US), TIMES)
+def test_a_snapshot_from_before_a_release_never_revives_the_pause_once_the_release_is_forgotten(
+    pause: Pause, now_us: int, later_us: int
+) -> None:
+    released = replace(pause, rev=pause.rev + 1, released_at_us=0, released_by="ann")
+    newest = replace(pause, id="p-newest", rev=pause.rev + 9, released_at_us=0)
+    forgotten = forget_ended(board_of(released, newest), now_us)
+
+    revived = merge(forgotten, board_of(pause))
+
+    assert [found.id for found in revived.active(now_us + later_us)] == []
 
 
 @given(pauses(), TIMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 from servers import running_redis
 from waiting import eventually, wait_until
 
-from gate.app.operate import LIVE_WITHIN_US
+from gate.app.converge import LIVE_WITHIN_US
 from gate.cli.http_json import get_json
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
@@ -66,7 +67,7 @@ class Typed:
             answer = get_json(f"http://127.0.0.1:{self.ports[number][1]}/v1/board")
         except UploadGateError:
             return False
-        name = f"127.0.0.1:{self.ports[number][0]}"
+        name = f"{socket.gethostname()}:{self.ports[number][0]}"
         seen = json.loads(self.run("status", "-o", "json").stdout)["gates"]
         return isinstance(answer, dict) and any(gate["gate"] == name for gate in seen)
 
@@ -153,17 +154,35 @@ def test_json_tells_who_obeys_and_how_soon(system: Typed) -> None:
 
 def test_what_cannot_be_done_ends_with_its_code_and_changes_nothing(system: Typed) -> None:
     cancelled = system.run(*PAUSE_NEW[:-1])
-    unknown_class = system.run("pause", "--class", "nw", "--reason", "raid", "--yes")
     unknown_id = system.run("release", "p-none")
     too_long = system.run("pause", "--all", "--reason", "raid", "--for", "25h", "--yes")
     dry = system.json(*PAUSE_NEW, "--dry-run")
 
-    assert [done.returncode for done in (cancelled, unknown_class, unknown_id, too_long)] == [2, 2, 2, 3]
+    assert [done.returncode for done in (cancelled, unknown_id, too_long)] == [2, 2, 3]
     assert "would have stopped" in cancelled.stderr
-    assert "new, unverified, regular" in unknown_class.stderr
     assert "no pause p-none" in unknown_id.stderr
     assert dry["id"] is None
     assert system.json("status")["rev"] == 0
+
+
+def test_a_class_that_the_gates_policy_does_not_have_is_warned_about_and_paused(system: Typed) -> None:
+    paused = system.run("pause", "--class", "Nw", "--reason", "raid", "--yes")
+
+    assert paused.returncode == 0, paused.stderr
+    assert "the class nw is not in the gate's policy; pausing all the same. Did you mean new?" in paused.stderr
+    assert system.json("status")["pauses"][0]["scope"] == {"classes": ["nw"]}
+
+
+def test_a_release_says_what_it_released_and_what_still_pauses_those_uploads(system: Typed) -> None:
+    narrow = system.run(*PAUSE_NEW).stdout.strip()
+    wide = system.run("pause", "--class", "new", "--class", "regular", "--reason", "scam-wave", "--yes").stdout.strip()
+
+    released = system.run("release", narrow)
+
+    assert released.returncode == 0, released.stderr
+    assert f'released {narrow}: stop uploads of class new, raid "bots", by ann, set ' in released.stderr
+    assert f"those uploads stay under pause {wide} (stop class new|regular, scam-wave" in released.stderr
+    assert f"in Redis at {system.redis} (UPLOAD_GATE_REDIS)" in released.stderr
 
 
 async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: Typed) -> None:
@@ -185,10 +204,10 @@ async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: T
     await store.close()
     said = json.loads(out)
     assert command.returncode == 3
-    assert [(gate["gate"], gate["obeys"]) for gate in said["gates"]] == [
-        (f"127.0.0.1:{system.ports[0][0]}", True),
-        ("g-stuck", False),
-    ]
+    assert {gate["gate"]: gate["obeys"] for gate in said["gates"]} == {
+        f"{socket.gethostname()}:{system.ports[0][0]}": True,
+        "g-stuck": False,
+    }
     assert said["accepted_to_obeyed_seconds"] is None
     assert [gate["gate"] for gate in said["silent"]] == ["g-silent"]
     assert b"not: g-stuck at" in err
@@ -196,7 +215,7 @@ async def test_a_gate_that_does_not_obey_is_named_and_a_silent_one_too(system: T
 
 
 async def _not_live(store: RedisBoardStore, name: str) -> bool:
-    return all(gate.gate != name for gate in await store.gates(LIVE_WITHIN_US))
+    return all(gate.gate != name for gate in (await store.gates(LIVE_WITHIN_US)).acknowledgements)
 
 
 def test_without_a_gate_the_pause_is_written_and_the_command_says_nobody_obeys(

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+import threading
+import time
+from dataclasses import replace
 
+import pytest
+from rich.console import Console
+from rich.text import Text
+from waiting import wait_until
+
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
 from gate.local.live import History, draw, line, time_left
-from gate.local.sample import PauseSeen, Snapshot, parse
+from gate.local.sample import FRESH_FOR_S, Pages, Sampler, Snapshot, parse
 
 PAGE = """# HELP upload_gate_decisions_total Decisions.
 # TYPE upload_gate_decisions_total counter
@@ -14,7 +23,21 @@ upload_gate_decisions_total{decision="paused",class="new",stage="pause",reason="
 upload_gate_board_age_seconds 0.25
 """
 NOW_US = 1_800_000_000_000_000
-PAUSE = PauseSeen("p-1", "stop", "class new", "raid", "bots", "kim", 552)
+NEW = Scope(classes=frozenset(("new",)))
+PAUSE = Pause("p-1", 1, NEW, Action.STOP, "raid", "bots", "kim", None, NOW_US + 552_000_000)
+QUIET = Board()
+
+
+def board(*pauses: Pause) -> Board:
+    return Board({pause.id: pause for pause in pauses})
+
+
+def printed(screen: Text, width: int) -> list[str]:
+    """The lines as a terminal of that width shows them; a line that is too long wraps."""
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(screen)
+    return capture.get().splitlines()
 
 
 def test_a_metrics_page_is_read_with_its_labels() -> None:
@@ -23,6 +46,17 @@ def test_a_metrics_page_is_read_with_its_labels() -> None:
     assert samples[0][1]["decision"] == "allow"
     assert samples[0][2] == 12.0
     assert samples[-1] == ("upload_gate_board_age_seconds", {}, 0.25)
+
+
+def test_what_is_no_metrics_page_is_no_answer() -> None:
+    pages = {"gate": "<html>", "board": "{}", "worker": PAGE}
+
+    with Sampler(Pages("gate", "board", "worker"), pages.get) as sampler:
+        wait_until(lambda: sampler.snapshot().events is not None)
+        shown = sampler.snapshot()
+
+    assert shown.decisions is None
+    assert shown.board is None
 
 
 def test_rates_are_counted_over_the_window_and_a_restart_is_no_negative_rate() -> None:
@@ -36,7 +70,7 @@ def test_rates_are_counted_over_the_window_and_a_restart_is_no_negative_rate() -
 
 def test_the_screen_names_a_pause_with_owner_and_time_left_and_a_part_that_is_down() -> None:
     history = History()
-    history.add(Snapshot(NOW_US, decisions={"paused": 10.0}, scores=1.0, events=2.0, lag=4.0, pauses=(PAUSE,)))
+    history.add(Snapshot(NOW_US, decisions={"paused": 10.0}, scores=1.0, events=2.0, lag=4.0, board=board(PAUSE)))
     console = Console(width=140)
 
     with console.capture() as screen:
@@ -59,12 +93,12 @@ def test_one_line_says_the_same_where_no_screen_can_be_drawn() -> None:
     history = History()
     history.add(Snapshot(NOW_US, decisions={"allow": 10.0}, scores=1.0, events=2.0, lag=4.0))
     history.add(
-        Snapshot(NOW_US + 1_000_000, decisions={"allow": 30.0}, scores=5.0, events=2.0, lag=7.0, pauses=(PAUSE,))
+        Snapshot(NOW_US + 1_000_000, decisions={"allow": 30.0}, scores=5.0, events=2.0, lag=7.0, board=board(PAUSE))
     )
 
     said = line(history, ["kafka"])
 
-    assert said == "uploads/s: allow 20.0 · scores/s: 4.0 · lag: 7 · pauses: p-1 (class new) · DOWN: kafka"
+    assert said == "uploads/s over 1 s: allow 20.0 · scores/s: 4.0 · lag: 7 · pauses: p-1 (class new) · DOWN: kafka"
 
 
 def test_a_silent_gate_and_worker_are_said_not_hidden() -> None:
@@ -84,3 +118,97 @@ def test_time_left_is_in_words() -> None:
     assert time_left(552) == "9m 12s left"
     assert time_left(59) == "59s left"
     assert time_left(0) == "0s left"
+
+
+def crowded(pauses: int) -> tuple[History, list[str], list[tuple[str, str]], list[str]]:
+    """A screen's content with everything in it."""
+    texts = [replace(PAUSE, id=f"p-{number:04}", text="bots from everywhere, again " * 4) for number in range(pauses)]
+    first = Snapshot(NOW_US - 5_000_000, {"allow": 1.0}, {}, 1.0, 1.0, store_errors=0.0, board=QUIET)
+    last = Snapshot(
+        NOW_US, dict.fromkeys(("allow", "review", "throttle", "challenge", "deny", "paused"), 1000000.0),
+        {f"stage-{number}": 1e9 for number in range(7)}, 5.0, 5.0, 3.0, 4.0, 4.0, 9.0, board(*texts),
+    )  # fmt: skip
+    history = History()
+    history.add(first)
+    history.add(last)
+    addresses = [
+        (name, f"http://127.0.0.1:{8390 + n}/a/long/path" * 2) for n, name in enumerate(("gate", "admin", "redis"))
+    ]
+    return history, ["kafka"], addresses, ["12:00:00 kafka was killed by signal 9; starting it again in 0.5 s " * 2] * 3
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
+@pytest.mark.parametrize("pauses", [0, 1, 5, 15, 31])
+def test_the_screen_fits_its_terminal_and_shows_every_pause_and_what_is_down(
+    size: tuple[int, int], pauses: int
+) -> None:
+    lines = printed(draw(*crowded(pauses), size), size[0])
+
+    assert len(lines) < size[1]
+    assert max(map(len, lines)) <= size[0]
+    shown = "\n".join(lines)
+    assert [number for number in range(pauses) if f"p-{number:04}" not in shown] == []
+    assert "not running: kafka" in shown
+
+
+def test_pauses_for_which_there_is_no_room_at_all_are_counted() -> None:
+    lines = printed(draw(*crowded(200), (80, 24)), 80)
+
+    shown = sum(line.count("p-0") for line in lines)
+    assert len(lines) < 24
+    assert any(f"and {200 - shown} more" in line for line in lines)
+
+
+def test_a_rate_says_over_which_time_it_is_a_mean() -> None:
+    shown = "\n".join(printed(draw(*crowded(1), (120, 40)), 120))
+
+    assert "uploads per second by decision, over 5 s" in shown
+    assert "scores per second over 5 s" in shown
+    assert "1.8 per second over 5 s, 9 in all" in shown
+
+
+def test_foreign_text_cannot_steer_the_terminal() -> None:
+    history = History()
+    hostile = replace(PAUSE, text="\x1b[2J\rfine\u202eenif\x9b1m", owner="a\nb")
+    history.add(Snapshot(NOW_US, decisions={}, board=board(hostile)))
+
+    screen = draw(history, [], [], ["said \x1b[31m"]).plain + line(history, [])
+
+    assert not set("\x1b\r\u202e\x9b") & set(screen)
+    assert "\\e[2J\\rfine\\u202e" in screen
+
+
+def test_a_part_that_hangs_holds_up_no_other_and_is_shown_as_not_answering() -> None:
+    goes_on = threading.Event()
+
+    def read(page: str) -> str | None:
+        if page == "worker":
+            goes_on.wait()
+        return PAGE if page == "gate" else None
+
+    with Sampler(Pages("gate", "board", "worker"), read) as sampler:
+        wait_until(lambda: sampler.snapshot().decisions is not None)
+        shown = sampler.snapshot()
+        goes_on.set()
+
+    assert shown.decisions == {"allow": 12.0, "paused": 3.0}
+    assert shown.events is None
+
+
+def test_an_answer_that_is_overdue_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def read(page: str) -> str | None:
+        if page == "gate" and asked.is_set():
+            goes_on.wait()
+        asked.set()
+        return PAGE
+
+    with Sampler(Pages("gate", "board"), read) as sampler:
+        wait_until(lambda: sampler.snapshot().decisions is not None)
+        now_s = time.monotonic()
+        monkeypatch.setattr("gate.local.sample.time.monotonic", lambda: now_s + FRESH_FOR_S + 1)
+        overdue = sampler.snapshot()
+        goes_on.set()
+
+    assert overdue.decisions is None

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gate.local.plan import Options, keep_salt, make_plan
+import pytest
+
+from gate.errors import LocalServerError, SettingInvalid
+from gate.local.parts import ProcessSpec, added_processes
+from gate.local.plan import Options, Plan, keep_salt, make_plan
+from gate.local.private_file import write_private
 from gate.settings import DEFAULT_PORTS
 
 
@@ -43,3 +48,88 @@ def test_the_salt_is_made_once_is_private_and_never_shown(tmp_path: Path) -> Non
     assert len(plan.salt) == 64
     assert (tmp_path / "salt").stat().st_mode & 0o077 == 0
     assert plan.salt not in repr(plan)
+
+
+def test_an_empty_salt_is_an_error_since_it_would_mean_the_public_default(tmp_path: Path) -> None:
+    (tmp_path / "salt").write_text("\n")
+
+    with pytest.raises(SettingInvalid, match=r"salt is empty.*backup"):
+        keep_salt(tmp_path / "salt")
+
+
+def test_a_crash_while_a_private_file_is_written_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "up.json"
+    write_private(file, "old")
+
+    def crash(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gate.local.private_file.os.fsync", crash)
+    with pytest.raises(KeyboardInterrupt):
+        write_private(file, "new")
+
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["up.json"]
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_password_is_in_the_file_that_only_its_owner_reads_and_nowhere_else(tmp_path: Path) -> None:
+    plan = make_plan(Options(tmp_path, redis="redis://:s3cret@r:1/0"), pick=lambda wanted: wanted or 0)
+
+    assert json.loads(plan.up_file())["redis"] == "redis://:s3cret@r:1/0"
+    assert json.loads(plan.address_line())["redis"] == "redis://:***@r:1/0"
+    assert "s3cret" not in str(plan.addresses())
+    assert "s3cret" not in repr(plan)
+
+
+def test_without_a_package_that_adds_processes_redis_and_the_gate_run_alone_and_it_says_so(tmp_path: Path) -> None:
+    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0, processes=())
+
+    assert (plan.kafka, plan.kafka_port, plan.worker_port) == (None, None, None)
+    assert plan.metrics == (f"{plan.gate}/metrics",)
+    assert "kafka" not in json.loads(plan.address_line())
+    assert any("only Redis and the gate run" in note for note in plan.notes)
+    assert added_processes(plan, entries=()) == []
+
+
+class Entry:
+    """An entry point whose value a test decides."""
+
+    def __init__(self, name: str, value: object) -> None:
+        self.name = name
+        self.value = f"package:{name}"
+        self._value = value
+
+    def load(self) -> object:
+        if isinstance(self._value, Exception):
+            raise self._value
+        return self._value
+
+
+def test_processes_come_through_entry_points_and_one_that_is_not_wanted_is_left_out(tmp_path: Path) -> None:
+    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0)
+
+    def wanted(of: Plan) -> ProcessSpec:
+        return ProcessSpec("http.server", (of.gate,), starts_last=True)
+
+    entries = [Entry("wanted", wanted), Entry("not-wanted", lambda of: None)]
+    added = added_processes(plan, entries)  # type: ignore[arg-type]
+
+    assert [(process.name, process.starts_last) for process in added] == [("wanted", True)]
+    assert added[0].log == tmp_path / "log" / "wanted.log"
+
+
+def test_a_process_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0)
+
+    with pytest.raises(LocalServerError, match=r"process broken .*no module"):
+        added_processes(plan, [Entry("broken", ImportError("no module"))])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("traffic", "names"), [(True, ["traffic", "worker"]), (False, ["worker"])])
+def test_this_package_adds_the_worker_and_traffic(tmp_path: Path, traffic: bool, names: list[str]) -> None:
+    plan = make_plan(Options(tmp_path, traffic=traffic), pick=lambda wanted: wanted or 0)
+
+    assert [process.name for process in added_processes(plan)] == names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from gate.errors import LocalServerError
 from gate.local.supervise import RESTARTS, Supervisor
 
@@ -88,3 +90,43 @@ def test_servers_end_after_the_processes_that_use_them() -> None:
 
     assert set(order[:3]) == {"gate", "worker", "traffic"}
     assert set(order[3:]) == {"redis", "kafka"}
+
+
+class SlowPart(FakePart):
+    """A part whose second start blocks until it is stopped, as Kafka's does until it answers."""
+
+    def __init__(self) -> None:
+        super().__init__("kafka")
+        self.starting = threading.Event()
+        self.stopped = threading.Event()
+
+    def start(self) -> None:
+        super().start()
+        if self.starts > 1:
+            self.starting.set()
+            if self.stopped.wait(10):
+                raise LocalServerError("it ended while starting")
+
+    def stop(self) -> None:
+        super().stop()
+        self.stopped.set()
+
+
+def test_while_a_part_starts_again_it_is_down_and_the_end_does_not_wait_for_it() -> None:
+    part, said = SlowPart(), list[str]()
+    supervisor = Supervisor(said.append)
+    supervisor.start(part)
+    part.status = -9
+    supervisor.watch(0.0)
+    watching = threading.Thread(target=supervisor.watch, args=(1.0,))
+    watching.start()
+    assert part.starting.wait(10)
+
+    down = supervisor.down()
+    supervisor.stop()
+    watching.join(10)
+
+    assert down == ["kafka"]
+    assert not watching.is_alive()
+    assert part.status == 0
+    assert len(said) == 1  # that it was killed, and not that it failed to start while everything ends

@@ -1,14 +1,19 @@
-"""The kill switch as a value: what a pause says, whom it meets, and how two views of the switch become one.
+"""The kill switch as a value: what a pause says, whom it matches, and how two views of the switch become one.
 
 State is a set of pauses merged by the highest revision of each id. Merging is commutative, associative and
 idempotent, so the order, the channel and the number of deliveries cannot matter. A release is a pause's next
-revision; it stays until its expiry has long passed, so that an old copy cannot bring the pause back.
+revision and keeps its expiry. It stays in the set until that expiry has long passed, so that an old copy cannot bring
+the pause back. For the same reason no revision may move the expiry forward in time: a pause ends early by a release.
+
+A newer release may write fields that this one does not know. They are carried along in `extra`, as they came.
+An entry that this release cannot read is carried along as an `UnreadablePause`. It is not obeyed; an older, readable
+revision of the same pause is obeyed until a newer readable one arrives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.pause.scope import STRICTNESS, Action, Scope
@@ -16,12 +21,19 @@ from gate.core.pause.scope import STRICTNESS, Action, Scope
 DEFAULT_DURATION_US = 4 * HOUR_US
 MAX_DURATION_US = DAY_US
 KEEP_ENDED_US = 7 * DAY_US
-"""How long an ended pause stays in the set, so that no late copy revives it."""
+"""How long a pause stays in the set after its expiry, so that no late copy revives it."""
+
+Extra = Mapping[str, bytes]
+"""Fields of a newer release by name, each value as the JSON it came in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One entry of the kill switch. Times are µs since 1970; `id` is never reused, `rev` grows with each change."""
+    """One entry of the kill switch. Times are µs since 1970; `id` is never reused, `rev` grows with each change.
+
+    A pause without `starts_at_us` is in force wherever it has arrived, whatever the clocks say. `set_at_us` says when
+    it was written, for people; nothing is decided by it.
+    """
 
     id: str
     rev: int
@@ -30,14 +42,20 @@ class Pause:
     reason: str
     text: str
     owner: str
-    starts_at_us: int
+    starts_at_us: int | None
     expires_at_us: int
     released_at_us: int | None = None
     released_by: str | None = None
+    set_at_us: int | None = None
+    extra: Extra = field(default_factory=dict, hash=False)
 
     def active(self, now_us: int) -> bool:
         """True from its start until it is released or expires."""
-        return self.released_at_us is None and self.starts_at_us <= now_us < self.expires_at_us
+        return (
+            self.released_at_us is None
+            and now_us < self.expires_at_us
+            and (self.starts_at_us is None or self.starts_at_us <= now_us)
+        )
 
     @property
     def ended_at_us(self) -> int:
@@ -46,40 +64,99 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadablePause:
+    """An entry that this release cannot read: its bytes, why, and what could be read of it (`rev` 0: no revision)."""
+
+    raw: bytes
+    why: str = field(compare=False)
+    id: str | None = None
+    rev: int = 0
+    expires_at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
-    """All pauses a process knows, by id, and those read from the break-glass file on its own host."""
+    """All pauses a process knows, by id, and those read from the break-glass file on its own host.
+
+    `unreadable`, `extra` and `version` belong to the shared document: entries and fields that are only passed on, and
+    the highest version that was read.
+    """
 
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     break_glass: tuple[Pause, ...] = ()
+    unreadable: tuple[UnreadablePause, ...] = ()
+    extra: Extra = field(default_factory=dict, hash=False)
+    version: int = 1
 
     @property
     def rev(self) -> int:
-        """The highest revision it holds, 0 where it holds none."""
-        return max((pause.rev for pause in self.pauses.values()), default=0)
+        """The highest revision it holds, 0 where it holds none. Entries that cannot be read count as well."""
+        readable = max((pause.rev for pause in self.pauses.values()), default=0)
+        return max(readable, max((entry.rev for entry in self.unreadable), default=0))
 
     def active(self, now_us: int) -> list[Pause]:
         """The pauses in force, in the order of their ids."""
         return [self.pauses[key] for key in sorted(self.pauses) if self.pauses[key].active(now_us)]
 
+    def holds(self, pause: Pause) -> bool:
+        """True where it has that very pause, or a later revision of it."""
+        known = self.pauses.get(pause.id)
+        return known is not None and (known == pause or known.rev > pause.rev)
+
 
 def merge(left: Board, right: Board) -> Board:
-    """Both boards' pauses, for each id the one of higher revision. The left one's break-glass entries stay."""
+    """Both boards' pauses, for each id the one of higher revision. The left one's break-glass entries stay.
+
+    The unknown fields of the document come from the board of higher revision.
+    """
     pauses = dict(left.pauses)
     for key, pause in right.pauses.items():
         known = pauses.get(key)
         if known is None or _order(pause) > _order(known):
             pauses[key] = pause
-    return Board(pauses, left.break_glass)
+    return Board(
+        pauses,
+        left.break_glass,
+        _unreadable(pauses, (*left.unreadable, *right.unreadable)),
+        max(left, right, key=lambda board: (board.rev, sorted(board.extra.items()))).extra,
+        max(left.version, right.version),
+    )
 
 
 def forget_ended(board: Board, now_us: int) -> Board:
-    """The board without pauses that ended so long ago that no copy of them is still on its way.
+    """The board without pauses that expired so long ago that no copy of them is still on its way.
 
     The pause of the highest revision always stays, so that the board's revision never falls.
     """
     top = board.rev
-    kept = {k: p for k, p in board.pauses.items() if p.rev == top or now_us < p.ended_at_us + KEEP_ENDED_US}
-    return Board(kept, board.break_glass)
+    kept = {k: p for k, p in board.pauses.items() if p.rev == top or now_us < p.expires_at_us + KEEP_ENDED_US}
+    unreadable = tuple(
+        entry
+        for entry in board.unreadable
+        if entry.rev == top or entry.expires_at_us is None or now_us < entry.expires_at_us + KEEP_ENDED_US
+    )
+    return replace(board, pauses=kept, unreadable=unreadable)
+
+
+def without_superseded(board: Board) -> Board:
+    """The board without pauses of which it holds a later revision that cannot be read here."""
+    later = {entry.id: entry.rev for entry in board.unreadable if entry.id is not None}
+    return replace(board, pauses={k: p for k, p in board.pauses.items() if p.rev >= later.get(k, 0)})
+
+
+def by_local_clock(board: Board, ahead_us: int) -> Board:
+    """The board with its times as a clock shows them that is `ahead_us` before the store's (negative: behind it).
+
+    Break-glass entries stay as they are: they are written by the clock of their own host.
+    """
+    if not ahead_us:
+        return board
+
+    def moved(pause: Pause) -> Pause:
+        starts = None if pause.starts_at_us is None else pause.starts_at_us + ahead_us
+        return replace(pause, starts_at_us=starts, expires_at_us=pause.expires_at_us + ahead_us)
+
+    return replace(board, pauses={key: moved(pause) for key, pause in board.pauses.items()})
 
 
 def strictest(
@@ -90,7 +167,7 @@ def strictest(
     country: str | None,
     now_us: int,
 ) -> Pause | None:
-    """The most restrictive active pause that meets the upload; among equals the one that lasts longest."""
+    """The most restrictive active pause that matches the upload; among equals the one that lasts longest."""
     found: Pause | None = None
     for pause in pauses.values() if isinstance(pauses, Mapping) else pauses:
         if not pause.active(now_us) or not pause.scope.matches(class_, surface, kind, country):
@@ -118,5 +195,22 @@ def _order(pause: Pause) -> tuple[int, int, str]:
         pause.starts_at_us,
         pause.released_at_us,
         pause.released_by,
+        pause.set_at_us,
+        sorted(pause.extra.items()),
     )
     return pause.rev, int(pause.released_at_us is not None), repr(content)
+
+
+def _unreadable(pauses: Mapping[str, Pause], entries: Iterable[UnreadablePause]) -> tuple[UnreadablePause, ...]:
+    # an entry is superseded by a readable revision that is as high, or by a higher one that cannot be read either
+    kept: dict[str | bytes, UnreadablePause] = {}
+    for entry in entries:
+        if entry.id is None:
+            kept[entry.raw] = entry
+            continue
+        readable, known = pauses.get(entry.id), kept.get(entry.id)
+        if readable is not None and readable.rev >= entry.rev:
+            continue
+        if known is None or (entry.rev, entry.raw) > (known.rev, known.raw):
+            kept[entry.id] = entry
+    return tuple(sorted(kept.values(), key=lambda entry: (entry.id or "", entry.rev, entry.raw)))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 from gate.core.pause.board import Board
-from gate.ports.boards import Acknowledgement
+from gate.errors import StateUnreadable
+from gate.ports.boards import Acknowledgement, Gates
 from gate.ports.clock import Clock
-from gate.records.pause import decode_board, encode_board
+from gate.records.gate import decode_gate, encode_gate
+from gate.records.pause import VERSION, decode_board, document_version, encode_board
 
 
 class MemoryBoardStore:
-    """A BoardStore in one process; boards pass through the codec, as they do with a server."""
+    """A BoardStore in one process; boards and acknowledgements pass through the codec, as they do with a server."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._document = encode_board(Board())
-        self._gates: dict[str, Acknowledgement] = {}
+        self._gates: dict[str, tuple[bytes, int]] = {}
         self._listeners: set[asyncio.Queue[bytes]] = set()
+        self.aside: bytes | None = None
 
     async def read(self) -> Board:
         """See BoardStore."""
@@ -29,10 +31,24 @@ class MemoryBoardStore:
         """See BoardStore."""
         if decode_board(self._document).rev != expected_rev:
             return False
-        self._document = encode_board(board)
-        for listener in self._listeners:
-            listener.put_nowait(self._document)
+        self._write(board)
         return True
+
+    async def repair(self, board: Board) -> bool:
+        """See BoardStore. `aside` holds the document that could not be read."""
+        try:
+            decode_board(self._document)
+        except StateUnreadable:
+            if (document_version(self._document) or 0) > VERSION:
+                return False
+            self.aside = self._document
+            self._write(board)
+            return True
+        return False
+
+    def put_document(self, document: bytes) -> None:
+        """Store bytes that are not written by this class, such as those of another release."""
+        self._document = document
 
     async def changes(self) -> AsyncIterator[Board]:
         """See BoardStore. Listens from the first `anext` on."""
@@ -44,11 +60,23 @@ class MemoryBoardStore:
         finally:
             self._listeners.discard(heard)
 
-    async def acknowledge(self, seen: Acknowledgement) -> None:
+    async def acknowledge(self, said: Acknowledgement) -> int:
         """See BoardStore."""
-        self._gates[seen.gate] = replace(seen, seen_at_us=self._clock.now_us())
+        now_us = self._clock.now_us()
+        self._gates[said.process] = encode_gate(said), now_us
+        return now_us
 
-    async def gates(self, live_within_us: int) -> list[Acknowledgement]:
-        """See BoardStore. In the order of their names."""
-        since_us = self._clock.now_us() - live_within_us
-        return [self._gates[name] for name in sorted(self._gates) if self._gates[name].seen_at_us >= since_us]
+    async def now_us(self) -> int:
+        """See BoardStore."""
+        return self._clock.now_us()
+
+    async def gates(self, within_us: int) -> Gates:
+        """See BoardStore."""
+        now_us = self._clock.now_us()
+        live = {process: at for process, at in self._gates.items() if at[1] >= now_us - within_us}
+        return Gates(now_us, tuple(decode_gate(*live[process]) for process in sorted(live)))
+
+    def _write(self, board: Board) -> None:
+        self._document = encode_board(board)
+        for listener in self._listeners:
+            listener.put_nowait(self._document)

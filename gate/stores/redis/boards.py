@@ -2,25 +2,34 @@
 
     {prefix}board                hash of `rev` and `document`, the board as JSON; never expires
     {prefix}board:changes        channel on which every written document is pushed
-    {prefix}gates:{seen|said}    when each gate was heard of, and what it said
+    {prefix}board:unreadable     what was there when a gate repaired a board that nobody could read
+    {prefix}gates:at             sorted set: when each gate process acknowledged a board
+    {prefix}gates:documents      hash: its acknowledgement, as JSON
+    {prefix}gates:since          since when acknowledgements are kept here without a loss
 
-A push is proven alive by an own heartbeat: a half-open connection would notice nothing for minutes.
+A heartbeat of its own proves the push alive: on a half-open connection nothing would be noticed for minutes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from gate.core.duration import HOUR_US
-from gate.core.pause.board import Board
+from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement
-from gate.records.pause import decode_board, encode_board
+from gate.ports.boards import Acknowledgement, Gates
+from gate.records.gate import decode_gate, encode_gate
+from gate.records.pause import (
+    MAX_NAME,
+    VERSION,
+    decode_board,
+    document_version,
+    encode_board,
+)
 from gate.stores.redis.line import (
     Line,
     Run,
@@ -31,15 +40,6 @@ from gate.stores.redis.line import (
 HEARTBEAT_S = 1.0
 SILENT_AFTER_S = 3.0
 FORGET_GATES_US = HOUR_US
-
-
-class _Said(msgspec.Struct, frozen=True):
-    url: str
-    rev: int
-
-
-_encode_said = msgspec.json.Encoder().encode
-_decode_said = msgspec.json.Decoder(_Said).decode
 
 
 class RedisBoardStore:
@@ -60,11 +60,14 @@ class RedisBoardStore:
         self._silent_after_s = silent_after_s
         self._board_key = f"{prefix}board"
         self._channel = f"{prefix}board:changes"
-        self._gate_keys = (f"{prefix}gates:seen", f"{prefix}gates:said")
+        self._aside_key = f"{prefix}board:unreadable"
+        self._gate_keys = (f"{prefix}gates:at", f"{prefix}gates:documents", f"{prefix}gates:since")
+        self._last: tuple[bytes, bytes, Board] | None = None
         self._stats = Stats()
         self._line = Line(url, "upload-gate-board", self._stats)
         self._lock = asyncio.Lock()
         self._replace = Script.named("replace_board")
+        self._repair = Script.named("repair_board")
         self._acknowledge = Script.named("acknowledge")
         self._gates = Script.named("gates")
         self.unreadable = 0
@@ -89,8 +92,12 @@ class RedisBoardStore:
 
     async def read(self) -> Board:
         """See BoardStore."""
-        document: bytes | None = await self._ask(b"HGET", self._board_key, b"document")
-        return Board() if document is None else decode_board(document)
+        rev, document = await self._stored()
+        if document is None:
+            return Board()
+        if self._last is None or self._last[:2] != (rev, document):
+            self._last = rev, document, _board(rev, document)
+        return self._last[2]
 
     async def replace(self, expected_rev: int, board: Board) -> bool:
         """See BoardStore. Also raises StateUnreadable, before anything is written, where nobody could read `board`.
@@ -101,6 +108,22 @@ class RedisBoardStore:
         await self.ping()  # so that a connection the server closed long ago is not found out by the write
         async with self._lock:
             (written,) = await self._line.run((Run(self._replace, (self._board_key,), args),), self._deadline_s)
+        return bool(written == 1)
+
+    async def repair(self, board: Board) -> bool:
+        """See BoardStore. Where only the revision beside the document is wrong, the document's pauses are kept."""
+        found: bytes = await self._ask(b"TYPE", self._board_key)
+        if found == b"hash":
+            rev, document = await self._stored()
+            if document is None or _is_sound(rev, document) or (document_version(document) or 0) > VERSION:
+                return False
+            with suppress(StateUnreadable):
+                board = merge(decode_board(document), board)
+            found = hashlib.sha1(document, usedforsecurity=False).hexdigest().encode()
+        args = (found, board.rev, encode_board(board), self._channel)
+        async with self._lock:
+            run = Run(self._repair, (self._board_key, self._aside_key), args)
+            (written,) = await self._line.run((run,), self._deadline_s)
         return bool(written == 1)
 
     async def changes(self) -> AsyncIterator[Board]:
@@ -126,16 +149,38 @@ class RedisBoardStore:
                 await asyncio.gather(pulse, return_exceptions=True)
             await line.close()
 
-    async def acknowledge(self, seen: Acknowledgement) -> None:
-        """See BoardStore. A gate not heard of for an hour is forgotten."""
-        args = (seen.gate, _encode_said(_Said(seen.url, seen.rev)), FORGET_GATES_US)
-        await self._run(Run(self._acknowledge, self._gate_keys, args))
+    async def acknowledge(self, said: Acknowledgement) -> int:
+        """See BoardStore. A gate is forgotten an hour after its last acknowledgement."""
+        args = (said.process, encode_gate(said), FORGET_GATES_US)
+        return int(await self._run(Run(self._acknowledge, self._gate_keys, args)))
 
-    async def gates(self, live_within_us: int) -> list[Acknowledgement]:
-        """See BoardStore. In the order of their names. Also raises StateUnreadable."""
-        reply: list[bytes] = await self._run(Run(self._gates, self._gate_keys, (live_within_us,)))
-        found = [_seen(*reply[i : i + 3]) for i in range(0, len(reply), 3)]
-        return sorted(found, key=lambda seen: seen.gate)
+    async def now_us(self) -> int:
+        """See BoardStore."""
+        seconds, microseconds = await self._ask(b"TIME")
+        return int(seconds) * 1_000_000 + int(microseconds)
+
+    async def gates(self, within_us: int) -> Gates:
+        """See BoardStore."""
+        reply: list[bytes] = await self._run(Run(self._gates, self._gate_keys, (within_us,)))
+        now, since, *entries = reply
+        read: list[Acknowledgement] = []
+        unreadable: list[str] = []
+        for process, document, at in zip(entries[::3], entries[1::3], entries[2::3], strict=True):
+            try:
+                read.append(decode_gate(document, int(at)))
+            except StateUnreadable as error:
+                unreadable.append(f"{process[:MAX_NAME].decode('utf-8', 'replace')!a}: {error}")
+        known_since_us = int(since) if since.isdigit() else int(now)
+        return Gates(int(now), tuple(sorted(read, key=lambda said: said.process)), tuple(unreadable), known_since_us)
+
+    async def _stored(self) -> tuple[bytes, bytes | None]:
+        try:
+            rev, document = await self._ask(b"HMGET", self._board_key, b"rev", b"document")
+        except StoreUnavailable as error:
+            if str(error.__cause__).startswith("WRONGTYPE"):
+                raise StateUnreadable("the board's key holds something else than a hash") from error
+            raise
+        return rev or b"0", document
 
     async def _ask(self, *command: bytes | str) -> Any:
         async with self._lock:
@@ -153,9 +198,17 @@ class RedisBoardStore:
                 await line.send(b"PING")
 
 
-def _seen(gate: bytes, said: bytes, at: bytes) -> Acknowledgement:
+def _is_sound(rev: bytes, document: bytes) -> bool:
     try:
-        words = _decode_said(said)
-        return Acknowledgement(gate.decode(), words.url, words.rev, int(at))
-    except (msgspec.DecodeError, ValueError) as error:
-        raise StateUnreadable(f"what a gate said of itself cannot be read: {error}") from error
+        _board(rev, document)
+    except StateUnreadable:
+        return False
+    return True
+
+
+def _board(rev: bytes, document: bytes) -> Board:
+    board = decode_board(document)
+    if rev != b"%d" % board.rev:
+        # a writer compares with the revision beside the document: while they differ, nobody can write
+        raise StateUnreadable(f"the board's revision is {board.rev}, and the one beside it is not")
+    return board

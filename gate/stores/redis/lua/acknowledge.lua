@@ -1,7 +1,9 @@
--- Unit: µs. Notes what a gate says of itself, stamped with the server's clock; forgets gates long gone.
--- KEYS: sorted set of gates by time, hash of what they said. ARGV: gate, what it says, µs after which it is forgotten.
+-- Unit: µs. Notes a gate's acknowledgement, stamped with the server's clock; forgets gates long gone.
+-- KEYS: sorted set of processes by time, hash of their documents, since when acknowledgements are kept.
+-- ARGV: process, document, µs after which it is forgotten. Reply: the server's clock (text, as numbers would lose digits).
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+redis.call('SET', KEYS[3], string.format('%.0f', now), 'NX')
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - tonumber(ARGV[3])))
@@ -10,6 +12,7 @@ for i = 1, #gone do
   redis.call('HDEL', KEYS[2], gone[i])
 end
 local ttl = string.format('%.0f', math.ceil(tonumber(ARGV[3]) / 1000))
-redis.call('PEXPIRE', KEYS[1], ttl)
-redis.call('PEXPIRE', KEYS[2], ttl)
-return 1
+for i = 1, #KEYS do
+  redis.call('PEXPIRE', KEYS[i], ttl)
+end
+return string.format('%.0f', now)

@@ -1,14 +1,15 @@
--- Unit: µs. Gates heard of lately. KEYS: as in acknowledge. ARGV[1]: how long ago at most.
--- Reply: for each gate  name, what it said, when (text, as numbers would lose digits).
+-- Unit: µs. Gates that acknowledged lately. KEYS: as in acknowledge. ARGV[1]: how long ago at most.
+-- Reply: the server's clock, since when acknowledgements are kept, then for each gate  process, document, when
+-- (text, as numbers would lose digits).
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local live = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now - tonumber(ARGV[1])), '+inf', 'WITHSCORES')
-local reply = {}
+local reply = { string.format('%.0f', now), redis.call('GET', KEYS[3]) or string.format('%.0f', now) }
 for i = 1, #live, 2 do
-  local said = redis.call('HGET', KEYS[2], live[i])
-  if said then
+  local document = redis.call('HGET', KEYS[2], live[i])
+  if document then
     reply[#reply + 1] = live[i]
-    reply[#reply + 1] = said
+    reply[#reply + 1] = document
     reply[#reply + 1] = string.format('%.0f', tonumber(live[i + 1]))
   end
 end

@@ -21,11 +21,51 @@ UP = {
 
 
 def test_without_anything_it_is_the_default_ports(tmp_path: Path) -> None:
-    found = resolve_addresses(tmp_path, environ={})
+    found = resolve_addresses(environ={"XDG_STATE_HOME": str(tmp_path)})
 
     assert (found.redis, found.gate, found.admin) == (DEFAULT_REDIS, DEFAULT_GATE, DEFAULT_ADMIN)
     assert found.origin["redis"] == "default port"
     assert found.prefix == "ug:"
+
+
+@pytest.mark.parametrize("by_flag", [True, False])
+@pytest.mark.parametrize("part", ["redis", "gate", "kafka"])
+def test_a_state_directory_that_was_named_and_tells_nothing_is_no_reason_to_try_the_default_ports(
+    tmp_path: Path, part: str, by_flag: bool
+) -> None:
+    stopped = tmp_path / "stopped"
+    environ = {} if by_flag else {"UPLOAD_GATE_STATE": str(stopped)}
+
+    found = resolve_addresses(stopped if by_flag else None, environ=environ)
+
+    assert found.admin is None
+    with pytest.raises(SettingInvalid, match=rf"{stopped} holds no up\.json.*--{part}") as caught:
+        getattr(found, part)
+    assert caught.value.exit_code == 2
+
+
+def test_an_address_that_is_given_needs_no_up_file(tmp_path: Path) -> None:
+    found = resolve_addresses(tmp_path, redis="redis://flag:1/0", environ={})
+
+    assert found.shown("redis") == "redis://flag:1/0 (--redis)"
+
+
+def test_another_redis_does_not_get_the_admin_port_of_the_system_at_hand(tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_text(json.dumps(UP))
+
+    other = resolve_addresses(tmp_path, redis="redis://elsewhere:1/0", environ={})
+    same = resolve_addresses(tmp_path, redis=str(UP["redis"]), environ={})
+    default = resolve_addresses(environ={"XDG_STATE_HOME": "/nowhere", "UPLOAD_GATE_REDIS": "redis://elsewhere:1/0"})
+
+    assert (other.admin, same.admin, default.admin) == (None, UP["admin"], None)
+
+
+def test_a_tilde_is_the_home_directory_in_flag_and_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "up.json").write_text(json.dumps(UP))
+
+    assert resolve_addresses(Path("~"), environ={}).redis == UP["redis"]
+    assert resolve_addresses(environ={"UPLOAD_GATE_STATE": "~"}).redis == UP["redis"]
 
 
 def test_a_running_system_is_found_in_its_state_directory(tmp_path: Path) -> None:
@@ -46,7 +86,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path)
 
     assert (found.redis, found.admin, found.gate) == ("redis://flag:1/0", "http://env:2", "http://127.0.0.1:1")
     assert found.origin == {
-        "redis": "flag",
+        "redis": "--redis",
         "admin": "UPLOAD_GATE_ADMIN",
         "gate": str(tmp_path / "up.json"),
         "kafka": str(tmp_path / "up.json"),
@@ -63,7 +103,13 @@ def test_an_unreadable_file_is_no_reason_to_act_on_another_system(tmp_path: Path
     assert resolve_addresses(tmp_path, redis="redis://flag:1/0", environ={}).redis == "redis://flag:1/0"
 
 
-@pytest.mark.parametrize("address", [{"redis": "host:1"}, {"admin": "host"}, {"gate": "ftp://host"}])
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"redis": "host:1"}, {"admin": "host"}, {"gate": "ftp://host"}, {"redis": "redis://host:port/0"},
+        {"redis": "redis://:s3cret@host:99999/0"}, {"gate": "http://[::1"}, {"gate": "http:///path"}, {"redis": "redis://:1/0"},
+    ],
+)  # fmt: skip
 def test_an_address_that_is_no_url_is_refused_without_repeating_it(tmp_path: Path, address: dict[str, str]) -> None:
     (name,) = address
 

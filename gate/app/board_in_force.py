@@ -1,0 +1,225 @@
+"""The three steps by which a board comes into force in one gate: adopt it, keep it on disk, acknowledge it.
+
+The order is the promise: a gate acknowledges a board only once it decides by it and has written it to disk. Where the
+disk fails the gate goes on deciding by the board, and its acknowledgement says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gate.app.check import Check
+from gate.core.pause.board import Board, Pause, by_local_clock, forget_ended, merge
+from gate.errors import StateUnreadable
+from gate.ports.boards import Acknowledgement, BoardStore
+from gate.ports.clock import Clock
+from gate.records.pause import board_digest, fingerprint
+from gate.stores.disk.snapshot import BoardSnapshot
+
+LATEST: Final = 32
+"""How many fingerprints an acknowledgement carries: of the pauses with the highest revisions."""
+
+KEEP_WITHIN_S: Final = 2.0
+CLOCK_MOVED_US: Final = 20_000
+_SAMPLES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSample:
+    """How far this process' clock is before the store's, and how wrong that may be: half the time of the call."""
+
+    ahead_us: int
+    accuracy_us: int
+
+
+class StoreClock:
+    """The store's clock as this gate knows it: the most accurate of the last samples.
+
+    A sample that contradicts what is known means that a clock was set: what was known before is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[ClockSample] = deque(maxlen=_SAMPLES)
+
+    @property
+    def known(self) -> bool:
+        """True once the store has told its time."""
+        return bool(self._samples)
+
+    @property
+    def best(self) -> ClockSample:
+        """The most accurate sample; before the first, both clocks are taken to agree."""
+        return min(self._samples, key=lambda sample: sample.accuracy_us, default=ClockSample(0, 0))
+
+    def learn(self, store_us: int, before_us: int, after_us: int) -> None:
+        """The store told `store_us` in a call that began and ended at these times of our clock."""
+        accuracy_us = max(0, after_us - before_us) // 2
+        sample = ClockSample(before_us + (after_us - before_us) // 2 - store_us, accuracy_us)
+        known = self.best
+        if self._samples and abs(sample.ahead_us - known.ahead_us) > sample.accuracy_us + known.accuracy_us:
+            self._samples.clear()
+        self._samples.append(sample)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardProof:
+    """What proves that a board is in force: `latest` are the fingerprints of its newest pauses, the newest first."""
+
+    rev: int
+    digest: str
+    latest: tuple[str, ...]
+
+
+class BoardInForce:
+    """Adopts: the board that `check` decides by. Pauses that came from anywhere are merged into it, never dropped."""
+
+    def __init__(self, check: Check, clock: Clock) -> None:
+        self._check = check
+        self._clock = clock
+        self._ahead_us = 0
+        self._proof: tuple[Board, BoardProof] | None = None
+        self.store_clock = StoreClock()
+        self.board = Board()
+
+    def store_now_us(self) -> int:
+        """The store's clock now, as far as this gate knows it."""
+        return self._clock.now_us() - self.store_clock.best.ahead_us
+
+    def proof(self) -> BoardProof:
+        """What proves that the board now in force is the one it is."""
+        if self._proof is None or self._proof[0].pauses is not self.board.pauses:
+            newest = sorted(self.board.pauses.values(), key=lambda pause: (-pause.rev, pause.id))
+            latest = tuple(fingerprint(pause) for pause in newest[:LATEST])
+            self._proof = self.board, BoardProof(self.board.rev, board_digest(self.board), latest)
+        return self._proof[1]
+
+    def adopt(self, board: Board) -> bool:
+        """Merge `board` and decide by it from now on; False where it says nothing new."""
+        merged = forget_ended(merge(self.board, board), self.store_now_us())
+        if merged == self.board:
+            return False
+        self._decide_by(merged)
+        return True
+
+    def adopt_break_glass(self, pauses: tuple[Pause, ...]) -> None:
+        """Decide by these entries of the host's file, in place of those before."""
+        self._decide_by(replace(self.board, break_glass=pauses))
+
+    def follow_clock(self) -> None:
+        """Judge the board's times by the store's clock, where that has moved against ours."""
+        ahead_us = self.store_clock.best.ahead_us
+        if abs(ahead_us - self._ahead_us) > CLOCK_MOVED_US:
+            self._ahead_us = ahead_us if abs(ahead_us) > CLOCK_MOVED_US else 0
+            self._decide_by(self.board)
+
+    def _decide_by(self, board: Board) -> None:
+        self.board = board
+        self._check.board = by_local_clock(board, self._ahead_us)
+
+
+class BoardKeeper:
+    """Keeps: one writer of the snapshot. Of two boards that come at once the one in force last is written last."""
+
+    def __init__(self, snapshot: BoardSnapshot, say: Callable[[str], None], failed: Callable[[], None]) -> None:
+        self._snapshot = snapshot
+        self._say = say
+        self._failed = failed
+        self._kept: Board | None = None
+        self._writing: asyncio.Task[str | None] | None = None
+        self._told = False
+
+    async def keep(self, board: Board) -> bool:
+        """Write `board` if it is not on the disk already; True once it is. A disk that hangs is not waited for.
+
+        Not for concurrent use.
+        """
+        if board is self._kept:
+            return True
+        if self._writing is None:
+            self._writing = asyncio.create_task(asyncio.to_thread(self._write, board), name="board snapshot")
+            began = board
+        else:
+            began = None  # an earlier write still hangs: it may hold another board
+        await asyncio.wait({self._writing}, timeout=KEEP_WITHIN_S)
+        if not self._writing.done():
+            return self._not_kept(f"the disk took longer than {KEEP_WITHIN_S:g} s")
+        problem, self._writing = self._writing.result(), None
+        if problem is not None:
+            return self._not_kept(problem)
+        if began is None:
+            return await self.keep(board)
+        self._kept = board
+        if self._told:
+            self._told = False
+            self._say(f"the board's snapshot is written to {self._snapshot.path} again")
+        return True
+
+    def _write(self, board: Board) -> str | None:
+        try:
+            self._snapshot.write(board)
+        except (OSError, StateUnreadable) as error:
+            return str(error)
+        return None
+
+    def _not_kept(self, problem: str) -> bool:
+        if not self._told:
+            self._told = True
+            self._failed()
+            self._say(
+                f"the board's snapshot cannot be written to {self._snapshot.path} ({problem}); "
+                "the board is obeyed, and a restart without the store would lose it"
+            )
+        return False
+
+
+class Acknowledger:
+    """Acknowledges: tells the store which board is in force here, and learns the store's clock by it."""
+
+    def __init__(self, store: BoardStore, clock: Clock, said: Acknowledgement, check: Check) -> None:
+        self._store = store
+        self._clock = clock
+        self._said = said
+        self._check = check
+        self.first_at_us: int | None = None
+        """When the store took the first acknowledgement, by its clock."""
+
+    async def acknowledge(self, proof: BoardProof, unreadable: int, on_disk: bool, store_clock: StoreClock) -> None:
+        """Say that the board is in force that `proof` stands for, and whether it is on disk. Raises StoreUnavailable."""
+        before_us = self._clock.now_us()
+        self._said = replace(
+            self._said,
+            rev=proof.rev,
+            digest=proof.digest,
+            latest=proof.latest,
+            unreadable=unreadable,
+            clock_us=before_us,
+            on_disk=on_disk,
+            policy=self._check.policy.hash,
+        )
+        taken_us = await self._store.acknowledge(self._said)
+        store_clock.learn(taken_us, before_us, self._clock.now_us())
+        if self.first_at_us is None:
+            self.first_at_us = taken_us
+
+    async def learn_clock(self, store_clock: StoreClock) -> None:
+        """Ask the store for its time. Raises StoreUnavailable."""
+        before_us = self._clock.now_us()
+        store_clock.learn(await self._store.now_us(), before_us, self._clock.now_us())
+
+    async def leave(self) -> None:
+        """Say that this process ends. Raises StoreUnavailable."""
+        await self._store.acknowledge(replace(self._said, clock_us=self._clock.now_us(), left=True))
+
+    def is_twin(self, other: Acknowledgement) -> bool:
+        """True for a live process of our name that acknowledged after we began to."""
+        return (
+            other.gate == self._said.gate
+            and other.boot != self._said.boot
+            and not other.left
+            and self.first_at_us is not None
+            and other.acknowledged_at_us > self.first_at_us
+        )

@@ -1,0 +1,211 @@
+"""Waits until every live gate obeys one change of the kill switch, and tells who does not, who left and who is quiet.
+
+A gate obeys a change once it acknowledges a board that holds it: by the fingerprint of that very revision (or of a
+later one) among its newest pauses, or by the digest of a stored board that holds it. Revision numbers prove nothing:
+after a restore a gate may hold a higher one and not the change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gate.core.pause.board import Pause
+from gate.errors import StateUnreadable
+from gate.ports.boards import Acknowledgement, BoardStore, Gates
+from gate.records.pause import board_digest, fingerprint
+
+LIVE_WITHIN_US = 3_000_000
+"""A gate acknowledges its board every second; it is live while its last acknowledgement is no older than this."""
+
+HEARD_WITHIN_US = 300_000_000
+"""A gate that was live this long ago and has not said that it leaves may still decide by an old board."""
+
+SUCCEEDED_AFTER_US = 1_500_000
+"""A process that has missed its acknowledgement is over where another one of its name goes on acknowledging."""
+
+POLL_S = 0.01
+_READ_BOARD_EVERY = 20
+
+
+class GateState(StrEnum):
+    """Where a gate stands with a change."""
+
+    OBEYS = "obeys"
+    NOT_ON_DISK = "not_on_disk"
+    """It obeys the change and cannot keep it: a restart while the store is away would lose it."""
+    LATE = "late"
+    """It is live, or was when the wait began, and has not acknowledged the change."""
+    LEFT = "left"
+    """It said that it stops."""
+    UNHEARD = "unheard"
+    """It was live lately, did not say that it stops, and acknowledges nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate process and the change. `seconds` from the start of the wait until it obeyed, None where it does not."""
+
+    said: Acknowledgement
+    state: GateState
+    seconds: float | None = None
+
+    @property
+    def obeys(self) -> bool:
+        """True once it acknowledged the change, kept on disk or not."""
+        return self.state in (GateState.OBEYS, GateState.NOT_ON_DISK)
+
+    @property
+    def clock_ahead_us(self) -> int | None:
+        """How far its clock is before the store's (negative: behind), None where it did not tell its clock."""
+        return self.said.clock_us - self.said.acknowledged_at_us if self.said.clock_us else None
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """Who obeys `change` and who does not, in the order of their names. Seconds count from the start of the wait.
+
+    `gates` were waited for; `left` and `unheard` were not. `shared_names` are names under which several processes are
+    live at once; `unreadable` are acknowledgements that nobody can read; `accepted` are the fingerprints and digests
+    that stand for the change.
+    """
+
+    change: Pause
+    gates: tuple[GateResult, ...] = ()
+    left: tuple[GateResult, ...] = ()
+    unheard: tuple[GateResult, ...] = ()
+    seconds: float = 0.0
+    shared_names: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    accepted: frozenset[str] = frozenset()
+
+    @property
+    def missing(self) -> tuple[GateResult, ...]:
+        """The gates waited for that have not acknowledged the change."""
+        return tuple(gate for gate in self.gates if not gate.obeys)
+
+    @property
+    def not_on_disk(self) -> tuple[GateResult, ...]:
+        """The gates that obey the change in memory only."""
+        return tuple(gate for gate in self.gates if gate.state is GateState.NOT_ON_DISK)
+
+    @property
+    def complete(self) -> bool:
+        """True where there is a live gate and every one of them obeys the change."""
+        return bool(self.gates) and not self.missing
+
+
+def is_live(said: Acknowledgement, now_us: int, within_us: int = LIVE_WITHIN_US) -> bool:
+    """True for a gate that has not left and acknowledged within that many µs of the store's clock.
+
+    An acknowledgement dated in the future stems from a clock that was set back since: it proves nothing.
+    """
+    return not said.left and abs(now_us - said.acknowledged_at_us) <= within_us
+
+
+def live_gates(gates: Gates, within_us: int = LIVE_WITHIN_US) -> list[Acknowledgement]:
+    """The live processes, without those that another process of the same name has followed."""
+    latest: dict[str, int] = {}
+    for said in gates.acknowledgements:
+        if is_live(said, gates.now_us, within_us):
+            latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)
+    return [
+        said
+        for said in gates.acknowledgements
+        if is_live(said, gates.now_us, within_us) and said.acknowledged_at_us > latest[said.gate] - SUCCEEDED_AFTER_US
+    ]
+
+
+def shared_names(live: Iterable[Acknowledgement]) -> list[str]:
+    """The names under which several processes are live at once."""
+    processes: dict[str, set[str]] = defaultdict(set)
+    for said in live:
+        processes[said.gate].add(said.boot)
+    return sorted(name for name, boots in processes.items() if len(boots) > 1)
+
+
+def acknowledges(accepted: Collection[str], latest: Iterable[str], digest: str) -> bool:
+    """True where a gate with these newest fingerprints and this digest obeys what `accepted` stands for."""
+    return digest in accepted or any(one in accepted for one in latest)
+
+
+async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Convergence:
+    """Wait until every live gate obeys `change`, at most `deadline_s` seconds.
+
+    A gate that stops acknowledging meanwhile still counts: it has not obeyed. With no live gate it returns at once, as
+    there is nobody to wait for; where the store has lost acknowledgements, each gate gets the time to give its next
+    one. Raises StoreUnavailable.
+    """
+    clock = asyncio.get_running_loop().time
+    began, rounds = clock(), 0
+    waiting = _Waiting(change)
+    while True:
+        if rounds % _READ_BOARD_EVERY == 0:
+            await _accept_stored(store, change, waiting.accepted)
+        gates = await store.gates(HEARD_WITHIN_US)
+        passed = clock() - began
+        waiting.heard(gates, passed)
+        result = waiting.result(gates, passed)
+        all_known = gates.now_us - gates.known_since_us >= LIVE_WITHIN_US or not gates.acknowledgements
+        if (all_known and not result.missing) or passed >= deadline_s:
+            return result
+        rounds += 1
+        await asyncio.sleep(min(POLL_S, deadline_s - passed))
+
+
+class _Waiting:
+    """The gates waited for, by process, as far as they are known."""
+
+    def __init__(self, change: Pause) -> None:
+        self._change = change
+        self._known: dict[str, GateResult] = {}
+        self.accepted = {fingerprint(change)}
+
+    def heard(self, gates: Gates, passed: float) -> None:
+        """Bring the known gates up to date, and take up those that are live by now."""
+        live = {said.process: said for said in live_gates(gates)}
+        names = {said.gate for said in live.values()}
+        for said in gates.acknowledgements:
+            known = self._known.get(said.process)
+            if said.left or (said.process not in live and known is not None and not known.obeys and said.gate in names):
+                self._known.pop(said.process, None)  # it has left, or another process of its name took its place
+            elif said.process in live or known is not None:
+                self._known[said.process] = self._judged(said, known, passed)
+
+    def result(self, gates: Gates, passed: float) -> Convergence:
+        """Everybody's state by now."""
+        others = [said for said in gates.acknowledgements if said.process not in self._known]
+        names = {result.said.gate for result in self._known.values()}
+        left = tuple(GateResult(said, GateState.LEFT) for said in others if said.left and said.gate not in names)
+        unheard = tuple(
+            GateResult(said, GateState.UNHEARD) for said in others if not said.left and said.gate not in names
+        )
+        return Convergence(
+            self._change,
+            tuple(self._known[process] for process in sorted(self._known)),
+            left,
+            unheard,
+            passed,
+            tuple(shared_names(live_gates(gates))),
+            gates.unreadable,
+            frozenset(self.accepted),
+        )
+
+    def _judged(self, said: Acknowledgement, known: GateResult | None, passed: float) -> GateResult:
+        if not acknowledges(self.accepted, said.latest, said.digest):
+            return known if known is not None and known.obeys else GateResult(said, GateState.LATE)
+        seconds = passed if known is None or known.seconds is None else known.seconds
+        return GateResult(said, GateState.OBEYS if said.on_disk else GateState.NOT_ON_DISK, seconds)
+
+
+async def _accept_stored(store: BoardStore, change: Pause, accepted: set[str]) -> None:
+    """Take up the digest of the stored board if it holds the change, and the fingerprint under which it holds it."""
+    try:
+        board = await store.read()
+    except StateUnreadable:
+        return
+    if board.holds(change):
+        accepted |= {board_digest(board), fingerprint(board.pauses[change.id])}

@@ -1,0 +1,86 @@
+"""Opens the board in Redis for a command, and finishes a change of it: waits for the gates and reports."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import typer
+
+from gate.app.operate import Operate
+from gate.cli.addresses import Addresses
+from gate.cli.obedience import ask_unheard, convergence_json, not_obeyed, obeyed_sentence
+from gate.cli.output import Output, emit, say
+from gate.core.pause.board import Pause
+from gate.errors import OperatorError, StoreUnavailable, redact
+from gate.records.pause import MAX_NAME, pause_document
+
+STORE_DEADLINE_S = 2.0
+OBEY_DEADLINE_S = 5.0
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+OwnerFlag = Annotated[str | None, typer.Option("--owner", help="Who answers for it; default UPLOAD_GATE_OWNER or you.")]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+
+def new_pause_id() -> str:
+    """`p-` and 40 random bits in base32."""
+    return "p-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
+
+
+@asynccontextmanager
+async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
+    """The acts over the board in the system's Redis. Raises StoreUnavailable when it is used and Redis is not there."""
+    from gate.stores.redis.boards import RedisBoardStore
+
+    store = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
+    await store.open()
+    try:
+        yield Operate(store, new_pause_id)
+    finally:
+        await store.close()
+
+
+def person(given: str | None) -> str:
+    """Who acts: as given, else UPLOAD_GATE_OWNER, else the user of the shell. Raises OperatorError."""
+    owner = given or os.environ.get("UPLOAD_GATE_OWNER") or os.environ.get("SUDO_USER")
+    if not owner:
+        try:
+            owner = getpass.getuser()
+        except (KeyError, OSError):
+            owner = f"uid-{os.getuid()}"
+    if len(owner) > MAX_NAME or not owner.isprintable():
+        raise OperatorError("the owner's name is too long or cannot be shown", "give --owner NAME")
+    return owner
+
+
+async def report(act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output) -> None:
+    """Wait until the gates obey `changed` and print who does. Raises NotConverged unless all are accounted for."""
+    convergence, unheard = await ask_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
+    if output is Output.JSON:
+        emit({
+            **pause_document(changed, await operate.now_us()),
+            **convergence_json(convergence, unheard),
+            "redis": redact(addresses.redis),
+        })  # fmt: skip
+    for gate in convergence.not_on_disk:
+        say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it and cannot keep it on its disk")
+    for name in convergence.shared_names:
+        say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
+    what = f"{act} {changed.id}"
+    problem = not_obeyed(what, convergence, unheard)
+    if problem is not None:
+        raise problem
+    if output is Output.TEXT:
+        say(obeyed_sentence(what, convergence))
+
+
+def not_written(error: StoreUnavailable, remedy: str) -> StoreUnavailable:
+    """The error where Redis did not take a change; the answer may have been lost after the write."""
+    return StoreUnavailable(
+        error.problem.rstrip("."), f"Look with `upload-gate status` whether the change was written. {remedy}"
+    )

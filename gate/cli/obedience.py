@@ -1,0 +1,100 @@
+"""Who obeys a change of the board: asks the gates that Redis no longer hears, and tells the result.
+
+A gate that is cut off from Redis goes on with the board it last knew. It acknowledges nothing, and still lets in what
+a new pause is to stop; so each such gate is asked over HTTP, and one that does not answer is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gate.app.converge import Convergence, GateResult, GateState, acknowledges
+from gate.cli.http_json import get_json
+from gate.errors import NotConverged, UploadGateError
+from gate.ports.boards import Acknowledgement
+
+ANSWER_WITHIN_S = 0.5
+MOST_ASKED = 32
+
+
+async def ask_unheard(result: Convergence) -> tuple[Convergence, list[Acknowledgement]]:
+    """`result` with those unheard gates that answer over HTTP, and the gates that do not answer either."""
+    asked = result.unheard[:MOST_ASKED]
+    answers = await asyncio.gather(*(asyncio.to_thread(_obeys, gate.said.url, result.accepted) for gate in asked))
+    answering, unheard = list(result.gates), [gate.said for gate in result.unheard[MOST_ASKED:]]
+    for gate, obeys in zip(asked, answers, strict=True):
+        if obeys is None:
+            unheard.append(gate.said)
+        else:
+            state = GateState.OBEYS if obeys else GateState.LATE
+            answering.append(GateResult(gate.said, state, result.seconds if obeys else None))
+    return replace(result, gates=tuple(sorted(answering, key=lambda gate: gate.said.process))), unheard
+
+
+def convergence_json(result: Convergence, unheard: Sequence[Acknowledgement]) -> dict[str, object]:
+    """Who obeys, as `pause` and `release` print it."""
+    complete = result.complete and not unheard
+    return {
+        "gates": [
+            {
+                "gate": gate.said.gate,
+                "url": gate.said.url,
+                "rev": gate.said.rev,
+                "obeys": gate.obeys,
+                "on_disk": gate.said.on_disk,
+                "seconds": None if gate.seconds is None else round(gate.seconds, 4),
+            }
+            for gate in result.gates
+        ],
+        "accepted_to_obeyed_seconds": round(result.seconds, 4) if complete else None,
+        "left": [gate.said.gate for gate in result.left],
+        "silent": [{"gate": gate.gate, "url": gate.url, "rev": gate.rev} for gate in unheard],
+    }
+
+
+def obeyed_sentence(act: str, result: Convergence) -> str:
+    """The sentence that says all gates obey `act`, such as `pause p-…`."""
+    count = len(result.gates)
+    after = f"{result.seconds:.2f} s after Redis accepted it"
+    return f"{act} is obeyed by {count} of {count} gates (rev {result.change.rev}, {after})"
+
+
+def not_obeyed(act: str, result: Convergence, unheard: Sequence[Acknowledgement]) -> NotConverged | None:
+    """The error that names every gate which is not known to obey `act`; None where all do."""
+    rev, count = result.change.rev, len(result.gates)
+    if not count and not unheard:
+        return NotConverged(
+            f"{act} is written (rev {rev}), but no gate is live to obey it",
+            "gates obey it when they start; see `upload-gate status`",
+        )
+    if result.complete and not unheard:
+        return None
+    problem = (
+        f"{act} is written (rev {rev}), but only {count - len(result.missing)} of {count + len(unheard)} gates obey it "
+    )
+    problem += f"after {result.seconds:.1f} s"
+    if result.missing:
+        late = (f"{gate.said.gate} at {gate.said.url} (rev {gate.said.rev})" for gate in result.missing)
+        problem += f"; not: {', '.join(late)}"
+    for said in unheard:
+        problem += f"; gate {said.gate} at {said.url} was heard of in the last 5 minutes and answers no more"
+    return NotConverged(
+        problem,
+        "look at those gates; where they cannot be reached, put the pause into the break-glass file on their hosts",
+    )
+
+
+def _obeys(url: str, accepted: frozenset[str]) -> bool | None:
+    """Whether the gate at `url` says that it obeys the change, None where it does not say."""
+    try:
+        answer = get_json(f"{url}/readyz", ANSWER_WITHIN_S)
+    except UploadGateError:
+        return None
+    if not isinstance(answer, dict):
+        return None
+    digest, latest = answer.get("board_digest"), answer.get("board_latest")
+    if not isinstance(digest, str) or not isinstance(latest, list):
+        return None
+    return acknowledges(accepted, [one for one in latest if isinstance(one, str)], digest)

@@ -1,0 +1,60 @@
+"""A pause and a scope as sentences and lines for people, at the width of their terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from gate.core.duration import duration_text
+from gate.core.pause.board import Pause
+from gate.core.pause.scope import Scope
+from gate.core.terminal import terminal_safe
+
+NARROWEST = 40
+LONGEST_TEXT = 240
+GAP = "  "
+
+
+def terminal_width() -> int:
+    """Columns of the terminal (COLUMNS wins), 80 where there is none."""
+    return max(shutil.get_terminal_size().columns, NARROWEST)
+
+
+def pause_lines(pause: Pause, now_us: int, width: int) -> list[str]:
+    """A pause with id, action, scope, reason, owner and time left; one line where that fits, else indented ones."""
+    return lines_of(pause_fields(pause, now_us), width)
+
+
+def pause_fields(pause: Pause, now_us: int) -> list[str]:
+    """What people want to know of a pause, in the order in which they read it."""
+    text = f' "{textwrap.shorten(pause.text, LONGEST_TEXT, placeholder="…")}"' if pause.text else ""
+    left = duration_text(pause.expires_at_us - now_us)
+    return [
+        pause.id,
+        pause.action.value,
+        str(pause.scope),
+        f"{pause.reason}{text}",
+        f"by {pause.owner}",
+        f"{left} left",
+    ]
+
+
+def lines_of(fields: Sequence[str], width: int) -> list[str]:
+    """The fields beside each other; what does not fit into `width` goes on in indented lines. No field is cut."""
+    lines, line = list[str](), ""
+    for field in map(terminal_safe, fields):
+        joined = f"{line}{GAP}{field}" if line else field
+        if len(joined) <= width:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        *full, line = textwrap.wrap(field, width, initial_indent=GAP * 2 if lines else "", subsequent_indent=GAP * 2)
+        lines += full
+    return [*lines, line] if line else lines
+
+
+def uploads_of(scope: Scope) -> str:
+    """The uploads a scope matches, such as `uploads of class new` or `all uploads, platform-wide`."""
+    return "uploads platform-wide" if scope.platform_wide else f"uploads of {scope}"

@@ -1,0 +1,83 @@
+"""A gate's board as its admin port shows it (`/v1/board`): the pauses as documents, and how each stands.
+
+`pauses` are in force, those of the host's break-glass file first and marked `break_glass`; `scheduled` have yet to
+begin, `ended` are over; `unreadable` are entries that this gate passes on and does not obey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from gate.core.pause.board import Board, Pause
+from gate.errors import StateUnreadable
+from gate.records.pause import (
+    SHOWN,
+    VERSION,
+    board_digest,
+    decode_pause,
+    pause_document,
+)
+
+BREAK_GLASS: Final = "break_glass"
+
+
+class _Page(msgspec.Struct, frozen=True):
+    rev: int
+    pauses: list[dict[str, msgspec.Raw]]
+    scheduled: list[dict[str, msgspec.Raw]] = []
+    ended: list[dict[str, msgspec.Raw]] = []
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Page).decode
+
+
+def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_us: int) -> bytes:
+    """The page. `said` is what the gate tells beside the pauses: how old its board is, whether it is on disk.
+
+    `now_us` is by the store's clock, `host_now_us` by that of the host, which break-glass entries go by.
+    """
+    shown = [pause_document(pause, now_us) for _, pause in sorted(board.pauses.items())]
+    glass = [{**pause_document(pause, host_now_us), BREAK_GLASS: True} for pause in board.break_glass]
+    waiting = [pause.id for pause in board.pauses.values() if _waits(pause, now_us)]
+    return _encode(
+        {
+            "version": VERSION,
+            "rev": board.rev,
+            "digest": board_digest(board),
+            **said,
+            "pauses": [pause for pause in glass + shown if pause["active"]],
+            "scheduled": [pause for pause in shown if pause["id"] in waiting],
+            "ended": [pause for pause in glass + shown if not pause["active"] and pause["id"] not in waiting],
+            "unreadable": [
+                {"id": entry.id, "rev": entry.rev, "why": entry.why, "entry": entry.raw.decode("utf-8", "replace")}
+                for entry in board.unreadable
+            ],
+        }
+    )
+
+
+def decode_board_page(data: bytes) -> tuple[Board, int]:
+    """The pauses in force and scheduled there, those of the host's break-glass file apart, and the revision.
+
+    Raises StateUnreadable.
+    """
+    try:
+        page = _decode(data)
+        found = [_shown(fields) for fields in (*page.pauses, *page.scheduled)]
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise StateUnreadable(f"the gate's board cannot be read: {error}") from error
+    shared = {pause.id: pause for pause, break_glass in found if not break_glass}
+    return Board(shared, tuple(pause for pause, break_glass in found if break_glass)), page.rev
+
+
+def _shown(fields: Mapping[str, msgspec.Raw]) -> tuple[Pause, bool]:
+    own = {name: value for name, value in fields.items() if name not in SHOWN and name != BREAK_GLASS}
+    return decode_pause(_encode(own), "the gate's pause"), bytes(fields.get(BREAK_GLASS, b"false")) == b"true"
+
+
+def _waits(pause: Pause, now_us: int) -> bool:
+    return pause.released_at_us is None and pause.starts_at_us is not None and now_us < pause.starts_at_us

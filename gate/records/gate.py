@@ -1,0 +1,85 @@
+"""What a gate says of itself when it acknowledges a board, as JSON; the other half of `Acknowledgement`.
+
+Unknown fields are passed over, as only the gate itself ever writes its entry.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gate.errors import StateUnreadable
+from gate.ports.boards import Acknowledgement
+from gate.records.pause import MAX_NAME, MAX_REV
+
+VERSION: Final = 1
+MAX_BYTES: Final = 16 * 1024
+
+
+class GateDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One gate's acknowledgement. `latest` holds the fingerprints of the newest pauses it obeys."""
+
+    gate: str
+    url: str
+    rev: int
+    version: int = VERSION
+    boot: str = ""
+    digest: str = ""
+    latest: list[str] = []
+    clock_us: int = 0
+    policy: str = ""
+    on_disk: bool = True
+    left: bool = False
+    unreadable: int = 0
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(GateDocument).decode
+
+
+def encode_gate(said: Acknowledgement) -> bytes:
+    """The document of an acknowledgement; the time at which the store took it is the store's to add."""
+    document = GateDocument(
+        gate=said.gate,
+        url=said.url,
+        rev=said.rev,
+        boot=said.boot,
+        digest=said.digest,
+        latest=list(said.latest),
+        clock_us=said.clock_us,
+        policy=said.policy,
+        on_disk=said.on_disk,
+        left=said.left,
+        unreadable=said.unreadable,
+    )
+    return _encode({"version": VERSION, **msgspec.to_builtins(document)})
+
+
+def decode_gate(data: bytes, acknowledged_at_us: int) -> Acknowledgement:
+    """The acknowledgement that the store took at that time of its clock. Raises StateUnreadable."""
+    try:
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"{len(data)} bytes, more than {MAX_BYTES}")
+        read = _decode(data)
+        for name in (read.gate, read.url, read.boot):
+            if len(name) > MAX_NAME or not name.isprintable():
+                raise ValueError("a name is too long or cannot be shown")
+        if not 0 <= read.rev <= MAX_REV or not read.gate:
+            raise ValueError("it has no name or no revision")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise StateUnreadable(f"an acknowledgement cannot be read: {error}") from error
+    return Acknowledgement(
+        read.gate,
+        read.url,
+        read.rev,
+        acknowledged_at_us,
+        boot=read.boot,
+        digest=read.digest,
+        latest=tuple(read.latest),
+        clock_us=read.clock_us,
+        policy=read.policy,
+        on_disk=read.on_disk,
+        left=read.left,
+        unreadable=read.unreadable,
+    )

@@ -1,0 +1,45 @@
+"""The break-glass file: pauses that people put on a host by hand, which its gate obeys above all else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gate.records.break_glass_document import BreakGlass, decode_break_glass
+from gate.records.pause import MAX_BYTES
+
+Stamp = tuple[int, int, int, int, int]
+
+
+class BreakGlassFile:
+    """The file `path`, read whenever it has changed. Calls block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: Stamp | None = None
+
+    def changed(self) -> BreakGlass | None:
+        """What the file says (nothing where there is no file), None where it says the same as at the last call.
+
+        A file that cannot be opened or that is being written is read again at the next call. Raises OSError, and
+        StateUnreadable, once, for content that cannot be read.
+        """
+        try:
+            number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            known, self._stamp = self._stamp, None
+            return None if known is None else BreakGlass()
+        with os.fdopen(number, "rb") as file:
+            before = _stamp(number)
+            if before == self._stamp:
+                return None
+            data = file.read(MAX_BYTES + 1)
+            if _stamp(number) != before:
+                return None
+        self._stamp = before
+        return decode_break_glass(data, written_at_us=before[2] // 1_000)
+
+
+def _stamp(number: int) -> Stamp:
+    found = os.fstat(number)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

@@ -1,0 +1,27 @@
+"""The processes that `upload-gate up` starts beside the gate: the stream worker, and traffic.
+
+`up` knows them through the entry points `upload_gate.processes`; the name of an entry is the name of its process.
+"""
+
+from __future__ import annotations
+
+from gate.local.parts import ProcessSpec
+from gate.local.plan import Plan
+
+
+def worker(plan: Plan) -> ProcessSpec:
+    """The stream worker; its metrics page is the one the plan names."""
+    return ProcessSpec("streams.worker")
+
+
+def traffic(plan: Plan) -> ProcessSpec | None:
+    """Simulated uploads, or those of a labelled stream; None where neither is wanted."""
+    options = plan.options
+    if plan.kafka is None or not (options.traffic or options.replay is not None):
+        return None
+    arguments = ["--gate", plan.gate, "--kafka", plan.kafka]
+    if options.replay is None:
+        arguments += ["--rate", f"{options.rate:g}", "--seed", str(options.seed)]
+    else:
+        arguments += ["--replay", str(options.replay), "--speed", f"{options.speed:g}"]
+    return ProcessSpec("streams.traffic", tuple(arguments), starts_last=True)

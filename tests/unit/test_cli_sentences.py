@@ -1,0 +1,300 @@
+"""What commands say: who obeys, what a pause would have met, what a gate shows, why an account scored as it did."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gate.app.converge import Convergence, GateResult, GateState
+from gate.cli import check, explain, policy, preview, status
+from gate.cli.addresses import resolve_addresses
+from gate.cli.board_access import new_pause_id
+from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence
+from gate.cli.pause_text import lines_of, pause_lines
+from gate.cli.release import released_sentence, still_paused
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
+from gate.core.policy import Unit
+from gate.core.score import Reason, Score, Stamp
+from gate.errors import StateUnreadable
+from gate.ports.boards import Acknowledgement
+from gate.records.board_page import decode_board_page
+from gate.records.pause import board_digest, pause_document
+
+NOON_US = 1_800_000_000_000_000
+NEW = Scope(classes=frozenset(("new",)), kinds=frozenset(("image", "video")))
+PAUSE = Pause("p-1", 7, NEW, Action.STOP, "raid", "bots", "ann", NOON_US, NOON_US + 600_000_000)
+STATS = {
+    "rows": [
+        {"decision": "allow", "class": "new", "stage": "default", "reason": "allow", "count": 30},
+        {"decision": "review", "class": "new", "stage": "score", "reason": "score", "count": 10},
+        {"decision": "deny", "class": "new", "stage": "score", "reason": "score", "count": 500},
+        {"decision": "allow", "class": "regular", "stage": "default", "reason": "allow", "count": 60},
+    ],
+    "uptime_s": 600.0,
+}
+
+
+def only(class_: str) -> Scope:
+    return Scope(classes=frozenset((class_,)))
+
+
+def obeying(name: str, rev: int, seconds: float | None) -> GateResult:
+    state = GateState.LATE if seconds is None else GateState.OBEYS
+    return GateResult(Acknowledgement(name, f"http://{name}", rev, NOON_US), state, seconds)
+
+
+CHANGE = replace(PAUSE, rev=42)
+
+
+def test_all_gates_obeying_is_one_sentence_with_the_time_it_took() -> None:
+    result = Convergence(CHANGE, (obeying("g-1", 42, 0.031),), seconds=0.04)
+
+    said = obeyed_sentence("pause p-1", result)
+
+    assert not_obeyed("pause p-1", result, []) is None
+    assert said == "pause p-1 is obeyed by 1 of 1 gates (rev 42, 0.04 s after Redis accepted it)"
+    shown = convergence_json(result, [])
+    assert shown["gates"] == [
+        {"gate": "g-1", "url": "http://g-1", "rev": 42, "obeys": True, "on_disk": True, "seconds": 0.031}
+    ]
+    assert shown["accepted_to_obeyed_seconds"] == 0.04
+
+
+def test_a_gate_that_does_not_obey_is_named_with_its_revision() -> None:
+    result = Convergence(CHANGE, (obeying("g-1", 42, 0.1), obeying("g-2", 41, None)), seconds=5.0)
+
+    error = not_obeyed("pause p-1", result, [])
+
+    assert error is not None
+    assert re.search(r"1 of 2 gates.*not: g-2 at http://g-2 \(rev 41\)", str(error))
+    assert error.exit_code == 3
+    assert convergence_json(result, [])["accepted_to_obeyed_seconds"] is None
+
+
+def test_a_gate_that_nobody_hears_is_not_accounted_for() -> None:
+    result = Convergence(CHANGE, (obeying("g-1", 42, 0.1),), seconds=0.1)
+    unheard = [Acknowledgement("g-2", "http://g-2", 41, NOON_US)]
+
+    error = not_obeyed("pause p-1", result, unheard)
+
+    assert error is not None
+    assert re.search(r"1 of 2 gates.*gate g-2 at http://g-2 was heard of", str(error))
+    assert convergence_json(result, unheard)["accepted_to_obeyed_seconds"] is None
+
+
+def test_no_live_gate_is_not_obedience() -> None:
+    error = not_obeyed("pause p-1", Convergence(CHANGE), [])
+
+    assert error is not None
+    assert "no gate is live" in str(error)
+
+
+def test_a_pause_is_told_in_one_line_and_as_json() -> None:
+    (words,) = pause_lines(PAUSE, NOON_US + 60_000_000, 80)
+
+    assert words == 'p-1  stop  class new and kind image|video  raid "bots"  by ann  9m left'
+    shown = pause_document(PAUSE, NOON_US + 60_000_000)
+    assert shown["scope"] == {"classes": ["new"], "kinds": ["image", "video"]}
+    assert (shown["seconds_left"], shown["expires_at"]) == (540.0, "2027-01-15T08:10:00Z")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_pause_with_a_long_story_goes_on_in_indented_lines_and_nothing_is_lost(width: int) -> None:
+    scope = Scope(countries=frozenset(f"C{number}" for number in range(40)))
+    long = replace(PAUSE, scope=scope, text="bots from everywhere " * 8, owner="o" * 100)
+
+    lines = pause_lines(long, NOON_US, width)
+
+    assert max(map(len, lines)) <= width
+    assert all(line.startswith("    ") for line in lines[1:])
+    together = "".join(line.strip() for line in lines)
+    assert all(expected in together for expected in ("p-1", "C39", "o" * 100, "10m left"))
+
+
+def test_fields_stand_beside_each_other_while_they_fit() -> None:
+    assert lines_of(["one", "two", "three"], 40) == ["one  two  three"]
+    assert lines_of(["a" * 30, "b" * 20], 40) == ["a" * 30, "    " + "b" * 20]
+
+
+def test_a_release_says_what_it_released() -> None:
+    released = replace(PAUSE, set_at_us=NOON_US, released_at_us=NOON_US + 120_000_000, released_by="kim")
+
+    said = released_sentence(released)
+
+    assert said == 'released p-1: stop uploads of class new and kind image|video, raid "bots", by ann, set 2m ago'
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (Scope(), "note: those uploads stay under pause p-2 (stop platform-wide, raid, by ann, 10m left)"),
+        (Scope(classes=frozenset(("new", "regular"))), "note: those uploads stay under pause p-2"),
+        (Scope(countries=frozenset(("DE",))), "note: some of those uploads stay under pause p-2"),
+        (Scope(classes=frozenset(("regular",))), None),
+        (Scope(kinds=frozenset(("document",))), None),
+    ],
+)
+def test_a_release_says_which_other_pauses_still_match_those_uploads(scope: Scope, expected: str | None) -> None:
+    other = replace(PAUSE, id="p-2", scope=scope)
+    ended = replace(PAUSE, id="p-3", scope=Scope(), released_at_us=NOON_US)
+
+    said = still_paused(PAUSE, Board({"p-1": PAUSE, "p-2": other, "p-3": ended}), NOON_US)
+
+    assert len(said) == (expected is not None)
+    assert all(one.startswith(expected or "") for one in said)
+
+
+def test_pause_ids_are_short_and_differ() -> None:
+    ids = {new_pause_id() for _ in range(1_000)}
+
+    assert len(ids) == 1_000
+    assert all(len(id_) == 10 and id_.startswith("p-") for id_ in ids)
+
+
+def test_the_preview_counts_what_was_let_in_of_the_scope() -> None:
+    said = preview.preview_sentence(STATS, only("new"), Action.STOP)
+
+    assert said == "in the last 10m it would have stopped 40 of 100 uploads let in (40%), seen by this gate"
+
+
+def test_the_preview_of_a_gate_that_ran_for_long_is_its_average() -> None:
+    said = preview.preview_sentence({**STATS, "uptime_s": 1800.0}, Scope(), Action.CHALLENGE)
+
+    assert "challenged about 50 of 50 uploads let in (100%), by this gate's average over the last 30m" in said
+
+
+@pytest.mark.parametrize(
+    ("stats", "scope", "why"),
+    [
+        (STATS, Scope(kinds=frozenset(("image",))), "by class alone"),
+        ({}, Scope(), "cannot be read"),
+        ([], Scope(), "cannot be read"),
+        ({"rows": [{"count": "many"}], "uptime_s": 1}, Scope(), "cannot be read"),
+    ],
+)
+def test_a_preview_that_cannot_be_known_says_so(stats: object, scope: Scope, why: str) -> None:
+    said = preview.preview_sentence(stats, scope, Action.STOP)
+
+    assert said.startswith("what it would have met in the last 15 minutes is unknown")
+    assert why in said
+
+
+def test_nothing_let_in_is_a_preview_too() -> None:
+    said = preview.preview_sentence({"rows": [], "uptime_s": 0.0}, Scope(), Action.STOP)
+
+    assert said == "in the last 0s it would have stopped 0 of 0 uploads let in, seen by this gate"
+
+
+def test_a_class_of_which_the_gate_saw_no_upload_is_warned_about() -> None:
+    (said,) = preview.unmet_warnings(STATS, Scope(classes=frozenset(("new", "vip"))))
+
+    assert said == "warning: no upload of class vip reached this gate in the last 10m; is the class spelled right?"
+    assert preview.unmet_warnings({"rows": [], "uptime_s": 1.0}, only("vip")) == []
+    assert preview.unmet_warnings({}, only("vip")) == []
+
+
+def shown_pause(id_: str, active: bool = True, break_glass: bool = False) -> dict[str, object]:
+    return {
+        "id": id_,
+        "rev": 7,
+        "active": active,
+        "break_glass": break_glass,
+        "covers": "class new",
+        "scope": {"classes": ["new"]},
+        "action": "stop",
+        "reason": "raid",
+        "text": "",
+        "owner": "ann",
+        "starts_at": "2027-01-15T08:00:00Z",
+        "expires_at": "2027-01-15T08:00:00.000001Z",
+        "seconds_left": 0,
+    }
+
+
+def test_what_a_gate_shows_is_read_with_the_hosts_own_pauses_apart() -> None:
+    shown = [shown_pause("p-1"), shown_pause("p-3", break_glass=True)]
+    over = [shown_pause("p-2", active=False)]
+
+    board, rev = decode_board_page(json.dumps({"rev": 9, "pauses": shown, "ended": over}).encode())
+
+    assert rev == 9
+    assert list(board.pauses) == ["p-1"]
+    assert [pause.id for pause in board.break_glass] == ["p-3"]
+    assert board.pauses["p-1"].scope == only("new")
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"rev": 1, "pauses": [{"id": "p-1"}]}])
+def test_what_a_gate_shows_and_nobody_can_read_is_refused(answer: object) -> None:
+    with pytest.raises(StateUnreadable):
+        decode_board_page(json.dumps(answer).encode())
+
+
+def test_a_decision_is_told_in_words() -> None:
+    answer: dict[str, object] = {
+        "decision": "paused", "stage": "pause", "reason": "pause.raid", "retry_after": 12.4, "pause": "p-1",
+    }  # fmt: skip
+
+    assert check.decision_sentence("a-1", answer) == (
+        "paused: the upload of a-1 is refused, uploads are paused by pause p-1 "
+        "(stage pause, reason pause.raid, try again in 12 s)"
+    )
+
+
+def test_a_score_is_explained_by_what_weighed_most() -> None:
+    reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
+    score = Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")
+
+    first, heaviest, other, last = explain.score_lines(score)
+
+    assert first == "a-1: risk 0.72 (bot 0.70, scam 0.10)"
+    assert heaviest.split() == ["crowd.ip", "1.00", "×", "0.3", "=", "0.30"]
+    assert other.split()[0] == "tempo.burst"
+    assert last.endswith("scorecard card")
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "text"),
+    [
+        (3, Unit.UPLOADS, "3 uploads"),
+        (60_000, Unit.UPLOADS, "60,000 uploads"),
+        (2 << 30, Unit.BYTES, "2 GiB"),
+        (3 << 29, Unit.BYTES, "1.5 GiB"),
+        (1 << 40, Unit.BYTES, "1 TiB"),
+        (1023, Unit.BYTES, "1023 bytes"),
+    ],
+)
+def test_sizes_are_told_in_the_unit_people_write(count: int, unit: Unit, text: str) -> None:
+    assert policy.amount_text(count, unit) == text
+
+
+def test_status_fits_its_terminal_and_tells_gates_apart(tmp_path: Path) -> None:
+    addresses = resolve_addresses(tmp_path, redis="redis://:s3cret@10.0.0.5:6379/0", environ={})
+    pauses = {f"p-{number}": replace(PAUSE, id=f"p-{number}", text="bots " * 30) for number in range(5)}
+    glass = replace(PAUSE, id="glass")
+    digest = board_digest(Board(pauses))
+    gates = (
+        Acknowledgement("g-1:81:b00t", "http://g-1.example:8390", 7, NOON_US, digest=digest, policy="aaaa"),
+        Acknowledgement("g-2:81:b00t", "http://g-2.example:8390", 7, NOON_US, digest="other", policy="bbbb"),
+        Acknowledgement(
+            "g-3:81:b00t", "http://g-3.example:8390", 7, NOON_US - 60_000_000, digest=digest, on_disk=False
+        ),
+    )
+
+    lines = status.status_lines(status.View("redis", Board(pauses, (glass,)), 7, gates, NOON_US), "aaaa", addresses, 80)
+
+    assert max(map(len, lines)) <= 80
+    shown = "\n".join(lines)
+    for expected in ("5 active pauses (rev 7)", "redis://:***@10.0.0.5:6379/0 (--redis)", "p-4", "BREAK-GLASS FILE"):
+        assert expected in shown
+    first, second, third = (shown.index(f"gate g-{number}") for number in (1, 2, 3))
+    assert "BEHIND" not in shown[first:second]
+    assert "policy aaaa" in shown[first:second]
+    assert "BEHIND rev 7" in shown[second:third]
+    assert "policy bbbb" in shown[second:third]
+    assert "SILENT" in shown[third:]
+    assert "NOT ON DISK" in shown[third:]

@@ -1,0 +1,103 @@
+"""The board's snapshot: what is kept is read back, and what is torn is noticed."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import StateUnreadable
+from gate.records.pause import encode_board
+from gate.stores.disk.snapshot import BoardSnapshot
+
+HOUR_US = 3_600_000_000
+
+
+def board_of(*texts: str) -> Board:
+    return Board(
+        {
+            f"p-{n}": Pause(f"p-{n}", n + 1, Scope(), Action.STOP, "raid", text, "ann", None, HOUR_US, set_at_us=0)
+            for n, text in enumerate(texts)
+        }
+    )
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> BoardSnapshot:
+    return BoardSnapshot(tmp_path / "state" / "board.json")
+
+
+def test_what_was_kept_last_is_read_back_and_nothing_lies_beside_it(snapshot: BoardSnapshot) -> None:
+    nothing = snapshot.read()
+    snapshot.write(board_of("a"))
+
+    snapshot.write(board_of("a", "b"))
+
+    assert nothing is None
+    assert snapshot.read() == board_of("a", "b")
+    assert [path.name for path in snapshot.path.parent.iterdir()] == ["board.json"]
+
+
+def test_a_snapshot_of_an_earlier_release_is_read(snapshot: BoardSnapshot) -> None:
+    snapshot.path.parent.mkdir()
+    snapshot.path.write_bytes(encode_board(board_of("a")))
+
+    assert snapshot.read() == board_of("a")
+
+
+def test_every_torn_snapshot_is_noticed(snapshot: BoardSnapshot) -> None:
+    snapshot.write(board_of("a", "b"))
+    whole = snapshot.path.read_bytes()
+
+    for length in range(len(whole)):
+        snapshot.path.write_bytes(whole[:length])
+        with pytest.raises(StateUnreadable):
+            snapshot.read()
+
+
+def test_an_altered_snapshot_is_noticed(snapshot: BoardSnapshot) -> None:
+    snapshot.write(board_of("stop everything"))
+    snapshot.path.write_bytes(snapshot.path.read_bytes().replace(b"everything", b"everybody!"))
+
+    with pytest.raises(StateUnreadable, match="checksum"):
+        snapshot.read()
+
+
+def test_a_write_that_the_disk_refuses_leaves_what_was_kept(snapshot: BoardSnapshot) -> None:
+    snapshot.write(board_of("a"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            snapshot.write(board_of("a", "b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert snapshot.read() == board_of("a")
+    assert [path.name for path in snapshot.path.parent.iterdir()] == ["board.json"]
+
+
+def test_the_file_is_synced_before_it_is_moved_and_the_directory_after(
+    snapshot: BoardSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, move = os.fsync, Path.replace
+
+    def synced(number: int) -> None:
+        done.append("directory" if os.fstat(number).st_mode & 0o040000 else "file")
+        sync(number)
+
+    def moved(self: Path, target: Path) -> Path:
+        done.append("move")
+        return move(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", moved)
+
+    snapshot.write(board_of("a"))
+
+    assert done == ["file", "move", "directory"]
