@@ -7,7 +7,6 @@ device, nor any other word of a caller, ever becomes one.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,8 +14,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-
-from gate.core.decision import Decision
 
 BOUNDS_US: Final = (100, 250, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
 """Upper bounds of the histogram of checks, µs. A bound lies at 1 ms, one at the default deadline of 100 ms."""
@@ -58,12 +55,18 @@ TABLE: Final = (
 STORE_ERROR_KINDS: Final = ("unavailable", "fault")
 FAULTS: Final = ("check", "http", "watch", "decision_log")
 
+OTHER_PAUSE: Final = "pause.other"
+
 DecisionKey = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
 class Counts:
-    """The integers. `decisions` is keyed (decision, class, stage, reason)."""
+    """The integers. Whoever acts counts, in place: a call for each would cost a check more than the counting.
+
+    `decisions` is keyed (decision, class, stage, reason); a pause's reason that the policy does not list is counted as
+    `OTHER_PAUSE`. `buckets` has a count for each of `BOUNDS_US` and one beyond.
+    """
 
     decisions: dict[DecisionKey, int] = field(default_factory=dict)
     shadow: dict[str, int] = field(default_factory=dict)
@@ -76,24 +79,6 @@ class Counts:
     shed: int = 0
     board_unreadable: int = 0
     policy_rejected: int = 0
-
-    def took(self, took_us: int, checks: int = 1) -> None:
-        """Count how long it took to decide, for each of `checks` that were decided together."""
-        self.buckets[bisect_left(BOUNDS_US, took_us)] += checks
-        self.check_us += took_us * checks
-
-    def decided(self, decision: Decision, reasons: tuple[str, ...]) -> None:
-        """Count one decision. `reasons` are the policy's words for pauses; any other is counted as `pause.other`."""
-        reason = decision.reason
-        if decision.pause is not None and reason[6:] not in reasons:
-            reason = "pause.other"
-        key = (decision.verdict, decision.class_, decision.stage, reason)
-        decisions = self.decisions
-        decisions[key] = decisions.get(key, 0) + 1
-        if decision.degraded:
-            self.degraded += 1
-        for limit in decision.shadow:
-            self.shadow[limit] = self.shadow.get(limit, 0) + 1
 
     def reject(self, reason: str) -> None:
         """Count one request that could not be understood; `reason` is a code of a closed list."""

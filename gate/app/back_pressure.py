@@ -17,14 +17,14 @@ from gate.errors import StoreOverloaded
 
 CHECKS: Final = 512
 """Checks of batches that are with the store at once: enough for its connections to be busy at any time."""
-WAITING: Final = 8_192
+WAITING: Final = 16_384
 """Checks of batches that may wait; more are shed at once."""
-WITHIN_S: Final = 0.25
+WITHIN_S: Final = 1.0
 """How long a batch waits before it is shed."""
 
 
 class BackPressure:
-    """Room for `checks` at once, given in the order of arrival. A larger batch goes when nothing else is under way."""
+    """Room for `checks` at once, given in the order of arrival. A batch larger than that goes alone."""
 
     def __init__(self, checks: int = CHECKS, waiting: int = WAITING, within_s: float = WITHIN_S) -> None:
         self._checks = checks
@@ -51,30 +51,37 @@ class BackPressure:
         if self._waiting_checks + checks > self._most_waiting:
             raise StoreOverloaded(f"{self._waiting_checks} checks of batches wait already")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (checks, turn)
-        self._waiting.append(entry)
+        self._waiting.append((checks, turn))
         self._waiting_checks += checks
         try:
             async with asyncio.timeout(self._within_s):
                 await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # its turn came in the same moment: pass it on
-                self._under_way -= checks
-            else:
-                self._waiting.remove(entry)
-                self._waiting_checks -= checks
-            self._admit()
-            if isinstance(error, TimeoutError):
-                raise StoreOverloaded("the batch waited for too long") from None
+        except TimeoutError:
+            self._give_up(checks, turn)
+            raise StoreOverloaded("the batch waited for too long") from None
+        except asyncio.CancelledError:
+            self._give_up(checks, turn)
             raise
+
+    def _give_up(self, checks: int, turn: asyncio.Future[None]) -> None:
+        """Leave the queue; a turn that came in the same moment goes to the next batch."""
+        if turn.cancelled():
+            self._waiting_checks -= checks
+        else:
+            self._under_way -= checks
+        self._admit()
 
     def _fits(self, checks: int) -> bool:
         return self._under_way == 0 or self._under_way + checks <= self._checks
 
     def _admit(self) -> None:
         """Give those who wait their turn, as far as there is room."""
-        while self._waiting and self._fits(self._waiting[0][0]):
-            checks, turn = self._waiting.popleft()
-            self._waiting_checks -= checks
-            self._under_way += checks
-            turn.set_result(None)
+        while self._waiting:
+            checks, turn = self._waiting[0]
+            if not turn.cancelled():
+                if not self._fits(checks):
+                    return
+                self._waiting_checks -= checks
+                self._under_way += checks
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -7,6 +7,7 @@ account, and `gate.app.without_store`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,7 +22,7 @@ from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import Standing
 from gate.errors import StoreOverloaded, StoreUnavailable
-from gate.metrics import Counts
+from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
 from gate.ports.decisions import DecisionLog
 from gate.ports.takes import TakeStore
@@ -64,8 +65,8 @@ class LastKnown:
         return self._recent.get(account) or self._older.get(account) or Standing()
 
 
-_Prepared = tuple[str, LivePauses, Decision | None, TakeRequest | None]
-"""The class, the pauses, and either a decision or what the store is requested to take."""
+_Prepared = tuple[str, LivePauses, Decision | TakeRequest]
+"""The class, the pauses, and either the decision or what the store is requested to take before there is one."""
 
 
 class Check:
@@ -107,7 +108,7 @@ class Check:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
-        self._without_store.obey(policy)
+        self._pause_reasons = frozenset(f"pause.{reason}" for reason in policy.reasons)
 
     @property
     def board(self) -> Board:
@@ -137,17 +138,18 @@ class Check:
     async def check(self, request: CheckRequest) -> Decision:
         """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
-        class_, pauses, decision, take_request = self._prepare(request, policy, now_us)
-        if take_request is not None:
+        class_, pauses, first = self._prepare(request, policy, now_us)
+        if isinstance(first, Decision):
+            decision = first
+        else:
             try:
-                answer: TakeResult | Exception = await self._takes.take(take_request)
+                answer: TakeResult | Exception = await self._takes.take(first)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
                 answer = error
-            decision = self._decide(request, class_, pauses, policy, now_us, take_request, answer)
-        assert decision is not None
-        self.counts.took((self._timer_ns() - started_ns) // 1000)
-        self._note(request, decision, policy, now_us)
+            decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
+        self._note(request, decision, now_us)
+        self._took(started_ns, 1)
         return decision
 
     async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
@@ -157,15 +159,17 @@ class Check:
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         prepared = [self._prepare(request, policy, now_us) for request in requests]
-        answers = iter(await self._answers([each for *_, each in prepared if each is not None]))
+        take_requests = [first for *_, first in prepared if not isinstance(first, Decision)]
+        answers = iter(await self._answers(take_requests))
         decisions: list[Decision] = []
-        for request, (class_, pauses, decision, take_request) in zip(requests, prepared, strict=True):
-            if take_request is not None:
-                decision = self._decide(request, class_, pauses, policy, now_us, take_request, next(answers))
-            assert decision is not None
-            self._note(request, decision, policy, now_us)
+        for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
+            if isinstance(first, Decision):
+                decision = first
+            else:
+                decision = self._decide(request, class_, pauses, policy, now_us, first, next(answers))
+            self._note(request, decision, now_us)
             decisions.append(decision)
-        self.counts.took((self._timer_ns() - started_ns) // 1000, len(decisions))
+        self._took(started_ns, len(decisions))
         return decisions
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
@@ -177,8 +181,9 @@ class Check:
             self.counts.faults["check"] += 1
             pauses = _sound(pauses, request, class_, now_us)
             decision = decide(request, class_, pauses, policy, now_us)
-        take_request = None if decision is not None else policy.take_request(request, class_, self._names)
-        return class_, pauses, decision, take_request
+        if decision is not None:
+            return class_, pauses, decision
+        return class_, pauses, policy.take_request(request, class_, self._names)
 
     async def _answers(self, requests: list[TakeRequest]) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
@@ -212,13 +217,29 @@ class Check:
         if not decision.verdict.lets_in:
             return decision
         # what is known of the account lets it in, so that it may take from the gate's own buckets
-        own = self._without_store.take(take_request, standing, now_us)
+        own = self._without_store.take(policy, take_request, standing, now_us)
         return decide(request, class_, pauses, policy, now_us, own, NO_STORE)
 
-    def _note(self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int) -> None:
-        self.counts.decided(decision, policy.reasons)
+    def _note(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+        """Count the decision and hand it to the log."""
+        reason = decision.reason
+        if decision.pause is not None and reason not in self._pause_reasons:
+            reason = OTHER_PAUSE
+        counts = self.counts
+        key = (decision.verdict, decision.class_, decision.stage, reason)
+        counts.decisions[key] = counts.decisions.get(key, 0) + 1
+        if decision.degraded:
+            counts.degraded += 1
+        for limit in decision.shadow:
+            counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
         if self._log is not None:
             self._log.record(request, decision, now_us)
+
+    def _took(self, started_ns: int, checks: int) -> None:
+        """Count the time since `started_ns`, once for each of the checks that were decided together."""
+        took_us = (self._timer_ns() - started_ns) // 1000
+        self.counts.buckets[bisect_left(BOUNDS_US, took_us)] += checks
+        self.counts.check_us += took_us * checks
 
 
 def _readable(board: Board, now_us: int) -> Board:

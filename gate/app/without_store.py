@@ -36,6 +36,7 @@ class WithoutStore:
         self._make_local = local
         self._instances = 1
         self._local = local(1)
+        self._policy: Policy | None = None
         self._modes: Mapping[str, OnStoreError] = {}
 
     @property
@@ -49,12 +50,13 @@ class WithoutStore:
             self._instances = instances
             self._local = self._make_local(instances)
 
-    def obey(self, policy: Policy) -> None:
-        """Use the failure modes of `policy` from now on."""
-        self._modes = {limit.name: limit.on_store_error for limit in policy.limits}
+    def take(self, policy: Policy, request: TakeRequest, standing: Standing, now_us: int) -> TakeResult:
+        """Take what the failure modes of `policy`, which made the request, say.
 
-    def take(self, request: TakeRequest, standing: Standing, now_us: int) -> TakeResult:
-        """Take what the failure modes say. An account that staff let in is not refused, as with the store."""
+        An account that staff let in is not refused, as with the store.
+        """
+        if policy is not self._policy:
+            self._policy, self._modes = policy, {limit.name: limit.on_store_error for limit in policy.limits}
         override = standing.override_in_force(now_us)
         if override is not None and override.allow:
             return TakeResult(standing, True, False, None, (), now_us)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -154,7 +155,16 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
 
 def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
     for name, schemes in _SCHEMES.items():
-        if name in known and not known[name].startswith(schemes):
+        if name in known and not (known[name].startswith(schemes) and _is_whole(known[name])):
             raise SettingInvalid(
                 f"the address of {name} ({origin[name]}) is no URL this can use", f"write {schemes[0]}host:port"
             )
+
+
+def _is_whole(url: str) -> bool:
+    """True for a URL with a host and, if it has one, a usable port; one of a socket file needs neither."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "unix" or (bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        return False

@@ -79,10 +79,8 @@ async def report(act: str, changed: Pause, operate: Operate, addresses: Addresse
         say(obeyed_sentence(what, convergence))
 
 
-def not_written(error: StoreUnavailable) -> StoreUnavailable:
-    """The error where Redis did not take a change."""
+def not_written(error: StoreUnavailable, remedy: str) -> StoreUnavailable:
+    """The error where Redis did not take a change; the answer may have been lost after the write."""
     return StoreUnavailable(
-        error.problem.rstrip("."),
-        "Look with `upload-gate status` whether the change was written. Without Redis, put the pause into the "
-        "break-glass file (break-glass.json in the state directory) on each gate's host",
+        error.problem.rstrip("."), f"Look with `upload-gate status` whether the change was written. {remedy}"
     )

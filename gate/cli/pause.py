@@ -19,6 +19,11 @@ from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
 from gate.records.pause import MAX_TEXT
 
+WITHOUT_REDIS = (
+    "Without Redis, put the pause into the break-glass file (break-glass.json in the state directory) "
+    "on each gate's host"
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -88,7 +93,7 @@ async def _pause(
         try:
             written = await operate.pause(scope, action, reason, text, owner, for_us)
         except StoreUnavailable as error:
-            raise not_written(error) from error
+            raise not_written(error, WITHOUT_REDIS) from error
         if output is Output.TEXT:
             result(written.id)
         await report("pause", written, operate, addresses, output)

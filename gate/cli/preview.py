@@ -32,7 +32,7 @@ class _Stats(msgspec.Struct):
 def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
     """Sentences for whoever is about to pause. Never raises: that it is unknown is an answer."""
     if addresses.admin is None:
-        return [f"{UNKNOWN}: nothing names a gate's admin port"]
+        return [f"{UNKNOWN}: nothing names a gate's admin port, as --admin would"]
     try:
         stats = get_json(f"{addresses.admin}/v1/stats", FETCH_WITHIN_S)
     except UploadGateError as error:

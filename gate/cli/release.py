@@ -17,6 +17,9 @@ from gate.core.pause.scope import Scope
 from gate.errors import StoreUnavailable, UploadGateError
 
 COMPLETE_WITHIN_S = 0.3
+WITHOUT_REDIS = (
+    "A release needs Redis: type it again once Redis answers. Until then the pause holds, at most to its expiry"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +68,7 @@ async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> N
             released = await operate.release(id_, by)
             board, now_us = await operate.board(), await operate.now_us()
         except StoreUnavailable as error:
-            raise not_written(error) from error
+            raise not_written(error, WITHOUT_REDIS) from error
         if output is Output.TEXT:
             result(released.id)
         say(released_sentence(released), *still_paused(released, board, now_us))

@@ -107,7 +107,7 @@ def _from_gate(addresses: Addresses, problem: UploadGateError) -> View:
 def _gate_board(addresses: Addresses) -> tuple[Board, int]:
     """The board and its revision as the gate at hand shows them. Raises UploadGateError."""
     if addresses.admin is None:
-        raise UploadGateError("nothing names a gate's admin port")
+        raise UploadGateError("nothing names a gate's admin port, as --admin would")
     page = get_json(f"{addresses.admin}/v1/board", ANSWER_WITHIN_S)
     return decode_board_page(json.dumps(page).encode())
 
@@ -116,7 +116,7 @@ def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
     """The hash of the policy in force, or None and why it is unknown."""
     try:
         if addresses.admin is None:
-            raise UploadGateError("nothing names a gate's admin port")
+            raise UploadGateError("nothing names a gate's admin port, as --admin would")
         answer = get_json(f"{addresses.admin}/v1/policy", ANSWER_WITHIN_S)
     except UploadGateError as error:
         return None, f"unknown: {error.problem}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.addresses import state_directory
+from gate.cli.addresses import resolve_addresses, state_directory
 from gate.cli.output import Output, OutputFlag, result, say
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def up(
     for flag, file in (("--policy", policy), ("--scorecard", scorecard)):
         if file is not None and not file.is_file():
             raise SettingInvalid(f"{flag} {file} is no file")
+    if redis is not None:
+        resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
     options = Options(
         state=state_directory(state, os.environ)[0].absolute(), redis=redis, kafka=kafka, policy=policy,
         scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
@@ -167,7 +169,7 @@ class _Run:
                     screen.stop()
 
     def _hints(self, plan: Plan) -> list[str]:
-        return [f"try: {next_commands(plan)[0]}", *self._messages[-2:]]
+        return [f"try: {next_commands(plan)[-1]}", *self._messages[-2:]]
 
     def _screen(self) -> Live | None:
         if not sys.stdout.isatty():

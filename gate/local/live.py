@@ -236,7 +236,7 @@ def _streams(history: History) -> list[_Line]:
             (6, "store errors", f"{rate:.1f} per second {history.span_text}, {last.store_errors:,.0f} in all", "red")
         )
     return [
-        _Line(matters, Text.assemble(f"{name:<27}", (terminal_safe(value), style)))
+        _Line(matters, Text.assemble(f"{name:<29}", (terminal_safe(value), style)))
         for matters, name, value, style in rows
     ]
 

@@ -34,6 +34,7 @@ _STATUSES: Final = {
     "method.not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "body.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "batch.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "host.refused": HTTPStatus.FORBIDDEN,
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }

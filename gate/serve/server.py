@@ -11,7 +11,7 @@ from typing import Any, Final
 import uvicorn
 
 from gate.errors import SettingInvalid
-from gate.serve.hot.asgi import OneWriteProtocol
+from gate.serve.hot.app import OneWriteProtocol
 
 DRAIN_S: Final = 2
 BACKLOG: Final = 2048

@@ -12,7 +12,7 @@ import sys
 import uvloop
 
 from gate.local.free_port import LOOPBACK
-from gate.serve.hot.asgi import (
+from gate.serve.hot.app import (
     Receive,
     Scope,
     Send,

@@ -6,12 +6,14 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from servers import running_redis
 from waiting import eventually
 
+from gate.app.operate import Operate
 from gate.core.pause.board import Board, Pause, merge
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable, StoreUnavailable
@@ -163,6 +165,53 @@ async def test_gates_are_known_by_what_they_last_said_and_when(store: BoardStore
     assert all(abs(said.acknowledged_at_us - WallClock().now_us()) < 60 * SECOND_US for said in gates.acknowledgements)
 
 
+async def test_two_processes_of_one_name_are_kept_apart(store: BoardStore) -> None:
+    await store.acknowledge(Acknowledgement("gate", "http://a", 1, 0, boot="b-1"))
+    await store.acknowledge(Acknowledgement("gate", "http://b", 2, 0, boot="b-2"))
+    await store.acknowledge(Acknowledgement("gate", "http://b", 3, 0, boot="b-2"))
+
+    gates = await store.gates(60 * SECOND_US)
+
+    assert [(said.boot, said.rev) for said in gates.acknowledgements] == [("b-1", 1), ("b-2", 3)]
+
+
+async def test_an_acknowledgement_is_kept_in_full_and_stamped_by_the_store(store: BoardStore) -> None:
+    wanted = Acknowledgement(
+        "gate", "http://a", 7, 0, "boot", "digest", ("p-1@7#0",), 5, "policy", on_disk=False, left=True, unreadable=2
+    )
+
+    taken_us = await store.acknowledge(wanted)
+
+    (said,) = (await store.gates(60 * SECOND_US)).acknowledgements
+    assert said == replace(wanted, acknowledged_at_us=taken_us)
+
+
+async def test_the_stores_clock_is_told_alike_everywhere(store: BoardStore) -> None:
+    before_us = await store.now_us()
+    taken_us = await store.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
+    gates = await store.gates(60 * SECOND_US)
+    after_us = await store.now_us()
+
+    assert before_us <= taken_us <= gates.now_us <= after_us
+    assert gates.known_since_us <= taken_us
+
+
+async def test_a_board_that_can_be_read_is_not_repaired(store: BoardStore) -> None:
+    await store.replace(0, board(pause(1)))
+
+    assert not await store.repair(board(pause(2)))
+    assert await store.read() == board(pause(1))
+
+
+async def test_fields_of_a_newer_release_survive_the_store(store: BoardStore) -> None:
+    newer = replace(pause(1), extra={"percent": b"10"})
+    wanted = replace(board(newer), extra={"epoch": b"7"}, version=2)
+
+    await store.replace(0, wanted)
+
+    assert await store.read() == wanted
+
+
 async def test_a_gate_not_heard_of_lately_is_not_live(store: BoardStore) -> None:
     await store.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
 
@@ -183,6 +232,91 @@ async def test_what_gates_said_expires_but_the_board_never_does(redis_board: Red
     await line.close()
     assert left[0] == -1
     assert all(0 < ms <= 3_600_000 for ms in left[1:])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (b"HSET", b"rev", b"5", b"document", b'{"pauses":"all"}'),
+        (b"HSET", b"rev", b"5", b"document", b""),
+        (b"HSET", b"rev", b"5", b"document", b"x" * 3_000_000),
+        (b"HSET", b"rev", b"5", b"document", b'{"version":1,"pauses":[]}'),
+        (b"HSET", b"rev", b"many", b"document", b'{"version":1,"pauses":[]}'),
+        (b"SADD", b"x"),
+        (b"SET", b"x"),
+    ],
+)
+async def test_a_board_that_nobody_can_read_is_repaired_once_pushed_and_kept_aside(
+    redis_board: RedisBoardStore, redis_url: str, command: tuple[bytes, ...]
+) -> None:
+    heard: list[Board] = []
+    task = await listening(redis_board, heard)
+    line = Line(redis_url)
+    await line.ask(b"DEL", redis_board._board_key, within_s=5.0)
+    await line.ask(command[0], redis_board._board_key, *command[1:], within_s=5.0)
+    with pytest.raises(StateUnreadable):
+        await redis_board.read()
+
+    repaired = await asyncio.gather(*(redis_board.repair(board(pause(7))) for _ in range(5)))
+
+    await eventually(lambda: heard[-1].rev == 7)
+    kind = await line.ask(b"TYPE", redis_board._aside_key, within_s=5.0)
+    aside = await line.ask(b"GET", redis_board._aside_key, within_s=5.0) if kind == b"string" else None
+    await line.close()
+    await stopped(task)
+    assert sum(repaired) == 1
+    assert (await redis_board.read()).rev == 7
+    assert await redis_board.replace(7, board(pause(8)))
+    assert aside == {b"HSET": command[-1], b"SET": b"x", b"SADD": None}[command[0]]
+
+
+async def test_a_document_of_a_newer_release_is_left_to_gates_that_can_read_it(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
+    line = Line(redis_url)
+    document = b'{"version":2,"pauses":{"p-1":{}}}'
+    await line.ask(b"HSET", redis_board._board_key, b"rev", b"1", b"document", document, within_s=5.0)
+
+    repaired = await redis_board.repair(board(pause(7)))
+
+    kept = await line.ask(b"HGET", redis_board._board_key, b"document", within_s=5.0)
+    await line.close()
+    assert not repaired
+    assert kept == document
+
+
+async def test_where_only_the_revision_beside_the_document_is_wrong_its_pauses_are_kept(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
+    await redis_board.replace(0, board(pause(1), pause(2)))
+    line = Line(redis_url)
+    await line.ask(b"HSET", redis_board._board_key, b"rev", b"9", within_s=5.0)
+    await line.close()
+
+    await redis_board.repair(board(pause(1), pause(3)))
+
+    assert await redis_board.read() == board(pause(1), pause(2), pause(3))
+
+
+async def test_an_acknowledgement_that_cannot_be_read_is_passed_over_and_told(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
+    await redis_board.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
+    line = Line(redis_url)
+    for name, entry in ((b"old", b'{"url":"u","rev":1}'), (b"\xff\n", b"garbage")):
+        await line.ask(b"ZADD", redis_board._gate_keys[0], b"%d" % (NOW_US * 2), name, within_s=5.0)
+        await line.ask(b"HSET", redis_board._gate_keys[1], name, entry, within_s=5.0)
+    await line.close()
+
+    gates = await redis_board.gates(60 * SECOND_US)
+
+    assert [said.gate for said in gates.acknowledgements] == ["gate"]
+    assert len(gates.unreadable) == 2
+    assert all(line.isprintable() for line in gates.unreadable)
+    operate = Operate(redis_board, lambda: "p-new")
+    set_ = await operate.pause(Scope(), Action.STOP, "raid", "", "ada", HOUR_US)
+    released = await operate.release(set_.id, "ada")
+    assert (set_.rev, released.rev) == (2, 3)
 
 
 async def test_a_stored_board_that_nobody_of_us_wrote_is_refused(redis_board: RedisBoardStore, redis_url: str) -> None:

@@ -212,6 +212,20 @@ async def test_a_new_policy_counts_from_the_next_check_on() -> None:
     assert (before.verdict, after.verdict, after.policy) == (Verdict.ALLOW, Verdict.DENY, "other")
 
 
+async def test_a_check_under_way_while_the_policy_changes_is_decided_by_the_old_one() -> None:
+    class Slow(Broken):
+        async def take(self, request: TakeRequest) -> TakeResult:
+            check.policy = replace(check.policy, hash="other", limits=())
+            return await super().take(request)
+
+    check = a_check(Slow(StoreUnavailable("down")), a_policy(OnStoreError.CLOSED))
+
+    decision = await check.check(a_request())
+
+    assert (decision.reason, check.policy.hash) == ("account", "other")
+    assert decision.policy != "other"
+
+
 async def test_every_decision_is_handed_to_the_log_once() -> None:
     log = Remembering()
     check = a_check(MemoryAccountStore(Standstill()), log=log)

@@ -103,7 +103,13 @@ def test_an_unreadable_file_is_no_reason_to_act_on_another_system(tmp_path: Path
     assert resolve_addresses(tmp_path, redis="redis://flag:1/0", environ={}).redis == "redis://flag:1/0"
 
 
-@pytest.mark.parametrize("address", [{"redis": "host:1"}, {"admin": "host"}, {"gate": "ftp://host"}])
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"redis": "host:1"}, {"admin": "host"}, {"gate": "ftp://host"}, {"redis": "redis://host:port/0"},
+        {"redis": "redis://:s3cret@host:99999/0"}, {"gate": "http://[::1"}, {"gate": "http:///path"}, {"redis": "redis://:1/0"},
+    ],
+)  # fmt: skip
 def test_an_address_that_is_no_url_is_refused_without_repeating_it(tmp_path: Path, address: dict[str, str]) -> None:
     (name,) = address
 

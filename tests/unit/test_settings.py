@@ -14,6 +14,21 @@ def test_an_empty_environment_gives_the_default_ports() -> None:
     assert settings.salt_is_default
 
 
+def test_gates_on_two_machines_are_two_though_both_listen_on_all_interfaces() -> None:
+    listening = {"UPLOAD_GATE_HOST": "0.0.0.0"}
+
+    left, right = read_settings(listening, lambda: "host-a"), read_settings(listening, lambda: "host-b")
+
+    assert (left.name, left.gate) == ("host-a:8390", "http://host-a:8390")
+    assert (right.name, right.gate) == ("host-b:8390", "http://host-b:8390")
+
+
+def test_a_gate_on_loopback_is_named_by_its_machine_and_reached_by_loopback() -> None:
+    settings = read_settings({}, machine=lambda: "host a.example")
+
+    assert (settings.name, settings.gate) == ("host-a.example:8390", "http://127.0.0.1:8390")
+
+
 def test_secrets_are_neither_in_repr_nor_in_what_is_shown() -> None:
     settings = read_settings({"UPLOAD_GATE_REDIS": "redis://u:hunter2@h:1/0", "UPLOAD_GATE_SALT": "pepper"})
 

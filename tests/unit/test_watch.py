@@ -1,19 +1,28 @@
 """The board's watch: push, poll, file and snapshot; whatever fails, the last known board stays in force."""
 
 import asyncio
+import errno
+import json
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from waiting import eventually
 
+from gate.app import board_in_force
 from gate.app.check import Check
+from gate.app.converge import converged
 from gate.app.watch import Watch
+from gate.core.account import Account
+from gate.core.media import Media
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
+from gate.core.request import CheckRequest
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
@@ -30,14 +39,23 @@ NOW_US = 1_800_000_000_000_000
 
 
 class Standstill:
+    def __init__(self, at_us: int = NOW_US) -> None:
+        self.at_us = at_us
+
     def now_us(self) -> int:
-        return NOW_US
+        return self.at_us
 
 
 class Fragile(MemoryBoardStore):
-    """A board store that fails while `error` is set."""
+    """A board store that fails while `error` is set, takes no acknowledgements while `deaf`, and notes what it took."""
 
     error: Exception | None = None
+    deaf = False
+
+    def __init__(self, clock: Standstill) -> None:
+        super().__init__(clock)
+        self.taken: list[Acknowledgement] = []
+        self.at_acknowledging: Callable[[], None] = lambda: None
 
     async def read(self) -> Board:
         if self.error is not None:
@@ -47,6 +65,10 @@ class Fragile(MemoryBoardStore):
     async def acknowledge(self, said: Acknowledgement) -> int:
         if isinstance(self.error, StoreUnavailable):
             raise self.error
+        if self.deaf:
+            raise StoreUnavailable("it takes no acknowledgement")
+        self.at_acknowledging()
+        self.taken.append(said)
         return await super().acknowledge(said)
 
 
@@ -54,24 +76,61 @@ def a_pause(id_: str = "p-1", rev: int = 1) -> Pause:
     return Pause(id_, rev, Scope(), Action.STOP, "raid", "text", "ann", NOW_US - 1, NOW_US + 60_000_000)
 
 
+def at_once(id_: str = "p-1", rev: int = 1, for_us: int = 600_000_000) -> Pause:
+    """A pause as the command sets it: without a start, by the store's clock."""
+    return Pause(id_, rev, Scope(), Action.STOP, "raid", "", "ann", None, NOW_US + for_us, set_at_us=NOW_US)
+
+
+def an_upload() -> CheckRequest:
+    return CheckRequest("u-1", Account("a-1", None), Media("image", None))
+
+
 def board_of(*pauses: Pause) -> Board:
     return Board({pause.id: pause for pause in pauses})
+
+
+class Disk(BoardSnapshot):
+    """A snapshot that notes what was written, and writes slowly or fails where it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.written: list[int] = []
+        self.writing = 0
+        self.most_at_once = 0
+        self.error: OSError | None = None
+        self.hold: threading.Event | None = None
+
+    def write(self, board: Board) -> None:
+        self.writing += 1
+        self.most_at_once = max(self.most_at_once, self.writing)
+        try:
+            if self.hold is not None:
+                self.hold.wait(10)
+            if self.error is not None:
+                raise self.error
+            super().write(board)
+            self.written.append(board.rev)
+        finally:
+            self.writing -= 1
 
 
 class Bench:
     """A watch with its check, its store and what it said."""
 
-    def __init__(self, state: Path, poll_s: float = 0.01) -> None:
+    def __init__(self, state: Path, poll_s: float = 0.01, ahead_us: int = 0) -> None:
         self.said: list[str] = []
-        self.store = Fragile(Standstill())
-        accounts = MemoryAccountStore(Standstill())
+        self.servers, self.clock = Standstill(), Standstill(NOW_US + ahead_us)
+        self.store = Fragile(self.servers)
+        accounts = MemoryAccountStore(self.servers)
         self.check = Check(
-            load_policy(None), accounts, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets
+            load_policy(None), accounts, self.clock, Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets
         )
         self.snapshot, self.glass = state / "state" / "board.json", state / "break-glass.json"
         said = Acknowledgement("gate-1", "http://gate", 0, 0, boot="b-1")
-        snapshot, glass = BoardSnapshot(self.snapshot), BreakGlassFile(self.glass)
-        self.watch = Watch(self.check, self.store, Standstill(), said, snapshot, glass, self.said.append, poll_s)
+        self.disk = Disk(self.snapshot)
+        self.watch = Watch(
+            self.check, self.store, self.clock, said, self.disk, BreakGlassFile(self.glass), self.said.append, poll_s
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -219,3 +278,278 @@ async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp
 
     async with bench.running():
         await eventually(lambda: bench.check.instances == 2)
+
+
+async def test_a_board_is_acknowledged_only_once_it_is_on_disk(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    kept: list[int] = []
+    bench.store.at_acknowledging = lambda: kept.append(bench.disk.written[-1])
+
+    async with bench.running():
+        for rev in range(1, 6):
+            await bench.store.replace(rev - 1, board_of(a_pause(f"p-{rev}", rev)))
+            await eventually(lambda rev=rev: bench.store.taken and bench.store.taken[-1].rev == rev)  # type: ignore[misc]
+
+    assert all(on_disk >= said.rev for on_disk, said in zip(kept, bench.store.taken, strict=True))
+    assert all(said.on_disk for said in bench.store.taken)
+
+
+async def test_a_board_that_cannot_be_acknowledged_is_kept_and_acknowledged_later_though_it_did_not_change(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    bench.store.deaf = True
+
+    async with bench.running():
+        await bench.store.replace(0, board_of(a_pause(rev=7)))
+        await eventually(lambda: 7 in bench.disk.written)
+        bench.store.deaf = False
+        await eventually(lambda: [said.rev for said in bench.store.taken[-1:]] == [7])
+
+    assert sum("cannot be acknowledged" in said for said in bench.said) == 1
+    assert not any("does not answer" in said for said in bench.said)
+
+
+async def test_push_and_poll_at_once_never_write_at_once_and_the_newest_board_is_written_last(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, poll_s=0.001)
+    bench.disk.hold = threading.Event()
+
+    async with bench.running():
+        await eventually(lambda: bench.store._listeners and bench.disk.writing)
+        for rev in range(1, 30):
+            await bench.store.replace(rev - 1, board_of(a_pause(f"p-{rev}", rev)))
+        await eventually(lambda: bench.check.board.rev == 29)
+        bench.disk.hold.set()
+        await eventually(lambda: bench.store.taken and bench.store.taken[-1].rev == 29)
+
+    assert bench.disk.most_at_once == 1
+    assert bench.disk.written == sorted(bench.disk.written)
+    kept = bench.disk.read()
+    assert kept is not None
+    assert kept.rev == 29
+
+
+async def test_a_gate_whose_disk_is_full_obeys_says_so_once_and_acknowledges_that_it_does_not_keep(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    bench.disk.error = OSError(errno.ENOSPC, "No space left on device")
+
+    async with bench.running():
+        await bench.store.replace(0, board_of(a_pause(rev=7)))
+        await eventually(lambda: len([said for said in bench.store.taken if said.rev == 7]) >= 3)
+        full = [said.on_disk for said in bench.store.taken]
+        board = await bench.store.read()
+        result = await converged(bench.store, board.pauses["p-1"], 1.0)
+        bench.disk.error = None
+        await eventually(lambda: bench.store.taken[-1].on_disk)
+
+    assert not any(full)
+    assert (result.complete, [gate.said.gate for gate in result.not_on_disk]) == (True, ["gate-1"])
+    assert ["No space left" in said for said in bench.said] == [True, False]
+    assert "again" in bench.said[1]
+
+
+async def test_a_disk_that_hangs_holds_up_no_acknowledgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_in_force, "KEEP_WITHIN_S", 0.05)
+    bench = Bench(tmp_path)
+    bench.disk.hold = threading.Event()
+
+    async with bench.running():
+        await bench.store.replace(0, board_of(a_pause(rev=7)))
+        await eventually(lambda: [said.on_disk for said in bench.store.taken if said.rev == 7])
+        hanging = [said.on_disk for said in bench.store.taken]
+        bench.disk.hold.set()
+        await eventually(lambda: bench.store.taken[-1].on_disk)
+
+    assert not any(hanging)
+    assert bench.disk.most_at_once == 1
+    assert bench.disk.written[-1] == 7
+
+
+@pytest.mark.parametrize("ahead_us", [-3_600_000_000, -4_000_000, 0, 4_000_000, 3_600_000_000])
+async def test_what_is_acknowledged_is_obeyed_whatever_the_gates_clock_says(tmp_path: Path, ahead_us: int) -> None:
+    bench = Bench(tmp_path, ahead_us=ahead_us)
+    pause = at_once()
+    when_acknowledged: list[str] = []
+
+    def judge() -> None:
+        active = bench.check.board.active(bench.clock.now_us())
+        when_acknowledged.append(", ".join(found.id for found in active))
+
+    bench.store.at_acknowledging = judge
+    await bench.store.replace(0, board_of(pause))
+    async with bench.running():
+        await eventually(lambda: bench.store.taken)
+        during = (await bench.check.check(an_upload())).pause
+        acknowledged = set(when_acknowledged)
+        for clock in (bench.servers, bench.clock):
+            clock.at_us += pause.expires_at_us - NOW_US - 1
+        before_the_end = (await bench.check.check(an_upload())).pause
+        for clock in (bench.servers, bench.clock):
+            clock.at_us += 1
+        after = (await bench.check.check(an_upload())).pause
+
+    assert acknowledged == {"p-1"}
+    assert (during, before_the_end, after) == ("p-1", "p-1", None)
+
+
+async def test_a_scheduled_pause_begins_by_the_stores_clock(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ahead_us=3_600_000_000)
+    scheduled = replace(at_once(), starts_at_us=NOW_US + 60_000_000)
+
+    async with bench.running():
+        await bench.store.replace(0, board_of(scheduled))
+        await eventually(lambda: bench.store.taken and bench.store.taken[-1].rev == 1)
+        before = (await bench.check.check(an_upload())).pause
+        for clock in (bench.servers, bench.clock):
+            clock.at_us += 60_000_000
+        after = (await bench.check.check(an_upload())).pause
+
+    assert (before, after) == (None, "p-1")
+
+
+async def test_a_clock_that_is_set_while_the_gate_runs_is_noticed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async with bench.running():
+        await bench.store.replace(0, board_of(at_once()))
+        await eventually(lambda: bench.store.taken and bench.store.taken[-1].rev == 1)
+        bench.clock.at_us += 3_600_000_000
+
+        async def obeyed_again() -> bool:
+            return (await bench.check.check(an_upload())).pause == "p-1"
+
+        await eventually(obeyed_again)
+
+
+async def test_an_unreadable_board_is_repaired_from_the_last_good_one_and_kept_aside(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    await bench.store.replace(0, board_of(a_pause()))
+
+    async with bench.running():
+        await eventually(lambda: bench.check.board.pauses)
+        bench.store.put_document(b"garbage")
+
+        async def repaired() -> bool:
+            return bench.store.aside is not None and "p-1" in (await bench.store.read()).pauses
+
+        await eventually(repaired)
+
+    assert bench.store.aside == b"garbage"
+    assert bench.check.counts.board_unreadable >= 1
+    assert ["cannot be read" in bench.said[0], "is repaired from revision 1" in bench.said[1]] == [True, True]
+
+
+async def test_a_gate_that_knows_no_good_board_repairs_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.store.put_document(b"garbage")
+
+    async with bench.running():
+        await eventually(lambda: bench.check.counts.board_unreadable >= 3)
+
+    assert bench.store.aside is None
+
+
+async def test_a_gate_that_started_from_its_snapshot_repairs_the_store(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.disk.write(board_of(a_pause()))
+    bench.store.put_document(b"garbage")
+
+    bench.watch.start_from_disk()
+    async with bench.running():
+        await eventually(lambda: bench.store.aside)
+
+    assert "p-1" in (await bench.store.read()).pauses
+
+
+async def test_a_pause_that_this_gate_cannot_read_is_told_and_counted_once_and_passed_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    newer = {"id": "p-2", "rev": 2, "scope": {"ages": ["1d"]}}
+    document = json.loads(encode_board(board_of(a_pause())))
+    document["pauses"].append(newer)
+    bench.store.put_document(json.dumps(document).encode())
+
+    async with bench.running():
+        await eventually(lambda: len(bench.store.taken) >= 5)
+        await bench.store.replace(2, Board())
+
+        async def passed_on() -> bool:
+            return [entry.id for entry in (await bench.store.read()).unreadable] == ["p-2"]
+
+        await eventually(passed_on)
+
+    assert bench.check.counts.board_unreadable == 1
+    assert sum("does not obey (p-2)" in said for said in bench.said) == 1
+    assert bench.store.taken[-1].unreadable == 1
+    assert list(bench.check.board.pauses) == ["p-1"]
+
+
+async def test_a_gate_that_stops_says_that_it_leaves_and_is_not_waited_for(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    async with bench.running():
+        await eventually(lambda: bench.store.taken)
+
+    await bench.watch.leave()
+
+    await bench.store.replace(0, board_of(at_once()))
+    result = await converged(bench.store, at_once(), 1.0)
+    assert (result.gates, [gate.said.gate for gate in result.left]) == ((), ["gate-1"])
+
+
+async def test_leaving_waits_for_no_store_that_is_down(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.store.error = StoreUnavailable("down")
+
+    await bench.watch.leave()
+
+
+async def test_two_gates_of_one_name_are_two_and_it_is_said_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async with bench.running():
+        await eventually(lambda: bench.store.taken)
+        bench.servers.at_us += 1
+        await bench.store.acknowledge(Acknowledgement("gate-1", "http://elsewhere", 0, 0, boot="b-2"))
+        await eventually(lambda: bench.check.instances == 2)
+        polls = len(bench.store.taken)
+        await eventually(lambda: len(bench.store.taken) > polls + 20)
+
+    assert ["under the name gate-1, at http://elsewhere" in said for said in bench.said] == [True]
+
+
+async def test_the_process_before_a_restart_is_no_second_gate_of_the_name(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    await bench.store.acknowledge(Acknowledgement("gate-1", "http://gate", 0, 0, boot="b-0"))
+    bench.servers.at_us += 2_000_000
+
+    async with bench.running():
+        await eventually(lambda: len(bench.store.taken) > 10)
+
+    assert bench.check.instances == 1
+    assert bench.said == []
+
+
+async def test_a_break_glass_file_whose_entries_are_all_over_is_told_to_stop_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    over = replace(a_pause("glass"), starts_at_us=NOW_US - 20, expires_at_us=NOW_US - 10)
+    bench.glass.write_bytes(encode_break_glass([over]))
+
+    bench.watch.start_from_disk()
+
+    assert "in force above all else is NOTHING; 1 of 1 entries are over" in bench.said[0]
+
+
+async def test_a_slip_of_the_pen_in_the_break_glass_file_loosens_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.glass.write_bytes(encode_break_glass([a_pause("a"), a_pause("b")]))
+    bench.watch.start_from_disk()
+    document = json.loads(bench.glass.read_bytes())
+    document["pauses"][1]["action"] = "halt"
+
+    async with bench.running():
+        bench.glass.write_text(json.dumps(document))
+        await eventually(lambda: bench.check.counts.board_unreadable == 1)
+
+    assert sorted(pause.id for pause in bench.check.board.break_glass) == ["a", "b"]
+    assert any("not obeyed are" in said and "halt" in said for said in bench.said)

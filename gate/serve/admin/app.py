@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.serve.health import Health
-from gate.serve.hot.asgi import JSON, TEXT
+from gate.serve.hot.app import JSON, TEXT
 from gate.serve.problems import CONTENT_TYPE, problem
 
 log = logging.getLogger("upload_gate.admin")

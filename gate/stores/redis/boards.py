@@ -169,7 +169,7 @@ class RedisBoardStore:
             try:
                 read.append(decode_gate(document, int(at)))
             except StateUnreadable as error:
-                unreadable.append(f"{process.decode('ascii', 'backslashreplace')[:MAX_NAME]}: {error}")
+                unreadable.append(f"{process[:MAX_NAME].decode('utf-8', 'replace')!a}: {error}")
         known_since_us = int(since) if since.isdigit() else int(now)
         return Gates(int(now), tuple(sorted(read, key=lambda said: said.process)), tuple(unreadable), known_since_us)
 

@@ -1,28 +1,36 @@
 """One dedicated connection to Redis: packs and reads with hiredis, never retries, always has a deadline.
 
 redis-py's own defaults would repeat a lost call up to ten times and wait 5 s for a dead server; its packing is pure
-Python. So a `Line` lets it connect, and sends and reads by itself, one call at a time. It closes on any doubt: a
-connection whose reply was not read to the end is never used again. The stores decide which calls may be repeated.
+Python. So a `Line` lets it connect, greet and authenticate, and sends and reads by itself, one call at a time: `Replies`
+takes redis-py's place behind the transport and reads as the bytes come, without a stream or a task. A line closes on any
+doubt: a connection whose reply was not read to the end is never used again. The stores decide which calls may be repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from hiredis import pack_command
+import hiredis
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError,
+    InvalidResponse,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from gate.errors import SettingInvalid, StoreUnavailable, redact
 from gate.stores.redis.lua import script
-from gate.stores.redis.replies import Replies
 
 CLOSE_WITHIN_S = 1.0
 
@@ -87,7 +95,7 @@ class Run:
 
 def pack(command: tuple[Argument, ...]) -> bytes:
     """The bytes of one command. Arguments are not split: `SCRIPT LOAD` is two of them."""
-    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub takes tuples of one only
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes tuples of one only
     return packed
 
 
@@ -234,3 +242,81 @@ def _connection(url: str, name: str) -> Connection | UnixDomainSocketConnection:
     }
     connection: Connection | UnixDomainSocketConnection = kind(**settings)
     return connection
+
+
+_ERRORS: Final = {"NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
+
+
+class Replies(asyncio.Protocol):
+    """Replies of one open connection that nobody has read yet. Error replies are values, instances of ResponseError."""
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self.lost: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._before = transport.get_protocol()
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=_error)
+        self._found: deque[Any] = deque()
+        self._wanted = 0
+        self._enough: asyncio.Future[None] | None = None
+        transport.set_protocol(self)
+
+    def send(self, packed: bytes) -> None:
+        """Hand bytes to the transport. Raises redis' ConnectionError where the connection is lost."""
+        if self.lost is not None:
+            raise self.lost
+        self._transport.write(packed)
+
+    async def next(self, count: int, within_s: float) -> list[Any]:
+        """The next `count` replies. Raises TimeoutError, and ConnectionError where the connection is lost."""
+        if len(self._found) < count:
+            await self._wait(count, within_s)
+        return [self._found.popleft() for _ in range(count)]
+
+    async def _wait(self, count: int, within_s: float) -> None:
+        if self.lost is not None:
+            raise self.lost
+        self._wanted = count
+        self._enough = enough = self._loop.create_future()
+        late = self._loop.call_later(within_s, self._give_up, enough)
+        try:
+            await enough
+        finally:
+            late.cancel()
+            self._enough = None
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        reader, found = self._reader, self._found
+        try:
+            reader.feed(data)
+            reply = reader.gets()
+            while reply is not False:
+                found.append(reply)
+                reply = reader.gets()
+        except InvalidResponse as error:
+            self._lose(error)
+            self._transport.abort()
+            return
+        enough = self._enough
+        if enough is not None and len(found) >= self._wanted and not enough.done():
+            enough.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol. redis-py opened the connection, and its own protocol must hear of the loss as well."""
+        self._lose(ConnectionError(str(exc) if exc is not None else "the server closed the connection"))
+        self._before.connection_lost(exc)
+
+    def _lose(self, error: Exception) -> None:
+        self.lost = self.lost or error
+        if self._enough is not None and not self._enough.done():
+            self._enough.set_exception(self.lost)
+
+    @staticmethod
+    def _give_up(enough: asyncio.Future[None]) -> None:
+        if not enough.done():
+            enough.set_exception(TimeoutError())
+
+
+def _error(message: str) -> ResponseError:
+    return _ERRORS.get(message.partition(" ")[0], ResponseError)(message)

@@ -1,0 +1,233 @@
+"""Who obeys a change: by what a gate acknowledges, by the store's clock, and by nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gate.app.converge import (
+    HEARD_WITHIN_US,
+    LIVE_WITHIN_US,
+    SUCCEEDED_AFTER_US,
+    GateState,
+    converged,
+    live_gates,
+    shared_names,
+)
+from gate.app.operate import Operate
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
+from gate.ports.boards import Acknowledgement, Gates
+from gate.records.pause import board_digest, fingerprint
+from gate.stores.memory.boards import MemoryBoardStore
+
+NOON_US = 1_800_000_000_000_000
+CHANGE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", None, NOON_US + 600_000_000, set_at_us=NOON_US)
+
+
+class StoppedClock:
+    at_us = NOON_US
+
+    def now_us(self) -> int:
+        return self.at_us
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock()
+
+
+@pytest.fixture
+async def store(clock: StoppedClock) -> MemoryBoardStore:
+    store = MemoryBoardStore(clock)
+    await store.replace(0, Board({"p-1": CHANGE}))
+    return store
+
+
+def said(gate: str = "g-1", *held: Pause, boot: str = "b-1", **more: object) -> Acknowledgement:
+    board = Board({pause.id: pause for pause in held})
+    latest = tuple(fingerprint(pause) for pause in held)
+    plain = Acknowledgement(gate, f"http://{gate}", board.rev, 0, boot, board_digest(board), latest)
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+async def test_a_gate_with_a_higher_revision_that_never_heard_of_the_change_does_not_obey(
+    store: MemoryBoardStore,
+) -> None:
+    """The store was restored from a backup: it gives out revision 1 again, and the gates are at 50."""
+    await store.acknowledge(said("g-1", replace(CHANGE, id="p-other", rev=50)))
+
+    result = await converged(store, CHANGE, 0.05)
+
+    assert not result.complete
+    assert [(gate.said.rev, gate.state) for gate in result.missing] == [(50, GateState.LATE)]
+
+
+async def test_the_same_revision_with_another_content_is_not_the_change(store: MemoryBoardStore) -> None:
+    await store.acknowledge(said("g-1", replace(CHANGE, action=Action.REVIEW)))
+
+    assert not (await converged(store, CHANGE, 0.05)).complete
+
+
+async def test_a_gate_that_holds_more_than_it_can_name_obeys_by_its_digest(store: MemoryBoardStore) -> None:
+    await store.acknowledge(said("g-1", CHANGE, latest=()))
+
+    assert (await converged(store, CHANGE, 5.0)).complete
+
+
+async def test_a_later_revision_of_the_change_counts_as_obeying_it(store: MemoryBoardStore) -> None:
+    later = replace(CHANGE, rev=2, released_at_us=NOON_US)
+    await store.replace(1, Board({"p-1": later}))
+    await store.acknowledge(said("g-1", later))
+
+    assert (await converged(store, CHANGE, 5.0)).complete
+
+
+async def test_it_waits_for_each_live_gate_and_names_those_that_left_and_those_unheard_of(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    await store.acknowledge(said("g-crashed"))
+    clock.at_us += LIVE_WITHIN_US + 1
+    await store.acknowledge(said("g-left", left=True))
+    await store.acknowledge(said("g-1", CHANGE))
+    await store.acknowledge(said("g-full", CHANGE, on_disk=False))
+    await store.acknowledge(said("g-late"))
+    waiting = asyncio.create_task(converged(store, CHANGE, 5.0))
+    await asyncio.sleep(0.03)
+    before = waiting.done()
+
+    await store.acknowledge(said("g-late", CHANGE))
+
+    result = await waiting
+    assert not before
+    assert result.complete
+    assert [(gate.said.gate, gate.state) for gate in result.gates] == [
+        ("g-1", GateState.OBEYS),
+        ("g-full", GateState.NOT_ON_DISK),
+        ("g-late", GateState.OBEYS),
+    ]
+    assert [gate.said.gate for gate in result.not_on_disk] == ["g-full"]
+    assert [gate.said.gate for gate in result.left] == ["g-left"]
+    assert [gate.said.gate for gate in result.unheard] == ["g-crashed"]
+    assert [gate.seconds == 0 for gate in result.gates][2] is False
+
+
+async def test_a_gate_that_falls_silent_while_it_is_waited_for_still_counts(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    await store.acknowledge(said("g-1"))
+    waiting = asyncio.create_task(converged(store, CHANGE, 0.1))
+    await asyncio.sleep(0.02)
+
+    clock.at_us += 2 * LIVE_WITHIN_US
+
+    assert [gate.said.gate for gate in (await waiting).missing] == ["g-1"]
+
+
+async def test_with_no_live_gate_there_is_nobody_to_wait_for(store: MemoryBoardStore, clock: StoppedClock) -> None:
+    await store.acknowledge(said("g-dead", CHANGE))
+    clock.at_us += LIVE_WITHIN_US + 1
+
+    result = await Operate(store, lambda: "p-2").converged(CHANGE, 5.0)
+
+    assert result.gates == ()
+    assert not result.complete
+
+
+async def test_a_gate_that_leaves_while_it_is_waited_for_is_waited_for_no_longer(store: MemoryBoardStore) -> None:
+    await store.acknowledge(said("g-1", CHANGE))
+    await store.acknowledge(said("g-2"))
+    waiting = asyncio.create_task(converged(store, CHANGE, 5.0))
+    await asyncio.sleep(0.03)
+    before = waiting.done()
+
+    await store.acknowledge(said("g-2", left=True))
+
+    result = await waiting
+    assert not before
+    assert [gate.said.gate for gate in result.gates] == ["g-1"]
+    assert [gate.said.gate for gate in result.left] == ["g-2"]
+
+
+async def test_a_gate_that_was_killed_is_not_waited_for_once_its_next_process_obeys(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    await store.acknowledge(said("g-1", boot="b-before"))
+    clock.at_us += SUCCEEDED_AFTER_US
+    await store.acknowledge(said("g-1", CHANGE, boot="b-after"))
+
+    result = await converged(store, CHANGE, 5.0)
+
+    assert result.complete
+    assert [gate.said.boot for gate in result.gates] == ["b-after"]
+    assert (result.left, result.unheard, result.shared_names) == ((), (), ())
+
+
+async def test_two_processes_of_one_name_are_both_waited_for_and_the_name_is_told(store: MemoryBoardStore) -> None:
+    await store.acknowledge(said("g-1", CHANGE, boot="b-1"))
+    await store.acknowledge(said("g-1", boot="b-2"))
+
+    result = await converged(store, CHANGE, 0.05)
+
+    assert [(gate.said.boot, gate.obeys) for gate in result.gates] == [("b-1", True), ("b-2", False)]
+    assert result.shared_names == ("g-1",)
+
+
+async def test_an_acknowledgement_from_a_clock_that_was_set_back_is_not_live(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    await store.acknowledge(said("g-dead"))
+    clock.at_us -= 2 * LIVE_WITHIN_US
+    await store.acknowledge(said("g-1", CHANGE))
+
+    result = await converged(store, CHANGE, 5.0)
+
+    assert result.complete
+    assert [gate.said.gate for gate in result.unheard] == ["g-dead"]
+
+
+async def test_a_store_that_lost_its_acknowledgements_gives_each_gate_time_for_the_next_one(
+    clock: StoppedClock,
+) -> None:
+    class Forgetful(MemoryBoardStore):
+        async def gates(self, within_us: int) -> Gates:
+            return replace(await super().gates(within_us), known_since_us=NOON_US)
+
+    store = Forgetful(clock)
+    await store.replace(0, Board({"p-1": CHANGE}))
+    await store.acknowledge(said("g-1", CHANGE))
+    waiting = asyncio.create_task(converged(store, CHANGE, 5.0))
+    await asyncio.sleep(0.03)
+    before = waiting.done()
+
+    clock.at_us += LIVE_WITHIN_US
+
+    assert not before
+    assert [gate.said.gate for gate in (await waiting).gates] == ["g-1"]
+
+
+async def test_how_far_a_gates_clock_is_off_is_told(store: MemoryBoardStore) -> None:
+    await store.acknowledge(said("g-1", CHANGE, clock_us=NOON_US - 4_000_000))
+    await store.acknowledge(said("g-2", CHANGE))
+
+    result = await converged(store, CHANGE, 1.0)
+
+    assert [gate.clock_ahead_us for gate in result.gates] == [-4_000_000, None]
+
+
+def test_gates_that_left_are_not_live_and_names_of_one_process_are_not_shared() -> None:
+    gates = Gates(
+        NOON_US,
+        (
+            said("g-1", acknowledged_at_us=NOON_US),
+            said("g-2", acknowledged_at_us=NOON_US, left=True),
+            said("g-3", acknowledged_at_us=NOON_US - HEARD_WITHIN_US),
+        ),
+    )
+
+    live = live_gates(gates)
+
+    assert [each.gate for each in live] == ["g-1"]
+    assert shared_names(live) == []
