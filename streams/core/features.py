@@ -119,7 +119,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
     """The vector of an account with these surroundings."""
     now_us = facts.latest_us
     created_us = facts.created_us
-    age_days = (now_us - created_us) / DAY_US if created_us else 0.0
+    age_days = (now_us - created_us) / DAY_US if 0 < created_us < now_us else 0.0
     texts = facts.texts
     uploads = facts.uploads
     gaps, gap_log_mean, gap_log_deviation = _gaps(facts)

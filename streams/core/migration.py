@@ -75,7 +75,7 @@ def migrated(body: bytes) -> dict[str, Any]:
     day = min(latest_us // DAY_US, 0xFFFF).to_bytes(2, "big")
     return {
         **{name: getattr(was, name) for name in named},
-        "created_us": was.created_us if 0 < was.created_us <= latest_us else 0,
+        "created_us": was.created_us if 0 < was.created_us <= (latest_us or was.created_us) else 0,
         "latest_us": latest_us,
         "minute": counter_of(was.minute, was.last_us, MINUTE_US),
         "hour": counter_of(was.hour, was.last_us, HOUR_US),
