@@ -81,8 +81,8 @@ def migrated(body: bytes) -> dict[str, Any]:
         "hour": counter_of(was.hour, was.last_us, HOUR_US),
         "day": counter_of(was.day, was.last_us, DAY_US),
         "beats": _beats(was),
-        "networks": dated(b"", was.ip.to_bytes(8, "big"), day, 1) if was.ip else b"",
-        "devices": dated(b"", was.device.to_bytes(8, "big"), day, 1) if was.device else b"",
+        "networks": day + was.ip.to_bytes(8, "big") if was.ip else b"",
+        "devices": day + was.device.to_bytes(8, "big") if was.device else b"",
         "reporters": _reporters(was),
         "removals": counter_of(was.removals, was.blamed_us, WEEK_US),
     }
@@ -114,6 +114,6 @@ def _reporters(was: _Former) -> bytes:
             if rest < 0.01:
                 break
             at_us += round(WEEK_US * log2(rest))
-        minutes = min(max(0, at_us) // MINUTE_US, 0xFFFF_FFFF)
-        kept = dated(kept, number.to_bytes(4, "big"), minutes.to_bytes(4, "big"), MAX_REPORTERS)
+        minutes = min(max(0, at_us) // MINUTE_US, 0xFFFF_FFFF).to_bytes(4, "big")
+        kept = dated(kept, minutes + number.to_bytes(4, "big"), len(minutes), MAX_REPORTERS)
     return kept

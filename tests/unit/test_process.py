@@ -239,3 +239,12 @@ def test_of_several_devices_the_one_that_most_accounts_share_counts() -> None:
     effects = run(*batch, crowd=crowd)
 
     assert surroundings(crowd, unpack(effects.states["a"])).device_accounts == 10
+
+
+@pytest.mark.parametrize("ip", ["2001:zz::", "fe80::1%eth0", ":"])
+def test_what_is_no_address_costs_an_event_its_address_and_nothing_else(ip: str) -> None:
+    effects = run(record(0, ip=ip))
+
+    facts = unpack(effects.states["a-17"])
+    assert effects.dead == []
+    assert (facts.uploads, facts.malformed, facts.networks) == (1, 1, b"")
