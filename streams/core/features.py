@@ -21,6 +21,7 @@ from streams.core.window import decayed, value
 RECENT_DAYS = 3
 """How long a network or a device counts as one of the account's, since the account last came from it."""
 _LOG_SECOND_MS = log(1_000.0)
+_PLACE_BYTES = 10
 _places = Struct(">HQ").iter_unpack
 _reports = Struct(">IL").iter_unpack
 
@@ -109,8 +110,8 @@ FEATURES: Final = (
     Feature("quiet_days", "from the last upload to the last event, 0 without an upload", "days"),
     Feature("late", "uploads whose events came too late to count as a burst or a gap", "uploads"),
     Feature("malformed", "fields of events that broke their rule", "fields"),
-    Feature("networks", "networks the account came from in the last days, four at most", "networks", 0.0, 4.0),
-    Feature("devices", "devices the account came from in the last days, four at most", "devices", 0.0, 4.0),
+    Feature("networks", "distinct networks the account came from last, four at most", "networks", 0.0, 4.0),
+    Feature("devices", "distinct devices the account came from last, four at most", "devices", 0.0, 4.0),
 )
 """The closed, ordered list: what each number of `Features` means."""
 
@@ -119,7 +120,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
     """The vector of an account with these surroundings."""
     now_us = facts.latest_us
     created_us = facts.created_us
-    age_days = (now_us - created_us) / DAY_US if created_us else 0.0
+    age_days = (now_us - created_us) / DAY_US if 0 < created_us < now_us else 0.0
     texts = facts.texts
     uploads = facts.uploads
     gaps, gap_log_mean, gap_log_deviation = _gaps(facts)
@@ -157,8 +158,8 @@ def features(facts: Facts, around: Surroundings) -> Features:
         (now_us - facts.last_us) / DAY_US if uploads else 0.0,
         facts.late,
         facts.malformed,
-        len(recent(facts.networks, now_us)),
-        len(recent(facts.devices, now_us)),
+        len(facts.networks) // _PLACE_BYTES,
+        len(facts.devices) // _PLACE_BYTES,
     )
 
 

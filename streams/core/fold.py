@@ -7,6 +7,8 @@ means and the rings of contents, templates and hosts follow the order of the rec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from struct import Struct
 from typing import Protocol
 from zlib import crc32
 
@@ -37,17 +39,20 @@ MEAN_OVER = 20
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 _LAST_DAY = 0xFFFF
 _LAST_MINUTE = 0xFFFF_FFFF
+_place = Struct(">HQ").pack
 
 
 class KeyedHashes(Protocol):
     """Keyed hashes of what states may not hold. Equal values have equal hashes under one key."""
 
-    def network(self, ip: str) -> int:
-        """64 bits for the network an address is counted under, never 0. Raises ValueError for what is no address."""
+    @property
+    def networks(self) -> Mapping[str, int]:
+        """For every address 64 bits for its network, never 0. Raises ValueError for what is no address."""
         ...
 
-    def device(self, device: str) -> int:
-        """64 bits for a device, never 0."""
+    @property
+    def devices(self) -> Mapping[str, int]:
+        """For every device 64 bits, never 0."""
         ...
 
     def mark(self, value: str) -> bytes:
@@ -87,8 +92,8 @@ def fold(
     elif isinstance(event, Reported):
         # a report without a reporter counts as one of its own
         reporter = hashes.mark(f"reporter {event.reporter}" if event.reporter else f"report {event.id}")
-        minutes = min(at_us // MINUTE_US, _LAST_MINUTE)
-        facts.reporters = dated(facts.reporters, reporter, minutes.to_bytes(4, "big"), MAX_REPORTERS)
+        minutes = min(at_us // MINUTE_US, _LAST_MINUTE).to_bytes(4, "big")
+        facts.reporters = dated(facts.reporters, minutes + reporter, len(minutes), MAX_REPORTERS)
     elif isinstance(event, Removed):
         if event.by != "owner":
             count_one(facts.removals, at_us, WEEK_US)
@@ -106,16 +111,19 @@ def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:
 
 
 def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes) -> None:
-    day = min(at_us // DAY_US, _LAST_DAY).to_bytes(2, "big")
+    day = min(at_us // DAY_US, _LAST_DAY)
     if event.ip is not None:
         try:
-            network = hashes.network(event.ip)
+            network = _place(day, hashes.networks[event.ip])
         except ValueError:
             facts.malformed += 1
         else:
-            facts.networks = dated(facts.networks, network.to_bytes(8, "big"), day, MAX_PLACES)
+            if not facts.networks.startswith(network):
+                facts.networks = dated(facts.networks, network, 2, MAX_PLACES)
     if event.device is not None:
-        facts.devices = dated(facts.devices, hashes.device(event.device).to_bytes(8, "big"), day, MAX_PLACES)
+        device = _place(day, hashes.devices[event.device])
+        if not facts.devices.startswith(device):
+            facts.devices = dated(facts.devices, device, 2, MAX_PLACES)
 
 
 def _fold_upload(facts: Facts, event: Attempted, at_us: int) -> None:

@@ -75,14 +75,14 @@ def migrated(body: bytes) -> dict[str, Any]:
     day = min(latest_us // DAY_US, 0xFFFF).to_bytes(2, "big")
     return {
         **{name: getattr(was, name) for name in named},
-        "created_us": was.created_us if 0 < was.created_us <= latest_us else 0,
+        "created_us": was.created_us if 0 < was.created_us <= (latest_us or was.created_us) else 0,
         "latest_us": latest_us,
         "minute": counter_of(was.minute, was.last_us, MINUTE_US),
         "hour": counter_of(was.hour, was.last_us, HOUR_US),
         "day": counter_of(was.day, was.last_us, DAY_US),
         "beats": _beats(was),
-        "networks": dated(b"", was.ip.to_bytes(8, "big"), day, 1) if was.ip else b"",
-        "devices": dated(b"", was.device.to_bytes(8, "big"), day, 1) if was.device else b"",
+        "networks": day + was.ip.to_bytes(8, "big") if was.ip else b"",
+        "devices": day + was.device.to_bytes(8, "big") if was.device else b"",
         "reporters": _reporters(was),
         "removals": counter_of(was.removals, was.blamed_us, WEEK_US),
     }
@@ -114,6 +114,6 @@ def _reporters(was: _Former) -> bytes:
             if rest < 0.01:
                 break
             at_us += round(WEEK_US * log2(rest))
-        minutes = min(max(0, at_us) // MINUTE_US, 0xFFFF_FFFF)
-        kept = dated(kept, number.to_bytes(4, "big"), minutes.to_bytes(4, "big"), MAX_REPORTERS)
+        minutes = min(max(0, at_us) // MINUTE_US, 0xFFFF_FFFF).to_bytes(4, "big")
+        kept = dated(kept, minutes + number.to_bytes(4, "big"), len(minutes), MAX_REPORTERS)
     return kept

@@ -17,16 +17,14 @@ def remembered(ring: bytes, mark: bytes, items: int) -> bytes:
     return (ring + mark)[-items * MARK :]
 
 
-def dated(kept: bytes, item: bytes, date: bytes, items: int) -> bytes:
-    """The dated items with `item` shown at `date` among them; at most `items`, the latest first.
+def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:
+    """The dated items with `one` among them, at most `items`, the latest first.
 
-    Dates are big-endian numbers of one size; an item that was shown twice keeps the later date.
+    `one` is a big-endian date of `date_bytes` and the item behind it; an item that was shown twice keeps the later date.
     """
-    one = date + item
     size = len(one)
-    if kept.startswith(one):
-        return kept
-    entries = {kept[at + len(date) : at + size]: kept[at : at + size] for at in range(0, len(kept), size)}
+    entries = {kept[at + date_bytes : at + size]: kept[at : at + size] for at in range(0, len(kept), size)}
+    item = one[date_bytes:]
     before = entries.get(item)
     if before is None or before < one:
         entries[item] = one

@@ -31,7 +31,7 @@ from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
 from streams.pipeline.effects import CrowdCounts, DeadLetter, DeadLetters, Effects, EventCounts, Scores, States
-from streams.pipeline.touched import ReadEvent, Touched, Unprocessable
+from streams.pipeline.touched import Touched, Unprocessable
 
 MAX_KEPT_BYTES = 512 * 1024
 """Most of an unreadable event that its dead letter keeps; beyond it the origin is where to look."""
@@ -126,7 +126,7 @@ def _read_and_fold(
         one = touched.get(account)
         if one is None:
             one = touched[account] = Touched(states.get(account))
-        one.add(ReadEvent(offset, key, value or b"", event, at_us, surplus), hashes)
+        one.add((offset, key, value or b"", event, at_us, surplus), hashes)
     return touched
 
 
@@ -148,13 +148,13 @@ def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> lis
     return [
         DeadLetter(
             *origin,
-            read.offset,
+            offset,
             Fault.UNPROCESSABLE,
             f"{error} while the event was folded and scored; it can be replayed once that is mended",
-            read.value[:MAX_KEPT_BYTES],
-            read.key,
+            value[:MAX_KEPT_BYTES],
+            key,
         )
-        for read, error in bad
+        for (offset, key, value, *_), error in bad
     ]
 
 
@@ -162,9 +162,9 @@ def _counted(touched: Iterable[Touched]) -> EventCounts:
     by_type: Counter[str] = Counter()
     unknown = duplicates = late = 0
     for one in touched:
-        for read in one.folded:
-            by_type[kind_of(read.event)] += 1
-            unknown += read.unknown_fields
+        for _, _, _, event, _, unknown_fields in one.folded:
+            by_type[kind_of(event)] += 1
+            unknown += unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
     return EventCounts(dict(by_type), unknown, duplicates, late)

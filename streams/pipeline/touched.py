@@ -9,21 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from gate.core.duration import DAY_US
 from gate.core.event import Attempted, Event
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import KeyedHashes, fold
 
-
-class ReadEvent(NamedTuple):
-    """An event beside the record it was read from; `unknown_fields` counts those that no event of its type has."""
-
-    offset: int
-    key: bytes | None
-    value: bytes
-    event: Event
-    at_us: int
-    unknown_fields: int
+ReadEvent = tuple[int, bytes | None, bytes, Event, int, int]
+"""A record's offset, key and value, the event it holds, its time in µs, how many fields no event of its type has."""
 
 
 class Unprocessable(NamedTuple):
@@ -34,9 +27,9 @@ class Unprocessable(NamedTuple):
 
 
 class Touched:
-    """One account in one batch. `shown` has each feature that the crowd is told of, as (kind, value) → last time, µs."""
+    """One account in one batch. `shown` has each feature that the crowd is told of, as (kind, value) → when, µs."""
 
-    __slots__ = ("_before", "duplicates", "facts", "failed", "folded", "late", "read", "shown")
+    __slots__ = ("_before", "_last", "duplicates", "facts", "failed", "folded", "late", "read", "shown")
 
     def __init__(self, state: bytes | None) -> None:
         """`state` is the account's before the batch. Raises msgspec.DecodeError for a state that nobody packed."""
@@ -48,6 +41,7 @@ class Touched:
         self.facts = facts
         self.folded: list[ReadEvent] = []
         self.shown: dict[tuple[int, int], int] = {}
+        self._last: tuple[str | None, str | None, int, int, int] = (None, None, 0, 0, -1)
         self.duplicates = 0
         self.late = -facts.late
         self.failed = False
@@ -66,13 +60,14 @@ class Touched:
         self._begin(unpack(self._before))
         bad: list[Unprocessable] = []
         for read in self.read:
-            before, shown, duplicates = pack(self.facts), dict(self.shown), self.duplicates
+            before, shown, last, duplicates = pack(self.facts), dict(self.shown), self._last, self.duplicates
             try:
                 self._fold(read, hashes)
                 check(self.facts)
             except Exception as error:  # as above
                 bad.append(Unprocessable(read, type(error).__name__))
                 self.facts, self.shown, self.duplicates = unpack(before), shown, duplicates
+                self._last = last
                 if self.folded and self.folded[-1] is read:
                     self.folded.pop()
         return bad
@@ -91,11 +86,19 @@ class Touched:
     def _show(self, event: Attempted, at_us: int, hashes: KeyedHashes) -> None:
         """Only an upload that was let through shows anything: refusing must not feed what refuses."""
         shown, facts = self.shown, self.facts
-        if event.ip is not None:
-            shown[IP, hashes.network(event.ip)] = at_us
-        if event.device is not None:
-            shown[DEVICE, hashes.device(event.device)] = at_us
-        if facts.content:
-            shown[CONTENT, facts.content] = at_us
-        if facts.host:
-            shown[HOST, facts.host] = at_us
+        ip, device, content, host = event.ip, event.device, facts.content, facts.host
+        day = at_us // DAY_US
+        was_ip, was_device, was_content, was_host, was_day = self._last
+        again = day == was_day  # most uploads come from where the last one came from
+        if ip is not None and not (again and ip == was_ip):
+            try:
+                shown[IP, hashes.networks[ip]] = at_us
+            except ValueError:
+                pass  # folding has counted it as malformed
+        if device is not None and not (again and device == was_device):
+            shown[DEVICE, hashes.devices[device]] = at_us
+        if content and not (again and content == was_content):
+            shown[CONTENT, content] = at_us
+        if host and not (again and host == was_host):
+            shown[HOST, host] = at_us
+        self._last = (ip, device, content, host, day)
