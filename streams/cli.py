@@ -20,6 +20,7 @@ from gate.cli.addresses import (
 )
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import SettingInvalid
+from streams import dlq
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(name="replay")(replay)
     app.command(name="simulate")(simulate)
+    dlq.register(app)
 
 
 def replay(
