@@ -24,6 +24,7 @@ from streams import dlq
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
+    from streams.core.scorecard import Scorecard
     from streams.lab.replay import Outcome
     from streams.lab.replay_system import Places
     from streams.lab.rows import Stream
@@ -47,6 +48,9 @@ def replay(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many uploads.")] = None,
     policy: Annotated[Path | None, typer.Option(help="Policy to judge by; the shipped one otherwise.")] = None,
     scorecard: Annotated[Path | None, typer.Option(help="Scorecard to score by; the shipped one otherwise.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="First write each upload's vector of features to this file, as JSON lines.")
+    ] = None,
     state: StateFlag = None,
     redis: RedisFlag = None,
     kafka: KafkaFlag = None,
@@ -65,13 +69,14 @@ def replay(
     _quiet()
     pace = _pace(speed)
     rules = load_policy(policy)
-    if scorecard is not None:
-        load_scorecard(scorecard)
+    card = load_scorecard(scorecard)
     stream = not_after(read(file, limit), time.time_ns() // 1000)
     for note in stream.notes:
         say(note)
     if stream.synthetic_times:
         say("the stream has no times: each account's uploads are set about 6 h apart, so tempo tells nothing")
+    if features is not None:
+        _write_features(features, stream, card)
     found = resolve_addresses(state, redis=redis, kafka=kafka)
     try:
         outcome = asyncio.run(_replay(stream, rules, Places(found.redis, found.kafka, scorecard), pace))
@@ -82,6 +87,24 @@ def replay(
         emit(outcome.as_json())
     else:
         result(table(outcome))
+
+
+def _write_features(file: Path, stream: Stream, card: Scorecard) -> None:
+    import msgspec
+
+    from streams.lab.evaluate import vectors
+    from streams.lab.rows import attempted
+
+    labelled = ((upload.label, attempted(upload.request, upload.at_us)) for upload in stream.uploads)
+    count = 0
+    try:
+        with file.open("wb") as target:
+            for vector in vectors(labelled, card):
+                target.write(msgspec.json.encode(vector) + b"\n")
+                count += 1
+    except OSError as error:
+        raise SettingInvalid(f"--features {file} cannot be written: {error.strerror}") from None
+    say(f"wrote {count:,} vectors of features to {file}")
 
 
 async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | None) -> Outcome:

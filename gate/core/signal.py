@@ -23,8 +23,15 @@ class Signal(StrEnum):
     LINKS_SUSPICIOUS = "links.suspicious"
     TEXT_SPAM = "text.spam"
     REPORTS_RATE = "reports.rate"
+    CHALLENGE_PASSED = "challenge.passed"
+    CHALLENGE_FAILED = "challenge.failed"
 
     @property
     def family(self) -> str:
         """The group whose weights are capped together, such as `tempo`."""
         return self.value.partition(".")[0]
+
+    @property
+    def speaks_for(self) -> bool:
+        """Whether the signal speaks for the account, so that its weights are 0 or less; the others speak against it."""
+        return self is Signal.CHALLENGE_PASSED

@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 
 from gate.core.account import MAX_ID_BYTES, Account
-from gate.core.event import Attempted, Completed, Event, Removed, Reported
+from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.media import Media
 
 MAX_EVENT_BYTES = 64 * 1024
@@ -39,6 +39,7 @@ class Fault(StrEnum):
     CLOCK_FUTURE = "clock.future"
     CLOCK_ABSURD = "clock.absurd"
     KEY_MISMATCH = "key.mismatch"
+    UNPROCESSABLE = "event.unprocessable"
 
 
 class Unreadable(Exception):
@@ -111,6 +112,7 @@ _TYPES: dict[type[Event], str] = {
     Completed: "completed",
     Removed: "removed",
     Reported: "reported",
+    Challenged: "challenged",
     _Attempted: "attempted",
     _Completed: "completed",
     _Removed: "removed",
@@ -221,7 +223,7 @@ def _check_length(name: str, value: str) -> None:
 def _invalid(message: str) -> Unreadable:
     """Our reason for a validation message; msgspec's own names the field and the types, never the value."""
     if "Invalid value" in message:
-        return Unreadable(Fault.TYPE_UNKNOWN, "type is none of attempted, completed, removed, reported")
+        return Unreadable(Fault.TYPE_UNKNOWN, "type is none of attempted, completed, removed, reported, challenged")
     if "missing required field" in message:
         return Unreadable(Fault.FIELD_MISSING, message)
     return Unreadable(Fault.FIELD_INVALID, message)

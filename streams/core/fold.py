@@ -1,167 +1,200 @@
-"""Folding: one event of an account into its facts."""
+"""Folding: one event of an account into its facts.
+
+Counts, decaying counters, first and last times, reporters, networks and devices are the same in whatever order the
+events of an account come; so are burst counters and beats for events that come within `LATE_US`. The digest, running
+means and the rings of contents, templates and hosts follow the order of the records.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from hashlib import blake2b
-from math import log
+from struct import Struct
+from typing import Protocol
 from zlib import crc32
 
-from gate.core.duration import DAY_US
-from gate.core.event import Attempted, Completed, Event, Removed, Reported
-from gate.core.pseudonym import network
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
+from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from streams.core import links, text
+from streams.core.beats import count_beat
 from streams.core.facts import Facts
-from streams.core.window import added, one_more
+from streams.core.migration import MAX_REPORTERS, WEEK_US
+from streams.core.rings import MARK, dated, remembered
+from streams.core.window import count_one
 
-RING_BYTES = 12 * 4
-"""How much is remembered of contents, templates and hosts: the last dozen each, as 32-bit hashes side by side."""
+MAX_EVENT_IDS = 32
+"""How many of its last events an account knows again. One that is delivered again within them changes nothing."""
+MAX_RING = 12
+"""How much is remembered of contents, templates and hosts."""
+MAX_GROUPS = 4
+"""Albums whose parts are known to belong together."""
+MAX_PLACES = 4
+"""Networks, and devices, that are kept: those the account came from last."""
+LATE_US = 10 * MINUTE_US
+"""An upload further behind the last one feeds no burst and no gap; it is counted as late."""
 MAX_REFUSED = 1_000_000
 MAX_LINKS = 20
 """Links of one upload that are looked at."""
-GAP_MEMORY = 0.15
-"""Weight of the newest gap in the running mean and variance of log gaps."""
-LEAST_GAP_US = 100_000
 MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
+_LAST_DAY = 0xFFFF
+_LAST_MINUTE = 0xFFFF_FFFF
+_place = Struct(">HQ").pack
 
 
-def fold(state: Facts, event: Event, at_us: int, offset: int, value: bytes, salt: bytes) -> Facts:
-    """Fold one event of the account into `state`, in place, and return it; `uploads` grows if it was one let through.
+class KeyedHashes(Protocol):
+    """Keyed hashes of what states may not hold. Equal values have equal hashes under one key."""
 
-    `value` is the record's bytes, which only the order-sensitive digest depends on; `salt` (64 bytes at most) keys the
-    hashes.
+    def network(self, ip: str) -> int:
+        """64 bits for the network an address is counted under, never 0. Raises ValueError for what is no address."""
+        ...
+
+    def device(self, device: str) -> int:
+        """64 bits for a device, never 0."""
+        ...
+
+    def mark(self, value: str) -> bytes:
+        """Four bytes for anything else."""
+        ...
+
+
+def fold(
+    facts: Facts, event: Event, at_us: int, offset: int, value: bytes, hashes: KeyedHashes, malformed: int = 0
+) -> bool:
+    """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
+
+    False, and nothing is changed, if one of the account's last events had its type and id. `value` is the record's
+    bytes, which only the order-sensitive digest depends on; `malformed` is how many of its fields broke their rule.
+    Where it raises, the facts are in no defined state.
     """
-    state.events += 1
-    state.offset = offset
-    state.digest = crc32(value, state.digest)
-    if not state.created_us and event.account.created_at is not None:
-        state.created_us = round(event.account.created_at.timestamp() * 1_000_000)
+    ids = remembered(facts.event_ids, hashes.mark(f"{event.__struct_config__.tag} {event.id}"), MAX_EVENT_IDS)
+    if ids is facts.event_ids:
+        return False
+    facts.event_ids = ids
+    facts.events += 1
+    facts.offset = offset
+    facts.digest = crc32(value, facts.digest)
+    facts.malformed += malformed
+    if at_us > facts.latest_us:
+        facts.latest_us = at_us
+    if not facts.created_us and event.account.created_at is not None:
+        _fold_creation(facts, round(event.account.created_at.timestamp() * 1_000_000), at_us)
     if isinstance(event, Attempted):
+        _fold_places(facts, event, at_us, hashes)
         if event.decision is None or event.decision not in REFUSALS:
-            _fold_upload(state, event, at_us, salt)
-        elif state.refused < MAX_REFUSED:
-            state.refused += 1
+            _fold_upload(facts, event, at_us)
+        elif facts.refused < MAX_REFUSED:
+            facts.refused += 1
     elif isinstance(event, Completed):
-        state.completed += 1
+        facts.completed += 1
+    elif isinstance(event, Reported):
+        # a report without a reporter counts as one of its own
+        reporter = hashes.mark(f"reporter {event.reporter}" if event.reporter else f"report {event.id}")
+        minutes = min(at_us // MINUTE_US, _LAST_MINUTE).to_bytes(4, "big")
+        facts.reporters = dated(facts.reporters, minutes + reporter, len(minutes), MAX_REPORTERS)
+    elif isinstance(event, Removed):
+        if event.by != "owner":
+            count_one(facts.removals, at_us, WEEK_US)
     else:
-        _fold_blame(state, event, at_us)
-    return state
+        _fold_challenge(facts, event, at_us)
+    return True
 
 
-def _fold_upload(state: Facts, event: Attempted, at_us: int, salt: bytes) -> None:
-    if state.uploads:
-        elapsed_us = at_us - state.last_us
-        if elapsed_us > 0:
-            state.last_us = at_us
-        state.minute, state.hour, state.day = one_more(state.minute, state.hour, state.day, elapsed_us)
-        _fold_gap(state, abs(elapsed_us))
-    else:
-        state.first_us = state.last_us = at_us
-        state.minute = state.hour = state.day = 1.0
-    state.uploads += 1
+def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:
+    """The first creation time that can be believed stays."""
+    if created_us > at_us:
+        facts.malformed += 1
+    elif created_us > 0:
+        facts.created_us = created_us
+
+
+def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes) -> None:
+    day = min(at_us // DAY_US, _LAST_DAY)
     if event.ip is not None:
-        state.ip = ip_hash(salt, event.ip)
+        try:
+            network = hashes.network(event.ip)
+        except ValueError:
+            facts.malformed += 1
+        else:
+            facts.networks = dated(facts.networks, _place(day, network), 2, MAX_PLACES)
     if event.device is not None:
-        state.device = hash64(salt, b"device", event.device)
+        facts.devices = dated(facts.devices, _place(day, hashes.device(event.device)), 2, MAX_PLACES)
+
+
+def _fold_upload(facts: Facts, event: Attempted, at_us: int) -> None:
+    if not facts.uploads:
+        facts.first_us = facts.last_us = at_us
+    elif at_us > facts.last_us:
+        facts.last_us = at_us
+    elif at_us < facts.first_us:
+        facts.first_us = at_us
+    facts.uploads += 1
+    _fold_time(facts, event.media_group, at_us)
     if event.media is not None:
         content = event.media.phash or event.media.sha256
         if content:
-            state.content = item = crc32(content.encode()) or 1
-            before = state.contents
-            state.contents = ring = remembered(before, item)
+            facts.content = item = crc32(content.encode()) or 1
+            before = facts.contents
+            facts.contents = ring = remembered(before, item.to_bytes(MARK, "little"), MAX_RING)
             if ring is before:
-                state.content_repeats += 1
+                facts.content_repeats += 1
     if event.text:
-        _fold_text(state, event.text)
+        _fold_text(facts, event.text)
     if event.links:
-        _fold_links(state, event.links)
+        _fold_links(facts, event.links)
 
 
-def _fold_gap(state: Facts, gap_us: int) -> None:
-    """Running mean and variance of log gaps: a metronome has hardly any variance, people have a lot."""
-    value = log((gap_us if gap_us > LEAST_GAP_US else LEAST_GAP_US) / 1_000_000)
-    state.gaps = gaps = state.gaps + 1
-    if gaps == 1:
-        state.gap_mean = value
+def _fold_time(facts: Facts, group: str | None, at_us: int) -> None:
+    if at_us < facts.last_us - LATE_US:
+        facts.late += 1
         return
-    weight = GAP_MEMORY if gaps > 6 else 1.0 / gaps
-    delta = value - state.gap_mean
-    state.gap_mean += weight * delta
-    state.gap_variance = (1.0 - weight) * (state.gap_variance + weight * delta * delta)
+    count_one(facts.minute, at_us, MINUTE_US)
+    count_one(facts.hour, at_us, HOUR_US)
+    count_one(facts.day, at_us, DAY_US)
+    if group:
+        before = facts.groups
+        facts.groups = remembered(before, crc32(group.encode()).to_bytes(MARK, "little"), MAX_GROUPS)
+        if facts.groups is before:
+            return  # the part of the album that came first has given the beat its time
+    if not count_beat(facts.beats, at_us // 1_000):
+        facts.late += 1
 
 
-def _fold_text(state: Facts, caption: str) -> None:
+def _fold_text(facts: Facts, caption: str) -> None:
     template, layout, spam = text.read(caption)
-    before = state.templates
-    state.templates = ring = remembered(before, template)
+    before = facts.templates
+    facts.templates = ring = remembered(before, template.to_bytes(MARK, "little"), MAX_RING)
     if ring is before:
-        state.template_repeats += 1
-    layouts = state.layouts
+        facts.template_repeats += 1
+    layouts = facts.layouts
     if not layouts:
-        layouts = state.layouts = [0] * text.LAYOUTS
-    state.layout_squares += 2 * layouts[layout] + 1
+        layouts = facts.layouts = [0] * text.LAYOUTS
+    facts.layout_squares += 2 * layouts[layout] + 1
     layouts[layout] += 1
     if layout & text.MENTION:
-        state.mentions += 1
-    state.texts = texts = state.texts + 1
-    state.spam += (spam - state.spam) / (texts if texts < MEAN_OVER else MEAN_OVER)
+        facts.mentions += 1
+    facts.texts = texts = facts.texts + 1
+    facts.spam += (spam - facts.spam) / (texts if texts < MEAN_OVER else MEAN_OVER)
 
 
-def _fold_links(state: Facts, given: tuple[str, ...]) -> None:
-    state.linked = linked = state.linked + 1
+def _fold_links(facts: Facts, given: tuple[str, ...]) -> None:
+    facts.linked = linked = facts.linked + 1
     worst = 0.0
     repeated = False
     for link in given[:MAX_LINKS]:
         name = links.host(link)
         worst = max(worst, links.suspicion(name))
-        state.host = item = crc32(name.encode()) or 1
-        before = state.hosts
-        state.hosts = ring = remembered(before, item)
+        facts.host = item = crc32(name.encode()) or 1
+        before = facts.hosts
+        facts.hosts = ring = remembered(before, item.to_bytes(MARK, "little"), MAX_RING)
         repeated |= ring is before
-    state.host_repeats += repeated
-    state.suspicion += (worst - state.suspicion) / min(linked, MEAN_OVER)
+    facts.host_repeats += repeated
+    facts.suspicion += (worst - facts.suspicion) / min(linked, MEAN_OVER)
 
 
-def _fold_blame(state: Facts, event: Removed | Reported, at_us: int) -> None:
-    reported = removed = 0.0
-    if isinstance(event, Reported):
-        reported = 1.0
-    elif event.by != "owner":
-        removed = 1.0
-    state.reports = added(state.reports, state.blamed_us, at_us, 7 * DAY_US, reported)
-    state.removals = added(state.removals, state.blamed_us, at_us, 7 * DAY_US, removed)
-    if at_us > state.blamed_us:
-        state.blamed_us = at_us
-
-
-def remembered(ring: bytes, item: int) -> bytes:
-    """The ring with `item` in it, in place of the oldest; the same object where it was in it already."""
-    mark = item.to_bytes(4, "little")
-    if mark in ring:
-        at = ring.find(mark)
-        while at > 0 and at % 4:  # across two neighbours, which is nobody's hash
-            at = ring.find(mark, at + 1)
-        if at >= 0:
-            return ring
-    return (ring + mark)[-RING_BYTES:]
-
-
-@lru_cache(maxsize=1 << 16)
-def hash64(salt: bytes, kind: bytes, value: str) -> int:
-    """A keyed 64-bit hash, never 0, that stands for `value`; a number, as states hold many."""
-    return _keyed(salt, kind, value)
-
-
-@lru_cache(maxsize=1 << 16)
-def ip_hash(salt: bytes, ip: str) -> int:
-    """The keyed hash of the network an IP is counted under; what is no address stands for itself."""
-    try:
-        return _keyed(salt, b"ip", network(ip))
-    except ValueError:
-        return _keyed(salt, b"ip", ip)
-
-
-def _keyed(salt: bytes, kind: bytes, value: str) -> int:
-    return int.from_bytes(blake2b(value.encode(), digest_size=8, key=salt, person=kind).digest(), "big") or 1
+def _fold_challenge(facts: Facts, event: Challenged, at_us: int) -> None:
+    if event.outcome == "passed":
+        count_one(facts.passed, at_us, WEEK_US)
+    elif event.outcome == "failed":
+        count_one(facts.failed, at_us, WEEK_US)
+    else:
+        facts.malformed += 1

@@ -7,53 +7,55 @@ either being true.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 
 from gate.core.score import Reason, Score, Stamp
+from gate.core.signal import Signal
 
 MAX_REASONS = 5
 
-Found = list[tuple[str, float]]
-"""What the families of signals append to and a scorecard weighs: signals above 0 by name, with their values in (0, 1];
-those of one family stand together."""
+Weighed = tuple[int, float, float, float, str]
+"""A signal's place in the order of `Signal`, its weights for bot and scam, the heavier of both, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """Weights in log odds at a signal's full value. `caps` by family bounds what it adds to either sum.
+    """Weights in log odds at a signal's full value. `caps` by family bounds what it adds to either sum or takes from it.
 
-    `weights` maps every signal to (bot, scam, family), made ready for the loop; `hash` names the whole in scores.
+    `weights` maps signals to (bot, scam); a signal without weights says nothing. `hash` names the whole in scores.
     """
 
     hash: str
     bias: float
-    weights: Mapping[str, tuple[float, float, str]]
+    weights: Mapping[str, tuple[float, float]]
     caps: Mapping[str, float]
+    _families: tuple[tuple[float, tuple[Weighed, ...]], ...] = field(init=False, repr=False, compare=False)
 
-    def score(
-        self, account: str, signals: Sequence[tuple[str, float]], at_us: int, scored_at_us: int, stamp: Stamp
-    ) -> Score:
-        """The score that these signals, each in [0, 1], carry; those of one family must stand together."""
-        caps = self.caps
-        weights = self.weights
+    def __post_init__(self) -> None:
+        families: dict[str, list[Weighed]] = {}
+        for place, signal in enumerate(Signal):
+            bot, scam = self.weights.get(signal, (0.0, 0.0))
+            if bot or scam:
+                heaviest = min(bot, scam) if signal.speaks_for else max(bot, scam)
+                families.setdefault(signal.family, []).append((place, bot, scam, heaviest, signal.value))
+        ready = tuple([(self.caps[family], tuple(weighed)) for family, weighed in families.items()])
+        object.__setattr__(self, "_families", ready)
+
+    def score(self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp) -> Score:
+        """The score that these values carry: one for each signal in the order of `Signal`, each in [0, 1]."""
         bot = scam = self.bias
-        family = ""
-        family_bot = family_scam = cap = 0.0
         carried: list[tuple[float, str, float, float]] = []
-        for signal, value in signals:
-            bot_weight, scam_weight, of = weights[signal]
-            if of != family:
-                bot += family_bot if family_bot < cap else cap
-                scam += family_scam if family_scam < cap else cap
-                family, cap, family_bot, family_scam = of, caps[of], 0.0, 0.0
-            family_bot += bot_weight * value
-            family_scam += scam_weight * value
-            heaviest = bot_weight if bot_weight > scam_weight else scam_weight
-            if heaviest > 0.0:
-                carried.append((heaviest * value, signal, value, heaviest))
-        bot += family_bot if family_bot < cap else cap
-        scam += family_scam if family_scam < cap else cap
+        for cap, weighed in self._families:
+            family_bot = family_scam = 0.0
+            for place, bot_weight, scam_weight, heaviest, signal in weighed:
+                value = values[place]
+                if value:
+                    family_bot += bot_weight * value
+                    family_scam += scam_weight * value
+                    carried.append((heaviest * value, signal, value, heaviest))
+            bot += family_bot if -cap < family_bot < cap else cap if family_bot > 0.0 else -cap
+            scam += family_scam if -cap < family_scam < cap else cap if family_scam > 0.0 else -cap
         carried.sort(reverse=True)
         reasons = tuple([Reason(signal, value, weight) for _, signal, value, weight in carried[:MAX_REASONS]])
         bot = 1.0 / (1.0 + exp(-bot))

@@ -1,12 +1,23 @@
 """Decaying counters in event time: how much happened lately, without keeping what happened.
 
-A counter halves every half-life. Late events are added at the worth they still have; time never moves back, so a
-backlog read after downtime counts as when it happened, not as a burst.
+What was counted halves in worth with every half-life. A counter is a list of whole numbers, so that it is the same in
+whatever order events are counted, to the last bit: the half-life of event time it stands in (counted from 1970), then
+the sum of the weights that fell into that half-life, into the one before, and so on. A weight is 1,024 at the start of
+a half-life and 2,048 at its end, in 256 steps: within 0.2 % of the exact one. After `KEPT` half-lives an event is
+forgotten, when it is worth less than 1 / 128. Nothing counted is an empty list.
 """
 
 from __future__ import annotations
 
-from gate.core.duration import MINUTE_US
+from typing import Final
+
+KEPT = 8
+"""Half-lives that a counter looks back."""
+_ONE = 1 << 10
+_STEPS = 1 << 8
+_WEIGHTS: Final = tuple([round(_ONE * 2.0 ** ((step + 0.5) / _STEPS)) for step in range(_STEPS)])
+
+Counter = list[int]
 
 
 def decayed(count: float, elapsed_us: int, half_life_us: int) -> float:
@@ -15,23 +26,42 @@ def decayed(count: float, elapsed_us: int, half_life_us: int) -> float:
     return count * worth
 
 
-def added(count: float, counted_us: int, at_us: int, half_life_us: int, amount: float = 1.0) -> float:
-    """The counter, worth `count` at `counted_us`, with `amount` more from `at_us`, as of the later of the two."""
-    if at_us >= counted_us:
-        return decayed(count, at_us - counted_us, half_life_us) + amount
-    return count + decayed(amount, counted_us - at_us, half_life_us)
+def count_one(counter: Counter, at_us: int, half_life_us: int) -> None:
+    """Count one event at `at_us` in `counter`, in place."""
+    place, part = divmod(at_us, half_life_us)
+    weight = _WEIGHTS[part * _STEPS // half_life_us]
+    if not counter:
+        counter += (place, weight)
+        return
+    ahead = place - counter[0]
+    if not ahead:
+        counter[1] += weight
+    elif ahead > 0:
+        counter[0] = place
+        counter[1:1] = [weight] + [0] * (min(ahead, KEPT) - 1)
+        del counter[KEPT + 1 :]
+        while not counter[-1]:
+            del counter[-1]
+    elif -ahead < KEPT:
+        counter += [0] * (2 - ahead - len(counter))
+        counter[1 - ahead] += weight
 
 
-def one_more(minute: float, hour: float, day: float, elapsed_us: int) -> tuple[float, float, float]:
-    """Counters with half-lives of a minute, an hour and a day, and one event `elapsed_us` after what they stand for.
+def value(counter: Counter, at_us: int, half_life_us: int) -> float:
+    """What the counter is worth at `at_us`, which is not before what was counted last."""
+    if not counter:
+        return 0.0
+    worth: float = 2.0 ** (counter[0] - at_us / half_life_us) / _ONE
+    if len(counter) == 2:
+        return counter[1] * worth
+    total = 0.0
+    for lane in counter[:0:-1]:
+        total = total * 0.5 + lane
+    return total * worth
 
-    The same as `added` three times, at a third of its price; `elapsed_us` is below 0 for a late event.
-    """
-    minutes = elapsed_us / MINUTE_US
-    if minutes >= 0.0:
-        return (
-            minute * 2.0**-minutes + 1.0,
-            hour * 2.0 ** (minutes / -60.0) + 1.0,
-            day * 2.0 ** (minutes / -1440.0) + 1.0,
-        )
-    return minute + 2.0**minutes, hour + 2.0 ** (minutes / 60.0), day + 2.0 ** (minutes / 1440.0)
+
+def counter_of(count: float, at_us: int, half_life_us: int) -> Counter:
+    """A counter that is worth `count` at `at_us`."""
+    place, part = divmod(at_us, half_life_us)
+    weight = round(count * _ONE * 2.0 ** (part / half_life_us))
+    return [place, weight] if weight > 0 else []

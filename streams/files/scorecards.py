@@ -59,7 +59,7 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
                 f"caps.{family}",
                 f"must be below {-bias:g}, so that one family alone cannot condemn",
             )
-    weights = {s.value: (bot.get(s.value, 0.0), scam.get(s.value, 0.0), s.family) for s in Signal}
+    weights = {s.value: (bot.get(s.value, 0.0), scam.get(s.value, 0.0)) for s in Signal}
     canonical = json.dumps([bias, caps, bot, scam], sort_keys=True)
     return Scorecard(hashlib.sha256(canonical.encode()).hexdigest()[:12], bias, weights, caps)
 
@@ -71,7 +71,11 @@ def _numbers(given: Mapping[str, Any], table: str, known: list[str], file: str, 
     for key in found:
         if key not in known:
             raise PolicyInvalid(file, _line(text, key), f"{table}.{key}", f"unknown{_meant(key, known)}")
-    return {key: _number(value, file, text, key, low=0.0, high=10.0) for key, value in found.items()}
+    numbers = {}
+    for key, value in found.items():
+        low, high = (-10.0, 0.0) if table != "caps" and Signal(key).speaks_for else (0.0, 10.0)
+        numbers[key] = _number(value, file, text, key, low, high)
+    return numbers
 
 
 def _number(value: object, file: str, text: str, key: str, low: float, high: float) -> float:

@@ -5,14 +5,19 @@ Pure: where labels, rows and the scorecard come from is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from gate.core.event import Attempted
 from streams.core.crowd import Crowd
 from streams.core.events import encode
+from streams.core.facts import unpack
+from streams.core.features import features
 from streams.core.scorecard import Scorecard
-from streams.pipeline.step import Record, process
+from streams.pipeline.hashes import Hashes
+from streams.pipeline.step import Record, process, surroundings
 
 BATCH = 100
 MAX_FALSE_POSITIVES = 0.01
@@ -45,10 +50,11 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     risks: dict[str, float] = {}
     labels: dict[str, int] = {}
     crowd = Crowd()
+    hashes = Hashes(b"")
     records: list[Record] = []
 
     def fold() -> None:
-        effects = process(records, states, crowd, scorecard, b"", ("offline", 0), "offline", 0)
+        effects = process(records, states, crowd, scorecard, hashes, ("offline", 0), "offline", 0)
         states.update(effects.states)
         risks.update((score.account, score.risk) for score, _ in effects.scores)
 
@@ -62,6 +68,34 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     if records:
         fold()
     return figures((label, risks.get(account, 0.0)) for account, label in labels.items())
+
+
+class LabelledVector(msgspec.Struct, frozen=True):
+    """An account's features right after its event at `offset`, and the event's label: one line of JSON."""
+
+    account: str
+    offset: int
+    label: int
+    features: dict[str, float]
+
+
+def vectors(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard) -> Iterator[LabelledVector]:
+    """The vector of features after each of the (label, event) pairs in stream order, folded as in `offline` one by one.
+
+    An event that cannot be used has none.
+    """
+    states: dict[str, bytes] = {}
+    crowd = Crowd()
+    hashes = Hashes(b"")
+    for offset, (label, event) in enumerate(labelled):
+        account = event.account.id
+        record = Record(offset, account.encode(), encode(event), (), 0)
+        changed = process([record], states, crowd, scorecard, hashes, ("offline", 0), "offline", 0).states
+        states.update(changed)
+        if account in changed:
+            facts = unpack(changed[account])
+            vector = features(facts, surroundings(crowd, facts))
+            yield LabelledVector(account, offset, label, vector._asdict())
 
 
 def auc(pairs: Sequence[tuple[int, float]]) -> float | None:

@@ -1,12 +1,14 @@
 """A batch of records, the states of its partition and the crowd → effects, as a value. Nothing is acted on here.
 
 What cannot be read becomes a dead letter; everything else is folded in the order of the records, and every account
-that was touched gets a score, also at 0. The caller makes the effects real, all or none.
+that was touched gets a score, also at 0. An event that makes folding or scoring raise becomes a dead letter too
+(`touched`). The caller makes the effects real, all or none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
@@ -14,25 +16,25 @@ from zlib import crc32
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.crowd import CONTENT, DEVICE, HOST, IP, Crowd
+from streams.core.crowd import DEVICE, IP, Crowd, Surroundings
 from streams.core.events import (
+    Fault,
     Unreadable,
     check_record,
     decode_counting,
     kind_of,
     time_us,
 )
-from streams.core.facts import Facts, pack, unpack
-from streams.core.fold import fold
+from streams.core.facts import Facts, pack
+from streams.core.features import features, recent
+from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
-from streams.core.signals import now_us as as_of_us
-from streams.core.signals import read
+from streams.core.signals import signals
 from streams.pipeline.effects import CrowdCounts, DeadLetter, DeadLetters, Effects, EventCounts, Scores, States
+from streams.pipeline.touched import Touched, Unprocessable
 
 MAX_KEPT_BYTES = 512 * 1024
 """Most of an unreadable event that its dead letter keeps; beyond it the origin is where to look."""
-
-_NOTHING = (0, 0, 0, 0)
 
 
 class Record(NamedTuple):
@@ -50,7 +52,7 @@ def process(
     states: Mapping[str, bytes],
     crowd: Crowd,
     scorecard: Scorecard,
-    salt: bytes,
+    hashes: KeyedHashes,
     origin: tuple[str, int],
     epoch: str,
     now_us: int,
@@ -61,13 +63,62 @@ def process(
     `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `now_us` is the wall
     clock, which only stamps when a score was made.
     """
-    touched: dict[str, Facts] = {}
     dead: list[DeadLetter] = []
-    events: dict[str, int] = {}
-    unknown = 0
-    noted: set[str] = set()
-    salt = salt[:64]
-    partition = origin[1]
+    touched = _read_and_fold(batch, states, hashes, origin, dead)
+    score = partial(_score, crowd, scorecard, partial(Stamp, epoch), now_us)
+    for account, one in touched.items():
+        if one.failed:
+            dead += _unprocessable(origin, one.again(hashes, partial(score, account)))
+        _note(crowd, origin[1], crc32(account.encode()), one)
+    packed: dict[str, bytes] = {}
+    scores: list[EncodedScore] = []
+    for account, one in touched.items():
+        if not one.folded:
+            continue
+        try:
+            made = score(account, one.facts)
+        except Exception:  # what one account's events provoke must not stop its partition
+            dead += _unprocessable(origin, one.again(hashes, partial(score, account)))
+            if not one.folded:
+                continue
+            made = score(account, one.facts)
+        scores.append(made)
+        packed[account] = pack(one.facts)
+    dead.sort(key=lambda letter: letter.offset)
+    return Effects.of(
+        batch[-1].offset + 1,
+        States(packed),
+        Scores(scores),
+        DeadLetters(dead),
+        CrowdCounts(crowd.take_changed(origin[1])),
+        _counted(touched.values()),
+    )
+
+
+def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
+    """What is known of the account's networks and devices of the last days, its last content and its last link host.
+
+    Of several networks or devices the one that most accounts share counts.
+    """
+    ips, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
+    return crowd.around(_most_shared(crowd, IP, ips), _most_shared(crowd, DEVICE, devices), facts.content, facts.host)
+
+
+def _most_shared(crowd: Crowd, kind: int, values: list[int]) -> int:
+    if len(values) > 1:
+        return max(values, key=partial(crowd.count, kind))
+    return values[0] if values else 0
+
+
+def _read_and_fold(
+    batch: Sequence[Record],
+    states: Mapping[str, bytes],
+    hashes: KeyedHashes,
+    origin: tuple[str, int],
+    dead: list[DeadLetter],
+) -> dict[str, Touched]:
+    """Every account that a readable event touches, in the order they are met; unreadable events go to `dead`."""
+    touched: dict[str, Touched] = {}
     for offset, key, value, headers, timestamp_ms in batch:
         try:
             event, surplus = decode_counting(value, headers)
@@ -78,47 +129,47 @@ def process(
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
         account = event.account.id
-        state = touched.get(account)
-        if state is None:
-            state = touched[account] = unpack(states.get(account))
-        uploads, shown = state.uploads, (state.ip, state.device, state.content, state.host)
-        fold(state, event, at_us, offset, value or b"", salt)
-        if state.uploads != uploads:
-            _note(crowd, partition, state, shown if account in noted else _NOTHING, crc32(key or b""), at_us)
-            noted.add(account)
-        kind = kind_of(event)
-        events[kind] = events.get(kind, 0) + 1
-        unknown += surplus
-    stamped = partial(Stamp, epoch)
-    scores = [_score(account, state, crowd, scorecard, stamped, now_us) for account, state in touched.items()]
-    packed = {account: pack(state) for account, state in touched.items()}
-    return Effects.of(
-        batch[-1].offset + 1,
-        States(packed),
-        Scores(scores),
-        DeadLetters(dead),
-        CrowdCounts(crowd.take_changed(partition)),
-        EventCounts(events, unknown),
-    )
-
-
-def _note(
-    crowd: Crowd, partition: int, state: Facts, shown: tuple[int, int, int, int], account: int, at_us: int
-) -> None:
-    """Tell the crowd what the account shows that is not in `shown`: what it has told of the account in this batch."""
-    ip, device, content, host = shown
-    if state.ip != ip:
-        crowd.note(partition, IP, state.ip, account, at_us)
-    if state.device != device:
-        crowd.note(partition, DEVICE, state.device, account, at_us)
-    if state.content != content:
-        crowd.note(partition, CONTENT, state.content, account, at_us)
-    if state.host != host:
-        crowd.note(partition, HOST, state.host, account, at_us)
+        one = touched.get(account)
+        if one is None:
+            one = touched[account] = Touched(states.get(account))
+        one.add((offset, key, value or b"", event, at_us, surplus), hashes)
+    return touched
 
 
 def _score(
-    account: str, state: Facts, crowd: Crowd, scorecard: Scorecard, stamped: Callable[[int], Stamp], now_us: int
+    crowd: Crowd, scorecard: Scorecard, stamped: Callable[[int], Stamp], now_us: int, account: str, facts: Facts
 ) -> EncodedScore:
-    around = crowd.around(state.ip, state.device, state.content, state.host)
-    return with_bytes(scorecard.score(account, read(state, around), as_of_us(state), now_us, stamped(state.offset)))
+    values = signals(features(facts, surroundings(crowd, facts)))
+    return with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamped(facts.offset)))
+
+
+def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
+    """Tell the crowd what the account showed in this batch."""
+    for (kind, value), at_us in one.shown.items():
+        crowd.note(partition, kind, value, account, at_us)
+
+
+def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:
+    return [
+        DeadLetter(
+            *origin,
+            offset,
+            Fault.UNPROCESSABLE,
+            f"{error} while the event was folded and scored; it can be replayed once that is mended",
+            value[:MAX_KEPT_BYTES],
+            key,
+        )
+        for (offset, key, value, *_), error in bad
+    ]
+
+
+def _counted(touched: Iterable[Touched]) -> EventCounts:
+    by_type: Counter[str] = Counter()
+    unknown = duplicates = late = 0
+    for one in touched:
+        for _, _, _, event, _, unknown_fields in one.folded:
+            by_type[kind_of(event)] += 1
+            unknown += unknown_fields
+        duplicates += one.duplicates
+        late += one.late + one.facts.late
+    return EventCounts(dict(by_type), unknown, duplicates, late)

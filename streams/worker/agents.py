@@ -20,6 +20,7 @@ from gate.errors import StateUnreadable, UploadGateError
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
 from streams.pipeline.effects import Effects
+from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 from streams.worker.changelog import RESTORE
 from streams.worker.commit import Owner
@@ -60,7 +61,7 @@ class Folding:
     ) -> None:
         self._scorecard = scorecard
         self._crowd = crowd
-        self._salt = salt
+        self._hashes = Hashes(salt)
         self._drain = drain_unreadable
         self._now_us = now_us
 
@@ -92,7 +93,7 @@ class Folding:
                 owner.accounts.states,
                 self._crowd,
                 self._scorecard,
-                self._salt,
+                self._hashes,
                 (topics.events.name, owner.partition),
                 owner.epoch,
                 self._now_us(),

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from gate.errors import StateUnreadable
 from gate.stores.kafka.client import connected
-from streams.core.facts import VERSION, version
+from streams.core.facts import READABLE, VERSION, version
 
 WATERMARK_KEY = b"\xffwatermark"
 """Not UTF-8, so that no account id can be it."""
@@ -25,9 +25,6 @@ RESTORE = "Restore the topic, or empty it to score all accounts anew"
 POLL_MS = 200
 STALLED_MS = 8_000
 """Nothing for so long where something must come: begin again with new connections."""
-
-
-_OURS = bytes((VERSION,))
 
 
 class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missing_from": "owed"}):
@@ -189,7 +186,7 @@ class Accounts:
                 self.mark = decode_watermark(value)
                 continue
             account = key.decode()
-            if value is not None and value[:1] == _OURS:
+            if value is not None and value[:1] in READABLE:
                 states[account] = value
                 if forgotten:
                     forgotten.discard(account)

@@ -16,7 +16,7 @@ from streams.pipeline.effects import Increment
 log = logging.getLogger("upload_gate.worker")
 
 PORTS_TRIED = 20
-EVENT_TYPES = ("attempted", "completed", "removed", "reported")
+EVENT_TYPES = ("attempted", "completed", "removed", "reported", "challenged")
 
 
 class WorkerMetrics:
@@ -26,6 +26,14 @@ class WorkerMetrics:
         self.events = Counter("upload_gate_events", "Events folded into account states.", ["type"], registry=registry)
         self.unknown_fields = Counter(
             "upload_gate_event_unknown_fields", "Fields of events that this version does not know.", registry=registry
+        )
+        self.duplicates = Counter(
+            "upload_gate_event_duplicates", "Events delivered before, which changed nothing.", registry=registry
+        )
+        self.late_uploads = Counter(
+            "upload_gate_event_late_uploads",
+            "Uploads whose events came too late to count as a burst or a gap.",
+            registry=registry,
         )
         self.dead_letters = Counter(
             "upload_gate_dead_letters", "Events that could not be read, by reason.", ["reason"], registry=registry
@@ -76,6 +84,8 @@ class WorkerMetrics:
         self._of_effects = {
             "upload_gate_events": self.events,
             "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_duplicates": self.duplicates,
+            "upload_gate_event_late_uploads": self.late_uploads,
             "upload_gate_dead_letters": self.dead_letters,
             "upload_gate_scores": self.scores,
         }

@@ -16,9 +16,10 @@ from gate.core.score import Stamp
 from gate.records.score import encode_score
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
+from streams.core.features import features
 from streams.core.scorecard import Scorecard
-from streams.core.signals import now_us as as_of_us
-from streams.core.signals import read
+from streams.core.signals import signals
+from streams.pipeline.step import surroundings
 from streams.worker.assignment import Partitions
 from streams.worker.partition import Partition
 
@@ -57,11 +58,11 @@ class Pages:
 
     def _found(self, account: str, partition: Partition) -> dict[str, Any]:
         state = unpack(partition.accounts.states[account])
-        around = self._crowd.around(state.ip, state.device, state.content, state.host)
+        values = signals(features(state, surroundings(self._crowd, state)))
         epoch = partition.owner.epoch if partition.owner is not None else ""
         now_us = time.time_ns() // 1_000
         stamp = Stamp(epoch, state.offset)
-        score = self._scorecard.score(account, read(state, around), as_of_us(state), now_us, stamp)
+        score = self._scorecard.score(account, values, state.latest_us, now_us, stamp)
         fields = {name: getattr(state, name) for name in state.__struct_fields__}
         return {
             "account": account,

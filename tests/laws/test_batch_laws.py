@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streams.core.crowd import Crowd
 from streams.files.scorecards import load_scorecard
+from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 SHIPPED = load_scorecard(None)
@@ -20,7 +21,7 @@ events = st.builds(
         json.dumps(
             {
                 "type": kind,
-                "id": "e",
+                "id": f"e-{at % 2_000}",
                 "at": f"2026-11-2{at % 10}T10:{at % 60:02d}:00Z",
                 "account": {"id": account},
                 **extra,
@@ -51,7 +52,7 @@ def run(batches: list[list[Record]]) -> tuple[dict[str, bytes], int]:
     dead = 0
     for batch in batches:
         if batch:
-            effects = process(batch, states, Crowd(), SHIPPED, b"salt", ("t", 0), "e", 0)
+            effects = process(batch, states, Crowd(), SHIPPED, Hashes(b"salt"), ("t", 0), "e", 0)
             states.update(effects.states)
             dead += len(effects.dead)
             assert all(0.0 <= part <= 1.0 for s, _ in effects.scores for part in (s.bot, s.scam, s.risk))

@@ -1,14 +1,16 @@
-"""Laws of the pure core over whatever may come: events spoilt in any place, any signals, any order of counting."""
+"""Laws of the pure core over whatever may come: events spoilt in any place, any signals, any order of events."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.core.duration import HOUR_US
+from gate.core.account import Account
+from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.score import Stamp
 from gate.core.signal import Signal
 from streams.core.crowd import CEILING, IP, Crowd
@@ -17,13 +19,17 @@ from streams.core.events import (
     Unreadable,
     decode,
     encode,
+    time_us,
 )
-from streams.core.facts import pack, unpack
-from streams.core.window import added
+from streams.core.facts import Facts, pack, unpack
+from streams.core.fold import fold
 from streams.files.scorecards import load_scorecard
+from streams.pipeline.effects import EventCounts
+from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 SHIPPED = load_scorecard(None)
+HASHES = Hashes(b"salt")
 BASE: dict[str, Any] = {
     "type": "attempted",
     "id": "e-1",
@@ -51,11 +57,12 @@ values = st.lists(spoilt | timely | cut | st.binary(max_size=40), min_size=1, ma
 def test_every_record_is_folded_or_one_dead_letter_and_what_is_made_of_it_stays_in_bounds(given_: list[bytes]) -> None:
     batch = [Record(offset, b"a", value, (), 0) for offset, value in enumerate(given_)]
 
-    effects = process(batch, {}, Crowd(), SHIPPED, b"salt", ("events", 0), "epoch", 0)
+    effects = process(batch, {}, Crowd(), SHIPPED, Hashes(b"salt"), ("events", 0), "epoch", 0)
 
     offsets = [letter.offset for letter in effects.dead]
     assert offsets == sorted(set(offsets))
-    assert len(offsets) + sum(effects.events.values()) == len(batch)
+    counts = effects.part(EventCounts)
+    assert len(offsets) + sum(counts.by_type.values()) + counts.duplicates == len(batch)
     assert all(letter.reason in set(Fault) for letter in effects.dead)
     assert all(letter.event == given_[letter.offset] for letter in effects.dead)
     for state in effects.states.values():
@@ -78,9 +85,9 @@ def test_what_can_be_read_can_be_written_and_read_again(value: bytes) -> None:
 
 @given(st.dictionaries(st.sampled_from(Signal), st.floats(0, 1)))
 def test_any_signals_make_a_score_between_0_and_1(given_: dict[Signal, float]) -> None:
-    ordered = sorted(given_.items(), key=lambda item: item[0].family)
+    values = [given_.get(signal, 0.0) for signal in Signal]
 
-    score = SHIPPED.score("a", ordered, 0, 0, Stamp("epoch", 0))
+    score = SHIPPED.score("a", values, 0, 0, Stamp("epoch", 0))
 
     assert all(0.0 <= part <= 1.0 for part in (score.bot, score.scam, score.risk))
     assert max(score.bot, score.scam) <= score.risk + 1e-12
@@ -100,16 +107,95 @@ def test_a_crowd_counts_the_same_in_any_order(given_: list[tuple[int, int]], ord
     assert counted(given_) == counted(shuffled) == min(CEILING, len(set(given_)))
 
 
-@given(st.lists(st.integers(0, 48 * HOUR_US), min_size=1, max_size=20), st.randoms())
-def test_a_window_counts_the_same_in_any_order_and_never_more_than_there_was(given_: list[int], order: Any) -> None:
-    def counted(moments: list[int]) -> float:
-        count, last_us = 0.0, moments[0]
-        for at_us in moments:
-            count, last_us = added(count, last_us, at_us, HOUR_US), max(last_us, at_us)
-        return count
+MOMENT = datetime(2026, 11, 23, 10, tzinfo=UTC)
+moments = st.integers(0, 40 * 86_400_000).map(lambda ms: MOMENT + timedelta(milliseconds=ms))
+close = st.integers(0, 600_000).map(lambda ms: MOMENT + timedelta(milliseconds=ms))
+kinds = st.sampled_from(["upload", "refused", "completed", "removed", "reported", "passed", "failed"])
 
-    shuffled = list(given_)
-    order.shuffle(shuffled)
 
-    assert abs(counted(given_) - counted(shuffled)) < 1e-6
-    assert 1.0 <= counted(given_) <= len(given_) + 1e-6
+def made(number: int, kind: str, at: datetime, who: int) -> Event:
+    account = Account("a", created_at=MOMENT - timedelta(days=9))
+    name = f"e-{number}"
+    match kind:
+        case "upload" | "refused":
+            decision = "deny" if kind == "refused" else None
+            return Attempted(name, at, account, ip=f"203.0.113.{who}", device=f"d-{who}", decision=decision)
+        case "completed":
+            return Completed(name, at, account)
+        case "removed":
+            return Removed(name, at, account, by="staff")
+        case "reported":
+            return Reported(name, at, account, reporter=f"r-{who}")
+        case _:
+            return Challenged(name, at, account, outcome=kind)
+
+
+def folded(events: list[Event]) -> Facts:
+    facts = Facts()
+    for offset, event in enumerate(events):
+        fold(facts, event, time_us(event), offset, b"", HASHES)
+    return facts
+
+
+def shuffled(events: list[Event], order: Any) -> list[Event]:
+    other = list(events)
+    order.shuffle(other)
+    return other
+
+
+ANY_ORDER = (
+    "events", "created_us", "latest_us", "first_us", "last_us", "uploads", "refused", "completed", "malformed",
+    "networks", "devices", "reporters", "removals", "passed", "failed",
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(kinds, moments, st.integers(0, 30)), max_size=31), st.randoms())
+@settings(deadline=None)
+def test_what_does_not_depend_on_order_is_the_same_in_any_order(given_: list[Any], order: Any) -> None:
+    events = [made(number, *one) for number, one in enumerate(given_)]
+
+    one, two = folded(events), folded(shuffled(events, order))
+
+    assert {name: getattr(one, name) for name in ANY_ORDER} == {name: getattr(two, name) for name in ANY_ORDER}
+
+
+@given(st.lists(close, max_size=12), st.randoms())
+@settings(deadline=None)
+def test_bursts_and_gaps_are_the_same_in_any_order_within_ten_minutes_and_a_dozen_beats(
+    given_: list[datetime], order: Any
+) -> None:
+    events = [made(number, "upload", at, 0) for number, at in enumerate(given_)]
+
+    one, two = folded(events), folded(shuffled(events, order))
+
+    assert (one.minute, one.hour, one.day) == (two.minute, two.hour, two.day)
+    assert one.beats == two.beats
+    assert one.late == two.late == 0
+
+
+@given(st.lists(close, min_size=1, max_size=40))
+@settings(deadline=None)
+def test_beats_are_apart_and_in_order_and_no_more_than_a_dozen(given_: list[datetime]) -> None:
+    beats = folded([made(number, "upload", at, 0) for number, at in enumerate(given_)]).beats
+
+    begins = [beats[0] - sum(beats[2 : 2 * n + 1 : 2]) for n in range(len(beats) // 2)]
+    lengths = beats[1::2]
+    assert len(beats) <= 24
+    assert all(length >= 0 for length in lengths)
+    assert all(
+        later - begin > length + 2_000 for later, begin, length in zip(begins, begins[1:], lengths[1:], strict=False)
+    )
+
+
+@given(st.lists(st.tuples(kinds, close, st.integers(0, 3)), max_size=20), st.randoms())
+@settings(deadline=None)
+def test_events_that_are_delivered_again_within_the_window_change_nothing(given_: list[Any], order: Any) -> None:
+    events = [made(number, *one) for number, one in enumerate(given_)]
+    once, twice = Facts(), Facts()
+    for offset, event in enumerate(events):
+        fold(once, event, time_us(event), offset, b"", HASHES)
+        fold(twice, event, time_us(event), offset, b"", HASHES)
+        for again in order.sample(events[: offset + 1], min(offset + 1, 3)):
+            fold(twice, again, time_us(again), 999, b"", HASHES)
+
+    assert pack(twice) == pack(once)

@@ -20,6 +20,7 @@ from streams.core.events import (
 from streams.files.schemas import FILE, event_schema
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import Effects
+from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def event(**changes: Any) -> bytes:
 
 
 def run(*records: Record) -> Effects:
-    return process(records, {}, Crowd(), load_scorecard(None), b"salt", ("events", 3), "epoch", 7)
+    return process(records, {}, Crowd(), load_scorecard(None), Hashes(b"salt"), ("events", 3), "epoch", 7)
 
 
 @pytest.mark.parametrize("name", GOLDEN)

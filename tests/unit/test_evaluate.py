@@ -5,16 +5,27 @@ import random
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from streams import cli
+from streams.core.features import Features
 from streams.files.scorecards import load_scorecard
 from streams.lab.evaluate import (
     auc,
     figures,
     offline,
     recall_at,
+    vectors,
 )
 from streams.lab.rows import attempted, read
 from streams.traffic.simulate import labelled_rows
+
+
+def cli_app() -> typer.Typer:
+    app = typer.Typer()
+    cli.register(app)
+    return app
 
 
 def test_a_perfect_score_has_an_auc_of_one_and_catches_everybody() -> None:
@@ -93,3 +104,30 @@ def test_the_shipped_scorecard_tells_simulated_attackers_from_people(batch: int,
     assert found.accounts == len({upload.request.account.id for upload in uploads})
     assert found.auc is not None
     assert found.auc > 0.95
+
+
+def test_every_event_gives_the_whole_vector_of_features_in_order_with_its_label(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in labelled_rows(3, 200)))
+    uploads = read(file).uploads
+
+    found = list(vectors(((u.label, attempted(u.request, u.at_us)) for u in uploads), load_scorecard(None)))
+
+    assert [one.offset for one in found] == list(range(200))
+    assert [(one.account, one.label) for one in found] == [(u.request.account.id, u.label) for u in uploads]
+    assert all(tuple(one.features) == Features._fields for one in found)
+    last = {one.account: one.features["uploads"] for one in found}
+    assert sum(last.values()) == 200
+
+
+def test_replay_writes_the_vectors_before_it_looks_for_a_system(tmp_path: Path) -> None:
+    rows, target = tmp_path / "rows.jsonl", tmp_path / "features.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in labelled_rows(3, 20)))
+    nowhere = ["--state", str(tmp_path), "--redis", "redis://127.0.0.1:1", "--kafka", "127.0.0.1:1"]
+
+    done = CliRunner().invoke(cli_app(), ["replay", str(rows), "--features", str(target), *nowhere])
+
+    written = [json.loads(line) for line in target.read_text().splitlines()]
+    assert done.exit_code != 0
+    assert len(written) == 20
+    assert list(written[0]) == ["account", "offset", "label", "features"]

@@ -9,14 +9,22 @@ import msgspec
 import pytest
 
 from gate.core.account import Account
-from gate.core.event import Attempted, Completed, Event, Removed, Reported
+from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.media import Media
+from streams.core.crowd import Surroundings
 from streams.core.events import encode, time_us
 from streams.core.facts import Facts, pack, unpack
-from streams.core.fold import REFUSALS, fold, remembered
+from streams.core.features import features, recent
+from streams.core.fold import REFUSALS, fold
+from streams.core.migration import WEEK_US
+from streams.core.rings import remembered
+from streams.core.window import value
+from streams.pipeline.hashes import Hashes
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
-SALT = b"salt"
+HASHES = Hashes(b"salt")
+REPORTER_BYTES = 8
 ACCOUNT = Account("a-17", created_at=BEGAN - timedelta(days=90))
 
 
@@ -24,10 +32,14 @@ def upload(second: float = 0.0, account: Account = ACCOUNT, **given: Any) -> Att
     return Attempted(f"e-{second}", BEGAN + timedelta(seconds=second), account, **given)
 
 
+def worth(counter: list[int], half_life_us: int, second: float = 0.0) -> float:
+    return value(counter, time_us(upload(second)), half_life_us)
+
+
 def folded(*events: Event, state: Facts | None = None) -> Facts:
     state = Facts() if state is None else state
     for event in events:
-        fold(state, event, time_us(event), state.offset + 1, encode(event), SALT)
+        fold(state, event, time_us(event), state.offset + 1, encode(event), HASHES)
     return state
 
 
@@ -36,7 +48,7 @@ def test_the_digest_depends_on_every_event_and_on_their_order() -> None:
 
     assert folded(one, two).digest == folded(one, two).digest
     assert folded(one, two).digest != folded(two, one).digest
-    assert folded(one, two).digest != folded(one, two, two).digest
+    assert folded(one, two).digest != folded(one, two, upload(3)).digest
 
 
 def test_each_kind_of_event_is_counted() -> None:
@@ -46,11 +58,12 @@ def test_each_kind_of_event_is_counted() -> None:
 
     assert (state.events, state.offset) == (4, 3)
     assert (state.uploads, state.completed) == (1, 1)
-    assert (state.removals, state.reports) == (1.0, 1.0)
+    assert worth(state.removals, WEEK_US) == pytest.approx(1.0, rel=0.002)
+    assert len(state.reporters) == REPORTER_BYTES
 
 
 def test_what_the_owner_removes_is_nobodys_blame() -> None:
-    assert folded(upload(), Removed("d", BEGAN, ACCOUNT, by="owner")).removals == 0.0
+    assert folded(upload(), Removed("d", BEGAN, ACCOUNT, by="owner")).removals == []
 
 
 def test_an_event_out_of_order_does_not_move_time_back() -> None:
@@ -58,7 +71,7 @@ def test_an_event_out_of_order_does_not_move_time_back() -> None:
 
     assert state.last_us == time_us(upload(100))
     assert state.uploads == 2
-    assert 1.0 < state.minute < 2.0
+    assert 1.0 < worth(state.minute, MINUTE_US, 100) < 2.0
 
 
 def test_blame_out_of_order_does_not_move_time_back() -> None:
@@ -66,20 +79,21 @@ def test_blame_out_of_order_does_not_move_time_back() -> None:
         Reported("r", BEGAN + timedelta(days=7), ACCOUNT), Reported("s", BEGAN, ACCOUNT), Removed("d", BEGAN, ACCOUNT)
     )
 
-    assert state.blamed_us == time_us(upload(7 * 86_400))
-    assert state.reports == pytest.approx(1.5)
-    assert state.removals == pytest.approx(0.5)
+    vector = features(state, Surroundings())
+    assert state.latest_us == time_us(upload(7 * 86_400))
+    assert vector.reporters == pytest.approx(1.5, rel=0.002)
+    assert vector.removals == pytest.approx(0.5, rel=0.002)
 
 
 def test_a_backlog_read_at_once_is_no_burst() -> None:
     state = folded(*(upload(hour * 3600) for hour in range(50)))
 
-    assert state.minute < 1.1
-    assert state.hour < 2.1
+    assert worth(state.minute, MINUTE_US, 49 * 3600) < 1.1
+    assert worth(state.hour, HOUR_US, 49 * 3600) < 2.1
 
 
 @pytest.mark.parametrize("decision", sorted(REFUSALS))
-def test_a_refused_attempt_moves_its_own_counter_and_no_other(decision: str) -> None:
+def test_a_refused_attempt_moves_time_and_surroundings_and_no_counter_but_its_own(decision: str) -> None:
     before = folded(upload(text="hello", ip="203.0.113.9"))
     refused = upload(
         1, text="BUY NOW $$$", ip="198.51.100.1", device="d", links=("https://x.top",), media=Media(sha256="s"), decision=decision
@@ -89,7 +103,7 @@ def test_a_refused_attempt_moves_its_own_counter_and_no_other(decision: str) -> 
 
     names = Facts.__struct_fields__
     moved = {n for n, old, new in zip(names, msgspec.to_builtins(before), after, strict=True) if old != new}
-    assert moved == {"events", "offset", "digest", "refused"}
+    assert moved == {"events", "offset", "digest", "event_ids", "latest_us", "refused", "networks", "devices"}
 
 
 @pytest.mark.parametrize("decision", [None, "allow", "review"])
@@ -104,13 +118,13 @@ def test_the_first_creation_time_stays() -> None:
 
 
 def test_addresses_of_one_ipv6_network_are_one_and_of_two_are_two() -> None:
-    def seen(ip: str) -> int:
-        return folded(upload(ip=ip)).ip
+    def seen(ip: str) -> bytes:
+        return folded(upload(ip=ip)).networks
 
     assert seen("2001:db8::1") == seen("2001:db8::ffff")
     assert seen("2001:db8::1") != seen("2001:db8:0:1::1")
     assert seen("::ffff:203.0.113.9") == seen("203.0.113.9")
-    assert seen("no address") != 0
+    assert seen("no address") != b""
 
 
 def adversarial(number: int) -> Event:
@@ -149,11 +163,12 @@ def test_hashes_are_keyed_by_the_salt() -> None:
     event = upload(ip="203.0.113.9", device="d")
     one, two = Facts(), Facts()
 
-    fold(one, event, 1, 0, b"", b"one")
-    fold(two, event, 1, 0, b"", b"two")
+    fold(one, event, 1, 0, b"", Hashes(b"one"))
+    fold(two, event, 1, 0, b"", Hashes(b"two"))
 
-    assert one.ip != two.ip
-    assert one.device != two.device
+    assert one.networks != two.networks
+    assert one.devices != two.devices
+    assert one.event_ids != two.event_ids
 
 
 def test_no_state_is_a_fresh_state_and_fresh_states_share_nothing() -> None:
@@ -170,10 +185,139 @@ def test_what_was_not_packed_here_is_refused() -> None:
 
 
 def test_a_hash_that_only_shows_across_two_neighbours_is_not_remembered_yet() -> None:
-    ring = remembered(remembered(b"", 0x04030201), 0x08070605)
+    ring = remembered(remembered(b"", b"\1\2\3\4", 12), b"\5\6\7\x08", 12)
 
-    grown = remembered(ring, 0x06050403)
+    grown = remembered(ring, b"\3\4\5\6", 12)
 
-    assert (0x06050403).to_bytes(4, "little") in ring
-    assert grown == ring + (0x06050403).to_bytes(4, "little")
-    assert remembered(grown, 0x06050403) is grown
+    assert b"\3\4\5\6" in ring
+    assert grown == ring + b"\3\4\5\6"
+    assert remembered(grown, b"\3\4\5\6", 12) is grown
+
+
+def test_an_event_that_is_delivered_again_changes_nothing_at_all() -> None:
+    events = [upload(n, text="hello", ip="203.0.113.9") for n in range(32)]
+    once = pack(folded(*events))
+
+    again = folded(*events, *events)
+    refolded = [fold(again, event, time_us(event), 99, encode(event), HASHES) for event in events]
+
+    assert pack(again) == once
+    assert refolded == [False] * 32
+
+
+def test_the_id_of_one_type_of_event_is_not_that_of_another() -> None:
+    state = folded(Attempted("u-1", BEGAN, ACCOUNT), Completed("u-1", BEGAN, ACCOUNT))
+
+    assert (state.uploads, state.completed) == (1, 1)
+
+
+def test_eight_uploads_delivered_twice_score_as_if_they_were_delivered_once() -> None:
+    events = [upload(n * 4_000, media=Media(sha256=f"{n}"), text=f"day {n} at the lake") for n in range(8)]
+
+    twice = folded(*(event for event in events for _ in range(2)))
+
+    assert features(twice, Surroundings()) == features(folded(*events), Surroundings())
+
+
+def test_a_refused_account_that_comes_home_is_what_it_is_now() -> None:
+    away = folded(*(upload(n, ip="203.0.113.9", device="tablet") for n in range(10)))
+
+    home = folded(upload(160 * 3600, ip="198.51.100.1", device="own", decision="challenge"), state=unpack(pack(away)))
+
+    vector = features(home, Surroundings())
+    assert vector.minute < 0.001
+    assert vector.quiet_days == pytest.approx(160 / 24, rel=0.01)
+    assert recent(home.networks, home.latest_us) == [HASHES.network("198.51.100.1")]
+    assert recent(home.devices, home.latest_us) == [HASHES.device("own")]
+    assert vector.uploads == 10
+
+
+def test_a_late_upload_counts_where_it_belongs() -> None:
+    steady = [upload(n * 60) for n in range(10)]
+    late = [*steady[:4], *steady[5:], steady[4]]
+
+    assert features(folded(*late), Surroundings()) == features(folded(*steady), Surroundings())
+    assert features(folded(*late), Surroundings()).gap_log_deviation == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("behind_s", "late"), [(600.0, 0), (600.001, 1), (86_400.0, 1)])
+def test_what_comes_later_than_ten_minutes_is_counted_as_late_and_feeds_no_gap_and_no_burst(
+    behind_s: float, late: int
+) -> None:
+    before = folded(upload(0), upload(30))
+
+    state = folded(upload(30 - behind_s), state=unpack(pack(before)))
+
+    assert (state.uploads, state.late) == (3, late)
+    assert state.first_us == time_us(upload(30 - behind_s))
+    assert (state.beats == before.beats) is bool(late)
+    assert (state.day == before.day) is bool(late)
+
+
+def test_what_is_older_than_every_kept_beat_is_late_as_well() -> None:
+    state = folded(*(upload(n * 10) for n in range(13)), upload(5))
+
+    assert state.late == 1
+    assert len(state.beats) == 24
+
+
+def test_a_creation_time_after_its_event_is_refused_and_the_first_that_can_be_believed_stays() -> None:
+    future = Account("a-17", created_at=BEGAN + timedelta(days=9))
+
+    state = folded(upload(0, future), upload(1), upload(2, future))
+
+    assert state.created_us == time_us(upload(-90 * 86_400))
+    assert state.malformed == 1
+
+
+def test_parts_of_an_album_are_one_beat() -> None:
+    at_once = folded(*(upload(n * 0.9) for n in range(30)))
+    grouped = folded(*(upload(n * 30, media_group="g-1") for n in range(10)))
+    two = folded(*(upload(n * 0.5) for n in range(10)), *(upload(60 + n * 0.5) for n in range(10)))
+
+    assert features(at_once, Surroundings()).gaps == 0
+    assert features(grouped, Surroundings()).gaps == 0
+    assert features(two, Surroundings()).gaps == 1
+    assert grouped.uploads == 10
+
+
+def test_a_dozen_reports_of_one_reporter_are_one_reporter() -> None:
+    def worth_of(reporters: list[str | None]) -> float:
+        events = [Reported(f"r-{n}", BEGAN, ACCOUNT, reporter=who) for n, who in enumerate(reporters)]
+        return features(folded(upload(), *events), Surroundings()).reporters
+
+    assert worth_of(["ann"] * 12) == pytest.approx(1.0)
+    assert worth_of(["ann", "bob", "ann"]) == pytest.approx(2.0)
+    assert worth_of([None] * 5) == pytest.approx(5.0)
+    assert worth_of([f"{n}" for n in range(40)]) == pytest.approx(16.0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "passed", "failed", "malformed"),
+    [("passed", 1.0, 0.0, 0), ("failed", 0.0, 1.0, 0), ("maybe", 0.0, 0.0, 1), (None, 0.0, 0.0, 1)],
+)
+def test_a_challenge_speaks_for_or_against_the_account(
+    outcome: str | None, passed: float, failed: float, malformed: int
+) -> None:
+    state = folded(upload(), Challenged("c", BEGAN, ACCOUNT, outcome=outcome))
+
+    vector = features(state, Surroundings())
+    assert (vector.passed, vector.failed) == pytest.approx((passed, failed), rel=0.002)
+    assert state.malformed == malformed
+
+
+def test_the_last_four_networks_and_devices_are_kept_and_those_of_the_last_days_count() -> None:
+    state = folded(*(upload(day * 86_400, ip=f"203.0.113.{day}", device=f"d-{day}") for day in range(6)))
+
+    assert [len(state.networks), len(state.devices)] == [40, 40]
+    assert recent(state.devices, state.latest_us) == [HASHES.device(f"d-{day}") for day in (5, 4, 3, 2)]
+    assert recent(state.devices, state.latest_us + 86_400_000_000) == [HASHES.device(f"d-{day}") for day in (5, 4, 3)]
+
+
+def test_fields_that_broke_their_rule_are_counted() -> None:
+    state = Facts()
+
+    fold(state, upload(ip="2001:zz::"), time_us(upload()), 0, b"", HASHES, malformed=2)
+
+    assert state.malformed == 3
+    assert state.networks == b""

@@ -12,8 +12,9 @@ from gate.core.score import Stamp
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
 from streams.files.scorecards import load_scorecard
-from streams.pipeline.effects import Effects
-from streams.pipeline.step import MAX_KEPT_BYTES, Record, process
+from streams.pipeline.effects import Effects, EventCounts
+from streams.pipeline.hashes import Hashes
+from streams.pipeline.step import MAX_KEPT_BYTES, Record, process, surroundings
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())
 AT_MS = 1_795_428_000_500
@@ -21,7 +22,7 @@ SHIPPED = load_scorecard(None)
 
 
 def record(offset: int, account: str = "a-17", name: str = "attempted", **given: Any) -> Record:
-    value = json.dumps({**GOLDEN[name], "account": {"id": account}, **given}).encode()
+    value = json.dumps({**GOLDEN[name], "id": f"e-{offset}", "account": {"id": account}, **given}).encode()
     return Record(offset, account.encode(), value, (), AT_MS)
 
 
@@ -30,7 +31,7 @@ def broken(offset: int, value: bytes | None = b"{") -> Record:
 
 
 def run(*batch: Record, states: dict[str, bytes] | None = None, crowd: Crowd | None = None) -> Effects:
-    return process(batch, states or {}, crowd or Crowd(), SHIPPED, b"salt", ("events", 3), "epoch", 7)
+    return process(batch, states or {}, crowd or Crowd(), SHIPPED, Hashes(b"salt"), ("events", 3), "epoch", 7)
 
 
 def test_events_are_counted_by_type_and_the_next_batch_starts_behind_the_last() -> None:
@@ -125,7 +126,7 @@ def test_a_dead_letter_keeps_only_so_much_of_what_it_was() -> None:
 
 @pytest.mark.parametrize("salt", [b"", b"s" * 200], ids=["no salt", "a long salt"])
 def test_any_salt_will_do(salt: bytes) -> None:
-    effects = process([record(0)], {}, Crowd(), SHIPPED, salt, ("events", 3), "epoch", 7)
+    effects = process([record(0)], {}, Crowd(), SHIPPED, Hashes(salt), ("events", 3), "epoch", 7)
 
     assert effects.dead == []
 
@@ -151,3 +152,99 @@ def test_an_absurd_clock_is_a_dead_letter_that_says_so(at: str, reason: str) -> 
 @pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "1969-12-31T23:59:00-05:00"])
 def test_the_first_moment_of_1970_is_not_absurd_wherever_its_zone_puts_it(at: str) -> None:
     assert run(record(0, at=at)).dead == []
+
+
+class Provoked(Hashes):
+    """Hashes that raise for one device, as a fault of ours would for what one event holds."""
+
+    def device(self, device: str) -> int:
+        if device == "provoking":
+            raise RecursionError(device)
+        return super().device(device)
+
+
+def provoked(*batch: Record, states: dict[str, bytes] | None = None) -> Effects:
+    return process(batch, states or {}, Crowd(), SHIPPED, Provoked(b"salt"), ("events", 3), "epoch", 7)
+
+
+def test_an_event_that_cannot_be_folded_is_a_dead_letter_and_leaves_its_account_as_it_was() -> None:
+    good = [record(0, "a"), record(1, "b"), record(3, "a", "completed"), record(4, "b")]
+
+    effects = provoked(*good[:2], record(2, "a", device="provoking"), *good[2:])
+
+    (letter,) = effects.dead
+    assert (letter.offset, letter.reason) == (2, "event.unprocessable")
+    assert letter.detail.startswith("RecursionError while the event was folded")
+    assert "provoking" not in letter.detail
+    assert effects.states == run(*good).states
+    assert [score for score, _ in effects.scores] == [score for score, _ in run(*good).scores]
+    assert effects.events == {"attempted": 3, "completed": 1}
+
+
+def test_an_account_whose_only_event_cannot_be_folded_is_not_touched() -> None:
+    effects = provoked(record(0, "a", device="provoking"), record(1, "b"))
+
+    assert effects.states.keys() == {"b"}
+    assert [score.account for score, _ in effects.scores] == ["b"]
+
+
+def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:
+    late = [record(0, "a"), record(1, "a", at="9999-12-31T23:59:59.999999Z"), record(2, "a", "completed")]
+    unknown_clock = [one._replace(timestamp_ms=0) for one in late]
+
+    effects = run(*unknown_clock)
+
+    assert [(letter.offset, letter.reason) for letter in effects.dead] == [(1, "event.unprocessable")]
+    assert effects.states == run(late[0], late[2]).states
+    assert run(record(3, "a"), states=effects.states).dead == []
+
+
+def test_many_events_that_cannot_be_folded_cost_no_more_than_twice_the_rest() -> None:
+    folds = 0
+
+    class Counting(Provoked):
+        def mark(self, value: str) -> bytes:
+            nonlocal folds
+            folds += 1
+            return super().mark(value)
+
+    batch = [record(n, "a", device="provoking" if n % 2 else "own") for n in range(100)]
+
+    effects = process(batch, {}, Crowd(), SHIPPED, Counting(b"salt"), ("events", 3), "epoch", 7)
+
+    assert len(effects.dead) == 50
+    assert folds <= 200
+
+
+def test_an_event_that_is_delivered_again_is_counted_and_touches_nothing() -> None:
+    first = run(record(0, "a"), record(1, "b"))
+
+    again = run(record(0, "a")._replace(offset=5), states=first.states)
+
+    assert again.part(EventCounts) == EventCounts({}, 0, duplicates=1)
+    assert (again.states, again.scores, again.next_offset) == ({}, [], 6)
+
+
+def test_uploads_that_come_too_late_are_counted() -> None:
+    effects = run(record(0, at="2026-11-23T10:00:00Z"), record(1, at="2026-11-23T09:00:00Z"))
+
+    assert effects.part(EventCounts).late == 1
+
+
+def test_of_several_devices_the_one_that_most_accounts_share_counts() -> None:
+    crowd = Crowd()
+    tablet = [record(n, f"child-{n}", device="tablet") for n in range(9)]
+    batch = [*tablet, record(20, "a", device="tablet"), record(21, "a", device="own")]
+
+    effects = run(*batch, crowd=crowd)
+
+    assert surroundings(crowd, unpack(effects.states["a"])).device_accounts == 10
+
+
+@pytest.mark.parametrize("ip", ["2001:zz::", "fe80::1%eth0", ":"])
+def test_what_is_no_address_costs_an_event_its_address_and_nothing_else(ip: str) -> None:
+    effects = run(record(0, ip=ip))
+
+    facts = unpack(effects.states["a-17"])
+    assert effects.dead == []
+    assert (facts.uploads, facts.malformed, facts.networks) == (1, 1, b"")

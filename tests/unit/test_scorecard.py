@@ -17,6 +17,7 @@ from gate.policyfile import load_policy
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
 from streams.files.scorecards import load_scorecard, parse_scorecard
+from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -42,7 +43,8 @@ def refusal(text: str) -> PolicyInvalid:
 
 
 def scored(card: Scorecard, *signals: tuple[Signal, float]) -> Score:
-    return card.score("a-17", list(signals), 5, 7, STAMP)
+    values = dict(signals)
+    return card.score("a-17", [values.get(signal, 0.0) for signal in Signal], 5, 7, STAMP)
 
 
 @pytest.mark.parametrize("signal", Signal)
@@ -67,10 +69,20 @@ def test_a_score_says_whose_it_is_when_and_from_what() -> None:
     assert score.risk < 0.05
 
 
-def test_more_of_a_signal_never_lowers_the_risk() -> None:
+def test_more_of_a_signal_never_lowers_the_risk_but_of_one_that_speaks_for_the_account() -> None:
     for signal in Signal:
         risks = [scored(shipped(), (signal, value / 10)).risk for value in range(11)]
-        assert risks == sorted(risks)
+        assert risks == sorted(risks, reverse=signal.speaks_for)
+
+
+def test_what_speaks_for_an_account_takes_its_cap_away_and_no_more() -> None:
+    card_ = parse_scorecard(card(bot='"challenge.passed" = -9.0'), "card.toml")
+
+    assert scored(card_, (Signal.CHALLENGE_PASSED, 1.0)).bot == pytest.approx(1 / (1 + 2.718281828**5.0))
+
+
+def test_a_weight_against_the_account_of_what_speaks_for_it_is_refused() -> None:
+    assert "challenge.passed" in str(refusal(card(bot='"challenge.passed" = 0.1')))
 
 
 def test_risk_is_that_of_either_being_true() -> None:
@@ -174,7 +186,7 @@ class Platform:
         at = (BEGAN + timedelta(seconds=second)).isoformat()
         value = json.dumps({"type": "attempted", "id": f"{second}", "at": at, "account": who, **given}).encode()
         record = Record(len(self.risks), account.encode(), value, (), 0)
-        done = process([record], self.states, self.crowd, shipped(), b"salt", ("events", 0), "epoch", 0)
+        done = process([record], self.states, self.crowd, shipped(), Hashes(b"salt"), ("events", 0), "epoch", 0)
         self.states.update(done.states)
         self.risks.setdefault(account, []).append(done.scores[0].score.risk)
         return done.scores[0].score.risk

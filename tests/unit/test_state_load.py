@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,6 +28,7 @@ from streams.worker.changelog import (
     encode_watermark,
 )
 
+GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "states.v2.json").read_text())
 MARK = Watermark("c/t", 7)
 STATE = Facts(events=3, offset=6, layouts=[0] * 16)
 FIRST = msgspec.msgpack.encode(STATE)
@@ -65,6 +69,15 @@ async def test_an_account_of_an_older_release_starts_anew_and_the_watermark_stay
     assert accounts.forgotten == {"a"}
     assert accounts.states == {"b": pack(STATE)}
     assert accounts.mark == MARK
+
+
+async def test_a_state_of_the_release_before_is_kept_as_it_is() -> None:
+    former = base64.b64decode(GOLDEN[0]["state"])
+
+    accounts = await loaded((b"a", former))
+
+    assert accounts.states == {"a": former}
+    assert not accounts.forgotten
 
 
 async def test_an_account_that_was_folded_since_is_not_forgotten() -> None:

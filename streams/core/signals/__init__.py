@@ -1,7 +1,5 @@
-"""The families of signals, one file each. A family reads an account's state and surroundings and acts on nothing."""
+"""The families of signals, one file each: functions of the vector of features, which act on nothing."""
 
-from streams.core.crowd import Surroundings
-from streams.core.scorecard import Found
-from streams.core.signals.table import now_us, read
+from streams.core.signals.table import signals
 
-__all__ = ["Found", "Surroundings", "now_us", "read"]
+__all__ = ["signals"]

@@ -1,33 +1,22 @@
-"""Age: how young the account is, and how soon after its birth it acted. Unknown age says nothing."""
+"""Age: how young the account is, and how soon after its birth it acted.
+
+An unknown age says nothing, nor does that of an account without uploads.
+"""
 
 from __future__ import annotations
 
-from gate.core.duration import DAY_US, MINUTE_US
-from gate.core.signal import Signal
-from streams.core.facts import Facts
-from streams.core.scorecard import Found
-from streams.core.window import decayed
+from streams.core.features import Features
 
-FRESH = str(Signal.AGE_FRESH)
-FIRST_ACTION = str(Signal.AGE_FIRST_ACTION)
-FRESH_HALF_LIFE_US = DAY_US
-INSTANT_US = MINUTE_US
-HASTE_HALF_LIFE_US = 5 * MINUTE_US
+INSTANT_MINUTES = 1.0
+HASTE_HALF_LIFE_MINUTES = 5.0
 NEGLIGIBLE = 0.01
 
 
-def freshness(state: Facts, at_us: int) -> float:
-    """1 for a newborn account, halving with each day. The account's age must be known."""
-    age_us = at_us - state.created_us
-    return decayed(1.0, age_us, FRESH_HALF_LIFE_US) if age_us > 0 else 1.0
-
-
-def read(state: Facts, at_us: int, found: Found) -> None:
+def read(of: Features) -> tuple[float, float]:
     """`age.fresh`: halves with each day since creation. `age.first_action`: 1 within a minute of it, halving after."""
-    fresh = freshness(state, at_us)
-    if fresh > NEGLIGIBLE:
-        found.append((FRESH, fresh))
-    waited_us = state.first_us - state.created_us - INSTANT_US
-    haste = decayed(1.0, waited_us, HASTE_HALF_LIFE_US) if waited_us > 0 else 1.0
-    if haste > NEGLIGIBLE:
-        found.append((FIRST_ACTION, haste))
+    if not of.age_known or not of.uploads:
+        return 0.0, 0.0
+    fresh = of.freshness
+    waited = of.first_action_minutes - INSTANT_MINUTES
+    haste: float = 2.0 ** (-waited / HASTE_HALF_LIFE_MINUTES) if waited > 0.0 else 1.0
+    return fresh if fresh > NEGLIGIBLE else 0.0, haste if haste > NEGLIGIBLE else 0.0

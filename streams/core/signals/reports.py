@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from gate.core.duration import DAY_US
-from gate.core.signal import Signal
-from streams.core.facts import Facts
-from streams.core.scorecard import Found
-from streams.core.window import decayed
+from streams.core.features import Features
 
-RATE = str(Signal.REPORTS_RATE)
-HALF_LIFE_US = 7 * DAY_US
 NEGLIGIBLE = 0.01
 
 
-def read(state: Facts, at_us: int, found: Found) -> None:
-    """`reports.rate`: reports and, twice as heavy, removals, against the number of uploads; halves with each week."""
-    blame = decayed(state.reports + 2.0 * state.removals, at_us - state.blamed_us, HALF_LIFE_US)
-    if blame > NEGLIGIBLE:
-        found.append((RATE, min(1.0, blame / (state.uploads + 3.0))))
+def read(of: Features) -> tuple[float]:
+    """`reports.rate`: distinct reporters and, twice as heavy, removals, against the number of uploads; halves with each week."""
+    blame = of.reporters + 2.0 * of.removals
+    return (min(1.0, blame / (of.uploads + 3.0)) if blame > NEGLIGIBLE else 0.0,)

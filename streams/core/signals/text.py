@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from gate.core.signal import Signal
-from streams.core.facts import Facts
-from streams.core.scorecard import Found
-
-SPAM = str(Signal.TEXT_SPAM)
+from streams.core.features import Features
 
 
-def read(state: Facts, found: Found) -> None:
+def read(of: Features) -> tuple[float]:
     """`text.spam`: the running mean over the account's last captions."""
-    found.append((SPAM, min(1.0, state.spam)))
+    return (min(1.0, of.spam),)

@@ -13,10 +13,16 @@ from streams.pipeline.effects.part import Increment, KeyedRecord
 
 @dataclass(frozen=True, slots=True)
 class EventCounts:
-    """`by_type` counts folded events, `unknown_fields` their top-level fields that no event of the type has."""
+    """`by_type` counts folded events, `unknown_fields` their top-level fields that no event of the type has.
+
+    `duplicates` counts events that were delivered before and changed nothing, `late` folded uploads that came too late
+    to count as a burst or a gap.
+    """
 
     by_type: dict[str, int]
-    unknown_fields: int
+    unknown_fields: int = 0
+    duplicates: int = 0
+    late: int = 0
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -24,7 +30,12 @@ class EventCounts:
         by_type: Counter[str] = Counter()
         for part in parts:
             by_type.update(part.by_type)
-        return cls(dict(by_type), sum(part.unknown_fields for part in parts))
+        return cls(
+            dict(by_type),
+            sum(part.unknown_fields for part in parts),
+            sum(part.duplicates for part in parts),
+            sum(part.late for part in parts),
+        )
 
     @staticmethod
     def topic(topics: Topics) -> None:
@@ -46,3 +57,7 @@ class EventCounts:
             yield Increment("upload_gate_events", (kind,), count)
         if self.unknown_fields:
             yield Increment("upload_gate_event_unknown_fields", (), self.unknown_fields)
+        if self.duplicates:
+            yield Increment("upload_gate_event_duplicates", (), self.duplicates)
+        if self.late:
+            yield Increment("upload_gate_event_late_uploads", (), self.late)

@@ -1,0 +1,119 @@
+"""A state of the second layout → the fields of the third, so that no account starts anew.
+
+Decaying counters keep their worth. Gaps were kept as a running mean and variance: they become as many gaps that have
+both. Unnamed reports become reporters of their own with the same worth. Hashes of networks and devices were made in
+another way; they are carried on, and match what was published of them until it ages.
+"""
+
+from __future__ import annotations
+
+from math import exp, log2, sqrt
+from typing import Any
+
+import msgspec
+
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
+from streams.core.beats import KEPT
+from streams.core.rings import dated
+from streams.core.window import counter_of
+
+FORMER = b"\x02"
+"""The first byte of a state of the second layout."""
+WEEK_US = 7 * DAY_US
+MAX_REPORTERS = 16
+_LONGEST_GAP_MS = 400 * 86_400_000
+
+
+class _Former(msgspec.Struct, array_like=True):
+    events: int
+    offset: int
+    digest: int
+    created_us: int
+    first_us: int
+    last_us: int
+    uploads: int
+    minute: float
+    hour: float
+    day: float
+    gaps: int
+    gap_mean: float
+    gap_variance: float
+    contents: bytes
+    templates: bytes
+    hosts: bytes
+    content_repeats: int
+    template_repeats: int
+    host_repeats: int
+    texts: int
+    layouts: list[int]
+    layout_squares: int
+    mentions: int
+    spam: float
+    linked: int
+    suspicion: float
+    ip: int
+    device: int
+    content: int
+    host: int
+    completed: int
+    reports: float
+    removals: float
+    blamed_us: int
+    refused: int
+
+
+_decode = msgspec.msgpack.Decoder(_Former).decode
+
+
+def migrated(body: bytes) -> dict[str, Any]:
+    """The fields of `Facts` by name. Raises msgspec.DecodeError for what the second layout did not write."""
+    was = _decode(body)
+    named = set(_Former.__struct_fields__) - {
+        "minute", "hour", "day", "gaps", "gap_mean", "gap_variance", "ip", "device", "reports", "removals", "blamed_us",
+    }  # fmt: skip
+    latest_us = max(was.last_us, was.blamed_us)
+    day = min(latest_us // DAY_US, 0xFFFF).to_bytes(2, "big")
+    return {
+        **{name: getattr(was, name) for name in named},
+        "created_us": was.created_us if 0 < was.created_us <= (latest_us or was.created_us) else 0,
+        "latest_us": latest_us,
+        "minute": counter_of(was.minute, was.last_us, MINUTE_US),
+        "hour": counter_of(was.hour, was.last_us, HOUR_US),
+        "day": counter_of(was.day, was.last_us, DAY_US),
+        "beats": _beats(was),
+        "networks": day + was.ip.to_bytes(8, "big") if was.ip else b"",
+        "devices": day + was.device.to_bytes(8, "big") if was.device else b"",
+        "reporters": _reporters(was),
+        "removals": counter_of(was.removals, was.blamed_us, WEEK_US),
+    }
+
+
+def _beats(was: _Former) -> list[int]:
+    if not was.uploads:
+        return []
+    count = min(was.gaps, KEPT - 1)
+    deviation = sqrt(max(0.0, was.gap_variance))
+    if count % 2 and count > 1:  # the middle one stands at the mean, so the others stand out more
+        deviation *= sqrt(count / (count - 1))
+    beats = [max(0, was.last_us) // 1_000, 0]
+    for number in range(count):
+        middle = count % 2 and number == count - 1
+        log_gap = was.gap_mean + (0.0 if middle else deviation if number % 2 else -deviation)
+        beats += (max(100, min(_LONGEST_GAP_MS, round(exp(min(log_gap, 20.0)) * 1_000))), 0)
+    return beats
+
+
+def _reporters(was: _Former) -> bytes:
+    """One reporter for each whole report, and one of earlier for the rest."""
+    kept = b""
+    whole = min(int(was.reports), MAX_REPORTERS)
+    rest = was.reports - int(was.reports)
+    for number in range(whole + 1):
+        at_us = was.blamed_us
+        if number == whole:
+            if rest < 0.01:
+                break
+            at_us += round(WEEK_US * log2(rest))
+        minutes = min(max(0, at_us) // MINUTE_US, 0xFFFF_FFFF).to_bytes(4, "big")
+        kept = dated(kept, minutes + number.to_bytes(4, "big"), len(minutes), MAX_REPORTERS)
+    return kept

@@ -1,0 +1,40 @@
+"""Bounded memories of what an account showed lately, packed as bytes.
+
+A *ring* keeps the last few distinct items in the order they came. *Dated items* keep the few distinct items that were
+shown last by event time, each with when that was; they are the same in whatever order events come.
+"""
+
+from __future__ import annotations
+
+MARK = 4
+"""Bytes of an item of a ring."""
+
+
+def remembered(ring: bytes, mark: bytes, items: int) -> bytes:
+    """The ring with `mark` in it, in place of the oldest of `items`; the same object where it was in it already."""
+    if mark in ring and _place(ring, mark, MARK) >= 0:
+        return ring
+    return (ring + mark)[-items * MARK :]
+
+
+def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:
+    """The dated items with `one` among them, at most `items`, the latest first.
+
+    `one` is a big-endian date of `date_bytes` and the item behind it; an item that was shown twice keeps the later date.
+    """
+    if kept.startswith(one):
+        return kept
+    size = len(one)
+    entries = {kept[at + date_bytes : at + size]: kept[at : at + size] for at in range(0, len(kept), size)}
+    item = one[date_bytes:]
+    before = entries.get(item)
+    if before is None or before < one:
+        entries[item] = one
+    return b"".join(sorted(entries.values(), reverse=True)[:items])
+
+
+def _place(ring: bytes, mark: bytes, size: int) -> int:
+    at = ring.find(mark)
+    while at > 0 and at % size:  # across two neighbours, which is nobody's mark
+        at = ring.find(mark, at + 1)
+    return at

@@ -1,0 +1,55 @@
+"""Keyed hashes of networks and devices as numbers: the same that name a network's and a device's buckets in the gate.
+
+Whoever runs the pipeline makes one `Hashes` and passes it in; it remembers the last few thousand networks and devices,
+because the same ones come again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+from gate.core.pseudonym import Pseudonyms
+
+MAX_REMEMBERED = 1 << 16
+"""Values of one kind that are remembered."""
+
+
+class Hashes:
+    """Hashes under one salt. Grows to `most` values of each kind, then begins again."""
+
+    def __init__(self, salt: bytes, most: int = MAX_REMEMBERED) -> None:
+        names = Pseudonyms(salt)
+        self._networks = _Remembered(lambda ip: int(names.of_ip(ip), 16) or 1, most)
+        self._devices = _Remembered(lambda device: int(names.of_device(device), 16) or 1, most)
+        self._mark = blake2b(blake2b(salt, digest_size=32).digest(), digest_size=4, person=b"mark")
+
+    def network(self, ip: str) -> int:
+        """64 bits for the network an address is counted under, never 0. Raises ValueError for what is no address."""
+        return self._networks[ip]
+
+    def device(self, device: str) -> int:
+        """64 bits for a device, never 0."""
+        return self._devices[device]
+
+    def mark(self, value: str) -> bytes:
+        """Four bytes for anything else, such as an event's id; they are not remembered."""
+        hasher = self._mark.copy()
+        hasher.update(value.encode())
+        return hasher.digest()
+
+
+class _Remembered(dict[str, int]):
+    """Hashes by value. A value that is not there is hashed and remembered; a full table is emptied first."""
+
+    def __init__(self, hashed: Callable[[str], int], most: int) -> None:
+        super().__init__()
+        self._hashed = hashed
+        self._most = most
+
+    def __missing__(self, value: str) -> int:
+        number = self._hashed(value)
+        if len(self) >= self._most:
+            self.clear()
+        self[value] = number
+        return number
