@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -32,7 +32,8 @@ class WorkerProcess:
         self.group = name
         self.log = home / "worker.log"
         self.port = free_port()
-        self._env = {
+        home.mkdir(parents=True, exist_ok=True)
+        self.env = {
             **os.environ,
             "UPLOAD_GATE_KAFKA": kafka,
             "UPLOAD_GATE_REDIS": redis or "",
@@ -45,10 +46,10 @@ class WorkerProcess:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, **more: str) -> None:
+    def start(self, command: Sequence[str] | None = None, **more: str) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streams.worker"], env=self._env | more, stdout=log, stderr=log
+                command or [sys.executable, "-m", "streams.worker"], env=self.env | more, stdout=log, stderr=log
             )
 
     def end(self, number: int = signal.SIGTERM) -> int:

@@ -8,7 +8,7 @@ import faust
 from faust.cli import option
 
 from gate.records.topics import Topics
-from streams.worker.dead_letters import last_dead_letters
+from streams.worker.dead_letters import as_line, last_dead_letters
 from streams.worker.settings import WorkerSettings
 
 
@@ -19,5 +19,4 @@ def declare_commands(app: faust.App, settings: WorkerSettings) -> None:
     async def dlq(self: Any, limit: int) -> None:
         """List the last events that could not be read, with where they stood and why."""
         for letter in await last_dead_letters(settings.kafka, Topics(settings.prefix, settings.partitions), limit):
-            at = letter.origin
-            self.say(f"{at.topic}[{at.partition}] {at.offset:>10}  {letter.reason:<16} {letter.detail}")
+            self.say(as_line(letter))

@@ -12,8 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from waiting import eventually
 
-from gate.stores.kafka.topics import declare
 from gate.records.topics import Topics
+from gate.stores.kafka.topics import declare
 from streams.core.crowd import DEVICE, WINDOW_US, Crowd
 from streams.worker.crowd_feed import crowd_key, listen
 
