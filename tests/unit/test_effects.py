@@ -38,7 +38,7 @@ FULL = Effects.of(
     States({"a": b"state"}),
     Scores([SCORE]),
     DeadLetters([LETTER, LETTER]),
-    CrowdCounts([CrowdCount("f", 4)]),
+    CrowdCounts([CrowdCount("f", 4, 1, b"[2,9,[4],[1]]")]),
     EventCounts({"attempted": 2}, 1),
 )
 
@@ -56,7 +56,7 @@ def test_each_part_names_its_topic_its_partition_and_its_records() -> None:
         topics.states.name: (3, [(b"a", b"state")]),
         topics.scores.name: (3, [(b"a", SCORE.data)]),
         topics.dead_letters.name: (3, list(FULL.part(DeadLetters).records(3))),
-        topics.crowd.name: (0, [(b"3:f", b"4")]),
+        topics.crowd.name: (0, [(b"3:f", b"[2,9,[4],[1]]")]),
     }
 
 
