@@ -175,7 +175,7 @@ def _say_start(settings: Settings, policy: str, down: str | None) -> None:
     if down is not None:
         log.warning(
             "Redis at %s does not answer (%s). Pauses from the last snapshot and the break-glass file hold, limits "
-            "follow their on_store_error, scores and overrides do not count; it is tried again until it answers",
+            "follow their on_store_error, scores and overrides are not known; it is tried again until it answers",
             settings.redis_shown,
             down,
         )
