@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_IPV6 = re.compile(":".join([f"({_GROUP})"] * 4 + [_GROUP] * 4))
+"""An address with all its groups written out, as most clients' addresses are; its first four groups are the network."""
 
 LONGEST = 64
 """Characters of an address, more than any has."""
@@ -66,12 +69,20 @@ def network(ip: str) -> str:
 
     Raises ValueError where `ip` is no address, or one with a zone.
     """
-    if is_ipv4(ip):  # the usual case, ten times as fast as ip_address
+    if is_ipv4(ip):
         return ip
+    written_out = _IPV6.fullmatch(ip)
+    if written_out is not None and any(groups := [int(group, 16) for group in written_out.groups()]):
+        return _network_of(groups)
     if "%" in ip or len(ip) > LONGEST:
         raise ValueError("an address with a zone is known to one host only")
-    address = ip_address(ip)
-    if isinstance(address, IPv4Address):
-        return str(address)
+    address = IPv6Address(ip)  # refuses what is no IPv6; every IPv4 address has been answered above
     mapped = address.ipv4_mapped
     return str(mapped) if mapped is not None else str(IPv6Address(int(address) >> 64 << 64)) + "/64"
+
+
+def _network_of(groups: list[int]) -> str:
+    """The /64 of an address by its first four groups, not all zero, spelt as `ipaddress` does at a fifth of the time."""
+    while not groups[-1]:
+        groups.pop()
+    return ":".join([f"{group:x}" for group in groups]) + "::/64"
