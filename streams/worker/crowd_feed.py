@@ -2,7 +2,7 @@
 
 Counts are published by `commit`, with the batch they come from. Leaves their meaning to `core.crowd`. A count that is
 not heard yet, or was below the floor, is missing from the sum; that undercount is part of the contract. So is one that
-was written longer ago than the crowd's window: whatever is still shared since then is told again when it is next seen.
+was written longer ago than the crowd's window: whatever is still shared since then is told again with its next event.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Hears(Protocol):
     """What is told of counts: `streams.core.crowd.Crowd`."""
 
     def hear(self, partition: int, feature: str, count: int) -> object:
-        """Partition `partition` has seen `count` distinct accounts share `feature`."""
+        """Partition `partition` counts `count` distinct accounts that share `feature`."""
         ...
 
 

@@ -26,7 +26,7 @@ from streams.worker.assignment import Partitions
 from streams.worker.commit import Misplaced, Owner
 from streams.worker.crowd_feed import Hears, listen
 from streams.worker.outage import Outage
-from streams.worker.partition import Event, Partition, State
+from streams.worker.partition import Event, ImpossibleStep, Partition, State
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -239,12 +239,18 @@ class Assignments(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called before each rebalance."""
         self._rebalance.begin()
-        await self._partitions.revoke()
+        try:
+            await self._partitions.revoke()
+        except ImpossibleStep as fault:  # the client would only log it
+            self._partitions.end(fault)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called after it."""
         partitions = sorted(at.partition for at in assigned)
         log.info("assigned: partitions %s", partitions or "none")
         self._hold(partitions)
-        self._partitions.assign(partitions)
+        try:
+            self._partitions.assign(partitions)
+        except ImpossibleStep as fault:  # the client would only log it
+            self._partitions.end(fault)
         self._rebalance.end()
