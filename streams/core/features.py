@@ -151,7 +151,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
         around.link_accounts,
         facts.completed,
         facts.refused,
-        _reporters(facts, now_us) if facts.reporters else 0.0,
+        worth_of_reporters(facts),
         value(facts.removals, now_us, WEEK_US),
         value(facts.passed, now_us, WEEK_US),
         value(facts.failed, now_us, WEEK_US),
@@ -181,8 +181,10 @@ def _gaps(facts: Facts) -> tuple[int, float, float]:
     return count, mean - _LOG_SECOND_MS, sqrt(variance) if variance > 0.0 else 0.0
 
 
-def _reporters(facts: Facts, now_us: int) -> float:
-    """Distinct reporters by what they are worth now; those of one moment count in full."""
-    minutes = now_us // MINUTE_US
+def worth_of_reporters(facts: Facts) -> float:
+    """Distinct reporters as of the account's last event: each counts in full and halves with every week."""
+    if not facts.reporters:
+        return 0.0
+    minutes = facts.latest_us // MINUTE_US
     week = WEEK_US // MINUTE_US
     return sum([decayed(1.0, max(0, minutes - at), week) for at, _ in _reports(facts.reporters)])
