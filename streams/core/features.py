@@ -151,7 +151,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
         around.link_accounts,
         facts.completed,
         facts.refused,
-        worth_of_reporters(facts),
+        reporters_lately(facts),
         value(facts.removals, now_us, WEEK_US),
         value(facts.passed, now_us, WEEK_US),
         value(facts.failed, now_us, WEEK_US),
@@ -181,7 +181,7 @@ def _gaps(facts: Facts) -> tuple[int, float, float]:
     return count, mean - _LOG_SECOND_MS, sqrt(variance) if variance > 0.0 else 0.0
 
 
-def worth_of_reporters(facts: Facts) -> float:
+def reporters_lately(facts: Facts) -> float:
     """Distinct reporters as of the account's last event: each counts in full and halves with every week."""
     if not facts.reporters:
         return 0.0

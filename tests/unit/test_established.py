@@ -9,10 +9,10 @@ import pytest
 
 from gate.core.account import Account
 from gate.core.event import Attempted, Challenged, Event, Removed, Reported
+from streams.core.established import is_established
 from streams.core.events import encode, time_us
 from streams.core.facts import Facts
 from streams.core.fold import fold
-from streams.core.standing import is_established
 from streams.pipeline.hashes import Hashes
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gate.core.duration import DAY_US
 from streams.core.facts import Facts
-from streams.core.features import worth_of_reporters
+from streams.core.features import reporters_lately
 from streams.core.migration import WEEK_US
 from streams.core.window import value
 
@@ -22,4 +22,4 @@ def is_established(facts: Facts) -> bool:
     if facts.uploads < LEAST_UPLOADS or now_us - began_us < OLD_US:
         return False
     removed, failed = value(facts.removals, now_us, WEEK_US), value(facts.failed, now_us, WEEK_US)
-    return max(removed, failed, worth_of_reporters(facts)) < FORGIVEN
+    return max(removed, failed, reporters_lately(facts)) < FORGIVEN
