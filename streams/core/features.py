@@ -124,7 +124,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
     texts = facts.texts
     uploads = facts.uploads
     gaps, gap_log_mean, gap_log_deviation = _gaps(facts)
-    return Features(
+    numbers = (
         uploads,
         value(facts.minute, now_us, MINUTE_US),
         value(facts.hour, now_us, HOUR_US),
@@ -151,16 +151,17 @@ def features(facts: Facts, around: Surroundings) -> Features:
         around.link_accounts,
         facts.completed,
         facts.refused,
-        reporters_lately(facts),
-        value(facts.removals, now_us, WEEK_US),
-        value(facts.passed, now_us, WEEK_US),
-        value(facts.failed, now_us, WEEK_US),
+        reporters_lately(facts) if facts.reporters else 0.0,
+        value(facts.removals, now_us, WEEK_US) if facts.removals else 0.0,
+        value(facts.passed, now_us, WEEK_US) if facts.passed else 0.0,
+        value(facts.failed, now_us, WEEK_US) if facts.failed else 0.0,
         (now_us - facts.last_us) / DAY_US if uploads else 0.0,
         facts.late,
         facts.malformed,
         len(facts.networks) // _PLACE_BYTES,
         len(facts.devices) // _PLACE_BYTES,
     )
+    return tuple.__new__(Features, numbers)  # the constructor would ask for each of them by name
 
 
 def recent(places: bytes, now_us: int) -> list[int]:
