@@ -7,6 +7,7 @@ means and the rings of contents, templates and hosts follow the order of the rec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from struct import Struct
 from typing import Protocol
 from zlib import crc32
@@ -21,7 +22,10 @@ from streams.core.rings import MARK, dated, remembered
 from streams.core.window import count_one
 
 MAX_EVENT_IDS = 32
-"""How many of its last events an account knows again. One that is delivered again within them changes nothing."""
+"""How many of its last events an account knows again: four bytes each, 128 in all.
+
+An event that is delivered again within them changes nothing. One in 134 million new events is taken for one of them.
+"""
 MAX_RING = 12
 """How much is remembered of contents, templates and hosts."""
 MAX_GROUPS = 4
@@ -44,12 +48,14 @@ _place = Struct(">HQ").pack
 class KeyedHashes(Protocol):
     """Keyed hashes of what states may not hold. Equal values have equal hashes under one key."""
 
-    def network(self, ip: str) -> int:
-        """64 bits for the network an address is counted under, never 0. Raises ValueError for what is no address."""
+    @property
+    def networks(self) -> Mapping[str, int]:
+        """For every address 64 bits for its network, never 0. Raises ValueError for what is no address."""
         ...
 
-    def device(self, device: str) -> int:
-        """64 bits for a device, never 0."""
+    @property
+    def devices(self) -> Mapping[str, int]:
+        """For every device 64 bits, never 0."""
         ...
 
     def mark(self, value: str) -> bytes:
@@ -111,13 +117,16 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
     day = min(at_us // DAY_US, _LAST_DAY)
     if event.ip is not None:
         try:
-            network = hashes.network(event.ip)
+            network = _place(day, hashes.networks[event.ip])
         except ValueError:
             facts.malformed += 1
         else:
-            facts.networks = dated(facts.networks, _place(day, network), 2, MAX_PLACES)
+            if not facts.networks.startswith(network):
+                facts.networks = dated(facts.networks, network, 2, MAX_PLACES)
     if event.device is not None:
-        facts.devices = dated(facts.devices, _place(day, hashes.device(event.device)), 2, MAX_PLACES)
+        device = _place(day, hashes.devices[event.device])
+        if not facts.devices.startswith(device):
+            facts.devices = dated(facts.devices, device, 2, MAX_PLACES)
 
 
 def _fold_upload(facts: Facts, event: Attempted, at_us: int) -> None:

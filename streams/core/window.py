@@ -36,9 +36,11 @@ def count_one(counter: Counter, at_us: int, half_life_us: int) -> None:
     ahead = place - counter[0]
     if not ahead:
         counter[1] += weight
+    elif ahead >= KEPT:
+        counter[:] = (place, weight)
     elif ahead > 0:
         counter[0] = place
-        counter[1:1] = [weight] + [0] * (min(ahead, KEPT) - 1)
+        counter[1:1] = [weight] + [0] * (ahead - 1)
         del counter[KEPT + 1 :]
         while not counter[-1]:
             del counter[-1]

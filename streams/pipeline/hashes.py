@@ -6,7 +6,7 @@ because the same ones come again and again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
 from gate.core.pseudonym import Pseudonyms
@@ -16,21 +16,17 @@ MAX_REMEMBERED = 1 << 16
 
 
 class Hashes:
-    """Hashes under one salt. Grows to `most` values of each kind, then begins again."""
+    """Hashes under one salt. Grows to `most` values of each kind, then begins again.
+
+    `networks` has 64 bits, never 0, for the network of every address, and raises ValueError for what is no address;
+    `devices` has 64 bits for every device.
+    """
 
     def __init__(self, salt: bytes, most: int = MAX_REMEMBERED) -> None:
         names = Pseudonyms(salt)
-        self._networks = _Remembered(lambda ip: int(names.of_ip(ip), 16) or 1, most)
-        self._devices = _Remembered(lambda device: int(names.of_device(device), 16) or 1, most)
+        self.networks: Mapping[str, int] = Remembered(lambda ip: int(names.of_ip(ip), 16) or 1, most)
+        self.devices: Mapping[str, int] = Remembered(lambda device: int(names.of_device(device), 16) or 1, most)
         self._mark = blake2b(blake2b(salt, digest_size=32).digest(), digest_size=4, person=b"mark")
-
-    def network(self, ip: str) -> int:
-        """64 bits for the network an address is counted under, never 0. Raises ValueError for what is no address."""
-        return self._networks[ip]
-
-    def device(self, device: str) -> int:
-        """64 bits for a device, never 0."""
-        return self._devices[device]
 
     def mark(self, value: str) -> bytes:
         """Four bytes for anything else, such as an event's id; they are not remembered."""
@@ -39,7 +35,7 @@ class Hashes:
         return hasher.digest()
 
 
-class _Remembered(dict[str, int]):
+class Remembered(dict[str, int]):
     """Hashes by value. A value that is not there is hashed and remembered; a full table is emptied first."""
 
     def __init__(self, hashed: Callable[[str], int], most: int) -> None:

@@ -92,11 +92,11 @@ class Touched:
         again = day == was_day  # most uploads come from where the last one came from
         if ip is not None and not (again and ip == was_ip):
             try:
-                shown[IP, hashes.network(ip)] = at_us
+                shown[IP, hashes.networks[ip]] = at_us
             except ValueError:
                 pass  # folding has counted it as malformed
         if device is not None and not (again and device == was_device):
-            shown[DEVICE, hashes.device(device)] = at_us
+            shown[DEVICE, hashes.devices[device]] = at_us
         if content and not (again and content == was_content):
             shown[CONTENT, content] = at_us
         if host and not (again and host == was_host):

@@ -20,7 +20,8 @@ from streams.core.events import (
     time_us,
     unknown_fields,
 )
-from streams.core.fold import RING_BYTES, remembered
+from streams.core.fold import MAX_RING
+from streams.core.rings import remembered
 
 WHOLE: dict[str, Any] = {
     "type": "attempted",
@@ -114,11 +115,11 @@ def test_the_quick_way_to_read_an_event_finds_what_the_thorough_one_does(value: 
 def test_a_ring_remembers_the_last_dozen_and_nothing_that_lies_across_two_of_them(items: list[int]) -> None:
     ring, model = b"", list[int]()
     for item in items:
-        after = remembered(ring, item)
+        after = remembered(ring, item.to_bytes(4, "little"), MAX_RING)
 
         assert (after is ring) == (item in model)
         if item not in model:
-            model = [*model, item][-RING_BYTES // 4 :]
+            model = [*model, item][-MAX_RING:]
         ring = after
 
         assert [int.from_bytes(ring[at : at + 4], "little") for at in range(0, len(ring), 4)] == model

@@ -227,8 +227,8 @@ def test_a_refused_account_that_comes_home_is_what_it_is_now() -> None:
     vector = features(home, Surroundings())
     assert vector.minute < 0.001
     assert vector.quiet_days == pytest.approx(160 / 24, rel=0.01)
-    assert recent(home.networks, home.latest_us) == [HASHES.network("198.51.100.1")]
-    assert recent(home.devices, home.latest_us) == [HASHES.device("own")]
+    assert recent(home.networks, home.latest_us) == [HASHES.networks["198.51.100.1"]]
+    assert recent(home.devices, home.latest_us) == [HASHES.devices["own"]]
     assert vector.uploads == 10
 
 
@@ -310,8 +310,8 @@ def test_the_last_four_networks_and_devices_are_kept_and_those_of_the_last_days_
     state = folded(*(upload(day * 86_400, ip=f"203.0.113.{day}", device=f"d-{day}") for day in range(6)))
 
     assert [len(state.networks), len(state.devices)] == [40, 40]
-    assert recent(state.devices, state.latest_us) == [HASHES.device(f"d-{day}") for day in (5, 4, 3, 2)]
-    assert recent(state.devices, state.latest_us + 86_400_000_000) == [HASHES.device(f"d-{day}") for day in (5, 4, 3)]
+    assert recent(state.devices, state.latest_us) == [HASHES.devices[f"d-{day}"] for day in (5, 4, 3, 2)]
+    assert recent(state.devices, state.latest_us + 86_400_000_000) == [HASHES.devices[f"d-{day}"] for day in (5, 4, 3)]
 
 
 def test_fields_that_broke_their_rule_are_counted() -> None:

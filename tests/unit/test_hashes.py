@@ -14,26 +14,26 @@ SALT = b"salt"
 def test_a_network_and_a_device_have_the_hash_that_the_gate_gives_them(ip: str) -> None:
     hashes, names = Hashes(SALT), Pseudonyms(SALT)
 
-    assert f"{hashes.network(ip):016x}" == names.of_ip(ip)
-    assert f"{hashes.device('d-5'):016x}" == names.of_device("d-5")
+    assert f"{hashes.networks[ip]:016x}" == names.of_ip(ip)
+    assert f"{hashes.devices['d-5']:016x}" == names.of_device("d-5")
 
 
 def test_hashes_are_the_same_whether_they_are_remembered_or_not() -> None:
     small, large = Hashes(SALT, most=2), Hashes(SALT)
     devices = [f"d-{n % 5}" for n in range(40)]
 
-    assert [small.device(device) for device in devices] == [large.device(device) for device in devices]
-    assert len(small._devices) <= 2
+    assert [small.devices[device] for device in devices] == [large.devices[device] for device in devices]
+    assert len(small.devices) <= 2
 
 
 def test_no_more_is_remembered_than_was_allowed() -> None:
     hashes = Hashes(SALT, most=100)
 
     for n in range(1_000):
-        hashes.network(f"203.0.{n % 250}.{n % 200}")
+        hashes.networks[f"203.0.{n % 250}.{n % 200}"]
         hashes.mark(f"e-{n}")
 
-    assert len(hashes._networks) <= 100
+    assert len(hashes.networks) <= 100
 
 
 def test_what_is_no_address_is_refused_each_time() -> None:
@@ -41,7 +41,7 @@ def test_what_is_no_address_is_refused_each_time() -> None:
 
     for _ in range(2):
         with pytest.raises(ValueError, match="2001"):
-            hashes.network("2001:zz::")
+            hashes.networks["2001:zz::"]
 
 
 def test_marks_are_four_bytes_under_the_salt() -> None:
