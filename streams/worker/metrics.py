@@ -57,6 +57,21 @@ class WorkerMetrics:
             ["kind"],
             registry=registry,
         )
+        self._add_gauges(registry)
+        self._of_effects = {
+            "upload_gate_events": self.events,
+            "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_duplicates": self.duplicates,
+            "upload_gate_event_late_uploads": self.late_uploads,
+            "upload_gate_dead_letters": self.dead_letters,
+            "upload_gate_scores": self.scores,
+        }
+        for kind in EVENT_TYPES:
+            self.events.labels(kind)
+        for kind in ("fenced", "kafka", "misplaced", "other"):
+            self.batch_failures.labels(kind)
+
+    def _add_gauges(self, registry: CollectorRegistry) -> None:
         self.redis_missing_scores = Gauge(
             "upload_gate_redis_missing_scores", "Scores committed that Redis may not have.", registry=registry
         )
@@ -81,18 +96,6 @@ class WorkerMetrics:
         self.rebalance_seconds = Gauge(
             "upload_gate_worker_rebalance_seconds", "Mean length of the recent rebalances.", registry=registry
         )
-        self._of_effects = {
-            "upload_gate_events": self.events,
-            "upload_gate_event_unknown_fields": self.unknown_fields,
-            "upload_gate_event_duplicates": self.duplicates,
-            "upload_gate_event_late_uploads": self.late_uploads,
-            "upload_gate_dead_letters": self.dead_letters,
-            "upload_gate_scores": self.scores,
-        }
-        for kind in EVENT_TYPES:
-            self.events.labels(kind)
-        for kind in ("fenced", "kafka", "misplaced", "other"):
-            self.batch_failures.labels(kind)
 
     def count(self, increment: Increment) -> None:
         """Count what a part of a batch's effects says."""
