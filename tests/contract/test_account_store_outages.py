@@ -11,7 +11,7 @@ from take_requests import admitted, one_limit, override, per_minute, score, take
 from waiting import eventually
 
 from gate.core.limits.limit import Rate
-from gate.errors import StoreUnavailable
+from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.line import Line
@@ -258,6 +258,21 @@ async def test_a_server_that_became_a_replica_keeps_the_breaker_open_until_it_is
         assert await admitted(store, 10, per_minute("minute", 5)) == 5
         await line.close()
         await store.close()
+
+
+async def test_more_checks_than_may_wait_are_shed_as_overload_and_the_breaker_stays_closed(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    store = RedisAccountStore(redis_url, prefix=f"{unique()}:", deadline_s=5.0, lanes=1, max_batch=4, max_queue=8)
+    await store.open()
+
+    results = await store.take_many([take_request(f"u{i}", per_minute("minute", 10)) for i in range(100)])
+
+    shed = [isinstance(result, StoreOverloaded) for result in results]
+    assert shed == [False] * 8 + [True] * 92
+    assert (store.stats.shed, store.down) == (92, None)
+    assert await admitted(store, 8, per_minute("minute", 10)) == 2
+    await store.close()
 
 
 async def test_a_probe_leaves_no_key_behind(redis_store: RedisAccountStore, redis_url: str) -> None:

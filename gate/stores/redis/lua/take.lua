@@ -107,20 +107,13 @@ local function bucket(key)
   return found
 end
 
-local function mark(key, now, recorded)   -- the bucket is to be written
-  if recorded then
-    since[key] = 0
-  elseif not since[key] then
-    since[key] = now - GRACE_US
-  end
-end
-
 local function is_time(value)   -- false for NaN
   return value >= 0 and value < MAX_TIME
 end
 
 -- Without a refusal, `fitting` holds for each limit that fits  key number, limit id, cost.
 local function fit(request, now, recorded, never_refuse)
+  local before = recorded and 0 or now - GRACE_US
   local refused, longest, never, corrected = 0, 0, false, false
   local fitting, fits, shadowed = {}, 0, ''
   for i = 7, request.last, 2 do
@@ -135,7 +128,7 @@ local function fit(request, now, recorded, never_refuse)
       elseif not (tat <= now + tolerance + GRACE_US) then   -- also NaN
         tat = now + tolerance
         tats[id], corrected = tat, true
-        mark(key, now, recorded)
+        if recorded or not since[key] then since[key] = before end
       end
       local wait = tat + cost - tolerance - now
       if wait <= 0 then
@@ -156,13 +149,14 @@ local function fit(request, now, recorded, never_refuse)
 end
 
 local function move(fitting, now, recorded)
+  local before = recorded and 0 or now - GRACE_US
   for i = 1, #fitting, 3 do
     local key, id = fitting[i], fitting[i + 1]
     local tats = buckets[key]
     local tat = tats[id]
     if not tat or tat < now then tat = now end
     tats[id] = tat + fitting[i + 2]
-    mark(key, now, recorded)
+    if recorded or not since[key] then since[key] = before end
   end
 end
 
