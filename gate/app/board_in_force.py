@@ -82,6 +82,7 @@ class BoardInForce:
         self._clock = clock
         self._ahead_us = 0
         self._proof: tuple[Board, BoardProof] | None = None
+        self._heard: Board | None = None
         self.store_clock = StoreClock()
         self.board = Board()
 
@@ -99,6 +100,9 @@ class BoardInForce:
 
     def adopt(self, board: Board) -> bool:
         """Merge `board` and decide by it from now on; False where it says nothing new."""
+        if board is self._heard:
+            return False  # a store hands out one object for as long as its document stays the same
+        self._heard = board
         merged = forget_ended(merge(self.board, board), self.store_now_us())
         if merged == self.board:
             return False

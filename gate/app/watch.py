@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
+from operator import is_
 from typing import Final
 
 from gate.app.board_in_force import Acknowledger, BoardInForce, BoardKeeper, BoardProof
@@ -59,6 +60,7 @@ class Watch:
         self._fresh_us = clock.now_us()
         self._told: set[str] = set()
         self._passed_on: frozenset[bytes] = frozenset()
+        self._written_back: tuple[Board, Board] | None = None
         self._down = False
         self._polls = 0
         self._started_from_disk = False
@@ -190,10 +192,14 @@ class Watch:
 
     async def _write_back(self, stored: Board) -> None:
         """The store lost what this gate knows, by a failover or a restore: it gets it back."""
+        compared = (stored, self.board)
+        if self._written_back is not None and all(map(is_, compared, self._written_back)):
+            return  # neither has changed since they were compared
         now_us = self.store_now_us()
         ours = forget_ended(merge(stored, without_superseded(self.board)), now_us)
         known = forget_ended(stored, now_us)
         if (ours.pauses, ours.unreadable) == (known.pauses, known.unreadable):
+            self._written_back = compared
             return
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.replace(stored.rev, ours):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gate.core.duration import DAY_US
 from gate.core.pause.board import (
     KEEP_ENDED_US,
     Board,
@@ -265,3 +266,15 @@ def test_a_scope_is_the_and_of_its_sets(scope: Scope, upload: tuple[str, str | N
 
     assert scope.matches(*upload) == all(not s or v in s for s, v in zip(sets, upload, strict=True))
     assert not scope.platform_wide or scope.matches(*upload)
+
+
+def test_a_release_is_remembered_until_the_longest_copy_of_its_pause_has_expired() -> None:
+    """A pause of 30 days, released on its first day: a snapshot from before turns up in its third week."""
+    pause = Pause("p-a", 1, Scope(), Action.STOP, "raid", "", "ann", None, 30 * DAY_US, set_at_us=0)
+    released = replace(pause, rev=2, released_at_us=DAY_US, released_by="ann")
+    later = replace(pause, id="p-b", rev=3, expires_at_us=2 * DAY_US)
+
+    remembered = forget_ended(board_of(released, later), 20 * DAY_US)
+
+    assert merge(remembered, board_of(pause)).active(20 * DAY_US) == []
+    assert "p-a" not in forget_ended(board_of(released, later), 30 * DAY_US + KEEP_ENDED_US).pauses

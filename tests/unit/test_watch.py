@@ -14,6 +14,7 @@ import pytest
 from waiting import eventually
 
 from gate.app import board_in_force
+from gate.app.board_in_force import StoreClock
 from gate.app.check import Check
 from gate.app.converge import converged
 from gate.app.watch import Watch
@@ -323,6 +324,7 @@ async def test_push_and_poll_at_once_never_write_at_once_and_the_newest_board_is
         await eventually(lambda: bench.store.taken and bench.store.taken[-1].rev == 29)
 
     assert bench.disk.most_at_once == 1
+    assert not any("does not answer" in said for said in bench.said)
     assert bench.disk.written == sorted(bench.disk.written)
     kept = bench.disk.read()
     assert kept is not None
@@ -553,3 +555,38 @@ async def test_a_slip_of_the_pen_in_the_break_glass_file_loosens_nothing(tmp_pat
 
     assert sorted(pause.id for pause in bench.check.board.break_glass) == ["a", "b"]
     assert any("not obeyed are" in said and "halt" in said for said in bench.said)
+
+
+async def test_a_later_revision_that_this_gate_cannot_read_is_not_taken_for_a_lost_pause(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async with bench.running():
+        await bench.store.replace(0, board_of(a_pause(rev=1)))
+        await eventually(lambda: bench.check.board.pauses)
+        bench.store.put_document(b'{"version":2,"pauses":[{"id":"p-1","rev":2,"scope":{"ages":["1d"]}}]}')
+        await eventually(lambda: bench.store.taken[-1].unreadable)
+        polls = len(bench.store.taken)
+        await eventually(lambda: len(bench.store.taken) > polls + 5)
+
+    assert bench.check.board.pauses["p-1"].rev == 1
+    assert (await bench.store.read()).pauses == {}
+    assert not any("written back" in said for said in bench.said)
+
+
+def test_the_stores_clock_is_known_by_the_most_accurate_of_the_last_calls() -> None:
+    known = StoreClock()
+
+    for ahead_us, took_us in ((1_300, 1_000), (1_010, 20), (900, 800)):
+        known.learn(NOW_US, NOW_US + ahead_us - took_us // 2, NOW_US + ahead_us + took_us // 2)
+
+    assert (known.best.ahead_us, known.best.accuracy_us) == (1_010, 10)
+
+
+def test_a_call_that_contradicts_what_is_known_of_the_stores_clock_replaces_it() -> None:
+    known = StoreClock()
+    for _ in range(8):
+        known.learn(NOW_US, NOW_US, NOW_US + 2)
+
+    known.learn(NOW_US, NOW_US + 3_600_000_000, NOW_US + 3_600_002_000)
+
+    assert (known.best.ahead_us, known.best.accuracy_us) == (3_600_001_000, 1_000)

@@ -1,0 +1,226 @@
+"""What an acknowledgement proves, with real gates and a real Redis that is killed, emptied and filled with garbage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from servers import running_redis
+from waiting import eventually, wait_until
+
+from gate.app.converge import LIVE_WITHIN_US, GateState
+from gate.app.operate import Operate
+from gate.cli.http_json import get_json
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import UploadGateError
+from gate.local.free_port import free_port
+from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.line import Line
+
+PROGRAM = str(Path(sys.executable).parent / "upload-gate")
+HOUR_US = 3_600_000_000
+
+
+@dataclass
+class Running:
+    """A gate process."""
+
+    process: subprocess.Popen[bytes]
+    admin: str
+    log: Path
+
+    def paused(self) -> list[str]:
+        """The ids of the pauses that it obeys."""
+        try:
+            page = get_json(f"{self.admin}/v1/board")
+        except UploadGateError:
+            return []
+        assert isinstance(page, dict)
+        return [pause["id"] for pause in page["pauses"]]
+
+    def end(self, how: signal.Signals) -> None:
+        """End it and wait until it is over."""
+        self.process.send_signal(how)
+        self.process.wait(20)
+
+
+@contextmanager
+def gate(state: Path, redis: str, prefix: str, name: str) -> Iterator[Running]:
+    port, admin = free_port(), free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("UPLOAD_GATE_")},
+        "UPLOAD_GATE_STATE": str(state), "UPLOAD_GATE_REDIS": redis, "UPLOAD_GATE_PREFIX": prefix,
+        "UPLOAD_GATE_SALT": "a salt for this test", "UPLOAD_GATE_NAME": name,
+        "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin),
+    }  # fmt: skip
+    state.mkdir(exist_ok=True)
+    with (state / "log").open("wb") as log:
+        process = subprocess.Popen([PROGRAM, "serve"], env=environment, stderr=log)
+    running = Running(process, f"http://127.0.0.1:{admin}", state / "log")
+    try:
+        wait_until(lambda: _answers(running), timeout_s=30)
+        yield running
+    finally:
+        if process.poll() is None:
+            running.end(signal.SIGTERM)
+
+
+def _answers(running: Running) -> bool:
+    assert running.process.poll() is None, running.log.read_text()
+    try:
+        get_json(f"{running.admin}/v1/board")
+    except UploadGateError:
+        return False
+    return True
+
+
+@pytest.fixture
+async def store(redis_url: str, unique: Callable[[], str]) -> AsyncIterator[RedisBoardStore]:
+    store = RedisBoardStore(redis_url, prefix=f"{unique()}:", deadline_s=5.0)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def operate(store: RedisBoardStore, *ids: str) -> Operate:
+    left = iter(ids)
+    return Operate(store, lambda: next(left))
+
+
+async def pause(acts: Operate) -> Pause:
+    return await acts.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+
+
+async def live(store: RedisBoardStore) -> list[str]:
+    said = (await store.gates(LIVE_WITHIN_US)).acknowledgements
+    return [one.gate for one in said if not one.left]
+
+
+async def test_a_rolling_restart_leaves_nobody_to_wait_for(
+    tmp_path: Path, redis_url: str, store: RedisBoardStore
+) -> None:
+    prefix = store._board_key.removesuffix("board")
+    acts = operate(store, "p-1", "p-2")
+    with ExitStack() as stack:
+        before = stack.enter_context(gate(tmp_path / "g", redis_url, prefix, "g-1"))
+        await eventually(lambda: live(store))
+        before.end(signal.SIGTERM)
+        left = await acts.converged(await pause(acts), 5.0)
+        after = stack.enter_context(gate(tmp_path / "g", redis_url, prefix, "g-1"))
+        await eventually(lambda: live(store))
+
+        result = await acts.converged(await pause(acts), 5.0)
+
+        assert [(one.said.gate, one.state) for one in left.left] == [("g-1", GateState.LEFT)]
+        assert result.complete
+        assert [one.state for one in result.gates] == [GateState.OBEYS]
+        assert sorted(after.paused()) == ["p-1", "p-2"]
+
+
+async def test_a_store_emptied_under_running_gates_gets_its_pauses_back_and_a_new_one_is_heard(
+    tmp_path: Path, redis_url: str, store: RedisBoardStore
+) -> None:
+    """A restore from an empty backup: the gates are at revision 3, and the store begins at 0 again."""
+    prefix = store._board_key.removesuffix("board")
+    acts = operate(store, "p-1", "p-2", "p-3", "p-new")
+    with gate(tmp_path / "a", redis_url, prefix, "g-a") as a, gate(tmp_path / "b", redis_url, prefix, "g-b") as b:
+        await eventually(lambda: _both(store))
+        for _ in range(3):
+            last = await pause(acts)
+        assert (await acts.converged(last, 5.0)).complete
+        line = Line(redis_url)
+        await line.ask(b"DEL", store._board_key, within_s=5.0)
+        await line.close()
+
+        new = await pause(acts)
+        result = await acts.converged(new, 5.0)
+
+        assert new.rev == 4
+        assert result.complete
+        assert "p-new" in a.paused()
+        assert "p-new" in b.paused()
+
+        async def whole() -> bool:
+            return sorted((await store.read()).pauses) == ["p-1", "p-2", "p-3", "p-new"]
+
+        await eventually(whole)
+
+
+async def _both(store: RedisBoardStore) -> bool:
+    return await live(store) == ["g-a", "g-b"]
+
+
+async def test_garbage_in_the_store_is_repaired_by_a_gate_and_a_pause_gets_through(
+    tmp_path: Path, redis_url: str, store: RedisBoardStore
+) -> None:
+    prefix = store._board_key.removesuffix("board")
+    acts = operate(store, "p-1", "p-2")
+    with gate(tmp_path / "g", redis_url, prefix, "g-1") as running:
+        await eventually(lambda: live(store))
+        assert (await acts.converged(await pause(acts), 5.0)).complete
+        line = Line(redis_url)
+        await line.ask(b"HSET", store._board_key, b"document", b'{"pauses":', within_s=5.0)
+
+        result = await acts.converged(await pause(acts), 5.0)
+
+        aside = await line.ask(b"GET", store._aside_key, within_s=5.0)
+        await line.close()
+        assert result.complete
+        assert sorted(running.paused()) == ["p-1", "p-2"]
+        assert aside == b'{"pauses":'
+        assert "is repaired from revision 1" in running.log.read_text()
+
+
+async def test_what_was_acknowledged_outlives_a_kill_of_gate_and_redis(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis") as redis:
+        store = RedisBoardStore(redis.url, deadline_s=5.0)
+        acts = operate(store, "p-1")
+        with gate(tmp_path / "g", redis.url, "ug:", "g-1") as running:
+            await eventually(lambda: live(store))
+            assert (await acts.converged(await pause(acts), 5.0)).complete
+            running.end(signal.SIGKILL)
+        redis.kill()
+        await store.close()
+
+        with gate(tmp_path / "g", redis.url, "ug:", "g-1") as again:
+            paused = again.paused()
+
+    kept = json.loads((tmp_path / "g" / "board.json").read_bytes())
+    assert paused == ["p-1"]
+    assert [entry["id"] for entry in kept["board"]["pauses"]] == ["p-1"]
+
+
+async def test_one_pause_of_a_newer_release_stops_no_gate_from_obeying_the_others(
+    tmp_path: Path, redis_url: str, store: RedisBoardStore
+) -> None:
+    prefix = store._board_key.removesuffix("board")
+    acts = operate(store, "p-1", "p-2")
+    with gate(tmp_path / "g", redis_url, prefix, "g-1") as running:
+        await eventually(lambda: live(store))
+        await pause(acts)
+        line = Line(redis_url)
+        document = json.loads(await line.ask(b"HGET", store._board_key, b"document", within_s=5.0))
+        newer = {"id": "p-newer", "rev": 2, "scope": {"ages": ["1d"]}, "action": "shrink"}
+        document = {**document, "version": 2, "pauses": [*document["pauses"], newer]}
+        await line.ask(
+            b"HSET", store._board_key, b"rev", b"2", b"document", json.dumps(document).encode(), within_s=5.0
+        )
+
+        result = await acts.converged(await pause(acts), 5.0)
+
+        board: Board = await store.read()
+        await line.close()
+        assert result.complete
+        assert sorted(running.paused()) == ["p-1", "p-2"]
+        assert (board.version, [entry.id for entry in board.unreadable]) == (2, ["p-newer"])
+        said = (await store.gates(LIVE_WITHIN_US)).acknowledgements
+        assert [one.unreadable for one in said] == [1]
