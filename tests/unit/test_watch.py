@@ -304,6 +304,7 @@ async def test_a_board_that_cannot_be_acknowledged_is_kept_and_acknowledged_late
     async with bench.running():
         await bench.store.replace(0, board_of(a_pause(rev=7)))
         await eventually(lambda: 7 in bench.disk.written)
+        await eventually(lambda: bench.said)
         bench.store.deaf = False
         await eventually(lambda: [said.rev for said in bench.store.taken[-1:]] == [7])
 
@@ -321,7 +322,7 @@ async def test_push_and_poll_at_once_never_write_at_once_and_the_newest_board_is
             await bench.store.replace(rev - 1, board_of(a_pause(f"p-{rev}", rev)))
         await eventually(lambda: bench.check.board.rev == 29)
         bench.disk.hold.set()
-        await eventually(lambda: bench.store.taken and bench.store.taken[-1].rev == 29)
+        await eventually(lambda: [(said.rev, said.on_disk) for said in bench.store.taken[-1:]] == [(29, True)])
 
     assert bench.disk.most_at_once == 1
     assert not any("does not answer" in said for said in bench.said)
@@ -564,7 +565,7 @@ async def test_a_later_revision_that_this_gate_cannot_read_is_not_taken_for_a_lo
         await bench.store.replace(0, board_of(a_pause(rev=1)))
         await eventually(lambda: bench.check.board.pauses)
         bench.store.put_document(b'{"version":2,"pauses":[{"id":"p-1","rev":2,"scope":{"ages":["1d"]}}]}')
-        await eventually(lambda: bench.store.taken[-1].unreadable)
+        await eventually(lambda: bench.store.taken and bench.store.taken[-1].unreadable)
         polls = len(bench.store.taken)
         await eventually(lambda: len(bench.store.taken) > polls + 5)
 
@@ -590,3 +591,38 @@ def test_a_call_that_contradicts_what_is_known_of_the_stores_clock_replaces_it()
     known.learn(NOW_US, NOW_US + 3_600_000_000, NOW_US + 3_600_002_000)
 
     assert (known.best.ahead_us, known.best.accuracy_us) == (3_600_001_000, 1_000)
+
+
+async def test_a_board_that_cannot_be_written_back_is_acknowledged_all_the_same(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    class Refusing(Fragile):
+        async def replace(self, expected_rev: int, board: Board) -> bool:
+            raise StoreUnavailable("it takes no board")
+
+    refusing = Refusing(bench.servers)
+    bench.watch._store = bench.watch._acknowledger._store = refusing
+    bench.disk.write(board_of(a_pause(rev=7)))
+    bench.watch.start_from_disk()
+
+    async with bench.running():
+        await eventually(lambda: len(refusing.taken) >= 3)
+
+    assert {said.rev for said in refusing.taken} == {7}
+    assert sum("cannot be written to its store: it takes no board" in said for said in bench.said) == 1
+
+
+async def test_the_break_glass_file_is_read_while_the_store_does_not_answer(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    class Frozen(Fragile):
+        async def read(self) -> Board:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    bench.watch._store = Frozen(bench.servers)
+
+    async with bench.running():
+        await asyncio.sleep(0)
+        bench.glass.write_bytes(encode_break_glass([a_pause("glass")]))
+        await eventually(lambda: bench.check.board.break_glass, timeout_s=1.5)
