@@ -347,7 +347,7 @@ async def test_an_unreadable_push_is_skipped_and_counted_and_the_next_is_heard(
 async def test_a_listener_outlives_silence_because_it_asks_for_a_sign_of_life(
     redis_url: str, unique: Callable[[], str]
 ) -> None:
-    store = RedisBoardStore(redis_url, prefix=f"{unique()}:", heartbeat_s=0.02, silent_after_s=0.2)
+    store = RedisBoardStore(redis_url, prefix=f"{unique()}:", heartbeat_s=0.02, dead_after_s=0.2)
     heard: list[Board] = []
     task = await listening(store, heard)
     loop = asyncio.get_running_loop()
@@ -364,7 +364,7 @@ async def test_a_listener_outlives_silence_because_it_asks_for_a_sign_of_life(
 
 async def test_a_listener_notices_a_server_that_froze_and_one_that_died(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
-        store = RedisBoardStore(server.url, deadline_s=0.5, heartbeat_s=0.05, silent_after_s=0.3)
+        store = RedisBoardStore(server.url, deadline_s=0.5, heartbeat_s=0.05, dead_after_s=0.3)
         await store.replace(0, board(pause(1)))
         heard: list[Board] = []
         frozen = await listening(store, heard)
