@@ -217,9 +217,9 @@ def _malformed(error: Exception) -> RequestRejected:
     """The decoder's complaint as a reason code, with the field named as the caller wrote it."""
     if not isinstance(error, msgspec.ValidationError):
         return RequestRejected("body.malformed", f"the body is not the JSON expected here: {str(error)[:200]}")
-    found = _AT.match(str(error))
-    problem = found["problem"] if found else str(error)
-    path = ((found["path"] or "") if found else "").lstrip(".")
+    parts = _AT.match(str(error))
+    problem = parts["problem"] if parts else str(error)
+    path = ((parts["path"] or "") if parts else "").lstrip(".")
     if missing := _MISSING.search(problem):
         name = missing["name"]
         return RequestRejected("field.missing", "is required", f"{path}.{name}" if path else name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -49,13 +49,12 @@ class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
     bytes: int | None
 
 
-class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class_": "class"}):
+class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
     """A decision as `gate.decisions.v1` keeps it. `risk` is null where the account's score was not known.
 
     `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer.
     """
 
-    version: int = VERSION
     at: datetime
     account: str
     class_: str
@@ -64,9 +63,10 @@ class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class
     media: RecordedMedia
     surface: str | None
     country: str | None
+    version: int = VERSION
 
 
-class LoggedDecision(NamedTuple):
+class LoggedDecision(msgspec.Struct, frozen=True, gc=False):
     """What a record needs of a check and its decision, small enough to wait in a queue by the thousand."""
 
     at_us: int
@@ -134,14 +134,14 @@ def encode_record(entry: LoggedDecision) -> bytes:
             decision.board_rev,
             appeal_token(decision),
             decision.degraded,
-            at=_EPOCH + timedelta(microseconds=entry.at_us),
-            account=decision.account,
-            class_=decision.class_,
-            risk=decision.risk,
-            shadow=decision.shadow,
-            media=RecordedMedia(entry.kind, entry.bytes),
-            surface=entry.surface,
-            country=entry.country,
+            _EPOCH + timedelta(microseconds=entry.at_us),
+            decision.account,
+            decision.class_,
+            decision.risk,
+            decision.shadow,
+            RecordedMedia(entry.kind, entry.bytes),
+            entry.surface,
+            entry.country,
         )
     )
 
