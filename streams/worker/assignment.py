@@ -52,6 +52,7 @@ class Partitions:
         self._kafka = kafka
         self._redis = redis
         self._reader: Reader | None = None
+        self._is_stopping = False
         self._all: dict[int, Partition] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -72,7 +73,12 @@ class Partitions:
         self._reader = reader
 
     def assign(self, numbers: Iterable[int]) -> None:
-        """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none."""
+        """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none.
+
+        A worker that is stopping takes none, although it leaves the group only after its partitions are closed.
+        """
+        if self._is_stopping:
+            return
         wanted = set(numbers)
         # those that come back to us keep their states in memory
         self._all = {number: self._all.get(number) or Partition(number, self) for number in sorted(wanted)}
@@ -86,6 +92,7 @@ class Partitions:
 
     async def stop(self) -> None:
         """Revoke, and wait until everything is closed."""
+        self._is_stopping = True
         await self._leave(Event.STOP)
         for task in self._closing:
             task.cancel()

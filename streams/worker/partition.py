@@ -292,18 +292,29 @@ class Partition:
             self._around.close(owner)
             raise
         except StateUnreadable as error:
-            self._around.close(owner)
-            self.on(Event.BROKEN, error)
+            self._opening_failed(owner, Event.BROKEN, error)
         except Exception as error:  # whatever the client raises while the cluster comes and goes
-            self._around.close(owner)
-            self.on(Event.OPEN_FAILED, error)
+            self._opening_failed(owner, Event.OPEN_FAILED, error)
         else:
+            if not self._is_wanted():
+                self._around.close(owner)
+                return
             if owner.epoch != self._epoch:  # other events, at the same offsets
                 self._epoch = owner.epoch
                 self.breaker.reset()
             self.owner = owner
             self._around.opened(self.number, owner, records)
             self.on(Event.OPENED)
+
+    def _opening_failed(self, owner: Owner, event: Event, error: Exception) -> None:
+        self._around.close(owner)
+        if self._is_wanted():
+            self.on(event, error)
+
+    def _is_wanted(self) -> bool:
+        """Whether nobody cancelled the task that runs; the client swallows a cancellation while it closes connections."""
+        task = asyncio.current_task()
+        return task is self._task and task is not None and not task.cancelling()
 
     def _open_later(self, error: Exception | None) -> None:
         if error is not None:
@@ -334,7 +345,8 @@ class Partition:
         self._around.close(owner)
         await owner.let_go()
         await asyncio.sleep(after_s)
-        self.on(Event.RETRY)
+        if self._is_wanted():
+            self.on(Event.RETRY)
 
     def _end(self, error: Exception | None) -> None:
         if error is not None:
