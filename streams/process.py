@@ -94,7 +94,7 @@ def process(
     partition = origin[1]
     for offset, key, value, headers, timestamp_ms in batch:
         try:
-            event, surplus = decode_counting(value, headers)
+            event, surplus, _ = decode_counting(value, headers)
             at_us = time_us(event)
             check_record(event, at_us, key, timestamp_ms)
         except Unreadable as error:

@@ -1,4 +1,4 @@
-"""What happened to an account: four immutable kinds of event, told apart by `type`.
+"""What happened to an account: five immutable kinds of event, told apart by `type`.
 
 The structs are the contract of the topic `uploads.events.v1`; bytes are read and written by `streams.core.wire`.
 Times are timezone-aware datetimes here and integer microseconds since 1970 (UTC) everywhere behind the wire.
@@ -62,4 +62,14 @@ class Reported(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
     reason: str | None = None
 
 
-Event = Attempted | Completed | Removed | Reported
+class Challenged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="challenged"):
+    """The account was asked to prove that a person is there; `outcome` is `passed` or `failed`."""
+
+    id: str
+    at: datetime
+    account: Account
+    upload_id: str | None = None
+    outcome: str | None = None
+
+
+Event = Attempted | Completed | Removed | Reported | Challenged

@@ -130,7 +130,7 @@ def fold(state: State, event: Event, at_us: int, offset: int, value: bytes, salt
             state.refused += 1
     elif isinstance(event, Completed):
         state.completed += 1
-    else:
+    elif isinstance(event, Removed | Reported):
         _fold_blame(state, event, at_us)
     return state
 

@@ -1,0 +1,53 @@
+"""Labels: the few words by which uploads are told apart, so that `IMAGE`, `image ` and `image` are one kind.
+
+Whoever compares a label, a check with a pause above all, folds both sides with `label` and `country`.
+"""
+
+from __future__ import annotations
+
+import re
+from unicodedata import normalize
+
+from gate.core.fields.reasons import Dropped, Unusable
+from gate.core.fields.sentinels import COUNTRIES, UNKNOWN
+from gate.core.fields.text import folded, is_hidden, without_ignorables
+
+MAX_LABEL_CHARS = 64
+MAX_RAW_CHARS = 1_024
+"""A label of more characters is not looked at."""
+_COUNTRY = re.compile(r"[A-Z][A-Z0-9]")
+
+
+def label(value: str) -> str:
+    """The label as it is compared. Raises Unusable for one that is empty, too long, or holds what cannot be seen."""
+    if len(value) > MAX_RAW_CHARS:
+        raise Unusable(Dropped.TOO_LONG)
+    found = folded(value)
+    if not found:
+        raise Unusable(Dropped.UNKNOWN)
+    if len(found) > MAX_LABEL_CHARS:
+        raise Unusable(Dropped.TOO_LONG)
+    if is_hidden(found):
+        raise Unusable(Dropped.INVISIBLE)
+    return found
+
+
+def optional_label(value: str) -> str:
+    """A label that may say that it is unknown. Raises Unusable."""
+    found = label(value)
+    if found in UNKNOWN:
+        raise Unusable(Dropped.UNKNOWN)
+    return found
+
+
+def country(value: str) -> str:
+    """A country as ISO 3166 writes it, two characters in capitals. Raises Unusable."""
+    if len(value) > MAX_RAW_CHARS:
+        raise Unusable(Dropped.TOO_LONG)
+    found = without_ignorables(normalize("NFKC", value)).strip()
+    # NA is Namibia
+    if found.upper() in COUNTRIES or (found.upper() != "NA" and found in UNKNOWN):
+        raise Unusable(Dropped.UNKNOWN)
+    if not found.isascii() or not _COUNTRY.fullmatch(found.upper()):
+        raise Unusable(Dropped.INVALID)
+    return found.upper()
