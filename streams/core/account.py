@@ -16,7 +16,7 @@ import msgspec
 
 from gate.core.event import Attempted, Completed, Event, Removed, Reported
 from gate.core.pseudonym import network
-from streams.core import links, text
+from streams.core import links, text, weblinks
 from streams.core.window import DAY_US, added, one_more
 
 RING_BYTES = 12 * 4
@@ -199,7 +199,7 @@ def _fold_links(state: State, given: tuple[str, ...]) -> None:
     worst = 0.0
     repeated = False
     for link in given[:MAX_LINKS]:
-        name = links.host(link)
+        name = weblinks.host(link)
         worst = max(worst, links.suspicion(name))
         state.host = item = crc32(name.encode()) or 1
         before = state.hosts

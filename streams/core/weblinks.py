@@ -1,0 +1,150 @@
+"""The hosts that a browser would contact for an upload's links and for the links inside its caption.
+
+Links are read by the rules that browsers follow (WHATWG URL): backslashes are slashes, tabs inside vanish, numbers of
+any radix are IPv4, other scripts become ASCII. What a browser opens on no host, such as mailto:, has none here.
+The work is linear in the bytes, and so many candidates are looked at and no more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+
+import can_ada
+from publicsuffixlist import PublicSuffixList
+
+from gate.core.fields.text import without_ignorables
+
+MAX_HOSTS = 20
+"""Distinct hosts of one upload."""
+MAX_CANDIDATES = 40
+"""Links of one upload that are looked at, those in the caption included."""
+MAX_LINK_CHARS = 2_048
+MAX_HEAD_CHARS, MAX_TAIL_CHARS = 1_536, 512
+"""Of a longer caption its beginning and its end are looked at, which is where people put links."""
+MAX_HOST_CHARS = 253
+MAX_AUTHORITY = 300
+"""Characters between the slashes before a host and the slash behind it, in a caption."""
+
+_OPENED = frozenset(("http", "https", "ftp", "ws", "wss"))
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*+):(?![0-9]{1,5}+(?:[/\\?#]|\Z))", re.IGNORECASE)
+_AROUND = "".join(map(chr, range(33)))  # controls and spaces, which a browser takes off both ends
+_INSIDE = str.maketrans("", "", "\t\n\r")
+_ENDS = re.compile(r"[/\\?#]")
+_QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
+_NUMBER_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
+
+_MAYBE = re.compile(r"[.。．｡]\w|[/\\][/\\]|[hHsSpP]:")
+_AUTHORITY = rf"[^\s/\\?#<>\"'`,;|(){{}}]{{1,{MAX_AUTHORITY}}}+"
+_REST = r"(?:[/\\?#][^\s<>\"'`|)\]}]*+)?+"
+_IN_CAPTION = re.compile(
+    rf"(?P<full>(?<![a-z])(?:https?|ftp):[/\\]*+{_AUTHORITY}){_REST}"
+    rf"|(?<![\w:/\\])(?P<slashed>[/\\]{{2,8}}+{_AUTHORITY}){_REST}"
+    r"|(?<![\w@.%/\\:-])(?P<bare>[^\W_][\w-]{0,62}+(?:[.。．｡][\w-]{1,63}+){1,8}+)(?![\w@-])(?P<path>" + _REST + ")",
+    re.IGNORECASE,
+)
+
+
+def host(link: str) -> str:
+    """The host that a browser contacts for a link: in ASCII and lower case, IPv6 in brackets, `` for none.
+
+    A `www.` in front is taken off: it names the same place.
+    """
+    return _host(link[:MAX_LINK_CHARS].strip(_AROUND).translate(_INSIDE))
+
+
+def _host(text: str) -> str:
+    scheme = _SCHEME.match(text)
+    if scheme is not None:
+        return _parsed(text) if scheme[1].lower() in _OPENED else ""
+    if text[:1] in ("/", "\\"):
+        return _parsed(f"https:{text}") if text[1:2] in ("/", "\\") else ""
+    authority = _ENDS.split(text, maxsplit=1)[0]
+    if "@" in authority:  # an address of mail
+        return ""
+    found = _parsed(f"https://{text}")
+    if "." not in found or (_QUAD.fullmatch(found) and not authority.startswith(found)):
+        return ""
+    return found
+
+
+def _unwrapped(link: str) -> str:
+    """Without the marks that a sentence or a list puts behind a link."""
+    return link.rstrip(".,:!*_~" if "[" in link else ".,:!*_~]")
+
+
+def _parsed(url: str) -> str:
+    try:
+        found: str = can_ada.parse(url).hostname
+    except (ValueError, UnicodeError):
+        return ""
+    found = found.rstrip(".")
+    if found.startswith("www.") and "." in found[4:]:
+        found = found[4:]
+    return found if len(found) <= MAX_HOST_CHARS else ""
+
+
+class WebLinks:
+    """Reads captions and tells registrable domains, which need the public suffix list; loading it takes 50 ms."""
+
+    def __init__(self) -> None:
+        text = (files("publicsuffixlist") / "public_suffix_list.dat").read_text("utf-8")
+        self._list = PublicSuffixList(source=text.splitlines(), only_icann=False)
+        version = re.search(r"^// VERSION: ([0-9]{4}-[0-9]{2}-[0-9]{2})", text, re.MULTILINE)
+        self.suffix_list_date = version[1] if version else "unknown"
+        """The day that the public suffix list is of."""
+
+    def hosts_in(self, links: Sequence[str], text: str | None) -> tuple[str, ...]:
+        """The distinct hosts of links and of the links inside a caption, in their order, at most MAX_HOSTS."""
+        text = text or ""
+        if len(text) > MAX_HEAD_CHARS + MAX_TAIL_CHARS:
+            text = f"{text[:MAX_HEAD_CHARS]} {text[-MAX_TAIL_CHARS:]}"
+        if "." not in text and ":" not in text and text.isascii() and "//" not in text and "\\" not in text:
+            text = ""
+        hosts: dict[str, None] = {}
+        left = MAX_CANDIDATES
+        for link in links[:MAX_CANDIDATES]:
+            left -= 1
+            if found := host(link):
+                hosts[found] = None
+        if text and _MAYBE.search(text) is not None:
+            for found in self._in_caption(without_ignorables(text), left):
+                hosts[found] = None
+        return tuple(hosts)[:MAX_HOSTS]
+
+    def registrable(self, name: str) -> str:
+        """The domain that somebody registered, or was given below a private suffix such as github.io; an address is
+        its own, and so is a name that is a suffix itself.
+        """
+        if name.startswith("[") or _QUAD.fullmatch(name):
+            return name
+        return self._list.privatesuffix(name) or name
+
+    def _in_caption(self, text: str, most: int) -> Iterator[str]:
+        for number, found in enumerate(_IN_CAPTION.finditer(text)):
+            if number >= most:
+                return
+            if full := found["full"]:
+                name = _parsed(_unwrapped(full))
+            elif slashed := found["slashed"]:
+                name = _parsed(f"https:{_unwrapped(slashed)}")
+                name = name if "." in name else ""
+            else:
+                name = self._bare(found["bare"], found["path"])
+            if name:
+                yield name
+
+    def _bare(self, given: str, path: str) -> str:
+        """A name without a scheme is a link if its ending is on the list, or if a path follows it."""
+        name = _parsed(f"https://{given}")
+        ending = name.rpartition(".")[2]
+        if not ending or ending.isdigit() or _NUMBER_LABEL.fullmatch(ending):
+            return ""
+        if (
+            path[:1] in ("/", "\\")
+            or given[:4].lower() == "www."
+            or self._list.publicsuffix(name, accept_unknown=False)
+        ):
+            return name
+        return ""
