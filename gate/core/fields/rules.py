@@ -104,7 +104,7 @@ RULES = (
     Rule("upload_id", Kind.KEY, EVENTS | _CHECK, "names the upload", required=_CHECK),
     Rule("account.id", Kind.KEY, _ALL, "names the account", required=_ALL),
     Rule("account.class", Kind.LABEL, EVENTS | _CHECK, "a class of the policy; wins over what age would make of it"),
-    Rule("account.created_at", Kind.CREATION, _ALL, "when the account was made"),
+    Rule("account.created_at", Kind.CREATION, EVENTS | _CHECK, "when the account was made"),
     Rule("account.verified", Kind.FLAG, EVENTS | _CHECK, "whether the platform knows who it is"),
     Rule("media.kind", Kind.WORD, _UPLOAD, "such as image or video", required=_CHECK),
     Rule("media.bytes", Kind.SIZE, _UPLOAD, "declared size"),

@@ -41,6 +41,7 @@ NO_IDS = _spellings(WORDS) | frozenset(zeros for zeros in ZEROS if len(zeros) >=
 UNKNOWN = _spellings(WORDS | SIGNS) | ZEROS
 """What stands for unknown wherever a value may be left out."""
 NO_DEVICES = UNKNOWN | _spellings(DEVICES)
-NO_HASHES = UNKNOWN | HASHES
-ANY = NO_DEVICES | NO_HASHES | ADDRESSES
+NO_HASHES = (UNKNOWN | HASHES) - frozenset("0" * length for length in range(1, 8))
+"""A content may be numbered, from 0; no hash is so short."""
+ANY = UNKNOWN | NO_DEVICES | NO_HASHES | ADDRESSES
 """All of them: a value that is none of these is known."""

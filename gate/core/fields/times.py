@@ -39,10 +39,13 @@ def since_epoch_us(value: datetime) -> int:
 
 
 def creation(value: object, at_us: int) -> datetime:
-    """When an account was made, as of `at_us`. Raises Unusable for the future and for before the web."""
+    """When an account was made, as of `at_us`. Raises Unusable for the future and for before the web.
+
+    A recording whose own clock stands before the web keeps its accounts' ages.
+    """
     found = moment(value)
     made_us = since_epoch_us(found)
-    if made_us < EARLIEST_US:
+    if made_us < EARLIEST_US <= at_us:
         raise Unusable(Dropped.ABSURD)
     if made_us > at_us + MAX_AHEAD_US:
         raise Unusable(Dropped.FUTURE)
