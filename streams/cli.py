@@ -15,6 +15,7 @@ import typer
 from gate.cli.find import GateFlag, RedisFlag, StateFlag, find
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import SettingInvalid
+from streams import events_check
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(name="replay")(replay)
     app.command(name="simulate")(simulate)
+    events_check.register(app)
 
 
 def replay(

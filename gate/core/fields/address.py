@@ -18,7 +18,6 @@ _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("?)([^";]*)\1', re.IGNORECASE)
 _BRACKETS = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"([0-9.]{7,15}):[0-9]{1,5}")
 _ZONE = re.compile(r"%[!-~]*")
-_WHOLE_PREFIX = re.compile(r"/(?:32|128)")
 _LOW_32 = 0xFFFF_FFFF
 # the low 32 bits hold the IPv4 address: mapped, translated, compatible, NAT64 with its two prefixes
 _CARRIERS = tuple(
@@ -64,8 +63,8 @@ def _bare(text: str) -> str:
     elif port := _WITH_PORT.fullmatch(text):
         text = port[1]
     if ":" in text:
-        text = _ZONE.sub("", text, count=1)
-    return _WHOLE_PREFIX.sub("", text) if text[-4:].count("/") else text
+        return _ZONE.sub("", text, count=1).removesuffix("/128")
+    return text.removesuffix("/32")
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address:
