@@ -35,13 +35,13 @@ _ENDS = re.compile(r"[/\\?#]")
 _QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 _NUMBER_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 
-_MAYBE = re.compile(r"[.。．｡]\w|[/\\][/\\]|[hHsSpP]:")
+_DOTS = str.maketrans("。．｡", "...")
 _AUTHORITY = rf"[^\s/\\?#<>\"'`,;|(){{}}]{{1,{MAX_AUTHORITY}}}+"
 _REST = r"(?:[/\\?#][^\s<>\"'`|)\]}]*+)?+"
-_IN_CAPTION = re.compile(
+_IN_WORD = re.compile(
     rf"(?P<full>(?<![a-z])(?:https?|ftp):[/\\]*+{_AUTHORITY}){_REST}"
     rf"|(?<![\w:/\\])(?P<slashed>[/\\]{{2,8}}+{_AUTHORITY}){_REST}"
-    r"|(?<![\w@.%/\\:-])(?P<bare>[^\W_][\w-]{0,62}+(?:[.。．｡][\w-]{1,63}+){1,8}+)(?![\w@-])(?P<path>" + _REST + ")",
+    r"|(?<![\w@.%/\\:-])(?P<bare>[^\W_][\w-]{0,62}+(?:\.[\w-]{1,63}+){1,8}+)(?![\w@-])(?P<path>" + _REST + ")",
     re.IGNORECASE,
 )
 
@@ -97,20 +97,15 @@ class WebLinks:
 
     def hosts_in(self, links: Sequence[str], text: str | None) -> tuple[str, ...]:
         """The distinct hosts of links and of the links inside a caption, in their order, at most MAX_HOSTS."""
-        text = text or ""
-        if len(text) > MAX_HEAD_CHARS + MAX_TAIL_CHARS:
-            text = f"{text[:MAX_HEAD_CHARS]} {text[-MAX_TAIL_CHARS:]}"
-        if "." not in text and ":" not in text and text.isascii() and "//" not in text and "\\" not in text:
-            text = ""
-        hosts: dict[str, None] = {}
-        left = MAX_CANDIDATES
-        for link in links[:MAX_CANDIDATES]:
-            left -= 1
-            if found := host(link):
-                hosts[found] = None
-        if text and _MAYBE.search(text) is not None:
-            for found in self._in_caption(without_ignorables(text), left):
-                hosts[found] = None
+        if not links and (not text or ("." not in text and ":" not in text and text.isascii() and "//" not in text)):
+            return ()
+        looked_at = links[:MAX_CANDIDATES]
+        hosts = dict.fromkeys(map(host, looked_at))
+        if text:
+            if len(text) > MAX_HEAD_CHARS + MAX_TAIL_CHARS:
+                text = f"{text[:MAX_HEAD_CHARS]} {text[-MAX_TAIL_CHARS:]}"
+            hosts.update(dict.fromkeys(self._in_caption(text, MAX_CANDIDATES - len(looked_at))))
+        hosts.pop("", None)
         return tuple(hosts)[:MAX_HOSTS]
 
     def registrable(self, name: str) -> str:
@@ -122,18 +117,24 @@ class WebLinks:
         return self._list.privatesuffix(name) or name
 
     def _in_caption(self, text: str, most: int) -> Iterator[str]:
-        for number, found in enumerate(_IN_CAPTION.finditer(text)):
-            if number >= most:
-                return
-            if full := found["full"]:
-                name = _parsed(_unwrapped(full))
-            elif slashed := found["slashed"]:
-                name = _parsed(f"https:{_unwrapped(slashed)}")
-                name = name if "." in name else ""
-            else:
-                name = self._bare(found["bare"], found["path"])
-            if name:
-                yield name
+        if not text.isascii():
+            text = without_ignorables(text).translate(_DOTS)
+        for word in text.split():
+            # few words are more than letters with a full stop behind them
+            if "." in word[1:-1] or ":" in word[:-1] or "//" in word or "\\\\" in word:
+                for found in _IN_WORD.finditer(word):
+                    if most <= 0:
+                        return
+                    most -= 1
+                    yield self._named(found)
+
+    def _named(self, found: re.Match[str]) -> str:
+        if full := found["full"]:
+            return _parsed(_unwrapped(full))
+        if slashed := found["slashed"]:
+            name = _parsed(f"https:{_unwrapped(slashed)}")
+            return name if "." in name else ""
+        return self._bare(found["bare"], found["path"])
 
     def _bare(self, given: str, path: str) -> str:
         """A name without a scheme is a link if its ending is on the list, or if a path follows it."""

@@ -59,12 +59,13 @@ HOSTILE: dict[str, bytes] = {
 
 
 @pytest.fixture(scope="module")
-def work() -> Callable[[bytes], None]:
+def work() -> Callable[[bytes, bool], None]:
     web = WebLinks()
 
-    def all_of_it(value: bytes) -> None:
-        for remembering in (links.suspicion, hash64, ip_hash):
-            remembering.cache_clear()
+    def all_of_it(value: bytes, cold: bool) -> None:
+        if cold:  # an attacker's hosts are new each time, what honest people link to is not
+            for remembering in (links.suspicion, hash64, ip_hash):
+                remembering.cache_clear()
         try:
             read, _, _ = decode_counting(value)
         except Unreadable:
@@ -98,10 +99,10 @@ def best_s(job: Callable[[], None], repeats: int) -> float:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_the_dearest_event_costs_at_most_ten_times_a_plain_one(work: Callable[[bytes], None], name: str) -> None:
+def test_the_dearest_event_costs_at_most_ten_times_a_plain_one(work: Callable[[bytes, bool], None], name: str) -> None:
     hostile, usual = HOSTILE[name], plain(len(HOSTILE[name]))
 
-    ratio = best_s(lambda: work(hostile), 20) / best_s(lambda: work(usual), 20)
+    ratio = best_s(lambda: work(hostile, True), 20) / best_s(lambda: work(usual, False), 20)
 
     assert ratio <= MOST_TIMES, f"{name}: {ratio:.1f} times"
 
