@@ -13,6 +13,7 @@ from gate.app.operate import Operate
 from gate.cli.find import Addresses, AdminFlag, RedisFlag, StateFlag, find
 from gate.cli.output import Output, OutputFlag, confirmed, emit, result, say
 from gate.core.duration import duration_text, parse_duration_us
+from gate.core.fields.labels import scope_countries, scope_labels
 from gate.core.pause import DEFAULT_DURATION_US, MAX_DURATION_US, Action, Pause, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
 from gate.records.board import MAX_NAME, MAX_TEXT
@@ -161,8 +162,12 @@ def _scope(
     countries: list[str] | None,
     everything: bool,
 ) -> Scope:
-    upper = [country.upper() if len(country) == 2 else country for country in countries or ()]
-    scope = Scope(frozenset(classes or ()), frozenset(surfaces or ()), frozenset(kinds or ()), frozenset(upper))
+    scope = Scope(
+        frozenset(classes or ()),
+        scope_labels(surfaces or ()),
+        scope_labels(kinds or ()),
+        scope_countries(countries or ()),
+    )
     if any(not v or not v.isprintable() for v in frozenset().union(*scope.sets.values())):
         raise OperatorError(
             "a value of the scope is empty or cannot be shown", "look at --class, --surface and the others"

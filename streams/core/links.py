@@ -54,6 +54,7 @@ _WITH_PAIR = {
     pair: tuple(number for number, name in enumerate(_IMITATED) if pair in name)
     for pair in sorted({name[i : i + 2] for name in _IMITATED for i in range(len(name) - 1)})
 }
+_FEWEST_PAIRS = min(pairs for _, pairs in _SIZES)
 _LONGEST_NEAR = max(map(len, _IMITATED)) + 3
 SHOWN_CHARS = 48
 """Characters of each end of a long host that are looked at."""
@@ -112,9 +113,12 @@ def _nearly(part: str) -> bool:
     """Whether most neighbouring pairs of letters are those of one of the names."""
     size = len(part)
     mine = {part[i : i + 2] for i in range(size - 1)}
+    theirs = [_WITH_PAIR[pair] for pair in mine if pair in _WITH_PAIR]
+    if 2 * len(theirs) < _CLOSE * (len(mine) + _FEWEST_PAIRS):  # of no name enough, whichever it is
+        return False
     shared: dict[int, int] = {}
-    for pair in mine:
-        for number in _WITH_PAIR.get(pair, ()):
+    for numbers in theirs:
+        for number in numbers:
             shared[number] = shared.get(number, 0) + 1
     for number, common in shared.items():
         length, pairs = _SIZES[number]

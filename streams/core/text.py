@@ -14,6 +14,7 @@ from zlib import crc32
 from gate.core.fields.text import without_ignorables
 
 MAX_CHARS = 500
+PIECE_CHARS = 64
 LAYOUTS = 16
 LINK, MENTION, TAG, LONG = 8, 4, 2, 1
 """The bits of a layout."""
@@ -70,7 +71,14 @@ def read(caption: str) -> tuple[int, int, float]:
 def as_shown(caption: str) -> str:
     """The beginning of a caption as a reader sees it: letters in fancy dress as plain ones, nothing that is not shown."""
     head = without_ignorables(caption[: 4 * MAX_CHARS])[: MAX_CHARS + 1]
-    return head if is_normalized("NFKC", head) else normalize("NFKC", head)
+    if is_normalized("NFKC", head):
+        return head
+    shown = ""
+    for at in range(0, len(head), PIECE_CHARS):
+        shown += normalize("NFKC", head[at : at + PIECE_CHARS])
+        if len(shown) > MAX_CHARS:  # one character can become eighteen
+            break
+    return shown[: MAX_CHARS + 1]
 
 
 def _pointed(text: str, raw: bytes, marks: bytes, layout: int) -> float:

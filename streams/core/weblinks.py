@@ -18,7 +18,7 @@ from gate.core.fields.text import without_ignorables
 
 MAX_HOSTS = 20
 """Distinct hosts of one upload."""
-MAX_CANDIDATES = 40
+MAX_CANDIDATES = 30
 """Links of one upload that are looked at, those in the caption included."""
 MAX_LINK_CHARS = 2_048
 MAX_HEAD_CHARS, MAX_TAIL_CHARS = 1_536, 512

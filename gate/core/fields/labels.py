@@ -6,6 +6,7 @@ Whoever compares a label, a check with a pause above all, folds both sides with 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from unicodedata import normalize
 
 from gate.core.fields.reasons import Dropped, Unusable
@@ -51,3 +52,13 @@ def country(value: str) -> str:
     if not found.isascii() or not _COUNTRY.fullmatch(found.upper()):
         raise Unusable(Dropped.INVALID)
     return found.upper()
+
+
+def scope_labels(values: Iterable[str]) -> frozenset[str]:
+    """Kinds or surfaces of a pause's scope as uploads' are folded; one that no upload can have stays as it is."""
+    return frozenset(folded(value) or value for value in values)
+
+
+def scope_countries(values: Iterable[str]) -> frozenset[str]:
+    """Countries of a pause's scope, as `scope_labels`."""
+    return frozenset(without_ignorables(normalize("NFKC", value)).strip().upper() or value for value in values)

@@ -10,6 +10,7 @@ import re
 from unicodedata import normalize
 
 REPLACEMENT = "\ufffd"
+_REPLACED = dict.fromkeys((0, *range(0xD800, 0xE000)), REPLACEMENT)
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 # https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point, but for the parts that are not assigned
 _IGNORABLE_MARKS = (
@@ -28,7 +29,9 @@ def repaired(text: str) -> str:
     """The text with U+FFFD for each half of a surrogate pair and each NUL; the same object where there is none."""
     if text.isascii() and "\x00" not in text:
         return text
-    return _UNWRITABLE.sub(REPLACEMENT, text)
+    if _UNWRITABLE.search(text) is None:
+        return text
+    return text.translate(_REPLACED)
 
 
 def without_ignorables(text: str) -> str:
