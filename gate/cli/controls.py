@@ -13,7 +13,6 @@ from gate.app.operate import Operate
 from gate.cli.find import Addresses, AdminFlag, RedisFlag, StateFlag, find
 from gate.cli.output import Output, OutputFlag, confirmed, emit, result, say
 from gate.core.duration import duration_text, parse_duration_us
-from gate.core.fields.labels import scope_countries, scope_labels
 from gate.core.pause import DEFAULT_DURATION_US, MAX_DURATION_US, Action, Pause, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
 from gate.records.board import MAX_NAME, MAX_TEXT
@@ -163,10 +162,7 @@ def _scope(
     everything: bool,
 ) -> Scope:
     scope = Scope(
-        frozenset(classes or ()),
-        scope_labels(surfaces or ()),
-        scope_labels(kinds or ()),
-        scope_countries(countries or ()),
+        frozenset(classes or ()), frozenset(surfaces or ()), frozenset(kinds or ()), frozenset(countries or ())
     )
     if any(not v or not v.isprintable() for v in frozenset().union(*scope.sets.values())):
         raise OperatorError(

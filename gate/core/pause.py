@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gate.core.bucket import DAY_US, HOUR_US
+from gate.core.fields.labels import scope_countries, scope_labels
 
 DEFAULT_DURATION_US = 4 * HOUR_US
 MAX_DURATION_US = DAY_US
@@ -32,12 +33,20 @@ STRICTNESS = {Action.STOP: 2, Action.CHALLENGE: 1, Action.REVIEW: 0}
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whom a pause meets: each set that is not empty must contain the upload's value. All empty: platform-wide."""
+    """Whom a pause meets: each set that is not empty must contain the upload's value. All empty: platform-wide.
+
+    Surfaces, kinds and countries are folded as those of uploads are, so that `IMAGE` and `image` are one kind.
+    """
 
     classes: frozenset[str] = frozenset()
     surfaces: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
     countries: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "surfaces", scope_labels(self.surfaces))
+        object.__setattr__(self, "kinds", scope_labels(self.kinds))
+        object.__setattr__(self, "countries", scope_countries(self.countries))
 
     def matches(self, class_: str, surface: str | None, kind: str | None, country: str | None) -> bool:
         """True where every set that is given contains the upload's value; a value the caller left out matches none."""

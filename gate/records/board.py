@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import msgspec
 
 from gate.core.bucket import DAY_US
-from gate.core.fields.labels import scope_countries, scope_labels
 from gate.core.pause import Action, Board, Pause, Scope
 from gate.errors import StateUnreadable
 
@@ -176,12 +175,7 @@ def _pause(wire: _Pause) -> Pause:
     return Pause(
         wire.id,
         wire.rev,
-        Scope(
-            frozenset(scope.classes),
-            scope_labels(scope.surfaces),
-            scope_labels(scope.kinds),
-            scope_countries(scope.countries),
-        ),
+        Scope(frozenset(scope.classes), frozenset(scope.surfaces), frozenset(scope.kinds), frozenset(scope.countries)),
         wire.action,
         wire.reason,
         wire.text,
