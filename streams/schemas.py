@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gate.core.fields import Kind, Rule, Subject
+from gate.core.fields import RULES, Dropped, Kind, Rule, Subject
 from gate.core.fields.ids import MAX_ID_BYTES
 from gate.core.fields.labels import MAX_LABEL_CHARS
 from gate.core.fields.rules import BY_SUBJECT, EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
@@ -59,6 +59,22 @@ def event_schema() -> bytes:
         "$defs": {subject.value: _object(subject) for subject in sorted(EVENTS)},
     }
     return json.dumps(schema, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def fields_table() -> str:
+    """The field rules and the reasons for dropping as Markdown, which config/README.md holds."""
+    lines = ["| field | on | what it may hold | meaning |", "|---|---|---|---|"]
+    for rule in RULES:
+        on = ", ".join(
+            f"**{subject}**" if subject in rule.required else subject
+            for subject in Subject
+            if subject in rule.on and subject is not Subject.ROW
+        )
+        holds = ", ".join(f"`{word}`" for word in rule.words) or rule.limit or "true or false"
+        lines.append(f"| `{rule.name}` | {on} | {holds} | {rule.meaning} |")
+    lines += ["", "| reason | why |", "|---|---|"]
+    lines += [f"| `{reason}` | {reason.meaning} |" for reason in Dropped]
+    return "\n".join(lines) + "\n"
 
 
 def _object(subject: Subject) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gate.core.event import Attempted
 from streams.core.crowd import Crowd
 from streams.core.wire import MAX_EVENT_BYTES, Fault, decode, encode
 from streams.process import Effects, Record, process
-from streams.schemas import FILE, event_schema
+from streams.schemas import FILE, event_schema, fields_table
 from streams.scorecardfile import load_scorecard
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,10 @@ def test_the_schema_in_the_tree_is_the_structs_own_and_takes_every_golden_event(
         validator.validate(golden)
     with pytest.raises(jsonschema.ValidationError):
         validator.validate({**GOLDEN["attempted"], "account": {}})
+
+
+def test_the_rules_that_people_read_are_the_table() -> None:
+    assert fields_table() in (ROOT / "config" / "README.md").read_text()
 
 
 def test_cloudevents_carry_the_same_object_structured_and_binary() -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from gate.core.fields import Dropped, FieldRefused, Subject, Unusable, read_fields
 from gate.core.fields.address import address, network
-from gate.core.fields.labels import country, label
+from gate.core.fields.labels import country, label, scope_countries, scope_labels
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.rules import BY_SUBJECT, FIELD_NAMES, MAX_LINKS, MAX_TEXT_CHARS, RULES
+from gate.core.pause import Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.pseudonym import network as counted_network
 
@@ -104,6 +105,16 @@ def test_the_hash_of_nothing_is_no_content_and_hashes_are_compared_without_case(
 )
 def test_labels_are_folded(spelling: str) -> None:
     assert label(spelling) == "image"
+
+
+def test_a_pause_meets_what_an_upload_is_folded_to() -> None:
+    kept, _ = read(media={"kind": "IMAGE "}, surface="Post", country="de")
+    scope = Scope(frozenset(["new"]), frozenset([" POST"]), frozenset(["Image"]), frozenset(["De"]))
+
+    assert scope.matches("new", kept["surface"], kept["media"]["kind"], kept["country"])
+    assert scope == Scope(frozenset(["new"]), frozenset(["post"]), frozenset(["image"]), frozenset(["DE"]))
+    assert scope_labels([" "]) == {" "}
+    assert scope_countries(["Germany"]) == {"GERMANY"}
 
 
 @pytest.mark.parametrize(

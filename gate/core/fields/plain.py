@@ -71,9 +71,11 @@ def is_plain_upload(upload: Upload, own_id: str, body: bytes, latest: datetime) 
         and upload.country in _COUNTRIES
         and _none_special((own_id, account_id, upload_id, device, ip, sha256))
         and (
-            _SPACE not in body or " " not in f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}"
-            if is_simple
-            else _are_visible(f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}")
+            (is_simple and _SPACE not in body)
+            or (
+                " " not in (ids := f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}")
+                and (is_simple or (ids.isascii() and ids.isprintable()))
+            )
         )
         and (sha256 is None or sha256.lower() == sha256)  # with a prefix it is longer than a plain id
         and (phash is None or (phash[:2] != "0x" and phash not in ANY and phash.lower() == phash))

@@ -22,9 +22,30 @@ class Dropped(StrEnum):
     SOME_ITEMS = "list.items"
 
     @property
+    def meaning(self) -> str:
+        """What it tells the sender."""
+        return _MEANINGS[self]
+
+    @property
     def malformed(self) -> bool:
         """True where the sender broke a rule; a value that stands for unknown breaks none."""
         return self is not Dropped.UNKNOWN
+
+
+_MEANINGS = {
+    Dropped.UNKNOWN: "it is empty or a word for unknown; that is no fault",
+    Dropped.TYPE_WRONG: "another JSON type was expected",
+    Dropped.INVALID: "it is none of what the field may hold",
+    Dropped.INVISIBLE: "it holds a character that cannot be seen",
+    Dropped.TOO_LONG: "it is longer than the field may be",
+    Dropped.OUT_OF_RANGE: "the number is too small or too large",
+    Dropped.FUTURE: "the time is more than 5 minutes ahead",
+    Dropped.ABSURD: "the time is before 1990",
+    Dropped.HASHED: "it is too long, a hash stands for it",
+    Dropped.CUT: "it is too long, its beginning is kept",
+    Dropped.REPAIRED: "half a character or a NUL was replaced by U+FFFD",
+    Dropped.SOME_ITEMS: "what is no string in the list is left out",
+}
 
 
 class Unusable(ValueError):
