@@ -11,6 +11,7 @@ import pytest
 from gate.core.score import Stamp
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
+from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import Effects, EventCounts
 from streams.pipeline.hashes import Hashes, Remembered
@@ -19,6 +20,7 @@ from streams.pipeline.step import MAX_KEPT_BYTES, Record, process, surroundings
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())
 AT_MS = 1_795_428_000_500
 SHIPPED = load_scorecard(None)
+WEB = load_web_links()
 
 
 def record(offset: int, account: str = "a-17", name: str = "attempted", **given: Any) -> Record:
@@ -31,7 +33,7 @@ def broken(offset: int, value: bytes | None = b"{") -> Record:
 
 
 def run(*batch: Record, states: dict[str, bytes] | None = None, crowd: Crowd | None = None) -> Effects:
-    return process(batch, states or {}, crowd or Crowd(), SHIPPED, Hashes(b"salt"), ("events", 3), "epoch", 7)
+    return process(batch, states or {}, crowd or Crowd(), SHIPPED, Hashes(b"salt"), WEB, ("events", 3), "epoch", 7)
 
 
 def test_events_are_counted_by_type_and_the_next_batch_starts_behind_the_last() -> None:
@@ -126,7 +128,7 @@ def test_a_dead_letter_keeps_only_so_much_of_what_it_was() -> None:
 
 @pytest.mark.parametrize("salt", [b"", b"s" * 200], ids=["no salt", "a long salt"])
 def test_any_salt_will_do(salt: bytes) -> None:
-    effects = process([record(0)], {}, Crowd(), SHIPPED, Hashes(salt), ("events", 3), "epoch", 7)
+    effects = process([record(0)], {}, Crowd(), SHIPPED, Hashes(salt), WEB, ("events", 3), "epoch", 7)
 
     assert effects.dead == []
 
@@ -169,7 +171,7 @@ class Provoked(Hashes):
 
 
 def provoked(*batch: Record, states: dict[str, bytes] | None = None) -> Effects:
-    return process(batch, states or {}, Crowd(), SHIPPED, Provoked(b"salt"), ("events", 3), "epoch", 7)
+    return process(batch, states or {}, Crowd(), SHIPPED, Provoked(b"salt"), WEB, ("events", 3), "epoch", 7)
 
 
 def test_an_event_that_cannot_be_folded_is_a_dead_letter_and_leaves_its_account_as_it_was() -> None:
@@ -215,7 +217,7 @@ def test_many_events_that_cannot_be_folded_cost_no_more_than_twice_the_rest() ->
 
     batch = [record(n, "a", device="provoking" if n % 2 else "own") for n in range(100)]
 
-    effects = process(batch, {}, Crowd(), SHIPPED, Counting(b"salt"), ("events", 3), "epoch", 7)
+    effects = process(batch, {}, Crowd(), SHIPPED, Counting(b"salt"), WEB, ("events", 3), "epoch", 7)
 
     assert len(effects.dead) == 50
     assert folds <= 200

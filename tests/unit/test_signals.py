@@ -17,9 +17,11 @@ from streams.core.facts import Facts
 from streams.core.features import features
 from streams.core.fold import fold
 from streams.core.signals import signals
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 
 HASHES = Hashes(b"salt")
+WEB = load_web_links()
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 OLD = Account("a-17", created_at=BEGAN - timedelta(days=400))
 
@@ -31,7 +33,7 @@ def upload(second: float, account: Account = OLD, **given: Any) -> Attempted:
 def folded(*events: Event) -> Facts:
     state = Facts()
     for offset, event in enumerate(events):
-        fold(state, event, time_us(event), offset, encode(event), HASHES)
+        fold(state, event, time_us(event), offset, encode(event), HASHES, WEB)
     return state
 
 
