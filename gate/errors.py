@@ -1,18 +1,19 @@
-"""Every error Upload Gate raises on purpose, by whose fault it is.
+"""Every error that Upload Gate raises on purpose: whose fault it is, and what to do.
 
     UploadGateError
-    ├── RequestRejected      the caller's: a malformed check (HTTP 4xx)
-    ├── OperatorError        the operator's: exit code 2
-    │   ├── PolicyInvalid    a policy or scorecard file: names file, line and key
-    │   └── SettingInvalid   a flag or an environment variable
-    ├── ControlRefused       the policy or the switch refuses a change: exit code 3
-    ├── NotConverged         a change landed but not every gate obeys it: exit code 3
-    ├── LocalServerError     a server that `up` brings along cannot be had (gate.local): exit code 1
-    ├── StoreUnavailable     a server does not answer: exit code 1
-    ├── StoreOverloaded      the server answers, but more waits for it than it can answer in time: exit code 1
-    └── StateUnreadable      bytes in a store or topic that nobody of us wrote: last good is kept
+    ├── RequestRejected       the caller's fault: correct the request; sent again as it is, it is rejected again
+    ├── OperatorError         the operator's fault: correct what the message names
+    │   ├── PolicyInvalid     … in a policy or scorecard file; the last good one stays in force
+    │   └── SettingInvalid    … in a flag or an environment variable
+    ├── ControlRefused        nobody's fault: the policy does not permit this change of the kill switch
+    ├── NotConverged          a change was written, but not every gate obeys it yet: look at those the message names
+    ├── StoreUnavailable      a server's fault: it does not answer in time; try again, and look at the server
+    ├── StoreOverloaded       the load's fault: the server is well and was not asked; come back later
+    ├── StateUnreadable       the writer's fault: stored bytes that none of our writers wrote; the last good state is kept
+    └── LocalServerError      this machine's fault: a server that `up` brings along cannot be had or does not run
 
-Each message says what happened and what to do. Secrets never enter one: URLs go through `redact`.
+Each message says what happened and what to do. An edge turns errors into its own codes: the command line uses
+`exit_code`, the HTTP edge has a table from `reason` to statuses. Secrets never enter a message: URLs go through `redact`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class UploadGateError(Exception):
-    """The root. `exit_code` is what a command ends with, `remedy` what to do about it."""
+    """The root. `remedy` says what to do about the problem; a command that raises it ends with `exit_code`."""
 
     exit_code = 1
 
@@ -32,7 +33,7 @@ class UploadGateError(Exception):
 
 
 class RequestRejected(UploadGateError):
-    """A request that cannot be understood; `field` names the place, `reason` is a code from a closed list."""
+    """A request that cannot be read. `field` names the place, `reason` is a code from a closed list."""
 
     exit_code = 2
 
@@ -88,7 +89,7 @@ class StateUnreadable(UploadGateError):
 
 
 class LocalServerError(UploadGateError):
-    """A server that `up` brings along cannot be had or does not run. The message says what, why, and what to do."""
+    """A server that `up` brings along cannot be fetched or does not run."""
 
 
 def redact(url: str) -> str:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from streams.lab.replay_system import Places
     from streams.lab.rows import Stream
 
+STREAMS_LIBRARIES = ("faust", "aiokafka")
 PROGRESS_EVERY = 5_000
 
 
@@ -52,6 +54,7 @@ def replay(
 
     Example: upload-gate replay uploads.jsonl.gz -o json
     """
+    _require_streams()
     from gate.policyfile import load_policy
     from streams.files.scorecards import load_scorecard
     from streams.lab.replay_system import Places
@@ -139,6 +142,7 @@ def simulate(
 
     Example: upload-gate simulate --rate 50 --for 1m
     """
+    _require_streams()
     from streams.traffic import run as traffic
     from streams.traffic.simulate import labelled_rows
 
@@ -165,11 +169,21 @@ def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = 
 
     Example: upload-gate worker --kafka 10.0.0.6:9092 --redis redis://10.0.0.5:6379/0
     """
+    _require_streams()
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
     named = {"STATE": str(addresses.state), "REDIS": addresses.redis, "KAFKA": addresses.kafka}
     environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
     # a process of its own kind: this one imported nothing the worker does not want, and signals reach it directly
     os.execve(sys.executable, [sys.executable, "-m", "streams.worker"], environment)
+
+
+def _require_streams() -> None:
+    """Raise SettingInvalid where the libraries of the worker are not installed; a gate alone does without them."""
+    missing = [name for name in STREAMS_LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SettingInvalid(
+            f"this command needs {' and '.join(missing)}, not installed here", "run pip install 'upload-gate[streams]'"
+        )
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:

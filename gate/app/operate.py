@@ -71,6 +71,10 @@ class Operate:
 
         def end(board: Board, rev: int) -> Pause:
             pause = board.pauses.get(id_)
+            if pause is None and any(entry.id == id_ for entry in board.unreadable):
+                raise OperatorError(
+                    f"pause {id_} cannot be read by this release", "release it with the release that wrote it"
+                )
             if pause is None:
                 raise OperatorError(f"there is no pause {id_}", _known(board, now_us))
             if pause.released_at_us is not None:

@@ -8,7 +8,7 @@ is `board_in_force`'s part: adopt, keep on disk, acknowledge.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from operator import is_
 from typing import Final
@@ -16,11 +16,11 @@ from typing import Final
 from gate.app.board_in_force import Acknowledger, BoardInForce, BoardKeeper, BoardProof
 from gate.app.check import Check
 from gate.app.converge import live_gates
+from gate.app.obey_break_glass import ObeyBreakGlass
 from gate.core.pause.board import Board, forget_ended, merge, without_superseded
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.ports.clock import Clock
-from gate.records.break_glass_document import BreakGlass
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 
@@ -50,10 +50,10 @@ class Watch:
         self._store = store
         self._clock = clock
         self._snapshot = snapshot
-        self._break_glass = break_glass
         self._say = say
         self._poll_s = poll_s
         self._in_force = BoardInForce(check, clock)
+        self._break_glass = ObeyBreakGlass(break_glass, self._in_force, clock, say, self._count_unreadable)
         self._keeper = BoardKeeper(snapshot, say, self._count_fault)
         self._acknowledger = Acknowledger(store, clock, said, check)
         self._settling = asyncio.Lock()
@@ -63,6 +63,7 @@ class Watch:
         self._written_back: tuple[Board, Board] | None = None
         self._down = False
         self._polls = 0
+        self._unacknowledged = 0
         self._started_from_disk = False
         self.ever_read = False
         self.on_disk = False
@@ -97,18 +98,19 @@ class Watch:
                 self._started_from_disk = True
                 self._in_force.adopt(board)
         except (OSError, StateUnreadable) as error:
-            self._check.counts.board_unreadable += 1
+            self._count_unreadable()
             self._say(f"the board's snapshot {self._snapshot.path} is not used: {error}; starting without it")
             if isinstance(error, StateUnreadable):
                 with suppress(OSError):
                     self._snapshot.set_aside()
-        self._read_break_glass()
+        self._break_glass.read()
 
     async def run(self) -> None:
-        """Listen and poll until cancelled."""
+        """Listen, poll and look at the host's file until cancelled; none of them waits for another."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._for_ever(self._follow), name="board push")
             tasks.create_task(self._for_ever(self._poll), name="board poll")
+            tasks.create_task(self._for_ever(self._read_file), name="break-glass file")
 
     async def leave(self) -> None:
         """Say that this gate stops, once `run` has ended; a store that does not answer is not waited for."""
@@ -138,30 +140,44 @@ class Watch:
                 with suppress(StoreUnavailable, TimeoutError):
                     await self._keep_and_acknowledge()
 
+    async def _read_file(self) -> None:
+        self._break_glass.read()
+
     async def _poll(self) -> None:
-        self._read_break_glass()
         try:
             async with asyncio.timeout(READ_DEADLINE_S):
                 board = await self._store.read()
         except StateUnreadable as error:
-            await self._repair(error)
+            await self._written(self._repair(error))
         except (StoreUnavailable, TimeoutError):
+            self._unacknowledged = 0
             async with self._settling:
                 self.on_disk = await self._keeper.keep(self.board)
             raise
         else:
             self._told.discard("unreadable")
             self._heard(board)
-            await self._write_back(board)
+            await self._written(self._write_back(board))
         try:
             await self._keep_and_acknowledge()
         except (StoreUnavailable, TimeoutError) as error:
-            self._tell("acknowledge", f"the board in force cannot be acknowledged: {error or 'no answer in time'}")
+            self._unacknowledged += 1
+            if self._unacknowledged == 2:  # the first may be the start of an outage, which the next read tells of
+                self._say(f"the board in force cannot be acknowledged: {error or 'no answer in time'}")
             return
-        self._told.discard("acknowledge")
+        self._unacknowledged = 0
         if self._polls % COUNT_GATES_EVERY == 0:
             await self._count_gates()
         self._polls += 1
+
+    async def _written(self, writing: Coroutine[None, None, None]) -> None:
+        """Wait for `writing`. Where it fails the board in force is acknowledged all the same."""
+        try:
+            await writing
+        except (StoreUnavailable, StateUnreadable, TimeoutError) as error:
+            self._tell("write", f"the board cannot be written to its store: {error or 'no answer in time'}")
+        else:
+            self._told.discard("write")
 
     def _heard(self, board: Board) -> None:
         """A full board arrived: decide by it."""
@@ -207,7 +223,7 @@ class Watch:
 
     async def _repair(self, error: StateUnreadable) -> None:
         """The store's document cannot be read: put the last good board in its place. Raises StoreUnavailable."""
-        self._check.counts.board_unreadable += 1
+        self._count_unreadable()
         self._tell("unreadable", f"the board in the store cannot be read, the last good one is kept: {error}")
         if not (self.ever_read or self._started_from_disk):
             return  # this gate knows no good board: one that does must repair it
@@ -231,43 +247,11 @@ class Watch:
         for problem in gates.unreadable:
             self._tell(problem, f"an acknowledgement of another gate is passed over: {problem}")
 
-    def _read_break_glass(self) -> None:
-        try:
-            read = self._break_glass.changed()
-        except (OSError, StateUnreadable) as error:
-            if self._tell(
-                f"break-glass {error}",
-                f"the break-glass file {self._break_glass.path} cannot be read, its last good state is kept: {error}",
-            ):
-                self._check.counts.board_unreadable += 1
-            return
-        if read is not None:
-            self._told = {key for key in self._told if not key.startswith("break-glass ")}
-            self._obey_break_glass(read)
-
-    def _obey_break_glass(self, read: BreakGlass) -> None:
-        path = self._break_glass.path
-        pauses = read.pauses
-        if read.refused:
-            # an entry with a slip of the pen must not loosen: what it said before stays
-            self._check.counts.board_unreadable += len(read.refused)
-            named = {pause.id for pause in pauses}
-            pauses += tuple(pause for pause in self.board.break_glass if pause.id not in named)
-            self._say(f"break-glass file {path}: not obeyed are {'; '.join(read.refused)}")
-        self._in_force.adopt_break_glass(pauses)
-        if pauses:
-            now_us = self._clock.now_us()
-            active = [f"{pause.id} ({pause.action.value} {pause.scope})" for pause in pauses if pause.active(now_us)]
-            in_force = ", ".join(active) if active else "NOTHING"
-            over = len(pauses) - len(active)
-            rest = f"; {over} of {len(pauses)} entries are over or have not begun" if over else ""
-            self._say(f"break-glass file {path}: in force above all else is {in_force}{rest}")
-
     def _tell_unreadable_entries(self) -> None:
         entries = {entry.raw: entry for entry in self.board.unreadable}
         for raw in entries.keys() - self._passed_on:
             entry = entries[raw]
-            self._check.counts.board_unreadable += 1
+            self._count_unreadable()
             self._say(f"the board holds a pause that this gate cannot read and does not obey ({entry.id}): {entry.why}")
         self._passed_on = frozenset(entries)
 
@@ -276,15 +260,17 @@ class Watch:
             self._down = True
             self._say(f"the board's store does not answer ({why}); the gate goes on with what it last knew")
 
+    def _count_unreadable(self, entries: int = 1) -> None:
+        self._check.counts.board_unreadable += entries
+
     def _count_fault(self) -> None:
         self._check.counts.faults["watch"] += 1
 
-    def _tell(self, key: str, message: str) -> bool:
-        """Say `message` unless it was said under this key already; True where it is said."""
+    def _tell(self, key: str, message: str) -> None:
+        """Say `message` unless it was said under this key already."""
         if key in self._told:
-            return False
+            return
         if len(self._told) >= MOST_TOLD:
             self._told.clear()
         self._told.add(key)
         self._say(message)
-        return True

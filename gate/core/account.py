@@ -1,4 +1,4 @@
-"""Who uploads: the facts a caller states about an account. Which class follows from them is the policy's to say."""
+"""Who uploads: the facts a caller states about an account. The policy derives the account's class from them."""
 
 from __future__ import annotations
 

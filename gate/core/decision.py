@@ -1,4 +1,4 @@
-"""The answer to a check: what is done with the upload, which stage of the ladder said so, and when to come back."""
+"""The answer to a check: what becomes of the upload, which stage decided it, and when to come back."""
 
 from __future__ import annotations
 

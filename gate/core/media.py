@@ -6,7 +6,7 @@ import msgspec
 
 
 class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What is uploaded. `bytes` is the declared size; `sha256` and `phash` are opaque strings to us."""
+    """What is uploaded. `bytes` is the declared size; `sha256` and `phash` are opaque strings."""
 
     kind: str | None = None
     bytes: int | None = None

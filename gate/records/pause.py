@@ -62,7 +62,7 @@ class ScopeDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 class PauseDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One pause. What is not written here in the order of `fields` is a field of a newer release."""
+    """One pause. A field that is not listed here belongs to a newer release; `…_us` are times as they were written before."""
 
     id: str
     rev: int

@@ -112,6 +112,7 @@ class Health:
                 "store_errors": counts.store_errors,
                 "rejected": counts.rejected,
                 "degraded": counts.degraded,
+                "shed": counts.shed,
                 "dropped": self._dropped(),
                 "uptime_s": round((self._clock.now_us() - self._started_us) / 1e6, 3),
             }

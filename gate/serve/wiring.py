@@ -21,7 +21,7 @@ from typing import Any
 from gate.app.check import Check
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
-from gate.errors import PolicyInvalid
+from gate.errors import PolicyInvalid, SettingInvalid
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
@@ -79,8 +79,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
         watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
         watch.start_from_disk()
-        stack.push_async_callback(watch.leave)
         stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
+        stack.push_async_callback(watch.leave)
         health = Health(check, watch, clock, dropped, lambda: takes.down)
         _say_start(settings, policy.hash, takes.down)
         apps = (GateApp(check, health, clock, random.random), AdminApp(health))
@@ -150,7 +150,13 @@ async def _decision_log(
     """The decision log, and how many decisions it has dropped. Without Kafka there is none, nor is its client imported."""
     if settings.kafka is None:
         return None, lambda: 0
-    from gate.stores.kafka.decisions import KafkaDecisionLog
+    try:
+        from gate.stores.kafka.decisions import KafkaDecisionLog
+    except ModuleNotFoundError as error:
+        raise SettingInvalid(
+            f"UPLOAD_GATE_KAFKA is set, but the Kafka client is not installed ({error.name} is missing)",
+            "run pip install 'upload-gate[kafka]', or start the gate without Kafka",
+        ) from error
 
     def fault() -> None:
         counts.faults["decision_log"] += 1
@@ -169,7 +175,7 @@ def _say_start(settings: Settings, policy: str, down: str | None) -> None:
     if down is not None:
         log.warning(
             "Redis at %s does not answer (%s). Pauses from the last snapshot and the break-glass file hold, limits "
-            "follow their on_store_error, scores and overrides do not count; it is tried again until it answers",
+            "follow their on_store_error, scores and overrides are not known; it is tried again until it answers",
             settings.redis_shown,
             down,
         )

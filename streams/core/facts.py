@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import msgspec
 
-from gate.core.duration import DAY_US
 from streams.core.migration import FORMER, migrated
 
 
@@ -70,9 +69,6 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
 VERSION = 3
 """Of the packed layout, its first byte. States of the version before are read too; older accounts start anew."""
 
-ESTABLISHED_US = 30 * DAY_US
-"""Age from which a clean account speaks for what it shares with others."""
-
 _VERSION = bytes((VERSION,))
 READABLE = frozenset((_VERSION, FORMER))
 """The first byte of every state that `unpack` reads."""
@@ -110,9 +106,3 @@ def version(data: bytes) -> int | None:
     except msgspec.DecodeError:
         return None
     return said
-
-
-def is_established(facts: Facts) -> bool:
-    """Whether the account is old and clean: 30 days at least, with no upload removed and no challenge failed."""
-    old = 0 < facts.created_us <= facts.latest_us - ESTABLISHED_US
-    return old and not facts.removals and not facts.failed

@@ -124,7 +124,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
     texts = facts.texts
     uploads = facts.uploads
     gaps, gap_log_mean, gap_log_deviation = _gaps(facts)
-    return Features(
+    numbers = (
         uploads,
         value(facts.minute, now_us, MINUTE_US),
         value(facts.hour, now_us, HOUR_US),
@@ -151,16 +151,17 @@ def features(facts: Facts, around: Surroundings) -> Features:
         around.link_accounts,
         facts.completed,
         facts.refused,
-        _reporters(facts, now_us) if facts.reporters else 0.0,
-        value(facts.removals, now_us, WEEK_US),
-        value(facts.passed, now_us, WEEK_US),
-        value(facts.failed, now_us, WEEK_US),
+        reporters_lately(facts) if facts.reporters else 0.0,
+        value(facts.removals, now_us, WEEK_US) if facts.removals else 0.0,
+        value(facts.passed, now_us, WEEK_US) if facts.passed else 0.0,
+        value(facts.failed, now_us, WEEK_US) if facts.failed else 0.0,
         (now_us - facts.last_us) / DAY_US if uploads else 0.0,
         facts.late,
         facts.malformed,
         len(facts.networks) // _PLACE_BYTES,
         len(facts.devices) // _PLACE_BYTES,
     )
+    return tuple.__new__(Features, numbers)  # the constructor would ask for each of them by name
 
 
 def recent(places: bytes, now_us: int) -> list[int]:
@@ -181,8 +182,10 @@ def _gaps(facts: Facts) -> tuple[int, float, float]:
     return count, mean - _LOG_SECOND_MS, sqrt(variance) if variance > 0.0 else 0.0
 
 
-def _reporters(facts: Facts, now_us: int) -> float:
-    """Distinct reporters by what they are worth now; those of one moment count in full."""
-    minutes = now_us // MINUTE_US
+def reporters_lately(facts: Facts) -> float:
+    """Distinct reporters as of the account's last event: each counts in full and halves with every week."""
+    if not facts.reporters:
+        return 0.0
+    minutes = facts.latest_us // MINUTE_US
     week = WEEK_US // MINUTE_US
     return sum([decayed(1.0, max(0, minutes - at), week) for at, _ in _reports(facts.reporters)])

@@ -24,7 +24,10 @@ from streams.core.weblinks import WebLinks
 from streams.core.window import count_one
 
 MAX_EVENT_IDS = 32
-"""How many of its last events an account knows again. One that is delivered again within them changes nothing."""
+"""How many of its last events an account knows again: four bytes each, 128 in all.
+
+An event that is delivered again within them changes nothing. One in 134 million new events is taken for one of them.
+"""
 MAX_RING = 12
 """How much is remembered of contents, templates and hosts."""
 MAX_GROUPS = 4

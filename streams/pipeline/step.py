@@ -17,6 +17,7 @@ from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.crowd import Crowd, Surroundings
+from streams.core.established import is_established
 from streams.core.events import (
     Fault,
     Unreadable,
@@ -25,7 +26,7 @@ from streams.core.events import (
     kind_of,
     time_us,
 )
-from streams.core.facts import Facts, is_established, pack
+from streams.core.facts import Facts, pack
 from streams.core.features import features, recent
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard

@@ -227,8 +227,8 @@ class Owner:
         await producer.send_offsets_to_transaction(group_offset, self.where.group)  # for lag tools only
         await producer.commit_transaction()
         self.accounts.committed(len(batch), mark, states[-1].result().offset + 1)
-        unput = sum(not folded.put for folded in batch)
-        self.redis.committed(unput, scores[-1].result().offset + 1 if scores else None)
+        unwritten = sum(not folded.put for folded in batch)
+        self.redis.committed(unwritten, scores[-1].result().offset + 1 if scores else None)
         now = time.monotonic()
         for folded in batch:
             self._hooks.committed(self, folded.effects, now - folded.handed_over)

@@ -26,7 +26,7 @@ from streams.worker.assignment import Partitions
 from streams.worker.commit import Misplaced, Owner
 from streams.worker.crowd_feed import Hears, listen
 from streams.worker.outage import Outage
-from streams.worker.partition import Event, Partition, State
+from streams.worker.partition import Event, ImpossibleStep, Partition, State
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -34,6 +34,10 @@ BATCH_RECORDS = 2_000
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5  # a partition that gets free is not read before the current poll ends
 POSITIONS_WITHIN_S = 1.0
+METADATA_MAX_AGE_MS = 5_000
+"""A broker that just started may not know its topics yet; a group that joins then owns nothing until this has passed."""
+REQUEST_TIMEOUT_MS = 15_000  # a request that a dying broker took and never answers holds up the group so long
+JOIN_GRACE_MS = 9_000  # joining takes as long as the slowest member takes to settle
 PACE_S = 0.01
 TRY_AGAIN_S = 0.5
 
@@ -132,7 +136,8 @@ class Intake(Service):
                 heartbeat_interval_ms=max(100, self._session_timeout_ms // 6),
                 max_poll_interval_ms=300_000,
                 max_partition_fetch_bytes=1 << 20,
-                metadata_max_age_ms=60_000,
+                metadata_max_age_ms=METADATA_MAX_AGE_MS,
+                request_timeout_ms=max(REQUEST_TIMEOUT_MS, self._session_timeout_ms + JOIN_GRACE_MS),
             )
             try:
                 await declare(where.bootstrap, where.topics)
@@ -234,12 +239,18 @@ class Assignments(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called before each rebalance."""
         self._rebalance.begin()
-        await self._partitions.revoke()
+        try:
+            await self._partitions.revoke()
+        except ImpossibleStep as fault:  # the client would only log it
+            self._partitions.end(fault)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called after it."""
         partitions = sorted(at.partition for at in assigned)
         log.info("assigned: partitions %s", partitions or "none")
         self._hold(partitions)
-        self._partitions.assign(partitions)
+        try:
+            self._partitions.assign(partitions)
+        except ImpossibleStep as fault:  # the client would only log it
+            self._partitions.end(fault)
         self._rebalance.end()

@@ -246,9 +246,15 @@ class Partition:
         self._actions[step.action](error)
 
     def of_owner(self, owner: Owner, event: Event, error: Exception | None = None) -> None:
-        """The same for what `owner` met; what an owner of before meets has no consequence any more."""
+        """The same for what `owner` met; what an owner of before meets has no consequence any more.
+
+        Ends the worker where `on` raises, since nobody above it would.
+        """
         if owner is self.owner:
-            self.on(event, error)
+            try:
+                self.on(event, error)
+            except ImpossibleStep as fault:
+                self._around.end(fault)
 
     def committed(self, owner: Owner, effects: Effects, seconds: float) -> None:
         """See Hooks."""

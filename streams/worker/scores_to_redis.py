@@ -63,14 +63,14 @@ class ScoresToRedis:
         self._unwritten += 1
         return False
 
-    def committed(self, unput: int, end: int | None) -> None:
-        """Batches were committed, `unput` of them after `put` answered False.
+    def committed(self, unwritten: int, end: int | None) -> None:
+        """Batches were committed, `unwritten` of them after `put` answered False.
 
         `end` is at least where their scores begin in the topic, None without any.
         """
         if end is not None:
             self._end = end
-        self._unwritten -= unput
+        self._unwritten -= unwritten
 
     async def catch_up(self, bootstrap: str, topic: str) -> bool:
         """Write the missing scores; True when none is missing any more.

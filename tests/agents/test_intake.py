@@ -346,3 +346,12 @@ async def test_a_crash_of_the_intake_ends_it_with_its_cause(setting: Setting) ->
 
     assert setting.intake.crashed
     assert setting.intake.crash_reason is error
+
+
+async def test_a_partition_that_is_given_twice_ends_the_worker(setting: Setting) -> None:
+    await setting.assign(0)
+
+    await setting.group.on_partitions_assigned({AT})
+    await asyncio.sleep(0)
+
+    assert setting.intake.crashed

@@ -300,3 +300,12 @@ async def test_a_fault_of_the_life_itself_ends_the_worker() -> None:
     await asyncio.sleep(0)
 
     assert [type(error) for error in worker.ends] == [ImpossibleStep]
+
+
+async def test_an_event_that_cannot_come_ends_the_worker_where_nobody_else_would() -> None:
+    partition, worker = await partition_in(S.LIVE)
+
+    partition.of_owner(cast(Owner, worker.owners[0]), E.FOLDED)
+
+    assert [type(error) for error in worker.ends] == [ImpossibleStep]
+    assert partition.state is S.LIVE

@@ -252,16 +252,16 @@ async def test_a_board_that_nobody_can_read_is_repaired_once_pushed_and_kept_asi
     heard: list[Board] = []
     task = await listening(redis_board, heard)
     line = Line(redis_url)
-    await line.ask(b"DEL", redis_board._board_key, within_s=5.0)
-    await line.ask(command[0], redis_board._board_key, *command[1:], within_s=5.0)
+    await line.execute(b"DEL", redis_board._board_key, within_s=5.0)
+    await line.execute(command[0], redis_board._board_key, *command[1:], within_s=5.0)
     with pytest.raises(StateUnreadable):
         await redis_board.read()
 
     repaired = await asyncio.gather(*(redis_board.repair(board(pause(7))) for _ in range(5)))
 
     await eventually(lambda: heard[-1].rev == 7)
-    kind = await line.ask(b"TYPE", redis_board._aside_key, within_s=5.0)
-    aside = await line.ask(b"GET", redis_board._aside_key, within_s=5.0) if kind == b"string" else None
+    kind = await line.execute(b"TYPE", redis_board._aside_key, within_s=5.0)
+    aside = await line.execute(b"GET", redis_board._aside_key, within_s=5.0) if kind == b"string" else None
     await line.close()
     await stopped(task)
     assert sum(repaired) == 1
@@ -275,11 +275,11 @@ async def test_a_document_of_a_newer_release_is_left_to_gates_that_can_read_it(
 ) -> None:
     line = Line(redis_url)
     document = b'{"version":2,"pauses":{"p-1":{}}}'
-    await line.ask(b"HSET", redis_board._board_key, b"rev", b"1", b"document", document, within_s=5.0)
+    await line.execute(b"HSET", redis_board._board_key, b"rev", b"1", b"document", document, within_s=5.0)
 
     repaired = await redis_board.repair(board(pause(7)))
 
-    kept = await line.ask(b"HGET", redis_board._board_key, b"document", within_s=5.0)
+    kept = await line.execute(b"HGET", redis_board._board_key, b"document", within_s=5.0)
     await line.close()
     assert not repaired
     assert kept == document
@@ -290,7 +290,7 @@ async def test_where_only_the_revision_beside_the_document_is_wrong_its_pauses_a
 ) -> None:
     await redis_board.replace(0, board(pause(1), pause(2)))
     line = Line(redis_url)
-    await line.ask(b"HSET", redis_board._board_key, b"rev", b"9", within_s=5.0)
+    await line.execute(b"HSET", redis_board._board_key, b"rev", b"9", within_s=5.0)
     await line.close()
 
     await redis_board.repair(board(pause(1), pause(3)))
@@ -304,8 +304,8 @@ async def test_an_acknowledgement_that_cannot_be_read_is_passed_over_and_told(
     await redis_board.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
     line = Line(redis_url)
     for name, entry in ((b"old", b'{"url":"u","rev":1}'), (b"\xff\n", b"garbage")):
-        await line.ask(b"ZADD", redis_board._gate_keys[0], b"%d" % (NOW_US * 2), name, within_s=5.0)
-        await line.ask(b"HSET", redis_board._gate_keys[1], name, entry, within_s=5.0)
+        await line.execute(b"ZADD", redis_board._gate_keys[0], b"%d" % (NOW_US * 2), name, within_s=5.0)
+        await line.execute(b"HSET", redis_board._gate_keys[1], name, entry, within_s=5.0)
     await line.close()
 
     gates = await redis_board.gates(60 * SECOND_US)
@@ -347,7 +347,7 @@ async def test_an_unreadable_push_is_skipped_and_counted_and_the_next_is_heard(
 async def test_a_listener_outlives_silence_because_it_asks_for_a_sign_of_life(
     redis_url: str, unique: Callable[[], str]
 ) -> None:
-    store = RedisBoardStore(redis_url, prefix=f"{unique()}:", heartbeat_s=0.02, silent_after_s=0.2)
+    store = RedisBoardStore(redis_url, prefix=f"{unique()}:", heartbeat_s=0.02, dead_after_s=0.2)
     heard: list[Board] = []
     task = await listening(store, heard)
     loop = asyncio.get_running_loop()
@@ -364,7 +364,7 @@ async def test_a_listener_outlives_silence_because_it_asks_for_a_sign_of_life(
 
 async def test_a_listener_notices_a_server_that_froze_and_one_that_died(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
-        store = RedisBoardStore(server.url, deadline_s=0.5, heartbeat_s=0.05, silent_after_s=0.3)
+        store = RedisBoardStore(server.url, deadline_s=0.5, heartbeat_s=0.05, dead_after_s=0.3)
         await store.replace(0, board(pause(1)))
         heard: list[Board] = []
         frozen = await listening(store, heard)

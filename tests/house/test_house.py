@@ -77,6 +77,7 @@ def test_public_names_are_exact(source: Path) -> None:
         if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["__all__"]
     ]
     assigned = {getattr(t, "id", "") for n in tree.body if isinstance(n, ast.Assign) for t in n.targets}
+    assigned |= {getattr(n.target, "id", "") for n in tree.body if isinstance(n, ast.AnnAssign)}
     defined = (
         assigned
         | {getattr(n, "name", "") for n in tree.body}

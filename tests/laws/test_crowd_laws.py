@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.core.duration import DAY_US
 from streams.core.crowd import CEILING, DEVICE, FLOOR, KINDS, Crowd, CrowdCount
 from streams.core.crowd.tails import Tails, believed, tails
-from streams.core.window import DAY_US
 
 DAYS = KINDS[DEVICE].days
 BEGAN_US = 20_779 * DAY_US

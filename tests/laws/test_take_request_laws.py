@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.core.account import Account
-from gate.core.decide import decide
+from gate.core.decide import LivePauses, decide
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
 from gate.core.override import Override
-from gate.core.pause.board import Board
 from gate.core.policy import Policy, Thresholds
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -46,7 +45,8 @@ def test_the_store_refuses_beforehand_exactly_whom_the_decision_refuses(
     refused = request.class_limits.refuse(standing, NOW_US)
 
     result = TakeResult(standing, not refused, False, None, (), NOW_US)
-    decision = decide(REQUEST, "regular", Board(), result, policy, NOW_US)
+    decision = decide(REQUEST, "regular", LivePauses(), policy, NOW_US, result)
+    assert decision is not None
     assert decision.verdict.lets_in is not refused
 
 

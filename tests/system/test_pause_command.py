@@ -165,6 +165,14 @@ def test_what_cannot_be_done_ends_with_its_code_and_changes_nothing(system: Type
     assert system.json("status")["rev"] == 0
 
 
+def test_a_check_is_answered_in_a_sentence_and_says_whom_it_asked(system: Typed) -> None:
+    done = system.run("check", "--account", "a-\x1b[2J", "--class", "new")
+
+    assert done.returncode == 0
+    assert done.stdout == "allow: the upload of a-\\e[2J is let in (stage default, reason allow)\n"
+    assert done.stderr == f"asking the gate at {system.environment()['UPLOAD_GATE_GATE']} (UPLOAD_GATE_GATE)\n"
+
+
 def test_a_class_that_the_gates_policy_does_not_have_is_warned_about_and_paused(system: Typed) -> None:
     paused = system.run("pause", "--class", "Nw", "--reason", "raid", "--yes")
 

@@ -138,7 +138,7 @@ async def test_a_store_emptied_under_running_gates_gets_its_pauses_back_and_a_ne
             last = await pause(acts)
         assert (await acts.converged(last, 5.0)).complete
         line = Line(redis_url)
-        await line.ask(b"DEL", store._board_key, within_s=5.0)
+        await line.execute(b"DEL", store._board_key, within_s=5.0)
         await line.close()
 
         new = await pause(acts)
@@ -168,11 +168,11 @@ async def test_garbage_in_the_store_is_repaired_by_a_gate_and_a_pause_gets_throu
         await eventually(lambda: live(store))
         assert (await acts.converged(await pause(acts), 5.0)).complete
         line = Line(redis_url)
-        await line.ask(b"HSET", store._board_key, b"document", b'{"pauses":', within_s=5.0)
+        await line.execute(b"HSET", store._board_key, b"document", b'{"pauses":', within_s=5.0)
 
         result = await acts.converged(await pause(acts), 5.0)
 
-        aside = await line.ask(b"GET", store._aside_key, within_s=5.0)
+        aside = await line.execute(b"GET", store._aside_key, within_s=5.0)
         await line.close()
         assert result.complete
         assert sorted(running.paused()) == ["p-1", "p-2"]
@@ -208,10 +208,10 @@ async def test_one_pause_of_a_newer_release_stops_no_gate_from_obeying_the_other
         await eventually(lambda: live(store))
         await pause(acts)
         line = Line(redis_url)
-        document = json.loads(await line.ask(b"HGET", store._board_key, b"document", within_s=5.0))
+        document = json.loads(await line.execute(b"HGET", store._board_key, b"document", within_s=5.0))
         newer = {"id": "p-newer", "rev": 2, "scope": {"ages": ["1d"]}, "action": "shrink"}
         document = {**document, "version": 2, "pauses": [*document["pauses"], newer]}
-        await line.ask(
+        await line.execute(
             b"HSET", store._board_key, b"rev", b"2", b"document", json.dumps(document).encode(), within_s=5.0
         )
 

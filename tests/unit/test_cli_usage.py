@@ -16,6 +16,7 @@ from gate.cli import main as cli
 from gate.cli.output import confirmed, emit, result, say
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
+from streams.traffic.run import Options
 
 RAID = ("--reason", "raid", "--yes")
 
@@ -369,6 +370,33 @@ def test_up_refuses_what_it_cannot_use_before_it_starts_anything(
     assert ended == 2
     assert not (tmp_path / "new").exists()
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"), [("3s", 3.0), ("1m30s", 90.0), ("60", 60.0), ("0.5", 0.5), ("500ms", 0.5)]
+)
+def test_simulate_takes_spans_of_time_as_pause_does(
+    typed: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    async def run(options: Options, _: object) -> int:
+        ran.append(options.seconds)
+        return 0
+
+    monkeypatch.setattr("streams.traffic.run.run", run)
+
+    ended = cli.run(["simulate", "--for", typed, "--kafka", "127.0.0.1:1"])
+
+    assert (ended, ran) == (0, [seconds])
+
+
+@pytest.mark.parametrize("typed", ["soon", "-3s", "0s", "", "1.2.3"])
+def test_simulate_refuses_what_is_no_span_of_time(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = cli.run(["simulate", "--for", typed, "--kafka", "127.0.0.1:1"])
+
+    assert ended == 2
+    assert "--for" in capsys.readouterr().err
 
 
 @pytest.mark.xfail(strict=True, reason="gate.errors.redact leaves what stands in a URL's query")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gate.core.duration import DAY_US
 from streams.core.crowd import CEILING, CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Crowd, Kind
 from streams.core.crowd.days import Days
 from streams.core.crowd.members import SIZE, day_bits, member
 from streams.core.crowd.own import Own
 from streams.core.crowd.rows import ROW_BYTES
-from streams.core.window import DAY_US
 
 NOW_US = 1_795_428_000_000_000
 DAYS = KINDS[IP].days

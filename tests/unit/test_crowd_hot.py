@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gate.core.duration import DAY_US
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP, KINDS, Crowd, HotFact, HotFacts, Kind, Surroundings
-from streams.core.window import DAY_US
 
 NOW_US = 1_795_428_000_000_000
 

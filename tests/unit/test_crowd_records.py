@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from gate.core.duration import DAY_US
 from streams.core.crowd import CEILING, DEVICE, IP, KINDS, Crowd
 from streams.core.crowd.heard import MAX_PARTITIONS
-from streams.core.window import DAY_US
 
 TODAY = 20_780
 NOW_US = TODAY * DAY_US + 3_600_000_000

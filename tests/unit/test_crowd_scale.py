@@ -12,9 +12,9 @@ from collections import defaultdict
 
 import pytest
 
+from gate.core.duration import DAY_US
 from streams.core.crowd import CONTENT, DEVICE, FLOOR, Crowd, Kind
 from streams.core.crowd.table import MAX_READY
-from streams.core.window import DAY_US
 
 NOW_US = 20_780 * DAY_US
 PARTITIONS = 4

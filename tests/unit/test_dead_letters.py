@@ -102,10 +102,10 @@ UNREADABLE = {
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_an_unreadable_event_is_one_dead_letter_and_its_neighbours_are_folded(name: str) -> None:
     value, key, reason, named = UNREADABLE[name]
-    good = event()
+    good, other = event(), event(id="e-other")
 
     effects = run(
-        Record(10, b"a-17", good, (), AT_MS), Record(11, key, value, (), AT_MS), Record(12, b"a-17", good, (), AT_MS)
+        Record(10, b"a-17", good, (), AT_MS), Record(11, key, value, (), AT_MS), Record(12, b"a-17", other, (), AT_MS)
     )
 
     (letter,) = effects.dead

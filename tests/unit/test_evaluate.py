@@ -5,10 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from streams import cli
+from gate.cli.main import build
 from streams.core.features import Features
 from streams.files.scorecards import load_scorecard
 from streams.lab.evaluate import (
@@ -20,12 +19,6 @@ from streams.lab.evaluate import (
 )
 from streams.lab.rows import attempted, read
 from streams.traffic.simulate import labelled_rows
-
-
-def cli_app() -> typer.Typer:
-    app = typer.Typer()
-    cli.register(app)
-    return app
 
 
 def test_a_perfect_score_has_an_auc_of_one_and_catches_everybody() -> None:
@@ -125,7 +118,7 @@ def test_replay_writes_the_vectors_before_it_looks_for_a_system(tmp_path: Path) 
     rows.write_text("".join(json.dumps(row) + "\n" for row in labelled_rows(3, 20)))
     nowhere = ["--state", str(tmp_path), "--redis", "redis://127.0.0.1:1", "--kafka", "127.0.0.1:1"]
 
-    done = CliRunner().invoke(cli_app(), ["replay", str(rows), "--features", str(target), *nowhere])
+    done = CliRunner().invoke(build(["replay"]), ["replay", str(rows), "--features", str(target), *nowhere])
 
     written = [json.loads(line) for line in target.read_text().splitlines()]
     assert done.exit_code != 0

@@ -272,6 +272,14 @@ def test_a_creation_time_after_its_event_is_refused_and_the_first_that_can_be_be
     assert state.malformed == 1
 
 
+def test_a_creation_time_a_little_after_its_event_is_no_fault_and_tells_no_age() -> None:
+    soon = Account("a-17", created_at=BEGAN + timedelta(minutes=5))
+
+    state = folded(upload(0, soon))
+
+    assert (state.created_us, state.malformed) == (0, 0)
+
+
 def test_parts_of_an_album_are_one_beat() -> None:
     at_once = folded(*(upload(n * 0.9) for n in range(30)))
     grouped = folded(*(upload(n * 30, media_group="g-1") for n in range(10)))

@@ -106,6 +106,13 @@ async def test_releasing_what_is_unknown_names_what_is_active(operate: Operate) 
         await operate.release("p-none", "ann")
 
 
+async def test_releasing_what_a_newer_release_wrote_says_what_to_do(operate: Operate, store: MemoryBoardStore) -> None:
+    store.put_document(b'{"version":2,"pauses":[{"id":"p-newer","rev":1,"scope":{"ages":["1d"]}}]}')
+
+    with pytest.raises(OperatorError, match="with the release that wrote it"):
+        await operate.release("p-newer", "ann")
+
+
 async def test_releasing_twice_tells_who_did_it(operate: Operate) -> None:
     pause = await raid(operate)
     await operate.release(pause.id, "bob")

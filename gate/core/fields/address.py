@@ -68,7 +68,8 @@ def _bare(text: str) -> str:
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address:
-    if not text.isascii():  # digits of other scripts are digits to Python and nothing to a router
+    # digits of other scripts are digits to Python and nothing to a router; a zone is known to one host only
+    if not text.isascii() or "%" in text:
         raise Unusable(Dropped.INVALID)
     try:
         found = ip_address(text)

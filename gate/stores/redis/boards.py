@@ -38,7 +38,7 @@ from gate.stores.redis.line import (
 )
 
 HEARTBEAT_S = 1.0
-SILENT_AFTER_S = 3.0
+DEAD_AFTER_S = 3.0
 FORGET_GATES_US = HOUR_US
 
 
@@ -52,12 +52,12 @@ class RedisBoardStore:
         deadline_s: float = 1.0,
         *,
         heartbeat_s: float = HEARTBEAT_S,
-        silent_after_s: float = SILENT_AFTER_S,
+        dead_after_s: float = DEAD_AFTER_S,
     ) -> None:
         self._url = url
         self._deadline_s = deadline_s
         self._heartbeat_s = heartbeat_s
-        self._silent_after_s = silent_after_s
+        self._dead_after_s = dead_after_s
         self._board_key = f"{prefix}board"
         self._channel = f"{prefix}board:changes"
         self._aside_key = f"{prefix}board:unreadable"
@@ -88,7 +88,7 @@ class RedisBoardStore:
 
     async def ping(self) -> None:
         """Return once the server answers. Raises StoreUnavailable."""
-        await self._ask(b"PING")
+        await self._command(b"PING")
 
     async def read(self) -> Board:
         """See BoardStore."""
@@ -112,7 +112,7 @@ class RedisBoardStore:
 
     async def repair(self, board: Board) -> bool:
         """See BoardStore. Where only the revision beside the document is wrong, the document's pauses are kept."""
-        found: bytes = await self._ask(b"TYPE", self._board_key)
+        found: bytes = await self._command(b"TYPE", self._board_key)
         if found == b"hash":
             rev, document = await self._stored()
             if document is None or _is_sound(rev, document) or (document_version(document) or 0) > VERSION:
@@ -134,7 +134,7 @@ class RedisBoardStore:
             await line.execute(b"SUBSCRIBE", self._channel, within_s=self._deadline_s)
             pulse = asyncio.create_task(self._beat(line))
             while True:
-                message = await line.listen(self._silent_after_s)
+                message = await line.listen(self._dead_after_s)
                 if not isinstance(message, list) or message[0] != b"message":
                     continue
                 try:
@@ -156,7 +156,7 @@ class RedisBoardStore:
 
     async def now_us(self) -> int:
         """See BoardStore."""
-        seconds, microseconds = await self._ask(b"TIME")
+        seconds, microseconds = await self._command(b"TIME")
         return int(seconds) * 1_000_000 + int(microseconds)
 
     async def gates(self, within_us: int) -> Gates:
@@ -175,14 +175,14 @@ class RedisBoardStore:
 
     async def _stored(self) -> tuple[bytes, bytes | None]:
         try:
-            rev, document = await self._ask(b"HMGET", self._board_key, b"rev", b"document")
+            rev, document = await self._command(b"HMGET", self._board_key, b"rev", b"document")
         except StoreUnavailable as error:
             if str(error.__cause__).startswith("WRONGTYPE"):
                 raise StateUnreadable("the board's key holds something else than a hash") from error
             raise
         return rev or b"0", document
 
-    async def _ask(self, *command: bytes | str) -> Any:
+    async def _command(self, *command: bytes | str) -> Any:
         async with self._lock:
             return await self._line.execute(*command, within_s=self._deadline_s)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 from gate.ports.scores import EncodedScore
 from streams.core.crowd import CrowdCount
@@ -25,7 +25,7 @@ __all__ = [
     "Increment", "KeyedRecord", "Part", "Scores", "States", "merged",
 ]  # fmt: skip
 
-KINDS: Final[tuple[type[Any], ...]] = (States, Scores, DeadLetters, CrowdCounts, EventCounts, DroppedFields)
+KINDS = (States, Scores, DeadLetters, CrowdCounts, EventCounts, DroppedFields)
 """Every kind of effect, in the order their records are written."""
 
 P = TypeVar("P", bound=Part)

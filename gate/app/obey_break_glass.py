@@ -1,0 +1,71 @@
+"""Obeys the break-glass file of this host: what people put there is in force above all else within a second.
+
+A file that cannot be read changes nothing, and an entry with a slip of the pen loosens nothing: what was said before
+stays in force, and the log tells what is obeyed and what is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gate.app.board_in_force import BoardInForce
+from gate.core.pause.board import Pause
+from gate.errors import StateUnreadable
+from gate.ports.clock import Clock
+from gate.records.break_glass_document import BreakGlass
+from gate.stores.disk.break_glass import BreakGlassFile
+
+
+class ObeyBreakGlass:
+    """Reads `file` at each call of `read`. `unreadable` counts files and entries that are not obeyed."""
+
+    def __init__(
+        self,
+        file: BreakGlassFile,
+        in_force: BoardInForce,
+        clock: Clock,
+        say: Callable[[str], None],
+        unreadable: Callable[[int], None],
+    ) -> None:
+        self._file = file
+        self._in_force = in_force
+        self._clock = clock
+        self._say = say
+        self._unreadable = unreadable
+        self._problem: str | None = None
+
+    def read(self) -> None:
+        """Obey what the file says now, if it has changed. Never raises."""
+        try:
+            read = self._file.changed()
+        except (OSError, StateUnreadable) as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                self._unreadable(1)
+                self._say(f"{self._place} cannot be read, its last good state is kept: {error}")
+            return
+        if read is not None:
+            self._problem = None
+            self._obey(read)
+
+    @property
+    def _place(self) -> str:
+        return f"break-glass file {self._file.path}"
+
+    def _obey(self, read: BreakGlass) -> None:
+        pauses = read.pauses
+        if read.refused:
+            self._unreadable(len(read.refused))
+            named = {pause.id for pause in pauses}
+            pauses += tuple(pause for pause in self._in_force.board.break_glass if pause.id not in named)
+            self._say(f"{self._place}: not obeyed are {'; '.join(read.refused)}")
+        self._in_force.adopt_break_glass(pauses)
+        if pauses:
+            self._say(f"{self._place}: {_in_force(pauses, self._clock.now_us())}")
+
+
+def _in_force(pauses: tuple[Pause, ...], now_us: int) -> str:
+    active = [f"{pause.id} ({pause.action.value} {pause.scope})" for pause in pauses if pause.active(now_us)]
+    others = len(pauses) - len(active)
+    rest = f"; {others} of {len(pauses)} entries are over or have not begun" if others else ""
+    return f"in force above all else is {', '.join(active) or 'NOTHING'}{rest}"
