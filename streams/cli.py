@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gate.core.policy import Policy
     from streams.core.scorecard import Scorecard
     from streams.lab.replay import Outcome
-    from streams.lab.replay_system import Places
+    from streams.lab.replay_system import ReplayServers
     from streams.lab.rows import Stream
 
 STREAMS_LIBRARIES = ("faust", "aiokafka")
@@ -57,7 +57,7 @@ def replay(
     _require_streams()
     from gate.policyfile import load_policy
     from streams.files.scorecards import load_scorecard
-    from streams.lab.replay_system import Places
+    from streams.lab.replay_system import ReplayServers
     from streams.lab.rows import not_after, read
 
     _quiet()
@@ -74,7 +74,7 @@ def replay(
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
     say(f"replaying through Redis at {addresses.shown('redis')} and Kafka at {addresses.shown('kafka')}")
     try:
-        outcome = asyncio.run(_replay(stream, rules, Places(addresses.redis, addresses.kafka, scorecard), pace))
+        outcome = asyncio.run(_replay(stream, rules, ReplayServers(addresses.redis, addresses.kafka, scorecard), pace))
     except asyncio.CancelledError:
         say("ended early; what the replay had set up was taken away")
         raise typer.Exit(CANCELLED) from None
@@ -102,7 +102,7 @@ def _write_features(file: Path, stream: Stream, card: Scorecard) -> None:
     say(f"wrote {count:,} vectors of features to {file}")
 
 
-async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | None) -> Outcome:
+async def _replay(stream: Stream, policy: Policy, places: ReplayServers, pace: float | None) -> Outcome:
     from streams.lab.replay import Judge
     from streams.lab.replay import replay as run
     from streams.lab.replay_system import replay_system
@@ -121,7 +121,7 @@ async def _replay(stream: Stream, policy: Policy, places: Places, pace: float | 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with replay_system(places) as own:
         judge = Judge(policy, own.store, own.salt)
-        return await run(stream, judge, own.store, own.publish, pace, own.alive, own.last_words, progress)
+        return await run(stream, judge, own.store, own.publish, pace, own.alive, own.log_tail, progress)
 
 
 def simulate(
@@ -159,7 +159,7 @@ def simulate(
     _quiet()
     addresses = resolve_addresses(state, gate=gate, kafka=kafka)
     say(f"uploading to the gate at {addresses.shown('gate')}, events to Kafka at {addresses.shown('kafka')}")
-    options = traffic.Options(addresses.gate, addresses.kafka, rate, seed, seconds=seconds)
+    options = traffic.TrafficOptions(addresses.gate, addresses.kafka, rate, seed, seconds=seconds)
     count = asyncio.run(traffic.run(options, say))
     say(f"{count:,} uploads")
 
@@ -179,11 +179,16 @@ def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = 
 
 def _require_streams() -> None:
     """Raise SettingInvalid where the libraries of the worker are not installed; a gate alone does without them."""
-    missing = [name for name in STREAMS_LIBRARIES if find_spec(name) is None]
+    missing = [name for name in STREAMS_LIBRARIES if not _is_installed(name)]
     if missing:
         raise SettingInvalid(
             f"this command needs {' and '.join(missing)}, not installed here", "run pip install 'upload-gate[streams]'"
         )
+
+
+def _is_installed(name: str) -> bool:
+    # faust takes the place of its own module, and then has no spec to be looked up by
+    return sys.modules[name] is not None if name in sys.modules else find_spec(name) is not None
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:

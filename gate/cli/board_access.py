@@ -13,7 +13,7 @@ import typer
 
 from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
-from gate.cli.obedience import ask_unheard, convergence_json, not_obeyed, obeyed_sentence
+from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import Output, emit, say
 from gate.core.pause.board import Pause
 from gate.errors import OperatorError, StoreUnavailable, redact
@@ -60,7 +60,7 @@ def person(given: str | None) -> str:
 
 async def report(act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output) -> None:
     """Wait until the gates obey `changed` and print who does. Raises NotConverged unless all are accounted for."""
-    convergence, unheard = await ask_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
+    convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
     if output is Output.JSON:
         emit({
             **pause_document(changed, await operate.now_us()),

@@ -19,7 +19,7 @@ ANSWER_WITHIN_S = 0.5
 MOST_ASKED = 32
 
 
-async def ask_unheard(result: Convergence) -> tuple[Convergence, list[Acknowledgement]]:
+async def query_unheard(result: Convergence) -> tuple[Convergence, list[Acknowledgement]]:
     """`result` with those unheard gates that answer over HTTP, and the gates that do not answer either."""
     asked = result.unheard[:MOST_ASKED]
     answers = await asyncio.gather(*(asyncio.to_thread(_obeys, gate.said.url, result.accepted) for gate in asked))

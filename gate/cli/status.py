@@ -22,7 +22,7 @@ ANSWER_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class StatusView:
     """What could be learnt. `source` is `redis` or `gate`; from a gate, `gates` is empty.
 
     `now_us` is the clock that pauses are judged by. `notes` say what could not be learnt.
@@ -60,7 +60,7 @@ def status(
         result(*status_lines(view, policy_text, addresses, terminal_width()))
 
 
-def _view(addresses: Addresses) -> View:
+def _view(addresses: Addresses) -> StatusView:
     """The board from Redis with the break-glass entries of the gate at hand; from that gate alone where Redis is down."""
     try:
         stored = asyncio.run(_from_redis(addresses))
@@ -73,7 +73,7 @@ def _view(addresses: Addresses) -> View:
     return replace(stored, board=replace(stored.board, break_glass=board.break_glass))
 
 
-async def _from_redis(addresses: Addresses) -> View:
+async def _from_redis(addresses: Addresses) -> StatusView:
     from gate.app.converge import HEARD_WITHIN_US
     from gate.cli.board_access import operating
 
@@ -85,10 +85,10 @@ async def _from_redis(addresses: Addresses) -> View:
         notes += tuple(
             f"an entry of the board cannot be read and is not obeyed: {entry.why}" for entry in board.unreadable
         )
-        return View("redis", board, board.rev, running, gates.now_us, notes)
+        return StatusView("redis", board, board.rev, running, gates.now_us, notes)
 
 
-def _from_gate(addresses: Addresses, problem: UploadGateError) -> View:
+def _from_gate(addresses: Addresses, problem: UploadGateError) -> StatusView:
     from gate.serve.clock import SystemClock
 
     try:
@@ -101,7 +101,7 @@ def _from_gate(addresses: Addresses, problem: UploadGateError) -> View:
         ) from second
     shown = redact(addresses.admin or "")
     note = f"Redis cannot be read ({problem.problem.rstrip('.')}); this is what the gate at {shown} obeys"
-    return View("gate", board, rev, (), SystemClock().now_us(), (note,))
+    return StatusView("gate", board, rev, (), SystemClock().now_us(), (note,))
 
 
 def _gate_board(addresses: Addresses) -> tuple[Board, int]:
@@ -124,7 +124,7 @@ def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
     return (hash_, hash_) if isinstance(hash_, str) else (None, "unknown: the gate does not tell its hash")
 
 
-def _json(view: View, policy: str | None, addresses: Addresses) -> dict[str, object]:
+def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[str, object]:
     return {
         "source": view.source,
         "redis": redact(addresses.redis),
@@ -148,7 +148,7 @@ def _json(view: View, policy: str | None, addresses: Addresses) -> dict[str, obj
     }
 
 
-def status_lines(view: View, policy: str, addresses: Addresses, width: int) -> list[str]:
+def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int) -> list[str]:
     """The view for people, no line wider than `width`."""
     pauses = view.board.active(view.now_us)
     where = addresses.shown("redis") if view.source == "redis" else f"the gate at {redact(addresses.admin or '')}"
@@ -160,7 +160,7 @@ def status_lines(view: View, policy: str, addresses: Addresses, width: int) -> l
         lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
     policies = {said.policy for said in view.gates if said.policy}
     for said in view.gates:
-        lines += lines_of([f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_words(said, view, policies))], width)
+        lines += lines_of([f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_line(said, view, policies))], width)
     if view.source == "redis" and not view.gates:
         lines.append("no gate was heard of in the last 5 minutes")
     return [*lines, *lines_of([f"policy {policy}"], width)]
@@ -170,7 +170,7 @@ def _indented(fields: list[str], width: int) -> list[str]:
     return [f"  {line}" for line in lines_of(fields, width - 2)]
 
 
-def _gate_words(said: Acknowledgement, view: View, policies: set[str]) -> list[str]:
+def _gate_line(said: Acknowledgement, view: StatusView, policies: set[str]) -> list[str]:
     from gate.app.converge import is_live
 
     words = [f"rev {said.rev}", f"heard {_age_s(said, view):.1f} s ago"]
@@ -187,10 +187,10 @@ def _gate_words(said: Acknowledgement, view: View, policies: set[str]) -> list[s
     return words
 
 
-def _obeys(said: Acknowledgement, view: View) -> bool:
+def _obeys(said: Acknowledgement, view: StatusView) -> bool:
     """True where the gate holds the board as it is stored. A gate of an older release tells its revision alone."""
     return said.digest == board_digest(view.board) if said.digest else said.rev >= view.rev
 
 
-def _age_s(said: Acknowledgement, view: View) -> float:
+def _age_s(said: Acknowledgement, view: StatusView) -> float:
     return round(max(view.now_us - said.acknowledged_at_us, 0) / 1_000_000, 3)

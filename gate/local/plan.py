@@ -22,7 +22,7 @@ SALT_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class UpOptions:
     """What the operator typed. A `redis` or `kafka` that is given is used, not started."""
 
     state: Path
@@ -44,7 +44,7 @@ class Plan:
     `kafka` is None where no process needs it and none was given, `worker_port` where no package adds a worker.
     """
 
-    options: Options
+    options: UpOptions
     redis: str = field(repr=False)
     redis_port: int | None
     kafka: str | None
@@ -126,7 +126,7 @@ def process_entries() -> list[EntryPoint]:
 
 
 def make_plan(
-    options: Options, pick: Callable[[int | None], int] = free_port, processes: Sequence[str] | None = None
+    options: UpOptions, pick: Callable[[int | None], int] = free_port, processes: Sequence[str] | None = None
 ) -> Plan:
     """Settle ports and salt. A taken default port moves to a free one, and a note says so.
 

@@ -19,7 +19,7 @@ OLDEST_MAJOR = 7  # the stores' scripts need Redis 7.0
 WHAT_TO_DO = "install the package with its `local` extra, or give a server of your own with --redis URL"
 
 
-def find_server() -> Path:
+def server_binary() -> Path:
     """The server to run: `redis-server`, then `valkey-server` from PATH if 7.0 or newer, then the packaged one.
     Raises LocalServerError when there is none."""
     too_old: list[str] = []
@@ -68,7 +68,7 @@ class LocalRedis(LocalServer):
     def start(self) -> None:
         """Start and wait until it answers with its data loaded. Raises LocalServerError, naming the log."""
         self._clear_the_way()
-        binary = self._binary or find_server()
+        binary = self._binary or server_binary()
         self._run(binary.name, [str(binary), *self._flags()], lambda: _answers(self.port), READY_WITHIN_S)
 
     def _flags(self) -> list[str]:

@@ -28,7 +28,7 @@ Samples = list[tuple[str, dict[str, str], float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class MetricsPages:
     """Where to look; `worker` is None where no worker runs."""
 
     gate: str
@@ -53,9 +53,9 @@ class Snapshot:
     has_worker: bool = True
 
 
-def pages_of(plan: Plan) -> Pages:
+def pages_of(plan: Plan) -> MetricsPages:
     """The pages of a system that `up` runs."""
-    return Pages(f"{plan.gate}/metrics", f"{plan.admin}/v1/board", plan.worker_metrics)
+    return MetricsPages(f"{plan.gate}/metrics", f"{plan.admin}/v1/board", plan.worker_metrics)
 
 
 def parse(text: str) -> Samples:
@@ -90,7 +90,7 @@ class Sampler:
     Use it as a context manager; `snapshot` returns at once. `read` fetches one page, as `fetch` does.
     """
 
-    def __init__(self, pages: Pages, read: Callable[[str], str | None] = fetch) -> None:
+    def __init__(self, pages: MetricsPages, read: Callable[[str], str | None] = fetch) -> None:
         self._pages = pages
         self._read = read
         self._ended = threading.Event()
@@ -123,12 +123,12 @@ class Sampler:
         return body if time.monotonic() - at_s <= FRESH_FOR_S else None
 
 
-def take_snapshot(pages: Pages) -> Snapshot:
+def take_snapshot(pages: MetricsPages) -> Snapshot:
     """Ask every part once, one after another; takes up to `FETCH_WITHIN_S` for each that hangs."""
     return _snapshot(pages, fetch)
 
 
-def _snapshot(pages: Pages, read: Callable[[str], str | None]) -> Snapshot:
+def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapshot:
     gate = _samples(read(pages.gate))
     worker = None if pages.worker is None else _samples(read(pages.worker))
     return Snapshot(

@@ -18,7 +18,7 @@ RESTART_WINDOW_S = 60.0
 FIRST_PAUSE_S = 0.5
 
 
-class Part(Protocol):
+class SupervisedPart(Protocol):
     """Something that runs beside us: one of our processes or an embedded server."""
 
     @property
@@ -41,7 +41,7 @@ class Part(Protocol):
 
 @dataclass(slots=True)
 class _Record:
-    part: Part
+    part: SupervisedPart
     restarts: deque[float] = field(default_factory=deque)
     due_s: float | None = None
     given_up: bool = False
@@ -57,7 +57,7 @@ class Supervisor:
         self._starting = threading.Lock()
         self._stopping = False
 
-    def start(self, part: Part) -> None:
+    def start(self, part: SupervisedPart) -> None:
         """Start a part and watch it from then on. Raises what the part raises; it is ended with the others even so."""
         with self._lock:
             if self._stopping:
@@ -129,12 +129,12 @@ class Supervisor:
                 self._say(f"{record.part.name} runs again")
 
 
-def is_server(part: Part) -> bool:
+def is_server(part: SupervisedPart) -> bool:
     """True for embedded servers, which end after the processes that use them."""
     return part.name in ("redis", "kafka")
 
 
-def _stop_together(parts: Sequence[Part], say: Callable[[str], None]) -> None:
+def _stop_together(parts: Sequence[SupervisedPart], say: Callable[[str], None]) -> None:
     if not parts:
         return
     with ThreadPoolExecutor(len(parts)) as pool:

@@ -25,8 +25,8 @@ from gate.core.policy import (
     Unit,
 )
 from gate.errors import PolicyInvalid
-from gate.policyfile.places import Places, error_line
-from gate.policyfile.table import Complaints, Table
+from gate.policyfile.places import TomlPlaces, error_line
+from gate.policyfile.table import Complaints, TomlTable
 
 DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
 MAX_REFILL_US = 366 * DAY_US
@@ -77,8 +77,8 @@ def check_policy(text: str, file: str) -> tuple[Policy | None, list[PolicyInvali
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return None, [PolicyInvalid(file, error_line(str(error)), "", f"is not TOML: {error}")]
-    complaints = Complaints(file, Places(text))
-    policy = _policy(Table(document, (), complaints), content_hash(document))
+    complaints = Complaints(file, TomlPlaces(text))
+    policy = _policy(TomlTable(document, (), complaints), content_hash(document))
     return (None, complaints.sorted()) if complaints.found else (policy, [])
 
 
@@ -88,7 +88,7 @@ def content_hash(document: Mapping[str, object]) -> str:
     return sha256(canonical.encode()).hexdigest()[:12]
 
 
-def _policy(top: Table, hash_: str) -> Policy:
+def _policy(top: TomlTable, hash_: str) -> Policy:
     if top.value("version") != 1:
         top.complain("version", "must be 1, the only version there is; write version = 1 as the first line")
     thresholds = _classes(top.table("classes"))
@@ -130,7 +130,7 @@ def _policy(top: Table, hash_: str) -> Policy:
     )
 
 
-def _classes(table: Table) -> dict[str, Thresholds]:
+def _classes(table: TomlTable) -> dict[str, Thresholds]:
     found: dict[str, Thresholds] = {}
     for name in table.names():
         entry = table.table(name)
@@ -146,14 +146,14 @@ def _classes(table: Table) -> dict[str, Thresholds]:
     return found
 
 
-def _class(table: Table, key: str, classes: Mapping[str, Thresholds]) -> str | None:
+def _class(table: TomlTable, key: str, classes: Mapping[str, Thresholds]) -> str | None:
     name = table.text(key)
     if name is not None and name not in classes:
         table.complain(key, f"class {name!r} is not declared; add [classes.{name}] or name one of {', '.join(classes)}")
     return name
 
 
-def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[LimitRule, ...]:
+def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitRule, ...]:
     found: list[LimitRule] = []
     for name in table.names():
         entry = table.table(name)
@@ -168,7 +168,7 @@ def _limits(table: Table, classes: Mapping[str, Thresholds]) -> tuple[LimitRule,
     return tuple(found)
 
 
-def _rates(table: Table, per_us: int, unit: Unit, classes: Mapping[str, Thresholds]) -> dict[str, Rate]:
+def _rates(table: TomlTable, per_us: int, unit: Unit, classes: Mapping[str, Thresholds]) -> dict[str, Rate]:
     found: dict[str, Rate] = {}
     for class_ in table.names():
         if class_ not in classes:

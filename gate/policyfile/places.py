@@ -11,7 +11,7 @@ _ERROR_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 Path = tuple[str, ...]
 
 
-class Places:
+class TomlPlaces:
     """The 1-based line of each key of one TOML text. A key inside an inline table has the line of that table."""
 
     def __init__(self, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from gate.core.duration import UNIT_US
 from gate.errors import PolicyInvalid
-from gate.policyfile.places import Places
+from gate.policyfile.places import TomlPlaces
 
 _DURATION = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
 _SIZE = re.compile(r"^(\d{1,9})(KiB|MiB|GiB|TiB)$")
@@ -25,7 +25,7 @@ E = TypeVar("E", bound=StrEnum)
 class Complaints:
     """What is wrong with one file, in the order of its lines."""
 
-    def __init__(self, file: str, places: Places) -> None:
+    def __init__(self, file: str, places: TomlPlaces) -> None:
         self.found: list[PolicyInvalid] = []
         self._file = file
         self._places = places
@@ -39,7 +39,7 @@ class Complaints:
         return sorted(self.found, key=lambda complaint: complaint.line or 0)
 
 
-class Table:
+class TomlTable:
     """A table's values. Each getter marks its key as known; `end` complains of every key that no getter has read."""
 
     def __init__(self, values: object, path: tuple[str, ...], complaints: Complaints) -> None:
@@ -69,10 +69,10 @@ class Table:
         self._known.add(key)
         return self._values.get(key)
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> TomlTable:
         """The table under `key`, empty where it is absent."""
         value = self.value(key)
-        return Table({} if value is None else value, (*self.path, key), self.complaints)
+        return TomlTable({} if value is None else value, (*self.path, key), self.complaints)
 
     def text(self, key: str) -> str | None:
         """A string, None where it is absent or wrong."""

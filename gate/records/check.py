@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from gate.core.account import Account
-from gate.core.fields import Dropped, FieldRefused, Subject, read_fields
+from gate.core.fields import Dropped, FieldRefused, MessageType, read_fields
 from gate.core.fields.ids import MAX_ID_BYTES, SHORT_CHARS
 from gate.core.fields.labels import MAX_LABEL_CHARS
 from gate.core.fields.parse import NotJson, parse
@@ -161,7 +161,7 @@ def _read(raw: object, now_us: int, place: str) -> ReadCheck:
     if not isinstance(raw, dict):
         raise RequestRejected("field.invalid", _NO_OBJECT, place or None)
     try:
-        kept, dropped = read_fields(raw, Subject.CHECK, now_us)
+        kept, dropped = read_fields(raw, MessageType.CHECK, now_us)
     except FieldRefused as refused:
         raise _refusal(refused, place) from None
     return msgspec.convert(kept, CheckRequest), dropped

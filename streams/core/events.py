@@ -21,11 +21,11 @@ import msgspec
 
 from gate.core.account import Account
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
-from gate.core.fields import Dropped, FieldRefused, Subject, Unusable, read_fields
+from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_fields
 from gate.core.fields.ids import MAX_ID_BYTES, SHORT_CHARS
 from gate.core.fields.labels import MAX_LABEL_CHARS, label
 from gate.core.fields.parse import NotJson, parse
-from gate.core.fields.plain import is_plain_deed, is_plain_id, is_plain_upload
+from gate.core.fields.plain import is_plain_followup, is_plain_id, is_plain_upload
 from gate.core.fields.rules import EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
 from gate.core.fields.times import EARLIEST, LATEST_US, MAX_AHEAD_US
 from gate.core.media import Media
@@ -188,7 +188,7 @@ def decode_counting(value: bytes | None, headers: Sequence[tuple[str, bytes]] = 
                     event, event.id, value, latest
                 )
             else:
-                is_plain = _is_plain_deed(event, latest)
+                is_plain = _is_plain_followup(event, latest)
             if is_plain:
                 return event, 0, _NOTHING_DROPPED
     return decode_thoroughly(value, headers)
@@ -200,14 +200,14 @@ def unknown_fields(value: bytes) -> int:
     return 0 if "specversion" in fields else len(fields.keys() - _KNOWN_FIELDS)
 
 
-def _is_plain_deed(event: Event, latest: datetime) -> bool:
+def _is_plain_followup(event: Event, latest: datetime) -> bool:
     match event:
         case Removed():
-            return is_plain_deed(event, (event.by, event.reason), latest)
+            return is_plain_followup(event, (event.by, event.reason), latest)
         case Reported():
-            return is_plain_deed(event, (event.reason,), latest)
+            return is_plain_followup(event, (event.reason,), latest)
         case _:
-            return is_plain_deed(event, (), latest)
+            return is_plain_followup(event, (), latest)
 
 
 def decode_thoroughly(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> ReadEvent:
@@ -275,7 +275,7 @@ def _first(name: str, told: Sequence[Mapping[str, Any]]) -> Any:
     return next((source[name] for source in told if source.get(name) not in (None, "")), told[0].get(name))
 
 
-def _subject(types: Sequence[Any]) -> Subject:
+def _subject(types: Sequence[Any]) -> MessageType:
     """The type that the first of the sources gives which names one of ours."""
     for given in types:
         if isinstance(given, str) and (subject := _named(given)) is not None:
@@ -287,7 +287,7 @@ def _subject(types: Sequence[Any]) -> Subject:
     raise Unreadable(Fault.TYPE_UNKNOWN, f"type is none of {', '.join(sorted(EVENTS))}")
 
 
-def _named(given: str) -> Subject | None:
+def _named(given: str) -> MessageType | None:
     """The type, plain or as the last part of a dotted one, such as org.example.uploads.attempted.v1."""
     try:
         parts = label(given[-MAX_LABEL_CHARS:]).split(".")

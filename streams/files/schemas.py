@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gate.core.fields import RULES, Dropped, Kind, Rule, Subject
+from gate.core.fields import RULES, Dropped, FieldKind, MessageType, Rule
 from gate.core.fields.ids import MAX_ID_BYTES
 from gate.core.fields.labels import MAX_LABEL_CHARS
 from gate.core.fields.rules import BY_SUBJECT, EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
@@ -20,32 +20,32 @@ _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?
 _ID = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
 _LABEL = {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_CHARS}
 _MOMENT = {"type": "string", "format": "date-time", "pattern": _TIME}
-_SHAPES: dict[Kind, dict[str, Any]] = {
-    Kind.KEY: _ID,
-    Kind.ID: _ID,
-    Kind.CONTENT: _ID,
-    Kind.PERCEPTUAL: _ID,
-    Kind.LABEL: _LABEL,
-    Kind.WORD: _LABEL,
-    Kind.COUNTRY: {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]$"},
-    Kind.ADDRESS: {"type": "string", "minLength": 1},
-    Kind.MOMENT: _MOMENT,
-    Kind.CREATION: _MOMENT,
-    Kind.SIZE: {"type": "integer", "minimum": 0, "maximum": MAX_UPLOAD_BYTES},
-    Kind.FLAG: {"type": "boolean"},
-    Kind.TEXT: {"type": "string", "maxLength": MAX_TEXT_CHARS},
-    Kind.LINKS: {
+_SHAPES: dict[FieldKind, dict[str, Any]] = {
+    FieldKind.KEY: _ID,
+    FieldKind.ID: _ID,
+    FieldKind.CONTENT: _ID,
+    FieldKind.PERCEPTUAL: _ID,
+    FieldKind.LABEL: _LABEL,
+    FieldKind.WORD: _LABEL,
+    FieldKind.COUNTRY: {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]$"},
+    FieldKind.ADDRESS: {"type": "string", "minLength": 1},
+    FieldKind.MOMENT: _MOMENT,
+    FieldKind.CREATION: _MOMENT,
+    FieldKind.SIZE: {"type": "integer", "minimum": 0, "maximum": MAX_UPLOAD_BYTES},
+    FieldKind.FLAG: {"type": "boolean"},
+    FieldKind.TEXT: {"type": "string", "maxLength": MAX_TEXT_CHARS},
+    FieldKind.LINKS: {
         "type": "array",
         "maxItems": MAX_LINKS,
         "items": {"type": "string", "maxLength": MAX_LINK_CHARS},
     },
 }
 _MEANINGS = {
-    Subject.ATTEMPTED: "An upload was tried.",
-    Subject.COMPLETED: "An upload arrived in full.",
-    Subject.REMOVED: "An upload was taken down.",
-    Subject.REPORTED: "Somebody complained about an upload of the account.",
-    Subject.CHALLENGED: "The account was asked to prove that a person is there.",
+    MessageType.ATTEMPTED: "An upload was tried.",
+    MessageType.COMPLETED: "An upload arrived in full.",
+    MessageType.REMOVED: "An upload was taken down.",
+    MessageType.REPORTED: "Somebody complained about an upload of the account.",
+    MessageType.CHALLENGED: "The account was asked to prove that a person is there.",
 }
 
 
@@ -67,17 +67,17 @@ def fields_table() -> str:
     for rule in RULES:
         on = ", ".join(
             f"**{subject}**" if subject in rule.required else subject
-            for subject in Subject
-            if subject in rule.on and subject is not Subject.ROW
+            for subject in MessageType
+            if subject in rule.on and subject is not MessageType.ROW
         )
-        holds = ", ".join(f"`{word}`" for word in rule.words) or rule.limit or "true or false"
+        holds = ", ".join(f"`{word}`" for word in rule.choices) or rule.limit or "true or false"
         lines.append(f"| `{rule.name}` | {on} | {holds} | {rule.meaning} |")
     lines += ["", "| reason | why |", "|---|---|"]
     lines += [f"| `{reason}` | {reason.meaning} |" for reason in Dropped]
     return "\n".join(lines) + "\n"
 
 
-def _object(subject: Subject) -> dict[str, Any]:
+def _object(subject: MessageType) -> dict[str, Any]:
     fields: dict[str, Any] = {"type": {"const": subject.value}}
     required = ["type"]
     for rule in BY_SUBJECT[subject]:
@@ -97,11 +97,11 @@ def _object(subject: Subject) -> dict[str, Any]:
     return {"type": "object", "description": _MEANINGS[subject], "properties": fields, "required": required}
 
 
-def _field(rule: Rule, subject: Subject) -> dict[str, Any]:
+def _field(rule: Rule, subject: MessageType) -> dict[str, Any]:
     limit = f"; {rule.limit}" if rule.limit else ""
     shape = {**_SHAPES[rule.kind], "description": f"{rule.meaning[:1].upper()}{rule.meaning[1:]}{limit}."}
-    if rule.words:
-        shape = {"enum": list(rule.words), "description": shape["description"]}
+    if rule.choices:
+        shape = {"enum": list(rule.choices), "description": shape["description"]}
     is_inner = "." in rule.name and subject not in rule.required
     return {"anyOf": [shape, {"type": "null"}]} if is_inner else shape
 

@@ -135,12 +135,12 @@ async def replay(
     publish: Publish,
     speed: float | None = None,
     alive: Callable[[], None] = lambda: None,
-    last_words: Callable[[], str] = lambda: "",
+    log_tail: Callable[[], str] = lambda: "",
     progress: Callable[[int], None] = lambda uploads: None,
 ) -> Outcome:
     """Push `stream` through; `speed` None is as fast as it goes, else so many times faster than recorded.
 
-    `alive` raises when the worker has ended; `last_words` is what it said last. Raises StoreUnavailable, also where
+    `alive` raises when the worker has ended; `log_tail` is what it said last. Raises StoreUnavailable, also where
     scores do not arrive.
     """
     tally = Tally()
@@ -156,7 +156,7 @@ async def replay(
             attempted(upload.request, upload.at_us, decision.verdict)
             for upload, decision in zip(window, decisions, strict=True)
         ]
-        await _scored(store, last_of_each(window, await publish(events)), alive, last_words)
+        await _scored(store, last_of_each(window, await publish(events)), alive, log_tail)
         for upload, decision in zip(window, decisions, strict=True):
             tally.add(upload, decision)
         count += 1
@@ -201,7 +201,7 @@ def last_of_each(window: Sequence[Recorded], places: Sequence[tuple[int, int]]) 
 
 
 async def _scored(
-    store: ScoreStore, wanted: Mapping[str, int], alive: Callable[[], None], last_words: Callable[[], str]
+    store: ScoreStore, wanted: Mapping[str, int], alive: Callable[[], None], log_tail: Callable[[], str]
 ) -> None:
     """Wait until each account's score stands for its offset or a later one."""
     missing = dict(wanted)
@@ -217,7 +217,7 @@ async def _scored(
         if time.monotonic() > deadline:
             raise StoreUnavailable(
                 f"the worker has not scored {len(missing)} of {len(wanted)} partitions of a window within "
-                f"{SCORED_WITHIN_S:.0f} s; its last words:\n{last_words()}"
+                f"{SCORED_WITHIN_S:.0f} s; the end of its log:\n{log_tail()}"
             )
         await asyncio.sleep(POLL_S)
 

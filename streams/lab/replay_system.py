@@ -33,7 +33,7 @@ WORKER_GRACE_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ReplayServers:
     """The servers of the running system, and the worker's scorecard (None: the shipped one)."""
 
     redis: str
@@ -60,13 +60,13 @@ class ReplaySystem:
         if status is not None:
             raise StoreUnavailable(f"the worker of the replay ended (status {status}):\n{tail(self._worker.log)}")
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of the worker's log, for an error that names no cause."""
         return tail(self._worker.log)
 
 
 @asynccontextmanager
-async def replay_system(places: Places) -> AsyncIterator[ReplaySystem]:
+async def replay_system(places: ReplayServers) -> AsyncIterator[ReplaySystem]:
     """Set up and, whatever happens, take down. Raises StoreUnavailable where a server does not answer."""
     name = f"replay-{secrets.token_hex(4)}"
     topics = Topics(prefix=f"{name}.")
@@ -95,7 +95,7 @@ async def replay_system(places: Places) -> AsyncIterator[ReplaySystem]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _environment(places: Places, prefix: str, salt: str, directory: Path) -> dict[str, str]:
+def _environment(places: ReplayServers, prefix: str, salt: str, directory: Path) -> dict[str, str]:
     own = {
         "UPLOAD_GATE_REDIS": places.redis,
         "UPLOAD_GATE_KAFKA": places.kafka,

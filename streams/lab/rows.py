@@ -22,7 +22,7 @@ import msgspec
 
 from gate.core.account import Account
 from gate.core.event import Attempted
-from gate.core.fields import Dropped, FieldRefused, Subject, read_fields
+from gate.core.fields import Dropped, FieldRefused, MessageType, read_fields
 from gate.core.fields.ids import MAX_ID_BYTES
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.rules import MAX_LINKS, MAX_TEXT_CHARS
@@ -193,7 +193,7 @@ def _recorded(line: int, row: Row, at_us: int, dropped: Counter[tuple[str, Dropp
         "account": {"id": row.account_id}, "media": {"sha256": row.content_key}, "ip": row.ip, "device": row.device,
         "text": row.text, "links": row.urls,
     }  # fmt: skip
-    kept, lost = read_fields(given, Subject.ROW)
+    kept, lost = read_fields(given, MessageType.ROW)
     links = _within_budget(kept.get("links", ()))
     if len(links) < len(kept.get("links", ())):
         lost["links"] = Dropped.CUT
@@ -248,7 +248,7 @@ def _checked(file: Path, line: int, raw: bytes) -> Row:
     except NotJson as error:
         raise RowInvalid(file, line, f"is not JSON: {error}") from None
     try:
-        read_fields({"account": {"id": row.account_id}}, Subject.ROW)
+        read_fields({"account": {"id": row.account_id}}, MessageType.ROW)
     except FieldRefused as refused:
         problem = _ACCOUNTS.get(refused.reason or Dropped.UNKNOWN, "holds a character that cannot be seen")
         raise RowInvalid(file, line, f"field account_id: {problem}") from None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gate.errors import OperatorError
 from gate.settings import DEFAULT_GATE, DEFAULT_KAFKA
-from streams.traffic.run import Options, run
+from streams.traffic.run import TrafficOptions, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     # while a broker is down the client writes dozens of lines a second; that it is away is said once, by us
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    options = Options(given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed)
+    options = TrafficOptions(given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed)
     try:
         asyncio.run(run(options, lambda line: print(line, file=sys.stderr, flush=True)))
     except OperatorError as error:

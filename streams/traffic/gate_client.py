@@ -45,7 +45,7 @@ class GateClient:
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(_Answers)
 
-    async def ask(self, requests: Sequence[CheckRequest]) -> list[str]:
+    async def check_many(self, requests: Sequence[CheckRequest]) -> list[str]:
         """The decisions on `requests`, in their order. Raises GateSilent."""
         body = self._encoder.encode(_Checks(requests))
         try:

@@ -38,7 +38,7 @@ LET_IN = (None, "allow", "review")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class TrafficOptions:
     """What to send where. `replay` None: simulated uploads at `rate` a second; else the file's at `speed` × recorded."""
 
     gate: str
@@ -121,7 +121,7 @@ class Traffic:
         events: list[Event] = []
         for start in range(0, len(uploads), CHECKS_A_CALL):
             part = uploads[start : start + CHECKS_A_CALL]
-            for upload, decision in zip(part, await self._ask(part), strict=True):
+            for upload, decision in zip(part, await self._check(part), strict=True):
                 events.append(upload.event(decision))
                 if decision in LET_IN:
                     self._follow(upload)
@@ -131,9 +131,9 @@ class Traffic:
             await self._send(events)
         return len(uploads)
 
-    async def _ask(self, uploads: Sequence[Upload]) -> Sequence[str | None]:
+    async def _check(self, uploads: Sequence[Upload]) -> Sequence[str | None]:
         try:
-            decisions = await self._gate.ask([upload.request for upload in uploads])
+            decisions = await self._gate.check_many([upload.request for upload in uploads])
         except GateUnreachable as error:
             self._gate_link.lost(str(error))
             return [None] * len(uploads)
@@ -174,7 +174,7 @@ class _Link:
             self._say(f"{self._name} answers again")
 
 
-async def run(options: Options, say: Callable[[str], None]) -> int:
+async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
     """Send traffic until SIGTERM or SIGINT, or for `options.seconds`; returns how many uploads there were.
 
     Raises OperatorError for a stream that cannot be used.

@@ -45,7 +45,7 @@ class Fetch(NamedTuple):
     end: int
 
 
-class Unreadable(UploadGateError):
+class MostlyUnreadable(UploadGateError):
     """Most of a partition's recent events are unreadable."""
 
 
@@ -107,9 +107,9 @@ class Folding:
         return replace(effects, next_offset=fetch.end)
 
 
-def _halt(fetch: Fetch, effects: Effects) -> Unreadable:
+def _halt(fetch: Fetch, effects: Effects) -> MostlyUnreadable:
     reasons = ", ".join(sorted({letter.reason for letter in effects.dead}))
-    return Unreadable(
+    return MostlyUnreadable(
         f"partition {fetch.partition.number} is not read on from offset {fetch.owner.next}: most of its last events "
         f"are unreadable ({reasons})",
         "Find out who writes them; then restart the worker, with UPLOAD_GATE_UNREADABLE=drain to move them to the "

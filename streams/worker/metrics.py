@@ -45,6 +45,23 @@ class WorkerMetrics:
             "upload_gate_dead_letters", "Events that could not be read, by reason.", ["reason"], registry=registry
         )
         self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
+        self._of_worker(registry)
+        self._of_effects = {
+            "upload_gate_events": self.events,
+            "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_fields_dropped": self.dropped_fields,
+            "upload_gate_event_duplicates": self.duplicates,
+            "upload_gate_event_late_uploads": self.late_uploads,
+            "upload_gate_dead_letters": self.dead_letters,
+            "upload_gate_scores": self.scores,
+        }
+        for kind in EVENT_TYPES:
+            self.events.labels(kind)
+        for kind in ("fenced", "kafka", "misplaced", "other"):
+            self.batch_failures.labels(kind)
+
+    def _of_worker(self, registry: CollectorRegistry) -> None:
+        """What is told of the worker itself, its partitions, batches and servers."""
         self.lag = Gauge(
             "upload_gate_worker_lag_records",
             "Events of a partition of this worker that are not committed; no series for a partition it does not own.",
@@ -87,19 +104,6 @@ class WorkerMetrics:
         self.rebalance_seconds = Gauge(
             "upload_gate_worker_rebalance_seconds", "Mean length of the recent rebalances.", registry=registry
         )
-        self._of_effects = {
-            "upload_gate_events": self.events,
-            "upload_gate_event_unknown_fields": self.unknown_fields,
-            "upload_gate_event_fields_dropped": self.dropped_fields,
-            "upload_gate_event_duplicates": self.duplicates,
-            "upload_gate_event_late_uploads": self.late_uploads,
-            "upload_gate_dead_letters": self.dead_letters,
-            "upload_gate_scores": self.scores,
-        }
-        for kind in EVENT_TYPES:
-            self.events.labels(kind)
-        for kind in ("fenced", "kafka", "misplaced", "other"):
-            self.batch_failures.labels(kind)
 
     def count(self, increment: Increment) -> None:
         """Count what a part of a batch's effects says."""

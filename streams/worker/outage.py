@@ -15,7 +15,7 @@ from aiokafka import errors as kafka
 log = logging.getLogger("upload_gate.worker")
 
 
-class Refusal(NamedTuple):
+class KafkaRefusal(NamedTuple):
     """A kind of error that waiting alone does not cure, and what to do; said once it lasted for `after_s` seconds."""
 
     kind: str
@@ -25,7 +25,7 @@ class Refusal(NamedTuple):
 
 
 REFUSALS: Final = (
-    Refusal(
+    KafkaRefusal(
         "authorization",
         (
             kafka.TopicAuthorizationFailedError,
@@ -40,13 +40,13 @@ REFUSALS: Final = (
         "Grant this worker's user to read and write its topics, to use its consumer group, and to use the "
         "transactional ids that begin with the group's name",
     ),
-    Refusal(
+    KafkaRefusal(
         "missing topic",
         (kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError),
         5.0,  # a topic that was created just now is not known to every broker yet
         "Create the topic, or allow this worker to: it creates missing topics when it starts",
     ),
-    Refusal(
+    KafkaRefusal(
         "corruption",
         (kafka.CorruptRecordException, kafka.InvalidMessageError, kafka.UnsupportedCodecError),
         0.0,
@@ -56,7 +56,7 @@ REFUSALS: Final = (
 )
 
 
-def refusal(error: BaseException) -> Refusal | None:
+def refusal(error: BaseException) -> KafkaRefusal | None:
     """What kind of refusal `error`, or its cause, is; None for a server that is merely away."""
     for one in (error, error.__cause__):
         for found in REFUSALS:

@@ -70,7 +70,7 @@ class Event(Enum):
     SETTLED = "what could be committed is committed"
 
 
-class Action(Enum):
+class PartitionAction(Enum):
     """What the worker does about it."""
 
     NOTHING = "nothing"
@@ -92,11 +92,11 @@ class Step(NamedTuple):
     """A cell of the table: the state that follows, and what is done."""
 
     state: State
-    action: Action
+    action: PartitionAction
 
 
 def _table() -> dict[tuple[State, Event], Step]:
-    s, e, a = State, Event, Action
+    s, e, a = State, Event, PartitionAction
     leave = {e.REVOKED: Step(s.SETTLING, a.SETTLE), e.STOP: Step(s.SETTLING, a.SETTLE)}
     cancel = {e.REVOKED: Step(s.UNASSIGNED, a.CANCEL), e.STOP: Step(s.UNASSIGNED, a.CANCEL)}
     fence = Step(s.FENCED, a.FENCE)
@@ -219,20 +219,20 @@ class Partition:
         self._epoch = ""
         self._task: asyncio.Task[None] | None = None
         self._hand_is_free = asyncio.Event()
-        self._actions: dict[Action, Callable[[Exception | None], None]] = {
-            Action.NOTHING: lambda error: None,
-            Action.OPEN: lambda error: self._run(self._open(0.0)),
-            Action.OPEN_LATER: self._open_later,
-            Action.OPEN_ANEW: self._open_anew,
-            Action.READ: self._read,
-            Action.FOLD: lambda error: self._hand_is_free.clear(),
-            Action.NEXT: lambda error: self._around.request_more(),
-            Action.FENCE: self._fence,
-            Action.HALT: lambda error: log.error("%s", error),
-            Action.END: self._end,
-            Action.SETTLE: lambda error: self._run(self._settle()),
-            Action.CANCEL: self._cancel,
-            Action.CLOSE: self._close,
+        self._actions: dict[PartitionAction, Callable[[Exception | None], None]] = {
+            PartitionAction.NOTHING: lambda error: None,
+            PartitionAction.OPEN: lambda error: self._run(self._open(0.0)),
+            PartitionAction.OPEN_LATER: self._open_later,
+            PartitionAction.OPEN_ANEW: self._open_anew,
+            PartitionAction.READ: self._read,
+            PartitionAction.FOLD: lambda error: self._hand_is_free.clear(),
+            PartitionAction.NEXT: lambda error: self._around.request_more(),
+            PartitionAction.FENCE: self._fence,
+            PartitionAction.HALT: lambda error: log.error("%s", error),
+            PartitionAction.END: self._end,
+            PartitionAction.SETTLE: lambda error: self._run(self._settle()),
+            PartitionAction.CANCEL: self._cancel,
+            PartitionAction.CLOSE: self._close,
         }
 
     def on(self, event: Event, error: Exception | None = None) -> None:

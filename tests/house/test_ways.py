@@ -73,7 +73,14 @@ def way_of(readme: Path) -> Way:
 
 
 def imported_by(path: str) -> set[str]:
-    """The files of ours that a file imports, also inside functions."""
+    """The files of ours that a file imports, also inside functions, and those behind the names it takes of a package."""
+    direct = imports_of(path)
+    packages = [file.with_suffix("") / "__init__.py" for file in map(Path, direct)]
+    return direct.union(*(imports_of(str(package)) for package in packages if (ROOT / package).is_file()))
+
+
+def imports_of(path: str) -> set[str]:
+    """The files of ours that stand in a file's own imports."""
     modules: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module is not None:

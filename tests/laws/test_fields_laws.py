@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.core.event import Attempted
-from gate.core.fields import FIELD_NAMES, RULES, FieldRefused, Subject, read_fields
+from gate.core.fields import FIELD_NAMES, RULES, FieldRefused, MessageType, read_fields
 from gate.core.fields.rules import BY_SUBJECT
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
@@ -31,7 +31,7 @@ WHOLE: dict[str, Any] = {
     "text": "hello",
     "links": ["https://example.org/a"],
 }
-SHARED = [rule.name for rule in BY_SUBJECT[Subject.CHECK]]
+SHARED = [rule.name for rule in BY_SUBJECT[MessageType.CHECK]]
 NAUGHTY: list[Any] = [
     None, True, False, 0, -1, 7.0, 1.5, 1e300, 2**63, 10**50, [], {}, [None], ["x", 7], {"id": "a"}, "", " ", "\t\n", "null",
     "NULL", "Null", "nULL", "undefined", "None", "nan", "n/a", "-", "0", "00", "-1", "false", "true", "unknown", "UNKNOWN",
@@ -105,7 +105,7 @@ def test_the_check_and_the_event_take_any_value_alike(name: str, value: Any) -> 
 
 def thoroughly(given: dict[str, Any]) -> Any:
     try:
-        return read_fields(given, Subject.CHECK, AT_US)
+        return read_fields(given, MessageType.CHECK, AT_US)
     except FieldRefused as refused:
         return refused.field
 
@@ -130,7 +130,7 @@ def test_reading_what_was_kept_keeps_it_and_drops_nothing(name: str, value: Any)
     if isinstance(once, str):
         return
 
-    again = read_fields(once.kept, Subject.CHECK, AT_US)
+    again = read_fields(once.kept, MessageType.CHECK, AT_US)
 
     assert again.kept == once.kept
     assert again.dropped == {}

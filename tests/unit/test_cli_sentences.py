@@ -285,7 +285,9 @@ def test_status_fits_its_terminal_and_tells_gates_apart(tmp_path: Path) -> None:
         ),
     )
 
-    lines = status.status_lines(status.View("redis", Board(pauses, (glass,)), 7, gates, NOON_US), "aaaa", addresses, 80)
+    lines = status.status_lines(
+        status.StatusView("redis", Board(pauses, (glass,)), 7, gates, NOON_US), "aaaa", addresses, 80
+    )
 
     assert max(map(len, lines)) <= 80
     shown = "\n".join(lines)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gate.app.converge import Convergence, GateResult, GateState
-from gate.cli.obedience import ask_unheard
+from gate.cli.obedience import query_unheard
 from gate.core.pause.board import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import free_port
@@ -56,7 +56,7 @@ async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
     old_page: dict[str, object] = {"board_digest": "d-6", "board_latest": ["p-0@6"]}
     new_page: dict[str, object] = {"board_digest": "d-8", "board_latest": ["p-1@7"]}
     with answering(old_page) as old, answering(new_page) as new:
-        result, quiet = await ask_unheard(waited(unheard("g-old", old), unheard("g-new", new)))
+        result, quiet = await query_unheard(waited(unheard("g-old", old), unheard("g-new", new)))
 
     assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [
         ("g-live", True),
@@ -69,7 +69,7 @@ async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
 
 async def test_a_gate_that_does_not_answer_is_told_of() -> None:
     with answering({"hello": "world"}) as other:
-        result, quiet = await ask_unheard(
+        result, quiet = await query_unheard(
             waited(unheard("g-gone", f"http://127.0.0.1:{free_port()}"), unheard("g-other", other))
         )
 

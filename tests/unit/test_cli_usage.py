@@ -16,7 +16,7 @@ from gate.cli import main as cli
 from gate.cli.output import confirmed, emit, result, say
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
-from streams.traffic.run import Options
+from streams.traffic.run import TrafficOptions
 
 RAID = ("--reason", "raid", "--yes")
 
@@ -380,7 +380,7 @@ def test_simulate_takes_spans_of_time_as_pause_does(
 ) -> None:
     ran = []
 
-    async def run(options: Options, _: object) -> int:
+    async def run(options: TrafficOptions, _: object) -> int:
         ran.append(options.seconds)
         return 0
 

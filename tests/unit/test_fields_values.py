@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gate.core.fields import Dropped, FieldRefused, Subject, Unusable, read_fields
+from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_fields
 from gate.core.fields.address import address, network
 from gate.core.fields.labels import country, label, scope_countries, scope_labels
 from gate.core.fields.parse import NotJson, parse
@@ -20,7 +20,7 @@ CHECK: dict[str, Any] = {"upload_id": "u-1", "account": {"id": "a-1"}, "media": 
 
 
 def read(**given: Any) -> tuple[dict[str, Any], dict[str, Dropped]]:
-    return read_fields({**CHECK, **given}, Subject.CHECK, NOW_US)
+    return read_fields({**CHECK, **given}, MessageType.CHECK, NOW_US)
 
 
 @pytest.mark.parametrize(

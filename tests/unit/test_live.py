@@ -14,7 +14,7 @@ from waiting import wait_until
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.live import History, draw, line, time_left
-from gate.local.sample import FRESH_FOR_S, Pages, Sampler, Snapshot, parse
+from gate.local.sample import FRESH_FOR_S, MetricsPages, Sampler, Snapshot, parse
 
 PAGE = """# HELP upload_gate_decisions_total Decisions.
 # TYPE upload_gate_decisions_total counter
@@ -51,7 +51,7 @@ def test_a_metrics_page_is_read_with_its_labels() -> None:
 def test_what_is_no_metrics_page_is_no_answer() -> None:
     pages = {"gate": "<html>", "board": "{}", "worker": PAGE}
 
-    with Sampler(Pages("gate", "board", "worker"), pages.get) as sampler:
+    with Sampler(MetricsPages("gate", "board", "worker"), pages.get) as sampler:
         wait_until(lambda: sampler.snapshot().events is not None)
         shown = sampler.snapshot()
 
@@ -186,7 +186,7 @@ def test_a_part_that_hangs_holds_up_no_other_and_is_shown_as_not_answering() -> 
             goes_on.wait()
         return PAGE if page == "gate" else None
 
-    with Sampler(Pages("gate", "board", "worker"), read) as sampler:
+    with Sampler(MetricsPages("gate", "board", "worker"), read) as sampler:
         wait_until(lambda: sampler.snapshot().decisions is not None)
         shown = sampler.snapshot()
         goes_on.set()
@@ -204,7 +204,7 @@ def test_an_answer_that_is_overdue_counts_as_none(monkeypatch: pytest.MonkeyPatc
         asked.set()
         return PAGE
 
-    with Sampler(Pages("gate", "board"), read) as sampler:
+    with Sampler(MetricsPages("gate", "board"), read) as sampler:
         wait_until(lambda: sampler.snapshot().decisions is not None)
         now_s = time.monotonic()
         monkeypatch.setattr("gate.local.sample.time.monotonic", lambda: now_s + FRESH_FOR_S + 1)

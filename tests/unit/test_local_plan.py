@@ -9,7 +9,7 @@ import pytest
 
 from gate.errors import LocalServerError, SettingInvalid
 from gate.local.parts import ProcessSpec, added_processes
-from gate.local.plan import Options, Plan, keep_salt, make_plan
+from gate.local.plan import Plan, UpOptions, keep_salt, make_plan
 from gate.local.private_file import write_private
 from gate.settings import DEFAULT_PORTS
 
@@ -17,21 +17,21 @@ from gate.settings import DEFAULT_PORTS
 def test_a_taken_default_port_moves_to_a_free_one_and_says_so(tmp_path: Path) -> None:
     taken = DEFAULT_PORTS["gate"]
 
-    plan = make_plan(Options(tmp_path), pick=lambda wanted: 40001 if wanted == taken else wanted or 0)
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: 40001 if wanted == taken else wanted or 0)
 
     assert plan.gate == "http://127.0.0.1:40001"
     assert plan.notes == (f"port {taken} is taken: gate moves to 40001",)
 
 
 def test_servers_that_are_given_are_used_and_get_no_port(tmp_path: Path) -> None:
-    plan = make_plan(Options(tmp_path, redis="redis://r:1/0", kafka="k:2"), pick=lambda wanted: wanted or 0)
+    plan = make_plan(UpOptions(tmp_path, redis="redis://r:1/0", kafka="k:2"), pick=lambda wanted: wanted or 0)
 
     assert (plan.redis, plan.redis_port) == ("redis://r:1/0", None)
     assert (plan.kafka, plan.kafka_port) == ("k:2", None)
 
 
 def test_the_address_line_is_what_other_programs_read(tmp_path: Path) -> None:
-    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0)
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: wanted or 0)
 
     line = json.loads(plan.address_line())
 
@@ -40,7 +40,7 @@ def test_the_address_line_is_what_other_programs_read(tmp_path: Path) -> None:
 
 
 def test_the_salt_is_made_once_is_private_and_never_shown(tmp_path: Path) -> None:
-    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0)
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: wanted or 0)
 
     again = keep_salt(tmp_path / "salt")
 
@@ -76,7 +76,7 @@ def test_a_crash_while_a_private_file_is_written_leaves_the_old_content(
 
 
 def test_a_password_is_in_the_file_that_only_its_owner_reads_and_nowhere_else(tmp_path: Path) -> None:
-    plan = make_plan(Options(tmp_path, redis="redis://:s3cret@r:1/0"), pick=lambda wanted: wanted or 0)
+    plan = make_plan(UpOptions(tmp_path, redis="redis://:s3cret@r:1/0"), pick=lambda wanted: wanted or 0)
 
     assert json.loads(plan.up_file())["redis"] == "redis://:s3cret@r:1/0"
     assert json.loads(plan.address_line())["redis"] == "redis://:***@r:1/0"
@@ -85,7 +85,7 @@ def test_a_password_is_in_the_file_that_only_its_owner_reads_and_nowhere_else(tm
 
 
 def test_without_a_package_that_adds_processes_redis_and_the_gate_run_alone_and_it_says_so(tmp_path: Path) -> None:
-    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0, processes=())
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: wanted or 0, processes=())
 
     assert (plan.kafka, plan.kafka_port, plan.worker_port) == (None, None, None)
     assert plan.metrics == (f"{plan.gate}/metrics",)
@@ -109,7 +109,7 @@ class Entry:
 
 
 def test_processes_come_through_entry_points_and_one_that_is_not_wanted_is_left_out(tmp_path: Path) -> None:
-    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0)
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: wanted or 0)
 
     def wanted(of: Plan) -> ProcessSpec:
         return ProcessSpec("http.server", (of.gate,), starts_last=True)
@@ -122,7 +122,7 @@ def test_processes_come_through_entry_points_and_one_that_is_not_wanted_is_left_
 
 
 def test_a_process_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
-    plan = make_plan(Options(tmp_path), pick=lambda wanted: wanted or 0)
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: wanted or 0)
 
     with pytest.raises(LocalServerError, match=r"process broken .*no module"):
         added_processes(plan, [Entry("broken", ImportError("no module"))])  # type: ignore[list-item]
@@ -130,6 +130,6 @@ def test_a_process_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("traffic", "names"), [(True, ["traffic", "worker"]), (False, ["worker"])])
 def test_this_package_adds_the_worker_and_traffic(tmp_path: Path, traffic: bool, names: list[str]) -> None:
-    plan = make_plan(Options(tmp_path, traffic=traffic), pick=lambda wanted: wanted or 0)
+    plan = make_plan(UpOptions(tmp_path, traffic=traffic), pick=lambda wanted: wanted or 0)
 
     assert [process.name for process in added_processes(plan)] == names

@@ -321,8 +321,9 @@ def test_a_word_for_unknown_is_counted_and_is_no_fault() -> None:
 
 
 def test_fields_that_break_their_rule_again_and_again_speak_against_the_account() -> None:
-    wrong = [record(n, ip="300.1.1.1", device=[n], country="Germany") for n in range(20)]
-    right = [record(n) for n in range(20)]
+    days = [f"2026-11-{day:02}T09:00:00Z" for day in range(1, 21)]
+    wrong = [record(n, at=at, ip="300.1.1.1", device=[n], country="Germany") for n, at in enumerate(days)]
+    right = [record(n, at=at) for n, at in enumerate(days)]
 
     (suspect,), (usual,) = run(*wrong).scores, run(*right).scores
 

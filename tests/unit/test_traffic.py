@@ -161,7 +161,7 @@ async def test_an_answer_that_is_none_counts_as_silence(bytes_: bytes) -> None:
     async with gate(bytes_) as (url, _):
         caller = GateClient(url)
         with pytest.raises(GateUnreachable):
-            await caller.ask([upload(1).request])
+            await caller.check_many([upload(1).request])
         await caller.close()
 
 
@@ -173,15 +173,15 @@ async def test_a_gate_that_hangs_is_given_up_and_the_next_call_uses_a_new_connec
     async with gate(b"", answer("allow")) as (url, _):
         caller = GateClient(url)
         with pytest.raises(GateUnreachable, match="no answer within"):
-            await caller.ask([upload(1).request])
-        assert await caller.ask([upload(1).request]) == ["allow"]
+            await caller.check_many([upload(1).request])
+        assert await caller.check_many([upload(1).request]) == ["allow"]
         await caller.close()
 
 
 async def test_a_connection_is_kept_unless_the_gate_closes_it() -> None:
     async with gate(answer("allow"), answer("deny", extra="Connection: close\r\n"), answer("allow")) as (url, _):
         caller = GateClient(url)
-        decisions = [await caller.ask([upload(i).request]) for i in range(3)]
+        decisions = [await caller.check_many([upload(i).request]) for i in range(3)]
         await caller.close()
 
     assert decisions == [["allow"], ["deny"], ["allow"]]

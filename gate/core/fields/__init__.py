@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from gate.core.fields.reader import Fields, read_fields
 from gate.core.fields.reasons import Dropped, FieldRefused, Unusable
-from gate.core.fields.rules import FIELD_NAMES, RULES, Kind, Rule, Subject
+from gate.core.fields.rules import FIELD_NAMES, RULES, FieldKind, MessageType, Rule
 
 __all__ = [
     "FIELD_NAMES",
     "RULES",
     "Dropped",
+    "FieldKind",
     "FieldRefused",
     "Fields",
-    "Kind",
+    "MessageType",
     "Rule",
-    "Subject",
     "Unusable",
     "read_fields",
 ]

@@ -29,7 +29,7 @@ _COMMON = frozenset((
 """Labels that need no second look; any other costs one."""
 
 
-class Upload(Protocol):
+class DescribedUpload(Protocol):
     """What a check and an attempted upload have in common."""
 
     @property
@@ -52,7 +52,7 @@ class Upload(Protocol):
     def links(self) -> Sequence[str]: ...
 
 
-def is_plain_upload(upload: Upload, own_id: str, body: bytes, latest: datetime) -> bool:
+def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: datetime) -> bool:
     """Whether a check or an attempted upload is kept as it is. `own_id` is an event's own, `body` the JSON it was read
     from, `latest` the last moment that its account can have been made at. Lengths, types and zones are the decoder's
     to keep.
@@ -85,7 +85,7 @@ def is_plain_upload(upload: Upload, own_id: str, body: bytes, latest: datetime) 
     )
 
 
-class Deed(Protocol):
+class Followup(Protocol):
     """What every other event has."""
 
     @property
@@ -96,7 +96,7 @@ class Deed(Protocol):
     def upload_id(self) -> str | None: ...
 
 
-def is_plain_deed(event: Deed, labels: Sequence[str | None], latest: datetime) -> bool:
+def is_plain_followup(event: Followup, labels: Sequence[str | None], latest: datetime) -> bool:
     """Whether an event about an upload is kept as it is; `labels` are the words of its type, see `is_plain_upload`."""
     account, upload_id = event.account, event.upload_id
     made = account.created_at

@@ -15,7 +15,7 @@ from gate.core.fields.address import address
 from gate.core.fields.ids import content_hash, digest_of, identity, perceptual_hash
 from gate.core.fields.labels import country, label, optional_label
 from gate.core.fields.reasons import Dropped, FieldRefused, Unusable
-from gate.core.fields.rules import BY_SUBJECT, PARTS, Kind, Rule, Subject
+from gate.core.fields.rules import BY_SUBJECT, PARTS, FieldKind, MessageType, Rule
 from gate.core.fields.sentinels import NO_DEVICES, NO_IDS
 from gate.core.fields.text import repaired
 from gate.core.fields.times import creation, moment, since_epoch_us
@@ -30,7 +30,7 @@ class Fields(NamedTuple):
     dropped: dict[str, Dropped]
 
 
-def read_fields(raw: Mapping[str, Value], subject: Subject, at_us: int | None = None) -> Fields:
+def read_fields(raw: Mapping[str, Value], subject: MessageType, at_us: int | None = None) -> Fields:
     """The fields of `raw` by the rules of `subject`. Raises FieldRefused for a required one that cannot be used.
 
     `at_us` is the time that an account's making is held against; None takes it from the event's `at`.
@@ -56,7 +56,9 @@ def read_fields(raw: Mapping[str, Value], subject: Subject, at_us: int | None = 
     return Fields(kept, dropped)
 
 
-def _part(raw: Mapping[str, Value], name: str, subject: Subject, dropped: dict[str, Dropped]) -> Mapping[str, Value]:
+def _part(
+    raw: Mapping[str, Value], name: str, subject: MessageType, dropped: dict[str, Dropped]
+) -> Mapping[str, Value]:
     given = raw.get(name)
     if given is None or isinstance(given, dict):
         return given or {}
@@ -69,7 +71,7 @@ def _part(raw: Mapping[str, Value], name: str, subject: Subject, dropped: dict[s
 
 def _as_of_us(rule: Rule, kept: dict[str, Value], at_us: int | None) -> int:
     """The time that an account's making is held against; the table has `at` before it."""
-    if rule.kind is not Kind.CREATION or at_us is not None:
+    if rule.kind is not FieldKind.CREATION or at_us is not None:
         return at_us or 0
     return since_epoch_us(kept["at"])
 
@@ -78,21 +80,21 @@ def _read(rule: Rule, given: Value, at_us: int, dropped: dict[str, Dropped]) -> 
     """The value as it is kept; what is kept only in part is put into `dropped`."""
     note = partial(dropped.__setitem__, rule.name)
     match rule.kind:
-        case Kind.CREATION:
+        case FieldKind.CREATION:
             return creation(given, at_us)
-        case Kind.MOMENT:
+        case FieldKind.MOMENT:
             return moment(given)
-        case Kind.SIZE:
+        case FieldKind.SIZE:
             return _size(given)
-        case Kind.FLAG:
+        case FieldKind.FLAG:
             if not isinstance(given, bool):
                 raise Unusable(Dropped.TYPE_WRONG)
             return given
-        case Kind.LINKS:
+        case FieldKind.LINKS:
             return _links(given, note)
     if not isinstance(given, str):
         raise Unusable(Dropped.TYPE_WRONG)
-    if rule.kind is Kind.TEXT:
+    if rule.kind is FieldKind.TEXT:
         return _text(given, note)
     try:
         value = _OF_STRINGS[rule.kind](given)
@@ -101,22 +103,22 @@ def _read(rule: Rule, given: Value, at_us: int, dropped: dict[str, Dropped]) -> 
             raise
         note(Dropped.HASHED)
         return digest_of(given)
-    if rule.words and value not in rule.words:
+    if rule.choices and value not in rule.choices:
         raise Unusable(Dropped.INVALID)
     return value
 
 
-_OF_STRINGS: dict[Kind, Callable[[str], str]] = {
-    Kind.KEY: lambda value: identity(value, NO_IDS),
-    Kind.ID: lambda value: identity(value, NO_DEVICES),
-    Kind.CONTENT: content_hash,
-    Kind.PERCEPTUAL: perceptual_hash,
-    Kind.LABEL: optional_label,
-    Kind.WORD: label,
-    Kind.COUNTRY: country,
-    Kind.ADDRESS: address,
+_OF_STRINGS: dict[FieldKind, Callable[[str], str]] = {
+    FieldKind.KEY: lambda value: identity(value, NO_IDS),
+    FieldKind.ID: lambda value: identity(value, NO_DEVICES),
+    FieldKind.CONTENT: content_hash,
+    FieldKind.PERCEPTUAL: perceptual_hash,
+    FieldKind.LABEL: optional_label,
+    FieldKind.WORD: label,
+    FieldKind.COUNTRY: country,
+    FieldKind.ADDRESS: address,
 }
-_HASHED = frozenset((Kind.ID, Kind.CONTENT, Kind.PERCEPTUAL))
+_HASHED = frozenset((FieldKind.ID, FieldKind.CONTENT, FieldKind.PERCEPTUAL))
 
 
 def _size(given: Value) -> int:

@@ -30,10 +30,10 @@ COUNTRIES = frozenset(("XX", "ZZ"))
 ADDRESSES = frozenset(("0.0.0.0", "255.255.255.255"))
 
 
-def _spellings(words: frozenset[str]) -> frozenset[str]:
-    """The words in lower case, in capitals, and with a capital first: how programs write them."""
+def _spellings(values: frozenset[str]) -> frozenset[str]:
+    """The values in lower case, in capitals, and with a capital first: how programs write them."""
     cases = (str.lower, str.upper, str.capitalize, str.title)
-    return frozenset(case(word) for word in words for case in cases) | {"NaN", "[object Object]"}
+    return frozenset(case(word) for word in values for case in cases) | {"NaN", "[object Object]"}
 
 
 NO_IDS = _spellings(WORDS) | frozenset(zeros for zeros in ZEROS if len(zeros) >= 32)

@@ -108,11 +108,11 @@ class KafkaDecisionLog:
                 self._say("a fault of ours while publishing decisions", error=error)
                 await asyncio.sleep(TRY_AGAIN_S)
 
-    def _say(self, text: str, *words: str, error: Exception | None = None) -> None:
+    def _say(self, text: str, *values: str, error: Exception | None = None) -> None:
         """Log each text once until something is published again."""
         if text not in self._said:
             self._said.add(text)
-            log.warning(text, *words, exc_info=error)
+            log.warning(text, *values, exc_info=error)
 
     async def _publish(self) -> None:
         """Connect and write until stopped and empty. Raises KafkaError, OSError, TimeoutError."""

@@ -10,7 +10,7 @@ from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, day_bits
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
-from streams.core.crowd.table import ACCOUNTS, MAX_READY, Table
+from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
 from streams.core.crowd.tails import Tails, believed
 
@@ -32,7 +32,7 @@ class Crowd:
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
-        self._tables = {kind: Table(given) for kind, given in kinds.items()}
+        self._tables = {kind: CrowdTable(given) for kind, given in kinds.items()}
         self._changed: dict[int, set[Feature]] = {}
         self._stirred: set[Feature] | None = None
         self._stirred_all = False
@@ -169,7 +169,7 @@ class Crowd:
                 table.open(today)
         return day
 
-    def _has_changed(self, table: Table, partition: int, kind: int, value: int) -> None:
+    def _has_changed(self, table: CrowdTable, partition: int, kind: int, value: int) -> None:
         table.totals.pop(value, None)
         changed = self._changed.get(partition)
         if changed is None:

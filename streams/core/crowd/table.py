@@ -24,7 +24,7 @@ def total(accounts: int, established: int) -> int:
     return accounts << ACCOUNTS | accounts - established << UNESTABLISHED | established
 
 
-class Table:
+class CrowdTable:
     """The counts of one kind. Mutable, in memory, used by one thread.
 
     `shared`, `heard_of`, `door`, `noted` and `totals` are for the paths of `Crowd` that are walked for each upload.

@@ -37,7 +37,7 @@ _GOLDEN: Final = 2654435769
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class NgramView:
     """The n-grams of one view of a batch.
 
     `cells` holds, for each n, the table cell of the n-gram that begins at each position; `first` tells the positions
@@ -49,15 +49,15 @@ class View:
     starts: Positions
 
 
-def views(texts: Sequence[str], alphabet: Alphabet) -> tuple[View, View]:
+def views(texts: Sequence[str], alphabet: Alphabet) -> tuple[NgramView, NgramView]:
     """The letters and the shape of a batch of captions, which must not be empty."""
     codes, starts = _joined(texts)
     letters, letter_starts = _folded(codes, starts, alphabet)
     hashes = _rolled(letters, LETTER_NS)
     shape_hashes = _rolled(alphabet.shape[codes] + np.uint32(7777), (SHAPE_N,))
     return (
-        View(tuple(map(_cells, hashes)), _first_of_kind(hashes[0], letter_starts), letter_starts),
-        View(tuple(map(_cells, shape_hashes)), _first_of_kind(shape_hashes[0], starts), starts),
+        NgramView(tuple(map(_cells, hashes)), _first_of_kind(hashes[0], letter_starts), letter_starts),
+        NgramView(tuple(map(_cells, shape_hashes)), _first_of_kind(shape_hashes[0], starts), starts),
     )
 
 
