@@ -328,7 +328,7 @@ def test_fields_that_break_their_rule_again_and_again_speak_against_the_account(
     (suspect,), (usual,) = run(*wrong).scores, run(*right).scores
 
     assert Signal.FIELDS_MALFORMED in {reason.signal for reason in suspect.score.reasons}
-    assert usual.score.risk < suspect.score.risk < 0.2
+    assert usual.score.risk < suspect.score.risk < usual.score.risk + 0.1
 
 
 def test_a_challenge_whose_outcome_is_dropped_is_one_fault() -> None:

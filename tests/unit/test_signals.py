@@ -198,7 +198,7 @@ def test_every_signal_can_be_raised_and_none_leaves_its_bounds() -> None:
         for second in range(0, 120, 3)
     ]  # fmt: skip
 
-    events.append(upload(121, fresh, ip="no address"))
+    events.append(upload(121, fresh, ip="2001:zz::"))
     told = [Reported("r", BEGAN, fresh), *(Challenged(o, BEGAN, fresh, outcome=o) for o in ("passed", "failed"))]
 
     shown_ = found(*events, *told, around=Surroundings(10**6, 10**6, 10**6, 10**6))

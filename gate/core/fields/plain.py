@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from string import ascii_uppercase
 from typing import Protocol
 
 from gate.core.account import Account
+from gate.core.fields.address import address
+from gate.core.fields.reasons import Unusable
 from gate.core.fields.sentinels import ANY, COUNTRIES
 from gate.core.fields.times import EARLIEST
 from gate.core.media import Media
@@ -19,6 +22,7 @@ from gate.core.pseudonym import is_ipv4
 
 _none_special = ANY.isdisjoint
 _NOTHING = frozenset[str]()
+FIRST_YEAR = EARLIEST.year
 _NO_MEDIA = (None, None, None)
 _SPACE, _ESCAPE, _DELETE = b" \\\x7f"
 _COUNTRIES = frozenset(one + two for one in ascii_uppercase for two in ascii_uppercase) - COUNTRIES | {None}
@@ -59,30 +63,45 @@ def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: d
     """
     account, ip, device, media = upload.account, upload.ip, upload.device, upload.media
     account_id, upload_id, made, class_ = account.id, upload.upload_id, account.created_at, account.class_
-    surface, text, links = upload.surface, upload.text, upload.links
     kind, sha256, phash = _NO_MEDIA if media is None else (media.kind, media.sha256, media.phash)
-    # nothing in it is hidden; looking for a number in bytes takes a fifth of looking for bytes
-    is_simple = _ESCAPE not in body and _DELETE not in body and body.isascii()
-    return (
-        (made is None or EARLIEST <= made <= latest)
-        and (ip is None or is_ipv4(ip))
+    surface = upload.surface
+    if not (
+        (made is None or (made.year > FIRST_YEAR and made <= latest))
+        and (ip is None or is_ipv4(ip) or _is_shortest(ip))
         and (kind in _COMMON or _is_plain_label(kind, _NOTHING))
         and (class_ in _COMMON or _is_plain_label(class_, ANY))
         and (surface in _COMMON or _is_plain_label(surface, ANY))
         and upload.country in _COUNTRIES
         and _none_special((own_id, account_id, upload_id, device, ip, sha256))
-        and (
-            (is_simple and _SPACE not in body)
-            or (
-                " " not in (ids := f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}")
-                and (is_simple or (ids.isascii() and ids.isprintable()))
-            )
-        )
         and (sha256 is None or sha256.lower() == sha256)  # with a prefix it is longer than a plain id
-        and (phash is None or (phash[:2] != "0x" and phash not in ANY and phash.lower() == phash))
+        and (phash is None or _is_plain_hash(phash))
+    ):
+        return False
+    # nothing in it is hidden; looking for a number in bytes takes a fifth of looking for bytes
+    is_simple = _ESCAPE not in body and _DELETE not in body and body.isascii()
+    if not is_simple and not _are_visible(f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}"):
+        return False
+    if is_simple and _SPACE not in body:
+        return True
+    text, links = upload.text, upload.links
+    return (
+        " " not in account_id
+        and " " not in own_id
+        and (upload_id is None or " " not in upload_id)
+        and (device is None or " " not in device)
+        and (sha256 is None or " " not in sha256)
         and (text is None or ((is_simple or "\x00" not in text) and not text.isspace()))
-        and (not links or (is_simple and " " not in "".join(links)) or _are_plain_links(links))
+        and (not links or _are_plain_links(links))
     )
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_shortest(ip: str) -> bool:
+    """Whether an address is in its shortest form; remembered, as the same few thousand come again and again."""
+    try:
+        return address(ip) == ip
+    except Unusable:
+        return False
 
 
 class Followup(Protocol):
@@ -121,5 +140,12 @@ def _is_plain_label(word: str | None, special: frozenset[str]) -> bool:
     return word is None or (word.islower() and word not in special and _are_visible(word))
 
 
+def _is_plain_hash(phash: str) -> bool:
+    return phash[:2] != "0x" and phash not in ANY and " " not in phash and phash.lower() == phash
+
+
 def _are_plain_links(links: Sequence[str]) -> bool:
-    return "\x00" not in "".join(links) and not any(map(str.isspace, links))
+    for link in links:
+        if link.isspace() or "\x00" in link:
+            return False
+    return True
