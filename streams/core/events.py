@@ -25,10 +25,11 @@ from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_
 from gate.core.fields.ids import MAX_ID_BYTES, SHORT_CHARS
 from gate.core.fields.labels import MAX_LABEL_CHARS, label
 from gate.core.fields.parse import NotJson, parse
-from gate.core.fields.plain import is_plain_followup, is_plain_id, is_plain_upload
+from gate.core.fields.plain import is_plain_followup, is_plain_id
 from gate.core.fields.rules import EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
 from gate.core.fields.times import EARLIEST, LATEST_US, MAX_AHEAD_US
 from gate.core.media import Media
+from gate.records.check import is_plain_upload
 
 MAX_EVENT_BYTES = 256 * 1024
 """Far more than a caption and its links need, so that long ones are cut and not lost with their event."""
