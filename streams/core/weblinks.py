@@ -35,6 +35,7 @@ _QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 _NUMBER_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 
 _DOTS = str.maketrans("。．｡", "...")
+_MARK = re.compile(r"\.(?=[^ ])|:(?=[^ ])|//|\\\\")
 _AUTHORITY = rf"[^\s/\\?#<>\"'`,;|(){{}}]{{1,{MAX_AUTHORITY}}}+"
 _REST = r"(?:[/\\?#][^\s<>\"'`|)\]}]*+)?+"
 _IN_WORD = re.compile(
@@ -84,6 +85,18 @@ def _parsed(url: str) -> str:
     return found if len(found) <= MAX_HOST_CHARS else ""
 
 
+def _marked_words(text: str) -> Iterator[str]:
+    """The words that can hold a link: those with a mark inside of them, which few words of a caption have."""
+    spaced = " ".join(text.split())
+    end = 0
+    for mark in _MARK.finditer(spaced):
+        at = mark.start()
+        if at >= end:
+            end = spaced.find(" ", at)
+            end = end if end >= 0 else len(spaced)
+            yield spaced[spaced.rfind(" ", 0, at) + 1 : end]
+
+
 class WebLinks:
     """Reads links and captions and tells registrable domains by `suffixes`, the text of the public suffix list.
 
@@ -120,14 +133,12 @@ class WebLinks:
     def _in_caption(self, text: str, most: int) -> Iterator[str]:
         if not text.isascii():
             text = without_ignorables(text).translate(_DOTS)
-        for word in text.split():
-            # few words are more than letters with a full stop behind them
-            if "." in word[1:-1] or ":" in word[:-1] or "//" in word or "\\\\" in word:
-                for found in _IN_WORD.finditer(word):
-                    if most <= 0:
-                        return
-                    most -= 1
-                    yield self._named(found)
+        for word in _marked_words(text):
+            for found in _IN_WORD.finditer(word):
+                if most <= 0:
+                    return
+                most -= 1
+                yield self._named(found)
 
     def _named(self, found: re.Match[str]) -> str:
         if full := found["full"]:
