@@ -34,7 +34,7 @@ _ENDS = re.compile(r"[/\\?#]")
 _QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 _NUMBER_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 
-_DOTS = str.maketrans("。．｡", "...")
+_DOTS = "。．｡"
 _MARK = re.compile(r"\.(?=[^ ])|:(?=[^ ])|//|\\\\")
 _AUTHORITY = rf"[^\s/\\?#<>\"'`,;|(){{}}]{{1,{MAX_AUTHORITY}}}+"
 _REST = r"(?:[/\\?#][^\s<>\"'`|)\]}]*+)?+"
@@ -132,7 +132,9 @@ class WebLinks:
 
     def _in_caption(self, text: str, most: int) -> Iterator[str]:
         if not text.isascii():
-            text = without_ignorables(text).translate(_DOTS)
+            text = without_ignorables(text)
+            for dot in _DOTS:
+                text = text.replace(dot, ".")
         for word in _marked_words(text):
             for found in _IN_WORD.finditer(word):
                 if most <= 0:

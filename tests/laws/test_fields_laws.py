@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gate.core.event import Attempted
 from gate.core.fields import FIELD_NAMES, RULES, FieldRefused, MessageType, read_fields
 from gate.core.fields.rules import BY_SUBJECT
+from gate.core.fields.text import repaired
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
 from gate.records.check import decode_check
@@ -151,3 +152,10 @@ def test_only_fields_of_the_table_are_ever_dropped(values: dict[str, Any]) -> No
         return
 
     assert set(dropped) <= set(FIELD_NAMES)
+
+
+@given(st.text(st.sampled_from("a?é\ufffd\U0001f600\x00\ud83d\udc00")))
+def test_what_cannot_be_written_becomes_one_sign_each_and_the_rest_stays(text: str) -> None:
+    table = dict.fromkeys((0, *range(0xD800, 0xE000)), "\ufffd")
+
+    assert repaired(text) == text.translate(table)

@@ -10,8 +10,6 @@ import re
 from unicodedata import normalize
 
 REPLACEMENT = "\ufffd"
-_REPLACED = dict.fromkeys((0, *range(0xD800, 0xE000)), REPLACEMENT)
-_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 # https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point, but for the parts that are not assigned
 _IGNORABLE_MARKS = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
@@ -27,11 +25,21 @@ _HIDDEN = re.compile(
 
 def repaired(text: str) -> str:
     """The text with U+FFFD for each half of a surrogate pair and each NUL; the same object where there is none."""
-    if text.isascii() and "\x00" not in text:
+    if "\x00" in text:
+        text = text.replace("\x00", REPLACEMENT)
+    if text.isascii():
         return text
-    if _UNWRITABLE.search(text) is None:
-        return text
-    return text.translate(_REPLACED)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _with_halves_replaced(text)
+    return text
+
+
+def _with_halves_replaced(text: str) -> str:
+    """By the codec, ten times as fast as by a table; it writes `?`, so that NUL stands for real ones meanwhile."""
+    encoded = text.replace("?", "\x00").encode(errors="replace")
+    return encoded.decode().replace("?", REPLACEMENT).replace("\x00", "?")
 
 
 def without_ignorables(text: str) -> str:
