@@ -248,3 +248,23 @@ def test_the_future_begins_five_minutes_after_the_broker_clock_and_is_not_judged
     with pytest.raises(Unreadable) as caught:
         check_record(event, AT_US, b"a-17", broker_ms - 1)
     assert caught.value.reason == Fault.CLOCK_FUTURE
+
+
+def test_the_events_that_the_readme_shows_are_read_without_loss() -> None:
+    readme = (FOLDER.parents[2] / "README.md").read_text()
+    section = readme[readme.index("Then report what happened") : readme.index("## Pause uploads")]
+    plain, structured = (block.partition("```")[0] for block in section.split("```json\n")[1:])
+    headers = [
+        (name, value.encode())
+        for name, value in (line.split(": ") for line in section.split("```text\n")[1].partition("```")[0].splitlines())
+    ]
+
+    by_fields, surplus, dropped = decode_counting(plain.encode())
+    by_envelope = decode(structured.encode())
+    by_headers = decode(json.dumps(json.loads(structured)["data"]).encode(), headers)
+
+    assert (surplus, dict(dropped)) == (0, {})
+    assert by_envelope == by_headers
+    assert (by_fields.id, by_fields.at) == (by_envelope.id, by_envelope.at)
+    assert isinstance(by_envelope, Attempted)
+    assert by_envelope.device == "d-5"
