@@ -65,7 +65,7 @@ DecisionKey = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Counts:
-    """The integers. Whoever acts counts, in place: a call for each would cost a check more than the counting.
+    """The integers. Each act counts in place, because a call would cost a check more than the counting.
 
     `decisions` is keyed (decision, class, stage, reason); a pause's reason that the policy does not list is counted as
     `OTHER_PAUSE`. `buckets` has a count for each of `BOUNDS_US` and one beyond.
@@ -109,14 +109,14 @@ class Gauges:
 
 
 class GateCollector(Collector):
-    """Samples from the integers and from `gauges`, asked at each scrape."""
+    """Samples from the integers and from `gauges`, read at each scrape."""
 
     def __init__(self, counts: Counts, gauges: Callable[[], Gauges]) -> None:
         self._counts = counts
         self._gauges = gauges
 
     def describe(self) -> Iterable[Metric]:
-        """Empty metrics, so that registering asks for no values."""
+        """Metrics without values: registering reads none."""
         return [_family(named) for named in TABLE]
 
     def collect(self) -> Iterator[Metric]:
@@ -155,11 +155,11 @@ class GateCollector(Collector):
 
     def _histogram(self) -> tuple[list[tuple[str, float]], float]:
         total = 0
-        found: list[tuple[str, float]] = []
+        samples: list[tuple[str, float]] = []
         for bound, count in zip((*BOUNDS_US, None), list(self._counts.buckets), strict=True):
             total += count
-            found.append(("+Inf" if bound is None else f"{bound / 1e6:g}", total))
-        return found, self._counts.check_us / 1e6
+            samples.append(("+Inf" if bound is None else f"{bound / 1e6:g}", total))
+        return samples, self._counts.check_us / 1e6
 
 
 def gate_registry(counts: Counts, gauges: Callable[[], Gauges]) -> CollectorRegistry:

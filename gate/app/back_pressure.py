@@ -15,8 +15,11 @@ from typing import Final
 
 from gate.errors import StoreOverloaded
 
-CHECKS: Final = 512
-"""Checks of batches that are with the store at once: enough for its connections to be busy at any time."""
+CHECKS: Final = 128
+"""Checks of batches that are with the store at once: twice what its connections carry, so that they are busy at any time.
+
+More would only wait in the store's queue, where a check is shed after half its deadline, and a busy host would shed.
+"""
 WAITING: Final = 16_384
 """Checks of batches that may wait; more are shed at once."""
 WITHIN_S: Final = 1.0

@@ -25,26 +25,24 @@ def _uncached(function: Callable[[str], str]) -> Callable[[str], str]:
 class Pseudonyms:
     """What stands for personal values under one salt: 16 hex digits that cannot be turned back without it.
 
-    An address and a device never share a pseudonym. `cached` wraps the function for addresses, of which the same few
-    thousand come again and again; pass a bounded `functools.lru_cache` where that pays.
+    An address and a device never share a pseudonym. `cached` wraps `network`, which is slow for IPv6, of which the same
+    few thousand come again and again; pass a bounded `functools.lru_cache` where that pays.
     """
 
-    of_ip: Callable[[str], str]
-    """The pseudonym of the network that an address is counted under. Takes addresses that `network` accepts."""
-
     def __init__(self, salt: bytes, cached: Callable[[Callable[[str], str]], Callable[[str], str]] = _uncached) -> None:
-        self._ip_hasher = _hasher(salt, b"ip")
-        self._device_hasher = _hasher(salt, b"device")
-        self.of_ip = cached(self._of_ip)
+        self._network = cached(network)
+        self._of_ip = _hasher(salt, b"ip")
+        self._of_device = _hasher(salt, b"device")
 
-    def _of_ip(self, ip: str) -> str:
-        hasher = self._ip_hasher.copy()
-        hasher.update((network(ip) if ":" in ip else ip).encode())
+    def of_ip(self, ip: str) -> str:
+        """The pseudonym of the network that an address is counted under. Takes addresses that `network` accepts."""
+        hasher = self._of_ip.copy()
+        hasher.update((self._network(ip) if ":" in ip else ip).encode())
         return hasher.hexdigest()
 
     def of_device(self, device: str) -> str:
         """The pseudonym of a device."""
-        hasher = self._device_hasher.copy()
+        hasher = self._of_device.copy()
         hasher.update(device.encode())
         return hasher.hexdigest()
 

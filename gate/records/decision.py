@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -26,8 +26,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     """A decision as its caller sees it. `retry_after` is seconds from now; null means that waiting does not help.
 
     `degraded` is always present. It lists what could not be asked, and is empty when everything was: `["store"]` means
-    that the decision knows no more of the account than the gate itself remembers. `ignored` names the fields of the check
-    that broke their rule, in whole or in part; it is left out where none did.
+    that the decision knows no more of the account than the gate itself remembers.
     """
 
     upload_id: str
@@ -41,7 +40,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     board_rev: int
     appeal: str | None
     degraded: tuple[str, ...]
-    ignored: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class PartialAnswer(Answer, frozen=True, gc=False):
+    """The answer to a check of which some fields broke their rule, in whole or in part; `ignored` names them."""
+
+    ignored: tuple[str, ...]
 
 
 class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
@@ -51,13 +55,12 @@ class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
     bytes: int | None
 
 
-class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class_": "class"}):
+class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
     """A decision as `gate.decisions.v1` keeps it. `risk` is null where the account's score was not known.
 
     `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer.
     """
 
-    version: int = VERSION
     at: datetime
     account: str
     class_: str
@@ -66,9 +69,10 @@ class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class
     media: RecordedMedia
     surface: str | None
     country: str | None
+    version: int = VERSION
 
 
-class LoggedDecision(NamedTuple):
+class LoggedDecision(msgspec.Struct, frozen=True, gc=False):
     """What a record needs of a check and its decision, small enough to wait in a queue by the thousand."""
 
     at_us: int
@@ -102,7 +106,7 @@ def encode_decisions(
 def answer(decision: Decision, jitter: Callable[[], float], ignored: Collection[str] = ()) -> Answer:
     """The public view. A number of `jitter`, in [0, 1), puts off the return by up to a tenth, so that callers spread."""
     wait = decision.retry_after_us
-    return Answer(
+    fields = (
         decision.upload_id,
         decision.verdict,
         decision.stage,
@@ -114,8 +118,8 @@ def answer(decision: Decision, jitter: Callable[[], float], ignored: Collection[
         decision.board_rev,
         appeal_token(decision),
         decision.degraded,
-        tuple(ignored) if ignored else msgspec.UNSET,
     )
+    return PartialAnswer(*fields, tuple(ignored)) if ignored else Answer(*fields)
 
 
 def logged(request: CheckRequest, decision: Decision, now_us: int) -> LoggedDecision:
@@ -140,14 +144,14 @@ def encode_record(entry: LoggedDecision) -> bytes:
             decision.board_rev,
             appeal_token(decision),
             decision.degraded,
-            at=_EPOCH + timedelta(microseconds=entry.at_us),
-            account=decision.account,
-            class_=decision.class_,
-            risk=decision.risk,
-            shadow=decision.shadow,
-            media=RecordedMedia(entry.kind, entry.bytes),
-            surface=entry.surface,
-            country=entry.country,
+            _EPOCH + timedelta(microseconds=entry.at_us),
+            decision.account,
+            decision.class_,
+            decision.risk,
+            decision.shadow,
+            RecordedMedia(entry.kind, entry.bytes),
+            entry.surface,
+            entry.country,
         )
     )
 
