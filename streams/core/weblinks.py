@@ -85,7 +85,7 @@ def _parsed(url: str) -> str:
     return found if len(found) <= MAX_HOST_CHARS else ""
 
 
-def _marked_words(text: str) -> Iterator[str]:
+def _marked_pieces(text: str) -> Iterator[str]:
     """The words that can hold a link: those with a mark inside of them, which few words of a caption have."""
     spaced = " ".join(text.split())
     end = 0
@@ -135,7 +135,7 @@ class WebLinks:
             text = without_ignorables(text)
             for dot in _DOTS:
                 text = text.replace(dot, ".")
-        for word in _marked_words(text):
+        for word in _marked_pieces(text):
             for found in _IN_WORD.finditer(word):
                 if most <= 0:
                     return
