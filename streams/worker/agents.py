@@ -19,6 +19,7 @@ import msgspec
 from gate.errors import StateUnreadable, UploadGateError
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import Effects
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
@@ -62,6 +63,7 @@ class Folding:
         self._scorecard = scorecard
         self._crowd = crowd
         self._hashes = Hashes(salt)
+        self._web = load_web_links()
         self._drain = drain_unreadable
         self._now_us = now_us
 
@@ -94,6 +96,7 @@ class Folding:
                 self._crowd,
                 self._scorecard,
                 self._hashes,
+                self._web,
                 (topics.events.name, owner.partition),
                 owner.epoch,
                 self._now_us(),

@@ -27,6 +27,12 @@ class WorkerMetrics:
         self.unknown_fields = Counter(
             "upload_gate_event_unknown_fields", "Fields of events that this version does not know.", registry=registry
         )
+        self.dropped_fields = Counter(
+            "upload_gate_event_fields_dropped",
+            "Fields of folded events that were not kept as they were sent, by field and reason.",
+            ["field", "reason"],
+            registry=registry,
+        )
         self.duplicates = Counter(
             "upload_gate_event_duplicates", "Events delivered before, which changed nothing.", registry=registry
         )
@@ -43,6 +49,7 @@ class WorkerMetrics:
         self._of_effects = {
             "upload_gate_events": self.events,
             "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_fields_dropped": self.dropped_fields,
             "upload_gate_event_duplicates": self.duplicates,
             "upload_gate_event_late_uploads": self.late_uploads,
             "upload_gate_dead_letters": self.dead_letters,

@@ -16,6 +16,7 @@ from gate.stores.kafka.topics import incarnation
 from gate.stores.redis.accounts import RedisAccountStore
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 from streams.worker.changelog import WATERMARK_KEY, PartitionReader
@@ -97,12 +98,12 @@ async def judge(bootstrap: str, redis_url: str, topics: Topics, salt: bytes, car
 async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, epoch: str, card: Scorecard) -> Truth:
     """Fold a partition's events in one thread, in batches of another size than any worker's."""
     truth = Truth({}, {}, set(), 0)
-    crowd, hashes = Crowd(), Hashes(salt)
+    crowd, hashes, web = Crowd(), Hashes(salt), load_web_links()
     origin = (topics.events.name, partition)
     records = [r async for r in _records(bootstrap, topics.events, partition)]
     for at in range(0, len(records), REPLAY_BATCH):
         batch = [Record(r.offset, r.key, r.value, r.headers, r.timestamp) for r in records[at : at + REPLAY_BATCH]]
-        effects = process(batch, truth.states, crowd, card, hashes, origin, epoch, 0)
+        effects = process(batch, truth.states, crowd, card, hashes, web, origin, epoch, 0)
         truth.states.update(effects.states)
         truth.scores.update((score.account, score) for score, _ in effects.scores)
         truth.dead.update(letter.offset for letter in effects.dead)

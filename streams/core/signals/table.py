@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.core.features import Features
-from streams.core.signals import age, challenge, crowd, links, network, reports, sameness, tempo, text
+from streams.core.signals import age, challenge, crowd, fields, links, network, reports, sameness, tempo, text
 
 
 def signals(of: Features) -> tuple[float, ...]:
@@ -18,4 +18,5 @@ def signals(of: Features) -> tuple[float, ...]:
         *text.read(of),
         *reports.read(of),
         *challenge.read(of),
+        *fields.read(of),
     )
