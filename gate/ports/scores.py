@@ -18,14 +18,14 @@ class EncodedScore(NamedTuple):
 class ScoreStore(Protocol):
     """The latest score of each account, where takes find it.
 
-    Meaning: of two scores of one epoch the one with the later offset is kept, and a score of another epoch replaces
-    any. Accuracy: a score comes back as it was put. Loss: a failover may lose the scores of the last second; the stream
+    Meaning: of two scores of an account the one whose stamp comes later in the order of `gate.core.score` is kept.
+    Accuracy: a score comes back as it was put. Loss: a failover may lose the scores of the last second; the stream
     puts them again. Order: none is needed, as the stamps decide. Growth: one score an account, which expires 90 days
     after it was put last.
     """
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
-        """Store scores; one with an older stamp of the same epoch never replaces a newer. Returns how many were stored.
+        """Store scores; one with an older stamp never replaces a newer. Returns how many were stored.
 
         Repeating it changes nothing. Raises StoreUnavailable; then any part may have been stored.
         """

@@ -12,7 +12,7 @@ from gate.core.duration import DAY_US
 from gate.core.limits.gcra import take
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.override import Override
-from gate.core.score import Score, Stamp
+from gate.core.score import Score, replaces
 from gate.core.standing import Standing
 from gate.ports.clock import Clock
 from gate.ports.scores import EncodedScore
@@ -72,7 +72,7 @@ class MemoryAccountStore:
         stored = 0
         for score, data in scores:
             known = self._scores.get(score.account)
-            if known is not None and _newer(known.stamp, score.stamp):
+            if known is not None and not replaces(score.stamp, known.stamp):
                 continue
             self._scores[score.account] = decode_score(data)
             stored += 1
@@ -106,7 +106,3 @@ class MemoryAccountStore:
         self._tats = {k: tat for k, tat in self._tats.items() if tat > now_us - DAY_US}
         self._uploads = {k: u for k, u in self._uploads.items() if now_us - u.at_us < u.lifetime_us}
         self._overrides = {k: o for k, o in self._overrides.items() if now_us < o.expires_at_us}
-
-
-def _newer(known: Stamp, offered: Stamp) -> bool:
-    return known.epoch == offered.epoch and known.offset >= offered.offset
