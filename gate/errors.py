@@ -4,7 +4,8 @@
     ├── RequestRejected       the caller's fault: correct the request; sent again as it is, it is rejected again
     ├── OperatorError         the operator's fault: correct what the message names
     │   ├── PolicyInvalid     … in a policy or scorecard file; the last good one stays in force
-    │   └── SettingInvalid    … in a flag or an environment variable
+    │   ├── SettingInvalid    … in a flag or an environment variable
+    │   └── TopicUnfit        … in the settings of a Kafka topic
     ├── ControlRefused        nobody's fault: the policy does not permit this change of the kill switch
     ├── NotConverged          a change was written, but not every gate obeys it yet: look at those the message names
     ├── StoreUnavailable      a server's fault: it does not answer in time; try again, and look at the server
@@ -63,6 +64,10 @@ class PolicyInvalid(OperatorError):
 
 class SettingInvalid(OperatorError):
     """A flag or an environment variable has an unusable value."""
+
+
+class TopicUnfit(OperatorError):
+    """A Kafka topic cannot hold what is written to it; the message names the command that changes it."""
 
 
 class ControlRefused(UploadGateError):

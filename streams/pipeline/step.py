@@ -42,6 +42,7 @@ from streams.pipeline.effects import (
     Scores,
     States,
 )
+from streams.pipeline.stamps import Stamps
 from streams.pipeline.touched import Touched, Unprocessable
 
 MAX_KEPT_BYTES = 512 * 1024
@@ -68,16 +69,20 @@ def process(
     origin: tuple[str, int],
     epoch: str,
     now_us: int,
+    stamps: Stamps | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     and msgspec.DecodeError for a state that nobody packed.
 
     `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `web` reads the links of
-    uploads. `now_us` is the wall clock, which only stamps when a score was made.
+    uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
+    without it they have no generation.
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
-    score = partial(_score, crowd, scorecard, partial(Stamp, epoch), now_us)
+    foreign = 0 if stamps is None else stamps.learn(touched)
+    stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
+    score = partial(_score, crowd, scorecard, stamped, now_us)
     for account, one in touched.items():
         if one.failed:
             dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
@@ -103,7 +108,7 @@ def process(
         Scores(scores),
         DeadLetters(dead),
         CrowdCounts(crowd.take_changed(origin[1])),
-        _counted(touched.values()),
+        _counted(touched.values(), foreign),
         _dropped(touched.values()),
     )
 
@@ -145,10 +150,14 @@ def _read_and_fold(
 
 
 def _score(
-    crowd: Crowd, scorecard: Scorecard, stamped: Callable[[int], Stamp], now_us: int, account: str, facts: Facts
+    crowd: Crowd, scorecard: Scorecard, stamped: Callable[[str, int], Stamp], now_us: int, account: str, facts: Facts
 ) -> EncodedScore:
     values = signals(features(facts, surroundings(crowd, facts)))
-    return with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamped(facts.offset)))
+    return with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamped(account, facts.offset)))
+
+
+def _plain(epoch: str, account: str, offset: int) -> Stamp:
+    return Stamp(epoch, offset)
 
 
 def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
@@ -172,7 +181,7 @@ def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> lis
     ]
 
 
-def _counted(touched: Iterable[Touched]) -> EventCounts:
+def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
     by_type: Counter[str] = Counter()
     unknown = duplicates = late = 0
     for one in touched:
@@ -181,7 +190,7 @@ def _counted(touched: Iterable[Touched]) -> EventCounts:
             unknown += unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
-    return EventCounts(dict(by_type), unknown, duplicates, late)
+    return EventCounts(dict(by_type), unknown, duplicates, late, foreign)
 
 
 def _dropped(touched: Iterable[Touched]) -> DroppedFields:

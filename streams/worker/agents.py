@@ -21,9 +21,12 @@ from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import Effects
+from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.hashes import Hashes
+from streams.pipeline.rescore import rescored
 from streams.pipeline.step import Record, process
 from streams.worker.changelog import RESTORE
+from streams.worker.chores import Chore
 from streams.worker.commit import Owner
 from streams.worker.partition import Event, Partition
 
@@ -35,8 +38,9 @@ _record = functools.partial(tuple.__new__, Record)
 class Fetch(NamedTuple):
     """Records of a partition, and the owner they were requested for, whose position was where they start.
 
-    `records` are the client's, at least one, in order of offsets; `end` is the consumer's position after them, which
-    may lie behind the last one, since transaction markers and aborted records have offsets too.
+    `records` are the client's, in order of offsets; `end` is the consumer's position after them, which may lie behind
+    the last one, since transaction markers and aborted records have offsets too. A fetch without records is the turn of
+    the partition's chores (`streams.worker.chores`).
     """
 
     partition: Partition
@@ -73,18 +77,43 @@ class Folding:
         if not owner.is_open:
             return  # its partition was given up while the fetch waited for an agent
         started = time.monotonic()
+        effects: Effects | None = None
         try:
+            if not fetch.records:
+                effects = self._chore(owner)
+                if effects is not None:
+                    await owner.act(effects, started)
+                partition.of_owner(owner, Event.FOLDED)
+                return
             effects = self._fold(fetch)
             if partition.breaker.is_open_after(fetch.records, effects.dead) and not self._drain:
+                self._give_back(owner, effects)
                 partition.of_owner(owner, Event.UNREADABLE_HALT, _halt(fetch, effects))
                 return
             await owner.act(effects, started)
         except StateUnreadable as error:
             partition.of_owner(owner, Event.BROKEN, error)
         except Exception as error:  # the agents' edge: a fetch may fail, the worker goes on
+            self._give_back(owner, effects)
             partition.of_owner(owner, Event.FOLD_FAILED, error)
         else:
             partition.of_owner(owner, Event.FOLDED)
+
+    def _chore(self, owner: Owner) -> Effects | None:
+        """The effects of the partition's next chore, None where they would change nothing."""
+        states = owner.accounts.states
+        chore, accounts = owner.chores.take(states, owner.next)
+        if chore is Chore.RESCORE:
+            return rescored(
+                accounts, states, self._crowd, self._scorecard, owner.stamps, owner.next, self._now_us()
+            )  # fmt: skip
+        gone = inactive(accounts, states, owner.chores.before_us)
+        return forgotten(gone, owner.next) if gone else None
+
+    def _give_back(self, owner: Owner, effects: Effects | None) -> None:
+        """The crowd's counts in effects that came to nothing are published with a later batch."""
+        if effects is not None and effects.crowd:
+            self._crowd.give_back(owner.partition, effects.crowd)
 
     def _fold(self, fetch: Fetch) -> Effects:
         owner = fetch.owner
@@ -100,6 +129,7 @@ class Folding:
                 (topics.events.name, owner.partition),
                 owner.epoch,
                 self._now_us(),
+                owner.stamps,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

@@ -19,11 +19,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, TopicUnfit
 from streams.pipeline.effects import Effects
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
@@ -61,7 +61,7 @@ class Event(Enum):
     COMMIT_FAILED = "a transaction came to nothing"
     MISPLACED = "the consumer is not where the owner is"
     UNREADABLE_HALT = "most of its recent events are unreadable"
-    BROKEN = "its changelog holds what nobody can read"
+    BROKEN = "its changelog holds what nobody can read, or has too few partitions"
     TOPIC_CHANGED = "the events topic was created anew"
     RETRY = "the pause after a failure is over"
     RESUME = "someone asks to read on"
@@ -201,6 +201,10 @@ class Around(Protocol):
         """These are committed, so long after they were handed over."""
         ...
 
+    def not_committed(self, partition: int, effects: Sequence[Effects]) -> None:
+        """These were folded and came to nothing."""
+        ...
+
     def end(self, error: Exception) -> None:
         """No retry cures `error`: the worker must end."""
         ...
@@ -265,6 +269,10 @@ class Partition:
         """See Hooks."""
         self.of_owner(owner, Event.COMMIT_FAILED, error)
 
+    def not_committed(self, owner: Owner, effects: Sequence[Effects]) -> None:
+        """See Hooks."""
+        self._around.not_committed(self.number, effects)
+
     def resume(self) -> None:
         """Read on, and judge from here whether events are readable."""
         self.breaker.reset()
@@ -291,7 +299,7 @@ class Partition:
         except asyncio.CancelledError:
             self._around.close(owner)
             raise
-        except StateUnreadable as error:
+        except (StateUnreadable, TopicUnfit) as error:
             self._opening_failed(owner, Event.BROKEN, error)
         except Exception as error:  # whatever the client raises while the cluster comes and goes
             self._opening_failed(owner, Event.OPEN_FAILED, error)

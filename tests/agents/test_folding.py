@@ -5,14 +5,19 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+from gate.core.duration import DAY_US
 from gate.records.topics import Topics
 from streams.core.crowd import Crowd
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import Effects
+from streams.pipeline.stamps import Stamps
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
+from streams.worker.chores import Chores
 from streams.worker.commit import Owner, Where
 from streams.worker.partition import Event, Partition
+
+FORGET_AFTER_US = 180 * DAY_US
 
 
 class FakeOwner:
@@ -24,6 +29,8 @@ class FakeOwner:
         self.partition = 0
         self.epoch = "c/t"
         self.next = 0
+        self.stamps = Stamps("c/t", 0, (4,), 100)
+        self.chores = Chores(FORGET_AFTER_US)
         self.is_open = True
         self.acted: list[Effects] = []
         self.fails: Exception | None = None
