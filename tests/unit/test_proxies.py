@@ -54,7 +54,7 @@ async def test_what_passes_is_unchanged_and_an_end_is_passed_on() -> None:
 
 @pytest.mark.parametrize("direction", ["delay_to_server_s", "delay_to_client_s"])
 async def test_each_direction_is_delayed_by_itself(direction: str) -> None:
-    async with echo_behind() as (echo, proxy, port):
+    async with echo_behind() as (_, proxy, port):
         setattr(proxy, direction, 0.2)
         clock = asyncio.get_running_loop().time
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
