@@ -36,7 +36,7 @@ from aiokafka.protocol.transaction import (
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected, retrieve_error, send_packed
+from gate.stores.kafka.client import connected, send_packed
 from gate.stores.kafka.topics import incarnation
 from streams.pipeline.effects import Effects, Scores, States, merged
 from streams.worker.changelog import (
@@ -232,8 +232,6 @@ class Owner:
         effects = merged([folded.effects for folded in batch])
         mark = Watermark(self.epoch, effects.next_offset, self.redis.missing_from)
         await producer.begin_transaction()
-        # where a request fails for good, this fails too; then the batches below have said why
-        producer._txn_manager.wait_for_transaction_end().add_done_callback(retrieve_error)
         sent: dict[type, list[asyncio.Future[Any]]] = {}
         for part in effects.parts:
             topic = part.topic(topics)

@@ -51,11 +51,11 @@ async def send_packed(
 
 async def _sent(producer: Any, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
     sent: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
-    sent.add_done_callback(retrieve_error)
+    sent.add_done_callback(_retrieve_error)
     return sent
 
 
-def retrieve_error(sent: asyncio.Future[Any]) -> None:
+def _retrieve_error(sent: asyncio.Future[Any]) -> None:
     """Whoever fails before it waits for its batches has said why; theirs is no news."""
     if not sent.cancelled():
         sent.exception()
