@@ -29,12 +29,15 @@ class Shares:
     duplicates: float = 0.0
 
 
+PLAIN = Shares()
+
+
 class Load:
     """A stream of events that its seed decides, but for their times."""
 
-    def __init__(self, seed: int, shares: Shares | None = None) -> None:
+    def __init__(self, seed: int, shares: Shares = PLAIN) -> None:
         self._chance = random.Random(seed)
-        self._shares = shares or Shares()
+        self._shares = shares
         self._count = 0
         self._last: deque[Record] = deque(maxlen=DELIVERED_AGAIN)
 
