@@ -56,6 +56,7 @@ class Upkeep:
         await self._partitions.catch_up_redis()
 
     async def _measure_lag(self, consumer: Any) -> None:
+        self._metrics.events_partitions.set(len(consumer.partitions_for_topic(self._intake.topic) or ()))
         mine = self._partitions.mine
         if not mine:
             return
