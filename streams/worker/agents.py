@@ -24,7 +24,7 @@ from streams.core.scorecard import Scorecard
 from streams.pipeline.effects import DeadLetters, Effects
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
-from streams.worker.breaker import Breaker, Verdict
+from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import RESTORE
 from streams.worker.commit import Owner
 from streams.worker.partition import Event, Partition
@@ -78,7 +78,7 @@ class Folding:
         started = time.monotonic()
         try:
             effects = self._fold(fetch)
-            if self._judge(fetch, effects) is Verdict.HALT:
+            if self._judge(fetch, effects) is BreakerVerdict.HALT:
                 partition.of_owner(owner, Event.UNREADABLE_HALT, _halt(fetch, effects))
                 return
             await owner.act(_with_letters(effects, fetch, partition.breaker), started)
@@ -89,18 +89,18 @@ class Folding:
         else:
             partition.of_owner(owner, Event.FOLDED)
 
-    def _judge(self, fetch: Fetch, effects: Effects) -> Verdict:
+    def _judge(self, fetch: Fetch, effects: Effects) -> BreakerVerdict:
         """What the breaker says of the fetch; says once where a quarantine begins and where it ends."""
         breaker = fetch.partition.breaker
         breaker.drains = breaker.drains or self._drain
         before, verdict = breaker.verdict, breaker.judge(fetch.records, effects.dead)
-        if verdict is Verdict.QUARANTINE and before is not verdict:
+        if verdict is BreakerVerdict.QUARANTINE and before is not verdict:
             log.warning(
                 "partition %d: most of its last events are unreadable (%s), from offset %d on; readable ones go on "
                 "being scored, and of the others not all become dead letters",
                 fetch.partition.number, _reasons(effects), fetch.owner.next,
             )  # fmt: skip
-        elif verdict is Verdict.READ and before is not verdict:
+        elif verdict is BreakerVerdict.READ and before is not verdict:
             log.warning("partition %d: most of its events are readable again", fetch.partition.number)
         return verdict
 

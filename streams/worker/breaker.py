@@ -33,7 +33,7 @@ KEPT_EVERY = 100
 _offset = attrgetter("offset")
 
 
-class Verdict(Enum):
+class BreakerVerdict(Enum):
     """What becomes of a batch."""
 
     READ = "read"
@@ -45,7 +45,7 @@ class Breaker:
     """How many of a partition's recent events were unreadable, and what follows from it."""
 
     def __init__(self) -> None:
-        self.verdict = Verdict.READ
+        self.verdict = BreakerVerdict.READ
         self.drains = False
         self._events = 0
         self._unreadable = 0
@@ -53,7 +53,7 @@ class Breaker:
         self._quarantined = 0
         self._thinned_from: int | None = None
 
-    def judge(self, records: Sequence[Any], unreadable: Sequence[Any]) -> Verdict:
+    def judge(self, records: Sequence[Any], unreadable: Sequence[Any]) -> BreakerVerdict:
         """Count a batch (not empty) and what is unreadable of it, both with `offset`, in order of offsets.
 
         While it drains it never halts.
@@ -66,9 +66,9 @@ class Breaker:
         self._unreadable += len(bad)
         self._counted_to = records[-1].offset + 1
         self.verdict = self._judged()
-        if self.verdict is Verdict.QUARANTINE:
+        if self.verdict is BreakerVerdict.QUARANTINE:
             self._count_quarantined(bad)
-        elif self.verdict is Verdict.READ:
+        elif self.verdict is BreakerVerdict.READ:
             self._quarantined, self._thinned_from = 0, None
         if self._events > RECENT:  # rounded so that halving alone never raises the share
             self._events -= self._events // 2
@@ -85,23 +85,23 @@ class Breaker:
         With `drains` every unreadable event becomes a dead letter and nothing halts, until at most a quarter of the
         recent ones is unreadable.
         """
-        self.verdict = Verdict.READ
+        self.verdict = BreakerVerdict.READ
         self.drains = drains
         self._events = self._unreadable = self._counted_to = self._quarantined = 0
         self._thinned_from = None
 
-    def _judged(self) -> Verdict:
+    def _judged(self) -> BreakerVerdict:
         if self._events < JUDGED_FROM:
             return self.verdict
         share = self._unreadable / self._events
         if share <= QUARANTINE_UNTIL:
             self.drains = False
-            return Verdict.READ
+            return BreakerVerdict.READ
         if share > HALT_ABOVE and not self.drains:
-            return Verdict.HALT
+            return BreakerVerdict.HALT
         if share > QUARANTINE_ABOVE:
-            return Verdict.QUARANTINE
-        return Verdict.QUARANTINE if self.verdict is not Verdict.READ else Verdict.READ
+            return BreakerVerdict.QUARANTINE
+        return BreakerVerdict.QUARANTINE if self.verdict is not BreakerVerdict.READ else BreakerVerdict.READ
 
     def _count_quarantined(self, bad: Sequence[Any]) -> None:
         rest = KEPT_WHOLE - self._quarantined

@@ -22,7 +22,7 @@ from gate.settings import read_settings
 from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCounts, Scores, States, merged
 from streams.worker.agents import declare_agents
 from streams.worker.app import App
-from streams.worker.breaker import Breaker, Verdict
+from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import (
     Accounts,
     Watermark,
@@ -226,17 +226,17 @@ def test_of_merged_batches_the_last_word_on_an_account_counts() -> None:
 @pytest.mark.parametrize(
     ("batches", "verdict"),
     [
-        ([(999, 999)], Verdict.READ),
-        ([(1_000, 500)], Verdict.READ),
-        ([(1_000, 501)], Verdict.QUARANTINE),
-        ([(1_990, 0), (10, 10)], Verdict.READ),
-        ([(500, 500), (499, 499), (1, 1)], Verdict.HALT),
-        ([(3_000, 0), (1_000, 1_000), (1_000, 1_000)], Verdict.QUARANTINE),
-        ([(3_000, 0), *[(1_000, 1_000)] * 12], Verdict.HALT),
+        ([(999, 999)], BreakerVerdict.READ),
+        ([(1_000, 500)], BreakerVerdict.READ),
+        ([(1_000, 501)], BreakerVerdict.QUARANTINE),
+        ([(1_990, 0), (10, 10)], BreakerVerdict.READ),
+        ([(500, 500), (499, 499), (1, 1)], BreakerVerdict.HALT),
+        ([(3_000, 0), (1_000, 1_000), (1_000, 1_000)], BreakerVerdict.QUARANTINE),
+        ([(3_000, 0), *[(1_000, 1_000)] * 12], BreakerVerdict.HALT),
     ],
 )
 def test_unreadable_events_stop_a_partition_once_practically_nothing_else_is_left(
-    batches: list[tuple[int, int]], verdict: Verdict
+    batches: list[tuple[int, int]], verdict: BreakerVerdict
 ) -> None:
     breaker = Breaker()
     offset = 0

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.worker.breaker import KEPT_EVERY, KEPT_WHOLE, Breaker, Verdict
+from streams.worker.breaker import KEPT_EVERY, KEPT_WHOLE, Breaker, BreakerVerdict
 
-READ, QUARANTINE, HALT = Verdict.READ, Verdict.QUARANTINE, Verdict.HALT
+READ, QUARANTINE, HALT = BreakerVerdict.READ, BreakerVerdict.QUARANTINE, BreakerVerdict.HALT
 
 
 def records(start: int, end: int) -> list[SimpleNamespace]:
@@ -32,7 +32,7 @@ def in_quarantine() -> Breaker:
     ],
 )  # fmt: skip
 def test_exactly_so_many_unreadable_events_of_so_many_are_one_too_many(
-    events: int, unreadable: int, verdict: Verdict
+    events: int, unreadable: int, verdict: BreakerVerdict
 ) -> None:
     batch = records(0, events)
 
@@ -51,7 +51,7 @@ def test_a_batch_that_is_done_again_is_not_counted_again() -> None:
 
 
 @pytest.mark.parametrize(("unreadable", "verdict"), [(501, QUARANTINE), (1_000, HALT)])
-def test_a_batch_that_is_done_again_meets_the_same_verdict(unreadable: int, verdict: Verdict) -> None:
+def test_a_batch_that_is_done_again_meets_the_same_verdict(unreadable: int, verdict: BreakerVerdict) -> None:
     breaker = Breaker()
     batch = records(0, 1_000)
 
