@@ -14,6 +14,7 @@ from typing import Protocol
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreMirror
 from streams.pipeline.effects import CrowdCount, Effects
+from streams.worker.breaker import BreakerVerdict
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
 from streams.worker.continuity import LogChange
@@ -177,6 +178,7 @@ class Partitions:
         owners = [partition.owner for partition in self._all.values() if partition.owner is not None]
         self._metrics.partitions.set(len(self.mine))
         self._metrics.halted.set(len(self.in_state(State.HALTED)))
+        self._metrics.quarantined.set(sum(p.breaker.verdict is BreakerVerdict.QUARANTINE for p in self.mine))
         self._metrics.redis_missing_scores.set(sum(owner.redis.missing for owner in owners))
         self._metrics.accounts.set(sum(len(owner.accounts.states) for owner in owners))
         self._metrics.unscored.set(sum(owner.chores.unscored for owner in owners))
