@@ -58,7 +58,7 @@ def decode_break_glass(data: bytes, written_at_us: int) -> BreakGlass:
     try:
         document = _decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise StateUnreadable(f"no break-glass file: {error}") from error
+        raise StateUnreadable(f"not a break-glass file: {error}") from error
     if len(document.pauses) > MAX_PAUSES:
         raise StateUnreadable(f"a file of {len(document.pauses)} pauses, more than {MAX_PAUSES}")
     pauses: dict[str, Pause] = {}
@@ -68,9 +68,9 @@ def decode_break_glass(data: bytes, written_at_us: int) -> BreakGlass:
         try:
             pause = decode_pause(_completed(fields, number, written_at_us, place), place)
             if pause.extra and document.version <= VERSION:
-                raise StateUnreadable(f"`{place}` has a field `{min(pause.extra)}`, which nobody knows")
+                raise StateUnreadable(f"`{place}` has an unknown field `{min(pause.extra)}`")
             if pause.id in pauses:
-                raise StateUnreadable(f"`{place}.id` is there twice")
+                raise StateUnreadable(f"`{place}.id` occurs twice")
         except StateUnreadable as error:
             refused.append(str(error))
         else:

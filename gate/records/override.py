@@ -78,7 +78,7 @@ def decode_stored_override(value: bytes) -> Override:
     expires_at_us, allow = _head(value)
     override = decode_override(value[_HEAD.size :])
     if (override.allow, override.expires_at_us) != (allow, expires_at_us):
-        raise StateUnreadable("a stored override whose head is not that of its document")
+        raise StateUnreadable("a stored override whose head contradicts its document")
     return override
 
 
@@ -99,5 +99,5 @@ def _head(value: bytes) -> tuple[int, bool]:
         raise StateUnreadable("a stored override is cut short")
     expires_at_us, allow = _HEAD.unpack_from(value)
     if not 0.0 <= expires_at_us < MAX_TIME_US or allow > 1:
-        raise StateUnreadable("a stored override without a time until which it allows or denies")
+        raise StateUnreadable("a stored override without a valid expiry")
     return int(expires_at_us), allow == 1

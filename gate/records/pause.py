@@ -137,7 +137,7 @@ def decode_board(data: bytes) -> Board:
     if head.pauses is msgspec.UNSET:
         raise StateUnreadable("not a board: Object missing required field `pauses`")
     if not 1 <= head.version <= MAX_VERSION:
-        raise _out_of_bounds("version", "is no version")
+        raise _out_of_bounds("version", "is not a version")
     _check_count(head.pauses)
     extra = {name: bytes(value) for name, value in fields.items() if name not in _HEAD_FIELDS}
     return _board_of([bytes(raw) for raw in head.pauses], extra, head.version)
@@ -264,7 +264,7 @@ def _by_id(pauses: Iterable[Pause]) -> dict[str, Pause]:
     for pause in pauses:
         known = found.get(pause.id)
         if known is not None and known.rev == pause.rev:
-            raise StateUnreadable(f"not a board: pause {pause.id} is there twice")
+            raise StateUnreadable(f"not a board: pause {pause.id} occurs twice")
         if known is None or known.rev < pause.rev:
             found[pause.id] = pause
     return found
@@ -312,7 +312,7 @@ def _pause(read: PauseDocument, extra: Extra, place: str) -> Pause:
 
 def _either(at: datetime | None, at_us: int | None, place: str) -> int | None:
     if at is not None and at_us is not None:
-        raise _out_of_bounds(place, "is there twice, once in µs")
+        raise _out_of_bounds(place, "occurs twice, once in µs")
     try:
         us = instant_us(at) if at_us is None else at_us
     except ValueError as error:
@@ -349,7 +349,7 @@ def _check(pause: Pause, place: str, expiry: str) -> None:
         raise _out_of_bounds(f"{place}.{expiry}", "is more than a year after the start")
     if pause.released_by is not None:
         if pause.released_at_us is None:
-            raise _out_of_bounds(f"{place}.released_by", "is there without a time of release")
+            raise _out_of_bounds(f"{place}.released_by", "is given without a time of release")
         _check_name(pause.released_by, f"{place}.released_by", MAX_NAME)
 
 
