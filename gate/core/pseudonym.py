@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from hashlib import blake2b
-from ipaddress import IPv6Address
+
+from gate.core.fields import address
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
 _GROUP = "[0-9A-Fa-f]{1,4}"
 _IPV6 = re.compile(":".join([f"({_GROUP})"] * 4 + [_GROUP] * 4))
 """An address with all its groups written out, as most clients' addresses are; its first four groups are the network."""
-
-LONGEST = 64
-"""Characters of an address, more than any has."""
+_CARRYING = frozenset((0x64, 0x2002))
+"""First groups of NAT64 and 6to4, whose addresses carry an IPv4 address."""
+_TEREDO = (0x2001, 0)
 
 
 def _uncached(function: Callable[[str], str]) -> Callable[[str], str]:
@@ -65,18 +66,20 @@ def is_ipv4(text: str) -> bool:
 def network(ip: str) -> str:
     """The network an address is counted under: itself for IPv4, its /64 for IPv6.
 
-    Raises ValueError where `ip` is no address, or one with a zone.
+    An IPv6 address that carries an IPv4 address counts as that one. Raises ValueError where `ip` is no address.
     """
     if is_ipv4(ip):
         return ip
     written_out = _IPV6.fullmatch(ip)
-    if written_out is not None and any(groups := [int(group, 16) for group in written_out.groups()]):
+    if written_out is not None and _is_own_network(groups := [int(group, 16) for group in written_out.groups()]):
         return _network_of(groups)
-    if "%" in ip or len(ip) > LONGEST:
-        raise ValueError("an address with a zone is known to one host only")
-    address = IPv6Address(ip)  # refuses what is no IPv6; every IPv4 address has been answered above
-    mapped = address.ipv4_mapped
-    return str(mapped) if mapped is not None else str(IPv6Address(int(address) >> 64 << 64)) + "/64"
+    return address.network(ip)
+
+
+def _is_own_network(groups: list[int]) -> bool:
+    """Whether the first four groups of an address say that it carries no IPv4 address."""
+    first, second, *_ = groups
+    return any(groups) and first not in _CARRYING and (first, second) != _TEREDO
 
 
 def _network_of(groups: list[int]) -> str:

@@ -7,7 +7,7 @@ checked. A record carries `"version": 1`; readers ignore fields they do not know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final
@@ -40,6 +40,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     board_rev: int
     appeal: str | None
     degraded: tuple[str, ...]
+
+
+class PartialAnswer(Answer, frozen=True, gc=False):
+    """The answer to a check of which some fields broke their rule, in whole or in part; `ignored` names them."""
+
+    ignored: tuple[str, ...]
 
 
 class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
@@ -84,20 +90,23 @@ class _Answers(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_decision(decision: Decision, jitter: Callable[[], float]) -> bytes:
-    """The body that answers one check."""
-    return _encode(answer(decision, jitter))
+def encode_decision(decision: Decision, jitter: Callable[[], float], ignored: Collection[str] = ()) -> bytes:
+    """The body that answers one check, of which the fields `ignored` were not kept as they were sent."""
+    return _encode(answer(decision, jitter, ignored))
 
 
-def encode_decisions(decisions: Sequence[Decision], jitter: Callable[[], float]) -> bytes:
-    """The body that answers a batch, in its order."""
-    return _encode(_Answers([answer(decision, jitter) for decision in decisions]))
+def encode_decisions(
+    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]]
+) -> bytes:
+    """The body that answers a batch, in its order; `ignored` has an entry for each check, see `encode_decision`."""
+    pairs = zip(decisions, ignored, strict=True)
+    return _encode(_Answers([answer(decision, jitter, fields) for decision, fields in pairs]))
 
 
-def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
+def answer(decision: Decision, jitter: Callable[[], float], ignored: Collection[str] = ()) -> Answer:
     """The public view. A number of `jitter`, in [0, 1), puts off the return by up to a tenth, so that callers spread."""
     wait = decision.retry_after_us
-    return Answer(
+    fields = (
         decision.upload_id,
         decision.verdict,
         decision.stage,
@@ -110,6 +119,7 @@ def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
         appeal_token(decision),
         decision.degraded,
     )
+    return PartialAnswer(*fields, tuple(ignored)) if ignored else Answer(*fields)
 
 
 def logged(request: CheckRequest, decision: Decision, now_us: int) -> LoggedDecision:

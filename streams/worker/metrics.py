@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from gate.errors import SettingInvalid
 from streams.pipeline.effects import Increment
+from streams.worker.continuity import LogChange
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -27,6 +28,12 @@ class WorkerMetrics:
         self.unknown_fields = Counter(
             "upload_gate_event_unknown_fields", "Fields of events that this version does not know.", registry=registry
         )
+        self.dropped_fields = Counter(
+            "upload_gate_event_fields_dropped",
+            "Fields of folded events that were not kept as they were sent, by field and reason.",
+            ["field", "reason"],
+            registry=registry,
+        )
         self.duplicates = Counter(
             "upload_gate_event_duplicates", "Events delivered before, which changed nothing.", registry=registry
         )
@@ -35,23 +42,41 @@ class WorkerMetrics:
             "Uploads whose events came too late to count as a burst or a gap.",
             registry=registry,
         )
+        self.foreign_accounts = Counter(
+            "upload_gate_event_foreign_accounts",
+            "Accounts, once a batch, whose events stood in a partition that their keys do not belong to.",
+            registry=registry,
+        )
         self.dead_letters = Counter(
             "upload_gate_dead_letters", "Events that could not be read, by reason.", ["reason"], registry=registry
         )
+        self.dead_letters_skipped = Counter(
+            "upload_gate_dead_letters_skipped",
+            "Events that could not be read and, in a quarantine, became no dead letter.",
+            registry=registry,
+        )
         self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
         self._of_worker(registry)
+        self._of_continuity(registry)
         self._of_effects = {
             "upload_gate_events": self.events,
             "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_fields_dropped": self.dropped_fields,
             "upload_gate_event_duplicates": self.duplicates,
             "upload_gate_event_late_uploads": self.late_uploads,
             "upload_gate_dead_letters": self.dead_letters,
+            "upload_gate_dead_letters_skipped": self.dead_letters_skipped,
             "upload_gate_scores": self.scores,
+            "upload_gate_event_foreign_accounts": self.foreign_accounts,
+            "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
         }
         for kind in EVENT_TYPES:
             self.events.labels(kind)
         for kind in ("fenced", "kafka", "misplaced", "other"):
             self.batch_failures.labels(kind)
+        for change in LogChange:
+            if change not in (LogChange.NONE, LogChange.FIRST):
+                self.log_changes.labels(change.value)
 
     def _of_worker(self, registry: CollectorRegistry) -> None:
         """What is told of the worker itself, its partitions, batches and servers."""
@@ -93,9 +118,17 @@ class WorkerMetrics:
         )
         self.partitions = Gauge("upload_gate_worker_partitions", "Partitions this worker owns.", registry=registry)
         self.halted = Gauge(
-            "upload_gate_worker_halted_partitions",
-            "Partitions not read on because most of their events are unreadable.",
+            "upload_gate_partitions_halted",
+            "Partitions of this worker not read on because practically none of their events is readable.",
             registry=registry,
+        )
+        self.quarantined = Gauge(
+            "upload_gate_partitions_quarantined",
+            "Partitions of this worker whose readable events are scored while most are unreadable.",
+            registry=registry,
+        )
+        self.events_partitions = Gauge(
+            "upload_gate_events_partitions", "Partitions of the events topic, whoever owns them.", registry=registry
         )
         self.accounts = Gauge("upload_gate_worker_accounts", "Accounts held in memory.", registry=registry)
         self.forgotten = Counter(
@@ -113,15 +146,52 @@ class WorkerMetrics:
             "upload_gate_worker_rebalance_seconds", "Mean length of the recent rebalances.", registry=registry
         )
 
+    def _of_continuity(self, registry: CollectorRegistry) -> None:
+        """What is told of states that grow, are forgotten or scored again, and of logs that changed."""
+        self.state_bytes = Gauge(
+            "upload_gate_worker_state_bytes",
+            "Bytes of the packed states of a partition of this worker.",
+            ["partition"],
+            registry=registry,
+        )
+        self.partition_accounts = Gauge(
+            "upload_gate_worker_partition_accounts",
+            "Accounts of a partition of this worker.",
+            ["partition"],
+            registry=registry,
+        )
+        self.accounts_forgotten = Counter(
+            "upload_gate_worker_accounts_forgotten", "Accounts forgotten because they were inactive.", registry=registry
+        )
+        self.unscored = Gauge(
+            "upload_gate_worker_accounts_to_rescore",
+            "Accounts that are still to be scored again, as far as that began.",
+            registry=registry,
+        )
+        self.log_changes = Counter(
+            "upload_gate_worker_log_changes",
+            "Partitions whose log or changelog was found changed when they were opened, by what became of it (recreated, "
+            "truncated, expired, changelog_lost).",
+            ["change"],
+            registry=registry,
+        )
+        self.events_lost = Counter(
+            "upload_gate_worker_events_lost",
+            "Events that expired before they were read (expired), or were folded and then lost by the log (truncated).",
+            ["change"],
+            registry=registry,
+        )
+
     def count(self, increment: Increment) -> None:
         """Count what a part of a batch's effects says."""
         counter = self._of_effects[increment.metric]
         (counter.labels(*increment.labels) if increment.labels else counter).inc(increment.amount)
 
-    def forget_lag(self, partition: int) -> None:
-        """Remove the lag of a partition that is not this worker's any more."""
-        with contextlib.suppress(KeyError):
-            self.lag.remove(str(partition))
+    def forget_partition(self, partition: int) -> None:
+        """Remove what is told of a partition that is not this worker's any more."""
+        for gauge in (self.lag, self.state_bytes, self.partition_accounts):
+            with contextlib.suppress(KeyError):
+                gauge.remove(str(partition))
 
 
 @contextmanager

@@ -8,8 +8,8 @@ fetch in hand is folded and everything folded is committed, for a few seconds at
 
 A fetch or a transaction that fails fences this worker itself: everything that is not committed is taken back, and the
 partition opens again with states and position from the changelog. That one path serves a worker that was frozen, a
-broker that went away, a transaction that timed out, and a hole in the offsets. A partition whose recent events are
-mostly unreadable is *halted*: it is not read on until someone resumes it.
+broker that went away, a transaction that timed out, and a hole in the offsets. A partition of whose recent events
+practically nothing is readable is *halted*: it is not read on until someone resumes it.
 
 `TABLE` says what follows from each event in each state. A cell that is not in it cannot happen, and raises.
 """
@@ -19,11 +19,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, TopicUnfit
 from streams.pipeline.effects import Effects
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
@@ -60,8 +60,8 @@ class Event(Enum):
     COMMIT_OK = "a transaction is committed"
     COMMIT_FAILED = "a transaction came to nothing"
     MISPLACED = "the consumer is not where the owner is"
-    UNREADABLE_HALT = "most of its recent events are unreadable"
-    BROKEN = "its changelog holds what nobody can read"
+    UNREADABLE_HALT = "practically nothing of its recent events is readable"
+    BROKEN = "its changelog holds what nobody can read, or has too few partitions"
     TOPIC_CHANGED = "the events topic was created anew"
     RETRY = "the pause after a failure is over"
     RESUME = "someone asks to read on"
@@ -201,6 +201,10 @@ class Around(Protocol):
         """These are committed, so long after they were handed over."""
         ...
 
+    def not_committed(self, partition: int, effects: Sequence[Effects]) -> None:
+        """These were folded and came to nothing."""
+        ...
+
     def end(self, error: Exception) -> None:
         """No retry cures `error`: the worker must end."""
         ...
@@ -265,9 +269,13 @@ class Partition:
         """See Hooks."""
         self.of_owner(owner, Event.COMMIT_FAILED, error)
 
-    def resume(self) -> None:
-        """Read on, and judge from here whether events are readable."""
-        self.breaker.reset()
+    def not_committed(self, owner: Owner, effects: Sequence[Effects]) -> None:
+        """See Hooks."""
+        self._around.not_committed(self.number, effects)
+
+    def resume(self, drains: bool = False) -> None:
+        """Read on, and judge from here whether events are readable; with `drains` only once most of them are."""
+        self.breaker.reset(drains)
         self.on(Event.RESUME)
 
     async def rest(self) -> None:
@@ -291,7 +299,7 @@ class Partition:
         except asyncio.CancelledError:
             self._around.close(owner)
             raise
-        except StateUnreadable as error:
+        except (StateUnreadable, TopicUnfit) as error:
             self._opening_failed(owner, Event.BROKEN, error)
         except Exception as error:  # whatever the client raises while the cluster comes and goes
             self._opening_failed(owner, Event.OPEN_FAILED, error)

@@ -22,14 +22,14 @@ from gate.settings import read_settings
 from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCounts, Scores, States, merged
 from streams.worker.agents import declare_agents
 from streams.worker.app import App
-from streams.worker.breaker import Breaker
+from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import (
     Accounts,
     Watermark,
     decode_watermark,
     encode_watermark,
 )
-from streams.worker.commit import Owner, resume_position
+from streams.worker.commit import Owner
 from streams.worker.crowd_feed import crowd_key, hear
 from streams.worker.outage import Outage
 from streams.worker.scores_to_redis import ScoresToRedis
@@ -174,27 +174,12 @@ def test_what_was_not_committed_is_taken_back_newest_first() -> None:
     assert accounts.mark == Watermark("e", 10)
 
 
-@pytest.mark.parametrize(
-    ("mark", "begin", "end", "expected"),
-    [
-        (None, 3, 10, ("c/t", 3)),
-        (Watermark("c/t", 7), 0, 10, ("c/t", 7)),
-        (Watermark("c/t", 7), 9, 10, ("c/t", 9)),
-        (Watermark("c/t", 10), 0, 10, ("c/t", 10)),
-        (Watermark("c/other", 7), 0, 10, ("c/t", 0)),
-        (Watermark("c/t", 11), 0, 10, ("c/t+1", 0)),
-        (Watermark("c/t+1", 11), 2, 10, ("c/t+2", 2)),
-        (Watermark("c/t+1", 5), 0, 10, ("c/t+1", 5)),
-    ],
-)
-def test_a_partition_goes_on_where_its_watermark_says(
-    mark: Watermark | None, begin: int, end: int, expected: tuple[str, int]
-) -> None:
-    assert resume_position(mark, "c/t", begin, end) == expected
-
-
 def test_a_watermark_reads_as_it_was_written() -> None:
-    for mark in (Watermark("e", 0), Watermark("c/t+1", 1 << 40, 17)):
+    for mark in (
+        Watermark("e", 0),
+        Watermark("c/t+1", 1 << 40, 17),
+        Watermark("e", 1, None, 1 << 40, "card/3", (4, 8), 2, 9),
+    ):
         assert decode_watermark(encode_watermark(mark)) == mark
 
 
@@ -224,18 +209,19 @@ def test_of_merged_batches_the_last_word_on_an_account_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batches", "stops"),
+    ("batches", "verdict"),
     [
-        ([(999, 999)], False),
-        ([(1_000, 500)], False),
-        ([(1_000, 501)], True),
-        ([(1_990, 0), (10, 10)], False),
-        ([(500, 500), (499, 499), (1, 1)], True),
-        ([(3_000, 0), (1_000, 1_000), (1_000, 1_000)], True),
+        ([(999, 999)], BreakerVerdict.READ),
+        ([(1_000, 500)], BreakerVerdict.READ),
+        ([(1_000, 501)], BreakerVerdict.QUARANTINE),
+        ([(1_990, 0), (10, 10)], BreakerVerdict.READ),
+        ([(500, 500), (499, 499), (1, 1)], BreakerVerdict.HALT),
+        ([(3_000, 0), (1_000, 1_000), (1_000, 1_000)], BreakerVerdict.QUARANTINE),
+        ([(3_000, 0), *[(1_000, 1_000)] * 12], BreakerVerdict.HALT),
     ],
 )
-def test_most_of_a_thousand_recent_events_unreadable_stops_a_partition(
-    batches: list[tuple[int, int]], stops: bool
+def test_unreadable_events_stop_a_partition_once_practically_nothing_else_is_left(
+    batches: list[tuple[int, int]], verdict: BreakerVerdict
 ) -> None:
     breaker = Breaker()
     offset = 0
@@ -243,10 +229,10 @@ def test_most_of_a_thousand_recent_events_unreadable_stops_a_partition(
     found = []
     for events, dead in batches:
         records = [SimpleNamespace(offset=offset + n) for n in range(events)]
-        found.append(breaker.is_open_after(records, records[:dead]))
+        found.append(breaker.judge(records, records[:dead]))
         offset += events
 
-    assert found[-1] is stops
+    assert found[-1] is verdict
 
 
 class Heard:

@@ -20,7 +20,9 @@ from streams.worker import partition as life
 from streams.worker.agents import Fetch
 from streams.worker.assignment import Partitions
 from streams.worker.changelog import Accounts, Watermark
+from streams.worker.chores import Chores
 from streams.worker.commit import Hooks, Owner, Where
+from streams.worker.continuity import LogChange, Resumption
 from streams.worker.intake import Assignments, Intake
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
@@ -40,6 +42,8 @@ class FakeOwner:
         self.next = next_offset
         self.committed_to = next_offset
         self.redis = SimpleNamespace(missing=0, missing_from=None)
+        self.chores = Chores()
+        self.resumed = Resumption(LogChange.NONE, "c/t", next_offset)
         self.is_over = False
 
     async def open(self) -> int:

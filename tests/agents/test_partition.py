@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -94,6 +95,7 @@ class Worker:
         self.failures: list[Exception] = []
         self.ends: list[Exception] = []
         self.effects: list[Effects] = []
+        self.taken_back: list[Effects] = []
 
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         self.owners.append(FakeOwner(accounts))
@@ -119,6 +121,9 @@ class Worker:
 
     def committed(self, effects: Effects, seconds: float) -> None:
         self.effects.append(effects)
+
+    def not_committed(self, partition: int, effects: Sequence[Effects]) -> None:
+        self.taken_back += effects
 
     def end(self, error: Exception) -> None:
         self.ends.append(error)

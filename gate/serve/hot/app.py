@@ -99,15 +99,20 @@ class GateApp:
 
     async def _one(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
-        request = decode_check(body, self._clock.now_us())
+        request, ignored = decode_check(body, self._clock.now_us())
+        if ignored:
+            self._check.counts.ignored(ignored)
         decision = await self._check.check(request)
-        await answer(send, 200, encode_decision(decision, self._jitter))
+        await answer(send, 200, encode_decision(decision, self._jitter, ignored))
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BATCH_BYTES)
-        requests = decode_checks(body, self._clock.now_us())
-        decisions = await self._check.check_many(requests)
-        await answer(send, 200, encode_decisions(decisions, self._jitter))
+        read = decode_checks(body, self._clock.now_us())
+        for _, ignored in read:
+            if ignored:
+                self._check.counts.ignored(ignored)
+        decisions = await self._check.check_many([request for request, _ in read])
+        await answer(send, 200, encode_decisions(decisions, self._jitter, [ignored for _, ignored in read]))
 
     async def _metrics(self, send: Send) -> None:
         kind, body = self._health.metrics()
