@@ -1,6 +1,6 @@
-"""Everything on one machine: starts the parts in an order that wastes no time, waits until all answer, ends them all.
+"""The whole system on one machine: starts the parts, waits until all answer, and ends them.
 
-Kafka takes longest to start. The gate and the worker start beside it and wait for it by themselves.
+Kafka takes longest to start. The gate and the worker start at the same time and wait for it by themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READY_WITHIN_S = 120.0
 
 
 class System:
-    """One run of `upload-gate up`. `say` gets one line an incident; `stop_request` is set to ask for the end."""
+    """One run of `upload-gate up`. `say` gets one line per incident; setting `stop_request` requests the end."""
 
     def __init__(self, plan: Plan, say: Callable[[str], None], stop_request: StopRequest) -> None:
         self.plan = plan
@@ -35,9 +35,9 @@ class System:
         self._stop_request = stop_request
 
     def start(self) -> bool:
-        """Start everything and wait until everything answers; False when the end was asked for meanwhile.
+        """Start all parts and wait until all answer. Returns False if the end was requested meanwhile.
 
-        Raises LocalServerError. Whatever happens, `stop` must be called.
+        Raises LocalServerError. Call `stop` afterwards in any case.
         """
         plan = self.plan
         if plan.redis_port is not None:
@@ -63,7 +63,7 @@ class System:
         return True
 
     def stop(self) -> None:
-        """End everything that was started."""
+        """End all parts that were started."""
         (self.plan.options.state / "up.json").unlink(missing_ok=True)
         self.supervisor.stop()
 
@@ -95,7 +95,7 @@ class System:
 
 @contextlib.contextmanager
 def sole_owner(state: Path) -> Iterator[None]:
-    """Hold the state directory; a second `up` on it is told so instead of starting twice."""
+    """Hold the lock of the state directory. Raises LocalServerError if another `up` uses it."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock = (state / "up.lock").open("w")
