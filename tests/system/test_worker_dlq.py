@@ -103,6 +103,32 @@ async def test_a_halted_partition_shows_its_lag_and_reads_on_at_a_command(
     assert code == 0
 
 
+async def test_a_flood_of_unreadable_events_switches_no_scoring_off(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    number = partition_of("a-1", 4)
+    honest = [f"b-{n}" for n in range(400) if partition_of(f"b-{n}", 4) == number][:60]
+    flood = [(b"a-1", b"junk")] * 49
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        await declare(kafka_bootstrap, worker.topics)
+        await write(
+            kafka_bootstrap, worker.topics, [r for n, one in enumerate(honest) for r in (event(one, n), *flood)]
+        )
+        worker.start()
+        await drained(kafka_bootstrap, worker)
+        await eventually(lambda: worker.metric("upload_gate_events_total", type="completed") == 60)
+
+        await eventually(lambda: worker.metric("upload_gate_partitions_quarantined") == 1)
+        halted = worker.metric("upload_gate_partitions_halted")
+        dead = worker.metric("upload_gate_dead_letters_total")
+        accounts = await scored(kafka_bootstrap, worker)
+
+    assert len(honest) == 60
+    assert (halted, dead) == (0, 60 * 49)
+    assert accounts == set(honest)
+    assert worker.said("readable ones go on being scored") == 1
+
+
 async def test_resuming_where_no_worker_runs_says_so_for_each_partition(
     kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
 ) -> None:
