@@ -78,6 +78,6 @@ def _json(score: Score) -> dict[str, object]:
         "reasons": [{"signal": r.signal, "value": r.value, "weight": r.weight} for r in score.reasons],
         "at": instant(score.at_us),
         "scored_at": instant(score.scored_at_us),
-        "stamp": {"epoch": score.stamp.epoch, "offset": score.stamp.offset},
+        "stamp": {field: getattr(score.stamp, field) for field in score.stamp.__struct_fields__},
         "scorecard": score.scorecard,
     }

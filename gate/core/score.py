@@ -1,4 +1,22 @@
-"""How suspicious an account is: bot, scam and their combination risk, each in [0, 1], with what carried them."""
+"""How suspicious an account is: bot, scam and their combination risk, each in [0, 1], with what carried them.
+
+Which of two scores of an account is kept depends on their stamps alone, so that order of arrival, repetition and late
+writers cannot matter. Stamps are ordered like this:
+
+- Of two epochs the one with the higher generation is later. Every partition begins an epoch with a generation above all
+  that it had, and a generation is never below the wall clock in ms when it was made, so this is the later topic.
+- Within an epoch the account's home comes first: the partition that the account's key belongs to. `partitions` is the
+  largest number of partitions that the topic has had under which the key belongs to the stamp's partition, and 0 where
+  it never did. So a score follows its account when partitions are added, and a score made of events that somebody wrote
+  to a foreign partition never replaces one from home. Of two foreign partitions the one with the higher number wins.
+- Within a partition the later offset comes first: it knows more events.
+- At the same offset the higher generation comes first: it was made by a newer scorecard, from a state that was built
+  anew, or because somebody requested all scores again.
+
+Within an epoch this is the order of tuples (partitions, partition, offset, generation), so it is total. Stamps of
+releases before there were generations have generation 0, lose against all others, and replace each other as they did:
+a higher offset within an epoch, and any other epoch.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +34,33 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):
-    """Which state of the stream a score follows from.
+    """Which state of the stream a score follows from; the module says which of two stamps wins.
 
-    `epoch` names the topic's incarnation (cluster and topic id), `offset` the event folded last. Within one epoch a
-    score with a lower offset never replaces one with a higher; a new epoch replaces any.
+    `epoch` names the topic's incarnation (cluster and topic id), `offset` the event folded last, `partition` where that
+    event stood, `partitions` says whether that is the account's home. `generation` grows with every change of what
+    makes scores; 0 is that of releases that knew none.
     """
 
     epoch: str
     offset: int
+    partition: int = 0
+    partitions: int = 0
+    generation: int = 0
+
+
+def replaces(offered: Stamp, known: Stamp) -> bool:
+    """Whether a score with the stamp `offered` replaces one with `known`. No stamp replaces itself."""
+    if offered.generation == 0 or known.generation == 0:
+        if offered.generation != known.generation:
+            return known.generation == 0
+        return offered.epoch != known.epoch or offered.offset > known.offset
+    if offered.epoch != known.epoch:
+        return (offered.generation, offered.epoch) > (known.generation, known.epoch)
+    return _within_epoch(offered) > _within_epoch(known)
+
+
+def _within_epoch(stamp: Stamp) -> tuple[int, int, int, int]:
+    return stamp.partitions, stamp.partition, stamp.offset, stamp.generation
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):

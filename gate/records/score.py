@@ -1,20 +1,25 @@
 """Scores as bytes: the value of topic `accounts.scores.v1`, and a stored score in Redis.
 
     {"account": "a-17", "bot": 0.25, "scam": 0.5, "risk": 0.625, "reasons": [{"signal", "value", "weight"}],
-     "at", "scored_at", "stamp": {"epoch", "offset"}, "scorecard": "9f2c", "version": 1}
+     "at", "scored_at", "stamp": {"epoch", "offset", "partition", "partitions", "generation"}, "scorecard": "9f2c",
+     "version": 1}
 
 Numbers have 6 digits after the point, times are RFC 3339 with µs. A document without `version`, written before there
-were versions, is of version 1. Fields of a newer version are kept in `Score.extra` and written again.
+were versions, is of version 1; a stamp without `generation` is of a release that knew none. Fields of a newer version
+are kept in `Score.extra` and written again.
 
-A stored score is a head, which the scripts read, and then that document: risk, `at` and offset as little-endian
-doubles (times in µs), the length of the epoch as u16, the epoch. Leaves to the stores which of two scores wins.
+A stored score is a head, which the scripts read, and then that document. The head: risk, `at` and offset as
+little-endian doubles (times in µs), the length of the epoch as u16, the epoch; then the byte 2, the generation as
+double, `partitions` and `partition` as u32. Releases that knew no generation wrote the document right behind the epoch,
+and a document begins with `{`. Leaves to the stores which of two scores wins.
 """
 
 from __future__ import annotations
 
 import struct
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Annotated, Final
 
 import msgspec
 
@@ -29,6 +34,8 @@ MAX_BYTES: Final = 64 * 1024
 """Longest score that is read; ours stay below 4 KiB."""
 
 _HEAD = struct.Struct("<dddH")
+_TAIL = struct.Struct("<BdII")
+_WITH_TAIL: Final = 2
 
 
 class _Reason(msgspec.Struct, gc=False):
@@ -40,6 +47,9 @@ class _Reason(msgspec.Struct, gc=False):
 class _Stamp(msgspec.Struct, gc=False):
     epoch: str
     offset: int
+    partition: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | msgspec.UnsetType = msgspec.UNSET
+    partitions: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | msgspec.UnsetType = msgspec.UNSET
+    generation: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Score(msgspec.Struct, gc=False):
@@ -65,6 +75,10 @@ def rounded(value: float) -> float:
     return round(value * 1_000_000) / 1_000_000
 
 
+_rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few dozen weights
+_time_of_batch = lru_cache(maxsize=4)(time_of)  # the scores of a batch are made at one time
+
+
 def encode_score(score: Score) -> bytes:
     """`score` as one JSON object. Equal scores give equal bytes. Raises ValueError on a number that is not finite."""
     data = _encode(
@@ -74,12 +88,12 @@ def encode_score(score: Score) -> bytes:
             round(score.scam * 1_000_000) / 1_000_000,
             round(score.risk * 1_000_000) / 1_000_000,
             [
-                _Reason(r.signal, round(r.value * 1_000_000) / 1_000_000, round(r.weight * 1_000_000) / 1_000_000)
+                _Reason(r.signal, round(r.value * 1_000_000) / 1_000_000, _rounded_weight(r.weight))
                 for r in score.reasons
             ],
             time_of(score.at_us),
-            time_of(score.scored_at_us),
-            _Stamp(score.stamp.epoch, score.stamp.offset),
+            _time_of_batch(score.scored_at_us),
+            _written(score.stamp),
             score.scorecard,
         )
     )
@@ -112,21 +126,35 @@ def decode_score(data: bytes) -> Score:
         tuple(Reason(r.signal, r.value, r.weight) for r in document.reasons),
         at_us,
         scored_at_us,
-        Stamp(document.stamp.epoch, document.stamp.offset),
+        _read(document.stamp),
         document.scorecard,
         extra,
     )
 
 
+def _written(stamp: Stamp) -> _Stamp:
+    if not stamp.generation:
+        return _Stamp(stamp.epoch, stamp.offset)
+    return _Stamp(stamp.epoch, stamp.offset, stamp.partition, stamp.partitions, stamp.generation)
+
+
+def _read(stamp: _Stamp) -> Stamp:
+    return Stamp(stamp.epoch, stamp.offset, stamp.partition or 0, stamp.partitions or 0, stamp.generation or 0)
+
+
 def stored_score(scored: EncodedScore) -> bytes:
     """A score as Redis stores it."""
     score, data = scored
-    epoch = score.stamp.epoch.encode()
-    return _HEAD.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch + data
+    stamp = score.stamp
+    epoch = stamp.epoch.encode()
+    head = _HEAD.pack(rounded(score.risk), score.at_us, stamp.offset, len(epoch))
+    tail = _TAIL.pack(_WITH_TAIL, stamp.generation, stamp.partitions, stamp.partition) if stamp.generation else b""
+    return b"".join((head, epoch, tail, data))
 
 
 def decode_stored_score(value: bytes) -> Score:
     """The score that Redis stores as `value`. Raises StateUnreadable."""
     if len(value) < _HEAD.size:
         raise StateUnreadable("a stored score is cut short")
-    return decode_score(value[_HEAD.size + _HEAD.unpack_from(value)[3] :])
+    start = _HEAD.size + _HEAD.unpack_from(value)[3]
+    return decode_score(value[start + _TAIL.size if value[start : start + 1] == b"\x02" else start :])

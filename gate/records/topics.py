@@ -65,6 +65,11 @@ class Topics:
         return Topic(f"{self.prefix}crowd.counts.v1", 1, True, 8 * DAY_MS)
 
     @property
+    def rescores(self) -> Topic:
+        """Requests to score all accounts again; workers look only at how many there were."""
+        return Topic(f"{self.prefix}accounts.rescore.v1", 1, True, -1)
+
+    @property
     def decisions(self) -> Topic:
         """Every decision of every gate, keyed by account id, kept for a week."""
         return Topic(f"{self.prefix}gate.decisions.v1", self.partitions, False, 7 * DAY_MS)
@@ -77,4 +82,11 @@ class Topics:
 
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""
-        return (self.events, self.dead_letters, self.states, self.scores, self.crowd, self.decisions, self.controls)
+        return (
+            self.events, self.dead_letters, self.states, self.scores, self.crowd, self.rescores, self.decisions,
+            self.controls,
+        )  # fmt: skip
+
+    def of_worker(self) -> tuple[Topic, ...]:
+        """Those that have a partition for each of the events topic's, because a worker writes to its own number."""
+        return (self.dead_letters, self.states, self.scores)

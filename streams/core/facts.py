@@ -73,8 +73,21 @@ _VERSION = bytes((VERSION,))
 READABLE = frozenset((_VERSION, FORMER))
 """The first byte of every state that `unpack` reads."""
 
+
+class _Beginning(msgspec.Struct, array_like=True, gc=False):
+    """The first fields of `Facts`, which is all that must be read to know how long an account is inactive."""
+
+    events: int = 0
+    offset: int = -1
+    digest: int = 0
+    event_ids: bytes = b""
+    created_us: int = 0
+    latest_us: int = 0
+
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Facts).decode
+_unpack_beginning = msgspec.msgpack.Decoder(_Beginning).decode
 _any_layout = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 
@@ -93,6 +106,13 @@ def unpack(data: bytes | None) -> Facts:
     if first == FORMER:
         return Facts(**migrated(data[1:]))
     raise msgspec.DecodeError(f"not a state of version {VERSION}")
+
+
+def latest_us(data: bytes) -> int:
+    """The time of the account's latest event of any kind, µs. Raises msgspec.DecodeError for what no `pack` wrote."""
+    if data[:1] == _VERSION:
+        return _unpack_beginning(data[1:]).latest_us
+    return unpack(data).latest_us
 
 
 def version(data: bytes) -> int | None:

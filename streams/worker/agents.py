@@ -21,11 +21,15 @@ import msgspec
 from gate.errors import StateUnreadable, UploadGateError
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import DeadLetters, Effects
+from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.hashes import Hashes
+from streams.pipeline.rescore import rescored
 from streams.pipeline.step import Record, process
 from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import RESTORE
+from streams.worker.chores import Chore
 from streams.worker.commit import Owner
 from streams.worker.partition import Event, Partition
 
@@ -39,8 +43,9 @@ _record = functools.partial(tuple.__new__, Record)
 class Fetch(NamedTuple):
     """Records of a partition, and the owner they were requested for, whose position was where they start.
 
-    `records` are the client's, at least one, in order of offsets; `end` is the consumer's position after them, which
-    may lie behind the last one, since transaction markers and aborted records have offsets too.
+    `records` are the client's, in order of offsets; `end` is the consumer's position after them, which may lie behind
+    the last one, since transaction markers and aborted records have offsets too. A fetch without records is the turn of
+    the partition's chores (`streams.worker.chores`).
     """
 
     partition: Partition
@@ -67,6 +72,7 @@ class Folding:
         self._scorecard = scorecard
         self._crowd = crowd
         self._hashes = Hashes(salt)
+        self._web = load_web_links()
         self._drain = drain_unreadable
         self._now_us = now_us
 
@@ -76,18 +82,43 @@ class Folding:
         if not owner.is_open:
             return  # its partition was given up while the fetch waited for an agent
         started = time.monotonic()
+        effects: Effects | None = None
         try:
+            if not fetch.records:
+                effects = self._chore(owner)
+                if effects is not None:
+                    await owner.act(effects, started)
+                partition.of_owner(owner, Event.FOLDED)
+                return
             effects = self._fold(fetch)
             if self._judge(fetch, effects) is BreakerVerdict.HALT:
+                self._give_back(owner, effects)
                 partition.of_owner(owner, Event.UNREADABLE_HALT, _halt(fetch, effects))
                 return
             await owner.act(_with_letters(effects, fetch, partition.breaker), started)
         except StateUnreadable as error:
             partition.of_owner(owner, Event.BROKEN, error)
         except Exception as error:  # the agents' edge: a fetch may fail, the worker goes on
+            self._give_back(owner, effects)
             partition.of_owner(owner, Event.FOLD_FAILED, error)
         else:
             partition.of_owner(owner, Event.FOLDED)
+
+    def _chore(self, owner: Owner) -> Effects | None:
+        """The effects of the partition's next chore, None where they would change nothing."""
+        states = owner.accounts.states
+        chore, accounts = owner.chores.take(states, owner.next)
+        if chore is Chore.RESCORE:
+            return rescored(
+                accounts, states, self._crowd, self._scorecard, owner.stamps, owner.next, self._now_us()
+            )  # fmt: skip
+        gone = inactive(accounts, states, owner.chores.before_us)
+        return forgotten(gone, owner.next) if gone else None
+
+    def _give_back(self, owner: Owner, effects: Effects | None) -> None:
+        """The crowd's counts in effects that came to nothing are published with a later batch."""
+        if effects is not None and effects.crowd:
+            self._crowd.give_back(owner.partition, effects.crowd)
 
     def _judge(self, fetch: Fetch, effects: Effects) -> BreakerVerdict:
         """What the breaker says of the fetch; says once where a quarantine begins and where it ends."""
@@ -114,9 +145,11 @@ class Folding:
                 self._crowd,
                 self._scorecard,
                 self._hashes,
+                self._web,
                 (topics.events.name, owner.partition),
                 owner.epoch,
                 self._now_us(),
+                owner.stamps,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from gate.records.topics import Topics
 from gate.stores.redis.scores import RedisScoreStore
 from streams.core.crowd import Crowd
+from streams.core.facts import VERSION
 from streams.files.scorecards import load_scorecard
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
@@ -94,7 +95,8 @@ def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     scorecard = load_scorecard(settings.scorecard)
     crowd = Crowd()
-    partitions = Partitions(where, store, metrics, kafka, redis)
+    scoring = f"{scorecard.hash}/{VERSION}"
+    partitions = Partitions(where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us)
     app = App(
         settings.group,
         broker=f"kafka://{settings.kafka}",

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gate.errors import StoreUnavailable
-from gate.ports.scores import ScoreStore
-from streams.pipeline.effects import Effects
+from gate.ports.scores import ScoreMirror
+from streams.pipeline.effects import CrowdCount, Effects
 from streams.worker.breaker import BreakerVerdict
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
+from streams.worker.continuity import LogChange
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
@@ -44,15 +45,29 @@ class Partitions:
     """The partitions of this worker. All methods run in its event loop."""
 
     def __init__(
-        self, where: Where, store: ScoreStore | None, metrics: WorkerMetrics, kafka: Outage, redis: Outage
+        self,
+        where: Where,
+        store: ScoreMirror | None,
+        metrics: WorkerMetrics,
+        kafka: Outage,
+        redis: Outage,
+        give_back: Callable[[int, Sequence[CrowdCount]], None] = lambda partition, counts: None,
+        scoring: str = "",
+        forget_after_us: int | None = None,
     ) -> None:
+        """`give_back` is told of crowd counts that were taken and not committed, `scoring` and `forget_after_us` see
+        `commit.Owner`."""
         self.where = where
+        self._give_back = give_back
+        self._scoring = scoring
+        self._forget_after_us = forget_after_us
         self.wake = asyncio.Event()
         self._store = store
         self._metrics = metrics
         self._kafka = kafka
         self._redis = redis
         self._reader: Reader | None = None
+        self._is_stopping = False
         self._all: dict[int, Partition] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -73,7 +88,12 @@ class Partitions:
         self._reader = reader
 
     def assign(self, numbers: Iterable[int]) -> None:
-        """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none."""
+        """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none.
+
+        A worker that is stopping takes none, although it leaves the group only after its partitions are closed.
+        """
+        if self._is_stopping:
+            return
         wanted = set(numbers)
         # those that come back to us keep their states in memory
         self._all = {number: self._all.get(number) or Partition(number, self) for number in sorted(wanted)}
@@ -87,6 +107,7 @@ class Partitions:
 
     async def stop(self) -> None:
         """Revoke, and wait until everything is closed."""
+        self._is_stopping = True
         await self._leave(Event.STOP)
         for task in self._closing:
             task.cancel()
@@ -96,7 +117,7 @@ class Partitions:
     async def _leave(self, event: Event) -> None:
         partitions = list(self._all.values())
         for partition in partitions:
-            self._metrics.forget_lag(partition.number)
+            self._metrics.forget_partition(partition.number)
             partition.on(event)
         for partition in partitions:
             await partition.rest()
@@ -114,20 +135,43 @@ class Partitions:
             partition.on(Event.TOPIC_CHANGED, Misplaced(f"{topic} is another topic now"))
 
     async def catch_up_redis(self) -> None:
-        """Write the scores that Redis lacks, once; says when Redis is away or back. Raises KafkaError."""
-        scores = [p.owner.redis for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
-        behind = [redis for redis in scores if redis.missing_from is not None]
-        if self._store is None or not (behind or self._redis.is_down):
+        """Write the scores that Redis lacks, once; says when Redis is away, was emptied or is back. Raises KafkaError."""
+        if self._store is None:
             return
+        owners = [p.owner for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
         try:
             async with asyncio.timeout(1.0):
-                await self._store.scores(("-",))
+                await self._compare_marks(self._store, owners)
+                if self._redis.is_down:
+                    await self._store.scores(("-",))
+            behind = [owner.redis for owner in owners if owner.redis.missing_from is not None]
             done = [await redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for redis in behind]
         except (StoreUnavailable, TimeoutError) as error:
             self._redis.down(str(error) or "no answer in time")
             return
         if all(done):
             self._redis.up()
+
+    async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner]) -> None:
+        """See whether Redis still has what it had. Raises StoreUnavailable."""
+        prefix = f"{self.where.topics.scores.name}:"
+        offered = {f"{prefix}{owner.partition}": owner.redis.mark() for owner in owners}
+        found = await store.mark_filled(offered)
+        lost = [
+            owner.partition
+            for owner in owners
+            for name in (f"{prefix}{owner.partition}",)
+            if owner.redis.compare_mark(found[name], offered[name], owner.uncommitted)
+        ]
+        if lost:
+            log.warning("Redis lacks scores that it had, of partitions %s: they are written again", lost)
+
+    def request_scores(self, requests: int) -> None:
+        """Score all accounts again, unless that many requests were obeyed already."""
+        for partition in self._all.values():
+            if partition.owner is not None:
+                partition.owner.request_scores(requests)
+        self.wake.set()
 
     def count(self) -> None:
         """Bring the gauges up to date."""
@@ -137,12 +181,18 @@ class Partitions:
         self._metrics.quarantined.set(sum(p.breaker.verdict is BreakerVerdict.QUARANTINE for p in self.mine))
         self._metrics.redis_missing_scores.set(sum(owner.redis.missing for owner in owners))
         self._metrics.accounts.set(sum(len(owner.accounts.states) for owner in owners))
+        self._metrics.unscored.set(sum(owner.chores.unscored for owner in owners))
+        for owner in owners:
+            partition = str(owner.partition)
+            self._metrics.state_bytes.labels(partition).set(owner.accounts.bytes)
+            self._metrics.partition_accounts.labels(partition).set(len(owner.accounts.states))
 
     # from here: see partition.Around
 
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         """See Around."""
-        return Owner(self.where, accounts, ScoresToRedis(self._store, self._redis, accounts.partition), hooks)
+        redis = ScoresToRedis(self._store, self._redis, accounts.partition)
+        return Owner(self.where, accounts, redis, hooks, self._scoring, self._forget_after_us)
 
     def close(self, owner: Owner) -> None:
         """See Around."""
@@ -163,10 +213,35 @@ class Partitions:
         """See Around."""
         self._kafka.up()
         log.info("partition %d is ours from %d, %d changelog records read", partition, owner.next, records)
+        self._tell(partition, owner)
         if forgotten := len(owner.accounts.forgotten):
             self._metrics.forgotten.inc(forgotten)
             said = "partition %d: %d accounts start anew, for an older release wrote their states"
             log.warning(said, partition, forgotten)
+
+    def _tell(self, partition: int, owner: Owner) -> None:
+        """Say what became of the partition's log or changelog since it was owned last."""
+        change, _, next_offset, lost = owner.resumed
+        if change in (LogChange.NONE, LogChange.FIRST):
+            return
+        self._metrics.log_changes.labels(change.value).inc()
+        self._metrics.events_lost.labels(change.value).inc(lost)
+        topics = self.where.topics
+        said = {
+            LogChange.RECREATED: f"{topics.events.name} was created anew: it is read from offset {next_offset}",
+            LogChange.TRUNCATED: f"the log lost its last {lost} events, which were folded: it is read from its end "
+            f"{next_offset}, and none is counted twice",
+            LogChange.EXPIRED: f"retention loss: {lost} events were never read, because they expired",
+            LogChange.CHANGELOG_LOST: f"{topics.states.name} holds nothing of it, though the group had read it: its "
+            f"accounts are built again from what {topics.events.name} still holds, from offset {next_offset}",
+        }
+        log.warning("partition %d: %s", partition, said[change])
+
+    def not_committed(self, partition: int, effects: Sequence[Effects]) -> None:
+        """See Around."""
+        counts = [count for one in effects for count in one.crowd]
+        if counts:
+            self._give_back(partition, counts)
 
     def open_failed(self, error: Exception) -> None:
         """See Around."""

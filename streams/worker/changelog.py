@@ -31,12 +31,21 @@ class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missin
     """Where a partition stands: events below `offset` of the topic incarnation `epoch` are folded and committed.
 
     `missing_from` is the first offset of the partition's scores that Redis may not have, None where it has all. Its
-    name in the record is the one that earlier releases write and read.
+    name in the record is the one that earlier releases write and read. `generation` is that of the scores' stamps,
+    `scoring` names the scorecard and the layout of states that they were made by, `partitions` are the numbers of
+    partitions that the events topic has had, `requests` is the end of the topic of requests for all scores, as far as
+    they were obeyed, and `rescore_at` the position from which on all accounts are to be scored again, None where they
+    are. Earlier releases know nothing of these.
     """
 
     epoch: str
     offset: int
     missing_from: int | None = None
+    generation: int = 0
+    scoring: str = ""
+    partitions: tuple[int, ...] = ()
+    requests: int = 0
+    rescore_at: int | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -87,9 +96,10 @@ class PartitionReader:
     ) -> None:
         await self._consumer.stop()
 
-    async def bounds(self, topic: str) -> tuple[int, int]:
-        """The first offset and the one behind the last of the same partition of `topic`. Raises KafkaError."""
-        at = TopicPartition(topic, self._at.partition)
+    async def bounds(self, topic: str, partition: int | None = None) -> tuple[int, int]:
+        """The first offset and the one behind the last of a partition of `topic`, by default the same one as the
+        reader's. Raises KafkaError."""
+        at = TopicPartition(topic, self._at.partition if partition is None else partition)
         begins = await self._consumer.beginning_offsets([at])
         ends = await self._consumer.end_offsets([at])
         return begins[at], ends[at]
@@ -116,8 +126,8 @@ class Accounts:
     """The states of one partition, and how far into the changelog they were read.
 
     Only committed states count: `fold` remembers what it replaced, so that batches that were never committed can be
-    taken back, newest first. Grows with the number of accounts; each state is bounded by the core. `forgotten` are the
-    accounts that `load` found with a state of an older version: they start anew.
+    taken back, newest first. `bytes` are those of all states. Grows with the number of accounts; each state is bounded
+    by the core. `forgotten` are the accounts that `load` found with a state of an older version: they start anew.
     """
 
     def __init__(self, partition: int) -> None:
@@ -126,13 +136,18 @@ class Accounts:
         self.mark: Watermark | None = None
         self.position = 0
         self.forgotten: set[str] = set()
+        self.bytes = 0
         self._replaced: list[dict[str, bytes | None]] = []
 
-    def fold(self, changed: dict[str, bytes]) -> None:
-        """Take over the states of a batch that is not committed yet."""
+    def fold(self, changed: dict[str, bytes], gone: Sequence[str] = ()) -> None:
+        """Take over the states of a batch that is not committed yet, and forget the accounts that are `gone`."""
         get = self.states.get
-        self._replaced.append({account: get(account) for account in changed})
+        replaced = {account: get(account) for account in changed}
         self.states.update(changed)
+        for account in gone:
+            replaced[account] = self.states.pop(account, None)
+        self._replaced.append(replaced)
+        self.bytes += sum(map(len, changed.values())) - sum(map(len, filter(None, replaced.values())))
 
     def committed(self, batches: int, mark: Watermark, position: int) -> None:
         """The oldest `batches` folded are committed now; the changelog was written at least up to `position`."""
@@ -149,10 +164,10 @@ class Accounts:
         """Forget every batch that was not committed."""
         while self._replaced:
             for account, before in self._replaced.pop().items():
-                if before is None:
-                    self.states.pop(account, None)
-                else:
+                now = self.states.pop(account, None)
+                if before is not None:
                     self.states[account] = before
+                self.bytes += len(before or b"") - len(now or b"")
 
     async def load(self, reader: PartitionReader, topic: str) -> int:
         """Read on from where the changelog was last known; from its beginning the first time. Returns how many records.
@@ -171,6 +186,7 @@ class Accounts:
             count += len(records)
             self._apply(records, topic)
         self.position = reader.end
+        self.bytes = sum(map(len, self.states.values()))
         accounts = len(self.states) + len(self.forgotten)
         if self.mark is None and accounts:
             raise StateUnreadable(

@@ -19,13 +19,28 @@ from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerClosed, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    KafkaError,
+    NodeNotReadyError,
+    ProducerClosed,
+    ProducerFenced,
+)
+from aiokafka.protocol.transaction import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    TxnOffsetCommitRequest,
+)
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected, send_packed
-from gate.stores.kafka.topics import incarnation
+from gate.stores.kafka.topic_settings import compare_partitions
+from gate.stores.kafka.topics import group_offset, shapes
 from streams.pipeline.effects import Effects, Scores, States, merged
+from streams.pipeline.stamps import Stamps
 from streams.worker.changelog import (
     WATERMARK_KEY,
     Accounts,
@@ -33,14 +48,23 @@ from streams.worker.changelog import (
     Watermark,
     encode_watermark,
 )
+from streams.worker.chores import Chores
+from streams.worker.continuity import Log, LogChange, Resumption, ScoreBasis, next_generation, resume, score_basis
 from streams.worker.scores_to_redis import ScoresToRedis
 
 COMMIT_EVERY_S = 0.2
 MAX_AHEAD = 20_000  # scores folded and not committed
 COMMIT_WITHIN_S = 20.0
+SHORTER_FOR_S = 2.0  # a log that still ends before its watermark after this has lost its end
 OPEN_WITHIN_S = 8.0
 TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction can hold up readers
 REQUEST_TIMEOUT_MS = 10_000
+SENT_ONCE = (AddPartitionsToTxnRequest, AddOffsetsToTxnRequest, TxnOffsetCommitRequest, EndTxnRequest)
+"""Requests that steer a transaction. They say which producer they come from, and not which transaction they mean."""
+
+
+class ResultUnknown(UploadGateError):
+    """The answer to a request that steers a transaction was lost: only a new producer makes sure of what it did."""
 
 
 class Fenced(UploadGateError):
@@ -61,11 +85,15 @@ class Where:
 
 
 class Folded(NamedTuple):
-    """A batch on its way: its effects, whether Redis has its scores, when it was handed over (monotonic seconds)."""
+    """A batch on its way: its effects, whether Redis has its scores, when it was handed over (monotonic seconds).
+
+    `basis` says how the scores were made up to and with this batch.
+    """
 
     effects: Effects
     put: bool
     handed_over: float
+    basis: ScoreBasis
 
 
 class Hooks(Protocol):
@@ -79,18 +107,39 @@ class Hooks(Protocol):
         """What was folded and not committed came to nothing. Told once."""
         ...
 
+    def not_committed(self, owner: Owner, effects: Sequence[Effects]) -> None:
+        """These were folded, and will be folded again by whoever opens the partition next. Told when it is closed."""
+        ...
+
 
 class Owner:
     """A partition's ownership from one opening to its end: accounts, the fencing producer, what is being committed."""
 
-    def __init__(self, where: Where, accounts: Accounts, redis: ScoresToRedis, hooks: Hooks) -> None:
-        """`hooks` is told what became of every batch; nothing else reports it."""
+    def __init__(
+        self,
+        where: Where,
+        accounts: Accounts,
+        redis: ScoresToRedis,
+        hooks: Hooks,
+        scoring: str = "",
+        forget_after_us: int | None = None,
+    ) -> None:
+        """`hooks` is told what became of every batch; nothing else reports it.
+
+        `scoring` names the scorecard and the layout of states that scores are made by.
+        """
         self.where = where
         self.accounts = accounts
         self.redis = redis
         self.partition = accounts.partition
         self.epoch = ""
         self.next = 0
+        self.chores = Chores(forget_after_us)
+        self.stamps = Stamps("", self.partition, (), 0)
+        self.resumed = Resumption(LogChange.NONE, "", 0)
+        self._scoring = scoring
+        self._basis = ScoreBasis(0, scoring, (), 0, None)
+        self._uncommitted: list[Effects] = []
         self._opened_at = 0
         self._hooks = hooks
         self._folded: list[Folded] = []
@@ -115,21 +164,60 @@ class Owner:
     async def open(self) -> int:
         """Fence earlier owners, then read states and position. Returns how many records were read.
 
-        Raises KafkaError, StoreUnavailable, TimeoutError: try again; StateUnreadable: do not.
+        Raises KafkaError, StoreUnavailable, TimeoutError: try again; StateUnreadable, TopicUnfit: do not.
         """
-        topics = self.where.topics
+        topics, bootstrap = self.where.topics, self.where.bootstrap
         async with asyncio.timeout(OPEN_WITHIN_S):
             await self._fence()
-            cluster, topic_id = await incarnation(self.where.bootstrap, topics.events.name)
-        async with PartitionReader(self.where.bootstrap, topics.states.name, self.partition) as reader:
+            names = [topic.name for topic in (topics.events, topics.rescores, *topics.of_worker())]
+            cluster, known = await shapes(bootstrap, names)
+        partitions = compare_partitions(bootstrap, topics, known)
+        async with PartitionReader(bootstrap, topics.states.name, self.partition) as reader:
             count = await self.accounts.load(reader, topics.states.name)
+            log = await self._log(reader, cluster, known[topics.events.name].topic_id)
+            requests = 0
+            if topics.rescores.name in known:
+                requests = (await reader.bounds(topics.rescores.name, 0))[1]
+            self._resume(log, partitions, requests)
             mark = self.accounts.mark
-            self.epoch, self.next = resume_position(
-                mark, f"{cluster}/{topic_id}", *await reader.bounds(topics.events.name)
-            )
-            self._opened_at = self.next
             self.redis.reopen(mark.missing_from if mark else None, (await reader.bounds(topics.scores.name))[1])
         return count
+
+    async def _log(self, reader: PartitionReader, cluster: str, topic_id: str) -> Log:
+        events, mark = self.where.topics.events.name, self.accounts.mark
+        begin, end = await reader.bounds(events)
+        if mark is not None and end < mark.offset:
+            await asyncio.sleep(SHORTER_FOR_S)  # a broker that just became the leader may not know its end yet
+            begin, end = await reader.bounds(events)
+        committed = None
+        if mark is None:
+            committed = await group_offset(self.where.bootstrap, self.where.group, events, self.partition)
+        return Log(f"{cluster}/{topic_id}", begin, end, bool(topic_id), committed)
+
+    def _resume(self, log: Log, partitions: int, requests: int) -> None:
+        """Take up where the watermark says, with the generation that follows from what changed since."""
+        mark = self.accounts.mark
+        resumed = resume(mark, log)
+        self.resumed = resumed
+        self.epoch, self.next, self._opened_at = resumed.epoch, resumed.next, resumed.next
+        self._basis = score_basis(mark, resumed, log, self._scoring, partitions, requests, _now_ms())
+        self.stamps = Stamps(self.epoch, self.partition, self._basis.counts, self._basis.generation)
+        if self._basis.rescore_at is not None:
+            self.chores.rescore(self._basis.rescore_at)
+
+    def request_scores(self, requests: int) -> None:
+        """Score all accounts again, unless that many requests were obeyed already."""
+        if requests == self._basis.requests or not self.is_open:
+            return
+        generation = next_generation(self._basis.generation, _now_ms())
+        self._basis = self._basis._replace(generation=generation, requests=requests)
+        self.stamps.generation = generation
+        self.chores.rescore(self.next)
+
+    @property
+    def uncommitted(self) -> int:
+        """How many batches are folded and not committed."""
+        return len(self._uncommitted)
 
     async def _fence(self) -> None:
         self._producer = AIOKafkaProducer(
@@ -140,6 +228,7 @@ class Owner:
             max_batch_size=1 << 20,
             max_request_size=4 << 20,
         )
+        send_once(self._producer)
         await connected(self._producer)
 
     async def settle(self) -> None:
@@ -164,6 +253,9 @@ class Owner:
     async def close(self) -> None:
         """Let go; an open transaction is given up. Never raises."""
         await self.let_go()
+        not_committed, self._uncommitted = self._uncommitted, []
+        if not_committed:
+            self._hooks.not_committed(self, not_committed)
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
@@ -176,11 +268,14 @@ class Owner:
         by then. Whoever gets too far ahead of it waits here. `handed_over` is when the batch came (monotonic).
         """
         self._require_open()
-        self.accounts.fold(effects.states)
+        self.accounts.fold(effects.states, effects.part(States).gone)
+        self._uncommitted.append(effects)
         self.next = effects.next_offset
+        self.chores.passed([scored.score.at_us for scored in effects.scores])
+        basis = self._basis._replace(rescore_at=self.chores.rescore_at)
         put = await self.redis.put(effects.scores)
         self._require_open()
-        self._folded.append(Folded(effects, put, handed_over))
+        self._folded.append(Folded(effects, put, handed_over, basis))
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_folded())
         if sum(len(folded.effects.scores) for folded in self._folded) > MAX_AHEAD:
@@ -210,7 +305,10 @@ class Owner:
         """One transaction. Raises KafkaError, and asyncio's and the client's own errors once the producer is closed."""
         topics, at, producer = self.where.topics, self.partition, self._producer
         effects = merged([folded.effects for folded in batch])
-        mark = Watermark(self.epoch, effects.next_offset, self.redis.missing_from)
+        generation, scoring, counts, requests, rescore_at = batch[-1].basis
+        mark = Watermark(
+            self.epoch, effects.next_offset, self.redis.missing_from, generation, scoring, counts, requests, rescore_at
+        )
         await producer.begin_transaction()
         sent: dict[type, list[asyncio.Future[Any]]] = {}
         for part in effects.parts:
@@ -227,27 +325,39 @@ class Owner:
         await producer.send_offsets_to_transaction(group_offset, self.where.group)  # for lag tools only
         await producer.commit_transaction()
         self.accounts.committed(len(batch), mark, states[-1].result().offset + 1)
+        del self._uncommitted[: len(batch)]
         unwritten = sum(not folded.put for folded in batch)
-        self.redis.committed(unwritten, scores[-1].result().offset + 1 if scores else None)
+        self.redis.committed(unwritten, scores[-1].result().offset + 1 if scores else None, len(batch))
         now = time.monotonic()
         for folded in batch:
             self._hooks.committed(self, folded.effects, now - folded.handed_over)
+        await self.redis.forget(effects.part(Scores).gone, self.chores.before_us)
 
 
-def resume_position(mark: Watermark | None, incarnation_: str, begin: int, end: int) -> tuple[str, int]:
-    """The epoch and the offset to go on from, for a topic whose records are [begin, end).
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
-    A topic of another incarnation starts at its beginning; its old watermark says nothing about it. Without topic ids
-    (old brokers) a topic that is shorter than its watermark is a new one, told apart by a number.
+
+def send_once(producer: Any) -> None:
+    """Make `producer` fail for good where it would send a request of `SENT_ONCE` again because its answer was lost.
+
+    The first copy may reach the broker late, even after its connection was closed, and then it would act on whichever
+    transaction the producer has open: a late commit makes half of that one visible. What a producer that failed has
+    sent is harmless, because the next one of the transactional id raises the epoch before anything else is sent.
     """
-    if mark is None:
-        return incarnation_, begin
-    base, _, number = mark.epoch.partition("+")
-    if base != incarnation_:
-        return incarnation_, begin
-    if end < mark.offset:
-        return f"{base}+{int(number or 0) + 1}", begin
-    return mark.epoch, max(mark.offset, begin)
+    send = producer.client.send
+
+    async def once(node: int, request: Any, **options: Any) -> Any:
+        try:
+            return await send(node, request, **options)
+        except NodeNotReadyError:
+            raise  # there was no connection to send it on
+        except KafkaError as error:
+            if isinstance(request, SENT_ONCE):  # not as KafkaError, after which the client sends it again
+                raise ResultUnknown(f"no answer to a request of a transaction: {error!r}") from error
+            raise
+
+    producer.client.send = once
 
 
 def kind_of(error: BaseException) -> str:

@@ -18,8 +18,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from mode import Service
 
-from gate.errors import StoreUnavailable
+from gate.errors import StoreUnavailable, TopicUnfit
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.topic_settings import require_partitions, unlike
 from gate.stores.kafka.topics import declare
 from streams.worker.agents import Fetch
 from streams.worker.assignment import Partitions
@@ -141,7 +142,11 @@ class Intake(Service):
             )
             try:
                 await declare(where.bootstrap, where.topics)
+                await self._compare_topics()
                 await connected(consumer)
+            except TopicUnfit:
+                await consumer.stop()
+                raise
             except (KafkaError, StoreUnavailable, OSError, TimeoutError) as error:
                 self._kafka.failed(error)
                 await consumer.stop()
@@ -155,28 +160,60 @@ class Intake(Service):
             return True
         return False
 
+    async def _compare_topics(self) -> None:
+        """Say of every topic whose settings differ from what the worker needs what to type.
+
+        Raises TopicUnfit where a topic has too few partitions, and StoreUnavailable.
+        """
+        where = self._partitions.where
+        await require_partitions(where.bootstrap, where.topics)
+        try:
+            different = await unlike(where.bootstrap, where.topics)
+        except StoreUnavailable as error:  # a user without the right to look at settings may still read and write
+            log.warning("the topics' settings cannot be compared with what this worker needs: %s", error)
+            return
+        for said in different:
+            log.warning("%s", said)
+
     async def feed(self) -> None:
         """Request one fetch for all partitions that are free, and hand over what came.
 
         Raises KafkaError, and IllegalStateError where the assignment moves meanwhile.
         """
         partitions = self._partitions
+        has_chores = await self._hand_chores_over(partitions.in_state(State.LIVE))
         requested = await self._requested(partitions.in_state(State.LIVE))
-        if not requested:
+        if not requested and not has_chores:
             partitions.wake.clear()
             try:
                 async with asyncio.timeout(IDLE_POLL_MS / 1000):
                     await partitions.wake.wait()
             except TimeoutError:
                 pass
+        if not requested:
+            await asyncio.sleep(0)
             return
-        wait_ms = BUSY_POLL_MS if partitions.in_state(State.FOLDING) else IDLE_POLL_MS
+        is_busy = partitions.in_state(State.FOLDING) or any(
+            owner.chores.is_due(owner.next) for _, owner in requested.values()
+        )
+        wait_ms = BUSY_POLL_MS if is_busy else IDLE_POLL_MS
         got = await self.consumer.getmany(*requested, timeout_ms=wait_ms, max_records=BATCH_RECORDS)
         polled = time.monotonic()
         for at, (partition, owner) in requested.items():
             await self._take(at, partition, owner, got.get(at, ()))
         if sum(map(len, got.values())) < BATCH_RECORDS // 4:  # no backlog: wait for a few more, each batch has a cost
             await asyncio.sleep(PACE_S - (time.monotonic() - polled))
+
+    async def _hand_chores_over(self, live: Sequence[Partition]) -> bool:
+        """Where a partition's chores have their turn, hand them over in place of a fetch; whether any were."""
+        handed_over = False
+        for partition in live:
+            owner = partition.owner
+            if owner is not None and partition.state is State.LIVE and owner.chores.has_turn(owner.next):
+                partition.on(Event.FETCH)
+                await self._hand_over(Fetch(partition, owner, (), owner.next))
+                handed_over = True
+        return handed_over
 
     async def _requested(self, live: Sequence[Partition]) -> Requested:
         requested: dict[TopicPartition, tuple[Partition, Owner]] = {}

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from gate.errors import SettingInvalid
 from streams.pipeline.effects import Increment
+from streams.worker.continuity import LogChange
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -41,6 +42,11 @@ class WorkerMetrics:
             "Uploads whose events came too late to count as a burst or a gap.",
             registry=registry,
         )
+        self.foreign_accounts = Counter(
+            "upload_gate_event_foreign_accounts",
+            "Accounts, once a batch, whose events stood in a partition that their keys do not belong to.",
+            registry=registry,
+        )
         self.dead_letters = Counter(
             "upload_gate_dead_letters", "Events that could not be read, by reason.", ["reason"], registry=registry
         )
@@ -51,6 +57,7 @@ class WorkerMetrics:
         )
         self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
         self._of_worker(registry)
+        self._of_continuity(registry)
         self._of_effects = {
             "upload_gate_events": self.events,
             "upload_gate_event_unknown_fields": self.unknown_fields,
@@ -60,11 +67,16 @@ class WorkerMetrics:
             "upload_gate_dead_letters": self.dead_letters,
             "upload_gate_dead_letters_skipped": self.dead_letters_skipped,
             "upload_gate_scores": self.scores,
+            "upload_gate_event_foreign_accounts": self.foreign_accounts,
+            "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
         }
         for kind in EVENT_TYPES:
             self.events.labels(kind)
         for kind in ("fenced", "kafka", "misplaced", "other"):
             self.batch_failures.labels(kind)
+        for change in LogChange:
+            if change not in (LogChange.NONE, LogChange.FIRST):
+                self.log_changes.labels(change.value)
 
     def _of_worker(self, registry: CollectorRegistry) -> None:
         """What is told of the worker itself, its partitions, batches and servers."""
@@ -86,6 +98,21 @@ class WorkerMetrics:
             ["kind"],
             registry=registry,
         )
+        self._add_gauges(registry)
+        self._of_effects = {
+            "upload_gate_events": self.events,
+            "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_duplicates": self.duplicates,
+            "upload_gate_event_late_uploads": self.late_uploads,
+            "upload_gate_dead_letters": self.dead_letters,
+            "upload_gate_scores": self.scores,
+        }
+        for kind in EVENT_TYPES:
+            self.events.labels(kind)
+        for kind in ("fenced", "kafka", "misplaced", "other"):
+            self.batch_failures.labels(kind)
+
+    def _add_gauges(self, registry: CollectorRegistry) -> None:
         self.redis_missing_scores = Gauge(
             "upload_gate_redis_missing_scores", "Scores committed that Redis may not have.", registry=registry
         )
@@ -119,15 +146,52 @@ class WorkerMetrics:
             "upload_gate_worker_rebalance_seconds", "Mean length of the recent rebalances.", registry=registry
         )
 
+    def _of_continuity(self, registry: CollectorRegistry) -> None:
+        """What is told of states that grow, are forgotten or scored again, and of logs that changed."""
+        self.state_bytes = Gauge(
+            "upload_gate_worker_state_bytes",
+            "Bytes of the packed states of a partition of this worker.",
+            ["partition"],
+            registry=registry,
+        )
+        self.partition_accounts = Gauge(
+            "upload_gate_worker_partition_accounts",
+            "Accounts of a partition of this worker.",
+            ["partition"],
+            registry=registry,
+        )
+        self.accounts_forgotten = Counter(
+            "upload_gate_worker_accounts_forgotten", "Accounts forgotten because they were inactive.", registry=registry
+        )
+        self.unscored = Gauge(
+            "upload_gate_worker_accounts_to_rescore",
+            "Accounts that are still to be scored again, as far as that began.",
+            registry=registry,
+        )
+        self.log_changes = Counter(
+            "upload_gate_worker_log_changes",
+            "Partitions whose log or changelog was found changed when they were opened, by what became of it (recreated, "
+            "truncated, expired, changelog_lost).",
+            ["change"],
+            registry=registry,
+        )
+        self.events_lost = Counter(
+            "upload_gate_worker_events_lost",
+            "Events that expired before they were read (expired), or were folded and then lost by the log (truncated).",
+            ["change"],
+            registry=registry,
+        )
+
     def count(self, increment: Increment) -> None:
         """Count what a part of a batch's effects says."""
         counter = self._of_effects[increment.metric]
         (counter.labels(*increment.labels) if increment.labels else counter).inc(increment.amount)
 
-    def forget_lag(self, partition: int) -> None:
-        """Remove the lag of a partition that is not this worker's any more."""
-        with contextlib.suppress(KeyError):
-            self.lag.remove(str(partition))
+    def forget_partition(self, partition: int) -> None:
+        """Remove what is told of a partition that is not this worker's any more."""
+        for gauge in (self.lag, self.state_bytes, self.partition_accounts):
+            with contextlib.suppress(KeyError):
+                gauge.remove(str(partition))
 
 
 @contextmanager

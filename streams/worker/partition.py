@@ -19,11 +19,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, TopicUnfit
 from streams.pipeline.effects import Effects
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
@@ -61,7 +61,7 @@ class Event(Enum):
     COMMIT_FAILED = "a transaction came to nothing"
     MISPLACED = "the consumer is not where the owner is"
     UNREADABLE_HALT = "practically nothing of its recent events is readable"
-    BROKEN = "its changelog holds what nobody can read"
+    BROKEN = "its changelog holds what nobody can read, or has too few partitions"
     TOPIC_CHANGED = "the events topic was created anew"
     RETRY = "the pause after a failure is over"
     RESUME = "someone asks to read on"
@@ -201,6 +201,10 @@ class Around(Protocol):
         """These are committed, so long after they were handed over."""
         ...
 
+    def not_committed(self, partition: int, effects: Sequence[Effects]) -> None:
+        """These were folded and came to nothing."""
+        ...
+
     def end(self, error: Exception) -> None:
         """No retry cures `error`: the worker must end."""
         ...
@@ -265,6 +269,10 @@ class Partition:
         """See Hooks."""
         self.of_owner(owner, Event.COMMIT_FAILED, error)
 
+    def not_committed(self, owner: Owner, effects: Sequence[Effects]) -> None:
+        """See Hooks."""
+        self._around.not_committed(self.number, effects)
+
     def resume(self, drains: bool = False) -> None:
         """Read on, and judge from here whether events are readable; with `drains` only once most of them are."""
         self.breaker.reset(drains)
@@ -291,19 +299,30 @@ class Partition:
         except asyncio.CancelledError:
             self._around.close(owner)
             raise
-        except StateUnreadable as error:
-            self._around.close(owner)
-            self.on(Event.BROKEN, error)
+        except (StateUnreadable, TopicUnfit) as error:
+            self._opening_failed(owner, Event.BROKEN, error)
         except Exception as error:  # whatever the client raises while the cluster comes and goes
-            self._around.close(owner)
-            self.on(Event.OPEN_FAILED, error)
+            self._opening_failed(owner, Event.OPEN_FAILED, error)
         else:
+            if not self._is_wanted():
+                self._around.close(owner)
+                return
             if owner.epoch != self._epoch:  # other events, at the same offsets
                 self._epoch = owner.epoch
                 self.breaker.reset()
             self.owner = owner
             self._around.opened(self.number, owner, records)
             self.on(Event.OPENED)
+
+    def _opening_failed(self, owner: Owner, event: Event, error: Exception) -> None:
+        self._around.close(owner)
+        if self._is_wanted():
+            self.on(event, error)
+
+    def _is_wanted(self) -> bool:
+        """Whether nobody cancelled the task that runs; the client swallows a cancellation while it closes connections."""
+        task = asyncio.current_task()
+        return task is self._task and task is not None and not task.cancelling()
 
     def _open_later(self, error: Exception | None) -> None:
         if error is not None:
@@ -334,7 +353,8 @@ class Partition:
         self._around.close(owner)
         await owner.let_go()
         await asyncio.sleep(after_s)
-        self.on(Event.RETRY)
+        if self._is_wanted():
+            self.on(Event.RETRY)
 
     def _end(self, error: Exception | None) -> None:
         if error is not None:

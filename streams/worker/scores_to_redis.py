@@ -3,7 +3,12 @@
 Scoring goes on while Redis is away. All scores are in their topic, so a partition only remembers the offset of its
 scores topic from which Redis may lack some, keeps that offset in its watermark, and reads those scores from the topic
 when Redis is back. This takes no memory and loses nothing over any outage, even if the worker dies meanwhile. Two
-workers may write one score twice; its stamp makes that harmless.
+workers may write one score twice, and fresh scores are written while older ones are still missing; stamps make that
+harmless.
+
+A Redis that was emptied, or restored from an old copy, is noticed by a mark that it keeps for each partition: up to
+which offset of the scores topic it was filled. Every second the mark is compared with what was written last, and set
+anew in the same step. One that is gone or older says from where scores are missing.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.scores import EncodedScore, ScoreStore
+from gate.ports.scores import EncodedScore, ScoreMirror
 from gate.records.score import decode_score
 from streams.worker.changelog import PartitionReader
 from streams.worker.outage import Outage
@@ -24,19 +29,22 @@ CHUNK = 500
 class ScoresToRedis:
     """One partition's scores: those from offset `missing_from` of its scores topic Redis may lack; None for none."""
 
-    def __init__(self, store: ScoreStore | None, redis: Outage, partition: int) -> None:
+    def __init__(self, store: ScoreMirror | None, redis: Outage, partition: int) -> None:
         """`store` None means that scores are read from the topic only; then Redis lacks nothing."""
         self.missing_from: int | None = None
         self._partition = partition
         self._store = store
         self._redis = redis
         self._end = 0
+        self._missing_to = 0
         self._unwritten = 0
+        self._in_doubt = 0
+        self._mark: str | None = None
 
     @property
     def missing(self) -> int:
         """About how many scores Redis lacks."""
-        return 0 if self.missing_from is None else max(0, self._end - self.missing_from) + self._unwritten
+        return 0 if self.missing_from is None else max(0, self._missing_to - self.missing_from) + self._unwritten
 
     def reopen(self, missing_from: int | None, end: int) -> None:
         """Start anew from what the watermark says and the scores topic's `end`.
@@ -44,14 +52,16 @@ class ScoresToRedis:
         Batches that were given up and whose scores reached Redis will be folded again, to the same scores.
         """
         self.missing_from = None if self._store is None else missing_from
-        self._end = end
+        self._end = self._missing_to = end
         self._unwritten = 0
+        self._in_doubt = 0
+        self._mark = None
 
     async def put(self, scores: Sequence[EncodedScore]) -> bool:
-        """Write scores to Redis; False where that fails, and where earlier scores are missing and must come first."""
+        """Write scores to Redis; False where that fails, and while earlier ones are missing because Redis is away."""
         if self._store is None or not scores:
             return True
-        if self.missing_from is None:
+        if self.missing_from is None or not self._redis.is_down:
             try:
                 async with asyncio.timeout(PUT_WITHIN_S):
                     await self._store.put_scores(scores)
@@ -63,14 +73,51 @@ class ScoresToRedis:
         self._unwritten += 1
         return False
 
-    def committed(self, unwritten: int, end: int | None) -> None:
-        """Batches were committed, `unwritten` of them after `put` answered False.
+    def committed(self, unwritten: int, end: int | None, batches: int = 0) -> None:
+        """So many batches were committed, `unwritten` of them after `put` answered False.
 
         `end` is at least where their scores begin in the topic, None without any.
         """
         if end is not None:
             self._end = end
+        if unwritten or self._in_doubt:
+            self._missing_to = self._end
         self._unwritten -= unwritten
+        self._in_doubt = max(0, self._in_doubt - batches)
+
+    def mark(self) -> tuple[str, str]:
+        """The mark that Redis should have by now, and the one it gets then (see `ScoreMirror.mark_filled`)."""
+        filled_to = self._end if self.missing_from is None else min(self.missing_from, self._end)
+        return "?" if self._mark is None else self._mark, str(filled_to)
+
+    def compare_mark(self, found: str, offered: tuple[str, str], uncommitted: int) -> bool:
+        """Learn what the mark was when `offered` was; True where Redis has lost scores that it had.
+
+        Then it may also have lost those of the batches that are folded and not committed, of which there are
+        `uncommitted`.
+        """
+        expected, following = offered
+        if found == expected:
+            self._mark = following
+            return False
+        self._mark = found
+        filled_to = int(found) if found.isascii() and found.isdecimal() else 0
+        if self._store is None or filled_to >= int(following):
+            return False
+        self.missing_from = filled_to if self.missing_from is None else min(self.missing_from, filled_to)
+        self._missing_to = self._end
+        self._in_doubt = uncommitted
+        return True
+
+    async def forget(self, accounts: Sequence[str], before_us: int) -> None:
+        """Take the scores of accounts that are forgotten away from Redis; where it is away, they expire there."""
+        if self._store is None or not accounts or self._redis.is_down:
+            return
+        try:
+            async with asyncio.timeout(PUT_WITHIN_S * 5):
+                await self._store.forget_scores(accounts, before_us)
+        except (StoreUnavailable, TimeoutError) as error:
+            self._redis.down(str(error) or "no answer in time")
 
     async def catch_up(self, bootstrap: str, topic: str) -> bool:
         """Write the missing scores; True when none is missing any more.
@@ -88,7 +135,7 @@ class ScoresToRedis:
                         await self._store.put_scores(scores[at : at + CHUNK])
             reached = reader.end
         # no await from here: a batch that was not put was either read just now, or is still counted as missing
-        if self._unwritten == 0 and reached >= self._end:
+        if self._unwritten == 0 and self._in_doubt == 0 and reached >= self._missing_to:
             self.missing_from = None
             return True
         self.missing_from = max(start, min(reached, self._end))

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gate.core.duration import DAY_US, parse_duration_us
 from gate.errors import SettingInvalid
 from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
 
 SESSION_TIMEOUT_MS = 6_000
+FORGET_AFTER = "180d"
+FORGET_AFTER_LEAST_US = 9 * DAY_US
+"""The crowd's window and a day: an account that counts there is never forgotten."""
 LOOPBACK = "127.0.0.1"
 METRICS_PORT = DEFAULT_PORTS["worker"]
 
@@ -36,6 +40,7 @@ class WorkerSettings:
     session_timeout_ms: int = SESSION_TIMEOUT_MS
     partitions: int = 4
     drain_unreadable: bool = False
+    forget_after_us: int = 180 * DAY_US
 
     @property
     def salt_is_default(self) -> bool:
@@ -66,7 +71,21 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
         state_dir=Path(env.get("UPLOAD_GATE_STATE") or "state").expanduser(),
         session_timeout_ms=_number(env, "UPLOAD_GATE_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS, 1_000, 300_000),
         drain_unreadable=unreadable == "drain",
+        forget_after_us=_forget_after_us(env),
     )
+
+
+def _forget_after_us(env: Mapping[str, str]) -> int:
+    text = env.get("UPLOAD_GATE_FORGET_AFTER") or FORGET_AFTER
+    try:
+        after_us = parse_duration_us(text)
+    except ValueError as error:
+        raise SettingInvalid(f"UPLOAD_GATE_FORGET_AFTER is {text!r}: {error}", "Use a duration such as 180d") from error
+    if after_us < FORGET_AFTER_LEAST_US:
+        raise SettingInvalid(
+            f"UPLOAD_GATE_FORGET_AFTER is {text!r}, shorter than the crowd remembers", "Use 9d or more"
+        )
+    return after_us
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

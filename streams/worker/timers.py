@@ -21,6 +21,7 @@ from streams.worker.partition import Partition
 
 EVERY_S = 1.0
 SAME_TOPIC_EVERY_S = 15.0
+REQUESTS_EVERY_S = 2.0
 OFFSETS_WITHIN_S = 5.0
 
 
@@ -38,7 +39,7 @@ class Upkeep:
         self._topic_was = ""
 
     async def look(self) -> None:
-        """Bring the gauges up to date, notice that Kafka is back, and write what Redis lacks."""
+        """Bring the gauges up to date, and notice that Kafka is back."""
         self._partitions.count()
         self._monitor.export()
         await self._against_outages(self._look)
@@ -53,7 +54,23 @@ class Upkeep:
             self._kafka.up()
         if self._intake.consumer is not None and not self._kafka.is_down:
             await self._measure_lag(self._intake.consumer)
-        await self._partitions.catch_up_redis()
+
+    async def fill_redis(self) -> None:
+        """Write what Redis lacks, also where it lost what it had."""
+        await self._against_outages(self._partitions.catch_up_redis)
+
+    async def look_for_requests(self) -> None:
+        """Obey a request to score all accounts again."""
+        await self._against_outages(self._look_for_requests)
+
+    async def _look_for_requests(self) -> None:
+        consumer = self._intake.consumer
+        if consumer is None or self._kafka.is_down or not self._partitions.mine:
+            return
+        at = TopicPartition(self._partitions.where.topics.rescores.name, 0)
+        async with asyncio.timeout(OFFSETS_WITHIN_S):
+            ends = await consumer.end_offsets([at])
+        self._partitions.request_scores(ends[at])
 
     async def _measure_lag(self, consumer: Any) -> None:
         self._metrics.events_partitions.set(len(consumer.partitions_for_topic(self._intake.topic) or ()))
@@ -112,6 +129,14 @@ def declare_timers(app: faust.App, upkeep: Upkeep) -> None:
     @app.timer(interval=EVERY_S)
     async def look() -> None:
         await upkeep.look()
+
+    @app.timer(interval=EVERY_S)
+    async def fill_redis() -> None:
+        await upkeep.fill_redis()
+
+    @app.timer(interval=REQUESTS_EVERY_S)
+    async def look_for_requests() -> None:
+        await upkeep.look_for_requests()
 
     @app.timer(interval=SAME_TOPIC_EVERY_S)
     async def compare_topic() -> None:

@@ -29,7 +29,7 @@ from streams.worker.changelog import (
     decode_watermark,
     encode_watermark,
 )
-from streams.worker.commit import Owner, resume_position
+from streams.worker.commit import Owner
 from streams.worker.crowd_feed import crowd_key, hear
 from streams.worker.outage import Outage
 from streams.worker.scores_to_redis import ScoresToRedis
@@ -174,27 +174,12 @@ def test_what_was_not_committed_is_taken_back_newest_first() -> None:
     assert accounts.mark == Watermark("e", 10)
 
 
-@pytest.mark.parametrize(
-    ("mark", "begin", "end", "expected"),
-    [
-        (None, 3, 10, ("c/t", 3)),
-        (Watermark("c/t", 7), 0, 10, ("c/t", 7)),
-        (Watermark("c/t", 7), 9, 10, ("c/t", 9)),
-        (Watermark("c/t", 10), 0, 10, ("c/t", 10)),
-        (Watermark("c/other", 7), 0, 10, ("c/t", 0)),
-        (Watermark("c/t", 11), 0, 10, ("c/t+1", 0)),
-        (Watermark("c/t+1", 11), 2, 10, ("c/t+2", 2)),
-        (Watermark("c/t+1", 5), 0, 10, ("c/t+1", 5)),
-    ],
-)
-def test_a_partition_goes_on_where_its_watermark_says(
-    mark: Watermark | None, begin: int, end: int, expected: tuple[str, int]
-) -> None:
-    assert resume_position(mark, "c/t", begin, end) == expected
-
-
 def test_a_watermark_reads_as_it_was_written() -> None:
-    for mark in (Watermark("e", 0), Watermark("c/t+1", 1 << 40, 17)):
+    for mark in (
+        Watermark("e", 0),
+        Watermark("c/t+1", 1 << 40, 17),
+        Watermark("e", 1, None, 1 << 40, "card/3", (4, 8), 2, 9),
+    ):
         assert decode_watermark(encode_watermark(mark)) == mark
 
 

@@ -8,15 +8,20 @@ from typing import Any, cast
 
 import pytest
 
+from gate.core.duration import DAY_US
 from gate.records.topics import Topics
 from streams.core.crowd import Crowd
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import DeadLetters, Effects
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM
+from streams.pipeline.stamps import Stamps
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
+from streams.worker.chores import Chores
 from streams.worker.commit import Owner, Where
 from streams.worker.partition import Event, Partition
+
+FORGET_AFTER_US = 180 * DAY_US
 
 
 class FakeOwner:
@@ -28,6 +33,8 @@ class FakeOwner:
         self.partition = 0
         self.epoch = "c/t"
         self.next = 0
+        self.stamps = Stamps("c/t", 0, (4,), 100)
+        self.chores = Chores(FORGET_AFTER_US)
         self.is_open = True
         self.acted: list[Effects] = []
         self.fails: Exception | None = None

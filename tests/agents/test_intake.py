@@ -20,7 +20,9 @@ from streams.worker import partition as life
 from streams.worker.agents import Fetch
 from streams.worker.assignment import Partitions
 from streams.worker.changelog import Accounts, Watermark
+from streams.worker.chores import Chores
 from streams.worker.commit import Hooks, Owner, Where
+from streams.worker.continuity import LogChange, Resumption
 from streams.worker.intake import Assignments, Intake
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
@@ -40,6 +42,8 @@ class FakeOwner:
         self.next = next_offset
         self.committed_to = next_offset
         self.redis = SimpleNamespace(missing=0, missing_from=None)
+        self.chores = Chores()
+        self.resumed = Resumption(LogChange.NONE, "c/t", next_offset)
         self.is_over = False
 
     async def open(self) -> int:
@@ -355,3 +359,15 @@ async def test_a_partition_that_is_given_twice_ends_the_worker(setting: Setting)
     await asyncio.sleep(0)
 
     assert setting.intake.crashed
+
+
+async def test_a_worker_that_is_stopping_takes_no_partitions_any_more(setting: Setting) -> None:
+    await setting.assign(0)
+
+    stopping = asyncio.create_task(setting.partitions.stop())
+    await asyncio.sleep(0)
+    await setting.group.on_partitions_assigned({AT})
+    await stopping
+
+    assert setting.partitions.mine == []
+    assert not setting.intake.crashed

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
@@ -44,7 +45,15 @@ scores = st.builds(
     reasons=st.lists(st.builds(Reason, st.text(max_size=20), unit, st.floats(-10, 10)), max_size=4).map(tuple),
     at_us=st.integers(0, 4_102_444_799_999_999),
     scored_at_us=st.integers(0, 4_102_444_799_999_999),
-    stamp=st.builds(Stamp, st.text(max_size=20), st.integers(0, 1 << 62)),
+    stamp=st.builds(Stamp, st.text(max_size=20), st.integers(0, 1 << 62))
+    | st.builds(
+        Stamp,
+        st.text(max_size=20),
+        st.integers(0, 1 << 53),
+        st.integers(0, 0xFFFF_FFFF),
+        st.integers(0, 0xFFFF_FFFF),
+        st.integers(1, (1 << 53) - 1),
+    ),
     scorecard=st.text(max_size=20),
 )
 
@@ -115,6 +124,23 @@ def test_a_stored_score_reads_back_whole_and_its_head_is_what_the_scripts_read()
     assert struct.unpack_from("<dddH", value) == (0.912346, SCORE.at_us, 42, len("cluster/topic"))
     assert value[26 : 26 + len("cluster/topic")] == b"cluster/topic"
     assert decode_stored_score(value) == decode_score(encode_score(SCORE))
+
+
+def test_a_stamp_with_a_generation_stands_whole_in_the_document_and_behind_the_epoch_of_the_head() -> None:
+    stamp = Stamp("cluster/topic", 42, partition=5, partitions=8, generation=1_700_000_000_000)
+    scored = with_bytes(replace(SCORE, stamp=stamp))
+
+    value = stored_score(scored)
+
+    assert json.loads(scored.data)["stamp"] == {
+        "epoch": "cluster/topic",
+        "offset": 42,
+        "partition": 5,
+        "partitions": 8,
+        "generation": 1_700_000_000_000,
+    }
+    assert struct.unpack_from("<BdII", value, 39) == (2, 1_700_000_000_000.0, 8, 5)
+    assert decode_stored_score(value).stamp == stamp
 
 
 @pytest.mark.parametrize("length", [0, 25, 26, 60])

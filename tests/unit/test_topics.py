@@ -18,6 +18,7 @@ TOPICS = Topics("p.")
         (TOPICS.states, "compact", None),
         (TOPICS.scores, "compact", None),
         (TOPICS.crowd, "compact,delete", 8 * DAY_MS),
+        (TOPICS.rescores, "compact", None),
         (TOPICS.decisions, "delete", 7 * DAY_MS),
         (TOPICS.controls, "compact,delete", DAY_MS),
     ],

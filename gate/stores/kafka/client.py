@@ -13,8 +13,8 @@ from typing import Any
 
 FINISH_WITHIN_S = 1.0
 
-Record = tuple[bytes | None, bytes]
-"""Key and value."""
+Record = tuple[bytes | None, bytes | None]
+"""Key and value; a value of None takes away what the key had."""
 
 
 async def connected(client: Any) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -43,6 +45,13 @@ BROKERS_CHOICE = -1  # as many replicas as the cluster's own default says
 _T = TypeVar("_T")
 
 
+class TopicShape(NamedTuple):
+    """A topic as a cluster describes it. `topic_id` is empty where the broker is too old to have one."""
+
+    topic_id: str
+    partitions: int
+
+
 class Incarnation(NamedTuple):
     """Which topic it is beyond its name. `topic_id` is empty where the broker is too old to have one."""
 
@@ -53,15 +62,20 @@ class Incarnation(NamedTuple):
 async def declare(bootstrap: str, topics: Topics) -> None:
     """Create those of `topics` that are missing, with their settings; existing ones stay as they are.
 
+    What a worker writes for each partition of events gets as many partitions as an existing events topic has.
     Raises StoreUnavailable when the cluster does not answer, or refuses.
     """
 
     async def act() -> None:
         async with _admin(bootstrap) as admin:
             present = set(await admin.list_topics())
-            missing = [topic for topic in topics.all() if topic.name not in present]
-            if not missing:
+            if all(topic.name in present for topic in topics.all()):
                 return
+            fitting = topics
+            if topics.events.name in present:
+                (events,) = await admin.describe_topics([topics.events.name])
+                fitting = replace(topics, partitions=max(1, len(events["partitions"])))
+            missing = [topic for topic in fitting.all() if topic.name not in present]
             answer = await admin.create_topics([_new(t.name, t.partitions, t.config()) for t in missing])
             for name, code, *detail in answer.topic_errors:
                 error = for_code(code)
@@ -80,22 +94,48 @@ def _new(name: str, partitions: int, config: dict[str, str]) -> Any:
 
 async def incarnation(bootstrap: str, topic: str) -> Incarnation:
     """The cluster's id and the topic's. Raises StoreUnavailable, also where the topic does not exist."""
+    cluster, known = await shapes(bootstrap, (topic,))
+    if topic not in known:
+        raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topic}", "Create it: `upload-gate up` does")
+    return Incarnation(cluster, known[topic].topic_id)
 
-    async def act() -> Incarnation:
+
+async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, TopicShape]]:
+    """The cluster's id, and the shape of each topic of `names` that exists. Raises StoreUnavailable.
+
+    A broker too old for topic ids gives no cluster id either.
+    """
+    wanted = list(names)
+
+    async def act() -> tuple[str, dict[str, TopicShape]]:
         client = AIOKafkaClient(bootstrap_servers=bootstrap)
         await client.bootstrap()
         try:
-            node = client.get_random_node()
             try:
-                answer = await client.send(node, _MetadataRequest(topic))
+                answer = await client.send(client.get_random_node(), _MetadataRequest(wanted))
             except (IncompatibleBrokerVersion, NotImplementedError):
-                return Incarnation("", "")
-            code, _, topic_id, *_ = answer.topics[0]
-            if code:
-                raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topic}", "Create it: `upload-gate up` does")
-            return Incarnation(answer.cluster_id or "", topic_id)
+                counts = Counter(at.topic for at in await _partitions(bootstrap, wanted))
+                return "", {name: TopicShape("", count) for name, count in counts.items()}
+            known = {
+                name: TopicShape(topic_id, len(partitions))
+                for code, name, topic_id, _, partitions, *_ in answer.topics
+                if not code
+            }
+            return answer.cluster_id or "", known
         finally:
             await client.close()
+
+    return await _within(bootstrap, act)
+
+
+async def group_offset(bootstrap: str, group: str, topic: str, partition: int) -> int | None:
+    """The offset that `group` committed for a partition, None where it never did. Raises StoreUnavailable."""
+
+    async def act() -> int | None:
+        async with _admin(bootstrap) as admin:
+            done = await _offsets(admin, group)
+        at = TopicPartition(topic, partition)
+        return done[at].offset if at in done and done[at].offset >= 0 else None
 
     return await _within(bootstrap, act)
 
@@ -269,8 +309,8 @@ class _MetadataRequest12(RequestStruct):  # type: ignore[misc]
 class _MetadataRequest(Request[_MetadataRequest12]):  # type: ignore[misc]
     API_KEY = 3
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([("", self._topic, {})], False, False, {})
+        return request_struct_class([("", topic, {}) for topic in self._topics], False, False, {})

@@ -5,14 +5,14 @@ It loses nothing where a server may lose a little. Only expiry bounds it: every 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gate.core.duration import DAY_US
 from gate.core.limits.gcra import take
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.override import Override
-from gate.core.score import Score, Stamp
+from gate.core.score import Score, replaces
 from gate.core.standing import Standing
 from gate.ports.clock import Clock
 from gate.ports.scores import EncodedScore
@@ -33,12 +33,13 @@ class _Upload:
 
 
 class MemoryAccountStore:
-    """A TakeStore, a ScoreStore and an OverrideStore in one process. One step of the loop is one atomic step."""
+    """A TakeStore, a ScoreMirror and an OverrideStore in one process. One step of the loop is one atomic step."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._tats: dict[tuple[str, str], int] = {}
         self._scores: dict[str, Score] = {}
+        self._marks: dict[str, str] = {}
         self._overrides: dict[str, Override] = {}
         self._uploads: dict[tuple[str, str], _Upload] = {}
         self._takes = 0
@@ -72,7 +73,7 @@ class MemoryAccountStore:
         stored = 0
         for score, data in scores:
             known = self._scores.get(score.account)
-            if known is not None and _newer(known.stamp, score.stamp):
+            if known is not None and not replaces(score.stamp, known.stamp):
                 continue
             self._scores[score.account] = decode_score(data)
             stored += 1
@@ -81,6 +82,19 @@ class MemoryAccountStore:
     async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
         """See ScoreStore."""
         return [self._scores.get(account) for account in accounts]
+
+    async def mark_filled(self, marks: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+        """See ScoreMirror."""
+        before = {name: self._marks.get(name, "") for name in marks}
+        self._marks |= {name: later for name, (expected, later) in marks.items() if before[name] == expected}
+        return before
+
+    async def forget_scores(self, accounts: Sequence[str], before_us: int) -> int:
+        """See ScoreMirror."""
+        gone = [a for a in accounts if a in self._scores and self._scores[a].at_us < before_us]
+        for account in gone:
+            del self._scores[account]
+        return len(gone)
 
     async def put_override(self, account: str, override: Override) -> None:
         """See OverrideStore."""
@@ -106,7 +120,3 @@ class MemoryAccountStore:
         self._tats = {k: tat for k, tat in self._tats.items() if tat > now_us - DAY_US}
         self._uploads = {k: u for k, u in self._uploads.items() if now_us - u.at_us < u.lifetime_us}
         self._overrides = {k: o for k, o in self._overrides.items() if now_us < o.expires_at_us}
-
-
-def _newer(known: Stamp, offered: Stamp) -> bool:
-    return known.epoch == offered.epoch and known.offset >= offered.offset

@@ -1,12 +1,14 @@
 """The score store in Redis (or Valkey): `{prefix}score:{ACCOUNT}`, kept 90 days after it was put last.
 
+`{prefix}scores:NAME` are marks of how far the scores were filled.
+
 `gate.records.score` says what a stored score looks like.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from gate.core.score import Score
@@ -21,7 +23,7 @@ DEADLINE_S: Final = 2.0
 
 
 class RedisScoreStore:
-    """A ScoreStore; see ports for what it promises. It connects on first use; use it in one event loop, until close().
+    """A ScoreMirror; see ports for what it promises. It connects on first use; use it in one event loop, until close().
 
     `deadline_s` bounds each of the calls into which a large request is cut.
     """
@@ -32,6 +34,8 @@ class RedisScoreStore:
         self._prefix = prefix
         self._deadline_s = deadline_s
         self._put = Script.named("put_scores")
+        self._mark = Script.named("mark_filled")
+        self._forget = Script.named("forget_scores")
         self._line = Line(url, "upload-gate-scores", stats)
         self._turn = asyncio.Lock()
 
@@ -60,6 +64,29 @@ class RedisScoreStore:
             async with self._turn:
                 values += await self._line.execute(b"MGET", *keys, within_s=self._deadline_s)
         return [None if value is None else decode_stored_score(value) for value in values]
+
+    async def mark_filled(self, marks: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+        """See ScoreMirror."""
+        if not marks:
+            return {}
+        keys = [f"{self._prefix}scores:{name}" for name in marks]
+        run = Run(self._mark, keys, [value for pair in marks.values() for value in pair])
+        async with self._turn:
+            (reply,) = await self._line.run([run], self._deadline_s)
+        return {name: value.decode(errors="replace") for name, value in zip(marks, reply, strict=True)}
+
+    async def forget_scores(self, accounts: Sequence[str], before_us: int) -> int:
+        """See ScoreMirror."""
+        forgotten = 0
+        for start in range(0, len(accounts), SCORES_A_TURN):
+            some = accounts[start : start + SCORES_A_TURN]
+            runs = [
+                Run(self._forget, [self._key(account) for account in some[at : at + SCORES_A_CALL]], (before_us,))
+                for at in range(0, len(some), SCORES_A_CALL)
+            ]
+            async with self._turn:
+                forgotten += sum(await self._line.run(runs, self._deadline_s, again=True))
+        return forgotten
 
     def _key(self, account: str) -> str:
         return f"{self._prefix}score:{{{account}}}"

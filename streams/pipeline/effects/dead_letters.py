@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from gate.core.account import MAX_ID_BYTES
+from gate.core.fields.ids import MAX_ID_BYTES
 from gate.records.topics import Topic, Topics
 from streams.pipeline.effects.part import Increment, KeyedRecord
 

@@ -16,13 +16,14 @@ class EventCounts:
     """`by_type` counts folded events, `unknown_fields` their top-level fields that no event of the type has.
 
     `duplicates` counts events that were delivered before and changed nothing, `late` folded uploads that came too late
-    to count as a burst or a gap.
+    to count as a burst or a gap, `foreign` accounts whose events stood in a partition that their keys do not belong to.
     """
 
     by_type: dict[str, int]
     unknown_fields: int = 0
     duplicates: int = 0
     late: int = 0
+    foreign: int = 0
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -35,6 +36,7 @@ class EventCounts:
             sum(part.unknown_fields for part in parts),
             sum(part.duplicates for part in parts),
             sum(part.late for part in parts),
+            sum(part.foreign for part in parts),
         )
 
     @staticmethod
@@ -61,3 +63,5 @@ class EventCounts:
             yield Increment("upload_gate_event_duplicates", (), self.duplicates)
         if self.late:
             yield Increment("upload_gate_event_late_uploads", (), self.late)
+        if self.foreign:
+            yield Increment("upload_gate_event_foreign_accounts", (), self.foreign)

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol, Self
 
 from gate.records.topics import Topic, Topics
 
-KeyedRecord = tuple[bytes | None, bytes]
-"""Key and value of a Kafka record."""
+KeyedRecord = tuple[bytes | None, bytes | None]
+"""Key and value of a Kafka record; a value of None takes away what the key had."""
 
 
 class Increment(NamedTuple):

@@ -1,4 +1,4 @@
-"""The scores of the accounts that a batch touched."""
+"""The scores of the accounts that a batch touched, and the accounts whose scores are taken away."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ from streams.pipeline.effects.part import Increment, KeyedRecord
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Encoded scores, one an account. Of merged scores the last of an account stays."""
+    """Encoded scores, one an account, and the accounts that are `gone`. Of merged scores the last of an account stays."""
 
     encoded: list[EncodedScore]
+    gone: tuple[str, ...] = ()
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """See Part."""
-        last = {scored.score.account: scored for part in parts for scored in part.encoded}
-        return cls([*last.values()])
+        last: dict[str, EncodedScore] = {}
+        gone: set[str] = set()
+        for part in parts:
+            scored = {one.score.account: one for one in part.encoded}
+            if gone or part.gone:
+                gone.difference_update(scored)
+                gone.update(part.gone)
+                for account in part.gone:
+                    last.pop(account, None)
+            last.update(scored)
+        return cls([*last.values()], tuple(sorted(gone)))
 
     @staticmethod
     def topic(topics: Topics) -> Topic:
@@ -35,8 +45,11 @@ class Scores:
 
     def records(self, own: int) -> Iterable[KeyedRecord]:
         """See Part."""
-        return ((score.account.encode(), encoded) for score, encoded in self.encoded)
+        yield from ((score.account.encode(), encoded) for score, encoded in self.encoded)
+        yield from ((account.encode(), None) for account in self.gone)
 
     def increments(self) -> Iterable[Increment]:
         """See Part."""
-        return (Increment("upload_gate_scores", (), len(self.encoded)),)
+        yield Increment("upload_gate_scores", (), len(self.encoded))
+        if self.gone:
+            yield Increment("upload_gate_worker_accounts_forgotten", (), len(self.gone))

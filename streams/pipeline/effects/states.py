@@ -1,4 +1,4 @@
-"""The states of the accounts that a batch changed, for the changelog."""
+"""The states of the accounts that a batch changed, for the changelog, and the accounts whose state is forgotten."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from streams.pipeline.effects.part import Increment, KeyedRecord
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """Packed states by account id. Of merged states the last of an account stays."""
+    """Packed states by account id, and the accounts that are `gone`. Of merged states the last of an account stays."""
 
     packed: dict[str, bytes]
+    gone: tuple[str, ...] = ()
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """See Part."""
         packed: dict[str, bytes] = {}
+        gone: set[str] = set()
         for part in parts:
+            if gone or part.gone:
+                gone.difference_update(part.packed)
+                gone.update(part.gone)
+                for account in part.gone:
+                    packed.pop(account, None)
             packed.update(part.packed)
-        return cls(packed)
+        return cls(packed, tuple(sorted(gone)))
 
     @staticmethod
     def topic(topics: Topics) -> Topic:
@@ -36,7 +43,8 @@ class States:
 
     def records(self, own: int) -> Iterable[KeyedRecord]:
         """See Part."""
-        return ((account.encode(), state) for account, state in self.packed.items())
+        yield from ((account.encode(), state) for account, state in self.packed.items())
+        yield from ((account.encode(), None) for account in self.gone)
 
     def increments(self) -> Iterable[Increment]:
         """See Part."""

@@ -1,0 +1,31 @@
+"""Accounts that were inactive for long, by event time → tombstones for their states and scores. Nothing is acted on here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from streams.core.facts import latest_us
+from streams.pipeline.effects import Effects, Scores, States
+
+
+def inactive(accounts: Iterable[str], states: Mapping[str, bytes], before_us: int) -> list[str]:
+    """Those of `accounts` whose last event of any kind was before `before_us`. A state that cannot be read stays."""
+    found = []
+    for account in accounts:
+        state = states.get(account)
+        if state is None:
+            continue
+        try:
+            if latest_us(state) < before_us:
+                found.append(account)
+        except msgspec.DecodeError:
+            continue
+    return found
+
+
+def forgotten(accounts: Iterable[str], next_offset: int) -> Effects:
+    """What makes `accounts` unknown: their next events are those of new accounts."""
+    gone = tuple(accounts)
+    return Effects.of(next_offset, States({}, gone), Scores([], gone))

@@ -1,0 +1,48 @@
+"""The states of accounts → their scores, without an event: for a new scorecard, or because somebody requested it.
+
+Nothing is acted on here. A state that cannot be read is passed over; folding its next event will say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from gate.ports.scores import EncodedScore
+from gate.records.score import with_bytes
+from streams.core.crowd import Crowd
+from streams.core.facts import unpack
+from streams.core.features import features
+from streams.core.scorecard import Scorecard
+from streams.core.signals import signals
+from streams.pipeline.effects import Effects, Scores
+from streams.pipeline.stamps import Stamps
+from streams.pipeline.step import surroundings
+
+
+def rescored(
+    accounts: Iterable[str],
+    states: Mapping[str, bytes],
+    crowd: Crowd,
+    scorecard: Scorecard,
+    stamps: Stamps,
+    next_offset: int,
+    now_us: int,
+) -> Effects:
+    """New scores for those of `accounts` that have a state. Each is of the partition as it stands, before `next_offset`.
+
+    So it comes after every score of the account up to here, and before the one of its next event.
+    """
+    with_state = [account for account in accounts if account in states]
+    stamps.learn(with_state)
+    scores: list[EncodedScore] = []
+    for account in with_state:
+        try:
+            facts = unpack(states[account])
+        except msgspec.DecodeError:
+            continue
+        values = signals(features(facts, surroundings(crowd, facts)))
+        stamp = stamps.stamp(account, next_offset - 1)
+        scores.append(with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamp)))
+    return Effects.of(next_offset, Scores(scores))

@@ -1,0 +1,146 @@
+"""Scoring all accounts again and forgetting inactive ones: turns, chunks, and what each turn's effects are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gate.core.duration import DAY_US
+from gate.core.score import Stamp, replaces
+from streams.core.crowd import Crowd
+from streams.core.facts import Facts, pack
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.effects import Effects, Scores, States, merged
+from streams.pipeline.forget import forgotten, inactive
+from streams.pipeline.rescore import rescored
+from streams.pipeline.stamps import Stamps
+from streams.worker.changelog import Accounts, Watermark
+from streams.worker.chores import LOOKED_THROUGH_A_TURN, RESCORED_A_TURN, Chore, Chores
+
+START_US = 1_795_000_000_000_000
+SHIPPED = load_scorecard(None)
+
+
+def states(*accounts: str, latest_us: int = START_US) -> dict[str, bytes]:
+    return {account: pack(Facts(events=1, offset=3, latest_us=latest_us)) for account in accounts}
+
+
+def all_taken(chores: Chores, accounts: dict[str, bytes], at: int) -> list[tuple[Chore, int]]:
+    taken = []
+    while chores.is_due(at):
+        chore, names = chores.take(accounts, at)
+        taken.append((chore, len(names)))
+    return taken
+
+
+def test_every_account_is_scored_again_once_in_chunks() -> None:
+    chores = Chores()
+    accounts = dict.fromkeys(map(str, range(RESCORED_A_TURN * 2 + 5)), b"")
+
+    chores.rescore(10)
+
+    assert not chores.is_due(9)
+    assert [count for _, count in all_taken(chores, accounts, 10)] == [RESCORED_A_TURN, RESCORED_A_TURN, 5]
+    assert chores.rescore_at is None
+
+
+def test_a_second_request_begins_with_the_first_account_again() -> None:
+    chores = Chores()
+    accounts = dict.fromkeys(map(str, range(RESCORED_A_TURN + 1)), b"")
+    chores.rescore(10)
+    chores.take(accounts, 10)
+
+    chores.rescore(11)
+
+    assert sum(count for _, count in all_taken(chores, accounts, 11)) == RESCORED_A_TURN + 1
+
+
+def test_chores_have_every_second_turn() -> None:
+    chores = Chores()
+    chores.rescore(1)
+
+    assert [chores.has_turn(1) for _ in range(4)] == [True, False, True, False]
+    assert not Chores().has_turn(1)
+
+
+def test_accounts_are_looked_through_once_in_a_day_of_event_time() -> None:
+    chores = Chores(forget_after_us=30 * DAY_US)
+    accounts = dict.fromkeys(map(str, range(LOOKED_THROUGH_A_TURN + 1)), b"")
+    assert not chores.is_due(5)
+
+    chores.passed([START_US, START_US - 7])
+    first = all_taken(chores, accounts, 5)
+    chores.passed([START_US + DAY_US - 1])
+    early = chores.is_due(5)
+    chores.passed([START_US + DAY_US])
+
+    assert first == [(Chore.FORGET, LOOKED_THROUGH_A_TURN), (Chore.FORGET, 1)]
+    assert not early
+    assert chores.is_due(5)
+    chores.take(accounts, 5)
+    assert chores.before_us == START_US + DAY_US - 30 * DAY_US
+
+
+def test_a_worker_that_forgets_nobody_never_looks() -> None:
+    chores = Chores(None)
+    chores.passed([START_US])
+
+    assert not chores.is_due(5)
+
+
+def test_only_accounts_whose_last_event_is_too_old_are_forgotten() -> None:
+    known = states("old", latest_us=START_US - 1) | states("edge") | {"broken": b"\x03no"}
+
+    assert inactive([*known, "unknown"], known, START_US) == ["old"]
+
+
+def test_forgetting_writes_tombstones_for_state_and_score() -> None:
+    effects = forgotten(["a"], 12)
+
+    assert list(effects.part(States).records(0)) == [(b"a", None)]
+    assert list(effects.part(Scores).records(0)) == [(b"a", None)]
+    assert effects.next_offset == 12
+
+
+def written(effects: Iterable[Effects]) -> dict[bytes | None, bool]:
+    one = merged(list(effects))
+    return {key: value is not None for part in (one.part(States),) for key, value in part.records(0)}
+
+
+def test_of_forgetting_an_account_and_hearing_of_it_again_the_later_counts() -> None:
+    heard = Effects.of(13, States({"a": b"1", "b": b"1"}))
+    gone = forgotten(["a"], 12)
+
+    assert written([gone, heard]) == {b"a": True, b"b": True}
+    assert written([heard, gone]) == {b"a": False, b"b": True}
+    assert written([heard, gone, heard]) == {b"a": True, b"b": True}
+
+
+def test_forgotten_accounts_come_back_where_the_transaction_failed() -> None:
+    accounts = Accounts(0)
+    accounts.fold(states("a", "b"))
+    accounts.committed(1, Watermark("e", 1), 1)
+    before = accounts.bytes
+
+    accounts.fold({}, ["a"])
+    halved = accounts.bytes
+    accounts.take_back()
+
+    assert accounts.states == states("a", "b")
+    assert (before, halved) == (len(states("a")["a"]) * 2, len(states("a")["a"]))
+    assert accounts.bytes == before
+
+
+def test_scores_made_again_come_after_those_before_and_before_those_of_the_next_event() -> None:
+    stamps = Stamps("c/t", 1, (4,), 700)
+    known = states("a", "b")
+
+    effects = rescored(["a", "gone"], known, Crowd(), SHIPPED, stamps, 20, START_US)
+
+    (scored,) = effects.scores
+    stamp = scored.score.stamp
+    home = stamp.partitions
+    assert stamp == Stamp("c/t", 19, 1, home, 700)
+    assert replaces(stamp, Stamp("c/t", 19, 1, home, 600))
+    assert replaces(stamp, Stamp("c/t", 3, 1, home, 600))
+    assert replaces(Stamp("c/t", 20, 1, home, 700), stamp)
+    assert effects.states == {}
