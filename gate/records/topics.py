@@ -78,7 +78,7 @@ class Topics:
     def controls(self) -> Topic:
         """What operators tell the stream workers, and what the workers answer; key = what it is about. A worker hears
         what is written while it runs, so little is kept, and for a day."""
-        return Topic(f"{self.prefix}streams.controls.v1", 1, True, DAY_MS)
+        return Topic(f"{self.prefix}worker.controls.v1", 1, True, DAY_MS)
 
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""

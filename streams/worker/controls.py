@@ -1,4 +1,4 @@
-"""Hears what operators tell the workers on `streams.controls.v1`, does it, and answers there.
+"""Hears what operators tell the workers on `worker.controls.v1`, does it, and answers there.
 
 A worker hears what is written while it runs; one that was started later need not know, since it judges events anew.
 Works while Kafka alone answers. Leaves a partition's life to `partition`.
