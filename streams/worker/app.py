@@ -114,7 +114,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
     app.intake = Intake(
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
-    app.controls = Controls(partitions, kafka)
+    app.controls = Controls(partitions, kafka, lambda: app.intake.consumer is not None)
     folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable)
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from gate.cli import main as cli
 from gate.errors import SettingInvalid
 from streams.core.events import Fault
 from streams.dlq.replay import as_json, lines, since_ms
@@ -62,6 +63,29 @@ def test_since_is_a_span_or_a_time(text: str | None, expected: int) -> None:
 def test_since_without_a_zone_or_a_meaning_is_a_usage_error(text: str) -> None:
     with pytest.raises(SettingInvalid, match="write 24h"):
         since_ms(text, lambda: 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("show", "2"), "PARTITION:OFFSET"),
+        (("show", "a:b"), "PARTITION:OFFSET"),
+        (("show", "\x1b[2J:1"), "is no place"),
+        (("replay", "--since", "yesterday"), "write 24h"),
+        (("resume", "--partition", "-1"), "--partition"),
+        (("list", "--limit", "0"), "--limit"),
+    ],
+)
+def test_what_is_typed_wrongly_is_named_before_any_server_is_needed(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.run(["dlq", *arguments])
+
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert says in err
+    assert "\x1b" not in err
+    assert out == ""
 
 
 @pytest.mark.parametrize("outcome", list(ResumeOutcome))
