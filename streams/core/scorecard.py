@@ -41,7 +41,9 @@ class Scorecard:
             bot, scam = self.weights.get(signal, (0.0, 0.0))
             heaviest = min(bot, scam) if signal.speaks_for else max(bot, scam)
             family = signal.family
-            known = (families.index(family), self.caps[family], bot, scam, heaviest, signal.value) if bot or scam else None
+            known = (
+                (families.index(family), self.caps[family], bot, scam, heaviest, signal.value) if bot or scam else None
+            )
             ready.append(known)
         object.__setattr__(self, "_weighed", tuple(ready))
 
