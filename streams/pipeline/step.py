@@ -162,9 +162,8 @@ def _plain(epoch: str, account: str, offset: int) -> Stamp:
 
 def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
     """Tell the crowd what the account showed in this batch."""
-    established = is_established(one.facts)
-    for (kind, value), at_us in one.shown.items():
-        crowd.note(partition, kind, value, account, at_us, established)
+    if one.shown:
+        crowd.note_all(partition, account, one.shown, is_established(one.facts))
 
 
 def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:
@@ -182,15 +181,16 @@ def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> lis
 
 
 def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
-    by_type: Counter[str] = Counter()
+    by_type: dict[str, int] = {}
     unknown = duplicates = late = 0
     for one in touched:
         for _, _, _, event, _, unknown_fields, _ in one.folded:
-            by_type[kind_of(event)] += 1
+            kind = kind_of(event)
+            by_type[kind] = by_type.get(kind, 0) + 1
             unknown += unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
-    return EventCounts(dict(by_type), unknown, duplicates, late, foreign)
+    return EventCounts(by_type, unknown, duplicates, late, foreign)
 
 
 def _dropped(touched: Iterable[Touched]) -> DroppedFields:

@@ -68,13 +68,16 @@ class Folding:
         salt: bytes,
         drain_unreadable: bool = False,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        step: Callable[..., Effects] = process,
     ) -> None:
+        """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done."""
         self._scorecard = scorecard
         self._crowd = crowd
         self._hashes = Hashes(salt)
         self._web = load_web_links()
         self._drain = drain_unreadable
         self._now_us = now_us
+        self._step = step
 
     async def work(self, fetch: Fetch) -> None:
         """Fold a fetch and make its effects real, or leave everything as it was."""
@@ -139,7 +142,7 @@ class Folding:
         owner = fetch.owner
         topics = owner.where.topics
         try:
-            effects = process(
+            effects = self._step(
                 list(map(_record, map(_fields, fetch.records))),
                 owner.accounts.states,
                 self._crowd,

@@ -25,6 +25,8 @@ from gate.stores.redis.scores import RedisScoreStore
 from streams.core.crowd import Crowd
 from streams.core.facts import VERSION
 from streams.files.scorecards import load_scorecard
+from streams.pipeline.effects import Effects
+from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
@@ -85,8 +87,8 @@ class App(faust.App):
         shutil.rmtree(self.conf.datadir, ignore_errors=True)
 
 
-def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
-    """The app, not started. Raises PolicyInvalid for the scorecard."""
+def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[..., Effects] = process) -> App:
+    """The app, not started; `step` is what it does with a batch. Raises PolicyInvalid for the scorecard."""
     metrics = WorkerMetrics(registry)
     kafka = Outage("Kafka", lambda up: metrics.kafka_up.set(int(up)))
     redis = Outage("Redis", lambda up: metrics.redis_up.set(int(up)))
@@ -115,7 +117,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
     app.controls = Controls(partitions, kafka, lambda: app.intake.consumer is not None)
-    folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable)
+    folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable, step=step)
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))
     if settings.web_port:
