@@ -106,6 +106,7 @@ class Life:
             for at in range(owner.next, len(self.batches)):
                 await owner.act(Effects.of(at + 1, States(self.batches[at])), time.monotonic())
                 await owner.settle()
+                assert owner.uncommitted == [] or not owner.is_open
         except commit.Fenced:
             pass
 
