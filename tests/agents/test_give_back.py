@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 from test_folding import FakeOwner, FakePartition
-from waiting import eventually
 
 from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, Crowd
@@ -52,25 +50,18 @@ async def test_counts_of_a_fetch_that_comes_to_nothing_are_taken_again(
     assert [count.count for count in crowd.take_changed(0)] == [7]
 
 
-async def test_counts_of_an_owner_that_ends_with_uncommitted_batches_are_taken_again() -> None:
+def test_counts_of_an_owner_that_ends_with_uncommitted_batches_are_taken_again() -> None:
     crowd = Crowd()
     for account in range(7):
         crowd.note(3, DEVICE, 5, account, NOW_MS * 1_000)
     taken = crowd.take_changed(3)
-    closed = asyncio.Event()
-
-    async def close() -> None:
-        closed.set()
-
-    uncommitted = [Effects.of(9, CrowdCounts(taken))]
-    owner: Any = SimpleNamespace(partition=3, uncommitted=uncommitted, close=close)
     where, metrics = Where("k:1", Topics(), "g"), WorkerMetrics(CollectorRegistry())
     kafka, redis = Outage("Kafka", lambda up: None), Outage("Redis", lambda up: None)
     before = crowd.take_changed(3)
 
-    Partitions(where, None, metrics, kafka, redis, crowd.give_back).close(owner)
-    again = await eventually(lambda: crowd.take_changed(3))
+    partitions = Partitions(where, None, metrics, kafka, redis, crowd.give_back)
+    partitions.not_committed(3, [Effects.of(9, CrowdCounts(taken))])
+    again = crowd.take_changed(3)
 
-    assert closed.is_set()
     assert before == []
     assert again == taken

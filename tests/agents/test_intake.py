@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 from waiting import eventually
 
 from gate.records.topics import Topics
-from streams.pipeline.effects import Effects
 from streams.worker import intake as reading
 from streams.worker import partition as life
 from streams.worker.agents import Fetch
@@ -46,7 +45,6 @@ class FakeOwner:
         self.chores = Chores()
         self.resumed = Resumption(LogChange.NONE, "c/t", next_offset)
         self.is_over = False
-        self.uncommitted: list[Effects] = []
 
     async def open(self) -> int:
         return 0
