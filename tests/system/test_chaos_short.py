@@ -13,9 +13,9 @@ from tests.system.chaos import Plan, Run, servers
 from tests.system.chaos_load import Shares
 
 SHORT = Plan(
-    events=18_000,
-    rate=900.0,
-    faults=((3.0, "kill"), (7.0, "freeze long"), (9.0, "broker"), (15.0, "redis"), (17.0, "term"), (19.0, "freeze")),
+    events=15_000,
+    rate=1_000.0,
+    faults=((2.5, "kill"), (5.5, "freeze long"), (7.0, "broker"), (12.0, "redis"), (13.5, "term"), (15.0, "freeze")),
     seed=11,
     shares=Shares(late=0.1, hostile=0.03, duplicates=0.1),
 )
