@@ -3,11 +3,17 @@
     {"account": "a-17", "bot": 0.25, "scam": 0.5, "risk": 0.625, "reasons": [{"signal", "value", "weight"}],
      "at", "scored_at", "stamp": {"epoch", "offset"}, "scorecard": "9f2c", "version": 1}
 
+A score that decays also has `"half_life"` in seconds and `"base"`, the risk of an account without evidence; without
+them, or with a half-life of null, it does not decay. `"acts": false` marks a score that was made while the stream was
+far behind.
+
 Numbers have 6 digits after the point, times are RFC 3339 with µs. A document without `version`, written before there
 were versions, is of version 1. Fields of a newer version are kept in `Score.extra` and written again.
 
 A stored score is a head, which the scripts read, and then that document: risk, `at` and offset as little-endian
-doubles (times in µs), the length of the epoch as u16, the epoch. Leaves to the stores which of two scores wins.
+doubles (times in µs), the length of the epoch as u16, the epoch. If the score decays or does not act, there follow the
+length of the rest of the head as u8, the half-life in µs and the base as doubles, and a u8 that is 1 if the score acts.
+The document begins with a brace, which is more than that length. Leaves to the stores which of two scores wins.
 """
 
 from __future__ import annotations
@@ -27,8 +33,11 @@ from gate.records.unknown_fields import unknown_fields, with_unknown_fields
 VERSION: Final = 1
 MAX_BYTES: Final = 64 * 1024
 """Longest score that is read; ours stay below 4 KiB."""
+LONGEST_HALF_LIFE_S: Final = 10 * 365 * 86_400
 
 _HEAD = struct.Struct("<dddH")
+_REST = struct.Struct("<BddB")
+_BRACE: Final = ord("{")
 
 
 class _Reason(msgspec.Struct, gc=False):
@@ -53,6 +62,9 @@ class _Score(msgspec.Struct, gc=False):
     stamp: _Stamp
     scorecard: str
     version: int = VERSION
+    half_life: float | msgspec.UnsetType | None = msgspec.UNSET
+    base: float | msgspec.UnsetType = msgspec.UNSET
+    acts: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 _KNOWN: Final = frozenset(_Score.__struct_fields__)
@@ -81,6 +93,10 @@ def encode_score(score: Score) -> bytes:
             time_of(score.scored_at_us),
             _Stamp(score.stamp.epoch, score.stamp.offset),
             score.scorecard,
+            VERSION,
+            score.half_life_us / 1_000_000 if score.half_life_us else msgspec.UNSET,
+            round(score.base * 1_000_000) / 1_000_000 if score.half_life_us else msgspec.UNSET,
+            msgspec.UNSET if score.acts else False,
         )
     )
     return with_unknown_fields(data, score.extra) if score.extra else data
@@ -98,6 +114,7 @@ def decode_score(data: bytes) -> Score:
     try:
         document = _decode(data)
         at_us, scored_at_us = us_of(document.at), us_of(document.scored_at)
+        half_life_us, base = _decay(document)
         extra = unknown_fields(data, _KNOWN, VERSION, document.version)
     except (msgspec.DecodeError, ValueError, StateUnreadable) as error:
         raise StateUnreadable(f"not a score: {error}") from error
@@ -115,18 +132,38 @@ def decode_score(data: bytes) -> Score:
         Stamp(document.stamp.epoch, document.stamp.offset),
         document.scorecard,
         extra,
+        half_life_us,
+        base,
+        document.acts is not False,
     )
+
+
+def _decay(document: _Score) -> tuple[int, float]:
+    """The half-life in µs and the base. Raises StateUnreadable where they cannot be true."""
+    if document.half_life is msgspec.UNSET or document.half_life is None:
+        return 0, 0.0
+    if not 0.0 < document.half_life <= LONGEST_HALF_LIFE_S:
+        raise StateUnreadable("`half_life` is not between 0 and 10 years")
+    base = 0.0 if document.base is msgspec.UNSET else document.base
+    if not 0.0 <= base <= 1.0:
+        raise StateUnreadable("`base` is outside 0 to 1")
+    return max(1, round(document.half_life * 1_000_000)), base
 
 
 def stored_score(scored: EncodedScore) -> bytes:
     """A score as Redis stores it."""
     score, data = scored
     epoch = score.stamp.epoch.encode()
-    return _HEAD.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch + data
+    head = _HEAD.pack(rounded(score.risk), score.at_us, score.stamp.offset, len(epoch)) + epoch
+    if not score.half_life_us and score.acts:
+        return head + data
+    return head + _REST.pack(_REST.size - 1, score.half_life_us, rounded(score.base), score.acts) + data
 
 
 def decode_stored_score(value: bytes) -> Score:
     """The score that Redis stores as `value`. Raises StateUnreadable."""
     if len(value) < _HEAD.size:
         raise StateUnreadable("a stored score is cut short")
-    return decode_score(value[_HEAD.size + _HEAD.unpack_from(value)[3] :])
+    at = _HEAD.size + _HEAD.unpack_from(value)[3]
+    rest = value[at] if at < len(value) else _BRACE
+    return decode_score(value[at if rest == _BRACE else at + 1 + rest :])
