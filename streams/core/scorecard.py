@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
+from types import MappingProxyType
 
 from gate.core.score import Reason, Score, Stamp
 from gate.core.signal import Signal
 
 MAX_REASONS = 5
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 Weighed = tuple[int, float, float, float, str]
 """A signal's place in the order of `Signal`, its weights for bot and scam, the heavier of both, and its name."""
@@ -24,12 +26,16 @@ class Scorecard:
     """Weights in log odds at a signal's full value. `caps` by family bounds what it adds to either sum or takes from it.
 
     `weights` maps signals to (bot, scam); a signal without weights says nothing. `hash` names the whole in scores.
+    What speaks against an account halves with every `half_life_us` that it does nothing; 0: it does not.
     """
 
     hash: str
     bias: float
     weights: Mapping[str, tuple[float, float]]
     caps: Mapping[str, float]
+    half_life_us: int = 0
+    base: float = field(init=False)
+    """The risk of an account without evidence."""
     _families: tuple[tuple[float, tuple[Weighed, ...]], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -41,9 +47,16 @@ class Scorecard:
                 families.setdefault(signal.family, []).append((place, bot, scam, heaviest, signal.value))
         ready = tuple([(self.caps[family], tuple(weighed)) for family, weighed in families.items()])
         object.__setattr__(self, "_families", ready)
+        without = 1.0 / (1.0 + exp(-self.bias))
+        object.__setattr__(self, "base", without + without - without * without)
 
-    def score(self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp) -> Score:
-        """The score that these values carry: one for each signal in the order of `Signal`, each in [0, 1]."""
+    def score(
+        self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp, acts: bool = True
+    ) -> Score:
+        """The score that these values carry: one for each signal in the order of `Signal`, each in [0, 1].
+
+        One that does not act refuses nothing.
+        """
         bot = scam = self.bias
         carried: list[tuple[float, str, float, float]] = []
         for cap, weighed in self._families:
@@ -61,4 +74,7 @@ class Scorecard:
         bot = 1.0 / (1.0 + exp(-bot))
         scam = 1.0 / (1.0 + exp(-scam))
         risk = bot + scam - bot * scam
-        return Score(account, bot, scam, risk, reasons, at_us, scored_at_us, stamp, self.hash)
+        half_life_us, base = self.half_life_us, self.base
+        return Score(
+            account, bot, scam, risk, reasons, at_us, scored_at_us, stamp, self.hash, _NOTHING, half_life_us, base, acts
+        )

@@ -57,16 +57,17 @@ def process(
     origin: tuple[str, int],
     epoch: str,
     now_us: int,
+    acts: bool = True,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     and msgspec.DecodeError for a state that nobody packed.
 
     `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `now_us` is the wall
-    clock, which only stamps when a score was made.
+    clock, which only stamps when a score was made. Where the partition is far behind, its scores do not act (`acts`).
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, origin, dead)
-    score = partial(_score, crowd, scorecard, partial(Stamp, epoch), now_us)
+    score = partial(_score, crowd, scorecard, partial(Stamp, epoch), now_us, acts)
     for account, one in touched.items():
         if one.failed:
             dead += _unprocessable(origin, one.again(hashes, partial(score, account)))
@@ -132,10 +133,16 @@ def _read_and_fold(
 
 
 def _score(
-    crowd: Crowd, scorecard: Scorecard, stamped: Callable[[int], Stamp], now_us: int, account: str, facts: Facts
+    crowd: Crowd,
+    scorecard: Scorecard,
+    stamped: Callable[[int], Stamp],
+    now_us: int,
+    acts: bool,
+    account: str,
+    facts: Facts,
 ) -> EncodedScore:
     values = signals(features(facts, surroundings(crowd, facts)))
-    return with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamped(facts.offset)))
+    return with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamped(facts.offset), acts))
 
 
 def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:

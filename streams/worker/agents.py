@@ -25,6 +25,7 @@ from streams.pipeline.step import Record, process
 from streams.worker.changelog import RESTORE
 from streams.worker.commit import Owner
 from streams.worker.partition import Event, Partition
+from streams.worker.settings import ACT_WITHIN_RECORDS
 
 # both in C: an event costs a fifth of a microsecond here
 _fields = operator.attrgetter("offset", "key", "value", "headers", "timestamp")
@@ -35,13 +36,15 @@ class Fetch(NamedTuple):
     """Records of a partition, and the owner they were requested for, whose position was where they start.
 
     `records` are the client's, at least one, in order of offsets; `end` is the consumer's position after them, which
-    may lie behind the last one, since transaction markers and aborted records have offsets too.
+    may lie behind the last one, since transaction markers and aborted records have offsets too. `behind` is how many
+    records the partition had beyond `end` when they were fetched.
     """
 
     partition: Partition
     owner: Owner
     records: Sequence[Any]
     end: int
+    behind: int = 0
 
 
 class MostlyUnreadable(UploadGateError):
@@ -58,12 +61,14 @@ class Folding:
         salt: bytes,
         drain_unreadable: bool = False,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        act_within_records: int = ACT_WITHIN_RECORDS,
     ) -> None:
         self._scorecard = scorecard
         self._crowd = crowd
         self._hashes = Hashes(salt)
         self._drain = drain_unreadable
         self._now_us = now_us
+        self._act_within_records = act_within_records
 
     async def work(self, fetch: Fetch) -> None:
         """Fold a fetch and make its effects real, or leave everything as it was."""
@@ -97,6 +102,7 @@ class Folding:
                 (topics.events.name, owner.partition),
                 owner.epoch,
                 self._now_us(),
+                fetch.behind <= self._act_within_records,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

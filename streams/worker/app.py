@@ -110,7 +110,13 @@ def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
     app.intake = Intake(
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
-    folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable)
+    folding = Folding(
+        scorecard,
+        crowd,
+        settings.salt,
+        settings.drain_unreadable,
+        act_within_records=settings.act_within_records,
+    )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))
     if settings.web_port:

@@ -39,6 +39,11 @@ class WorkerMetrics:
             "upload_gate_dead_letters", "Events that could not be read, by reason.", ["reason"], registry=registry
         )
         self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
+        self.scores_lagging = Counter(
+            "upload_gate_scores_lagging",
+            "Scores among them that refuse nothing, since their partition was far behind.",
+            registry=registry,
+        )
         self._of_worker(registry)
         self._of_effects = {
             "upload_gate_events": self.events,
@@ -47,6 +52,7 @@ class WorkerMetrics:
             "upload_gate_event_late_uploads": self.late_uploads,
             "upload_gate_dead_letters": self.dead_letters,
             "upload_gate_scores": self.scores,
+            "upload_gate_scores_lagging": self.scores_lagging,
         }
         for kind in EVENT_TYPES:
             self.events.labels(kind)

@@ -10,6 +10,7 @@ from gate.errors import SettingInvalid
 from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
 
 SESSION_TIMEOUT_MS = 6_000
+ACT_WITHIN_RECORDS = 50_000
 LOOPBACK = "127.0.0.1"
 METRICS_PORT = DEFAULT_PORTS["worker"]
 
@@ -19,7 +20,8 @@ class WorkerSettings:
     """What one worker needs to know. `redis` None writes scores to Kafka only; `scorecard` None is the packaged one.
 
     `salt` keys the pseudonyms of IPs and devices; it never prints. `metrics_port` 0 serves no metrics, `web_port` 0 no
-    pages; pages are served on loopback alone.
+    pages; pages are served on loopback alone. A partition that is more than `act_within_records` behind the end of its
+    topic makes scores that refuse nothing.
     """
 
     kafka: str
@@ -36,6 +38,7 @@ class WorkerSettings:
     session_timeout_ms: int = SESSION_TIMEOUT_MS
     partitions: int = 4
     drain_unreadable: bool = False
+    act_within_records: int = ACT_WITHIN_RECORDS
 
     @property
     def salt_is_default(self) -> bool:
@@ -66,6 +69,7 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
         state_dir=Path(env.get("UPLOAD_GATE_STATE") or "state").expanduser(),
         session_timeout_ms=_number(env, "UPLOAD_GATE_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS, 1_000, 300_000),
         drain_unreadable=unreadable == "drain",
+        act_within_records=_number(env, "UPLOAD_GATE_ACT_WITHIN_RECORDS", ACT_WITHIN_RECORDS, 0, 1 << 40),
     )
 
 

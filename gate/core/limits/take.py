@@ -74,9 +74,9 @@ class ClassLimits:
 class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     """One check as the store sees it: an upload of `size` bytes; `ip` and `device` are pseudonyms, None where unknown.
 
-    The store takes from all `buckets` or from none, and from none where an override denies, or where the account's risk
-    or the `hot` fact that the upload meets reaches `refuse_at` of its class without an override that allows. An `upload_id` already charged within the class's
-    `lifetime_us` gets the same answer again without being charged again.
+    The store takes from all `buckets` or from none. It takes from none where an override denies, and where the account's
+    risk or the `hot` fact that the upload meets reaches `refuse_at` of its class without an override that allows. An
+    `upload_id` already charged within the class's `lifetime_us` gets the same answer again without being charged again.
     `now_us` is the recorded time of a replay; None means the store's own clock.
     """
 

@@ -39,4 +39,7 @@ class Scores:
 
     def increments(self) -> Iterable[Increment]:
         """See Part."""
-        return (Increment("upload_gate_scores", (), len(self.encoded)),)
+        yield Increment("upload_gate_scores", (), len(self.encoded))
+        lagging = sum([not score.acts for score, _ in self.encoded])
+        if lagging:
+            yield Increment("upload_gate_scores_lagging", (), lagging)
