@@ -17,7 +17,7 @@ from gate.app.back_pressure import BackPressure
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
-from gate.core.hot_facts import HotFacts
+from gate.core.hot_facts import HotFactTable
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board, Pause, strictest
 from gate.core.policy import Policy
@@ -93,7 +93,7 @@ class Check:
         back_pressure: BackPressure | None = None,
     ) -> None:
         self.counts = counts
-        self.hot = HotFacts()
+        self.hot = HotFactTable()
         self._takes = takes
         self._clock = clock
         self._names = names
@@ -190,8 +190,12 @@ class Check:
         if decision is not None:
             return class_, pauses, decision
         take_request = policy.take_request(request, class_, self._names)
-        hot = self.hot.met(take_request.device, take_request.ip, request.account.created_at, now_us)
-        return class_, pauses, take_request if hot is None else replace(take_request, hot=hot)
+        facts = self.hot
+        if facts.devices or facts.networks:
+            hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
+            if hot is not None:
+                take_request = replace(take_request, hot=hot)
+        return class_, pauses, take_request
 
     async def _answers(self, requests: list[TakeRequest]) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""

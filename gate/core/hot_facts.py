@@ -55,18 +55,21 @@ class MetFact(msgspec.Struct, frozen=True, gc=False):
     is_for_scored: bool
 
 
-class HotFacts:
-    """The hot facts that a gate knows, `most` at most: those of the highest risk. Used by one thread."""
+class HotFactTable:
+    """The hot facts that a gate knows, `most` at most: those of the highest risk. Used by one thread.
+
+    `devices` and `networks` hold them by pseudonym. A caller may see there that nothing is hot, and change nothing.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._by_kind: dict[HotKind, dict[str, SharedFeature]] = {kind: {} for kind in HotKind}
-        self._devices = self._by_kind[HotKind.DEVICE]
-        self._networks = self._by_kind[HotKind.NETWORK]
+        self.devices = self._by_kind[HotKind.DEVICE]
+        self.networks = self._by_kind[HotKind.NETWORK]
         self._day = 0
 
     def __len__(self) -> int:
-        return len(self._devices) + len(self._networks)
+        return len(self.devices) + len(self.networks)
 
     def put(self, fact: SharedFeature, now_us: int) -> None:
         """Keep `fact` in place of what was known of the same feature; a full table drops the lowest risk."""
@@ -92,8 +95,8 @@ class HotFacts:
         None where neither is hot, or where the account is known to be older than `YOUNG_US`. An account of unknown age
         is met by it only as long as it has no score.
         """
-        fact = self._devices.get(device) if device is not None else None
-        other = self._networks.get(network) if network is not None else None
+        fact = self.devices.get(device) if device is not None else None
+        other = self.networks.get(network) if network is not None else None
         if other is not None and (fact is None or other.risk > fact.risk):
             fact = other
         if fact is None or now_us >= fact.expires_day * DAY_US:

@@ -33,7 +33,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 
     def risk_now(self, now_us: int) -> float | None:
         """The risk as it has decayed by now, however old the score is; None where the account was never scored."""
-        if self.risk is None or self.at_us is None:
+        if self.risk is None or self.at_us is None or not self.half_life_us or self.as_of_us == now_us:
             return self.risk
         as_of_us = self.at_us if self.as_of_us is None else self.as_of_us
         return risk_at(self.risk, as_of_us, self.half_life_us, self.base, now_us)

@@ -65,10 +65,15 @@ class Topics:
         return Topic(f"{self.prefix}crowd.counts.v1", 1, True, 8 * DAY_MS)
 
     @property
+    def hot(self) -> Topic:
+        """The devices and networks that many accounts share, with what they have earned; key = kind and pseudonym."""
+        return Topic(f"{self.prefix}crowd.hot.v1", 1, True, 8 * DAY_MS)
+
+    @property
     def decisions(self) -> Topic:
         """Every decision of every gate, keyed by account id, kept for a week."""
         return Topic(f"{self.prefix}gate.decisions.v1", self.partitions, False, 7 * DAY_MS)
 
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""
-        return (self.events, self.dead_letters, self.states, self.scores, self.crowd, self.decisions)
+        return (self.events, self.dead_letters, self.states, self.scores, self.crowd, self.hot, self.decisions)

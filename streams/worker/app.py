@@ -27,6 +27,7 @@ from streams.files.scorecards import load_scorecard
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
+from streams.worker.hot_facts import hot_fact_publisher
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.monitor import RebalanceMonitor
@@ -110,6 +111,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
     app.intake = Intake(
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
+    app.intake.add_dependency(hot_fact_publisher(settings, where, crowd, scorecard, partitions))
     folding = Folding(
         scorecard,
         crowd,

@@ -18,6 +18,7 @@ TOPICS = Topics("p.")
         (TOPICS.states, "compact", None),
         (TOPICS.scores, "compact", None),
         (TOPICS.crowd, "compact,delete", 8 * DAY_MS),
+        (TOPICS.hot, "compact,delete", 8 * DAY_MS),
         (TOPICS.decisions, "delete", 7 * DAY_MS),
     ],
 )
@@ -35,4 +36,4 @@ def test_crowd_counts_outlive_the_crowds_window_and_not_twice_that() -> None:
 
 def test_every_topic_carries_the_prefix_once() -> None:
     assert all(topic.name.count("p.") == 1 and topic.name.startswith("p.") for topic in TOPICS.all())
-    assert len({topic.name for topic in TOPICS.all()}) == 6
+    assert len({topic.name for topic in TOPICS.all()}) == 7
