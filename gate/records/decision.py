@@ -52,7 +52,8 @@ class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
 class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class_": "class"}):
     """A decision as `gate.decisions.v1` keeps it. `risk` is null where the account's score was not known.
 
-    `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer.
+    `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer. `hot` names the
+    hot fact that decided, and is absent where none did.
     """
 
     version: int = VERSION
@@ -64,6 +65,7 @@ class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class
     media: RecordedMedia
     surface: str | None
     country: str | None
+    hot: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class LoggedDecision(NamedTuple):
@@ -142,6 +144,7 @@ def encode_record(entry: LoggedDecision) -> bytes:
             media=RecordedMedia(entry.kind, entry.bytes),
             surface=entry.surface,
             country=entry.country,
+            hot=msgspec.UNSET if decision.hot is None else decision.hot,
         )
     )
 

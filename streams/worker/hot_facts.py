@@ -3,7 +3,7 @@
 Every worker knows the counts of all partitions, as far as it has heard them. So that gates hear one voice, a feature is
 published by the worker that owns the events partition with the feature's number. A worker that gets a partition says
 all of its hot facts again, as does every worker once in `SAY_AGAIN_S`. What could not be written is kept and written
-when the server is back.
+when the server is back. While a partition is far behind, its worker says nothing, and all again once it has caught up.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from streams.core.earned_risk import earned_risk
 from streams.core.scorecard import Scorecard
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
+from streams.worker.partition import Partition
 from streams.worker.settings import WorkerSettings
 
 EVERY_S: Final = 0.2
@@ -145,6 +146,13 @@ async def _write(place: Writes, pending: dict[bytes, bytes | None]) -> None:
         pending.clear()
 
 
+def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
+    """The partitions whose features are told: all that are `mine`, and none while one of them is further behind."""
+    if any(partition.behind > within for partition in mine):
+        return ()
+    return {partition.number for partition in mine}
+
+
 def hot_fact_publisher(
     settings: WorkerSettings, where: Where, crowd: Crowd, scorecard: Scorecard, partitions: Partitions
 ) -> HotFactPublisher:
@@ -159,7 +167,7 @@ def hot_fact_publisher(
 
     return HotFactPublisher(
         HotFactRecords(crowd, scorecard, where.topics.partitions),
-        lambda: {partition.number for partition in partitions.mine},
+        lambda: acting(partitions.mine, settings.act_within_records),
         [kafka] if redis is None else [kafka, redis],
         close,
     )

@@ -208,6 +208,7 @@ class Intake(Service):
             return  # it is given up; whoever opens it reads from the owner's position
         if records:
             partition.on(Event.FETCH)
+            partition.behind = behind
             await self._hand_over(Fetch(partition, owner, records, end, behind))
         else:
             owner.next = end  # markers of transactions and aborted records are passed over

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
@@ -10,14 +12,15 @@ from gate.app.hear_hot_facts import HearHotFacts
 from gate.core.duration import DAY_US
 from gate.core.hot_facts import HotFactTable, HotKind, SharedFeature
 from gate.core.pseudonym import Pseudonyms
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, StoreUnavailable
 from gate.policyfile import load_policy
 from gate.records.hot_fact import HotKey, decode_hot_fact, decode_hot_key, encode_hot_fact, encode_hot_key
 from streams.core.crowd import DEVICE, IP, Crowd
 from streams.core.earned_risk import earned_risk
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
-from streams.worker.hot_facts import HotFactRecords
+from streams.worker.hot_facts import HotFactPublisher, HotFactRecords, acting
+from streams.worker.partition import Around, Partition
 
 TODAY = 20_000
 NOW_US = TODAY * DAY_US + 5
@@ -226,6 +229,41 @@ def test_a_worker_that_gets_a_partition_tells_all_that_is_its_own_now() -> None:
     taken_over, nothing, again = records.changes(range(4)), records.changes(range(4)), records.changes(range(4), True)
 
     assert (len(taken_over), len(nothing), len(again)) == (20, 0, 20)
+
+
+@pytest.mark.parametrize(("behind", "told"), [(0, {0, 1}), (50_000, {0, 1}), (50_001, set())])
+def test_nothing_is_told_while_a_partition_is_far_behind(behind: int, told: set[int]) -> None:
+    partitions = [Partition(number, cast(Around, None)) for number in (0, 1)]
+    partitions[1].behind = behind
+
+    assert set(acting(partitions, 50_000)) == told
+
+
+class Place:
+    """Keeps what is written, unless it is away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.written: list[bytes] = []
+
+    async def send(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        self.written += [key for key, _ in records]
+
+
+async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_does_not_wait() -> None:
+    kafka, redis = Place(), Place()
+    records = HotFactRecords(farms(5), load_scorecard(None), 4)
+    publisher = HotFactPublisher(records, lambda: range(4), [kafka, redis], lambda: None)
+    kafka.is_away = True
+    await publisher.publish()
+    kafka.is_away = False
+
+    await publisher.publish()
+    await publisher.publish()
+
+    assert len(kafka.written) == len(redis.written) == 5
 
 
 def farms(count: int) -> Crowd:
