@@ -232,11 +232,17 @@ def decide(
         found.pause,
         policy.hash,
         pauses.rev,
-        None if answer is None else answer.standing.risk_now(answer.now_us),
+        None if answer is None else _risk(answer),
         () if answer is None else answer.shadow,
         degraded,
         found.hot,
     )
+
+
+def _risk(answer: StoreAnswer) -> float | None:
+    """The risk as of the answer; the store nearly always tells it as of just then."""
+    standing = answer.standing
+    return standing.risk if standing.as_of_us == answer.now_us else standing.risk_now(answer.now_us)
 
 
 def _walk(stages: Iterable[Callable[..., StageResult | None]], found: StageResult, *facts: object) -> StageResult:
