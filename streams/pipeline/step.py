@@ -27,7 +27,7 @@ from streams.core.events import (
     time_us,
 )
 from streams.core.facts import Facts, pack
-from streams.core.features import features, recent
+from streams.core.features import features, last_evidence_us, recent
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
@@ -142,7 +142,7 @@ def _score(
     facts: Facts,
 ) -> EncodedScore:
     values = signals(features(facts, surroundings(crowd, facts)))
-    return with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamped(facts.offset), acts))
+    return with_bytes(scorecard.score(account, values, last_evidence_us(facts), now_us, stamped(facts.offset), acts))
 
 
 def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
