@@ -191,3 +191,19 @@ def reporters_lately(facts: Facts) -> float:
     minutes = facts.latest_us // MINUTE_US
     week = WEEK_US // MINUTE_US
     return sum([decayed(1.0, max(0, minutes - at), week) for at, _ in _reports(facts.reporters)])
+
+
+def last_evidence_us(facts: Facts) -> int:
+    """When something last spoke against the account, µs of event time: from then on its score decays.
+
+    An upload that was let through speaks, and so do a report, a removal by others and a failed challenge. A refused
+    attempt does not, or whoever keeps knocking would stay what it was; nor does a passed challenge. Removals and failed
+    challenges are counted by the week, so one counts until the end of its week. Without evidence, the last event's time.
+    """
+    latest_us, at_us = facts.latest_us, facts.last_us
+    if facts.reporters:  # the latest comes first
+        at_us = max(at_us, int.from_bytes(facts.reporters[:4], "big") * MINUTE_US)
+    for counter in (facts.removals, facts.failed):
+        if counter:
+            at_us = max(at_us, (counter[0] + 1) * WEEK_US)
+    return min(at_us, latest_us) if at_us else latest_us

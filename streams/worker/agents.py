@@ -32,6 +32,7 @@ from streams.worker.changelog import RESTORE
 from streams.worker.chores import Chore
 from streams.worker.commit import Owner
 from streams.worker.partition import Event, Partition
+from streams.worker.settings import ACT_WITHIN_RECORDS
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -45,13 +46,15 @@ class Fetch(NamedTuple):
 
     `records` are the client's, in order of offsets; `end` is the consumer's position after them, which may lie behind
     the last one, since transaction markers and aborted records have offsets too. A fetch without records is the turn of
-    the partition's chores (`streams.worker.chores`).
+    the partition's chores (`streams.worker.chores`). `behind` is how
+    many records the partition had beyond `end` when they were fetched.
     """
 
     partition: Partition
     owner: Owner
     records: Sequence[Any]
     end: int
+    behind: int = 0
 
 
 class MostlyUnreadable(UploadGateError):
@@ -69,6 +72,7 @@ class Folding:
         drain_unreadable: bool = False,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
         step: Callable[..., Effects] = process,
+        act_within_records: int = ACT_WITHIN_RECORDS,
     ) -> None:
         """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done."""
         self._scorecard = scorecard
@@ -78,6 +82,7 @@ class Folding:
         self._drain = drain_unreadable
         self._now_us = now_us
         self._step = step
+        self._act_within_records = act_within_records
 
     async def work(self, fetch: Fetch) -> None:
         """Fold a fetch and make its effects real, or leave everything as it was."""
@@ -153,6 +158,7 @@ class Folding:
                 owner.epoch,
                 self._now_us(),
                 owner.stamps,
+                fetch.behind <= self._act_within_records,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

@@ -31,6 +31,7 @@ from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
 from streams.worker.controls import Controls
+from streams.worker.hot_facts import hot_fact_publisher
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.monitor import RebalanceMonitor
@@ -117,7 +118,15 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
     app.controls = Controls(partitions, kafka, lambda: app.intake.consumer is not None)
-    folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable, step=step)
+    app.intake.add_dependency(hot_fact_publisher(settings, where, crowd, scorecard, partitions))
+    folding = Folding(
+        scorecard,
+        crowd,
+        settings.salt,
+        settings.drain_unreadable,
+        step=step,
+        act_within_records=settings.act_within_records,
+    )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))
     if settings.web_port:

@@ -187,13 +187,14 @@ def current_scores(truths: Sequence[Truth]) -> dict[str, Score]:
 
 
 def fingerprint(score: Score | None) -> dict[str, object] | None:
-    """All of a score, as it is written, but for when it was made: by the clock, in which generation of scores, and
-    while the topic had how many partitions."""
+    """All of a score, as it is written, but for when it was made and whether it acts: by the clock, in which generation
+    of scores, while the topic had how many partitions, and how far behind the partition was."""
     if score is None:
         return None
     body: dict[str, object] = json.loads(encode_score(score))
     del body["scored_at"]
     body["stamp"] = score.stamp.epoch, score.stamp.partition, score.stamp.offset
+    body.pop("acts", None)  # it depends on how far behind the partition was
     return body
 
 
