@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from gate.cli import main as cli
@@ -12,7 +13,7 @@ from streams.core.events import Fault
 from streams.dlq.replay import as_json, lines, since_ms
 from streams.dlq.resume import sentence
 from streams.dlq.text import MENDS, OTHER_REASON, event_lines, mend
-from streams.pipeline.effects.dead_letters import REPLAYED_FROM
+from streams.pipeline.effects.dead_letters import REPLAYED_FROM, DeadLetter, encode_dead_letter
 from streams.worker.control_records import ResumeAnswer, ResumeOutcome
 from streams.worker.dead_letters import DeadLetterBody, FoundLetter, Origin
 from streams.worker.replay_letters import Fate, ReplayCounts, judge, replay_headers
@@ -120,6 +121,19 @@ def test_a_replayed_event_keeps_its_headers_and_says_where_it_first_stood() -> N
 
     assert replay_headers(first) == [("ce_type", b"x"), (REPLAYED_FROM, b"2:1417")]
     assert replay_headers(second) == [("ce_type", b"x"), (REPLAYED_FROM, b"0:3")]
+
+
+def test_an_event_whose_id_and_time_stood_in_headers_can_be_read_again_from_its_letter() -> None:
+    headers = (("ce_id", b"e-1"), ("ce_type", b"uploads.completed"), ("ce_time", b"2026-11-23T10:00:00Z"))
+    data = b'{"account":{"id":"a-1"},"bytes":7}'
+    dead = DeadLetter("events", 2, 1417, "key.mismatch", "", data, b"wrong").of_record(data, headers)
+    key, value = encode_dead_letter(dead)
+
+    body = msgspec.json.decode(value, type=DeadLetterBody)
+    judged = judge(FoundLetter(body, key, 2, 7, 1_000), False, False)
+
+    assert (judged.fate, judged.key) == (Fate.READABLE, b"a-1")
+    assert replay_headers(body) == [*headers, (REPLAYED_FROM, b"2:1417")]
 
 
 def test_counts_are_told_by_fate_and_none_as_none() -> None:
