@@ -17,6 +17,7 @@ from gate.stores.redis.accounts import RedisAccountStore
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
 from streams.pipeline.hashes import Hashes
+from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Record, process
 from streams.worker.changelog import WATERMARK_KEY, PartitionReader
 
@@ -98,11 +99,12 @@ async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, 
     """Fold a partition's events in one thread, in batches of another size than any worker's."""
     truth = Truth({}, {}, set(), 0)
     crowd, hashes = Crowd(), Hashes(salt)
+    stamps = Stamps(epoch, partition, (topics.events.partitions,), generation=1)
     origin = (topics.events.name, partition)
     records = [r async for r in _records(bootstrap, topics.events, partition)]
     for at in range(0, len(records), REPLAY_BATCH):
         batch = [Record(r.offset, r.key, r.value, r.headers, r.timestamp) for r in records[at : at + REPLAY_BATCH]]
-        effects = process(batch, truth.states, crowd, card, hashes, origin, epoch, 0)
+        effects = process(batch, truth.states, crowd, card, hashes, origin, epoch, 0, stamps)
         truth.states.update(effects.states)
         truth.scores.update((score.account, score) for score, _ in effects.scores)
         truth.dead.update(letter.offset for letter in effects.dead)
@@ -111,11 +113,12 @@ async def replayed(bootstrap: str, topics: Topics, partition: int, salt: bytes, 
 
 
 def fingerprint(score: Score | None) -> dict[str, object] | None:
-    """All of a score, as it is written, but for when it was made."""
+    """All of a score, as it is written, but for when it was made and in which generation, which has to be one."""
     if score is None:
         return None
-    body: dict[str, object] = json.loads(encode_score(score))
+    body: dict[str, Any] = json.loads(encode_score(score))
     del body["scored_at"]
+    body["stamp"]["generation"] = body["stamp"].get("generation", 0) > 0
     return body
 
 
