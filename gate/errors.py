@@ -19,7 +19,8 @@ Each message says what happened and what to do. An edge turns errors into its ow
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 
 class UploadGateError(Exception):
@@ -97,11 +98,25 @@ class LocalServerError(UploadGateError):
     """A server that `up` brings along cannot be fetched or does not run."""
 
 
+_SECRET = re.compile("pass|pwd|secret|token|key|credential|auth|signature", re.IGNORECASE)
+"""Names of a URL's query whose values are hidden, wherever in a name one of these is."""
+
+
 def redact(url: str) -> str:
-    """`url` with any password replaced, fit for a log line."""
-    parts = urlsplit(url)
-    if parts.password is None:
+    """`url` with `***` for a password before the host and for each secret of its query, fit for a log line."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL, and nobody can say where in it a secret lies
+        return "***"
+    before, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = before.partition(":")
+    query = "&".join(map(_redacted, parts.query.split("&")))
+    if not colon and query == parts.query:
         return url
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port is not None else ""
-    return urlunsplit((parts.scheme, f"{parts.username or ''}:***@{host}{port}", parts.path, parts.query, ""))
+    shown = f"{user}:***@{host}" if colon else f"{before}{at}{host}"
+    return urlunsplit((parts.scheme, shown, parts.path, query, ""))
+
+
+def _redacted(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}=***" if equals and _SECRET.search(unquote(name)) else pair

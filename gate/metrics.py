@@ -7,7 +7,7 @@ device, nor any other word of a caller, ever becomes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,6 +39,9 @@ TABLE: Final = (
     Named("upload_gate_shadow_refusals_total", "counter", ("limit",), "Uploads a shadow limit would have refused"),
     Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
     Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that could not be understood"),
+    Named(
+        "upload_gate_check_fields_ignored_total", "counter", ("field", "reason"), "Fields of checks that were ignored"
+    ),
     Named("upload_gate_faults_total", "counter", ("where",), "Faults of our own that were caught"),
     Named("upload_gate_pauses_active", "gauge", (), "Pauses in force, break-glass entries included"),
     Named("upload_gate_board_rev", "gauge", (), "Revision of the kill switch this gate obeys"),
@@ -62,7 +65,7 @@ DecisionKey = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Counts:
-    """The integers. Whoever acts counts, in place: a call for each would cost a check more than the counting.
+    """The integers. Each act counts in place, because a call would cost a check more than the counting.
 
     `decisions` is keyed (decision, class, stage, reason); a pause's reason that the policy does not list is counted as
     `OTHER_PAUSE`. `buckets` has a count for each of `BOUNDS_US` and one beyond.
@@ -72,6 +75,7 @@ class Counts:
     shadow: dict[str, int] = field(default_factory=dict)
     store_errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STORE_ERROR_KINDS, 0))
     rejected: dict[str, int] = field(default_factory=dict)
+    fields_ignored: dict[tuple[str, str], int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_US) + 1))
     check_us: int = 0
@@ -79,6 +83,11 @@ class Counts:
     shed: int = 0
     board_unreadable: int = 0
     policy_rejected: int = 0
+
+    def ignored(self, fields: Mapping[str, str]) -> None:
+        """Count the fields of one check that were ignored, each with its reason; both are of closed lists."""
+        for key in fields.items():
+            self.fields_ignored[key] = self.fields_ignored.get(key, 0) + 1
 
     def reject(self, reason: str) -> None:
         """Count one request that could not be understood; `reason` is a code of a closed list."""
@@ -100,14 +109,14 @@ class Gauges:
 
 
 class GateCollector(Collector):
-    """Samples from the integers and from `gauges`, asked at each scrape."""
+    """Samples from the integers and from `gauges`, read at each scrape."""
 
     def __init__(self, counts: Counts, gauges: Callable[[], Gauges]) -> None:
         self._counts = counts
         self._gauges = gauges
 
     def describe(self) -> Iterable[Metric]:
-        """Empty metrics, so that registering asks for no values."""
+        """Metrics without values: registering reads none."""
         return [_family(named) for named in TABLE]
 
     def collect(self) -> Iterator[Metric]:
@@ -118,6 +127,9 @@ class GateCollector(Collector):
             "upload_gate_shadow_refusals_total": {(k,): v for k, v in list(counts.shadow.items())},
             "upload_gate_store_errors_total": {(k,): v for k, v in counts.store_errors.items()},
             "upload_gate_requests_rejected_total": {(k,): v for k, v in list(counts.rejected.items())},
+            "upload_gate_check_fields_ignored_total": {
+                (f, why): v for (f, why), v in list(counts.fields_ignored.items())
+            },
             "upload_gate_faults_total": {(k,): v for k, v in counts.faults.items()},
             "upload_gate_degraded_total": {(): counts.degraded},
             "upload_gate_shed_total": {(): counts.shed},
@@ -143,11 +155,11 @@ class GateCollector(Collector):
 
     def _histogram(self) -> tuple[list[tuple[str, float]], float]:
         total = 0
-        found: list[tuple[str, float]] = []
+        samples: list[tuple[str, float]] = []
         for bound, count in zip((*BOUNDS_US, None), list(self._counts.buckets), strict=True):
             total += count
-            found.append(("+Inf" if bound is None else f"{bound / 1e6:g}", total))
-        return found, self._counts.check_us / 1e6
+            samples.append(("+Inf" if bound is None else f"{bound / 1e6:g}", total))
+        return samples, self._counts.check_us / 1e6
 
 
 def gate_registry(counts: Counts, gauges: Callable[[], Gauges]) -> CollectorRegistry:

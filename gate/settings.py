@@ -1,6 +1,6 @@
-"""The environment as one frozen record. Every variable starts with UPLOAD_GATE_; what is not set has a default here.
+"""The environment as one frozen record. Every variable starts with UPLOAD_GATE_; an unset one has its default here.
 
-Secrets stay out of `repr`. Which flag or file wins over a variable is the command's to decide: it passes what won.
+Secrets are not in `repr`. A command decides whether a flag or a file wins over a variable, and passes the winner.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gate.errors import SettingInvalid, redact
 
 PREFIX: Final = "UPLOAD_GATE_"
 DEFAULT_PORTS: Final[Mapping[str, int]] = {"redis": 6390, "kafka": 9392, "gate": 8390, "admin": 8391, "worker": 8392}
-"""Where each part of a system on one machine listens, by name."""
+"""The default port of each part of a system on one machine, by name."""
 DEFAULT_REDIS: Final = f"redis://127.0.0.1:{DEFAULT_PORTS['redis']}/0"
 DEFAULT_KAFKA: Final = f"127.0.0.1:{DEFAULT_PORTS['kafka']}"
 DEFAULT_GATE: Final = f"http://127.0.0.1:{DEFAULT_PORTS['gate']}"
@@ -41,14 +41,14 @@ DOCUMENTED: Final[Mapping[str, str]] = {
     "TOPIC_PREFIX": "prefix of every Kafka topic",
     "NAME": "this gate's name among all gates; default this machine's host name and the port",
 }
-"""Every variable, without its prefix, and what it means. Nothing else that starts with the prefix is read here."""
+"""Every variable, without its prefix, and its meaning. No other variable with the prefix is read here."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one gate process is told. `redis` may carry a password and `salt` is a secret: neither is in `repr`."""
+    """The settings of one gate process. `redis` may hold a password and `salt` is a secret: neither is in `repr`."""
 
     state: Path
     redis: str = field(repr=False)
@@ -72,17 +72,17 @@ class Settings:
 
     @property
     def board_snapshot(self) -> Path:
-        """Where the board is kept between runs."""
+        """The file of the board's snapshot, which is kept between runs."""
         return self.state / "board.json"
 
     @property
     def salt_is_default(self) -> bool:
-        """True where nobody set a salt, so that pseudonyms can be turned back by trying all addresses."""
+        """True if no salt is set. Pseudonyms can then be reversed by trying all addresses."""
         return self.salt == DEFAULT_SALT.encode()
 
 
 def default_state(environ: Mapping[str, str]) -> Path:
-    """The state directory where nobody names one: below XDG_STATE_HOME, or ~/.local/state."""
+    """The state directory if none is named: below XDG_STATE_HOME, or ~/.local/state."""
     base = environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "upload-gate"
 
@@ -90,8 +90,8 @@ def default_state(environ: Mapping[str, str]) -> Path:
 def read_settings(environ: Mapping[str, str], machine: Callable[[], str] = socket.gethostname) -> Settings:
     """The settings in `environ`; an empty value counts as not set. Raises SettingInvalid naming the variable.
 
-    `machine` gives this machine's host name: a gate that listens on all interfaces is reached by it, and any gate is
-    told by it from the gates of other machines.
+    `machine` returns this machine's host name. It is part of the gate's default name, and the host in the URL of a
+    gate that listens on all interfaces.
     """
     given = _Given(environ)
     state = given.read("STATE", Path, str(default_state(environ))).expanduser()

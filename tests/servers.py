@@ -25,9 +25,12 @@ def running_redis(home: Path) -> Iterator[LocalRedis]:
 
 
 @contextmanager
-def running_kafka(home: Path) -> Iterator[LocalKafka]:
-    """Apache Kafka with its data in `home`, ended at the end. Raises LocalServerError if its jars cannot be had."""
-    server = LocalKafka(home, free_port(), fetch_jars(default_cache(), print), print)
+def running_kafka(home: Path, advertised_port: int | None = None) -> Iterator[LocalKafka]:
+    """Apache Kafka with its data in `home`, ended at the end. Raises LocalServerError if its jars cannot be had.
+
+    `advertised_port` is that of a proxy which clients are sent to.
+    """
+    server = LocalKafka(home, free_port(), fetch_jars(default_cache(), print), print, advertised_port)
     try:
         server.start()
         yield server

@@ -1,8 +1,8 @@
-"""Makes batches wait for their turn instead of filling the store's queue, from which checks are shed.
+"""Makes batches wait for their turn instead of filling the store's queue, which sheds checks when it is full.
 
-A service that sends batches sends the next one when the last is answered. Where a batch waits, that service slows down
-to the pace of the store, and nothing is shed. Single checks do not pass here; the room left for them is the store's
-queue beyond `checks`.
+A service that sends batches sends the next one when the last is answered. While a batch waits, that service slows down
+to the pace of the store, and no check is shed. Single checks do not wait here; they have the store's queue beyond
+`checks`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Final
 
 from gate.errors import StoreOverloaded
 
-CHECKS: Final = 512
-"""Checks of batches that are with the store at once: enough for its connections to be busy at any time."""
+CHECKS: Final = 128
+"""Checks of batches that are sent to the store at once: twice what its connections carry, which keeps them busy.
+
+More would wait in the store's queue, where a check is shed after half its deadline.
+"""
 WAITING: Final = 16_384
 """Checks of batches that may wait; more are shed at once."""
 WITHIN_S: Final = 1.0
@@ -24,7 +27,7 @@ WITHIN_S: Final = 1.0
 
 
 class BackPressure:
-    """Room for `checks` at once, given in the order of arrival. A batch larger than that goes alone."""
+    """Room for `checks` checks at once, given in the order of arrival. A batch larger than that is sent alone."""
 
     def __init__(self, checks: int = CHECKS, waiting: int = WAITING, within_s: float = WITHIN_S) -> None:
         self._checks = checks
@@ -36,7 +39,7 @@ class BackPressure:
 
     @asynccontextmanager
     async def room_for(self, checks: int) -> AsyncIterator[None]:
-        """Hold room for a batch. Raises StoreOverloaded: at once, or when the batch has waited for too long."""
+        """Hold room for a batch. Raises StoreOverloaded, at once if too many wait, or after `within_s` seconds."""
         if self._waiting or not self._fits(checks):
             await self._wait(checks)
         else:
@@ -64,7 +67,7 @@ class BackPressure:
             raise
 
     def _give_up(self, checks: int, turn: asyncio.Future[None]) -> None:
-        """Leave the queue; a turn that came in the same moment goes to the next batch."""
+        """Leave the queue. A turn that was given at the same moment goes to the next batch."""
         if turn.cancelled():
             self._waiting_checks -= checks
         else:
@@ -75,7 +78,7 @@ class BackPressure:
         return self._under_way == 0 or self._under_way + checks <= self._checks
 
     def _admit(self) -> None:
-        """Give those who wait their turn, as far as there is room."""
+        """Give waiting batches their turn, as far as there is room."""
         while self._waiting:
             checks, turn = self._waiting[0]
             if not turn.cancelled():

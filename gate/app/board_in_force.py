@@ -1,7 +1,7 @@
 """The three steps by which a board comes into force in one gate: adopt it, keep it on disk, acknowledge it.
 
-The order is the promise: a gate acknowledges a board only once it decides by it and has written it to disk. Where the
-disk fails the gate goes on deciding by the board, and its acknowledgement says so.
+The order is a guarantee: a gate acknowledges a board after it decides by it and has written it to disk. If the disk
+fails, the gate goes on deciding by the board, and its acknowledgement says that the board is not on disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gate.records.pause import board_digest, fingerprint
 from gate.stores.disk.snapshot import BoardSnapshot
 
 LATEST: Final = 32
-"""How many fingerprints an acknowledgement carries: of the pauses with the highest revisions."""
+"""How many fingerprints an acknowledgement carries: those of the pauses with the highest revisions."""
 
 KEEP_WITHIN_S: Final = 1.0
 CLOCK_MOVED_US: Final = 20_000
@@ -30,16 +30,16 @@ _SAMPLES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class ClockSample:
-    """How far this process' clock is before the store's, and how wrong that may be: half the time of the call."""
+    """How far this process's clock is ahead of the store's, in µs, and the error bound: half the time of the call."""
 
     ahead_us: int
     accuracy_us: int
 
 
 class StoreClock:
-    """The store's clock as this gate knows it: the most accurate of the last samples.
+    """This gate's estimate of the store's clock: the most accurate of the last samples.
 
-    A sample that contradicts what is known means that a clock was set: what was known before is forgotten.
+    A sample that contradicts the estimate means that a clock was set, so the earlier samples are dropped.
     """
 
     def __init__(self) -> None:
@@ -52,11 +52,11 @@ class StoreClock:
 
     @property
     def best(self) -> ClockSample:
-        """The most accurate sample; before the first, both clocks are taken to agree."""
+        """The most accurate sample. Before the first sample both clocks are assumed to agree."""
         return min(self._samples, key=lambda sample: sample.accuracy_us, default=ClockSample(0, 0))
 
     def learn(self, store_us: int, before_us: int, after_us: int) -> None:
-        """The store told `store_us` in a call that began and ended at these times of our clock."""
+        """Add a sample: the store returned `store_us` in a call between `before_us` and `after_us` of our clock."""
         accuracy_us = max(0, after_us - before_us) // 2
         sample = ClockSample(before_us + (after_us - before_us) // 2 - store_us, accuracy_us)
         known = self.best
@@ -67,7 +67,7 @@ class StoreClock:
 
 @dataclass(frozen=True, slots=True)
 class BoardProof:
-    """What proves that a board is in force: `latest` are the fingerprints of its newest pauses, the newest first."""
+    """The proof that a board is in force. `latest` holds the fingerprints of its newest pauses, the newest first."""
 
     rev: int
     digest: str
@@ -75,7 +75,7 @@ class BoardProof:
 
 
 class BoardInForce:
-    """Adopts: the board that `check` decides by. Pauses that came from anywhere are merged into it, never dropped."""
+    """Adopts boards: merges the pauses of each source into the board that `check` decides by, and drops none."""
 
     def __init__(self, check: Check, clock: Clock) -> None:
         self._check = check
@@ -87,11 +87,11 @@ class BoardInForce:
         self.board = Board()
 
     def store_now_us(self) -> int:
-        """The store's clock now, as far as this gate knows it."""
+        """This gate's estimate of the store's clock now."""
         return self._clock.now_us() - self.store_clock.best.ahead_us
 
     def proof(self) -> BoardProof:
-        """What proves that the board now in force is the one it is."""
+        """The proof of the board that is in force now."""
         if self._proof is None or self._proof[0].pauses is not self.board.pauses:
             newest = sorted(self.board.pauses.values(), key=lambda pause: (-pause.rev, pause.id))
             latest = tuple(fingerprint(pause) for pause in newest[:LATEST])
@@ -99,9 +99,9 @@ class BoardInForce:
         return self._proof[1]
 
     def adopt(self, board: Board) -> bool:
-        """Merge `board` and decide by it from now on; False where it says nothing new."""
+        """Merge `board` and decide by the result from now on. Returns False if the merge changed nothing."""
         if board is self._heard:
-            return False  # a store hands out one object for as long as its document stays the same
+            return False  # a store returns the same object as long as its document does not change
         self._heard = board
         merged = forget_ended(merge(self.board, board), self.store_now_us())
         if merged == self.board:
@@ -110,11 +110,11 @@ class BoardInForce:
         return True
 
     def adopt_break_glass(self, pauses: tuple[Pause, ...]) -> None:
-        """Decide by these entries of the host's file, in place of those before."""
+        """Decide by these entries of the host's file; they replace the earlier entries."""
         self._decide_by(replace(self.board, break_glass=pauses))
 
     def follow_clock(self) -> None:
-        """Judge the board's times by the store's clock, where that has moved against ours."""
+        """Convert the board's times again if the store's clock has moved against ours."""
         ahead_us = self.store_clock.best.ahead_us
         if abs(ahead_us - self._ahead_us) > CLOCK_MOVED_US:
             self._ahead_us = ahead_us if abs(ahead_us) > CLOCK_MOVED_US else 0
@@ -126,7 +126,7 @@ class BoardInForce:
 
 
 class BoardKeeper:
-    """Keeps: one writer of the snapshot. Of two boards that come at once the one in force last is written last."""
+    """Keeps boards: the only writer of the snapshot. Of two boards at once, the later one in force is written last."""
 
     def __init__(self, snapshot: BoardSnapshot, say: Callable[[str], None], failed: Callable[[], None]) -> None:
         self._snapshot = snapshot
@@ -137,9 +137,9 @@ class BoardKeeper:
         self._told = False
 
     async def keep(self, board: Board) -> bool:
-        """Write `board` if it is not on the disk already; True once it is. A disk that hangs is not waited for.
+        """Write `board` unless it is on the disk already; return whether it is there now.
 
-        Not for concurrent use.
+        Stops waiting for a disk that hangs after KEEP_WITHIN_S seconds. Not for concurrent use.
         """
         if board is self._kept:
             return True
@@ -181,7 +181,7 @@ class BoardKeeper:
 
 
 class Acknowledger:
-    """Acknowledges: tells the store which board is in force here, and learns the store's clock by it."""
+    """Acknowledges boards: writes to the store which board is in force here, and learns the store's clock."""
 
     def __init__(self, store: BoardStore, clock: Clock, said: Acknowledgement, check: Check) -> None:
         self._store = store
@@ -189,10 +189,10 @@ class Acknowledger:
         self._said = said
         self._check = check
         self.first_at_us: int | None = None
-        """When the store took the first acknowledgement, by its clock."""
+        """When the store received the first acknowledgement, by its clock."""
 
     async def acknowledge(self, proof: BoardProof, unreadable: int, on_disk: bool, store_clock: StoreClock) -> None:
-        """Say that the board is in force that `proof` stands for, and whether it is on disk. Raises StoreUnavailable."""
+        """Write that the board of `proof` is in force, and whether it is on disk. Raises StoreUnavailable."""
         before_us = self._clock.now_us()
         self._said = replace(
             self._said,
@@ -210,16 +210,16 @@ class Acknowledger:
             self.first_at_us = taken_us
 
     async def learn_clock(self, store_clock: StoreClock) -> None:
-        """Ask the store for its time. Raises StoreUnavailable."""
+        """Query the store for its time. Raises StoreUnavailable."""
         before_us = self._clock.now_us()
         store_clock.learn(await self._store.now_us(), before_us, self._clock.now_us())
 
     async def leave(self) -> None:
-        """Say that this process ends. Raises StoreUnavailable."""
+        """Write that this process is stopping. Raises StoreUnavailable."""
         await self._store.acknowledge(replace(self._said, clock_us=self._clock.now_us(), left=True))
 
     def is_twin(self, other: Acknowledgement) -> bool:
-        """True for a live process of our name that acknowledged after we began to."""
+        """True if `other` is a live process of our name that acknowledged after our first acknowledgement."""
         return (
             other.gate == self._said.gate
             and other.boot != self._said.boot

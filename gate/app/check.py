@@ -52,13 +52,16 @@ class LastKnown:
 
     def remember(self, account: str, standing: Standing) -> None:
         """Keep `standing`; where it says nothing, forget what was known before."""
+        recent = self._recent
         if standing.risk is None and standing.override is None:
-            self._recent.pop(account, None)
-            self._older.pop(account, None)
+            if account in recent or account in self._older:
+                recent.pop(account, None)
+                self._older.pop(account, None)
             return
-        if len(self._recent) >= self._half and account not in self._recent:
-            self._older, self._recent = self._recent, {}
-        self._recent[account] = standing
+        if len(recent) >= self._half and account not in recent:
+            self._older, self._recent = recent, {account: standing}
+        else:
+            recent[account] = standing
 
     def of(self, account: str) -> Standing:
         """What is remembered of the account; an empty standing where nothing is."""

@@ -1,8 +1,8 @@
-"""Waits until every live gate obeys one change of the kill switch, and tells who does not, who left and who is quiet.
+"""Waits until every live gate obeys one change of the kill switch, and reports the gates that do not.
 
-A gate obeys a change once it acknowledges a board that holds it: by the fingerprint of that very revision (or of a
-later one) among its newest pauses, or by the digest of a stored board that holds it. Revision numbers prove nothing:
-after a restore a gate may hold a higher one and not the change.
+A gate obeys a change once it acknowledges a board that holds it. The proof is the fingerprint of exactly this revision
+(or of a later one) among its newest pauses, or the digest of a stored board that holds the change. Revision numbers
+prove nothing: after a restore a gate may hold a higher revision without the change.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from gate.ports.boards import Acknowledgement, BoardStore, Gates
 from gate.records.pause import board_digest, fingerprint
 
 LIVE_WITHIN_US = 3_000_000
-"""A gate acknowledges its board every second; it is live while its last acknowledgement is no older than this."""
+"""A gate is live while its last acknowledgement is no older than this. It acknowledges every second."""
 
 HEARD_WITHIN_US = 300_000_000
-"""A gate that was live this long ago and has not said that it leaves may still decide by an old board."""
+"""A gate that was live this long ago and has not announced its stop may still decide by an old board."""
 
 SUCCEEDED_AFTER_US = 1_500_000
-"""A process that has missed its acknowledgement is over where another one of its name goes on acknowledging."""
+"""A process that misses acknowledgements for this long counts as ended if another process of its name acknowledges."""
 
 POLL_S = 0.01
 _READ_BOARD_EVERY = 20
 
 
 class GateState(StrEnum):
-    """Where a gate stands with a change."""
+    """The state of a gate in regard to a change."""
 
     OBEYS = "obeys"
     NOT_ON_DISK = "not_on_disk"
-    """It obeys the change and cannot keep it: a restart while the store is away would lose it."""
+    """It obeys the change but could not write it to disk: a restart during an outage of the store would lose it."""
     LATE = "late"
     """It is live, or was when the wait began, and has not acknowledged the change."""
     LEFT = "left"
-    """It said that it stops."""
+    """It announced that it stops."""
     UNHEARD = "unheard"
-    """It was live lately, did not say that it stops, and acknowledges nothing."""
+    """It was live lately, did not announce its stop, and no longer acknowledges."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate process and the change. `seconds` from the start of the wait until it obeyed, None where it does not."""
+    """One gate process and the change. `seconds` is the time from the start of the wait until it obeyed, or None."""
 
     said: Acknowledgement
     state: GateState
@@ -55,22 +55,22 @@ class GateResult:
 
     @property
     def obeys(self) -> bool:
-        """True once it acknowledged the change, kept on disk or not."""
+        """True once it acknowledged the change, whether the change is on its disk or not."""
         return self.state in (GateState.OBEYS, GateState.NOT_ON_DISK)
 
     @property
     def clock_ahead_us(self) -> int | None:
-        """How far its clock is before the store's (negative: behind), None where it did not tell its clock."""
+        """How far its clock is ahead of the store's (negative: behind); None if it did not report its clock."""
         return self.said.clock_us - self.said.acknowledged_at_us if self.said.clock_us else None
 
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """Who obeys `change` and who does not, in the order of their names. Seconds count from the start of the wait.
+    """The gates that obey `change` and those that do not, by name. Seconds count from the start of the wait.
 
     `gates` were waited for; `left` and `unheard` were not. `shared_names` are names under which several processes are
-    live at once; `unreadable` are acknowledgements that nobody can read; `accepted` are the fingerprints and digests
-    that stand for the change.
+    live at once. `unreadable` describes acknowledgements that cannot be read. `accepted` holds the fingerprints and
+    digests that prove the change.
     """
 
     change: Pause
@@ -99,15 +99,15 @@ class Convergence:
 
 
 def is_live(said: Acknowledgement, now_us: int, within_us: int = LIVE_WITHIN_US) -> bool:
-    """True for a gate that has not left and acknowledged within that many µs of the store's clock.
+    """True for a gate that has not announced its stop and acknowledged in the last `within_us` µs of the store's clock.
 
-    An acknowledgement dated in the future stems from a clock that was set back since: it proves nothing.
+    An acknowledgement with a future time was made before the clock was set back: it proves nothing.
     """
     return not said.left and abs(now_us - said.acknowledged_at_us) <= within_us
 
 
 def live_gates(gates: Gates, within_us: int = LIVE_WITHIN_US) -> list[Acknowledgement]:
-    """The live processes, without those that another process of the same name has followed."""
+    """The live processes, without those that a newer process of the same name has replaced."""
     latest: dict[str, int] = {}
     for said in gates.acknowledgements:
         if is_live(said, gates.now_us, within_us):
@@ -128,16 +128,16 @@ def shared_names(live: Iterable[Acknowledgement]) -> list[str]:
 
 
 def acknowledges(accepted: Collection[str], latest: Iterable[str], digest: str) -> bool:
-    """True where a gate with these newest fingerprints and this digest obeys what `accepted` stands for."""
+    """True if a gate with the newest fingerprints `latest` and this digest obeys the change that `accepted` proves."""
     return digest in accepted or any(one in accepted for one in latest)
 
 
 async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Convergence:
     """Wait until every live gate obeys `change`, at most `deadline_s` seconds.
 
-    A gate that stops acknowledging meanwhile still counts: it has not obeyed. With no live gate it returns at once, as
-    there is nobody to wait for; where the store has lost acknowledgements, each gate gets the time to give its next
-    one. Raises StoreUnavailable.
+    A gate that stops acknowledging meanwhile counts as one that does not obey. Without a live gate it returns at once;
+    but if the store has lost acknowledgements, it waits until each gate had time for its next one. Raises
+    StoreUnavailable.
     """
     clock = asyncio.get_running_loop().time
     began, rounds = clock(), 0
@@ -157,7 +157,7 @@ async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Conv
 
 
 class _Waiting:
-    """The gates waited for, by process, as far as they are known."""
+    """The gates to wait for, by process, as far as they are known."""
 
     def __init__(self, change: Pause) -> None:
         self._change = change
@@ -165,18 +165,18 @@ class _Waiting:
         self.accepted = {fingerprint(change)}
 
     def heard(self, gates: Gates, passed: float) -> None:
-        """Bring the known gates up to date, and take up those that are live by now."""
+        """Update the known gates, and add those that have become live."""
         live = {said.process: said for said in live_gates(gates)}
         names = {said.gate for said in live.values()}
         for said in gates.acknowledgements:
             known = self._known.get(said.process)
             if said.left or (said.process not in live and known is not None and not known.obeys and said.gate in names):
-                self._known.pop(said.process, None)  # it has left, or another process of its name took its place
+                self._known.pop(said.process, None)  # it has stopped, or another process of its name replaced it
             elif said.process in live or known is not None:
                 self._known[said.process] = self._judged(said, known, passed)
 
     def result(self, gates: Gates, passed: float) -> Convergence:
-        """Everybody's state by now."""
+        """The state of each gate now."""
         others = [said for said in gates.acknowledgements if said.process not in self._known]
         names = {result.said.gate for result in self._known.values()}
         left = tuple(GateResult(said, GateState.LEFT) for said in others if said.left and said.gate not in names)
@@ -202,7 +202,7 @@ class _Waiting:
 
 
 async def _accept_stored(store: BoardStore, change: Pause, accepted: set[str]) -> None:
-    """Take up the digest of the stored board if it holds the change, and the fingerprint under which it holds it."""
+    """Accept the digest of the stored board if it holds the change, and the fingerprint of its revision of it."""
     try:
         board = await store.read()
     except StateUnreadable:

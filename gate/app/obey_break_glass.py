@@ -1,7 +1,7 @@
-"""Obeys the break-glass file of this host: what people put there is in force above all else within a second.
+"""Obeys the break-glass file of this host: its pauses are in force within a second and override everything else.
 
-A file that cannot be read changes nothing, and an entry with a slip of the pen loosens nothing: what was said before
-stays in force, and the log tells what is obeyed and what is not.
+A file that cannot be read changes nothing. If an entry cannot be read, the earlier entries stay in force, so that a
+typing error never ends a pause. The log says which entries are obeyed and which are not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gate.stores.disk.break_glass import BreakGlassFile
 
 
 class ObeyBreakGlass:
-    """Reads `file` at each call of `read`. `unreadable` counts files and entries that are not obeyed."""
+    """Reads `file` at each call of `read`. `unreadable` counts the files and entries that it could not read."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ObeyBreakGlass:
         self._problem: str | None = None
 
     def read(self) -> None:
-        """Obey what the file says now, if it has changed. Never raises."""
+        """Read the file if it has changed, and obey it. Never raises."""
         try:
             read = self._file.changed()
         except (OSError, StateUnreadable) as error:

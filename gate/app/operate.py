@@ -1,8 +1,7 @@
 """The acts of the kill switch: set a pause, release one, and wait until every live gate obeys.
 
-Decides ids, revisions and times, and what a single person may do. All times are the store's: neither the operator's
-clock nor a gate's moves a pause. Whom to ask first, what to print and where the board lives is left to the callers
-and the port.
+Decides ids, revisions and times, and the limits for a single person. All times are by the store's clock: neither the
+operator's clock nor a gate's moves a pause. Callers decide about confirmation and output; the port stores the board.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from gate.ports.boards import BoardStore, Gates
 from gate.records.pause import MAX_REV
 
 REPAIRED_WITHIN_S = 3.0
-"""A gate repairs an unreadable board within a second; who writes waits this long for it."""
+"""How long a write waits for a gate to repair an unreadable board. A gate does so within a second."""
 
 _ATTEMPTS = 200
 _MOST_AHEAD = 1 << 40
@@ -33,17 +32,18 @@ _REPAIR_POLL_S = 0.05
 
 
 class Operate:
-    """The acts over one board. `new_id` gives pause ids that were never used before."""
+    """The acts on one board. `new_id` returns pause ids that were never used before."""
 
     def __init__(self, store: BoardStore, new_id: Callable[[], str]) -> None:
         self._store = store
         self._new_id = new_id
 
     async def pause(self, scope: Scope, action: Action, reason: str, text: str, owner: str, for_us: int) -> Pause:
-        """Set a pause that is in force wherever it arrives, until `for_us` µs from now by the store's clock.
+        """Set a pause that each gate obeys on receipt, until `for_us` µs from now by the store's clock.
 
-        Raises ControlRefused where it is longer than one person may set, OperatorError where it has no length,
-        StoreUnavailable (then it may or may not have been written), StateUnreadable, UploadGateError.
+        Raises ControlRefused if it is longer than one person may set, OperatorError if it has no length,
+        StoreUnavailable (it may or may not have been written), StateUnreadable, UploadGateError if others kept changing
+        the board meanwhile.
         """
         if for_us <= 0:
             raise OperatorError("a pause needs a length", "give one, such as 10m or 4h")
@@ -65,7 +65,7 @@ class Operate:
     async def release(self, id_: str, by: str) -> Pause:
         """End the pause `id_` now and return its next revision.
 
-        Raises OperatorError where there is no such pause or it has ended already, and what `pause` raises.
+        Raises OperatorError if there is no such pause or it has ended already, else as `pause` does.
         """
         now_us = await self._store.now_us()
 
@@ -78,7 +78,7 @@ class Operate:
             if pause is None:
                 raise OperatorError(f"there is no pause {id_}", _known(board, now_us))
             if pause.released_at_us is not None:
-                raise OperatorError(f"pause {id_} was released already, by {pause.released_by or 'nobody named'}")
+                raise OperatorError(f"pause {id_} was released already, by {pause.released_by or 'an unnamed person'}")
             if now_us >= pause.expires_at_us:
                 ago = duration_text(now_us - pause.expires_at_us)
                 raise OperatorError(f"pause {id_} expired already, {ago} ago")
@@ -87,15 +87,15 @@ class Operate:
         return await self._write(id_, end, now_us)
 
     async def board(self) -> Board:
-        """The board as it is stored. Raises StoreUnavailable, StateUnreadable."""
+        """The stored board. Raises StoreUnavailable, StateUnreadable."""
         return await self._store.read()
 
     async def now_us(self) -> int:
-        """The store's clock, by which pauses begin and expire. Raises StoreUnavailable."""
+        """The store's clock in µs since 1970; pauses begin and expire by it. Raises StoreUnavailable."""
         return await self._store.now_us()
 
     async def gates(self, within_us: int = HEARD_WITHIN_US) -> Gates:
-        """The gates that acknowledged within that many µs, those that left included. Raises StoreUnavailable."""
+        """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
 
     async def converged(self, change: Pause, deadline_s: float) -> Convergence:
@@ -107,7 +107,7 @@ class Operate:
         wanted: Pause | None = None
         for _ in range(_ATTEMPTS):
             board = await self._readable_board()
-            # a store that wrote, lost the answer and tried again by itself reports a conflict with our own write
+            # a store that wrote, lost the answer and repeated the write reports a conflict with our own first write
             if wanted is not None and board.pauses.get(id_) == wanted:
                 return wanted
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
@@ -121,14 +121,14 @@ class Operate:
         )
 
     async def _acknowledged_rev(self) -> int:
-        """The highest revision that a gate holds. The store may hold a lower one, where it was restored from a backup.
+        """The highest revision that a gate holds. A store that was restored from a backup may hold a lower one.
 
-        A number that leaves no room for more revisions is nobody's revision.
+        Numbers too high for further revisions are ignored: no writer makes them.
         """
         try:
             said = (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
         except StoreUnavailable:
-            return 0  # a store that only lacks the acknowledgements can still take a pause
+            return 0  # the store may still accept a pause although it cannot return the acknowledgements
         return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
 
     async def _readable_board(self) -> Board:
@@ -146,7 +146,7 @@ class Operate:
         try:
             return await self._store.replace(expected_rev, board)
         except StoreUnavailable:
-            # the answer may have been lost after the write: whoever set it must learn that it stands
+            # the answer may have been lost after the write: the operator must learn that the pause is in force
             if (await self._store.read()).pauses.get(wanted.id) == wanted:
                 return True
             raise

@@ -1,8 +1,8 @@
-"""Keeps one gate's board fresh: by push, by poll, from the file on the host, from its own snapshot on disk.
+"""Keeps one gate's board fresh: by push, by poll, from the break-glass file on the host, from its own snapshot on disk.
 
-Whatever fails, the gate goes on deciding by what it last knew; that it is stale is shown, never acted on by
-forgetting. Two views merge by revision, so the order in which they arrive cannot matter. How a board comes into force
-is `board_in_force`'s part: adopt, keep on disk, acknowledge.
+If a source fails, the gate goes on deciding by the last board it knew. The age of that board is shown, but an old board
+is never dropped. Two boards merge by revision, so the order in which they arrive does not matter. `board_in_force` puts
+a board into force: it adopts it, keeps it on disk and acknowledges it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOST_TOLD: Final = 1_000
 
 
 class Watch:
-    """Feeds `check.board`. `run` ends only when it is cancelled; `age_us` tells how old the last good read is."""
+    """Updates `check.board`. `run` ends only when it is cancelled; `age_us` is the age of the last good read."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Watch:
 
     @property
     def board(self) -> Board:
-        """All pauses known, the ended ones included; times by the store's clock, but for break-glass entries."""
+        """All known pauses, ended ones too. Times are by the store's clock, those of break-glass entries by ours."""
         return self._in_force.board
 
     @property
@@ -79,19 +79,19 @@ class Watch:
         return self.ever_read and not self._down
 
     def age_us(self) -> int:
-        """µs since the board was last read or pushed in full; from the start of the process where it never was."""
+        """µs since the board was last read or pushed in full; before the first time, since the start of the process."""
         return max(0, self._clock.now_us() - self._fresh_us)
 
     def store_now_us(self) -> int:
-        """The store's clock now, as far as this gate knows it."""
+        """This gate's estimate of the store's clock now."""
         return self._in_force.store_now_us()
 
     def proof(self) -> BoardProof:
-        """What proves which board is in force."""
+        """The proof of the board that is in force."""
         return self._in_force.proof()
 
     def start_from_disk(self) -> None:
-        """Adopt the snapshot of the last run and the break-glass file, before the first check. Never raises."""
+        """Adopt the snapshot of the last run and the break-glass file. Call it before the first check. Never raises."""
         try:
             board = self._snapshot.read()
             if board is not None:
@@ -106,14 +106,14 @@ class Watch:
         self._break_glass.read()
 
     async def run(self) -> None:
-        """Listen, poll and look at the host's file until cancelled; none of them waits for another."""
+        """Listen, poll and read the host's file, concurrently, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._for_ever(self._follow), name="board push")
             tasks.create_task(self._for_ever(self._poll), name="board poll")
             tasks.create_task(self._for_ever(self._read_file), name="break-glass file")
 
     async def leave(self) -> None:
-        """Say that this gate stops, once `run` has ended; a store that does not answer is not waited for."""
+        """Write to the store that this gate stops, after `run` has ended. Does not wait for a store that is away."""
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_DEADLINE_S):
                 await self._acknowledger.leave()
@@ -127,7 +127,7 @@ class Watch:
             except TimeoutError:
                 self._failed(f"no answer within {READ_DEADLINE_S:g} s")
             except Exception as error:
-                # the watcher is an edge: a fault of ours is counted and told, and watching goes on
+                # the watcher is an edge: it counts and logs a fault of ours, and goes on watching
                 self._count_fault()
                 self._failed(f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._poll_s)
@@ -136,7 +136,7 @@ class Watch:
         async with aclosing(self._store.changes()) as changes:  # type: ignore[type-var]
             async for board in changes:
                 self._heard(board)
-                # the board is in force; where it cannot be acknowledged now, the poll acknowledges it
+                # the board is in force; if it cannot be acknowledged now, the next poll acknowledges it
                 with suppress(StoreUnavailable, TimeoutError):
                     await self._keep_and_acknowledge()
 
@@ -162,7 +162,7 @@ class Watch:
             await self._keep_and_acknowledge()
         except (StoreUnavailable, TimeoutError) as error:
             self._unacknowledged += 1
-            if self._unacknowledged == 2:  # the first may be the start of an outage, which the next read tells of
+            if self._unacknowledged == 2:  # the first may be the start of an outage, which the next read reports
                 self._say(f"the board in force cannot be acknowledged: {error or 'no answer in time'}")
             return
         self._unacknowledged = 0
@@ -171,7 +171,7 @@ class Watch:
         self._polls += 1
 
     async def _written(self, writing: Coroutine[None, None, None]) -> None:
-        """Wait for `writing`. Where it fails the board in force is acknowledged all the same."""
+        """Wait for `writing`. If it fails, the board in force is acknowledged all the same."""
         try:
             await writing
         except (StoreUnavailable, StateUnreadable, TimeoutError) as error:
@@ -180,7 +180,7 @@ class Watch:
             self._told.discard("write")
 
     def _heard(self, board: Board) -> None:
-        """A full board arrived: decide by it."""
+        """Decide by a full board that arrived."""
         self._fresh_us = self._clock.now_us()
         self.ever_read = True
         if self._down:
@@ -190,11 +190,11 @@ class Watch:
         self._tell_unreadable_entries()
 
     async def _keep_and_acknowledge(self) -> None:
-        """Write the board in force to disk, then acknowledge that very board. Raises StoreUnavailable, TimeoutError."""
+        """Write the board in force to disk, then acknowledge the same board. Raises StoreUnavailable, TimeoutError."""
         in_force = self._in_force
         async with self._settling:
             if not in_force.store_clock.known:
-                # an hour's difference must be known before this gate says that it obeys
+                # this gate must know a large difference of the clocks before it acknowledges
                 async with asyncio.timeout(READ_DEADLINE_S):
                     await self._acknowledger.learn_clock(in_force.store_clock)
                 in_force.follow_clock()
@@ -207,7 +207,7 @@ class Watch:
             in_force.follow_clock()
 
     async def _write_back(self, stored: Board) -> None:
-        """The store lost what this gate knows, by a failover or a restore: it gets it back."""
+        """Write the gate's board to a store that lost pauses in a failover or a restore."""
         compared = (stored, self.board)
         if self._written_back is not None and all(map(is_, compared, self._written_back)):
             return  # neither has changed since they were compared
@@ -222,11 +222,11 @@ class Watch:
                 self._say(f"the board's store had lost pauses; revision {ours.rev} is written back")
 
     async def _repair(self, error: StateUnreadable) -> None:
-        """The store's document cannot be read: put the last good board in its place. Raises StoreUnavailable."""
+        """Replace a stored document that cannot be read by the last good board. Raises StoreUnavailable."""
         self._count_unreadable()
         self._tell("unreadable", f"the board in the store cannot be read, the last good one is kept: {error}")
         if not (self.ever_read or self._started_from_disk):
-            return  # this gate knows no good board: one that does must repair it
+            return  # this gate knows no good board: another gate must repair it
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.repair(self.board):
                 self._say(
@@ -245,7 +245,7 @@ class Watch:
                     f"another gate runs under the name {other.gate}, at {other.url}: give each UPLOAD_GATE_NAME of its own",
                 )
         for problem in gates.unreadable:
-            self._tell(problem, f"an acknowledgement of another gate is passed over: {problem}")
+            self._tell(problem, f"an acknowledgement of another gate is ignored: {problem}")
 
     def _tell_unreadable_entries(self) -> None:
         entries = {entry.raw: entry for entry in self.board.unreadable}
@@ -258,7 +258,7 @@ class Watch:
     def _failed(self, why: str) -> None:
         if not self._down:
             self._down = True
-            self._say(f"the board's store does not answer ({why}); the gate goes on with what it last knew")
+            self._say(f"the board's store does not answer ({why}); the gate goes on with the last board it knew")
 
     def _count_unreadable(self, entries: int = 1) -> None:
         self._check.counts.board_unreadable += entries
@@ -267,7 +267,7 @@ class Watch:
         self._check.counts.faults["watch"] += 1
 
     def _tell(self, key: str, message: str) -> None:
-        """Say `message` unless it was said under this key already."""
+        """Log `message` unless it was logged under this key already."""
         if key in self._told:
             return
         if len(self._told) >= MOST_TOLD:

@@ -1,7 +1,8 @@
-"""What a check is answered with when the account store was not able to: `on_store_error` of each limit.
+"""Decides takes while the account store does not answer, by `on_store_error` of each limit.
 
-`local` limits take from buckets of this process, `open` ones let in, `closed` ones refuse for some seconds. Pauses, the
-deny list, and what the gate last knew of the account decide as ever; `gate.app.check` sees to that.
+`local` limits take from buckets of this process, `open` limits let in, `closed` limits refuse for some seconds.
+`gate.app.check` still applies the pauses, the deny list, and the last score and override that the gate knows of the
+account.
 """
 
 from __future__ import annotations
@@ -16,21 +17,24 @@ from gate.core.policy import OnStoreError, Policy
 from gate.core.standing import Standing
 
 CLOSED_RETRY_US: Final = 5_000_000
-"""When to come back to a limit that refuses because the store is away."""
+"""The retry-after of a limit that refuses because the store is away."""
 
 
 class LocalTake(Protocol):
-    """Buckets of this process alone, each of a limit's share, for the time the store does not answer."""
+    """Buckets of this process, each with this gate's share of its limit, for the time the store does not answer."""
 
     def take(
         self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
     ) -> tuple[Refusal | None, tuple[str, ...]]:
-        """Take from all or from none; returns the refusal with the longest wait, and shadow limits that would refuse."""
+        """Take from all buckets or from none.
+
+        Returns the refusal with the longest wait, and the names of shadow limits that would have refused.
+        """
         ...
 
 
 class WithoutStore:
-    """Takes in the store's place. `local` makes the buckets for a number of gates that share each limit."""
+    """Replaces the store in takes. `local` makes the buckets for a given number of gates that share each limit."""
 
     def __init__(self, local: Callable[[int], LocalTake]) -> None:
         self._make_local = local
@@ -41,7 +45,7 @@ class WithoutStore:
 
     @property
     def instances(self) -> int:
-        """How many gates share the limits, as far as is known."""
+        """How many gates share the limits, as far as this gate knows."""
         return self._instances
 
     @instances.setter
@@ -51,9 +55,9 @@ class WithoutStore:
             self._local = self._make_local(instances)
 
     def take(self, policy: Policy, request: TakeRequest, standing: Standing, now_us: int) -> TakeResult:
-        """Take what the failure modes of `policy`, which made the request, say.
+        """Decide the take by the failure modes of `policy`, which made the request.
 
-        An account that staff let in is not refused, as with the store.
+        An account that a staff override lets in is not refused, as with the store.
         """
         if policy is not self._policy:
             self._policy, self._modes = policy, {limit.name: limit.on_store_error for limit in policy.limits}
@@ -67,7 +71,7 @@ class WithoutStore:
         return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
 
     def _split(self, request: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
-        """A limit that is closed, if there is one; else the buckets that are local."""
+        """The name of a closed limit, if there is one; else the buckets of the local limits."""
         local: list[EntityBuckets] = []
         for buckets in request.buckets:
             limits = buckets.limits.limits

@@ -1,6 +1,6 @@
-"""Where the running system is: by flag, then environment, then `up.json` in the state directory, then default ports.
+"""Finds the running system: by flag, then environment, then `up.json` in the state directory, then default ports.
 
-Default ports are a guess. They are used only where nothing names a system: a state directory that somebody named and
+The default ports are a guess. They are used only if the user named no system. A state directory that the user named and
 that holds no `up.json` is an error, since another system may listen on the default ports.
 """
 
@@ -46,7 +46,7 @@ AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a ga
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where each part is, as far as something names it. `origin` says what named an address; `prefix` begins every
+    """The address of each part, or None. `origin` maps a part to the source of its address; `prefix` begins every
     Redis key.
 
     URLs may hold a password and are not in `repr`; show them through `shown`.
@@ -60,26 +60,26 @@ class Addresses:
 
     @property
     def redis(self) -> str:
-        """The URL of Redis. Raises SettingInvalid where nothing names it."""
+        """The URL of Redis. Raises SettingInvalid if it is unknown."""
         return self._named("redis")
 
     @property
     def kafka(self) -> str:
-        """Kafka's bootstrap servers. Raises SettingInvalid where nothing names them."""
+        """Kafka's bootstrap servers. Raises SettingInvalid if they are unknown."""
         return self._named("kafka")
 
     @property
     def gate(self) -> str:
-        """A gate's base URL. Raises SettingInvalid where nothing names one."""
+        """A gate's base URL. Raises SettingInvalid if it is unknown."""
         return self._named("gate")
 
     @property
     def admin(self) -> str | None:
-        """The base URL of a gate's admin port, None where nothing names one: every command can do without."""
+        """The base URL of a gate's admin port; None if it is unknown, as no command depends on it."""
         return self.known.get("admin")
 
     def shown(self, name: str) -> str:
-        """An address without its password and what named it, for people."""
+        """An address without its password, followed by its source, for people."""
         return f"{redact(self._named(name))} ({self.origin[name]})"
 
     def _named(self, name: str) -> str:
@@ -101,9 +101,9 @@ def resolve_addresses(
     admin: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Addresses:
-    """The addresses by their order of precedence; an argument is a flag that was given or None.
+    """The addresses by their order of precedence. Each argument is the value of a flag, or None.
 
-    Raises SettingInvalid where a value is unusable, or `up.json` is and the address of Redis depends on it.
+    Raises SettingInvalid if a value is unusable, or if `up.json` is and the address of Redis depends on it.
     """
     home, is_named = state_directory(state, environ)
     flags = {"redis": redis, "kafka": kafka, "gate": gate, "admin": admin}
@@ -116,7 +116,7 @@ def resolve_addresses(
         if value := given[name]:
             known[name], origin[name] = value, f"--{name}" if flags[name] else f"UPLOAD_GATE_{name.upper()}"
         elif name == "admin" and given["redis"] not in (None, "", written.get("redis")):
-            continue  # the admin port that `up.json` or a default port would name belongs to another Redis
+            continue  # the admin port in `up.json` or the default one belongs to a system with another Redis
         elif isinstance(up, str) and up:
             known[name], origin[name] = up, str(home / UP_FILE)
         elif not is_named:
@@ -131,7 +131,7 @@ def resolve_addresses(
 
 
 def state_directory(flag: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """The state directory, and whether somebody named it."""
+    """The state directory, and whether the user named it."""
     named = flag or environ.get("UPLOAD_GATE_STATE")
     return (Path(named).expanduser(), True) if named else (default_state(environ), False)
 
@@ -146,7 +146,7 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
     except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}
-        # falling back to the default ports here could pause a system nobody meant
+        # with the default ports here, a command could pause another system than the user meant
         raise SettingInvalid(
             f"{path} cannot be read: {error}", "name the system with --redis, or remove the file"
         ) from error
@@ -157,12 +157,12 @@ def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
     for name, schemes in _SCHEMES.items():
         if name in known and not (known[name].startswith(schemes) and _is_whole(known[name])):
             raise SettingInvalid(
-                f"the address of {name} ({origin[name]}) is no URL this can use", f"write {schemes[0]}host:port"
+                f"the address of {name} ({origin[name]}) is not a usable URL", f"write {schemes[0]}host:port"
             )
 
 
 def _is_whole(url: str) -> bool:
-    """True for a URL with a host and, if it has one, a usable port; one of a socket file needs neither."""
+    """True for a URL with a host and no port or a usable one, and for the URL of a socket file."""
     try:
         parts = urlsplit(url)
         return parts.scheme == "unix" or (bool(parts.hostname) and parts.port != 0)

@@ -23,8 +23,8 @@ STORE_DEADLINE_S = 2.0
 OBEY_DEADLINE_S = 5.0
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
-OwnerFlag = Annotated[str | None, typer.Option("--owner", help="Who answers for it; default UPLOAD_GATE_OWNER or you.")]
-YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+OwnerFlag = Annotated[str | None, typer.Option("--owner", help="Who is responsible; default UPLOAD_GATE_OWNER or you.")]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def new_pause_id() -> str:
@@ -34,7 +34,7 @@ def new_pause_id() -> str:
 
 @asynccontextmanager
 async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
-    """The acts over the board in the system's Redis. Raises StoreUnavailable when it is used and Redis is not there."""
+    """The acts on the board in the system's Redis. Its calls raise StoreUnavailable while Redis is away."""
     from gate.stores.redis.boards import RedisBoardStore
 
     store = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
@@ -46,7 +46,7 @@ async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
 
 
 def person(given: str | None) -> str:
-    """Who acts: as given, else UPLOAD_GATE_OWNER, else the user of the shell. Raises OperatorError."""
+    """The name of the operator: `given`, else UPLOAD_GATE_OWNER, else the shell's user. Raises OperatorError."""
     owner = given or os.environ.get("UPLOAD_GATE_OWNER") or os.environ.get("SUDO_USER")
     if not owner:
         try:
@@ -59,7 +59,7 @@ def person(given: str | None) -> str:
 
 
 async def report(act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output) -> None:
-    """Wait until the gates obey `changed` and print who does. Raises NotConverged unless all are accounted for."""
+    """Wait until the gates obey `changed`, and print which do. Raises NotConverged unless all gates obey."""
     convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
     if output is Output.JSON:
         emit({
@@ -68,7 +68,7 @@ async def report(act: str, changed: Pause, operate: Operate, addresses: Addresse
             "redis": redact(addresses.redis),
         })  # fmt: skip
     for gate in convergence.not_on_disk:
-        say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it and cannot keep it on its disk")
+        say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"
@@ -80,7 +80,7 @@ async def report(act: str, changed: Pause, operate: Operate, addresses: Addresse
 
 
 def not_written(error: StoreUnavailable, remedy: str) -> StoreUnavailable:
-    """The error where Redis did not take a change; the answer may have been lost after the write."""
+    """The error for a change that Redis did not confirm. Its answer may have been lost after the write."""
     return StoreUnavailable(
         error.problem.rstrip("."), f"Look with `upload-gate status` whether the change was written. {remedy}"
     )

@@ -1,4 +1,4 @@
-"""`check`: ask a running gate what it would decide about one upload. A refusal is an answer, not an error."""
+"""`check`: asks a running gate for its decision on one upload. A refusal is an answer, not an error."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def check(
     device: Annotated[str | None, typer.Option(help="Device id.")] = None,
     country: Annotated[str | None, typer.Option(help="Country, such as DE.")] = None,
     upload_id: Annotated[
-        str | None, typer.Option(help="Upload id; the same id spends once. Default: a new one.")
+        str | None, typer.Option(help="Upload id; one id takes tokens once. Default: a new one.")
     ] = None,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     gate: GateFlag = None,
 ) -> None:
-    """Ask the gate about one upload. The check counts: an upload that is let in spends the account's tokens.
+    """Ask the gate about one upload. The check counts: an upload that is let in takes the account's tokens.
 
     The exit code is 0 whatever the gate decides; a refusal is an answer.
 

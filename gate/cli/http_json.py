@@ -1,4 +1,4 @@
-"""JSON over HTTP to the gate and its admin port, without proxies: these addresses are ours."""
+"""JSON over HTTP to the gate and its admin port. It uses no proxy, because these are addresses of our own system."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MAX_ANSWER_BYTES = 4 << 20
 
 
 def get_json(url: str, timeout_s: float = 2.0) -> object:
-    """The JSON at `url`. Raises StoreUnavailable where nobody answers, UploadGateError where the answer is unusable."""
+    """The JSON at `url`. Raises StoreUnavailable if nothing answers, UploadGateError if the answer is unusable."""
     return _json(*_exchange("GET", url, None, timeout_s), redact(url))
 
 
 def post_json(url: str, body: bytes, timeout_s: float = 5.0) -> object:
-    """The JSON answer to `body`. Raises RequestRejected for a 4xx, else as `get_json` does."""
+    """The JSON answer to `body`. Raises RequestRejected for a 4xx status, else as `get_json` does."""
     return _json(*_exchange("POST", url, body, timeout_s), redact(url))
 
 

@@ -26,17 +26,17 @@ COMMANDS = {
     "serve": "gate.cli.serve",
     "up": "gate.cli.up",
 }
-"""Our commands and the modules that hold them; each has `register(app)`."""
+"""Our commands, and the module of each. Each module has `register(app)`."""
 
 GROUP = "upload_gate.commands"
-"""Entry points through which other packages add commands. The entry's name is the command; its value is a function
-with typer's annotations, or a `typer.Typer` for a group of commands."""
+"""The group of entry points through which other packages add commands. An entry's name is the command; its value is a
+function with typer's annotations, or a `typer.Typer` for a group of commands."""
 
 _VERSION_FLAGS = ("--version", "-V")
 
 
 def main() -> None:
-    """Run what was typed and exit."""
+    """Run the command line and exit."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -50,14 +50,14 @@ def run(arguments: Sequence[str]) -> int:
         build(arguments)(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:
         _trace(debug)
-        # the last lines of a server's log are the only message of several lines
+        # only a message that ends with the last lines of a server's log has several lines
         say(*f"error: {error}".split("\n")) if isinstance(error, LocalServerError) else say(f"error: {error}")
         return error.exit_code
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # the edge: whatever it is, one line and an exit code
+    except Exception as error:  # the edge: every error becomes one line and an exit code
         _trace(debug)
         say(f"error: unexpected {type(error).__name__}: {error}. Set UPLOAD_GATE_DEBUG=1 to see where it happened")
         return 1
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
-    """The command line with the command that was typed; with all of them where none is named, or help is asked for."""
+    """The typer app with the command that was typed; with all commands if none was typed or help was requested."""
     app = typer.Typer(
         help="Scores accounts, decides uploads, and pauses them in a second.",
         no_args_is_help=True,
@@ -75,7 +75,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_root)
     typed = arguments[0] if arguments else ""
-    # a pause typed in a hurry must not wait for the imports of every other command
+    # an urgent pause must not wait for the imports of every other command
     if typed in COMMANDS:
         importlib.import_module(COMMANDS[typed]).register(app)
     elif not _add_entry_points(app, typed):
@@ -88,7 +88,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 def _root(
     version: bool = typer.Option(False, *_VERSION_FLAGS, help="Print the version and exit."),
 ) -> None:
-    """`run` answers --version itself; the option stands here so that the help shows it."""
+    """Declares --version for the help text. `run` handles the option itself."""
 
 
 def _asks_for_version(arguments: Sequence[str]) -> bool:
@@ -105,7 +105,7 @@ def _print_version() -> None:
 
 
 def _add_entry_points(app: typer.Typer, only: str | None) -> bool:
-    """Add other packages' commands, all of them or only that one; whether there is any."""
+    """Add the commands of other packages, all or only the one named `only`. Returns whether any was added."""
     from importlib.metadata import entry_points
 
     entries = entry_points(group=GROUP) if only is None else entry_points(group=GROUP, name=only)

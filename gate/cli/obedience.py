@@ -1,7 +1,7 @@
-"""Who obeys a change of the board: asks the gates that Redis no longer hears, and tells the result.
+"""Reports which gates obey a change of the board, and queries over HTTP the gates that no longer acknowledge.
 
-A gate that is cut off from Redis goes on with the board it last knew. It acknowledges nothing, and still lets in what
-a new pause is to stop; so each such gate is asked over HTTP, and one that does not answer is named.
+A gate that is cut off from Redis goes on with the last board it knew. It acknowledges nothing and still lets in the
+uploads that a new pause should stop. So each such gate is queried over HTTP, and gates that do not answer are named.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_ASKED = 32
 
 
 async def query_unheard(result: Convergence) -> tuple[Convergence, list[Acknowledgement]]:
-    """`result` with those unheard gates that answer over HTTP, and the gates that do not answer either."""
+    """`result` plus the unheard gates that answer over HTTP, and the gates that do not answer there either."""
     asked = result.unheard[:MOST_ASKED]
     answers = await asyncio.gather(*(asyncio.to_thread(_obeys, gate.said.url, result.accepted) for gate in asked))
     answering, unheard = list(result.gates), [gate.said for gate in result.unheard[MOST_ASKED:]]
@@ -34,7 +34,7 @@ async def query_unheard(result: Convergence) -> tuple[Convergence, list[Acknowle
 
 
 def convergence_json(result: Convergence, unheard: Sequence[Acknowledgement]) -> dict[str, object]:
-    """Who obeys, as `pause` and `release` print it."""
+    """The gates that obey and those that do not, as the JSON that `pause` and `release` print."""
     complete = result.complete and not unheard
     return {
         "gates": [
@@ -62,7 +62,7 @@ def obeyed_sentence(act: str, result: Convergence) -> str:
 
 
 def not_obeyed(act: str, result: Convergence, unheard: Sequence[Acknowledgement]) -> NotConverged | None:
-    """The error that names every gate which is not known to obey `act`; None where all do."""
+    """The error that names every gate which is not known to obey `act`; None if all obey."""
     rev, count = result.change.rev, len(result.gates)
     if not count and not unheard:
         return NotConverged(
@@ -79,7 +79,7 @@ def not_obeyed(act: str, result: Convergence, unheard: Sequence[Acknowledgement]
         late = (f"{gate.said.gate} at {gate.said.url} (rev {gate.said.rev})" for gate in result.missing)
         problem += f"; not: {', '.join(late)}"
     for said in unheard:
-        problem += f"; gate {said.gate} at {said.url} was heard of in the last 5 minutes and answers no more"
+        problem += f"; gate {said.gate} at {said.url} was heard of in the last 5 minutes and no longer answers"
     return NotConverged(
         problem,
         "look at those gates; where they cannot be reached, put the pause into the break-glass file on their hosts",
@@ -87,7 +87,7 @@ def not_obeyed(act: str, result: Convergence, unheard: Sequence[Acknowledgement]
 
 
 def _obeys(url: str, accepted: frozenset[str]) -> bool | None:
-    """Whether the gate at `url` says that it obeys the change, None where it does not say."""
+    """Whether the gate at `url` obeys the change by its own page; None if it does not answer."""
     try:
         answer = get_json(f"{url}/readyz", ANSWER_WITHIN_S)
     except UploadGateError:

@@ -1,4 +1,4 @@
-"""What a command prints: its result on stdout, sentences for people on stderr, JSON alone where JSON is asked for.
+"""The output of commands: the result on stdout and sentences for people on stderr; with `-o json` JSON alone on stdout.
 
 Every line passes `terminal_safe`, so that no account id, pause text or server's answer can steer the terminal.
 """
@@ -32,22 +32,22 @@ OutputFlag = Annotated[
 
 
 def say(*lines: str) -> None:
-    """Lines for people, on stderr."""
+    """Print lines for people, on stderr."""
     _print(lines, sys.stderr)
 
 
 def result(*lines: str) -> None:
-    """What was asked for, on stdout, line by line."""
+    """Print the result of a command, on stdout, line by line."""
     _print(lines, sys.stdout)
 
 
 def emit(value: object) -> None:
-    """`value` as JSON on stdout."""
+    """Print `value` as JSON on stdout."""
     print(json_safe(json.dumps(value, ensure_ascii=False, indent=2)), flush=True)
 
 
 def confirmed(question: str) -> bool:
-    """Ask on stderr; only a typed yes counts. The end of input and Ctrl-C count as no."""
+    """Ask on stderr, and return True only for a typed yes. The end of input and Ctrl-C count as no."""
     print(f"{terminal_safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     try:
         answer = sys.stdin.readline() if sys.stdin is not None else ""
@@ -59,7 +59,7 @@ def confirmed(question: str) -> bool:
 
 
 def cancel() -> typer.Exit:
-    """Say that nothing was changed, and give the exit to raise."""
+    """Print that nothing was changed, and return the exit to raise."""
     say("cancelled; nothing was changed")
     return typer.Exit(CANCELLED)
 

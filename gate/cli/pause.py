@@ -13,7 +13,7 @@ from gate.cli.board_access import OwnerFlag, YesFlag, not_written, operating, pe
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
 from gate.cli.pause_text import uploads_of
 from gate.core.duration import duration_text, parse_duration_us
-from gate.core.labels import fold_country, fold_label
+from gate.core.fields.labels import fold_country, fold_label
 from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US
 from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable

@@ -17,17 +17,17 @@ GAP = "  "
 
 
 def terminal_width() -> int:
-    """Columns of the terminal (COLUMNS wins), 80 where there is none."""
+    """Columns of the terminal: COLUMNS if it is set, else the terminal's width, else 80."""
     return max(shutil.get_terminal_size().columns, NARROWEST)
 
 
 def pause_lines(pause: Pause, now_us: int, width: int) -> list[str]:
-    """A pause with id, action, scope, reason, owner and time left; one line where that fits, else indented ones."""
+    """A pause with id, action, scope, reason, owner and time left: one line if it fits, else further indented lines."""
     return lines_of(pause_fields(pause, now_us), width)
 
 
 def pause_fields(pause: Pause, now_us: int) -> list[str]:
-    """What people want to know of a pause, in the order in which they read it."""
+    """The fields of a pause for people, the most important first."""
     text = f' "{textwrap.shorten(pause.text, LONGEST_TEXT, placeholder="…")}"' if pause.text else ""
     left = duration_text(pause.expires_at_us - now_us)
     return [
@@ -41,7 +41,7 @@ def pause_fields(pause: Pause, now_us: int) -> list[str]:
 
 
 def lines_of(fields: Sequence[str], width: int) -> list[str]:
-    """The fields beside each other; what does not fit into `width` goes on in indented lines. No field is cut."""
+    """The fields side by side. Fields that do not fit into `width` continue in indented lines; no field is cut."""
     lines, line = list[str](), ""
     for field in map(terminal_safe, fields):
         joined = f"{line}{GAP}{field}" if line else field

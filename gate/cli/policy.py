@@ -1,4 +1,4 @@
-"""`policy check` and `policy show`: whether a policy file is sound, and what one says."""
+"""`policy check` and `policy show`: validate a policy file, and show its content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="Policy file (TOML).", metavar="FILE")], output: OutputFlag = Output.TEXT
 ) -> None:
-    """Check a policy file; each complaint names file, line and key. Exit code 2 where there is one.
+    """Check a policy file. Each complaint names file, line and key. The exit code is 2 if there is a complaint.
 
     Example: upload-gate policy check policy.toml
     """
@@ -54,7 +54,7 @@ def show(
     ] = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Show what a policy says: classes, thresholds, limits, reasons.
+    """Show the content of a policy: classes, thresholds, limits, reasons.
 
     Example: upload-gate policy show -o json
     """
@@ -68,7 +68,7 @@ def show(
 
 
 def as_json(policy: Policy) -> dict[str, object]:
-    """A policy as JSON; rates are units per second and units at once."""
+    """A policy as JSON. Rates are units per second, bursts are units."""
     return {
         "hash": policy.hash,
         "default_class": policy.default_class,
@@ -95,7 +95,7 @@ def as_json(policy: Policy) -> dict[str, object]:
 
 
 def policy_lines(policy: Policy) -> list[str]:
-    """A policy for people; sizes in KiB, MiB, GiB or TiB."""
+    """A policy as lines for people, with sizes in KiB, MiB, GiB or TiB."""
     from gate.core.duration import duration_text
 
     lines = [f"policy {policy.hash}, default class {policy.default_class}", f"reasons: {', '.join(policy.reasons)}"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
-from gate.core.labels import fold_label
+from gate.core.fields.labels import fold_label
 from gate.errors import PolicyInvalid, UploadGateError
 
 FETCH_WITHIN_S = 0.5

@@ -7,7 +7,7 @@ import msgspec
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
 from gate.core.duration import duration_text
-from gate.core.labels import fold_label
+from gate.core.fields.labels import fold_label
 from gate.core.pause.scope import Action, Scope
 from gate.errors import UploadGateError
 

@@ -1,4 +1,4 @@
-"""`release`: end a pause now, wait until every live gate obeys, and say what still pauses the same uploads."""
+"""`release`: ends a pause now, waits until every live gate obeys, and names other pauses of the same uploads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gate.errors import StoreUnavailable, UploadGateError
 
 COMPLETE_WITHIN_S = 0.3
 WITHOUT_REDIS = (
-    "A release needs Redis: type it again once Redis answers. Until then the pause holds, at most to its expiry"
+    "A release needs Redis: repeat it once Redis answers. Until then the pause stays in force, at most to its expiry"
 )
 
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pause_ids(context: typer.Context, incomplete: str) -> list[str]:
-    """The ids of pauses in force that begin so, for the shell's completion; none where no gate answers at once."""
+    """The ids of pauses in force that start with `incomplete`, for shell completion; none if no gate answers."""
     from gate.cli.http_json import get_json
 
     try:
@@ -46,7 +46,7 @@ def release(
         str,
         typer.Argument(metavar="ID", help="The pause's id, as `status` shows it.", autocompletion=pause_ids),
     ],
-    by: Annotated[str | None, typer.Option("--by", "--owner", help="Who releases it; default as for pause.")] = None,
+    by: Annotated[str | None, typer.Option("--by", "--owner", help="Who releases it; default as in `pause`.")] = None,
     yes: YesFlag = False,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
@@ -55,7 +55,7 @@ def release(
 ) -> None:
     """Release a pause, and wait until every live gate obeys.
 
-    It says what was released, and which other pauses still match the same uploads.
+    It prints the released pause, and the other pauses that still match the same uploads.
 
     Example: upload-gate release p-7k2mq4xd
     """
@@ -77,7 +77,7 @@ async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> N
 
 
 def released_sentence(pause: Pause) -> str:
-    """What was released: the scope, the reason, the owner, and how long it had been in force."""
+    """A sentence on the released pause: scope, reason, owner, and how long it was in force."""
     text = f' "{pause.text}"' if pause.text else ""
     since_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     released_us = pause.released_at_us

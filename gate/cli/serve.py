@@ -1,4 +1,4 @@
-"""`serve`: become a gate in the foreground until a signal ends it."""
+"""`serve`: runs a gate in the foreground until a signal ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`status`: each pause in force, who obeys, and by which policy; from Redis, or from a gate where Redis is down."""
+"""`status`: shows the pauses in force, the gates that obey, and the policy. It reads Redis, or a gate if that is down."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ANSWER_WITHIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """What could be learnt. `source` is `redis` or `gate`; from a gate, `gates` is empty.
+    """The state of the kill switch as far as it could be read. `source` is `redis` or `gate`; a gate knows no `gates`.
 
-    `now_us` is the clock that pauses are judged by. `notes` say what could not be learnt.
+    `now_us` is the clock by which pauses begin and end. `notes` name the parts that could not be read.
     """
 
     source: str
@@ -61,7 +61,7 @@ def status(
 
 
 def _view(addresses: Addresses) -> StatusView:
-    """The board from Redis with the break-glass entries of the gate at hand; from that gate alone where Redis is down."""
+    """The board from Redis, with the break-glass entries of the gate at hand; from that gate alone if Redis is down."""
     try:
         stored = asyncio.run(_from_redis(addresses))
     except (StoreUnavailable, StateUnreadable) as error:
@@ -96,7 +96,7 @@ def _from_gate(addresses: Addresses, problem: UploadGateError) -> StatusView:
     except UploadGateError as second:
         raise StoreUnavailable(
             f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(addresses.admin or 'none is named')}) "
-            f"tells the board: {problem.problem.rstrip('.')}; {second.problem.rstrip('.')}",
+            f"returns the board: {problem.problem.rstrip('.')}; {second.problem.rstrip('.')}",
             "start it with `upload-gate up`, or name it with --state, --redis or --admin",
         ) from second
     shown = redact(addresses.admin or "")
@@ -121,7 +121,7 @@ def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
     except UploadGateError as error:
         return None, f"unknown: {error.problem}"
     hash_ = answer.get("hash") if isinstance(answer, dict) else None
-    return (hash_, hash_) if isinstance(hash_, str) else (None, "unknown: the gate does not tell its hash")
+    return (hash_, hash_) if isinstance(hash_, str) else (None, "unknown: the gate does not report its hash")
 
 
 def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[str, object]:
@@ -149,7 +149,7 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
 
 
 def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int) -> list[str]:
-    """The view for people, no line wider than `width`."""
+    """The view as lines for people, none wider than `width`."""
     pauses = view.board.active(view.now_us)
     where = addresses.shown("redis") if view.source == "redis" else f"the gate at {redact(addresses.admin or '')}"
     count = f"{len(pauses)} active {'pause' if len(pauses) == 1 else 'pauses'} (rev {view.rev})"
@@ -188,7 +188,7 @@ def _gate_line(said: Acknowledgement, view: StatusView, policies: set[str]) -> l
 
 
 def _obeys(said: Acknowledgement, view: StatusView) -> bool:
-    """True where the gate holds the board as it is stored. A gate of an older release tells its revision alone."""
+    """True if the gate holds the stored board. A gate of an older release reports only its revision."""
     return said.digest == board_digest(view.board) if said.digest else said.rev >= view.rev
 
 

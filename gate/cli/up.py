@@ -15,6 +15,7 @@ import typer
 
 from gate.cli.addresses import resolve_addresses, state_directory
 from gate.cli.output import Output, OutputFlag, result, say
+from gate.local.stop_request import StopRequest
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -36,9 +37,7 @@ def register(app: typer.Typer) -> None:
 def up(
     state: Annotated[
         Path | None,
-        typer.Option(
-            help="Directory for data, logs and addresses between runs; default UPLOAD_GATE_STATE, or one of yours."
-        ),
+        typer.Option(help="Directory for data, logs and addresses; default UPLOAD_GATE_STATE, else one in your home."),
     ] = None,
     redis: Annotated[str | None, typer.Option(help="Use this Redis instead of an embedded one (redis://…).")] = None,
     kafka: Annotated[str | None, typer.Option(help="Use this Kafka instead of the embedded one (host:port).")] = None,
@@ -47,7 +46,7 @@ def up(
     traffic: Annotated[bool, typer.Option(help="Simulate people, a bot farm and a scam campaign.")] = True,
     rate: Annotated[float, typer.Option(min=0.1, max=2000, help="Simulated uploads per second.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 7,
-    replay: Annotated[Path | None, typer.Option(help="Upload what this labelled stream recorded instead.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Labelled stream to replay instead of simulated traffic.")] = None,
     speed: Annotated[
         float, typer.Option(min=0.001, help="With --replay: how many times faster than recorded.")
     ] = 3600.0,
@@ -64,10 +63,10 @@ def up(
     from gate.local.plan import UpOptions
 
     if replay is not None and not replay.is_file():
-        raise SettingInvalid(f"--replay {replay} is no file", "give a labelled stream (*.jsonl or *.jsonl.gz)")
+        raise SettingInvalid(f"--replay {replay} is not a file", "give a labelled stream (*.jsonl or *.jsonl.gz)")
     for flag, file in (("--policy", policy), ("--scorecard", scorecard)):
         if file is not None and not file.is_file():
-            raise SettingInvalid(f"{flag} {file} is no file")
+            raise SettingInvalid(f"{flag} {file} is not a file")
     if redis is not None:
         resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
     options = UpOptions(
@@ -78,12 +77,12 @@ def up(
 
 
 class _Run:
-    """One run: its messages, whether its end was asked for, and its view."""
+    """One run of `up`: its messages, its live view, and the request to end it."""
 
     def __init__(self, options: UpOptions, as_json: bool) -> None:
         self._options = options
         self._json = as_json
-        self._wanted = threading.Event()
+        self._stop_request = StopRequest()
         self._messages: list[str] = []
         self._live = False
 
@@ -93,13 +92,13 @@ class _Run:
 
         # a second signal changes nothing: under make, Ctrl-C reaches this process twice
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(signum, lambda *_: self._wanted.set())
+            signal.signal(signum, lambda *_: self._stop_request.set())
         with ExitStack() as stack:
             stack.enter_context(sole_owner(self._options.state))
             plan = make_plan(self._options)
             for note in plan.notes:
                 self.say(note)
-            system = System(plan, self.say, self._wanted)
+            system = System(plan, self.say, self._stop_request)
             stack.callback(self._stop, system)
             began = time.monotonic()
             if not system.start():
@@ -109,7 +108,7 @@ class _Run:
         return 0
 
     def say(self, line: str) -> None:
-        """One line for people: on stderr, or under the live view while it is drawn."""
+        """Print one line for people: on stderr, or under the live view while it is drawn."""
         self._messages.append(f"{time.strftime('%H:%M:%S')} {line}")
         del self._messages[:-MESSAGES_KEPT]
         if not self._live:
@@ -130,16 +129,16 @@ class _Run:
         result(f"Upload Gate is up ({seconds:.1f} s)", "", *addresses, "", "Try in another terminal:", *commands, "")
 
     def _watch(self, plan: Plan, system: System) -> None:
-        """Show the system until its end is asked for. Parts are started again in another thread, which may block."""
+        """Show the system until its end is requested. Another thread restarts parts, because that may block."""
         keeper = threading.Thread(target=self._keep_running, args=(system,), name="restarts parts", daemon=True)
         keeper.start()
         if self._json:
-            self._wanted.wait()
+            self._stop_request.wait()
         else:
             self._show(plan, system)
 
     def _keep_running(self, system: System) -> None:
-        while not self._wanted.wait(WATCH_EVERY_S):
+        while not self._stop_request.wait(WATCH_EVERY_S):
             system.supervisor.watch(time.monotonic())
 
     def _show(self, plan: Plan, system: System) -> None:
@@ -154,7 +153,7 @@ class _Run:
                 screen.start()
                 self._live = True
             try:
-                while not self._wanted.wait(DRAW_EVERY_S):
+                while not self._stop_request.wait(DRAW_EVERY_S):
                     history.add(sampler.snapshot())
                     down = system.supervisor.down()
                     if screen is not None:
@@ -180,7 +179,7 @@ class _Run:
 
 
 def next_commands(plan: Plan) -> list[str]:
-    """Three commands a newcomer can type next; with a state directory of one's own they name it."""
+    """Three commands for a newcomer to try next. They name the state directory if it is not the default."""
     from gate.settings import default_state
 
     program = Path(sys.argv[0]).absolute()

@@ -1,1 +1,1 @@
-"""The pure part: words, buckets, pauses, policy and the one function that decides. No I/O, no clock, no randomness."""
+"""The pure part: values, token buckets, pauses, the policy and the function that decides. No I/O, clock, randomness."""

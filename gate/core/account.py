@@ -6,9 +6,6 @@ from datetime import datetime
 
 import msgspec
 
-MAX_ID_BYTES = 256
-"""Longest account, upload, device or content id in UTF-8 bytes; longer ones are refused, never cut."""
-
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The account of a check or an event. Only `id` is required; `class` wins over what the facts would derive."""

@@ -188,11 +188,11 @@ def decide(
     `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the clock of `answer`.
     """
     # the two tests spare nearly every check the walk through stages that have nothing to say
-    found = _ALLOWED
+    strongest = _ALLOWED
     class_pauses = pauses.by_class.get(class_, pauses.other_classes)
     if class_pauses or pauses.break_glass or request.account.id in policy.deny_accounts:
-        found = _walk(_BOARD_STAGES, found, request, class_, pauses, policy, now_us)
-    if not found.refuses:
+        strongest = _walk(_BOARD_STAGES, strongest, request, class_, pauses, policy, now_us)
+    if not strongest.refuses:
         if answer is None:
             return None
         standing = answer.standing
@@ -202,16 +202,16 @@ def decide(
             or standing.override is not None
             or (standing.risk is not None and policy.thresholds[class_].verdict_at(standing.risk) is not None)
         ):
-            found = _walk(_STORE_STAGES, found, answer, class_, policy)
+            strongest = _walk(_STORE_STAGES, strongest, answer, class_, policy)
     return Decision(
         request.upload_id,
         request.account.id,
         class_,
-        found.verdict,
-        found.stage,
-        found.reason,
-        found.retry_after_us,
-        found.pause,
+        strongest.verdict,
+        strongest.stage,
+        strongest.reason,
+        strongest.retry_after_us,
+        strongest.pause,
         policy.hash,
         pauses.rev,
         None if answer is None else answer.standing.risk,
@@ -220,15 +220,15 @@ def decide(
     )
 
 
-def _walk(stages: Iterable[Callable[..., StageResult | None]], found: StageResult, *facts: object) -> StageResult:
-    """The first result that refuses. If none does: `found`, or the first result where that is still the default."""
+def _walk(stages: Iterable[Callable[..., StageResult | None]], strongest: StageResult, *facts: object) -> StageResult:
+    """The first result that refuses. If none does: `strongest`, or the first result where that is still the default."""
     for stage in stages:
         result = stage(*facts)
-        if result is not None and (result.refuses or found is _ALLOWED):
-            found = result
-            if found.refuses:
+        if result is not None and (result.refuses or strongest is _ALLOWED):
+            strongest = result
+            if strongest.refuses:
                 break
-    return found
+    return strongest
 
 
 def _pause_of(

@@ -15,9 +15,9 @@ _LONGEST_TEXT = 40
 
 
 def parse_duration_us(text: str) -> int:
-    """µs of a span such as `10m` or `1h30m`; each unit at most once, the larger first.
+    """The µs of a span such as `10m` or `1h30m`. Each unit occurs at most once, larger units first.
 
-    Raises ValueError, worded for whoever typed it, unless it is more than 0 and at most 366 days.
+    Raises ValueError if `text` is not a span, or not more than 0 and at most 366 days. Its message is for the user.
     """
     wanted = text.strip().lower()
     at, total, last = 0, 0, _LONGEST_US
@@ -35,7 +35,7 @@ def parse_duration_us(text: str) -> int:
 
 
 def duration_text(us: int) -> str:
-    """A span in its two largest units (`1h 30m`, `42s`), for reading; what is below a second is `0s`."""
+    """A span of `us` µs in its two largest units (`1h 30m`, `42s`), for people. A span below one second is `0s`."""
     left, parts = max(us, 0), list[str]()
     for name in ("d", "h", "m", "s"):
         count, left = divmod(left, UNIT_US[name])

@@ -15,7 +15,7 @@ from gate.core.media import Media
 
 
 class Attempted(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="attempted"):
-    """An upload was tried. `decision` is the one it met; absent means it was let through.
+    """A user tried to upload. `decision` is the gate's decision; if it is absent, the upload was let in.
 
     Uploads with one `media_group` are the parts of one album.
     """
@@ -36,7 +36,7 @@ class Attempted(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type
 
 
 class Completed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="completed"):
-    """An upload arrived in full; `bytes` is what was really stored."""
+    """An upload arrived in full. `bytes` is the stored size."""
 
     id: str
     at: datetime
@@ -46,7 +46,7 @@ class Completed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type
 
 
 class Removed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="removed"):
-    """An upload was taken down, by staff, the owner or a machine (`by`)."""
+    """An upload was taken down. `by` says by whom: staff, the owner or a machine."""
 
     id: str
     at: datetime
@@ -68,7 +68,7 @@ class Reported(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
 
 
 class Challenged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="challenged"):
-    """The account was asked to prove that a person is there; `outcome` is `passed` or `failed`."""
+    """The account was given a challenge to prove that a person uses it. `outcome` is `passed` or `failed`."""
 
     id: str
     at: datetime

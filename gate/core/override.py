@@ -8,9 +8,10 @@ import msgspec
 
 
 class Override(msgspec.Struct, frozen=True):
-    """A staff member's decision on one account until `expires_at_us`: let it in whatever its score and limits say, or refuse it.
+    """A staff member's decision on one account. It holds until `expires_at_us` (µs since 1970).
 
-    `extra` holds fields of a newer release as JSON by name, which are written again.
+    With `allow` the account's uploads are let in regardless of its score and limits; otherwise they are refused.
+    `extra` maps the names of a newer release's fields to their JSON; they are written again.
     """
 
     allow: bool

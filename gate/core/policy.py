@@ -1,6 +1,6 @@
-"""The policy as a value: classes of accounts, limits for each, thresholds on scores, and what a failure means.
+"""The policy as a value: classes of accounts, the limits and score thresholds of each, and the failure modes.
 
-It is read from a file by `gate.policyfile`, checked there, and identified by its hash in every decision.
+`gate.policyfile` reads it from a file and checks it. Each decision carries the policy's hash.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Unit(StrEnum):
 
 
 class Mode(StrEnum):
-    """Whether a limit refuses, only counts uploads that it would refuse, or is left out."""
+    """The mode of a limit: it refuses, it only counts the uploads that it would refuse, or it is not applied."""
 
     ENFORCE = "enforce"
     SHADOW = "shadow"
@@ -49,7 +49,7 @@ class Mode(StrEnum):
 
 
 class OnStoreError(StrEnum):
-    """What a limit does while the store does not answer: take from a bucket of this gate, let in, or refuse."""
+    """What a limit does while the store does not answer: take from this gate's own bucket, let in, or refuse."""
 
     LOCAL = "local"
     OPEN = "open"
@@ -58,7 +58,7 @@ class OnStoreError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LimitRule:
-    """One named limit; `rates` by class, classes without an entry are not limited by it."""
+    """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes."""
 
     name: str
     subject: Subject
@@ -70,13 +70,13 @@ class LimitRule:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Risk in [0, 1] from which an account's uploads are reviewed, challenged or denied; None: never."""
+    """The risks in [0, 1] from which an account's uploads are reviewed, challenged or denied; None: never."""
 
     review: float | None = None
     challenge: float | None = None
     deny: float | None = None
     refuse_at: float | None = field(init=False)
-    """The lowest risk that refuses an upload, which the store must know before it takes; None: no risk does."""
+    """The lowest risk that refuses an upload; None: no risk refuses. The store needs it before it takes tokens."""
     _steps: tuple[tuple[float, Verdict], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class Thresholds:
         object.__setattr__(self, "refuse_at", min(refusing, default=None))
 
     def verdict_at(self, risk: float) -> Verdict | None:
-        """The strictest verdict whose threshold `risk` reaches, None below all of them."""
+        """The strictest verdict whose threshold `risk` reaches; None if it is below all thresholds."""
         for from_, verdict in self._steps:
             if risk >= from_:
                 return verdict
@@ -121,7 +121,7 @@ class Policy:
         object.__setattr__(self, "_class_limits", {class_: self._limits_of(class_) for class_ in self.thresholds})
 
     def class_of(self, account: Account, now_us: int) -> str:
-        """The class that the caller gives, if the policy has it; otherwise the class that follows from age and verification."""
+        """The account's class: the one the caller states if the policy has it, else one by age and verification."""
         if account.class_ is not None and account.class_ in self.thresholds:
             return account.class_
         if self.new_class is not None and account.created_at is not None and self._is_new(account.created_at, now_us):
@@ -136,7 +136,7 @@ class Policy:
     def take_request(
         self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None
     ) -> TakeRequest:
-        """What the account store is requested to take for this upload; `now_us` is the recorded time of a replay."""
+        """The request to the account store for this upload. `now_us` is set only in a replay: the recorded time."""
         ip, device = request.ip, request.device
         return TakeRequest(
             request.account.id,

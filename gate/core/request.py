@@ -1,4 +1,4 @@
-"""A check as it is asked: may this account upload this now? The edge decodes it once; it never changes."""
+"""The request of a check: may this account upload this now? The edge decodes it once; it is immutable."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gate.core.media import Media
 
 
 class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One check. Required are `upload_id`, `account.id` and `media.kind`; the rest sharpens the answer.
+    """One check. `upload_id`, `account.id` and `media.kind` are required; the other fields sharpen the decision.
 
-    `upload_id` is the idempotency key: an upload that was let in is charged once, however often it is checked.
+    `upload_id` is the idempotency key: an upload that was let in takes tokens once, however often it is checked.
     """
 
     upload_id: str

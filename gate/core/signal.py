@@ -25,6 +25,7 @@ class Signal(StrEnum):
     REPORTS_RATE = "reports.rate"
     CHALLENGE_PASSED = "challenge.passed"
     CHALLENGE_FAILED = "challenge.failed"
+    FIELDS_MALFORMED = "fields.malformed"
 
     @property
     def family(self) -> str:

@@ -1,4 +1,4 @@
-"""The servers and processes that `upload-gate up` brings along: fetch, start, stop, never leave one behind.
+"""Fetches, starts and stops the servers and processes that `upload-gate up` runs, and leaves none behind.
 
-Nothing here knows what runs inside a server; readiness is asked over a plain socket.
+It does not depend on what runs inside a server; it checks readiness over a plain socket.
 """

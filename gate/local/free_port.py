@@ -1,4 +1,4 @@
-"""Which loopback port a server may take. Leaves the race between asking and binding to the server's own start."""
+"""Finds a free loopback port for a server. Another process may still take it before the server binds it."""
 
 import socket
 
@@ -6,7 +6,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on: `preferred` if it is free, any free one otherwise."""
+    """A free TCP port on 127.0.0.1: `preferred` if it is free, any free one otherwise."""
     if preferred is not None and is_free(preferred):
         return preferred
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -16,7 +16,7 @@ def free_port(preferred: int | None = None) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could bind `port` on 127.0.0.1 now; connections that linger from a stopped one do not count."""
+    """Whether a server could bind `port` on 127.0.0.1 now. Lingering connections of a stopped server do not count."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,8 +1,8 @@
-"""Where Apache Kafka's jars come from and that they are the right ones.
+"""Fetches Apache Kafka's jars and verifies their hashes.
 
-Each jar of `kafka-jars.lock` is fetched by the Maven client `jgo` (pure Python, by its own configuration) into a cache
-outside the tree, and is used only if its SHA-256 is the locked one. The cache appears under its name only when it is
-whole: a fetch that was killed leaves a folder of another name, from which the next one goes on.
+The Maven client `jgo` (pure Python, by its own configuration) fetches each jar of `kafka-jars.lock` into a cache
+outside the tree. A jar is used only if its SHA-256 is the locked one. The cache gets its name only when it is complete: a fetch
+that was killed leaves a folder of another name, and the next fetch continues there.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from gate.errors import LocalServerError
 
 KAFKA_VERSION = "4.1.0"
 LOCK_FILE = "kafka-jars.lock"
-MARKER = "complete.json"  # name -> [size, mtime in ns, sha256]: lets a later start trust what it need not read again
+MARKER = "complete.json"  # name -> [size, mtime in ns, sha256]: a later start does not read unchanged jars again
 PARALLEL_FETCHES = 6
 TIMEOUT_S = 30
 TRIES = 3
@@ -41,7 +41,7 @@ class Jar:
     filename: str
 
 
-# fetches one jar into a folder that the fetcher may use as it likes, and says where it put it
+# fetches one jar into a scratch folder and returns its path there
 FetchJar = Callable[[Jar, Path], Path]
 
 
@@ -52,7 +52,7 @@ def default_cache() -> Path:
 
 
 def locked_jars() -> tuple[Jar, ...]:
-    """What Apache Kafka's server needs at run time, from the lock file."""
+    """The jars that Apache Kafka's server needs at run time, from the lock file."""
     lines = files("gate.local").joinpath(LOCK_FILE).read_text().splitlines()
     return tuple(Jar(*line.split()) for line in lines if line and not line.startswith("#"))
 
@@ -66,8 +66,8 @@ def fetch_jars(
 ) -> Path:
     """Make the jars available and return the folder that holds them (`cache` itself).
 
-    Blocking, up to a minute the first time, milliseconds after. `say` gets progress lines. Processes that fetch at once
-    wait for each other. Raises LocalServerError if a jar cannot be had, or is not the locked one.
+    It blocks, up to a minute the first time and milliseconds later. `say` gets progress lines. Concurrent processes
+    wait for each other. Raises LocalServerError if a jar cannot be fetched, or is not the locked one.
     """
     jars = locked_jars() if jars is None else jars
     if _is_whole(cache, jars):
@@ -78,12 +78,12 @@ def fetch_jars(
             if not _is_whole(cache, jars):
                 _fill(cache, jars, fetch or _maven(), say)
     except OSError as error:
-        raise LocalServerError(f"cannot keep Apache Kafka's jars in {cache}: {error}; {WHAT_TO_DO}") from error
+        raise LocalServerError(f"cannot store Apache Kafka's jars in {cache}: {error}; {WHAT_TO_DO}") from error
     return cache
 
 
 def _is_whole(cache: Path, jars: tuple[Jar, ...]) -> bool:
-    """Whether every jar is there and is the locked one; a jar whose size and time are as noted is not read again."""
+    """Whether every jar is there and is the locked one. A jar with the recorded size and time is not read again."""
     try:
         noted = json.loads((cache / MARKER).read_bytes())
         for jar in jars:
@@ -102,7 +102,7 @@ def _is_whole(cache: Path, jars: tuple[Jar, ...]) -> bool:
 def _fill(cache: Path, jars: tuple[Jar, ...], fetch: FetchJar, say: Callable[[str], None]) -> None:
     partial = cache.with_name(f".{cache.name}.partial")
     if cache.exists():
-        say(f"Apache Kafka's jars in {cache} are not as they were fetched: fetching again what has changed")
+        say(f"Apache Kafka's jars in {cache} have changed since they were fetched: fetching the changed ones again")
         shutil.rmtree(partial, ignore_errors=True)
         cache.rename(partial)
     partial.mkdir(exist_ok=True)
@@ -123,7 +123,7 @@ def _fill(cache: Path, jars: tuple[Jar, ...], fetch: FetchJar, say: Callable[[st
 
 
 def _fetched(missing: list[Jar], into: Path, scratch: Path, fetch: FetchJar) -> Iterator[Path]:
-    """Each missing jar's place as soon as it has arrived and was found right."""
+    """Yields the path of each missing jar once it has arrived and its hash is right."""
 
     def one(jar: Jar) -> Path:
         return _accept(jar, _arrival(jar, scratch, fetch), into)
@@ -137,12 +137,12 @@ def _fetched(missing: list[Jar], into: Path, scratch: Path, fetch: FetchJar) -> 
 
 
 def _arrival(jar: Jar, scratch: Path, fetch: FetchJar) -> Path:
-    """Where the jar has arrived, tried a few times: one lost connection of some dozens should not end the fetch."""
+    """Fetch the jar and return its path. It retries a few times: one lost connection should not end the whole fetch."""
     for attempt in range(1, TRIES + 1):
         try:
-            # a folder for each try, since the client takes a half-written file of the last one for the jar
+            # each try has its own folder, since the client takes a partial file of the last try for the jar
             return fetch(jar, scratch / f"try-{attempt}")
-        except Exception as error:  # the client raises whatever its HTTP library does
+        except Exception as error:  # the client raises any error of its HTTP library
             if attempt == TRIES:
                 raise LocalServerError(
                     f"cannot fetch {jar.filename} of Apache Kafka: {_brief(error)}; {WHAT_TO_DO}"
@@ -156,7 +156,7 @@ def _accept(jar: Jar, arrived: Path, into: Path) -> Path:
     if found != jar.sha256:
         raise LocalServerError(
             f"refused {jar.filename} ({jar.coordinate}): its SHA-256 is {found}, the locked one is {jar.sha256}. "
-            "What was fetched is not what this version was built with: look at what answers for your Maven repository, "
+            "The fetched file is not the one that this version was built with: check your Maven repository, "
             "or give a cluster of your own with --kafka HOST:PORT"
         )
     place = into / jar.filename
@@ -167,7 +167,7 @@ def _accept(jar: Jar, arrived: Path, into: Path) -> Path:
 
 
 def _maven() -> FetchJar:
-    """A fetcher that asks the Maven client; a jar the user's own Maven cache holds is taken from there."""
+    """A fetcher that uses the Maven client, which takes jars from the user's own Maven cache if they are there."""
     try:
         from jgo.config import GlobalSettings
         from jgo.constants import MAVEN_CENTRAL_URL
@@ -194,7 +194,7 @@ def _maven() -> FetchJar:
 
 @contextlib.contextmanager
 def _alone(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the file lock; the kernel lets go of it when we die."""
+    """Hold the file lock; the kernel releases it when this process ends."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

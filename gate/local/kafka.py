@@ -44,16 +44,22 @@ class LocalKafka(LocalServer):
     title = "Apache Kafka"
     stop_within_s = 15.0
 
-    def __init__(self, home: Path, port: int, jars: Path, say: Callable[[str], None]) -> None:
-        """`home` keeps data, settings and log; `jars` is the folder that `fetch_jars` returned."""
+    def __init__(
+        self, home: Path, port: int, jars: Path, say: Callable[[str], None], advertised_port: int | None = None
+    ) -> None:
+        """`home` keeps data, settings and log; `jars` is the folder that `fetch_jars` returned.
+
+        `advertised_port` is where clients are sent instead of `port`, to a proxy for instance.
+        """
         super().__init__(home, port)
         self._jars = jars.absolute()
         self._say = say
+        self._advertised_port = advertised_port or port
 
     @property
     def bootstrap(self) -> str:
-        """`127.0.0.1:PORT`."""
-        return f"{LOOPBACK}:{self.port}"
+        """`127.0.0.1:PORT`, with the port that clients are sent to."""
+        return f"{LOOPBACK}:{self._advertised_port}"
 
     def start(self) -> None:
         """Start and wait until the broker lists itself as a member of its cluster. Raises LocalServerError, which
@@ -72,7 +78,7 @@ class LocalKafka(LocalServer):
 
     def _write_properties(self) -> Path:
         path = self.home / "kraft.properties"
-        lines = settings(self.home / "data", self.port, free_port())
+        lines = settings(self.home / "data", self.port, free_port(), self._advertised_port)
         path.write_text("".join(f"{key}={_escaped(value)}\n" for key, value in lines.items()))
         return path
 
@@ -107,14 +113,14 @@ def java_runtime() -> Path:
     return Path(JAVA)
 
 
-def settings(data: Path, port: int, controller_port: int) -> dict[str, str]:
+def settings(data: Path, port: int, controller_port: int, advertised_port: int | None = None) -> dict[str, str]:
     """The node's whole configuration: single replica of everything, loopback only, few threads, quiet when idle."""
     return {
         "process.roles": "broker,controller",
         "node.id": str(NODE_ID),
         "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{controller_port}",
         "listeners": f"BROKER://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"BROKER://{LOOPBACK}:{port}",
+        "advertised.listeners": f"BROKER://{LOOPBACK}:{advertised_port or port}",
         "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",

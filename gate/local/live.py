@@ -1,6 +1,6 @@
-"""The live terminal view: uploads per second by decision, scores, lag, pauses, parts. Drawing only; `sample` reads.
+"""Draws the live terminal view: uploads per second by decision, scores, lag, pauses, parts. `sample` reads the values.
 
-The view fits its terminal. Where lines are short it leaves out what matters least, and pauses last of all.
+The view fits its terminal. In a small terminal it leaves out the least important lines first, and pauses last.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ GAP = "  "
 
 
 class History:
-    """The snapshots of the last seconds, and rates from them. A counter that fell (a part started again) counts as 0."""
+    """The snapshots of the last seconds, and rates over them. A counter that fell (after a restart) has the rate 0."""
 
     def __init__(self) -> None:
         self._snapshots: deque[Snapshot] = deque(maxlen=64)
 
     def add(self, snapshot: Snapshot) -> None:
-        """Remember one more snapshot."""
+        """Add one more snapshot."""
         self._snapshots.append(snapshot)
         while len(self._snapshots) > 2 and self._snapshots[0].at_us < snapshot.at_us - WINDOW_US:
             self._snapshots.popleft()
@@ -45,7 +45,7 @@ class History:
 
     @property
     def span_text(self) -> str:
-        """What rates are means over, such as `over 5 s`."""
+        """The span over which rates are averaged, such as `over 5 s`."""
         pair = self._pair()
         return "over 0 s" if pair is None else f"over {(pair[1].at_us - pair[0].at_us) / 1e6:.0f} s"
 
@@ -80,7 +80,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line and how much it matters; of two equal ones the lower on the screen goes first."""
+    """One line and its importance. Of two equally important lines the lower on the screen is left out first."""
 
     matters: int
     text: Text
@@ -137,13 +137,13 @@ def time_left(seconds: int) -> str:
 
 
 def _fitting(lines: list[_Line], height: int) -> list[_Line]:
-    """As many lines as fit, those that matter most, in their order."""
+    """The most important lines that fit, in their order."""
     by_weight = sorted(range(len(lines)), key=lambda at: (-lines[at].matters, at))
     return [lines[at] for at in sorted(by_weight[:height])]
 
 
 def _parts(last: Snapshot | None, down: Sequence[str]) -> list[_Line]:
-    """What does not run or does not answer; nothing where all is well."""
+    """A line on each part that does not run or does not answer."""
     said = [f"not running: {', '.join(down)}"] if down else []
     if last is not None:
         if last.decisions is None:
@@ -174,7 +174,7 @@ def _pause_line(pause: Pause, now_us: int) -> Text:
 
 
 def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, room: int) -> list[Text]:
-    """Every pause in short, several to a line, by its id alone where need be; what has no room even so is counted."""
+    """Every pause in short form, several per line, by its id alone if necessary. Pauses without room are counted."""
     in_short = [f"{pause.id} {_left(pause, now_us)} {pause.scope}" for pause in pauses]
     rows = _columns(in_short, width)
     if len(rows) > room:
@@ -186,7 +186,7 @@ def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, room: int) 
 
 
 def _columns(cells: Sequence[str], width: int) -> list[list[str]]:
-    """The cells in rows of equal columns; one wider than half of the width is cut."""
+    """The cells in rows of equal columns. A cell wider than half of the width is cut."""
     inner = width - len(GAP)
     column = min(max(map(len, cells)), inner // 2 - len(GAP))
     across = max((inner + len(GAP)) // (column + len(GAP)), 1)
@@ -242,7 +242,7 @@ def _streams(history: History) -> list[_Line]:
 
 
 def _addresses(addresses: Sequence[tuple[str, str]]) -> list[_Line]:
-    """The first address matters most; those of one name share a line."""
+    """The addresses, the first as the most important. Addresses of one name share a line."""
     lines: list[_Line] = []
     for name, group in groupby(addresses, key=lambda pair: pair[0]):
         value = GAP.join(address for _, address in group)

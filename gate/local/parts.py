@@ -1,7 +1,7 @@
 """The parts of one machine's Upload Gate as the supervisor sees them: two servers, the gate, and what packages add.
 
 Other packages add processes through entry points of the group `upload_gate.processes`: the entry's name is the
-process's, its value a function from the plan to a `ProcessSpec`, or to None where it is not wanted in this run.
+process's, its value a function from the plan to a `ProcessSpec`, or to None if this run does not need the process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GRACE_S = 6.0
 class ProcessSpec:
     """How to run one process: `python -m module arguments`, with the plan's environment and `environment` on top.
 
-    One that `starts_last` is started when all others answer, and `up` does not wait for it.
+    A process that `starts_last` is started once all others answer, and `up` does not wait for it.
     """
 
     module: str
@@ -36,7 +36,7 @@ class ProcessSpec:
 
 
 class Process:
-    """One Python process; its output goes to a log file of its name."""
+    """One Python process. Its output goes to a log file with its name."""
 
     def __init__(self, name: str, spec: ProcessSpec, environment: Mapping[str, str], state: Path) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class Process:
         )
 
     def start(self) -> None:
-        """Start it and return at once; `System` asks over HTTP whether it is ready."""
+        """Start it and return at once. `System` checks over HTTP whether it is ready."""
         self._child.start()
 
     def poll(self) -> int | None:
@@ -82,7 +82,7 @@ def gate(plan: Plan) -> Process:
 def added_processes(plan: Plan, entries: Sequence[EntryPoint] | None = None) -> list[Process]:
     """The processes that installed packages add to this run, in the order of their names.
 
-    Raises LocalServerError where one cannot be loaded.
+    Raises LocalServerError if one cannot be loaded.
     """
     processes = []
     for entry in process_entries() if entries is None else entries:

@@ -1,4 +1,4 @@
-"""What `upload-gate up` is to start, where, and on which ports: all of it settled before the first process runs."""
+"""The plan of `upload-gate up`: the parts to start, their directories and ports, fixed before any process runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gate.local.private_file import write_private
 from gate.settings import DEFAULT_PORTS
 
 PROCESSES_GROUP = "upload_gate.processes"
-"""Entry points through which other packages add processes to `up`; see `parts`."""
+"""The group of entry points through which other packages add processes to `up`; see `parts`."""
 WORKER = "worker"
 """The process whose metrics page the live view reads beside the gate's."""
 SALT_BYTES = 32
@@ -23,7 +23,7 @@ SALT_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What the operator typed. A `redis` or `kafka` that is given is used, not started."""
+    """The operator's options. A given `redis` or `kafka` is used instead of an embedded server."""
 
     state: Path
     redis: str | None = field(default=None, repr=False)
@@ -39,9 +39,9 @@ class UpOptions:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where everything will be. `notes` tells which ports had to move, and what is not there.
+    """The addresses and directories of all parts. `notes` name ports that had to move, and parts that are missing.
 
-    `kafka` is None where no process needs it and none was given, `worker_port` where no package adds a worker.
+    `kafka` is None if no process needs it and none was given, `worker_port` if no package adds a worker.
     """
 
     options: UpOptions
@@ -81,7 +81,7 @@ class Plan:
         return self._line(self.redis)
 
     def address_line(self) -> str:
-        """The line that tells other programs where everything is, without passwords: output ends up in logs."""
+        """One line of JSON with all addresses, for other programs. It has no passwords, as output ends up in logs."""
         return self._line(redact(self.redis))
 
     def _line(self, redis: str) -> str:
@@ -91,7 +91,7 @@ class Plan:
         return json.dumps({**line, "metrics": list(self.metrics)})
 
     def addresses(self) -> list[tuple[str, str]]:
-        """The same for people, the most useful first."""
+        """Names and addresses for people, the most useful first."""
         rows = [
             ("gate", f"{self.gate}/v1/check"),
             ("admin", self.admin),
@@ -102,7 +102,7 @@ class Plan:
         return [*rows, *(("metrics", page) for page in self.metrics)]
 
     def environment(self) -> dict[str, str]:
-        """The environment of every process of ours."""
+        """The environment of each process that `up` starts."""
         given = {
             "UPLOAD_GATE_STATE": str(self.options.state),
             "UPLOAD_GATE_REDIS": self.redis,
@@ -121,16 +121,16 @@ class Plan:
 
 
 def process_entries() -> list[EntryPoint]:
-    """The entry points of installed packages that add processes to `up`, by name; none of them is loaded."""
+    """The entry points of installed packages that add processes to `up`, by name. It loads none of them."""
     return sorted(entry_points(group=PROCESSES_GROUP), key=lambda entry: entry.name)
 
 
 def make_plan(
     options: UpOptions, pick: Callable[[int | None], int] = free_port, processes: Sequence[str] | None = None
 ) -> Plan:
-    """Settle ports and salt. A taken default port moves to a free one, and a note says so.
+    """Choose ports and salt. A default port that is taken is replaced by a free one, with a note.
 
-    `processes` names what installed packages add; without any, Kafka is not needed.
+    `processes` names the processes that installed packages add; without any, Kafka is not needed.
     """
     notes: list[str] = []
     names = [entry.name for entry in process_entries()] if processes is None else processes
@@ -161,16 +161,16 @@ def make_plan(
 
 
 def keep_salt(path: Path) -> str:
-    """The salt of the pseudonyms on this machine, made once and kept where only its owner reads it.
+    """The salt of the pseudonyms on this machine. It is made once and kept in a file that only its owner can read.
 
-    Raises SettingInvalid where the file is there and empty: an empty salt would mean the public default.
+    Raises SettingInvalid if the file is empty: an empty salt would mean the public default.
     """
     if path.exists():
         salt = path.read_text().strip()
         if not salt:
             raise SettingInvalid(
                 f"the salt file {path} is empty",
-                "restore it from a backup; or remove it, and hashes of addresses and devices begin anew",
+                "restore it from a backup; or remove it, which changes all hashes of addresses and devices",
             )
         return salt
     path.parent.mkdir(parents=True, exist_ok=True)

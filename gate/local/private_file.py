@@ -1,4 +1,4 @@
-"""Writes a file that only its owner reads, whole or not at all."""
+"""Writes a file that only its owner can read, whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write `text` to `path` with mode 0600. After a crash the old content is there or the new one, never a part."""
+    """Write `text` to `path` with mode 0600. After a crash the file holds the old or the new content, never a part."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     draft.unlink(missing_ok=True)
     try:

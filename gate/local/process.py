@@ -1,11 +1,11 @@
-"""One child process: started in its own session, logged to a file, ended with us whatever ends us.
+"""One child process: it runs in its own session, logs to a file, and ends with its parent, however the parent ends.
 
-Decides how a child starts and dies. Leaves to others when it is ready and what to do when it has died.
+Decides how a child starts and ends. Callers decide when it is ready and what to do after it has ended.
 
-A parent that is killed with SIGKILL runs no code, so the kernel has to end the children: each child asks for a signal
-at its parent's death. The kernel means the parent *thread*, so each child is forked by a thread of its own that lives
-exactly as long as the child; `start()` may therefore be called from any thread, and needs no thread kept alive.
-Only Linux sends such a signal; elsewhere the next start ends what is left over, by the pid file.
+A parent that is killed with SIGKILL runs no code, so the kernel has to end the children: each child requests a signal
+at its parent's death. For the kernel the parent is the *thread* that forked, so each child is forked by a thread of its
+own that lives exactly as long as the child. `start()` can therefore be called from any thread, which may end later.
+Only Linux sends such a signal; on other systems the next start ends a leftover process by its pid file.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ LOG_ROTATE_BYTES = 4 << 20
 STALE_GRACE_S = 5.0
 
 # Run by a bare interpreter between fork and exec: `preexec_fn` may deadlock in a process that has threads.
-# Where the parent died before the child could ask for the signal, the child has another parent and ends itself.
+# If the parent died before the child requested the signal, the child has another parent and ends itself.
 _WRAPPER = """
 import os, sys
 signum, parent = int(sys.argv[1]), int(sys.argv[2])
@@ -40,7 +40,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class Child:
-    """A child process. `start` once more after it has ended starts a new one with the same arguments."""
+    """A child process. After it has ended, `start` starts a new one with the same arguments."""
 
     def __init__(
         self,
@@ -53,8 +53,8 @@ class Child:
         cwd: Path | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
-        """`argv[0]` is a program on PATH or a path; output is appended to `log`; `env` replaces the environment;
-        `death_signal` is what the kernel sends it when we are gone."""
+        """`argv[0]` is a program on PATH or a path. Output is appended to `log`. `env` replaces the environment.
+        The kernel sends `death_signal` to the child when this process ends."""
         self.name = name
         self.log = log
         self._argv = list(argv)
@@ -71,7 +71,7 @@ class Child:
         return self._process.pid if self._process is not None and self.poll() is None else None
 
     def start(self) -> None:
-        """Start it. Raises LocalServerError when it runs already or the program is not there."""
+        """Start it. Raises LocalServerError if it runs already or the program does not exist."""
         if self.pid is not None:
             raise LocalServerError(f"{self.name} runs already (pid {self.pid})")
         program = shutil.which(self._argv[0])
@@ -117,7 +117,7 @@ class Child:
         return self._process.poll() if self._process is not None else None
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for its end at most `timeout_s` seconds; the exit status, or None if it still runs."""
+        """Wait for its end at most `timeout_s` seconds. Returns the exit status, or None if it still runs."""
         if self._process is not None:
             self._ended.wait(timeout_s)
         return self.poll()
@@ -132,7 +132,7 @@ class Child:
         return self.poll()
 
     def kill(self) -> int | None:
-        """End it and what it started with SIGKILL, at once. Does nothing when it does not run."""
+        """End it and its own children at once, with SIGKILL. Does nothing if it does not run."""
         process = self._process
         if process is not None and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -142,7 +142,7 @@ class Child:
         return self.poll()
 
     def signal(self, signum: signal.Signals) -> None:
-        """Send it a signal (SIGSTOP and SIGCONT too); nothing when it does not run."""
+        """Send it a signal, such as SIGSTOP. Does nothing if it does not run."""
         if self._process is not None:
             self._process.send_signal(signum)  # polls first, so a reused pid is never hit
 
@@ -156,7 +156,7 @@ class Child:
 
 
 class _Forked:
-    """What the owning thread hands back to the one that asked: the process, or why there is none."""
+    """The result of the forking thread for the thread that called `start`: the process, or the error."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
@@ -179,7 +179,7 @@ class _Forked:
 
 
 def tail(log: Path, lines: int = 12) -> str:
-    """The last `lines` lines of a log file, indented by two; empty when there is none."""
+    """The last `lines` lines of a log file, indented by two; empty if there is no file."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
@@ -190,8 +190,8 @@ def tail(log: Path, lines: int = 12) -> str:
 
 
 def await_ready(child: Child, ready: Callable[[], bool], timeout_s: float) -> None:
-    """Poll `ready` until it is true. Raises LocalServerError with the log's last lines when the child ends before
-    that (at once) or `timeout_s` passes; the child is ended then."""
+    """Poll `ready` until it is true. Raises LocalServerError with the log's last lines if the child ends before, or
+    if `timeout_s` seconds pass; then it also ends the child."""
     deadline = time.monotonic() + timeout_s
     while not ready():
         status = child.wait(0.05)
@@ -206,8 +206,8 @@ def await_ready(child: Child, ready: Callable[[], bool], timeout_s: float) -> No
 
 
 def end_leftover(pid_file: Path, marker: str, name: str) -> None:
-    """End what an earlier owner left behind, if `pid_file` names a process whose command line contains `marker`.
-    Raises LocalServerError when that owner still lives: then it is no leftover but in use."""
+    """End the process that `pid_file` names if its command line contains `marker` and its owner has ended.
+    Raises LocalServerError if the owner still runs: then the process is in use."""
     try:
         noted = json.loads(pid_file.read_text())
         pid, owner, owner_born = int(noted["pid"]), int(noted["owner"]), str(noted["owner_born"])
@@ -244,10 +244,10 @@ def _command_line(pid: int) -> str:
 
 
 def _born(pid: int) -> str:
-    """When a process started, in whatever form the system tells; empty when there is no such process."""
+    """When a process started, in the system's own format; empty if there is no such process."""
     if sys.platform == "linux":
         try:
-            # the second field is a name that may hold anything, so count from its closing bracket
+            # the second field is a name with arbitrary characters, so count from its closing bracket
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         except (OSError, IndexError):
             return ""

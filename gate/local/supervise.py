@@ -1,7 +1,7 @@
 """Keeps the parts of one machine's Upload Gate running: starts them, notices a crash, restarts, ends them all.
 
-Decides when a part is started again and in what order parts end. Leaves to the parts how they start and when they
-are ready, and to the caller what is shown of it.
+Decides when a part is restarted and in what order parts end. The parts define how they start and when they are ready;
+the caller displays the messages.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ FIRST_PAUSE_S = 0.5
 
 
 class SupervisedPart(Protocol):
-    """Something that runs beside us: one of our processes or an embedded server."""
+    """A part of the system: one of our processes or an embedded server."""
 
     @property
     def name(self) -> str:
-        """What it is called on screen."""
+        """Its name on screen."""
         ...
 
     def start(self) -> None:
-        """Start it, or start it again; raises LocalServerError. May block until it is ready."""
+        """Start or restart it. May block until it is ready. Raises LocalServerError."""
         ...
 
     def poll(self) -> int | None:
@@ -35,7 +35,7 @@ class SupervisedPart(Protocol):
         ...
 
     def stop(self) -> None:
-        """End it and wait until it is gone. Stopping twice is no error."""
+        """End it and wait until it has ended. Stopping it twice is not an error."""
         ...
 
 
@@ -48,7 +48,7 @@ class _Record:
 
 
 class Supervisor:
-    """Watches parts that were started. `say` gets one line an incident; times are seconds of a monotonic clock."""
+    """Watches parts that were started. `say` gets one line per incident; times are seconds of a monotonic clock."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -58,7 +58,7 @@ class Supervisor:
         self._stopping = False
 
     def start(self, part: SupervisedPart) -> None:
-        """Start a part and watch it from then on. Raises what the part raises; it is ended with the others even so."""
+        """Start a part and watch it from now on. If its start raises, so does this, and `stop` still ends the part."""
         with self._lock:
             if self._stopping:
                 return
@@ -66,7 +66,7 @@ class Supervisor:
         part.start()
 
     def watch(self, now_s: float) -> None:
-        """Look after every part once: note who has ended, start again who is due.
+        """Check every part once: record crashes, and restart the parts that are due.
 
         Blocks while a part starts, up to seconds for Kafka; `stop` and `down` may be called from other threads then.
         """
@@ -80,18 +80,18 @@ class Supervisor:
                 self._note_crash(record, status, now_s)
 
     def down(self) -> list[str]:
-        """The names of parts that do not run now."""
+        """The names of the parts that do not run now."""
         return [r.part.name for r in self._records if r.given_up or r.due_s is not None or r.part.poll() is not None]
 
     def stop(self) -> None:
-        """End everything, the last started first: our own processes side by side, then the servers."""
+        """End all parts, the last started first: our own processes concurrently, then the servers."""
         with self._lock:
             self._stopping = True
             records = list(reversed(self._records))
         servers = [r.part for r in records if is_server(r.part)]
         _stop_together([r.part for r in records if not is_server(r.part)], self._say)
         _stop_together(servers, self._say)
-        # a part that `watch` is just starting again may come up after it was stopped
+        # a part that `watch` is restarting at this moment may come up after it was stopped
         while not self._starting.acquire(timeout=0.05):
             _stop_together([r.part for r in records if r.due_s is not None], self._say)
         self._starting.release()

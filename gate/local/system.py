@@ -1,13 +1,12 @@
-"""Everything on one machine: starts the parts in an order that wastes no time, waits until all answer, ends them all.
+"""The whole system on one machine: starts the parts, waits until all answer, and ends them.
 
-Kafka takes longest to start. The gate and the worker start beside it and wait for it by themselves.
+Kafka takes longest to start. The gate and the worker start at the same time and wait for it by themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,30 +19,31 @@ from gate.local.plan import Plan
 from gate.local.private_file import write_private
 from gate.local.process import tail
 from gate.local.sample import pages_of, take_snapshot
+from gate.local.stop_request import StopRequest
 from gate.local.supervise import Supervisor
 
 READY_WITHIN_S = 120.0
 
 
 class System:
-    """One run of `upload-gate up`. `say` gets one line an incident; `wanted` is set to ask for the end."""
+    """One run of `upload-gate up`. `say` gets one line per incident; setting `stop_request` requests the end."""
 
-    def __init__(self, plan: Plan, say: Callable[[str], None], wanted: threading.Event) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None], stop_request: StopRequest) -> None:
         self.plan = plan
         self.supervisor = Supervisor(say)
         self._say = say
-        self._wanted = wanted
+        self._stop_request = stop_request
 
     def start(self) -> bool:
-        """Start everything and wait until everything answers; False when the end was asked for meanwhile.
+        """Start all parts and wait until all answer. Returns False if the end was requested meanwhile.
 
-        Raises LocalServerError. Whatever happens, `stop` must be called.
+        Raises LocalServerError. Call `stop` afterwards in any case.
         """
         plan = self.plan
         if plan.redis_port is not None:
             self.supervisor.start(parts.redis(plan))
         jars = fetch_jars(default_cache(), self._say) if plan.kafka_port is not None else None
-        if self._wanted.is_set():
+        if self._stop_request.is_set():
             return False
         added = parts.added_processes(plan)
         own = [parts.gate(plan), *(process for process in added if not process.starts_last)]
@@ -63,7 +63,7 @@ class System:
         return True
 
     def stop(self) -> None:
-        """End everything that was started."""
+        """End all parts that were started."""
         (self.plan.options.state / "up.json").unlink(missing_ok=True)
         self.supervisor.stop()
 
@@ -88,14 +88,14 @@ class System:
                 raise LocalServerError(
                     f"{what} did not answer within {READY_WITHIN_S:.0f} s; logs: {own[0].log.parent}"
                 )
-            if self._wanted.wait(0.1):
+            if self._stop_request.wait(0.1):
                 return False
         return True
 
 
 @contextlib.contextmanager
 def sole_owner(state: Path) -> Iterator[None]:
-    """Hold the state directory; a second `up` on it is told so instead of starting twice."""
+    """Hold the lock of the state directory. Raises LocalServerError if another `up` uses it."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock = (state / "up.lock").open("w")

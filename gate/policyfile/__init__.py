@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from gate.core.duration import DAY_US, HOUR_US
+from gate.core.fields.labels import fold_label
 from gate.core.limits.limit import Rate
 from gate.core.policy import (
     LimitRule,
@@ -111,6 +112,8 @@ def _policy(top: TomlTable, hash_: str) -> Policy:
     deny_accounts = frozenset(deny.texts("accounts") or ())
     deny.end()
     reasons = top.texts("reasons")
+    for reason in reasons or ():
+        _check_folded(top, "reasons", reason)
     limits = _limits(top.table("limits"), thresholds)
     top.end()
     return Policy(
@@ -133,6 +136,7 @@ def _policy(top: TomlTable, hash_: str) -> Policy:
 def _classes(table: TomlTable) -> dict[str, Thresholds]:
     found: dict[str, Thresholds] = {}
     for name in table.names():
+        _check_folded(table, name, name)
         entry = table.table(name)
         score = entry.table("score")
         found[name] = Thresholds(score.share("review"), score.share("challenge"), score.share("deny"))
@@ -144,6 +148,14 @@ def _classes(table: TomlTable) -> dict[str, Thresholds]:
     if not found:
         table.complaints.add(table.path, "no class is declared; write at least [classes.regular]")
     return found
+
+
+def _check_folded(table: TomlTable, key: str, name: str) -> None:
+    """Complain of a name that no upload and no pause can have, because theirs are folded before they are compared."""
+    folded = fold_label(name)
+    if folded != name:
+        remedy = f"write {folded!r}" if folded else "write a name that can be seen"
+        table.complain(key, f"{name!r} would match nothing, as names are compared without regard to case; {remedy}")
 
 
 def _class(table: TomlTable, key: str, classes: Mapping[str, Thresholds]) -> str | None:

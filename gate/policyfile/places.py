@@ -1,4 +1,4 @@
-"""The line of each key in a TOML file, for complaints that name it. tomllib gives values without their lines."""
+"""Finds the line of each key in a TOML file, for complaints. tomllib returns values without their lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TomlPlaces:
                 fence = next((mark for mark in ('"""', "'''") if value.count(mark) == 1), None)
 
     def line(self, path: Path) -> int | None:
-        """The line of `path`, or of the nearest table around it; None where not even that is known."""
+        """The line of `path`, or of the nearest table around it; None if neither is known."""
         for length in range(len(path), 0, -1):
             if (found := self._lines.get(path[:length])) is not None:
                 return found
@@ -44,13 +44,13 @@ class TomlPlaces:
 
 
 def error_line(message: str) -> int | None:
-    """The line a tomllib error speaks of."""
+    """The line that a tomllib error message names."""
     found = _ERROR_LINE.search(message)
     return int(found[1]) if found else None
 
 
 def _split(keys: str) -> Path | None:
-    """`a."b.c".d` as its parts; None where it is no dotted key."""
+    """The parts of a dotted key such as `a."b.c".d`; None if it is not one."""
     parts: list[str] = []
     at = 0
     while True:

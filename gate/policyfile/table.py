@@ -1,6 +1,6 @@
-"""One table of a config file, read key by key: each wrong value becomes a complaint with its place and its remedy.
+"""Reads one table of a config file key by key. Each wrong value becomes a complaint with its place and its remedy.
 
-Reading goes on after a complaint with a harmless value, so that one run finds every mistake of a file.
+After a complaint, reading goes on with a harmless value, so that one run finds every mistake of a file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class Complaints:
-    """What is wrong with one file, in the order of its lines."""
+    """The complaints about one file."""
 
     def __init__(self, file: str, places: TomlPlaces) -> None:
         self.found: list[PolicyInvalid] = []
@@ -31,11 +31,11 @@ class Complaints:
         self._places = places
 
     def add(self, path: tuple[str, ...], problem: str) -> None:
-        """One complaint about the key at `path`."""
+        """Add a complaint about the key at `path`."""
         self.found.append(PolicyInvalid(self._file, self._places.line(path), _dotted(path), problem))
 
     def sorted(self) -> list[PolicyInvalid]:
-        """All of them by line."""
+        """All complaints, in the order of their lines."""
         return sorted(self.found, key=lambda complaint: complaint.line or 0)
 
 
@@ -61,21 +61,21 @@ class TomlTable:
         return list(self._values)
 
     def complain(self, key: str, problem: str) -> None:
-        """A complaint about `key` of this table."""
+        """Add a complaint about `key` of this table."""
         self.complaints.add((*self.path, key), problem)
 
     def value(self, key: str) -> object:
-        """The raw value, None where it is absent."""
+        """The raw value, None if it is absent."""
         self._known.add(key)
         return self._values.get(key)
 
     def table(self, key: str) -> TomlTable:
-        """The table under `key`, empty where it is absent."""
+        """The table under `key`, empty if it is absent."""
         value = self.value(key)
         return TomlTable({} if value is None else value, (*self.path, key), self.complaints)
 
     def text(self, key: str) -> str | None:
-        """A string, None where it is absent or wrong."""
+        """A string, None if it is absent or wrong."""
         value = self.value(key)
         if value is None or (isinstance(value, str) and value):
             return value
@@ -83,7 +83,7 @@ class TomlTable:
         return None
 
     def texts(self, key: str) -> tuple[str, ...] | None:
-        """A list of non-empty strings, None where it is absent."""
+        """A list of non-empty strings, None if it is absent or wrong."""
         value = self.value(key)
         if value is None:
             return None
@@ -93,7 +93,7 @@ class TomlTable:
         return ()
 
     def choice(self, key: str, among: type[E], default: E | None) -> E | None:
-        """A name of a closed list; required where there is no default."""
+        """A member of the enum `among`; required if there is no default."""
         value = self.value(key)
         names = [name.value for name in among]
         if value is None and default is not None:
@@ -107,7 +107,7 @@ class TomlTable:
         return default
 
     def duration_us(self, key: str, default_us: int | None) -> int | None:
-        """A duration such as "7d" in µs; required where there is no default."""
+        """A duration such as "7d" in µs; required if there is no default."""
         value = self.value(key)
         if value is None:
             if default_us is None:
@@ -120,7 +120,7 @@ class TomlTable:
         return default_us
 
     def share(self, key: str) -> float | None:
-        """A number in [0, 1], None where it is absent."""
+        """A number in [0, 1], None if it is absent or wrong."""
         value = self.value(key)
         if value is None:
             return None
@@ -130,7 +130,7 @@ class TomlTable:
         return None
 
     def amount(self, key: str, sizes: bool) -> int | None:
-        """A positive whole number, with `sizes` also bytes such as "10GiB"; required."""
+        """A positive whole number, required. With `sizes` a size in bytes such as "10GiB" is allowed too."""
         value = self.value(key)
         if value is None:
             self.complain(key, f"is missing; write {key} = a positive whole number")
@@ -144,7 +144,7 @@ class TomlTable:
         return None
 
     def end(self) -> None:
-        """Complain of every key that is not known here."""
+        """Add a complaint about every unknown key."""
         for key in self._values:
             if key not in self._known:
                 self.complain(key, f"unknown key{_guess(key, self._known)}")

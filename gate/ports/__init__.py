@@ -1,1 +1,1 @@
-"""What the acts need of the world, one Protocol a file; one contract suite covers every back end of a port."""
+"""The interfaces to clock, stores and logs, one Protocol per file. One contract suite tests all back ends of a port."""

@@ -11,12 +11,12 @@ from gate.core.pause.board import Board
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """A gate's word that a board is in force there; `acknowledged_at_us` is by the store's clock.
+    """A gate's statement that it obeys a board. `acknowledged_at_us` is the time by the store's clock.
 
     `gate` and `boot` name one process: `boot` is drawn at random when the process starts. `latest` holds the
-    fingerprints of the newest pauses that the gate obeys, `digest` stands for all of them. `clock_us` is the gate's
-    clock when it wrote this. `on_disk` is false while the gate obeys the board and cannot keep it. `left` says that
-    the process has ended. `unreadable` counts entries of the board that this gate cannot read, and so does not obey.
+    fingerprints of the newest pauses that the gate obeys, `digest` is a hash over all of them. `clock_us` is the gate's
+    clock at that moment. `on_disk` is false while the gate obeys the board but cannot write it to disk. `left` says
+    that the process is stopping. `unreadable` counts the board's entries that the gate cannot read and does not obey.
     """
 
     gate: str
@@ -34,16 +34,16 @@ class Acknowledgement:
 
     @property
     def process(self) -> str:
-        """One name for each process, by which the store keeps acknowledgements apart."""
+        """The process's unique name, under which the store keeps its acknowledgement."""
         return f"{self.gate} {self.boot}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """The acknowledgements of a span of time, in the order of the gates' names, as of the store's clock.
+    """The acknowledgements of a span of time, in the order of the gates' names. `now_us` is the store's clock.
 
-    `unreadable` tells of each entry that could not be read, so that it can be shown. `known_since_us` is the time from
-    which on none was lost: a store that lost them has yet to hear of the other gates.
+    `unreadable` describes each entry that could not be read, for display. `known_since_us` is the time since which the
+    store has lost no acknowledgement. After a loss the store learns of a gate by its next acknowledgement.
     """
 
     now_us: int
@@ -60,42 +60,42 @@ class BoardStore(Protocol):
     """
 
     async def read(self) -> Board:
-        """The whole board (empty where there is none). Raises StoreUnavailable, StateUnreadable."""
+        """The whole board; an empty one if none is stored. Raises StoreUnavailable, StateUnreadable."""
         ...
 
     async def replace(self, expected_rev: int, board: Board) -> bool:
-        """Write `board` and push it to all listeners, if the stored revision is `expected_rev`; False if it is not.
+        """Write `board` and push it to all listeners if the stored revision is `expected_rev`; else return False.
 
         Raises StoreUnavailable.
         """
         ...
 
     async def repair(self, board: Board) -> bool:
-        """Write `board` in place of a document that cannot be read, which is kept aside; False where there is none.
+        """Replace a stored document that cannot be read by `board`; return whether it was replaced.
 
-        Nothing is written where the document was changed meanwhile, or where a newer release wrote it.
-        Raises StoreUnavailable.
+        The old document is kept under another name. Nothing is written if the stored document can be read, was changed
+        meanwhile, or was written by a newer release. Raises StoreUnavailable.
         """
         ...
 
     def changes(self) -> AsyncIterator[Board]:
-        """Boards as they are pushed. Misses what is sent while it reconnects, so a poll beside it is a must.
+        """Yields each board that is pushed. It misses boards pushed while it reconnects, so the caller must also poll.
 
-        Raises StoreUnavailable when the connection is lost; StateUnreadable content is skipped and counted.
+        Raises StoreUnavailable when the connection is lost. A document that cannot be read is skipped and counted.
         """
         ...
 
     async def acknowledge(self, said: Acknowledgement) -> int:
-        """Say that a gate obeys a board; the store stamps the time and returns it (µs). Raises StoreUnavailable."""
+        """Store that a gate obeys a board. Returns the store's time of it in µs. Raises StoreUnavailable."""
         ...
 
     async def now_us(self) -> int:
-        """The store's clock, by which all gates judge when a pause begins and expires. Raises StoreUnavailable."""
+        """The store's clock in µs since 1970; all gates begin and end pauses by it. Raises StoreUnavailable."""
         ...
 
     async def gates(self, within_us: int) -> Gates:
-        """The gates that acknowledged within that many µs, those that left included. Raises StoreUnavailable.
+        """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable.
 
-        Growth: a gate is forgotten an hour after its last acknowledgement.
+        Growth: the store deletes a gate one hour after its last acknowledgement.
         """
         ...

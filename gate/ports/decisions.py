@@ -1,4 +1,4 @@
-"""The log to which a gate hands each decision."""
+"""The log that records a gate's decisions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from gate.core.request import CheckRequest
 class DecisionLog(Protocol):
     """Publishes decisions while checks go on.
 
-    Meaning: each decision at most once. Loss: bounded; a decision that does not fit is dropped and counted. Order: none
-    across accounts; decisions of one account stay in their order. Growth: a fixed number of decisions waits.
+    Meaning: each decision is published at most once. Loss: a decision that does not fit into the queue is dropped and
+    counted. Order: decisions of one account stay in order; there is no order across accounts. Growth: at most a fixed
+    number of decisions waits.
     """
 
     def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
-        """Hand over a decision and what a record needs of its request. Returns at once, never raises."""
+        """Queue a decision with its request for publishing. Returns at once and never raises."""
         ...

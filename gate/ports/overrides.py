@@ -8,11 +8,11 @@ from gate.core.override import Override
 
 
 class OverrideStore(Protocol):
-    """One override an account, where takes find it.
+    """Keeps one override per account, which takes read.
 
-    Meaning: an override replaces the one before it. Accuracy: the next take obeys it; one that cannot be read denies.
-    Loss: a failover may lose the overrides of the last second. Order: the last one put is kept. Growth: an override
-    removes itself when it expires.
+    Meaning: an override replaces the previous one. Accuracy: the next take obeys it; an override that cannot be read
+    denies. Loss: a failover may lose the overrides of the last second. Order: the last one written is kept. Growth: the
+    store deletes an override when it expires.
     """
 
     async def put_override(self, account: str, override: Override) -> None:

@@ -1,4 +1,4 @@
-"""The store of buckets, from which checks take."""
+"""The store of the token buckets from which checks take."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from gate.core.limits.take import TakeRequest, TakeResult
 
 
 class TakeStore(Protocol):
-    """Takes tokens for uploads, and tells what is known of their accounts at that moment.
+    """Takes tokens for uploads, and returns the score and override of their accounts at that moment.
 
     Meaning: a take reads the account's score and override and takes from all buckets of the request or from none, in
-    one atomic step. Accuracy: exact to the µs, over any number of gates; a stored number is believed as far as its
-    limit allows. Loss: a failover may lose the takes of the last second, never more. Order: takes of one call are
-    decided in their order, takes of different calls in any. Growth: every key expires by itself, a bucket once it is
-    full again, an upload id after its lifetime.
+    one atomic step. Accuracy: exact to the µs, over any number of gates; a stored bucket that its limit does not allow
+    is corrected. Loss: a failover may lose the takes of the last second, never more. Order: takes of one call are
+    decided in their order, takes of different calls in any order. Growth: every key expires, a bucket once it is full
+    again, an upload id after its lifetime.
     """
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """The result of one take request.
 
-        Raises StoreUnavailable where the store does not answer within its deadline, and StoreOverloaded where the
-        request was not sent because too many wait. A caller that gives up waiting may still have been charged; the
-        same upload id again does not charge twice.
+        Raises StoreUnavailable if the store does not answer within its deadline, and StoreOverloaded if the request
+        was not sent because too many wait. If the caller stops waiting, the tokens may have been taken all the same;
+        the same upload id never takes twice.
         """
         ...
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
-        """`take` for each, side by side, in their order; what `take` would raise stands in its place."""
+        """`take` for each request, concurrently. Returns, in their order, the result or the error of each."""
         ...

@@ -1,1 +1,1 @@
-"""Bytes and words: the only codecs. Reading is strict, and what does not parse raises StateUnreadable, whole."""
+"""The codecs between values and bytes; there are no others. A document that does not parse raises StateUnreadable."""

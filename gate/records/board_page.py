@@ -1,7 +1,7 @@
-"""A gate's board as its admin port shows it (`/v1/board`): the pauses as documents, and how each stands.
+"""A gate's board as its admin port shows it (`/v1/board`): the pauses as documents, each with its state.
 
-`pauses` are in force, those of the host's break-glass file first and marked `break_glass`; `scheduled` have yet to
-begin, `ended` are over; `unreadable` are entries that this gate passes on and does not obey.
+`pauses` are in force; those of the host's break-glass file come first and are marked `break_glass`. `scheduled` pauses
+have not begun, `ended` ones are over. `unreadable` are entries that this gate passes on but does not obey.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _decode = msgspec.json.Decoder(_Page).decode
 
 
 def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_us: int) -> bytes:
-    """The page. `said` is what the gate tells beside the pauses: how old its board is, whether it is on disk.
+    """The page as JSON. `said` holds the gate's other fields, such as the age of its board and whether it is on disk.
 
-    `now_us` is by the store's clock, `host_now_us` by that of the host, which break-glass entries go by.
+    `now_us` is the store's clock, `host_now_us` the host's clock, by which break-glass entries begin and end.
     """
     shown = [pause_document(pause, now_us) for _, pause in sorted(board.pauses.items())]
     glass = [{**pause_document(pause, host_now_us), BREAK_GLASS: True} for pause in board.break_glass]
@@ -61,7 +61,7 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
 
 
 def decode_board_page(data: bytes) -> tuple[Board, int]:
-    """The pauses in force and scheduled there, those of the host's break-glass file apart, and the revision.
+    """The board of a page, with its pauses in force, scheduled and from the break-glass file, and its revision.
 
     Raises StateUnreadable.
     """

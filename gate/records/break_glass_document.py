@@ -1,10 +1,10 @@
-"""The break-glass file as people write it: a board's document in which what follows by itself may be left out.
+"""The break-glass file as people write it: a board's document in which fields with a default may be left out.
 
     {"pauses": [{"scope": {}, "action": "stop", "reason": "raid", "for": "4h"}]}
 
-`for` counts from when the file was written, in place of `expires_at`. `id`, `rev`, `owner`, `text` and `set_at` have
-defaults; `scope` has none, so that nobody pauses everything by forgetting it. A name that is unknown here is taken
-for a slip of the pen: its entry is not obeyed, unless a newer release wrote the file.
+`for` replaces `expires_at` and counts from the time at which the file was written. `id`, `rev`, `owner`, `text` and
+`set_at` have defaults. `scope` has none, so that a forgotten scope does not pause every upload. An unknown field is
+taken for a typing error: its entry is not obeyed, unless a newer release wrote the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOR: Final = "for"
 
 @dataclass(frozen=True, slots=True)
 class BreakGlass:
-    """The pauses of a break-glass file, and for each entry that is not obeyed why."""
+    """The pauses of a break-glass file, and the reason for each entry that is not obeyed."""
 
     pauses: tuple[Pause, ...] = ()
     refused: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """What has a default, and `for`."""
+    """The fields of an entry that have a default, and `for`."""
 
     expires_at: datetime | None = None
     expires_at_us: int | None = None
@@ -52,13 +52,13 @@ _decode_entry = msgspec.json.Decoder(_Entry).decode
 
 
 def decode_break_glass(data: bytes, written_at_us: int) -> BreakGlass:
-    """What the file says; `for` counts from `written_at_us`. Raises StateUnreadable where it is no such document."""
+    """The entries of the file. `for` counts from `written_at_us`. Raises StateUnreadable for any other document."""
     if len(data) > MAX_BYTES:
         raise StateUnreadable(f"a file of more than {MAX_BYTES} bytes")
     try:
         document = _decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise StateUnreadable(f"no break-glass file: {error}") from error
+        raise StateUnreadable(f"not a break-glass file: {error}") from error
     if len(document.pauses) > MAX_PAUSES:
         raise StateUnreadable(f"a file of {len(document.pauses)} pauses, more than {MAX_PAUSES}")
     pauses: dict[str, Pause] = {}
@@ -68,9 +68,9 @@ def decode_break_glass(data: bytes, written_at_us: int) -> BreakGlass:
         try:
             pause = decode_pause(_completed(fields, number, written_at_us, place), place)
             if pause.extra and document.version <= VERSION:
-                raise StateUnreadable(f"`{place}` has a field `{min(pause.extra)}`, which nobody knows")
+                raise StateUnreadable(f"`{place}` has an unknown field `{min(pause.extra)}`")
             if pause.id in pauses:
-                raise StateUnreadable(f"`{place}.id` is there twice")
+                raise StateUnreadable(f"`{place}.id` occurs twice")
         except StateUnreadable as error:
             refused.append(str(error))
         else:
@@ -79,7 +79,7 @@ def decode_break_glass(data: bytes, written_at_us: int) -> BreakGlass:
 
 
 def encode_break_glass(pauses: Iterable[Pause]) -> bytes:
-    """The content of a break-glass file with `pauses`. Raises StateUnreadable where it could not be read back."""
+    """The content of a break-glass file with `pauses`. Raises StateUnreadable if it could not be read back."""
     return encode_board(Board({pause.id: pause for pause in pauses}))
 
 

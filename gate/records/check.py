@@ -1,32 +1,46 @@
 """Bytes → checks: reads the bodies of `/v1/check` and `/v1/checks`.
 
-A body is hostile input. A typed decoder parses it, and every size has a cap. A body that breaks a rule is rejected with
-a code of `REASONS` and the name of the field.
+A body is hostile input, and every size has a cap. A typed decoder reads nearly every check. The rest are read field by
+field, so that one bad field does not cost the check: it is ignored and named. A check that lacks a usable required
+field is rejected with a code of `REASONS` and the name of the field.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Final, cast
+from types import MappingProxyType
+from typing import Annotated, Final, Protocol
 
 import msgspec
 
-from gate.core.account import MAX_ID_BYTES, Account
+from gate.core.account import Account
+from gate.core.fields import Dropped, FieldRefused, MessageType, read_fields
+from gate.core.fields.ids import MAX_ID_BYTES, SHORT_CHARS
+from gate.core.fields.labels import MAX_LABEL_CHARS
+from gate.core.fields.parse import NotJson, parse
+from gate.core.fields.plain import (
+    COMMON_LABELS,
+    PLAIN_COUNTRIES,
+    are_plain_links,
+    are_visible,
+    is_plain_hash,
+    is_plain_label,
+    is_shortest_address,
+    none_special,
+)
+from gate.core.fields.rules import MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
+from gate.core.fields.sentinels import ANY
+from gate.core.fields.times import EARLIEST, MAX_AHEAD_US
 from gate.core.media import Media
-from gate.core.pseudonym import is_ipv4, network
+from gate.core.pseudonym import is_ipv4
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
 
 MAX_BODY_BYTES: Final = 64 << 10
 MAX_BATCH_BYTES: Final = 1 << 20
 MAX_BATCH_CHECKS: Final = 256
-MAX_UPLOAD_BYTES: Final = 1 << 40
-MAX_LINKS: Final = 50
-MAX_LABEL_BYTES: Final = 64
 
 REASONS: Final = frozenset(
     (
@@ -35,28 +49,25 @@ REASONS: Final = frozenset(
         "field.missing",
         "field.invalid",
         "id.too_long",
-        "size.absurd",
-        "clock.absurd",
-        "ip.invalid",
-        "links.too_many",
         "batch.empty",
         "batch.too_large",
     )
 )
 """Every code a rejected body can carry."""
 
-_EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
-"""An account is not older than the web."""
-_DAY: Final = timedelta(days=1)
-_AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+_AHEAD: Final = timedelta(microseconds=MAX_AHEAD_US)
+_PROBLEMS: Final = {
+    Dropped.UNKNOWN: "is empty or a word for unknown",
+    Dropped.INVISIBLE: "holds a character that cannot be seen",
+    Dropped.TYPE_WRONG: "is of the wrong JSON type",
+}
 
 
-# Nearly every check decodes as a `_Check`: its types carry every bound that a decoder can test, so that only the
-# address and the account's age remain to be judged. A body that does not decode so is decoded again as a
-# `CheckRequest`, which accepts more (longer ids), and judged field by field to name what is wrong.
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_BYTES // 4)]
-_Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_BYTES)]
+# Nearly every check decodes as a `_Check`: its types carry every bound that a decoder can test, and `is_plain_upload`
+# tests the rest. Any other check is read field by field.
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT_CHARS)]
+_Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_CHARS)]
+_Link = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LINK_CHARS)]
 
 
 class _Account(Account, frozen=True, gc=False):
@@ -79,148 +90,170 @@ class _Check(CheckRequest, frozen=True, gc=False):
     surface: _Label | None = None
     device: _Id | None = None
     country: _Label | None = None
-    links: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_LINKS)] = ()
-
-
-class _Batch(msgspec.Struct, frozen=True):
-    checks: list[CheckRequest]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)] | None = None
+    links: Annotated[tuple[_Link, ...], msgspec.Meta(max_length=MAX_LINKS)] = ()
 
 
 class _PlainBatch(msgspec.Struct, frozen=True):
     checks: Annotated[list[_Check], msgspec.Meta(min_length=1, max_length=MAX_BATCH_CHECKS)]
 
 
+_NOTHING: Final = frozenset[str]()
+_FIRST_YEAR: Final = EARLIEST.year
+_NO_MEDIA: Final = (None, None, None)
+_SPACE, _ESCAPE, _DELETE = b" \\\x7f"
+_is_shortest = lru_cache(maxsize=1 << 14)(is_shortest_address)
+"""Remembered: the same few thousand addresses come again and again."""
+
+
+class DescribedUpload(Protocol):
+    """What a check and an attempted upload have in common."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def media(self) -> Media | None: ...
+    @property
+    def upload_id(self) -> str | None: ...
+    @property
+    def surface(self) -> str | None: ...
+    @property
+    def ip(self) -> str | None: ...
+    @property
+    def device(self) -> str | None: ...
+    @property
+    def country(self) -> str | None: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def links(self) -> Sequence[str]: ...
+
+
+def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: datetime) -> bool:
+    """Whether a check or an attempted upload is kept as it is. `own_id` is an event's own, `body` the JSON it was read
+    from, `latest` the last moment that its account can have been made at. Lengths, types and zones are the decoder's
+    to keep.
+    """
+    account, ip, device, media = upload.account, upload.ip, upload.device, upload.media
+    account_id, upload_id, made, class_ = account.id, upload.upload_id, account.created_at, account.class_
+    kind, sha256, phash = _NO_MEDIA if media is None else (media.kind, media.sha256, media.phash)
+    surface = upload.surface
+    if not (
+        (made is None or (made.year > _FIRST_YEAR and made <= latest))
+        and (ip is None or is_ipv4(ip) or _is_shortest(ip))
+        and (kind in COMMON_LABELS or is_plain_label(kind, _NOTHING))
+        and (class_ in COMMON_LABELS or is_plain_label(class_, ANY))
+        and (surface in COMMON_LABELS or is_plain_label(surface, ANY))
+        and upload.country in PLAIN_COUNTRIES
+        and none_special((own_id, account_id, upload_id, device, ip, sha256))
+        and (sha256 is None or sha256.lower() == sha256)  # with a prefix it is longer than a plain id
+        and (phash is None or is_plain_hash(phash))
+    ):
+        return False
+    # nothing in it is hidden; looking for a number in bytes takes a fifth of looking for bytes
+    is_simple = _ESCAPE not in body and _DELETE not in body and body.isascii()
+    if not is_simple and not are_visible(f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}"):
+        return False
+    if is_simple and _SPACE not in body:
+        return True
+    text, links = upload.text, upload.links
+    return (
+        " " not in account_id
+        and " " not in own_id
+        and (upload_id is None or " " not in upload_id)
+        and (device is None or " " not in device)
+        and (sha256 is None or " " not in sha256)
+        and (text is None or ((is_simple or "\x00" not in text) and not text.isspace()))
+        and (not links or are_plain_links(links))
+    )
+
+
 _plain_decoder = msgspec.json.Decoder(_Check)
 _plain_batch_decoder = msgspec.json.Decoder(_PlainBatch)
-_decoder = msgspec.json.Decoder(CheckRequest)
-_batch_decoder = msgspec.json.Decoder(_Batch)
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """The errors of a decoder. RequestRejected is not among them."""
+Ignored = Mapping[str, Dropped]
+"""The fields of one check that broke their rule, each with why."""
+NOTHING_IGNORED: Final[Ignored] = MappingProxyType({})
 
 
-def decode_check(body: bytes, now_us: int) -> CheckRequest:
+ReadCheck = tuple[CheckRequest, Ignored]
+"""A check as it is decided, and which of its fields were ignored."""
+
+
+def decode_check(body: bytes, now_us: int) -> ReadCheck:
     """One check. Raises RequestRejected with a code of `REASONS` and the field."""
     if len(body) > MAX_BODY_BYTES:
         raise RequestRejected("body.too_large", f"a check has at most {MAX_BODY_BYTES} bytes")
-    latest = _latest(now_us // 1_000_000)
-    with suppress(*_UNDECODABLE):
-        plain = _plain_decoder.decode(body)
-        _judge_plain(plain, latest)
-        return plain
     try:
-        request = _decoder.decode(body)
-    except _UNDECODABLE as error:
-        raise _malformed(error) from None
-    _judge(request, latest)
-    return request
+        plain = _plain_decoder.decode(body)
+    except _UNDECODABLE:
+        pass
+    else:
+        if is_plain_upload(plain, "-x", body, _latest(now_us // 1_000_000)):
+            return plain, NOTHING_IGNORED
+    return _read(_parsed(body), now_us, "")
 
 
-def decode_checks(body: bytes, now_us: int) -> list[CheckRequest]:
-    """The checks of `{"checks":[…]}`, 1 to 256. One bad check rejects the batch. Raises RequestRejected."""
+def decode_checks(body: bytes, now_us: int) -> list[ReadCheck]:
+    """The checks of `{"checks":[…]}`, 1 to 256. One that cannot be used rejects the batch. Raises RequestRejected."""
     if len(body) > MAX_BATCH_BYTES:
         raise RequestRejected("body.too_large", f"a batch has at most {MAX_BATCH_BYTES} bytes")
-    with suppress(*_UNDECODABLE):
-        return _judged(_plain_batch_decoder.decode(body).checks, now_us, _judge_plain)
+    latest = _latest(now_us // 1_000_000)
     try:
-        checks = _batch_decoder.decode(body).checks
-    except _UNDECODABLE as error:
-        raise _malformed(error) from None
+        plain = _plain_batch_decoder.decode(body).checks
+    except _UNDECODABLE:
+        pass
+    else:
+        if all(is_plain_upload(request, "-x", body, latest) for request in plain):
+            return [(request, NOTHING_IGNORED) for request in plain]
+    batch = _parsed(body)
+    checks = batch.get("checks") if isinstance(batch, dict) else None
+    if checks is None:
+        reason, problem = ("field.missing", "is required") if isinstance(batch, dict) else ("field.invalid", _NO_OBJECT)
+        raise RequestRejected(reason, problem, "checks")
+    if not isinstance(checks, list):
+        raise RequestRejected("field.invalid", "must be an array", "checks")
     if not checks:
         raise RequestRejected("batch.empty", "a batch has at least one check", "checks")
     if len(checks) > MAX_BATCH_CHECKS:
         raise RequestRejected("batch.too_large", f"a batch has at most {MAX_BATCH_CHECKS} checks", "checks")
-    return _judged(checks, now_us, _judge)
-
-
-def _judged(
-    checks: list[CheckRequest] | list[_Check], now_us: int, judge: Callable[[CheckRequest, datetime], None]
-) -> list[CheckRequest]:
-    latest = _latest(now_us // 1_000_000)
-    position = 0
-    try:
-        for request in checks:
-            judge(request, latest)
-            position += 1
-    except RequestRejected as error:
-        field = f"checks[{position}].{error.field}"
-        raise RequestRejected(error.reason, error.problem, field) from None
-    return cast("list[CheckRequest]", checks)
-
-
-_known_network = lru_cache(maxsize=1 << 14)(network)
-"""`network`, remembered: the same few thousand networks come again and again."""
+    return [_read(raw, now_us, f"checks[{position}]") for position, raw in enumerate(checks)]
 
 
 @lru_cache(maxsize=2)
 def _latest(now_s: int) -> datetime:
-    return datetime.fromtimestamp(now_s, UTC) + _DAY
+    return datetime.fromtimestamp(now_s, UTC) + _AHEAD
 
 
-def _judge_plain(request: CheckRequest, latest: datetime) -> None:
-    created_at, ip = request.account.created_at, request.ip
-    if created_at is not None:
-        if created_at.tzinfo is None:
-            raise RequestRejected("field.invalid", "needs a time zone, such as a Z at its end", "account.created_at")
-        if not _EARLIEST <= created_at <= latest:
-            detail = "must lie between 1990 and tomorrow; if it is right, check the clock of this host"
-            raise RequestRejected("clock.absurd", detail, "account.created_at")
-    if ip is not None and not is_ipv4(ip):
-        try:
-            _known_network(ip)
-        except ValueError:
-            detail = "must be an IPv4 or IPv6 address without port or zone"
-            raise RequestRejected("ip.invalid", detail, "ip") from None
+def _parsed(body: bytes) -> object:
+    try:
+        return parse(body)
+    except NotJson as error:
+        problem = f"the body is not the JSON expected here: {str(error)[:200]}"
+        raise RequestRejected("body.malformed", problem) from None
 
 
-def _judge(request: CheckRequest, latest: datetime) -> None:
-    _judge_plain(request, latest)
-    _id("upload_id", request.upload_id)
-    _id("account.id", request.account.id)
-    _label("account.class", request.account.class_)
-    _media(request.media)
-    if request.device is not None:
-        _id("device", request.device)
-    _label("surface", request.surface)
-    _label("country", request.country)
-    if len(request.links) > MAX_LINKS:
-        raise RequestRejected("links.too_many", f"at most {MAX_LINKS} links", "links")
+_NO_OBJECT: Final = "must be an object"
 
 
-def _media(media: Media) -> None:
-    if media.kind is None:
-        raise RequestRejected("field.missing", "is required, such as image or video", "media.kind")
-    _label("media.kind", media.kind)
-    if media.bytes is not None and not 0 <= media.bytes <= MAX_UPLOAD_BYTES:
-        raise RequestRejected("size.absurd", f"must be 0 to {MAX_UPLOAD_BYTES}", "media.bytes")
-    for name, value in (("media.sha256", media.sha256), ("media.phash", media.phash)):
-        if value is not None:
-            _id(name, value)
+def _read(raw: object, now_us: int, place: str) -> ReadCheck:
+    """The check in `raw`, field by field; `place` is where it stands in a batch."""
+    if not isinstance(raw, dict):
+        raise RequestRejected("field.invalid", _NO_OBJECT, place or None)
+    try:
+        kept, dropped = read_fields(raw, MessageType.CHECK, now_us)
+    except FieldRefused as refused:
+        raise _refusal(refused, place) from None
+    return msgspec.convert(kept, CheckRequest), dropped
 
 
-def _id(field: str, value: str) -> None:
-    # a character has at most four bytes, so most ids need no encoding to be judged
-    length = len(value)
-    if 0 < length <= MAX_ID_BYTES // 4:
-        return
-    if length == 0:
-        raise RequestRejected("field.invalid", "must not be empty", field)
-    if length > MAX_ID_BYTES or len(value.encode()) > MAX_ID_BYTES:
-        raise RequestRejected("id.too_long", f"has at most {MAX_ID_BYTES} bytes; send a hash of longer ids", field)
-
-
-def _label(field: str, value: str | None) -> None:
-    if value is not None and not 0 < len(value) <= MAX_LABEL_BYTES:
-        raise RequestRejected("field.invalid", f"must have 1 to {MAX_LABEL_BYTES} characters", field)
-
-
-def _malformed(error: Exception) -> RequestRejected:
-    """The decoder's complaint as a reason code, with the field named as the caller wrote it."""
-    if not isinstance(error, msgspec.ValidationError):
-        return RequestRejected("body.malformed", f"the body is not the JSON expected here: {str(error)[:200]}")
-    found = _AT.match(str(error))
-    problem = found["problem"] if found else str(error)
-    path = ((found["path"] or "") if found else "").lstrip(".")
-    if missing := _MISSING.search(problem):
-        name = missing["name"]
-        return RequestRejected("field.missing", "is required", f"{path}.{name}" if path else name)
-    return RequestRejected("field.invalid", problem[:200], path or None)
+def _refusal(refused: FieldRefused, place: str) -> RequestRejected:
+    field = f"{place}.{refused.field}" if place else refused.field
+    if refused.reason is None:
+        return RequestRejected("field.missing", "is required", field)
+    if refused.reason is Dropped.TOO_LONG and not refused.field.endswith("kind"):
+        return RequestRejected("id.too_long", f"has at most {MAX_ID_BYTES} bytes; send a hash of longer ids", field)
+    if refused.reason is Dropped.TOO_LONG:
+        return RequestRejected("field.invalid", f"has at most {MAX_LABEL_CHARS} characters", field)
+    return RequestRejected("field.invalid", _PROBLEMS[refused.reason], field)

@@ -7,10 +7,10 @@ checked. A record carries `"version": 1`; readers ignore fields they do not know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -42,6 +42,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     degraded: tuple[str, ...]
 
 
+class PartialAnswer(Answer, frozen=True, gc=False):
+    """The answer to a check of which some fields broke their rule, in whole or in part; `ignored` names them."""
+
+    ignored: tuple[str, ...]
+
+
 class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
     """What a record keeps of the media."""
 
@@ -49,13 +55,12 @@ class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
     bytes: int | None
 
 
-class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class_": "class"}):
+class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
     """A decision as `gate.decisions.v1` keeps it. `risk` is null where the account's score was not known.
 
     `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer.
     """
 
-    version: int = VERSION
     at: datetime
     account: str
     class_: str
@@ -64,9 +69,10 @@ class DecisionRecord(Answer, frozen=True, gc=False, kw_only=True, rename={"class
     media: RecordedMedia
     surface: str | None
     country: str | None
+    version: int = VERSION
 
 
-class LoggedDecision(NamedTuple):
+class LoggedDecision(msgspec.Struct, frozen=True, gc=False):
     """What a record needs of a check and its decision, small enough to wait in a queue by the thousand."""
 
     at_us: int
@@ -84,20 +90,23 @@ class _Answers(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_decision(decision: Decision, jitter: Callable[[], float]) -> bytes:
-    """The body that answers one check."""
-    return _encode(answer(decision, jitter))
+def encode_decision(decision: Decision, jitter: Callable[[], float], ignored: Collection[str] = ()) -> bytes:
+    """The body that answers one check, of which the fields `ignored` were not kept as they were sent."""
+    return _encode(answer(decision, jitter, ignored))
 
 
-def encode_decisions(decisions: Sequence[Decision], jitter: Callable[[], float]) -> bytes:
-    """The body that answers a batch, in its order."""
-    return _encode(_Answers([answer(decision, jitter) for decision in decisions]))
+def encode_decisions(
+    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]]
+) -> bytes:
+    """The body that answers a batch, in its order; `ignored` has an entry for each check, see `encode_decision`."""
+    pairs = zip(decisions, ignored, strict=True)
+    return _encode(_Answers([answer(decision, jitter, fields) for decision, fields in pairs]))
 
 
-def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
+def answer(decision: Decision, jitter: Callable[[], float], ignored: Collection[str] = ()) -> Answer:
     """The public view. A number of `jitter`, in [0, 1), puts off the return by up to a tenth, so that callers spread."""
     wait = decision.retry_after_us
-    return Answer(
+    fields = (
         decision.upload_id,
         decision.verdict,
         decision.stage,
@@ -110,6 +119,7 @@ def answer(decision: Decision, jitter: Callable[[], float]) -> Answer:
         appeal_token(decision),
         decision.degraded,
     )
+    return PartialAnswer(*fields, tuple(ignored)) if ignored else Answer(*fields)
 
 
 def logged(request: CheckRequest, decision: Decision, now_us: int) -> LoggedDecision:
@@ -134,14 +144,14 @@ def encode_record(entry: LoggedDecision) -> bytes:
             decision.board_rev,
             appeal_token(decision),
             decision.degraded,
-            at=_EPOCH + timedelta(microseconds=entry.at_us),
-            account=decision.account,
-            class_=decision.class_,
-            risk=decision.risk,
-            shadow=decision.shadow,
-            media=RecordedMedia(entry.kind, entry.bytes),
-            surface=entry.surface,
-            country=entry.country,
+            _EPOCH + timedelta(microseconds=entry.at_us),
+            decision.account,
+            decision.class_,
+            decision.risk,
+            decision.shadow,
+            RecordedMedia(entry.kind, entry.bytes),
+            entry.surface,
+            entry.country,
         )
     )
 

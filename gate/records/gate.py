@@ -1,6 +1,6 @@
-"""What a gate says of itself when it acknowledges a board, as JSON; the other half of `Acknowledgement`.
+"""Codec for the acknowledgement of a board, as JSON.
 
-Unknown fields are passed over, as only the gate itself ever writes its entry.
+Unknown fields are ignored and not written again, because only the gate itself writes its entry.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _decode = msgspec.json.Decoder(GateDocument).decode
 
 
 def encode_gate(said: Acknowledgement) -> bytes:
-    """The document of an acknowledgement; the time at which the store took it is the store's to add."""
+    """The document of an acknowledgement, without its time: the store adds that."""
     document = GateDocument(
         gate=said.gate,
         url=said.url,
@@ -57,7 +57,7 @@ def encode_gate(said: Acknowledgement) -> bytes:
 
 
 def decode_gate(data: bytes, acknowledged_at_us: int) -> Acknowledgement:
-    """The acknowledgement that the store took at that time of its clock. Raises StateUnreadable."""
+    """The acknowledgement that the store received at `acknowledged_at_us` by its clock. Raises StateUnreadable."""
     try:
         if len(data) > MAX_BYTES:
             raise ValueError(f"{len(data)} bytes, more than {MAX_BYTES}")

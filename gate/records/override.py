@@ -4,8 +4,8 @@
 
 Times are RFC 3339 with µs. Fields of a newer version are kept in `Override.extra` and written again.
 
-A stored override is a head, which the take script reads, and then that document: the expiry as a little-endian double
-(µs since 1970), and a byte that is 1 where uploads are allowed and 0 where they are denied. The script obeys the head, so
+A stored override is a head, which the take script reads, followed by that document. The head is the expiry as a
+little-endian double (µs since 1970), and one byte: 1 allows uploads, 0 denies them. The script obeys the head, so
 a decision must obey the same head. An override that cannot be read denies.
 """
 
@@ -28,7 +28,7 @@ MAX_BYTES: Final = 16 * 1024
 UNREADABLE: Final = "unreadable"
 """The reason of an override whose own reason cannot be read."""
 MAX_TIME_US: Final = 1 << 53
-"""A double holds every whole number below it. A stored time that is not below it is not believed."""
+"""A double represents every whole number below this one exactly. A stored time at or above it is rejected."""
 
 _HEAD = struct.Struct("<dB")
 
@@ -66,7 +66,7 @@ def decode_override(data: bytes) -> Override:
 
 
 def stored_override(override: Override) -> bytes:
-    """An override as Redis stores it. Raises ValueError where it is longer than MAX_BYTES, as nobody would read it."""
+    """An override as Redis stores it. Raises ValueError if it is longer than MAX_BYTES, which no reader accepts."""
     data = encode_override(override)
     if len(data) > MAX_BYTES:
         raise ValueError(f"an override of {len(data)} bytes, more than {MAX_BYTES}; shorten its reason")
@@ -74,18 +74,18 @@ def stored_override(override: Override) -> bytes:
 
 
 def decode_stored_override(value: bytes) -> Override:
-    """The override that Redis stores as `value`. Raises StateUnreadable where any of it cannot be read."""
+    """The override that Redis stores as `value`. Raises StateUnreadable if any part of it cannot be read."""
     expires_at_us, allow = _head(value)
     override = decode_override(value[_HEAD.size :])
     if (override.allow, override.expires_at_us) != (allow, expires_at_us):
-        raise StateUnreadable("a stored override whose head is not that of its document")
+        raise StateUnreadable("a stored override whose head contradicts its document")
     return override
 
 
 def obeyed_override(value: bytes) -> Override:
-    """The override that a check obeys where `decode_stored_override` raises: what the head says, else a denial.
+    """The override that a check obeys if `decode_stored_override` raises: the head's, or a denial without a sound head.
 
-    The denial lasts as long as the stored value, which removes itself.
+    The denial lasts until Redis deletes the expired value.
     """
     try:
         expires_at_us, allow = _head(value)
@@ -99,5 +99,5 @@ def _head(value: bytes) -> tuple[int, bool]:
         raise StateUnreadable("a stored override is cut short")
     expires_at_us, allow = _HEAD.unpack_from(value)
     if not 0.0 <= expires_at_us < MAX_TIME_US or allow > 1:
-        raise StateUnreadable("a stored override without a time until which it allows or denies")
+        raise StateUnreadable("a stored override without a valid expiry")
     return int(expires_at_us), allow == 1

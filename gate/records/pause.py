@@ -1,20 +1,20 @@
-"""Pauses as JSON: the one spelling of the kill switch outside a process, and its one strict parser.
+"""Pauses as JSON: the only format of the kill switch outside a process, and its only parser, which is strict.
 
     {"version": 1, "pauses": [{"id": "p-7k2mq4xd", "rev": 3, "scope": {"classes": ["new"]}, "action": "stop",
       "reason": "raid", "text": "bots", "owner": "ann", "set_at": "2026-11-26T11:00:00Z",
       "expires_at": "2026-11-26T15:00:00Z"}]}
 
 The store, the push, the snapshot, a gate's `/v1/board`, `status -o json` and the break-glass file all carry this
-document. Times are RFC 3339 with up to six digits of a second; a document without `version`, written before versions
-were, has µs since 1970 under names that end in `_us`, and those are read as well. A pause without `starts_at` is in
-force on receipt.
+document. Times are RFC 3339 with up to six digits of a second. Documents without `version` are older: they have times
+in µs since 1970 under names that end in `_us`, and are read as well. A pause without `starts_at` is in force on
+receipt.
 
-Control data is hostile input: whoever can write it can stop every upload, or let all in. What is read here is capped
-in size and count. Bytes that are no such document are refused whole, and the caller keeps the last good state. Newer
-releases are expected: a field of the document or of a pause that is unknown here is kept and written again. A newer
-release names in a pause's `requires` the fields without which the pause may not be obeyed. A pause that cannot be
-read (a field out of bounds, an unknown action, a scope with an unknown set, a field that it requires and that is
-unknown) is set aside: it is kept byte for byte and not obeyed, and the other pauses are.
+Control data is hostile input: a forged document could stop every upload or let all uploads in. Sizes and counts are
+bounded here. Bytes that are no such document are refused whole, and the caller keeps the last good state. Newer
+releases are expected: an unknown field of the document or of a pause is kept and written again. In a pause's
+`requires` a newer release names the fields without which the pause may not be obeyed. A pause that cannot be read
+(a field out of bounds, an unknown action, a scope with an unknown set, a required field that is unknown) is kept
+byte for byte and not obeyed; the other pauses of the document are obeyed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VERSION: Final = 1
 MAX_BYTES: Final = 256 * 1024
 MAX_PAUSES: Final = 1_000
 MAX_UNREADABLE: Final = 50
-"""Of a document with more unreadable entries than this nothing is believed."""
+"""A document with more unreadable entries than this is refused whole."""
 MAX_ID: Final = 64
 MAX_NAME: Final = 256
 MAX_TEXT: Final = 2_000
@@ -46,7 +46,7 @@ MAX_VERSION: Final = 1_000
 MAX_TIME_US: Final = 4_102_444_800_000_000
 """2100-01-01: a time beyond it is a mistake in units."""
 MAX_LENGTH_US: Final = 366 * DAY_US
-"""Longest pause that is read. What people may set is the acts' to limit, and shorter."""
+"""Longest pause that is read. `gate.app.operate` limits what people may set, which is shorter."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -62,7 +62,7 @@ class ScopeDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 class PauseDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One pause. A field that is not listed here belongs to a newer release; `…_us` are times as they were written before."""
+    """One pause. A field that is not listed here belongs to a newer release; `…_us` are times of older documents."""
 
     id: str
     rev: int
@@ -88,7 +88,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 class _Marks(msgspec.Struct, frozen=True):
-    """What an entry that cannot be read is told apart by."""
+    """The fields that identify an entry that cannot be read."""
 
     id: str
     rev: int
@@ -112,9 +112,9 @@ _decode_expiry = msgspec.json.Decoder(_Expiry).decode
 
 
 def encode_board(board: Board) -> bytes:
-    """The document of `board` without its break-glass entries: pauses in the order of their ids, then what is set aside.
+    """The document of `board` without its break-glass entries: pauses in the order of their ids, then unreadable ones.
 
-    Raises StateUnreadable where it could not be read back, so that nobody writes what every gate would refuse.
+    Raises StateUnreadable if it could not be read back, so that no document is stored that every gate would refuse.
     """
     entries = [encode_pause(board.pauses[key]) for key in sorted(board.pauses)]
     for number, raw in enumerate(entries):
@@ -137,14 +137,14 @@ def decode_board(data: bytes) -> Board:
     if head.pauses is msgspec.UNSET:
         raise StateUnreadable("not a board: Object missing required field `pauses`")
     if not 1 <= head.version <= MAX_VERSION:
-        raise _out_of_bounds("version", "is no version")
+        raise _out_of_bounds("version", "is not a version")
     _check_count(head.pauses)
     extra = {name: bytes(value) for name, value in fields.items() if name not in _HEAD_FIELDS}
     return _board_of([bytes(raw) for raw in head.pauses], extra, head.version)
 
 
 def document_version(data: bytes) -> int | None:
-    """The version that a document states, read as far as it can be; None where even that cannot be read."""
+    """The version that a document states, even if the rest cannot be read; None if it cannot be read either."""
     try:
         return _decode_head(data).version
     except _NOT_UNDERSTOOD:
@@ -156,7 +156,7 @@ def document_version(data: bytes) -> int | None:
 
 
 def encode_pause(pause: Pause) -> bytes:
-    """One pause as its document holds it."""
+    """One pause as the JSON object that a document holds."""
     data = _encode(pause_struct(pause))
     if not pause.extra:
         return data
@@ -183,7 +183,7 @@ def decode_pause(raw: bytes, place: str = "pause") -> Pause:
 
 
 def fingerprint(pause: Pause) -> str:
-    """`ID@REV#HASH`: equal where two processes hold the same revision with the same content, whatever their releases."""
+    """`ID@REV#HASH`. Two processes with the same content of the same revision get the same one, on any release."""
     fields = msgspec.json.decode(encode_pause(pause))
     return f"{pause.id}@{pause.rev}#{hashlib.sha256(_encode_sorted(fields)).hexdigest()[:8]}"
 
@@ -195,7 +195,7 @@ def board_digest(board: Board) -> str:
 
 
 def pause_struct(pause: Pause) -> PauseDocument:
-    """The pause as it is written, without the fields of a newer release."""
+    """The pause as its document writes it, without the fields of a newer release."""
     scope = pause.scope
     return PauseDocument(
         id=pause.id,
@@ -214,9 +214,9 @@ def pause_struct(pause: Pause) -> PauseDocument:
 
 
 def pause_document(pause: Pause, now_us: int) -> dict[str, Any]:
-    """The pause for people and programs to read: as it is written, and how it stands at `now_us`.
+    """The pause for people and programs to read: its fields as written, and its state at `now_us`.
 
-    `covers` is the scope in words, `active` whether it is in force, `seconds_left` how long until it expires.
+    `covers` is the scope in words, `active` says whether it is in force, `seconds_left` is the time until it expires.
     """
     return {
         **msgspec.json.decode(encode_pause(pause)),
@@ -259,12 +259,12 @@ def _board_of(entries: list[bytes], extra: Extra, version: int) -> Board:
 
 
 def _by_id(pauses: Iterable[Pause]) -> dict[str, Pause]:
-    """Of two revisions of one pause the higher; the lower is there where a release could not read the higher."""
+    """The pauses by id, of two revisions the higher. A release that cannot read the higher one keeps both."""
     found: dict[str, Pause] = {}
     for pause in pauses:
         known = found.get(pause.id)
         if known is not None and known.rev == pause.rev:
-            raise StateUnreadable(f"not a board: pause {pause.id} is there twice")
+            raise StateUnreadable(f"not a board: pause {pause.id} occurs twice")
         if known is None or known.rev < pause.rev:
             found[pause.id] = pause
     return found
@@ -312,7 +312,7 @@ def _pause(read: PauseDocument, extra: Extra, place: str) -> Pause:
 
 def _either(at: datetime | None, at_us: int | None, place: str) -> int | None:
     if at is not None and at_us is not None:
-        raise _out_of_bounds(place, "is there twice, once in µs")
+        raise _out_of_bounds(place, "occurs twice, once in µs")
     try:
         us = instant_us(at) if at_us is None else at_us
     except ValueError as error:
@@ -349,7 +349,7 @@ def _check(pause: Pause, place: str, expiry: str) -> None:
         raise _out_of_bounds(f"{place}.{expiry}", "is more than a year after the start")
     if pause.released_by is not None:
         if pause.released_at_us is None:
-            raise _out_of_bounds(f"{place}.released_by", "is there without a time of release")
+            raise _out_of_bounds(f"{place}.released_by", "is given without a time of release")
         _check_name(pause.released_by, f"{place}.released_by", MAX_NAME)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import struct
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -74,6 +75,10 @@ def rounded(value: float) -> float:
     return round(value * 1_000_000) / 1_000_000
 
 
+_rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few dozen weights
+_time_of_batch = lru_cache(maxsize=4)(time_of)  # the scores of a batch are made at one time
+
+
 def encode_score(score: Score) -> bytes:
     """`score` as one JSON object. Equal scores give equal bytes. Raises ValueError on a number that is not finite."""
     data = _encode(
@@ -83,11 +88,11 @@ def encode_score(score: Score) -> bytes:
             round(score.scam * 1_000_000) / 1_000_000,
             round(score.risk * 1_000_000) / 1_000_000,
             [
-                _Reason(r.signal, round(r.value * 1_000_000) / 1_000_000, round(r.weight * 1_000_000) / 1_000_000)
+                _Reason(r.signal, round(r.value * 1_000_000) / 1_000_000, _rounded_weight(r.weight))
                 for r in score.reasons
             ],
             time_of(score.at_us),
-            time_of(score.scored_at_us),
+            _time_of_batch(score.scored_at_us),
             _written(score.stamp),
             score.scorecard,
         )

@@ -1,4 +1,4 @@
-"""Times in JSON documents: RFC 3339 in UTC with up to six digits of a second, which stand for µs since 1970."""
+"""Times in JSON documents: RFC 3339 in UTC with up to six digits of a second, converted from and to µs since 1970."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def time_of(us: int) -> datetime:
 
 
 def us_of(time: datetime) -> int:
-    """The µs from the start of 1970 to `time`. Raises StateUnreadable where `time` has no zone."""
+    """The µs from the start of 1970 to `time`. Raises StateUnreadable if `time` has no zone."""
     if time.tzinfo is None:
         raise StateUnreadable("a time without its zone")
     return (time - _EPOCH) // _MICROSECOND

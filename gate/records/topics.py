@@ -74,10 +74,17 @@ class Topics:
         """Every decision of every gate, keyed by account id, kept for a week."""
         return Topic(f"{self.prefix}gate.decisions.v1", self.partitions, False, 7 * DAY_MS)
 
+    @property
+    def controls(self) -> Topic:
+        """What operators tell the stream workers, and what the workers answer; key = what it is about. A worker hears
+        what is written while it runs, so little is kept, and for a day."""
+        return Topic(f"{self.prefix}streams.controls.v1", 1, True, DAY_MS)
+
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""
         return (
             self.events, self.dead_letters, self.states, self.scores, self.crowd, self.rescores, self.decisions,
+            self.controls,
         )  # fmt: skip
 
     def of_worker(self) -> tuple[Topic, ...]:

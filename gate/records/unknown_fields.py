@@ -1,8 +1,8 @@
-"""Fields that a newer release wrote and this one does not know: kept as they are, and written again.
+"""Fields that a newer release wrote and this release does not know: they are kept unchanged and written again.
 
-They are kept as JSON by name. A newer `version` is kept among them, so that a document goes out with the version it
-came in with. A newer version adds its fields at the top of a document; inside a field that is known here, what is
-unknown is skipped.
+They are kept as JSON by name. A newer `version` is kept among them, so that a document is written with the version it
+was read with. A newer version may add fields only at the top of a document: an unknown field inside a known one is
+dropped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def unknown_fields(data: bytes, known: frozenset[str], version: int, stated: int) -> dict[str, bytes]:
-    """The fields of the document `data` that are not `known`; with its `stated` version where that is not `version`.
+    """The fields of the document `data` that are not `known`, and its `stated` version if that is not `version`.
 
-    Raises StateUnreadable where `stated` is below 1. `data` must be one JSON object.
+    Raises StateUnreadable if `stated` is below 1. `data` must be one JSON object.
     """
     if stated < 1:
         raise StateUnreadable(f"`version` is {stated}, not 1 or more")

@@ -1,4 +1,4 @@
-"""Reads the wall clock of a running process. No other module of the gate does."""
+"""The operating system's wall clock. No other module of the gate reads it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class SystemClock:
-    """A Clock by the operating system."""
+    """A Clock that reads the operating system's clock."""
 
     def now_us(self) -> int:
         """µs since 1970, UTC."""

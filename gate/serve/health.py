@@ -1,4 +1,4 @@
-"""What the gate says of its own state: `/readyz`, `/metrics`, and the pages of the admin port. It changes nothing."""
+"""The content of `/readyz`, `/metrics` and the admin port's pages: the gate's own state. It changes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Health:
-    """Reads `check` and `watch`. `dropped` tells how many decisions the log has lost, `store_down` why takes fail."""
+    """Reads `check` and `watch`. `dropped` returns how many decisions the log has lost, `store_down` why takes fail."""
 
     def __init__(
         self, check: Check, watch: Watch, clock: Clock, dropped: Callable[[], int], store_down: Callable[[], str | None]
@@ -33,7 +33,7 @@ class Health:
         self._registry = gate_registry(check.counts, self.gauges)
 
     def gauges(self) -> Gauges:
-        """The values of this moment."""
+        """The values of the gauges now."""
         board = self._watch.board
         glass = sum(pause.active(self._clock.now_us()) for pause in board.break_glass)
         times = os.times()
@@ -53,7 +53,7 @@ class Health:
         return CONTENT_TYPE.encode(), exposition(self._registry)
 
     def ready(self) -> bytes:
-        """What the gate stands on. It is always ready: without a store it decides by its failure modes."""
+        """The state of the gate's dependencies. It is always ready: without a store it decides by its failure modes."""
         down = self._store_down()
         proof = self._watch.proof()
         board = "fresh" if self._watch.reachable else "last known"
@@ -96,7 +96,7 @@ class Health:
         return _encode(shown)
 
     def stats(self) -> bytes:
-        """Counters since the start, by decision and in full."""
+        """Counters since the start: the number of checks by decision, and all other counters."""
         counts = self._check.counts
         totals: dict[str, int] = {}
         for (decision, *_), value in counts.decisions.items():

@@ -1,4 +1,4 @@
-"""Rejected requests as RFC 9457 problems: which reason code has which HTTP status.
+"""Rejected requests as RFC 9457 problems, and the HTTP status of each reason code.
 
 A decision is never a problem: it is answered with 200, whatever it decides.
 """
@@ -38,7 +38,7 @@ _STATUSES: Final = {
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-"""The status of each reason; one that is not listed is a 400."""
+"""The HTTP status of each reason; the status of a reason that is not listed is 400."""
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,9 +61,9 @@ def status_of(reason: str) -> int:
 
 
 def problem(reason: str, detail: str, status: int | None = None, field: str | None = None) -> bytes:
-    """The body of a problem, with the status of its reason if none is given.
+    """The body of a problem. Without `status` it has the status of its reason.
 
-    A reason outside of the closed list becomes `body.malformed`.
+    A reason outside the closed list becomes `body.malformed`.
     """
     known = reason if reason in ALL_REASONS else "body.malformed"
     given = HTTPStatus(status_of(known) if status is None else status)

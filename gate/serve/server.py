@@ -1,4 +1,4 @@
-"""Runs one uvicorn server on one listening socket, and stops it. The wiring chooses the app and the moment to stop."""
+"""Runs one uvicorn server on one listening socket, and stops it. The caller chooses the app and when to stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKLOG: Final = 2048
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handlers, because a second SIGTERM must not become a hard exit."""
+    """A uvicorn server without its signal handlers, because a second SIGTERM must not become a hard exit."""
 
     def __init__(self, app: Any) -> None:
         config = uvicorn.Config(
@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the wiring, which installs handlers of its own."""
+        """Install no handlers: the wiring installs its own."""
         yield
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -67,7 +67,7 @@ async def serving(app: Any, port: socket.socket) -> AsyncIterator[Server]:
 
 @contextmanager
 def listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
-    """A listening socket. Raises SettingInvalid, which names `variable`, where the address cannot be bound."""
+    """A listening socket. Raises SettingInvalid, which names `variable`, if the address cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

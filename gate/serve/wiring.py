@@ -43,8 +43,8 @@ log = logging.getLogger("upload_gate")
 
 GARBAGE_AFTER = 50_000
 """New objects after which the collector looks for cycles. Checks leave none, so Python's usual 700 would waste time."""
-KNOWN_ADDRESSES = 1 << 14
-"""Addresses whose pseudonym is kept in memory."""
+KNOWN_NETWORKS = 1 << 14
+"""IPv6 addresses whose network is kept in memory."""
 
 
 def run(settings: Settings) -> None:
@@ -73,7 +73,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         stack.push_async_callback(boards.close)
         counts = Counts()
         decisions, dropped = await _decision_log(settings, stack, counts)
-        names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_ADDRESSES))
+        names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
         check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
         said = Acknowledgement(settings.name, settings.gate, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)

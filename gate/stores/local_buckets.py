@@ -1,7 +1,7 @@
-"""Own buckets for the time the account store is away: each limit divided by the number of gates.
+"""A gate's own token buckets for outages of the account store: each limit divided by the number of gates.
 
-Decides no more than a bucket does: `on_store_error` in the policy chooses the limits that come here. An upload
-that is checked twice is charged twice here; refusing a few too many is the safe side.
+`on_store_error` in the policy chooses the limits that use them. An upload that is checked twice takes tokens twice
+here: refusing a few uploads too many is the safe side.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class LocalBuckets:
     def take(
         self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
     ) -> tuple[Refusal | None, tuple[str, ...]]:
-        """Take from all buckets or from none, as `gate.core.limits.gcra.take` does, at this gate's share of each limit."""
+        """Take from all buckets or from none, like `gate.core.limits.gcra.take`, by this gate's share of each limit."""
         answer = take(self._tats, buckets, size, now_us, sharers=self._instances)
         if len(self._tats) > self._max_buckets:
             self._forget(now_us)
         return answer
 
     def _forget(self, now_us: int) -> None:
-        """Drop what is full again; if that is not enough, the tenth that was used first."""
+        """Drop the buckets that are full again. If that is not enough, drop the tenth that was added first."""
         self._tats = {key: tat for key, tat in self._tats.items() if tat > now_us}
         if len(self._tats) > self._max_buckets:
             oldest = list(self._tats)[: len(self._tats) - self._max_buckets * 9 // 10]

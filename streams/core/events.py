@@ -1,29 +1,38 @@
 """Bytes to events and back: plain JSON, and CloudEvents in binary (`ce_` headers) and structured mode.
 
-Decides what can be read; says of the rest why not, by a reason code from a closed list and a detail that names the
-field. Neither ever holds what an uploader wrote. Whose partition a key belongs to and what the broker's clock says is
-checked here too, so that every reason for a dead letter stands in one file.
+A typed decoder reads nearly every event; what it does not take is read field by field by the table of `gate.core.fields`,
+so that an optional field that breaks its rule costs nothing but itself. What has no usable type, id, time or account is
+unreadable, by a reason code from a closed list and a detail that names the field. Neither ever holds what an uploader
+wrote. Whether the key is the account's and what the broker's clock says is checked here too, so that every reason for a
+dead letter stands in one file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gate.core.account import MAX_ID_BYTES, Account
+from gate.core.account import Account
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
+from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_fields
+from gate.core.fields.ids import MAX_ID_BYTES, SHORT_CHARS
+from gate.core.fields.labels import MAX_LABEL_CHARS, label
+from gate.core.fields.parse import NotJson, parse
+from gate.core.fields.plain import is_plain_followup, is_plain_id
+from gate.core.fields.rules import EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
+from gate.core.fields.times import EARLIEST, LATEST_US, MAX_AHEAD_US
 from gate.core.media import Media
+from gate.records.check import is_plain_upload
 
-MAX_EVENT_BYTES = 64 * 1024
-MAX_AHEAD_US = 5 * 60 * 1_000_000
-"""How far `at` may be ahead of the broker's append time, µs."""
-SHORT = MAX_ID_BYTES // 4
-"""A string of so few characters cannot be longer than MAX_ID_BYTES in UTF-8."""
-_CLOUD_EVENT_MARK = b'"specversion"'
+MAX_EVENT_BYTES = 256 * 1024
+"""Far more than a caption and its links need, so that long ones are cut and not lost with their event."""
 
 
 class Fault(StrEnum):
@@ -51,61 +60,78 @@ class Unreadable(Exception):
         self.detail = detail
 
 
-class _CloudEvent(msgspec.Struct):
-    data: Event
-
-
 # What nearly every event is: no unknown field, ids of at most 64 characters (so at most 256 bytes of UTF-8), times with
-# their zone. What reads as one of these is known to be in order without a line of Python.
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT)]
-_Short = Annotated[str, msgspec.Meta(max_length=SHORT)]
+# their zone. A quick look says whether the table would change anything in it.
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT_CHARS)]
+_Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_CHARS)]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_UPLOAD_BYTES)]
+_Link = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LINK_CHARS)]
 
 
 class _Account(Account, frozen=True, gc=False):
     id: _Id
+    class_: _Label | None = msgspec.field(default=None, name="class")
     created_at: _Time | None = None
 
 
 class _Media(Media, frozen=True, gc=False):
-    pass
+    kind: _Label | None = None
+    bytes: _Size | None = None
+    sha256: _Id | None = None
+    phash: _Id | None = None
 
 
 class _Attempted(Attempted, frozen=True, tag="attempted", forbid_unknown_fields=True, gc=False):
     id: _Id
     at: _Time
     account: _Account
-    upload_id: _Short | None = None
+    upload_id: _Id | None = None
     media: _Media | None = None
-    ip: _Short | None = None
-    device: _Short | None = None
+    surface: _Label | None = None
+    ip: _Id | None = None
+    device: _Id | None = None
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)] | None = None
+    links: Annotated[tuple[_Link, ...], msgspec.Meta(max_length=MAX_LINKS)] = ()
+    media_group: _Id | None = None
+    decision: Literal["allow", "review", "throttle", "challenge", "deny", "paused"] | None = None
 
 
 class _Completed(Completed, frozen=True, tag="completed", forbid_unknown_fields=True, gc=False):
     id: _Id
     at: _Time
     account: _Account
-    upload_id: _Short | None = None
+    upload_id: _Id | None = None
+    bytes: _Size | None = None
 
 
 class _Removed(Removed, frozen=True, tag="removed", forbid_unknown_fields=True, gc=False):
     id: _Id
     at: _Time
     account: _Account
-    upload_id: _Short | None = None
+    upload_id: _Id | None = None
+    by: _Label | None = None
+    reason: _Label | None = None
 
 
 class _Reported(Reported, frozen=True, tag="reported", forbid_unknown_fields=True, gc=False):
     id: _Id
     at: _Time
     account: _Account
-    upload_id: _Short | None = None
+    upload_id: _Id | None = None
+    reporter: None = None  # the thorough reader's, as nothing hangs on its speed
+    reason: _Label | None = None
 
 
-_exact = msgspec.json.Decoder(_Attempted | _Completed | _Removed | _Reported)
-_event = msgspec.json.Decoder(Event)
-_cloud = msgspec.json.Decoder(_CloudEvent)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+class _Challenged(Challenged, frozen=True, tag="challenged", forbid_unknown_fields=True, gc=False):
+    id: _Id
+    at: _Time
+    account: _Account
+    upload_id: _Id | None = None
+    outcome: Literal["passed", "failed"] | None = None
+
+
+_exact = msgspec.json.Decoder(_Attempted | _Completed | _Removed | _Reported | _Challenged)
 _encode = msgspec.json.Encoder().encode
 _TYPES: dict[type[Event], str] = {
     Attempted: "attempted",
@@ -117,52 +143,180 @@ _TYPES: dict[type[Event], str] = {
     _Completed: "completed",
     _Removed: "removed",
     _Reported: "reported",
+    _Challenged: "challenged",
 }
+_KINDS: dict[str, type[Event]] = {name: kind for kind, name in reversed(_TYPES.items())}
 _KNOWN_FIELDS = frozenset(("type", *(name for kind in _TYPES for name in kind.__struct_encode_fields__)))
+_ENVELOPE = {"id": "id", "at": "time", "type": "type"}
+"""Our fields by the attribute of a CloudEvent that says the same."""
+
+
+Dropping = Mapping[str, Dropped]
+"""The optional fields that were not kept as they were sent, each with why."""
+ReadEvent = tuple[Event, int, Dropping]
+"""An event as it is kept, how many of its top-level fields no event has, and what was dropped."""
+
+
+_NOTHING_DROPPED: Dropping = MappingProxyType({})
+
+
+def malformed(dropped: Dropping) -> int:
+    """How many fields broke their rule, in whole or in part."""
+    return sum(reason.malformed for reason in dropped.values()) if dropped else 0
 
 
 def decode(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> Event:
-    """The event in `value`. Raises Unreadable.
-
-    A binary CloudEvent is its data with `ce_` headers beside it, so the headers are not needed to read it.
-    """
-    if not value:
-        raise Unreadable(Fault.EMPTY, "the record has no value; send the event as JSON")
-    if len(value) > MAX_EVENT_BYTES:
-        raise Unreadable(Fault.TOO_LARGE, f"{len(value)} bytes; an event has at most {MAX_EVENT_BYTES}")
-    try:
-        if _CLOUD_EVENT_MARK in value and "specversion" in _fields.decode(value):
-            event = _cloud.decode(value).data
-        else:
-            event = _event.decode(value)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(Fault.MALFORMED, f"not JSON: {error}") from None
-    _check_fields(event)
-    return event
+    """The event in `value`, read by the table. Raises Unreadable."""
+    return decode_thoroughly(value, headers)[0]
 
 
-def decode_counting(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> tuple[Event, int]:
-    """What `decode` returns, or an equal of a subclass of it, and how many top-level fields no event of its type has.
+def decode_counting(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> ReadEvent:
+    """What `decode` returns, or an equal of a subclass of it, with what was not kept. Raises Unreadable.
 
-    A CloudEvent counts as 0: its other fields are its envelope's. Raises Unreadable.
+    A binary CloudEvent is its data with `ce_` headers beside it, which are needed for what the data lacks only.
     """
     if value and len(value) <= MAX_EVENT_BYTES:
         try:
             event = _exact.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # for `decode` to read all the same, or to explain
+            pass  # for the table to read all the same, or to explain
         else:
-            return event, 0
-    event = decode(value, headers)
-    return event, unknown_fields(value or b"")
+            made = event.account.created_at
+            latest = EARLIEST if made is None else event.at
+            # nearly all events are attempts, and asking a subclass for its class takes longer than this
+            if type(event) is _Attempted:
+                is_plain = (event.media_group is None or is_plain_id(event.media_group)) and is_plain_upload(
+                    event, event.id, value, latest
+                )
+            else:
+                is_plain = _is_plain_followup(event, latest)
+            if is_plain:
+                return event, 0, _NOTHING_DROPPED
+    return decode_thoroughly(value, headers)
 
 
 def unknown_fields(value: bytes) -> int:
     """How many top-level fields of a readable event the schema does not know; a CloudEvent's own are its envelope's."""
-    fields = _fields.decode(value)
+    fields = parse(value)
     return 0 if "specversion" in fields else len(fields.keys() - _KNOWN_FIELDS)
+
+
+def _is_plain_followup(event: Event, latest: datetime) -> bool:
+    match event:
+        case Removed():
+            return is_plain_followup(event, (event.by, event.reason), latest)
+        case Reported():
+            return is_plain_followup(event, (event.reason,), latest)
+        case _:
+            return is_plain_followup(event, (), latest)
+
+
+def decode_thoroughly(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> ReadEvent:
+    """What `decode_counting` returns, read by the table alone. Raises Unreadable."""
+    if not value:
+        raise Unreadable(Fault.EMPTY, "the record has no value; send the event as JSON")
+    if len(value) > MAX_EVENT_BYTES:
+        raise Unreadable(Fault.TOO_LARGE, f"{len(value)} bytes; an event has at most {MAX_EVENT_BYTES}")
+    whole = _object(value)
+    is_envelope = "specversion" in whole
+    data = _data(whole) if is_envelope else whole
+    surplus = 0 if is_envelope else len(data.keys() - _KNOWN_FIELDS)
+    told = [data, *([_attributes(whole)] if is_envelope else []), *([_of_headers(headers)] if headers else [])]
+    subject = _subject([source.get("type") for source in told])
+    merged = {**data, "id": _first("id", told), "at": _first("at", told)}
+    try:
+        kept, dropped = read_fields(merged, subject)
+    except FieldRefused as refused:
+        raise _unreadable(refused, data) from None
+    except OverflowError:
+        raise Unreadable(Fault.CLOCK_ABSURD, "at is no time that can be counted; mend the sender's clock") from None
+    return msgspec.convert({**kept, "type": subject.value}, _KINDS[subject]), surplus, dropped
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        found = parse(value)
+    except NotJson as error:
+        raise Unreadable(Fault.MALFORMED, f"not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Unreadable(Fault.FIELD_INVALID, "Expected `object`")
+    return found
+
+
+def _data(envelope: dict[str, Any]) -> dict[str, Any]:
+    """What a structured CloudEvent carries: an object, JSON in a string, or JSON in base64."""
+    data, packed = envelope.get("data"), envelope.get("data_base64")
+    if data is None and isinstance(packed, str):
+        try:
+            data = a2b_base64(packed.encode())
+        except (Base64Error, UnicodeError):
+            raise Unreadable(Fault.MALFORMED, "not base64 - at `$.data_base64`") from None
+    if isinstance(data, str):
+        data = data.encode(errors="replace")
+    if isinstance(data, bytes):
+        return _object(data)
+    if data is None:
+        raise Unreadable(Fault.FIELD_MISSING, "Object missing required field `data`")
+    if not isinstance(data, dict):
+        raise Unreadable(Fault.FIELD_INVALID, "Expected `object` - at `$.data`")
+    return data
+
+
+def _attributes(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    return {ours: envelope.get(theirs) for ours, theirs in _ENVELOPE.items()}
+
+
+def _of_headers(headers: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
+    given = {name.lower(): value for name, value in headers if value is not None}
+    named = {ours: given.get(f"ce_{theirs}") for ours, theirs in _ENVELOPE.items()}
+    return {ours: value.decode("utf-8", "replace") for ours, value in named.items() if value is not None}
+
+
+def _first(name: str, told: Sequence[Mapping[str, Any]]) -> Any:
+    return next((source[name] for source in told if source.get(name) not in (None, "")), told[0].get(name))
+
+
+def _subject(types: Sequence[Any]) -> MessageType:
+    """The type that the first of the sources gives which names one of ours."""
+    for given in types:
+        if isinstance(given, str) and (subject := _named(given)) is not None:
+            return subject
+    if all(given is None for given in types):
+        raise Unreadable(Fault.FIELD_MISSING, "Object missing required field `type`")
+    if not any(isinstance(given, str) for given in types):
+        raise Unreadable(Fault.FIELD_INVALID, "Expected `str` - at `$.type`")
+    raise Unreadable(Fault.TYPE_UNKNOWN, f"type is none of {', '.join(sorted(EVENTS))}")
+
+
+def _named(given: str) -> MessageType | None:
+    """The type, plain or as the last part of a dotted one, such as org.example.uploads.attempted.v1."""
+    try:
+        parts = label(given[-MAX_LABEL_CHARS:]).split(".")
+    except Unusable:
+        return None
+    if len(parts) > 1 and parts[-1][:1] == "v" and parts[-1][1:].isdigit():
+        parts.pop()
+    return next((subject for subject in EVENTS if subject == parts[-1]), None)
+
+
+def _unreadable(refused: FieldRefused, data: Mapping[str, Any]) -> Unreadable:
+    part, _, name = refused.field.rpartition(".")
+    if refused.reason is None:
+        if part and data.get(part) is None:
+            return Unreadable(Fault.FIELD_MISSING, f"Object missing required field `{part}`")
+        where = f" - at `$.{part}`" if part else ""
+        return Unreadable(Fault.FIELD_MISSING, f"Object missing required field `{name}`{where}")
+    if refused.reason is Dropped.TOO_LONG:
+        return Unreadable(Fault.ID_TOO_LONG, f"{refused.field} is longer than {MAX_ID_BYTES} bytes")
+    return Unreadable(Fault.FIELD_INVALID, f"{_PROBLEMS[refused.reason]} - at `$.{refused.field}`")
+
+
+_PROBLEMS = {
+    Dropped.TYPE_WRONG: "Wrong JSON type",
+    Dropped.UNKNOWN: "Is empty, or a word for unknown",
+    Dropped.INVISIBLE: "Holds a character that cannot be seen",
+    Dropped.INVALID: "at has no time zone or is no time; write RFC 3339, such as 2026-11-23T10:00:00Z",
+}
 
 
 def encode(event: Event) -> bytes:
@@ -181,6 +335,8 @@ def check_record(event: Event, at_us: int, key: bytes | None, timestamp_ms: int)
         raise Unreadable(Fault.CLOCK_ABSURD, "at is before 1970; mend the sender's clock")
     if timestamp_ms > 0 and at_us > timestamp_ms * 1000 + MAX_AHEAD_US:
         raise Unreadable(Fault.CLOCK_FUTURE, "at is more than 5 minutes ahead of the broker; mend the sender's clock")
+    if at_us >= LATEST_US:
+        raise Unreadable(Fault.CLOCK_ABSURD, "at is after the year 3000; mend the sender's clock")
 
 
 def kind_of(event: Event) -> str:
@@ -191,39 +347,3 @@ def kind_of(event: Event) -> str:
 def time_us(event: Event) -> int:
     """The event's time in µs since 1970."""
     return round(event.at.timestamp() * 1_000_000)
-
-
-def _check_fields(event: Event) -> None:
-    # this runs for every event, so lengths are compared here and a call is made only for what might be too long
-    account = event.account
-    if not account.id or not event.id:
-        raise Unreadable(Fault.FIELD_INVALID, f"{'id' if account.id else 'account.id'} is empty")
-    if len(account.id) > SHORT:
-        _check_length("account.id", account.id)
-    if len(event.id) > SHORT:
-        _check_length("id", event.id)
-    if event.upload_id is not None and len(event.upload_id) > SHORT:
-        _check_length("upload_id", event.upload_id)
-    if event.at.tzinfo is None:
-        raise Unreadable(Fault.FIELD_INVALID, "at has no time zone; write RFC 3339, such as 2026-11-23T10:00:00Z")
-    if account.created_at is not None and account.created_at.tzinfo is None:
-        raise Unreadable(Fault.FIELD_INVALID, "account.created_at has no time zone")
-    if isinstance(event, Attempted):
-        if event.ip is not None and len(event.ip) > SHORT:
-            _check_length("ip", event.ip)
-        if event.device is not None and len(event.device) > SHORT:
-            _check_length("device", event.device)
-
-
-def _check_length(name: str, value: str) -> None:
-    if len(value.encode()) > MAX_ID_BYTES:
-        raise Unreadable(Fault.ID_TOO_LONG, f"{name} is longer than {MAX_ID_BYTES} bytes")
-
-
-def _invalid(message: str) -> Unreadable:
-    """Our reason for a validation message; msgspec's own names the field and the types, never the value."""
-    if "Invalid value" in message:
-        return Unreadable(Fault.TYPE_UNKNOWN, "type is none of attempted, completed, removed, reported, challenged")
-    if "missing required field" in message:
-        return Unreadable(Fault.FIELD_MISSING, message)
-    return Unreadable(Fault.FIELD_INVALID, message)

@@ -14,11 +14,13 @@ from zlib import crc32
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
+from gate.core.fields.times import MAX_AHEAD_US
 from streams.core import links, text
 from streams.core.beats import count_beat
 from streams.core.facts import Facts
 from streams.core.migration import MAX_REPORTERS, WEEK_US
 from streams.core.rings import MARK, dated, remembered
+from streams.core.weblinks import WebLinks
 from streams.core.window import count_one
 
 MAX_EVENT_IDS = 32
@@ -35,8 +37,6 @@ MAX_PLACES = 4
 LATE_US = 10 * MINUTE_US
 """An upload further behind the last one feeds no burst and no gap; it is counted as late."""
 MAX_REFUSED = 1_000_000
-MAX_LINKS = 20
-"""Links of one upload that are looked at."""
 MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
@@ -64,13 +64,20 @@ class KeyedHashes(Protocol):
 
 
 def fold(
-    facts: Facts, event: Event, at_us: int, offset: int, value: bytes, hashes: KeyedHashes, malformed: int = 0
+    facts: Facts,
+    event: Event,
+    at_us: int,
+    offset: int,
+    value: bytes,
+    hashes: KeyedHashes,
+    web: WebLinks,
+    malformed: int = 0,
 ) -> bool:
     """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
 
     False, and nothing is changed, if one of the account's last events had its type and id. `value` is the record's
-    bytes, which only the order-sensitive digest depends on; `malformed` is how many of its fields broke their rule.
-    Where it raises, the facts are in no defined state.
+    bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload. `malformed` is how many
+    of the event's fields broke their rule. Where it raises, the facts are in no defined state.
     """
     ids = remembered(facts.event_ids, hashes.mark(f"{event.__struct_config__.tag} {event.id}"), MAX_EVENT_IDS)
     if ids is facts.event_ids:
@@ -87,7 +94,7 @@ def fold(
     if isinstance(event, Attempted):
         _fold_places(facts, event, at_us, hashes)
         if event.decision is None or event.decision not in REFUSALS:
-            _fold_upload(facts, event, at_us)
+            _fold_upload(facts, event, at_us, web)
         elif facts.refused < MAX_REFUSED:
             facts.refused += 1
     elif isinstance(event, Completed):
@@ -101,15 +108,15 @@ def fold(
         if event.by != "owner":
             count_one(facts.removals, at_us, WEEK_US)
     else:
-        _fold_challenge(facts, event, at_us)
+        _fold_challenge(facts, event, at_us, malformed)
     return True
 
 
 def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:
-    """The first creation time that can be believed stays."""
-    if created_us > at_us:
+    """The first creation time that can be believed stays. Clocks may differ by a little, which breaks no rule."""
+    if created_us > at_us + MAX_AHEAD_US:
         facts.malformed += 1
-    elif created_us > 0:
+    elif 0 < created_us <= at_us:
         facts.created_us = created_us
 
 
@@ -129,7 +136,7 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
             facts.devices = dated(facts.devices, device, 2, MAX_PLACES)
 
 
-def _fold_upload(facts: Facts, event: Attempted, at_us: int) -> None:
+def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks) -> None:
     if not facts.uploads:
         facts.first_us = facts.last_us = at_us
     elif at_us > facts.last_us:
@@ -148,8 +155,9 @@ def _fold_upload(facts: Facts, event: Attempted, at_us: int) -> None:
                 facts.content_repeats += 1
     if event.text:
         _fold_text(facts, event.text)
-    if event.links:
-        _fold_links(facts, event.links)
+    hosts = web.hosts_in(event.links, event.text)
+    if hosts:
+        _fold_hosts(facts, hosts)
 
 
 def _fold_time(facts: Facts, group: str | None, at_us: int) -> None:
@@ -185,12 +193,11 @@ def _fold_text(facts: Facts, caption: str) -> None:
     facts.spam += (spam - facts.spam) / (texts if texts < MEAN_OVER else MEAN_OVER)
 
 
-def _fold_links(facts: Facts, given: tuple[str, ...]) -> None:
+def _fold_hosts(facts: Facts, names: tuple[str, ...]) -> None:
     facts.linked = linked = facts.linked + 1
     worst = 0.0
     repeated = False
-    for link in given[:MAX_LINKS]:
-        name = links.host(link)
+    for name in names:
         worst = max(worst, links.suspicion(name))
         facts.host = item = crc32(name.encode()) or 1
         before = facts.hosts
@@ -200,10 +207,10 @@ def _fold_links(facts: Facts, given: tuple[str, ...]) -> None:
     facts.suspicion += (worst - facts.suspicion) / min(linked, MEAN_OVER)
 
 
-def _fold_challenge(facts: Facts, event: Challenged, at_us: int) -> None:
+def _fold_challenge(facts: Facts, event: Challenged, at_us: int, malformed: int) -> None:
     if event.outcome == "passed":
         count_one(facts.passed, at_us, WEEK_US)
     elif event.outcome == "failed":
         count_one(facts.failed, at_us, WEEK_US)
-    else:
+    elif event.outcome is not None or not malformed:  # an outcome that was dropped is counted already
         facts.malformed += 1

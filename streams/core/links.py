@@ -1,4 +1,4 @@
-"""What a link looks like: its host, and how much the host's shape resembles those that scams are sent from.
+"""What a host looks like: how much its shape resembles those that scams are sent from.
 
 Shape only, no list of bad hosts: most of next year's scam hosts are on no list of this year's, and blocking a
 registrable domain would block everybody who shares it. What is listed is public knowledge that ages slowly: endings
@@ -8,7 +8,10 @@ that cost next to nothing, places where anybody gets a name for free, names that
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+
+from streams.core.confusables import skeleton
 
 _IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _LURES = re.compile(
@@ -46,16 +49,17 @@ _GENUINE = frozenset((
 """What looks like an imitation and is not one."""
 _ALIKE = str.maketrans("0135478|", "oleastbl")
 _NAMES = re.compile("|".join(_IMITATED))
-_PAIRS = tuple((len(name), frozenset(name[i : i + 2] for i in range(len(name) - 1))) for name in _IMITATED)
+_SIZES = tuple((len(name), len({name[i : i + 2] for i in range(len(name) - 1)})) for name in _IMITATED)
+_WITH_PAIR = {
+    pair: tuple(number for number, name in enumerate(_IMITATED) if pair in name)
+    for pair in sorted({name[i : i + 2] for name in _IMITATED for i in range(len(name) - 1)})
+}
+_FEWEST_PAIRS = min(pairs for _, pairs in _SIZES)
+_LONGEST_NEAR = max(map(len, _IMITATED)) + 3
+SHOWN_CHARS = 48
+"""Characters of each end of a long host that are looked at."""
 _CLOSE = 0.6
 """Share of pairs of letters in common from which two names look alike."""
-
-
-def host(link: str) -> str:
-    """The host of a link in lower case without user and port, `` where there is none."""
-    rest = link.partition("://")[2] or link
-    rest = rest.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2]
-    return rest.partition(":")[0].rstrip(".").lower()[:253]
 
 
 @lru_cache(maxsize=1 << 14)
@@ -66,12 +70,12 @@ def suspicion(name: str) -> float:
     if _IP.fullmatch(name):
         return 1.0
     labels = name.removeprefix("www.").split(".")
-    own = ".".join(labels[:-1])
+    own = _shown(".".join(labels[:-1]))
     points = 0.3 if _LURES.search(own) else 0.0
     points += 0.3 if labels[-1] in _CHEAP else 0.0
     points += 0.4 if len(labels) > 2 and name.endswith(_HOSTING) else 0.0
     points += 0.2 if name in _SHORTENERS else 0.0
-    points += 0.4 if not _is_genuine(labels) and _imitates(labels) else 0.0
+    points += 0.4 if not _is_genuine(labels) and _imitates(own.split(".")) else 0.0
     points += 0.15 * min(own.count("-"), 2)
     points += 0.25 if sum(map(str.isdigit, own)) >= 3 else 0.0
     points += 0.2 if _MIXED.search(own) else 0.0
@@ -86,13 +90,21 @@ def _is_genuine(labels: list[str]) -> bool:
     return ".".join(labels[-2:]) in _GENUINE
 
 
-def _imitates(labels: list[str]) -> bool:
+def _shown(own: str) -> str:
+    """What is looked at of a long name: where it begins and where it ends, as a reader would."""
+    return own if len(own) <= 2 * SHOWN_CHARS else f"{own[:SHOWN_CHARS]}.{own[-SHOWN_CHARS:]}"
+
+
+def _imitates(labels: Sequence[str]) -> bool:
     """A part that is nearly a much imitated name, or such a name with something beside it; never the name itself."""
-    for label in labels[:-1]:
+    for label in labels:
         if label in _IMITATED:
             continue
-        for part in label.translate(_ALIKE).replace("vv", "w").replace("rn", "m").split("-"):
-            if len(part) >= 5 and (_NAMES.search(part) or _nearly(part)):
+        looks = skeleton(label) if label.startswith("xn--") or not label.isascii() else label
+        if looks is not label and looks in _IMITATED:
+            return True
+        for part in looks.translate(_ALIKE).replace("vv", "w").replace("rn", "m").split("-"):
+            if len(part) >= 5 and (_NAMES.search(part) or (len(part) <= _LONGEST_NEAR and _nearly(part))):
                 return True
     return False
 
@@ -101,6 +113,15 @@ def _nearly(part: str) -> bool:
     """Whether most neighbouring pairs of letters are those of one of the names."""
     size = len(part)
     mine = {part[i : i + 2] for i in range(size - 1)}
-    return any(
-        -1 <= size - length <= 3 and 2 * len(mine & its) >= _CLOSE * (len(mine) + len(its)) for length, its in _PAIRS
-    )
+    theirs = [_WITH_PAIR[pair] for pair in mine if pair in _WITH_PAIR]
+    if 2 * len(theirs) < _CLOSE * (len(mine) + _FEWEST_PAIRS):  # of no name enough, whichever it is
+        return False
+    shared: dict[int, int] = {}
+    for numbers in theirs:
+        for number in numbers:
+            shared[number] = shared.get(number, 0) + 1
+    for number, common in shared.items():
+        length, pairs = _SIZES[number]
+        if -1 <= size - length <= 3 and 2 * common >= _CLOSE * (len(mine) + pairs):
+            return True
+    return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from math import exp
 
 from gate.core.score import Reason, Score, Stamp
@@ -15,8 +16,8 @@ from gate.core.signal import Signal
 
 MAX_REASONS = 5
 
-Weighed = tuple[int, float, float, float, str]
-"""A signal's place in the order of `Signal`, its weights for bot and scam, the heavier of both, and its name."""
+Weighed = tuple[int, float, float, float, float, str]
+"""A signal's family by number and the family's cap, its weights for bot and scam, the heavier of both, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +31,41 @@ class Scorecard:
     bias: float
     weights: Mapping[str, tuple[float, float]]
     caps: Mapping[str, float]
-    _families: tuple[tuple[float, tuple[Weighed, ...]], ...] = field(init=False, repr=False, compare=False)
+    _weighed: tuple[Weighed | None, ...] = field(init=False, repr=False, compare=False)
+    """One for each signal in the order of `Signal`, in which a family's signals stand together; None without weights."""
 
     def __post_init__(self) -> None:
-        families: dict[str, list[Weighed]] = {}
-        for place, signal in enumerate(Signal):
+        families = list(dict.fromkeys(signal.family for signal in Signal))
+        ready: list[Weighed | None] = []
+        for signal in Signal:
             bot, scam = self.weights.get(signal, (0.0, 0.0))
-            if bot or scam:
-                heaviest = min(bot, scam) if signal.speaks_for else max(bot, scam)
-                families.setdefault(signal.family, []).append((place, bot, scam, heaviest, signal.value))
-        ready = tuple([(self.caps[family], tuple(weighed)) for family, weighed in families.items()])
-        object.__setattr__(self, "_families", ready)
+            heaviest = min(bot, scam) if signal.speaks_for else max(bot, scam)
+            family = signal.family
+            known = (
+                (families.index(family), self.caps[family], bot, scam, heaviest, signal.value) if bot or scam else None
+            )
+            ready.append(known)
+        object.__setattr__(self, "_weighed", tuple(ready))
 
     def score(self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp) -> Score:
         """The score that these values carry: one for each signal in the order of `Signal`, each in [0, 1]."""
         bot = scam = self.bias
         carried: list[tuple[float, str, float, float]] = []
-        for cap, weighed in self._families:
-            family_bot = family_scam = 0.0
-            for place, bot_weight, scam_weight, heaviest, signal in weighed:
-                value = values[place]
-                if value:
-                    family_bot += bot_weight * value
-                    family_scam += scam_weight * value
-                    carried.append((heaviest * value, signal, value, heaviest))
-            bot += family_bot if -cap < family_bot < cap else cap if family_bot > 0.0 else -cap
-            scam += family_scam if -cap < family_scam < cap else cap if family_scam > 0.0 else -cap
+        last, cap, family_bot, family_scam = -1, 0.0, 0.0, 0.0
+        # most values are 0; both sides pass over those without a step of Python
+        for weighed, value in zip(compress(self._weighed, values), filter(None, values), strict=True):
+            if weighed is None:
+                continue
+            family, family_cap, bot_weight, scam_weight, heaviest, signal = weighed
+            if family != last:
+                bot += family_bot if -cap < family_bot < cap else cap if family_bot > 0.0 else -cap
+                scam += family_scam if -cap < family_scam < cap else cap if family_scam > 0.0 else -cap
+                last, cap, family_bot, family_scam = family, family_cap, 0.0, 0.0
+            family_bot += bot_weight * value
+            family_scam += scam_weight * value
+            carried.append((heaviest * value, signal, value, heaviest))
+        bot += family_bot if -cap < family_bot < cap else cap if family_bot > 0.0 else -cap
+        scam += family_scam if -cap < family_scam < cap else cap if family_scam > 0.0 else -cap
         carried.sort(reverse=True)
         reasons = tuple([Reason(signal, value, weight) for _, signal, value, weight in carried[:MAX_REASONS]])
         bot = 1.0 / (1.0 + exp(-bot))

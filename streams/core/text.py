@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from string import ascii_letters
+from unicodedata import is_normalized, normalize
 from zlib import crc32
 
+from gate.core.fields.text import without_ignorables
+
 MAX_CHARS = 500
+PIECE_CHARS = 64
 LAYOUTS = 16
 LINK, MENTION, TAG, LONG = 8, 4, 2, 1
 """The bits of a layout."""
@@ -39,6 +43,8 @@ def read(caption: str) -> tuple[int, int, float]:
     The template is how it begins, without links, names, tags, numbers and capitals. Spamminess is how much it looks
     like an advertisement. Both judge the first 500 characters.
     """
+    if not caption.isascii():
+        caption = as_shown(caption)
     size = len(caption)
     head = caption if size <= MAX_CHARS else caption[:MAX_CHARS]
     raw = head.encode()
@@ -60,6 +66,19 @@ def read(caption: str) -> tuple[int, int, float]:
     if layout > LONG:
         raw = _VARYING.sub(b"~", raw)
     return crc32(raw.translate(_LOWER, _DIGITS)[:TEMPLATE_BYTES]), layout, spam
+
+
+def as_shown(caption: str) -> str:
+    """The beginning of a caption as a reader sees it: letters in fancy dress as plain ones, nothing that is not shown."""
+    head = without_ignorables(caption[: 4 * MAX_CHARS])[: MAX_CHARS + 1]
+    if is_normalized("NFKC", head):
+        return head
+    shown = ""
+    for at in range(0, len(head), PIECE_CHARS):
+        shown += normalize("NFKC", head[at : at + PIECE_CHARS])
+        if len(shown) > MAX_CHARS:  # one character can become eighteen
+            break
+    return shown[: MAX_CHARS + 1]
 
 
 def _pointed(text: str, raw: bytes, marks: bytes, layout: int) -> float:

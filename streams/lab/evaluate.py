@@ -16,6 +16,7 @@ from streams.core.events import encode
 from streams.core.facts import unpack
 from streams.core.features import features
 from streams.core.scorecard import Scorecard
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process, surroundings
 
@@ -50,11 +51,11 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     risks: dict[str, float] = {}
     labels: dict[str, int] = {}
     crowd = Crowd()
-    hashes = Hashes(b"")
+    hashes, web = Hashes(b""), load_web_links()
     records: list[Record] = []
 
     def fold() -> None:
-        effects = process(records, states, crowd, scorecard, hashes, ("offline", 0), "offline", 0)
+        effects = process(records, states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0)
         states.update(effects.states)
         risks.update((score.account, score.risk) for score, _ in effects.scores)
 
@@ -86,11 +87,11 @@ def vectors(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard) -> 
     """
     states: dict[str, bytes] = {}
     crowd = Crowd()
-    hashes = Hashes(b"")
+    hashes, web = Hashes(b""), load_web_links()
     for offset, (label, event) in enumerate(labelled):
         account = event.account.id
         record = Record(offset, account.encode(), encode(event), (), 0)
-        changed = process([record], states, crowd, scorecard, hashes, ("offline", 0), "offline", 0).states
+        changed = process([record], states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0).states
         states.update(changed)
         if account in changed:
             facts = unpack(changed[account])

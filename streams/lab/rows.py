@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from io import BufferedReader
-from ipaddress import ip_address
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from gate.core.account import MAX_ID_BYTES, Account
+from gate.core.account import Account
 from gate.core.event import Attempted
+from gate.core.fields import Dropped, FieldRefused, MessageType, read_fields
+from gate.core.fields.ids import MAX_ID_BYTES
+from gate.core.fields.parse import NotJson, parse
+from gate.core.fields.rules import MAX_LINKS, MAX_TEXT_CHARS
 from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.errors import OperatorError
 
 MAX_ROW_BYTES = 1 << 20
-MAX_TEXT = 8_000
-MAX_LINKS = 50
-"""What a check and an event carry of a row: so many characters of text, so many links, and of these as many in all."""
 MAX_TIME_S = 32_503_680_000
 """The year 3000; what lies beyond is not in seconds."""
 SYNTHETIC_START_S = 1_600_000_000
@@ -52,7 +54,10 @@ class RowInvalid(OperatorError):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line as it is written; times are seconds since 1970. Other fields are read over."""
+    """One line as it is written; times are seconds since 1970. Other fields are read over.
+
+    What is `Any` is read by the table of field rules, as in a check and an event.
+    """
 
     account_id: str
     t: int | float | None = None
@@ -60,11 +65,11 @@ class Row(msgspec.Struct, frozen=True):
     set: str = ""
     split: str = ""
     account_created_at: int | float | None = None
-    device: str | None = None
-    ip: str | None = None
-    content_key: str | None = None
-    text: str | None = None
-    urls: list[str] | None = None
+    device: Any = None
+    ip: Any = None
+    content_key: Any = None
+    text: Any = None
+    urls: Any = None
     label: int = UNLABELLED
     label_kind: str = ""
 
@@ -109,29 +114,45 @@ def read(file: Path, limit: int | None = None) -> Stream:
     rows = list(read_rows(file))
     if not rows:
         raise RowInvalid(file, None, "holds no rows")
-    bare = next((line for line, row in rows if row.t is None), None)
-    timed = next((line for line, row in rows if row.t is not None), None)
-    if bare is not None and timed is not None:
-        raise RowInvalid(file, bare, f"field t: is null, but line {timed} has a time; either all rows have one or none")
+    bare = sum(row.t is None for _, row in rows)
     counted = len(rows) > 1 and all(row.t is not None and row.t == row.seq for _, row in rows)
-    if bare is not None:
+    if bare == len(rows):
         times = _synthetic(rows)
+    elif bare:
+        times = _between_neighbours([row for _, row in rows])
     else:
         times = [_counted_us(row) if counted else round(float(row.t or 0) * 1e6) for _, row in rows]
     # the sort is stable: rows of one moment stay in the order of the file
     ordered = sorted(range(len(rows)), key=lambda i: (times[i], rows[i][1].seq or 0))[:limit]
-    cut = sum(len(row.text or "") > MAX_TEXT or len(row.urls or ()) > len(_links(row)) for _, row in rows)
-    strays = sum(_address(rows[i][1].ip) is None and bool(rows[i][1].ip) for i in ordered)
     notes = []
     if counted:
         notes.append("t is the row's number; rows are taken one a minute")
-    if strays:
-        notes.append(f"{strays} rows name an IP address that is none; they are taken without")
-    if cut:
-        notes.append(f"{cut} rows are cut to {MAX_TEXT:,} characters of text and {MAX_LINKS} links")
-    return Stream(
-        tuple(_recorded(rows[i][0], rows[i][1], times[i]) for i in ordered), bare is not None or counted, tuple(notes)
-    )
+    if 0 < bare < len(rows):
+        notes.append(f"{bare} rows have no time; they are taken between those of their neighbours in the file")
+    dropped: Counter[tuple[str, Dropped]] = Counter()
+    uploads = tuple(_recorded(rows[i][0], rows[i][1], times[i], dropped) for i in ordered)
+    for (name, reason), count in sorted(dropped.items()):
+        notes.append(f"{count} rows: field {name} {_BECAME.get(reason, 'is dropped')} ({reason})")
+    return Stream(uploads, bare == len(rows) or counted, tuple(notes))
+
+
+_BECAME = {
+    Dropped.CUT: f"is cut, to {MAX_TEXT_CHARS:,} characters of text and {MAX_LINKS} links",
+    Dropped.HASHED: "is too long; a hash stands for it",
+    Dropped.REPAIRED: "held half a character, which is replaced",
+    Dropped.SOME_ITEMS: "holds what is no string; the rest is taken",
+}
+
+
+def _between_neighbours(rows: Sequence[Row]) -> list[int]:
+    """A time (µs) for each row; those that have none are spread evenly between their neighbours in the file."""
+    times = [None if row.t is None else round(float(row.t) * 1e6) for row in rows]
+    timed = [i for i, moment in enumerate(times) if moment is not None]
+    filled = [times[timed[0]] or 0] * timed[0]
+    for one, other in pairwise(timed):
+        first, last = times[one] or 0, times[other] or 0
+        filled += [first + (last - first) * step // (other - one) for step in range(other - one)]
+    return filled + [times[timed[-1]] or 0] * (len(rows) - timed[-1])
 
 
 def _counted_us(row: Row) -> int:
@@ -166,23 +187,36 @@ def _aged(upload: Recorded, now_us: int) -> Account:
     return msgspec.structs.replace(account, created_at=max(at(now_us) - age, _EPOCH))
 
 
-def _recorded(line: int, row: Row, at_us: int) -> Recorded:
+def _recorded(line: int, row: Row, at_us: int, dropped: Counter[tuple[str, Dropped]]) -> Recorded:
     created = None if row.account_created_at is None else at(round(row.account_created_at * 1e6))
+    given = {
+        "account": {"id": row.account_id}, "media": {"sha256": row.content_key}, "ip": row.ip, "device": row.device,
+        "text": row.text, "links": row.urls,
+    }  # fmt: skip
+    kept, lost = read_fields(given, MessageType.ROW)
+    links = _within_budget(kept.get("links", ()))
+    if len(links) < len(kept.get("links", ())):
+        lost["links"] = Dropped.CUT
+    for name, reason in lost.items():
+        if reason.malformed or name == "ip":
+            dropped[_COLUMNS.get(name, name), reason] += 1
     request = CheckRequest(
         upload_id=f"row-{line}",
-        account=Account(id=row.account_id, created_at=created),
-        media=Media(kind="image", sha256=row.content_key or None),
-        ip=_address(row.ip),
-        device=row.device or None,
-        text=row.text[:MAX_TEXT] if row.text else None,
-        links=_links(row),
+        account=Account(id=kept["account"]["id"], created_at=created),
+        media=Media(kind="image", sha256=kept.get("media", {}).get("sha256")),
+        ip=kept.get("ip"),
+        device=kept.get("device"),
+        text=kept.get("text"),
+        links=links,
     )
     return Recorded(at_us, request, row.label)
 
 
+_COLUMNS = {"media.sha256": "content_key", "links": "urls"}
+
+
 def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
     """Line number and row of each line that is not blank. Raises RowInvalid for the first that cannot be used."""
-    decoder = msgspec.json.Decoder(Row)
     line = 0
     try:
         with _open(file) as source:
@@ -192,7 +226,7 @@ def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
                     raise RowInvalid(file, line, f"the row is longer than {MAX_ROW_BYTES:,} bytes")
                 if raw.isspace():
                     continue
-                yield line, _checked(file, line, decoder, raw)
+                yield line, _checked(file, line, raw)
     except (OSError, EOFError, gzip.BadGzipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RowInvalid(file, line + 1 if line else None, f"cannot be read: {reason}") from None
@@ -206,24 +240,30 @@ def _open(file: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(file, "rb") if packed else file.open("rb")
 
 
-def _checked(file: Path, line: int, decoder: msgspec.json.Decoder[Row], raw: bytes) -> Row:
+def _checked(file: Path, line: int, raw: bytes) -> Row:
     try:
-        row = decoder.decode(raw)
+        row = msgspec.convert(parse(raw), Row)
     except msgspec.ValidationError as error:
         raise RowInvalid(file, line, _named(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NotJson as error:
         raise RowInvalid(file, line, f"is not JSON: {error}") from None
-    if not row.account_id:
-        raise RowInvalid(file, line, "field account_id: is empty")
-    for name, value in (("account_id", row.account_id), ("device", row.device), ("content_key", row.content_key)):
-        if value is not None and len(value.encode()) > MAX_ID_BYTES:
-            raise RowInvalid(file, line, f"field {name}: is longer than {MAX_ID_BYTES} bytes")
+    try:
+        read_fields({"account": {"id": row.account_id}}, MessageType.ROW)
+    except FieldRefused as refused:
+        problem = _ACCOUNTS.get(refused.reason or Dropped.UNKNOWN, "holds a character that cannot be seen")
+        raise RowInvalid(file, line, f"field account_id: {problem}") from None
     for name, moment in (("t", row.t), ("account_created_at", row.account_created_at)):
         if moment is not None and not 0 <= moment < MAX_TIME_S:
             raise RowInvalid(file, line, f"field {name}: {moment} is no time in seconds since 1970")
     if row.label not in (BENIGN, ABUSIVE, UNLABELLED):
         raise RowInvalid(file, line, f"field label: {row.label} is none of 0, 1 and -1")
     return row
+
+
+_ACCOUNTS = {
+    Dropped.UNKNOWN: "is empty, or a word for unknown",
+    Dropped.TOO_LONG: f"is longer than {MAX_ID_BYTES} bytes",
+}
 
 
 def _named(complaint: str) -> str:
@@ -236,16 +276,9 @@ def _named(complaint: str) -> str:
     return what[:1].lower() + what[1:]
 
 
-def _links(row: Row) -> tuple[str, ...]:
-    lengths = accumulate(map(len, row.urls or ()))
-    return tuple(link for link, total in zip((row.urls or ())[:MAX_LINKS], lengths, strict=False) if total <= MAX_TEXT)
-
-
-def _address(ip: str | None) -> str | None:
-    try:
-        return None if not ip or "%" in ip else str(ip_address(ip))
-    except ValueError:
-        return None
+def _within_budget(links: tuple[str, ...]) -> tuple[str, ...]:
+    lengths = accumulate(map(len, links))
+    return tuple(link for link, total in zip(links, lengths, strict=False) if total <= MAX_TEXT_CHARS)
 
 
 def _synthetic(rows: Sequence[tuple[int, Row]]) -> list[int]:

@@ -31,7 +31,17 @@ from streams.core.features import features, recent
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
-from streams.pipeline.effects import CrowdCounts, DeadLetter, DeadLetters, Effects, EventCounts, Scores, States
+from streams.core.weblinks import WebLinks
+from streams.pipeline.effects import (
+    CrowdCounts,
+    DeadLetter,
+    DeadLetters,
+    DroppedFields,
+    Effects,
+    EventCounts,
+    Scores,
+    States,
+)
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.touched import Touched, Unprocessable
 
@@ -55,6 +65,7 @@ def process(
     crowd: Crowd,
     scorecard: Scorecard,
     hashes: KeyedHashes,
+    web: WebLinks,
     origin: tuple[str, int],
     epoch: str,
     now_us: int,
@@ -63,18 +74,18 @@ def process(
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     and msgspec.DecodeError for a state that nobody packed.
 
-    `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `now_us` is the wall
-    clock, which only stamps when a score was made. `stamps` makes the stamps of scores; without it they have no
-    generation.
+    `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `web` reads the links of
+    uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
+    without it they have no generation.
     """
     dead: list[DeadLetter] = []
-    touched = _read_and_fold(batch, states, hashes, origin, dead)
+    touched = _read_and_fold(batch, states, hashes, web, origin, dead)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     score = partial(_score, crowd, scorecard, stamped, now_us)
     for account, one in touched.items():
         if one.failed:
-            dead += _unprocessable(origin, one.again(hashes, partial(score, account)))
+            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
         _note(crowd, origin[1], crc32(account.encode()), one)
     packed: dict[str, bytes] = {}
     scores: list[EncodedScore] = []
@@ -84,7 +95,7 @@ def process(
         try:
             made = score(account, one.facts)
         except Exception:  # what one account's events provoke must not stop its partition
-            dead += _unprocessable(origin, one.again(hashes, partial(score, account)))
+            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
             if not one.folded:
                 continue
             made = score(account, one.facts)
@@ -98,6 +109,7 @@ def process(
         DeadLetters(dead),
         CrowdCounts(crowd.take_changed(origin[1])),
         _counted(touched.values(), foreign),
+        _dropped(touched.values()),
     )
 
 
@@ -114,6 +126,7 @@ def _read_and_fold(
     batch: Sequence[Record],
     states: Mapping[str, bytes],
     hashes: KeyedHashes,
+    web: WebLinks,
     origin: tuple[str, int],
     dead: list[DeadLetter],
 ) -> dict[str, Touched]:
@@ -121,7 +134,7 @@ def _read_and_fold(
     touched: dict[str, Touched] = {}
     for offset, key, value, headers, timestamp_ms in batch:
         try:
-            event, surplus = decode_counting(value, headers)
+            event, surplus, dropped = decode_counting(value, headers)
             at_us = time_us(event)
             check_record(event, at_us, key, timestamp_ms)
         except Unreadable as error:
@@ -132,7 +145,7 @@ def _read_and_fold(
         one = touched.get(account)
         if one is None:
             one = touched[account] = Touched(states.get(account))
-        one.add((offset, key, value or b"", event, at_us, surplus), hashes)
+        one.add((offset, key, value or b"", event, at_us, surplus, dropped), hashes, web)
     return touched
 
 
@@ -172,9 +185,18 @@ def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
     by_type: Counter[str] = Counter()
     unknown = duplicates = late = 0
     for one in touched:
-        for _, _, _, event, _, unknown_fields in one.folded:
+        for _, _, _, event, _, unknown_fields, _ in one.folded:
             by_type[kind_of(event)] += 1
             unknown += unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
     return EventCounts(dict(by_type), unknown, duplicates, late, foreign)
+
+
+def _dropped(touched: Iterable[Touched]) -> DroppedFields:
+    by_reason: Counter[tuple[str, str]] = Counter()
+    for one in touched:
+        for *_, dropped in one.folded:
+            if dropped:
+                by_reason.update(dropped.items())
+    return DroppedFields(dict(by_reason))

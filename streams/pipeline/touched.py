@@ -12,11 +12,14 @@ from typing import NamedTuple
 from gate.core.duration import DAY_US
 from gate.core.event import Attempted, Event
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP
+from streams.core.events import Dropping, malformed
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import KeyedHashes, fold
+from streams.core.weblinks import WebLinks
 
-ReadEvent = tuple[int, bytes | None, bytes, Event, int, int]
-"""A record's offset, key and value, the event it holds, its time in µs, how many fields no event of its type has."""
+ReadEvent = tuple[int, bytes | None, bytes, Event, int, int, Dropping]
+"""A record's offset, key and value, the event it holds, its time in µs, how many of its fields no event of its type has,
+and which of its fields were dropped."""
 
 
 class Unprocessable(NamedTuple):
@@ -46,23 +49,23 @@ class Touched:
         self.late = -facts.late
         self.failed = False
 
-    def add(self, read: ReadEvent, hashes: KeyedHashes) -> None:
+    def add(self, read: ReadEvent, hashes: KeyedHashes, web: WebLinks) -> None:
         """Fold one event more; if that raises, the account has `failed` and waits for `again`."""
         self.read.append(read)
         if not self.failed:
             try:
-                self._fold(read, hashes)
+                self._fold(read, hashes, web)
             except Exception:  # whatever an event provokes is that event's fault; it must not stop its partition
                 self.failed = True
 
-    def again(self, hashes: KeyedHashes, check: Callable[[Facts], object]) -> list[Unprocessable]:
+    def again(self, hashes: KeyedHashes, web: WebLinks, check: Callable[[Facts], object]) -> list[Unprocessable]:
         """Fold all events again, each on a copy that is kept if neither folding nor `check` raises; returns the rest."""
         self._begin(unpack(self._before))
         bad: list[Unprocessable] = []
         for read in self.read:
             before, shown, last, duplicates = pack(self.facts), dict(self.shown), self._last, self.duplicates
             try:
-                self._fold(read, hashes)
+                self._fold(read, hashes, web)
                 check(self.facts)
             except Exception as error:  # as above
                 bad.append(Unprocessable(read, type(error).__name__))
@@ -72,11 +75,11 @@ class Touched:
                     self.folded.pop()
         return bad
 
-    def _fold(self, read: ReadEvent, hashes: KeyedHashes) -> None:
+    def _fold(self, read: ReadEvent, hashes: KeyedHashes, web: WebLinks) -> None:
         facts = self.facts
         uploads = facts.uploads
-        offset, _, value, event, at_us, _ = read
-        if not fold(facts, event, at_us, offset, value, hashes):
+        offset, _, value, event, at_us, _, dropped = read
+        if not fold(facts, event, at_us, offset, value, hashes, web, malformed(dropped)):
             self.duplicates += 1
             return
         self.folded.append(read)

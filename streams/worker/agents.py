@@ -6,8 +6,10 @@ Leaves the rules to `streams.pipeline`, acting to `commit`, and what becomes of 
 from __future__ import annotations
 
 import functools
+import logging
 import operator
 import time
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -19,15 +21,19 @@ import msgspec
 from gate.errors import StateUnreadable, UploadGateError
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
-from streams.pipeline.effects import Effects
+from streams.files.public_suffixes import load_web_links
+from streams.pipeline.effects import DeadLetters, Effects
 from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import rescored
 from streams.pipeline.step import Record, process
+from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import RESTORE
 from streams.worker.chores import Chore
 from streams.worker.commit import Owner
 from streams.worker.partition import Event, Partition
+
+log = logging.getLogger("upload_gate.worker")
 
 # both in C: an event costs a fifth of a microsecond here
 _fields = operator.attrgetter("offset", "key", "value", "headers", "timestamp")
@@ -49,7 +55,7 @@ class Fetch(NamedTuple):
 
 
 class MostlyUnreadable(UploadGateError):
-    """Most of a partition's recent events are unreadable."""
+    """Nearly all of a partition's recent events are unreadable."""
 
 
 class Folding:
@@ -66,6 +72,7 @@ class Folding:
         self._scorecard = scorecard
         self._crowd = crowd
         self._hashes = Hashes(salt)
+        self._web = load_web_links()
         self._drain = drain_unreadable
         self._now_us = now_us
 
@@ -84,11 +91,11 @@ class Folding:
                 partition.of_owner(owner, Event.FOLDED)
                 return
             effects = self._fold(fetch)
-            if partition.breaker.is_open_after(fetch.records, effects.dead) and not self._drain:
+            if self._judge(fetch, effects) is BreakerVerdict.HALT:
                 self._give_back(owner, effects)
                 partition.of_owner(owner, Event.UNREADABLE_HALT, _halt(fetch, effects))
                 return
-            await owner.act(effects, started)
+            await owner.act(_with_letters(effects, fetch, partition.breaker), started)
         except StateUnreadable as error:
             partition.of_owner(owner, Event.BROKEN, error)
         except Exception as error:  # the agents' edge: a fetch may fail, the worker goes on
@@ -113,6 +120,21 @@ class Folding:
         if effects is not None and effects.crowd:
             self._crowd.give_back(owner.partition, effects.crowd)
 
+    def _judge(self, fetch: Fetch, effects: Effects) -> BreakerVerdict:
+        """What the breaker says of the fetch; says once where a quarantine begins and where it ends."""
+        breaker = fetch.partition.breaker
+        breaker.drains = breaker.drains or self._drain
+        before, verdict = breaker.verdict, breaker.judge(fetch.records, effects.dead)
+        if verdict is BreakerVerdict.QUARANTINE and before is not verdict:
+            log.warning(
+                "partition %d: most of its last events are unreadable (%s), from offset %d on; readable ones go on "
+                "being scored, and of the others not all become dead letters",
+                fetch.partition.number, _reasons(effects), fetch.owner.next,
+            )  # fmt: skip
+        elif verdict is BreakerVerdict.READ and before is not verdict:
+            log.warning("partition %d: most of its events are readable again", fetch.partition.number)
+        return verdict
+
     def _fold(self, fetch: Fetch) -> Effects:
         owner = fetch.owner
         topics = owner.where.topics
@@ -123,6 +145,7 @@ class Folding:
                 self._crowd,
                 self._scorecard,
                 self._hashes,
+                self._web,
                 (topics.events.name, owner.partition),
                 owner.epoch,
                 self._now_us(),
@@ -134,13 +157,32 @@ class Folding:
         return replace(effects, next_offset=fetch.end)
 
 
+def _with_letters(effects: Effects, fetch: Fetch, breaker: Breaker) -> Effects:
+    """The effects with those dead letters that the breaker keeps, each with what its record tells of it."""
+    if not effects.dead:
+        return effects
+    dead = effects.part(DeadLetters).only(breaker.keeps)
+    records = fetch.records
+    letters = [
+        letter.of_record(record.value, record.headers)
+        for letter in dead.letters
+        for record in (records[bisect_left(records, letter.offset, key=operator.attrgetter("offset"))],)
+    ]
+    dead = replace(dead, letters=letters)
+    return replace(effects, parts=tuple([dead if type(part) is DeadLetters else part for part in effects.parts]))
+
+
+def _reasons(effects: Effects) -> str:
+    return ", ".join(sorted({letter.reason for letter in effects.dead}))
+
+
 def _halt(fetch: Fetch, effects: Effects) -> MostlyUnreadable:
-    reasons = ", ".join(sorted({letter.reason for letter in effects.dead}))
+    number = fetch.partition.number
     return MostlyUnreadable(
-        f"partition {fetch.partition.number} is not read on from offset {fetch.owner.next}: most of its last events "
-        f"are unreadable ({reasons})",
-        "Find out who writes them; then restart the worker, with UPLOAD_GATE_UNREADABLE=drain to move them to the "
-        "dead letters",
+        f"partition {number} is not read on from offset {fetch.owner.next}: nearly all of its last events are "
+        f"unreadable ({_reasons(effects)})",
+        f"Correct who writes them; then `upload-gate dlq resume --partition {number}` reads on, and with --drain moves "
+        "the unreadable ones to the dead letters",
     )
 
 

@@ -28,6 +28,7 @@ from streams.files.scorecards import load_scorecard
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
+from streams.worker.controls import Controls
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.monitor import RebalanceMonitor
@@ -48,6 +49,7 @@ class App(faust.App):
     """A Faust app whose only way in is the intake. `resource` is opened before it starts and closed after its end."""
 
     intake: Intake
+    controls: Controls | None = None
     resource: Resource | None = None
     serves_pages = False
 
@@ -58,9 +60,9 @@ class App(faust.App):
 
         def server(self) -> Iterable[Any]:
             """The services of the worker, in the order they start."""
-            services: Iterable[Any] = self._chain(
-                self.sensors(), self.web_server(), self.agents(), [cast(App, self.app).intake]
-            )
+            app = cast(App, self.app)
+            own = [app.intake] if app.controls is None else [app.intake, app.controls]
+            services: Iterable[Any] = self._chain(self.sensors(), self.web_server(), self.agents(), own)
             return services
 
         def web_server(self) -> Iterable[Any]:
@@ -112,6 +114,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
     app.intake = Intake(
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
+    app.controls = Controls(partitions, kafka)
     folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable)
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))

@@ -14,6 +14,7 @@ from typing import Protocol
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreMirror
 from streams.pipeline.effects import CrowdCount, Effects
+from streams.worker.breaker import BreakerVerdict
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
 from streams.worker.continuity import LogChange
@@ -66,6 +67,7 @@ class Partitions:
         self._kafka = kafka
         self._redis = redis
         self._reader: Reader | None = None
+        self._is_stopping = False
         self._all: dict[int, Partition] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -86,7 +88,12 @@ class Partitions:
         self._reader = reader
 
     def assign(self, numbers: Iterable[int]) -> None:
-        """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none."""
+        """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none.
+
+        A worker that is stopping takes none, although it leaves the group only after its partitions are closed.
+        """
+        if self._is_stopping:
+            return
         wanted = set(numbers)
         # those that come back to us keep their states in memory
         self._all = {number: self._all.get(number) or Partition(number, self) for number in sorted(wanted)}
@@ -100,6 +107,7 @@ class Partitions:
 
     async def stop(self) -> None:
         """Revoke, and wait until everything is closed."""
+        self._is_stopping = True
         await self._leave(Event.STOP)
         for task in self._closing:
             task.cancel()
@@ -170,6 +178,7 @@ class Partitions:
         owners = [partition.owner for partition in self._all.values() if partition.owner is not None]
         self._metrics.partitions.set(len(self.mine))
         self._metrics.halted.set(len(self.in_state(State.HALTED)))
+        self._metrics.quarantined.set(sum(p.breaker.verdict is BreakerVerdict.QUARANTINE for p in self.mine))
         self._metrics.redis_missing_scores.set(sum(owner.redis.missing for owner in owners))
         self._metrics.accounts.set(sum(len(owner.accounts.states) for owner in owners))
         self._metrics.unscored.set(sum(owner.chores.unscored for owner in owners))

@@ -19,7 +19,20 @@ from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerClosed, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    KafkaError,
+    NodeNotReadyError,
+    ProducerClosed,
+    ProducerFenced,
+)
+from aiokafka.protocol.transaction import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    TxnOffsetCommitRequest,
+)
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
@@ -46,6 +59,12 @@ SHORTER_FOR_S = 2.0  # a log that still ends before its watermark after this has
 OPEN_WITHIN_S = 8.0
 TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction can hold up readers
 REQUEST_TIMEOUT_MS = 10_000
+SENT_ONCE = (AddPartitionsToTxnRequest, AddOffsetsToTxnRequest, TxnOffsetCommitRequest, EndTxnRequest)
+"""Requests that steer a transaction. They say which producer they come from, and not which transaction they mean."""
+
+
+class ResultUnknown(UploadGateError):
+    """The answer to a request that steers a transaction was lost: only a new producer makes sure of what it did."""
 
 
 class Fenced(UploadGateError):
@@ -209,6 +228,7 @@ class Owner:
             max_batch_size=1 << 20,
             max_request_size=4 << 20,
         )
+        send_once(self._producer)
         await connected(self._producer)
 
     async def settle(self) -> None:
@@ -316,6 +336,28 @@ class Owner:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def send_once(producer: Any) -> None:
+    """Make `producer` fail for good where it would send a request of `SENT_ONCE` again because its answer was lost.
+
+    The first copy may reach the broker late, even after its connection was closed, and then it would act on whichever
+    transaction the producer has open: a late commit makes half of that one visible. What a producer that failed has
+    sent is harmless, because the next one of the transactional id raises the epoch before anything else is sent.
+    """
+    send = producer.client.send
+
+    async def once(node: int, request: Any, **options: Any) -> Any:
+        try:
+            return await send(node, request, **options)
+        except NodeNotReadyError:
+            raise  # there was no connection to send it on
+        except KafkaError as error:
+            if isinstance(request, SENT_ONCE):  # not as KafkaError, after which the client sends it again
+                raise ResultUnknown(f"no answer to a request of a transaction: {error!r}") from error
+            raise
+
+    producer.client.send = once
 
 
 def kind_of(error: BaseException) -> str:

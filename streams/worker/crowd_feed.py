@@ -8,17 +8,14 @@ written longer ago than the crowd's window is passed over: no account in it stil
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
-from gate.stores.kafka.client import connected
 from streams.core.crowd import WINDOW_US
-from streams.pipeline.effects.crowd_counts import PARTITION, crowd_key
+from streams.pipeline.effects.crowd_counts import crowd_key
+from streams.worker.follow import TopicFollower
 
 __all__ = ["Hears", "crowd_key", "hear", "is_recent", "listen"]
 
-POLL_MS = 500
 MAX_DIGITS = 9
 
 
@@ -32,22 +29,13 @@ class Hears(Protocol):
 
 async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
     """Read the window's counts, then go on with what comes. Ends only by being cancelled, or raises KafkaError."""
-    consumer: Any = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
-    )
-    try:
-        await connected(consumer)
-        at = TopicPartition(topic, PARTITION)
-        consumer.assign([at])
-        consumer.seek(at, (await consumer.beginning_offsets([at]))[at])
+    async with TopicFollower(bootstrap, topic, 0) as follower:
         while True:
-            for records in (await consumer.getmany(at, timeout_ms=POLL_MS)).values():
-                now_us = time.time_ns() // 1_000
-                for record in records:
-                    if is_recent(record.timestamp, now_us):
-                        hear(crowd, record.key, record.value, record.timestamp)
-    finally:
-        await consumer.stop()
+            records = await follower.next()
+            now_us = time.time_ns() // 1_000
+            for record in records:
+                if is_recent(record.timestamp, now_us):
+                    hear(crowd, record.key, record.value, record.timestamp)
 
 
 def is_recent(timestamp_ms: int, now_us: int) -> bool:

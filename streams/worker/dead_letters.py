@@ -1,18 +1,27 @@
 """Reads the dead-letter topic, for people who look for what could not be read, and why.
 
-Leaves what a dead letter is to `streams.pipeline.effects.dead_letters`, and writing it to `commit`.
+Beside the letters the topic holds a marker for each letter that was sent again, under the key `replayed`; it is kept as
+long as the letter or longer. Leaves what a dead letter is to `streams.pipeline.effects.dead_letters`, writing it to
+`commit`, and sending it again to `replay_letters`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka.errors import KafkaError
 
-from gate.errors import StoreUnavailable
+from gate.errors import SettingInvalid, StoreUnavailable
 from gate.records.topics import Topics
+from gate.stores.kafka.topics import end_offsets
 from streams.worker.changelog import PartitionReader
+
+REPLAYED_KEY = b"replayed"
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -23,51 +32,162 @@ class Origin(msgspec.Struct, frozen=True):
     offset: int
 
 
-class FoundLetter(msgspec.Struct, frozen=True):
-    """One dead letter without the event itself."""
+class DeadLetterBody(msgspec.Struct, frozen=True):
+    """A dead letter as its record says it. `truncated` and `key_truncated` are the full lengths of what was cut;
+    `replayed` is where an event that was sent again first stood."""
 
     origin: Origin
     reason: str
     detail: str
+    event: bytes = b""
+    truncated: int | None = None
+    key_truncated: int | None = None
+    replayed: str | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
-_decode = msgspec.json.Decoder(FoundLetter).decode
+class ReplayMarker(msgspec.Struct, frozen=True):
+    """Says that the letter at this offset of the same partition of the dead-letter topic was sent again."""
+
+    replayed_letter: int
 
 
-async def last_dead_letters(bootstrap: str, topics: Topics, most: int) -> list[FoundLetter]:
-    """The last dead letters, at most `most` of each partition and in all; those of one partition in their order.
+class FoundLetter(NamedTuple):
+    """A dead letter and its record: key, partition and offset in the dead-letter topic, and when it was written, ms."""
 
-    Passes over records that are no dead letters. Raises StoreUnavailable.
+    body: DeadLetterBody
+    key: bytes | None
+    partition: int
+    offset: int
+    at_ms: int
+
+
+class ListedLetter(NamedTuple):
+    """A letter, and whether it was sent again."""
+
+    letter: FoundLetter
+    was_replayed: bool
+
+
+_decode = msgspec.json.Decoder(DeadLetterBody).decode
+_decode_marker = msgspec.json.Decoder(ReplayMarker).decode
+
+
+async def last_dead_letters(
+    bootstrap: str, topics: Topics, most: int, reason: str | None = None, partition: int | None = None
+) -> list[ListedLetter]:
+    """The last dead letters, at most `most` in all, oldest first. Passes over records that are no dead letters.
+
+    Raises StoreUnavailable; SettingInvalid for a partition that does not exist.
     """
-    found: list[FoundLetter] = []
+    listed: list[ListedLetter] = []
+    for number in await letter_partitions(bootstrap, topics, partition):
+        kept: deque[FoundLetter] = deque(maxlen=most)
+        replayed: set[int] = set()
+        # transaction markers have offsets too, so the last 2 × most offsets may hold fewer than `most` letters
+        async for found in scan(bootstrap, topics, number, last=2 * most if reason is None else None):
+            if isinstance(found, ReplayMarker):
+                replayed.add(found.replayed_letter)
+            elif reason in (None, found.body.reason):
+                kept.append(found)
+        listed += [ListedLetter(letter, letter.offset in replayed) for letter in kept]
+    return sorted(listed, key=lambda one: one.letter.at_ms)[-most:]
+
+
+async def dead_letter(bootstrap: str, topics: Topics, partition: int, offset: int) -> ListedLetter | None:
+    """The last letter of the event that stood at this partition and offset of the events topic, None without one.
+
+    Raises StoreUnavailable; SettingInvalid for a partition that does not exist.
+    """
+    letter: FoundLetter | None = None
+    replayed: set[int] = set()
+    for number in await letter_partitions(bootstrap, topics, partition):
+        async for found in scan(bootstrap, topics, number):
+            if isinstance(found, ReplayMarker):
+                replayed.add(found.replayed_letter)
+            elif found.body.origin.offset == offset:
+                letter = found
+    return None if letter is None else ListedLetter(letter, letter.offset in replayed)
+
+
+async def letter_partitions(bootstrap: str, topics: Topics, only: int | None = None) -> dict[int, int]:
+    """The partitions of the dead-letter topic and where each ends now; none where it does not exist yet.
+
+    Raises as `last_dead_letters`.
+    """
+    ends = await end_offsets(bootstrap, [topics.dead_letters.name])
+    numbers = {number: ends[topic, number] for topic, number in sorted(ends)}
+    if only is None or not numbers:
+        return numbers
+    if only not in numbers:
+        raise SettingInvalid(
+            f"the topic {topics.dead_letters.name} has no partition {only}", f"It has 0 to {max(numbers)}"
+        )
+    return {only: numbers[only]}
+
+
+async def scan(
+    bootstrap: str, topics: Topics, partition: int, last: int | None = None
+) -> AsyncIterator[FoundLetter | ReplayMarker]:
+    """The letters and markers of one partition in their order; with `last` only those of its last so many offsets.
+
+    Raises StoreUnavailable.
+    """
+    with kafka_away(bootstrap):
+        async with PartitionReader(bootstrap, topics.dead_letters.name, partition) as reader:
+            since = reader.begin if last is None else max(reader.begin, reader.end - last)
+            async for records in reader.since(since):
+                for found in _read(records, partition):
+                    yield found
+
+
+@contextmanager
+def kafka_away(bootstrap: str) -> Any:
+    """Turns what the client raises into StoreUnavailable."""
     try:
-        for partition in range(topics.dead_letters.partitions):
-            async with PartitionReader(bootstrap, topics.dead_letters.name, partition) as reader:
-                of_one: list[FoundLetter] = []
-                # transaction markers have offsets too, so these may be fewer letters than offsets
-                async for records in reader.since(max(reader.begin, reader.end - 2 * most)):
-                    of_one.extend(letter for letter in map(_letter, records) if letter is not None)
-                found.extend(of_one[-most:])
+        yield
     except (KafkaError, OSError, TimeoutError) as error:
         problem = f"the dead letters at {bootstrap} cannot be read: {str(error) or type(error).__name__}"
         raise StoreUnavailable(problem, "Check that Kafka runs and that the worker has started once") from error
-    return found[-most:]
 
 
-def as_json(letter: FoundLetter) -> dict[str, object]:
-    """A dead letter for programs."""
-    built: dict[str, object] = msgspec.to_builtins(letter)
-    return built
+def _read(records: Iterable[Any], partition: int) -> Iterable[FoundLetter | ReplayMarker]:
+    for record in records:
+        try:
+            if record.key == REPLAYED_KEY:
+                yield _decode_marker(record.value or b"")
+                continue
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # an event's own key may say so too
+        try:
+            body = _decode(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        yield FoundLetter(body, record.key, partition, record.offset, record.timestamp)
 
 
-def as_line(letter: FoundLetter) -> str:
-    """A dead letter for people."""
-    at = letter.origin
-    return f"{at.topic}[{at.partition}] {at.offset:>10}  {letter.reason:<16} {letter.detail}"
+def instant_of(at_ms: int) -> str:
+    """A record's time as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(max(0, at_ms) / 1_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _letter(record: Any) -> FoundLetter | None:
-    try:
-        return _decode(record.value or b"")
-    except msgspec.DecodeError:
-        return None
+def as_json(listed: ListedLetter) -> dict[str, object]:
+    """A dead letter for programs, without the event itself."""
+    body = listed.letter.body
+    return {
+        "origin": msgspec.to_builtins(body.origin),
+        "reason": body.reason,
+        "detail": body.detail,
+        "at": instant_of(listed.letter.at_ms),
+        "replayed": listed.was_replayed,
+        "replayed_from": body.replayed,
+    }
+
+
+def as_line(listed: ListedLetter) -> str:
+    """A dead letter for people; not safe for a terminal yet."""
+    body, at = listed.letter.body, listed.letter.body.origin
+    again = f"  (sent again from {body.replayed})" if body.replayed else ""
+    done = "  (replayed)" if listed.was_replayed else ""
+    when = instant_of(listed.letter.at_ms)
+    return f"{when}  {at.topic}[{at.partition}] {at.offset:>10}  {body.reason:<16} {body.detail}{again}{done}"

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from gate.errors import UploadGateError
 from streams.worker.app import App, build
-from streams.worker.commit import kind_of
+from streams.worker.commit import ResultUnknown, kind_of
 from streams.worker.settings import read_worker_settings
 
 log = logging.getLogger("upload_gate.worker")
@@ -95,8 +95,9 @@ async def _stop(app: App) -> None:
 
 
 def unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The Kafka client forgets the bare future of a transaction that was fenced; all else that nobody caught is told."""
+    """The Kafka client forgets bare futures of a transaction that was fenced or whose result is unknown; whoever waited
+    for it was told. All else that nobody caught is told here."""
     error, future = context.get("exception"), context.get("future")
     forgotten = isinstance(future, asyncio.Future) and not isinstance(future, asyncio.Task)
-    if not forgotten or error is None or kind_of(error) != "fenced":
+    if not forgotten or error is None or not (kind_of(error) == "fenced" or isinstance(error.__cause__, ResultUnknown)):
         loop.default_exception_handler(context)

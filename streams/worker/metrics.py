@@ -28,6 +28,12 @@ class WorkerMetrics:
         self.unknown_fields = Counter(
             "upload_gate_event_unknown_fields", "Fields of events that this version does not know.", registry=registry
         )
+        self.dropped_fields = Counter(
+            "upload_gate_event_fields_dropped",
+            "Fields of folded events that were not kept as they were sent, by field and reason.",
+            ["field", "reason"],
+            registry=registry,
+        )
         self.duplicates = Counter(
             "upload_gate_event_duplicates", "Events delivered before, which changed nothing.", registry=registry
         )
@@ -44,15 +50,22 @@ class WorkerMetrics:
         self.dead_letters = Counter(
             "upload_gate_dead_letters", "Events that could not be read, by reason.", ["reason"], registry=registry
         )
+        self.dead_letters_skipped = Counter(
+            "upload_gate_dead_letters_skipped",
+            "Events that could not be read and, in a quarantine, became no dead letter.",
+            registry=registry,
+        )
         self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
         self._of_worker(registry)
         self._of_continuity(registry)
         self._of_effects = {
             "upload_gate_events": self.events,
             "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_fields_dropped": self.dropped_fields,
             "upload_gate_event_duplicates": self.duplicates,
             "upload_gate_event_late_uploads": self.late_uploads,
             "upload_gate_dead_letters": self.dead_letters,
+            "upload_gate_dead_letters_skipped": self.dead_letters_skipped,
             "upload_gate_scores": self.scores,
             "upload_gate_event_foreign_accounts": self.foreign_accounts,
             "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
@@ -85,14 +98,37 @@ class WorkerMetrics:
             ["kind"],
             registry=registry,
         )
+        self._add_gauges(registry)
+        self._of_effects = {
+            "upload_gate_events": self.events,
+            "upload_gate_event_unknown_fields": self.unknown_fields,
+            "upload_gate_event_duplicates": self.duplicates,
+            "upload_gate_event_late_uploads": self.late_uploads,
+            "upload_gate_dead_letters": self.dead_letters,
+            "upload_gate_scores": self.scores,
+        }
+        for kind in EVENT_TYPES:
+            self.events.labels(kind)
+        for kind in ("fenced", "kafka", "misplaced", "other"):
+            self.batch_failures.labels(kind)
+
+    def _add_gauges(self, registry: CollectorRegistry) -> None:
         self.redis_missing_scores = Gauge(
             "upload_gate_redis_missing_scores", "Scores committed that Redis may not have.", registry=registry
         )
         self.partitions = Gauge("upload_gate_worker_partitions", "Partitions this worker owns.", registry=registry)
         self.halted = Gauge(
-            "upload_gate_worker_halted_partitions",
-            "Partitions not read on because most of their events are unreadable.",
+            "upload_gate_partitions_halted",
+            "Partitions of this worker not read on because practically none of their events is readable.",
             registry=registry,
+        )
+        self.quarantined = Gauge(
+            "upload_gate_partitions_quarantined",
+            "Partitions of this worker whose readable events are scored while most are unreadable.",
+            registry=registry,
+        )
+        self.events_partitions = Gauge(
+            "upload_gate_events_partitions", "Partitions of the events topic, whoever owns them.", registry=registry
         )
         self.accounts = Gauge("upload_gate_worker_accounts", "Accounts held in memory.", registry=registry)
         self.forgotten = Counter(

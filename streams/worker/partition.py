@@ -8,8 +8,8 @@ fetch in hand is folded and everything folded is committed, for a few seconds at
 
 A fetch or a transaction that fails fences this worker itself: everything that is not committed is taken back, and the
 partition opens again with states and position from the changelog. That one path serves a worker that was frozen, a
-broker that went away, a transaction that timed out, and a hole in the offsets. A partition whose recent events are
-mostly unreadable is *halted*: it is not read on until someone resumes it.
+broker that went away, a transaction that timed out, and a hole in the offsets. A partition of whose recent events
+practically nothing is readable is *halted*: it is not read on until someone resumes it.
 
 `TABLE` says what follows from each event in each state. A cell that is not in it cannot happen, and raises.
 """
@@ -60,7 +60,7 @@ class Event(Enum):
     COMMIT_OK = "a transaction is committed"
     COMMIT_FAILED = "a transaction came to nothing"
     MISPLACED = "the consumer is not where the owner is"
-    UNREADABLE_HALT = "most of its recent events are unreadable"
+    UNREADABLE_HALT = "practically nothing of its recent events is readable"
     BROKEN = "its changelog holds what nobody can read, or has too few partitions"
     TOPIC_CHANGED = "the events topic was created anew"
     RETRY = "the pause after a failure is over"
@@ -273,9 +273,9 @@ class Partition:
         """See Hooks."""
         self._around.not_committed(self.number, effects)
 
-    def resume(self) -> None:
-        """Read on, and judge from here whether events are readable."""
-        self.breaker.reset()
+    def resume(self, drains: bool = False) -> None:
+        """Read on, and judge from here whether events are readable; with `drains` only once most of them are."""
+        self.breaker.reset(drains)
         self.on(Event.RESUME)
 
     async def rest(self) -> None:
@@ -300,18 +300,29 @@ class Partition:
             self._around.close(owner)
             raise
         except (StateUnreadable, TopicUnfit) as error:
-            self._around.close(owner)
-            self.on(Event.BROKEN, error)
+            self._opening_failed(owner, Event.BROKEN, error)
         except Exception as error:  # whatever the client raises while the cluster comes and goes
-            self._around.close(owner)
-            self.on(Event.OPEN_FAILED, error)
+            self._opening_failed(owner, Event.OPEN_FAILED, error)
         else:
+            if not self._is_wanted():
+                self._around.close(owner)
+                return
             if owner.epoch != self._epoch:  # other events, at the same offsets
                 self._epoch = owner.epoch
                 self.breaker.reset()
             self.owner = owner
             self._around.opened(self.number, owner, records)
             self.on(Event.OPENED)
+
+    def _opening_failed(self, owner: Owner, event: Event, error: Exception) -> None:
+        self._around.close(owner)
+        if self._is_wanted():
+            self.on(event, error)
+
+    def _is_wanted(self) -> bool:
+        """Whether nobody cancelled the task that runs; the client swallows a cancellation while it closes connections."""
+        task = asyncio.current_task()
+        return task is self._task and task is not None and not task.cancelling()
 
     def _open_later(self, error: Exception | None) -> None:
         if error is not None:
@@ -342,7 +353,8 @@ class Partition:
         self._around.close(owner)
         await owner.let_go()
         await asyncio.sleep(after_s)
-        self.on(Event.RETRY)
+        if self._is_wanted():
+            self.on(Event.RETRY)
 
     def _end(self, error: Exception | None) -> None:
         if error is not None:

@@ -73,6 +73,7 @@ class Upkeep:
         self._partitions.request_scores(ends[at])
 
     async def _measure_lag(self, consumer: Any) -> None:
+        self._metrics.events_partitions.set(len(consumer.partitions_for_topic(self._intake.topic) or ()))
         mine = self._partitions.mine
         if not mine:
             return

@@ -22,7 +22,7 @@ from gate.settings import read_settings
 from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCounts, Scores, States, merged
 from streams.worker.agents import declare_agents
 from streams.worker.app import App
-from streams.worker.breaker import Breaker
+from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import (
     Accounts,
     Watermark,
@@ -209,18 +209,19 @@ def test_of_merged_batches_the_last_word_on_an_account_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batches", "stops"),
+    ("batches", "verdict"),
     [
-        ([(999, 999)], False),
-        ([(1_000, 500)], False),
-        ([(1_000, 501)], True),
-        ([(1_990, 0), (10, 10)], False),
-        ([(500, 500), (499, 499), (1, 1)], True),
-        ([(3_000, 0), (1_000, 1_000), (1_000, 1_000)], True),
+        ([(999, 999)], BreakerVerdict.READ),
+        ([(1_000, 500)], BreakerVerdict.READ),
+        ([(1_000, 501)], BreakerVerdict.QUARANTINE),
+        ([(1_990, 0), (10, 10)], BreakerVerdict.READ),
+        ([(500, 500), (499, 499), (1, 1)], BreakerVerdict.HALT),
+        ([(3_000, 0), (1_000, 1_000), (1_000, 1_000)], BreakerVerdict.QUARANTINE),
+        ([(3_000, 0), *[(1_000, 1_000)] * 12], BreakerVerdict.HALT),
     ],
 )
-def test_most_of_a_thousand_recent_events_unreadable_stops_a_partition(
-    batches: list[tuple[int, int]], stops: bool
+def test_unreadable_events_stop_a_partition_once_practically_nothing_else_is_left(
+    batches: list[tuple[int, int]], verdict: BreakerVerdict
 ) -> None:
     breaker = Breaker()
     offset = 0
@@ -228,10 +229,10 @@ def test_most_of_a_thousand_recent_events_unreadable_stops_a_partition(
     found = []
     for events, dead in batches:
         records = [SimpleNamespace(offset=offset + n) for n in range(events)]
-        found.append(breaker.is_open_after(records, records[:dead]))
+        found.append(breaker.judge(records, records[:dead]))
         offset += events
 
-    assert found[-1] is stops
+    assert found[-1] is verdict
 
 
 class Heard:

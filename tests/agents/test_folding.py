@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from gate.core.duration import DAY_US
 from gate.records.topics import Topics
 from streams.core.crowd import Crowd
 from streams.files.scorecards import load_scorecard
-from streams.pipeline.effects import Effects
+from streams.pipeline.effects import DeadLetters, Effects
+from streams.pipeline.effects.dead_letters import REPLAYED_FROM
 from streams.pipeline.stamps import Stamps
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
@@ -60,6 +64,12 @@ def junk(count: int) -> list[SimpleNamespace]:
     ]
 
 
+def good(offset: int) -> SimpleNamespace:
+    at = "2026-11-23T10:00:00Z"
+    body = b'{"type":"completed","id":"e-%d","at":"%s","account":{"id":"a-1"},"bytes":7}' % (offset, at.encode())
+    return SimpleNamespace(offset=offset, key=b"a-1", value=body, headers=(), timestamp=1_795_428_000_500)
+
+
 async def worked(records: list[SimpleNamespace], end: int, owner: FakeOwner, drain: bool = False) -> FakePartition:
     partition = FakePartition()
     folding = Folding(load_scorecard(None), Crowd(), b"salt", drain, lambda: 0)
@@ -106,6 +116,43 @@ async def test_a_fetch_of_mostly_unreadable_events_is_not_committed_unless_they_
     assert stopped.acted == []
     assert [event for event, _ in drained_told] == [Event.FOLDED]
     assert len(drained.acted) == 1
+
+
+async def test_a_flood_of_unreadable_events_is_thinned_said_once_and_stops_no_readable_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    owner, partition = FakeOwner(), FakePartition()
+    folding = Folding(load_scorecard(None), Crowd(), b"salt", now_us=lambda: 0)
+    log = [good(record.offset) if record.offset % 20 == 7 else record for record in junk(40_000)]
+
+    for at in range(0, 40_000, 2_000):
+        await folding.work(Fetch(cast(Partition, partition), cast(Owner, owner), log[at : at + 2_000], at + 2_000))
+
+    dead = [effects.part(DeadLetters) for effects in owner.acted]
+    letters, skipped = sum(len(part.letters) for part in dead), sum(sum(part.skipped.values()) for part in dead)
+    said = [record.getMessage() for record in caplog.records]
+    assert [event for event, _ in partition.told] == [Event.FOLDED] * 20
+    assert sum(effects.events["completed"] for effects in owner.acted) == 2_000
+    ten_thousandth = [n for n in range(40_000) if n % 20 != 7][10_000]
+    assert letters == 10_000 + sum(n % 100 == 0 for n in range(ten_thousandth, 40_000))
+    assert letters + skipped == 38_000
+    assert len(said) == 1
+    assert "readable ones go on being scored" in said[0]
+
+
+async def test_a_dead_letter_keeps_the_headers_of_its_record_and_how_long_it_was() -> None:
+    owner = FakeOwner()
+    (record,) = junk(1)
+    record.headers = ((REPLAYED_FROM, b"2:1417"), ("ce_type", b"uploads.attempted"), ("ce_gone", None))
+    record.value = b"x" * (600 * 1024)
+
+    await worked([record], 1, owner)
+
+    ((_, value),) = owner.acted[0].part(DeadLetters).records(0)
+    body = json.loads(value)
+    assert body["replayed"] == "2:1417"
+    assert body["truncated"] == 600 * 1024
+    assert body["headers"] == [[REPLAYED_FROM, "MjoxNDE3"], ["ce_type", "dXBsb2Fkcy5hdHRlbXB0ZWQ="]]
 
 
 async def test_a_state_that_nobody_packed_breaks_the_partition() -> None:

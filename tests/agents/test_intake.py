@@ -359,3 +359,15 @@ async def test_a_partition_that_is_given_twice_ends_the_worker(setting: Setting)
     await asyncio.sleep(0)
 
     assert setting.intake.crashed
+
+
+async def test_a_worker_that_is_stopping_takes_no_partitions_any_more(setting: Setting) -> None:
+    await setting.assign(0)
+
+    stopping = asyncio.create_task(setting.partitions.stop())
+    await asyncio.sleep(0)
+    await setting.group.on_partitions_assigned({AT})
+    await stopping
+
+    assert setting.partitions.mine == []
+    assert not setting.intake.crashed

@@ -60,11 +60,16 @@ class FakeOwner:
         self.next = 7
         self.is_over = False
         self.opening: Exception | None = None
+        self.swallows_cancellation = False
         self.may_open = asyncio.Event()
         self.may_settle = asyncio.Event()
 
     async def open(self) -> int:
-        await self.may_open.wait()
+        try:
+            await self.may_open.wait()
+        except asyncio.CancelledError:
+            if not self.swallows_cancellation:
+                raise
         if self.opening is not None:
             raise self.opening
         return 3
@@ -314,3 +319,19 @@ async def test_an_event_that_cannot_come_ends_the_worker_where_nobody_else_would
 
     assert [type(error) for error in worker.ends] == [ImpossibleStep]
     assert partition.state is S.LIVE
+
+
+@pytest.mark.parametrize("opening", [None, OSError("away"), StateUnreadable("junk")])
+async def test_an_opening_that_swallows_its_cancellation_has_no_consequence(opening: Exception | None) -> None:
+    partition, worker = await partition_in(S.OPENING)
+    worker.owners[0].swallows_cancellation = True
+    worker.owners[0].opening = opening
+
+    partition.on(E.REVOKED)
+    await partition.rest()
+    await asyncio.sleep(0)
+
+    assert partition.state is S.UNASSIGNED
+    assert partition.owner is None
+    assert worker.closed == cast(Any, worker.owners)
+    assert worker.ends == []

@@ -234,10 +234,10 @@ async def test_an_override_that_allows_outweighs_score_and_limits_and_charges_wh
 
 
 async def test_an_override_ends_by_itself(store: AccountStore) -> None:
-    await store.put_override("a", override(allow=False, expires_at_us=NOW_US + MINUTE_US))
+    await store.put_override("a", override(allow=False, expires_at_us=NOW_US + DAY_US))
 
-    before = await store.take(take_request("u", now_us=NOW_US + MINUTE_US - 1))
-    after = await store.take(take_request("u", now_us=NOW_US + MINUTE_US))
+    before = await store.take(take_request("u", now_us=NOW_US + DAY_US - 1))
+    after = await store.take(take_request("u", now_us=NOW_US + DAY_US))
 
     assert (before.charged, after.charged) == (False, True)
     assert after.standing.override is None

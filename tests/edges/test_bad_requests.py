@@ -23,38 +23,75 @@ CASES = [
     (b"{", 400, "body.malformed", None),
     (b"\xff\xfe", 400, "body.malformed", None),
     (DEEP, 400, None, None),
-    (b'{"upload_id":"\\ud800","account":{"id":"a"},"media":{"kind":"i"}}', 400, "body.malformed", None),
+    (b'{"upload_id":"\\ud800","account":{"id":"a"},"media":{"kind":"i"}}', 400, "field.invalid", "upload_id"),
     ({}, 400, "field.missing", "upload_id"),
     (changed(account={}), 400, "field.missing", "account.id"),
+    (changed(account="a"), 400, "field.invalid", "account"),
     (changed(media={}), 400, "field.missing", "media.kind"),
-    (changed(media=None), 400, "field.invalid", "media"),
+    (changed(media=None), 400, "field.missing", "media.kind"),
+    (changed(media=[]), 400, "field.invalid", "media"),
     (changed(upload_id=7), 400, "field.invalid", "upload_id"),
     (changed(upload_id=""), 400, "field.invalid", "upload_id"),
+    (changed(upload_id="undefined"), 400, "field.invalid", "upload_id"),
+    (changed(upload_id="u\u200b1"), 400, "field.invalid", "upload_id"),
     (changed(upload_id="x" * 257), 400, "id.too_long", "upload_id"),
     (changed(upload_id="ä" * 129), 400, "id.too_long", "upload_id"),
     (changed(account={"id": "x" * 300}), 400, "id.too_long", "account.id"),
-    (changed(account={"id": "a", "class": "c" * 65}), 400, "field.invalid", "account.class"),
-    (changed(account={"id": "a", "created_at": "yesterday"}), 400, "field.invalid", "account.created_at"),
-    (changed(account={"id": "a", "created_at": "2020-01-01T00:00:00"}), 400, "field.invalid", "account.created_at"),
-    (changed(account={"id": "a", "created_at": "1970-01-01T00:00:00Z"}), 400, "clock.absurd", "account.created_at"),
-    (changed(account={"id": "a", "created_at": "2999-01-01T00:00:00Z"}), 400, "clock.absurd", "account.created_at"),
-    (changed(account={"id": "a", "created_at": "0001-01-01T00:00:00+14:00"}), 400, "clock.absurd", "account.created_at"),
-    (changed(account={"id": "a", "verified": "yes"}), 400, "field.invalid", "account.verified"),
-    (changed(media={"kind": "image", "bytes": -1}), 400, "size.absurd", "media.bytes"),
-    (changed(media={"kind": "image", "bytes": 2**40 + 1}), 400, "size.absurd", "media.bytes"),
-    (changed(media={"kind": "image", "bytes": 10**30}), 400, "size.absurd", "media.bytes"),
-    (changed(media={"kind": "image", "bytes": True}), 400, "field.invalid", "media.bytes"),
     (changed(media={"kind": ""}), 400, "field.invalid", "media.kind"),
-    (changed(ip="1.2.3"), 400, "ip.invalid", "ip"),
-    (changed(ip="1.2.3.4:80"), 400, "ip.invalid", "ip"),
-    (changed(ip="01.2.3.4"), 400, "ip.invalid", "ip"),
-    (changed(ip="fe80::1%eth0"), 400, "ip.invalid", "ip"),
-    (changed(ip=""), 400, "ip.invalid", "ip"),
-    (changed(links=["x"] * 51), 400, "links.too_many", "links"),
-    (changed(links="x"), 400, "field.invalid", "links"),
-    (changed(surface="s" * 65), 400, "field.invalid", "surface"),
+    (changed(media={"kind": "k" * 65}), 400, "field.invalid", "media.kind"),
     (changed(text="x" * 70_000), 413, "body.too_large", None),
 ]  # fmt: skip
+
+
+IGNORED = [
+    (changed(account={"id": "a", "class": "c" * 65}), "account.class"),
+    (changed(account={"id": "a", "created_at": "yesterday"}), "account.created_at"),
+    (changed(account={"id": "a", "created_at": "2020-01-01T00:00:00"}), "account.created_at"),
+    (changed(account={"id": "a", "created_at": "1970-01-01T00:00:00Z"}), "account.created_at"),
+    (changed(account={"id": "a", "created_at": "2999-01-01T00:00:00Z"}), "account.created_at"),
+    (changed(account={"id": "a", "created_at": "0001-01-01T00:00:00+14:00"}), "account.created_at"),
+    (changed(account={"id": "a", "verified": "yes"}), "account.verified"),
+    (changed(media={"kind": "image", "bytes": -1}), "media.bytes"),
+    (changed(media={"kind": "image", "bytes": 2**40 + 1}), "media.bytes"),
+    (changed(media={"kind": "image", "bytes": 10**30}), "media.bytes"),
+    (changed(media={"kind": "image", "bytes": 10**300}), "media.bytes"),
+    (changed(media={"kind": "image", "bytes": True}), "media.bytes"),
+    (changed(ip="1.2.3"), "ip"),
+    (changed(ip="01.2.3.4"), "ip"),
+    (changed(ip="fe80::1%eth0"), "ip"),
+    (changed(ip=""), "ip"),
+    (changed(links=["x"] * 51), "links"),
+    (changed(links="x"), "links"),
+    (changed(surface="s" * 65), "surface"),
+    (changed(device="d" * 257), "device"),
+    (changed(country="Germany"), "country"),
+    (b'{"upload_id":"u-1","account":{"id":"a-1"},"media":{"kind":"image"},"text":"\\ud83d"}', "text"),
+    (b'{"upload_id":"u-1","account":{"id":"a-1"},"media":{"kind":"image"},"device":"\xff"}', None),
+]
+
+
+async def test_an_optional_field_that_breaks_its_rule_is_named_and_the_check_is_decided(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        for body, field in IGNORED:
+            reply = await gate.post("/v1/check", body)
+
+            shown = (str(body)[:100], reply)
+            assert (reply.status, reply.json["decision"]) == (200, "allow"), shown
+            assert reply.json.get("ignored", []) == ([] if field is None else [field]), shown
+        metrics = await gate.get("/metrics")
+
+    assert sum(gate.check.counts.fields_ignored.values()) == len(IGNORED) - 1
+    assert gate.check.counts.rejected == {}
+    assert 'upload_gate_check_fields_ignored_total{field="ip",reason="value.invalid"} 3.0' in metrics.body.decode()
+
+
+async def test_each_check_of_a_batch_names_its_own_ignored_fields(tmp_path: Path) -> None:
+    batch = {"checks": [CHECK, changed(upload_id="u-2", ip="x", device="unknown"), changed(upload_id="u-3")]}
+
+    async with running_gate(tmp_path) as gate:
+        reply = await gate.post("/v1/checks", batch)
+
+    assert [answer.get("ignored") for answer in reply.json["decisions"]] == [None, ["ip", "device"], None]
 
 
 async def test_each_bad_check_is_a_problem_that_names_its_field_and_breaks_nothing(tmp_path: Path) -> None:
@@ -80,9 +117,11 @@ async def test_each_bad_check_is_a_problem_that_names_its_field_and_breaks_nothi
     [
         ({"checks": []}, 400, "batch.empty", "checks"),
         ({"checks": [CHECK] * 257}, 413, "batch.too_large", "checks"),
-        ({"checks": [CHECK, changed(ip="x")]}, 400, "ip.invalid", "checks[1].ip"),
+        ({"checks": [CHECK, changed(upload_id="")]}, 400, "field.invalid", "checks[1].upload_id"),
         ({"checks": [CHECK, {"upload_id": "u"}]}, 400, "field.missing", None),
         ({}, 400, "field.missing", "checks"),
+        ({"checks": "x"}, 400, "field.invalid", "checks"),
+        ({"checks": [CHECK, 7]}, 400, "field.invalid", "checks[1]"),
         ({"checks": [changed(text="x" * 300_000)] * 4}, 413, "body.too_large", None),
     ],
 )

@@ -1,32 +1,84 @@
-"""What operators read is true: alerts name metrics and runbooks that exist."""
+"""What operators read is true: alerts name metrics and runbooks that exist, and runbooks commands that exist."""
 
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gate.cli.main import COMMANDS, GROUP
+from gate.metrics import TABLE
+from streams.worker.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parents[2]
 METRIC = re.compile(r"\bupload_gate_[a-z_]+")
+RUNBOOKS = ROOT / "deploy" / "runbooks"
+ALERTS = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
+HEADINGS = ("**What fired.**", "**What it means.**", "**What to type.**", "**When it worked.**")
 
 
-def declared() -> str:
-    return (ROOT / "gate" / "metrics.py").read_text() + (ROOT / "streams" / "worker" / "metrics.py").read_text()
+def exported() -> set[str]:
+    """The names of all samples that a gate and a worker export, without histograms' endings."""
+    registry = CollectorRegistry()
+    WorkerMetrics(registry)
+    families = [(family.name, family.type) for family in registry.collect()]
+    return {name + ("_total" if kind == "counter" else "") for name, kind in families} | {named.name for named in TABLE}
+
+
+def alerts() -> list[tuple[str, str]]:
+    """Each alert with its text."""
+    parts = re.split(r"- alert: ", ALERTS)[1:]
+    return [(part.split("\n", 1)[0], part) for part in parts]
 
 
 def test_every_metric_in_alerts_runbooks_and_readme_is_one_of_ours() -> None:
-    source = declared()
     places = [*ROOT.glob("deploy/**/*.yml"), *ROOT.glob("deploy/**/*.md"), ROOT / "README.md"]
     named = {name for place in places for name in METRIC.findall(place.read_text())}
 
-    unknown = {n for n in named if n not in source and n.removesuffix("_total") not in source}
-
     assert named
-    assert unknown == set()
+    assert named - exported() == set()
 
 
-def test_every_alert_has_a_runbook_that_exists() -> None:
-    alerts = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
-    runbooks = re.findall(r"runbook: (\S+)", alerts)
+@pytest.mark.parametrize(("name", "text"), alerts(), ids=[name for name, _ in alerts()])
+def test_every_alert_waits_has_a_severity_and_says_what_is_wrong(name: str, text: str) -> None:
+    assert re.fullmatch(r"UploadGate[A-Za-z]+", name)
+    assert re.search(r"\n +for: \d+[ms]\n", text)
+    assert re.search(r"severity: (page|ticket) ", text)
+    assert re.search(r"\n +summary: \S.+\.\W?\n", text)
 
-    assert len(runbooks) == alerts.count("alert:")
+
+def test_every_alert_has_a_runbook_of_its_own() -> None:
+    runbooks = [match[1] for _, text in alerts() if (match := re.search(r"runbook: (\S+)", text))]
+
+    assert len(runbooks) == len(set(runbooks)) == ALERTS.count("alert:")
     assert all((ROOT / runbook).is_file() for runbook in runbooks)
+
+
+@pytest.mark.parametrize(("name", "text"), alerts(), ids=[name for name, _ in alerts()])
+def test_a_runbook_says_what_fired_what_it_means_what_to_type_and_what_you_see_then(name: str, text: str) -> None:
+    match = re.search(r"runbook: (\S+)", text)
+    assert match
+    page = (ROOT / match[1]).read_text()
+
+    places = [page.find(heading) for heading in HEADINGS]
+
+    assert -1 not in places
+    assert places == sorted(places)
+    assert f"`{name}`" in page.split(HEADINGS[1])[0]
+    assert re.search(r"\n1\. ", page)
+
+
+def test_every_command_and_page_that_a_runbook_names_exists() -> None:
+    from streams.dlq import dlq
+
+    known = set(COMMANDS) | {entry.name for entry in entry_points(group=GROUP)}
+    letters = {command.name for command in dlq.registered_commands}
+    pages = {path.name for path in RUNBOOKS.glob("*.md")}
+    text = "\n".join(path.read_text() for path in RUNBOOKS.glob("*.md"))
+
+    assert set(re.findall(r"upload-gate ([a-z]+)", text)) <= known
+    assert set(re.findall(r"\bdlq ([a-z]+)", text)) <= letters
+    assert set(re.findall(r"`([a-z-]+\.md)`", text)) <= pages

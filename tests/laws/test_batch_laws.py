@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.crowd import Crowd
+from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 SHIPPED = load_scorecard(None)
+WEB = load_web_links()
 accounts = st.sampled_from(["a", "b", "c"])
 events = st.builds(
     lambda account, at, kind, extra: (
@@ -52,7 +54,7 @@ def run(batches: list[list[Record]]) -> tuple[dict[str, bytes], int]:
     dead = 0
     for batch in batches:
         if batch:
-            effects = process(batch, states, Crowd(), SHIPPED, Hashes(b"salt"), ("t", 0), "e", 0)
+            effects = process(batch, states, Crowd(), SHIPPED, Hashes(b"salt"), WEB, ("t", 0), "e", 0)
             states.update(effects.states)
             dead += len(effects.dead)
             assert all(0.0 <= part <= 1.0 for s, _ in effects.scores for part in (s.bot, s.scam, s.risk))

@@ -23,12 +23,14 @@ from streams.core.events import (
 )
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import fold
+from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import EventCounts
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 SHIPPED = load_scorecard(None)
+WEB = load_web_links()
 HASHES = Hashes(b"salt")
 BASE: dict[str, Any] = {
     "type": "attempted",
@@ -57,7 +59,7 @@ values = st.lists(spoilt | timely | cut | st.binary(max_size=40), min_size=1, ma
 def test_every_record_is_folded_or_one_dead_letter_and_what_is_made_of_it_stays_in_bounds(given_: list[bytes]) -> None:
     batch = [Record(offset, b"a", value, (), 0) for offset, value in enumerate(given_)]
 
-    effects = process(batch, {}, Crowd(), SHIPPED, Hashes(b"salt"), ("events", 0), "epoch", 0)
+    effects = process(batch, {}, Crowd(), SHIPPED, Hashes(b"salt"), WEB, ("events", 0), "epoch", 0)
 
     offsets = [letter.offset for letter in effects.dead]
     assert offsets == sorted(set(offsets))
@@ -133,7 +135,7 @@ def made(number: int, kind: str, at: datetime, who: int) -> Event:
 def folded(events: list[Event]) -> Facts:
     facts = Facts()
     for offset, event in enumerate(events):
-        fold(facts, event, time_us(event), offset, b"", HASHES)
+        fold(facts, event, time_us(event), offset, b"", HASHES, WEB)
     return facts
 
 
@@ -193,9 +195,9 @@ def test_events_that_are_delivered_again_within_the_window_change_nothing(given_
     events = [made(number, *one) for number, one in enumerate(given_)]
     once, twice = Facts(), Facts()
     for offset, event in enumerate(events):
-        fold(once, event, time_us(event), offset, b"", HASHES)
-        fold(twice, event, time_us(event), offset, b"", HASHES)
+        fold(once, event, time_us(event), offset, b"", HASHES, WEB)
+        fold(twice, event, time_us(event), offset, b"", HASHES, WEB)
         for again in order.sample(events[: offset + 1], min(offset + 1, 3)):
-            fold(twice, again, time_us(again), 999, b"", HASHES)
+            fold(twice, again, time_us(again), 999, b"", HASHES, WEB)
 
     assert pack(twice) == pack(once)

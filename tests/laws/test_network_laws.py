@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -38,8 +38,22 @@ groups = st.lists(
 )
 written_out = groups.map(":".join) | st.builds(
     lambda values: ":".join(f"{value:x}" for value in values),
-    st.lists(st.sampled_from([0, 0, 1]) | st.integers(0, 0xFFFF), min_size=8, max_size=8),
+    st.lists(
+        st.sampled_from([0, 0, 1, 0x64, 0xFF9B, 0x2001, 0x2002, 0xFFFF]) | st.integers(0, 0xFFFF),
+        min_size=8,
+        max_size=8,
+    ),
 )
+
+
+CARRIERS = [IPv6Network(prefix) for prefix in ("::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/96", "::/96")]
+
+
+def carried(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address in an IPv6 one; `::` and `::1` carry none."""
+    if int(address) > 1 and any(address in prefix for prefix in CARRIERS):
+        return IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
 def thoroughly(ip: str) -> str | None:
@@ -50,8 +64,8 @@ def thoroughly(ip: str) -> str | None:
         return None
     if isinstance(address, IPv4Address):
         return str(address)
-    mapped = address.ipv4_mapped
-    return str(mapped) if mapped is not None else f"{IPv6Address(int(address) >> 64 << 64)}/64"
+    inner = carried(address)
+    return str(inner) if inner is not None else f"{IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 @given(addresses | written_out | nearly | st.text())
@@ -62,6 +76,12 @@ def thoroughly(ip: str) -> str | None:
 @example("::ffff:1.2.3.4")
 @example("2001:db8::1")
 @example("fe80::1%eth0")
+@example("64:ff9b:0:0:0:0:102:304")
+@example("64:ff9b:1:0:0:0:102:304")
+@example("2002:102:304:0:0:0:0:1")
+@example("2001:0:1:2:3:4:5:6")
+@example("2001:1:1:2:3:4:5:6")
+@example("0:0:0:0:ffff:0:102:304")
 @example("1:2:3:4:5:6:7:8\n")
 def test_the_network_of_an_address_is_what_the_standard_library_makes_of_it(text: str) -> None:
     try:

@@ -230,7 +230,7 @@ async def test_a_topic_of_mostly_unreadable_events_is_not_drained(
 
         worker.start()
         await eventually(lambda: worker.said("is not read on") == 1, timeout_s=30.0)
-        await eventually(lambda: worker.metric("upload_gate_worker_halted_partitions") == 1)
+        await eventually(lambda: worker.metric("upload_gate_partitions_halted") == 1)
         stopped = await values(kafka_bootstrap, worker.topics.dead_letters)
         code = worker.end()
         worker.start(UPLOAD_GATE_UNREADABLE="drain")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -37,7 +38,10 @@ def page(port: int, path: str) -> tuple[int, dict[str, object]]:
 def listens_on(worker: WorkerProcess) -> set[str]:
     """The addresses that the process listens on, as /proc tells them, without loopback."""
     assert worker.process is not None
-    sockets = {Path(link).readlink().name for link in Path(f"/proc/{worker.process.pid}/fd").iterdir()}
+    sockets = set()
+    for link in Path(f"/proc/{worker.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(link.readlink().name)
     inodes = {name.removeprefix("socket:[").removesuffix("]") for name in sockets if name.startswith("socket:")}
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:

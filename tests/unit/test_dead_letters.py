@@ -11,13 +11,9 @@ import pytest
 
 from gate.core.event import Attempted
 from streams.core.crowd import Crowd
-from streams.core.events import (
-    MAX_EVENT_BYTES,
-    Fault,
-    decode,
-    encode,
-)
-from streams.files.schemas import FILE, event_schema
+from streams.core.events import MAX_EVENT_BYTES, Fault, decode, encode
+from streams.files.public_suffixes import load_web_links
+from streams.files.schemas import FILE, event_schema, fields_table
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import Effects
 from streams.pipeline.hashes import Hashes
@@ -25,6 +21,7 @@ from streams.pipeline.step import Record, process
 
 ROOT = Path(__file__).parents[2]
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())
+WEB = load_web_links()
 AT_MS = 1_795_428_000_500
 SECRET = "meet me at 203.0.113.77"
 
@@ -35,7 +32,7 @@ def event(**changes: Any) -> bytes:
 
 
 def run(*records: Record) -> Effects:
-    return process(records, {}, Crowd(), load_scorecard(None), Hashes(b"salt"), ("events", 3), "epoch", 7)
+    return process(records, {}, Crowd(), load_scorecard(None), Hashes(b"salt"), WEB, ("events", 3), "epoch", 7)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -55,6 +52,10 @@ def test_the_schema_in_the_tree_is_the_structs_own_and_takes_every_golden_event(
         validator.validate(golden)
     with pytest.raises(jsonschema.ValidationError):
         validator.validate({**GOLDEN["attempted"], "account": {}})
+
+
+def test_the_rules_that_people_read_are_the_table() -> None:
+    assert fields_table() in (ROOT / "config" / "README.md").read_text()
 
 
 def test_cloudevents_carry_the_same_object_structured_and_binary() -> None:
@@ -79,13 +80,15 @@ def test_a_caption_that_mentions_cloudevents_is_still_a_plain_event() -> None:
 UNREADABLE = {
     "no value": (None, b"a-17", Fault.EMPTY, "no value"),
     "not JSON": (b'{"type":', b"a-17", Fault.MALFORMED, "not JSON"),
-    "not UTF-8": (b'{"type":"\xff\xfe"}', b"a-17", Fault.MALFORMED, "not JSON"),
+    "not UTF-8": (b'{"type":"\xff\xfe"}', b"a-17", Fault.TYPE_UNKNOWN, "type"),
     "too large": (event(text="x" * MAX_EVENT_BYTES), b"a-17", Fault.TOO_LARGE, "bytes"),
     "unknown type": (event(type="liked"), b"a-17", Fault.TYPE_UNKNOWN, "type"),
     "no id": (event(id=None), b"a-17", Fault.FIELD_MISSING, "`id`"),
     "no at": (event(at=None), b"a-17", Fault.FIELD_MISSING, "`at`"),
     "no account id": (event(account={}), b"a-17", Fault.FIELD_MISSING, "$.account"),
-    "wrong type of field": (event(links="https://x"), b"a-17", Fault.FIELD_INVALID, "$.links"),
+    "wrong type of field": (event(account=[]), b"a-17", Fault.FIELD_INVALID, "$.account"),
+    "wrong type of id": (event(id=7), b"a-17", Fault.FIELD_INVALID, "$.id"),
+    "id of no event": (event(id="undefined"), b"a-17", Fault.FIELD_INVALID, "$.id"),
     "time without zone": (event(at="2026-11-23T10:00:00"), b"a-17", Fault.FIELD_INVALID, "at has no time zone"),
     "empty account id": (event(account={"id": ""}), b"", Fault.FIELD_INVALID, "account.id"),
     "account id of 10 kB": (event(account={"id": "a" * 10_000}), b"a" * 10_000, Fault.ID_TOO_LONG, "account.id"),

@@ -21,6 +21,7 @@ from streams.pipeline.effects import (
     CrowdCounts,
     DeadLetter,
     DeadLetters,
+    DroppedFields,
     Effects,
     EventCounts,
     Increment,
@@ -40,6 +41,7 @@ FULL = Effects.of(
     DeadLetters([LETTER, LETTER]),
     CrowdCounts([CrowdCount("f", 4, 1, b"[2,9,[4],[1]]")]),
     EventCounts({"attempted": 2}, 1),
+    DroppedFields({("ip", "value.invalid"): 3}),
 )
 
 
@@ -75,6 +77,7 @@ def test_each_part_counts_what_the_worker_shows() -> None:
     assert shown("upload_gate_dead_letters_total", reason="json.malformed") == 2
     assert shown("upload_gate_scores_total") == 1
     assert shown("upload_gate_event_unknown_fields_total") == 1
+    assert shown("upload_gate_event_fields_dropped_total", field="ip", reason="value.invalid") == 3
 
 
 def test_a_part_that_is_not_given_has_no_effect() -> None:

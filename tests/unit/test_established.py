@@ -13,11 +13,13 @@ from streams.core.established import is_established
 from streams.core.events import encode, time_us
 from streams.core.facts import Facts
 from streams.core.fold import fold
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 OLD = Account("a", created_at=BEGAN - timedelta(days=40))
 HASHES = Hashes(b"salt")
+WEB = load_web_links()
 
 
 def uploads(count: int, account: Account = OLD, **given: Any) -> list[Event]:
@@ -27,7 +29,7 @@ def uploads(count: int, account: Account = OLD, **given: Any) -> list[Event]:
 def folded(events: list[Event]) -> Facts:
     facts = Facts()
     for offset, event in enumerate(events):
-        fold(facts, event, time_us(event), offset, encode(event), HASHES)
+        fold(facts, event, time_us(event), offset, encode(event), HASHES, WEB)
     return facts
 
 

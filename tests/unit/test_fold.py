@@ -20,10 +20,12 @@ from streams.core.fold import REFUSALS, fold
 from streams.core.migration import WEEK_US
 from streams.core.rings import remembered
 from streams.core.window import value
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HASHES = Hashes(b"salt")
+WEB = load_web_links()
 REPORTER_BYTES = 8
 ACCOUNT = Account("a-17", created_at=BEGAN - timedelta(days=90))
 
@@ -39,7 +41,7 @@ def worth(counter: list[int], half_life_us: int, second: float = 0.0) -> float:
 def folded(*events: Event, state: Facts | None = None) -> Facts:
     state = Facts() if state is None else state
     for event in events:
-        fold(state, event, time_us(event), state.offset + 1, encode(event), HASHES)
+        fold(state, event, time_us(event), state.offset + 1, encode(event), HASHES, WEB)
     return state
 
 
@@ -163,8 +165,8 @@ def test_hashes_are_keyed_by_the_salt() -> None:
     event = upload(ip="203.0.113.9", device="d")
     one, two = Facts(), Facts()
 
-    fold(one, event, 1, 0, b"", Hashes(b"one"))
-    fold(two, event, 1, 0, b"", Hashes(b"two"))
+    fold(one, event, 1, 0, b"", Hashes(b"one"), WEB)
+    fold(two, event, 1, 0, b"", Hashes(b"two"), WEB)
 
     assert one.networks != two.networks
     assert one.devices != two.devices
@@ -199,7 +201,7 @@ def test_an_event_that_is_delivered_again_changes_nothing_at_all() -> None:
     once = pack(folded(*events))
 
     again = folded(*events, *events)
-    refolded = [fold(again, event, time_us(event), 99, encode(event), HASHES) for event in events]
+    refolded = [fold(again, event, time_us(event), 99, encode(event), HASHES, WEB) for event in events]
 
     assert pack(again) == once
     assert refolded == [False] * 32
@@ -270,6 +272,14 @@ def test_a_creation_time_after_its_event_is_refused_and_the_first_that_can_be_be
     assert state.malformed == 1
 
 
+def test_a_creation_time_a_little_after_its_event_is_no_fault_and_tells_no_age() -> None:
+    soon = Account("a-17", created_at=BEGAN + timedelta(minutes=5))
+
+    state = folded(upload(0, soon))
+
+    assert (state.created_us, state.malformed) == (0, 0)
+
+
 def test_parts_of_an_album_are_one_beat() -> None:
     at_once = folded(*(upload(n * 0.9) for n in range(30)))
     grouped = folded(*(upload(n * 30, media_group="g-1") for n in range(10)))
@@ -317,7 +327,7 @@ def test_the_last_four_networks_and_devices_are_kept_and_those_of_the_last_days_
 def test_fields_that_broke_their_rule_are_counted() -> None:
     state = Facts()
 
-    fold(state, upload(ip="2001:zz::"), time_us(upload()), 0, b"", HASHES, malformed=2)
+    fold(state, upload(ip="2001:zz::"), time_us(upload()), 0, b"", HASHES, WEB, malformed=2)
 
     assert state.malformed == 3
     assert state.networks == b""

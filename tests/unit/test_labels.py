@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.labels import fold_country, fold_label
+from gate.core.fields.labels import fold_country, fold_label
 
 
 @pytest.mark.parametrize(

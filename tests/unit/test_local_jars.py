@@ -161,7 +161,7 @@ def test_fetches_at_once_wait_for_each_other_and_fetch_each_jar_once(tmp_path: P
 def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(LocalServerError, match="cannot keep Apache Kafka's jars in"):
+    with pytest.raises(LocalServerError, match="cannot store Apache Kafka's jars in"):
         fetched(tmp_path / "file" / "kafka", Shelf())
 
 

@@ -8,11 +8,13 @@ from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.limits.gcra import take
 from gate.core.media import Media
+from gate.core.pause.scope import Scope
 from gate.core.policy import Mode, OnStoreError, Subject, Unit
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.errors import PolicyInvalid
 from gate.policyfile import check_policy, load_policy, parse_policy
+from gate.records.check import decode_check
 
 GOOD = """version = 1
 default_class = "regular"
@@ -52,6 +54,9 @@ def test_a_sound_file_becomes_a_policy() -> None:
     [
         ("burst = 15", "brust = 15", ".rates.regular.brust: unknown key; did you mean 'burst'?"),
         ("burst = 15", "burst = 0", "policy.toml:15: limits.\"account.uploads.minute\".rates.regular.burst: 0 is not"),
+        ("[classes.new]", "[classes.New]", "policy.toml:7: classes.New: 'New' would match nothing"),
+        ("[classes.new]", '[classes." new"]', "write 'new'"),
+        ('default_class =', 'reasons = ["raid", "Legal"]\ndefault_class =', "policy.toml:2: reasons: 'Legal' would"),
         ("rate = 10", "rate = -1", "is not a positive whole number"),
         ("rate = 10", "rate = 0", "is not a positive whole number"),
         ("rate = 10", "rate = true", "is not a positive whole number"),
@@ -144,3 +149,17 @@ def test_a_score_above_the_deny_threshold_refuses_in_every_class() -> None:
 
     assert all(0.8 <= (thresholds.deny or 0) <= 0.95 for thresholds in policy.thresholds.values())
     assert policy.reasons == ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
+
+
+def test_a_class_is_one_however_a_check_a_pause_and_the_policy_write_it() -> None:
+    policy = parse_policy(GOOD.replace("classes.new", "classes.vip"), "policy.toml")
+    body = b'{"upload_id":"u","account":{"id":"a","class":"VIP "},"media":{"kind":"IMAGE"},"country":"de"}'
+
+    request, ignored = decode_check(body, 0)
+
+    class_ = policy.class_of(request.account, 0)
+    assert (class_, dict(ignored)) == ("vip", {})
+    assert Scope(classes=frozenset(["VIP"])).matches(class_, None, None, None)
+    assert Scope(kinds=frozenset(["Image"]), countries=frozenset(["De"])).matches(
+        class_, None, request.media.kind, request.country
+    )

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gate.core.score import Stamp
+from gate.core.score import Score, Stamp
+from gate.core.signal import Signal
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
+from streams.core.scorecard import Scorecard
+from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
-from streams.pipeline.effects import Effects, EventCounts
+from streams.pipeline.effects import DroppedFields, Effects, EventCounts
 from streams.pipeline.hashes import Hashes, Remembered
 from streams.pipeline.step import MAX_KEPT_BYTES, Record, process, surroundings
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())
 AT_MS = 1_795_428_000_500
 SHIPPED = load_scorecard(None)
+WEB = load_web_links()
 
 
 def record(offset: int, account: str = "a-17", name: str = "attempted", **given: Any) -> Record:
@@ -31,7 +36,7 @@ def broken(offset: int, value: bytes | None = b"{") -> Record:
 
 
 def run(*batch: Record, states: dict[str, bytes] | None = None, crowd: Crowd | None = None) -> Effects:
-    return process(batch, states or {}, crowd or Crowd(), SHIPPED, Hashes(b"salt"), ("events", 3), "epoch", 7)
+    return process(batch, states or {}, crowd or Crowd(), SHIPPED, Hashes(b"salt"), WEB, ("events", 3), "epoch", 7)
 
 
 def test_events_are_counted_by_type_and_the_next_batch_starts_behind_the_last() -> None:
@@ -126,7 +131,7 @@ def test_a_dead_letter_keeps_only_so_much_of_what_it_was() -> None:
 
 @pytest.mark.parametrize("salt", [b"", b"s" * 200], ids=["no salt", "a long salt"])
 def test_any_salt_will_do(salt: bytes) -> None:
-    effects = process([record(0)], {}, Crowd(), SHIPPED, Hashes(salt), ("events", 3), "epoch", 7)
+    effects = process([record(0)], {}, Crowd(), SHIPPED, Hashes(salt), WEB, ("events", 3), "epoch", 7)
 
     assert effects.dead == []
 
@@ -169,7 +174,7 @@ class Provoked(Hashes):
 
 
 def provoked(*batch: Record, states: dict[str, bytes] | None = None) -> Effects:
-    return process(batch, states or {}, Crowd(), SHIPPED, Provoked(b"salt"), ("events", 3), "epoch", 7)
+    return process(batch, states or {}, Crowd(), SHIPPED, Provoked(b"salt"), WEB, ("events", 3), "epoch", 7)
 
 
 def test_an_event_that_cannot_be_folded_is_a_dead_letter_and_leaves_its_account_as_it_was() -> None:
@@ -193,11 +198,34 @@ def test_an_account_whose_only_event_cannot_be_folded_is_not_touched() -> None:
     assert [score.account for score, _ in effects.scores] == ["b"]
 
 
-def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:
+def test_an_event_at_the_end_of_all_times_is_a_dead_letter_though_no_broker_clock_refuses_it() -> None:
     late = [record(0, "a"), record(1, "a", at="9999-12-31T23:59:59.999999Z"), record(2, "a", "completed")]
     unknown_clock = [one._replace(timestamp_ms=0) for one in late]
 
     effects = run(*unknown_clock)
+
+    assert [(letter.offset, letter.reason) for letter in effects.dead] == [(1, "clock.absurd")]
+    assert effects.states == run(late[0], late[2]).states
+    assert run(record(3, "a"), states=effects.states).dead == []
+
+
+class Unscorable(Scorecard):
+    """A scorecard that raises from one moment on, as a fault of ours would for what one event brought about."""
+
+    FROM_US = 1_900_000_000_000_000
+
+    def score(self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp) -> Score:
+        if at_us >= self.FROM_US:
+            raise OverflowError(account)
+        return super().score(account, values, at_us, scored_at_us, stamp)
+
+
+def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:
+    card = Unscorable(SHIPPED.hash, SHIPPED.bias, SHIPPED.weights, SHIPPED.caps)
+    late = [record(0, "a"), record(1, "a", at="2031-01-01T00:00:00Z"), record(2, "a", "completed")]
+    unknown_clock = [one._replace(timestamp_ms=0) for one in late]
+
+    effects = process(unknown_clock, {}, Crowd(), card, Hashes(b"salt"), WEB, ("events", 3), "epoch", 7)
 
     assert [(letter.offset, letter.reason) for letter in effects.dead] == [(1, "event.unprocessable")]
     assert effects.states == run(late[0], late[2]).states
@@ -215,7 +243,7 @@ def test_many_events_that_cannot_be_folded_cost_no_more_than_twice_the_rest() ->
 
     batch = [record(n, "a", device="provoking" if n % 2 else "own") for n in range(100)]
 
-    effects = process(batch, {}, Crowd(), SHIPPED, Counting(b"salt"), ("events", 3), "epoch", 7)
+    effects = process(batch, {}, Crowd(), SHIPPED, Counting(b"salt"), WEB, ("events", 3), "epoch", 7)
 
     assert len(effects.dead) == 50
     assert folds <= 200
@@ -253,3 +281,67 @@ def test_what_is_no_address_costs_an_event_its_address_and_nothing_else(ip: str)
     facts = unpack(effects.states["a-17"])
     assert effects.dead == []
     assert (facts.uploads, facts.malformed, facts.networks) == (1, 1, b"")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("device", "д" * 200, "value.hashed"),
+        ("device", ["d-5"], "type.wrong"),
+        ("device", "d\u200b5", "value.invisible"),
+        ("text", "cut inside \ud83d", "text.repaired"),
+        ("text", "a" * 10_000, "value.cut"),
+        ("text", 7, "type.wrong"),
+        ("ip", "300.1.1.1", "value.invalid"),
+        ("country", "Germany", "value.invalid"),
+        ("media", "image", "type.wrong"),
+        ("links", ["https://a.test", None], "list.items"),
+    ],
+)
+def test_a_field_that_breaks_its_rule_is_counted_and_costs_nothing_but_itself(
+    field: str, value: object, reason: str
+) -> None:
+    effects = run(record(0, **{field: value}), record(1, **{field: value}))
+
+    facts = unpack(effects.states["a-17"])
+    assert effects.dead == []
+    assert (facts.uploads, facts.malformed) == (2, 2)
+    assert effects.part(DroppedFields) == DroppedFields({(field, reason): 2})
+
+
+def test_a_word_for_unknown_is_counted_and_is_no_fault() -> None:
+    effects = run(record(0, device="unknown", country="ZZ"))
+
+    (made,) = effects.scores
+    assert unpack(effects.states["a-17"]).malformed == 0
+    assert Signal.FIELDS_MALFORMED not in {reason.signal for reason in made.score.reasons}
+    assert effects.part(DroppedFields) == DroppedFields(
+        {("device", "value.unknown"): 1, ("country", "value.unknown"): 1}
+    )
+
+
+def test_fields_that_break_their_rule_again_and_again_speak_against_the_account() -> None:
+    days = [f"2026-11-{day:02}T09:00:00Z" for day in range(1, 21)]
+    wrong = [record(n, at=at, ip="300.1.1.1", device=[n], country="Germany") for n, at in enumerate(days)]
+    right = [record(n, at=at) for n, at in enumerate(days)]
+
+    (suspect,), (usual,) = run(*wrong).scores, run(*right).scores
+
+    assert Signal.FIELDS_MALFORMED in {reason.signal for reason in suspect.score.reasons}
+    assert usual.score.risk < suspect.score.risk < usual.score.risk + 0.1
+
+
+def test_a_challenge_whose_outcome_is_dropped_is_one_fault() -> None:
+    effects = run(record(0), record(1, name="challenged", outcome="maybe"))
+
+    assert unpack(effects.states["a-17"]).malformed == 1
+
+
+def test_links_in_captions_count_as_the_links_of_an_upload_do() -> None:
+    in_links = run(record(0, text="look", links=["https://claim-bonus77.top/x"]))
+    in_caption = run(record(0, text="look at https://claim-bonus77.top/x", links=[]))
+
+    linked, written = (unpack(effects.states["a-17"]) for effects in (in_links, in_caption))
+    assert linked.linked == written.linked == 1
+    assert linked.suspicion == written.suspicion > 0.5
+    assert linked.hosts == written.hosts != b""

@@ -99,7 +99,7 @@ def test_an_address_that_is_none_is_left_out_and_counted(file: Path) -> None:
     stream = read(written(file, row(ip="unknown"), row(ip="")))
 
     assert [upload.request.ip for upload in stream.uploads] == [None, None]
-    assert stream.notes == ("1 rows name an IP address that is none; they are taken without",)
+    assert stream.notes == ("2 rows: field ip is dropped (value.unknown)",)
 
 
 def test_a_long_text_and_many_links_are_cut_and_counted(file: Path) -> None:
@@ -107,7 +107,37 @@ def test_a_long_text_and_many_links_are_cut_and_counted(file: Path) -> None:
 
     assert [len(upload.request.text or "") for upload in stream.uploads] == [8_000, 0, 1]
     assert [len(upload.request.links) for upload in stream.uploads] == [0, 50, 0]
-    assert stream.notes == ("2 rows are cut to 8,000 characters of text and 50 links",)
+    assert stream.notes == (
+        "1 rows: field text is cut, to 8,000 characters of text and 50 links (value.cut)",
+        "1 rows: field urls is cut, to 8,000 characters of text and 50 links (value.cut)",
+    )
+
+
+def test_rows_without_a_time_are_taken_between_their_neighbours_and_it_is_said(file: Path) -> None:
+    moments = [None, 100, None, None, 400, 500, None]
+
+    stream = read(written(file, *(row(t=moment, content_key=f"c{i}") for i, moment in enumerate(moments))))
+
+    assert [upload.at_us // 1_000_000 for upload in stream.uploads] == [100, 100, 200, 300, 400, 500, 500]
+    assert [upload.request.media.sha256 for upload in stream.uploads] == [f"c{i}" for i in range(7)]
+    assert stream.notes == ("4 rows have no time; they are taken between those of their neighbours in the file",)
+    assert not stream.synthetic_times
+
+
+def test_a_bad_optional_field_of_a_row_is_dropped_and_counted(file: Path) -> None:
+    bad = '{"account_id":"a-1","t":1,"label":0,"text":"cut \\ud83d","urls":[1,"https://x.example"],"device":7}'
+
+    (upload,) = read(written(file, bad)).uploads
+    notes = read(file).notes
+
+    assert (upload.request.text, upload.request.links, upload.request.device) == (
+        "cut \ufffd", ("https://x.example",), None,
+    )  # fmt: skip
+    assert notes == (
+        "1 rows: field device is dropped (type.wrong)",
+        "1 rows: field text held half a character, which is replaced (text.repaired)",
+        "1 rows: field urls holds what is no string; the rest is taken (list.items)",
+    )
 
 
 def test_a_stream_from_the_future_is_moved_back_by_whole_weeks_and_it_is_said(file: Path) -> None:
@@ -142,9 +172,8 @@ def test_blank_lines_are_passed_over(file: Path) -> None:
         (row(t=1_700_000_000_000), "field t: 1700000000000 is no time in seconds"),
         (row(account_created_at=1e300), "field account_created_at"),
         (row(label=3), "field label: 3 is none of"),
-        (row(urls="https://x.example"), "field urls: expected `array"),
-        (row(urls=[1]), "field urls[0]: expected `str`"),
-        (row(t=None), "field t: is null, but line 1 has a time"),
+        (row(account_id="undefined"), "field account_id: is empty, or a word for unknown"),
+        (row(account_id="a\u200b"), "field account_id: holds a character that cannot be seen"),
     ],
 )
 def test_a_bad_row_is_named_by_file_line_and_field(file: Path, bad: object, said: str) -> None:

@@ -16,11 +16,13 @@ from gate.errors import PolicyInvalid
 from gate.policyfile import load_policy
 from streams.core.crowd import Crowd
 from streams.core.scorecard import Scorecard
+from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard, parse_scorecard
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
+WEB = load_web_links()
 STAMP = Stamp("epoch", 9)
 DENY = min(limit.deny for limit in load_policy(None).thresholds.values() if limit.deny is not None)
 FAMILIES = sorted({signal.family for signal in Signal})
@@ -186,7 +188,7 @@ class Platform:
         at = (BEGAN + timedelta(seconds=second)).isoformat()
         value = json.dumps({"type": "attempted", "id": f"{second}", "at": at, "account": who, **given}).encode()
         record = Record(len(self.risks), account.encode(), value, (), 0)
-        done = process([record], self.states, self.crowd, shipped(), Hashes(b"salt"), ("events", 0), "epoch", 0)
+        done = process([record], self.states, self.crowd, shipped(), Hashes(b"salt"), WEB, ("events", 0), "epoch", 0)
         self.states.update(done.states)
         self.risks.setdefault(account, []).append(done.scores[0].score.risk)
         return done.scores[0].score.risk

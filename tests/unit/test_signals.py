@@ -17,9 +17,11 @@ from streams.core.facts import Facts
 from streams.core.features import features
 from streams.core.fold import fold
 from streams.core.signals import signals
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 
 HASHES = Hashes(b"salt")
+WEB = load_web_links()
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 OLD = Account("a-17", created_at=BEGAN - timedelta(days=400))
 
@@ -31,7 +33,7 @@ def upload(second: float, account: Account = OLD, **given: Any) -> Attempted:
 def folded(*events: Event) -> Facts:
     state = Facts()
     for offset, event in enumerate(events):
-        fold(state, event, time_us(event), offset, encode(event), HASHES)
+        fold(state, event, time_us(event), offset, encode(event), HASHES, WEB)
     return state
 
 
@@ -93,7 +95,7 @@ def test_freshness_and_haste_fade_with_age_and_an_unknown_age_says_nothing() -> 
 def test_an_account_from_the_future_is_not_believed_and_says_nothing() -> None:
     shown_ = found(upload(0, Account("a-17", created_at=BEGAN + timedelta(days=9))))
 
-    assert shown_ == {}
+    assert shown_.keys() == {Signal.FIELDS_MALFORMED}
 
 
 def test_the_same_content_again_is_sameness_and_other_content_is_not() -> None:
@@ -196,6 +198,7 @@ def test_every_signal_can_be_raised_and_none_leaves_its_bounds() -> None:
         for second in range(0, 120, 3)
     ]  # fmt: skip
 
+    events.append(upload(121, fresh, ip="2001:zz::"))
     told = [Reported("r", BEGAN, fresh), *(Challenged(o, BEGAN, fresh, outcome=o) for o in ("passed", "failed"))]
 
     shown_ = found(*events, *told, around=Surroundings(10**6, 10**6, 10**6, 10**6))

@@ -20,6 +20,7 @@ TOPICS = Topics("p.")
         (TOPICS.crowd, "compact,delete", 8 * DAY_MS),
         (TOPICS.rescores, "compact", None),
         (TOPICS.decisions, "delete", 7 * DAY_MS),
+        (TOPICS.controls, "compact,delete", DAY_MS),
     ],
 )
 def test_each_topic_is_cleaned_as_its_meaning_demands(topic: Topic, policy: str, kept_ms: int | None) -> None:

@@ -1,1 +1,1 @@
-"""Limits: rates and bursts, the token buckets that hold to them, and what a store is requested to take."""
+"""Limits: rates and bursts, the token buckets that enforce them, and the request that a store takes tokens for."""

@@ -2,13 +2,13 @@
 
 A bucket is one number, its theoretical arrival time (TAT): the moment at which it will be full again. A request of
 cost `n` moves the TAT by `n` emission intervals; it is let through if the TAT then lies at most the tolerance (the
-burst, as time) ahead of now. There is no timer and no rounding drift: all arithmetic is on integers, and rounding is
-always against the caller (a cost is rounded up, a tolerance down).
+burst, as time) ahead of now. There is no timer and no rounding drift: all arithmetic is on integers, and each rounding
+is against the caller (a cost is rounded up, a tolerance down).
 
-A stored TAT is believed only as far as its limit allows. No take leaves one later than now plus the tolerance, so a TAT
-that is more than GRACE_US later comes from a clock that was set back, from a limit that was wider, or from a damaged
-value. It becomes now plus the tolerance, an empty bucket that fills from now on, and it is written back even where the
-request is refused: otherwise it would hold the bucket empty until the clock has caught up.
+A stored TAT that is too late is corrected. No take leaves a TAT later than now plus the tolerance, so a TAT that is
+more than GRACE_US later comes from a clock that was set back, from a limit that was wider, or from a damaged value.
+It becomes now plus the tolerance: an empty bucket that fills from now on. The correction is written back even if the
+request is refused, because otherwise the bucket would stay empty until the clock has caught up.
 
 This is the model the Redis script is tested against; both must agree to the microsecond.
 """
@@ -23,11 +23,11 @@ import msgspec
 from gate.core.limits.limit import EntityBuckets
 
 GRACE_US: Final = 60_000_000
-"""How far a clock may step back before a bucket forgets by how much; within it no second fills a bucket twice."""
+"""How far the clock may step back before a TAT counts as too late. Within it no second fills a bucket twice."""
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
-    """The limit that refused and the µs until the same request would fit (None: it never will, it exceeds the burst)."""
+    """The limit that refused, and the µs until the same request would fit; None if it exceeds the burst."""
 
     limit: str
     retry_after_us: int | None
@@ -46,9 +46,10 @@ def take(
 ) -> tuple[Refusal | None, tuple[str, ...]]:  # fmt: skip
     """Take an upload of `size` bytes from all buckets or from none.
 
-    `tats` maps (entity, limit) to µs. Tokens move only when no limit refuses; a TAT that is not believed is corrected always.
-    Returns the refusal with the longest wait, and the names of shadow limits that would have refused. With
-    `never_refuse` no limit refuses, and a bucket without room is left as it is. Each limit is divided by `sharers`.
+    `tats` maps (entity, limit) to its TAT in µs and is changed in place. Tokens move only if no limit refuses; a TAT
+    that is too late is always corrected. Returns the refusal with the longest wait, and the names of shadow limits
+    that would have refused. With `never_refuse` no limit refuses, and a bucket without room keeps its TAT. Each limit
+    is divided by `sharers`.
     """
     refusal: Refusal | None = None
     longest = 0

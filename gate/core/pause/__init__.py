@@ -1,1 +1,1 @@
-"""The kill switch as values: pauses, whom they match, and how two views of the switch become one."""
+"""The kill switch as values: pauses, the uploads they match, and the merge of two views of the switch."""

@@ -1,12 +1,12 @@
-"""The kill switch as a value: what a pause says, whom it matches, and how two views of the switch become one.
+"""The kill switch as a value: the fields of a pause, the uploads it matches, and the merge of two views of the switch.
 
-State is a set of pauses merged by the highest revision of each id. Merging is commutative, associative and
+The state is a set of pauses merged by the highest revision of each id. Merging is commutative, associative and
 idempotent, so the order, the channel and the number of deliveries cannot matter. A release is a pause's next
 revision and keeps its expiry. It stays in the set until that expiry has long passed, so that an old copy cannot bring
 the pause back. For the same reason no revision may move the expiry forward in time: a pause ends early by a release.
 
-A newer release may write fields that this one does not know. They are carried along in `extra`, as they came.
-An entry that this release cannot read is carried along as an `UnreadablePause`. It is not obeyed; an older, readable
+A newer release may write fields that this release does not know. They are kept unchanged in `extra`.
+An entry that this release cannot read is kept as an `UnreadablePause`. It is not obeyed; an older, readable
 revision of the same pause is obeyed until a newer readable one arrives.
 """
 
@@ -21,18 +21,18 @@ from gate.core.pause.scope import STRICTNESS, Action, Scope
 DEFAULT_DURATION_US = 4 * HOUR_US
 MAX_DURATION_US = DAY_US
 KEEP_ENDED_US = 7 * DAY_US
-"""How long a pause stays in the set after its expiry, so that no late copy revives it."""
+"""How long a pause stays in the set after its expiry, so that no late copy makes it active again."""
 
 Extra = Mapping[str, bytes]
-"""Fields of a newer release by name, each value as the JSON it came in."""
+"""Fields of a newer release by name; each value is the JSON as it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
     """One entry of the kill switch. Times are µs since 1970; `id` is never reused, `rev` grows with each change.
 
-    A pause without `starts_at_us` is in force wherever it has arrived, whatever the clocks say. `set_at_us` says when
-    it was written, for people; nothing is decided by it.
+    A pause without `starts_at_us` is in force as soon as it arrives, regardless of the clocks. `set_at_us` tells people
+    when it was written; no decision depends on it.
     """
 
     id: str
@@ -65,7 +65,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class UnreadablePause:
-    """An entry that this release cannot read: its bytes, why, and what could be read of it (`rev` 0: no revision)."""
+    """An entry that this release cannot read: its bytes, the reason, and the fields that could be read.
+
+    `rev` is 0 if no revision could be read.
+    """
 
     raw: bytes
     why: str = field(compare=False)
@@ -76,10 +79,10 @@ class UnreadablePause:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All pauses a process knows, by id, and those read from the break-glass file on its own host.
+    """All pauses that a process knows, by id, and the pauses of the break-glass file on its own host.
 
-    `unreadable`, `extra` and `version` belong to the shared document: entries and fields that are only passed on, and
-    the highest version that was read.
+    `unreadable`, `extra` and `version` belong to the shared document: entries and fields that this release only passes
+    on, and the highest version that was read.
     """
 
     pauses: Mapping[str, Pause] = field(default_factory=dict)
@@ -90,7 +93,7 @@ class Board:
 
     @property
     def rev(self) -> int:
-        """The highest revision it holds, 0 where it holds none. Entries that cannot be read count as well."""
+        """The highest revision on the board, 0 on an empty board. Entries that cannot be read count as well."""
         readable = max((pause.rev for pause in self.pauses.values()), default=0)
         return max(readable, max((entry.rev for entry in self.unreadable), default=0))
 
@@ -99,15 +102,16 @@ class Board:
         return [self.pauses[key] for key in sorted(self.pauses) if self.pauses[key].active(now_us)]
 
     def holds(self, pause: Pause) -> bool:
-        """True where it has that very pause, or a later revision of it."""
+        """True if the board has exactly this pause or a later revision of it."""
         known = self.pauses.get(pause.id)
         return known is not None and (known == pause or known.rev > pause.rev)
 
 
 def merge(left: Board, right: Board) -> Board:
-    """Both boards' pauses, for each id the one of higher revision. The left one's break-glass entries stay.
+    """The pauses of both boards: of each id the one with the higher revision.
 
-    The unknown fields of the document come from the board of higher revision.
+    The break-glass entries are those of `left`. The unknown fields of the document come from the board with the higher
+    revision.
     """
     pauses = dict(left.pauses)
     for key, pause in right.pauses.items():
@@ -124,7 +128,7 @@ def merge(left: Board, right: Board) -> Board:
 
 
 def forget_ended(board: Board, now_us: int) -> Board:
-    """The board without pauses that expired so long ago that no copy of them is still on its way.
+    """The board without the pauses that expired more than KEEP_ENDED_US ago: no copy of them can still arrive.
 
     The pause of the highest revision always stays, so that the board's revision never falls.
     """
@@ -139,15 +143,15 @@ def forget_ended(board: Board, now_us: int) -> Board:
 
 
 def without_superseded(board: Board) -> Board:
-    """The board without pauses of which it holds a later revision that cannot be read here."""
+    """The board without each pause that has a later revision among its unreadable entries."""
     later = {entry.id: entry.rev for entry in board.unreadable if entry.id is not None}
     return replace(board, pauses={k: p for k, p in board.pauses.items() if p.rev >= later.get(k, 0)})
 
 
 def by_local_clock(board: Board, ahead_us: int) -> Board:
-    """The board with its times as a clock shows them that is `ahead_us` before the store's (negative: behind it).
+    """The board with its times converted to a clock that is `ahead_us` ahead of the store's clock (negative: behind).
 
-    Break-glass entries stay as they are: they are written by the clock of their own host.
+    Break-glass entries are not converted: they use the clock of their own host already.
     """
     if not ahead_us:
         return board
@@ -182,8 +186,8 @@ def _severity(pause: Pause) -> tuple[int, int, str]:
 
 
 def _order(pause: Pause) -> tuple[int, int, str]:
-    # two different contents under one revision cannot happen by our own writers; were it to, all must still agree,
-    # so a release wins and the rest is settled by content
+    # No writer of ours puts two contents under one revision. If it happens all the same, every process must choose the
+    # same one: a release wins over a pause, and otherwise the order of their contents decides.
     scope = pause.scope
     content = (
         pause.expires_at_us,
@@ -202,7 +206,7 @@ def _order(pause: Pause) -> tuple[int, int, str]:
 
 
 def _unreadable(pauses: Mapping[str, Pause], entries: Iterable[UnreadablePause]) -> tuple[UnreadablePause, ...]:
-    # an entry is superseded by a readable revision that is as high, or by a higher one that cannot be read either
+    # a readable revision that is as high supersedes an entry, and so does a higher one that cannot be read either
     kept: dict[str | bytes, UnreadablePause] = {}
     for entry in entries:
         if entry.id is None:

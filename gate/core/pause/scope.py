@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gate.core.fields.labels import scope_countries, scope_labels
+
 
 class Action(StrEnum):
     """What a pause does to the uploads it meets, the most restrictive first."""
@@ -19,12 +21,21 @@ STRICTNESS = {Action.STOP: 2, Action.CHALLENGE: 1, Action.REVIEW: 0}
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whom a pause meets: each set that is not empty must contain the upload's value. All empty: platform-wide."""
+    """Whom a pause meets: each set that is not empty must contain the upload's value. All empty: platform-wide.
+
+    The values are folded as those of uploads are, so that `IMAGE` and `image` are one kind.
+    """
 
     classes: frozenset[str] = frozenset()
     surfaces: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
     countries: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", scope_labels(self.classes))
+        object.__setattr__(self, "surfaces", scope_labels(self.surfaces))
+        object.__setattr__(self, "kinds", scope_labels(self.kinds))
+        object.__setattr__(self, "countries", scope_countries(self.countries))
 
     def matches(self, class_: str, surface: str | None, kind: str | None, country: str | None) -> bool:
         """True where every set that is given contains the upload's value; a value the caller left out matches none."""

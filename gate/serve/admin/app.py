@@ -1,7 +1,7 @@
-"""The admin port: what this gate obeys and what it has done, to read only.
+"""The admin port: read-only pages of this gate's board, policy and counters.
 
-It asks nobody who they are. That is why it listens on the loopback interface alone, whatever the gate itself listens
-on; to see it from elsewhere, go through a tunnel that authenticates.
+It has no authentication. So it listens on the loopback interface only, regardless of the address for checks. Reach it
+from another host through a tunnel that authenticates.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class AdminApp(Starlette):
 
 
 class LoopbackOnly:
-    """Refuses a request under a foreign name: a browser may have been lured here (DNS rebinding)."""
+    """Refuses a request whose Host header is not a loopback name, which stops DNS rebinding through a browser."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,7 +71,7 @@ def _refused_host(scope: Scope) -> Response | None:
             try:
                 host = urlsplit("//" + value.decode("latin-1")).hostname
             except ValueError:
-                return _refusal("host.refused", "the header Host is no host name or address", 400)
+                return _refusal("host.refused", "the header Host is not a host name or address", 400)
             if host not in LOOPBACK_NAMES:
                 return _refusal("host.refused", "the admin port answers to loopback names only", 403)
     return None
@@ -91,7 +91,7 @@ def _page(content: Callable[[], bytes], kind: bytes) -> Callable[[Request], Awai
 
 async def _wrong_method(request: Request, error: Exception) -> Response:
     allowed = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    response = _refusal("method.not_allowed", "this page is only to read", 405)
+    response = _refusal("method.not_allowed", "this page is read-only", 405)
     response.headers.update(allowed)
     return response
 

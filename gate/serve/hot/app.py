@@ -24,7 +24,7 @@ from gate.ports.clock import Clock
 from gate.records.check import MAX_BATCH_BYTES, MAX_BODY_BYTES, decode_check, decode_checks
 from gate.records.decision import encode_decision, encode_decisions
 from gate.serve.health import Health
-from gate.serve.problems import CONTENT_TYPE, problem, problem_of
+from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
 
 log = logging.getLogger("upload_gate.http")
 
@@ -79,8 +79,8 @@ class GateApp:
         except Exception:
             self._check.counts.faults["http"] += 1
             log.exception("a fault of ours on %s", scope["path"][:80])
-            body = problem("fault.internal", "the gate failed; this is no decision, ask again", 500)
-            await answer(send, 500, body, CONTENT_TYPE)
+            body = problem("fault.internal", "the gate failed; this is no decision, send the check again")
+            await answer(send, status_of("fault.internal"), body, CONTENT_TYPE)
 
     async def _dispatch(self, scope: Scope, send: Send) -> None:
         """Serve the pages; refuse unknown paths and wrong methods."""
@@ -94,20 +94,25 @@ class GateApp:
             raise RequestRejected("path.unknown", f"there is no such path; known are {known}")
         allowed = "POST" if get is None else "GET, HEAD"
         self._check.counts.reject("method.not_allowed")
-        body = problem("method.not_allowed", f"{path} takes {allowed}", 405)
-        await answer(send, 405, body, CONTENT_TYPE, ((b"allow", allowed.encode()),))
+        body = problem("method.not_allowed", f"{path} takes {allowed}")
+        await answer(send, status_of("method.not_allowed"), body, CONTENT_TYPE, ((b"allow", allowed.encode()),))
 
     async def _one(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
-        request = decode_check(body, self._clock.now_us())
+        request, ignored = decode_check(body, self._clock.now_us())
+        if ignored:
+            self._check.counts.ignored(ignored)
         decision = await self._check.check(request)
-        await answer(send, 200, encode_decision(decision, self._jitter))
+        await answer(send, 200, encode_decision(decision, self._jitter, ignored))
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BATCH_BYTES)
-        requests = decode_checks(body, self._clock.now_us())
-        decisions = await self._check.check_many(requests)
-        await answer(send, 200, encode_decisions(decisions, self._jitter))
+        read = decode_checks(body, self._clock.now_us())
+        for _, ignored in read:
+            if ignored:
+                self._check.counts.ignored(ignored)
+        decisions = await self._check.check_many([request for request, _ in read])
+        await answer(send, 200, encode_decisions(decisions, self._jitter, [ignored for _, ignored in read]))
 
     async def _metrics(self, send: Send) -> None:
         kind, body = self._health.metrics()

@@ -1,1 +1,1 @@
-"""What a process keeps on its own disk, and what people put there for it."""
+"""Files on a gate's own disk: the snapshot that the gate writes, and the break-glass file that people write."""

@@ -1,4 +1,4 @@
-"""The break-glass file: pauses that people put on a host by hand, which its gate obeys above all else."""
+"""The break-glass file: pauses that people write on a host by hand. The host's gate obeys them above all else."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class BreakGlassFile:
         self._stamp: Stamp | None = None
 
     def changed(self) -> BreakGlass | None:
-        """What the file says (nothing where there is no file), None where it says the same as at the last call.
+        """The content of the file, empty if there is no file; None if it has not changed since the last call.
 
         A file that cannot be opened or that is being written is read again at the next call. Raises OSError, and
-        StateUnreadable, once, for content that cannot be read.
+        StateUnreadable for content that cannot be read, once for each content.
         """
         try:
             number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -1,10 +1,10 @@
-"""The board's snapshot on disk: what a gate starts from when it can reach nobody.
+"""The board's snapshot on disk, from which a gate starts when it cannot reach the store.
 
     {"version": 1, "sha256": HEX, "board": DOCUMENT}
 
-A snapshot is written to a file beside it, synced, and moved into place, and then the directory is synced: after a
-crash there is the old one or the new one. The checksum is over the document's bytes, so that a torn or altered file
-is noticed. A snapshot of an earlier release is the bare document.
+A snapshot is written to a temporary file beside it, synced, and moved into place; then the directory is synced. After
+a crash the file holds the old snapshot or the new one. The checksum covers the document's bytes and detects a torn or
+altered file. A snapshot of an earlier release is the document alone.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _decode = msgspec.json.Decoder(_Snapshot).decode
 
 
 class BoardSnapshot:
-    """The file `path`. One process writes it, one call at a time; both calls block."""
+    """The file `path`. One process writes it, one call at a time. All calls block."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> Board | None:
-        """The board that was kept last, None where there is none. Raises OSError, StateUnreadable."""
+        """The board that was written last, None if there is no file. Raises OSError, StateUnreadable."""
         try:
             with self.path.open("rb") as file:
                 data = file.read(MAX_BYTES + _WRAPPING + 1)
@@ -54,9 +54,9 @@ class BoardSnapshot:
         return decode_board(_document(data))
 
     def write(self, board: Board) -> None:
-        """Keep `board` in place of what was kept. When it returns the board is safe on the disk.
+        """Replace the snapshot by `board`. When it returns, the board is safe on the disk.
 
-        Raises OSError, and StateUnreadable for a board that nobody could read; what was kept then stays.
+        Raises OSError, and StateUnreadable for a board that could not be read back; the old snapshot then stays.
         """
         document = encode_board(board)
         data = _encode(_Snapshot(VERSION, hashlib.sha256(document).hexdigest(), msgspec.Raw(document)))
@@ -75,7 +75,7 @@ class BoardSnapshot:
         _sync_directory(self.path.parent)
 
     def set_aside(self) -> Path:
-        """Move a snapshot that cannot be read out of the way, for people to look at. Raises OSError."""
+        """Rename a snapshot that cannot be read, so that people can inspect it. Raises OSError."""
         aside = self.path.with_name(f"{self.path.name}.unreadable")
         self.path.replace(aside)
         return aside

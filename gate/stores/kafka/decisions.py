@@ -1,7 +1,7 @@
 """Publishes decisions to Kafka and never makes a check wait: a bounded queue, and a task that empties it.
 
-When Kafka is away, or slower than the gate decides, entries that do not fit into the queue are dropped and counted. The
-caller of `record` chooses what is recorded; `gate.records.decision` spells it.
+When Kafka is away or slower than the gate, entries that do not fit into the queue are dropped and counted. The caller
+of `record` chooses which decisions are recorded; `gate.records.decision` encodes them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ log = logging.getLogger("upload_gate.decisions")
 
 QUEUE = 10_000
 PIECE = 250
-"""How many are encoded in one go; checks wait for as long as that takes."""
+"""How many decisions are encoded in one go. Checks wait while it lasts."""
 GATHER_S = 0.05
-"""How long a piece that is not full waits for more."""
+"""How long an incomplete piece waits for more decisions."""
 TRY_AGAIN_S = 1.0
 SEND_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
 EXPECTED = (KafkaError, OSError, TimeoutError)
-"""What Kafka's absence raises."""
+"""The exceptions that the client raises while Kafka is away."""
 
 
 @dataclass(slots=True)
 class DecisionStats:
-    """What became of recorded decisions, as plain integers to be exported. `faults` counts our own bugs, not Kafka's."""
+    """Counters of recorded decisions, for the metrics. `faults` counts our own bugs, not Kafka's failures."""
 
     recorded: int = 0
     published: int = 0
@@ -50,7 +50,7 @@ class DecisionStats:
 class KafkaDecisionLog:
     """A DecisionLog. `record` works at any time, also before `start` and after `stop`.
 
-    `fault` is called for each exception that Kafka's absence does not explain; publishing goes on after it.
+    It calls `fault` for each exception that is not due to Kafka's absence, and goes on publishing.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class KafkaDecisionLog:
         self._arrived.set()
 
     async def start(self) -> None:
-        """Begin to publish. Returns at once, whether Kafka answers or not; it is tried until it does."""
+        """Begin to publish. Returns at once, even if Kafka does not answer; the task then tries until it does."""
         self._task = asyncio.create_task(self._run(), name="decision-log")
 
     async def stop(self) -> None:
-        """Publish what waits if that takes no longer than three seconds; the rest is dropped and counted."""
+        """Publish the queued decisions for at most three seconds; the rest is dropped and counted."""
         self._stopping = True
         self._arrived.set()
         task, self._task = self._task, None
@@ -102,14 +102,14 @@ class KafkaDecisionLog:
                 self._say("decisions are not published: %s", str(error) or type(error).__name__)
                 await asyncio.sleep(TRY_AGAIN_S)
             except Exception as error:
-                # a bug of ours: whatever it was, the decisions after it can still be published
+                # a bug of ours must not stop the publishing of later decisions
                 self.stats.faults += 1
                 self._fault()
                 self._say("a fault of ours while publishing decisions", error=error)
                 await asyncio.sleep(TRY_AGAIN_S)
 
     def _say(self, text: str, *values: str, error: Exception | None = None) -> None:
-        """Log each text once until something is published again."""
+        """Log each text once, until a decision is published again."""
         if text not in self._said:
             self._said.add(text)
             log.warning(text, *values, exc_info=error)
@@ -155,7 +155,10 @@ class KafkaDecisionLog:
 
 
 def _by_partition(piece: Sequence[LoggedDecision], partitions: Sequence[int]) -> dict[int, list[Record]]:
-    """The records of each partition; an account's share one. The choice is our own: Kafka's hash costs more than all else."""
+    """The records of each partition. An account's records share a partition.
+
+    The partition is chosen here, because Kafka's hash costs more than all other work on a record.
+    """
     grouped: dict[int, list[Record]] = {}
     for entry in piece:
         key = entry.decision.account.encode()

@@ -1,4 +1,4 @@
-"""Deletes topics whose use is over: those of a replay, under its own prefix. Never the system's."""
+"""Deletes the topics that a replay made under its own prefix, and refuses to delete the system's topics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEADLINE_S = 15.0
 
 
 async def drop(bootstrap: str, topics: Topics) -> None:
-    """Delete all of `topics` that exist. Raises StoreUnavailable, and ValueError where they have no prefix."""
+    """Delete all of `topics` that exist. Raises StoreUnavailable, and ValueError if they have no prefix."""
     if not topics.prefix:
         raise ValueError("topics without a prefix are the system's own")
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)

@@ -1,4 +1,4 @@
-"""Writes events to Kafka: keyed by account, each once and in order."""
+"""Writes events to Kafka, keyed by account, each once and in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINGER_MS = 5
 
 
 class EventProducer:
-    """A producer of `uploads.events.v1`. Start it in the loop that uses it, stop it there."""
+    """A producer of `uploads.events.v1`. Start, use and stop it in the same event loop."""
 
     def __init__(self, bootstrap: str, topics: Topics, linger_ms: int = LINGER_MS) -> None:
         self._bootstrap = bootstrap
@@ -51,24 +51,27 @@ class EventProducer:
         self._producer = producer
 
     async def stop(self) -> None:
-        """Write what is buffered, then disconnect. Nothing when it was not started."""
+        """Write the buffered events, then disconnect. Does nothing if it was not started."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
 
     async def send(self, event: Event) -> None:
-        """Write one event and wait until it is kept. Raises StoreUnavailable; then it may have been kept anyway."""
+        """Write one event and wait until Kafka has stored it.
+
+        Raises StoreUnavailable; Kafka may have stored the event all the same.
+        """
         await self.send_many((event,))
 
     async def send_many(self, events: Iterable[Event]) -> list[tuple[int, int]]:
-        """Write events in their order and wait until all are kept; returns partition and offset of each.
+        """Write events in their order and wait until Kafka has stored all. Returns partition and offset of each.
 
-        Raises StoreUnavailable; then any may be kept.
+        Raises StoreUnavailable; Kafka may have stored any of the events all the same.
         """
         return await self.send_raw((event.account.id.encode(), self._encode(event)) for event in events)
 
     async def send_raw(self, records: Iterable[tuple[bytes | None, bytes]]) -> list[tuple[int, int]]:
-        """`send_many` for (key, value) pairs as they are, which is how a test of bad events wants them."""
+        """`send_many` for (key, value) pairs of bytes, written unchanged. Tests send invalid events by it."""
         if self._producer is None:
             raise StoreUnavailable("the event producer was not started")
         try:

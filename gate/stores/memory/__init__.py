@@ -1,1 +1,1 @@
-"""The stores in memory, shipped for tests, tries and replays."""
+"""The stores in memory, shipped for tests, trials and replays."""

@@ -1,4 +1,4 @@
-"""The board store in memory: what the port means, without a server. Shipped for tests, tries and replays."""
+"""The board store in memory: an implementation of the port without a server, for tests, trials and replays."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MemoryBoardStore:
         return False
 
     def put_document(self, document: bytes) -> None:
-        """Store bytes that are not written by this class, such as those of another release."""
+        """Store the bytes of another writer, such as another release."""
         self._document = document
 
     async def changes(self) -> AsyncIterator[Board]:

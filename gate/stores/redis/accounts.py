@@ -1,4 +1,4 @@
-"""The takes, scores and overrides of one Redis (or Valkey) together, for programs that need more than one of them."""
+"""The stores of takes, scores and overrides in one Redis (or Valkey), for programs that need several of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gate.stores.redis.takes import RedisTakeStore
 class RedisAccountStore:
     """A TakeStore, a ScoreStore and an OverrideStore. Use it in one event loop, between open() and close().
 
-    `deadline_s` bounds a take, `bulk_deadline_s` a call for scores or overrides. `stats` counts what all three have done.
+    `deadline_s` bounds a take, `bulk_deadline_s` a call for scores or overrides. `stats` counts the calls of all three.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class RedisAccountStore:
 
     @property
     def stats(self) -> Stats:
-        """Counters, read at any time."""
+        """Counters; they can be read at any time."""
         return self._takes.stats
 
     @property
     def down(self) -> str | None:
-        """Why takes fail at once, None while the server answers them."""
+        """The reason why takes fail at once; None while the server answers."""
         return self._takes.down
 
     async def open(self) -> None:
-        """Connect. Returns also where the server does not answer: takes then fail at once until it does."""
+        """Connect. Returns even if the server does not answer: takes then fail at once until it does."""
         await self._takes.open()
 
     async def close(self) -> None:

@@ -1,13 +1,14 @@
-"""Gathers the items that wait while a call is under way and sends them as the next one: many callers, few calls.
+"""Sends the items of many callers in few calls: the items that arrive during a call are sent as the next batch.
 
-There is no timer: a lone check goes out at once, and under load each call carries what has gathered meanwhile, up to
-`max_batch`. Lanes are used one call at a time, a second one only for a full batch: the server works on one call at a
-time as well, and few large calls cost both sides less than many small ones. An item that does not fit into the queue is
-shed at once, and so is one that has waited for half its deadline: it fails with StoreOverloaded and is never sent.
+There is no timer: a lone check is sent at once, and under load each call carries the items that have arrived meanwhile,
+up to `max_batch`. A lane carries one call at a time, and a second lane is used only for a full batch: the server works
+on one call at a time as well, and few large calls cost both sides less than many small ones. An item that does not fit
+into the queue is shed at once: it fails with StoreOverloaded and is never sent. So is an item that has waited for half
+its deadline.
 
-The breaker is part of it. When a lane fails, nothing is sent any more and every check fails at once, until that lane's
-probe is answered; it probes with growing pauses, one probe at a time, whether there is traffic or not. Overload is not
-an outage: an item that is shed never opens the breaker.
+It contains a circuit breaker. When a lane fails, the breaker opens: nothing is sent, and every check fails at once,
+until a probe on that lane is answered. The lane probes with growing pauses, one probe at a time, with or without
+traffic. Overload is not an outage: an item that is shed never opens the breaker.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Lane(Protocol[A_contra, R_co]):
-    """A way to the server that carries one call at a time."""
+    """A connection to the server that carries one call at a time."""
 
     async def call(self, items: Sequence[A_contra], within_s: float) -> Sequence[R_co]:
-        """One answer for each item, in order. Raises StoreUnavailable where the server does not answer."""
+        """One answer for each item, in order. Raises StoreUnavailable if the server does not answer."""
         ...
 
     async def probe(self, within_s: float) -> None:
-        """Return once the server does for a probe what it does for a call. Raises StoreUnavailable."""
+        """Return if the server does the work of a call for a probe. Raises StoreUnavailable."""
         ...
 
 
 _Waiting = tuple[Sequence[A], "asyncio.Future[list[R | Exception]]", float]
-"""Items that came together, the future of their answers, and the time they came at (loop's time, s)."""
+"""Items that were submitted together, the future of their answers, and the time of their arrival (loop's time, s)."""
 
 
 class Batcher(Generic[A, R]):
-    """Hands items to lanes in batches. `deadline_s` bounds the time of each item: its wait, its call and any repetition."""
+    """Sends items over lanes in batches. `deadline_s` bounds each item's wait, call and repetitions together."""
 
     def __init__(
         self, lanes: Sequence[Lane[A, R]], deadline_s: float, max_batch: int = 32, max_queue: int = 1024
@@ -65,11 +66,11 @@ class Batcher(Generic[A, R]):
 
     @property
     def down(self) -> str | None:
-        """Why every item fails at once, None while the server answers."""
+        """The reason why every item fails at once; None while the server answers."""
         return self._down
 
     async def open(self) -> None:
-        """Connect and start. Returns also where the server does not answer; the breaker is open then."""
+        """Connect and start. Returns even if the server does not answer; the breaker is open then."""
         self._down = None
         self._loop = asyncio.get_running_loop()  # kept, because each look-up costs a system call
         for lane in self._lanes:
@@ -94,7 +95,7 @@ class Batcher(Generic[A, R]):
     async def submit(self, item: A) -> R:
         """The answer to `item`. Raises StoreUnavailable, at once while the breaker is open, and StoreOverloaded.
 
-        A caller that gives up while its item waits has it withdrawn; one already on its way is carried out.
+        If the caller is cancelled, an item that still waits is withdrawn; an item that was sent is carried out.
         """
         (answer,) = await self._enqueue((item,))
         if isinstance(answer, Exception):
@@ -102,7 +103,7 @@ class Batcher(Generic[A, R]):
         return answer
 
     async def submit_all(self, items: Sequence[A]) -> list[R | Exception]:
-        """`submit` for each, side by side, in their order; what it would raise stands in its place."""
+        """`submit` for each item, concurrently. Returns, in their order, the answer or the error of each."""
         pieces = [items[start : start + self._max_batch] for start in range(0, len(items), self._max_batch)]
         waiting: list[asyncio.Future[list[R | Exception]] | list[R | Exception]] = []
         for piece in pieces:
@@ -129,12 +130,12 @@ class Batcher(Generic[A, R]):
         self._queue.append((items, answers, self._loop.time()))
         self._queued += len(items)
         if self._idle and self._is_due():
-            self._under_way += 1  # from now on, or the next item of this turn would wake another lane for nothing
+            self._under_way += 1  # now, as otherwise the next item of this turn would wake another lane in vain
             self._idle.pop().set_result(None)
         return answers
 
     def _is_due(self) -> bool:
-        """Whether one more call is worth it now; what is left waits for the end of one that is under way."""
+        """Whether to start one more call now. Otherwise the queued items wait for the end of a call under way."""
         return self._queued >= self._max_batch or (self._queued > 0 and not self._under_way)
 
     async def _work(self, lane: Lane[A, R], sick: bool) -> None:
@@ -159,7 +160,7 @@ class Batcher(Generic[A, R]):
                 await self._recover(lane)
 
     def _next(self, now_s: float) -> tuple[list[_Waiting[A, R]], float]:
-        """The next batch and its deadline (loop's time, s). It sheds items that have waited for half their time."""
+        """The next batch and its deadline (loop's time, s). Sheds items that have waited for half their deadline."""
         batch: list[_Waiting[A, R]] = []
         size = 0
         oldest_s = now_s
@@ -179,7 +180,7 @@ class Batcher(Generic[A, R]):
         return batch, oldest_s + self._deadline_s
 
     async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], until_s: float) -> bool:
-        """Answer a batch. True where that opened the breaker, which this lane must close again."""
+        """Send a batch and answer it. Returns True if that opened the breaker, which this lane must close again."""
         items = batch[0][0] if len(batch) == 1 else [item for waiting in batch for item in waiting[0]]
         try:
             found: Sequence[R | Exception] = await lane.call(items, until_s - self._loop.time())
@@ -201,7 +202,7 @@ class Batcher(Generic[A, R]):
     ) -> bool:
         """Send each item by itself after a batch that could not be sent or read, so that only the faulty item fails.
 
-        All of them share the deadline of the batch; items for which no time is left are shed.
+        The items share the deadline of the batch; items that are not sent before it are shed.
         """
         found: list[R | Exception] = []
         opened = False
@@ -228,7 +229,7 @@ class Batcher(Generic[A, R]):
         return opened
 
     def _break(self, problem: str) -> bool:
-        """Open the breaker; False where it is open already, so that another lane closes it."""
+        """Open the breaker. Returns False if it is open already; then another lane closes it."""
         if self._down is not None:
             return False
         self._down = problem

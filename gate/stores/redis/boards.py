@@ -2,12 +2,12 @@
 
     {prefix}board                hash of `rev` and `document`, the board as JSON; never expires
     {prefix}board:changes        channel on which every written document is pushed
-    {prefix}board:unreadable     what was there when a gate repaired a board that nobody could read
+    {prefix}board:unreadable     the last unreadable board that a gate replaced in a repair
     {prefix}gates:at             sorted set: when each gate process acknowledged a board
-    {prefix}gates:documents      hash: its acknowledgement, as JSON
-    {prefix}gates:since          since when acknowledgements are kept here without a loss
+    {prefix}gates:documents      hash: the acknowledgement of each process, as JSON
+    {prefix}gates:since          the time since which no acknowledgement was lost
 
-A heartbeat of its own proves the push alive: on a half-open connection nothing would be noticed for minutes.
+The listening connection has a heartbeat, because a half-open connection would go unnoticed for minutes.
 """
 
 from __future__ import annotations
@@ -74,16 +74,16 @@ class RedisBoardStore:
 
     @property
     def stats(self) -> Stats:
-        """Counters, read at any time; `unreadable` beside it counts pushed documents that were skipped."""
+        """Counters; they can be read at any time. `unreadable` of the store counts pushed documents it skipped."""
         return self._stats
 
     async def open(self) -> None:
-        """Connect. Returns also where the server does not answer: the first call will say so."""
+        """Connect. Returns even if the server does not answer: the first call then raises."""
         with suppress(StoreUnavailable):
             await self.ping()
 
     async def close(self) -> None:
-        """Close the connection. Whoever iterates `changes` closes that one by ending the iteration."""
+        """Close the connection. Each iteration of `changes` has its own, which the end of the iteration closes."""
         await self._line.close()
 
     async def ping(self) -> None:
@@ -100,18 +100,18 @@ class RedisBoardStore:
         return self._last[2]
 
     async def replace(self, expected_rev: int, board: Board) -> bool:
-        """See BoardStore. Also raises StateUnreadable, before anything is written, where nobody could read `board`.
+        """See BoardStore. Also raises StateUnreadable, before it writes, if `board` could not be read back.
 
-        A write whose reply was lost is not repeated: read the board to see whether it landed.
+        A write whose reply was lost is not repeated: read the board to learn whether it was written.
         """
         args = (expected_rev, board.rev, encode_board(board), self._channel)
-        await self.ping()  # so that a connection the server closed long ago is not found out by the write
+        await self.ping()  # the ping, not the write, meets a connection that the server closed long ago
         async with self._lock:
             (written,) = await self._line.run((Run(self._replace, (self._board_key,), args),), self._deadline_s)
         return bool(written == 1)
 
     async def repair(self, board: Board) -> bool:
-        """See BoardStore. Where only the revision beside the document is wrong, the document's pauses are kept."""
+        """See BoardStore. If only the revision beside the document is wrong, the document's pauses are kept."""
         found: bytes = await self._command(b"TYPE", self._board_key)
         if found == b"hash":
             rev, document = await self._stored()
@@ -178,7 +178,7 @@ class RedisBoardStore:
             rev, document = await self._command(b"HMGET", self._board_key, b"rev", b"document")
         except StoreUnavailable as error:
             if str(error.__cause__).startswith("WRONGTYPE"):
-                raise StateUnreadable("the board's key holds something else than a hash") from error
+                raise StateUnreadable("the board's key does not hold a hash") from error
             raise
         return rev or b"0", document
 
@@ -192,7 +192,7 @@ class RedisBoardStore:
         return reply
 
     async def _beat(self, line: Line) -> None:
-        with suppress(StoreUnavailable):  # the reader will notice, by silence or by the closed connection
+        with suppress(StoreUnavailable):  # the reader notices: it gets no message or sees the connection closed
             while True:
                 await asyncio.sleep(self._heartbeat_s)
                 await line.send(b"PING")
@@ -209,6 +209,6 @@ def _is_sound(rev: bytes, document: bytes) -> bool:
 def _board(rev: bytes, document: bytes) -> Board:
     board = decode_board(document)
     if rev != b"%d" % board.rev:
-        # a writer compares with the revision beside the document: while they differ, nobody can write
-        raise StateUnreadable(f"the board's revision is {board.rev}, and the one beside it is not")
+        # a writer compares with the revision beside the document: while the two differ, every write fails
+        raise StateUnreadable(f"the board's revision is {board.rev}, but the hash states another one")
     return board

@@ -1,4 +1,4 @@
-"""Deletes every key that a replay left in Redis, by the prefix of its keys. It refuses the prefix of the system itself."""
+"""Deletes the keys that a replay left in Redis, by their prefix. It refuses the prefix of the system itself."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ DEADLINE_S = 5.0
 
 
 async def drop(url: str, prefix: str) -> int:
-    """Delete the keys that start with `prefix`; returns how many were deleted. Walks the whole key space in small steps.
+    """Delete the keys that start with `prefix` and return their number. Scans the whole key space in small steps.
 
-    Raises StoreUnavailable, and ValueError for a prefix that could be the system's.
+    Raises StoreUnavailable, and ValueError for a prefix that may be the system's.
     """
     if not prefix or prefix.startswith(SYSTEM_PREFIX) or set(prefix) & set("*?[]\\"):
-        raise ValueError(f"keys under {prefix!r} are not a replay's")
+        raise ValueError(f"{prefix!r} is not the prefix of a replay")
     line = Line(url, "upload-gate-drop")
     gone = 0
     try:
@@ -26,7 +26,7 @@ async def drop(url: str, prefix: str) -> int:
                 b"SCAN", cursor, b"MATCH", f"{prefix}*", b"COUNT", KEYS_A_CALL, within_s=DEADLINE_S
             )
             if not isinstance(reply, list) or len(reply) != 2:
-                raise StoreUnavailable("Redis answered a SCAN with something that is no list of keys")
+                raise StoreUnavailable("Redis did not answer SCAN with a list of keys")
             cursor, keys = reply
             if keys:
                 gone += int(await line.execute(b"UNLINK", *keys, within_s=DEADLINE_S))

@@ -1,9 +1,10 @@
-"""One dedicated connection to Redis: packs and reads with hiredis, never retries, always has a deadline.
+"""One dedicated connection to Redis. It packs and reads with hiredis, never retries, and gives each call a deadline.
 
-redis-py's own defaults would repeat a lost call up to ten times and wait 5 s for a dead server; its packing is pure
-Python. So a `Line` lets it connect, greet and authenticate, and sends and reads by itself, one call at a time: `Replies`
-takes redis-py's place behind the transport and reads as the bytes come, without a stream or a task. A line closes on any
-doubt: a connection whose reply was not read to the end is never used again. The stores decide which calls may be repeated.
+redis-py's own defaults would repeat a lost call up to ten times and wait 5 s for a dead server, and its packing is pure
+Python. So a `Line` lets redis-py connect, greet and authenticate, and then sends and reads by itself, one call at a
+time: `Replies` replaces redis-py's protocol on the transport and parses bytes as they arrive, without a stream or a
+task. A connection whose reply was not read to the end is closed and never used again. The stores decide which calls may
+be repeated.
 """
 
 from __future__ import annotations
@@ -35,21 +36,21 @@ from gate.stores.redis.lua import script
 CLOSE_WITHIN_S = 1.0
 
 Argument = bytes | str | int
-"""One argument of a command; its name is the first."""
+"""One argument of a command. The command's name is the first argument."""
 
 
 class ReplyLost(StoreUnavailable):
-    """The connection broke under a call, or no reply came in time: the server may have run it, or not."""
+    """The connection broke during a call, or no reply came in time. The server may or may not have run the call."""
 
 
 @dataclass(slots=True)
 class Stats:
-    """What a store has done since it was made, counted for the metrics."""
+    """Counters of a store since its creation, for the metrics."""
 
     calls: int = 0
     """Batches of checks that were sent."""
     checks: int = 0
-    """Checks in them."""
+    """Checks in these batches."""
     noscript: int = 0
     """Scripts that the server had lost and that were sent again."""
     errors: int = 0
@@ -60,12 +61,12 @@ class Stats:
     probes: int = 0
     """Probes of the server, at the start and after a failure."""
     unreadable: int = 0
-    """Stored values that a take did not believe: scores, overrides and bucket values that cannot be true."""
+    """Stored scores, overrides and bucket values that a take rejected as impossible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's source and the name the server knows it by."""
+    """A script's source and its SHA-1, by which the server names it."""
 
     source: bytes
     sha: bytes = field(init=False)
@@ -88,19 +89,19 @@ class Run:
     args: Sequence[Argument]
 
     def packed(self, known: bool) -> bytes:
-        """The bytes to send: by name where the server knows the script, else with its source, which it then keeps."""
+        """The bytes to send: the name of a script that the server knows, else its source, which the server keeps."""
         verb: tuple[bytes, bytes] = (b"EVALSHA", self.script.sha) if known else (b"EVAL", self.script.source)
         return pack((*verb, len(self.keys), *self.keys, *self.args))
 
 
 def pack(command: tuple[Argument, ...]) -> bytes:
-    """The bytes of one command. Arguments are not split: `SCRIPT LOAD` is two of them."""
+    """The bytes of one command. Arguments are not split: `SCRIPT LOAD` takes two arguments."""
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes tuples of one only
     return packed
 
 
 class Line:
-    """A connection that opens itself on first use. It is not for concurrent use; its owner closes it."""
+    """A connection that opens on first use. It is not for concurrent use; its owner closes it."""
 
     def __init__(self, url: str, name: str = "upload-gate", stats: Stats | None = None) -> None:
         self._where = redact(url)
@@ -111,7 +112,7 @@ class Line:
 
     @property
     def is_open(self) -> bool:
-        """True while it is connected, as far as is known."""
+        """True while it is connected; a loss that was not noticed yet still counts as connected."""
         return self._replies is not None and self._replies.lost is None
 
     async def close(self) -> None:
@@ -126,9 +127,9 @@ class Line:
         await self._connection.disconnect(nowait=True)
 
     async def call(self, packed: Sequence[bytes], until_s: float) -> list[Any]:
-        """Send packed commands at once and read a reply each until the loop's time `until_s`; error replies are values.
+        """Send all packed commands and read one reply each, until the loop's time `until_s`. Error replies are values.
 
-        Raises StoreUnavailable, as ReplyLost where an open connection broke or gave no reply in time.
+        Raises StoreUnavailable; its subclass ReplyLost if an open connection broke or gave no reply in time.
         """
         opened = self.is_open
         loop = asyncio.get_running_loop()
@@ -151,11 +152,11 @@ class Line:
             raise
 
     async def run(self, runs: Sequence[Run], within_s: float, *, again: bool = False) -> list[Any]:
-        """Run scripts, one reply each. Where the server has lost a script, just that call is repeated with its source.
+        """Run scripts and return one reply each. If the server has lost a script, only that call is sent again.
 
-        `again` lets calls be repeated once when the connection broke under them, or when half the time has passed
-        without a reply: for scripts that change nothing more when they run twice. `within_s` bounds all of it,
-        repetitions included. Raises StoreUnavailable, also where the server refuses a call.
+        With `again`, calls are repeated once if the connection broke, or if half the time has passed without a reply.
+        Use it for idempotent scripts only. `within_s` bounds all of it, repetitions included. Raises StoreUnavailable,
+        also if the server refuses a call.
         """
         until_s = asyncio.get_running_loop().time() + within_s
         replies = await self._call([run.packed(known=True) for run in runs], until_s, again)
@@ -171,14 +172,14 @@ class Line:
         return replies
 
     async def refuse(self, reply: ResponseError) -> None:
-        """Raise StoreUnavailable for an error reply; a server that became a replica is left for good."""
+        """Raise StoreUnavailable for an error reply. Closes the connection to a server that has become a replica."""
         self._stats.errors += 1
         if isinstance(reply, ReadOnlyError):
             await self._drop()
         raise StoreUnavailable(f"Redis at {self._where} refused a call: {reply}") from reply
 
     async def execute(self, *command: Argument, within_s: float) -> Any:
-        """The reply to one command that may be repeated: if the connection broke, it is, once. Raises StoreUnavailable."""
+        """The reply to one idempotent command, repeated once if the connection broke. Raises StoreUnavailable."""
         until_s = asyncio.get_running_loop().time() + within_s
         (reply,) = await self._call([pack(command)], until_s, again=True)
         if isinstance(reply, ResponseError):
@@ -186,14 +187,14 @@ class Line:
         return reply
 
     async def send(self, *command: Argument) -> None:
-        """Send a command on an open connection and wait for no reply. Raises StoreUnavailable."""
+        """Send a command on an open connection without waiting for a reply. Raises StoreUnavailable."""
         try:
             self._open_replies().send(pack(command))
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis at {self._where} is gone: {error}") from error
 
     async def listen(self, within_s: float) -> Any:
-        """The next message of an open connection. Raises StoreUnavailable, also where none comes in time."""
+        """The next message of an open connection. Raises StoreUnavailable, also if none comes in time."""
         try:
             (message,) = await self._open_replies().next(1, within_s)
         except TimeoutError as error:
@@ -231,7 +232,7 @@ def _connection(url: str, name: str) -> Connection | UnixDomainSocketConnection:
     try:
         settings: dict[str, Any] = dict(parse_url(url))
     except ValueError as error:
-        raise SettingInvalid(f"no Redis URL: {redact(url)}: {error}") from error
+        raise SettingInvalid(f"not a Redis URL: {redact(url)}: {error}") from error
     kind = settings.pop("connection_class", Connection)
     settings |= {
         "protocol": 2,
@@ -248,7 +249,7 @@ _ERRORS: Final = {"NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
 
 
 class Replies(asyncio.Protocol):
-    """Replies of one open connection that nobody has read yet. Error replies are values, instances of ResponseError."""
+    """The unread replies of one open connection. Error replies are values, instances of ResponseError."""
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self.lost: Exception | None = None
@@ -262,13 +263,13 @@ class Replies(asyncio.Protocol):
         transport.set_protocol(self)
 
     def send(self, packed: bytes) -> None:
-        """Hand bytes to the transport. Raises redis' ConnectionError where the connection is lost."""
+        """Hand bytes to the transport. Raises redis' ConnectionError if the connection is lost."""
         if self.lost is not None:
             raise self.lost
         self._transport.write(packed)
 
     async def next(self, count: int, within_s: float) -> list[Any]:
-        """The next `count` replies. Raises TimeoutError, and ConnectionError where the connection is lost."""
+        """The next `count` replies. Raises TimeoutError, and ConnectionError if the connection is lost."""
         if len(self._found) < count:
             await self._wait(count, within_s)
         return [self._found.popleft() for _ in range(count)]
@@ -303,7 +304,7 @@ class Replies(asyncio.Protocol):
             enough.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol. redis-py opened the connection, and its own protocol must hear of the loss as well."""
+        """See asyncio.Protocol. redis-py opened the connection, so its own protocol must be told of the loss too."""
         self._lose(ConnectionError(str(exc) if exc is not None else "the server closed the connection"))
         self._before.connection_lost(exc)
 

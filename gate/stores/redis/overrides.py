@@ -1,6 +1,6 @@
 """The override store in Redis (or Valkey): `{prefix}override:{ACCOUNT}`, until the override expires.
 
-`gate.records.override` says what a stored override looks like.
+`gate.records.override` defines the format of a stored override.
 """
 
 from __future__ import annotations

@@ -14,17 +14,18 @@ from gate.ports.scores import EncodedScore
 from streams.core.crowd import CrowdCount
 from streams.pipeline.effects.crowd_counts import CrowdCounts
 from streams.pipeline.effects.dead_letters import DeadLetter, DeadLetters
+from streams.pipeline.effects.dropped_fields import DroppedFields
 from streams.pipeline.effects.event_counts import EventCounts
 from streams.pipeline.effects.part import Increment, KeyedRecord, Part
 from streams.pipeline.effects.scores import Scores
 from streams.pipeline.effects.states import States
 
 __all__ = [
-    "KINDS", "CrowdCount", "CrowdCounts", "DeadLetter", "DeadLetters", "Effects", "EventCounts", "Increment",
-    "KeyedRecord", "Part", "Scores", "States", "merged",
+    "KINDS", "CrowdCount", "CrowdCounts", "DeadLetter", "DeadLetters", "DroppedFields", "Effects", "EventCounts",
+    "Increment", "KeyedRecord", "Part", "Scores", "States", "merged",
 ]  # fmt: skip
 
-KINDS = (States, Scores, DeadLetters, CrowdCounts, EventCounts)
+KINDS = (States, Scores, DeadLetters, CrowdCounts, EventCounts, DroppedFields)
 """Every kind of effect, in the order their records are written."""
 
 P = TypeVar("P", bound=Part)

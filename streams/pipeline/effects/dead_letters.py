@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import msgspec
 
-from gate.core.account import MAX_ID_BYTES
+from gate.core.fields.ids import MAX_ID_BYTES
 from gate.records.topics import Topic, Topics
 from streams.pipeline.effects.part import Increment, KeyedRecord
 
@@ -18,13 +18,22 @@ MAX_EVENT_BYTES = 2 << 20
 """Most of an event that a record keeps; base64 of more would not fit into one."""
 MAX_KEY_BYTES = 4 * MAX_ID_BYTES
 """Most of a key that a record keeps; a key of any length comes from whoever writes events."""
+MAX_HEADERS = 32
+MAX_HEADER_BYTES = 1024
+REPLAYED_FROM = "upload-gate-replayed-from"
+"""The header of an event that `dlq replay` sent again: partition and offset where it first stood, as `2:1417`."""
+
+Headers = Sequence[tuple[str, bytes]]
 
 _json = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that could not be used: where it stood, why, and its bytes as they were."""
+    """An event that could not be used: where it stood, why, and its bytes and headers as they were.
+
+    `size` is the full length of an event of which `event` is the beginning, None where `event` is all of it.
+    """
 
     topic: str
     partition: int
@@ -33,18 +42,49 @@ class DeadLetter:
     detail: str
     event: bytes
     key: bytes | None
+    headers: Headers = ()
+    size: int | None = None
+
+    def of_record(self, value: bytes | None, headers: Headers) -> DeadLetter:
+        """The same letter with what only its record tells: the headers, and the length of what was cut."""
+        size = len(value or b"")
+        return replace(self, headers=tuple(headers), size=size if size > len(self.event) else None)
+
+    @property
+    def replayed(self) -> str | None:
+        """Where the event first stood, if it is one that was sent again and still cannot be used."""
+        for name, value in self.headers:
+            if name == REPLAYED_FROM:
+                return (value or b"")[:40].decode("ascii", "replace")
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Dead letters in the order of their offsets. Merged, they follow each other."""
+    """Dead letters in the order of their offsets. Merged, they follow each other.
+
+    `skipped` counts by reason the events that could not be used either, of which no letter is kept.
+    """
 
     letters: list[DeadLetter]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """See Part."""
-        return cls([letter for part in parts for letter in part.letters])
+        skipped: Counter[str] = Counter()
+        for part in parts:
+            skipped.update(part.skipped)
+        return cls([letter for part in parts for letter in part.letters], dict(skipped))
+
+    def only(self, keeps: Callable[[int], bool]) -> DeadLetters:
+        """The letters of the offsets that `keeps` says; the others are skipped."""
+        kept = [letter for letter in self.letters if keeps(letter.offset)]
+        if len(kept) == len(self.letters):
+            return self
+        skipped = Counter(self.skipped)
+        skipped.update(letter.reason for letter in self.letters if not keeps(letter.offset))
+        return DeadLetters(kept, dict(skipped))
 
     @staticmethod
     def topic(topics: Topics) -> Topic:
@@ -62,14 +102,19 @@ class DeadLetters:
 
     def increments(self) -> Iterable[Increment]:
         """See Part."""
-        reasons = Counter(letter.reason for letter in self.letters)
-        return (Increment("upload_gate_dead_letters", (reason,), count) for reason, count in reasons.items())
+        reasons = Counter(self.skipped)
+        reasons.update(letter.reason for letter in self.letters)
+        counted = [Increment("upload_gate_dead_letters", (reason,), count) for reason, count in reasons.items()]
+        if self.skipped:
+            counted.append(Increment("upload_gate_dead_letters_skipped", (), sum(self.skipped.values())))
+        return counted
 
 
 def encode_dead_letter(letter: DeadLetter) -> KeyedRecord:
     """The record that keeps an unusable event with its origin and the reason.
 
-    `truncated` and `key_truncated` give the full length of an event or a key that was cut.
+    `truncated` and `key_truncated` give the full length of an event or a key that was cut, `replayed` where an event
+    that was sent again first stood. The first 32 headers of up to 1 KiB are kept, as pairs of name and base64.
     """
     event = letter.event[:MAX_EVENT_BYTES]
     key = letter.key and letter.key[:MAX_KEY_BYTES]
@@ -79,8 +124,14 @@ def encode_dead_letter(letter: DeadLetter) -> KeyedRecord:
         "detail": letter.detail,
         "event": base64.b64encode(event).decode(),
     }
-    if len(event) < len(letter.event):
-        body["truncated"] = len(letter.event)
+    size = letter.size or len(letter.event)
+    if len(event) < size:
+        body["truncated"] = size
     if letter.key and key != letter.key:
         body["key_truncated"] = len(letter.key)
+    if letter.replayed is not None:
+        body["replayed"] = letter.replayed
+    headers = [(n, v) for n, v in letter.headers if v is not None and len(n) + len(v) <= MAX_HEADER_BYTES]
+    if headers:
+        body["headers"] = [(name, base64.b64encode(value).decode()) for name, value in headers[:MAX_HEADERS]]
     return key, _json(body)

@@ -1,4 +1,4 @@
-"""The scripts that run inside Redis, one act a file. Times in them are µs as doubles, exact below 2^53."""
+"""The scripts that run inside Redis, one act per file. Times are µs as doubles, which are exact below 2^53."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
--- Unit: µs. Notes a gate's acknowledgement, stamped with the server's clock; forgets gates long gone.
--- KEYS: sorted set of processes by time, hash of their documents, since when acknowledgements are kept.
--- ARGV: process, document, µs after which it is forgotten. Reply: the server's clock (text, as numbers would lose digits).
+-- Unit: µs. Stores a gate's acknowledgement with the time of the server's clock, and deletes expired ones.
+-- KEYS: sorted set of processes by time, hash of their documents, the time since which none was lost.
+-- ARGV: process, document, µs until it expires. Reply: the server's clock (text, as numbers would lose digits).
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 redis.call('SET', KEYS[3], string.format('%.0f', now), 'NX')

@@ -1,6 +1,6 @@
--- Unit: µs. Gates that acknowledged lately. KEYS: as in acknowledge. ARGV[1]: how long ago at most.
--- Reply: the server's clock, since when acknowledgements are kept, then for each gate  process, document, when
--- (text, as numbers would lose digits).
+-- Unit: µs. Returns the gates that acknowledged lately. KEYS: as in acknowledge. ARGV[1]: how long ago at most.
+-- Reply: the server's clock, the time since which no acknowledgement was lost, then process, document and time of
+-- each gate (text, as numbers would lose digits).
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local live = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now - tonumber(ARGV[1])), '+inf', 'WITHSCORES')

@@ -1,7 +1,7 @@
--- Puts a good board in place of what nobody can read, and keeps that aside.
--- KEYS: hash of rev and document, key of what is kept aside.
+-- Replaces a board that cannot be read by a good one, and keeps the old document under another key.
+-- KEYS: hash of rev and document, key for the old document.
 -- ARGV: SHA-1 of the document that could not be read (or the type of the key, where it is no hash), new revision, new
--- document, channel. Reply: 1 written.
+-- document, channel. Reply: 1 if written, 0 if the stored document has changed.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'hash' then
   local document = redis.call('HGET', KEYS[1], 'document')

@@ -1,0 +1,20 @@
+"""The one table of field rules, and how a value is read by it. Checks, events, rows, schema and documentation follow."""
+
+from __future__ import annotations
+
+from gate.core.fields.reader import Fields, read_fields
+from gate.core.fields.reasons import Dropped, FieldRefused, Unusable
+from gate.core.fields.rules import FIELD_NAMES, RULES, FieldKind, MessageType, Rule
+
+__all__ = [
+    "FIELD_NAMES",
+    "RULES",
+    "Dropped",
+    "FieldKind",
+    "FieldRefused",
+    "Fields",
+    "MessageType",
+    "Rule",
+    "Unusable",
+    "read_fields",
+]

@@ -1,0 +1,65 @@
+"""Why a field was not kept as it was sent: the closed list of reasons, and how a value that cannot be kept is raised."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Dropped(StrEnum):
+    """What became of an optional field, by why. `CUT`, `HASHED` and `SOME_ITEMS` keep a part of it, all others nothing."""
+
+    UNKNOWN = "value.unknown"
+    TYPE_WRONG = "type.wrong"
+    INVALID = "value.invalid"
+    INVISIBLE = "value.invisible"
+    TOO_LONG = "value.too_long"
+    OUT_OF_RANGE = "value.out_of_range"
+    FUTURE = "clock.future"
+    ABSURD = "clock.absurd"
+    HASHED = "value.hashed"
+    CUT = "value.cut"
+    REPAIRED = "text.repaired"
+    SOME_ITEMS = "list.items"
+
+    @property
+    def meaning(self) -> str:
+        """What it tells the sender."""
+        return _MEANINGS[self]
+
+    @property
+    def malformed(self) -> bool:
+        """True where the sender broke a rule; a value that stands for unknown breaks none."""
+        return self is not Dropped.UNKNOWN
+
+
+_MEANINGS = {
+    Dropped.UNKNOWN: "it is empty or a word for unknown; that is no fault",
+    Dropped.TYPE_WRONG: "another JSON type was expected",
+    Dropped.INVALID: "it is none of what the field may hold",
+    Dropped.INVISIBLE: "it holds a character that cannot be seen",
+    Dropped.TOO_LONG: "it is longer than the field may be",
+    Dropped.OUT_OF_RANGE: "the number is too small or too large",
+    Dropped.FUTURE: "the time is more than 5 minutes ahead",
+    Dropped.ABSURD: "the time is before 1990",
+    Dropped.HASHED: "it is too long, a hash stands for it",
+    Dropped.CUT: "it is too long, its beginning is kept",
+    Dropped.REPAIRED: "half a character or a NUL was replaced by U+FFFD",
+    Dropped.SOME_ITEMS: "what is no string in the list is left out",
+}
+
+
+class Unusable(ValueError):
+    """A value that cannot be kept; `reason` says why."""
+
+    def __init__(self, reason: Dropped) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class FieldRefused(Exception):
+    """A required field is absent (`reason` None) or holds a value that cannot be kept."""
+
+    def __init__(self, field: str, reason: Dropped | None) -> None:
+        super().__init__(f"{field}: {reason or 'is required'}")
+        self.field = field
+        self.reason = reason

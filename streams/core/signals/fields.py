@@ -1,0 +1,10 @@
+"""Fields: whether an account's events hold what the table of field rules does not allow."""
+
+from __future__ import annotations
+
+from streams.core.features import Features
+
+
+def read(of: Features) -> tuple[float]:
+    """`fields.malformed`: fields that broke their rule for each attempt; 1 for one an attempt or more."""
+    return (min(1.0, of.malformed / (of.uploads + of.refused + 2)),)

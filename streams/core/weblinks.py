@@ -1,0 +1,165 @@
+"""The hosts that a browser would contact for an upload's links and for the links inside its caption.
+
+Links are read by the rules that browsers follow (WHATWG URL): backslashes are slashes, tabs inside vanish, numbers of
+any radix are IPv4, other scripts become ASCII. What a browser opens on no host, such as mailto:, has none here.
+The work is linear in the bytes, and so many candidates are looked at and no more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import can_ada
+from publicsuffixlist import PublicSuffixList
+
+from gate.core.fields.text import without_ignorables
+
+MAX_HOSTS = 20
+"""Distinct hosts of one upload."""
+MAX_CANDIDATES = 30
+"""Links of one upload that are looked at, those in the caption included."""
+MAX_LINK_CHARS = 2_048
+MAX_HEAD_CHARS, MAX_TAIL_CHARS = 1_536, 512
+"""Of a longer caption its beginning and its end are looked at, which is where people put links."""
+MAX_HOST_CHARS = 253
+MAX_AUTHORITY = 300
+"""Characters between the slashes before a host and the slash behind it, in a caption."""
+
+_OPENED = frozenset(("http", "https", "ftp", "ws", "wss"))
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*+):(?![0-9]{1,5}+(?:[/\\?#]|\Z))", re.IGNORECASE)
+_AROUND = "".join(map(chr, range(33)))  # controls and spaces, which a browser takes off both ends
+_INSIDE = str.maketrans("", "", "\t\n\r")
+_ENDS = re.compile(r"[/\\?#]")
+_QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
+_NUMBER_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
+
+_DOTS = "。．｡"
+_MARK = re.compile(r"\.(?=[^ ])|:(?=[^ ])|//|\\\\")
+_AUTHORITY = rf"[^\s/\\?#<>\"'`,;|(){{}}]{{1,{MAX_AUTHORITY}}}+"
+_REST = r"(?:[/\\?#][^\s<>\"'`|)\]}]*+)?+"
+_IN_WORD = re.compile(
+    rf"(?P<full>(?<![a-z])(?:https?|ftp):[/\\]*+{_AUTHORITY}){_REST}"
+    rf"|(?<![\w:/\\])(?P<slashed>[/\\]{{2,8}}+{_AUTHORITY}){_REST}"
+    r"|(?<![\w@.%/\\:-])(?P<bare>[^\W_][\w-]{0,62}+(?:\.[\w-]{1,63}+){1,8}+)(?![\w@-])(?P<path>" + _REST + ")",
+    re.IGNORECASE,
+)
+
+
+def host(link: str) -> str:
+    """The host that a browser contacts for a link: in ASCII and lower case, IPv6 in brackets, `` for none.
+
+    A `www.` in front is taken off: it names the same place.
+    """
+    return _host(link[:MAX_LINK_CHARS].strip(_AROUND).translate(_INSIDE))
+
+
+def _host(text: str) -> str:
+    scheme = _SCHEME.match(text)
+    if scheme is not None:
+        return _parsed(text) if scheme[1].lower() in _OPENED else ""
+    if text[:1] in ("/", "\\"):
+        return _parsed(f"https:{text}") if text[1:2] in ("/", "\\") else ""
+    authority = _ENDS.split(text, maxsplit=1)[0]
+    if "@" in authority:  # an address of mail
+        return ""
+    found = _parsed(f"https://{text}")
+    if "." not in found or (_QUAD.fullmatch(found) and not authority.startswith(found)):
+        return ""
+    return found
+
+
+def _unwrapped(link: str) -> str:
+    """Without the marks that a sentence or a list puts behind a link."""
+    return link.rstrip(".,:!*_~" if "[" in link else ".,:!*_~]")
+
+
+def _parsed(url: str) -> str:
+    try:
+        found: str = can_ada.parse(url).hostname
+    except (ValueError, UnicodeError):
+        return ""
+    found = found.rstrip(".")
+    if found.startswith("www.") and "." in found[4:]:
+        found = found[4:]
+    return found if len(found) <= MAX_HOST_CHARS else ""
+
+
+def _marked_pieces(text: str) -> Iterator[str]:
+    """The words that can hold a link: those with a mark inside of them, which few words of a caption have."""
+    spaced = " ".join(text.split())
+    end = 0
+    for mark in _MARK.finditer(spaced):
+        at = mark.start()
+        if at >= end:
+            end = spaced.find(" ", at)
+            end = end if end >= 0 else len(spaced)
+            yield spaced[spaced.rfind(" ", 0, at) + 1 : end]
+
+
+class WebLinks:
+    """Reads links and captions and tells registrable domains by `suffixes`, the text of the public suffix list.
+
+    Making one takes 50 ms, so that whoever runs the pipeline makes one and passes it in.
+    """
+
+    def __init__(self, suffixes: str) -> None:
+        self._list = PublicSuffixList(source=suffixes.splitlines(), only_icann=False)
+        version = re.search(r"^// VERSION: ([0-9]{4}-[0-9]{2}-[0-9]{2})", suffixes, re.MULTILINE)
+        self.suffix_list_date = version[1] if version else "unknown"
+        """The day that the public suffix list is of."""
+
+    def hosts_in(self, links: Sequence[str], text: str | None) -> tuple[str, ...]:
+        """The distinct hosts of links and of the links inside a caption, in their order, at most MAX_HOSTS."""
+        if not links and (not text or ("." not in text and ":" not in text and text.isascii() and "//" not in text)):
+            return ()
+        looked_at = links[:MAX_CANDIDATES]
+        hosts = dict.fromkeys(map(host, looked_at))
+        if text:
+            if len(text) > MAX_HEAD_CHARS + MAX_TAIL_CHARS:
+                text = f"{text[:MAX_HEAD_CHARS]} {text[-MAX_TAIL_CHARS:]}"
+            hosts.update(dict.fromkeys(self._in_caption(text, MAX_CANDIDATES - len(looked_at))))
+        hosts.pop("", None)
+        return tuple(hosts)[:MAX_HOSTS]
+
+    def registrable(self, name: str) -> str:
+        """The domain that somebody registered, or was given below a private suffix such as github.io; an address is
+        its own, and so is a name that is a suffix itself.
+        """
+        if name.startswith("[") or _QUAD.fullmatch(name):
+            return name
+        return self._list.privatesuffix(name) or name
+
+    def _in_caption(self, text: str, most: int) -> Iterator[str]:
+        if not text.isascii():
+            text = without_ignorables(text)
+            for dot in _DOTS:
+                text = text.replace(dot, ".")
+        for word in _marked_pieces(text):
+            for found in _IN_WORD.finditer(word):
+                if most <= 0:
+                    return
+                most -= 1
+                yield self._named(found)
+
+    def _named(self, found: re.Match[str]) -> str:
+        if full := found["full"]:
+            return _parsed(_unwrapped(full))
+        if slashed := found["slashed"]:
+            name = _parsed(f"https:{_unwrapped(slashed)}")
+            return name if "." in name else ""
+        return self._bare(found["bare"], found["path"])
+
+    def _bare(self, given: str, path: str) -> str:
+        """A name without a scheme is a link if its ending is on the list, or if a path follows it."""
+        name = _parsed(f"https://{given}")
+        ending = name.rpartition(".")[2]
+        if not ending or ending.isdigit() or _NUMBER_LABEL.fullmatch(ending):
+            return ""
+        if (
+            path[:1] in ("/", "\\")
+            or given[:4].lower() == "www."
+            or self._list.publicsuffix(name, accept_unknown=False)
+        ):
+            return name
+        return ""

@@ -1,0 +1,23 @@
+"""The commands `dlq …` of `upload-gate`, about events that could not be read.
+
+`letters` shows them, `replay` sends them again, `resume` has a halted partition read on. `text` says it for people. The
+work is done in `streams.worker`.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from streams.dlq.letters import list_dead_letters, show
+from streams.dlq.replay import replay_dead_letters
+from streams.dlq.resume import resume_partitions
+
+dlq = typer.Typer(
+    no_args_is_help=True,
+    help="Show events that could not be read, send them again, and resume halted partitions.",
+    rich_markup_mode=None,
+)
+dlq.command(name="list")(list_dead_letters)
+dlq.command(name="show")(show)
+dlq.command(name="replay")(replay_dead_letters)
+dlq.command(name="resume")(resume_partitions)

@@ -1,0 +1,119 @@
+"""`dlq list` and `dlq show`: what could not be read, where it stood, why, and what to correct."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gate.cli.addresses import KafkaFlag, StateFlag
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.errors import SettingInvalid
+from streams.dlq.cluster import PartitionFlag, ReasonFlag, cluster
+from streams.dlq.text import event_lines, mend
+
+if TYPE_CHECKING:
+    from streams.worker.dead_letters import ListedLetter
+
+NOT_THERE = 1
+_PLACE = re.compile(r"(\d{1,9}):(\d{1,18})")
+
+
+def list_dead_letters(
+    reason: ReasonFlag = None,
+    partition: PartitionFlag = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the last ones.")] = 20,
+    state: StateFlag = None,
+    kafka: KafkaFlag = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """List the last events that could not be read: where each is in the events topic, and why it could not be read.
+
+    Example: upload-gate dlq list --reason json.malformed --limit 5
+    """
+    from streams.worker.dead_letters import as_json, as_line, last_dead_letters
+
+    bootstrap, topics = cluster(state, kafka)
+    letters = asyncio.run(last_dead_letters(bootstrap, topics, limit, reason, partition))
+    if output is Output.JSON:
+        emit({"dead_letters": [as_json(letter) for letter in letters]})
+    elif letters:
+        result(*map(as_line, letters))
+    else:
+        say("no dead letters")
+
+
+def show(
+    place: Annotated[
+        str,
+        typer.Argument(metavar="PARTITION:OFFSET", help="Where the event is in the events topic, as `list` shows it."),
+    ],
+    state: StateFlag = None,
+    kafka: KafkaFlag = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Show one event that could not be read: where it stood, why, what to correct, and the event itself.
+
+    Example: upload-gate dlq show 2:1417
+    """
+    from streams.worker.dead_letters import dead_letter
+
+    match = _PLACE.fullmatch(place)
+    if match is None:
+        raise SettingInvalid(
+            f"{place[:40]!r} is no place in the events topic", "write PARTITION:OFFSET, such as 2:1417"
+        )
+    bootstrap, topics = cluster(state, kafka)
+    listed = asyncio.run(dead_letter(bootstrap, topics, int(match[1]), int(match[2])))
+    if listed is None:
+        say(f"no dead letter of the event at {place}; `upload-gate dlq list` shows the last ones")
+        raise typer.Exit(NOT_THERE)
+    if output is Output.JSON:
+        emit(shown_json(listed))
+    else:
+        result(*shown_lines(listed))
+
+
+def shown_json(listed: ListedLetter) -> dict[str, object]:
+    """A letter with its event for programs; `event` is text where it is UTF-8, else `event_hex` has its bytes."""
+    from streams.worker.dead_letters import as_json
+
+    letter, body = listed.letter, listed.letter.body
+    event: dict[str, object]
+    try:
+        event = {"event": body.event.decode()}
+    except UnicodeDecodeError:
+        event = {"event": None, "event_hex": body.event.hex()}
+    return {
+        **as_json(listed),
+        "correct": mend(body.reason),
+        "key": None if letter.key is None else letter.key.decode(errors="replace"),
+        "truncated": body.truncated,
+        **event,
+    }
+
+
+def shown_lines(listed: ListedLetter) -> list[str]:
+    """A letter with its event for people; not safe for a terminal yet."""
+    from streams.worker.dead_letters import instant_of
+
+    letter, body, at = listed.letter, listed.letter.body, listed.letter.body.origin
+    key = "none" if letter.key is None else letter.key.decode(errors="replace")
+    lines = [
+        f"{'stood at':<10} {at.topic}, partition {at.partition}, offset {at.offset}",
+        f"{'key':<10} {key}",
+        f"{'written':<10} {instant_of(letter.at_ms)}",
+        f"{'reason':<10} {body.reason}: {body.detail}",
+        f"{'correct':<10} {mend(body.reason)}",
+    ]
+    if body.replayed is not None:
+        lines.append(f"{'replayed':<10} it was sent again; it first stood at {body.replayed}")
+    if listed.was_replayed:
+        lines.append(f"{'replayed':<10} its event was sent again since")
+    if body.truncated is not None:
+        lines.append(
+            f"{'cut':<10} the letter keeps {len(body.event):,} of {body.truncated:,} bytes; it cannot be replayed"
+        )
+    return [*lines, f"{'event':<10} {len(body.event):,} bytes", *(f"  {line}" for line in event_lines(body.event))]

@@ -1,0 +1,57 @@
+"""What `dlq` commands say for people: what to correct for each reason, and an event's bytes as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+MENDS: Final[Mapping[str, str]] = {
+    "value.empty": "The sender wrote a record without a value. Send each event as a JSON object.",
+    "size.exceeded": "The event is larger than 64 KiB. Shorten its text and links at the sender.",
+    "json.malformed": "The value is no JSON. Find the sender that writes to this topic in another format.",
+    "type.unknown": "Send one of the types attempted, completed, removed, reported, challenged.",
+    "field.missing": "The sender left out a required field: type, id, at or account.id.",
+    "field.invalid": "Correct the field named above at the sender; config/schemas has the schema.",
+    "id.too_long": "Ids have at most 256 bytes. Send a shorter id, such as a hash of it.",
+    "clock.future": "The sender's clock is ahead. Correct it; the event can be replayed once its time has passed.",
+    "clock.absurd": "`at` is before 1970: the sender's clock or its unit is wrong.",
+    "key.mismatch": "The sender keys its records by something else than account.id. A replay corrects the key.",
+    "event.unprocessable": "A fault of the worker. Report it with this event; replay it with a release that has the correction.",
+}
+OTHER_REASON: Final = "This release does not know the reason; a newer one wrote the letter."
+BYTES_A_LINE: Final = 16
+MAX_HEX_LINES: Final = 64
+
+
+def mend(reason: str) -> str:
+    """What to correct so that such events can be read."""
+    return MENDS.get(reason, OTHER_REASON)
+
+
+def event_lines(event: bytes) -> list[str]:
+    """An event for people: JSON with one field a line, other text as it is, else its first bytes in hexadecimal.
+
+    The lines are not safe for a terminal yet.
+    """
+    if not event:
+        return ["(no value)"]
+    try:
+        text = event.decode()
+    except UnicodeDecodeError:
+        return hex_lines(event)
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False).split("\n")
+    except (ValueError, RecursionError):
+        return text.split("\n")
+
+
+def hex_lines(event: bytes) -> list[str]:
+    """The first KiB, 16 bytes a line, beside the printable ASCII in it."""
+    lines = []
+    for at in range(0, min(len(event), BYTES_A_LINE * MAX_HEX_LINES), BYTES_A_LINE):
+        part = event[at : at + BYTES_A_LINE]
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        lines.append(f"{at:04x}  {part.hex(' '):<47}  {shown}")
+    rest = len(event) - BYTES_A_LINE * MAX_HEX_LINES
+    return lines if rest <= 0 else [*lines, f"… {rest:,} more bytes"]

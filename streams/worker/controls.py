@@ -1,0 +1,130 @@
+"""Hears what operators tell the workers on `streams.controls.v1`, does it, and answers there.
+
+A worker hears what is written while it runs; one that was started later need not know, since it judges events anew.
+Works while Kafka alone answers. Leaves a partition's life to `partition`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from gate.errors import StoreUnavailable
+from gate.records.topics import Topic
+from gate.stores.kafka.client import connected
+from streams.worker.assignment import ENDING, Partitions
+from streams.worker.control_records import (
+    ControlRecord,
+    ResumeAnswer,
+    ResumeCommand,
+    ResumeOutcome,
+    decode_control,
+    encode_control,
+)
+from streams.worker.follow import TopicFollower
+from streams.worker.outage import Outage
+from streams.worker.partition import Partition, State
+
+log = logging.getLogger("upload_gate.worker")
+
+ANSWER_WITHIN_S = 20.0
+SEND_WITHIN_S = 5.0
+LOOK_EVERY_S = 0.05
+TRY_AGAIN_S = 2.0
+
+
+class Controls(Service):
+    """Follows the topic as a service of the app. Survives the cluster being away."""
+
+    def __init__(self, partitions: Partitions, kafka: Outage, **options: Any) -> None:
+        super().__init__(**options)
+        self._partitions = partitions
+        self._kafka = kafka
+        self._heard_to: int | None = None
+        self._resuming: set[asyncio.Task[None]] = set()
+
+    async def on_stop(self) -> None:
+        """Called by mode."""
+        for task in self._resuming:
+            task.cancel()
+        if self._resuming:
+            await asyncio.wait(self._resuming)
+
+    @Service.task
+    async def _follow(self) -> None:
+        where = self._partitions.where
+        while not self.should_stop:
+            try:
+                async with TopicFollower(where.bootstrap, where.topics.controls.name, self._heard_to) as follower:
+                    self._heard_to = follower.position
+                    while not self.should_stop:
+                        for record in await follower.next():
+                            self.hear(record.value)
+                        self._heard_to = follower.position
+            except (KeyError, TimeoutError):  # the topic is not known yet
+                await self.sleep(TRY_AGAIN_S)
+            except (KafkaError, OSError) as error:
+                self._kafka.failed(error)
+                await self.sleep(TRY_AGAIN_S)
+
+    def hear(self, value: bytes | None) -> None:
+        """Act on one record, as far as it is a command and about partitions of this worker."""
+        record = decode_control(value)
+        if not isinstance(record, ResumeCommand):
+            return
+        for partition in self._partitions.mine:
+            if record.partition in (None, partition.number):
+                task = asyncio.create_task(self._resume(partition, record))
+                self._resuming.add(task)
+                task.add_done_callback(self._resuming.discard)
+
+    async def _resume(self, partition: Partition, command: ResumeCommand) -> None:
+        where = self._partitions.where
+        outcome = await resumed(partition, command.drains)
+        self._partitions.count()
+        offset = None if partition.owner is None else partition.owner.next
+        answer = ResumeAnswer(command.id[:64], partition.number, outcome, offset=offset)
+        try:
+            await send_control(where.bootstrap, where.topics.controls, answer)
+        except StoreUnavailable as error:
+            log.warning("partition %d: nobody was told that it is %s: %s", partition.number, outcome.value, error)
+
+
+async def resumed(partition: Partition, drains: bool, within_s: float = ANSWER_WITHIN_S) -> ResumeOutcome:
+    """Have a halted partition read on, and wait until it got further or is halted again."""
+    if partition.state is not State.HALTED:
+        return ResumeOutcome.NOT_HALTED
+    halted_at = partition.owner.next if partition.owner is not None else 0
+    draining = "; unreadable events become dead letters until most are readable again" if drains else ""
+    log.warning("partition %d reads on from offset %d, as an operator asks%s", partition.number, halted_at, draining)
+    partition.resume(drains)
+    try:
+        async with asyncio.timeout(within_s):
+            while partition.state not in ENDING:
+                if partition.state is State.HALTED:
+                    return ResumeOutcome.HALTED_AGAIN
+                if partition.owner is not None and partition.owner.next > halted_at:
+                    return ResumeOutcome.LIVE
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        return ResumeOutcome.SLOW
+    return ResumeOutcome.MOVED
+
+
+async def send_control(bootstrap: str, topic: Topic, record: ControlRecord) -> None:
+    """Write a control record and wait until it is kept. Raises StoreUnavailable."""
+    producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    try:
+        async with asyncio.timeout(SEND_WITHIN_S):
+            await connected(producer)
+            await producer.send_and_wait(topic.name, key=record.key, value=encode_control(record), partition=0)
+    except (KafkaError, OSError, TimeoutError) as error:
+        said = str(error) or type(error).__name__
+        raise StoreUnavailable(f"Kafka at {bootstrap} did not keep the record: {said}", "Check that it runs") from error
+    finally:
+        await producer.stop()

@@ -1,0 +1,54 @@
+"""Follows a topic of one partition: what it holds, then what comes. For crowd counts and for controls of the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from gate.stores.kafka.client import connected
+
+POLL_MS = 500
+
+
+class TopicFollower:
+    """An open reader of a topic's only partition. `position` is the offset of the next record."""
+
+    def __init__(self, bootstrap: str, topic: str, since: int | None) -> None:
+        """`since` is the first offset wanted, 0 for all that is kept; None begins at the end."""
+        self.position = 0
+        self._since = since
+        self._at = TopicPartition(topic, 0)
+        self._consumer: Any = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        )
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises KafkaError; KeyError or TimeoutError where the topic is not known yet."""
+        try:
+            await connected(self._consumer)
+            self._consumer.assign([self._at])
+            begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
+            end = (await self._consumer.end_offsets([self._at]))[self._at]
+            wanted = end if self._since is None else self._since
+            self.position = begin if wanted > end else max(begin, wanted)  # beyond its end it is another topic
+            self._consumer.seek(self._at, self.position)
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def next(self, timeout_ms: int = POLL_MS) -> Sequence[Any]:
+        """The client's next records in their order; none where none comes in time. Raises KafkaError."""
+        found = await self._consumer.getmany(self._at, timeout_ms=timeout_ms)
+        records: Sequence[Any] = found.get(self._at, ())
+        if records:
+            self.position = records[-1].offset + 1
+        return records

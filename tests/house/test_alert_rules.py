@@ -1,0 +1,58 @@
+"""The alerts' own tests, run by Prometheus' checker; and that no alert's test would pass without its alert."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from promtool import PromtoolMissing
+from promtool import promtool as find_promtool
+
+RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
+ALERTS = re.findall(r"alert: (\w+)", (RULES / "alerts.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    """Skips where the checker cannot be had; in CI that is a failure."""
+    try:
+        return find_promtool()
+    except PromtoolMissing as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+def run(promtool: str, *arguments: str, folder: Path = RULES) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([promtool, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_prometheus_takes_the_configuration_and_the_rules(promtool: str) -> None:
+    done = run(promtool, "check", "config", "prometheus.yml")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(ALERTS)} rules found" in done.stdout + done.stderr
+
+
+def test_every_alert_fires_when_it_should_and_not_before(promtool: str) -> None:
+    done = run(promtool, "test", "rules", "alerts_test.yml")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_that_never_fires_fails_its_own_test(alert: str, promtool: str, tmp_path: Path) -> None:
+    shutil.copy(RULES / "alerts_test.yml", tmp_path)
+    rules = (RULES / "alerts.yml").read_text()
+    never, count = re.subn(rf"(alert: {alert}\n\s+expr: ).*", r"\1vector(0) == 1", rules)
+    (tmp_path / "alerts.yml").write_text(never)
+
+    done = run(promtool, "test", "rules", "alerts_test.yml", folder=tmp_path)
+
+    assert count == 1
+    assert done.returncode == 1
+    assert alert in done.stdout + done.stderr

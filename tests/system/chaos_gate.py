@@ -1,0 +1,133 @@
+"""What a gate answers after the fault run: the decision of the replayed score, for a sample of accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gate.core.account import Account
+from gate.core.decide import LivePauses, decide
+from gate.core.decision import Decision
+from gate.core.limits.take import TakeResult
+from gate.core.media import Media
+from gate.core.policy import Policy
+from gate.core.request import CheckRequest
+from gate.core.score import Score
+from gate.core.standing import Standing
+from gate.local.free_port import LOOPBACK, free_port
+from gate.policyfile import default_policy, load_policy
+from gate.records.score import rounded
+
+SAMPLE = 200
+TRIES = 5
+READY_WITHIN_S = 30.0
+START = "import os; from gate.settings import read_settings; from gate.serve.wiring import run; run(read_settings(os.environ))"
+
+Answer = tuple[str, str, str]
+"""Decision, stage and reason."""
+
+
+async def answers(redis: str, salt: str, home: Path, scores: Mapping[str, Score]) -> list[tuple[str, Answer, Answer]]:
+    """For each account of a sample: its id, what a gate answers, and what follows from its score."""
+    by_risk = sorted(scores.values(), key=lambda score: (score.risk, score.account))
+    sample = by_risk[:: max(1, len(by_risk) // SAMPLE)]
+    policy = load_policy(_policy_file(home / "policy.toml", [rounded(score.risk) for score in by_risk]))
+    with _gate(redis, salt, home) as port:
+        told = await asyncio.to_thread(_ask_all, port, [score.account for score in sample])
+    return [(score.account, answer, expected(score, policy)) for score, answer in zip(sample, told, strict=True)]
+
+
+def expected(score: Score, policy: Policy) -> Answer:
+    """What `decide` says of an upload of the account, whose buckets are full."""
+    request, now_us = _request(score.account), time.time_ns() // 1_000
+    class_ = policy.class_of(request.account, now_us)
+    taken = TakeResult(_standing(score), True, False, None, (), now_us)
+    decision: Decision = decide(request, class_, LivePauses(), policy, now_us, taken)
+    return decision.verdict.value, decision.stage.value, decision.reason
+
+
+def _standing(score: Score) -> Standing:
+    return Standing(rounded(score.risk), score.at_us)
+
+
+def _request(account: str) -> CheckRequest:
+    return CheckRequest(upload_id=f"after-{account}", account=Account(id=account), media=Media(kind="image"))
+
+
+def _policy_file(path: Path, risks: Sequence[float]) -> Path:
+    """The packaged policy with thresholds that part the accounts into four kinds, and time for a slow machine."""
+    review, challenge, deny = (risks[len(risks) * part // 100] for part in (40, 60, 80))
+    text, _ = default_policy()
+    limits = f"score = {{ review = {review}, challenge = {challenge}, deny = {deny} }}"
+    text, changed = re.subn(r"(?<=\[classes\.regular\]\n)score = .*", limits, text)
+    text, given_time = re.subn(r'(?m)^deadline = "100ms"', 'deadline = "1s"', text)
+    assert changed == given_time == 1
+    path.write_text(text)
+    return path
+
+
+@contextmanager
+def _gate(redis: str, salt: str, home: Path) -> Iterator[int]:
+    """A gate process; gives its port."""
+    port = free_port()
+    env = {
+        **os.environ,
+        "UPLOAD_GATE_STATE": str(home / "gate"),
+        "UPLOAD_GATE_REDIS": redis,
+        "UPLOAD_GATE_SALT": salt,
+        "UPLOAD_GATE_POLICY": str(home / "policy.toml"),
+        "UPLOAD_GATE_PORT": str(port),
+        "UPLOAD_GATE_ADMIN_PORT": str(free_port()),
+    }
+    with (home / "gate.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-c", START], env=env, stdout=log, stderr=log)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _ask_all(port: int, accounts: Sequence[str]) -> list[Answer]:
+    until = time.monotonic() + READY_WITHIN_S
+    while (connection := _connected(port)) is None:
+        if time.monotonic() > until:
+            raise TimeoutError("the gate did not come up")
+        time.sleep(0.05)
+    try:
+        return [_ask(connection, account) for account in accounts]
+    finally:
+        connection.close()
+
+
+def _connected(port: int) -> http.client.HTTPConnection | None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status == 200:
+            return connection
+    except OSError:
+        pass
+    connection.close()
+    return None
+
+
+def _ask(connection: http.client.HTTPConnection, account: str) -> Answer:
+    body = json.dumps({"upload_id": f"after-{account}", "account": {"id": account}, "media": {"kind": "image"}})
+    for _ in range(TRIES):
+        connection.request("POST", "/v1/check", body, {"content-type": "application/json"})
+        told = json.loads(connection.getresponse().read())
+        if not told["degraded"]:
+            break
+    return told["decision"], told["stage"], told["reason"]

@@ -1,0 +1,108 @@
+"""`upload-gate events check`: each line told, in words and as JSON, and nothing that a file holds breaks it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gate.cli.main import build
+
+EVENT: dict[str, Any] = {"type": "attempted", "id": "e-1", "at": "2026-11-20T08:00:00Z", "account": {"id": "a-1"}}
+CHECK: dict[str, Any] = {"upload_id": "u-1", "account": {"id": "a-1"}, "media": {"kind": "IMAGE"}}
+
+
+def run(tmp_path: Path, *lines: object, as_: str = "event", output: str = "json") -> tuple[int, str, str]:
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(b"\n".join(x if isinstance(x, bytes) else json.dumps(x).encode() for x in lines) + b"\n")
+    arguments = ["events", "check", str(file), "--as", as_, "-o", output]
+    done = CliRunner().invoke(build(arguments), arguments)
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_a_line_is_told_as_it_is_kept_with_what_was_dropped_and_its_hosts(tmp_path: Path) -> None:
+    full = {
+        **EVENT,
+        "ip": "203.0.113.9:443",
+        "device": "unknown",
+        "links": ["https://a.test"],
+        "text": "or b.com \ud83d",
+    }
+
+    code, out, _ = run(tmp_path, full)
+
+    assert code == 0
+    assert json.loads(out) == [{
+        "line": 1, "read": True, "reason": None, "detail": None, "hosts": ["a.test", "b.com"],
+        "event": {**EVENT, "ip": "203.0.113.9", "links": ["https://a.test"], "text": "or b.com \ufffd"},
+        "dropped": {"device": "value.unknown", "text": "text.repaired"},
+    }]  # fmt: skip
+
+
+def test_what_cannot_be_read_is_told_with_its_line_and_the_rest_is_read(tmp_path: Path) -> None:
+    lines = [
+        b"",
+        b"{",
+        b"[1]",
+        b'"' + b"x" * 3_000_000 + b'"',
+        {**EVENT, "id": ""},
+        {**EVENT, "at": "yesterday"},
+        b"\xff",
+        EVENT,
+    ]
+
+    code, out, _ = run(tmp_path, *lines)
+
+    told = json.loads(out)
+    assert code == 1
+    assert [line["line"] for line in told] == list(range(1, 9))
+    assert [line["reason"] for line in told] == [
+        "value.empty", "json.malformed", "field.invalid", "size.exceeded", "field.invalid", "field.invalid",
+        "json.malformed", None,
+    ]  # fmt: skip
+    assert [line["read"] for line in told] == [False] * 7 + [True]
+
+
+def test_the_same_line_is_read_alike_as_a_check_and_as_an_event(tmp_path: Path) -> None:
+    both = {**CHECK, **EVENT, "country": "de", "device": "x" * 300, "links": None, "ip": "unknown", "surface": " POST"}
+
+    _, as_event, _ = run(tmp_path, both)
+    _, as_check, _ = run(tmp_path, both, as_="check")
+
+    (event,), (check,) = json.loads(as_event), json.loads(as_check)
+    assert event["dropped"] == check["dropped"] == {"device": "value.hashed", "ip": "value.unknown"}
+    assert event["event"] == {**EVENT, **check["event"]}
+    assert check["event"]["media"] == {"kind": "image"}
+
+
+def test_a_check_that_is_refused_names_its_field(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, {**CHECK, "media": {}}, as_="check")
+
+    assert code == 1
+    assert json.loads(out)[0]["detail"] == "media.kind is required"
+
+
+def test_in_words_each_line_is_one_and_the_sum_is_on_stderr(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, {**EVENT, "ip": "x", "links": ["https://a.test"]}, b"{", output="text")
+
+    assert code == 1
+    assert out.splitlines()[0] == "1: read; dropped ip (value.invalid); hosts a.test"
+    assert out.splitlines()[1].startswith("2: not read: json.malformed: ")
+    assert err.splitlines() == ["2 lines: 1 read, 1 not; 1 fields dropped"]
+
+
+def test_stdin_is_read_and_a_file_that_is_not_there_is_an_error_of_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["events", "check", "-", "-o", "json"]
+    piped = CliRunner().invoke(build(arguments), arguments, input=json.dumps(EVENT))
+    missing = ["events", "check", str(tmp_path / "none")]
+
+    with pytest.raises(Exception, match="cannot be read") as caught:
+        CliRunner().invoke(build(missing), missing, catch_exceptions=False)
+
+    assert (piped.exit_code, json.loads(piped.stdout)[0]["read"]) == (0, True)
+    assert getattr(caught.value, "exit_code", None) == 2
