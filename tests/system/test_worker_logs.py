@@ -289,3 +289,54 @@ async def test_inactive_accounts_are_forgotten_everywhere(
             return [score is None for score in found] == [True] * 20 + [False] * 2
 
         await eventually(are_gone)
+
+
+async def test_a_score_from_a_foreign_partition_is_counted_and_never_replaces_one_from_home(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        worker.start()
+        await write(kafka_bootstrap, worker.topics, [event("a-1", n) for n in range(3)])
+        await drained(kafka_bootstrap, worker)
+        (home,) = [n for n in range(4) if homes(["a-1"], n, [4]) == [4]]
+
+        producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+        await producer.start()
+        for number in range(10, 20):
+            key, value = event("a-1", number)
+            await producer.send_and_wait(worker.topics.events.name, value, key, partition=(home + 1) % 4)
+        await producer.stop()
+        await drained(kafka_bootstrap, worker)
+
+        await eventually(lambda: worker.metric("upload_gate_events_total") == 13)
+        async with store_of(worker, redis_url) as store:
+            (score,) = await store.scores(["a-1"])
+        assert score is not None
+        assert (score.stamp.partition, score.stamp.partitions, score.stamp.offset) == (home, 4, 2)
+        assert worker.metric("upload_gate_event_foreign_accounts_total") >= 1
+
+
+async def test_an_events_topic_created_anew_with_fewer_partitions_replaces_scores_of_the_former(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    accounts = [f"a-{number}" for number in range(20)]
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        worker.start()
+        for round_ in range(3):
+            await write(kafka_bootstrap, worker.topics, [event(a, 100 * round_ + n) for n, a in enumerate(accounts)])
+        await drained(kafka_bootstrap, worker)
+        worker.end()
+        await delete(kafka_bootstrap, worker.topics.events)
+        await create(kafka_bootstrap, worker.topics.events, 2)
+
+        worker.start()
+        await eventually(lambda: worker.said("was created anew: it is read from offset 0") == 2, timeout_s=40.0)
+        await write(kafka_bootstrap, worker.topics, [event(a, 1_000 + n) for n, a in enumerate(accounts)])
+        await drained(kafka_bootstrap, worker)
+
+        async with store_of(worker, redis_url) as store:
+            stamps = [score.stamp for score in await store.scores(accounts) if score is not None]
+        assert len(stamps) == 20
+        assert {stamp.partitions for stamp in stamps} == {2}
+        assert max(stamp.offset for stamp in stamps) < 20
+        assert worker.metric("upload_gate_worker_log_changes_total", change="recreated") == 2
