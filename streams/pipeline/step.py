@@ -7,7 +7,6 @@ that was touched gets a score, also at 0. An event that makes folding or scoring
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -159,12 +158,13 @@ def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> lis
 
 
 def _counted(touched: Iterable[Touched]) -> EventCounts:
-    by_type: Counter[str] = Counter()
+    by_type: dict[str, int] = {}
     unknown = duplicates = late = 0
     for one in touched:
         for _, _, _, event, _, unknown_fields in one.folded:
-            by_type[kind_of(event)] += 1
+            kind = kind_of(event)
+            by_type[kind] = by_type.get(kind, 0) + 1
             unknown += unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
-    return EventCounts(dict(by_type), unknown, duplicates, late)
+    return EventCounts(by_type, unknown, duplicates, late)
