@@ -8,7 +8,7 @@ from typing import Any, cast
 from gate.records.topics import Topics
 from streams.core.crowd import Crowd
 from streams.files.scorecards import load_scorecard
-from streams.pipeline.effects import Effects, States
+from streams.pipeline.effects import Effects
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
 from streams.worker.commit import Owner, Where
@@ -71,12 +71,18 @@ async def test_the_next_fetch_starts_where_the_consumer_was_after_this_one() -> 
 
 async def test_another_step_than_scoring_can_be_given() -> None:
     owner = FakeOwner()
-    counted = Effects.of(1, States({"a": b"3"}))
-    folding = Folding(load_scorecard(None), Crowd(), b"salt", step=lambda *_: counted)
+    told: list[int] = []
+
+    def step(batch: list[object], *_: object) -> Effects:
+        told.append(len(batch))
+        return Effects.of(1)
+
+    folding = Folding(load_scorecard(None), Crowd(), b"salt", step=step)
 
     await folding.work(Fetch(cast(Partition, FakePartition()), cast(Owner, owner), junk(3), 5))
 
-    assert [(effects.states, effects.next_offset) for effects in owner.acted] == [({"a": b"3"}, 5)]
+    assert told == [3]
+    assert [(effects.dead, effects.next_offset) for effects in owner.acted] == [([], 5)]
 
 
 async def test_a_fetch_of_an_owner_that_was_given_up_is_left_alone() -> None:
