@@ -37,38 +37,33 @@ SPECS = (_MEMORY, _FIRST, _MEDIAN, _MOST, _RECOVERY)
 
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
-    """One worker for each crowd and round. Raises BenchError."""
-    found: dict[Spec, list[float]] = {spec: [] for spec in SPECS}
-    for turn in range(rounds):
-        stage.say(f"states: round {turn + 1} of {rounds}")
-        memory, first, states, seconds = _many(stage, turn)
-        found[_MEMORY].append(memory)
-        found[_FIRST].append(first)
-        found[_RECOVERY].append(len(states) / seconds)
-        sizes = [len(state) for state in _few(stage, turn).values()]
-        found[_MEDIAN].append(median(sizes))
-        found[_MOST].append(max(sizes))
-    return found
-
-
-def _many(stage: Stage, seed: int) -> tuple[float, float, dict[str, bytes], float]:
-    """Bytes per further account, MB of the first ones, the states of all and the seconds in which they were read."""
+    """One worker for each crowd, since sizes are the same in each round; `rounds` recoveries. Raises BenchError."""
+    stage.say("states: many accounts")
     with _worker(stage) as (child, topics, url):
-        fed = _feed(stage, child, topics, url, WARM_UP, BUSY, seed, 0)
+        fed = _feed(stage, child, topics, url, WARM_UP, BUSY, 0)
         empty = proc.pss_mb(pid_of(child))
-        fed = _feed(stage, child, topics, url, EVENTS, MANY, seed, fed)
+        fed = _feed(stage, child, topics, url, EVENTS, MANY, fed)
         first = proc.pss_mb(pid_of(child))
         accounts = len(_recovered(stage, topics)[0])
-        _feed(stage, child, topics, url, FURTHER_EVENTS, FURTHER, seed, fed)
+        _feed(stage, child, topics, url, FURTHER_EVENTS, FURTHER, fed)
         last = proc.pss_mb(pid_of(child))
-    states, seconds = _recovered(stage, topics)
-    return (last - first) * 1e6 / (len(states) - accounts), first - empty, states, seconds
+    recoveries = [_recovered(stage, topics) for _ in range(rounds)]
+    further = len(recoveries[0][0]) - accounts
+    stage.say("states: few accounts")
+    sizes = [len(state) for state in _few(stage).values()]
+    return {
+        _MEMORY: [(last - first) * 1e6 / further],
+        _FIRST: [first - empty],
+        _MEDIAN: [median(sizes)],
+        _MOST: [max(sizes)],
+        _RECOVERY: [len(states) / seconds for states, seconds in recoveries],
+    }
 
 
-def _few(stage: Stage, seed: int) -> dict[str, bytes]:
+def _few(stage: Stage) -> dict[str, bytes]:
     """The states of accounts with many uploads."""
     with _worker(stage) as (child, topics, url):
-        _feed(stage, child, topics, url, EVENTS, FEW, seed, 0)
+        _feed(stage, child, topics, url, EVENTS, FEW, 0)
     return _recovered(stage, topics)[0]
 
 
@@ -82,11 +77,9 @@ def _worker(stage: Stage) -> Iterator[tuple[Child, Topics, str]]:
         yield child, topics, f"http://{LOOPBACK}:{port}/metrics"
 
 
-def _feed(
-    stage: Stage, child: Child, topics: Topics, url: str, count: int, accounts: int, seed: int, first: int
-) -> int:
+def _feed(stage: Stage, child: Child, topics: Topics, url: str, count: int, accounts: int, first: int) -> int:
     """Send events and wait until they are through; how many there are now."""
-    feed(stage, topics.events.name, count, accounts, seed, first)
+    feed(stage, topics.events.name, count, accounts, 0, first)
     await_(child, lambda: is_through(url, first + count), f"{count} events", every_s=0.25)
     return first + count
 
