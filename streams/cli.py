@@ -172,6 +172,8 @@ def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = 
     _require_streams()
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
     named = {"STATE": str(addresses.state), "REDIS": addresses.redis, "KAFKA": addresses.kafka}
+    if addresses.group is not None:
+        named["GROUP"] = addresses.group
     environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
     # a process of its own kind: this one imported nothing the worker does not want, and signals reach it directly
     os.execve(sys.executable, [sys.executable, "-m", "streams.worker"], environment)

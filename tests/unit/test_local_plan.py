@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,29 @@ def test_the_address_line_is_what_other_programs_read(tmp_path: Path) -> None:
 
     line = json.loads(plan.address_line())
 
-    assert set(line) == {"gate", "admin", "redis", "kafka", "metrics"}
+    assert set(line) == {"gate", "admin", "redis", "kafka", "group", "metrics"}
     assert line["metrics"][0] == line["gate"] + "/metrics"
+
+
+def test_each_state_directory_has_a_consumer_group_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    first, other, again = (
+        make_plan(UpOptions(tmp_path / name), pick=lambda wanted: wanted or 0, environ={}) for name in "aba"
+    )
+
+    assert re.fullmatch(r"upload-gate-[0-9a-f]{8}", first.group)
+    assert other.group != first.group
+    assert again.group == first.group
+    assert first.environment()["UPLOAD_GATE_GROUP"] == first.group
+    assert json.loads(first.up_file())["group"] == first.group
+
+
+def test_a_kafka_that_is_given_is_read_with_the_group_that_its_machines_share(tmp_path: Path) -> None:
+    options = UpOptions(tmp_path, kafka="k:2")
+
+    shared = make_plan(options, pick=lambda wanted: wanted or 0, environ={})
+    named = make_plan(options, pick=lambda wanted: wanted or 0, environ={"UPLOAD_GATE_GROUP": "ours"})
+
+    assert (shared.group, named.group) == ("upload-gate", "ours")
 
 
 def test_the_salt_is_made_once_is_private_and_never_shown(tmp_path: Path) -> None:
