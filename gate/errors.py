@@ -30,7 +30,7 @@ class UploadGateError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{problem}. {remedy}" if remedy else problem)
+        super().__init__(f"{problem.rstrip('.')}. {remedy[0].upper()}{remedy[1:]}" if remedy else problem)
         self.problem = problem
         self.remedy = remedy
 

@@ -79,6 +79,18 @@ class Addresses:
         """The base URL of a gate's admin port; None if it is unknown, as no command depends on it."""
         return self.known.get("admin")
 
+    def command(self, words: str) -> str:
+        """`upload-gate` with `words` as it is typed for this system, between backticks."""
+        state = "" if self.state == default_state(os.environ) else f" --state {self.state}"
+        given = "".join(f" --{name} {redact(self.known[name])}" for name in self.known if self.origin[name][:2] == "--")
+        return f"`upload-gate {words}{state}{given}`"
+
+    @property
+    def break_glass(self) -> Path:
+        """The break-glass file of a gate on this host."""
+        named = os.environ.get("UPLOAD_GATE_BREAK_GLASS")
+        return Path(named).expanduser() if named else self.state / "break-glass.json"
+
     def shown(self, name: str) -> str:
         """An address without its password, followed by its source, for people."""
         return f"{redact(self._named(name))} ({self.origin[name]})"

@@ -58,7 +58,7 @@ def decode_break_glass(data: bytes, written_at_us: int) -> BreakGlass:
     try:
         document = _decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise StateUnreadable(f"not a break-glass file: {error}") from error
+        raise StateUnreadable(f"its content is not what a break-glass file holds: {error}") from error
     if len(document.pauses) > MAX_PAUSES:
         raise StateUnreadable(f"a file of {len(document.pauses)} pauses, more than {MAX_PAUSES}")
     pauses: dict[str, Pause] = {}
