@@ -79,11 +79,11 @@ class Addresses:
         """The base URL of a gate's admin port; None if it is unknown, as no command depends on it."""
         return self.known.get("admin")
 
-    def command(self, words: str) -> str:
-        """`upload-gate` with `words` as it is typed for this system, between backticks."""
+    def command(self, typed: str) -> str:
+        """`upload-gate` with the words `typed`, as it is typed for this system, between backticks."""
         state = "" if self.state == default_state(os.environ) else f" --state {self.state}"
         given = "".join(f" --{name} {redact(self.known[name])}" for name in self.known if self.origin[name][:2] == "--")
-        return f"`upload-gate {words}{state}{given}`"
+        return f"`upload-gate {typed}{state}{given}`"
 
     @property
     def break_glass(self) -> Path:

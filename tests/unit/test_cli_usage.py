@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -354,6 +355,16 @@ def test_completion_offers_the_ids_of_pauses_and_nothing_where_no_gate_answers(
     assert offered == [["p-1", "p-3"], []]
 
 
+def _accepted(server: socket.socket) -> int:
+    """How many connections wait to be accepted."""
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
+
+
 @pytest.mark.parametrize("command", [("explain", "a-1"), ("status",), ("release", "p-1"), ("pause", "--all", *RAID)])
 def test_a_redis_that_accepts_and_never_answers_is_told_in_a_sentence(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -362,9 +373,12 @@ def test_a_redis_that_accepts_and_never_answers_is_told_in_a_sentence(
         monkeypatch.setenv("UPLOAD_GATE_REDIS", f"redis://:s3cret@127.0.0.1:{frozen.getsockname()[1]}/0")
 
         ended = cli.run(command)
+        frozen.setblocking(False)
+        connections = _accepted(frozen)
 
     out, err = capsys.readouterr()
     assert ended == 1
+    assert connections == 1, "each connection takes a deadline of its own"
     assert "unexpected" not in err
     assert re.search(r"error: .*Redis.*127\.0\.0\.1:\d+", err)
     assert "s3cret" not in err

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from gate.errors import LocalServerError, SettingInvalid
+from gate.local.free_port import free_port
 from gate.local.parts import ProcessSpec, added_processes
 from gate.local.plan import Plan, UpOptions, keep_salt, make_plan
 from gate.local.private_file import write_private
+from gate.local.stop_request import StopRequest
+from gate.local.system import System
 from gate.settings import DEFAULT_PORTS
 
 
@@ -155,3 +158,27 @@ def test_this_package_adds_the_worker_and_traffic(tmp_path: Path, traffic: bool,
     plan = make_plan(UpOptions(tmp_path, traffic=traffic), pick=lambda wanted: wanted or 0)
 
     assert [process.name for process in added_processes(plan)] == names
+
+
+def test_a_wait_for_a_kafka_that_nobody_runs_is_explained_before_anybody_wonders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(UpOptions(tmp_path, kafka=f"127.0.0.1:{free_port()}"), pick=lambda wanted: wanted or 0)
+    said: list[str] = []
+    monkeypatch.setattr("gate.local.system.QUIET_FOR_S", 0.0)
+    system = System(plan, said.append, StopRequest())
+
+    system._await(lambda: bool(said), [], "gate and worker")
+
+    assert said == [
+        f"waiting for gate and worker to answer; nothing accepts connections at {plan.kafka}, the Kafka that --kafka names"
+    ]
+
+
+def test_a_wait_that_is_soon_over_is_not_told_of(tmp_path: Path) -> None:
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: wanted or 0)
+    said: list[str] = []
+
+    System(plan, said.append, StopRequest())._await(lambda: True, [], "gate and worker")
+
+    assert said == []
