@@ -172,8 +172,10 @@ _plain_decoder = msgspec.json.Decoder(_Check)
 _plain_batch_decoder = msgspec.json.Decoder(_PlainBatch)
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """The errors of a decoder. RequestRejected is not among them."""
-Ignored = Mapping[str, Dropped]
-"""The fields of one check that broke their rule, each with why."""
+CLASS_UNKNOWN: Final = "class.unknown"
+"""Why `account.class` is ignored where the policy has no such class."""
+Ignored = Mapping[str, str]
+"""The fields of one check that broke their rule, each with why: a `Dropped` or `CLASS_UNKNOWN`."""
 NOTHING_IGNORED: Final[Ignored] = MappingProxyType({})
 
 
