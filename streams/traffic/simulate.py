@@ -85,7 +85,7 @@ class Upload:
 
 
 def aftermath(upload: Upload, random: Random) -> list[tuple[int, Event]]:
-    """The later events of an upload that was let in, as (time in µs, event): completion, reports and removals of scams."""
+    """Later events of an upload that was let in, as (time in µs, event): completion; reports or removals of scams."""
     account, id_ = Account(upload.request.account.id), upload.request.upload_id
     done_us = upload.at_us + random.randrange(SECOND_US, 4 * SECOND_US)
     found: list[tuple[int, Event]] = [
