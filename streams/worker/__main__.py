@@ -1,4 +1,4 @@
-"""`python -m streams.worker`: runs one stream worker from the environment until SIGTERM or SIGINT. Prints log lines only.
+"""`python -m streams.worker`: runs one stream worker from the environment until SIGTERM or SIGINT. Prints only logs.
 
 The exit code is 0 after a signal, 1 after an error that no retry cures, and 2 for unusable settings. The signal
 handlers are installed before slow imports and stay until the end of the process.

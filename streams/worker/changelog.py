@@ -32,10 +32,10 @@ class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missin
 
     `missing_from` is the first offset of the partition's scores that Redis may lack, None if it has all. Its name in
     the record is that of earlier releases. Earlier releases do not know the following fields. `generation` is that of
-    the scores' stamps. `scoring` names the scorecard and the layout of states that the scores were made with. `partitions`
-    are the numbers of partitions that the events topic has had. `requests` is the offset up to which requests to score
-    all accounts were obeyed. `rescore_at` is the position from which all accounts must be scored again, None if they
-    have been.
+    the scores' stamps. `scoring` names the scorecard and the layout of states that the scores were made with.
+    `partitions` are the numbers of partitions that the events topic has had. `requests` is the offset up to which
+    requests to score all accounts were obeyed. `rescore_at` is the position from which all accounts must be scored
+    again, None if they have been.
     """
 
     epoch: str

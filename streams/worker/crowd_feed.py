@@ -1,8 +1,8 @@
 """Reads the counts of shared features that every partition's owner publishes, and adds them to the crowd in memory.
 
 `commit` publishes counts in the transaction of their batch; `core.crowd` defines them. A count that has not arrived
-yet, or was below the floor, is missing from the sum; that undercount is part of the contract. A count that is older than the
-crowd's window is skipped, because no account in it still counts.
+yet, or was below the floor, is missing from the sum; that undercount is part of the contract. A count that is older than
+the crowd's window is skipped, because no account in it still counts.
 """
 
 from __future__ import annotations
