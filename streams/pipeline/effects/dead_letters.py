@@ -113,7 +113,7 @@ class DeadLetters:
 def encode_dead_letter(letter: DeadLetter) -> KeyedRecord:
     """The record that keeps an unusable event with its origin and the reason.
 
-    `truncated` and `key_truncated` give the full length of an event or a key that was cut, `replayed` the first position
+    `truncated` and `key_truncated` give the full length of an event or key that was cut, `replayed` the first position
     of an event that was sent again. The first 32 headers of up to 1 KiB are kept, as pairs of name and base64.
     """
     event = letter.event[:MAX_EVENT_BYTES]
