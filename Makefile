@@ -1,7 +1,8 @@
 # make up     starts everything on this machine      (options: make up ARGS="--no-traffic --state DIR")
 # make test   runs every check and test
 # make bench  prints the figures                     (options: make bench ARGS="-o json")
-# make chaos  the long fault run of the worker       (options: make chaos ARGS="--events 1000000 --faults 30 --seed 7")
+# make chaos  the long fault run of the worker       (options: make chaos ARGS="--events 1000000 --faults 30 --seed 7";
+#             also --late --hostile --duplicates --partitions 4:8 --coordinator-delay, see ARGS=--help)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin

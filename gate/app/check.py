@@ -11,10 +11,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from gate.app.back_pressure import BackPressure
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
+from gate.core.hot_facts import HotFactTable
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board, Pause, strictest
 from gate.core.policy import Policy
@@ -75,6 +78,8 @@ _Prepared = tuple[str, LivePauses, Decision | TakeRequest]
 class Check:
     """Decides uploads. `board`, `policy` and `instances` may be replaced at any time, between two checks.
 
+    `hot` holds the hot facts; whoever hears of one puts it there.
+
     `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait.
     """
 
@@ -91,6 +96,7 @@ class Check:
         back_pressure: BackPressure | None = None,
     ) -> None:
         self.counts = counts
+        self.hot = HotFactTable()
         self._takes = takes
         self._clock = clock
         self._names = names
@@ -186,7 +192,13 @@ class Check:
             decision = decide(request, class_, pauses, policy, now_us)
         if decision is not None:
             return class_, pauses, decision
-        return class_, pauses, policy.take_request(request, class_, self._names)
+        take_request = policy.take_request(request, class_, self._names)
+        facts = self.hot
+        if facts.devices or facts.networks:
+            hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
+            if hot is not None:
+                take_request = replace(take_request, hot=hot)
+        return class_, pauses, take_request
 
     async def _answers(self, requests: list[TakeRequest]) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
@@ -208,7 +220,7 @@ class Check:
             if not answer.repeated:  # a repeated answer tells what was known at the first check
                 self._last_known.remember(account, answer.standing)
             return decide(request, class_, pauses, policy, now_us, answer)
-        standing = self._last_known.of(account)
+        standing = self._last_known.of(account).meeting(take_request.hot)
         own: StoreAnswer
         if isinstance(answer, StoreOverloaded):
             self.counts.shed += 1

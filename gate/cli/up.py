@@ -15,6 +15,7 @@ import typer
 
 from gate.cli.addresses import resolve_addresses, state_directory
 from gate.cli.output import Output, OutputFlag, result, say
+from gate.local.stop_request import StopRequest
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -81,7 +82,7 @@ class _Run:
     def __init__(self, options: UpOptions, as_json: bool) -> None:
         self._options = options
         self._json = as_json
-        self._wanted = threading.Event()
+        self._stop_request = StopRequest()
         self._messages: list[str] = []
         self._live = False
 
@@ -91,13 +92,13 @@ class _Run:
 
         # a second signal changes nothing: under make, Ctrl-C reaches this process twice
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(signum, lambda *_: self._wanted.set())
+            signal.signal(signum, lambda *_: self._stop_request.set())
         with ExitStack() as stack:
             stack.enter_context(sole_owner(self._options.state))
             plan = make_plan(self._options)
             for note in plan.notes:
                 self.say(note)
-            system = System(plan, self.say, self._wanted)
+            system = System(plan, self.say, self._stop_request)
             stack.callback(self._stop, system)
             began = time.monotonic()
             if not system.start():
@@ -132,12 +133,12 @@ class _Run:
         keeper = threading.Thread(target=self._keep_running, args=(system,), name="restarts parts", daemon=True)
         keeper.start()
         if self._json:
-            self._wanted.wait()
+            self._stop_request.wait()
         else:
             self._show(plan, system)
 
     def _keep_running(self, system: System) -> None:
-        while not self._wanted.wait(WATCH_EVERY_S):
+        while not self._stop_request.wait(WATCH_EVERY_S):
             system.supervisor.watch(time.monotonic())
 
     def _show(self, plan: Plan, system: System) -> None:
@@ -152,7 +153,7 @@ class _Run:
                 screen.start()
                 self._live = True
             try:
-                while not self._wanted.wait(DRAW_EVERY_S):
+                while not self._stop_request.wait(DRAW_EVERY_S):
                     history.add(sampler.snapshot())
                     down = system.supervisor.down()
                     if screen is not None:

@@ -72,7 +72,10 @@ StoreAnswer = TakeResult | Shed
 
 
 class StageResult(msgspec.Struct, frozen=True, gc=False):
-    """What one stage says about an upload. `refuses` follows from the verdict and is kept beside it for speed."""
+    """What one stage says about an upload. `refuses` follows from the verdict and is kept beside it for speed.
+
+    `hot` names the hot fact that the result follows from.
+    """
 
     verdict: Verdict
     refuses: bool
@@ -80,6 +83,7 @@ class StageResult(msgspec.Struct, frozen=True, gc=False):
     reason: str
     retry_after_us: int | None = None
     pause: str | None = None
+    hot: str | None = None
 
 
 def _result(
@@ -98,6 +102,8 @@ _SCORES: Final = {
     verdict: _result(verdict, Stage.SCORE, f"score.{verdict}")
     for verdict in (Verdict.DENY, Verdict.CHALLENGE, Verdict.REVIEW)
 }
+_LAGGING: Final = _result(Verdict.REVIEW, Stage.SCORE, "score.lagging")
+_STRICTNESS: Final = {Verdict.REVIEW: 1, Verdict.CHALLENGE: 2, Verdict.DENY: 3}
 _PAUSES: Final = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
 
 
@@ -123,12 +129,23 @@ def _override(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult |
 
 
 def _score(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
-    """A score counts until it is too old, and not at all while an override is in force."""
-    if answer.standing.override_in_force(answer.now_us) is not None:
+    """A score counts until it is too old, and not at all while an override is in force; a hot fact only if it is stricter.
+
+    A score that was made while the stream was far behind leads to a review at most.
+    """
+    standing, thresholds = answer.standing, policy.thresholds[class_]
+    if standing.override_in_force(answer.now_us) is not None:
         return None
-    risk = answer.standing.counted_risk(answer.now_us, policy.max_score_age_us)
-    verdict = None if risk is None else policy.thresholds[class_].verdict_at(risk)
-    return None if verdict is None else _SCORES[verdict]
+    risk = standing.counted_risk(answer.now_us, policy.max_score_age_us)
+    verdict = None if risk is None else thresholds.verdict_at(risk)
+    result = None if verdict is None else _SCORES[verdict] if standing.acts else _LAGGING
+    hot = standing.hot
+    if hot is None or not (risk is None or hot.is_for_scored):
+        return result
+    verdict = thresholds.verdict_at(hot.risk)
+    if verdict is None or (result is not None and _STRICTNESS[result.verdict] >= _STRICTNESS[verdict]):
+        return result
+    return msgspec.structs.replace(_SCORES[verdict], hot=hot.name)
 
 
 def _overload(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
@@ -200,6 +217,7 @@ def decide(
             answer.__class__ is not TakeResult
             or answer.refusal is not None
             or standing.override is not None
+            or standing.hot is not None
             or (standing.risk is not None and policy.thresholds[class_].verdict_at(standing.risk) is not None)
         ):
             strongest = _walk(_STORE_STAGES, strongest, answer, class_, policy)
@@ -214,10 +232,17 @@ def decide(
         strongest.pause,
         policy.hash,
         pauses.rev,
-        None if answer is None else answer.standing.risk,
+        None if answer is None else _risk(answer),
         () if answer is None else answer.shadow,
         degraded,
+        strongest.hot,
     )
+
+
+def _risk(answer: StoreAnswer) -> float | None:
+    """The risk as of the answer; the store nearly always tells it as of just then."""
+    standing = answer.standing
+    return standing.risk if standing.as_of_us == answer.now_us else standing.risk_now(answer.now_us)
 
 
 def _walk(stages: Iterable[Callable[..., StageResult | None]], strongest: StageResult, *facts: object) -> StageResult:

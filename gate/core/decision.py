@@ -42,7 +42,8 @@ class Stage(StrEnum):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """One decision. `retry_after_us` is µs from now, None where waiting does not help.
 
-    `degraded` lists what could not be asked, such as `store`; the gate then decided by what it knows itself.
+    `degraded` lists what could not be asked, such as `store`; the gate then decided by what it knows itself. `hot` names
+    the hot fact that decided, as `device:` or `network:` and its pseudonym.
     """
 
     upload_id: str
@@ -58,3 +59,4 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     risk: float | None
     shadow: tuple[str, ...]
     degraded: tuple[str, ...] = ()
+    hot: str | None = None

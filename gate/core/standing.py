@@ -1,26 +1,51 @@
-"""What is known of an account when it is checked: its risk, and a staff override."""
+"""What is known of an account when it is checked: its risk, a staff override, and a hot fact that it meets."""
 
 from __future__ import annotations
 
 import msgspec
 
+from gate.core.hot_facts import MetFact
 from gate.core.override import Override
+from gate.core.score import risk_at
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an account: its risk in [0, 1], the event time of that risk (None: never scored), a staff override."""
+    """What is known of an account: its risk in [0, 1], the event time of that risk (None: never scored), a staff override.
+
+    The risk is as of `as_of_us` (None: as of `at_us`) and decays from there on; see `risk_at`. A score that does not
+    act refuses nothing. `hot` is the hot fact that the upload meets, None where its device and network are not known
+    for anything.
+    """
 
     risk: float | None = None
     at_us: int | None = None
     override: Override | None = None
+    half_life_us: int = 0
+    base: float = 0.0
+    as_of_us: int | None = None
+    acts: bool = True
+    hot: MetFact | None = None
 
     def override_in_force(self, now_us: int) -> Override | None:
         """The override, None where there is none or it has expired."""
         override = self.override
         return override if override is not None and now_us < override.expires_at_us else None
 
+    def risk_now(self, now_us: int) -> float | None:
+        """The risk as it has decayed by now, however old the score is; None where the account was never scored."""
+        if self.risk is None or self.at_us is None or not self.half_life_us or self.as_of_us == now_us:
+            return self.risk
+        as_of_us = self.at_us if self.as_of_us is None else self.as_of_us
+        return risk_at(self.risk, as_of_us, self.half_life_us, self.base, now_us)
+
     def counted_risk(self, now_us: int, max_age_us: int) -> float | None:
-        """The risk, None where the account was never scored or its score is older than `max_age_us`."""
+        """The decayed risk, None where the account was never scored or its score is older than `max_age_us`."""
         if self.at_us is None or now_us - self.at_us > max_age_us:
             return None
-        return self.risk
+        return self.risk_now(now_us)
+
+    def meeting(self, hot: MetFact | None) -> Standing:
+        """The same standing with `hot` as the hot fact that is met."""
+        if hot is self.hot:
+            return self
+        return msgspec.structs.replace(self, hot=hot)

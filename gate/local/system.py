@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,19 +19,20 @@ from gate.local.plan import Plan
 from gate.local.private_file import write_private
 from gate.local.process import tail
 from gate.local.sample import pages_of, take_snapshot
+from gate.local.stop_request import StopRequest
 from gate.local.supervise import Supervisor
 
 READY_WITHIN_S = 120.0
 
 
 class System:
-    """One run of `upload-gate up`. `say` gets one line per incident; setting `wanted` requests the end."""
+    """One run of `upload-gate up`. `say` gets one line per incident; setting `stop_request` requests the end."""
 
-    def __init__(self, plan: Plan, say: Callable[[str], None], wanted: threading.Event) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None], stop_request: StopRequest) -> None:
         self.plan = plan
         self.supervisor = Supervisor(say)
         self._say = say
-        self._wanted = wanted
+        self._stop_request = stop_request
 
     def start(self) -> bool:
         """Start all parts and wait until all answer. Returns False if the end was requested meanwhile.
@@ -43,7 +43,7 @@ class System:
         if plan.redis_port is not None:
             self.supervisor.start(parts.redis(plan))
         jars = fetch_jars(default_cache(), self._say) if plan.kafka_port is not None else None
-        if self._wanted.is_set():
+        if self._stop_request.is_set():
             return False
         added = parts.added_processes(plan)
         own = [parts.gate(plan), *(process for process in added if not process.starts_last)]
@@ -88,7 +88,7 @@ class System:
                 raise LocalServerError(
                     f"{what} did not answer within {READY_WITHIN_S:.0f} s; logs: {own[0].log.parent}"
                 )
-            if self._wanted.wait(0.1):
+            if self._stop_request.wait(0.1):
                 return False
         return True
 

@@ -58,7 +58,8 @@ class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
 class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
     """A decision as `gate.decisions.v1` keeps it. `risk` is null where the account's score was not known.
 
-    `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer.
+    `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer. `hot` names the
+    hot fact that decided, and is absent where none did.
     """
 
     at: datetime
@@ -69,6 +70,7 @@ class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
     media: RecordedMedia
     surface: str | None
     country: str | None
+    hot: str | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
 
 
@@ -144,14 +146,15 @@ def encode_record(entry: LoggedDecision) -> bytes:
             decision.board_rev,
             appeal_token(decision),
             decision.degraded,
-            _EPOCH + timedelta(microseconds=entry.at_us),
-            decision.account,
-            decision.class_,
-            decision.risk,
-            decision.shadow,
-            RecordedMedia(entry.kind, entry.bytes),
-            entry.surface,
-            entry.country,
+            at=_EPOCH + timedelta(microseconds=entry.at_us),
+            account=decision.account,
+            class_=decision.class_,
+            risk=decision.risk,
+            shadow=decision.shadow,
+            media=RecordedMedia(entry.kind, entry.bytes),
+            surface=entry.surface,
+            country=entry.country,
+            hot=msgspec.UNSET if decision.hot is None else decision.hot,
         )
     )
 

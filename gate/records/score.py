@@ -4,14 +4,19 @@
      "at", "scored_at", "stamp": {"epoch", "offset", "partition", "partitions", "generation"}, "scorecard": "9f2c",
      "version": 1}
 
+A score that decays also has `"half_life"` in seconds and `"base"`, the risk of an account without evidence; without
+them, or with a half-life of null, it does not decay. `"acts": false` marks a score that was made while the stream was
+far behind.
+
 Numbers have 6 digits after the point, times are RFC 3339 with µs. A document without `version`, written before there
 were versions, is of version 1; a stamp without `generation` is of a release that knew none. Fields of a newer version
 are kept in `Score.extra` and written again.
 
 A stored score is a head, which the scripts read, and then that document. The head: risk, `at` and offset as
-little-endian doubles (times in µs), the length of the epoch as u16, the epoch; then the byte 2, the generation as
-double, `partitions` and `partition` as u32. Releases that knew no generation wrote the document right behind the epoch,
-and a document begins with `{`. Leaves to the stores which of two scores wins.
+little-endian doubles (times in µs), the length of the epoch as u16, the epoch; then up to two sections, each with a byte
+that names it. A score that decays or does not act: 17, half-life in µs and base as doubles, u8 that is 1 if it acts. A
+stamp with a generation: 2, generation as double, `partitions` and `partition` as u32. The document begins with `{`.
+Leaves to the stores which of two scores wins.
 """
 
 from __future__ import annotations
@@ -32,10 +37,13 @@ from gate.records.unknown_fields import unknown_fields, with_unknown_fields
 VERSION: Final = 1
 MAX_BYTES: Final = 64 * 1024
 """Longest score that is read; ours stay below 4 KiB."""
+LONGEST_HALF_LIFE_S: Final = 10 * 365 * 86_400
 
 _HEAD = struct.Struct("<dddH")
-_TAIL = struct.Struct("<BdII")
-_WITH_TAIL: Final = 2
+_DECAY = struct.Struct("<BddB")
+_STAMP = struct.Struct("<BdII")
+_WITH_DECAY: Final = 17
+_WITH_STAMP: Final = 2
 
 
 class _Reason(msgspec.Struct, gc=False):
@@ -63,6 +71,9 @@ class _Score(msgspec.Struct, gc=False):
     stamp: _Stamp
     scorecard: str
     version: int = VERSION
+    half_life: float | msgspec.UnsetType | None = msgspec.UNSET
+    base: float | msgspec.UnsetType = msgspec.UNSET
+    acts: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 _KNOWN: Final = frozenset(_Score.__struct_fields__)
@@ -95,6 +106,10 @@ def encode_score(score: Score) -> bytes:
             _time_of_batch(score.scored_at_us),
             _written(score.stamp),
             score.scorecard,
+            VERSION,
+            score.half_life_us / 1_000_000 if score.half_life_us else msgspec.UNSET,
+            round(score.base * 1_000_000) / 1_000_000 if score.half_life_us else msgspec.UNSET,
+            msgspec.UNSET if score.acts else False,
         )
     )
     return with_unknown_fields(data, score.extra) if score.extra else data
@@ -112,6 +127,7 @@ def decode_score(data: bytes) -> Score:
     try:
         document = _decode(data)
         at_us, scored_at_us = us_of(document.at), us_of(document.scored_at)
+        half_life_us, base = _decay(document)
         extra = unknown_fields(data, _KNOWN, VERSION, document.version)
     except (msgspec.DecodeError, ValueError, StateUnreadable) as error:
         raise StateUnreadable(f"not a score: {error}") from error
@@ -129,6 +145,9 @@ def decode_score(data: bytes) -> Score:
         _read(document.stamp),
         document.scorecard,
         extra,
+        half_life_us,
+        base,
+        document.acts is not False,
     )
 
 
@@ -142,14 +161,29 @@ def _read(stamp: _Stamp) -> Stamp:
     return Stamp(stamp.epoch, stamp.offset, stamp.partition or 0, stamp.partitions or 0, stamp.generation or 0)
 
 
+def _decay(document: _Score) -> tuple[int, float]:
+    """The half-life in µs and the base. Raises StateUnreadable where they cannot be true."""
+    if document.half_life is msgspec.UNSET or document.half_life is None:
+        return 0, 0.0
+    if not 0.0 < document.half_life <= LONGEST_HALF_LIFE_S:
+        raise StateUnreadable("`half_life` is not between 0 and 10 years")
+    base = 0.0 if document.base is msgspec.UNSET else document.base
+    if not 0.0 <= base <= 1.0:
+        raise StateUnreadable("`base` is outside 0 to 1")
+    return max(1, round(document.half_life * 1_000_000)), base
+
+
 def stored_score(scored: EncodedScore) -> bytes:
     """A score as Redis stores it."""
     score, data = scored
     stamp = score.stamp
     epoch = stamp.epoch.encode()
-    head = _HEAD.pack(rounded(score.risk), score.at_us, stamp.offset, len(epoch))
-    tail = _TAIL.pack(_WITH_TAIL, stamp.generation, stamp.partitions, stamp.partition) if stamp.generation else b""
-    return b"".join((head, epoch, tail, data))
+    parts = [_HEAD.pack(rounded(score.risk), score.at_us, stamp.offset, len(epoch)), epoch]
+    if score.half_life_us or not score.acts:
+        parts.append(_DECAY.pack(_WITH_DECAY, score.half_life_us, rounded(score.base), score.acts))
+    if stamp.generation:
+        parts.append(_STAMP.pack(_WITH_STAMP, stamp.generation, stamp.partitions, stamp.partition))
+    return b"".join((*parts, data))
 
 
 def decode_stored_score(value: bytes) -> Score:
@@ -157,4 +191,7 @@ def decode_stored_score(value: bytes) -> Score:
     if len(value) < _HEAD.size:
         raise StateUnreadable("a stored score is cut short")
     start = _HEAD.size + _HEAD.unpack_from(value)[3]
-    return decode_score(value[start + _TAIL.size if value[start : start + 1] == b"\x02" else start :])
+    for tag, section in ((_WITH_DECAY, _DECAY), (_WITH_STAMP, _STAMP)):
+        if value[start : start + 1] == bytes((tag,)):
+            start += section.size
+    return decode_score(value[start:])

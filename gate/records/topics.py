@@ -70,6 +70,11 @@ class Topics:
         return Topic(f"{self.prefix}accounts.rescore.v1", 1, True, -1)
 
     @property
+    def hot(self) -> Topic:
+        """The devices and networks that many accounts share, with what they have earned; key = kind and pseudonym."""
+        return Topic(f"{self.prefix}crowd.hot.v1", 1, True, 8 * DAY_MS)
+
+    @property
     def decisions(self) -> Topic:
         """Every decision of every gate, keyed by account id, kept for a week."""
         return Topic(f"{self.prefix}gate.decisions.v1", self.partitions, False, 7 * DAY_MS)
@@ -78,13 +83,13 @@ class Topics:
     def controls(self) -> Topic:
         """What operators tell the stream workers, and what the workers answer; key = what it is about. A worker hears
         what is written while it runs, so little is kept, and for a day."""
-        return Topic(f"{self.prefix}streams.controls.v1", 1, True, DAY_MS)
+        return Topic(f"{self.prefix}worker.controls.v1", 1, True, DAY_MS)
 
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""
         return (
-            self.events, self.dead_letters, self.states, self.scores, self.crowd, self.rescores, self.decisions,
-            self.controls,
+            self.events, self.dead_letters, self.states, self.scores, self.crowd, self.hot, self.rescores,
+            self.decisions, self.controls,
         )  # fmt: skip
 
     def of_worker(self) -> tuple[Topic, ...]:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from gate.app.check import Check
+from gate.app.hear_hot_facts import HearHotFacts
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.errors import PolicyInvalid, SettingInvalid
@@ -37,6 +38,7 @@ from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.hot_facts import RedisHotFacts
 from gate.stores.redis.takes import RedisTakeStore
 
 log = logging.getLogger("upload_gate")
@@ -85,6 +87,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         _say_start(settings, policy.hash, takes.down)
         apps = (GateApp(check, health, clock, random.random), AdminApp(health))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+        await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         # everything loaded so far lives as long as the process, so the collector need not look at it again
@@ -94,6 +97,19 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+async def _hear_hot_facts(settings: Settings, stack: AsyncExitStack, heard: HearHotFacts) -> None:
+    """Follow the hot facts, in Redis and, where there is Kafka, in its topic as well; either alone is enough."""
+    redis = RedisHotFacts(settings.redis, settings.prefix)
+    stack.push_async_callback(redis.close)
+    await stack.enter_async_context(_in_background(redis.follow(heard.hear), "hot facts in Redis"))
+    if settings.kafka is not None:
+        from gate.stores.kafka.hot_facts import follow_hot_facts
+
+        topic = Topics(settings.topic_prefix).hot.name
+        following = follow_hot_facts(settings.kafka, topic, heard.hear)
+        await stack.enter_async_context(_in_background(following, "hot facts in Kafka"))
 
 
 @asynccontextmanager

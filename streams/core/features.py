@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
-from streams.core.beats import gaps_ms
+from streams.core.beats import Beats, gaps_ms
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
 from streams.core.migration import WEEK_US
@@ -22,6 +22,7 @@ RECENT_DAYS = 3
 """How long a network or a device counts as one of the account's, since the account last came from it."""
 _LOG_SECOND_MS = log(1_000.0)
 _PLACE_BYTES = 10
+_one_place = Struct(">HQ").unpack
 _places = Struct(">HQ").iter_unpack
 _reports = Struct(">IL").iter_unpack
 
@@ -123,7 +124,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
     age_days = (now_us - created_us) / DAY_US if 0 < created_us < now_us else 0.0
     texts = facts.texts
     uploads = facts.uploads
-    gaps, gap_log_mean, gap_log_deviation = _gaps(facts)
+    gaps, gap_log_mean, gap_log_deviation = _gaps(facts.beats) if len(facts.beats) > 2 else (0, 0.0, 0.0)
     numbers = (
         uploads,
         value(facts.minute, now_us, MINUTE_US),
@@ -135,7 +136,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
         1.0 if created_us else 0.0,
         age_days,
         2.0**-age_days if created_us else 0.0,
-        max(0, facts.first_us - created_us) / MINUTE_US if created_us and uploads else 0.0,
+        (facts.first_us - created_us) / MINUTE_US if uploads and 0 < created_us < facts.first_us else 0.0,
         facts.content_repeats,
         texts,
         facts.template_repeats,
@@ -167,15 +168,16 @@ def features(facts: Facts, around: Surroundings) -> Features:
 def recent(places: bytes, now_us: int) -> list[int]:
     """The networks or the devices that the account came from in the last days, as keyed hashes, the latest first."""
     since = now_us // DAY_US - RECENT_DAYS
+    if len(places) == _PLACE_BYTES:  # most accounts come from one place
+        day, place = _one_place(places)
+        return [place] if day >= since else []
     return [place for day, place in _places(places) if day >= since]
 
 
-def _gaps(facts: Facts) -> tuple[int, float, float]:
-    """How many gaps there are between beats, and the mean and the standard deviation of their logarithms."""
-    gaps = gaps_ms(facts.beats)
+def _gaps(beats: Beats) -> tuple[int, float, float]:
+    """How many gaps there are between beats, at least one, and the mean and standard deviation of their logarithms."""
+    gaps = gaps_ms(beats)
     count = len(gaps)
-    if not count:
-        return 0, 0.0, 0.0
     logs = list(map(log, gaps))
     mean = sum(logs) / count
     variance = sum(map(mul, logs, logs)) / count - mean * mean
@@ -189,3 +191,19 @@ def reporters_lately(facts: Facts) -> float:
     minutes = facts.latest_us // MINUTE_US
     week = WEEK_US // MINUTE_US
     return sum([decayed(1.0, max(0, minutes - at), week) for at, _ in _reports(facts.reporters)])
+
+
+def last_evidence_us(facts: Facts) -> int:
+    """When something last spoke against the account, µs of event time: from then on its score decays.
+
+    An upload that was let through speaks, and so do a report, a removal by others and a failed challenge. A refused
+    attempt does not, or whoever keeps knocking would stay what it was; nor does a passed challenge. Removals and failed
+    challenges are counted by the week, so one counts until the end of its week. Without evidence, the last event's time.
+    """
+    latest_us, at_us = facts.latest_us, facts.last_us
+    if facts.reporters:  # the latest comes first
+        at_us = max(at_us, int.from_bytes(facts.reporters[:4], "big") * MINUTE_US)
+    for counter in (facts.removals, facts.failed):
+        if counter:
+            at_us = max(at_us, (counter[0] + 1) * WEEK_US)
+    return min(at_us, latest_us) if at_us else latest_us

@@ -150,9 +150,11 @@ def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks) -> N
         if content:
             facts.content = item = crc32(content.encode()) or 1
             before = facts.contents
-            facts.contents = ring = remembered(before, item.to_bytes(MARK, "little"), MAX_RING)
+            ring = remembered(before, item.to_bytes(MARK, "little"), MAX_RING)
             if ring is before:
                 facts.content_repeats += 1
+            else:
+                facts.contents = ring
     if event.text:
         _fold_text(facts, event.text)
     hosts = web.hosts_in(event.links, event.text)

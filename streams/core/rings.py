@@ -22,6 +22,8 @@ def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:
 
     `one` is a big-endian date of `date_bytes` and the item behind it; an item that was shown twice keeps the later date.
     """
+    if not kept or kept[date_bytes:] == one[date_bytes:]:  # the first item, or the only one again
+        return kept if kept > one else one
     size = len(one)
     entries = {kept[at + date_bytes : at + size]: kept[at : at + size] for at in range(0, len(kept), size)}
     item = one[date_bytes:]

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from math import exp
+from types import MappingProxyType
 
 from gate.core.score import Reason, Score, Stamp
 from gate.core.signal import Signal
 
 MAX_REASONS = 5
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 Weighed = tuple[int, float, float, float, float, str]
 """A signal's family by number and the family's cap, its weights for bot and scam, the heavier of both, and its name."""
@@ -25,12 +27,16 @@ class Scorecard:
     """Weights in log odds at a signal's full value. `caps` by family bounds what it adds to either sum or takes from it.
 
     `weights` maps signals to (bot, scam); a signal without weights says nothing. `hash` names the whole in scores.
+    What speaks against an account halves with every `half_life_us` that it does nothing; 0: it does not.
     """
 
     hash: str
     bias: float
     weights: Mapping[str, tuple[float, float]]
     caps: Mapping[str, float]
+    half_life_us: int = 0
+    base: float = field(init=False)
+    """The risk of an account without evidence."""
     _weighed: tuple[Weighed | None, ...] = field(init=False, repr=False, compare=False)
     """One for each signal in the order of `Signal`, in which a family's signals stand together; None without weights."""
 
@@ -46,9 +52,16 @@ class Scorecard:
             )
             ready.append(known)
         object.__setattr__(self, "_weighed", tuple(ready))
+        without = 1.0 / (1.0 + exp(-self.bias))
+        object.__setattr__(self, "base", without + without - without * without)
 
-    def score(self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp) -> Score:
-        """The score that these values carry: one for each signal in the order of `Signal`, each in [0, 1]."""
+    def score(
+        self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp, acts: bool = True
+    ) -> Score:
+        """The score that these values carry: one for each signal in the order of `Signal`, each in [0, 1].
+
+        One that does not act refuses nothing.
+        """
         bot = scam = self.bias
         carried: list[tuple[float, str, float, float]] = []
         last, cap, family_bot, family_scam = -1, 0.0, 0.0, 0.0
@@ -71,4 +84,7 @@ class Scorecard:
         bot = 1.0 / (1.0 + exp(-bot))
         scam = 1.0 / (1.0 + exp(-scam))
         risk = bot + scam - bot * scam
-        return Score(account, bot, scam, risk, reasons, at_us, scored_at_us, stamp, self.hash)
+        half_life_us, base = self.half_life_us, self.base
+        return Score(
+            account, bot, scam, risk, reasons, at_us, scored_at_us, stamp, self.hash, _NOTHING, half_life_us, base, acts
+        )

@@ -54,8 +54,11 @@ def value(counter: Counter, at_us: int, half_life_us: int) -> float:
     if not counter:
         return 0.0
     worth: float = 2.0 ** (counter[0] - at_us / half_life_us) / _ONE
-    if len(counter) == 2:
+    lanes = len(counter)
+    if lanes == 2:
         return counter[1] * worth
+    if lanes == 3:
+        return (counter[2] * 0.5 + counter[1]) * worth
     total = 0.0
     for lane in counter[:0:-1]:
         total = total * 0.5 + lane

@@ -13,13 +13,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from gate.core.duration import HOUR_US, parse_duration_us
 from gate.core.signal import Signal
 from gate.errors import PolicyInvalid
 from gate.policyfile import packaged_config
 from streams.core.scorecard import Scorecard
 
 SHIPPED = "scorecard.toml"
-KEYS = ("version", "bias", "caps", "bot", "scam")
+KEYS = ("version", "bias", "decay", "caps", "bot", "scam")
 
 
 def load_scorecard(path: Path | None) -> Scorecard:
@@ -60,8 +61,28 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
                 f"must be below {-bias:g}, so that one family alone cannot condemn",
             )
     weights = {s.value: (bot.get(s.value, 0.0), scam.get(s.value, 0.0)) for s in Signal}
-    canonical = json.dumps([bias, caps, bot, scam], sort_keys=True)
-    return Scorecard(hashlib.sha256(canonical.encode()).hexdigest()[:12], bias, weights, caps)
+    half_life_us = _half_life_us(given, file, text)
+    canonical = json.dumps([bias, caps, bot, scam, half_life_us], sort_keys=True)
+    return Scorecard(hashlib.sha256(canonical.encode()).hexdigest()[:12], bias, weights, caps, half_life_us)
+
+
+def _half_life_us(given: Mapping[str, Any], file: str, text: str) -> int:
+    """The half-life of scores, 0 where they do not decay."""
+    decay = given.get("decay", {})
+    if not isinstance(decay, dict):
+        raise PolicyInvalid(file, _line(text, "decay"), "decay", "must be a table")
+    for key in decay:
+        if key != "half_life":
+            raise PolicyInvalid(file, _line(text, key), f"decay.{key}", f"unknown{_meant(key, ['half_life'])}")
+    if "half_life" not in decay:
+        return 0
+    try:
+        half_life_us = parse_duration_us(str(decay["half_life"]))
+    except ValueError as error:
+        raise PolicyInvalid(file, _line(text, "half_life"), "decay.half_life", str(error)) from None
+    if half_life_us < HOUR_US:
+        raise PolicyInvalid(file, _line(text, "half_life"), "decay.half_life", "must be 1h or longer")
+    return half_life_us
 
 
 def _numbers(given: Mapping[str, Any], table: str, known: list[str], file: str, text: str) -> dict[str, float]:

@@ -27,7 +27,7 @@ from streams.core.events import (
     time_us,
 )
 from streams.core.facts import Facts, pack
-from streams.core.features import features, recent
+from streams.core.features import features, last_evidence_us, recent
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
@@ -70,19 +70,20 @@ def process(
     epoch: str,
     now_us: int,
     stamps: Stamps | None = None,
+    acts: bool = True,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     and msgspec.DecodeError for a state that nobody packed.
 
     `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `web` reads the links of
     uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
-    without it they have no generation.
+    without it they have no generation. Where the partition is far behind, its scores do not act (`acts`).
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
-    score = partial(_score, crowd, scorecard, stamped, now_us)
+    score = partial(_score, crowd, scorecard, stamped, now_us, acts)
     for account, one in touched.items():
         if one.failed:
             dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
@@ -150,10 +151,18 @@ def _read_and_fold(
 
 
 def _score(
-    crowd: Crowd, scorecard: Scorecard, stamped: Callable[[str, int], Stamp], now_us: int, account: str, facts: Facts
+    crowd: Crowd,
+    scorecard: Scorecard,
+    stamped: Callable[[str, int], Stamp],
+    now_us: int,
+    acts: bool,
+    account: str,
+    facts: Facts,
 ) -> EncodedScore:
     values = signals(features(facts, surroundings(crowd, facts)))
-    return with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamped(account, facts.offset)))
+    return with_bytes(
+        scorecard.score(account, values, last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
+    )
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
@@ -162,9 +171,8 @@ def _plain(epoch: str, account: str, offset: int) -> Stamp:
 
 def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
     """Tell the crowd what the account showed in this batch."""
-    established = is_established(one.facts)
-    for (kind, value), at_us in one.shown.items():
-        crowd.note(partition, kind, value, account, at_us, established)
+    if one.shown:
+        crowd.note_all(partition, account, one.shown, is_established(one.facts))
 
 
 def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:
@@ -182,15 +190,16 @@ def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> lis
 
 
 def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
-    by_type: Counter[str] = Counter()
+    by_type: dict[str, int] = {}
     unknown = duplicates = late = 0
     for one in touched:
         for _, _, _, event, _, unknown_fields, _ in one.folded:
-            by_type[kind_of(event)] += 1
+            kind = kind_of(event)
+            by_type[kind] = by_type.get(kind, 0) + 1
             unknown += unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
-    return EventCounts(dict(by_type), unknown, duplicates, late, foreign)
+    return EventCounts(by_type, unknown, duplicates, late, foreign)
 
 
 def _dropped(touched: Iterable[Touched]) -> DroppedFields:

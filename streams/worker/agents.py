@@ -32,6 +32,7 @@ from streams.worker.changelog import RESTORE
 from streams.worker.chores import Chore
 from streams.worker.commit import Owner
 from streams.worker.partition import Event, Partition
+from streams.worker.settings import ACT_WITHIN_RECORDS
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -45,13 +46,15 @@ class Fetch(NamedTuple):
 
     `records` are the client's, in order of offsets; `end` is the consumer's position after them, which may lie behind
     the last one, since transaction markers and aborted records have offsets too. A fetch without records is the turn of
-    the partition's chores (`streams.worker.chores`).
+    the partition's chores (`streams.worker.chores`). `behind` is how
+    many records the partition had beyond `end` when they were fetched.
     """
 
     partition: Partition
     owner: Owner
     records: Sequence[Any]
     end: int
+    behind: int = 0
 
 
 class MostlyUnreadable(UploadGateError):
@@ -68,13 +71,18 @@ class Folding:
         salt: bytes,
         drain_unreadable: bool = False,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        step: Callable[..., Effects] = process,
+        act_within_records: int = ACT_WITHIN_RECORDS,
     ) -> None:
+        """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done."""
         self._scorecard = scorecard
         self._crowd = crowd
         self._hashes = Hashes(salt)
         self._web = load_web_links()
         self._drain = drain_unreadable
         self._now_us = now_us
+        self._step = step
+        self._act_within_records = act_within_records
 
     async def work(self, fetch: Fetch) -> None:
         """Fold a fetch and make its effects real, or leave everything as it was."""
@@ -139,7 +147,7 @@ class Folding:
         owner = fetch.owner
         topics = owner.where.topics
         try:
-            effects = process(
+            effects = self._step(
                 list(map(_record, map(_fields, fetch.records))),
                 owner.accounts.states,
                 self._crowd,
@@ -150,6 +158,7 @@ class Folding:
                 owner.epoch,
                 self._now_us(),
                 owner.stamps,
+                fetch.behind <= self._act_within_records,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

@@ -25,10 +25,13 @@ from gate.stores.redis.scores import RedisScoreStore
 from streams.core.crowd import Crowd
 from streams.core.facts import VERSION
 from streams.files.scorecards import load_scorecard
+from streams.pipeline.effects import Effects
+from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
 from streams.worker.controls import Controls
+from streams.worker.hot_facts import hot_fact_publisher
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.monitor import RebalanceMonitor
@@ -85,8 +88,8 @@ class App(faust.App):
         shutil.rmtree(self.conf.datadir, ignore_errors=True)
 
 
-def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
-    """The app, not started. Raises PolicyInvalid for the scorecard."""
+def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[..., Effects] = process) -> App:
+    """The app, not started; `step` is what it does with a batch. Raises PolicyInvalid for the scorecard."""
     metrics = WorkerMetrics(registry)
     kafka = Outage("Kafka", lambda up: metrics.kafka_up.set(int(up)))
     redis = Outage("Redis", lambda up: metrics.redis_up.set(int(up)))
@@ -114,8 +117,16 @@ def build(settings: WorkerSettings, registry: CollectorRegistry) -> App:
     app.intake = Intake(
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
     )
-    app.controls = Controls(partitions, kafka)
-    folding = Folding(scorecard, crowd, settings.salt, settings.drain_unreadable)
+    app.controls = Controls(partitions, kafka, lambda: app.intake.consumer is not None)
+    app.intake.add_dependency(hot_fact_publisher(settings, where, crowd, scorecard, partitions))
+    folding = Folding(
+        scorecard,
+        crowd,
+        settings.salt,
+        settings.drain_unreadable,
+        step=step,
+        act_within_records=settings.act_within_records,
+    )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))
     if settings.web_port:

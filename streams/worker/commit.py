@@ -258,8 +258,16 @@ class Owner:
             self._hooks.not_committed(self, not_committed)
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            try:
                 await producer.stop()
+            except (
+                ResultUnknown,
+                KafkaError,
+                OSError,
+                TimeoutError,
+            ):  # what was on its way has failed; nobody waits for it
+                with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                    await producer.client.close()
 
     async def act(self, effects: Effects, handed_over: float) -> None:
         """Make `effects`, folded just now, real; returns as soon as the next batch may be folded.

@@ -1,4 +1,4 @@
-"""The records of `streams.controls.v1`: what an operator tells the workers, and what a worker answers for a partition.
+"""The records of `worker.controls.v1`: what an operator tells the workers, and what a worker answers for a partition.
 
 Both are small JSON objects with a version. A record that does not read as one is passed over: anybody may write there.
 """

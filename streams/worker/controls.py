@@ -1,4 +1,4 @@
-"""Hears what operators tell the workers on `streams.controls.v1`, does it, and answers there.
+"""Hears what operators tell the workers on `worker.controls.v1`, does it, and answers there.
 
 A worker hears what is written while it runs; one that was started later need not know, since it judges events anew.
 Works while Kafka alone answers. Leaves a partition's life to `partition`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -36,14 +37,20 @@ ANSWER_WITHIN_S = 20.0
 SEND_WITHIN_S = 5.0
 LOOK_EVERY_S = 0.05
 TRY_AGAIN_S = 2.0
+WAIT_S = 0.2
 
 
 class Controls(Service):
     """Follows the topic as a service of the app. Survives the cluster being away."""
 
-    def __init__(self, partitions: Partitions, kafka: Outage, **options: Any) -> None:
+    def __init__(
+        self, partitions: Partitions, kafka: Outage, topics_are_there: Callable[[], bool], **options: Any
+    ) -> None:
+        """`topics_are_there` tells when the topic may be read; a broker may create one that is read before, in its own
+        way."""
         super().__init__(**options)
         self._partitions = partitions
+        self._topics_are_there = topics_are_there
         self._kafka = kafka
         self._heard_to: int | None = None
         self._resuming: set[asyncio.Task[None]] = set()
@@ -59,6 +66,9 @@ class Controls(Service):
     async def _follow(self) -> None:
         where = self._partitions.where
         while not self.should_stop:
+            if not self._topics_are_there():
+                await self.sleep(WAIT_S)
+                continue
             try:
                 async with TopicFollower(where.bootstrap, where.topics.controls.name, self._heard_to) as follower:
                     self._heard_to = follower.position

@@ -238,13 +238,15 @@ class Intake(Service):
             return
         try:
             end = await self.consumer.position(at)
+            behind = max(0, (self.consumer.highwater(at) or end) - end)
         except IllegalStateError:
             return  # the group took it away, and the position with it
         if partition.owner is not owner or partition.state is not State.LIVE:
             return  # it is given up; whoever opens it reads from the owner's position
         if records:
             partition.on(Event.FETCH)
-            await self._hand_over(Fetch(partition, owner, records, end))
+            partition.behind = behind
+            await self._hand_over(Fetch(partition, owner, records, end, behind))
         else:
             owner.next = end  # markers of transactions and aborted records are passed over
 

@@ -56,6 +56,11 @@ class WorkerMetrics:
             registry=registry,
         )
         self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
+        self.scores_lagging = Counter(
+            "upload_gate_scores_lagging",
+            "Scores among them that refuse nothing, since their partition was far behind.",
+            registry=registry,
+        )
         self._of_worker(registry)
         self._of_continuity(registry)
         self._of_effects = {
@@ -69,6 +74,7 @@ class WorkerMetrics:
             "upload_gate_scores": self.scores,
             "upload_gate_event_foreign_accounts": self.foreign_accounts,
             "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
+            "upload_gate_scores_lagging": self.scores_lagging,
         }
         for kind in EVENT_TYPES:
             self.events.labels(kind)

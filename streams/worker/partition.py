@@ -219,6 +219,7 @@ class Partition:
         self.accounts = Accounts(number)
         self.breaker = Breaker()
         self.owner: Owner | None = None
+        self.behind = 0  # records of the topic beyond the last fetch
         self._around = around
         self._epoch = ""
         self._task: asyncio.Task[None] | None = None

@@ -16,13 +16,14 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerClosed
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from streams.core.events import Unreadable, decode
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM
+from streams.worker.commit import kind_of
 from streams.worker.dead_letters import (
     REPLAYED_KEY,
     DeadLetterBody,
@@ -113,17 +114,19 @@ async def replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> Replay
                 chunk = []
         if chunk:
             await _send(producer, topics, chunk)
-    except (ProducerFenced, InvalidProducerEpoch) as error:
-        raise Replaced(
-            "another replay began and goes on with what is left", "See `dlq list` when it is done"
-        ) from error
-    except (KafkaError, OSError, TimeoutError) as error:
-        said = str(error) or type(error).__name__
-        problem = f"Kafka at {bootstrap} stopped the replay: {said}"
-        raise StoreUnavailable(problem, "Type it again once Kafka answers: what was sent is not sent twice") from error
+    except (KafkaError, IllegalOperation, ProducerClosed, OSError, TimeoutError) as error:
+        raise _stopped(bootstrap, error) from error
     finally:
         await producer.stop()
     return counts
+
+
+def _stopped(bootstrap: str, error: Exception) -> UploadGateError:
+    if kind_of(error) == "fenced":
+        return Replaced("another replay began and goes on with what is left", "See `dlq list` when it is done")
+    said = str(error) or type(error).__name__
+    problem = f"Kafka at {bootstrap} stopped the replay: {said}"
+    return StoreUnavailable(problem, "Type it again once Kafka answers: what was sent is not sent twice")
 
 
 async def _judged(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> AsyncIterator[_Judged]:

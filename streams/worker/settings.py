@@ -14,6 +14,7 @@ SESSION_TIMEOUT_MS = 6_000
 FORGET_AFTER = "180d"
 FORGET_AFTER_LEAST_US = 9 * DAY_US
 """The crowd's window and a day: an account that counts there is never forgotten."""
+ACT_WITHIN_RECORDS = 50_000
 LOOPBACK = "127.0.0.1"
 METRICS_PORT = DEFAULT_PORTS["worker"]
 
@@ -23,7 +24,8 @@ class WorkerSettings:
     """What one worker needs to know. `redis` None writes scores to Kafka only; `scorecard` None is the packaged one.
 
     `salt` keys the pseudonyms of IPs and devices; it never prints. `metrics_port` 0 serves no metrics, `web_port` 0 no
-    pages; pages are served on loopback alone.
+    pages; pages are served on loopback alone. A partition that is more than `act_within_records` behind the end of its
+    topic makes scores that refuse nothing.
     """
 
     kafka: str
@@ -41,6 +43,7 @@ class WorkerSettings:
     partitions: int = 4
     drain_unreadable: bool = False
     forget_after_us: int = 180 * DAY_US
+    act_within_records: int = ACT_WITHIN_RECORDS
 
     @property
     def salt_is_default(self) -> bool:
@@ -72,6 +75,7 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
         session_timeout_ms=_number(env, "UPLOAD_GATE_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS, 1_000, 300_000),
         drain_unreadable=unreadable == "drain",
         forget_after_us=_forget_after_us(env),
+        act_within_records=_number(env, "UPLOAD_GATE_ACT_WITHIN_RECORDS", ACT_WITHIN_RECORDS, 0, 1 << 40),
     )
 
 

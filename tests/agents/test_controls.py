@@ -89,7 +89,7 @@ class Heard:
         self.answers: list[ControlRecord] = []
         self.fails = False
         mine = SimpleNamespace(mine=self.partitions, where=Where("k:1", Topics(), "g"), count=lambda: None)
-        self.controls = Controls(cast(Partitions, mine), Outage("Kafka", lambda up: None))
+        self.controls = Controls(cast(Partitions, mine), Outage("Kafka", lambda up: None), lambda: True)
         monkeypatch.setattr(module, "send_control", self._send)
 
     async def _send(self, bootstrap: str, topic: Topic, record: ControlRecord) -> None:

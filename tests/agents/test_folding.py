@@ -70,11 +70,34 @@ def good(offset: int) -> SimpleNamespace:
     return SimpleNamespace(offset=offset, key=b"a-1", value=body, headers=(), timestamp=1_795_428_000_500)
 
 
-async def worked(records: list[SimpleNamespace], end: int, owner: FakeOwner, drain: bool = False) -> FakePartition:
+async def worked(
+    records: list[SimpleNamespace], end: int, owner: FakeOwner, drain: bool = False, behind: int = 0
+) -> FakePartition:
     partition = FakePartition()
-    folding = Folding(load_scorecard(None), Crowd(), b"salt", drain, lambda: 0)
-    await folding.work(Fetch(cast(Partition, partition), cast(Owner, owner), records, end))
+    folding = Folding(load_scorecard(None), Crowd(), b"salt", drain, lambda: 0, act_within_records=100)
+    await folding.work(Fetch(cast(Partition, partition), cast(Owner, owner), records, end, behind))
     return partition
+
+
+COMPLETED: Any = SimpleNamespace(
+    offset=0,
+    key=b"a-1",
+    value=b'{"type":"completed","id":"e","at":"2026-11-23T10:00:00Z","account":{"id":"a-1"},"bytes":7}',
+    headers=(),
+    timestamp=1_795_428_000_500,
+)
+
+
+@pytest.mark.parametrize(("behind", "acts"), [(0, True), (100, True), (101, False)])
+async def test_scores_act_only_while_the_partition_is_within_its_bound(behind: int, acts: bool) -> None:
+    owner = FakeOwner()
+
+    await worked([COMPLETED], 1, owner, behind=behind)
+
+    (effects,) = owner.acted
+    assert [score.acts for score, _ in effects.scores] == [acts]
+    lagging = [i.amount for part in effects.parts for i in part.increments() if i.metric.endswith("_lagging")]
+    assert lagging == ([] if acts else [1])
 
 
 async def test_the_next_fetch_starts_where_the_consumer_was_after_this_one() -> None:

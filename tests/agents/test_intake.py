@@ -97,6 +97,9 @@ class FakeConsumer:
     def pause(self, *at: TopicPartition) -> None:
         pass
 
+    def highwater(self, at: TopicPartition) -> int:
+        return self.end
+
     async def position(self, at: TopicPartition) -> int:
         if at not in self.positions:
             raise IllegalStateError("not assigned")
@@ -193,6 +196,14 @@ async def test_fetches_follow_each_other_without_a_gap(setting: Setting) -> None
         setting.fold(setting.handed[-1])
 
     assert [offsets(fetch) for fetch in setting.handed] == [(100, 149), (150, 199), (200, 249)]
+
+
+async def test_a_fetch_says_how_far_behind_the_end_of_the_topic_it_is(setting: Setting) -> None:
+    await setting.assign(0)
+
+    await setting.intake.feed()
+
+    assert setting.handed[0].behind == 850
 
 
 async def test_no_second_fetch_is_requested_while_one_is_in_hand(setting: Setting) -> None:

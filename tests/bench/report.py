@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 
 class BenchError(Exception):
     """A contender did not do its work, so there is no figure. The message says which and why."""
+
+
+class Absent(BenchError):
+    """A contender that is no dependency of the project cannot be had here. The message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,12 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure: one run a round, or why there is none."""
+    """A figure: one run a round, or why there is none. `is_absent`: because its contender cannot be had here."""
 
     spec: Spec
     runs: tuple[float, ...] = ()
     error: str | None = None
+    is_absent: bool = False
 
     def __post_init__(self) -> None:
         if self.error is None and (not self.runs or not all(math.isfinite(run) for run in self.runs)):
@@ -46,10 +51,10 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """`aim`, `must`, `missed`, `error`, or nothing where there is no bar."""
+        """`aim`, `must`, `missed`, `absent`, `error`, or nothing where there is no bar."""
         value, spec = self.value, self.spec
         if value is None:
-            return "error"
+            return "absent" if self.is_absent else "error"
         if spec.must is None:
             return ""
         if spec.aim is not None and _reaches(value, spec.aim, spec.higher_is_better):
@@ -57,13 +62,25 @@ class Row:
         return "must" if _reaches(value, spec.must, spec.higher_is_better) else "missed"
 
 
-def rows(specs: Sequence[Spec], measured: dict[Spec, list[float]], error: str | None = None) -> list[Row]:
-    """One row a spec, in their order; a spec without figures is an error, `error` says why if something is known."""
-    why = error or "nothing was measured"
-    return [
-        Row(spec, tuple(measured.get(spec, ()))) if error is None and measured.get(spec) else Row(spec, error=why)
-        for spec in specs
-    ]
+def rows(
+    specs: Sequence[Spec],
+    measured: Mapping[Spec, Sequence[float]],
+    error: str | None = None,
+    absent: Mapping[Spec, str] | None = None,
+) -> list[Row]:
+    """One row a spec, in their order; a spec without figures is an error, `error` says why if something is known.
+
+    `absent` says of some why they cannot be measured here, which is no error.
+    """
+    return [_row(spec, measured.get(spec, ()), error, (absent or {}).get(spec)) for spec in specs]
+
+
+def _row(spec: Spec, runs: Sequence[float], error: str | None, absent: str | None) -> Row:
+    if absent is not None:
+        return Row(spec, error=absent, is_absent=True)
+    if error is None and runs:
+        return Row(spec, tuple(runs))
+    return Row(spec, error=error or "nothing was measured")
 
 
 def as_json(found: Sequence[Row]) -> str:

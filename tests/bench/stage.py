@@ -24,7 +24,7 @@ from gate.local.process import Child
 from gate.local.redis import LocalRedis
 from gate.local.sample import fetch, parse
 from gate.records.topics import Topic
-from tests.bench.report import BenchError
+from tests.bench.report import BenchError, Spec
 
 ROOT = Path(__file__).parents[2]
 GRACE_S = 10.0
@@ -32,7 +32,10 @@ SPEAKS_WITHIN_S = 180.0
 
 
 class Stage:
-    """Servers start when first asked for; all ends with the `with` block. `say` gets one line a step."""
+    """Servers start when first asked for; all ends with the `with` block. `say` gets one line a step.
+
+    `absent` says of figures whose contender cannot be had here why.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
@@ -41,6 +44,7 @@ class Stage:
         self._kafka: LocalKafka | None = None
         self._names = 0
         self.home = Path()
+        self.absent: dict[Spec, str] = {}
 
     def __enter__(self) -> Stage:
         self.home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="upload-gate-bench-")))
@@ -78,11 +82,14 @@ class Stage:
         return f"{name}-{self._names}"
 
     @contextmanager
-    def process(self, name: str, argv: Sequence[str], env: dict[str, str]) -> Iterator[Child]:
-        """A Python process with our environment and `env`; its output goes to a log; ended with the block."""
+    def process(
+        self, name: str, argv: Sequence[str], env: dict[str, str], program: Path | None = None
+    ) -> Iterator[Child]:
+        """A Python process, or one of `program`, with our environment and `env`; its output goes to a log; ended with
+        the block."""
         child = Child(
             name,
-            [sys.executable, *argv],
+            [str(program or sys.executable), *argv],
             log=self.home / "log" / f"{self.fresh(name)}.log",
             env={**own_environment(), **env},
             cwd=ROOT,

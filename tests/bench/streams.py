@@ -19,7 +19,7 @@ FAUST_EVENTS = 30_000
 OUR_EVENTS = 150_000
 WARM_UP = 400
 CROWDS = (1_000, 100_000)
-BARS = {1_000: (6.0, 15.0), 100_000: (4.0, 9.0)}
+BARS = {1_000: (12.0, 18.0), 100_000: (7.0, 10.0)}
 
 _RATIO = {
     n: Spec(f"ordinary Faust table agent / our worker, CPU per event, {n:,} accounts", "×", *BARS[n], True)
@@ -64,12 +64,12 @@ def _faust(stage: Stage, accounts: int, seed: int) -> float:
         return int(done.read_text()) if done.exists() else 0
 
     with stage.process("faust-table", ["-m", "tests.bench.faust_table"], env) as child:
-        _feed(stage, topic.name, WARM_UP, accounts, seed, 0)
+        feed(stage, topic.name, WARM_UP, accounts, seed, 0)
         await_(child, lambda: counted() >= WARM_UP, "the end of its warm-up")
-        pid = _pid(child)
-        with _sender(stage, topic.name, FAUST_EVENTS, accounts, seed, WARM_UP) as sender:
+        pid = pid_of(child)
+        with sender(stage, topic.name, FAUST_EVENTS, accounts, seed, WARM_UP) as sending:
             before = proc.cpu_s(pid)
-            sender.go()
+            sending.go()
             await_(child, lambda: counted() >= WARM_UP + FAUST_EVENTS, f"{FAUST_EVENTS} events")
             used = proc.cpu_s(pid) - before
         if counted() != WARM_UP + FAUST_EVENTS:
@@ -85,13 +85,13 @@ def _worker(stage: Stage, accounts: int, seed: int) -> tuple[float, float]:
     url = f"http://{LOOPBACK}:{port}/metrics"
     stage.declare(Topics(f"{name}.").all())
     with stage.process("worker", ["-m", "streams.worker"], worker_environment(stage, name, port)) as child:
-        _feed(stage, events, WARM_UP, accounts, seed, 0)
-        await_(child, lambda: _through(url, WARM_UP), "the end of its warm-up", every_s=0.25)
-        pid, redis = _pid(child), stage.redis().pid or 0
-        with _sender(stage, events, OUR_EVENTS, accounts, seed, WARM_UP) as sender:
+        feed(stage, events, WARM_UP, accounts, seed, 0)
+        await_(child, lambda: is_through(url, WARM_UP), "the end of its warm-up", every_s=0.25)
+        pid, redis = pid_of(child), stage.redis().pid or 0
+        with sender(stage, events, OUR_EVENTS, accounts, seed, WARM_UP) as sending:
             before, redis_before = proc.cpu_s(pid), proc.cpu_s(redis)
-            sender.go()
-            await_(child, lambda: _through(url, WARM_UP + OUR_EVENTS), f"{OUR_EVENTS} events", every_s=0.25)
+            sending.go()
+            await_(child, lambda: is_through(url, WARM_UP + OUR_EVENTS), f"{OUR_EVENTS} events", every_s=0.25)
             used, redis_used = proc.cpu_s(pid) - before, proc.cpu_s(redis) - redis_before
         if dead := metric(url, "upload_gate_dead_letters_total"):
             raise BenchError(f"the worker refused {dead:.0f} of our events")
@@ -116,23 +116,27 @@ def worker_environment(stage: Stage, name: str, metrics_port: int) -> dict[str, 
     }
 
 
-def _through(url: str, count: int) -> bool:
+def is_through(url: str, count: int) -> bool:
+    """Whether our worker with these metrics has committed so many events and nothing is left."""
     seen = metric(url, "upload_gate_events_total")
     return seen >= count and metric(url, "upload_gate_worker_lag_records") == 0
 
 
-def _feed(stage: Stage, topic: str, count: int, accounts: int, seed: int, first: int) -> None:
-    with _sender(stage, topic, count, accounts, seed, first) as sender:
-        sender.go()
+def feed(stage: Stage, topic: str, count: int, accounts: int, seed: int, first: int) -> None:
+    """Send events, numbered from `first`, and wait until the broker has them."""
+    with sender(stage, topic, count, accounts, seed, first) as sending:
+        sending.go()
 
 
-def _sender(stage: Stage, topic: str, count: int, accounts: int, seed: int, first: int) -> Talker:
+def sender(stage: Stage, topic: str, count: int, accounts: int, seed: int, first: int) -> Talker:
+    """A process that holds such events ready and sends them at `go`."""
     numbers = {"count": count, "accounts": accounts, "seed": seed, "first": first, "partitions": PARTITIONS}
     given = {"bootstrap": stage.kafka().bootstrap, "topic": topic, **numbers}
     return Talker("tests.bench.produce", *(f"--{key}={value}" for key, value in given.items()))
 
 
-def _pid(child: Child) -> int:
+def pid_of(child: Child) -> int:
+    """The process id. Raises BenchError where it has ended."""
     if child.pid is None:
         raise BenchError(f"{child.name} has ended:\n{child.tail()}")
     return child.pid

@@ -2,14 +2,18 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gate.app.check import Check
 from gate.core.account import Account
 from gate.core.decide import BOARD_STAGES, STORE_STAGES, LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Stage, Verdict
+from gate.core.duration import DAY_US
+from gate.core.hot_facts import HotKind, SharedFeature
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeRequest, TakeResult
@@ -112,7 +116,7 @@ overrides = st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integer
 
 async def play(
     policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
-    asked: list[CheckRequest],
+    asked: list[CheckRequest], hot: float | None = None, half_life_us: int = 0,
 ) -> int:  # fmt: skip
     store = Watching(Standstill())
     await store.put_scores(
@@ -120,7 +124,7 @@ async def play(
             *map(
                 with_bytes,
                 [
-                    Score(a, 0, 0, risk, (), NOW_US + at, NOW_US, Stamp("e", n), "s")
+                    Score(a, 0, 0, risk, (), NOW_US + at, NOW_US, Stamp("e", n), "s", {}, half_life_us, 0.02, n != 2)
                     for n, (a, risk, at) in enumerate(known)
                 ],
             )
@@ -130,6 +134,9 @@ async def play(
         await store.put_override(account, Override(allow, "r", "ann", NOW_US + ends))
     check = Check(policy, store, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
     check.board = board
+    if hot is not None:
+        device = Pseudonyms(b"salt").of_device("d")
+        check.hot.put(SharedFeature(HotKind.DEVICE, device, 30, 0, hot, NOW_US // DAY_US + 1), NOW_US)
     for request in asked:
         store.answered = None
         decision = await check.check(request)
@@ -147,6 +154,26 @@ def test_tokens_move_if_and_only_if_the_upload_goes_ahead_and_shadow_never_refus
     asked: list[CheckRequest],
 ) -> None:  # fmt: skip
     decided = asyncio.run(play(policy, board, known, staff, asked))
+
+    assert decided == len(asked)
+
+
+young = st.builds(
+    lambda request, created_at: replace(request, account=replace(request.account, created_at=created_at)),
+    requests,
+    st.none() | st.just(datetime.fromtimestamp(NOW_US / 1e6, UTC)),
+)
+
+
+@given(
+    policies, boards, scores, overrides, st.lists(young, min_size=1, max_size=8), st.floats(0, 1),
+    st.sampled_from([0, HOUR_US // 2]),
+)  # fmt: skip
+def test_tokens_move_if_and_only_if_the_upload_goes_ahead_also_where_scores_decay_and_devices_are_hot(
+    policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
+    asked: list[CheckRequest], hot: float, half_life_us: int,
+) -> None:  # fmt: skip
+    decided = asyncio.run(play(policy, board, known, staff, asked, hot, half_life_us))
 
     assert decided == len(asked)
 

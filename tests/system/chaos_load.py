@@ -15,6 +15,8 @@ LATEST_BY_S = 20 * 60
 """Late events are up to so many seconds behind; what is further than ten minutes feeds no burst."""
 DELIVERED_AGAIN = 40_000
 """Of so many last events any may be delivered again; an account knows fewer of its own again."""
+FARM_EVENTS = 300
+"""After so many events other devices are shared."""
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 
 Record = tuple[bytes | None, bytes]
@@ -73,12 +75,18 @@ class Load:
             body += (
                 f',"media":{{"kind":"image","bytes":{self._chance.randrange(1, 1 << 22)},'
                 f'"sha256":"{self._chance.getrandbits(20):064x}"}},"surface":"post",'
-                f'"ip":"203.0.113.{self._chance.randrange(256)}","device":"d-{self._chance.randrange(5_000)}",'
+                f'"ip":"203.0.113.{self._chance.randrange(256)}","device":"{self._device()}",'
                 f'"country":"DE","text":"look at this {number % 50}"'
             )
         elif kind == "reported":
             body += f',"reporter":"r-{self._chance.randrange(300)}","reason":"spam"'
         return account.encode(), f"{{{body}}}".encode()
+
+    def _device(self) -> str:
+        """One that anybody may have, or one of a farm that is shared by many for a moment, and then never again."""
+        if self._chance.random() < 0.5:
+            return f"d-{self._chance.randrange(5_000)}"
+        return f"farm-{self._count // FARM_EVENTS}-{self._chance.randrange(4)}"
 
     def _unreadable(self, account: str, at: str) -> Record:
         key = account.encode()

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka.partitioner import DefaultPartitioner
 
-from gate.core.score import Score
+from gate.core.score import Score, Stamp
 from gate.records.score import decode_score, encode_score
 from gate.records.topics import Topic, Topics
 from gate.stores.kafka.topics import incarnation
@@ -20,6 +20,7 @@ from gate.stores.redis.accounts import RedisAccountStore
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
+from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Record, process
 from streams.worker.changelog import WATERMARK_KEY, PartitionReader
 from tests.system.chaos_crowd import NOBODY, ExactCrowd, published, wrong_counts
@@ -48,6 +49,7 @@ class Verdict:
     committed_twice: int = 0
     dead_letters_expected: int = 0
     dead_letters: int = 0
+    behind: int = 0
     bad_exits: int = 0
     alive: int = 2
     example: str = ""
@@ -55,7 +57,7 @@ class Verdict:
     @property
     def is_clean(self) -> bool:
         wrong = (self.wrong_states, self.wrong_scores, self.wrong_in_redis, self.wrong_crowd_counts)
-        done = (self.wrong_gate_answers, self.committed_twice, self.bad_exits)
+        done = (self.wrong_gate_answers, self.committed_twice, self.behind, self.bad_exits)
         counted = self.accounts > 0 and self.crowd_counts > 0 and self.gate_answers > 0
         return not any(wrong + done) and self.dead_letters == self.dead_letters_expected and self.alive == 2 and counted
 
@@ -140,11 +142,12 @@ async def replayed(
     """
     truth = Truth({}, {}, set(), 0, ExactCrowd())
     hashes, web, origin = Hashes(salt), load_web_links(), (topics.events.name, partition)
+    stamps = Stamps(epoch, partition, (topics.events.partitions,), 0)
     records = [r async for r in _records(bootstrap, topics.events, partition)]
     for first, last, life in _batches([r.offset for r in records], openings):
         truth.crowd.life = life
         batch = [Record(r.offset, r.key, r.value, r.headers, r.timestamp) for r in records[first:last]]
-        effects = process(batch, truth.states, truth.crowd, card, hashes, web, origin, epoch, 0)
+        effects = process(batch, truth.states, truth.crowd, card, hashes, web, origin, epoch, 0, stamps)
         truth.states.update(effects.states)
         truth.scores.update((score.account, score) for score, _ in effects.scores)
         truth.dead.update(letter.offset for letter in effects.dead)
@@ -184,11 +187,14 @@ def current_scores(truths: Sequence[Truth]) -> dict[str, Score]:
 
 
 def fingerprint(score: Score | None) -> dict[str, object] | None:
-    """All of a score, as it is written, but for when it was made."""
+    """All of a score, as it is written, but for when it was made and whether it acts: by the clock, in which generation
+    of scores, while the topic had how many partitions, and how far behind the partition was."""
     if score is None:
         return None
     body: dict[str, object] = json.loads(encode_score(score))
     del body["scored_at"]
+    body["stamp"] = score.stamp.epoch, score.stamp.partition, score.stamp.offset
+    body.pop("acts", None)  # it depends on how far behind the partition was
     return body
 
 
@@ -222,10 +228,10 @@ async def _states(verdict: Verdict, truth: Truth, bootstrap: str, topic: Topic, 
 
 async def _scores(verdict: Verdict, truth: Truth, bootstrap: str, topic: Topic, partition: int) -> None:
     last: dict[str, Score] = {}
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[str, Stamp]] = set()
     async for record in _records(bootstrap, topic, partition):
         score = decode_score(record.value)
-        mark = (score.account, score.stamp.offset)
+        mark = (score.account, score.stamp)
         verdict.committed_twice += mark in seen
         seen.add(mark)
         last[score.account] = score

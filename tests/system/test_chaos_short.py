@@ -1,4 +1,7 @@
-"""The fault run in small: about a minute of kills, freezes and a broker that dies, with exact results afterwards."""
+"""The fault run in small: half a minute of kills, freezes and a broker that dies, with exact results afterwards.
+
+Some of its events are hostile, late, or delivered twice.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.system.chaos import Plan, Run, servers
+from tests.system.chaos_load import Shares
 
 SHORT = Plan(
-    events=40_000,
+    events=15_000,
     rate=1_000.0,
-    faults=((5.0, "kill"), (11.0, "freeze long"), (15.0, "broker"), (26.0, "redis"), (30.0, "term"), (34.0, "freeze")),
+    faults=((2.5, "kill"), (5.5, "freeze long"), (7.0, "broker"), (12.0, "redis"), (13.5, "term"), (15.0, "freeze")),
     seed=11,
+    shares=Shares(late=0.1, hostile=0.03, duplicates=0.1),
 )
 
 
@@ -28,3 +33,5 @@ async def test_no_event_is_lost_or_counted_twice_whatever_dies(kafka_jars: None,
     assert verdict.faults == len(SHORT.faults)
     assert verdict.events >= SHORT.events
     assert verdict.dead_letters_expected > 100
+    assert verdict.crowd_counts > 500
+    assert verdict.gate_answers >= 200

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -55,12 +55,16 @@ class Told:
 
     committed_batches: int = 0
     failures: list[Exception] = field(default_factory=list)
+    given_back: int = 0
 
     def committed(self, owner: Owner, effects: Effects, seconds: float) -> None:
         self.committed_batches += 1
 
     def commit_failed(self, owner: Owner, error: Exception) -> None:
         self.failures.append(error)
+
+    def not_committed(self, owner: Owner, effects: Sequence[Effects]) -> None:
+        self.given_back += len(effects)
 
 
 def version(number: int, accounts: int) -> dict[str, bytes]:
@@ -89,7 +93,7 @@ class Life:
     async def commit_all(self) -> None:
         """Until everything is committed; whatever an owner finds committed at its start must be whole batches."""
         while True:
-            owner = Owner(self._where, self._accounts, ScoresToRedis(None, outage(), self.partition), self.told)
+            owner = self.owner()
             try:
                 await owner.open()
                 self.require_whole(owner)
@@ -101,11 +105,16 @@ class Life:
             finally:
                 await owner.close()
 
+    def owner(self) -> Owner:
+        """One more owner of the partition, not open yet."""
+        return Owner(self._where, self._accounts, ScoresToRedis(None, outage(), self.partition), self.told)
+
     async def _go_on(self, owner: Owner) -> None:
         try:
             for at in range(owner.next, len(self.batches)):
                 await owner.act(Effects.of(at + 1, States(self.batches[at])), time.monotonic())
                 await owner.settle()
+                assert owner.uncommitted == 0 or not owner.is_open
         except commit.Fenced:
             pass
 
@@ -167,6 +176,7 @@ async def test_a_commit_that_comes_late_does_not_commit_half_of_the_next_transac
         await eventually(lambda: time.monotonic() > (hold.landed_at or 0.0) + 0.5)
         await life.commit_all()  # opens once more and looks: nothing that came late has changed anything
         assert life.told.failures
+        assert life.told.given_back
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -192,3 +202,28 @@ async def test_whole_batches_are_committed_however_late_the_coordinator_hears(
         assert len(held) == 8
         assert {END_TXN, ADD_OFFSETS} & set(held)
         assert life.told.failures
+        assert life.told.given_back
+
+
+async def test_an_owner_that_is_closed_while_a_request_is_on_its_way_ends_without_an_error(
+    kafka: tuple[LocalKafka, int], unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS)
+    held: list[int] = []
+
+    def hold(message: bytes) -> float:
+        if api_key(message) != END_TXN or held:
+            return 0.0
+        held.append(END_TXN)
+        return HELD_S
+
+    async with life_behind(kafka, unique(), [version(1, 10)], hold) as life:
+        owner = life.owner()
+        await owner.open()
+        await owner.act(Effects.of(1, States(life.batches[0])), time.monotonic())
+        await eventually(lambda: held)
+
+        await owner.close()
+        await life.commit_all()
+
+        assert life.told.given_back == 1

@@ -7,6 +7,8 @@ import pytest
 from gate.core.account import Account
 from gate.core.decide import BOARD_STAGES, STAGES, STORE_STAGES, LivePauses, Shed, decide, live_pauses
 from gate.core.decision import Decision, Stage, Verdict
+from gate.core.duration import HOUR_US
+from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
@@ -218,6 +220,66 @@ def test_an_old_score_and_an_ended_override_do_not_count() -> None:
 
     assert decide(REQUEST, "regular", LivePauses(), a_policy(), NOW_US, old).verdict is Verdict.ALLOW
     assert decide(REQUEST, "regular", LivePauses(), a_policy(), NOW_US, ended).verdict is Verdict.ALLOW
+
+
+def met_by(standing: Standing) -> Decision:
+    answer = TakeResult(standing, True, False, None, (), NOW_US)
+    return decide(REQUEST, "regular", LivePauses(), a_policy(), NOW_US, answer)
+
+
+def test_a_score_decays_from_when_it_was_known() -> None:
+    """The gate last knew of the account two half-lives ago; since then the store is away."""
+    known = Standing(0.95, NOW_US - 3 * HOUR_US, None, HOUR_US, 0.01, NOW_US - 2 * HOUR_US)
+
+    decision = met_by(known)
+
+    assert decision.verdict is Verdict.ALLOW
+    assert decision.risk is not None
+    assert decision.risk < 0.1
+
+
+def test_a_score_that_was_made_far_behind_leads_to_a_review_at_most() -> None:
+    decision = met_by(Standing(0.99, NOW_US, acts=False))
+
+    assert (decision.verdict, decision.reason) == (Verdict.REVIEW, "score.lagging")
+    assert met_by(Standing(0.1, NOW_US, acts=False)).verdict is Verdict.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("known", "is_for_scored", "hot", "reason"),
+    [
+        (None, False, 0.95, "score.deny"),
+        (None, False, 0.5, "score.review"),
+        (None, False, 0.1, "allow"),
+        (0.1, False, 0.95, "allow"),
+        (0.1, True, 0.95, "score.deny"),
+    ],
+)
+def test_a_hot_fact_decides_for_whom_it_speaks_of_and_is_named(
+    known: float | None, is_for_scored: bool, hot: float, reason: str
+) -> None:
+    fact = MetFact(hot, "device:ab", is_for_scored)
+
+    decision = met_by(Standing(known, None if known is None else NOW_US, hot=fact))
+
+    assert decision.reason == reason
+    assert decision.hot == (None if reason == "allow" else "device:ab")
+
+
+def test_the_stricter_of_score_and_hot_fact_decides() -> None:
+    own_is_worse = met_by(Standing(0.95, NOW_US, hot=MetFact(0.5, "device:ab", True)))
+    both_alike = met_by(Standing(0.95, NOW_US, hot=MetFact(0.96, "device:ab", True)))
+    own_does_not_act = met_by(Standing(0.95, NOW_US, acts=False, hot=MetFact(0.95, "device:ab", True)))
+
+    assert (own_is_worse.reason, own_is_worse.hot) == ("score.deny", None)
+    assert (both_alike.reason, both_alike.hot) == ("score.deny", None)
+    assert (own_does_not_act.reason, own_does_not_act.hot) == ("score.deny", "device:ab")
+
+
+def test_staff_who_let_an_account_in_let_it_pass_a_hot_fact() -> None:
+    staff = Override(True, "known", "ann", NOW_US + 1)
+
+    assert met_by(Standing(override=staff, hot=MetFact(0.99, "device:ab", True))).reason == "override.allow"
 
 
 def test_a_pause_says_its_reason_its_id_and_how_long_it_lasts() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
+from gate.cli import main as cli
 from gate.errors import SettingInvalid
 from streams.core.events import Fault
 from streams.dlq.replay import as_json, lines, since_ms
 from streams.dlq.resume import sentence
 from streams.dlq.text import MENDS, OTHER_REASON, event_lines, mend
-from streams.pipeline.effects.dead_letters import REPLAYED_FROM
+from streams.pipeline.effects.dead_letters import REPLAYED_FROM, DeadLetter, encode_dead_letter
 from streams.worker.control_records import ResumeAnswer, ResumeOutcome
 from streams.worker.dead_letters import DeadLetterBody, FoundLetter, Origin
 from streams.worker.replay_letters import Fate, ReplayCounts, judge, replay_headers
@@ -64,6 +66,29 @@ def test_since_without_a_zone_or_a_meaning_is_a_usage_error(text: str) -> None:
         since_ms(text, lambda: 0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("show", "2"), "PARTITION:OFFSET"),
+        (("show", "a:b"), "PARTITION:OFFSET"),
+        (("show", "\x1b[2J:1"), "is no place"),
+        (("replay", "--since", "yesterday"), "write 24h"),
+        (("resume", "--partition", "-1"), "--partition"),
+        (("list", "--limit", "0"), "--limit"),
+    ],
+)
+def test_what_is_typed_wrongly_is_named_before_any_server_is_needed(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.run(["dlq", *arguments])
+
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert says in err
+    assert "\x1b" not in err
+    assert out == ""
+
+
 @pytest.mark.parametrize("outcome", list(ResumeOutcome))
 def test_every_outcome_of_a_resume_has_a_sentence(outcome: ResumeOutcome) -> None:
     assert sentence(ResumeAnswer("r", 2, outcome, offset=1417)).startswith("partition 2 ")
@@ -96,6 +121,19 @@ def test_a_replayed_event_keeps_its_headers_and_says_where_it_first_stood() -> N
 
     assert replay_headers(first) == [("ce_type", b"x"), (REPLAYED_FROM, b"2:1417")]
     assert replay_headers(second) == [("ce_type", b"x"), (REPLAYED_FROM, b"0:3")]
+
+
+def test_an_event_whose_id_and_time_stood_in_headers_can_be_read_again_from_its_letter() -> None:
+    headers = (("ce_id", b"e-1"), ("ce_type", b"uploads.completed"), ("ce_time", b"2026-11-23T10:00:00Z"))
+    data = b'{"account":{"id":"a-1"},"bytes":7}'
+    dead = DeadLetter("events", 2, 1417, "key.mismatch", "", data, b"wrong").of_record(data, headers)
+    key, value = encode_dead_letter(dead)
+
+    body = msgspec.json.decode(value, type=DeadLetterBody)
+    judged = judge(FoundLetter(body, key, 2, 7, 1_000), False, False)
+
+    assert (judged.fate, judged.key) == (Fate.READABLE, b"a-1")
+    assert replay_headers(body) == [*headers, (REPLAYED_FROM, b"2:1417")]
 
 
 def test_counts_are_told_by_fate_and_none_as_none() -> None:

@@ -214,10 +214,12 @@ class Unscorable(Scorecard):
 
     FROM_US = 1_900_000_000_000_000
 
-    def score(self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp) -> Score:
+    def score(
+        self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp, acts: bool = True
+    ) -> Score:
         if at_us >= self.FROM_US:
             raise OverflowError(account)
-        return super().score(account, values, at_us, scored_at_us, stamp)
+        return super().score(account, values, at_us, scored_at_us, stamp, acts)
 
 
 def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:

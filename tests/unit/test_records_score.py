@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,6 +144,28 @@ def test_a_stamp_with_a_generation_stands_whole_in_the_document_and_behind_the_e
     assert decode_stored_score(value).stamp == stamp
 
 
+DECAYING = msgspec.structs.replace(SCORE, half_life_us=259_200_000_000, base=0.021858123, acts=False)
+
+
+def test_a_score_that_decays_says_so_in_the_document_and_in_the_head() -> None:
+    document, value = json.loads(encode_score(DECAYING)), stored_score(with_bytes(DECAYING))
+
+    assert {name: document[name] for name in ("half_life", "base", "acts")} == {
+        "half_life": 259_200.0,
+        "base": 0.021858,
+        "acts": False,
+    }
+    assert struct.unpack_from("<BddB", value, 26 + len("cluster/topic")) == (17, 259_200_000_000, 0.021858, 0)
+    assert decode_stored_score(value) == decode_score(encode_score(DECAYING))
+    assert encode_score(decode_stored_score(value)) == encode_score(DECAYING)
+
+
+def test_a_half_life_of_null_does_not_decay() -> None:
+    score = decode_score(json.dumps(GOLDEN | {"half_life": None}).encode())
+
+    assert (score.half_life_us, score.acts) == (0, True)
+
+
 @pytest.mark.parametrize("length", [0, 25, 26, 60])
 def test_a_stored_score_that_is_cut_short_is_refused(length: int) -> None:
     value = stored_score(with_bytes(SCORE))
@@ -160,6 +183,10 @@ def test_a_stored_score_that_is_cut_short_is_refused(length: int) -> None:
         {"at": "2023-11-14T22:13:20"},
         {"stamp": None},
         {"bot": -0.1},
+        {"half_life": -1.0},
+        {"half_life": 1e12},
+        {"half_life": 60.0, "base": 1.5},
+        {"acts": "no"},
         {"version": 0},
         {"version": "1"},
     ],

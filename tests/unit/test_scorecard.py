@@ -120,6 +120,33 @@ def test_the_shipped_file_is_the_default_and_its_hash_follows_its_numbers(tmp_pa
     assert len({load_scorecard(file).hash, other.hash, shipped().hash}) == 3
 
 
+def test_a_score_carries_the_half_life_of_the_file_and_the_risk_without_evidence() -> None:
+    score = scored(parse_scorecard(card(top='[decay]\nhalf_life = "36h"'), "x"), (Signal.TEMPO_BURST, 1.0))
+
+    assert score.half_life_us == 36 * 3_600_000_000
+    assert score.base == pytest.approx(scored(shipped_without_decay()).risk)
+    assert scored(shipped_without_decay()).half_life_us == 0
+
+
+def shipped_without_decay() -> Scorecard:
+    return parse_scorecard(card(), "x")
+
+
+@pytest.mark.parametrize(
+    ("decay", "key"),
+    [
+        ('[decay]\nhalf_life = "soon"', "decay.half_life"),
+        ('[decay]\nhalf_life = "1m"', "decay.half_life"),
+        ('[decay]\nhalflife = "72h"', "decay.halflife"),
+        ("decay = 3", "decay"),
+    ],
+)
+def test_a_half_life_that_cannot_be_used_is_named(decay: str, key: str) -> None:
+    error = refusal(card(top=decay))
+
+    assert (error.key, error.line) == (key, 3 if key == "decay" else 4)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyInvalid, match=r"gone\.toml"):
         load_scorecard(tmp_path / "gone.toml")

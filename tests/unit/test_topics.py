@@ -19,6 +19,7 @@ TOPICS = Topics("p.")
         (TOPICS.scores, "compact", None),
         (TOPICS.crowd, "compact,delete", 8 * DAY_MS),
         (TOPICS.rescores, "compact", None),
+        (TOPICS.hot, "compact,delete", 8 * DAY_MS),
         (TOPICS.decisions, "delete", 7 * DAY_MS),
         (TOPICS.controls, "compact,delete", DAY_MS),
     ],
@@ -37,4 +38,4 @@ def test_crowd_counts_outlive_the_crowds_window_and_not_twice_that() -> None:
 
 def test_every_topic_carries_the_prefix_once() -> None:
     assert all(topic.name.count("p.") == 1 and topic.name.startswith("p.") for topic in TOPICS.all())
-    assert len({topic.name for topic in TOPICS.all()}) == 7
+    assert len({topic.name for topic in TOPICS.all()}) == 9

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import msgspec
 
+from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Rate
 from gate.core.standing import Standing
+
+
+class RefusedByHot(IntEnum):
+    """Whom a hot fact refuses: nobody, an account whose score does not count, or any account."""
+
+    NOBODY = 0
+    UNSCORED = 1
+    ANYBODY = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,21 +52,31 @@ class ClassLimits:
     def refuse(self, standing: Standing, now_us: int) -> bool:
         """Whether an account of that standing is refused before its buckets are looked at, so that the store takes nothing.
 
-        An override in force decides alone, otherwise a score that is not too old. The Redis script does the same.
+        An override in force decides alone, otherwise a score that is not too old and acts, or a hot fact. The Redis
+        script does the same.
         """
         override = standing.override_in_force(now_us)
         if override is not None:
             return not override.allow
         risk = standing.counted_risk(now_us, self.max_score_age_us)
-        return risk is not None and self.refuse_at is not None and risk >= self.refuse_at
+        by_hot = self.refused_by(standing.hot)
+        if by_hot is RefusedByHot.ANYBODY or (risk is None and by_hot is RefusedByHot.UNSCORED):
+            return True
+        return risk is not None and standing.acts and self.refuse_at is not None and risk >= self.refuse_at
+
+    def refused_by(self, hot: MetFact | None) -> RefusedByHot:
+        """Whom the hot fact refuses, unless an override in force decides."""
+        if hot is None or self.refuse_at is None or hot.risk < self.refuse_at:
+            return RefusedByHot.NOBODY
+        return RefusedByHot.ANYBODY if hot.is_for_scored else RefusedByHot.UNSCORED
 
 
 class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     """One check as the store sees it: an upload of `size` bytes; `ip` and `device` are pseudonyms, None where unknown.
 
-    The store takes from all `buckets` or from none, and from none where an override denies or where the account's risk
-    reaches `refuse_at` of its class without an override that allows. An `upload_id` already charged within the class's
-    `lifetime_us` gets the same answer again without being charged again.
+    The store takes from all `buckets` or from none. It takes from none where an override denies, and where the account's
+    risk or the `hot` fact that the upload meets reaches `refuse_at` of its class without an override that allows. An
+    `upload_id` already charged within the class's `lifetime_us` gets the same answer again without being charged again.
     `now_us` is the recorded time of a replay; None means the store's own clock.
     """
 
@@ -67,6 +87,7 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     device: str | None = None
     size: int = 0
     now_us: int | None = None
+    hot: MetFact | None = None
 
     @property
     def buckets(self) -> tuple[EntityBuckets, ...]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from gate.core.duration import DAY_US
 from gate.core.limits.gcra import take
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.override import Override
-from gate.core.score import Score, replaces
+from gate.core.score import Score, replaces, risk_at
 from gate.core.standing import Standing
 from gate.ports.clock import Clock
 from gate.ports.scores import EncodedScore
@@ -27,8 +29,7 @@ class _Upload:
 
     at_us: int
     lifetime_us: int
-    risk: float | None
-    risk_at_us: int | None
+    standing: Standing
     shadow: tuple[str, ...]
 
 
@@ -48,19 +49,19 @@ class MemoryAccountStore:
         """See TakeStore. Never raises StoreUnavailable."""
         now_us = self._clock.now_us() if request.now_us is None else request.now_us
         self._sweep(now_us)
-        standing = self._standing(request.account, now_us)
+        standing = self._standing(request.account, now_us).meeting(request.hot)
         if request.class_limits.refuse(standing, now_us):
             return TakeResult(standing, False, False, None, (), now_us)
         upload = self._uploads.get((request.account, request.upload_id))
         if upload is not None and now_us - upload.at_us < upload.lifetime_us:
-            recorded = Standing(upload.risk, upload.risk_at_us, standing.override)
+            recorded = replace(upload.standing, override=standing.override)
             return TakeResult(recorded, True, True, None, upload.shadow, upload.at_us)
         refusal, shadow = take(
             self._tats, request.buckets, request.size, now_us, never_refuse=standing.override is not None
         )
         if refusal is None:
             self._uploads[request.account, request.upload_id] = _Upload(
-                now_us, request.class_limits.lifetime_us, standing.risk, standing.at_us, shadow
+                now_us, request.class_limits.lifetime_us, replace(standing, half_life_us=0, hot=None), shadow
             )
         return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
 
@@ -111,7 +112,9 @@ class MemoryAccountStore:
             override = None
         if score is None:
             return Standing(override=override)
-        return Standing(score.risk, score.at_us, override)
+        half_life_us, base = score.half_life_us, score.base
+        risk = risk_at(score.risk, score.at_us, half_life_us, base, now_us)
+        return Standing(risk, score.at_us, override, half_life_us, base, now_us, score.acts)
 
     def _sweep(self, now_us: int) -> None:
         self._takes += 1

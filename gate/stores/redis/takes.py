@@ -26,7 +26,9 @@ from itertools import count
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import EntityLimits, Limit
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
@@ -39,8 +41,8 @@ from gate.stores.redis.line import Line, Run, Script, Stats
 MAX_SPAN_US: Final = 1 << 51
 """Costs and tolerances are capped at 71 years, so that no sum in a script leaves the exact integers of a double."""
 
-_CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE = 1, 2, 4, 8, 16
-_ANSWER = struct.Struct("<BddddBH")
+_CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT = 1, 2, 4, 8, 16, 32
+_ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
 _NEVER = float("inf")
 _UNKNOWN = Standing()
@@ -140,16 +142,19 @@ class Batch:
     `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
     """
 
-    __slots__ = ("_class_limits", "arguments", "unreadable")
+    __slots__ = ("_class_limits", "_hot", "arguments", "unreadable")
 
     def __init__(self, requests: Sequence[TakeRequest], prefix: bytes) -> None:
         numbers: defaultdict[ClassLimits, int] = defaultdict(
             count(1).__next__
         )  # numbers each class as it comes, from 1
         given: list[object] = [len(requests)]
-        for request in requests:
-            limits = request.class_limits
+        self._hot: dict[int, MetFact] = {}
+        for at, request in enumerate(requests):
+            limits, hot = request.class_limits, request.hot
             rates = limits.byte_rates
+            if hot is not None:
+                self._hot[at] = hot
             given += (
                 numbers[limits],
                 len(rates),
@@ -158,6 +163,7 @@ class Batch:
                 request.upload_id,
                 request.ip,
                 request.device,
+                0 if hot is None else int(limits.refused_by(hot)),
             )
             for rate in rates:
                 cost = rate.cost_us(request.size)
@@ -169,15 +175,21 @@ class Batch:
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
-        for flags, now, risk, at, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
-            standing = Standing(risk, int(at)) if flags & _SCORED else _UNKNOWN
+        for flags, now, risk, at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            standing = _UNKNOWN
+            if flags & _SCORED:
+                acts = not flags & _DOES_NOT_ACT
+                standing = Standing(risk, int(at), None, int(half_life), base, int(now), acts)
             refusal = self._refusal(class_ - 1, limit - 1, flags, wait) if class_ else None
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
             results.append(TakeResult(standing, charged, repeated, refusal, (), int(now)))
-            if flags >= _UNREADABLE:
+            if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
             results[at] = self._with_more(results[at], more)
+        for at, hot in self._hot.items():
+            if not results[at].repeated:  # such an upload was let in before, and stays so
+                results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results
 
     def _refusal(self, class_: int, limit: int, flags: int, wait: float) -> Refusal:
@@ -197,7 +209,7 @@ class Batch:
                 override = obeyed_override(value)
                 self.unreadable += 1
         shadow = tuple(more[end:].decode().split("\n")) if len(more) > end else ()
-        standing = Standing(result.standing.risk, result.standing.at_us, override)
+        standing = replace(result.standing, override=override)
         return TakeResult(standing, result.charged, result.repeated, result.refusal, shadow, result.now_us)
 
 

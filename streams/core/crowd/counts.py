@@ -10,7 +10,7 @@ from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, day_bits
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
-from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable
+from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
 from streams.core.crowd.tails import Tails, believed
 
@@ -19,8 +19,6 @@ MAX_STIRRED = 100_000
 
 Feature = tuple[int, int]
 """Kind and value."""
-Values = int | Iterable[int]
-"""One value or several of one kind; 0 stands for none."""
 
 
 class Crowd:
@@ -33,6 +31,7 @@ class Crowd:
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
         self._tables = {kind: CrowdTable(given) for kind, given in kinds.items()}
+        self._around = tuple([self._tables[kind] for kind in (IP, DEVICE, CONTENT, HOST)])
         self._changed: dict[int, set[Feature]] = {}
         self._stirred: set[Feature] | None = None
         self._stirred_all = False
@@ -79,21 +78,39 @@ class Crowd:
         if changed:
             self._has_changed(table, partition, kind, value)
 
+    def note_all(self, partition: int, account: int, shown: Mapping[Feature, int], established: bool = False) -> None:
+        """The account showed each of these features, (kind, value) → µs: the same as a `note` for each, at less cost."""
+        who = partition << 32 | account
+        if established:
+            who |= ESTABLISHED
+        for (kind, value), at_us in shown.items():
+            table = self._tables[kind]
+            if self._from_us <= at_us < self._until_us and value not in table.shared:
+                if table.noted.get(value) == who:
+                    continue
+                slots, at = table.door.slots, (value & table.door.mask) << 1
+                if slots[at] != value and len(table.noted) < MAX_READY and not table.is_ready(value):
+                    # nobody has shown it before, as is so with most contents
+                    table.door.swapped(value, self._today_bits | who)
+                    continue
+            self.note(partition, kind, value, account, at_us, established)
+
     def count(self, kind: int, value: int) -> int:
         """How many distinct accounts are known to share the feature, over all partitions."""
-        return self._total(kind, value) >> ACCOUNTS
+        return self._tables[kind].most(value) >> ACCOUNTS
 
     def counts(self, kind: int, value: int) -> tuple[int, int]:
         """How many distinct accounts share the feature, and how many of them are established."""
-        total = self._total(kind, value)
+        total = self._tables[kind].most(value)
         return total >> ACCOUNTS, total & OF_THEM
 
     def around(self, ip: Values, device: Values, content: Values, host: Values) -> Surroundings:
         """The counts of an account's last features; of several of one kind, of the one that most accounts share."""
-        a = self._total(IP, ip) if isinstance(ip, int) else self._most(IP, ip)
-        b = self._total(DEVICE, device) if isinstance(device, int) else self._most(DEVICE, device)
-        c = self._total(CONTENT, content) if isinstance(content, int) else self._most(CONTENT, content)
-        d = self._total(HOST, host) if isinstance(host, int) else self._most(HOST, host)
+        ips, devices, contents, hosts = self._around
+        a = ips.most(ip) if ip else 0
+        b = devices.most(device) if device else 0
+        c = contents.most(content) if content else 0
+        d = hosts.most(host) if host else 0
         return Surroundings(
             a >> ACCOUNTS,
             b >> ACCOUNTS,
@@ -185,26 +202,6 @@ class Crowd:
             if len(self._stirred) > MAX_STIRRED:
                 self._stirred_all = True
                 self._stirred.clear()
-
-    def _most(self, kind: int, values: Iterable[int]) -> int:
-        return max((self._total(kind, value) for value in values), default=0)
-
-    def _total(self, kind: int, value: int) -> int:
-        table = self._tables[kind]
-        total = table.totals.get(value)
-        if total is not None:
-            return total
-        if not value:
-            return 0
-        if value in table.shared or value in table.heard_of:
-            return table.summed(value)
-        slots, at = table.door.slots, (value & table.door.mask) << 1
-        if slots[at] != value:
-            return 0
-        total = table.lone(slots[at + 1])
-        if total and len(table.totals) < MAX_READY:
-            table.totals[value] = total
-        return total
 
     def _published(self, partition: int, kind: int, value: int) -> CrowdCount:
         table = self._tables[kind]

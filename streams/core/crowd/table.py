@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streams.core.crowd import members as packed
 from streams.core.crowd.heard import Heard
 from streams.core.crowd.kinds import Kind
@@ -9,6 +11,8 @@ from streams.core.crowd.members import SIZE
 from streams.core.crowd.own import Own
 from streams.core.crowd.tails import Tails
 
+Values = int | Sequence[int]
+"""One value or several of one kind; 0 stands for none."""
 MAX_READY = 65_536
 """Lone features that are kept ready besides their slots, and as many sums of shared ones: 130 bytes each."""
 ACCOUNTS, UNESTABLISHED = 40, 20
@@ -63,6 +67,32 @@ class CrowdTable:
                 self._passed_by = 0
                 self.noted.clear()
         return self.own.knock(value, one)
+
+    def is_ready(self, value: int) -> bool:
+        """Whether a sum of the feature or its only account is kept ready."""
+        return value in self.totals or value in self.noted
+
+    def most(self, values: Values) -> int:
+        """The sum over all partitions of a feature; of several, of the one that most accounts share."""
+        if not isinstance(values, int):
+            if len(values) != 1:
+                return max(map(self.most, values), default=0)
+            values = values[0]
+        ready = self.totals.get(values)
+        return self._looked_up(values) if ready is None else ready
+
+    def _looked_up(self, value: int) -> int:
+        if not value:
+            return 0
+        if value in self.shared or value in self.heard_of:
+            return self.summed(value)
+        slots, at = self.door.slots, (value & self.door.mask) << 1
+        if slots[at] != value:
+            return 0
+        lone = self.lone(slots[at + 1])
+        if lone and len(self.totals) < MAX_READY:
+            self.totals[value] = lone
+        return lone
 
     def summed(self, value: int) -> int:
         """The sum over all partitions of a feature that is shared or was heard of; it is kept ready."""

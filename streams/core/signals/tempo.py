@@ -17,7 +17,7 @@ SLOW_LOG_GAP = 8.2
 
 def read(of: Features) -> tuple[float, float]:
     """`tempo.burst`: recent uploads beyond what people do. `tempo.rhythm`: evenness of gaps, more with each gap."""
-    _, minute, hour, day, gaps, mean, deviation = of[:7]
+    minute, hour, day, gaps = of.minute, of.hour, of.day, of.gaps
     burst = rhythm = 0.0
     if minute > BUSY_MINUTE or hour > BUSY_HOUR or day > BUSY_DAY:
         burst = max(
@@ -25,6 +25,6 @@ def read(of: Features) -> tuple[float, float]:
             (hour - BUSY_HOUR) / (FRANTIC_HOUR - BUSY_HOUR),
             (day - BUSY_DAY) / (FRANTIC_DAY - BUSY_DAY),
         )
-    if gaps >= LEAST_GAPS and deviation < EVEN_SPREAD and mean < SLOW_LOG_GAP:
-        rhythm = (1.0 - deviation / EVEN_SPREAD) * min(1.0, (gaps - LEAST_GAPS + 2) / 5.0)
+    if gaps >= LEAST_GAPS and of.gap_log_deviation < EVEN_SPREAD and of.gap_log_mean < SLOW_LOG_GAP:
+        rhythm = (1.0 - of.gap_log_deviation / EVEN_SPREAD) * min(1.0, (gaps - LEAST_GAPS + 2) / 5.0)
     return burst if burst < 1.0 else 1.0, rhythm

@@ -53,3 +53,6 @@ class Scores:
         yield Increment("upload_gate_scores", (), len(self.encoded))
         if self.gone:
             yield Increment("upload_gate_worker_accounts_forgotten", (), len(self.gone))
+        lagging = sum([not score.acts for score, _ in self.encoded])
+        if lagging:
+            yield Increment("upload_gate_scores_lagging", (), lagging)

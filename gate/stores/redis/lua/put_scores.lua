@@ -1,6 +1,7 @@
 -- Unit: ms. Stores scores whose stamps come after those of what is there. KEYS: one a score. ARGV[1]: how long they are
 -- kept; ARGV[1 + i]: the value of KEYS[i]. A value begins with  risk, at, offset (doubles), epoch (u16 length), and then
--- either a document, which begins with {, or  2 (u8), generation (double), partitions, partition (u32).
+-- up to two sections before its document, which begins with {:  17 (u8), 17 bytes that say how the score decays;
+-- 2 (u8), generation (double), partitions, partition (u32).
 -- The order is that of gate.core.score.replaces. A score whose stored stamp cannot be one is replaced.
 -- Reply: how many were stored.
 local unpack_, sub, byte = struct.unpack, string.sub, string.byte
@@ -8,6 +9,7 @@ local unpack_, sub, byte = struct.unpack, string.sub, string.byte
 local function stamp(value)
   local offset, length = unpack_('<dH', value, 17)
   local s, tail = {offset, 0, 0, 0, epoch = sub(value, 27, 26 + length)}, 27 + length
+  if byte(value, tail) == 17 then tail = tail + 18 end
   if byte(value, tail) == 2 and #value >= tail + 16 then
     s[4], s[2], s[3] = unpack_('<dI4I4', value, tail + 1)
   end

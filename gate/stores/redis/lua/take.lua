@@ -8,14 +8,18 @@
 --          (8 characters), cost (-n: the nth cost that comes with the request), tolerance, name of a shadow limit (else
 --          false), number of the limit in its class (from 1)
 -- ARGV[3]  the take requests, as msgpack: a flat list of  how many there are, then for each  number of its class (from 1),
---          number of costs, now (nil: the server's clock), account, upload, IP, device (nil: unknown), then the costs
+--          number of costs, now (nil: the server's clock), account, upload, IP, device (nil: unknown), whom a hot fact
+--          refuses (0 nobody, 1 an account whose score does not count, 2 anybody), then the costs
 -- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, 16 a stored value was
---          not believed), now, risk, at, wait (doubles), number of the class that refused (u8, 0: none) and of the limit in
+--          not believed, 32 the score does not act), now, risk as of now, at, half-life, base, wait (doubles), number of the class that refused (u8, 0: none) and of the limit in
 --          it (u16); then for each request with more to tell  its number, from 0, and  u16 length of the override, the
 --          override, names of shadow limits by newline
 --
--- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at  (doubles); an
--- override with  expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), scored (u8), names.
+-- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at, offset (doubles),
+-- epoch (u16 length), and, if it decays or does not act,  17 (u8), half-life, base (doubles), acts (u8); an override with
+-- expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), 1 scored + 8 does not act (u8), names.
+--
+-- A risk decays from `at` on as `risk_at` in gate/core/score.py says. What is answered is the risk that was judged.
 --
 -- A stored number is believed as far as it can be true. A TAT later than its limit allows becomes now plus the tolerance,
 -- and is written back; an override that cannot be read denies; a score or an upload that cannot be read is none.
@@ -23,7 +27,9 @@ local GRACE_US = 60000000       -- how far a clock may step back without earning
 local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
 local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a time that is not below it is not believed
 local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
+local SUREST = 1e-6             -- as in gate/core/score.py
 local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
+local byte, log, exp = string.byte, math.log, math.exp
 local prefix, classes, given = ARGV[1], cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
 local count = given[1]
 
@@ -57,7 +63,8 @@ for i = 1, count do
   local of_account, of_ip, of_device, shared = unpack(classes[by], 4, 7)
   upload = upload_ .. #account .. ':{' .. account .. '}:' .. upload
   account = account .. '}'
-  local request = {by, now, number(score_ .. account), number(override_ .. account), number(upload), pos + 6}
+  local request = {by, now, number(score_ .. account), number(override_ .. account), number(upload), pos + 7}
+  request.hot = given[pos + 7]
   local n = 6
   if of_account then
     request[7], request[8], n = number(account_ .. account), of_account, 8
@@ -72,7 +79,7 @@ for i = 1, count do
     request[n + 1], request[n + 2], n = shared[j], shared[j + 1], n + 2
   end
   request.last = n - 1
-  requests[i], pos = request, pos + 7 + costs
+  requests[i], pos = request, pos + 8 + costs
 end
 
 local vals = count > 0 and redis.call('MGET', unpack(names)) or {}
@@ -160,6 +167,28 @@ local function move(fitting, now, recorded)
   end
 end
 
+local function log_odds(risk)
+  if risk < SUREST then risk = SUREST elseif risk > 1 - SUREST then risk = 1 - SUREST end
+  return log(risk / (1 - risk))
+end
+
+local function risk_at(risk, at, half_life, base, now)
+  if half_life <= 0 or now <= at or risk <= base then return risk end
+  local low, high = log_odds(base), log_odds(risk)
+  local decayed = 1 / (1 + exp(-(low + (high - low) * 2 ^ -((now - at) / half_life))))
+  return decayed < risk and decayed or risk
+end
+
+-- Half-life, base, whether the score acts, and whether that could be believed.
+local function rest_of(score)
+  if #score < 26 then return 0, 0, true, true end
+  local from = 27 + unpack_('<H', score, 25)
+  if byte(score, from) ~= 17 or #score < from + 17 then return 0, 0, true, true end
+  local half_life, base, acts = unpack_('<ddB', score, from + 1)
+  if not (is_time(half_life) and base >= 0 and base <= 1 and acts <= 1) then return 0, 0, true, false end
+  return half_life, base, acts == 1, true
+end
+
 local answers, reply = {}, {''}
 for i = 1, count do
   local request = requests[i]
@@ -175,6 +204,7 @@ for i = 1, count do
   end
 
   local flags, risk, at, unreadable = 0, 0, 0, false
+  local half_life, base, acts, sound = 0, 0, true, true
   local score = vals[request[3]]
   if score then
     if #score >= 16 then
@@ -182,6 +212,9 @@ for i = 1, count do
     end
     if #score >= 16 and risk >= 0 and risk <= 1 and is_time(at) then
       flags = 4
+      half_life, base, acts, sound = rest_of(score)
+      risk, unreadable = risk_at(risk, at, half_life, base, now), not sound
+      if not acts then flags = 36 end
     else
       risk, at, unreadable = 0, 0, true
     end
@@ -202,8 +235,9 @@ for i = 1, count do
   else
     override = ''
   end
-  if flags == 4 and not never_refuse and not stop then
-    stop = now - at <= max_age and risk >= refuse_at
+  if not never_refuse and not stop then
+    local counts, hot = flags >= 4 and now - at <= max_age, request.hot
+    stop = counts and acts and risk >= refuse_at or hot == 2 or hot == 1 and not counts
   end
 
   local refused, wait, shadowed = 0, 0, ''
@@ -213,14 +247,14 @@ for i = 1, count do
     local began, lasts, known_risk, known_at, scored
     if upload and #upload >= 33 then
       began, lasts, known_risk, known_at, scored = unpack_('<ddddB', upload, 1)
-      if not (is_time(began) and is_time(known_at) and known_risk >= 0 and known_risk <= 1 and scored <= 1) then
+      if not (is_time(began) and is_time(known_at) and known_risk >= 0 and known_risk <= 1 and (scored <= 1 or scored == 9)) then
         began, unreadable = nil, true
       end
     end
     if began and now - began < lasts then
       now, risk, at = began, known_risk, known_at
       shadowed = sub(upload, 34)
-      flags = 3 + 4 * scored
+      flags, half_life, base = 3 + 4 * scored, 0, 0
     else
       local never, fitting, corrected
       refused, wait, never, fitting, shadowed, corrected = fit(request, now, recorded, never_refuse)
@@ -236,7 +270,7 @@ for i = 1, count do
     end
   end
   if unreadable then flags = flags + 16 end
-  answers[i] = pack_('<BddddBH', flags, now, risk, at, wait, refused > 0 and by or 0, refused)
+  answers[i] = pack_('<BddddddBH', flags, now, risk, at, half_life, base, wait, refused > 0 and by or 0, refused)
   if override ~= '' or shadowed ~= '' then
     reply[#reply + 1] = i - 1
     reply[#reply + 1] = pack_('<H', #override) .. override .. shadowed

@@ -1,0 +1,28 @@
+"""The act of hearing a record about a hot fact: keep it, drop it, or count that it cannot be read."""
+
+from __future__ import annotations
+
+from gate.core.hot_facts import HotFactTable
+from gate.errors import StateUnreadable
+from gate.ports.clock import Clock
+from gate.records.hot_fact import decode_hot_fact, decode_hot_key
+
+
+class HearHotFacts:
+    """Keeps `facts` up to date. `unreadable` counts records that nobody of this release wrote."""
+
+    def __init__(self, facts: HotFactTable, clock: Clock) -> None:
+        self._facts = facts
+        self._clock = clock
+        self.unreadable = 0
+
+    def hear(self, key: bytes | None, value: bytes | None) -> None:
+        """One record; a value of None or of no bytes says that the feature is not hot any more. Never raises."""
+        try:
+            named = decode_hot_key(key)
+            if value:
+                self._facts.put(decode_hot_fact(named, value), self._clock.now_us())
+            else:
+                self._facts.drop(named.kind, named.hash)
+        except StateUnreadable:
+            self.unreadable += 1

@@ -1,0 +1,173 @@
+"""Publishes what devices and networks have earned, to the topic and the Redis stream from which gates learn it.
+
+Every worker knows the counts of all partitions, as far as it has heard them. So that gates hear one voice, a feature is
+published by the worker that owns the events partition with the feature's number. A worker that gets a partition says
+all of its hot facts again, as does every worker once in `SAY_AGAIN_S`. What could not be written is kept and written
+when the server is back. While a partition is far behind, its worker says nothing, and all again once it has caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final, Protocol
+from zlib import crc32
+
+from mode import Service
+
+from gate.core.hot_facts import HotKind, SharedFeature
+from gate.errors import StoreUnavailable
+from gate.records.hot_fact import encode_hot_fact, encode_hot_key
+from gate.stores.kafka.hot_facts import HotFactProducer
+from gate.stores.redis.hot_facts import RedisHotFacts
+from streams.core.crowd import DEVICE, IP, KINDS, LEVELS, Crowd, HotFact, HotFacts
+from streams.core.crowd.record import parsed_name
+from streams.core.earned_risk import earned_risk
+from streams.core.scorecard import Scorecard
+from streams.worker.assignment import Partitions
+from streams.worker.commit import Where
+from streams.worker.partition import Partition
+from streams.worker.settings import WorkerSettings
+
+EVERY_S: Final = 0.2
+SAY_AGAIN_S: Final = 600.0
+LEAST_RISK: Final = 0.3
+"""What a feature must have earned to be told; below it, no class's threshold is near."""
+_KINDS: Final = {IP: HotKind.NETWORK, DEVICE: HotKind.DEVICE}
+
+Record = tuple[bytes, bytes | None]
+
+
+class Writes(Protocol):
+    """Where hot facts are written: `gate.stores.kafka.hot_facts`, `gate.stores.redis.hot_facts`."""
+
+    async def send(self, records: Sequence[Record], /) -> None:
+        """Write records in their order. Raises StoreUnavailable; then any may be kept."""
+        ...
+
+
+class HotFactRecords:
+    """Which records say what changed. No I/O; used by one thread."""
+
+    def __init__(self, crowd: Crowd, scorecard: Scorecard, partitions: int) -> None:
+        self._crowd = crowd
+        self._scorecard = scorecard
+        self._partitions = partitions
+        self._hot = HotFacts(crowd, {kind: LEVELS[kind] for kind in _KINDS})
+        self._told: dict[bytes, bytes] = {}
+        self._mine: Collection[int] = ()
+
+    def changes(self, mine: Collection[int], again: bool = False) -> list[Record]:
+        """The records since the last call, for the features of the partitions `mine`; all of them `again`."""
+        changed = self._hot.changes()
+        if again or set(mine) != set(self._mine):
+            self._mine, self._told = tuple(mine), {}
+            changed = [*self._hot.all(), *(fact for fact in changed if not fact.accounts)]
+        return list(self._records(changed))
+
+    def _records(self, facts: Iterable[HotFact]) -> Iterable[Record]:
+        for fact in facts:
+            if crc32(fact.feature.encode()) % self._partitions not in self._mine:
+                continue
+            named = parsed_name(fact.feature)
+            if named is None:
+                continue
+            kind, value = named
+            key = encode_hot_key(_KINDS[kind], f"{value:016x}")
+            written = self._written(kind, f"{value:016x}", fact)
+            if written is None and (key in self._told or not fact.accounts):
+                self._told.pop(key, None)
+                yield key, None
+            elif written is not None and self._told.get(key) != written:
+                self._told[key] = written
+                yield key, written
+
+    def _written(self, kind: int, hash_: str, fact: HotFact) -> bytes | None:
+        today = self._crowd.today
+        if not fact.accounts or today is None:
+            return None
+        risk = earned_risk(self._scorecard, kind, fact.accounts, fact.established)
+        if risk < LEAST_RISK:
+            return None
+        expires = today + KINDS[kind].days
+        return encode_hot_fact(
+            SharedFeature(_KINDS[kind], hash_, fact.accounts, fact.established, risk, expires_day=expires)
+        )
+
+
+class HotFactPublisher(Service):
+    """Writes the records to every place, each as far as it answers. `close` is called at the end."""
+
+    def __init__(
+        self,
+        records: HotFactRecords,
+        mine: Callable[[], Collection[int]],
+        places: Sequence[Writes],
+        close: Callable[[], Any],
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._records = records
+        self._mine = mine
+        self._places = places
+        self._close = close
+        self._pending: list[dict[bytes, bytes | None]] = [{} for _ in places]
+        self._again_at = 0.0
+
+    async def publish(self) -> None:
+        """Write what changed since the last call. Never raises because a server is away."""
+        now = time.monotonic()
+        again = now >= self._again_at
+        if again:
+            self._again_at = now + SAY_AGAIN_S
+        changes = self._records.changes(self._mine(), again)
+        for pending in self._pending:
+            pending.update(changes)
+        await asyncio.gather(*map(_write, self._places, self._pending))
+
+    @Service.task
+    async def _publish(self) -> None:
+        while not self.should_stop:
+            await self.publish()
+            await self.sleep(EVERY_S)
+
+    async def on_stop(self) -> None:
+        """Disconnect."""
+        await self._close()
+
+
+async def _write(place: Writes, pending: dict[bytes, bytes | None]) -> None:
+    if not pending:
+        return
+    with contextlib.suppress(StoreUnavailable):  # others say that the server is away; what is pending waits
+        await place.send(list(pending.items()))
+        pending.clear()
+
+
+def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
+    """The partitions whose features are told: all that are `mine`, and none while one of them is further behind."""
+    if any(partition.behind > within for partition in mine):
+        return ()
+    return {partition.number for partition in mine}
+
+
+def hot_fact_publisher(
+    settings: WorkerSettings, where: Where, crowd: Crowd, scorecard: Scorecard, partitions: Partitions
+) -> HotFactPublisher:
+    """The publisher of a worker with these settings, not started."""
+    kafka = HotFactProducer(where.bootstrap, where.topics.hot.name)
+    redis = None if settings.redis is None else RedisHotFacts(settings.redis, settings.redis_prefix)
+
+    async def close() -> None:
+        await kafka.stop()
+        if redis is not None:
+            await redis.close()
+
+    return HotFactPublisher(
+        HotFactRecords(crowd, scorecard, where.topics.partitions),
+        lambda: acting(partitions.mine, settings.act_within_records),
+        [kafka] if redis is None else [kafka, redis],
+        close,
+    )

@@ -1,0 +1,286 @@
+"""Hot facts: what a gate keeps of them, whom they speak of, how they are written, and what a farm has earned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from gate.app.hear_hot_facts import HearHotFacts
+from gate.core.duration import DAY_US
+from gate.core.hot_facts import HotFactTable, HotKind, SharedFeature
+from gate.core.pseudonym import Pseudonyms
+from gate.errors import StateUnreadable, StoreUnavailable
+from gate.policyfile import load_policy
+from gate.records.hot_fact import HotKey, decode_hot_fact, decode_hot_key, encode_hot_fact, encode_hot_key
+from streams.core.crowd import DEVICE, IP, Crowd
+from streams.core.earned_risk import earned_risk
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.hashes import Hashes
+from streams.worker.hot_facts import HotFactPublisher, HotFactRecords, acting
+from streams.worker.partition import Around, Partition
+
+TODAY = 20_000
+NOW_US = TODAY * DAY_US + 5
+NOW = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW_US)
+
+
+class Clock:
+    def now_us(self) -> int:
+        return NOW_US
+
+
+def hash_of(number: int) -> str:
+    return f"{number:016x}"
+
+
+def device(number: int = 1, risk: float = 0.8, expires_day: int = TODAY + 7, accounts: int = 30) -> SharedFeature:
+    return SharedFeature(HotKind.DEVICE, hash_of(number), accounts, 0, risk, expires_day)
+
+
+def network(number: int = 2, risk: float = 0.4) -> SharedFeature:
+    return SharedFeature(HotKind.NETWORK, hash_of(number), 90, 0, risk, TODAY + 7)
+
+
+def table(*facts: SharedFeature, most: int = 10) -> HotFactTable:
+    held = HotFactTable(most)
+    for fact in facts:
+        held.put(fact, NOW_US)
+    return held
+
+
+def test_the_worse_of_device_and_network_is_met_by_name() -> None:
+    held = table(device(), network())
+
+    met = held.met(hash_of(1), hash_of(2), None, NOW_US)
+    elsewhere = held.met(hash_of(7), hash_of(2), None, NOW_US)
+
+    assert met is not None
+    assert elsewhere is not None
+    assert (met.risk, met.name) == (0.8, "device:0000000000000001")
+    assert (elsewhere.risk, elsewhere.name) == (0.4, "network:0000000000000002")
+    assert held.met(hash_of(7), None, None, NOW_US) is held.met(None, None, None, NOW_US) is None
+
+
+def test_a_device_is_not_met_as_a_network() -> None:
+    assert table(device(1)).met(None, hash_of(1), None, NOW_US) is None
+
+
+@pytest.mark.parametrize(
+    ("age", "is_for_scored"),
+    [(timedelta(0), True), (timedelta(days=7), True), (timedelta(days=7, seconds=1), None)],
+)
+def test_a_young_account_is_met_also_with_a_score_and_an_old_one_is_not_met(
+    age: timedelta, is_for_scored: bool | None
+) -> None:
+    met = table(device()).met(hash_of(1), None, NOW - age, NOW_US)
+
+    assert (met and met.is_for_scored) == is_for_scored
+
+
+def test_an_account_of_unknown_age_is_met_while_it_has_no_score() -> None:
+    met = table(device()).met(hash_of(1), None, None, NOW_US)
+
+    assert met is not None
+    assert not met.is_for_scored
+
+
+def test_a_fact_ends_with_its_day_and_leaves_no_memory() -> None:
+    held = table(device(expires_day=TODAY + 1))
+
+    late = held.met(hash_of(1), None, None, NOW_US + DAY_US)
+    held.put(device(2), NOW_US + DAY_US)
+
+    assert late is None
+    assert len(held) == 1
+
+
+@pytest.mark.parametrize("expires_day", [TODAY, TODAY - 1, TODAY + 9])
+def test_a_fact_that_is_over_or_lasts_too_long_is_none_and_ends_the_one_before(expires_day: int) -> None:
+    held = table(device())
+
+    held.put(device(expires_day=expires_day), NOW_US)
+
+    assert len(held) == 0
+
+
+def test_a_full_table_keeps_the_highest_risks() -> None:
+    held = table(*(device(n, risk=n / 100) for n in range(1, 31)), most=10)
+
+    assert len(held) == 10
+    assert [held.met(hash_of(n), None, None, NOW_US) is not None for n in (20, 21, 30)] == [False, True, True]
+
+
+def test_a_fact_reads_back_as_it_was_written() -> None:
+    key = decode_hot_key(encode_hot_key(HotKind.DEVICE, hash_of(1)))
+
+    assert key == HotKey(HotKind.DEVICE, hash_of(1))
+    assert decode_hot_fact(key, encode_hot_fact(device())) == device()
+    assert encode_hot_fact(device()) == (
+        b'{"accounts":30,"established":0,"risk":0.8,"expires":"2024-10-11","version":1}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (None, b"{}"),
+        (b"device", b"{}"),
+        (b"content:0000000000000001", encode_hot_fact(device())),
+        (b"device:00000000000000XY", encode_hot_fact(device())),
+        (b"device:0000000000000001", b"{"),
+        (b"device:0000000000000001", encode_hot_fact(device(risk=1.5))),
+        (b"device:0000000000000001", b" " * 5_000 + encode_hot_fact(device())),
+        (b"device:0000000000000001", b'{"accounts":1,"established":2,"risk":0.5,"expires":"2024-10-11"}'),
+        (b"device:\xff000000000000001", b"{}"),
+    ],
+)
+def test_what_is_no_hot_fact_is_counted_and_passed_over(key: bytes | None, value: bytes) -> None:
+    held = table(device())
+    heard = HearHotFacts(held, Clock())
+
+    heard.hear(key, value)
+
+    assert heard.unreadable == 1
+    assert len(held) == 1
+    with pytest.raises(StateUnreadable):
+        decode_hot_fact(decode_hot_key(key), value)
+
+
+@pytest.mark.parametrize("nothing", [None, b""])
+def test_a_tombstone_ends_a_fact(nothing: bytes | None) -> None:
+    held = table(device())
+
+    HearHotFacts(held, Clock()).hear(encode_hot_key(HotKind.DEVICE, hash_of(1)), nothing)
+
+    assert len(held) == 0
+
+
+def test_a_farm_earns_a_challenge_a_school_and_a_family_do_not() -> None:
+    new = load_policy(None).thresholds["new"]
+    card = load_scorecard(None)
+
+    farm = earned_risk(card, DEVICE, 30, 0)
+    farm_with_bought_accounts = earned_risk(card, DEVICE, 30, 10)
+    school = earned_risk(card, DEVICE, 30, 30)
+    school_with_newcomers = earned_risk(card, DEVICE, 40, 30)
+    family = earned_risk(card, DEVICE, 5, 0)
+    carrier = earned_risk(card, IP, 256, 0)
+
+    assert new.verdict_at(farm) == new.verdict_at(farm_with_bought_accounts) == "challenge"
+    assert [new.verdict_at(risk) for risk in (school, school_with_newcomers, family)] == [None] * 3
+    assert new.verdict_at(carrier) in (None, "review")
+
+
+def test_no_number_of_accounts_denies_by_itself() -> None:
+    deny = load_policy(None).thresholds["new"].deny
+
+    assert deny is not None
+    assert earned_risk(load_scorecard(None), DEVICE, 1_000_000, 0) < deny
+
+
+HASHES, NAMES = Hashes(b"salt"), Pseudonyms(b"salt")
+BEGAN_US = 20_000 * DAY_US
+
+
+def crowded(device: str, accounts: int, *, established: bool = False, crowd: Crowd | None = None) -> Crowd:
+    crowd = Crowd() if crowd is None else crowd
+    for account in range(accounts):
+        crowd.note(account % 4, DEVICE, HASHES.devices[device], account, BEGAN_US, established)
+    return crowd
+
+
+def test_a_farms_device_is_told_by_the_name_that_the_gate_gives_it() -> None:
+    records = HotFactRecords(crowded("farm", 30), load_scorecard(None), 4)
+    held = HotFactTable()
+
+    for key, value in records.changes(range(4)):
+        HearHotFacts(held, Clock()).hear(key, value)
+
+    met = held.met(NAMES.of_device("farm"), None, None, NOW_US)
+    assert met is not None
+    assert met.risk > 0.7
+    assert len(held) == 1
+
+
+def test_a_schools_tablet_is_not_told() -> None:
+    records = HotFactRecords(crowded("tablet", 30, established=True), load_scorecard(None), 4)
+
+    assert records.changes(range(4)) == []
+
+
+def test_each_feature_is_told_by_one_of_the_workers_and_nothing_is_told_twice() -> None:
+    one, other = (HotFactRecords(farms(20), load_scorecard(None), 4) for _ in range(2))
+
+    first, second = one.changes([0, 1]), other.changes([2, 3])
+
+    assert len(first) + len(second) == len({key for key, _ in first + second}) == 20
+    assert first
+    assert second
+    assert one.changes([0, 1]) == []
+
+
+def test_a_worker_that_gets_a_partition_tells_all_that_is_its_own_now() -> None:
+    records = HotFactRecords(farms(20), load_scorecard(None), 4)
+    records.changes([0])
+
+    taken_over, nothing, again = records.changes(range(4)), records.changes(range(4)), records.changes(range(4), True)
+
+    assert (len(taken_over), len(nothing), len(again)) == (20, 0, 20)
+
+
+@pytest.mark.parametrize(("behind", "told"), [(0, {0, 1}), (50_000, {0, 1}), (50_001, set())])
+def test_nothing_is_told_while_a_partition_is_far_behind(behind: int, told: set[int]) -> None:
+    partitions = [Partition(number, cast(Around, None)) for number in (0, 1)]
+    partitions[1].behind = behind
+
+    assert set(acting(partitions, 50_000)) == told
+
+
+class Place:
+    """Keeps what is written, unless it is away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.written: list[bytes] = []
+
+    async def send(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        self.written += [key for key, _ in records]
+
+
+async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_does_not_wait() -> None:
+    kafka, redis = Place(), Place()
+    records = HotFactRecords(farms(5), load_scorecard(None), 4)
+    publisher = HotFactPublisher(records, lambda: range(4), [kafka, redis], lambda: None)
+    kafka.is_away = True
+    await publisher.publish()
+    kafka.is_away = False
+
+    await publisher.publish()
+    await publisher.publish()
+
+    assert len(kafka.written) == len(redis.written) == 5
+
+
+def farms(count: int) -> Crowd:
+    crowd = Crowd()
+    for number in range(count):
+        crowded(f"farm-{number}", 12, crowd=crowd)
+    return crowd
+
+
+def test_a_device_that_everybody_left_is_taken_back() -> None:
+    crowd = crowded("farm", 30)
+    records = HotFactRecords(crowd, load_scorecard(None), 4)
+    ((key, told),) = records.changes(range(4))
+
+    crowd.note(0, DEVICE, 77, 1, BEGAN_US + 4 * DAY_US)
+    crowd.note(0, DEVICE, 77, 2, BEGAN_US + 8 * DAY_US)
+    crowd.note(0, DEVICE, 77, 3, BEGAN_US + 9 * DAY_US)
+
+    assert told is not None
+    assert records.changes(range(4)) == [(key, None)]
