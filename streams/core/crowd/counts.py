@@ -90,7 +90,7 @@ class Crowd:
                     continue
                 slots, at = table.door.slots, (value & table.door.mask) << 1
                 if slots[at] != value and len(table.noted) < MAX_READY and not table.is_ready(value):
-                    # nobody has shown it before, as is so with most contents
+                    # no account has shown it before, as is the case for most contents
                     table.door.swapped(value, self._today_bits | who)
                     continue
             self.note(partition, kind, value, account, at_us, established)
