@@ -42,8 +42,9 @@ class Pages:
     def account(self, account: str) -> Answer:
         """200 with state and score; 404 if the account has no state or another worker owns its partition."""
         topics = self._partitions.where.topics
-        number = partition_of(account, topics.events.partitions)
         mine = {partition.number: partition for partition in self._partitions.mine}
+        counts = [count for one in mine.values() if one.owner is not None for count in one.owner.stamps.counts]
+        number = partition_of(account, max(counts, default=topics.events.partitions))
         partition = mine.get(number)
         if partition is None or partition.owner is None:
             return 404, {
@@ -59,9 +60,11 @@ class Pages:
     def _found(self, account: str, partition: Partition) -> dict[str, Any]:
         facts = unpack(partition.accounts.states[account])
         values = signals(features(facts, surroundings(self._crowd, facts)))
-        epoch = partition.owner.epoch if partition.owner is not None else ""
         now_us = time.time_ns() // 1_000
-        stamp = Stamp(epoch, facts.offset)
+        stamp = Stamp("", facts.offset)
+        if partition.owner is not None:
+            partition.owner.stamps.learn((account,))
+            stamp = partition.owner.stamps.stamp(account, facts.offset)
         score = self._scorecard.score(account, values, facts.latest_us, now_us, stamp)
         fields = {name: getattr(facts, name) for name in facts.__struct_fields__}
         return {

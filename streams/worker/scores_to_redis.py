@@ -55,7 +55,7 @@ class ScoresToRedis:
         self._end = self._missing_to = end
         self._unwritten = 0
         self._in_doubt = 0
-        self._mark = None
+        self._mark = None if end else ""  # nothing was ever written, so no mark is expected
 
     async def put(self, scores: Sequence[EncodedScore]) -> bool:
         """Write scores to Redis; False where that fails, and while earlier ones are missing because Redis is away."""

@@ -142,7 +142,7 @@ async def replayed(
     """
     truth = Truth({}, {}, set(), 0, ExactCrowd())
     hashes, web, origin = Hashes(salt), load_web_links(), (topics.events.name, partition)
-    stamps = Stamps(epoch, partition, (topics.events.partitions,), 0)
+    stamps = Stamps(epoch, partition, (topics.events.partitions,), generation=1)
     records = [r async for r in _records(bootstrap, topics.events, partition)]
     for first, last, life in _batches([r.offset for r in records], openings):
         truth.crowd.life = life
@@ -191,9 +191,10 @@ def fingerprint(score: Score | None) -> dict[str, object] | None:
     of scores, while the topic had how many partitions, and how far behind the partition was."""
     if score is None:
         return None
-    body: dict[str, object] = json.loads(encode_score(score))
+    body: dict[str, Any] = json.loads(encode_score(score))
     del body["scored_at"]
-    body["stamp"] = score.stamp.epoch, score.stamp.partition, score.stamp.offset
+    body["stamp"]["generation"] = body["stamp"].get("generation", 0) > 0
+    body["stamp"].pop("partitions", None)
     body.pop("acts", None)  # it depends on how far behind the partition was
     return body
 

@@ -1,0 +1,46 @@
+"""The command `rescore` of `upload-gate`: all accounts are scored again from their states. Decides what it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from gate.cli.addresses import KafkaFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import YesFlag, person
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, say
+from gate.records.topics import Topics
+
+
+def rescore(
+    by: Annotated[str | None, typer.Option("--by", help="Who requests it; default as for pause.")] = None,
+    yes: YesFlag = False,
+    state: StateFlag = None,
+    kafka: KafkaFlag = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Have the workers score all accounts again, and write the scores to Kafka and Redis.
+
+    Nothing is counted again. Workers that are not running do it once they start.
+
+    Example: upload-gate rescore --yes
+    """
+    from gate.stores.kafka.rescores import request_scores
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what fails for good comes as an error
+    found = resolve_addresses(state, kafka=kafka)
+    who = person(by)
+    if not yes and not confirmed(f"Score all accounts of Kafka at {found.shown('kafka')} again?"):
+        raise cancel()
+    topics = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    partitions = asyncio.run(request_scores(found.kafka, topics, who, instant(time.time_ns() // 1_000)))
+    if output is Output.JSON:
+        emit({"requested": True, "partitions": partitions, "by": who})
+    say(
+        f"requested: the accounts of {partitions} partitions are scored again by the workers that own them",
+        "upload_gate_worker_accounts_to_rescore of the workers says how many are left",
+    )

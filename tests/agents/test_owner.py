@@ -1,0 +1,167 @@
+"""What an owner leaves behind where a transaction fails: the crowd's counts of its batches are published again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from aiokafka.errors import KafkaError
+from waiting import eventually
+
+from gate.records.topics import Topics
+from streams.core.crowd import DEVICE, Crowd
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.effects import CrowdCounts, Effects, Scores, States
+from streams.worker.agents import Fetch, Folding
+from streams.worker.breaker import Breaker
+from streams.worker.changelog import Accounts
+from streams.worker.commit import Owner, Where
+from streams.worker.outage import Outage
+from streams.worker.partition import Event, Partition
+from streams.worker.scores_to_redis import ScoresToRedis
+
+NOW_US = 1_795_428_000_000_000
+
+
+class FakeProducer:
+    """Fails each transaction from number `fails_from` on."""
+
+    def __init__(self, fails_from: int) -> None:
+        self.begun = 0
+        self._fails_from = fails_from
+        self._offset = 0
+
+    async def begin_transaction(self) -> None:
+        self.begun += 1
+        if self.begun >= self._fails_from:
+            raise KafkaError("gone")
+
+    def create_batch(self) -> Any:
+        return self
+
+    def append(self, **record: object) -> object:
+        return record
+
+    async def send_batch(self, batch: object, topic: str, partition: int) -> asyncio.Future[Any]:
+        sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        sent.set_result(type("Metadata", (), {"offset": self._offset}))
+        return sent
+
+    async def send_offsets_to_transaction(self, offsets: object, group: str) -> None:
+        pass
+
+    async def commit_transaction(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+class Told:
+    """Hooks that keep what they are told, and hand the crowd's counts back as a worker does."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.done = 0
+        self.errors: list[Exception] = []
+        self._crowd = crowd
+
+    def committed(self, owner: Owner, effects: Effects, seconds: float) -> None:
+        self.done += 1
+
+    def commit_failed(self, owner: Owner, error: Exception) -> None:
+        self.errors.append(error)
+
+    def not_committed(self, owner: Owner, effects: Sequence[Effects]) -> None:
+        for one in effects:
+            self._crowd.give_back(owner.partition, one.crowd)
+
+
+def owner_with(producer: FakeProducer, told: Told) -> Owner:
+    where = Where("k:1", Topics(), "g")
+    owner = Owner(where, Accounts(0), ScoresToRedis(None, Outage("Redis", lambda up: None), 0), told)
+    owner._producer = producer  # as `open` does, without a broker
+    return owner
+
+
+def shared(crowd: Crowd, accounts: range) -> Crowd:
+    for account in accounts:
+        crowd.note(0, DEVICE, 7, account, NOW_US)
+    return crowd
+
+
+def batch(crowd: Crowd, next_offset: int) -> Effects:
+    return Effects.of(next_offset, States({"a": b"1"}), Scores([]), CrowdCounts(crowd.take_changed(0)))
+
+
+async def test_counts_of_a_transaction_that_failed_are_taken_again() -> None:
+    crowd = shared(Crowd(), range(10))
+    told = Told(crowd)
+    owner = owner_with(FakeProducer(fails_from=1), told)
+
+    await owner.act(batch(crowd, 5), time.monotonic())
+    await eventually(lambda: told.errors)
+    before = crowd.take_changed(0)
+    await owner.close()
+
+    assert before == []
+    assert [count.count for count in crowd.take_changed(0)] == [10]
+
+
+async def test_counts_that_were_committed_are_not_published_twice() -> None:
+    crowd = shared(Crowd(), range(10))
+    told = Told(crowd)
+    owner = owner_with(FakeProducer(fails_from=2), told)
+
+    await owner.act(batch(crowd, 5), time.monotonic())
+    await owner.settle()
+    await owner.close()
+
+    assert told.done == 1
+    assert owner.uncommitted == 0
+    assert crowd.take_changed(0) == []
+
+
+class Failing:
+    """An owner whose act fails before anything of the batch is kept."""
+
+    def __init__(self) -> None:
+        self.accounts = Accounts(0)
+        self.where = Where("k:1", Topics(), "g")
+        self.partition, self.next, self.epoch, self.is_open, self.stamps = 0, 0, "c/t", True, None
+
+    async def act(self, effects: Effects, handed_over: float) -> None:
+        raise OSError("away")
+
+
+class Deaf:
+    """A partition that keeps its last event."""
+
+    number = 0
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self.last: Event | None = None
+
+    def of_owner(self, owner: Owner, event: Event, error: Exception | None = None) -> None:
+        self.last = event
+
+
+async def test_counts_of_a_fetch_that_could_not_be_acted_on_are_taken_again() -> None:
+    crowd = Crowd()
+    folding = Folding(load_scorecard(None), crowd, b"salt", now_us=lambda: NOW_US)
+    records: list[Any] = []
+    for number in range(10):
+        body = (
+            f'{{"type":"attempted","id":"e-{number}","at":"2026-11-23T10:00:00Z","account":{{"id":"a-{number}"}},'
+            f'"upload_id":"u-{number}","media":{{"kind":"image","bytes":1}},"device":"shared"}}'
+        )
+        fields = {"offset": number, "key": f"a-{number}".encode(), "value": body.encode(), "headers": ()}
+        records.append(type("Message", (), fields | {"timestamp": NOW_US // 1_000}))
+    partition = Deaf()
+
+    await folding.work(Fetch(cast(Partition, partition), cast(Owner, Failing()), records, 10))
+
+    assert partition.last is Event.FOLD_FAILED
+    assert [count.count for count in crowd.take_changed(0)] == [10]

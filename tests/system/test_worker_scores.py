@@ -1,0 +1,117 @@
+"""Scores reach Redis again: after it was emptied, after a new scorecard, and because somebody requested all of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from servers import running_redis
+from waiting import eventually
+from workers import WorkerProcess, drained, event, store_of, worker_of, write
+
+from gate.core.score import Score
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+SCORECARD = Path(__file__).parents[2] / "config" / "scorecard.toml"
+ACCOUNTS = [f"a-{number}" for number in range(40)]
+
+
+async def scores_of(worker: WorkerProcess, url: str) -> dict[str, Score]:
+    async with store_of(worker, url) as store:
+        return {score.account: score for score in await store.scores(ACCOUNTS) if score is not None}
+
+
+async def with_scores(worker: WorkerProcess, kafka: str, url: str) -> dict[str, Score]:
+    """The scores of a started worker to which every account showed itself once."""
+    worker.start()
+    await write(kafka, worker.topics, [event(account, n) for n, account in enumerate(ACCOUNTS)])
+    await drained(kafka, worker)
+    return await scores_of(worker, url)
+
+
+async def test_an_emptied_redis_is_filled_again_without_an_event(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with (
+        running_redis(tmp_path / "redis") as redis,
+        worker_of(unique(), kafka_bootstrap, redis.url, tmp_path) as worker,
+    ):
+        before = await with_scores(worker, kafka_bootstrap, redis.url)
+        client = Redis.from_url(redis.url)
+        await eventually(lambda: worker.metric("upload_gate_redis_missing_scores") == 0)
+
+        async def are_marked() -> bool:
+            return len(await client.keys(f"{worker.topics.prefix}scores:*")) == 4
+
+        await eventually(are_marked)
+
+        await client.flushall()
+
+        async def are_back() -> bool:
+            return await scores_of(worker, redis.url) == before
+
+        await eventually(are_back, timeout_s=20.0, every_s=0.1)
+        await client.aclose()
+        assert len(before) == len(ACCOUNTS)
+        assert worker.said("Redis lacks scores that it had") >= 1
+        assert worker.said("Traceback") == 0
+
+
+async def test_a_new_scorecard_scores_quiet_accounts_anew(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        before = await with_scores(worker, kafka_bootstrap, redis_url)
+        worker.end()
+        changed = tmp_path / "scorecard.toml"
+        changed.write_text(SCORECARD.read_text().replace("bias = -4.5", "bias = -4.25"))
+
+        worker.start(UPLOAD_GATE_SCORECARD=str(changed))
+
+        async def are_of_the_new_one() -> bool:
+            found = await scores_of(worker, redis_url)
+            return {score.scorecard for score in found.values()}.isdisjoint(s.scorecard for s in before.values())
+
+        await eventually(are_of_the_new_one, timeout_s=40.0, every_s=0.1)
+        await write(kafka_bootstrap, worker.topics, [event(ACCOUNTS[0], 100)])
+        await drained(kafka_bootstrap, worker)
+        after = await scores_of(worker, redis_url)
+        assert changed.read_text() != SCORECARD.read_text()
+        assert after.keys() == before.keys()
+        assert all(after[a].stamp.generation > before[a].stamp.generation > 0 for a in ACCOUNTS)
+        assert worker.said("Traceback") == 0
+
+
+async def test_requested_scores_are_all_written_again_once(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        before = await with_scores(worker, kafka_bootstrap, redis_url)
+        scored = worker.metric("upload_gate_scores_total")
+
+        said = subprocess.run(
+            [sys.executable, "-m", "gate.cli.main", "rescore", "--yes", "--kafka", kafka_bootstrap, "-o", "json"],
+            env=os.environ | {"UPLOAD_GATE_TOPIC_PREFIX": worker.topics.prefix},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+        async def are_newer() -> bool:
+            found = await scores_of(worker, redis_url)
+            return all(found[a].stamp.generation > before[a].stamp.generation for a in ACCOUNTS)
+
+        assert said.returncode == 0, said.stderr
+        assert '"partitions": 4' in said.stdout
+        await eventually(are_newer, timeout_s=30.0, every_s=0.1)
+        await eventually(lambda: worker.metric("upload_gate_scores_total") >= scored + len(ACCOUNTS))
+        worker.end()
+        worker.start()
+        await write(kafka_bootstrap, worker.topics, [event(ACCOUNTS[0], 100)])
+        await drained(kafka_bootstrap, worker)
+        await eventually(lambda: worker.metric("upload_gate_scores_total") >= 1)
+        assert worker.metric("upload_gate_scores_total") == 1
