@@ -1,21 +1,21 @@
-"""Every error that Upload Gate raises on purpose: whose fault it is, and what to do.
+"""Every error that Upload Gate raises on purpose, by whose fault it is, with what to do.
 
     UploadGateError
-    ├── RequestRejected       the caller's fault: correct the request; sent again as it is, it is rejected again
+    ├── RequestRejected       the caller's fault: correct the request; unchanged, it is rejected again
     ├── OperatorError         the operator's fault: correct what the message names
     │   ├── PolicyInvalid     … in a policy or scorecard file; the last good one stays in force
     │   ├── SettingInvalid    … in a flag or an environment variable
     │   └── TopicUnfit        … in the settings of a Kafka topic
     ├── ControlRefused        nobody's fault: the policy does not permit this change of the kill switch
-    ├── NotConverged          a change was written, but not every gate obeys it yet: look at those the message names
+    ├── NotConverged          a change was written, but not every gate obeys it yet: check the gates that are named
     ├── StoreUnavailable      a server's fault: it does not answer in time; try again, and look at the server
-    ├── StoreOverloaded       the load's fault: the server is well and was not asked; come back later
-    ├── StateUnreadable       the writer's fault: stored bytes that none of our writers wrote; the last good state is kept
-    ├── ForeignCluster        the address's fault: another Kafka cluster answers there now; look at which one is meant
-    └── LocalServerError      this machine's fault: a server that `up` brings along cannot be had or does not run
+    ├── StoreOverloaded       the load's fault: the server works, but the call was not sent; try again later
+    ├── StateUnreadable       the writer's fault: stored bytes do not parse; the last good state is kept
+    ├── ForeignCluster        the address's fault: another Kafka cluster answers there; find out which one is meant
+    └── LocalServerError      this machine's fault: a server that `up` needs cannot be fetched or does not run
 
-Each message says what happened and what to do. An edge turns errors into its own codes: the command line uses
-`exit_code`, the HTTP edge has a table from `reason` to statuses. Secrets never enter a message: URLs go through `redact`.
+Each message says what happened and what to do. Each edge maps errors to its own codes: the command line uses
+`exit_code`, the HTTP edge has a table from `reason` to statuses. No message holds a secret: URLs go through `redact`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RequestRejected(UploadGateError):
 
 
 class OperatorError(UploadGateError):
-    """Something the operator wrote or typed is wrong."""
+    """A file, flag or argument of the operator is wrong."""
 
     exit_code = 2
 
@@ -88,11 +88,11 @@ class StoreUnavailable(UploadGateError):
 
 
 class StoreOverloaded(UploadGateError):
-    """More calls wait for a server than it can answer within their deadlines. The server is well; the call was not sent."""
+    """More calls wait for a server than it can answer in time. The server works; this call was not sent."""
 
 
 class StateUnreadable(UploadGateError):
-    """Stored bytes that do not parse; rejected whole, the last good state is kept."""
+    """Stored bytes do not parse. They are rejected whole, and the last good state is kept."""
 
 
 class ForeignCluster(UploadGateError):
@@ -100,18 +100,18 @@ class ForeignCluster(UploadGateError):
 
 
 class LocalServerError(UploadGateError):
-    """A server that `up` brings along cannot be fetched or does not run."""
+    """A server that `up` needs cannot be fetched or does not run."""
 
 
 _SECRET = re.compile("pass|pwd|secret|token|key|credential|auth|signature", re.IGNORECASE)
-"""Names of a URL's query whose values are hidden, wherever in a name one of these is."""
+"""Words that mark a secret: a query parameter is hidden if its name contains one of them."""
 
 
 def redact(url: str) -> str:
     """`url` with `***` for a password before the host and for each secret of its query, fit for a log line."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # no URL, and nobody can say where in it a secret lies
+    except ValueError:  # not a URL, so the place of a secret in it is unknown
         return "***"
     before, at, host = parts.netloc.rpartition("@")
     user, colon, _ = before.partition(":")

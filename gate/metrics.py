@@ -1,8 +1,8 @@
-"""Every metric of the gate: name, labels, meaning, in one closed table. Nothing else is exported.
+"""Every metric of the gate in one closed table: name, labels, meaning. No other metric is exported.
 
-On the hot path a metric is a plain integer; a collector turns integers into samples when somebody scrapes. Labels come
-from closed sets only (verdicts, stages, declared classes, limits' names, the policy's reasons): no account, address or
-device, nor any other word of a caller, ever becomes one.
+On the hot path a metric is a plain integer; a collector turns the integers into samples at each scrape. Label values
+come from closed sets only (verdicts, stages, declared classes, limits' names, the policy's reasons). No account,
+address, device or other text of a caller becomes a label value.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 BOUNDS_US: Final = (100, 250, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
-"""Upper bounds of the histogram of checks, µs. A bound lies at 1 ms, one at the default deadline of 100 ms."""
+"""Upper bounds of the histogram of checks, µs. They include 1 ms and the default deadline of 100 ms."""
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,7 +38,7 @@ TABLE: Final = (
     Named("upload_gate_shed_total", "counter", (), "Checks shed because too many waited for the account store"),
     Named("upload_gate_shadow_refusals_total", "counter", ("limit",), "Uploads a shadow limit would have refused"),
     Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
-    Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that could not be understood"),
+    Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that were malformed"),
     Named(
         "upload_gate_check_fields_ignored_total", "counter", ("field", "reason"), "Fields of checks that were ignored"
     ),
@@ -65,7 +65,7 @@ DecisionKey = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Counts:
-    """The integers. Each act counts in place, because a call would cost a check more than the counting.
+    """The counters. Each act increments them in place, because a method call would cost more than the increment.
 
     `decisions` is keyed (decision, class, stage, reason); a pause's reason that the policy does not list is counted as
     `OTHER_PAUSE`. `buckets` has a count for each of `BOUNDS_US` and one beyond.
@@ -85,18 +85,18 @@ class Counts:
     policy_rejected: int = 0
 
     def ignored(self, fields: Mapping[str, str]) -> None:
-        """Count the fields of one check that were ignored, each with its reason; both are of closed lists."""
+        """Count the ignored fields of one check, each with its reason. Fields and reasons are closed lists."""
         for key in fields.items():
             self.fields_ignored[key] = self.fields_ignored.get(key, 0) + 1
 
     def reject(self, reason: str) -> None:
-        """Count one request that could not be understood; `reason` is a code of a closed list."""
+        """Count one malformed request; `reason` is a code of a closed list."""
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What is read at the moment of a scrape."""
+    """The values that are read at each scrape."""
 
     pauses_active: int
     break_glass_active: int
@@ -176,7 +176,7 @@ def gate_registry(counts: Counts, gauges: Callable[[], Gauges]) -> CollectorRegi
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
-    """The text a scraper reads, of type `CONTENT_TYPE`."""
+    """The text of a scrape, of type `CONTENT_TYPE`."""
     return generate_latest(registry)
 
 

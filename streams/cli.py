@@ -1,6 +1,6 @@
-"""The commands `replay`, `simulate` and `worker` of `upload-gate`: what they take and what they print.
+"""The commands `replay`, `simulate` and `worker` of `upload-gate`: their options and their output.
 
-`upload-gate` knows them through the entry points `upload_gate.commands`. The work is done elsewhere.
+`upload-gate` finds them through the entry points `upload_gate.commands`. Other modules do the work.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PROGRESS_EVERY = 5_000
 def replay(
     file: Annotated[Path, typer.Argument(help="Labelled stream, *.jsonl or *.jsonl.gz.", show_default=False)],
     speed: Annotated[str, typer.Option(help="`max`, or how many times faster than recorded.")] = "max",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many uploads.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Replay only this many uploads.")] = None,
     policy: Annotated[Path | None, typer.Option(help="Policy to judge by; the shipped one otherwise.")] = None,
     scorecard: Annotated[Path | None, typer.Option(help="Scorecard to score by; the shipped one otherwise.")] = None,
     features: Annotated[
@@ -49,9 +49,9 @@ def replay(
     kafka: KafkaFlag = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Push a labelled stream through the running system; print who was refused and how well scores tell abusers apart.
+    """Replay a labelled stream through the running system; print the refusals and how well scores separate abusers.
 
-    A replay uses topics and keys of its own, so that accounts, scores and buckets of the system stay as they are.
+    A replay uses topics and keys of its own, so accounts, scores and buckets of the system do not change.
 
     Example: upload-gate replay uploads.jsonl.gz -o json
     """
@@ -69,7 +69,7 @@ def replay(
     for note in stream.notes:
         say(note)
     if stream.synthetic_times:
-        say("the stream has no times: each account's uploads are set about 6 h apart, so tempo tells nothing")
+        say("the stream has no times: each account's uploads are set about 6 h apart, so tempo says nothing")
     if features is not None:
         _write_features(features, stream, card)
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
@@ -77,7 +77,7 @@ def replay(
     try:
         outcome = asyncio.run(_replay(stream, rules, ReplayServers(addresses.redis, addresses.kafka, scorecard), pace))
     except asyncio.CancelledError:
-        say("ended early; what the replay had set up was taken away")
+        say("ended early; the topics and keys of the replay were removed")
         raise typer.Exit(CANCELLED) from None
     if output is Output.JSON:
         emit(outcome.as_json())
@@ -118,7 +118,7 @@ async def _replay(stream: Stream, policy: Policy, places: ReplayServers, pace: f
 
     task = asyncio.current_task()
     if task is not None:
-        # ending early still takes the worker, the topics and the keys away
+        # an early end still stops the worker and removes the topics and the keys
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with replay_system(places) as own:
         judge = Judge(policy, own.store, own.salt)
@@ -127,7 +127,7 @@ async def _replay(stream: Stream, policy: Policy, places: ReplayServers, pace: f
 
 def simulate(
     rate: Annotated[float, typer.Option(min=0.1, max=2000, help="Uploads per second.")] = 20.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same characters.")] = 7,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same accounts.")] = 7,
     for_: Annotated[
         str | None, typer.Option("--for", help="How long: 90s, 10m, 1h30m; until Ctrl-C otherwise.")
     ] = None,
@@ -184,12 +184,12 @@ def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = 
     if addresses.group is not None:
         named["GROUP"] = addresses.group
     environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
-    # a process of its own kind: this one imported nothing the worker does not want, and signals reach it directly
+    # replaces this process, so that signals reach the worker directly
     os.execve(sys.executable, [sys.executable, "-m", "streams.worker"], environment)
 
 
 def _require_streams() -> None:
-    """Raise SettingInvalid where the libraries of the worker are not installed; a gate alone does without them."""
+    """Raise SettingInvalid if the libraries of the worker are not installed. A gate does not need them."""
     missing = [name for name in STREAMS_LIBRARIES if not _is_installed(name)]
     if missing:
         raise SettingInvalid(
@@ -198,12 +198,12 @@ def _require_streams() -> None:
 
 
 def _is_installed(name: str) -> bool:
-    # faust takes the place of its own module, and then has no spec to be looked up by
+    # faust replaces its own module in sys.modules, after which the module has no spec
     return sys.modules[name] is not None if name in sys.modules else find_spec(name) is not None
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:
-    """The outcome for people."""
+    """The outcome as lines for people."""
     lines = []
     for key, value in outcome.as_json().items():
         name = key.replace("_", " ").replace("1pct fpr", "1 % false positives")
@@ -220,7 +220,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
 
 
 def _quiet() -> None:
-    # the Kafka client logs what it tries again by itself; what fails for good comes as an error
+    # the Kafka client logs failures that it retries by itself; final failures are raised as errors
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 

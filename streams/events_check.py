@@ -1,6 +1,6 @@
-"""`upload-gate events check`: how the gate or the stream reads each line of a file, without either running.
+"""`upload-gate events check`: shows how the gate or the stream worker reads each line of a file; neither has to run.
 
-Decides what is printed. The reading itself is what the gate and the worker do, by the same functions.
+It calls the same functions as the gate and the worker, and prints their results.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import RequestRejected, SettingInvalid
 
 MAX_LINE_BYTES = 1 << 20
-"""A longer line is read over and reported as too large."""
+"""A longer line is skipped and reported as too large."""
 NOT_ALL_READ = 1
 
 
 class As(StrEnum):
-    """What a line is read as."""
+    """The kind of message that a line is read as."""
 
     EVENT = "event"
     CHECK = "check"
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """How one line is read. `event` is what is kept of it, `dropped` names the fields that were not, each with why."""
+    """How one line is read. `event` holds the kept fields, `dropped` maps each dropped field to the reason."""
 
     line: int
     read: bool
@@ -56,7 +56,7 @@ def check(
     as_: Annotated[As, typer.Option("--as", help="What the lines are.")] = As.EVENT,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Show how each line of a file is read: what is kept, which fields are dropped and why, which hosts it links to.
+    """Show how each line of a file is read: kept fields, dropped fields with the reason, and the hosts it links to.
 
     Ends with 0 if all lines are read, else 1. Example: upload-gate events check events.jsonl -o json
     """
@@ -83,7 +83,7 @@ def described(reading: Reading) -> str:
 
 
 def reader(as_: As, now_us: int) -> Callable[[int, bytes], Reading]:
-    """Reads a line by its number and bytes; `now_us` is when a check would have come in."""
+    """Returns a function that reads a line by its number and bytes. `now_us` is the arrival time of a check."""
     from gate.records.check import decode_check
     from streams.core.events import Unreadable, check_record, decode_counting, time_us
     from streams.files.public_suffixes import load_web_links
@@ -129,5 +129,5 @@ def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
         number += 1
         piece = line
         while not piece.endswith(b"\n") and (piece := source.readline(MAX_LINE_BYTES)):
-            pass  # the rest of a line that is too large as it is
+            pass  # skip the rest of a line that is too large
         yield number, line.strip(b" \t\r\n")

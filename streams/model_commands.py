@@ -1,4 +1,4 @@
-"""The commands `fit` and `evaluate` of `upload-gate`: make a model from labelled streams, and say how good one is."""
+"""The commands `fit` and `evaluate` of `upload-gate`: fit a model to labelled streams, and measure how good it is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BAR = 30
 
 
 class Judged(StrEnum):
-    """What `evaluate` judges."""
+    """The kind of model that `evaluate` judges."""
 
     CAPTIONS = "captions"
 
@@ -40,7 +40,7 @@ def _fit() -> None:
 @fit.command(name="captions")
 def fit_captions(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option("--out", help="Directory for the model; made where it is missing.")],
+    out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
     seed: Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")] = 1,
     output: OutputFlag = Output.TEXT,
 ) -> None:
@@ -63,17 +63,17 @@ def fit_captions(
         return
     result(f"wrote the caption model {fit.model.hash} to {out}")
     say(_figures_text("judged by folds that split no account or copied text", fit.grouped))
-    say(_figures_text("judged by a random split, which flatters", fit.random))
+    say(_figures_text("judged by a random split, which is too optimistic", fit.random))
     say("the figures hold for captions of the same source; captions of another source need labels of their own")
 
 
 def evaluate(
     files: FilesArgument,
-    what: Annotated[Judged, typer.Option(help="What is judged.")] = Judged.CAPTIONS,
+    what: Annotated[Judged, typer.Option(help="The kind of model to judge.")] = Judged.CAPTIONS,
     models: Annotated[Path | None, typer.Option(help="Directory of fitted models.")] = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Say how well a fitted model tells abuse from honesty on labelled rows, by the code that the worker runs.
+    """Measure how well a fitted model separates abuse on labelled rows, by the code that the worker runs.
 
     Example: upload-gate evaluate labelled.jsonl.gz --what captions --models models -o json
     """

@@ -1,6 +1,6 @@
 """The processes that `upload-gate up` starts beside the gate: the stream worker, and traffic.
 
-`up` knows them through the entry points `upload_gate.processes`; the name of an entry is the name of its process.
+`up` finds them through the entry points `upload_gate.processes`; the name of an entry is the name of its process.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from gate.local.plan import Plan
 
 
 def worker(plan: Plan) -> ProcessSpec:
-    """The stream worker; its metrics page is the one the plan names."""
+    """The stream worker. The plan sets the address of its metrics page."""
     return ProcessSpec("streams.worker")
 
 
 def traffic(plan: Plan) -> ProcessSpec | None:
-    """Simulated uploads, or those of a labelled stream; None where neither is wanted."""
+    """Simulated uploads, or those of a labelled stream; None if the options turn traffic off."""
     options = plan.options
     if plan.kafka is None or not (options.traffic or options.replay is not None):
         return None

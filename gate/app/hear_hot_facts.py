@@ -1,4 +1,4 @@
-"""The act of hearing a record about a hot fact: keep it, drop it, or count that it cannot be read."""
+"""Handles a record of a hot fact: keeps the fact, drops it, or counts that it cannot be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gate.records.hot_fact import decode_hot_fact, decode_hot_key
 
 
 class HearHotFacts:
-    """Keeps `facts` up to date. `unreadable` counts records that nobody of this release wrote."""
+    """Updates `facts` from records. `unreadable` counts the records that this release cannot read."""
 
     def __init__(self, facts: HotFactTable, clock: Clock) -> None:
         self._facts = facts
@@ -17,7 +17,7 @@ class HearHotFacts:
         self.unreadable = 0
 
     def hear(self, key: bytes | None, value: bytes | None) -> None:
-        """One record; a value of None or of no bytes says that the feature is not hot any more. Never raises."""
+        """Handle one record. A value of None or of no bytes means that the feature is no longer hot. Never raises."""
         try:
             named = decode_hot_key(key)
             if value:

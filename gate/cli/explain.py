@@ -1,4 +1,4 @@
-"""`explain`: why an account scored as it did, from the score kept in Redis. For staff."""
+"""`explain`: shows staff an account's score in Redis and the signals that led to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def explain(
     state: StateFlag = None,
     redis: RedisFlag = None,
 ) -> None:
-    """Show an account's score with the signals that carried it.
+    """Show an account's score and the signals that led to it.
 
     Example: upload-gate explain a-17
     """
@@ -51,14 +51,14 @@ async def _score(addresses: Addresses, account: str) -> Score | None:
     except TimeoutError as error:
         raise StoreUnavailable(
             f"Redis at {redact(addresses.redis)} gave no score within {STORE_DEADLINE_S:g} s",
-            "it accepts connections and does not answer: look whether its process is stopped or busy",
+            "it accepts connections but does not answer: check whether its process is stopped or busy",
         ) from error
     finally:
         await store.close()
 
 
 def score_lines(score: Score) -> list[str]:
-    """A score for people, what weighed most first."""
+    """A score as lines for people, the strongest signal first."""
     lines = [f"{score.account}: risk {score.risk:.2f} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
     for reason in sorted(score.reasons, key=lambda reason: -reason.value * reason.weight):
         lines.append(

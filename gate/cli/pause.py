@@ -1,4 +1,4 @@
-"""`pause`: say what it would do, ask, write it to Redis, and wait until every live gate obeys."""
+"""`pause`: shows its effect, asks, writes the pause to Redis, and waits until every live gate obeys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pause(
     kind: Annotated[list[str] | None, typer.Option(help="Media kind, such as image; may be repeated.")] = None,
     country: Annotated[list[str] | None, typer.Option(help="Country, such as DE; may be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")] = False,
-    action: Annotated[Action, typer.Option(help="What becomes of the uploads it matches.")] = Action.STOP,
+    action: Annotated[Action, typer.Option(help="What to do with uploads that it matches.")] = Action.STOP,
     for_: Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.")] = "4h",
     reason: Annotated[str, typer.Option("--reason", "-r", help="Reason code of the policy, such as raid.")] = "",
     text: Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")] = "",
@@ -46,7 +46,8 @@ def pause(
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
     Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to
-    case. One that no policy at hand knows is warned about and paused all the same. Prints the pause's id on stdout.
+    case. A name that the policy does not have gives a warning, and is paused all the same. Prints the pause's id on
+    stdout.
 
     Example: upload-gate pause --class new --for 10m --reason raid -m "bots from everywhere" --yes
     """
@@ -73,7 +74,7 @@ def pause(
 
 
 def _warn(addresses: Addresses, scope: Scope, action: Action, reason: str) -> None:
-    """Say which names nobody knows, and what the pause would have stopped. Nothing here holds the pause up for long."""
+    """Warn of names that the policy lacks, and print what the pause would have stopped. Returns soon in any case."""
     from gate.cli.policy_names import policy_names, rare_labels
     from gate.cli.preview import preview
 
@@ -128,7 +129,7 @@ def _scope(
     )
     if scope.platform_wide and not everything:
         raise OperatorError(
-            "nothing says which uploads to pause",
+            "the uploads to pause are not specified",
             "give --class, --surface, --kind or --country, or --all for every upload platform-wide",
         )
     if everything and not scope.platform_wide:

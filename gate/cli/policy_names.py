@@ -1,7 +1,7 @@
-"""Warns of classes and reasons that no policy at hand knows. A pause is set all the same: names never refuse it.
+"""Warns of classes and reasons that the policy does not have. The pause is set all the same.
 
 The names come from the running gate's policy, else from the policy file UPLOAD_GATE_POLICY, else from the packaged
-one. On the worst day none of them may be the right one: the gate does not answer, or the file is of another version.
+policy. In an incident all of them may be wrong: the gate does not answer, or the file is of another version.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SURFACES = ("post", "comment", "message", "avatar", "story", "profile", "album",
 
 @dataclass(frozen=True, slots=True)
 class PolicyNames:
-    """The names a policy has, where it was read, and what was amiss on the way there."""
+    """The names of a policy, its source, and the problems of the sources before it."""
 
     classes: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -42,7 +42,7 @@ class PolicyNames:
 
 
 def policy_names(addresses: Addresses) -> PolicyNames:
-    """The names of the system at `addresses`, as far as they can be learnt from here."""
+    """The names of the policy of the system at `addresses`, from the best source that can be read."""
     try:
         if addresses.admin is not None:
             answer = get_json(f"{addresses.admin}/v1/policy", FETCH_WITHIN_S)
@@ -58,7 +58,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
         policy = load_policy(Path(file).expanduser() if file else None)
     except PolicyInvalid as error:
         return PolicyNames((), (), source, (f"warning: names are not checked, {source} cannot be used: {error}",))
-    note = f"note: no gate's admin port tells the policy in force; names are compared with {source}"
+    note = f"note: no gate's admin port returns the policy in force; names are compared with {source}"
     return PolicyNames(policy.classes, policy.reasons, source, (note,))
 
 

@@ -1,4 +1,4 @@
-"""What a pause would have stopped in the last minutes, in words and numbers, from the gate's own counts."""
+"""Estimates how many uploads a pause would have stopped in the last minutes, from a gate's own counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Stats(msgspec.Struct):
 
 
 def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
-    """Sentences for whoever is about to pause. Never raises: that it is unknown is an answer."""
+    """Sentences for an operator who is about to pause. Never raises: if the effect is unknown, a sentence says so."""
     if addresses.admin is None:
         return [f"{UNKNOWN}: nothing names a gate's admin port, as --admin would"]
     try:
@@ -41,9 +41,9 @@ def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
 
 
 def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
-    """The sentence for the answer of `/v1/stats`: counts by class since the gate started, let in or not.
+    """The sentence for a response of `/v1/stats`, which counts uploads by class since the gate started.
 
-    The gate counts by class alone; a scope that names more makes the answer unknown.
+    The gate counts by class only: the effect of a scope that names more is unknown.
     """
     if scope.surfaces or scope.kinds or scope.countries:
         return f"{UNKNOWN}: the gate counts by class alone"
@@ -66,7 +66,7 @@ def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
 
 
 def unmet_warnings(stats: object, scope: Scope) -> list[str]:
-    """A sentence for each class of the scope of which the gate has decided no upload; it counts by class alone."""
+    """A sentence for each class of the scope of which this gate has decided no upload."""
     counts = _read(stats)
     if isinstance(counts, str) or not counts.rows:
         return []
@@ -79,7 +79,7 @@ def unmet_warnings(stats: object, scope: Scope) -> list[str]:
 
 
 def _read(stats: object) -> _Stats | str:
-    """The counts, or why they cannot be read."""
+    """The counts, or the reason why they cannot be read."""
     try:
         return msgspec.convert(stats, _Stats)
     except msgspec.ValidationError as error:

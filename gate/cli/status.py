@@ -1,4 +1,4 @@
-"""`status`: shows the pauses in force, the gates that obey, and the policy. It reads Redis, or a gate if that is down."""
+"""`status`: shows the pauses in force, the gates that obey, and the policy. From Redis, or a gate if Redis is down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who uploads: the facts a caller states about an account. The policy derives the account's class from them."""
+"""The uploading account: the facts that a caller states about it. The policy derives the account's class from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The account of a check or an event. Only `id` is required; `class` wins over what the facts would derive."""
+    """The account of a check or an event. Only `id` is required. `class` overrides the class derived from the facts."""
 
     id: str
     class_: str | None = msgspec.field(default=None, name="class")

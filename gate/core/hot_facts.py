@@ -1,7 +1,7 @@
-"""Devices and networks that so many accounts share that their next account is met by what they have earned.
+"""Hot facts: devices and networks that so many accounts share that their risk applies to each new account on them.
 
-The stream worker publishes them with the risk that its scorecard gives to an account that nobody has seen. The gate
-holds them in bounded memory and looks two of them up at each check. Leaves how they arrive to `gate.stores`.
+The stream worker publishes them with the risk that its scorecard gives to a new account there. The gate holds them in
+bounded memory and looks up two of them at each check. `gate.stores` receives them.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from gate.core.duration import DAY_US
 MOST: Final = 10_000
 """Hot facts that a gate holds, about 400 bytes each."""
 LONGEST_DAYS: Final = 8
-"""A hot fact is believed for so many days at most."""
+"""A hot fact expires after at most this many days."""
 YOUNG_US: Final = 7 * DAY_US
-"""Age up to which an account is met by a hot fact. An older one may be in a library, and its own events say more."""
+"""Age up to which a hot fact applies to an account. An older one may use a library, and its own events say more."""
 
 
 class HotKind(StrEnum):
-    """What accounts share."""
+    """The kind of feature that accounts share."""
 
     DEVICE = "device"
     NETWORK = "network"
 
 
 class SharedFeature(msgspec.Struct, frozen=True, gc=False):
-    """A device or a network, as its pseudonym, that `accounts` share, of which some are `established`: old and clean.
+    """A device or a network, by its pseudonym. `accounts` accounts share it; `established` of them are old and clean.
 
-    `risk` in [0, 1] is that of an account of which nothing else is known. The fact holds before the day `expires_day`,
-    counted from 1970.
+    `risk` in [0, 1] is the risk of an account there without any other evidence. The fact expires at the begin of the
+    day `expires_day`, counted from 1970.
     """
 
     kind: HotKind
@@ -45,9 +45,9 @@ class SharedFeature(msgspec.Struct, frozen=True, gc=False):
 
 
 class MetFact(msgspec.Struct, frozen=True, gc=False):
-    """The hot fact that an upload meets: its risk, and `name`, by which staff find it.
+    """The hot fact that applies to an upload: its risk, and `name`, by which staff find it.
 
-    It speaks of an account without a score, and if it `is_for_scored` also of one with a score.
+    It applies to an account without a score, and if it `is_for_scored` also to one with a score.
     """
 
     risk: float
@@ -56,9 +56,9 @@ class MetFact(msgspec.Struct, frozen=True, gc=False):
 
 
 class HotFactTable:
-    """The hot facts that a gate knows, `most` at most: those of the highest risk. Used by one thread.
+    """The hot facts that a gate knows, at most `most`: those of the highest risk. Used by one thread.
 
-    `devices` and `networks` hold them by pseudonym. A caller may see there that nothing is hot, and change nothing.
+    `devices` and `networks` hold them by pseudonym. Callers may read these, for example to test that they are empty.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -72,7 +72,7 @@ class HotFactTable:
         return len(self.devices) + len(self.networks)
 
     def put(self, fact: SharedFeature, now_us: int) -> None:
-        """Keep `fact` in place of what was known of the same feature; a full table drops the lowest risk."""
+        """Keep `fact`, which replaces an earlier fact of the same feature. A full table drops the lowest risk."""
         self._age(now_us)
         if not self._day < fact.expires_day <= self._day + LONGEST_DAYS:
             self.drop(fact.kind, fact.hash)
@@ -86,14 +86,14 @@ class HotFactTable:
         held[fact.hash] = fact
 
     def drop(self, kind: HotKind, hash_: str) -> None:
-        """The feature is not hot any more."""
+        """Remove a feature that is no longer hot."""
         self._by_kind[kind].pop(hash_, None)
 
     def met(self, device: str | None, network: str | None, created_at: datetime | None, now_us: int) -> MetFact | None:
-        """The hot fact of the highest risk that an upload from these pseudonyms meets, of an account created then.
+        """The hot fact of the highest risk that applies to an upload from these pseudonyms.
 
-        None where neither is hot, or where the account is known to be older than `YOUNG_US`. An account of unknown age
-        is met by it only as long as it has no score.
+        None if neither is hot, or if the account is older than `YOUNG_US` by `created_at`. To an account of unknown age
+        it applies only while the account has no score.
         """
         fact = self.devices.get(device) if device is not None else None
         other = self.networks.get(network) if network is not None else None
@@ -106,7 +106,7 @@ class HotFactTable:
         return MetFact(fact.risk, f"{fact.kind}:{fact.hash}", created_at is not None)
 
     def _age(self, now_us: int) -> None:
-        """Once a day, drop what has expired."""
+        """Drop expired facts, once a day."""
         day = now_us // DAY_US
         if day == self._day:
             return

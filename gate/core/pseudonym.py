@@ -1,4 +1,4 @@
-"""Keyed hashes that stand for IP addresses and devices wherever they are kept."""
+"""Keyed hashes that replace IP addresses and devices wherever they are stored."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _uncached(function: Callable[[str], str]) -> Callable[[str], str]:
 
 
 class Pseudonyms:
-    """What stands for personal values under one salt: 16 hex digits that cannot be turned back without it.
+    """The pseudonyms of personal values under one salt: 16 hex digits that cannot be reversed without the salt.
 
-    An address and a device never share a pseudonym. `cached` wraps `network`, which is slow for IPv6, of which the same
-    few thousand come again and again; pass a bounded `functools.lru_cache` where that pays.
+    An address and a device never share a pseudonym. `cached` wraps `network`, which is slow for IPv6. The same few
+    thousand IPv6 addresses recur, so a bounded `functools.lru_cache` pays for a busy process.
     """
 
     def __init__(self, salt: bytes, cached: Callable[[Callable[[str], str]], Callable[[str], str]] = _uncached) -> None:
@@ -35,7 +35,7 @@ class Pseudonyms:
         self._of_device = _hasher(salt, b"device")
 
     def of_ip(self, ip: str) -> str:
-        """The pseudonym of the network that an address is counted under. Takes addresses that `network` accepts."""
+        """The pseudonym of an address's network. Raises ValueError as `network` does."""
         hasher = self._of_ip.copy()
         hasher.update((self._network(ip) if ":" in ip else ip).encode())
         return hasher.hexdigest()
@@ -48,10 +48,10 @@ class Pseudonyms:
 
 
 def _hasher(salt: bytes, kind: bytes) -> blake2b:
-    """A hasher that has taken in its key. Copying it for each value is cheaper than making one.
+    """A hasher that has hashed its key. Copying it for each value is cheaper than making a new one.
 
-    The key goes first and has a fixed length, which for this hash is as good as its keyed mode; together with most
-    values it fits into one block, which costs half.
+    The key comes first and has a fixed length, which for this hash is as secure as its keyed mode. The key and most
+    values fit into one block, which halves the cost.
     """
     hasher = blake2b(digest_size=8, person=kind)
     hasher.update(blake2b(salt, digest_size=32).digest())
@@ -59,14 +59,15 @@ def _hasher(salt: bytes, kind: bytes) -> blake2b:
 
 
 def is_ipv4(text: str) -> bool:
-    """Whether it is an IPv4 address as it is usually written: four numbers without leading zeros."""
+    """Whether `text` is an IPv4 address in its usual form: four numbers without leading zeros."""
     return _IPV4.fullmatch(text) is not None
 
 
 def network(ip: str) -> str:
-    """The network an address is counted under: itself for IPv4, its /64 for IPv6.
+    """The network under which an address is counted: an IPv4 address itself, the /64 of an IPv6 address.
 
-    An IPv6 address that carries an IPv4 address counts as that one. Raises ValueError where `ip` is no address.
+    An IPv6 address that carries an IPv4 address counts as that IPv4 address. Raises ValueError if `ip` is not an
+    address.
     """
     if is_ipv4(ip):
         return ip
@@ -77,13 +78,13 @@ def network(ip: str) -> str:
 
 
 def _is_own_network(groups: list[int]) -> bool:
-    """Whether the first four groups of an address say that it carries no IPv4 address."""
+    """Whether the first four groups of an address show that it carries no IPv4 address."""
     first, second, *_ = groups
     return any(groups) and first not in _CARRYING and (first, second) != _TEREDO
 
 
 def _network_of(groups: list[int]) -> str:
-    """The /64 of an address by its first four groups, not all zero, spelt as `ipaddress` does at a fifth of the time."""
+    """The /64 of an address from its first four groups, not all zero. It equals `ipaddress` in a fifth of the time."""
     while not groups[-1]:
         groups.pop()
     return ":".join([f"{group:x}" for group in groups]) + "::/64"

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Signal(StrEnum):
-    """Name of a signal; what stands before the dot is its family, whose weights share one cap."""
+    """Name of a signal. The part before the dot is its family; the weights of a family share one cap."""
 
     TEMPO_BURST = "tempo.burst"
     TEMPO_RHYTHM = "tempo.rhythm"

@@ -1,4 +1,4 @@
-"""What is known of an account when it is checked: its risk, a staff override, and a hot fact that it meets."""
+"""The standing of an account at a check: its risk, a staff override, and a hot fact that applies to the upload."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     hot: MetFact | None = None
 
     def override_in_force(self, now_us: int) -> Override | None:
-        """The override, None where there is none or it has expired."""
+        """The override; None if there is none or it has expired."""
         override = self.override
         return override if override is not None and now_us < override.expires_at_us else None
 
     def risk_now(self, now_us: int) -> float | None:
-        """The risk as it has decayed by now, however old the score is; None where the account was never scored."""
+        """The decayed risk at `now_us`, regardless of the score's age; None if the account was never scored."""
         if self.risk is None or self.at_us is None or not self.half_life_us or self.as_of_us == now_us:
             return self.risk
         as_of_us = self.at_us if self.as_of_us is None else self.as_of_us
         return risk_at(self.risk, as_of_us, self.half_life_us, self.base, now_us)
 
     def counted_risk(self, now_us: int, max_age_us: int) -> float | None:
-        """The decayed risk, None where the account was never scored or its score is older than `max_age_us`."""
+        """The decayed risk; None if the account was never scored or its score is older than `max_age_us`."""
         if self.at_us is None or now_us - self.at_us > max_age_us:
             return None
         return self.risk_now(now_us)
 
     def meeting(self, hot: MetFact | None) -> Standing:
-        """The same standing with `hot` as the hot fact that is met."""
+        """The same standing with the hot fact `hot`."""
         if hot is self.hot:
             return self
         return msgspec.structs.replace(self, hot=hot)

@@ -1,8 +1,8 @@
 """Fetches Apache Kafka's jars and verifies their hashes.
 
 The Maven client `jgo` (pure Python, by its own configuration) fetches each jar of `kafka-jars.lock` into a cache
-outside the tree. A jar is used only if its SHA-256 is the locked one. The cache gets its name only when it is complete: a fetch
-that was killed leaves a folder of another name, and the next fetch continues there.
+outside the tree. A jar is used only if its SHA-256 is the locked one. The cache gets its name only when it is complete:
+a fetch that was killed leaves a folder of another name, and the next fetch continues there.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""The Apache Kafka that `up` brings along: one KRaft node on 127.0.0.1, its settings, when it is ready.
+"""The Apache Kafka that `up` runs: one KRaft node on 127.0.0.1, its settings, and its readiness.
 
-Data is kept between runs; the settings are written anew at each start, so ports may change. Leaves topics and clients
-to the stores, and where the jars come from to `jars`.
+Data is kept between runs; the settings are written at each start, so ports may change. The stores define topics and
+clients; `jars` fetches the jars.
 """
 
 import base64
@@ -21,7 +21,7 @@ READY_WITHIN_S = 90.0
 FORMAT_WITHIN_S = 60.0
 METADATA_REQUEST = struct.pack(">hhih4si", 3, 1, 1, 4, b"gate", 0)  # Metadata v1, no topics
 
-# One core is shared with everything else here, and no second broker ever joins.
+# The broker shares one core with all other parts, and no second broker ever joins.
 JVM_FLAGS = (
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
@@ -49,7 +49,7 @@ class LocalKafka(LocalServer):
     ) -> None:
         """`home` keeps data, settings and log; `jars` is the folder that `fetch_jars` returned.
 
-        `advertised_port` is where clients are sent instead of `port`, to a proxy for instance.
+        The broker directs clients to `advertised_port` instead of `port`, for example to a proxy.
         """
         super().__init__(home, port)
         self._jars = jars.absolute()
@@ -58,12 +58,12 @@ class LocalKafka(LocalServer):
 
     @property
     def bootstrap(self) -> str:
-        """`127.0.0.1:PORT`, with the port that clients are sent to."""
+        """`127.0.0.1:PORT`, with the advertised port."""
         return f"{LOOPBACK}:{self._advertised_port}"
 
     def start(self) -> None:
-        """Start and wait until the broker lists itself as a member of its cluster. Raises LocalServerError, which
-        names the log and quotes its end, when it does not come that far."""
+        """Start and wait until the broker lists itself as a member of its cluster. Raises LocalServerError with the
+        end of the log if it does not."""
         self._clear_the_way()
         java = java_runtime()
         properties = self._write_properties()
@@ -84,7 +84,7 @@ class LocalKafka(LocalServer):
 
     def _format(self, java: Path, properties: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # one word: an id may begin with a dash, and would be taken for an option
+        # one argument with `=`: an id may begin with a dash and would be taken for an option
         tool = [
             *("kafka.tools.StorageTool", "format", "--ignore-formatted"),
             *(f"--cluster-id={cluster}", "-c", str(properties)),
@@ -128,7 +128,7 @@ def settings(data: Path, port: int, controller_port: int, advertised_port: int |
         "auto.create.topics.enable": "false",
         "log.message.timestamp.type": "LogAppendTime",
         "group.initial.rebalance.delay.ms": "0",
-        "group.min.session.timeout.ms": "1000",  # lets a client choose to be missed sooner
+        "group.min.session.timeout.ms": "1000",  # lets a client choose a short session timeout
         # one replica of everything
         "default.replication.factor": "1",
         "min.insync.replicas": "1",
@@ -140,7 +140,7 @@ def settings(data: Path, port: int, controller_port: int, advertised_port: int |
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "1",
-        # light: each pool has as many threads as one user's machine needs
+        # light: few threads in each pool, as on a machine with one user
         "num.network.threads": "1",
         "num.io.threads": "2",
         "background.threads": "2",
@@ -149,11 +149,11 @@ def settings(data: Path, port: int, controller_port: int, advertised_port: int |
         "share.coordinator.threads": "1",
         "log.cleaner.dedupe.buffer.size": str(8 << 20),  # on the heap; 128 MiB by default
         "metric.reporters": "",
-        # A broker that was killed is let back in only when its last session has run out. Both ends of the session live
-        # in one process, so a short one costs no false alarms that matter.
+        # A broker that was killed can rejoin only after its last session has expired. Both ends of the session are in
+        # one process, so a short session causes no false alarms.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "1000",
-        # quiet: with one voter these only cost
+        # quiet: with one voter these have no use
         "metadata.max.idle.interval.ms": "10000",
         "replica.high.watermark.checkpoint.interval.ms": "30000",
         "controller.performance.sample.period.ms": "600000",
@@ -161,13 +161,13 @@ def settings(data: Path, port: int, controller_port: int, advertised_port: int |
 
 
 def _escaped(value: str) -> str:
-    """A value as a .properties file wants it."""
+    """A value escaped for a .properties file."""
     return value.replace("\\", "\\\\")
 
 
 def _lists_itself(port: int) -> bool:
-    """Whether the broker answers a metadata request and is itself among the live brokers; before that it answers
-    with none, and clients would have to wait."""
+    """Whether the broker's metadata lists the broker itself as live. Before that it lists none, and clients would
+    have to wait."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
             connection.settimeout(2.0)

@@ -41,7 +41,7 @@ class LocalServer:
         return self._child.poll() if self._child is not None else None
 
     def stop(self) -> None:
-        """End it after it has written its data, so that the next start skips the check. No effect if it does not run."""
+        """End it after it has written its data, so that the next start skips the check. Nothing if it does not run."""
         if self._child is not None:
             self._child.stop(self.stop_within_s)
 

@@ -1,7 +1,7 @@
-"""Reads a policy file: it becomes a `Policy`, or a list of complaints with file, line, key and remedy.
+"""Reads a policy file into a `Policy`, or into a list of complaints with file, line, key and remedy.
 
-Nothing here changes the policy in force; the caller does, or keeps the last good one. The hash of a policy follows from
-its content alone: comments, layout and the order of tables do not change it.
+It does not change the policy in force: the caller does, or keeps the last good one. The hash of a policy depends on its
+content only: comments, layout and the order of tables do not change it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from gate.policyfile.table import Complaints, TomlTable
 
 DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
 MAX_REFILL_US = 366 * DAY_US
-"""Longest time in which a bucket may become full again; beyond it the store's arithmetic would lose digits."""
+"""Longest time that a bucket may take to fill. With a longer one the store's arithmetic would lose digits."""
 
 
 def default_policy() -> tuple[str, str]:
-    """Text and name of the policy the package brings along."""
+    """Text and name of the packaged policy."""
     return packaged_config("policy.toml")
 
 
@@ -49,7 +49,7 @@ def packaged_config(name: str) -> tuple[str, str]:
 
 
 def load_policy(path: Path | None) -> Policy:
-    """The policy at `path`, or the packaged default where it is None. Raises PolicyInvalid."""
+    """The policy at `path`, or the packaged default if it is None. Raises PolicyInvalid."""
     if path is None:
         return parse_policy(*default_policy())
     try:
@@ -62,7 +62,7 @@ def load_policy(path: Path | None) -> Policy:
 
 
 def parse_policy(text: str, file: str) -> Policy:
-    """The policy `text` describes. Raises PolicyInvalid for the first mistake, naming the others in its message."""
+    """The policy in `text`. Raises PolicyInvalid for the first mistake, with the others in its message."""
     policy, complaints = check_policy(text, file)
     if policy is not None:
         return policy
@@ -151,7 +151,7 @@ def _classes(table: TomlTable) -> dict[str, Thresholds]:
 
 
 def _check_folded(table: TomlTable, key: str, name: str) -> None:
-    """Complain of a name that no upload and no pause can have, because theirs are folded before they are compared."""
+    """Add a complaint about a name that matches no upload and no pause, because their names are folded."""
     folded = fold_label(name)
     if folded != name:
         remedy = f"write {folded!r}" if folded else "write a name that can be seen"

@@ -103,11 +103,11 @@ _FIRST_YEAR: Final = EARLIEST.year
 _NO_MEDIA: Final = (None, None, None)
 _SPACE, _ESCAPE, _DELETE = b" \\\x7f"
 _is_shortest = lru_cache(maxsize=1 << 14)(is_shortest_address)
-"""Remembered: the same few thousand addresses come again and again."""
+"""Cached, because the same few thousand addresses recur."""
 
 
 class DescribedUpload(Protocol):
-    """What a check and an attempted upload have in common."""
+    """The common fields of a check and an attempted upload."""
 
     @property
     def account(self) -> Account: ...
@@ -130,9 +130,8 @@ class DescribedUpload(Protocol):
 
 
 def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: datetime) -> bool:
-    """Whether a check or an attempted upload is kept as it is. `own_id` is an event's own, `body` the JSON it was read
-    from, `latest` the last moment that its account can have been made at. Lengths, types and zones are the decoder's
-    to keep.
+    """Whether a check or an attempted upload is kept unchanged. `own_id` is the id of an event, `body` the JSON it was
+    read from, `latest` the latest valid creation time of its account. The decoder has checked lengths, types and zones.
     """
     account, ip, device, media = upload.account, upload.ip, upload.device, upload.media
     account_id, upload_id, made, class_ = account.id, upload.upload_id, account.created_at, account.class_
@@ -150,7 +149,7 @@ def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: d
         and (phash is None or is_plain_hash(phash))
     ):
         return False
-    # nothing in it is hidden; looking for a number in bytes takes a fifth of looking for bytes
+    # no character is hidden; a search for an integer in bytes takes a fifth of a search for bytes
     is_simple = _ESCAPE not in body and _DELETE not in body and body.isascii()
     if not is_simple and not are_visible(f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}"):
         return False
@@ -171,16 +170,16 @@ def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: d
 _plain_decoder = msgspec.json.Decoder(_Check)
 _plain_batch_decoder = msgspec.json.Decoder(_PlainBatch)
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""The errors of a decoder. RequestRejected is not among them."""
+"""The errors that a decoder raises. RequestRejected is not one of them."""
 CLASS_UNKNOWN: Final = "class.unknown"
 """Why `account.class` is ignored where the policy has no such class."""
 Ignored = Mapping[str, str]
-"""The fields of one check that broke their rule, each with why: a `Dropped` or `CLASS_UNKNOWN`."""
+"""The fields of one check that broke their rule, each with the reason: a `Dropped` or `CLASS_UNKNOWN`."""
 NOTHING_IGNORED: Final[Ignored] = MappingProxyType({})
 
 
 ReadCheck = tuple[CheckRequest, Ignored]
-"""A check as it is decided, and which of its fields were ignored."""
+"""A check, and the fields that were ignored."""
 
 
 def decode_check(body: bytes, now_us: int) -> ReadCheck:
@@ -240,7 +239,7 @@ _NO_OBJECT: Final = "must be an object"
 
 
 def _read(raw: object, now_us: int, place: str) -> ReadCheck:
-    """The check in `raw`, field by field; `place` is where it stands in a batch."""
+    """The check in `raw`, read field by field. `place` is its position in a batch, for messages."""
     if not isinstance(raw, dict):
         raise RequestRejected("field.invalid", _NO_OBJECT, place or None)
     try:

@@ -1,6 +1,6 @@
 """Puts one gate together from its settings, runs it until a signal stops it, and takes it apart again.
 
-A gate also starts while Redis or Kafka is away. It then says once what it does without them.
+A gate also starts while Redis or Kafka is away. It then logs once how it works without them.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from gate.stores.redis.takes import RedisTakeStore
 log = logging.getLogger("upload_gate")
 
 GARBAGE_AFTER = 50_000
-"""New objects after which the collector looks for cycles. Checks leave none, so Python's usual 700 would waste time."""
+"""Garbage collection threshold, in new objects. Checks make no cycles, so Python's default of 700 would waste time."""
 KNOWN_NETWORKS = 1 << 14
-"""IPv6 addresses whose network is kept in memory."""
+"""How many IPv6 addresses have their network cached in memory."""
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OperatorError where it cannot start."""
+    """Serve until SIGTERM or SIGINT. Raises OperatorError if it cannot start."""
     import uvloop
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -90,7 +90,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
-        # everything loaded so far lives as long as the process, so the collector need not look at it again
+        # all objects loaded so far live as long as the process, so the collector can ignore them
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER, 20, 50)
@@ -163,7 +163,7 @@ async def _first(*waits: Any) -> None:
 async def _decision_log(
     settings: Settings, stack: AsyncExitStack, counts: Counts
 ) -> tuple[DecisionLog | None, Callable[[], int]]:
-    """The decision log, and how many decisions it has dropped. Without Kafka there is none, nor is its client imported."""
+    """The decision log, and a function for the number of dropped decisions. Without Kafka it imports no client."""
     if settings.kafka is None:
         return None, lambda: 0
     try:
@@ -187,7 +187,7 @@ async def _decision_log(
 def _say_start(settings: Settings, policy: str, down: str | None) -> None:
     log.warning("policy %s from %s", policy, settings.policy or "the package")
     if settings.salt_is_default:
-        log.warning("UPLOAD_GATE_SALT is not set: hashes of addresses can be turned back; set one secret for all gates")
+        log.warning("UPLOAD_GATE_SALT is not set: hashes of addresses can be reversed; set one secret for all gates")
     if down is not None:
         log.warning(
             "Redis at %s does not answer (%s). Pauses from the last snapshot and the break-glass file hold, limits "

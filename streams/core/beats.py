@@ -1,10 +1,9 @@
-"""The beats of an account: when it uploaded lately, with the parts of one album taken as one beat.
+"""The beats of an account: the times of its recent uploads, where the parts of one album are one beat.
 
-Uploads within two seconds of each other are one beat; so are the parts of one media group, which the fold sees to. The
-last dozen beats are kept in the order of event time, so that an upload that arrives late counts where it belongs. They
-are a list of milliseconds, the latest beat first: when it began, how long it lasted, and for each beat before it how
-much earlier it began, and how long that one lasted. Uploads that fit among the kept beats give the same list in any
-order.
+Uploads within two seconds of each other are one beat. The parts of one media group are one beat too, which `fold`
+ensures. The last dozen beats are kept in the order of event time, so that a late upload counts at its own time. They
+are a list of milliseconds, the latest beat first: its begin and its length, then for each earlier beat the distance of
+its begin and its length. Uploads that fit among the kept beats give the same list in any order.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Beats = list[int]
 
 
 def count_beat(beats: Beats, at_ms: int) -> bool:
-    """Count an upload, in place. False, and nothing is changed, where it is older than the kept beats."""
+    """Count an upload, in place. Returns False without a change if it is older than the kept beats."""
     if not beats:
         beats += (at_ms, 0)
         return True
@@ -34,7 +33,7 @@ def count_beat(beats: Beats, at_ms: int) -> bool:
 
 
 def gaps_ms(beats: Beats) -> list[int]:
-    """From the beginning of each kept beat to that of the next, the latest first."""
+    """The ms from the begin of each kept beat to the begin of the next, the latest first."""
     return beats[2::2]
 
 

@@ -1,4 +1,4 @@
-"""Letters of other scripts that look like Latin ones, so that a name spelt with them is compared as it is read."""
+"""Letters of other scripts that look like Latin ones, so that a name with them is compared as a reader sees it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from unicodedata import normalize
 
 MAX_LABEL_CHARS = 63
 _LOOKS = str.maketrans(
-    # Cyrillic, Greek, Armenian and others, each above the letter a reader takes it for
+    # Cyrillic, Greek, Armenian and others, each above the Latin letter that it looks like
     "аеорсухіјѕԁһӏкмтвнгпьүԛԝҽ" + "οανρτυκιεηχγωσβμδ" + "օսհոգցվ" + "ɑɡıłøđħŧʟʀɴ",
     "aeopcyxijsdhlkmtbhrnbyqwe" + "oavptukienxywobud" + "ouhngqu" + "agilodhtlrn",
 )
 
 
 def skeleton(label: str) -> str:
-    """A label of a host as a reader takes it: `xn--` decoded, without accents, lookalikes as their Latin letters."""
+    """A label of a host as a reader sees it: `xn--` decoded, without accents, lookalikes as their Latin letters."""
     if label.startswith("xn--"):
         try:
             label = label[4:MAX_LABEL_CHARS].encode().decode("punycode")

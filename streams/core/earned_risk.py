@@ -1,10 +1,10 @@
-"""What a device or a network has earned: the risk of a newborn account of which nothing else is known.
+"""The earned risk of a device or a network: the risk of a new account there without any other evidence.
 
-The scorecard itself says it, of the vector of an account that was created a moment ago and uploads for the first time
-from there. One thing differs: the signal of sharing goes on growing beyond its full value, because a device of thirty
-accounts says more than one of eight. The family's cap bounds it, as it bounds every signal.
+The scorecard computes it from the vector of an account that was just created and uploads for the first time from there.
+With one difference: the signal of sharing grows beyond its full value, because a device of thirty accounts is stronger
+evidence than one of eight. The family's cap bounds it, as it bounds every signal.
 
-Established accounts weigh for the feature: what counts is the accounts that are not established, times their share.
+Established accounts lower the risk: the number of accounts that are not established counts, times their share.
 """
 
 from __future__ import annotations

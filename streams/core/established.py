@@ -1,4 +1,4 @@
-"""Whether an account is established: old and clean, so that it weighs for the networks and devices it shares."""
+"""Decides whether an account is established: old and clean, which counts in favour of its networks and devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORGIVEN = 0.1
 
 
 def is_established(facts: Facts) -> bool:
-    """Old, with uploads, and with nothing said against it in the last weeks."""
+    """Whether the account is old, has uploads, and has no reports, removals or failed challenges of the last weeks."""
     now_us = facts.latest_us
     began_us = facts.created_us or facts.first_us
     if facts.uploads < LEAST_UPLOADS or now_us - began_us < OLD_US:

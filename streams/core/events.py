@@ -1,10 +1,9 @@
 """Bytes to events and back: plain JSON, and CloudEvents in binary (`ce_` headers) and structured mode.
 
-A typed decoder reads nearly every event; what it does not take is read field by field by the table of `gate.core.fields`,
-so that an optional field that breaks its rule costs nothing but itself. What has no usable type, id, time or account is
-unreadable, by a reason code from a closed list and a detail that names the field. Neither ever holds what an uploader
-wrote. Whether the key is the account's and what the broker's clock says is checked here too, so that every reason for a
-dead letter stands in one file.
+A typed decoder reads nearly every event. Other events are read field by field by the table of `gate.core.fields`, so
+that only an optional field that breaks its rule is lost. An event without a usable type, id, time or account is
+unreadable, with a reason code from a closed list and a detail that names the field. Neither holds text of an uploader.
+The record's key and the broker's time are checked here too, so that this file has every reason for a dead letter.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from gate.core.media import Media
 from gate.records.check import is_plain_upload
 
 MAX_EVENT_BYTES = 256 * 1024
-"""Far more than a caption and its links need, so that long ones are cut and not lost with their event."""
+"""Far more than a caption and its links need, so that long ones are cut instead of losing their event."""
 
 
 class Fault(StrEnum):
@@ -148,13 +147,13 @@ _TYPES: dict[type[Event], str] = {
 _KINDS: dict[str, type[Event]] = {name: kind for kind, name in reversed(_TYPES.items())}
 _KNOWN_FIELDS = frozenset(("type", *(name for kind in _TYPES for name in kind.__struct_encode_fields__)))
 _ENVELOPE = {"id": "id", "at": "time", "type": "type"}
-"""Our fields by the attribute of a CloudEvent that says the same."""
+"""Our fields, by the attribute of a CloudEvent with the same meaning."""
 
 
 Dropping = Mapping[str, Dropped]
-"""The optional fields that were not kept as they were sent, each with why."""
+"""The optional fields that were dropped or changed, each with the reason."""
 ReadEvent = tuple[Event, int, Dropping]
-"""An event as it is kept, how many of its top-level fields no event has, and what was dropped."""
+"""An event, the number of its unknown top-level fields, and the dropped fields."""
 
 
 _NOTHING_DROPPED: Dropping = MappingProxyType({})
@@ -171,15 +170,15 @@ def decode(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> Ev
 
 
 def decode_counting(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> ReadEvent:
-    """What `decode` returns, or an equal of a subclass of it, with what was not kept. Raises Unreadable.
+    """The event of `decode`, or an equal one of a subclass, with the dropped fields. Raises Unreadable.
 
-    A binary CloudEvent is its data with `ce_` headers beside it, which are needed for what the data lacks only.
+    A binary CloudEvent is its data and `ce_` headers. The headers are read only for fields that the data lacks.
     """
     if value and len(value) <= MAX_EVENT_BYTES:
         try:
             event = _exact.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # for the table to read all the same, or to explain
+            pass  # the table reads it, or explains why it cannot be read
         else:
             made = event.account.created_at
             latest = EARLIEST if made is None else event.at
@@ -196,7 +195,7 @@ def decode_counting(value: bytes | None, headers: Sequence[tuple[str, bytes]] = 
 
 
 def unknown_fields(value: bytes) -> int:
-    """How many top-level fields of a readable event the schema does not know; a CloudEvent's own are its envelope's."""
+    """The number of unknown top-level fields of a readable event. The attributes of a CloudEvent do not count."""
     fields = parse(value)
     return 0 if "specversion" in fields else len(fields.keys() - _KNOWN_FIELDS)
 
@@ -212,7 +211,7 @@ def _is_plain_followup(event: Event, latest: datetime) -> bool:
 
 
 def decode_thoroughly(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> ReadEvent:
-    """What `decode_counting` returns, read by the table alone. Raises Unreadable."""
+    """The result of `decode_counting`, read by the table only. Raises Unreadable."""
     if not value:
         raise Unreadable(Fault.EMPTY, "the record has no value; send the event as JSON")
     if len(value) > MAX_EVENT_BYTES:
@@ -244,7 +243,7 @@ def _object(value: bytes) -> dict[str, Any]:
 
 
 def _data(envelope: dict[str, Any]) -> dict[str, Any]:
-    """What a structured CloudEvent carries: an object, JSON in a string, or JSON in base64."""
+    """The data of a structured CloudEvent: an object, JSON in a string, or JSON in base64."""
     data, packed = envelope.get("data"), envelope.get("data_base64")
     if data is None and isinstance(packed, str):
         try:
@@ -277,7 +276,7 @@ def _first(name: str, told: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _subject(types: Sequence[Any]) -> MessageType:
-    """The type that the first of the sources gives which names one of ours."""
+    """The first of `types` that names one of our types."""
     for given in types:
         if isinstance(given, str) and (subject := _named(given)) is not None:
             return subject
@@ -320,14 +319,14 @@ _PROBLEMS = {
 
 
 def encode(event: Event) -> bytes:
-    """The event as plain JSON, what `decode` reads."""
+    """The event as plain JSON, which `decode` reads."""
     return _encode(event)
 
 
 def check_record(event: Event, at_us: int, key: bytes | None, timestamp_ms: int) -> None:
-    """Whether the event belongs where it was found. Raises Unreadable.
+    """Raises Unreadable if the record's key is not the account's id, or the event's time is implausible.
 
-    `key` is the record's, `timestamp_ms` the broker's append time (0 or less: unknown, not checked).
+    `key` is the record's key, `timestamp_ms` the broker's append time (0 or less: unknown and not checked).
     """
     if key != event.account.id.encode():
         raise Unreadable(Fault.KEY_MISMATCH, "the record's key is not account.id; key every event by account.id")

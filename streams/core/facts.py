@@ -1,8 +1,9 @@
-"""An account's facts: bounded, packed, folded from its events and from nothing else.
+"""An account's facts: bounded, packed, and folded only from its own events.
 
-What is kept are counts, decaying counters, small rings of hashes and keyed hashes of where the account came from; no
-caption, link, address, device or reporter ever. Crowd facts stay out, so that facts can be compared with a replay
-exactly. A refused attempt moves time and surroundings and one counter of its own: refusing must not feed what refuses.
+They hold counts, decaying counters, small rings of hashes, and keyed hashes of networks and devices. They never hold a
+caption, link, address, device or reporter. They hold no facts of the crowd, so that they equal those of a replay
+exactly. A refused attempt updates times, networks, devices and one counter of its own only: a refusal must not lead to
+further refusals.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from streams.core.migration import FORMER, migrated
 
 
 class Facts(msgspec.Struct, array_like=True, gc=False):
-    """What is kept of one account. Times in µs since 1970, 0 for unknown; `digest` depends on every event's bytes.
+    """The facts of one account. Times are in µs since 1970, 0 if unknown; `digest` depends on every event's bytes.
 
     `created_us` is the first creation time that was not after its event. `latest_us` is the time of the latest event of
-    any kind, `first_us` and `last_us` those of the first and the last upload that was let through. `minute`, `hour` and
-    `day` count such uploads with these half-lives, `removals`, `passed` and `failed` what they say with a week's
-    (`window`). `late` counts uploads that came too late for them or for `beats`; `malformed` counts fields that broke
-    their rule. `event_ids`, `groups`, `contents`, `templates` and `hosts` are rings, `networks`, `devices` and
+    any kind, `first_us` and `last_us` those of the first and the last upload that was let in. `minute`, `hour` and
+    `day` count such uploads with these half-lives; `removals`, and challenges `passed` and `failed`, are counted with a
+    half-life of a week (`window`). `late` counts uploads that came too late for these counts or for `beats`;
+    `malformed` counts fields that broke their rule. `event_ids`, `groups`, `contents`, `templates` and `hosts` are
+    rings; `networks`, `devices` and
     `reporters` dated items (`rings`). `layout_squares` is the sum of the squares of `layouts`.
 
     New fields go to the end, so that older states read as if they had the default; any other change needs a VERSION.
@@ -67,7 +69,7 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
 
 
 VERSION = 3
-"""Of the packed layout, its first byte. States of the version before are read too; older accounts start anew."""
+"""The version of the packed layout, its first byte. States of the previous version are read too, older ones are not."""
 
 _VERSION = bytes((VERSION,))
 READABLE = frozenset((_VERSION, FORMER))
@@ -75,7 +77,7 @@ READABLE = frozenset((_VERSION, FORMER))
 
 
 class _Beginning(msgspec.Struct, array_like=True, gc=False):
-    """The first fields of `Facts`, which is all that must be read to know how long an account is inactive."""
+    """The first fields of `Facts`, which suffice to know how long an account has been inactive."""
 
     events: int = 0
     offset: int = -1
@@ -92,12 +94,12 @@ _any_layout = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 
 def pack(facts: Facts) -> bytes:
-    """The facts as they are kept."""
+    """The facts as packed bytes."""
     return _VERSION + _pack(facts)
 
 
 def unpack(data: bytes | None) -> Facts:
-    """The facts in `data`, fresh ones for None. Raises msgspec.DecodeError for what no `pack` wrote."""
+    """The facts in `data`, empty ones for None. Raises msgspec.DecodeError for bytes that `pack` did not write."""
     if data is None:
         return Facts()
     first = data[:1]
@@ -109,18 +111,18 @@ def unpack(data: bytes | None) -> Facts:
 
 
 def latest_us(data: bytes) -> int:
-    """The time of the account's latest event of any kind, µs. Raises msgspec.DecodeError for what no `pack` wrote."""
+    """The time of the account's latest event of any kind, µs. Raises msgspec.DecodeError as `unpack` does."""
     if data[:1] == _VERSION:
         return _unpack_beginning(data[1:]).latest_us
     return unpack(data).latest_us
 
 
 def version(data: bytes) -> int | None:
-    """The version of the layout that `data` was packed in, None for what is no state of any; not looked into if ours."""
+    """The version of the layout of `data`, None if it is not a state. A state of our version is not checked further."""
     if data[:1] == _VERSION:
         return VERSION
     first = data[0] if data else 0
-    said = first if 1 < first < 0x80 else 1  # the first layout had no version and began as a list does
+    said = first if 1 < first < 0x80 else 1  # the first layout had no version and began with the byte of a list
     try:
         _any_layout(data if said == 1 else data[1:])
     except msgspec.DecodeError:

@@ -28,7 +28,7 @@ _reports = Struct(">IL").iter_unpack
 
 
 class Feature(NamedTuple):
-    """What one number of the vector means, its unit, and the range it stays in."""
+    """The meaning of one number of the vector, its unit, and its range."""
 
     name: str
     meaning: str
@@ -162,7 +162,7 @@ def features(facts: Facts, around: Surroundings) -> Features:
         len(facts.networks) // _PLACE_BYTES,
         len(facts.devices) // _PLACE_BYTES,
     )
-    return tuple.__new__(Features, numbers)  # the constructor would ask for each of them by name
+    return tuple.__new__(Features, numbers)  # the constructor takes each of them by name, which is slow
 
 
 def recent(places: bytes, now_us: int) -> list[int]:
@@ -194,10 +194,10 @@ def reporters_lately(facts: Facts) -> float:
 
 
 def last_evidence_us(facts: Facts) -> int:
-    """When something last spoke against the account, µs of event time: from then on its score decays.
+    """The time of the last evidence against the account, µs of event time: from then on its score decays.
 
-    An upload that was let through speaks, and so do a report, a removal by others and a failed challenge. A refused
-    attempt does not, or whoever keeps knocking would stay what it was; nor does a passed challenge. Removals and failed
+    An upload that was let in is evidence, and so are a report, a removal by others and a failed challenge. A refused
+    attempt is not, as otherwise repeated attempts would keep a score up; nor is a passed challenge. Removals and failed
     challenges are counted by the week, so one counts until the end of its week. Without evidence, the last event's time.
     """
     latest_us, at_us = facts.latest_us, facts.last_us

@@ -17,8 +17,8 @@ _POSITIVE = np.uint32(0x7FFF_FFFF)
 
 
 def homes(accounts: Sequence[str], partition: int, counts: Sequence[int]) -> list[int]:
-    """For each account the largest of `counts`, numbers of partitions that its topic has had, under which its key
-    belongs to `partition`; 0 where it belongs there under none, which makes the partition foreign to it."""
+    """For each account the largest of `counts` with which its key belongs to `partition`. `counts` are the numbers of
+    partitions that the topic has had. It is 0 if no count fits: the partition is foreign to the account."""
     hashed = murmur2([account.encode() for account in accounts]) & _POSITIVE
     found = np.zeros(len(accounts), np.int64)
     for count in sorted(counts):

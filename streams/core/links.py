@@ -1,8 +1,8 @@
-"""What a host looks like: how much its shape resembles those that scams are sent from.
+"""Rates the shape of a host: how much it resembles the hosts of scams.
 
-Shape only, no list of bad hosts: most of next year's scam hosts are on no list of this year's, and blocking a
-registrable domain would block everybody who shares it. What is listed is public knowledge that ages slowly: endings
-that cost next to nothing, places where anybody gets a name for free, names that are much imitated.
+It uses no list of bad hosts: most of next year's scam hosts are on no list of today, and blocking a registrable domain
+would block every account that links to it. The lists here hold public knowledge that ages slowly: cheap top-level
+domains, hosts with free names, and names that are often imitated.
 """
 
 from __future__ import annotations

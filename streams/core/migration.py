@@ -1,8 +1,8 @@
-"""A state of the second layout → the fields of the third, so that no account starts anew.
+"""Converts a state of the second layout to the fields of the third, so that no account loses its history.
 
-Decaying counters keep their worth. Gaps were kept as a running mean and variance: they become as many gaps that have
-both. Unnamed reports become reporters of their own with the same worth. Hashes of networks and devices were made in
-another way; they are carried on, and match what was published of them until it ages.
+Decaying counters keep their values. The second layout kept a running mean and variance of gaps; they become as many
+gaps with the same mean and variance. Unnamed reports become separate reporters with the same weight. Hashes of networks
+and devices were made in another way; they are kept, and match the published counts until these expire.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _decode = msgspec.msgpack.Decoder(_Former).decode
 
 
 def migrated(body: bytes) -> dict[str, Any]:
-    """The fields of `Facts` by name. Raises msgspec.DecodeError for what the second layout did not write."""
+    """The fields of `Facts` by name. Raises msgspec.DecodeError if `body` is not of the second layout."""
     was = _decode(body)
     named = set(_Former.__struct_fields__) - {
         "minute", "hour", "day", "gaps", "gap_mean", "gap_variance", "ip", "device", "reports", "removals", "blamed_us",
@@ -93,7 +93,7 @@ def _beats(was: _Former) -> list[int]:
         return []
     count = min(was.gaps, KEPT - 1)
     deviation = sqrt(max(0.0, was.gap_variance))
-    if count % 2 and count > 1:  # the middle one stands at the mean, so the others stand out more
+    if count % 2 and count > 1:  # the middle one is at the mean, so the others deviate more
         deviation *= sqrt(count / (count - 1))
     beats = [max(0, was.last_us) // 1_000, 0]
     for number in range(count):
@@ -104,7 +104,7 @@ def _beats(was: _Former) -> list[int]:
 
 
 def _reporters(was: _Former) -> bytes:
-    """One reporter for each whole report, and one of earlier for the rest."""
+    """One reporter for each whole report, and one with an earlier time for the rest."""
     kept = b""
     whole = min(int(was.reports), MAX_REPORTERS)
     rest = was.reports - int(was.reports)

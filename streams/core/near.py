@@ -1,12 +1,12 @@
-"""Perceptual hashes that are nearly the same, found among a million in microseconds.
+"""Finds nearly equal perceptual hashes among a million in microseconds.
 
-Two pictures are near where their hashes differ in few bits. Each table samples 14 bits of a hash and keeps the hashes
-that agree in those bits side by side, in a cell. With enough tables two hashes within the distance meet in at least
-one cell with a chance of 95 %, and nearer ones more often. What meets is compared bit by bit, so nothing far is found.
-A sample of 32 bits is compared first.
+Two pictures are near if their hashes differ in few bits. Each table samples 14 bits of a hash and keeps the hashes
+that agree in these bits side by side, in a cell. With enough tables two hashes within the distance share at least one
+cell with a probability of 95 %, and nearer ones more often. Hashes of one cell are compared bit by bit, first by a
+sample of 32 bits, so no distant hash is returned.
 
-Growth: the memory is fixed by `capacity`, about 10 bytes a hash and table, which is 220 MB for a million hashes of 64 bits.
-A full memory forgets the oldest hash; a crowded cell forgets the oldest of that cell, so what was shared lately is found.
+Growth: the memory is fixed by `capacity`, about 10 bytes per hash and table, which is 220 MB for a million hashes of
+64 bits. A full memory drops the oldest hash, and a full cell drops its oldest, so recently shared hashes are found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
-"""One row a hash, one column for each 64 bits of it."""
+"""One row per hash, one column for each 64 bits of it."""
 
 CELL: Final = 80
 """Hashes kept side by side; a quarter more than a full memory puts into a cell on average."""
@@ -83,7 +83,7 @@ class NearHashes:
         return min(self._count, self._capacity)
 
     def nearest(self, hashes: Hashes) -> NDArray[np.int64]:
-        """For each hash the number of the nearest one remembered within the distance; NOTHING where there is none.
+        """For each hash the number of the nearest stored one within the distance; NOTHING if there is none.
 
         Among equally near ones it is the smallest number.
         """

@@ -1,4 +1,4 @@
-"""Bounded memories of what an account showed lately, packed as bytes.
+"""Bounded memories of an account's recent features, packed as bytes.
 
 A *ring* keeps the last few distinct items in the order they came. *Dated items* keep the few distinct items that were
 shown last by event time, each with when that was; they are the same in whatever order events come.
@@ -35,6 +35,6 @@ def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:
 
 def _place(ring: bytes, mark: bytes, size: int) -> int:
     at = ring.find(mark)
-    while at > 0 and at % size:  # across two neighbours, which is nobody's mark
+    while at > 0 and at % size:  # a match across two neighbours is not a mark
         at = ring.find(mark, at + 1)
     return at

@@ -1,7 +1,7 @@
-"""What a caption looks like, by shape alone: its template, its layout, how much it shouts. No words are learnt here.
+"""Describes a caption by its shape only: its template, its layout, and its share of capitals. It uses no vocabulary.
 
-Every caption of the platform passes through, so the work is done in whole-string steps of C, and most of it only where
-the caption holds more than letters and spaces.
+Every caption of the platform passes through here, so the code uses operations of C on whole strings, and does most of
+the work only if the caption holds more than letters and spaces.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def read(caption: str) -> tuple[int, int, float]:
 
 
 def as_shown(caption: str) -> str:
-    """The beginning of a caption as a reader sees it: letters in fancy dress as plain ones, nothing that is not shown."""
+    """The beginning of a caption as a reader sees it: styled letters as plain ones, without invisible characters."""
     head = without_ignorables(caption[: 4 * MAX_CHARS])[: MAX_CHARS + 1]
     if is_normalized("NFKC", head):
         return head

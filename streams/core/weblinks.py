@@ -1,8 +1,8 @@
 """The hosts that a browser would contact for an upload's links and for the links inside its caption.
 
 Links are read by the rules that browsers follow (WHATWG URL): backslashes are slashes, tabs inside vanish, numbers of
-any radix are IPv4, other scripts become ASCII. What a browser opens on no host, such as mailto:, has none here.
-The work is linear in the bytes, and so many candidates are looked at and no more.
+any radix are IPv4, other scripts become ASCII. A link that a browser does not open on a host, such as mailto:, has
+none. The work is linear in the bytes, and the number of candidates is bounded.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from gate.core.fields.text import without_ignorables
 MAX_HOSTS = 20
 """Distinct hosts of one upload."""
 MAX_CANDIDATES = 30
-"""Links of one upload that are looked at, those in the caption included."""
+"""The most links of one upload that are read, those in the caption included."""
 MAX_LINK_CHARS = 2_048
 MAX_HEAD_CHARS, MAX_TAIL_CHARS = 1_536, 512
-"""Of a longer caption its beginning and its end are looked at, which is where people put links."""
+"""Of a longer caption only the beginning and the end are read, because people put links there."""
 MAX_HOST_CHARS = 253
 MAX_AUTHORITY = 300
 """Characters between the slashes before a host and the slash behind it, in a caption."""
@@ -70,7 +70,7 @@ def _host(text: str) -> str:
 
 
 def _unwrapped(link: str) -> str:
-    """Without the marks that a sentence or a list puts behind a link."""
+    """The link without punctuation that a sentence or a list puts after it."""
     return link.rstrip(".,:!*_~" if "[" in link else ".,:!*_~]")
 
 
@@ -100,14 +100,14 @@ def _marked_pieces(text: str) -> Iterator[str]:
 class WebLinks:
     """Reads links and captions and tells registrable domains by `suffixes`, the text of the public suffix list.
 
-    Making one takes 50 ms, so that whoever runs the pipeline makes one and passes it in.
+    Making one takes 50 ms, so the caller of the pipeline makes one and passes it in.
     """
 
     def __init__(self, suffixes: str) -> None:
         self._list = PublicSuffixList(source=suffixes.splitlines(), only_icann=False)
         version = re.search(r"^// VERSION: ([0-9]{4}-[0-9]{2}-[0-9]{2})", suffixes, re.MULTILINE)
         self.suffix_list_date = version[1] if version else "unknown"
-        """The day that the public suffix list is of."""
+        """The date of the public suffix list."""
 
     def hosts_in(self, links: Sequence[str], text: str | None) -> tuple[str, ...]:
         """The distinct hosts of links and of the links inside a caption, in their order, at most MAX_HOSTS."""

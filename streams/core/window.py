@@ -1,6 +1,6 @@
-"""Decaying counters in event time: how much happened lately, without keeping what happened.
+"""Decaying counters in event time: they count recent events without keeping them.
 
-What was counted halves in worth with every half-life. A counter is a list of whole numbers, so that it is the same in
+The weight of an event halves with every half-life. A counter is a list of whole numbers, so that it is the same in
 whatever order events are counted, to the last bit: the half-life of event time it stands in (counted from 1970), then
 the sum of the weights that fell into that half-life, into the one before, and so on. A weight is 1,024 at the start of
 a half-life and 2,048 at its end, in 256 steps: within 0.2 % of the exact one. After `KEPT` half-lives an event is
@@ -50,7 +50,7 @@ def count_one(counter: Counter, at_us: int, half_life_us: int) -> None:
 
 
 def value(counter: Counter, at_us: int, half_life_us: int) -> float:
-    """What the counter is worth at `at_us`, which is not before what was counted last."""
+    """The counter's value at `at_us`, which is not before the last counted event."""
     if not counter:
         return 0.0
     worth: float = 2.0 ** (counter[0] - at_us / half_life_us) / _ONE
@@ -66,7 +66,7 @@ def value(counter: Counter, at_us: int, half_life_us: int) -> float:
 
 
 def counter_of(count: float, at_us: int, half_life_us: int) -> Counter:
-    """A counter that is worth `count` at `at_us`."""
+    """A counter with the value `count` at `at_us`."""
     place, part = divmod(at_us, half_life_us)
     weight = round(count * _ONE * 2.0 ** (part / half_life_us))
     return [place, weight] if weight > 0 else []

@@ -1,7 +1,7 @@
 """The commands `dlq …` of `upload-gate`, about events that could not be read.
 
-`letters` shows them, `replay` sends them again, `resume` has a halted partition read on. `text` says it for people. The
-work is done in `streams.worker`.
+`letters` shows them, `replay` sends them again, `resume` makes a worker read on in a halted partition. `text` holds the
+sentences for people. Modules of `streams.worker` do the work.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which cluster and topics a `dlq` command talks to, and the options the commands share."""
+"""The cluster and topics of a `dlq` command, and the options that the commands share."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ PartitionFlag = Annotated[
 
 def cluster(state: Path | None, kafka: str | None) -> tuple[str, Topics]:
     """Kafka's bootstrap servers and the topics. Raises SettingInvalid."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what fails for good comes as an error
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # final failures are raised as errors
     return resolve_addresses(state, kafka=kafka).kafka, Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))

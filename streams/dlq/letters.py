@@ -1,4 +1,4 @@
-"""`dlq list` and `dlq show`: what could not be read, where it stood, why, and what to correct."""
+"""`dlq list` and `dlq show`: show unreadable events, their positions and reasons, and what to correct."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def show(
     kafka: KafkaFlag = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Show one event that could not be read: where it stood, why, what to correct, and the event itself.
+    """Show one event that could not be read: its position, the reason, what to correct, and the event itself.
 
     Example: upload-gate dlq show 2:1417
     """
@@ -77,7 +77,7 @@ def show(
 
 
 def shown_json(listed: ListedLetter) -> dict[str, object]:
-    """A letter with its event for programs; `event` is text where it is UTF-8, else `event_hex` has its bytes."""
+    """A letter with its event for programs. `event` is its text if it is UTF-8, else `event_hex` has its bytes."""
     from streams.worker.dead_letters import as_json
 
     letter, body = listed.letter, listed.letter.body

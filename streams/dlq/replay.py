@@ -40,7 +40,7 @@ def replay_dead_letters(
 ) -> None:
     """Send events that could not be read again, with their own bytes, keyed by account id where it can be read.
 
-    An event is sent once, however often this is typed. What still cannot be read becomes a dead letter again.
+    An event is sent once, however often you run this. An event that still cannot be read becomes a dead letter again.
 
     Example: upload-gate dlq replay --reason key.mismatch --since 24h --dry-run
     """
@@ -84,7 +84,7 @@ def since_ms(text: str | None, now_ms: Callable[[], int]) -> int:
 
 
 def lines(counts: ReplayCounts, verb: str) -> list[str]:
-    """The counts for people, a line for each fate that some letter met."""
+    """The counts for people, one line for each fate of at least one letter."""
     from streams.worker.replay_letters import Fate
 
     by_reason = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.unreadable.items()))

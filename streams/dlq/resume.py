@@ -1,4 +1,4 @@
-"""`dlq resume`: have running workers read on where a partition is halted, without a restart."""
+"""`dlq resume`: makes running workers read on in halted partitions, without a restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def resume_partitions(
     kafka: KafkaFlag = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Read on where partitions are halted, and wait until each is live. Exits with 3 if one is not.
+    """Resume halted partitions, and wait until each is live. Exits with 3 if one is not.
 
     Without --drain a partition halts again if its next events are unreadable too.
 

@@ -1,4 +1,4 @@
-"""What `dlq` commands say for people: what to correct for each reason, and an event's bytes as text."""
+"""The text of `dlq` commands for people: the remedy for each reason, and an event's bytes as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 MENDS: Final[Mapping[str, str]] = {
     "value.empty": "The sender wrote a record without a value. Send each event as a JSON object.",
     "size.exceeded": "The event is larger than 64 KiB. Shorten its text and links at the sender.",
-    "json.malformed": "The value is no JSON. Find the sender that writes to this topic in another format.",
+    "json.malformed": "The value is not JSON. Find the sender that writes to this topic in another format.",
     "type.unknown": "Send one of the types attempted, completed, removed, reported, challenged.",
     "field.missing": "The sender left out a required field: type, id, at or account.id.",
     "field.invalid": "Correct the field named above at the sender; config/schemas has the schema.",
@@ -25,7 +25,7 @@ MAX_HEX_LINES: Final = 64
 
 
 def mend(reason: str) -> str:
-    """What to correct so that such events can be read."""
+    """The remedy for events with this reason."""
     return MENDS.get(reason, OTHER_REASON)
 
 

@@ -1,1 +1,1 @@
-"""Files that become values: scorecards, schemas."""
+"""Reads files into values: scorecards, schemas, models."""

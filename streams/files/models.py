@@ -1,7 +1,7 @@
-"""Model files: the weights of a fitted model and, beside them, where they come from and how good they were.
+"""Reads and writes model files: the weights of a fitted model, its provenance and its figures.
 
-`captions.npz` holds the weights, `captions.json` their hash, provenance and figures. A model whose weights do not have
-the hash that stands beside them is refused.
+`captions.npz` holds the weights, `captions.json` their hash, provenance and figures. A model is refused if its weights
+do not have the hash in `captions.json`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a model was made: rows by file, seed, and the figures of cross-validation."""
+    """The origin of a model: rows by file, the seed, and the figures of cross-validation."""
 
     files: Mapping[str, int]
     seed: int
@@ -40,7 +40,7 @@ def caption_model(
 
 
 def write_model(model: CaptionModel, provenance: Provenance, directory: Path, name: str = "captions") -> None:
-    """Write `NAME.npz` and `NAME.json` into `directory`, which is made. The same model gives the same bytes."""
+    """Write `NAME.npz` and `NAME.json` into `directory`, which is created. The same model gives the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         directory / f"{name}.npz",
@@ -61,7 +61,7 @@ def write_model(model: CaptionModel, provenance: Provenance, directory: Path, na
 
 
 def read_model(directory: Path, name: str = "captions") -> CaptionModel:
-    """The model of that name. Raises PolicyInvalid where a file is missing, damaged or of another version."""
+    """The model called `name`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
     weights, about = directory / f"{name}.npz", directory / f"{name}.json"
     try:
         said = json.loads(about.read_bytes())
@@ -71,7 +71,7 @@ def read_model(directory: Path, name: str = "captions") -> CaptionModel:
         place = error.filename or weights
         raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise PolicyInvalid(str(weights), None, "", f"is no {name} model: {error}") from None
+        raise PolicyInvalid(str(weights), None, "", f"is not a {name} model: {error}") from None
     if not isinstance(said, dict) or said.get("version") != VERSION:
         raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
     if said.get("hash") != model.hash:

@@ -1,1 +1,1 @@
-"""Labelled streams: read, replay, evaluate."""
+"""Labelled streams: reading, replaying and evaluating them."""

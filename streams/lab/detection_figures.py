@@ -1,4 +1,4 @@
-"""How well numbers tell abuse from honesty: ranking, recall at few false positives, calibration. Pure."""
+"""Measures how well scores separate abuse from honest uploads: ranking, recall at few false positives, calibration."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ BINS = 10
 class DetectionFigures:
     """Figures of `rows` judged rows, `positives` of them abusive.
 
-    `auc` is how often an abusive row ranks above an honest one. `recall_at_1pct_fpr` and `recall_at_01pct_fpr` are the shares
-    of abuse above a threshold that 1 % and 0.1 % of honest rows reach. `f1_at_half` judges at probability 0.5, `ece` is
-    the expected calibration error over ten bins of equal width. None where the labels are of one class.
+    `auc` is the probability that an abusive row ranks above an honest one. `recall_at_1pct_fpr` and
+    `recall_at_01pct_fpr` are the shares of abuse above a threshold that 1 % and 0.1 % of honest rows reach.
+    `f1_at_half` uses the threshold 0.5 of probability. `ece` is the expected calibration error over ten bins of equal
+    width. A figure is None if all labels are of one class.
     """
 
     rows: int
@@ -63,7 +64,7 @@ def f1_at(labels: NDArray[np.int64], values: NDArray[np.float64], threshold: flo
 
 
 def recall_at_share(labels: NDArray[np.int64], values: NDArray[np.float64], share: float) -> float:
-    """The largest share of abuse above a threshold that at most `share` of the honest rows are above."""
+    """The largest share of abuse above a threshold that at most `share` of the honest rows exceed."""
     honest = np.sort(values[labels == 0])[::-1]
     allowed = int(share * len(honest))
     threshold = honest[allowed] if allowed < len(honest) else -np.inf
@@ -71,7 +72,7 @@ def recall_at_share(labels: NDArray[np.int64], values: NDArray[np.float64], shar
 
 
 def calibration_error(labels: NDArray[np.int64], chance: NDArray[np.float64]) -> float:
-    """The mean distance between what was said and what came true, over ten bins of equal width, weighted by their rows."""
+    """The mean distance of predicted and observed frequency over ten bins of equal width, weighted by their rows."""
     bins = np.minimum((chance * BINS).astype(np.int64), BINS - 1)
     error = 0.0
     for number in range(BINS):

@@ -1,8 +1,8 @@
 """Fits a model of hashed n-grams to labelled texts: captions, or the hosts of links.
 
-A logistic regression over n-grams weighted by how rare they are, then a calibration on values that no model saw in
-training. Folds never split a group, so that copies of one text cannot vouch for each other. The same rows and the same
-seed give the same weights.
+It fits a logistic regression over n-grams weighted by their rarity, then calibrates it on held-out values. Folds never
+split a group, so that copies of one text are never in training and test at once. The same rows and the same seed give
+the same weights.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from streams.files.models import caption_model
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 
 LEAST_LABELS: Final = 25
-"""Of each class; with fewer a fit would tell nothing."""
+"""The least number of labels of each class; a fit to fewer would be meaningless."""
 FOLDS: Final = 5
 STRENGTH: Final = 30.0
 _CHUNK: Final = 2_000
 _USUAL_LENGTH: Final = 20.0
 
 Progress = Callable[[float, str], None]
-"""Told the share that is done, in [0, 1], and of what."""
+"""A callback that gets the share that is done, in [0, 1], and the name of the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts with their labels (1 abusive, 0 honest) and the group of each, which no fold splits."""
+    """Texts with their labels (1 abusive, 0 honest) and groups. No fold splits a group."""
 
     texts: Sequence[str]
     labels: NDArray[np.int64]
@@ -53,7 +53,7 @@ class TextFit:
 def fit_texts(
     labelled: Labelled, alphabet: Alphabet, seed: int, progress: Progress = lambda share, what: None
 ) -> TextFit:
-    """Fit a model. Raises OperatorError where a class has fewer than 25 labels or the groups cannot be told apart."""
+    """Fit a model. Raises OperatorError if a class has fewer than 25 labels, or if all rows are one group."""
     _require_labels(labelled)
     matrix = _matrix(labelled.texts, alphabet)
     labels = labelled.labels
@@ -87,7 +87,7 @@ def _require_labels(labelled: Labelled) -> None:
 
 
 def _matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
-    """Texts × cells of the table: how many n-grams of each text fall into each cell."""
+    """The matrix texts × cells of the table: the number of n-grams of each text in each cell."""
     from scipy.sparse import csr_matrix
 
     rows: list[NDArray[np.int32]] = []
@@ -107,7 +107,7 @@ def _matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
 
 
 def _learn(matrix: Any, labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-    """Weights by cell, for sums over the root of a text's number of n-grams, and the intercept."""
+    """Weights by cell, for sums divided by the root of a text's number of n-grams, and the intercept."""
     from scipy.sparse import csr_matrix, diags
     from sklearn.linear_model import LogisticRegression
 
@@ -130,7 +130,7 @@ def _values(matrix: Any, weights: NDArray[np.float64], intercept: float) -> NDAr
 def _held_out(
     matrix: Any, labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int, progress: Callable[[float], None]
 ) -> NDArray[np.float64]:
-    """The value of each row by a model that saw neither it nor its group."""
+    """The value of each row by a model that was fitted without the row and its group."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     values = np.zeros(len(labels))

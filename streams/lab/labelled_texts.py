@@ -1,4 +1,4 @@
-"""Labelled streams as texts for the caption model: which rows count, and which belong to one group."""
+"""Reads labelled streams as texts for the caption model: selects the rows, and groups them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from streams.lab.rows import ABUSIVE, BENIGN, Row, read_rows
 
 @dataclass(frozen=True, slots=True)
 class LabelledFiles:
-    """The labelled captions of some files, and how many each of them gave."""
+    """The labelled captions of some files, and their number in each file."""
 
     labelled: Labelled
     rows: dict[str, int]
 
 
 def read_labelled_captions(files: Sequence[Path]) -> LabelledFiles:
-    """Every row with a caption and a label of 0 or 1. Raises RowInvalid, and OperatorError where there is none.
+    """Every row with a caption and a label of 0 or 1. Raises RowInvalid, and OperatorError if there is no such row.
 
     Rows of one account, and rows with one content or the same caption, are one group.
     """
@@ -40,7 +40,7 @@ def read_labelled_captions(files: Sequence[Path]) -> LabelledFiles:
 
 
 def group_numbers(keys: Iterable[Sequence[str]]) -> list[int]:
-    """A number for each item, equal for items that share a key, directly or through others."""
+    """A group number for each item. Items that share a key, directly or through other items, have the same number."""
     parent: dict[str, str] = {}
 
     def root(key: str) -> str:

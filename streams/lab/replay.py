@@ -1,12 +1,12 @@
-"""A labelled stream through the gate's decision code and the real worker, in the recorded time; then the figures.
+"""Replays a labelled stream through the gate's decision code and the real worker in recorded time, and counts results.
 
-Uploads go in windows of stream order: a window is decided, its events are published with the decisions they met, and
-the next window waits until the worker's scores of this one are in the account store. So a check knows everything that
-happened before its window, and of the window itself nothing. A window ends before it would hold more than `REPEATS`
-uploads of one account, and, once it has `FULL_ENOUGH` rows, before it would hold more than that of one device, address,
-content or link: an account is judged at most `REPEATS - 1` of its own uploads late.
+Uploads are processed in windows in stream order: a window is decided, its events are published with their decisions,
+and the next window waits until the worker's scores of this one are in the account store. So a check knows everything
+that happened before its window, and nothing of the window itself. A window ends before it would hold more than
+`REPEATS` uploads of one account and, once it has `FULL_ENOUGH` rows, before it would hold more than that of one device,
+address, content or link. So a check misses at most the last `REPEATS - 1` uploads of its account.
 
-Decides windows and what is counted. Servers are the caller's: a store, something that publishes, a clock.
+The caller provides the store, the publisher and the clock.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ POLL_S = 0.003
 SCORED_WITHIN_S = 60.0
 
 Publish = Callable[[Sequence[Attempted]], Awaitable[Sequence[tuple[int, int]]]]
-"""Publishes events in order; returns partition and offset of each. Raises StoreUnavailable."""
+"""Publishes events in order and returns partition and offset of each. Raises StoreUnavailable."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the uploads so far."""
+    """The counts of uploads and accounts so far, by decision and label."""
 
     uploads: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -73,7 +73,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of a replay. `seconds` is how long the stream took, from its first check to its last score."""
+    """The result of a replay. `seconds` is the time from its first check to its last score."""
 
     tally: Tally
     figures: Figures
@@ -82,7 +82,7 @@ class Outcome:
     seconds: float
 
     def as_json(self) -> dict[str, object]:
-        """What `-o json` prints; a figure the labels do not allow is None."""
+        """The JSON that `-o json` prints. A figure that needs both classes of labels is None without them."""
         tally = self.tally
         benign = {account for account, label in tally.labels.items() if label == BENIGN}
         let_in = ("allow", "review")
@@ -107,7 +107,7 @@ class Outcome:
 
 
 class Judge:
-    """Decides uploads as the gate does, at their recorded time. No pause is in force, so that the policy alone is judged."""
+    """Decides uploads as the gate does, at their recorded time, without any pause, so that only the policy decides."""
 
     def __init__(self, policy: Policy, store: TakeStore, salt: bytes) -> None:
         self._policy = policy
@@ -138,9 +138,9 @@ async def replay(
     log_tail: Callable[[], str] = lambda: "",
     progress: Callable[[int], None] = lambda uploads: None,
 ) -> Outcome:
-    """Push `stream` through; `speed` None is as fast as it goes, else so many times faster than recorded.
+    """Replay `stream`, `speed` times faster than recorded, or as fast as possible if `speed` is None.
 
-    `alive` raises when the worker has ended; `log_tail` is what it said last. Raises StoreUnavailable, also where
+    `alive` raises if the worker has ended; `log_tail` returns the end of its log. Raises StoreUnavailable, also if
     scores do not arrive.
     """
     tally = Tally()
@@ -170,7 +170,7 @@ async def replay(
 def windows(
     uploads: Iterable[Recorded], size: int = WINDOW, repeats: int = REPEATS, span_us: int | None = None
 ) -> Iterator[list[Recorded]]:
-    """The stream cut as the module's docstring says; with `span_us`, no window spans more recorded time than that."""
+    """The windows of the stream, by the rules of the module. With `span_us` no window spans more recorded time."""
     window: list[Recorded] = []
     accounts: Counter[str] = Counter()
     shared: Counter[tuple[str, str]] = Counter()
@@ -192,7 +192,7 @@ def windows(
 
 
 def last_of_each(window: Sequence[Recorded], places: Sequence[tuple[int, int]]) -> dict[str, int]:
-    """The account whose event is the last of each partition, with its offset: a batch's scores arrive together."""
+    """The account of the last event of each partition, with its offset. All scores of a batch arrive together."""
     last = {
         partition: (offset, upload.request.account.id)
         for upload, (partition, offset) in zip(window, places, strict=True)
@@ -203,7 +203,7 @@ def last_of_each(window: Sequence[Recorded], places: Sequence[tuple[int, int]]) 
 async def _scored(
     store: ScoreStore, wanted: Mapping[str, int], alive: Callable[[], None], log_tail: Callable[[], str]
 ) -> None:
-    """Wait until each account's score stands for its offset or a later one."""
+    """Wait until the score of each account is of its offset or a later one."""
     missing = dict(wanted)
     deadline = time.monotonic() + SCORED_WITHIN_S
     while missing:

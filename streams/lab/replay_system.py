@@ -1,6 +1,6 @@
-"""What a replay needs of the running system: topics, a worker and a key prefix of its own, removed again at the end.
+"""Sets up a replay in the running system: its own topics, worker and key prefix, and removes them at the end.
 
-Decides how they are made and unmade; what runs on them is `replay`'s.
+`replay` runs the stream through them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ReplayServers:
 
 
 class ReplaySystem:
-    """One replay's own corner of the running system."""
+    """The topics, worker and keys of one replay."""
 
     def __init__(self, store: RedisAccountStore, producer: EventProducer, worker: Child, salt: str) -> None:
         self.store = store
@@ -55,19 +55,19 @@ class ReplaySystem:
         return await self._producer.send_many(events)
 
     def alive(self) -> None:
-        """Raises StoreUnavailable with the worker's last words once it has ended."""
+        """Raises StoreUnavailable with the end of the worker's log if the worker has ended."""
         status = self._worker.poll()
         if status is not None:
             raise StoreUnavailable(f"the worker of the replay ended (status {status}):\n{tail(self._worker.log)}")
 
     def log_tail(self) -> str:
-        """The end of the worker's log, for an error that names no cause."""
+        """The end of the worker's log, for an error without a known cause."""
         return tail(self._worker.log)
 
 
 @asynccontextmanager
 async def replay_system(places: ReplayServers) -> AsyncIterator[ReplaySystem]:
-    """Set up and, whatever happens, take down. Raises StoreUnavailable where a server does not answer."""
+    """Set up a replay, and remove it at the end in any case. Raises StoreUnavailable if a server does not answer."""
     name = f"replay-{secrets.token_hex(4)}"
     topics = Topics(prefix=f"{name}.")
     salt = secrets.token_hex(16)
@@ -87,7 +87,7 @@ async def replay_system(places: ReplayServers) -> AsyncIterator[ReplaySystem]:
     finally:
         await asyncio.to_thread(worker.stop, WORKER_GRACE_S)
         await store.close()
-        # what cannot be removed now is named like a replay and bothers nobody
+        # topics and keys that cannot be removed now have the prefix of this replay, so nothing else reads them
         with contextlib.suppress(StoreUnavailable):
             await delete_topics.drop(places.kafka, topics)
         with contextlib.suppress(StoreUnavailable):

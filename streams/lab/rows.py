@@ -1,7 +1,7 @@
-"""Labelled streams: reads `*.jsonl` and `*.jsonl.gz`, checks every row, and says what each becomes here.
+"""Reads labelled streams, `*.jsonl` and `*.jsonl.gz`, checks every row, and converts it to an upload.
 
-Decides which rows are acceptable, their order, and the times of those that carry none. What is done with the events
-is `replay`'s and `traffic`'s to say, what the labels prove `evaluate`'s.
+Decides which rows are acceptable, their order, and the times of rows without one. `replay` and `traffic` use the
+uploads, `evaluate` the labels.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from gate.records.complaints import plain_complaint
 
 MAX_ROW_BYTES = 1 << 20
 MAX_TIME_S = 32_503_680_000
-"""The year 3000; what lies beyond is not in seconds."""
+"""The year 3000. A larger number is not a time in seconds."""
 SYNTHETIC_START_S = 1_600_000_000
 SYNTHETIC_GAP_S = 6 * 3600.0
-"""Mean gap between an account's events where a stream has no times; single gaps vary, so that none is a metronome."""
+"""Mean gap between an account's events in a stream without times. Gaps vary, so that no account looks automated."""
 COUNTED_GAP_S = 60.0
-"""From row to row where the recorded time is none but counts them: their order is kept."""
+"""The gap between rows whose recorded time is only a row number. Their order is kept."""
 WEEK_US = 7 * 86_400 * 1_000_000
 BENIGN, ABUSIVE, UNLABELLED = 0, 1, -1
 
@@ -55,9 +55,9 @@ class RowInvalid(OperatorError):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line as it is written; times are seconds since 1970. Other fields are read over.
+    """One line as it is written. Times are seconds since 1970. Unknown fields are ignored.
 
-    What is `Any` is read by the table of field rules, as in a check and an event.
+    The table of field rules reads the fields of type `Any`, as in a check and an event.
     """
 
     account_id: str
@@ -77,7 +77,7 @@ class Row(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One row as the upload it stands for: when it was tried (µs), the check it asks for, and its label."""
+    """One row as an upload: its time (µs), its check, and its label."""
 
     at_us: int
     request: CheckRequest
@@ -86,7 +86,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A whole file in stream order. `synthetic_times`: the rows had none and were given some."""
+    """A whole file in stream order. `synthetic_times`: the rows had no times and got artificial ones."""
 
     uploads: tuple[Recorded, ...]
     synthetic_times: bool
@@ -99,7 +99,7 @@ def at(at_us: int) -> datetime:
 
 
 def attempted(request: CheckRequest, at_us: int, decision: str | None = None) -> Attempted:
-    """The event an upload service writes after it asked for `request` and was answered `decision`."""
+    """The event that an upload service writes after the check `request` had the answer `decision`."""
     return Attempted(
         id=f"e-{request.upload_id}", at=at(at_us), account=request.account, upload_id=request.upload_id,
         media=request.media, surface=request.surface, ip=request.ip, device=request.device, country=request.country,
@@ -146,7 +146,7 @@ _BECAME = {
 
 
 def _between_neighbours(rows: Sequence[Row]) -> list[int]:
-    """A time (µs) for each row; those that have none are spread evenly between their neighbours in the file."""
+    """A time (µs) for each row. Rows without one are spread evenly between their neighbours in the file."""
     times = [None if row.t is None else round(float(row.t) * 1e6) for row in rows]
     timed = [i for i, moment in enumerate(times) if moment is not None]
     filled = [times[timed[0]] or 0] * timed[0]
@@ -161,7 +161,7 @@ def _counted_us(row: Row) -> int:
 
 
 def not_after(stream: Stream, now_us: int) -> Stream:
-    """The stream, moved back by whole weeks where it reaches beyond `now_us`: nobody believes an event from the future."""
+    """The stream, moved back by whole weeks if it ends after `now_us`, because events from the future are refused."""
     over_us = stream.uploads[-1].at_us - now_us
     if over_us <= 0:
         return stream
@@ -172,7 +172,7 @@ def not_after(stream: Stream, now_us: int) -> Stream:
 
 
 def shifted(uploads: Sequence[Recorded], start_us: int, speed: float) -> Iterator[Recorded]:
-    """The same uploads as if they began at `start_us` and went `speed` times faster; accounts keep their recorded age."""
+    """The same uploads, beginning at `start_us` and `speed` times faster. Accounts keep their recorded age."""
     first_us = uploads[0].at_us if uploads else 0
     for upload in uploads:
         now_us = start_us + round((upload.at_us - first_us) / speed)
@@ -283,7 +283,7 @@ def _within_budget(links: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _synthetic(rows: Sequence[tuple[int, Row]]) -> list[int]:
-    """A time (µs) for each row: an account's events in the order of `seq`, at irregular gaps that tell nothing."""
+    """A time (µs) for each row: an account's events in the order of `seq`, at irregular gaps without a meaning."""
     order = sorted(range(len(rows)), key=lambda i: rows[i][1].seq or 0)
     clocks: dict[str, tuple[random.Random, float]] = {}
     times = [0] * len(rows)

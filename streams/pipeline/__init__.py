@@ -1,1 +1,1 @@
-"""What a batch of records becomes: effects, as a value. No I/O."""
+"""Turns a batch of records into effects, as a value. No I/O."""

@@ -1,4 +1,4 @@
-"""Accounts that were inactive for long, by event time → tombstones for their states and scores. Nothing is acted on here."""
+"""Makes the tombstones for states and scores of accounts that were inactive for long, by event time. No I/O."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def inactive(accounts: Iterable[str], states: Mapping[str, bytes], before_us: in
 
 
 def forgotten(accounts: Iterable[str], next_offset: int) -> Effects:
-    """What makes `accounts` unknown: their next events are those of new accounts."""
+    """The effects that delete `accounts`: their next events are those of new accounts."""
     gone = tuple(accounts)
     return Effects.of(next_offset, States({}, gone), Scores([], gone))

@@ -1,7 +1,7 @@
-"""Keyed hashes of networks and devices as numbers: the same that name a network's and a device's buckets in the gate.
+"""Keyed hashes of networks and devices as numbers, equal to the names of their buckets in the gate.
 
-Whoever runs the pipeline makes one `Hashes` and passes it in; it remembers the last few thousand networks and devices,
-because the same ones come again and again.
+The caller of the pipeline makes one `Hashes` and passes it in. It caches a few thousand networks and devices, because
+the same ones recur.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Hashes:
         self._mark = blake2b(blake2b(salt, digest_size=32).digest(), digest_size=4, person=b"mark")
 
     def mark(self, value: str) -> bytes:
-        """Four bytes for anything else, such as an event's id; they are not remembered."""
+        """Four bytes for any other value, such as an event's id; they are not remembered."""
         hasher = self._mark.copy()
         hasher.update(value.encode())
         return hasher.digest()

@@ -1,6 +1,6 @@
-"""The states of accounts → their scores, without an event: for a new scorecard, or because somebody requested it.
+"""Scores accounts from their states, without an event: for a new scorecard, or on an operator's request.
 
-Nothing is acted on here. A state that cannot be read is passed over; folding its next event will say so.
+It does no I/O. A state that cannot be read is skipped; the fold of its next event reports it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def rescored(
     next_offset: int,
     now_us: int,
 ) -> Effects:
-    """New scores for those of `accounts` that have a state. Each is of the partition as it stands, before `next_offset`.
+    """New scores for the `accounts` that have a state, stamped with the partition's position before `next_offset`.
 
-    So it comes after every score of the account up to here, and before the one of its next event.
+    So each is later than every earlier score of the account, and earlier than the score of its next event.
     """
     with_state = [account for account in accounts if account in states]
     stamps.learn(with_state)

@@ -1,7 +1,7 @@
-"""The stamps of a partition's scores: which state each follows from, and whether the account is at home there.
+"""The stamps of a partition's scores: the state that a score follows from, and whether the partition is its home.
 
-Whoever owns a partition makes one `Stamps`; it remembers the homes of the last few thousand accounts, because the same
-ones come again and again.
+The owner of a partition makes one `Stamps`. It caches the homes of a few thousand accounts, because the same accounts
+recur.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_REMEMBERED = 1 << 15
 class Stamps:
     """Stamps of one partition in one epoch. `counts` are the numbers of partitions that the topic has had.
 
-    `generation` grows while the partition is owned, where all scores are made again.
+    `generation` grows during an ownership if all scores are made again.
     """
 
     def __init__(self, epoch: str, partition: int, counts: Sequence[int], generation: int) -> None:
@@ -41,5 +41,5 @@ class Stamps:
         return sum(not known[account] for account in wanted)
 
     def stamp(self, account: str, offset: int) -> Stamp:
-        """The stamp of a score of an account that was learned last, made when `offset` was its last event."""
+        """The stamp of a score of `account` after the event at `offset`. Pass the account to `learn` first."""
         return Stamp(self.epoch, offset, self.partition, self._homes[account], self.generation)

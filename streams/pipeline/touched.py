@@ -1,7 +1,7 @@
-"""What a batch makes of one account: its facts, the events that were folded into them, and what they showed.
+"""The changes of a batch to one account: its facts, the folded events, and the features that they showed.
 
-An event that makes folding raise, or the score that follows, leaves the account as it was before that event. Such an
-account is folded again from its state before the batch, with a copy before every event; the others never pay for that.
+If folding an event or scoring after it raises, the account keeps its facts from before that event. Such an account is
+folded again from its state before the batch, with a copy before every event; other accounts do not have that cost.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ and which of its fields were dropped."""
 
 
 class Unprocessable(NamedTuple):
-    """An event that could not be folded or scored, and the type of what was raised."""
+    """An event that could not be folded or scored, and the type of the error."""
 
     read: ReadEvent
     error: str
 
 
 class Touched:
-    """One account in one batch. `shown` has each feature that the crowd is told of, as (kind, value) → when, µs."""
+    """One account in one batch. `shown` maps each feature for the crowd, as (kind, value), to its time in µs."""
 
     __slots__ = ("_before", "_last", "duplicates", "facts", "failed", "folded", "late", "read", "shown")
 
     def __init__(self, state: bytes | None) -> None:
-        """`state` is the account's before the batch. Raises msgspec.DecodeError for a state that nobody packed."""
+        """`state` is the account's state before the batch. Raises msgspec.DecodeError if it cannot be read."""
         self._before = state
         self.read: list[ReadEvent] = []
         self._begin(unpack(state))
@@ -50,12 +50,12 @@ class Touched:
         self.failed = False
 
     def add(self, read: ReadEvent, hashes: KeyedHashes, web: WebLinks) -> None:
-        """Fold one event more; if that raises, the account has `failed` and waits for `again`."""
+        """Fold one more event. If that raises, the account has `failed` and waits for `again`."""
         self.read.append(read)
         if not self.failed:
             try:
                 self._fold(read, hashes, web)
-            except Exception:  # whatever an event provokes is that event's fault; it must not stop its partition
+            except Exception:  # an error that an event causes must not stop its partition
                 self.failed = True
 
     def again(self, hashes: KeyedHashes, web: WebLinks, check: Callable[[Facts], object]) -> list[Unprocessable]:
@@ -87,7 +87,7 @@ class Touched:
             self._show(event, at_us, hashes)
 
     def _show(self, event: Attempted, at_us: int, hashes: KeyedHashes) -> None:
-        """Only an upload that was let through shows anything: refusing must not feed what refuses."""
+        """Only an upload that was let in shows features: a refusal must not lead to further refusals."""
         shown, facts = self.shown, self.facts
         ip, device, content, host = event.ip, event.device, facts.content, facts.host
         day = at_us // DAY_US

@@ -1,8 +1,8 @@
-"""Uploads for a running system: asks the gate about each, then reports to Kafka what it was answered.
+"""Sends uploads to a running system: asks the gate about each, then reports the decision to Kafka.
 
-Plays the upload service of `upload-gate up`, with simulated accounts or with those of a labelled stream. Decides
-nothing about who uploads (`simulate`, `rows`). An unreachable gate or Kafka is said once and does not stop it: without
-a gate uploads go ahead unasked, without Kafka their events are lost.
+It plays the upload service of `upload-gate up`, with simulated accounts (`simulate`) or those of a labelled stream
+(`rows`). It logs once that the gate or Kafka is unreachable, and goes on: without a gate uploads proceed without a
+decision, without Kafka their events are lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.traffic.run import TrafficOptions, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The process `upload-gate up` runs."""
+    """Runs the process that `upload-gate up` starts. Returns its exit code."""
     environ = os.environ
     parser = argparse.ArgumentParser(prog="python -m streams.traffic", description=__doc__)
     parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", DEFAULT_GATE))
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replay", type=Path)
     parser.add_argument("--speed", type=float, default=1.0)
     given = parser.parse_args(arguments)
-    # while a broker is down the client writes dozens of lines a second; that it is away is said once, by us
+    # while a broker is down the client logs dozens of lines a second; we log once that it is away
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     options = TrafficOptions(given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed)
     try:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
     finally:
-        # the interpreter's own end takes a moment in which another signal must not look like a crash
+        # the interpreter takes a moment to exit, and another signal in it must not look like a crash
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_IGN)
     return 0

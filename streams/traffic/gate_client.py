@@ -1,7 +1,7 @@
-"""The upload service's side of `/v1/checks`: one kept connection, a few at a time, a deadline on each call.
+"""A client of `/v1/checks`: one kept-alive connection, small batches, a deadline on each call.
 
-Plain HTTP/1.1 over asyncio streams, to a gate whose answers always carry a length. What to do without an answer is the
-caller's to decide.
+It speaks plain HTTP/1.1 over asyncio streams; a gate's answers always carry a length. The caller decides what to do
+without an answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_ANSWER_BYTES = 4 << 20
 
 
 class GateUnreachable(Exception):
-    """The gate did not answer in time or not with decisions."""
+    """The gate did not answer in time, or its answer holds no decisions."""
 
 
 class _Answer(msgspec.Struct):
@@ -35,7 +35,7 @@ class _Checks(msgspec.Struct):
 
 
 class GateClient:
-    """Asks one gate at `url`. Not for concurrent use; whoever opened it closes it."""
+    """A client of one gate at `url`. Not for concurrent use; its owner closes it."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -46,7 +46,7 @@ class GateClient:
         self._decoder = msgspec.json.Decoder(_Answers)
 
     async def check_many(self, requests: Sequence[CheckRequest]) -> list[str]:
-        """The decisions on `requests`, in their order. Raises GateSilent."""
+        """The decisions on `requests`, in their order. Raises GateUnreachable."""
         body = self._encoder.encode(_Checks(requests))
         try:
             async with asyncio.timeout(DEADLINE_S):

@@ -1,4 +1,4 @@
-"""Uploads for a running system."""
+"""Sends due uploads to the gate, reports their events to Kafka, and later what became of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHECKS_A_CALL = 32
 
 
 MAX_FOLLOWING = 20_000
-"""Reports and removals waiting for their time; beyond it the latest uploads have none."""
+"""How many later events, such as reports and removals, are kept until they are due. Further uploads get none."""
 
 
 LET_IN = (None, "allow", "review")
@@ -39,7 +39,7 @@ LET_IN = (None, "allow", "review")
 
 @dataclass(frozen=True, slots=True)
 class TrafficOptions:
-    """What to send where. `replay` None: simulated uploads at `rate` a second; else the file's at `speed` × recorded."""
+    """What to send and where: the uploads of `replay` at `speed` × recorded, else `rate` simulated ones a second."""
 
     gate: str
     kafka: str
@@ -51,7 +51,7 @@ class TrafficOptions:
 
 
 class Source(Protocol):
-    """Where uploads come from."""
+    """A source of uploads."""
 
     def due(self, now_us: int) -> list[Upload]:
         """The uploads since the last call, in order of time."""
@@ -59,15 +59,15 @@ class Source(Protocol):
 
 
 class Events(Protocol):
-    """Where events go."""
+    """A sink of events."""
 
     async def send_many(self, events: Sequence[Event]) -> object:
-        """Write events. Raises StoreUnavailable where Kafka does not take them."""
+        """Write events. Raises StoreUnavailable if Kafka does not take them."""
         ...
 
 
 class Simulated:
-    """Uploads at a steady rate; what was missed by more than a second (a suspended machine) is not made up for."""
+    """Uploads at a steady rate. After a gap of more than a second (a suspended machine) missed uploads are skipped."""
 
     def __init__(self, seed: int, start_us: int, rate: float) -> None:
         self._live = LiveTraffic(seed, start_us, rate)
@@ -86,7 +86,7 @@ class Simulated:
 
 
 class Recording:
-    """The uploads of a labelled stream as if they began now."""
+    """The uploads of a labelled stream, shifted in time so that they begin now."""
 
     def __init__(self, file: Path, start_us: int, speed: float) -> None:
         self._uploads = shifted(read(file).uploads, start_us, speed)
@@ -103,7 +103,7 @@ class Recording:
 
 
 class Traffic:
-    """One run: due uploads are asked for, their events reported, and later what became of them."""
+    """One run: it checks due uploads, reports their events, and later reports what became of them."""
 
     def __init__(self, source: Source, gate: GateClient, events: Events, say: Callable[[str], None], seed: int) -> None:
         self._source = source
@@ -116,7 +116,7 @@ class Traffic:
         self._kafka_link = _Link("Kafka", say)
 
     async def step(self, now_us: int) -> int:
-        """Do what is due at `now_us`; returns how many uploads that were."""
+        """Send the uploads and events that are due at `now_us`. Returns the number of uploads."""
         uploads = self._source.due(now_us)
         events: list[Event] = []
         for start in range(0, len(uploads), CHECKS_A_CALL):
@@ -156,7 +156,7 @@ class Traffic:
 
 
 class _Link:
-    """Says once that something is away, and once that it is back."""
+    """Logs once that a server is away, and once that it is back."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         self._name = name
@@ -175,14 +175,14 @@ class _Link:
 
 
 async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
-    """Send traffic until SIGTERM or SIGINT, or for `options.seconds`; returns how many uploads there were.
+    """Send traffic until SIGTERM or SIGINT, or for `options.seconds`. Returns the number of uploads.
 
     Raises OperatorError for a stream that cannot be used.
     """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        # a second signal of the same kind asks for what is already under way
+        # a second signal of the same kind changes nothing: the end is already under way
         loop.add_signal_handler(signum, ended.set)
     start_us = _now_us()
     source: Source

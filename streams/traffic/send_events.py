@@ -1,4 +1,4 @@
-"""Events to Kafka for a sender that must not stop: while Kafka is away they are dropped, and it connects again by itself."""
+"""Writes events to Kafka for a sender that must not stop. While Kafka is away, it drops them and keeps reconnecting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOP_WITHIN_S = 2.0
 
 
 class KafkaEvents:
-    """Writes to `uploads.events.v1`; holds its caller up for at most `KAFKA_WITHIN_S`."""
+    """Writes to `uploads.events.v1`. A call blocks for at most `KAFKA_WITHIN_S` seconds."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -26,7 +26,7 @@ class KafkaEvents:
         self._trouble = "it has not answered yet"
 
     async def send_many(self, events: Sequence[Event]) -> object:
-        """Write events and wait until they are kept. Raises StoreUnavailable; then they are lost."""
+        """Write events and wait until Kafka has stored them. Raises StoreUnavailable; then they are lost."""
         if self._producer is None:
             self._producer = await self._connect()
         try:
@@ -39,7 +39,7 @@ class KafkaEvents:
             raise StoreUnavailable(self._trouble) from None
 
     async def close(self) -> None:
-        """Write what is buffered and disconnect."""
+        """Write the buffered events and disconnect."""
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])

@@ -1,10 +1,10 @@
-"""Seeded uploads with ground truth: people who post like people, a bot farm, a scam campaign.
+"""Simulates uploads with ground truth: people, a bot farm, and a scam campaign.
 
-Decides who uploads what and when. Same seed, same uploads. Whom they are sent to is `traffic`'s to say.
+Decides which account uploads what and when; `run` sends the uploads. The same seed gives the same uploads.
 
-People have one device and one home address each, unique pictures, gaps from seconds to days and a night's sleep; some
+People have one device and one home address each, unique pictures, gaps from seconds to days, and sleep at night; some
 share a campus address. Farm accounts are hours old, share one device, one address, one set of pictures and one link,
-and upload by metronome. Scammers have devices of their own; what they share is the link and the wording.
+and upload at fixed intervals. Scammers have devices of their own and share the link and the wording.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ DAY_US = 24 * HOUR_US
 NIGHT_HOURS = 8
 FARM_EVERY_S = 20.0
 FARM_FOR_US = 15 * 60 * SECOND_US
-"""How long a farm uploads a day; the next day it comes with new accounts."""
+"""How long a farm uploads on each day. On the next day it has new accounts."""
 SCAM_EVERY_S = 1200.0
 SESSION_ENDS = 0.45
-"""Chance that an upload is the last one for now; the next then comes hours later, else seconds to minutes."""
+"""The probability that an upload ends a session. The next one then comes hours later, else seconds to minutes."""
 CAMPUS_SHARE = 0.1
 PERSON_UPLOADS_HOUR = 1.0
 SHARES = (0.76, 0.16, 0.08)
-"""People, farm and scammers among live uploads."""
+"""The shares of people, farm and scammers in live uploads."""
 WAVE_US = 20 * 60 * SECOND_US
-"""After this long the live attackers give up their accounts and come back with new ones."""
+"""The time after which live attackers replace their accounts by new ones."""
 
 _PHRASES = (
     "morning light on the river", "first snow of the year", "our dog after the bath", "grandma's apple cake",
@@ -55,7 +55,7 @@ _PITCHES = (
 
 
 class Truth(StrEnum):
-    """Who really sent an upload."""
+    """The real sender of an upload."""
 
     PERSON = "person"
     FARM = "farm"
@@ -63,7 +63,7 @@ class Truth(StrEnum):
 
     @property
     def abusive(self) -> bool:
-        """True where the platform would not want it."""
+        """True if the upload is abuse."""
         return self is not Truth.PERSON
 
 
@@ -73,19 +73,19 @@ REMOVED = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One simulated upload: when (µs), the check it asks for, and who is behind it."""
+    """One simulated upload: its time (µs), its check, and its real sender."""
 
     at_us: int
     request: CheckRequest
     truth: Truth
 
     def event(self, decision: str | None = None) -> Attempted:
-        """What the upload service reports after the gate answered `decision`."""
+        """The event that the upload service reports after the gate answered `decision`."""
         return attempted(self.request, self.at_us, decision)
 
 
 def aftermath(upload: Upload, random: Random) -> list[tuple[int, Event]]:
-    """What becomes of an upload that was let in, as (when in µs, event): it arrives; scams are reported, some removed."""
+    """Later events of an upload that was let in, as (time in µs, event): completion; reports or removals of scams."""
     account, id_ = Account(upload.request.account.id), upload.request.upload_id
     done_us = upload.at_us + random.randrange(SECOND_US, 4 * SECOND_US)
     found: list[tuple[int, Event]] = [
@@ -102,13 +102,13 @@ def aftermath(upload: Upload, random: Random) -> list[tuple[int, Event]]:
 
 
 class Simulation:
-    """A closed world from `start_us` on: an endless iterator of uploads in order of time."""
+    """A fixed set of accounts from `start_us` on: an endless iterator of uploads in order of time."""
 
     def __init__(self, seed: int, start_us: int, people: int = 200, farm: int = 30, scammers: int = 10) -> None:
         self._random = Random(seed)
         self._makers = _Makers(seed, self._random)
         self._count = 0
-        # (when, tie breaker, truth, number): the next upload of every account
+        # (time, tie breaker, truth, number): the next upload of every account
         self._due: list[tuple[int, int, Truth, int]] = []
         for truth, size in ((Truth.PERSON, people), (Truth.FARM, farm), (Truth.SCAM, scammers)):
             for number in range(size):
@@ -146,14 +146,14 @@ class Simulation:
 
 
 class LiveTraffic:
-    """The same characters at a given rate, for a system that runs now: `next(at_us)` is the upload of that moment.
+    """The same kinds of accounts at a given rate, for a running system: `next(at_us)` is the upload at that moment.
 
-    There are as many people as it takes for `rate` uploads a second to be no burst of any of them.
+    There are so many people that `rate` uploads a second are not a burst of any of them.
     """
 
     def __init__(self, seed: int, start_us: int, rate: float, farm: int = 30, scammers: int = 10) -> None:
         self._random = Random(seed)
-        # the accounts of one run are its own: those of an earlier one may still be refused
+        # each run has its own accounts: those of an earlier run may still be refused
         self._makers = _Makers(f"{seed}/{start_us}", self._random)
         self._people = max(200, round(rate * SHARES[0] * 3600 / PERSON_UPLOADS_HOUR))
         self._sizes = {Truth.FARM: farm, Truth.SCAM: scammers}
@@ -162,7 +162,7 @@ class LiveTraffic:
         self._count = 0
 
     def next(self, at_us: int) -> Upload:
-        """The upload tried at `at_us`; times must not fall."""
+        """The upload at `at_us`. Times must not decrease from call to call."""
         self._count += 1
         truth = self._random.choices((Truth.PERSON, Truth.FARM, Truth.SCAM), SHARES)[0]
         wave = (at_us - self._start_us) // WAVE_US
@@ -175,7 +175,7 @@ class LiveTraffic:
 
 
 class _Makers:
-    """What the uploads of each kind of account look like. `wave` tells one generation of attackers from the next."""
+    """Makes the uploads of each kind of account. `wave` numbers the generations of attackers."""
 
     def __init__(self, seed: int | str, random: Random) -> None:
         self._seed = seed
@@ -191,7 +191,7 @@ class _Makers:
         return Upload(at_us, request, truth)
 
     def _fixed(self, *parts: object) -> Random:
-        """The facts of an account never change: they follow from the seed and its number alone."""
+        """The random numbers of an account's constant facts, from the seed and the account's number only."""
         return Random("/".join(map(str, (self._seed, *parts))))
 
     def _name(self, prefix: str, *parts: object) -> str:
@@ -250,7 +250,7 @@ class _Makers:
 
 
 def labelled_rows(seed: int, count: int, start_us: int = 1_750_000_000_000_000) -> Iterator[dict[str, object]]:
-    """The first `count` uploads of a simulation as rows of a labelled stream, as `rows` reads them."""
+    """The first `count` uploads of a simulation as rows of a labelled stream, which `rows` reads."""
     for seq, upload in enumerate(islice(Simulation(seed, start_us), count)):
         request = upload.request
         created = request.account.created_at

@@ -1,1 +1,1 @@
-"""The stream worker: a Faust app fed by a consumer of its own, one transaction a batch."""
+"""The stream worker: a Faust app with its own consumer, which commits batches in Kafka transactions."""

@@ -1,7 +1,7 @@
-"""`python -m streams.worker`: one stream worker from the environment, until SIGTERM or SIGINT. Prints only log lines.
+"""`python -m streams.worker`: runs one stream worker from the environment until SIGTERM or SIGINT. Prints only logs.
 
-The only module of the worker with effects outside it. Ends with 0 after a signal, 1 after what no retry cures, 2 for
-settings that cannot be used. Signals are heard before anything that takes time is even imported, until the very end.
+The exit code is 0 after a signal, 1 after an error that no retry cures, and 2 for unusable settings. The signal
+handlers are installed before slow imports and stay until the end of the process.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Ending:
-    """Whether a signal came, from `hear` on, and whom to tell. Any number of signals end the worker once."""
+    """Records signals from `hear` on, and calls back. Any number of signals end the worker once."""
 
     def __init__(self) -> None:
         self.is_due = False
         self._tell: Callable[[], object] | None = None
 
     def hear(self) -> None:
-        """Take signals instead of dying of them."""
+        """Install the signal handlers, so that a signal no longer kills the process."""
         for number in SIGNALS:
             signal.signal(number, self._came)
 
     def tell(self, end: Callable[[], object] | None) -> None:
-        """Call `end` for each signal from now on, and now if one came already; it must bear being called anywhere."""
+        """Call `end` at each signal from now on, and now if one came already. It must be safe in a signal handler."""
         self._tell = end
         if self.is_due and end is not None:
             end()
@@ -39,7 +39,7 @@ class Ending:
 
 
 def main() -> int:
-    """Run one worker; the exit code."""
+    """Run one worker and return the exit code."""
     ending = Ending()
     ending.hear()
     try:
@@ -47,7 +47,7 @@ def main() -> int:
 
         return run(ending)
     finally:
-        # the interpreter's own end takes a moment in which another signal must not look like a crash
+        # the interpreter takes a moment to exit, and another signal in it must not look like a crash
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 

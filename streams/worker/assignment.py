@@ -1,6 +1,6 @@
-"""The partitions of this worker: what the group decides about them, what they share, and what is told of them.
+"""The partitions of this worker: it follows the group's assignments, and logs and counts what happens to partitions.
 
-Leaves the life of each one to `partition`, reading events to `intake` and acting to `commit`.
+`partition` runs the state machine of each one, `intake` reads events, and `commit` writes effects.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ ENDING = (State.UNASSIGNED, State.SETTLING)
 
 
 class Reader(Protocol):
-    """What reads events: `streams.worker.intake`."""
+    """The reader of events: `streams.worker.intake`."""
 
     def read_from(self, partition: int, offset: int) -> None:
-        """Read `partition` on from `offset`."""
+        """Continue to read `partition` at `offset`."""
         ...
 
     def end(self, error: Exception) -> None:
-        """End the worker, which no retry can help."""
+        """End the worker because of an error that no retry cures."""
         ...
 
 
@@ -76,37 +76,37 @@ class Partitions:
 
     @property
     def mine(self) -> list[Partition]:
-        """Those that the group gave to this worker, whatever their state."""
+        """The partitions that the group assigned to this worker, in any state."""
         return [partition for partition in self._all.values() if partition.state not in ENDING]
 
     def in_state(self, state: State) -> list[Partition]:
-        """Those in this state."""
+        """The partitions in this state."""
         return [partition for partition in self._all.values() if partition.state is state]
 
     def read_by(self, reader: Reader) -> None:
-        """Tell `reader` where to read."""
+        """Send reading positions to `reader` from now on."""
         self._reader = reader
 
     def assign(self, numbers: Iterable[int]) -> None:
-        """These, and only these, are ours now; each is opened by itself, so that a slow one holds up none.
+        """Own exactly these partitions from now on. Each opens in its own task, so that a slow one delays no other.
 
         A worker that is stopping takes none, although it leaves the group only after its partitions are closed.
         """
         if self._is_stopping:
             return
         wanted = set(numbers)
-        # those that come back to us keep their states in memory
+        # partitions that return to this worker keep their states in memory
         self._all = {number: self._all.get(number) or Partition(number, self) for number in sorted(wanted)}
         for partition in self._all.values():
             partition.on(Event.ASSIGNED)
         self.count()
 
     async def revoke(self) -> None:
-        """Nothing is ours any more; waits a little for what is in hand."""
+        """Give up all partitions; wait briefly for batches under way."""
         await self._leave(Event.REVOKED)
 
     async def stop(self) -> None:
-        """Revoke, and wait until everything is closed."""
+        """Give up all partitions, and wait until they are closed."""
         self._is_stopping = True
         await self._leave(Event.STOP)
         for task in self._closing:
@@ -128,14 +128,14 @@ class Partitions:
         self.count()
 
     def topic_changed(self) -> None:
-        """The events topic is another one of the same name: every partition begins again."""
+        """Restart every partition, because the events topic was replaced by a new one of the same name."""
         topic = self.where.topics.events.name
         log.warning("the topic %s was created anew: every partition begins again at its beginning", topic)
         for partition in self._all.values():
             partition.on(Event.TOPIC_CHANGED, Misplaced(f"{topic} is another topic now"))
 
     async def catch_up_redis(self) -> None:
-        """Write the scores that Redis lacks, once; says when Redis is away, was emptied or is back. Raises KafkaError."""
+        """Write the scores that Redis lacks, once. Logs if Redis is away, was emptied or is back. Raises KafkaError."""
         if self._store is None:
             return
         owners = [p.owner for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
@@ -153,7 +153,7 @@ class Partitions:
             self._redis.up()
 
     async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner]) -> None:
-        """See whether Redis still has what it had. Raises StoreUnavailable."""
+        """Check by the marks whether Redis has lost scores. Raises StoreUnavailable."""
         prefix = f"{self.where.topics.scores.name}:"
         offered = {f"{prefix}{owner.partition}": owner.redis.mark() for owner in owners}
         found = await store.mark_filled(offered)
@@ -167,14 +167,14 @@ class Partitions:
             log.warning("Redis lacks scores that it had, of partitions %s: they are written again", lost)
 
     def request_scores(self, requests: int) -> None:
-        """Score all accounts again, unless that many requests were obeyed already."""
+        """Score all accounts again, unless `requests` requests were obeyed already."""
         for partition in self._all.values():
             if partition.owner is not None:
                 partition.owner.request_scores(requests)
         self.wake.set()
 
     def count(self) -> None:
-        """Bring the gauges up to date."""
+        """Update the gauges."""
         owners = [partition.owner for partition in self._all.values() if partition.owner is not None]
         self._metrics.partitions.set(len(self.mine))
         self._metrics.halted.set(len(self.in_state(State.HALTED)))
@@ -216,11 +216,11 @@ class Partitions:
         self._tell(partition, owner)
         if forgotten := len(owner.accounts.forgotten):
             self._metrics.forgotten.inc(forgotten)
-            said = "partition %d: %d accounts start anew, for an older release wrote their states"
+            said = "partition %d: %d accounts start without history, because an older release wrote their states"
             log.warning(said, partition, forgotten)
 
     def _tell(self, partition: int, owner: Owner) -> None:
-        """Say what became of the partition's log or changelog since it was owned last."""
+        """Log what happened to the partition's log or changelog since it was last owned."""
         change, _, next_offset, lost = owner.resumed
         if change in (LogChange.NONE, LogChange.FIRST):
             return

@@ -1,17 +1,17 @@
-"""Judges a partition's recent events: are they readable, is a flood of unreadable ones mixed in, or is nothing readable?
+"""A circuit breaker on a partition's unreadable events: it reads on, quarantines the unreadable ones, or halts.
 
-Whoever uploads chooses what is in the events, so unreadable ones alone must not stop the scores of others:
+Uploaders control the content of events, so unreadable events alone must not stop the scores of other accounts:
 
 - **read**: at most half of the recent events are unreadable. Each unreadable one becomes a dead letter.
 - **quarantine**: more than half of at least 1,000 recent events are unreadable, and at least 2 of 100 are readable.
-  The readable events tell that topic and format are right, so they go on being folded. Of the unreadable ones the first
-  10,000 become dead letters, and from there each whose offset divides by 100; the others are counted, and stay in the
-  events topic as long as it keeps them. It ends when at most a quarter is unreadable.
-- **halt**: more than 98 of 100 are unreadable: a wrong topic or a wrong format. The partition stops where it is rather
-  than pass over events that a mended worker could read, until someone resumes it.
+  The readable events prove that topic and format are right, so they are still folded. Of the unreadable ones the first
+  10,000 become dead letters, and after that each one with an offset divisible by 100. The others are counted, and stay
+  in the events topic as long as it keeps them. Quarantine ends when at most a quarter is unreadable.
+- **halt**: more than 98 of 100 are unreadable, so the topic or the format is wrong. The partition stops at its offset
+  until an operator resumes it, because a corrected worker could still read these events.
 
-Recent are the last 1,000 to 4,000 events: what was counted is halved once it passes 2,000. Each offset counts once,
-however often its batch is done again, and whatever is done again is kept or not kept as before.
+Recent events are the last 1,000 to 4,000: the counts are halved once they pass 2,000. Each offset counts once, however
+often its batch is repeated, and a repeated batch keeps the same dead letters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _offset = attrgetter("offset")
 
 
 class BreakerVerdict(Enum):
-    """What becomes of a batch."""
+    """What to do with a batch."""
 
     READ = "read"
     QUARANTINE = "quarantine"
@@ -42,7 +42,7 @@ class BreakerVerdict(Enum):
 
 
 class Breaker:
-    """How many of a partition's recent events were unreadable, and what follows from it."""
+    """Counts how many of a partition's recent events were unreadable, and judges batches by it."""
 
     def __init__(self) -> None:
         self.verdict = BreakerVerdict.READ
@@ -54,9 +54,9 @@ class Breaker:
         self._thinned_from: int | None = None
 
     def judge(self, records: Sequence[Any], unreadable: Sequence[Any]) -> BreakerVerdict:
-        """Count a batch (not empty) and what is unreadable of it, both with `offset`, in order of offsets.
+        """Count a batch (not empty) and its unreadable events, both with `offset`, in order of offsets.
 
-        While it drains it never halts.
+        It never halts while it drains.
         """
         new = len(records) - bisect_left(records, self._counted_to, key=_offset)
         if new == 0:
@@ -80,10 +80,10 @@ class Breaker:
         return self.drains or self._thinned_from is None or offset < self._thinned_from or offset % KEPT_EVERY == 0
 
     def reset(self, drains: bool = False) -> None:
-        """Forget everything, because someone reads on or the topic is a new one.
+        """Clear the counts, because an operator resumed the partition or the topic is a new one.
 
-        With `drains` every unreadable event becomes a dead letter and nothing halts, until at most a quarter of the
-        recent ones is unreadable.
+        With `drains` every unreadable event becomes a dead letter and the partition does not halt, until at most a
+        quarter of the recent events is unreadable.
         """
         self.verdict = BreakerVerdict.READ
         self.drains = drains

@@ -1,7 +1,7 @@
 """A partition's accounts in memory: packed states by account id, read from their compacted changelog.
 
-Decides how the changelog is read and what its watermark record means. Leaves writing it to `commit`, and what a state
-says to `core`.
+Decides how the changelog is read, and defines its watermark record. `commit` writes the changelog, and `streams.core`
+defines the states.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from gate.stores.kafka.client import connected
 from streams.core.facts import READABLE, VERSION, version
 
 WATERMARK_KEY = b"\xffwatermark"
-"""Not UTF-8, so that no account id can be it."""
+"""The key of the watermark. It is not UTF-8, so no account id equals it."""
 RESTORE = "Restore the topic, or empty it to score all accounts anew"
 POLL_MS = 200
 STALLED_MS = 8_000
-"""Nothing for so long where something must come: begin again with new connections."""
+"""If expected records do not arrive for so long, the reader fails, and the next try has new connections."""
 
 
 class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missing_from": "owed"}):
-    """Where a partition stands: events below `offset` of the topic incarnation `epoch` are folded and committed.
+    """The progress of a partition: events below `offset` of the topic incarnation `epoch` are folded and committed.
 
-    `missing_from` is the first offset of the partition's scores that Redis may not have, None where it has all. Its
-    name in the record is the one that earlier releases write and read. `generation` is that of the scores' stamps,
-    `scoring` names the scorecard and the layout of states that they were made by, `partitions` are the numbers of
-    partitions that the events topic has had, `requests` is the end of the topic of requests for all scores, as far as
-    they were obeyed, and `rescore_at` the position from which on all accounts are to be scored again, None where they
-    are. Earlier releases know nothing of these.
+    `missing_from` is the first offset of the partition's scores that Redis may lack, None if it has all. Its name in
+    the record is that of earlier releases. Earlier releases do not know the following fields. `generation` is that of
+    the scores' stamps. `scoring` names the scorecard and the layout of states that the scores were made with.
+    `partitions` are the numbers of partitions that the events topic has had. `requests` is the offset up to which
+    requests to score all accounts were obeyed. `rescore_at` is the position from which all accounts must be scored
+    again, None if they have been.
     """
 
     epoch: str
@@ -66,7 +66,7 @@ def decode_watermark(value: bytes) -> Watermark:
 
 
 class PartitionReader:
-    """Reads committed records of one partition, up to where it ended when the reader was entered."""
+    """Reads committed records of one partition, up to the end that it had when the reader was entered."""
 
     def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
         self._at = TopicPartition(topic, partition)
@@ -97,20 +97,20 @@ class PartitionReader:
         await self._consumer.stop()
 
     async def bounds(self, topic: str, partition: int | None = None) -> tuple[int, int]:
-        """The first offset and the one behind the last of a partition of `topic`, by default the same one as the
-        reader's. Raises KafkaError."""
+        """The first offset of a partition of `topic`, and the offset after its last record. The default is the
+        reader's own partition number. Raises KafkaError."""
         at = TopicPartition(topic, self._at.partition if partition is None else partition)
         begins = await self._consumer.beginning_offsets([at])
         ends = await self._consumer.end_offsets([at])
         return begins[at], ends[at]
 
     async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
-        """Records from `offset` (or the first kept behind it) to the end, a fetch at a time; the client's records,
-        with `offset`, `key`, `value`. Raises KafkaError; TimeoutError when nothing comes any more."""
+        """Yields records from `offset` (or the first one kept after it) to the end, one fetch at a time. They are the
+        client's records, with `offset`, `key`, `value`. Raises KafkaError; TimeoutError if no more records come."""
         if max(offset, self.begin) >= self.end:
             return
         self._consumer.assign([self._at])
-        # to a known offset: `seek_to_beginning` right after `assign` can read nothing and say nothing
+        # to a known offset: `seek_to_beginning` right after `assign` can read nothing without an error
         self._consumer.seek(self._at, max(offset, self.begin))
         moved = time.monotonic()
         while await self._consumer.position(self._at) < self.end:
@@ -123,11 +123,11 @@ class PartitionReader:
 
 
 class Accounts:
-    """The states of one partition, and how far into the changelog they were read.
+    """The states of one partition, and the changelog position up to which they were read.
 
-    Only committed states count: `fold` remembers what it replaced, so that batches that were never committed can be
-    taken back, newest first. `bytes` are those of all states. Grows with the number of accounts; each state is bounded
-    by the core. `forgotten` are the accounts that `load` found with a state of an older version: they start anew.
+    `fold` keeps the states that it replaces, so that batches that were never committed can be undone, newest first.
+    `bytes` is the size of all states. It grows with the number of accounts; the core bounds each state. `forgotten` are
+    the accounts that `load` found with a state of an older version: they start without history.
     """
 
     def __init__(self, partition: int) -> None:
@@ -140,7 +140,7 @@ class Accounts:
         self._replaced: list[dict[str, bytes | None]] = []
 
     def fold(self, changed: dict[str, bytes], gone: Sequence[str] = ()) -> None:
-        """Take over the states of a batch that is not committed yet, and forget the accounts that are `gone`."""
+        """Apply the states of a batch that is not committed yet, and delete the accounts in `gone`."""
         get = self.states.get
         replaced = {account: get(account) for account in changed}
         self.states.update(changed)
@@ -150,18 +150,18 @@ class Accounts:
         self.bytes += sum(map(len, changed.values())) - sum(map(len, filter(None, replaced.values())))
 
     def committed(self, batches: int, mark: Watermark, position: int) -> None:
-        """The oldest `batches` folded are committed now; the changelog was written at least up to `position`."""
+        """Mark the oldest `batches` folded batches as committed. The changelog is written at least up to `position`."""
         del self._replaced[:batches]
         self.mark = mark
         self.position = position
 
     @property
     def has_uncommitted(self) -> bool:
-        """Whether a batch was folded and is not committed."""
+        """Whether a folded batch is not committed yet."""
         return bool(self._replaced)
 
     def take_back(self) -> None:
-        """Forget every batch that was not committed."""
+        """Undo every batch that was not committed."""
         while self._replaced:
             for account, before in self._replaced.pop().items():
                 now = self.states.pop(account, None)
@@ -170,15 +170,15 @@ class Accounts:
                 self.bytes += len(before or b"") - len(now or b"")
 
     async def load(self, reader: PartitionReader, topic: str) -> int:
-        """Read on from where the changelog was last known; from its beginning the first time. Returns how many records.
+        """Read the changelog from the last known position, at first from its beginning. Returns the number of records.
 
-        Raises KafkaError; StateUnreadable for what is no state or one of a newer release, and where the changelog holds
-        accounts but not where their partition stands, for then every event might be counted again.
+        Raises KafkaError; StateUnreadable for a value that is not a state or is one of a newer release, and if the
+        changelog holds accounts but no watermark, because then every event might be counted again.
         """
         self.take_back()
         self.forgotten.clear()
         count = 0
-        if reader.end < self.position:  # another changelog than the one we knew
+        if reader.end < self.position:  # not the changelog that was read before
             self.states.clear()
             self.mark = None
             self.position = 0
@@ -214,7 +214,7 @@ class Accounts:
                     forgotten.add(account)
 
     def _require_old_version(self, value: bytes, topic: str, offset: int) -> None:
-        """States from before an upgrade are let go; the service must not stop for them. All else is a fault."""
+        """Return for a state of an older version, which must not stop the worker and is dropped. Raises otherwise."""
         found = version(value)
         where = f"partition {self.partition} of {topic} holds at offset {offset}"
         if found is None:

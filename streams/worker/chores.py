@@ -1,8 +1,8 @@
-"""What is to be done to a partition's accounts beside folding their events: scoring them again, forgetting inactive ones.
+"""Background work on a partition's accounts: scoring them again, and deleting inactive ones.
 
-Both go through all accounts, a few at a time, each time in place of a fetch, so that they never meet a batch and go
-the same way into a transaction. Scoring begins again after a restart, which changes nothing for accounts that were
-scored already. Accounts are looked through for inactive ones once in a day of event time.
+Both go through all accounts, a few at a time. Each step replaces a fetch, so that it never runs at the same time as a
+batch and is committed in the same way. Scoring starts over after a restart, which does not change accounts that were
+scored already. The search for inactive accounts runs once in a day of event time.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ LOOKED_THROUGH_A_TURN = 10_000
 
 
 class Chore(Enum):
-    """What is done in place of a fetch."""
+    """The work of a step that replaces a fetch."""
 
     RESCORE = "score accounts again"
     FORGET = "forget inactive accounts"
 
 
 class Chores:
-    """The chores of one partition. `clock_us` is its event time: that of the latest event of any account, 0 unknown.
+    """The chores of one partition. `clock_us` is its event time: that of the latest event of any account, 0 if unknown.
 
-    `forget_after_us` None forgets nobody. `rescore_at` is the position from which on all accounts are to be scored
-    again, None where they are.
+    With `forget_after_us` None no account is deleted. `rescore_at` is the position from which all accounts must be
+    scored again, None if they have been.
     """
 
     def __init__(self, forget_after_us: int | None = None) -> None:
@@ -42,25 +42,25 @@ class Chores:
 
     @property
     def unscored(self) -> int:
-        """How many accounts are still to be scored again, as far as that began."""
+        """How many accounts still have to be scored again, in the current pass."""
         return len(self._to_rescore or ())
 
     def rescore(self, at: int) -> None:
-        """Score all accounts again, from the first on, once the partition stands at `at`."""
+        """Score all accounts again, beginning with the first, once the partition has reached `at`."""
         self.rescore_at = max(1, at)
         self._to_rescore = None
 
     def is_due(self, next_offset: int) -> bool:
-        """Whether there is a chore to be done at this position."""
+        """Whether a chore is due at this position."""
         return self._rescores(next_offset) or bool(self._to_look_at) or self._looks()
 
     def has_turn(self, next_offset: int) -> bool:
-        """Whether a chore is done now rather than a fetch: where one is due, every second time."""
+        """Whether the next step is a chore instead of a fetch: every second step while a chore is due."""
         self._was_chore = not self._was_chore and self.is_due(next_offset)
         return self._was_chore
 
     def take(self, accounts: Mapping[str, bytes], next_offset: int) -> tuple[Chore, Sequence[str]]:
-        """The next chore and the accounts it is about, maybe none. Call it where one is due."""
+        """The next chore and its accounts, possibly none. Call it only if a chore is due."""
         if self._rescores(next_offset):
             if self._to_rescore is None:
                 self._to_rescore = list(accounts)
@@ -77,11 +77,11 @@ class Chores:
 
     @property
     def before_us(self) -> int:
-        """Accounts that were inactive since before this are forgotten."""
+        """The time in µs; accounts without an event since then are deleted."""
         return self._before_us
 
     def passed(self, times_us: Iterable[int]) -> None:
-        """Events at these times were folded."""
+        """Advance the event time by folded events at these times."""
         self.clock_us = max(self.clock_us, max(times_us, default=0))
 
     def _rescores(self, next_offset: int) -> bool:

@@ -18,6 +18,6 @@ def declare_commands(app: faust.App, settings: WorkerSettings) -> None:
 
     @app.command(option("--limit", type=int, default=20, help="How many dead letters at most."), name="dlq")
     async def dlq(self: Any, limit: int) -> None:
-        """List the last events that could not be read, with where they stood and why."""
+        """List the last events that could not be read, with their position and the reason."""
         for letter in await last_dead_letters(settings.kafka, Topics(settings.prefix, settings.partitions), limit):
             self.say(terminal_safe(as_line(letter)))

@@ -1,11 +1,11 @@
-"""The one place that acts: a batch's effects become one Kafka transaction, and its scores reach Redis before that.
+"""Writes the effects of batches: scores to Redis first, then everything to Kafka in one transaction.
 
-An `Owner` has a partition from one opening to its end. Its producer's transactional id is the partition's, so opening
-it makes the broker refuse every earlier owner. Decides in what order effects become real; leaves what they are to
-`streams.pipeline`, when to own to `partition`, and what Redis lacks to `scores_to_redis`.
+An `Owner` owns a partition from one opening to its end. Its producer's transactional id is the partition's, so opening
+it makes the broker refuse every earlier owner. This module decides the order of writes. `streams.pipeline` makes the
+effects, `partition` decides when to own, and `scores_to_redis` writes the scores that Redis lacks.
 
-Folding and writing to Redis never wait for a transaction; each takes all that was folded since the last. That is
-safe: scores follow from state and offset, and what is taken back is folded again to the same ones.
+Folding and writing to Redis never wait for a transaction; each transaction takes all batches folded since the last.
+That is safe: scores depend only on state and offset, and batches that are undone are folded again to the same scores.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from streams.worker.continuity import Log, LogChange, Resumption, ScoreBasis, ne
 from streams.worker.scores_to_redis import ScoresToRedis
 
 COMMIT_EVERY_S = 0.2
-MAX_AHEAD = 20_000  # scores folded and not committed
+MAX_AHEAD = 20_000  # scores that are folded and not committed
 COMMIT_WITHIN_S = 20.0
 SHORTER_FOR_S = 2.0  # a log that still ends before its watermark after this has lost its end
 OPEN_WITHIN_S = 8.0
@@ -64,11 +64,11 @@ SENT_ONCE = (AddPartitionsToTxnRequest, AddOffsetsToTxnRequest, TxnOffsetCommitR
 
 
 class ResultUnknown(UploadGateError):
-    """The answer to a request that steers a transaction was lost: only a new producer makes sure of what it did."""
+    """The answer to a request that steers a transaction was lost. Only a new producer can find out what it did."""
 
 
 class Fenced(UploadGateError):
-    """The partition has another owner now, or this one was closed: step back, nothing was committed."""
+    """The partition has another owner now, or this owner was closed. Nothing was committed."""
 
 
 class Misplaced(UploadGateError):
@@ -97,23 +97,23 @@ class Folded(NamedTuple):
 
 
 class Hooks(Protocol):
-    """Who is told what became of batches."""
+    """Callbacks on the results of batches."""
 
     def committed(self, owner: Owner, effects: Effects, seconds: float) -> None:
-        """These are committed, so long after they were handed over."""
+        """`effects` are committed, `seconds` after they were handed over."""
         ...
 
     def commit_failed(self, owner: Owner, error: Exception) -> None:
-        """What was folded and not committed came to nothing. Told once."""
+        """The batches that were folded and not committed have failed. Called once."""
         ...
 
     def not_committed(self, owner: Owner, effects: Sequence[Effects]) -> None:
-        """These were folded, and will be folded again by whoever opens the partition next. Told when it is closed."""
+        """The next owner will fold these batches again. Called when the partition is closed."""
         ...
 
 
 class Owner:
-    """A partition's ownership from one opening to its end: accounts, the fencing producer, what is being committed."""
+    """The ownership of a partition from one opening to its end: accounts, fencing producer, batches to commit."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Owner:
         scoring: str = "",
         forget_after_us: int | None = None,
     ) -> None:
-        """`hooks` is told what became of every batch; nothing else reports it.
+        """`hooks` gets the result of every batch; it is not reported elsewhere.
 
         `scoring` names the scorecard and the layout of states that scores are made by.
         """
@@ -151,20 +151,21 @@ class Owner:
 
     @property
     def is_open(self) -> bool:
-        """Whether batches may be acted on: it was opened, not given up, and nothing of it has failed."""
+        """Whether batches may be written: it was opened and not given up, and no write has failed."""
         return self._producer is not None and not self._is_over
 
     @property
     def committed_to(self) -> int:
-        """Where the partition stands: everything before this offset is committed."""
+        """The offset before which every event is committed."""
         if not self.accounts.has_uncommitted:
             return self.next  # there may be transaction markers before it, which need no commit
         return self.accounts.mark.offset if self.accounts.mark is not None else self._opened_at
 
     async def open(self) -> int:
-        """Fence earlier owners, then read states and position. Returns how many records were read.
+        """Fence earlier owners, then read states and position. Returns the number of records read.
 
-        Raises KafkaError, StoreUnavailable, TimeoutError: try again; StateUnreadable, TopicUnfit: do not.
+        Raises KafkaError, StoreUnavailable and TimeoutError, which may be retried; StateUnreadable and TopicUnfit,
+        which may not.
         """
         topics, bootstrap = self.where.topics, self.where.bootstrap
         async with asyncio.timeout(OPEN_WITHIN_S):
@@ -195,7 +196,7 @@ class Owner:
         return Log(f"{cluster}/{topic_id}", begin, end, bool(topic_id), committed)
 
     def _resume(self, log: Log, partitions: int, requests: int) -> None:
-        """Take up where the watermark says, with the generation that follows from what changed since."""
+        """Continue at the watermark, with a generation that depends on what has changed since."""
         mark = self.accounts.mark
         resumed = resume(mark, log)
         self.resumed = resumed
@@ -232,26 +233,26 @@ class Owner:
         await connected(self._producer)
 
     async def settle(self) -> None:
-        """Wait until every folded batch is committed, or one has failed; commits without waiting for its time."""
+        """Commit all folded batches at once, and wait until all are committed or one has failed."""
         if self._committing is not None:
             self._hurry.set()
             await asyncio.wait([self._committing])
 
     def give_up(self) -> None:
-        """Nothing changes the accounts from here: what is being committed is cancelled, what comes later is refused."""
+        """Cancel the commit under way and refuse later batches, so that the accounts no longer change."""
         self._is_over = True
         if self._committing is not None and self._committing is not asyncio.current_task():
             self._committing.cancel()
 
     async def let_go(self) -> None:
-        """Give up, and wait until the transaction in flight has noticed."""
+        """Give up, and wait until the transaction in flight has ended."""
         self.give_up()
         task, self._committing = self._committing, None
         if task is not None and task is not asyncio.current_task():
             await asyncio.wait([task])
 
     async def close(self) -> None:
-        """Let go; an open transaction is given up. Never raises."""
+        """Give up the partition and abort an open transaction. Never raises."""
         await self.let_go()
         not_committed, self._uncommitted = self._uncommitted, []
         if not_committed:
@@ -270,10 +271,10 @@ class Owner:
                     await producer.client.close()
 
     async def act(self, effects: Effects, handed_over: float) -> None:
-        """Make `effects`, folded just now, real; returns as soon as the next batch may be folded.
+        """Write `effects`, which were just folded. Returns as soon as the next batch may be folded.
 
-        Scores are in Redis when this returns; the transaction follows, at most five a second, with all that was folded
-        by then. Whoever gets too far ahead of it waits here. `handed_over` is when the batch came (monotonic).
+        Scores are in Redis when this returns. The transaction follows, at most five a second, with all batches folded
+        by then. A caller that is too far ahead of it waits. `handed_over` is the batch's arrival (monotonic seconds).
         """
         self._require_open()
         self.accounts.fold(effects.states, effects.part(States).gone)

@@ -1,6 +1,6 @@
-"""Where a partition goes on when it is opened, whatever became of its log and its changelog meanwhile.
+"""Decides where a partition continues when it is opened, by what happened to its log and its changelog meanwhile.
 
-    what happened                          it goes on at          epoch    generation
+    what happened                          it continues at        epoch    generation
     nothing                                the watermark          same     same
     first time                             the log's beginning    new      new
     the events topic was created anew      the log's beginning    new      new
@@ -9,10 +9,10 @@
     the changelog was lost                 the log's beginning    same     new, and all are scored again at its old place
 
 A log that lost its end, after an unclean election or a restored disk, holds only records that were folded before, so
-none of it is read again. Old brokers have no topic ids; there a log that is shorter than its watermark is a new topic.
-A new generation also follows from another scorecard, another layout of states, and a request for all scores; then all
-accounts of the partition are scored again. A generation is never below the wall clock in ms, so that it grows even
-where the one before is not known any more.
+none of them is read again. Old brokers have no topic ids; with them a log that is shorter than its watermark counts as
+a new topic. A new scorecard, a new layout of states, and a request for all scores also start a new generation, in which
+all accounts of the partition are scored again. A generation is never below the wall clock in ms, so that it grows even
+if the previous one is unknown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from streams.worker.changelog import Watermark
 
 
 class LogChange(Enum):
-    """What became of a partition's log or changelog; the values are a metric's labels."""
+    """What happened to a partition's log or changelog. The values are labels of a metric."""
 
     NONE = "none"
     FIRST = "first"
@@ -41,7 +41,7 @@ NEW_GENERATION = (LogChange.FIRST, LogChange.RECREATED, LogChange.TRUNCATED, Log
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A partition of the events topic as it is: its records are [begin, end). `committed` is the group's offset."""
+    """A partition of the events topic now: its records are [begin, end). `committed` is the group's offset."""
 
     incarnation: str
     begin: int
@@ -51,7 +51,7 @@ class Log:
 
 
 class Resumption(NamedTuple):
-    """Where a partition goes on. `lost` counts events that were never read, or were folded and are not in the log now."""
+    """Where a partition continues. `lost` counts events that expired unread, or were folded and are no longer there."""
 
     change: LogChange
     epoch: str
@@ -60,7 +60,7 @@ class Resumption(NamedTuple):
 
 
 class ScoreBasis(NamedTuple):
-    """How scores are made from here. `rescore_at` is the position from which on all accounts are scored again."""
+    """How scores are made from now on. `rescore_at` is the position from which all accounts are scored again."""
 
     generation: int
     scoring: str
@@ -70,7 +70,7 @@ class ScoreBasis(NamedTuple):
 
 
 def resume(mark: Watermark | None, log: Log) -> Resumption:
-    """What became of the log since `mark` was written, and where its partition goes on."""
+    """What happened to the log since `mark` was written, and where its partition continues."""
     if mark is None:
         if log.committed:
             return Resumption(LogChange.CHANGELOG_LOST, log.incarnation, log.begin, 0)
@@ -99,7 +99,7 @@ def score_basis(
     wanted = mark.scoring != scoring or mark.requests != requests
     rescore_at = resumed.next if wanted else mark.rescore_at
     if rescore_at is not None and resumed.change in NEW_GENERATION:
-        rescore_at = resumed.next  # positions of before say nothing about this log
+        rescore_at = resumed.next  # earlier positions are of another log
     generation = mark.generation
     if wanted or resumed.change in NEW_GENERATION:
         generation = next_generation(generation, now_ms)
@@ -112,5 +112,5 @@ def next_generation(generation: int, now_ms: int) -> int:
 
 
 def _with(counts: Sequence[int], now: int) -> tuple[int, ...]:
-    """The numbers of partitions that the topic has had, and has `now`; fewer than before means another topic."""
+    """The numbers of partitions that the topic has had, with `now`. Fewer than before means another topic."""
     return tuple(sorted({*(count for count in counts if count < now), now}))

@@ -66,7 +66,7 @@ def encode_control(record: ControlRecord) -> bytes:
 
 
 def decode_control(value: bytes | None) -> ControlRecord | None:
-    """The record in `value`; None for what is none, or one of a newer version."""
+    """The record in `value`; None if it is not one, or is of a newer version."""
     if not value or len(value) > MAX_RECORD_BYTES:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Hears what operators tell the workers on `worker.controls.v1`, does it, and answers there.
+"""Receives operators' commands on `worker.controls.v1`, carries them out, and answers there.
 
-A worker hears what is written while it runs; one that was started later need not know, since it judges events anew.
-Works while Kafka alone answers. Leaves a partition's life to `partition`.
+A worker reads the commands that are written while it runs. A worker that starts later does not need them, because it
+counts unreadable events from zero. Only Kafka is required. `partition` runs a partition's state machine.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ WAIT_S = 0.2
 
 
 class Controls(Service):
-    """Follows the topic as a service of the app. Survives the cluster being away."""
+    """Follows the topic as a service of the app. It keeps running while the cluster is away."""
 
     def __init__(
         self, partitions: Partitions, kafka: Outage, topics_are_there: Callable[[], bool], **options: Any
     ) -> None:
-        """`topics_are_there` tells when the topic may be read; a broker may create one that is read before, in its own
-        way."""
+        """`topics_are_there` is set when the topic may be read. Before that, a read could make a broker create the
+        topic with its own defaults."""
         super().__init__(**options)
         self._partitions = partitions
         self._topics_are_there = topics_are_there
@@ -83,7 +83,7 @@ class Controls(Service):
                 await self.sleep(TRY_AGAIN_S)
 
     def hear(self, value: bytes | None) -> None:
-        """Act on one record, as far as it is a command and about partitions of this worker."""
+        """Carry out one record if it is a command for partitions of this worker."""
         record = decode_control(value)
         if not isinstance(record, ResumeCommand):
             return
@@ -102,11 +102,11 @@ class Controls(Service):
         try:
             await send_control(where.bootstrap, where.topics.controls, answer)
         except StoreUnavailable as error:
-            log.warning("partition %d: nobody was told that it is %s: %s", partition.number, outcome.value, error)
+            log.warning("partition %d: its answer (%s) was not sent: %s", partition.number, outcome.value, error)
 
 
 async def resumed(partition: Partition, drains: bool, within_s: float = ANSWER_WITHIN_S) -> ResumeOutcome:
-    """Have a halted partition read on, and wait until it got further or is halted again."""
+    """Resume a halted partition, and wait until it has advanced or is halted again."""
     if partition.state is not State.HALTED:
         return ResumeOutcome.NOT_HALTED
     halted_at = partition.owner.next if partition.owner is not None else 0

@@ -1,8 +1,8 @@
-"""Who else: listens to what every partition's owner counted of shared features, and tells the crowd in memory.
+"""Reads the counts of shared features that every partition's owner publishes, and adds them to the crowd in memory.
 
-Counts are published by `commit`, with the batch they come from. Leaves their meaning to `core.crowd`. A count that is
-not heard yet, or was below the floor, is missing from the sum; that undercount is part of the contract. A count that was
-written longer ago than the crowd's window is passed over: no account in it still counts.
+`commit` publishes counts in the transaction of their batch; `core.crowd` defines them. A count that has not arrived
+yet, or was below the floor, is missing from the sum; that undercount is part of the contract. A count that is older than
+the crowd's window is skipped, because no account in it still counts.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ MAX_DIGITS = 9
 
 
 class Hears(Protocol):
-    """What is told of counts: `streams.core.crowd.Crowd`."""
+    """The receiver of counts: `streams.core.crowd.Crowd`."""
 
     def hear(self, partition: int, feature: str, value: int | bytes, at_us: int = 0, /) -> object:
-        """The owner of `partition` published `value` for `feature`; the broker wrote it down at `at_us`."""
+        """Take the count `value` of `feature` that the owner of `partition` published, by the broker's time `at_us`."""
         ...
 
 
 async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
-    """Read the window's counts, then go on with what comes. Ends only by being cancelled, or raises KafkaError."""
+    """Read the window's counts, then new ones as they come. Runs until it is cancelled or raises KafkaError."""
     async with TopicFollower(bootstrap, topic, 0) as follower:
         while True:
             records = await follower.next()
@@ -39,12 +39,12 @@ async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
 
 
 def is_recent(timestamp_ms: int, now_us: int) -> bool:
-    """Whether a record was written within the crowd's window; 0 or less is unknown, and passes."""
+    """Whether a record was written within the crowd's window. A time of 0 or less is unknown and counts as recent."""
     return timestamp_ms <= 0 or now_us - timestamp_ms * 1_000 <= WINDOW_US
 
 
 def hear(crowd: Hears, key: bytes | None, value: bytes | None, timestamp_ms: int = 0) -> bool:
-    """Tell `crowd` one record; False where it does not read as a count. A tombstone counts as 0."""
+    """Add one record to `crowd`. Returns False if it is not a count. A tombstone counts as 0."""
     partition, colon, feature = (key or b"").decode(errors="replace").partition(":")
     if not colon or not feature or not partition.isascii() or not partition.isdigit() or len(partition) > MAX_DIGITS:
         return False

@@ -1,8 +1,8 @@
-"""Reads the dead-letter topic, for people who look for what could not be read, and why.
+"""Reads the dead-letter topic for the `dlq` commands.
 
-Beside the letters the topic holds a marker for each letter that was sent again, under the key `replayed`; it is kept as
-long as the letter or longer. Leaves what a dead letter is to `streams.pipeline.effects.dead_letters`, writing it to
-`commit`, and sending it again to `replay_letters`.
+Beside the letters the topic holds a marker for each letter that was sent again, under the key `replayed`; it is kept at
+least as long as the letter. `streams.pipeline.effects.dead_letters` defines a dead letter, `commit` writes it, and
+`replay_letters` sends its event again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REPLAYED_KEY = b"replayed"
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where an event stood."""
+    """The position of an event: topic, partition and offset."""
 
     topic: str
     partition: int
@@ -33,8 +33,8 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class DeadLetterBody(msgspec.Struct, frozen=True):
-    """A dead letter as its record says it. `truncated` and `key_truncated` are the full lengths of what was cut;
-    `replayed` is where an event that was sent again first stood."""
+    """The content of a dead letter's record. `truncated` and `key_truncated` are the full lengths of an event or key
+    that was cut. `replayed` is the first position of an event that was sent again."""
 
     origin: Origin
     reason: str
@@ -47,7 +47,7 @@ class DeadLetterBody(msgspec.Struct, frozen=True):
 
 
 class ReplayMarker(msgspec.Struct, frozen=True):
-    """Says that the letter at this offset of the same partition of the dead-letter topic was sent again."""
+    """Marks the letter at this offset of the same partition of the dead-letter topic as sent again."""
 
     replayed_letter: int
 
@@ -76,7 +76,7 @@ _decode_marker = msgspec.json.Decoder(ReplayMarker).decode
 async def last_dead_letters(
     bootstrap: str, topics: Topics, most: int, reason: str | None = None, partition: int | None = None
 ) -> list[ListedLetter]:
-    """The last dead letters, at most `most` in all, oldest first. Passes over records that are no dead letters.
+    """The last dead letters, at most `most` in all, oldest first. Skips records that are not dead letters.
 
     Raises StoreUnavailable; SettingInvalid for a partition that does not exist.
     """
@@ -95,7 +95,7 @@ async def last_dead_letters(
 
 
 async def dead_letter(bootstrap: str, topics: Topics, partition: int, offset: int) -> ListedLetter | None:
-    """The last letter of the event that stood at this partition and offset of the events topic, None without one.
+    """The last letter of the event at this partition and offset of the events topic, None if there is none.
 
     Raises StoreUnavailable; SettingInvalid for a partition that does not exist.
     """
@@ -111,7 +111,7 @@ async def dead_letter(bootstrap: str, topics: Topics, partition: int, offset: in
 
 
 async def letter_partitions(bootstrap: str, topics: Topics, only: int | None = None) -> dict[int, int]:
-    """The partitions of the dead-letter topic and where each ends now; none where it does not exist yet.
+    """The partitions of the dead-letter topic and their end offsets; empty if the topic does not exist yet.
 
     Raises as `last_dead_letters`.
     """
@@ -129,7 +129,7 @@ async def letter_partitions(bootstrap: str, topics: Topics, only: int | None = N
 async def scan(
     bootstrap: str, topics: Topics, partition: int, last: int | None = None
 ) -> AsyncIterator[FoundLetter | ReplayMarker]:
-    """The letters and markers of one partition in their order; with `last` only those of its last so many offsets.
+    """The letters and markers of one partition, in order. With `last` only those of its last `last` offsets.
 
     Raises StoreUnavailable.
     """
@@ -143,7 +143,7 @@ async def scan(
 
 @contextmanager
 def kafka_away(bootstrap: str) -> Any:
-    """Turns what the client raises into StoreUnavailable."""
+    """Turns the client's errors into StoreUnavailable."""
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
@@ -158,7 +158,7 @@ def _read(records: Iterable[Any], partition: int) -> Iterable[FoundLetter | Repl
                 yield _decode_marker(record.value or b"")
                 continue
         except (msgspec.DecodeError, UnicodeDecodeError):
-            pass  # an event's own key may say so too
+            pass  # the key of a real event can be `replayed` too
         try:
             body = _decode(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Follows a topic of one partition: what it holds, then what comes. For crowd counts and for controls of the worker."""
+"""Follows a topic of one partition: its stored records, then new ones. For crowd counts and the worker's controls."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class TopicFollower:
         )
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises KafkaError; KeyError or TimeoutError where the topic is not known yet."""
+        """Connect. Raises KafkaError; KeyError or TimeoutError if the topic is not known yet."""
         try:
             await connected(self._consumer)
             self._consumer.assign([self._at])
             begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
             end = (await self._consumer.end_offsets([self._at]))[self._at]
             wanted = end if self._since is None else self._since
-            self.position = begin if wanted > end else max(begin, wanted)  # beyond its end it is another topic
+            self.position = begin if wanted > end else max(begin, wanted)  # beyond the end: of another topic
             self._consumer.seek(self._at, self.position)
         except BaseException:
             await self._consumer.stop()
@@ -46,7 +46,7 @@ class TopicFollower:
         await self._consumer.stop()
 
     async def next(self, timeout_ms: int = POLL_MS) -> Sequence[Any]:
-        """The client's next records in their order; none where none comes in time. Raises KafkaError."""
+        """The client's next records in their order; none if none come in time. Raises KafkaError."""
         found = await self._consumer.getmany(self._at, timeout_ms=timeout_ms)
         records: Sequence[Any] = found.get(self._at, ())
         if records:

@@ -1,9 +1,9 @@
-"""Publishes what devices and networks have earned, to the topic and the Redis stream from which gates learn it.
+"""Publishes the hot facts of devices and networks to the topic and the Redis stream that gates read.
 
-Every worker knows the counts of all partitions, as far as it has heard them. So that gates hear one voice, a feature is
-published by the worker that owns the events partition with the feature's number. A worker that gets a partition says
-all of its hot facts again, as does every worker once in `SAY_AGAIN_S`. What could not be written is kept and written
-when the server is back. While a partition is far behind, its worker says nothing, and all again once it has caught up.
+Every worker knows the counts of all partitions, as far as it has read them. A feature is published by one worker only:
+the owner of the events partition with the feature's number. A worker that gets a partition publishes all of its hot
+facts again, as does every worker once in `SAY_AGAIN_S`. Records that could not be written are kept and written when the
+server is back. While a partition is far behind, its worker publishes nothing, and everything once it has caught up.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from streams.worker.settings import WorkerSettings
 EVERY_S: Final = 0.2
 SAY_AGAIN_S: Final = 600.0
 LEAST_RISK: Final = 0.3
-"""What a feature must have earned to be told; below it, no class's threshold is near."""
+"""The least earned risk of a feature that is published; a lower one is far below every class's threshold."""
 _KINDS: Final = {IP: HotKind.NETWORK, DEVICE: HotKind.DEVICE}
 
 Record = tuple[bytes, bytes | None]
@@ -44,12 +44,12 @@ class Writes(Protocol):
     """Where hot facts are written: `gate.stores.kafka.hot_facts`, `gate.stores.redis.hot_facts`."""
 
     async def send(self, records: Sequence[Record], /) -> None:
-        """Write records in their order. Raises StoreUnavailable; then any may be kept."""
+        """Write records in their order. Raises StoreUnavailable; any may have been stored all the same."""
         ...
 
 
 class HotFactRecords:
-    """Which records say what changed. No I/O; used by one thread."""
+    """Makes the records of changed hot facts. No I/O; used by one thread."""
 
     def __init__(self, crowd: Crowd, scorecard: Scorecard, partitions: int) -> None:
         self._crowd = crowd
@@ -98,7 +98,7 @@ class HotFactRecords:
 
 
 class HotFactPublisher(Service):
-    """Writes the records to every place, each as far as it answers. `close` is called at the end."""
+    """Writes the records to every place that answers. `close` is called at the end."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class HotFactPublisher(Service):
         self._again_at = 0.0
 
     async def publish(self) -> None:
-        """Write what changed since the last call. Never raises because a server is away."""
+        """Write the changes since the last call. Never raises because a server is away."""
         now = time.monotonic()
         again = now >= self._again_at
         if again:
@@ -141,13 +141,13 @@ class HotFactPublisher(Service):
 async def _write(place: Writes, pending: dict[bytes, bytes | None]) -> None:
     if not pending:
         return
-    with contextlib.suppress(StoreUnavailable):  # others say that the server is away; what is pending waits
+    with contextlib.suppress(StoreUnavailable):  # the outage is logged elsewhere; pending records wait
         await place.send(list(pending.items()))
         pending.clear()
 
 
 def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
-    """The partitions whose features are told: all that are `mine`, and none while one of them is further behind."""
+    """The partitions whose features are published: all of `mine`, or none if one is over `within` records behind."""
     if any(partition.behind > within for partition in mine):
         return ()
     return {partition.number for partition in mine}

@@ -1,6 +1,6 @@
-"""One worker from its settings to its end, for `python -m streams.worker`: the loop, what ends it, the exit code.
+"""Runs one worker for `python -m streams.worker`: it makes the event loop, ends the worker, and returns the exit code.
 
-Leaves hearing signals to `streams.worker.__main__`, which imports this only once it hears them.
+`streams.worker.__main__` handles signals, and imports this module only after it has installed the handlers.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ CRASHED = 1
 
 
 class Ends(Protocol):
-    """What knows when to end: `streams.worker.Ending`."""
+    """The source of requests to end: `streams.worker.__main__.Ending`."""
 
     is_due: bool
 
     def tell(self, end: Callable[[], object] | None) -> None:
-        """Call `end` when it is time, or is already."""
+        """Call `end` at each request to end, and now if one came already."""
         ...
 
 
 def run(ending: Ends) -> int:
-    """Run one worker from the environment; the exit code."""
+    """Run one worker from the environment and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for noisy in ("faust", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    for service in ("mode", "streams"):  # the log of services, where a crash is told that `run` tells with its cause
+    for service in ("mode", "streams"):  # services log a crash that `run` logs with its cause
         logging.getLogger(service).setLevel(logging.CRITICAL)
     try:
         settings = read_worker_settings(os.environ)
@@ -52,14 +52,14 @@ def run(ending: Ends) -> int:
     except UploadGateError as error:
         log.critical("%s", error)
         return error.exit_code
-    except Exception as error:  # the edge of the process: whatever crashed a service ends it, with its cause
+    except Exception as error:  # the edge of the process: any error of a service ends it and is logged
         log.critical("the worker ends: %s", str(error) or type(error).__name__, exc_info=error)
         return CRASHED
     return 0
 
 
 async def serve(make: Callable[[], App], ending: Ends) -> None:
-    """Run until `ending` says so or a service crashes. Raises what it crashed of."""
+    """Run until `ending` requests the end or a service crashes. Raises the service's error."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.set_exception_handler(unless_fenced)
@@ -89,14 +89,14 @@ async def _stop(app: App) -> None:
     try:
         async with asyncio.timeout(STOP_WITHIN_S):
             await app.stop()
-    except TimeoutError:  # what was not committed is folded again by whoever owns it next
+    except TimeoutError:  # the next owner folds uncommitted batches again
         log.warning("not everything could be closed within %g s", STOP_WITHIN_S)
     log.info("worker stopped")
 
 
 def unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The Kafka client forgets bare futures of a transaction that was fenced or whose result is unknown; whoever waited
-    for it was told. All else that nobody caught is told here."""
+    """An exception handler for the loop. It ignores futures that the Kafka client drops when a transaction was fenced
+    or its result is unknown, because the caller has got that error already. It logs all other uncaught errors."""
     error, future = context.get("exception"), context.get("future")
     forgotten = isinstance(future, asyncio.Future) and not isinstance(future, asyncio.Task)
     if not forgotten or error is None or not (kind_of(error) == "fenced" or isinstance(error.__cause__, ResultUnknown)):

@@ -85,7 +85,7 @@ class WorkerMetrics:
                 self.log_changes.labels(change.value)
 
     def _of_worker(self, registry: CollectorRegistry) -> None:
-        """What is told of the worker itself, its partitions, batches and servers."""
+        """The metrics of the worker itself, its partitions, batches and servers."""
         self.lag = Gauge(
             "upload_gate_worker_lag_records",
             "Events of a partition of this worker that are not committed; no series for a partition it does not own.",
@@ -134,7 +134,7 @@ class WorkerMetrics:
             registry=registry,
         )
         self.events_partitions = Gauge(
-            "upload_gate_events_partitions", "Partitions of the events topic, whoever owns them.", registry=registry
+            "upload_gate_events_partitions", "Partitions of the events topic, owned or not.", registry=registry
         )
         self.accounts = Gauge("upload_gate_worker_accounts", "Accounts held in memory.", registry=registry)
         self.forgotten = Counter(
@@ -153,7 +153,7 @@ class WorkerMetrics:
         )
 
     def _of_continuity(self, registry: CollectorRegistry) -> None:
-        """What is told of states that grow, are forgotten or scored again, and of logs that changed."""
+        """The metrics of states that grow, are deleted or scored again, and of logs that changed."""
         self.state_bytes = Gauge(
             "upload_gate_worker_state_bytes",
             "Bytes of the packed states of a partition of this worker.",
@@ -194,7 +194,7 @@ class WorkerMetrics:
         (counter.labels(*increment.labels) if increment.labels else counter).inc(increment.amount)
 
     def forget_partition(self, partition: int) -> None:
-        """Remove what is told of a partition that is not this worker's any more."""
+        """Remove the metrics of a partition that this worker no longer owns."""
         for gauge in (self.lag, self.state_bytes, self.partition_accounts):
             with contextlib.suppress(KeyError):
                 gauge.remove(str(partition))

@@ -1,4 +1,4 @@
-"""Faust's monitor: this worker tells it of rebalances, since Faust's own consumer stays away, and exports it."""
+"""Reports rebalances to Faust's monitor, because Faust's own consumer is not used, and exports the monitor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streams.worker.metrics import WorkerMetrics
 
 
 class RebalanceMonitor:
-    """Rebalances of the group, from losing partitions to being given some."""
+    """Rebalances of the group, from the loss of partitions to the next assignment."""
 
     def __init__(self, app: faust.App, metrics: WorkerMetrics) -> None:
         self._app = app
@@ -31,5 +31,5 @@ class RebalanceMonitor:
             self._app.sensors.on_rebalance_end(self._app, state)
 
     def export(self) -> None:
-        """Bring the gauges up to date with Faust's monitor."""
+        """Update the gauges from Faust's monitor."""
         self._metrics.rebalance_seconds.set(self._app.monitor.rebalance_end_avg)

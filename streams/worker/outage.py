@@ -1,6 +1,6 @@
-"""Says once that a server is away or refuses, and what to do, and once that it is back.
+"""Logs once that a server is away or refuses, with what to do, and once that it is back.
 
-The Kafka client alone would log seventy lines a second.
+Without it the Kafka client would log seventy lines a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = logging.getLogger("upload_gate.worker")
 
 
 class KafkaRefusal(NamedTuple):
-    """A kind of error that waiting alone does not cure, and what to do; said once it lasted for `after_s` seconds."""
+    """A kind of error that waiting does not cure, and its remedy. It is logged once it has lasted `after_s` seconds."""
 
     kind: str
     errors: tuple[type[BaseException], ...]
@@ -50,14 +50,14 @@ REFUSALS: Final = (
         "corruption",
         (kafka.CorruptRecordException, kafka.InvalidMessageError, kafka.UnsupportedCodecError),
         0.0,
-        "Look at the broker's disk and at who writes to the topic; restore the topic, or move the group's offset "
+        "Check the broker's disk and the writers of the topic; restore the topic, or move the group's offset "
         "past the record",
     ),
 )
 
 
 def refusal(error: BaseException) -> KafkaRefusal | None:
-    """What kind of refusal `error`, or its cause, is; None for a server that is merely away."""
+    """The kind of refusal of `error` or its cause; None if the server is merely away."""
     for one in (error, error.__cause__):
         for found in REFUSALS:
             if isinstance(one, found.errors):
@@ -66,7 +66,7 @@ def refusal(error: BaseException) -> KafkaRefusal | None:
 
 
 class Outage:
-    """One server being away or refusing, as one log line at each end. `changed` is told of each change: True is up."""
+    """An outage or refusal of one server, with one log line at each end. `changed` gets each change, True for up."""
 
     def __init__(self, what: str, changed: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._what = what
@@ -82,14 +82,14 @@ class Outage:
         return self.since is not None
 
     def down(self, why: str) -> None:
-        """It does not answer."""
+        """Record that the server does not answer."""
         if self.since is None:
             self.since = self._clock()
             self._changed(False)
             log.warning("%s is away (%s); work goes on when it is back", self._what, why)
 
     def failed(self, error: BaseException) -> None:
-        """A call raised `error`: says once for each kind of refusal what is wrong and what to do."""
+        """Record that a call raised `error`. Logs each kind of refusal and its remedy once."""
         said = str(error) or type(error).__name__
         found = refusal(error)
         if found is None:
@@ -114,7 +114,7 @@ class Outage:
 
 
 class ClientNoise(logging.Handler):
-    """Takes the Kafka client's log: a first complaint opens the outage, all others are counted, not printed."""
+    """Handles the Kafka client's log: a first complaint starts the outage, all others are counted and not printed."""
 
     def __init__(self, outage: Outage) -> None:
         super().__init__(logging.DEBUG)

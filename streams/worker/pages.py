@@ -1,6 +1,6 @@
 """Pages for people on the worker's host: `/healthz` and `/accounts/{id}`. Served on loopback alone, and only if set.
 
-An account's page shows what is kept of it and what it scores now, if this worker owns its partition.
+An account's page shows its state and its score now, if this worker owns its partition.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Answer = tuple[int, dict[str, Any]]
 
 
 class Pages:
-    """What the pages say."""
+    """The content of the pages."""
 
     def __init__(self, partitions: Partitions, crowd: Crowd, scorecard: Scorecard) -> None:
         self._partitions = partitions
@@ -40,7 +40,7 @@ class Pages:
         return 200, {"status": "ok", "partitions": states}
 
     def account(self, account: str) -> Answer:
-        """200 with state and score; 404 where the account has no state, or another worker owns its partition."""
+        """200 with state and score; 404 if the account has no state or another worker owns its partition."""
         topics = self._partitions.where.topics
         mine = {partition.number: partition for partition in self._partitions.mine}
         counts = [count for one in mine.values() if one.owner is not None for count in one.owner.stamps.counts]
@@ -76,7 +76,7 @@ class Pages:
 
 
 def partition_of(account: str, partitions: int) -> int:
-    """The partition whose events are about `account`: the one that Kafka clients choose for its key."""
+    """The partition of the account's events, which Kafka clients choose by the key."""
     chosen: int = DefaultPartitioner()(account.encode(), list(range(partitions)), list(range(partitions)))
     return chosen
 

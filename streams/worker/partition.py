@@ -2,16 +2,16 @@
 
 The group gives the partition to this worker, which *opens* it: a producer with the partition's own transactional id
 makes the broker refuse every earlier owner, then states and position are read from the changelog. While the partition
-is *live*, the intake may request a fetch for it; while it is *folding*, an agent has that fetch in hand, and no second
+is *live*, the intake may request a fetch for it; while it is *folding*, an agent processes that fetch, and no second
 one is requested. Transactions are committed meanwhile. When the group takes the partition away, it is *settling*: the
-fetch in hand is folded and everything folded is committed, for a few seconds at most.
+current fetch is folded and everything folded is committed, for a few seconds at most.
 
-A fetch or a transaction that fails fences this worker itself: everything that is not committed is taken back, and the
-partition opens again with states and position from the changelog. That one path serves a worker that was frozen, a
-broker that went away, a transaction that timed out, and a hole in the offsets. A partition of whose recent events
-practically nothing is readable is *halted*: it is not read on until someone resumes it.
+A fetch or a transaction that fails fences this worker itself: all uncommitted batches are undone, and the partition
+opens again with states and position from the changelog. The same path handles a worker that was frozen, a broker that
+went away, a transaction that timed out, and a hole in the offsets. A partition is *halted* if almost none of its recent
+events can be read: the worker does not read on until an operator resumes it.
 
-`TABLE` says what follows from each event in each state. A cell that is not in it cannot happen, and raises.
+`TABLE` holds the transition for each event in each state. An event without a cell in a state cannot happen, and raises.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FENCED_PAUSE_S = 2.0  # long enough to hear from the group that the partition mo
 
 
 class State(Enum):
-    """Where a partition is in its life."""
+    """A state of a partition."""
 
     UNASSIGNED = "unassigned"
     OPENING = "opening"
@@ -49,7 +49,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What happens to a partition."""
+    """An event in the life of a partition."""
 
     ASSIGNED = "the group gave it to this worker"
     OPENED = "its owner is open"
@@ -71,7 +71,7 @@ class Event(Enum):
 
 
 class PartitionAction(Enum):
-    """What the worker does about it."""
+    """An action of the worker on a transition."""
 
     NOTHING = "nothing"
     OPEN = "open an owner"
@@ -89,7 +89,7 @@ class PartitionAction(Enum):
 
 
 class Step(NamedTuple):
-    """A cell of the table: the state that follows, and what is done."""
+    """A cell of the table: the next state, and the action."""
 
     state: State
     action: PartitionAction
@@ -136,7 +136,7 @@ def _table() -> dict[tuple[State, Event], Step]:
         },
         s.SETTLING: {
             e.SETTLED: Step(s.UNASSIGNED, a.CLOSE),
-            # whatever comes to nothing now, the next owner does again
+            # the next owner repeats everything that fails now
             **stay(s.SETTLING, e.FOLDED, e.FOLD_FAILED, e.COMMIT_OK, e.COMMIT_FAILED, e.UNREADABLE_HALT, e.BROKEN),
             **stay(s.SETTLING, e.TOPIC_CHANGED, e.REVOKED, e.STOP),
         },
@@ -167,7 +167,7 @@ class ImpossibleStep(Exception):
 
 
 class Around(Protocol):
-    """What a partition needs of its worker: `streams.worker.assignment.Partitions`."""
+    """The interface of a partition to its worker: `streams.worker.assignment.Partitions`."""
 
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         """An owner, not open yet."""
@@ -178,7 +178,7 @@ class Around(Protocol):
         ...
 
     def read_from(self, partition: int, offset: int) -> None:
-        """Read `partition` on from `offset`."""
+        """Continue to read `partition` at `offset`."""
         ...
 
     def request_more(self) -> None:
@@ -194,15 +194,15 @@ class Around(Protocol):
         ...
 
     def fenced(self, partition: int, error: Exception) -> None:
-        """What is not committed is done again, because of `error`."""
+        """All uncommitted batches are repeated because of `error`."""
         ...
 
     def committed(self, effects: Effects, seconds: float) -> None:
-        """These are committed, so long after they were handed over."""
+        """`effects` are committed, `seconds` after they were handed over."""
         ...
 
     def not_committed(self, partition: int, effects: Sequence[Effects]) -> None:
-        """These were folded and came to nothing."""
+        """These effects were folded and never committed."""
         ...
 
     def end(self, error: Exception) -> None:
@@ -251,9 +251,9 @@ class Partition:
         self._actions[step.action](error)
 
     def of_owner(self, owner: Owner, event: Event, error: Exception | None = None) -> None:
-        """The same for what `owner` met; what an owner of before meets has no consequence any more.
+        """Take the step for an event of `owner`. An event of an earlier owner is ignored.
 
-        Ends the worker where `on` raises, since nobody above it would.
+        Ends the worker if `on` raises, because no caller above would.
         """
         if owner is self.owner:
             try:
@@ -275,12 +275,12 @@ class Partition:
         self._around.not_committed(self.number, effects)
 
     def resume(self, drains: bool = False) -> None:
-        """Read on, and judge from here whether events are readable; with `drains` only once most of them are."""
+        """Read on, and count unreadable events from here; with `drains` only once most events are readable."""
         self.breaker.reset(drains)
         self.on(Event.RESUME)
 
     async def rest(self) -> None:
-        """Wait for what the last step began: opening, settling, or being cancelled."""
+        """Wait for the task of the last step: opening, settling, or its cancellation."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -288,7 +288,7 @@ class Partition:
         self._task = asyncio.create_task(work)
         self._task.add_done_callback(self._raised)
 
-    def _raised(self, task: asyncio.Task[None]) -> None:  # better to end, and say why, than a partition nobody reads
+    def _raised(self, task: asyncio.Task[None]) -> None:  # else no worker would read the partition
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self._around.end(error)
 
@@ -302,7 +302,7 @@ class Partition:
             raise
         except (StateUnreadable, TopicUnfit) as error:
             self._opening_failed(owner, Event.BROKEN, error)
-        except Exception as error:  # whatever the client raises while the cluster comes and goes
+        except Exception as error:  # the client raises many kinds of errors while the cluster is unstable
             self._opening_failed(owner, Event.OPEN_FAILED, error)
         else:
             if not self._is_wanted():
@@ -321,7 +321,7 @@ class Partition:
             self.on(event, error)
 
     def _is_wanted(self) -> bool:
-        """Whether nobody cancelled the task that runs; the client swallows a cancellation while it closes connections."""
+        """Whether the running task is not cancelled; the client swallows a cancellation while it closes connections."""
         task = asyncio.current_task()
         return task is self._task and task is not None and not task.cancelling()
 

@@ -123,7 +123,7 @@ async def replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> Replay
 
 def _stopped(bootstrap: str, error: Exception) -> UploadGateError:
     if kind_of(error) == "fenced":
-        return Replaced("another replay began and goes on with what is left", "See `dlq list` when it is done")
+        return Replaced("another replay began and goes on with the remaining letters", "See `dlq list` when it is done")
     said = str(error) or type(error).__name__
     problem = f"Kafka at {bootstrap} stopped the replay: {said}"
     return StoreUnavailable(problem, "Type it again once Kafka answers: what was sent is not sent twice")

@@ -1,4 +1,4 @@
-"""Tells running workers to read on where partitions are halted, and waits for what they answer."""
+"""Commands running workers to resume halted partitions, and waits for their answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLL_MS = 200
 async def resume(
     bootstrap: str, topics: Topics, partition: int | None, drains: bool, within_s: float = ANSWERS_WITHIN_S
 ) -> list[ResumeAnswer]:
-    """One answer for each partition that was meant, in order; one that nobody owns has the outcome NO_WORKER.
+    """One answer for each wanted partition, in order. A partition without an owner has the outcome NO_WORKER.
 
     Raises StoreUnavailable; SettingInvalid for a partition that the events topic does not have.
     """

@@ -47,7 +47,7 @@ class WorkerSettings:
 
     @property
     def salt_is_default(self) -> bool:
-        """True where nobody set a salt, so that pseudonyms can be turned back by trying all addresses."""
+        """True if no salt is set. Pseudonyms can then be reversed by trying all addresses."""
         return self.salt == DEFAULT_SALT.encode()
 
 

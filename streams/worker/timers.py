@@ -1,4 +1,4 @@
-"""What the worker does from time to time, as timers of the Faust app: gauges, lag, what Redis lacks, the topic's id."""
+"""The worker's periodic work, as timers of the Faust app: gauges, lag, scores that Redis lacks, the topic's id."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OFFSETS_WITHIN_S = 5.0
 
 
 class Upkeep:
-    """The work of the timers. Nothing here raises because a server is away."""
+    """The work of the timers. No method raises because a server is away."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class Upkeep:
         self._topic_was = ""
 
     async def look(self) -> None:
-        """Bring the gauges up to date, and notice that Kafka is back."""
+        """Update the gauges, and notice that Kafka is back."""
         self._partitions.count()
         self._monitor.export()
         await self._against_outages(self._look)
 
     async def compare_topic(self) -> None:
-        """Begin again where the events topic was created anew."""
+        """Restart all partitions if the events topic was created anew."""
         await self._against_outages(self._compare_topic)
 
     async def _look(self) -> None:
@@ -65,7 +65,7 @@ class Upkeep:
             await self._measure_lag(self._intake.consumer)
 
     async def fill_redis(self) -> None:
-        """Write what Redis lacks, also where it lost what it had."""
+        """Write the scores that Redis lacks, including those that it has lost."""
         await self._against_outages(self._partitions.catch_up_redis)
 
     async def look_for_requests(self) -> None:
@@ -104,7 +104,7 @@ class Upkeep:
     async def _against_outages(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except (IllegalStateError, TimeoutError):  # the assignment moves
+        except (IllegalStateError, TimeoutError):  # the assignment is changing
             pass
         except ForeignCluster as error:
             self._intake.end(error)
@@ -113,8 +113,8 @@ class Upkeep:
 
 
 async def lags(consumer: Any, topic: str, partitions: list[Partition]) -> Mapping[int, int]:
-    """How many events of each partition are not committed, from its end and where it stands; halted and opening ones
-    count as well. Raises KafkaError."""
+    """How many events of each partition are not committed: its end minus its committed offset. Halted and opening
+    partitions count as well. Raises KafkaError."""
     at = {TopicPartition(topic, partition.number): partition for partition in partitions}
     ends = await consumer.end_offsets(list(at))
     return {

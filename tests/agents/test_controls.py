@@ -126,7 +126,7 @@ async def test_the_partition_reads_on_even_where_the_answer_cannot_be_written(
     heard.fails = True
 
     heard.controls.hear(encode_control(ResumeCommand("r-1", partition=0)))
-    await eventually(lambda: "nobody was told" in caplog.text)
+    await eventually(lambda: "was not sent" in caplog.text)
 
     assert heard.partitions[0].state is State.LIVE
 

@@ -1,4 +1,4 @@
-"""The one table of field rules, and how a value is read by it. Checks, events, rows, schema and documentation follow."""
+"""The table of field rules, and the reading of values by it. Checks, events, rows, schema and documentation use it."""
 
 from __future__ import annotations
 

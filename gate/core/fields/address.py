@@ -1,7 +1,7 @@
-"""IP addresses as proxies spell them, each as the one address it stands for, and the network it is counted under.
+"""Normalises IP addresses as proxies write them, and names the network under which an address is counted.
 
-An IPv6 address that carries an IPv4 address counts as that one: all of NAT64 would be one network otherwise, and a
-client would have another address for each proxy that is before it.
+An IPv6 address that carries an IPv4 address counts as that IPv4 address. Otherwise all of NAT64 would be one network,
+and a client would have a different address behind each proxy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gate.core.fields.reasons import Dropped, Unusable
 from gate.core.fields.sentinels import UNKNOWN
 
 LONGEST = 1_024
-"""Characters of an address with all that proxies put around and behind it."""
+"""Longest text that is read as an address, in characters, with port, brackets and further hops."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("?)([^";]*)\1', re.IGNORECASE)
 _BRACKETS = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"([0-9.]{7,15}):[0-9]{1,5}")
@@ -29,8 +29,8 @@ _CARRIERS = tuple(
 def address(text: str) -> str:
     """The address that `text` stands for, in its shortest form. Raises Unusable.
 
-    Of a list of hops the first counts, which is the client's. Port, brackets, zone and a prefix that leaves nothing
-    open are taken off.
+    Of a list of hops the first counts, which is the client's. Port, brackets, zone and a full-length prefix (/32, /128)
+    are removed.
     """
     value = text.strip()
     if len(value) > LONGEST:
@@ -40,7 +40,7 @@ def address(text: str) -> str:
         forwarded = _FOR.search(first)
         first = forwarded[2].strip() if forwarded else first
     first = first.strip("\"'").strip()
-    if first in UNKNOWN or first[:1] == "_":  # what RFC 7239 lets a proxy write to hide a client
+    if first in UNKNOWN or first[:1] == "_":  # RFC 7239 lets a proxy write these to hide a client
         raise Unusable(Dropped.UNKNOWN)
     found = _parsed(_bare(first))
     if found.is_unspecified or int(found) == _LOW_32:
@@ -51,7 +51,7 @@ def address(text: str) -> str:
 
 
 def network(text: str) -> str:
-    """The network an address is counted under: itself for IPv4, its /64 for IPv6. Raises Unusable for no address."""
+    """The network by which an address is counted: an IPv4 address itself, the /64 of an IPv6 one. Raises Unusable."""
     found = _parsed(text)
     return str(found) if isinstance(found, IPv4Address) else f"{IPv6Address(int(found) >> 64 << 64)}/64"
 
@@ -68,7 +68,7 @@ def _bare(text: str) -> str:
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address:
-    # digits of other scripts are digits to Python and nothing to a router; a zone is known to one host only
+    # Python accepts digits of other scripts, a router does not; a zone has a meaning on one host only
     if not text.isascii() or "%" in text:
         raise Unusable(Dropped.INVALID)
     try:
@@ -79,7 +79,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address:
 
 
 def _unwrapped(found: IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address an IPv6 address carries, or itself."""
+    """The IPv4 address that an IPv6 address carries, else the IPv6 address."""
     number = int(found)
     if number >> 32 in _CARRIERS and number > 1:  # :: is no address and ::1 is this host
         return IPv4Address(number & _LOW_32)

@@ -1,4 +1,4 @@
-"""Ids and hashes: opaque strings that are compared byte by byte, so that what cannot be seen in them is not let in."""
+"""Ids and hashes: opaque strings that are compared byte by byte. So ids with invisible characters are refused."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gate.core.fields.text import is_hidden
 MAX_ID_BYTES = 256
 """Longest id in UTF-8 bytes."""
 SHORT_CHARS = MAX_ID_BYTES // 4
-"""A string of so few characters cannot be longer than MAX_ID_BYTES in UTF-8."""
+"""A string with at most this many characters is never longer than MAX_ID_BYTES in UTF-8."""
 _HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F]{16}|[0-9a-fA-F]{64})")
 _SHA256 = re.compile(r"(?:sha-?256[:=-])?([0-9a-f]{64})", re.IGNORECASE)
 
 
 def identity(value: str, none: Container[str]) -> str:
-    """The id, trimmed. Raises Unusable for one of `none`, one that hides a character or is too long."""
+    """The trimmed id. Raises Unusable if it is in `none`, has an invisible character or is too long."""
     trimmed = value.strip()
     if trimmed in none:
         raise Unusable(Dropped.UNKNOWN)
@@ -33,7 +33,7 @@ def identity(value: str, none: Container[str]) -> str:
 
 
 def digest_of(value: str) -> str:
-    """What stands for an id that is too long: two long ids stay two."""
+    """The hash that replaces an id that is too long. Two different ids get different hashes."""
     return f"blake2b:{blake2b(value.strip().encode(errors='replace'), digest_size=16).hexdigest()}"
 
 

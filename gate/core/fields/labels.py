@@ -1,7 +1,7 @@
-"""Labels: the few words by which uploads are told apart, so that `IMAGE`, `image ` and `image` are one kind.
+"""Labels: short words that classify uploads, folded so that `IMAGE`, `image ` and `image` are one kind.
 
 Both sides of a comparison are folded: uploads by `label` and `country`, scopes of pauses by `scope_labels` and
-`scope_countries`, what is typed by `fold_label` and `fold_country`.
+`scope_countries`, command line arguments by `fold_label` and `fold_country`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from gate.core.fields.text import folded, is_hidden, without_ignorables
 
 MAX_LABEL_CHARS = 64
 MAX_RAW_CHARS = 1_024
-"""A label of more characters is not looked at."""
+"""A longer text is refused as a label before it is folded."""
 _COUNTRY = re.compile(r"[A-Z][A-Z0-9]")
 
 
 def label(value: str) -> str:
-    """The label as it is compared. Raises Unusable for one that is empty, too long, or holds what cannot be seen."""
+    """The folded label. Raises Unusable if it is empty, too long, or has an invisible character."""
     if len(value) > MAX_RAW_CHARS:
         raise Unusable(Dropped.TOO_LONG)
     found = folded(value)
@@ -35,7 +35,7 @@ def label(value: str) -> str:
 
 
 def optional_label(value: str) -> str:
-    """A label that may say that it is unknown. Raises Unusable."""
+    """The folded label. Raises Unusable, also for a word that means unknown."""
     found = label(value)
     if found in UNKNOWN:
         raise Unusable(Dropped.UNKNOWN)
@@ -43,7 +43,7 @@ def optional_label(value: str) -> str:
 
 
 def country(value: str) -> str:
-    """A country as ISO 3166 writes it, two characters in capitals. Raises Unusable."""
+    """A country code of ISO 3166, two characters in capitals. Raises Unusable."""
     if len(value) > MAX_RAW_CHARS:
         raise Unusable(Dropped.TOO_LONG)
     found = without_ignorables(normalize("NFKC", value)).strip()
@@ -56,20 +56,20 @@ def country(value: str) -> str:
 
 
 def fold_label(text: str) -> str:
-    """Any text as labels are compared, also one that no upload can have: NFKC, without what is not shown, without case."""
+    """Any text folded like a label: NFKC, without ignorable characters, without case. No text is refused."""
     return folded(text)
 
 
 def fold_country(text: str) -> str:
-    """Any text as countries are compared: folded as every label is, in capitals."""
+    """Any text folded like a country: as a label, in capitals."""
     return folded(text).upper()
 
 
 def scope_labels(values: Iterable[str]) -> frozenset[str]:
-    """Classes, kinds or surfaces of a pause's scope as uploads' are folded; one that folds to nothing stays as it is."""
+    """The folded classes, kinds or surfaces of a pause's scope. A value that folds to nothing stays unchanged."""
     return frozenset(folded(value) or value for value in values)
 
 
 def scope_countries(values: Iterable[str]) -> frozenset[str]:
-    """Countries of a pause's scope, as `scope_labels`."""
+    """The folded countries of a pause's scope, as by `scope_labels`."""
     return frozenset(fold_country(value) or value for value in values)

@@ -1,7 +1,7 @@
-"""JSON as careless programs write it: a string that was cut inside a character does not cost the rest.
+"""Parses JSON tolerantly: a string that was cut inside a character does not make the document unreadable.
 
-What is JSON is read by msgspec. What is not is read once more with each half character replaced by U+FFFD, and only
-what is no JSON even then is refused.
+msgspec reads valid JSON. Other bytes are read once more with each half character replaced by U+FFFD; if they are still
+not JSON, they are refused.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any, NoReturn
 import msgspec
 
 LONGEST_INT = 40
-"""Digits; a longer number is as good as infinite here."""
+"""Longest whole number that is read exactly, in digits; a longer one becomes infinite."""
 _decode = msgspec.json.Decoder().decode
 
 
 class NotJson(Exception):
-    """The bytes hold no JSON value; the message says where, and never what they hold."""
+    """The bytes are not JSON. The message names the position and never quotes the content."""
 
 
 def parse(value: bytes) -> Any:
-    """The JSON value. Raises NotJson, also for what is nested too deep to be read."""
+    """The JSON value. Raises NotJson, also if it is nested too deep."""
     try:
         return _decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

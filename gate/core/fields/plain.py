@@ -1,7 +1,7 @@
-"""The quick look at what a typed decoder has read: whether reading it by the table would change nothing.
+"""Fast tests whether a value is plain: reading it by the table of rules would not change it.
 
-Nearly every check and event is plain: ids in ASCII, labels in lower case, no word for unknown. True is a promise; what
-is False is read by `read_fields`, and may turn out to be in order. `gate.records.check` looks at whole uploads.
+Nearly every check and event is plain: ids in ASCII, labels in lower case, no word for unknown. True is certain. A value
+with False is read by `read_fields`, which may find nothing to change. `gate.records.check` tests whole uploads.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gate.core.fields.sentinels import ANY, COUNTRIES
 from gate.core.fields.times import EARLIEST
 
 none_special = ANY.isdisjoint
-"""Whether none of these values stands for unknown."""
+"""Returns whether none of the given values stands for unknown."""
 PLAIN_COUNTRIES = frozenset(one + two for one in ascii_uppercase for two in ascii_uppercase) - COUNTRIES | {None}
 COMMON_LABELS = frozenset((
     None, "image", "video", "audio", "document", "file", "sticker", "new", "unverified", "regular", "trusted",
     "business", "post", "comment", "message", "avatar", "story", "profile", "album", "chat",
 ))  # fmt: skip
-"""Labels that need no second look; any other costs one."""
+"""Common labels that are known to be plain. Other labels need a slower test."""
 
 
 def is_shortest_address(ip: str) -> bool:
@@ -36,7 +36,7 @@ def is_shortest_address(ip: str) -> bool:
 
 
 class Followup(Protocol):
-    """What every other event has."""
+    """The fields that all events but `attempted` have."""
 
     @property
     def id(self) -> str: ...
@@ -65,12 +65,12 @@ def is_plain_id(value: str) -> bool:
 
 
 def are_visible(joined: str) -> bool:
-    """Whether all of it is ASCII that can be seen, without spaces."""
+    """Whether all characters are visible ASCII without spaces."""
     return joined.isascii() and joined.isprintable() and " " not in joined
 
 
 def is_plain_label(word: str | None, special: frozenset[str]) -> bool:
-    """Whether a label that is not common is kept as it is; `special` are values that stand for unknown."""
+    """Whether a label that is not a common one is kept unchanged. `special` holds values that mean unknown."""
     return word is None or (word.islower() and word not in special and are_visible(word))
 
 

@@ -1,7 +1,7 @@
-"""Reads the fields of one JSON object by the table: what is kept, and what was dropped for which reason.
+"""Reads the fields of one JSON object by the table of rules: the kept values, and the reason for each dropped one.
 
-Every reader of the project calls this for what its quick way does not take, so that all of them agree on every value.
-Reading what was kept keeps it as it is.
+Every reader of the project calls this for objects that its fast path does not accept, so that all readers agree on
+every value. Reading the kept values again does not change them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from gate.core.fields.sentinels import NO_DEVICES, NO_IDS
 from gate.core.fields.text import repaired
 from gate.core.fields.times import creation, moment, since_epoch_us
 
-Value = Any  # what JSON can hold
+Value = Any  # any JSON value
 
 
 class Fields(NamedTuple):
-    """What was read. `kept` has the shape of what was sent, without the fields that no rule knows."""
+    """The result of reading. `kept` has the shape of the object that was sent, without fields that have no rule."""
 
     kept: dict[str, Value]
     dropped: dict[str, Dropped]
 
 
 def read_fields(raw: Mapping[str, Value], subject: MessageType, at_us: int | None = None) -> Fields:
-    """The fields of `raw` by the rules of `subject`. Raises FieldRefused for a required one that cannot be used.
+    """The fields of `raw` by the rules of `subject`. Raises FieldRefused if a required field is missing or unusable.
 
-    `at_us` is the time that an account's making is held against; None takes it from the event's `at`.
+    An account's creation must not be later than `at_us`; None takes that time from the event's `at`.
     """
     kept: dict[str, Value] = {}
     dropped: dict[str, Dropped] = {}
@@ -70,14 +70,14 @@ def _part(
 
 
 def _as_of_us(rule: Rule, kept: dict[str, Value], at_us: int | None) -> int:
-    """The time that an account's making is held against; the table has `at` before it."""
+    """The time that an account's creation is compared with. The table lists `at` before it."""
     if rule.kind is not FieldKind.CREATION or at_us is not None:
         return at_us or 0
     return since_epoch_us(kept["at"])
 
 
 def _read(rule: Rule, given: Value, at_us: int, dropped: dict[str, Dropped]) -> Value:
-    """The value as it is kept; what is kept only in part is put into `dropped`."""
+    """The value to keep. A value that is kept only in part is also noted in `dropped`."""
     note = partial(dropped.__setitem__, rule.name)
     match rule.kind:
         case FieldKind.CREATION:

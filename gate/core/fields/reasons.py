@@ -1,4 +1,4 @@
-"""Why a field was not kept as it was sent: the closed list of reasons, and how a value that cannot be kept is raised."""
+"""The closed list of reasons why a field was not kept as it was sent, and the exceptions for unusable values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class Dropped(StrEnum):
-    """What became of an optional field, by why. `CUT`, `HASHED` and `SOME_ITEMS` keep a part of it, all others nothing."""
+    """The reason why an optional field was dropped or changed.
+
+    `CUT`, `HASHED`, `REPAIRED` and `SOME_ITEMS` keep a part of the value, all others drop it.
+    """
 
     UNKNOWN = "value.unknown"
     TYPE_WRONG = "type.wrong"
@@ -23,12 +26,12 @@ class Dropped(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What it tells the sender."""
+        """The explanation for the sender."""
         return _MEANINGS[self]
 
     @property
     def malformed(self) -> bool:
-        """True where the sender broke a rule; a value that stands for unknown breaks none."""
+        """True if the sender broke a rule. A value that means unknown breaks none."""
         return self is not Dropped.UNKNOWN
 
 

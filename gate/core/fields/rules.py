@@ -1,7 +1,7 @@
-"""The table of field rules: what each field of a check, an event and a row may hold, and what becomes of the rest.
+"""The table of field rules: the valid values of each field of a check, an event and a row.
 
-The two readers, the JSON Schema and the documentation follow from it, so that a check and an event never take the same
-value for two things. A field that is not required and breaks its rule is dropped by itself, with a reason of `Dropped`.
+The two readers, the JSON Schema and the documentation follow from it, so that a check and an event always read a value
+in the same way. If an optional field breaks its rule, only that field is dropped, with a reason of `Dropped`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from gate.core.fields.ids import MAX_ID_BYTES
 from gate.core.fields.labels import MAX_LABEL_CHARS
 
 MAX_TEXT_CHARS = 8_000
-"""A longer caption keeps its beginning."""
+"""A longer caption is cut to this length."""
 MAX_LINKS = 50
-"""Of more links the first are kept."""
+"""Only this many links are kept, the first ones."""
 MAX_LINK_CHARS = 2_048
 """A longer link keeps its beginning, which holds its host."""
 MAX_UPLOAD_BYTES = 1 << 40
 
 
 class MessageType(StrEnum):
-    """What a field belongs to: a check, one of the five types of event, or a row of a labelled stream."""
+    """The kind of message that has a field: a check, one of the five types of event, or a row of a labelled stream."""
 
     CHECK = "check"
     ATTEMPTED = "attempted"
@@ -44,7 +44,7 @@ _ALL = EVENTS | _CHECK | _ROW
 
 
 class FieldKind(StrEnum):
-    """How a value is read. `KEY` is an id that nothing replaces, `ID` one that a hash stands for when it is too long."""
+    """How a value is read. A `KEY` is an id that is never replaced; a hash replaces an `ID` that is too long."""
 
     KEY = "key"
     ID = "id"
@@ -64,9 +64,9 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One field: how it is read, who has it, who cannot do without it, and what its users are told.
+    """One field: its kind, the messages that have it, those that require it, and its description for users.
 
-    `choices`: the only values it may hold, empty for any.
+    `choices` lists the only valid values; it is empty if any value is valid.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Rule:
 
     @property
     def limit(self) -> str:
-        """The bounds in words, empty where the kind has none."""
+        """The bounds in words, empty if the kind has none."""
         return _LIMITS.get(self.kind, "")
 
 
@@ -134,4 +134,4 @@ BY_SUBJECT = MappingProxyType(
     {subject: tuple(rule for rule in RULES if subject in rule.on) for subject in MessageType},
 )
 FIELD_NAMES = tuple(rule.name for rule in RULES) + tuple(sorted(PARTS))
-"""Every name that can stand in `dropped`: a closed list, fit for a label of a metric."""
+"""Every name that can occur in `dropped`: a closed list, so it can be a metric's label."""

@@ -1,7 +1,7 @@
-"""Free text and the characters in it: what is repaired, what nobody sees, and how two spellings are compared.
+"""Repairs free text, finds invisible characters in it, and folds it for comparison.
 
 A string may hold half a surrogate pair, because JSON can write one and many programs cut inside an emoji. Such a half
-cannot be encoded, so it is replaced before anything else looks at the text.
+cannot be encoded, so it is replaced before any other code reads the text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HIDDEN = re.compile(
 
 
 def repaired(text: str) -> str:
-    """The text with U+FFFD for each half of a surrogate pair and each NUL; the same object where there is none."""
+    """The text with U+FFFD for each half of a surrogate pair and each NUL; the same object if there are none."""
     if "\x00" in text:
         text = text.replace("\x00", REPLACEMENT)
     if text.isascii():
@@ -37,7 +37,7 @@ def repaired(text: str) -> str:
 
 
 def _with_halves_replaced(text: str) -> str:
-    """By the codec, ten times as fast as by a table; it writes `?`, so that NUL stands for real ones meanwhile."""
+    """Uses the codec, which is ten times as fast as a table. It writes `?`, so NUL replaces real ones meanwhile."""
     encoded = text.replace("?", "\x00").encode(errors="replace")
     return encoded.decode().replace("?", REPLACEMENT).replace("\x00", "?")
 
@@ -48,16 +48,16 @@ def without_ignorables(text: str) -> str:
 
 
 def is_hidden(text: str) -> bool:
-    """Whether a character in it cannot be seen: a control, a mark of direction, half a surrogate."""
+    """Whether the text has an invisible character: a control, a direction mark, half a surrogate pair."""
     if text.isascii():
         return not text.isprintable()
     return _HIDDEN.search(text) is not None
 
 
 def folded(text: str) -> str:
-    """How labels are compared: compatible characters as one (NFKC), without ignorables, without case, trimmed."""
+    """The text as labels are compared: NFKC, without ignorable characters, without case, trimmed."""
     if text.isascii():
         return text.strip().lower()
-    # folding can bring forth what normalising changes again, and once more is enough for all of Unicode
+    # case folding can produce characters that NFKC changes again; a second pass is enough for all of Unicode
     once = normalize("NFKC", _IGNORABLE.sub("", normalize("NFKC", text)).casefold())
     return normalize("NFKC", _IGNORABLE.sub("", once).casefold()).strip()

@@ -1,4 +1,4 @@
-"""Times as RFC 3339 writes them, with their zone, and which of them an account can have been made at."""
+"""Times in RFC 3339 with a zone, and the plausible times of an account's creation."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import msgspec
 from gate.core.fields.reasons import Dropped, Unusable
 
 MAX_AHEAD_US = 5 * 60 * 1_000_000
-"""How far a time may be ahead of the clock it is held against, µs."""
+"""How far a time may be ahead of the clock that it is compared with, µs."""
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 """An account is not older than the web."""
 LATEST_US = 32_503_680_000_000_000
-"""The year 3000; an event beyond it has no time."""
+"""The year 3000. An event with a later time is refused."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US = 631_152_000_000_000
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def moment(value: object) -> datetime:
-    """The time that `value` is or spells. Raises Unusable for any other thing, and for one without its zone."""
+    """The time of a datetime or of RFC 3339 text. Raises Unusable for other values, and for a time without a zone."""
     if isinstance(value, str):
         try:
             value = msgspec.convert(value.strip(), datetime)
@@ -39,9 +39,9 @@ def since_epoch_us(value: datetime) -> int:
 
 
 def creation(value: object, at_us: int) -> datetime:
-    """When an account was made, as of `at_us`. Raises Unusable for the future and for before the web.
+    """The time of an account's creation. Raises Unusable if it is over 5 minutes after `at_us`, or before 1990.
 
-    A recording whose own clock stands before the web keeps its accounts' ages.
+    In a recording whose own times are before 1990, earlier creations are accepted as well.
     """
     found = moment(value)
     made_us = since_epoch_us(found)

@@ -1,4 +1,4 @@
-"""A take request is what the account store is requested to take for one upload; a take result is its answer."""
+"""The request to the account store to take tokens for one upload, and the store's answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gate.core.standing import Standing
 
 
 class RefusedByHot(IntEnum):
-    """Whom a hot fact refuses: nobody, an account whose score does not count, or any account."""
+    """The accounts that a hot fact refuses: none, those whose score does not count, or all."""
 
     NOBODY = 0
     UNSCORED = 1
@@ -65,7 +65,7 @@ class ClassLimits:
         return risk is not None and standing.acts and self.refuse_at is not None and risk >= self.refuse_at
 
     def refused_by(self, hot: MetFact | None) -> RefusedByHot:
-        """Whom the hot fact refuses, unless an override in force decides."""
+        """The accounts that the hot fact refuses, unless an override in force decides."""
         if hot is None or self.refuse_at is None or hot.risk < self.refuse_at:
             return RefusedByHot.NOBODY
         return RefusedByHot.ANYBODY if hot.is_for_scored else RefusedByHot.UNSCORED
@@ -91,7 +91,7 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def buckets(self) -> tuple[EntityBuckets, ...]:
-        """The buckets of every entity this upload is charged to."""
+        """The buckets of every entity that this upload takes from."""
         limits = self.class_limits
         own = (
             (f"account:{{{self.account}}}", limits.account),

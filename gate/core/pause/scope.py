@@ -1,4 +1,4 @@
-"""Which uploads a pause matches, and what it does to them."""
+"""The scope of a pause, which is the uploads it matches, and its action on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gate.core.fields.labels import scope_countries, scope_labels
 
 
 class Action(StrEnum):
-    """What a pause does to the uploads it meets, the most restrictive first."""
+    """What a pause does to the uploads it matches, the most restrictive first."""
 
     STOP = "stop"
     CHALLENGE = "challenge"
@@ -21,9 +21,10 @@ STRICTNESS = {Action.STOP: 2, Action.CHALLENGE: 1, Action.REVIEW: 0}
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whom a pause meets: each set that is not empty must contain the upload's value. All empty: platform-wide.
+    """The uploads that a pause matches: each set that is not empty must contain the upload's value.
 
-    The values are folded as those of uploads are, so that `IMAGE` and `image` are one kind.
+    If all sets are empty, the pause is platform-wide. Values are folded like those of uploads, so that `IMAGE` and
+    `image` are one kind.
     """
 
     classes: frozenset[str] = frozenset()
@@ -38,7 +39,7 @@ class Scope:
         object.__setattr__(self, "countries", scope_countries(self.countries))
 
     def matches(self, class_: str, surface: str | None, kind: str | None, country: str | None) -> bool:
-        """True where every set that is given contains the upload's value; a value the caller left out matches none."""
+        """True if every set that is not empty contains the upload's value. A value of None is in no set."""
         return (
             (not self.classes or class_ in self.classes)
             and (not self.surfaces or surface in self.surfaces)
@@ -48,7 +49,7 @@ class Scope:
 
     @property
     def sets(self) -> dict[str, frozenset[str]]:
-        """The four sets by the names under which they are written."""
+        """The four sets by their names in the document."""
         return {
             "classes": self.classes,
             "surfaces": self.surfaces,
@@ -58,7 +59,7 @@ class Scope:
 
     @property
     def platform_wide(self) -> bool:
-        """True where nothing narrows the scope."""
+        """True if all sets are empty."""
         return not any(self.sets.values())
 
     def __str__(self) -> str:

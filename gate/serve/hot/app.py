@@ -132,9 +132,9 @@ class GateApp:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body, which must not call itself anything but JSON.
+    """The whole body. Its content type, if there is one, must be JSON.
 
-    Raises RequestRejected: another media type, more than `limit` bytes, or a caller that went away.
+    Raises RequestRejected for another media type, for more than `limit` bytes, and if the caller disconnects.
     """
     for name, value in scope["headers"]:
         if name == b"content-type":
@@ -176,7 +176,7 @@ def _too_large(limit: int) -> RequestRejected:
 
 
 async def answer(send: Send, status: int, body: bytes, kind: bytes = JSON, extra: tuple[Header, ...] = ()) -> None:
-    """One complete response."""
+    """Send one complete response."""
     headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *extra]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -203,13 +203,13 @@ class OneWrite:
         self._write(data)
 
     def flush(self) -> None:
-        """Write a head that no body followed."""
+        """Write a head without a body."""
         if self._head:
             head, self._head = self._head, b""
             self._write(head)
 
     def close(self) -> None:
-        """Close once everything is written."""
+        """Write the held head and close."""
         self.flush()
         self._transport.close()
 

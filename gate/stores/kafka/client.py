@@ -1,9 +1,4 @@
-"""Writes events to Kafka: keyed by account, each once and in order however often the network makes us send it again.
-
-What its clients do alike stands here too: to connect, and to pack records into batches.
-
-Leaves topics to `kafka_topics`, and what an event means to the stream worker.
-"""
+"""The common parts of our Kafka clients: they connect, and pack records into batches."""
 
 from __future__ import annotations
 
@@ -14,13 +9,13 @@ from typing import Any
 FINISH_WITHIN_S = 1.0
 
 Record = tuple[bytes | None, bytes | None]
-"""Key and value; a value of None takes away what the key had."""
+"""Key and value. A value of None deletes the key's earlier value."""
 
 
 async def connected(client: Any) -> None:
-    """Start a producer, consumer or admin client. Raises what its `start` does.
+    """Start a producer, consumer or admin client. Raises what its `start` raises.
 
-    Who is cancelled meanwhile waits a moment for the end of it: the client forgets a connection that is just being made.
+    If the caller is cancelled, it waits briefly for the end of the start, because the client would leak the connection.
     """
     starting = asyncio.ensure_future(client.start())
     try:
@@ -35,7 +30,7 @@ async def connected(client: Any) -> None:
 async def send_packed(
     producer: Any, topic: str, partition: int, records: Iterable[Record]
 ) -> list[asyncio.Future[Any]]:
-    """Hand over `records` packed into batches, which is cheaper than a `send` for each. A future for each batch."""
+    """Send `records` packed into batches, which is cheaper than a `send` for each. Returns a future for each batch."""
     sent: list[asyncio.Future[Any]] = []
     batch, count = producer.create_batch(), 0
     for key, value in records:
@@ -56,6 +51,6 @@ async def _sent(producer: Any, batch: Any, topic: str, partition: int) -> asynci
 
 
 def _retrieve_error(sent: asyncio.Future[Any]) -> None:
-    """Whoever fails before it waits for its batches has said why; theirs is no news."""
+    """Retrieve the error of a batch, so that asyncio does not log it: its sender has already reported the failure."""
     if not sent.cancelled():
         sent.exception()

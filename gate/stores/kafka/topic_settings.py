@@ -1,6 +1,7 @@
-"""Compares the topics of a cluster with what is written to them, and says what to type where they differ.
+"""Compares the settings of a cluster's topics with the needed ones, and prints the commands that correct them.
 
-Too few partitions cannot work and are an error; other settings lose or misjudge something sooner or later, and are told.
+Too few partitions cannot work and are an error. Other wrong settings lose or misjudge data sooner or later, so they
+are reported.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from gate.stores.kafka.client import connected
 from gate.stores.kafka.topics import TopicShape, shapes
 
 AT_LEAST = frozenset({"retention.ms", "max.message.bytes"})
-"""Settings of which more is as good; -1 is without end."""
+"""Settings of which a larger value is fine as well; -1 means unlimited."""
 COMPARED = AT_LEAST | {"cleanup.policy", "message.timestamp.type"}
-"""Settings that decide what is kept, or what a record's time means; others are a matter of taste."""
+"""Settings that decide which records are kept, or what a record's time means. Other settings are not compared."""
 
 
 async def require_partitions(bootstrap: str, topics: Topics) -> int:
-    """How many partitions the events topic has. Raises TopicUnfit where a topic that needs as many has fewer, and
+    """The number of partitions of the events topic. Raises TopicUnfit if a topic that needs as many has fewer, and
     StoreUnavailable."""
     _, known = await shapes(bootstrap, [topics.events.name, *(topic.name for topic in topics.of_worker())])
     return compare_partitions(bootstrap, topics, known)
 
 
 def compare_partitions(bootstrap: str, topics: Topics, known: Mapping[str, TopicShape]) -> int:
-    """The same for topics whose shapes are `known`; one that does not exist is no fault here."""
+    """The same for topics with the shapes `known`. A topic that does not exist is not an error here."""
     if topics.events.name not in known:
         raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topics.events.name}")
     needed = known[topics.events.name].partitions
@@ -47,7 +48,7 @@ def compare_partitions(bootstrap: str, topics: Topics, known: Mapping[str, Topic
 
 
 async def unlike(bootstrap: str, topics: Topics) -> list[str]:
-    """For each topic whose settings differ from what it needs: what differs, and what to type. Raises StoreUnavailable."""
+    """The difference and the correcting command of each topic with wrong settings. Raises StoreUnavailable."""
     wanted = {topic.name: topic for topic in topics.all()}
     found = await _configs(bootstrap, list(wanted))
     return [
@@ -58,7 +59,7 @@ async def unlike(bootstrap: str, topics: Topics) -> list[str]:
 
 
 def difference(bootstrap: str, topic: Topic, config: Mapping[str, str]) -> str | None:
-    """How `config` differs from what `topic` needs and the command that sets it right; None where it does not."""
+    """How `config` differs from the settings that `topic` needs, and the correcting command; None if it does not."""
     differs = {
         name: value
         for name, value in topic.config().items()
@@ -81,14 +82,14 @@ def _suffices(name: str, is_now: str, needed: str) -> bool:
 
 
 async def _configs(bootstrap: str, names: list[str]) -> dict[str, dict[str, str]]:
-    """The settings in force of each topic of `names` that exists and may be looked at."""
+    """The settings in force of each topic of `names` that exists and may be read."""
     admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
     try:
         await connected(admin)
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     except (KafkaError, OSError, TimeoutError) as error:
         said = str(error) or type(error).__name__
-        raise StoreUnavailable(f"Kafka at {bootstrap} does not tell its topics' settings: {said}") from error
+        raise StoreUnavailable(f"Kafka at {bootstrap} does not return its topics' settings: {said}") from error
     finally:
         await admin.close()
     return {

@@ -1,7 +1,4 @@
-"""Questions to a Kafka cluster about its topics: create the missing ones, which incarnation one is, how far a group is.
-
-Leaves writing events and decisions to `kafka` and `kafka_decisions`, and reading topics to the stream worker.
-"""
+"""Administers the topics of a Kafka cluster: creates missing ones, reads their ids, offsets and a group's progress."""
 
 from __future__ import annotations
 
@@ -40,20 +37,20 @@ from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 
 DEADLINE_S = 15.0
-BROKERS_CHOICE = -1  # as many replicas as the cluster's own default says
+BROKERS_CHOICE = -1  # the cluster's own default number of replicas
 
 _T = TypeVar("_T")
 
 
 class TopicShape(NamedTuple):
-    """A topic as a cluster describes it. `topic_id` is empty where the broker is too old to have one."""
+    """A topic as a cluster describes it. `topic_id` is empty if the broker is too old to have one."""
 
     topic_id: str
     partitions: int
 
 
 class Incarnation(NamedTuple):
-    """Which topic it is beyond its name. `topic_id` is empty where the broker is too old to have one."""
+    """Identifies a topic beyond its name, which a new topic can reuse. `topic_id` is empty on a broker without ids."""
 
     cluster: str
     topic_id: str
@@ -62,8 +59,8 @@ class Incarnation(NamedTuple):
 async def declare(bootstrap: str, topics: Topics) -> None:
     """Create those of `topics` that are missing, with their settings; existing ones stay as they are.
 
-    What a worker writes for each partition of events gets as many partitions as an existing events topic has.
-    Raises StoreUnavailable when the cluster does not answer, or refuses.
+    A topic that a worker writes by partition of events gets as many partitions as the existing events topic.
+    Raises StoreUnavailable if the cluster does not answer or refuses.
     """
 
     async def act() -> None:
@@ -93,7 +90,7 @@ def _new(name: str, partitions: int, config: dict[str, str]) -> Any:
 
 
 async def incarnation(bootstrap: str, topic: str) -> Incarnation:
-    """The cluster's id and the topic's. Raises StoreUnavailable, also where the topic does not exist."""
+    """The ids of the cluster and the topic. Raises StoreUnavailable, also if the topic does not exist."""
     cluster, known = await shapes(bootstrap, (topic,))
     if topic not in known:
         raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topic}", "Create it: `upload-gate up` does")
@@ -134,7 +131,7 @@ async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, T
 
 
 async def group_offset(bootstrap: str, group: str, topic: str, partition: int) -> int | None:
-    """The offset that `group` committed for a partition, None where it never did. Raises StoreUnavailable."""
+    """The offset that `group` committed for a partition, None if it never did. Raises StoreUnavailable."""
 
     async def act() -> int | None:
         async with _admin(bootstrap) as admin:
@@ -159,7 +156,7 @@ async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
 
 
 async def end_offsets(bootstrap: str, names: Iterable[str]) -> dict[tuple[str, int], int]:
-    """The offset behind the last record for each (topic, partition) of topics `names`. Raises StoreUnavailable."""
+    """The offset after the last record of each (topic, partition) of topics `names`. Raises StoreUnavailable."""
 
     async def act() -> dict[tuple[str, int], int]:
         at = await _partitions(bootstrap, list(names))
@@ -173,7 +170,7 @@ async def end_offsets(bootstrap: str, names: Iterable[str]) -> dict[tuple[str, i
 async def lag(bootstrap: str, group: str, topics: Topics) -> int:
     """How many records of the events topic `group` has not committed yet, over all partitions.
 
-    A group that never committed is behind by all there is. Raises StoreUnavailable.
+    A group that never committed is behind by all records. Raises StoreUnavailable.
     """
 
     async def act() -> int:
@@ -239,7 +236,7 @@ async def _consumer(bootstrap: str) -> AsyncIterator[Any]:
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]
-    """16 bytes, spelt as Kafka's tools spell a topic id only in that equal ones are equal; all zero is none."""
+    """A topic id of 16 bytes, decoded to text that is not the form of Kafka's tools. All zero means no id."""
 
     @classmethod
     def encode(cls, value: str) -> bytes:
@@ -297,7 +294,7 @@ class _MetadataResponse12(Response):  # type: ignore[misc]
 
 
 class _MetadataRequest12(RequestStruct):  # type: ignore[misc]
-    """Version 12 is the first that names topics by id; the client library stops at an older one."""
+    """Metadata version 12, the first with topic ids. The client library has only older versions."""
 
     API_KEY = 3
     API_VERSION = 12

@@ -1,20 +1,21 @@
-"""Who else: how many distinct accounts share a network, a device, a content or a link host.
+"""The crowd: how many distinct accounts share a network, a device, a content or a link host.
 
 **What is counted.** Each partition counts the distinct accounts of a feature by the day of event time on which they
 last showed it. An account counts for the window of its kind (7 days for networks and devices, 4 for contents and link
-hosts) and drops out by itself; nobody keeps another alive. Beside the count stands how many of the accounts were
-established, as the caller says: old and clean. An account lives in one partition, so counts add up over partitions.
+hosts) and then expires by itself; no account extends the time of another. A second count holds the established ones
+of these accounts: old and clean, as the caller decides. An account lives in one partition, so counts add up over
+partitions.
 
 **What is published.** Key: partition and feature. Value: the day, and for each day of the window how many accounts
-showed the feature on that day or later (`tails`, `record`). Whoever hears it reads the count of any later day from it,
-and merges two records of one key by the larger number of each day. A new owner merges what it heard with what it
-counts itself before it publishes, so no count falls below what was heard, in any order of records and restarts.
+showed the feature on that day or later (`tails`, `record`). A reader derives the count of any later day from it, and
+merges two records of one key by the larger number of each day. Before a new owner publishes, it merges the records of
+the earlier owner with its own counts, so no count falls below a published one, in any order of records and restarts.
 
 **What is missing.** Counts are lower bounds; no rule below counts an account twice.
 - Counts up to the floor are not published: the sum is short by at most floor × partitions.
-- A worker that restarts or takes a partition over knows the old count and not its members. It cannot tell new accounts
-  from those, so the partition counts with the larger of both numbers: after `k` hand-overs within a window the count is
-  at least 1 / (k + 1) of the truth, and whole again when the accounts have shown the feature to the new owner.
+- A worker that restarts or takes a partition over knows the old count but not its members. It cannot distinguish new
+  accounts from these members, so the larger of both numbers counts: after `k` hand-overs within a window the count is
+  at least 1 / (k + 1) of the truth. It is exact again when the accounts have shown the feature to the new owner.
 - One partition counts at most 64 accounts of a feature; beyond it the 64 last ones stand for all.
 - The doorkeeper forgets a lone account when another lone feature takes its slot, and a full table drops what few
   accounts share (`doorkeeper`, `rows`). Each kind has its own budget, so contents never push out devices.

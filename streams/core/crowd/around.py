@@ -1,4 +1,4 @@
-"""What is known of the features that one account shares with others."""
+"""The numbers of accounts that share the features of one account."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import msgspec
 
 
 class Surroundings(msgspec.Struct, frozen=True, gc=False):
-    """Distinct accounts that share an account's addresses, devices, content and link host; 0 where it has none.
+    """Distinct accounts that share an account's addresses, devices, content and link host; 0 if it has none.
 
-    Of several addresses or devices the one that most accounts share counts. The established of them are accounts that
-    were old and clean when they last showed it.
+    Of several addresses or devices the one that most accounts share counts. Established accounts were old and clean
+    when they last showed it.
     """
 
     ip_accounts: int = 0

@@ -1,4 +1,4 @@
-"""All partitions' counts as one worker knows them: what it counts itself, and what it hears of the others."""
+"""All partitions' counts as one worker knows them: its own counts, and the published counts of the others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Crowd:
         """An account (32-bit hash) of `partition` (16 bits) showed the feature `value` (64 bits) of `kind` at `at_us`.
 
         `established` says that the account is old and clean. The caller refuses events that are more than five minutes
-        ahead of the broker. An event older than the window counts nobody; one that is told again changes nothing.
+        ahead of the broker. An event older than the window is not counted; a repeated one changes nothing.
         """
         table = self._tables[kind]
         who = partition << 32 | account
@@ -90,7 +90,7 @@ class Crowd:
                     continue
                 slots, at = table.door.slots, (value & table.door.mask) << 1
                 if slots[at] != value and len(table.noted) < MAX_READY and not table.is_ready(value):
-                    # nobody has shown it before, as is so with most contents
+                    # no account has shown it before, as is the case for most contents
                     table.door.swapped(value, self._today_bits | who)
                     continue
             self.note(partition, kind, value, account, at_us, established)
@@ -123,10 +123,10 @@ class Crowd:
         )
 
     def hear(self, partition: int, feature: str, value: bytes | int, at_us: int = 0) -> bool:
-        """A worker published `value` for the partition; whether that could be read and believed.
+        """Merge the published `value` of the partition. Returns whether it is a plausible count.
 
-        `at_us` is when the broker wrote it down, 0 where that is unknown: no count stands for a later day. A bare
-        number says nothing about days, so it counts until the open day ends.
+        `at_us` is the broker's time of the record, 0 if unknown: no count is of a later day. A bare number has no days,
+        so it counts until the open day ends.
         """
         named = parsed_name(feature)
         table = self._tables.get(named[0]) if named else None
@@ -142,13 +142,13 @@ class Crowd:
             self._stir(kind, known)
         changed = self._changed.get(partition)
         if changed is not None and (now or table.heard.tails(partition, known)) != told:
-            changed.add(named)  # the topic's last record says less than what is known: the owner says it again
+            changed.add(named)  # the topic's last record has less than is known: the owner publishes it again
         return True
 
     def take_changed(self, partition: int) -> list[CrowdCount]:
-        """The partition's counts above the floor that changed since they were last taken, as they are to be published.
+        """The partition's counts above the floor that changed since they were last taken, for publishing.
 
-        A count that was taken and not committed is handed to `give_back`.
+        Pass counts that were taken and not committed to `give_back`.
         """
         changed = self._changed.get(partition)
         if not changed:
@@ -158,7 +158,7 @@ class Crowd:
         return [count for count in taken if count.count > self._floor]
 
     def give_back(self, partition: int, counts: Iterable[CrowdCount]) -> None:
-        """These counts were taken and not committed: they are taken again, as they are then."""
+        """Return counts that were taken and not committed: the next take includes their values of then."""
         names = (parsed_name(count.feature) for count in counts)
         self._changed.setdefault(partition, set()).update(known for known in names if known is not None)
 
@@ -209,7 +209,7 @@ class Crowd:
         return CrowdCount(name(kind, value), known.numbers[0], known.numbers[table.days], written(known))
 
     def _read(self, value: bytes | int, days: int, at_us: int) -> Tails | None:
-        """What a record says, in bounds; None for what no worker can have counted."""
+        """The tails in a record, within bounds; None for counts that no worker can have made."""
         today = self._days.today
         if isinstance(value, int):
             nothing = [0] * (days - 1)

@@ -1,8 +1,8 @@
-"""Which day it is in event time: one event opens one day at most.
+"""The current day in event time. One event opens one day at most.
 
-An event of the next day opens it. An event further ahead opens nothing by itself: when a second event lies ahead as
-well, the earlier of both days is opened. So one event with a wrong time ages everybody by one day, and a topic that was
-quiet for a week goes on with its second event. Until its day is open, an event counts on today.
+An event of the next day opens that day. A single event further ahead opens no day: after a second event that is ahead
+as well, the earlier of both days is opened. So one event with a wrong time ages all counts by at most one day, and a
+topic that was quiet for a week continues with its second event. Until its day is open, an event counts on today.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Admission at the second account: a feature that one account showed takes sixteen bytes and no object.
 
 A slot keeps the last feature that fell into it and its one member (see `members`). When another account shows the same
-feature, both are admitted to the table of shared features, so that nobody is missing from the count. Another feature in
-the same slot replaces the one that was there: with `n` slots, a lone account is forgotten with probability
+feature, both accounts are admitted to the table of shared features, so that the count misses none. Another feature in
+the same slot replaces the stored one: with `n` slots, a lone account is forgotten with probability
 1 - exp(-m / n) after `m` further lone features, and with 6 % each time that the table grows. Features are compared
 whole, so none is admitted by mistake.
 """
@@ -14,13 +14,13 @@ from array import array
 FIRST_SLOTS = 1 << 14
 GROWTH = 8
 SPARSE = 16
-"""The table grows when it took one feature for so many slots."""
+"""The table grows after one stored feature per this many slots."""
 
 
 class Doorkeeper:
     """The lone members of one kind. It begins small and grows up to `max_slots`. Mutable, used by one thread.
 
-    `slots` holds the feature of each slot and behind it the member, so that both lie in one line of the processor's
+    `slots` holds the feature of each slot, followed by its member, so that both are in one line of the processor's
     cache. It stays the same object as it grows.
     """
 
@@ -32,12 +32,12 @@ class Doorkeeper:
         self._taken = 0
 
     def held(self, feature: int) -> int:
-        """The lone member of the feature; 0 where none is known."""
+        """The lone member of the feature; 0 if none is known."""
         at = (feature & self.mask) << 1
         return self.slots[at + 1] if self.slots[at] == feature else 0
 
     def swapped(self, feature: int, member: int) -> int:
-        """Keep the member in the feature's slot; the feature's member until now, 0 where none was known."""
+        """Keep the member in the feature's slot. Returns the feature's previous member, 0 if none was known."""
         slots, at = self.slots, (feature & self.mask) << 1
         if slots[at] == feature:
             held = slots[at + 1]
@@ -55,6 +55,6 @@ class Doorkeeper:
         self.slots[((feature & self.mask) << 1) + 1] = member
 
     def _grow(self) -> None:
-        # each feature then stands in every slot that may be its own; in the wrong ones nobody looks for it
+        # each feature is then in every slot that may be its own; no look-up reads it in the others
         self.slots *= min(GROWTH, self._max_slots // (self.mask + 1))
         self.mask = len(self.slots) // 2 - 1

@@ -1,6 +1,6 @@
-"""What was heard of other workers, and of this one before it began anew: the tails of each partition, of one kind.
+"""The published counts of other workers, and of this one before its restart: the tails of each partition, of one kind.
 
-A row is made of segments, one a partition: two bytes of the partition, two of the day, then the tails' bytes.
+A row has one segment per partition: two bytes of the partition, two of the day, then the tails' bytes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from streams.core.crowd.tails import Tails
 
 HEAD = 4
 MAX_PARTITIONS = 1_024
-"""Partitions heard of one feature; what is said of further ones is refused."""
+"""The most partitions that are kept of one feature; counts of further ones are refused."""
 UNKNOWN = -1
-"""Today, as long as no event has said which day it is."""
+"""The current day before the first event has set it."""
 
 
 class Heard:
-    """Tails by feature and partition. Mutable, in memory, used by one thread. `today` is told by `open`."""
+    """Tails by feature and partition. Mutable, in memory, used by one thread. `open` sets `today`."""
 
     def __init__(self, kind: Kind) -> None:
         self.days = kind.days
@@ -28,11 +28,11 @@ class Heard:
         self._segment = HEAD + 2 * kind.days
 
     def open(self, today: int) -> None:
-        """Counts age by the days that have passed."""
+        """Set the current day; counts age by the days that have passed."""
         self.today = today
 
     def hear(self, partition: int, value: int, counts: Tails) -> Tails | None:
-        """Merge the partition's tails with what was heard before; None if nothing changed, else what is known now."""
+        """Merge the partition's tails with the stored ones. Returns the merged tails, or None if nothing changed."""
         before = self.rows.by_feature.get(value)
         row, key = before or b"", partition.to_bytes(2, "big")
         for at in range(0, len(row), self._segment):
@@ -49,7 +49,7 @@ class Heard:
         return counts
 
     def tails(self, partition: int, value: int) -> Tails | None:
-        """What was heard of the partition."""
+        """The stored tails of the partition."""
         row, key = self.rows.by_feature.get(value, b""), partition.to_bytes(2, "big")
         for at in range(0, len(row), self._segment):
             if row[at : at + 2] == key:
@@ -58,9 +58,9 @@ class Heard:
         return None
 
     def counts(self, row: bytes) -> Iterator[tuple[int, int, int]]:
-        """Of each partition in a row its number, and the accounts and established ones that live today.
+        """The number of each partition in a row, with its live accounts and established accounts.
 
-        A day that is ahead of today counts as it is: whoever showed the feature within a later window did show it.
+        A day that is ahead of today counts unchanged: an account that showed the feature in a later window did show it.
         """
         days, today = self.days, self.today
         for at in range(0, len(row), self._segment):

@@ -1,4 +1,4 @@
-"""The features that most accounts share, for the gates: who comes first from a farm's device meets what it has earned."""
+"""The features that most accounts share, for the gates: a new account on a farm's device gets the device's risk."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MAX_HOT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class HotFact:
-    """A feature, as in `CrowdCount`, and how many accounts share it, of which some are established; 0 accounts: no
-    longer hot."""
+    """A feature, as in `CrowdCount`, with the number of accounts that share it and of the established ones. With 0
+    accounts it is no longer hot."""
 
     feature: str
     accounts: int
@@ -42,10 +42,10 @@ class HotFacts:
         return [HotFact(name(*known), *counts) for known, counts in self._hot.items()]
 
     def changes(self) -> list[HotFact]:
-        """What became hot, changed, or is hot no longer since the last call; the first call tells all."""
+        """The features that became hot, changed, or are no longer hot since the last call; all at the first call."""
         before: dict[tuple[int, int], tuple[int, int] | None] = {}
         self._update(self._crowd.take_stirred(), before)
-        if self._crowd.today != self._day:  # members have aged, of features that nobody showed as well
+        if self._crowd.today != self._day:  # members have aged, also of features that no account showed
             self._day = self._crowd.today
             self._update(list(self._hot), before)
         surplus = len(self._hot) - self._most

@@ -1,4 +1,4 @@
-"""What is counted: the kinds of features, how long a member counts, and how much memory each kind may take."""
+"""The kinds of features that are counted, how long a member counts, and how much memory each kind may take."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Kind:
     """How one kind of feature is counted.
 
     `days` is the window: an account counts on the day on which it last showed the feature and on the `days` - 1 days
-    after it. `shared_bytes` bounds the features with two accounts or more, `heard_bytes` what was heard of other
-    workers, and `lone_slots` (a power of two, 16 bytes each) the features that one account showed.
+    after it. `shared_bytes` bounds the features with two accounts or more, `heard_bytes` the counts of other workers,
+    and `lone_slots` (a power of two, 16 bytes each) the features that one account showed.
     """
 
     days: int = 7
@@ -41,4 +41,4 @@ KINDS: Mapping[int, Kind] = MappingProxyType(
 )
 """The kinds that the streams count. A further kind is one more entry."""
 WINDOW_US = max(kind.days for kind in KINDS.values()) * DAY_US
-"""No count that was published longer ago than this still counts anybody."""
+"""A count that was published longer ago than this holds no account that still counts."""

@@ -16,14 +16,14 @@ SIZE = 8
 ESTABLISHED = 1 << 48
 WHO = ESTABLISHED - 1
 FULL = CEILING * SIZE
-"""A row shorter than this leaves room in every partition."""
+"""In a row shorter than this every partition has room."""
 _DAY = 0x7FFF
 _UNESTABLISHED = bytes(range(0, 256, 2))
 _member = Struct(">HHI")
 
 
 def day_bits(day: int) -> int:
-    """The day as it stands in a member; never 0 in our time, so that no member is 0, which stands for none."""
+    """The bits of a day in a member. They are not 0 until the year 2059, so no member is 0, which means none."""
     return (day + 1 & _DAY) << 49
 
 
@@ -56,7 +56,7 @@ def established(row: bytes) -> int:
 
 
 def position(row: bytes, who: bytes) -> int:
-    """Where the member with these last six bytes begins; -1 where it is none."""
+    """The position of the member with these last six bytes; -1 if there is none."""
     at = row.find(who)
     while at >= 0 and at & 7 != 2:
         at = row.find(who, at + 1)
@@ -64,19 +64,19 @@ def position(row: bytes, who: bytes) -> int:
 
 
 def first_of(row: bytes, partition: bytes) -> tuple[int, int]:
-    """How many members the partition (two bytes) has, and where the first of them begins."""
+    """The number of members of the partition (two bytes), and the position of the first."""
     starts = [at for at in range(0, len(row), SIZE) if row[at + 2 : at + 4] == partition]
     return len(starts), starts[0] if starts else -1
 
 
 def unpacked(row: bytes, today: int) -> Iterator[tuple[int, bool, int]]:
-    """Of each member its age in days, whether it is established, and its partition."""
+    """Yields for each member its age in days, whether it is established, and its partition."""
     for code, partition, _ in _member.iter_unpack(row):
         yield (today + 1 - (code >> 1)) & _DAY, bool(code & 1), partition
 
 
 def inserted(row: bytes, one: int, today: int) -> bytes:
-    """The row with one member more, in its place by day."""
+    """The row with one more member, at its place in the order of days."""
     packed, own_age, at = one.to_bytes(SIZE, "big"), age(one, today), len(row)
     if not own_age:
         return row + packed

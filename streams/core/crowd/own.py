@@ -1,7 +1,7 @@
-"""What this worker counts itself: the members of every feature of one kind, of all its partitions.
+"""This worker's own counts: the members of every feature of one kind, of all its partitions.
 
-Two accounts or more make a row of packed members; one is left to the doorkeeper. A full table drops what is shared by
-few, and of those what was shared longest ago.
+A feature with two accounts or more has a row of packed members; the doorkeeper keeps a feature with one account. A full
+table drops features that few accounts share, and of these the ones that were shared longest ago.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEEP_ALL = -2
 
 
 class Own:
-    """The members of one kind. Mutable, in memory, used by one thread. `today` is told by `open`."""
+    """The members of one kind. Mutable, in memory, used by one thread. `open` sets `today`."""
 
     def __init__(self, kind: Kind) -> None:
         self.days = kind.days
@@ -28,15 +28,15 @@ class Own:
         self.shared = self.rows.by_feature
         self.door = Doorkeeper(kind.lone_slots)
         self.settled: set[int] = set()
-        """Features and partitions, the latter in the low 16 bits, that have shown all that they can today."""
+        """Features with partitions in the low 16 bits, whose counts cannot change any more today."""
 
     def open(self, today: int) -> None:
-        """Members age by the days that have passed."""
+        """Set the current day; members age by the days that have passed."""
         self.today = today
         self.settled.clear()
 
     def knock(self, value: int, one: int) -> bool:
-        """A member of a feature that has no row; whether it has one now, with a second account."""
+        """Note a member of a feature without a row. Returns whether the feature has a row now, by a second account."""
         door, today = self.door, self.today
         held = door.swapped(value, one)
         if not held or packed.age(held, today) >= self.days:
@@ -48,7 +48,7 @@ class Own:
         return True
 
     def note(self, value: int, before: bytes, one: int) -> bool:
-        """A member of a feature that has a row, which does not hold the member as it is; whether the row changed."""
+        """Note a member of a feature whose row `before` lacks it in this form. Returns whether the row changed."""
         today = self.today
         row, who = packed.live(before, today, self.days), one.to_bytes(SIZE, "big")[2:]
         at = packed.position(row, who)
@@ -67,7 +67,7 @@ class Own:
         return True
 
     def _replaced(self, value: int, row: bytes, one: int, partition: bytes) -> int:
-        """Where the member stands that a new one replaces; -1 if there is room for both, KEEP_ALL if it is no later."""
+        """The position of the member that a new one replaces; -1 if there is room, KEEP_ALL if it is no later."""
         count, at = packed.first_of(row, partition)
         if count < CEILING:
             return -1
@@ -79,7 +79,7 @@ class Own:
         return KEEP_ALL
 
     def row(self, value: int) -> bytes:
-        """The live members of a feature, be it one."""
+        """The live members of a feature, also if there is only one."""
         row = self.shared.get(value)
         if row is None:
             held = self.door.held(value)
@@ -87,7 +87,7 @@ class Own:
         return packed.live(row, self.today, self.days)
 
     def by_partition(self, value: int) -> tuple[Counter[int], Counter[int]]:
-        """Live accounts, and the established ones, of each partition."""
+        """The numbers of live accounts and of established accounts, by partition."""
         accounts: Counter[int] = Counter()
         established: Counter[int] = Counter()
         for _, firm, partition in packed.unpacked(self.row(value), self.today):
@@ -96,7 +96,7 @@ class Own:
         return accounts, established
 
     def tails(self, partition: int, value: int) -> Tails:
-        """The partition's counts of a feature, as they stand today."""
+        """The partition's counts of a feature today."""
         members = packed.unpacked(self.row(value), self.today)
         shown = [(age, firm) for age, firm, owner in members if owner == partition & 0xFFFF]
         return tails(self.today, shown, self.days)
@@ -107,7 +107,7 @@ class Own:
 
 
 def _later(held: int, one: int, today: int) -> int:
-    """Of one account's two members the later; on one day, established where either is."""
+    """The later of two members of one account. On the same day it is established if either is."""
     held_age, age = packed.age(held, today), packed.age(one, today)
     if held_age == age:
         return held | one

@@ -2,8 +2,7 @@
 
 A value is `[2, day, accounts, established]`: the version, the day that the count stands for (days since 1970), and two
 lists of equal length, one number a day of the window, the oldest day first: how many distinct accounts of the key's
-partition showed the feature on that day or later, and how many of those were established. Whatever else stands in the
-topic is refused.
+partition showed the feature on that day or later, and how many of those were established. Other records are refused.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ _decoder = msgspec.json.Decoder(tuple[int, int, list[int], list[int]])
 
 @dataclass(frozen=True, slots=True)
 class CrowdCount:
-    """`count` distinct accounts of one partition share `feature`, 17 hex digits that stand for the thing itself.
+    """`count` distinct accounts of one partition share `feature`, a name of 17 hex digits.
 
-    `established` of them were established; `record` is the value as it is published.
+    `established` of them were established; `record` is the published value.
     """
 
     feature: str
@@ -38,12 +37,12 @@ class CrowdCount:
 
 
 def name(kind: int, value: int) -> str:
-    """A feature as it is written in keys: one digit of its kind, sixteen of its value."""
+    """The name of a feature in keys: one digit of its kind, sixteen of its value."""
     return f"{kind:x}{value:016x}"
 
 
 def parsed_name(feature: str) -> tuple[int, int] | None:
-    """The kind and value that a name stands for; None where it is no name."""
+    """The kind and value of a feature's name; None for other text."""
     if len(feature) != NAME_DIGITS or not feature.isascii() or not feature.isalnum():
         return None
     try:
@@ -60,7 +59,7 @@ def written(counts: Tails) -> bytes:
 
 
 def parsed(value: bytes) -> tuple[int, list[int], list[int]] | None:
-    """The day and the numbers of a record, not yet believed; None where it is no record of this version."""
+    """The day and the numbers of a record, unchecked; None if it is not a record of this version."""
     if len(value) > MAX_VALUE_BYTES:
         return None
     try:

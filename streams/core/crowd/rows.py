@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 ROW_BYTES = 160
-"""What a row takes besides its content: its place in the dict, its key and the header of its bytes. Measured."""
+"""Bytes of a row besides its content: its place in the dict, its key and the header of its bytes. Measured."""
 CANDIDATES = 8
-"""A full table drops the least of so many rows, which it takes in turn, so that no call has to visit the whole table."""
+"""A full table drops the least valuable of so many rows, taken in turn, so that no call visits the whole table."""
 
 
 class Rows:
@@ -24,7 +24,7 @@ class Rows:
         self._turn: list[int] = []
 
     def put(self, feature: int, row: bytes, before: bytes | None) -> None:
-        """Keep `row` in place of `before`, which is None for a new feature; drop others where the budget is spent."""
+        """Replace `before`, which is None for a new feature, by `row`. Drops other rows if the budget is exceeded."""
         self.by_feature[feature] = row
         self.used_bytes += len(row) + ROW_BYTES if before is None else len(row) - len(before)
         while self.used_bytes > self._max_bytes:
@@ -36,7 +36,7 @@ class Rows:
         self.used_bytes -= len(self.by_feature.pop(least)) + ROW_BYTES
 
     def _next_in_turn(self) -> list[int]:
-        """Rows of which at least one exists, for the table is not empty while its budget is spent."""
+        """The next rows to compare. At least one exists, as the table is not empty while its budget is exceeded."""
         taken: list[int] = []
         rows, turn = self.by_feature, self._turn
         while len(taken) < min(CANDIDATES, len(rows)):

@@ -2,9 +2,9 @@
 
 A partition's counts of a feature are two tails, one byte a day: for each day of the window, the oldest first, how many
 distinct accounts showed the feature on that day **or later**, and how many of those were established. The first number
-is the count; as days pass, the later ones take its place. What was true of a tail stays true: an account that showed
-the feature later than a day still did so after any restart. So two tails of one partition are merged by taking the
-larger number of each day. That never counts an account that did not exist, and does not depend on order or repetition.
+is the count; as days pass, the later numbers replace it. A tail stays true: an account that showed the feature after a
+day did so regardless of restarts. So two tails of one partition are merged by taking the larger number of each day.
+That never counts an account that did not exist, and does not depend on order or repetition.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Tails(msgspec.Struct, frozen=True, gc=False):
     numbers: bytes
 
     def at(self, day: int) -> Tails:
-        """The same counts as they stand on `day`, which is not before the own one."""
+        """The same counts on `day`, which is not before their own day."""
         days = len(self.numbers) // 2
         passed = min(day - self.day, days)
         if passed <= 0:
@@ -33,7 +33,7 @@ class Tails(msgspec.Struct, frozen=True, gc=False):
         return Tails(day, self.numbers[passed:days] + gone + self.numbers[days + passed :] + gone)
 
     def merged(self, other: Tails) -> Tails:
-        """The larger number of each day, as they stand on the later day of both."""
+        """The larger number of each day, on the later day of both."""
         if self == other:
             return self
         day = max(self.day, other.day)
@@ -41,7 +41,7 @@ class Tails(msgspec.Struct, frozen=True, gc=False):
 
 
 def tails(day: int, shown: Sequence[tuple[int, bool]], days: int) -> Tails:
-    """The tails of accounts, of each of which its age in days and whether it is established is given."""
+    """The tails of accounts. `shown` gives the age in days of each account, and whether it is established."""
     numbers = [0] * (2 * days)
     for age, established in shown:
         numbers[days - 1 - age] += 1
@@ -54,10 +54,10 @@ def tails(day: int, shown: Sequence[tuple[int, bool]], days: int) -> Tails:
 
 
 def believed(day: int, accounts: list[int], established: list[int], days: int) -> Tails | None:
-    """Tails made of numbers that anybody may have written; None where they cannot be read as counts.
+    """Tails from the untrusted numbers of a record; None if they are not counts.
 
     Lists of another length than the window's come from a worker with another window: the last days count, and the
-    first number stands for the days before it. A number above the ceiling is the ceiling.
+    first number applies to the days before it. A number above the ceiling is reduced to the ceiling.
     """
     if not accounts or len(accounts) != len(established) or min(accounts) < 0 or min(established) < 0:
         return None

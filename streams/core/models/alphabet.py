@@ -1,8 +1,8 @@
-"""One fold of all scripts: which code points count as the same letter, and which class each belongs to.
+"""Folds all scripts: maps code points that count as the same letter to one, and each code point to a class.
 
-Folding undoes what hides a caption from a model and changes nothing that a reader would notice: case, accents, full
-width, zero-width and combining marks, letters that look like Latin ones, digits that stand for letters, every digit
-for every other. Tables cover the first two planes of Unicode; what lies beyond is one class.
+Folding removes the tricks that hide a caption from a model: case, accents, full width, zero-width and combining marks,
+letters that look like Latin ones, digits in place of letters; all digits become one. Tables cover the first two planes
+of Unicode; code points beyond them are one class.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The families of signals, one file each: functions of the vector of features, which act on nothing."""
+"""The families of signals, one file each: pure functions of the vector of features."""
 
 from streams.core.signals.table import signals
 

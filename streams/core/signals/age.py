@@ -1,6 +1,6 @@
-"""Age: how young the account is, and how soon after its birth it acted.
+"""Age: how young the account is, and how soon after its creation it acted.
 
-An unknown age says nothing, nor does that of an account without uploads.
+The signals are 0 if the age is unknown or the account has no uploads.
 """
 
 from __future__ import annotations

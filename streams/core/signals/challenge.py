@@ -1,4 +1,4 @@
-"""Challenge: whether the account lately proved that a person is there, or failed to."""
+"""Challenge: whether the account lately passed a challenge or failed one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields: whether an account's events hold what the table of field rules does not allow."""
+"""Fields: whether the fields of an account's events break the table of field rules."""
 
 from __future__ import annotations
 

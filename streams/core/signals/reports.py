@@ -1,4 +1,4 @@
-"""Reports: what others said of the account and what staff took down, lately and per upload."""
+"""Reports: how many others reported the account and how many uploads staff removed, lately and per upload."""
 
 from __future__ import annotations
 

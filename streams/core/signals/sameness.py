@@ -1,6 +1,6 @@
-"""Sameness: the same content again and again, captions cut from one template or all of one build.
+"""Sameness: repeated content, and captions from one template or with one layout.
 
-People repeat themselves in words; machines also in layout, and they address nobody.
+People repeat words. Machines also repeat the layout, and do not address other people.
 """
 
 from __future__ import annotations

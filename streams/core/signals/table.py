@@ -11,7 +11,7 @@ _ONE, _TWO, _THREE = (0.0,), (0.0, 0.0), (0.0, 0.0, 0.0)
 def signals(of: Features) -> tuple[float, ...]:
     """The value of every signal in the order of `Signal`, each in [0, 1], zeros included.
 
-    A family whose features are all 0 says nothing, and is not called: most are, for most accounts.
+    A family whose features are all 0 has only zeros and is not called, which is true of most families and accounts.
     """
     return (
         *tempo.read(of),

@@ -1,4 +1,4 @@
-"""Text: how much an account's captions look like advertisements. Weak evidence, and weighed as such."""
+"""Text: how much an account's captions look like advertisements. It is weak evidence and has a small weight."""
 
 from __future__ import annotations
 

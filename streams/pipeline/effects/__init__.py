@@ -1,7 +1,7 @@
-"""What follows from a batch, as a value made of parts, one file a kind.
+"""The effects of a batch, as a value made of parts. Each kind of part has its own file.
 
-To add a kind of effect, write its class in a file of its own (`part.Part` says what it must do), add it to `KINDS`,
-and give one in `streams.pipeline.step.process`.
+To add a kind of effect, write its class in a file of its own (`part.Part` is the interface), add it to `KINDS`, and
+make one in `streams.pipeline.step.process`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ P = TypeVar("P", bound=Part)
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """All that follows from one batch, or from several that follow each other.
+    """All effects of one batch, or of several consecutive batches.
 
-    `parts` holds one part of each of `KINDS`, in that order. `next_offset` is where the next batch starts.
+    `parts` holds one part of each of `KINDS`, in that order. `next_offset` is the first offset of the next batch.
     """
 
     next_offset: int
@@ -43,7 +43,7 @@ class Effects:
 
     @classmethod
     def of(cls, next_offset: int, *parts: Part) -> Effects:
-        """The effects with these parts, at most one of a kind; a kind that is not given has no effect."""
+        """The effects with these parts, at most one of each kind. Other kinds have no effect."""
         by_kind = {type(part): part for part in parts}
         return cls(next_offset, tuple([by_kind.get(kind) or kind.merged([]) for kind in KINDS]))
 
@@ -61,7 +61,7 @@ class Effects:
 
     @property
     def scores(self) -> list[EncodedScore]:
-        """One score for each account that was touched."""
+        """One score for each account with an event in the batch."""
         return self.part(Scores).encoded
 
     @property
@@ -86,7 +86,7 @@ class Effects:
 
 
 def merged(effects: Sequence[Effects]) -> Effects:
-    """The effects of several batches that follow each other; at least one."""
+    """The effects of consecutive batches, at least one."""
     if len(effects) == 1:
         return effects[0]
     by_kind = zip(*(one.parts for one in effects), strict=True)

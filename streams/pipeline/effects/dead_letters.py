@@ -15,13 +15,13 @@ from gate.records.topics import Topic, Topics
 from streams.pipeline.effects.part import Increment, KeyedRecord
 
 MAX_EVENT_BYTES = 2 << 20
-"""Most of an event that a record keeps; base64 of more would not fit into one."""
+"""Most bytes of an event that a record keeps; base64 of more would not fit into a record."""
 MAX_KEY_BYTES = 4 * MAX_ID_BYTES
-"""Most of a key that a record keeps; a key of any length comes from whoever writes events."""
+"""Most bytes of a key that a record keeps. Keys are written by senders of events and can have any length."""
 MAX_HEADERS = 32
 MAX_HEADER_BYTES = 1024
 REPLAYED_FROM = "upload-gate-replayed-from"
-"""The header of an event that `dlq replay` sent again: partition and offset where it first stood, as `2:1417`."""
+"""The header of an event that `dlq replay` sent again: its first partition and offset, such as `2:1417`."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -30,9 +30,9 @@ _json = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that could not be used: where it stood, why, and its bytes and headers as they were.
+    """An event that could not be used: its position, the reason, and its unchanged bytes and headers.
 
-    `size` is the full length of an event of which `event` is the beginning, None where `event` is all of it.
+    `size` is the full length of an event of which `event` is only the beginning; None if `event` is complete.
     """
 
     topic: str
@@ -46,13 +46,13 @@ class DeadLetter:
     size: int | None = None
 
     def of_record(self, value: bytes | None, headers: Headers) -> DeadLetter:
-        """The same letter with what only its record tells: the headers, and the length of what was cut."""
+        """The same letter with data of its record: the headers, and the full length of an event that was cut."""
         size = len(value or b"")
         return replace(self, headers=tuple(headers), size=size if size > len(self.event) else None)
 
     @property
     def replayed(self) -> str | None:
-        """Where the event first stood, if it is one that was sent again and still cannot be used."""
+        """The first position of an event that was sent again and still cannot be used; None for other events."""
         for name, value in self.headers:
             if name == REPLAYED_FROM:
                 return (value or b"")[:40].decode("ascii", "replace")
@@ -61,9 +61,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Dead letters in the order of their offsets. Merged, they follow each other.
+    """Dead letters in the order of their offsets. Merged parts are concatenated.
 
-    `skipped` counts by reason the events that could not be used either, of which no letter is kept.
+    `skipped` counts, by reason, the unusable events of which no letter is kept.
     """
 
     letters: list[DeadLetter]
@@ -78,7 +78,7 @@ class DeadLetters:
         return cls([letter for part in parts for letter in part.letters], dict(skipped))
 
     def only(self, keeps: Callable[[int], bool]) -> DeadLetters:
-        """The letters of the offsets that `keeps` says; the others are skipped."""
+        """The letters of the offsets that `keeps` accepts; the others are counted as skipped."""
         kept = [letter for letter in self.letters if keeps(letter.offset)]
         if len(kept) == len(self.letters):
             return self
@@ -113,8 +113,8 @@ class DeadLetters:
 def encode_dead_letter(letter: DeadLetter) -> KeyedRecord:
     """The record that keeps an unusable event with its origin and the reason.
 
-    `truncated` and `key_truncated` give the full length of an event or a key that was cut, `replayed` where an event
-    that was sent again first stood. The first 32 headers of up to 1 KiB are kept, as pairs of name and base64.
+    `truncated` and `key_truncated` give the full length of an event or key that was cut, `replayed` the first position
+    of an event that was sent again. The first 32 headers of up to 1 KiB are kept, as pairs of name and base64.
     """
     event = letter.event[:MAX_EVENT_BYTES]
     key = letter.key and letter.key[:MAX_KEY_BYTES]

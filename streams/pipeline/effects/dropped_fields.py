@@ -1,4 +1,4 @@
-"""The fields of a batch's events that were not kept as they were sent, by field and reason. This part has no records."""
+"""Counts the fields of a batch's events that were dropped or changed, by field and reason. This part has no records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many events of each type a batch folded, and how many fields of them nobody knows. This part has no records."""
+"""Counts the folded events of a batch by type, and their unknown fields. This part has no records."""
 
 from __future__ import annotations
 

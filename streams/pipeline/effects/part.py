@@ -1,4 +1,4 @@
-"""What every kind of effect can say of itself: how it merges, where its records go, what they are, what it counts."""
+"""The interface of a kind of effect: its merge, its topic and partition, its records, and its metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, Self
 from gate.records.topics import Topic, Topics
 
 KeyedRecord = tuple[bytes | None, bytes | None]
-"""Key and value of a Kafka record; a value of None takes away what the key had."""
+"""Key and value of a Kafka record. A value of None deletes the key's earlier value."""
 
 
 class Increment(NamedTuple):
@@ -24,7 +24,7 @@ class Part(Protocol):
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
-        """One part that has the effect of all of these, which follow each other; an empty one of none."""
+        """One part with the effect of all of `parts`, which are consecutive; an empty part if there are none."""
         ...
 
     @staticmethod
@@ -42,5 +42,5 @@ class Part(Protocol):
         ...
 
     def increments(self) -> Iterable[Increment]:
-        """What the worker's metrics count once the batch is committed."""
+        """The increments of the worker's metrics once the batch is committed."""
         ...
