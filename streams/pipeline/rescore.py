@@ -13,7 +13,7 @@ from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
-from streams.core.features import features
+from streams.core.features import features, last_evidence_us
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
 from streams.pipeline.effects import Effects, Scores
@@ -29,10 +29,12 @@ def rescored(
     stamps: Stamps,
     next_offset: int,
     now_us: int,
+    acts: bool = True,
 ) -> Effects:
     """New scores for the `accounts` that have a state, stamped with the partition's position before `next_offset`.
 
-    So each is later than every earlier score of the account, and earlier than the score of its next event.
+    So each is later than every earlier score of the account, and earlier than the score of its next event. Where the
+    partition is far behind, the scores do not act (`acts`).
     """
     with_state = [account for account in accounts if account in states]
     stamps.learn(with_state)
@@ -44,5 +46,5 @@ def rescored(
             continue
         values = signals(features(facts, surroundings(crowd, facts)))
         stamp = stamps.stamp(account, next_offset - 1)
-        scores.append(with_bytes(scorecard.score(account, values, facts.latest_us, now_us, stamp)))
+        scores.append(with_bytes(scorecard.score(account, values, last_evidence_us(facts), now_us, stamp, acts)))
     return Effects.of(next_offset, Scores(scores))

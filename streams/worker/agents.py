@@ -93,7 +93,7 @@ class Folding:
         effects: Effects | None = None
         try:
             if not fetch.records:
-                effects = self._chore(owner)
+                effects = self._chore(owner, self._acts(partition.behind))
                 if effects is not None:
                     await owner.act(effects, started)
                 partition.of_owner(owner, Event.FOLDED)
@@ -112,14 +112,16 @@ class Folding:
         else:
             partition.of_owner(owner, Event.FOLDED)
 
-    def _chore(self, owner: Owner) -> Effects | None:
+    def _acts(self, behind: int) -> bool:
+        return behind <= self._act_within_records
+
+    def _chore(self, owner: Owner, acts: bool) -> Effects | None:
         """The effects of the partition's next chore, None where they would change nothing."""
         states = owner.accounts.states
         chore, accounts = owner.chores.take(states, owner.next)
         if chore is Chore.RESCORE:
-            return rescored(
-                accounts, states, self._crowd, self._scorecard, owner.stamps, owner.next, self._now_us()
-            )  # fmt: skip
+            crowd, card, now_us = self._crowd, self._scorecard, self._now_us()
+            return rescored(accounts, states, crowd, card, owner.stamps, owner.next, now_us, acts)
         gone = inactive(accounts, states, owner.chores.before_us)
         return forgotten(gone, owner.next) if gone else None
 
@@ -158,7 +160,7 @@ class Folding:
                 owner.epoch,
                 self._now_us(),
                 owner.stamps,
-                fetch.behind <= self._act_within_records,
+                self._acts(fetch.behind),
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

@@ -16,7 +16,7 @@ from gate.core.score import Stamp
 from gate.records.score import encode_score
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
-from streams.core.features import features
+from streams.core.features import features, last_evidence_us
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
 from streams.pipeline.step import surroundings
@@ -65,7 +65,7 @@ class Pages:
         if partition.owner is not None:
             partition.owner.stamps.learn((account,))
             stamp = partition.owner.stamps.stamp(account, facts.offset)
-        score = self._scorecard.score(account, values, facts.latest_us, now_us, stamp)
+        score = self._scorecard.score(account, values, last_evidence_us(facts), now_us, stamp)
         fields = {name: getattr(facts, name) for name in facts.__struct_fields__}
         return {
             "account": account,

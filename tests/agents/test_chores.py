@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gate.core.duration import DAY_US
+from gate.core.duration import DAY_US, HOUR_US
 from gate.core.score import Stamp, replaces
 from streams.core.crowd import Crowd
 from streams.core.facts import Facts, pack
@@ -144,3 +144,16 @@ def test_scores_made_again_come_after_those_before_and_before_those_of_the_next_
     assert replaces(stamp, Stamp("c/t", 3, 1, home, 600))
     assert replaces(Stamp("c/t", 20, 1, home, 700), stamp)
     assert effects.states == {}
+
+
+def test_a_score_that_is_made_again_stands_for_the_last_evidence_and_acts_only_near_the_end() -> None:
+    """A refused attempt came an hour after the last upload."""
+    facts = Facts(events=2, offset=3, uploads=1, last_us=START_US, latest_us=START_US + HOUR_US)
+    stamps = Stamps("c/t", 0, (4,), 100)
+
+    near, far = (
+        rescored(["a"], {"a": pack(facts)}, Crowd(), SHIPPED, stamps, 10, START_US, acts).scores
+        for acts in (True, False)
+    )
+
+    assert [(score.at_us, score.acts) for score, _ in (*near, *far)] == [(START_US, True), (START_US, False)]

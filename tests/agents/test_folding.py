@@ -51,6 +51,7 @@ class FakePartition:
     def __init__(self) -> None:
         self.number = 0
         self.breaker = Breaker()
+        self.behind = 0
         self.told: list[tuple[Event, Exception | None]] = []
 
     def of_owner(self, owner: Owner, event: Event, error: Exception | None = None) -> None:
