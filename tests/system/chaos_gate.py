@@ -38,9 +38,10 @@ Answer = tuple[str, str, str]
 
 async def answers(redis: str, salt: str, home: Path, scores: Mapping[str, Score]) -> list[tuple[str, Answer, Answer]]:
     """For each account of a sample: its id, what a gate answers, and what follows from its score."""
-    by_risk = sorted(scores.values(), key=lambda score: (score.risk, score.account))
+    now_us = time.time_ns() // 1_000
+    by_risk = sorted(scores.values(), key=lambda score: (_risk(score, now_us), score.account))
     sample = by_risk[:: max(1, len(by_risk) // SAMPLE)]
-    policy = load_policy(_policy_file(home / "policy.toml", [rounded(score.risk) for score in by_risk]))
+    policy = load_policy(_policy_file(home / "policy.toml", [_risk(score, now_us) for score in by_risk]))
     with _gate(redis, salt, home) as port:
         told = await asyncio.to_thread(_ask_all, port, [score.account for score in sample])
     return [(score.account, answer, expected(score, policy)) for score, answer in zip(sample, told, strict=True)]
@@ -56,7 +57,14 @@ def expected(score: Score, policy: Policy) -> Answer:
 
 
 def _standing(score: Score) -> Standing:
-    return Standing(rounded(score.risk), score.at_us)
+    return Standing(
+        rounded(score.risk), score.at_us, half_life_us=score.half_life_us, base=rounded(score.base), acts=score.acts
+    )
+
+
+def _risk(score: Score, now_us: int) -> float:
+    """The risk that a gate judges at `now_us`."""
+    return _standing(score).risk_now(now_us) or 0.0
 
 
 def _request(account: str) -> CheckRequest:
@@ -65,7 +73,7 @@ def _request(account: str) -> CheckRequest:
 
 def _policy_file(path: Path, risks: Sequence[float]) -> Path:
     """The packaged policy with thresholds that part the accounts into four kinds, and time for a slow machine."""
-    review, challenge, deny = (risks[len(risks) * part // 100] for part in (40, 60, 80))
+    review, challenge, deny = (_between(risks, len(risks) * part // 100) for part in (40, 60, 80))
     text, _ = default_policy()
     limits = f"score = {{ review = {review}, challenge = {challenge}, deny = {deny} }}"
     text, changed = re.subn(r"(?<=\[classes\.regular\]\n)score = .*", limits, text)
@@ -73,6 +81,12 @@ def _policy_file(path: Path, risks: Sequence[float]) -> Path:
     assert changed == given_time == 1
     path.write_text(text)
     return path
+
+
+def _between(risks: Sequence[float], place: int) -> float:
+    """A threshold near that place in the widest of the next gaps: risks decay while the gate is asked."""
+    after = max(range(place, min(place + len(risks) // 10, len(risks) - 1)), key=lambda i: risks[i] - risks[i - 1])
+    return (risks[after - 1] + risks[after]) / 2
 
 
 @contextmanager

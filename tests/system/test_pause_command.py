@@ -166,11 +166,15 @@ def test_what_cannot_be_done_ends_with_its_code_and_changes_nothing(system: Type
 
 
 def test_a_check_is_answered_in_a_sentence_and_says_whom_it_asked(system: Typed) -> None:
-    done = system.run("check", "--account", "a-\x1b[2J", "--class", "new")
+    done = system.run("check", "--account", "a-17", "--class", "new")
+    hostile = system.run("check", "--account", "a-\x1b[2J", "--class", "new")
 
     assert done.returncode == 0
-    assert done.stdout == "allow: the upload of a-\\e[2J is let in (stage default, reason allow)\n"
+    assert done.stdout == "allow: the upload of a-17 is let in (stage default, reason allow)\n"
     assert done.stderr == f"asking the gate at {system.environment()['UPLOAD_GATE_GATE']} (UPLOAD_GATE_GATE)\n"
+    assert hostile.returncode == 2
+    assert "account.id" in hostile.stderr
+    assert "\x1b" not in hostile.stdout + hostile.stderr
 
 
 def test_a_class_that_the_gates_policy_does_not_have_is_warned_about_and_paused(system: Typed) -> None:

@@ -62,7 +62,7 @@ def test_since_is_a_span_or_a_time(text: str | None, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-11-26T15:00:00", ""])
 def test_since_without_a_zone_or_a_meaning_is_a_usage_error(text: str) -> None:
-    with pytest.raises(SettingInvalid, match="write 24h"):
+    with pytest.raises(SettingInvalid, match="Write 24h"):
         since_ms(text, lambda: 0)
 
 
@@ -72,7 +72,7 @@ def test_since_without_a_zone_or_a_meaning_is_a_usage_error(text: str) -> None:
         (("show", "2"), "PARTITION:OFFSET"),
         (("show", "a:b"), "PARTITION:OFFSET"),
         (("show", "\x1b[2J:1"), "is no place"),
-        (("replay", "--since", "yesterday"), "write 24h"),
+        (("replay", "--since", "yesterday"), "Write 24h"),
         (("resume", "--partition", "-1"), "--partition"),
         (("list", "--limit", "0"), "--limit"),
     ],

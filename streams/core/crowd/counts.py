@@ -30,7 +30,7 @@ class Crowd:
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
-        self._tables = {kind: CrowdTable(given) for kind, given in kinds.items()}
+        self._tables = {kind: CrowdTable(given) for kind, given in {**KINDS, **kinds}.items()}
         self._around = tuple([self._tables[kind] for kind in (IP, DEVICE, CONTENT, HOST)])
         self._changed: dict[int, set[Feature]] = {}
         self._stirred: set[Feature] | None = None
