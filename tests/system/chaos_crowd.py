@@ -37,6 +37,11 @@ class ExactCrowd(Crowd):
         else:
             self._shown[feature] = {held, one}
 
+    def note_all(self, partition: int, account: int, shown: Mapping[Feature, int], established: bool = False) -> None:
+        """See Crowd; each feature goes through `note`, so that none is missed here."""
+        for (kind, value), at_us in shown.items():
+            self.note(partition, kind, value, account, at_us, established)
+
     def bounds(self) -> Iterator[tuple[Feature, int, int]]:
         """For each feature the least and the most that may be published for the partition.
 
