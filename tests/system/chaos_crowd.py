@@ -38,7 +38,7 @@ class ExactCrowd(Crowd):
             self._shown[feature] = {held, one}
 
     def note_all(self, partition: int, account: int, shown: Mapping[Feature, int], established: bool = False) -> None:
-        """See Crowd."""
+        """See Crowd; each feature goes through `note`, so that none is missed here."""
         for (kind, value), at_us in shown.items():
             self.note(partition, kind, value, account, at_us, established)
 
