@@ -86,7 +86,7 @@ class Load:
         """One that anybody may have, or one of a farm that is shared by many for a moment, and then never again."""
         if self._chance.random() < 0.5:
             return f"d-{self._chance.randrange(5_000)}"
-        return f"farm-{self._count // FARM_EVENTS}-{self._chance.randrange(4)}"
+        return f"farm-{self._count // FARM_EVENTS}-{self._chance.randrange(2)}"
 
     def _unreadable(self, account: str, at: str) -> Record:
         key = account.encode()
