@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,7 +13,15 @@ from gate.cli.output import Output, OutputFlag, emit, instant, result, say
 from gate.core.score import Score
 from gate.errors import StoreUnavailable, redact
 
+if TYPE_CHECKING:
+    from gate.stores.redis.scores import RedisScoreStore
+
 STORE_DEADLINE_S = 2.0
+MOST_READ = 5_000
+"""Of so many accounts the riskiest are shown."""
+SHOWN = 10
+
+T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,16 +30,26 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    account: Annotated[str, typer.Argument(help="Account id.")],
+    account: Annotated[
+        str | None, typer.Argument(help="Account id; the riskiest accounts without one.", show_default=False)
+    ] = None,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     redis: RedisFlag = None,
 ) -> None:
-    """Show an account's score and the signals that led to it.
+    """Show an account's score and the signals that led to it; without an account, the riskiest ones.
 
     Example: upload-gate explain a-17
     """
     addresses = resolve_addresses(state, redis=redis)
+    if account is None:
+        say(f"reading scores from {addresses.shown('redis')}")
+        scores = asyncio.run(_within(addresses, _riskiest))
+        if output is Output.JSON:
+            emit({"accounts": [{"account": score.account, **_json(score)} for score in scores]})
+        else:
+            result(*riskiest_lines(scores))
+        return
     say(f"reading the score from {addresses.shown('redis')}")
     score = asyncio.run(_score(addresses, account))
     if output is Output.JSON:
@@ -42,12 +61,25 @@ def explain(
 
 
 async def _score(addresses: Addresses, account: str) -> Score | None:
+    async def one(store: RedisScoreStore) -> Score | None:
+        return (await store.scores([account]))[0]
+
+    return await _within(addresses, one)
+
+
+async def _riskiest(store: RedisScoreStore) -> list[Score]:
+    accounts = await store.some_accounts(MOST_READ)
+    scores = [score for score in await store.scores(accounts) if score is not None]
+    return sorted(scores, key=lambda score: -score.risk)[:SHOWN]
+
+
+async def _within(addresses: Addresses, read: Callable[[RedisScoreStore], Awaitable[T]]) -> T:
     from gate.stores.redis.scores import RedisScoreStore
 
     store = RedisScoreStore(addresses.redis, prefix=addresses.prefix)
     try:
         async with asyncio.timeout(STORE_DEADLINE_S):
-            return (await store.scores([account]))[0]
+            return await read(store)
     except TimeoutError as error:
         raise StoreUnavailable(
             f"Redis at {redact(addresses.redis)} gave no score within {STORE_DEADLINE_S:g} s",
@@ -55,6 +87,18 @@ async def _score(addresses: Addresses, account: str) -> Score | None:
         ) from error
     finally:
         await store.close()
+
+
+def riskiest_lines(scores: Sequence[Score]) -> list[str]:
+    """A line for each score, with the signal that weighed most."""
+    if not scores:
+        return ["no account has a score"]
+    lines = []
+    for score in scores:
+        heaviest = max(score.reasons, key=lambda reason: reason.value * reason.weight, default=None)
+        why = "" if heaviest is None else f"  {heaviest.signal}"
+        lines.append(f"risk {score.risk:.2f}  {score.account}{why}")
+    return lines
 
 
 def score_lines(score: Score) -> list[str]:

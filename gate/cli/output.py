@@ -38,9 +38,9 @@ def say(*lines: str) -> None:
     _print(lines, sys.stderr)
 
 
-def result(*lines: str) -> None:
-    """Print the result of a command, on stdout, line by line."""
-    _print(lines, sys.stdout)
+def result(*lines: str, wraps: bool = True) -> None:
+    """Print the result of a command, on stdout, line by line. Lines to copy must not be wrapped."""
+    _print(lines, sys.stdout, wraps)
 
 
 def emit(value: object) -> None:
@@ -79,8 +79,8 @@ def wrapped(line: str, width: int) -> list[str]:
     return textwrap.wrap(line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
 
 
-def _print(lines: tuple[str, ...], stream: TextIO) -> None:
-    is_terminal = stream.isatty()
+def _print(lines: tuple[str, ...], stream: TextIO, wraps: bool = True) -> None:
+    is_terminal = wraps and stream.isatty()
     for line in map(terminal_safe, lines):
         shown = wrapped(line, shutil.get_terminal_size().columns) if is_terminal else [line]
         print("\n".join(shown), file=stream, flush=True)

@@ -126,7 +126,16 @@ class _Run:
             return
         addresses = (f"  {name:<8} {address}" for name, address in plan.addresses())
         commands = (f"  {command}" for command in next_commands(plan))
-        result(f"Upload Gate is up ({seconds:.1f} s)", "", *addresses, "", "Try in another terminal:", *commands, "")
+        result(
+            f"Upload Gate is up ({seconds:.1f} s)",
+            "",
+            *addresses,
+            "",
+            "Try in another terminal:",
+            *commands,
+            "",
+            wraps=False,
+        )
 
     def _watch(self, plan: Plan, system: System) -> None:
         """Show the system until its end is requested. Another thread restarts parts, because that may block."""

@@ -23,6 +23,7 @@ from gate.core.score import Score
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.scores import RedisScoreStore
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -304,3 +305,18 @@ async def test_many_requests_at_once_are_answered_in_their_order_and_share_one_b
     charged = [isinstance(answer, TakeResult) and answer.charged for answer in answers]
     assert charged == [True] * 5 + [False] * 95
     assert [isinstance(answer, TakeResult) and answer.repeated for answer in again] == charged
+
+
+async def test_the_accounts_that_have_a_score_are_found_by_their_keys(
+    redis_store: RedisAccountStore, redis_url: str
+) -> None:
+    await redis_store.put_scores([*map(with_bytes, [score(), score("b:{x}"), score("übermut")])])
+    prefix = redis_store.prefix
+    reader = RedisScoreStore(redis_url, prefix=prefix)
+
+    await reader.mark_filled({"0": ("", "mark")})
+
+    found = await reader.some_accounts(100)
+
+    await reader.close()
+    assert sorted(found) == sorted([score().account, "b:{x}", "übermut"])

@@ -350,3 +350,11 @@ def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> Non
     (one,) = (line for line in lines if "gate g-1" in line)
     assert "(an earlier process of it stopped without saying so)" in one
     assert any("gate g-2" in line and "SILENT, counts until 08:03:20 UTC" in line for line in lines)
+
+
+def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> None:
+    reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
+    scores = [Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")]
+
+    assert explain.riskiest_lines(scores) == ["risk 0.72  a-1  crowd.ip"]
+    assert explain.riskiest_lines([]) == ["no account has a score"]

@@ -103,7 +103,14 @@ RULES = (
     Rule("at", FieldKind.MOMENT, EVENTS, "when it happened", required=EVENTS),
     Rule("upload_id", FieldKind.KEY, EVENTS | _CHECK, "names the upload", required=_CHECK),
     Rule("account.id", FieldKind.KEY, _ALL, "names the account", required=_ALL),
-    Rule("account.class", FieldKind.LABEL, EVENTS | _CHECK, "a class of the policy; wins over what age would make of it"),
+    Rule(
+        "account.class",
+        FieldKind.LABEL,
+        EVENTS | _CHECK,
+        "a class of the policy; wins over what age would make of it. A check with any other is decided by the class that "
+        "`[derive]` gives, and names `account.class` in `ignored` (reason `class.unknown`); a pause of that name stops it "
+        "all the same",
+    ),
     Rule("account.created_at", FieldKind.CREATION, EVENTS | _CHECK, "when the account was made"),
     Rule("account.verified", FieldKind.FLAG, EVENTS | _CHECK, "whether the platform knows who it is"),
     Rule("media.kind", FieldKind.WORD, _UPLOAD, "such as image or video", required=_CHECK),

@@ -65,6 +65,20 @@ class RedisScoreStore:
                 values += await self._line.execute(b"MGET", *keys, within_s=self._deadline_s)
         return [None if value is None else decode_stored_score(value) for value in values]
 
+    async def some_accounts(self, most: int) -> list[str]:
+        """Accounts that have a score, in no order: all of them, or about `most`. Raises StoreUnavailable."""
+        begin, cursor = f"{self._prefix}score:{{", b"0"
+        found: set[str] = set()
+        while len(found) < most:
+            async with self._turn:
+                cursor, keys = await self._line.execute(
+                    b"SCAN", cursor, b"MATCH", f"{begin}*", b"COUNT", SCORES_A_TURN, within_s=self._deadline_s
+                )
+            found.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
+            if cursor == b"0":
+                break
+        return list(found)
+
     async def mark_filled(self, marks: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         """See ScoreMirror."""
         if not marks:
