@@ -31,7 +31,6 @@ class Crowd:
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
         self._tables = {kind: CrowdTable(given) for kind, given in kinds.items()}
-        self._around = tuple([self._tables[kind] for kind in (IP, DEVICE, CONTENT, HOST)])
         self._changed: dict[int, set[Feature]] = {}
         self._stirred: set[Feature] | None = None
         self._stirred_all = False
@@ -106,11 +105,11 @@ class Crowd:
 
     def around(self, ip: Values, device: Values, content: Values, host: Values) -> Surroundings:
         """The counts of an account's last features; of several of one kind, of the one that most accounts share."""
-        ips, devices, contents, hosts = self._around
-        a = ips.most(ip) if ip else 0
-        b = devices.most(device) if device else 0
-        c = contents.most(content) if content else 0
-        d = hosts.most(host) if host else 0
+        tables = self._tables
+        a = tables[IP].most(ip) if ip else 0
+        b = tables[DEVICE].most(device) if device else 0
+        c = tables[CONTENT].most(content) if content else 0
+        d = tables[HOST].most(host) if host else 0
         return Surroundings(
             a >> ACCOUNTS,
             b >> ACCOUNTS,
