@@ -24,7 +24,7 @@ chaos: $(BIN)/.ready
 
 # the lock first, with hashes, then the project itself without looking at dependencies again
 $(BIN)/.ready: requirements.lock pyproject.toml
-	@echo "installing into .venv (about a minute the first time)" >&2
+	@echo "installing into .venv (one to three minutes the first time)" >&2
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv 2>/dev/null || { echo "fetching python3-venv, which this system lacks" >&2; rm -rf .venv; apt-get -qq update >&2 && apt-get -qq install -y python3-venv >&2 && $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock >&2

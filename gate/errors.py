@@ -11,6 +11,7 @@
     ├── StoreUnavailable      a server's fault: it does not answer in time; try again, and look at the server
     ├── StoreOverloaded       the load's fault: the server works, but the call was not sent; try again later
     ├── StateUnreadable       the writer's fault: stored bytes do not parse; the last good state is kept
+    ├── ForeignCluster        the address's fault: another Kafka cluster answers there; find out which one is meant
     └── LocalServerError      this machine's fault: a server that `up` needs cannot be fetched or does not run
 
 Each message says what happened and what to do. Each edge maps errors to its own codes: the command line uses
@@ -29,7 +30,7 @@ class UploadGateError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{problem}. {remedy}" if remedy else problem)
+        super().__init__(f"{problem.rstrip('.')}. {remedy[0].upper()}{remedy[1:]}" if remedy else problem)
         self.problem = problem
         self.remedy = remedy
 
@@ -92,6 +93,10 @@ class StoreOverloaded(UploadGateError):
 
 class StateUnreadable(UploadGateError):
     """Stored bytes do not parse. They are rejected whole, and the last good state is kept."""
+
+
+class ForeignCluster(UploadGateError):
+    """Another Kafka cluster answers at the address of the one that this process worked with."""
 
 
 class LocalServerError(UploadGateError):

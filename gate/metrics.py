@@ -116,13 +116,27 @@ class GateCollector(Collector):
         self._gauges = gauges
 
     def describe(self) -> Iterable[Metric]:
-        """Metrics without values, because registration must not read any."""
+        """Metrics without values. Raises KeyError, naming the metric, where `TABLE` has one without values."""
+        if missing := {named.name for named in TABLE if named.kind != "histogram"} - self._values().keys():
+            raise KeyError(f"nothing gives the values of {', '.join(sorted(missing))}: see GateCollector._values")
         return [_family(named) for named in TABLE]
 
     def collect(self) -> Iterator[Metric]:
         """All samples."""
+        labelled = self._values()
+        for named in TABLE:
+            family = _family(named)
+            if isinstance(family, HistogramMetricFamily):
+                family.add_metric([], *self._histogram())
+            else:
+                for labels, value in labelled[named.name].items():
+                    family.add_metric(list(labels), value)
+            yield family
+
+    def _values(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """The values of each metric but the histogram, by their labels."""
         counts, now = self._counts, self._gauges()
-        labelled: dict[str, dict[tuple[str, ...], float]] = {
+        return {
             "upload_gate_decisions_total": {tuple(map(str, k)): v for k, v in list(counts.decisions.items())},
             "upload_gate_shadow_refusals_total": {(k,): v for k, v in list(counts.shadow.items())},
             "upload_gate_store_errors_total": {(k,): v for k, v in counts.store_errors.items()},
@@ -144,14 +158,6 @@ class GateCollector(Collector):
             "upload_gate_policy_info": {(now.policy,): 1},
             "upload_gate_start_time_seconds": {(): now.started_s},
         }
-        for named in TABLE:
-            family = _family(named)
-            if isinstance(family, HistogramMetricFamily):
-                family.add_metric([], *self._histogram())
-            else:
-                for labels, value in labelled[named.name].items():
-                    family.add_metric(list(labels), value)
-            yield family
 
     def _histogram(self) -> tuple[list[tuple[str, float]], float]:
         total = 0

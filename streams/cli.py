@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -131,7 +132,10 @@ def simulate(
         str | None, typer.Option("--for", help="How long: 90s, 10m, 1h30m; until Ctrl-C otherwise.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Write labelled rows for `replay` to this file instead of uploading.")
+        Path | None,
+        typer.Option(
+            help="Write labelled rows for `replay` to this file, *.jsonl or *.jsonl.gz, instead of uploading."
+        ),
     ] = None,
     uploads: Annotated[int, typer.Option(min=1, help="With --file: how many rows.")] = 5_000,
     state: StateFlag = None,
@@ -149,7 +153,7 @@ def simulate(
     seconds = None if for_ is None else _seconds(for_)
     if file is not None:
         try:
-            with file.open("w") as target:
+            with _text_file(file) as target:
                 for row in labelled_rows(seed, uploads):
                     target.write(json.dumps(row) + "\n")
         except OSError as error:
@@ -164,6 +168,11 @@ def simulate(
     say(f"{count:,} uploads")
 
 
+def _text_file(path: Path) -> TextIO:
+    """`path` open for writing text, compressed if its name says so."""
+    return gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8")
+
+
 def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None) -> None:
     """Run one stream worker: it reads events from Kafka and writes scores to Kafka and Redis.
 
@@ -172,6 +181,8 @@ def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = 
     _require_streams()
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
     named = {"STATE": str(addresses.state), "REDIS": addresses.redis, "KAFKA": addresses.kafka}
+    if addresses.group is not None:
+        named["GROUP"] = addresses.group
     environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
     # replaces this process, so that signals reach the worker directly
     os.execve(sys.executable, [sys.executable, "-m", "streams.worker"], environment)
@@ -214,9 +225,9 @@ def _quiet() -> None:
 
 
 def _seconds(text: str) -> float:
-    """The seconds of `--for`. A number without a unit means seconds."""
+    """The span of `--for`."""
     try:
-        return parse_duration_us(f"{text}s" if text.replace(".", "", 1).isdecimal() else text) / 1_000_000
+        return parse_duration_us(text) / 1_000_000
     except ValueError as error:
         raise SettingInvalid(f"--for: {error}") from error
 

@@ -280,7 +280,9 @@ def _sound(pauses: LivePauses, request: CheckRequest, class_: str, now_us: int) 
             return False
         return True
 
-    kept = pauses.by_class.get(class_, pauses.other_classes)
+    given = request.account.class_
+    classes = (class_,) if given is None else (class_, given)
+    by_class = {name: tuple(filter(fine, pauses.by_class[name])) for name in classes if name in pauses.by_class}
     return LivePauses(
-        pauses.rev, tuple(filter(fine, pauses.break_glass)), {}, tuple(pause for pause in kept if fine(pause))
+        pauses.rev, tuple(filter(fine, pauses.break_glass)), by_class, tuple(filter(fine, pauses.other_classes))
     )

@@ -33,6 +33,14 @@ class ObeyBreakGlass:
         self._say = say
         self._unreadable = unreadable
         self._problem: str | None = None
+        self._refused: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the file is not obeyed, in whole or in part; empty where it is."""
+        if self._problem is not None:
+            return (f"{self._place} cannot be read, its last good state is kept: {self._problem}",)
+        return tuple(f"{self._place}: not obeyed is {entry}" for entry in self._refused)
 
     def read(self) -> None:
         """Read the file if it has changed, and obey it. Never raises."""
@@ -42,7 +50,7 @@ class ObeyBreakGlass:
             if str(error) != self._problem:
                 self._problem = str(error)
                 self._unreadable(1)
-                self._say(f"{self._place} cannot be read, its last good state is kept: {error}")
+                self._say(*self.problems)
             return
         if read is not None:
             self._problem = None
@@ -54,13 +62,16 @@ class ObeyBreakGlass:
 
     def _obey(self, read: BreakGlass) -> None:
         pauses = read.pauses
+        self._refused = read.refused
         if read.refused:
             self._unreadable(len(read.refused))
             named = {pause.id for pause in pauses}
             pauses += tuple(pause for pause in self._in_force.board.break_glass if pause.id not in named)
             self._say(f"{self._place}: not obeyed are {'; '.join(read.refused)}")
         self._in_force.adopt_break_glass(pauses)
-        if pauses:
+        if not pauses:
+            self._say(f"{self._place} is removed or empty: no pause of it is in force")
+        else:
             self._say(f"{self._place}: {_in_force(pauses, self._clock.now_us())}")
 
 

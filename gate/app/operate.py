@@ -20,7 +20,7 @@ from gate.core.pause.board import (
 )
 from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError
-from gate.ports.boards import BoardStore, Gates
+from gate.ports.boards import Acknowledgement, BoardStore, Gates
 from gate.records.pause import MAX_REV
 
 REPAIRED_WITHIN_S = 3.0
@@ -97,6 +97,10 @@ class Operate:
     async def gates(self, within_us: int = HEARD_WITHIN_US) -> Gates:
         """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
+
+    async def forget(self, said: Acknowledgement) -> None:
+        """Delete the acknowledgement of a gate that is gone for good. Raises StoreUnavailable."""
+        await self._store.forget(said.process)
 
     async def converged(self, change: Pause, deadline_s: float) -> Convergence:
         """Wait until every live gate obeys `change`, at most `deadline_s` seconds. Raises StoreUnavailable."""

@@ -78,6 +78,11 @@ class Watch:
         """True while the board's store answers."""
         return self.ever_read and not self._down
 
+    @property
+    def break_glass_problems(self) -> tuple[str, ...]:
+        """Why the host's break-glass file is not obeyed, in whole or in part."""
+        return self._break_glass.problems
+
     def age_us(self) -> int:
         """µs since the board was last read or pushed in full; before the first time, since the start of the process."""
         return max(0, self._clock.now_us() - self._fresh_us)

@@ -47,7 +47,7 @@ AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a ga
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """The address of each part, or None. `origin` maps a part to the source of its address; `prefix` begins every
-    Redis key.
+    Redis key. `group` is the consumer group that `up.json` names for the Kafka of the same file.
 
     URLs may hold a password and are not in `repr`; show them through `shown`.
     """
@@ -57,6 +57,7 @@ class Addresses:
     metrics: tuple[str, ...]
     prefix: str
     origin: Mapping[str, str]
+    group: str | None = None
 
     @property
     def redis(self) -> str:
@@ -77,6 +78,18 @@ class Addresses:
     def admin(self) -> str | None:
         """The base URL of a gate's admin port; None if it is unknown, as no command depends on it."""
         return self.known.get("admin")
+
+    def command(self, typed: str) -> str:
+        """`upload-gate` with the words `typed`, as it is typed for this system, between backticks."""
+        state = "" if self.state == default_state(os.environ) else f" --state {self.state}"
+        given = "".join(f" --{name} {redact(self.known[name])}" for name in self.known if self.origin[name][:2] == "--")
+        return f"`upload-gate {typed}{state}{given}`"
+
+    @property
+    def break_glass(self) -> Path:
+        """The break-glass file of a gate on this host."""
+        named = os.environ.get("UPLOAD_GATE_BREAK_GLASS")
+        return Path(named).expanduser() if named else self.state / "break-glass.json"
 
     def shown(self, name: str) -> str:
         """An address without its password, followed by its source, for people."""
@@ -127,7 +140,15 @@ def resolve_addresses(
             known[name] = known[name].rstrip("/")
     pages = written.get("metrics")
     metrics = tuple(str(page) for page in pages) if isinstance(pages, list) else DEFAULT_METRICS
-    return Addresses(home, known, metrics, environ.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX, origin)
+    group = written.get("group") if known.get("kafka") == written.get("kafka") else None
+    return Addresses(
+        home,
+        known,
+        metrics,
+        environ.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
+        origin,
+        environ.get("UPLOAD_GATE_GROUP") or (group if isinstance(group, str) and group else None),
+    )
 
 
 def state_directory(flag: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:

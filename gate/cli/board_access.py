@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -14,7 +15,7 @@ import typer
 from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
-from gate.cli.output import Output, emit, say
+from gate.cli.output import CANCELLED, Output, emit, say
 from gate.core.pause.board import Pause
 from gate.errors import OperatorError, StoreUnavailable, redact
 from gate.records.pause import MAX_NAME, pause_document
@@ -34,15 +35,26 @@ def new_pause_id() -> str:
 
 @asynccontextmanager
 async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
-    """The acts on the board in the system's Redis. Its calls raise StoreUnavailable while Redis is away."""
+    """The acts on the board in the system's Redis. Its calls raise StoreUnavailable while Redis is away.
+
+    The first call connects, so that a Redis which does not answer takes one deadline.
+    """
     from gate.stores.redis.boards import RedisBoardStore
 
     store = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
-    await store.open()
     try:
         yield Operate(store, new_pause_id)
     finally:
         await store.close()
+
+
+def run_change(change: Coroutine[object, object, None], addresses: Addresses) -> None:
+    """Run a command's change of the board. Ctrl-C ends it with the exit code of what was cancelled."""
+    try:
+        asyncio.run(change)
+    except KeyboardInterrupt:
+        say(f"cancelled; it may have been written: look with {addresses.command('status')}")
+        raise typer.Exit(CANCELLED) from None
 
 
 def person(given: str | None) -> str:
@@ -72,15 +84,15 @@ async def report(act: str, changed: Pause, operate: Operate, addresses: Addresse
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"
-    problem = not_obeyed(what, convergence, unheard)
+    problem = not_obeyed(what, convergence, unheard, addresses)
     if problem is not None:
         raise problem
     if output is Output.TEXT:
         say(obeyed_sentence(what, convergence))
 
 
-def not_written(error: StoreUnavailable, remedy: str) -> StoreUnavailable:
+def not_written(error: StoreUnavailable, addresses: Addresses, remedy: str) -> StoreUnavailable:
     """The error for a change that Redis did not confirm. Its answer may have been lost after the write."""
     return StoreUnavailable(
-        error.problem.rstrip("."), f"Look with `upload-gate status` whether the change was written. {remedy}"
+        error.problem.rstrip("."), f"Look with {addresses.command('status')} whether the change was written. {remedy}"
     )

@@ -78,7 +78,10 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
     after = answer.get("retry_after")
     wait = f", try again in {float(after):.0f} s" if isinstance(after, int | float) else ""
     stage = f"stage {answer.get('stage')}, reason {answer.get('reason')}"
-    return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait})"
+    ignored = answer.get("ignored")
+    named = ", ".join(map(str, ignored)) if isinstance(ignored, list) else ""
+    left_out = f"; ignored: {named}" if named else ""
+    return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait}){left_out}"
 
 
 def _given(values: dict[str, object]) -> dict[str, object]:

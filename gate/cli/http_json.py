@@ -47,9 +47,9 @@ def _json(status: int, data: bytes, shown: str) -> object:
     problem = content if isinstance(content, dict) else {}
     detail = str(problem.get("detail") or problem.get("title") or f"status {status}")
     if status < 500 and status != 404:
-        raise RequestRejected(
-            str(problem.get("type", "rejected")), f"refused by {shown}: {detail}", problem.get("field")
-        )
+        field = problem.get("field")
+        place = f"{field}: " if field else ""
+        raise RequestRejected(str(problem.get("type", "rejected")), f"refused by {shown}: {place}{detail}", field)
     raise UploadGateError(f"{shown} answered {status}: {detail}")
 
 

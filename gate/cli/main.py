@@ -1,6 +1,7 @@
 """`upload-gate`: imports the one command that was typed, runs it, and turns errors into exit codes.
 
-Exit codes: 0 done · 1 error · 2 usage or cancelled · 3 not converged or refused by policy · 4 not allowed.
+Exit codes: 0 done · 1 error · 2 usage or cancelled · 3 not converged or refused by policy. 4 is kept for
+"not allowed", which comes with roles.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 
 import typer
 
-from gate.cli.output import say
-from gate.errors import LocalServerError, UploadGateError
+from gate.cli.output import CANCELLED, say
+from gate.errors import LocalServerError, OperatorError, UploadGateError
 
 COMMANDS = {
     "pause": "gate.cli.pause",
@@ -32,6 +34,7 @@ GROUP = "upload_gate.commands"
 """The group of entry points through which other packages add commands. An entry's name is the command; its value is a
 function with typer's annotations, or a `typer.Typer` for a group of commands."""
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 _VERSION_FLAGS = ("--version", "-V")
 
 
@@ -47,16 +50,22 @@ def run(arguments: Sequence[str]) -> int:
         _print_version()
         return 0
     try:
-        build(arguments)(args=list(arguments), prog_name="upload-gate")
+        app = build(arguments)
+        _require_values(app, arguments)
+        app(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:
         _trace(debug)
         # only a message that ends with the last lines of a server's log has several lines
         say(*f"error: {error}".split("\n")) if isinstance(error, LocalServerError) else say(f"error: {error}")
         return error.exit_code
     except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            say("cancelled")
+            return CANCELLED
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except KeyboardInterrupt:
-        return 130
+        say("cancelled")
+        return CANCELLED
     except Exception as error:  # the edge: every error becomes one line and an exit code
         _trace(debug)
         say(f"error: unexpected {type(error).__name__}: {error}. Set UPLOAD_GATE_DEBUG=1 to see where it happened")
@@ -83,6 +92,25 @@ def build(arguments: Sequence[str]) -> typer.Typer:
             importlib.import_module(module).register(app)
         _add_entry_points(app, None)
     return app
+
+
+def _require_values(app: typer.Typer, arguments: Sequence[str]) -> None:
+    """Raise OperatorError for an option that needs a value and is followed by another option.
+
+    The parser would take `--for` in `--class --for 10m` for the class, and complain about `10m`.
+    """
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    command = commands.get(arguments[0]) if arguments else None
+    takers = {
+        name
+        for parameter in getattr(command, "params", ())
+        if parameter.param_type_name == "option" and not parameter.is_flag
+        for name in parameter.opts
+    }
+    options = {name for parameter in getattr(command, "params", ()) for name in parameter.opts if name[0] == "-"}
+    for name, following in pairwise(arguments):
+        if name in takers and following in options:
+            raise OperatorError(f"{name} needs a value, and is followed by {following}", f"give one after {name}")
 
 
 def _root(

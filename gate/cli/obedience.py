@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gate.app.converge import Convergence, GateResult, GateState, acknowledges
+from gate.app.converge import HEARD_WITHIN_US, Convergence, GateResult, GateState, acknowledges
+from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
+from gate.cli.output import instant
+from gate.core.pause.board import Pause
 from gate.errors import NotConverged, UploadGateError
 from gate.ports.boards import Acknowledgement
 
@@ -61,29 +64,49 @@ def obeyed_sentence(act: str, result: Convergence) -> str:
     return f"{act} is obeyed by {count} of {count} gates (rev {result.change.rev}, {after})"
 
 
-def not_obeyed(act: str, result: Convergence, unheard: Sequence[Acknowledgement]) -> NotConverged | None:
+def not_obeyed(
+    act: str, result: Convergence, unheard: Sequence[Acknowledgement], addresses: Addresses
+) -> NotConverged | None:
     """The error that names every gate which is not known to obey `act`; None if all obey."""
     rev, count = result.change.rev, len(result.gates)
     if not count and not unheard:
         return NotConverged(
             f"{act} is written (rev {rev}), but no gate is live to obey it",
-            "gates obey it when they start; see `upload-gate status`",
+            f"gates obey it when they start; see {addresses.command('status')}",
         )
     if result.complete and not unheard:
         return None
-    problem = (
-        f"{act} is written (rev {rev}), but only {count - len(result.missing)} of {count + len(unheard)} gates obey it "
-    )
-    problem += f"after {result.seconds:.1f} s"
+    problem = f"{act} is written (rev {rev}), but only {count - len(result.missing)} of {count + len(unheard)} gates "
+    problem += f"{'obeys' if count + len(unheard) == 1 else 'obey'} it after {result.seconds:.1f} s"
     if result.missing:
         late = (f"{gate.said.gate} at {gate.said.url} (rev {gate.said.rev})" for gate in result.missing)
         problem += f"; not: {', '.join(late)}"
     for said in unheard:
-        problem += f"; gate {said.gate} at {said.url} was heard of in the last 5 minutes and no longer answers"
-    return NotConverged(
-        problem,
-        "look at those gates; where they cannot be reached, put the pause into the break-glass file on their hosts",
-    )
+        problem += (
+            f"; gate {said.gate} at {said.url} was heard of in the last 5 minutes and no longer answers; it counts "
+            f"until {forgotten_at(said)}"
+        )
+    return NotConverged(problem, _remedy(result.change, unheard, addresses))
+
+
+def _remedy(change: Pause, unheard: Sequence[Acknowledgement], addresses: Addresses) -> str:
+    if change.released_at_us is None:
+        remedy = (
+            "Look at those gates; where they cannot be reached, put the pause into the break-glass file on their hosts, "
+            f"{addresses.break_glass} on this one"
+        )
+    else:
+        remedy = (
+            "Look at those gates; each keeps the pause until it reaches Redis again, or until it expires at "
+            f"{instant(change.expires_at_us)}"
+        )
+    gone = ", ".join(addresses.command(f"status --forget {said.gate}") for said in unheard)
+    return f"{remedy}. A gate that is gone for good: {gone}" if gone else remedy
+
+
+def forgotten_at(said: Acknowledgement) -> str:
+    """When a gate that does not answer any more ceases to count, such as `15:41:10 UTC`."""
+    return f"{instant(said.acknowledged_at_us + HEARD_WITHIN_US)[11:19]} UTC"
 
 
 def _obeys(url: str, accepted: frozenset[str]) -> bool | None:

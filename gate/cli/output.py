@@ -6,7 +6,9 @@ Every line passes `terminal_safe`, so that no account id, pause text or server's
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, TextIO
@@ -69,6 +71,16 @@ def instant(us: int) -> str:
     return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def wrapped(line: str, width: int) -> list[str]:
+    """A line as those that fit into `width`, broken between words; what is longer than a line stays whole."""
+    if len(line) <= width:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
+
+
 def _print(lines: tuple[str, ...], stream: TextIO) -> None:
-    for line in lines:
-        print(terminal_safe(line), file=stream, flush=True)
+    is_terminal = stream.isatty()
+    for line in map(terminal_safe, lines):
+        shown = wrapped(line, shutil.get_terminal_size().columns) if is_terminal else [line]
+        print("\n".join(shown), file=stream, flush=True)

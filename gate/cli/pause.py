@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import OwnerFlag, YesFlag, not_written, operating, person, report
+from gate.cli.board_access import OwnerFlag, YesFlag, not_written, operating, person, report, run_change
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
 from gate.cli.pause_text import uploads_of
-from gate.core.duration import duration_text, parse_duration_us
+from gate.core.duration import HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US
 from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
 from gate.records.pause import MAX_TEXT
-
-WITHOUT_REDIS = (
-    "Without Redis, put the pause into the break-glass file (break-glass.json in the state directory) "
-    "on each gate's host"
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +32,7 @@ def pause(
     country: Annotated[list[str] | None, typer.Option(help="Country, such as DE; may be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")] = False,
     action: Annotated[Action, typer.Option(help="What to do with uploads that it matches.")] = Action.STOP,
-    for_: Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h.")] = "4h",
+    for_: Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.")] = "4h",
     reason: Annotated[str, typer.Option("--reason", "-r", help="Reason code of the policy, such as raid.")] = "",
     text: Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")] = "",
     owner: OwnerFlag = None,
@@ -75,16 +70,17 @@ def pause(
         return
     if not yes and not confirmed("Set this pause?"):
         raise cancel()
-    asyncio.run(_pause(addresses, scope, action, reason, text, by, for_us, output))
+    run_change(_pause(addresses, scope, action, reason, text, by, for_us, output), addresses)
 
 
 def _warn(addresses: Addresses, scope: Scope, action: Action, reason: str) -> None:
     """Warn of names that the policy lacks, and print what the pause would have stopped. Returns soon in any case."""
-    from gate.cli.policy_names import policy_names
+    from gate.cli.policy_names import policy_names, rare_labels
     from gate.cli.preview import preview
 
     names = policy_names(addresses)
-    say(*names.notes, *names.warnings(sorted(scope.classes), reason), *preview(addresses, scope, action))
+    warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope))
+    say(*names.notes, *warnings, *preview(addresses, scope, action))
 
 
 async def _pause(
@@ -94,7 +90,11 @@ async def _pause(
         try:
             written = await operate.pause(scope, action, reason, text, owner, for_us)
         except StoreUnavailable as error:
-            raise not_written(error, WITHOUT_REDIS) from error
+            without = (
+                f"Without Redis, put the pause into the break-glass file on each gate's host, {addresses.break_glass} "
+                "on this one"
+            )
+            raise not_written(error, addresses, without) from error
         if output is Output.TEXT:
             result(written.id)
         await report("pause", written, operate, addresses, output)
@@ -125,7 +125,7 @@ def _scope(
         _folded("--class", classes, fold_label),
         _folded("--surface", surfaces, fold_label),
         _folded("--kind", kinds, fold_label),
-        _folded("--country", countries, fold_country),
+        _countries(countries),
     )
     if scope.platform_wide and not everything:
         raise OperatorError(
@@ -137,6 +137,17 @@ def _scope(
     return scope
 
 
+def _countries(given: Iterable[str] | None) -> frozenset[str]:
+    """Raises OperatorError for what no upload's country can be: uploads carry two letters."""
+    countries = _folded("--country", given, fold_country)
+    for country in sorted(countries):
+        if not re.fullmatch("[A-Z][A-Z0-9]", country):
+            raise OperatorError(
+                f"--country {country} is no country as uploads name it", "give two letters (ISO 3166-1), such as DE"
+            )
+    return countries
+
+
 def _folded(flag: str, given: Iterable[str] | None, fold: Callable[[str], str]) -> frozenset[str]:
     """The values of a flag as checks compare them. Raises OperatorError for one that is empty or cannot be shown."""
     values = frozenset(fold(value) for value in given or ())
@@ -146,14 +157,14 @@ def _folded(flag: str, given: Iterable[str] | None, fold: Callable[[str], str]) 
 
 
 def _length_us(text: str) -> int:
+    most = f"{MAX_DURATION_US // HOUR_US}h for one person"
     try:
-        length_us = parse_duration_us(text)
+        length_us = parse_duration_us(text, most)
     except ValueError as error:
-        raise OperatorError(f"--for: {error}") from error
+        raise OperatorError(f"--for: {error}", f"without --for it is {duration_text(DEFAULT_DURATION_US)}") from error
     if length_us > MAX_DURATION_US:
         raise ControlRefused(
-            f"a pause of {duration_text(length_us)} needs a second person's approval, which cannot be given yet",
-            f"set at most {MAX_DURATION_US // 3_600_000_000}h (without --for it is {duration_text(DEFAULT_DURATION_US)}) "
-            "and set it again before it ends",
+            f"--for: a pause of {text.strip()} is longer than {most}; a second person's approval cannot be given yet",
+            f"set at most {MAX_DURATION_US // HOUR_US}h and set it again before it ends",
         )
     return length_us

@@ -14,9 +14,12 @@ from pathlib import Path
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
 from gate.core.fields.labels import fold_label
+from gate.core.pause.scope import Scope
 from gate.errors import PolicyInvalid, UploadGateError
 
 FETCH_WITHIN_S = 0.5
+KINDS = ("image", "video", "audio", "document", "file", "sticker")
+SURFACES = ("post", "comment", "message", "avatar", "story", "profile", "album", "chat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,21 @@ def policy_names(addresses: Addresses) -> PolicyNames:
         return PolicyNames((), (), source, (f"warning: names are not checked, {source} cannot be used: {error}",))
     note = f"note: no gate's admin port returns the policy in force; names are compared with {source}"
     return PolicyNames(policy.classes, policy.reasons, source, (note,))
+
+
+def rare_labels(scope: Scope) -> list[str]:
+    """A sentence for each kind or surface of the scope that looks like a slip of the pen. The policy names none."""
+    from difflib import get_close_matches
+
+    given = [("kind", name, KINDS) for name in scope.kinds] + [("surface", name, SURFACES) for name in scope.surfaces]
+    warnings = []
+    for what, name, usual in sorted(given):
+        if name in usual:
+            continue
+        near = get_close_matches(name, usual, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Usual are: {', '.join(usual)}"
+        warnings.append(f"warning: {name} is no usual {what}; pausing all the same, as far as uploads name it. {hint}")
+    return warnings
 
 
 def _texts(names: Iterable[object]) -> tuple[str, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import YesFlag, not_written, operating, person, report
+from gate.cli.board_access import YesFlag, not_written, operating, person, report, run_change
 from gate.cli.output import Output, OutputFlag, result, say
 from gate.cli.pause_text import uploads_of
 from gate.core.duration import duration_text
@@ -59,7 +58,8 @@ def release(
 
     Example: upload-gate release p-7k2mq4xd
     """
-    asyncio.run(_release(resolve_addresses(state, redis=redis, admin=admin), id_, person(by), output))
+    addresses = resolve_addresses(state, redis=redis, admin=admin)
+    run_change(_release(addresses, id_, person(by), output), addresses)
 
 
 async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> None:
@@ -68,7 +68,7 @@ async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> N
             released = await operate.release(id_, by)
             board, now_us = await operate.board(), await operate.now_us()
         except StoreUnavailable as error:
-            raise not_written(error, WITHOUT_REDIS) from error
+            raise not_written(error, addresses, WITHOUT_REDIS) from error
         if output is Output.TEXT:
             result(released.id)
         say(released_sentence(released), *still_paused(released, board, now_us))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +37,7 @@ def serve(
 
     Example: upload-gate serve --redis redis://10.0.0.5:6379/0 --port 8390
     """
+    from gate.errors import LocalServerError, SettingInvalid
     from gate.serve.wiring import run
     from gate.settings import read_settings
 
@@ -43,4 +46,15 @@ def serve(
         "ADMIN_PORT": admin_port,
     }  # fmt: skip
     flags = {f"UPLOAD_GATE_{name}": str(value) for name, value in given.items() if value is not None}
-    run(read_settings({**os.environ, **flags}))
+    try:
+        run(read_settings({**os.environ, **flags}))
+    except (SettingInvalid, LocalServerError) as error:
+        raise type(error)(typed_names(error.problem, flags), typed_names(error.remedy, flags)) from None
+
+
+def typed_names(text: str, flags: Iterable[str]) -> str:
+    """`text` with the flag that was typed in place of the variable it stands for."""
+    for variable in sorted(flags, key=len, reverse=True):
+        flag = "--" + variable.removeprefix("UPLOAD_GATE_").lower().replace("_", "-")
+        text = re.sub(rf"\b{variable}\b", flag, text)
+    return text

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Annotated
 
 import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import YesFlag, operating
 from gate.cli.http_json import get_json
-from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.obedience import forgotten_at
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
 from gate.cli.pause_text import lines_of, pause_fields, terminal_width
 from gate.core.pause.board import Board
-from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError, redact
-from gate.ports.boards import Acknowledgement
+from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError, redact
+from gate.ports.boards import Acknowledgement, Gates
 from gate.records.board_page import decode_board_page
 from gate.records.pause import board_digest, pause_document
 
@@ -42,15 +46,27 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None, admin: AdminFlag = None
+    forget: Annotated[
+        str | None,
+        typer.Option(metavar="GATE", help="Let a gate that is gone for good count no longer; refused while it runs."),
+    ] = None,
+    yes: YesFlag = False,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+    admin: AdminFlag = None,
 ) -> None:
     """Show each pause in force, the gates and whether they obey, and the policy.
 
-    It works while the gates are down; while Redis is down it shows what a gate obeys.
+    It works while the gates are down; while Redis is down it shows what a gate obeys. A gate that was killed counts for
+    5 minutes, and until then each pause names it; --forget ends that at once.
 
     Example: upload-gate status -o json
     """
     addresses = resolve_addresses(state, redis=redis, admin=admin)
+    if forget is not None:
+        asyncio.run(forget_gate(addresses, forget, yes))
+        return
     view = _view(addresses)
     policy, policy_text = _policy_hash(addresses)
     say(*(f"warning: {note}" for note in view.notes))
@@ -67,15 +83,15 @@ def _view(addresses: Addresses) -> StatusView:
     except (StoreUnavailable, StateUnreadable) as error:
         return _from_gate(addresses, error)
     try:
-        board, _ = _gate_board(addresses)
+        board, _, problems = _gate_board(addresses)
     except UploadGateError:
         return stored
-    return replace(stored, board=replace(stored.board, break_glass=board.break_glass))
+    notes = (*stored.notes, *problems)
+    return replace(stored, board=replace(stored.board, break_glass=board.break_glass), notes=notes)
 
 
 async def _from_redis(addresses: Addresses) -> StatusView:
     from gate.app.converge import HEARD_WITHIN_US
-    from gate.cli.board_access import operating
 
     async with operating(addresses) as operate:
         board = await operate.board()
@@ -92,7 +108,7 @@ def _from_gate(addresses: Addresses, problem: UploadGateError) -> StatusView:
     from gate.serve.clock import SystemClock
 
     try:
-        board, rev = _gate_board(addresses)
+        board, rev, problems = _gate_board(addresses)
     except UploadGateError as second:
         raise StoreUnavailable(
             f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(addresses.admin or 'none is named')}) "
@@ -101,15 +117,19 @@ def _from_gate(addresses: Addresses, problem: UploadGateError) -> StatusView:
         ) from second
     shown = redact(addresses.admin or "")
     note = f"Redis cannot be read ({problem.problem.rstrip('.')}); this is what the gate at {shown} obeys"
-    return StatusView("gate", board, rev, (), SystemClock().now_us(), (note,))
+    return StatusView("gate", board, rev, (), SystemClock().now_us(), (note, *problems))
 
 
-def _gate_board(addresses: Addresses) -> tuple[Board, int]:
-    """The board and its revision as the gate at hand shows them. Raises UploadGateError."""
+def _gate_board(addresses: Addresses) -> tuple[Board, int, tuple[str, ...]]:
+    """The board, its revision, and what is amiss with the host's break-glass file, as the gate at hand shows them.
+
+    Raises UploadGateError.
+    """
     if addresses.admin is None:
         raise UploadGateError("nothing names a gate's admin port, as --admin would")
     page = get_json(f"{addresses.admin}/v1/board", ANSWER_WITHIN_S)
-    return decode_board_page(json.dumps(page).encode())
+    problems = page.get("break_glass_problems") if isinstance(page, dict) else None
+    return *decode_board_page(json.dumps(page).encode()), tuple(map(str, problems or ()))
 
 
 def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
@@ -142,8 +162,9 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
                 "on_disk": said.on_disk,
                 "policy": said.policy or None,
                 "age_seconds": _age_s(said, view),
+                "earlier_processes": earlier,
             }
-            for said in view.gates
+            for said, earlier in one_a_name(view)
         ],
     }
 
@@ -159,11 +180,66 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
     for pause in view.board.break_glass:
         lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
     policies = {said.policy for said in view.gates if said.policy}
-    for said in view.gates:
-        lines += lines_of([f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_line(said, view, policies))], width)
+    for said, earlier in one_a_name(view):
+        fields = [f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_line(said, view, policies))]
+        if earlier:
+            fields.append("(an earlier process of it stopped without saying so)")
+        lines += lines_of(fields, width)
     if view.source == "redis" and not view.gates:
         lines.append("no gate was heard of in the last 5 minutes")
     return [*lines, *lines_of([f"policy {policy}"], width)]
+
+
+def one_a_name(view: StatusView) -> list[tuple[Acknowledgement, int]]:
+    """The gates, each with how many earlier processes of its name stopped without saying so.
+
+    A name whose processes are all silent is shown by the last of them; several live ones are all shown.
+    """
+    from gate.app.converge import live_gates
+
+    live = {said.process for said in live_gates(Gates(view.now_us, view.gates))}
+    shown: list[tuple[Acknowledgement, int]] = []
+    for _, group in groupby(sorted(view.gates, key=lambda said: said.gate), key=lambda said: said.gate):
+        processes = sorted(group, key=lambda said: said.acknowledged_at_us)
+        running = [said for said in processes if said.process in live] or processes[-1:]
+        earlier = len(processes) - len(running)
+        shown += [(said, earlier if number == 0 else 0) for number, said in enumerate(running)]
+    return shown
+
+
+async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
+    """Delete what Redis holds of a gate that is gone for good, after asking.
+
+    Raises OperatorError if no gate has this name, ControlRefused if it still runs, StoreUnavailable.
+    """
+    from gate.app.converge import HEARD_WITHIN_US, is_live
+
+    async with operating(addresses) as operate:
+        gates = await operate.gates(HEARD_WITHIN_US)
+        known = [said for said in gates.acknowledgements if not said.left]
+        named = [said for said in known if said.gate == name]
+        if not named:
+            names = ", ".join(sorted({said.gate for said in known})) or "none"
+            raise OperatorError(f"no gate {name} was heard of in the last 5 minutes", f"known are: {names}")
+        for said in named:
+            if is_live(said, gates.now_us) or await asyncio.to_thread(_answers, said.url):
+                raise ControlRefused(f"gate {name} at {said.url} still runs", "stop it first")
+        say(f"gate {name} at {named[-1].url} does not answer; pauses would no longer wait for it nor name it")
+        if not yes and not confirmed("Forget this gate?"):
+            raise cancel()
+        for said in named:
+            await operate.forget(said)
+    say(f"gate {name} is forgotten; if it still runs, its next acknowledgement brings it back")
+
+
+def _answers(url: str) -> bool:
+    try:
+        get_json(f"{url}/readyz", ANSWER_WITHIN_S)
+    except StoreUnavailable:
+        return False
+    except UploadGateError:
+        pass  # something answers there
+    return True
 
 
 def _indented(fields: list[str], width: int) -> list[str]:
@@ -177,7 +253,7 @@ def _gate_line(said: Acknowledgement, view: StatusView, policies: set[str]) -> l
     if not _obeys(said, view):
         words.append(f"BEHIND rev {view.rev}")
     if not is_live(said, view.now_us):
-        words.append("SILENT")
+        words.append(f"SILENT, counts until {forgotten_at(said)}")
     if not said.on_disk:
         words.append("NOT ON DISK")
     if said.unreadable:

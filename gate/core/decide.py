@@ -23,7 +23,7 @@ import msgspec
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.duration import HOUR_US
 from gate.core.limits.take import TakeResult
-from gate.core.pause.board import Board, Pause, strictest
+from gate.core.pause.board import Board, Pause, stricter, strictest
 from gate.core.pause.scope import Action
 from gate.core.policy import Policy
 from gate.core.request import CheckRequest
@@ -120,7 +120,11 @@ def _deny_list(
 
 
 def _pause(request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int) -> StageResult | None:
-    return _pause_of(pauses.by_class.get(class_, pauses.other_classes), Stage.PAUSE, request, class_, now_us)
+    matching = pauses.by_class.get(class_, pauses.other_classes)
+    given = request.account.class_
+    if given is not None and given != class_:
+        matching += pauses.by_class.get(given, ())
+    return _pause_of(matching, Stage.PAUSE, request, class_, now_us)
 
 
 def _override(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
@@ -206,7 +210,8 @@ def decide(
     """
     # the two tests spare nearly every check the walk through stages that have nothing to say
     strongest = _ALLOWED
-    class_pauses = pauses.by_class.get(class_, pauses.other_classes)
+    by_class, given = pauses.by_class, request.account.class_
+    class_pauses = by_class.get(class_, pauses.other_classes) or (by_class and given is not None and given in by_class)
     if class_pauses or pauses.break_glass or request.account.id in policy.deny_accounts:
         strongest = _walk(_BOARD_STAGES, strongest, request, class_, pauses, policy, now_us)
     if not strongest.refuses:
@@ -259,10 +264,18 @@ def _walk(stages: Iterable[Callable[..., StageResult | None]], strongest: StageR
 def _pause_of(
     pauses: tuple[Pause, ...], stage: Stage, request: CheckRequest, class_: str, now_us: int
 ) -> StageResult | None:
-    """What the strictest of the pauses that match the upload says, None where none matches."""
+    """What the strictest of the pauses that match the upload says, None where none matches.
+
+    A pause matches by the account's class and by the class that the caller gave, which the policy may not have: a
+    pause that names `zzz` stops an upload that says `zzz`.
+    """
     if not pauses:
         return None
-    pause = strictest(pauses, class_, request.surface, request.media.kind, request.country, now_us)
+    surface, kind, country = request.surface, request.media.kind, request.country
+    pause = strictest(pauses, class_, surface, kind, country, now_us)
+    given = request.account.class_
+    if given is not None and given != class_:
+        pause = stricter(pause, strictest(pauses, given, surface, kind, country, now_us))
     if pause is None:
         return None
     verdict = _PAUSES[pause.action]

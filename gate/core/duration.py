@@ -14,10 +14,11 @@ _LONGEST_US = 366 * 86_400_000_000
 _LONGEST_TEXT = 40
 
 
-def parse_duration_us(text: str) -> int:
+def parse_duration_us(text: str, most: str = "366d") -> int:
     """The µs of a span such as `10m` or `1h30m`. Each unit occurs at most once, larger units first.
 
-    Raises ValueError if `text` is not a span, or not more than 0 and at most 366 days. Its message is for the user.
+    Raises ValueError if `text` is not a span, or not more than 0 and at most 366 days. Its message is for the user, and
+    names `most` where the caller permits less.
     """
     wanted = text.strip().lower()
     at, total, last = 0, 0, _LONGEST_US
@@ -30,7 +31,7 @@ def parse_duration_us(text: str) -> int:
     if not wanted or at != len(wanted):
         raise ValueError(f"{text[:_LONGEST_TEXT]!r} is not a span of time: write 90s, 10m, 4h or 1h30m")
     if not 0 < total <= _LONGEST_US:
-        raise ValueError(f"{text[:_LONGEST_TEXT]!r} is out of range: more than 0, at most 366d")
+        raise ValueError(f"{text[:_LONGEST_TEXT]!r} is out of range: more than 0, at most {most}")
     return total
 
 

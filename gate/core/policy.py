@@ -120,6 +120,10 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_class_limits", {class_: self._limits_of(class_) for class_ in self.thresholds})
 
+    def has_class(self, given: str | None) -> bool:
+        """Whether a caller may give this class: one of the policy, or none."""
+        return given is None or given in self.thresholds
+
     def class_of(self, account: Account, now_us: int) -> str:
         """The account's class: the one the caller states if the policy has it, else one by age and verification."""
         if account.class_ is not None and account.class_ in self.thresholds:

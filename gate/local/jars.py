@@ -66,7 +66,7 @@ def fetch_jars(
 ) -> Path:
     """Make the jars available and return the folder that holds them (`cache` itself).
 
-    It blocks, up to a minute the first time and milliseconds later. `say` gets progress lines. Concurrent processes
+    It blocks, up to two minutes the first time and milliseconds later. `say` gets progress lines. Concurrent processes
     wait for each other. Raises LocalServerError if a jar cannot be fetched, or is not the locked one.
     """
     jars = locked_jars() if jars is None else jars

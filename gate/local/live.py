@@ -102,6 +102,8 @@ def line(history: History, down: Sequence[str]) -> str:
         f"lag: {lag}",
         f"pauses: {'unknown' if last.board is None else pauses}",
     ]
+    if not last.redis_answers:
+        parts.append("Redis does not answer")
     if down:
         parts.append(f"DOWN: {', '.join(down)}")
     return terminal_safe(" · ".join(parts))
@@ -148,6 +150,8 @@ def _parts(last: Snapshot | None, down: Sequence[str]) -> list[_Line]:
     if last is not None:
         if last.decisions is None:
             said.append("the gate does not answer")
+        if not last.redis_answers:
+            said.append("Redis does not answer: known pauses hold, scores and shared limits do not count")
         if last.has_worker and last.events is None:
             said.append("the worker does not answer: scores age")
     return [_Line(9, Text(sentence, style="bold red")) for sentence in said]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,6 +20,9 @@ PROCESSES_GROUP = "upload_gate.processes"
 WORKER = "worker"
 """The process whose metrics page the live view reads beside the gate's."""
 SALT_BYTES = 32
+DEFAULT_GROUP = "upload-gate"
+"""The consumer group where several machines share one Kafka."""
+GROUP_ID_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Plan:
     admin_port: int
     worker_port: int | None
     salt: str = field(repr=False)
+    group: str = DEFAULT_GROUP
     notes: tuple[str, ...] = ()
 
     @property
@@ -88,6 +93,7 @@ class Plan:
         line = {"gate": self.gate, "admin": self.admin, "redis": redis}
         if self.kafka is not None:
             line["kafka"] = self.kafka
+            line["group"] = self.group
         return json.dumps({**line, "metrics": list(self.metrics)})
 
     def addresses(self) -> list[tuple[str, str]]:
@@ -110,6 +116,7 @@ class Plan:
             "UPLOAD_GATE_ADMIN": self.admin,
             "UPLOAD_GATE_SALT": self.salt,
             "UPLOAD_GATE_KAFKA": self.kafka or "",
+            "UPLOAD_GATE_GROUP": self.group,
         }
         if self.worker_port is not None:
             given["UPLOAD_GATE_WORKER_METRICS_PORT"] = str(self.worker_port)
@@ -126,9 +133,12 @@ def process_entries() -> list[EntryPoint]:
 
 
 def make_plan(
-    options: UpOptions, pick: Callable[[int | None], int] = free_port, processes: Sequence[str] | None = None
+    options: UpOptions,
+    pick: Callable[[int | None], int] = free_port,
+    processes: Sequence[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Plan:
-    """Choose ports and salt. A default port that is taken is replaced by a free one, with a note.
+    """Choose ports, salt and consumer group. A default port that is taken is replaced by a free one, with a note.
 
     `processes` names the processes that installed packages add; without any, Kafka is not needed.
     """
@@ -156,6 +166,8 @@ def make_plan(
         admin_port=port("admin"),
         worker_port=port(WORKER) if WORKER in names else None,
         salt=keep_salt(options.state / "salt"),
+        group=environ.get("UPLOAD_GATE_GROUP")
+        or (DEFAULT_GROUP if options.kafka else keep_group(options.state / "group")),
         notes=tuple(notes),
     )
 
@@ -177,3 +189,19 @@ def keep_salt(path: Path) -> str:
     salt = secrets.token_hex(SALT_BYTES)
     write_private(path, salt + "\n")
     return salt
+
+
+def keep_group(path: Path) -> str:
+    """The consumer group of the embedded Kafka's workers. It is made once for each state directory.
+
+    With one group for all, a worker of another system that finds this Kafka by its port would be given partitions.
+    """
+    try:
+        if group := path.read_text().strip():
+            return group
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    group = f"{DEFAULT_GROUP}-{secrets.token_hex(GROUP_ID_BYTES)}"
+    write_private(path, group + "\n")
+    return group

@@ -24,6 +24,9 @@ FETCH_EVERY_S = 0.5
 FRESH_FOR_S = 1.5
 """An answer older than this counts as no answer: the part hangs, or its next answer is overdue."""
 
+STORE_AWAY = '"store_answers":false'
+"""What a board page holds while the gate's Redis does not answer."""
+
 Samples = list[tuple[str, dict[str, str], float]]
 
 
@@ -51,6 +54,7 @@ class Snapshot:
     store_errors: float = 0.0
     board: Board | None = None
     has_worker: bool = True
+    redis_answers: bool = True
 
 
 def pages_of(plan: Plan) -> MetricsPages:
@@ -131,6 +135,7 @@ def take_snapshot(pages: MetricsPages) -> Snapshot:
 def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapshot:
     gate = _samples(read(pages.gate))
     worker = None if pages.worker is None else _samples(read(pages.worker))
+    board = read(pages.board)
     return Snapshot(
         at_us=time.time_ns() // 1000,
         decisions=None if gate is None else _by(gate, "upload_gate_decisions_total", "decision"),
@@ -141,7 +146,8 @@ def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapsho
         lag=None if worker is None else _total(worker, "upload_gate_worker_lag_records"),
         partitions=_total(worker or [], "upload_gate_worker_partitions"),
         store_errors=_total(gate or [], "upload_gate_store_errors_total"),
-        board=_board(read(pages.board)),
+        board=_board(board),
+        redis_answers=board is None or STORE_AWAY not in board,
         has_worker=pages.worker is not None,
     )
 

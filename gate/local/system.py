@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,9 @@ from gate.local.stop_request import StopRequest
 from gate.local.supervise import Supervisor
 
 READY_WITHIN_S = 120.0
+ACCEPTS_WITHIN_S = 0.3
+QUIET_FOR_S = 2.5
+"""A wait that lasts longer is explained."""
 
 
 class System:
@@ -76,7 +80,8 @@ class System:
         return now.decisions is not None and (self.plan.worker_port is None or now.partitions > 0)
 
     def _await(self, ready: Callable[[], bool], own: list[parts.Process], what: str) -> bool:
-        deadline = time.monotonic() + READY_WITHIN_S
+        began = time.monotonic()
+        deadline, explained = began + READY_WITHIN_S, False
         while not ready():
             for part in own:
                 if (status := part.poll()) is not None:
@@ -84,6 +89,9 @@ class System:
                         f"{part.name} ended while starting (status {status}); its log is {part.log}, "
                         f"last lines:\n{tail(part.log)}"
                     )
+            if not explained and time.monotonic() > began + QUIET_FOR_S:
+                explained = True
+                self._say(f"waiting for {what} to answer{self._what_for()}")
             if time.monotonic() > deadline:
                 raise LocalServerError(
                     f"{what} did not answer within {READY_WITHIN_S:.0f} s; logs: {own[0].log.parent}"
@@ -91,6 +99,23 @@ class System:
             if self._stop_request.wait(0.1):
                 return False
         return True
+
+    def _what_for(self) -> str:
+        """What the parts wait for by themselves, as far as it is another server's silence."""
+        brokers = (self.plan.options.kafka or "").split(",")
+        if brokers == [""] or any(accepts(broker) for broker in brokers):
+            return ""
+        return f"; nothing accepts connections at {self.plan.options.kafka}, the Kafka that --kafka names"
+
+
+def accepts(address: str) -> bool:
+    """Whether something accepts connections at `host:port`."""
+    host, _, port = address.strip().rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ACCEPTS_WITHIN_S):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager

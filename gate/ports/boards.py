@@ -99,3 +99,7 @@ class BoardStore(Protocol):
         Growth: the store deletes a gate one hour after its last acknowledgement.
         """
         ...
+
+    async def forget(self, process: str) -> None:
+        """Delete the acknowledgement of a gate process; its next one brings it back. Raises StoreUnavailable."""
+        ...

@@ -19,6 +19,7 @@ import msgspec
 from gate.core.duration import parse_duration_us
 from gate.core.pause.board import Board, Pause
 from gate.errors import StateUnreadable
+from gate.records.complaints import plain_complaint
 from gate.records.pause import MAX_BYTES, MAX_PAUSES, VERSION, decode_pause, encode_board, instant
 
 OWNER: Final = "break-glass file"
@@ -58,7 +59,7 @@ def decode_break_glass(data: bytes, written_at_us: int) -> BreakGlass:
     try:
         document = _decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise StateUnreadable(f"not a break-glass file: {error}") from error
+        raise StateUnreadable(f"its content is not what a break-glass file holds: {plain_complaint(error)}") from error
     if len(document.pauses) > MAX_PAUSES:
         raise StateUnreadable(f"a file of {len(document.pauses)} pauses, more than {MAX_PAUSES}")
     pauses: dict[str, Pause] = {}
@@ -97,5 +98,5 @@ def _completed(fields: dict[str, msgspec.Raw], number: int, written_at_us: int, 
                 raise ValueError("has both an end and `for`")
             defaults["expires_at"] = instant(written_at_us + parse_duration_us(entry.for_))
     except (msgspec.DecodeError, ValueError) as error:
-        raise StateUnreadable(f"`{place}` {error}") from error
+        raise StateUnreadable(f"`{place}` {plain_complaint(error)}") from error
     return _encode({**defaults, **given})

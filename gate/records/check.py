@@ -171,8 +171,10 @@ _plain_decoder = msgspec.json.Decoder(_Check)
 _plain_batch_decoder = msgspec.json.Decoder(_PlainBatch)
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """The errors that a decoder raises. RequestRejected is not one of them."""
-Ignored = Mapping[str, Dropped]
-"""The fields of one check that broke their rule, each with the reason."""
+CLASS_UNKNOWN: Final = "class.unknown"
+"""Why `account.class` is ignored where the policy has no such class."""
+Ignored = Mapping[str, str]
+"""The fields of one check that broke their rule, each with the reason: a `Dropped` or `CLASS_UNKNOWN`."""
 NOTHING_IGNORED: Final[Ignored] = MappingProxyType({})
 
 

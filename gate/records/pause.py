@@ -31,6 +31,7 @@ from gate.core.duration import DAY_US
 from gate.core.pause.board import Board, Extra, Pause, UnreadablePause, merge
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
+from gate.records.complaints import plain_complaint
 
 VERSION: Final = 1
 MAX_BYTES: Final = 256 * 1024
@@ -169,7 +170,7 @@ def decode_pause(raw: bytes, place: str = "pause") -> Pause:
     try:
         read, fields = _decode_pause(raw), _decode_fields(raw)
     except _NOT_UNDERSTOOD as error:
-        raise StateUnreadable(f"{place}: {error}") from error
+        raise StateUnreadable(f"{place}: {plain_complaint(error)}") from error
     unknown = {name: bytes(value) for name, value in fields.items() if name not in _FIELDS}
     missing = sorted(set(read.requires) - _FIELDS)
     if missing:

@@ -80,6 +80,7 @@ class Health:
             "age_s": round(watch.age_us() / 1e6, 3),
             "store_answers": watch.reachable,
             "on_disk": watch.on_disk,
+            "break_glass_problems": watch.break_glass_problems,
         }
         return board_page(watch.board, watch.store_now_us(), said, self._clock.now_us())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from gate.errors import SettingInvalid
+from gate.errors import LocalServerError, SettingInvalid
 from gate.serve.hot.app import OneWriteProtocol
 
 DRAIN_S: Final = 2
@@ -67,7 +68,9 @@ async def serving(app: Any, port: socket.socket) -> AsyncIterator[Server]:
 
 @contextmanager
 def listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
-    """A listening socket. Raises SettingInvalid, which names `variable`, if the address cannot be bound."""
+    """A listening socket. Raises LocalServerError if another process has the port, SettingInvalid if the address cannot
+    be bound otherwise; both name `variable`.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,6 +79,7 @@ def listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
             listener.listen(BACKLOG)
         except OSError as error:
             problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
-            raise SettingInvalid(problem, f"free it, or choose another with {variable}") from error
+            kind = LocalServerError if error.errno == errno.EADDRINUSE else SettingInvalid
+            raise kind(problem, f"free it, or choose another with {variable}") from error
         listener.setblocking(False)
         yield listener

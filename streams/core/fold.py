@@ -86,7 +86,8 @@ def fold(
     facts.events += 1
     facts.offset = offset
     facts.digest = crc32(value, facts.digest)
-    facts.malformed += malformed
+    if malformed:
+        facts.malformed += malformed
     if at_us > facts.latest_us:
         facts.latest_us = at_us
     if not facts.created_us and event.account.created_at is not None:
@@ -121,19 +122,24 @@ def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:
 
 
 def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes) -> None:
-    day = min(at_us // DAY_US, _LAST_DAY)
-    if event.ip is not None:
+    day = at_us // DAY_US
+    if day > _LAST_DAY:
+        day = _LAST_DAY
+    ip, known = event.ip, event.device
+    if ip is not None:
         try:
-            network = _place(day, hashes.networks[event.ip])
+            network = _place(day, hashes.networks[ip])
         except ValueError:
             facts.malformed += 1
         else:
-            if not facts.networks.startswith(network):
-                facts.networks = dated(facts.networks, network, 2, MAX_PLACES)
-    if event.device is not None:
-        device = _place(day, hashes.devices[event.device])
-        if not facts.devices.startswith(device):
-            facts.devices = dated(facts.devices, device, 2, MAX_PLACES)
+            kept = facts.networks
+            if not kept.startswith(network):
+                facts.networks = dated(kept, network, 2, MAX_PLACES)
+    if known is not None:
+        device = _place(day, hashes.devices[known])
+        kept = facts.devices
+        if not kept.startswith(device):
+            facts.devices = dated(kept, device, 2, MAX_PLACES)
 
 
 def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks) -> None:

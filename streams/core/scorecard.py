@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 from math import exp
 from types import MappingProxyType
 
@@ -65,9 +64,8 @@ class Scorecard:
         bot = scam = self.bias
         carried: list[tuple[float, str, float, float]] = []
         last, cap, family_bot, family_scam = -1, 0.0, 0.0, 0.0
-        # most values are 0; both sides pass over those without a step of Python
-        for weighed, value in zip(compress(self._weighed, values), filter(None, values), strict=True):
-            if weighed is None:
+        for weighed, value in zip(self._weighed, values, strict=True):
+            if not value or weighed is None:  # most values are 0
                 continue
             family, family_cap, bot_weight, scam_weight, heaviest, signal = weighed
             if family != last:

@@ -29,6 +29,7 @@ from gate.core.fields.rules import MAX_LINKS, MAX_TEXT_CHARS
 from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.errors import OperatorError
+from gate.records.complaints import plain_complaint
 
 MAX_ROW_BYTES = 1 << 20
 MAX_TIME_S = 32_503_680_000
@@ -270,10 +271,10 @@ def _named(complaint: str) -> str:
     """The decoder's complaint with the field in front: "Expected `str`, got `int` - at `$.ip`" → "field ip: …"."""
     what, _, where = complaint.partition(" - at `$")
     if where:
-        return f"field {where.strip('`.')}: {what[:1].lower()}{what[1:]}"
+        return f"field {where.strip('`.')}: {plain_complaint(what)}"
     if "missing required field" in what:
         return f"field {what.rpartition(' `')[2].strip('`')}: is missing"
-    return what[:1].lower() + what[1:]
+    return plain_complaint(what)
 
 
 def _within_budget(links: tuple[str, ...]) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from streams.worker.hot_facts import hot_fact_publisher
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.monitor import RebalanceMonitor
+from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import ClientNoise, Outage
 from streams.worker.pages import Pages, declare_pages
 from streams.worker.settings import LOOPBACK, WorkerSettings, read_worker_settings
@@ -114,8 +115,9 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     app.resource = lambda: _resources(settings, registry, store)
     fetches: Any = app.channel(maxsize=64)
     monitor = RebalanceMonitor(app, metrics)
+    cluster = OneCluster(settings.kafka)
     app.intake = Intake(
-        partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms
+        partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms, cluster
     )
     app.controls = Controls(partitions, kafka, lambda: app.intake.consumer is not None)
     app.intake.add_dependency(hot_fact_publisher(settings, where, crowd, scorecard, partitions))
@@ -128,7 +130,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         act_within_records=settings.act_within_records,
     )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
-    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor))
+    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster))
     if settings.web_port:
         app.serves_pages = True
         declare_pages(app, Pages(partitions, crowd, scorecard))

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from mode import Service
 
-from gate.errors import StoreUnavailable, TopicUnfit
+from gate.errors import ForeignCluster, StoreUnavailable, TopicUnfit
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.topic_settings import require_partitions, unlike
 from gate.stores.kafka.topics import declare
@@ -26,6 +26,7 @@ from streams.worker.agents import Fetch
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Misplaced, Owner
 from streams.worker.crowd_feed import Hears, listen
+from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, ImpossibleStep, Partition, State
 
@@ -70,6 +71,7 @@ class Intake(Service):
         hand_over: Callable[[Fetch], Awaitable[object]],
         open_channel: Callable[[], object],
         session_timeout_ms: int,
+        cluster: OneCluster,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -82,6 +84,7 @@ class Intake(Service):
         self._hand_over = hand_over
         self._open_channel = open_channel
         self._session_timeout_ms = session_timeout_ms
+        self._cluster = cluster
         self._ending: asyncio.Future[None] | None = None
         partitions.read_by(self)
 
@@ -97,6 +100,10 @@ class Intake(Service):
     def end(self, error: Exception) -> None:
         """Crash, and with this service the whole app."""
         self._ending = asyncio.ensure_future(self.crash(error))
+
+    def assignments(self) -> Assignments:
+        """What the consumer tells the group's decisions."""
+        return Assignments(self._partitions, self._hold, self._rebalance, self._cluster)
 
     async def on_stop(self) -> None:
         """Finish the batches in hand, close the owners, leave the group."""
@@ -114,7 +121,7 @@ class Intake(Service):
         if not await self._until_connected():
             return
         self._open_channel()  # Faust's own consumer would do this; without it the channel stays shut
-        self.consumer.subscribe([self.topic], listener=Assignments(self._partitions, self._hold, self._rebalance))
+        self.consumer.subscribe([self.topic], listener=self.assignments())
         while not self.should_stop:
             try:
                 await self.feed()
@@ -144,6 +151,7 @@ class Intake(Service):
                 await declare(where.bootstrap, where.topics)
                 await self._compare_topics()
                 await connected(consumer)
+                await self._cluster.require()
             except TopicUnfit:
                 await consumer.stop()
                 raise
@@ -270,21 +278,29 @@ class Intake(Service):
 class Assignments(ConsumerRebalanceListener):
     """Passes on what the group decides."""
 
-    def __init__(self, partitions: Partitions, hold: Callable[[Sequence[int]], None], rebalance: Rebalance) -> None:
+    def __init__(
+        self, partitions: Partitions, hold: Callable[[Sequence[int]], None], rebalance: Rebalance, cluster: OneCluster
+    ) -> None:
         self._partitions = partitions
         self._hold = hold
         self._rebalance = rebalance
+        self._cluster = cluster
+        self._is_ending = False
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Called before each rebalance."""
+        """Called before this worker joins the group, and before each rebalance."""
         self._rebalance.begin()
         try:
+            await self._cluster.require()
             await self._partitions.revoke()
-        except ImpossibleStep as fault:  # the client would only log it
+        except (ForeignCluster, ImpossibleStep) as fault:  # the client would only log it
+            self._is_ending = True
             self._partitions.end(fault)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Called after it."""
+        """Called after it. A worker that is ending takes none."""
+        if self._is_ending:
+            return
         partitions = sorted(at.partition for at in assigned)
         log.info("assigned: partitions %s", partitions or "none")
         self._hold(partitions)

@@ -10,12 +10,13 @@ import faust
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from gate.errors import StoreUnavailable
+from gate.errors import ForeignCluster, StoreUnavailable
 from gate.stores.kafka.topics import answers, incarnation
 from streams.worker.assignment import Partitions
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.monitor import RebalanceMonitor
+from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
 from streams.worker.partition import Partition
 
@@ -29,13 +30,20 @@ class Upkeep:
     """The work of the timers. No method raises because a server is away."""
 
     def __init__(
-        self, partitions: Partitions, intake: Intake, kafka: Outage, metrics: WorkerMetrics, monitor: RebalanceMonitor
+        self,
+        partitions: Partitions,
+        intake: Intake,
+        kafka: Outage,
+        metrics: WorkerMetrics,
+        monitor: RebalanceMonitor,
+        cluster: OneCluster,
     ) -> None:
         self._partitions = partitions
         self._intake = intake
         self._kafka = kafka
         self._metrics = metrics
         self._monitor = monitor
+        self._cluster = cluster
         self._topic_was = ""
 
     async def look(self) -> None:
@@ -51,6 +59,7 @@ class Upkeep:
     async def _look(self) -> None:
         where = self._partitions.where
         if self._kafka.is_down and self._intake.consumer is not None and await answers(where.bootstrap):
+            await self._cluster.require()
             self._kafka.up()
         if self._intake.consumer is not None and not self._kafka.is_down:
             await self._measure_lag(self._intake.consumer)
@@ -85,7 +94,9 @@ class Upkeep:
                 self._metrics.lag.labels(str(partition)).set(lag)
 
     async def _compare_topic(self) -> None:
-        now = "/".join(await incarnation(self._partitions.where.bootstrap, self._intake.topic))
+        topic = await incarnation(self._partitions.where.bootstrap, self._intake.topic)
+        self._cluster.compare(topic.cluster)
+        now = "/".join(topic)
         before, self._topic_was = self._topic_was, now
         if before not in ("", now):
             self._partitions.topic_changed()
@@ -95,6 +106,8 @@ class Upkeep:
             await work()
         except (IllegalStateError, TimeoutError):  # the assignment is changing
             pass
+        except ForeignCluster as error:
+            self._intake.end(error)
         except (KafkaError, StoreUnavailable, OSError) as error:
             self._kafka.failed(error)
 

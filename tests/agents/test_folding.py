@@ -109,6 +109,22 @@ async def test_the_next_fetch_starts_where_the_consumer_was_after_this_one() -> 
     assert [event for event, _ in partition.told] == [Event.FOLDED]
 
 
+async def test_another_step_than_scoring_can_be_given() -> None:
+    owner = FakeOwner()
+    told: list[int] = []
+
+    def step(batch: list[object], *_: object) -> Effects:
+        told.append(len(batch))
+        return Effects.of(1)
+
+    folding = Folding(load_scorecard(None), Crowd(), b"salt", step=step)
+
+    await folding.work(Fetch(cast(Partition, FakePartition()), cast(Owner, owner), junk(3), 5))
+
+    assert told == [3]
+    assert [(effects.dead, effects.next_offset) for effects in owner.acted] == [([], 5)]
+
+
 async def test_a_fetch_of_an_owner_that_was_given_up_is_left_alone() -> None:
     owner = FakeOwner()
     owner.is_open = False

@@ -14,6 +14,7 @@ from aiokafka.errors import IllegalStateError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 from waiting import eventually
 
+from gate.errors import ForeignCluster
 from gate.records.topics import Topics
 from streams.worker import intake as reading
 from streams.worker import partition as life
@@ -23,8 +24,9 @@ from streams.worker.changelog import Accounts, Watermark
 from streams.worker.chores import Chores
 from streams.worker.commit import Hooks, Owner, Where
 from streams.worker.continuity import LogChange, Resumption
-from streams.worker.intake import Assignments, Intake
+from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics
+from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, State
 from streams.worker.timers import lags
@@ -143,9 +145,16 @@ class Setting:
         self.handed: list[Fetch] = []
         self.consumer = FakeConsumer()
         rebalance = cast(Any, SimpleNamespace(begin=lambda: None, end=lambda: None))
-        self.intake = Intake(self.partitions, cast(Any, None), self.kafka, rebalance, self._take, lambda: None, 6_000)
+        self.cluster_at_address = "c-1"
+        cluster = OneCluster("k:1", self._cluster_id)
+        self.intake = Intake(
+            self.partitions, cast(Any, None), self.kafka, rebalance, self._take, lambda: None, 6_000, cluster
+        )
         self.intake.consumer = self.consumer
-        self.group = Assignments(self.partitions, self.intake._hold, rebalance)
+        self.group = self.intake.assignments()
+
+    async def _cluster_id(self, bootstrap: str) -> str:
+        return self.cluster_at_address
 
     async def _take(self, fetch: Fetch) -> None:
         self.handed.append(fetch)
@@ -382,3 +391,29 @@ async def test_a_worker_that_is_stopping_takes_no_partitions_any_more(setting: S
 
     assert setting.partitions.mine == []
     assert not setting.intake.crashed
+
+
+async def test_a_worker_takes_no_partition_of_another_cluster_at_its_address_and_ends_with_what_to_do(
+    setting: Setting,
+) -> None:
+    await setting.assign(0)
+    setting.cluster_at_address = "c-2"
+
+    await setting.group.on_partitions_revoked({AT})
+    await setting.group.on_partitions_assigned({AT, TopicPartition(AT.topic, 1)})
+    await asyncio.sleep(0)
+
+    assert setting.intake.crashed
+    assert isinstance(setting.intake.crash_reason, ForeignCluster)
+    assert "k:1: it was c-1 and is c-2 now" in str(setting.intake.crash_reason)
+    assert [partition.number for partition in setting.partitions.mine] == [0]
+
+
+async def test_a_cluster_that_does_not_tell_its_id_proves_nothing(setting: Setting) -> None:
+    await setting.assign(0)
+    setting.cluster_at_address = ""
+
+    await setting.assign(0, 1)
+
+    assert not setting.intake.crashed
+    assert [partition.number for partition in setting.partitions.mine] == [0, 1]

@@ -175,6 +175,22 @@ async def test_two_processes_of_one_name_are_kept_apart(store: BoardStore) -> No
     assert [(said.boot, said.rev) for said in gates.acknowledgements] == [("b-1", 1), ("b-2", 3)]
 
 
+async def test_a_gate_process_is_forgotten_alone_and_comes_back_with_its_next_acknowledgement(
+    store: BoardStore,
+) -> None:
+    gone, kept = (Acknowledgement("gate", "http://a", 1, 0, boot=boot) for boot in ("b-1", "b-2"))
+    await store.acknowledge(gone)
+    await store.acknowledge(kept)
+
+    await store.forget(gone.process)
+    left = (await store.gates(60 * SECOND_US)).acknowledgements
+    await store.acknowledge(gone)
+    back = (await store.gates(60 * SECOND_US)).acknowledgements
+
+    assert [said.boot for said in left] == ["b-2"]
+    assert [said.boot for said in back] == ["b-1", "b-2"]
+
+
 async def test_an_acknowledgement_is_kept_in_full_and_stamped_by_the_store(store: BoardStore) -> None:
     wanted = Acknowledgement(
         "gate", "http://a", 7, 0, "boot", "digest", ("p-1@7#0",), 5, "policy", on_disk=False, left=True, unreadable=2

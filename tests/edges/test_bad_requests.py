@@ -94,6 +94,18 @@ async def test_each_check_of_a_batch_names_its_own_ignored_fields(tmp_path: Path
     assert [answer.get("ignored") for answer in reply.json["decisions"]] == [None, ["ip", "device"], None]
 
 
+async def test_a_class_that_the_policy_does_not_have_is_named_and_counted(tmp_path: Path) -> None:
+    account = {"id": "a-1", "class": "zzz"}
+
+    async with running_gate(tmp_path) as gate:
+        one = await gate.post("/v1/check", changed(account=account))
+        batch = await gate.post("/v1/checks", {"checks": [changed(upload_id="u-2", account=account, ip="x"), CHECK]})
+
+    assert one.json["ignored"] == ["account.class"]
+    assert [answer.get("ignored") for answer in batch.json["decisions"]] == [["ip", "account.class"], None]
+    assert gate.check.counts.fields_ignored[("account.class", "class.unknown")] == 2
+
+
 async def test_each_bad_check_is_a_problem_that_names_its_field_and_breaks_nothing(tmp_path: Path) -> None:
     async with running_gate(tmp_path) as gate:
         for body, status, reason, field in CASES:

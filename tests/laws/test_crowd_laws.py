@@ -56,6 +56,32 @@ def ages(crowd: Crowd) -> list[tuple[int, int]]:
     return found
 
 
+shown = st.dictionaries(
+    st.tuples(st.sampled_from(sorted(KINDS)), st.integers(1, 6)), st.integers(0, 3).map(lambda day: day * DAY_US)
+)
+batches = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5), shown, st.booleans()), max_size=40)
+
+
+@given(batches)
+def test_an_account_s_features_told_at_once_count_as_if_they_were_told_one_by_one(
+    batches: list[tuple[int, int, dict[tuple[int, int], int], bool]],
+) -> None:
+    at_once, one_by_one = Crowd(), Crowd()
+
+    for partition, account, features, established in batches:
+        told = {feature: BEGAN_US + at_us for feature, at_us in features.items()}
+        at_once.note_all(partition, account, told, established)
+        for (kind, value), at_us in told.items():
+            one_by_one.note(partition, kind, value, account, at_us, established)
+
+    assert at_once.today == one_by_one.today
+    for kind in KINDS:
+        for value in range(1, 7):
+            assert at_once.counts(kind, value) == one_by_one.counts(kind, value)
+    for partition in range(2):
+        assert at_once.take_changed(partition) == one_by_one.take_changed(partition)
+
+
 @given(many, st.randoms())
 def test_any_order_gives_the_same_counts_today_and_on_each_day_that_follows(given_: list[Showing], order: Any) -> None:
     shuffled = list(given_)

@@ -119,6 +119,29 @@ def test_a_group_that_fails_leaves_the_others_and_ends_with_status_1(
     assert second["value"] == 2.0
 
 
+class _WithoutContender:
+    SPECS = (HIGHER, FREE)
+
+    @staticmethod
+    def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
+        stage.absent[HIGHER] = "there is no JDK"
+        return {FREE: [1.0]}
+
+
+def test_a_contender_that_cannot_be_had_is_shown_as_absent_and_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "GROUPS", {"a": _WithoutContender})
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    status = bench.main(["--rounds", "1"])
+
+    ratio, free = capsys.readouterr().out.splitlines()[1:]
+    assert status == 0
+    assert ratio.split() == ["ratio", "-", "×", "6", "15", "absent", "there", "is", "no", "JDK"]
+    assert free.split()[-1] == "1"
+
+
 def test_cpu_of_a_process_that_has_ended_is_an_error() -> None:
     with pytest.raises(BenchError, match="has ended"):
         proc.cpu_s(2**22 + 1)

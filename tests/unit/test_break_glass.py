@@ -13,6 +13,7 @@ import pytest
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.records.break_glass_document import BreakGlass, decode_break_glass
+from gate.records.complaints import plain_complaint
 from gate.stores.disk.break_glass import BreakGlassFile
 
 ROOT = Path(__file__).parents[2]
@@ -143,3 +144,22 @@ def test_other_content_is_refused_once_until_it_changes(tmp_path: Path, data: by
         file.changed()
 
     assert file.changed() is None
+
+
+@pytest.mark.parametrize(
+    ("complaint", "words"),
+    [
+        ("Expected `int | null`, got `str` - at `$.t`", "must be a whole number or null, not text (at `t`)"),
+        ("Expected `object`, got `array`", "must be an object, not a list"),
+        ("Object missing required field `pauses`", "`pauses` is missing"),
+        ("Object contains unknown field `pause`", "`pause` is no field of it"),
+        ("JSON is malformed: invalid character (byte 3)", "JSON is malformed: invalid character (byte 3)"),
+    ],
+)
+def test_the_decoders_complaints_are_told_in_words(complaint: str, words: str) -> None:
+    assert plain_complaint(complaint) == words
+
+
+def test_a_ruined_file_is_not_said_to_be_missing() -> None:
+    with pytest.raises(StateUnreadable, match="its content is not what a break-glass file holds: `pauses` is missing"):
+        decode_break_glass(b"{}", NOON_US)

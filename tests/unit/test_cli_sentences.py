@@ -49,6 +49,7 @@ def obeying(name: str, rev: int, seconds: float | None) -> GateResult:
 
 
 CHANGE = replace(PAUSE, rev=42)
+HERE = resolve_addresses(Path("/var/gate"), redis="redis://10.0.0.5:6379/0", environ={})
 
 
 def test_all_gates_obeying_is_one_sentence_with_the_time_it_took() -> None:
@@ -56,7 +57,7 @@ def test_all_gates_obeying_is_one_sentence_with_the_time_it_took() -> None:
 
     said = obeyed_sentence("pause p-1", result)
 
-    assert not_obeyed("pause p-1", result, []) is None
+    assert not_obeyed("pause p-1", result, [], HERE) is None
     assert said == "pause p-1 is obeyed by 1 of 1 gates (rev 42, 0.04 s after Redis accepted it)"
     shown = convergence_json(result, [])
     assert shown["gates"] == [
@@ -68,7 +69,7 @@ def test_all_gates_obeying_is_one_sentence_with_the_time_it_took() -> None:
 def test_a_gate_that_does_not_obey_is_named_with_its_revision() -> None:
     result = Convergence(CHANGE, (obeying("g-1", 42, 0.1), obeying("g-2", 41, None)), seconds=5.0)
 
-    error = not_obeyed("pause p-1", result, [])
+    error = not_obeyed("pause p-1", result, [], HERE)
 
     assert error is not None
     assert re.search(r"1 of 2 gates.*not: g-2 at http://g-2 \(rev 41\)", str(error))
@@ -80,15 +81,48 @@ def test_a_gate_that_nobody_hears_is_not_accounted_for() -> None:
     result = Convergence(CHANGE, (obeying("g-1", 42, 0.1),), seconds=0.1)
     unheard = [Acknowledgement("g-2", "http://g-2", 41, NOON_US)]
 
-    error = not_obeyed("pause p-1", result, unheard)
+    error = not_obeyed("pause p-1", result, unheard, HERE)
 
     assert error is not None
     assert re.search(r"1 of 2 gates.*gate g-2 at http://g-2 was heard of", str(error))
     assert convergence_json(result, unheard)["accepted_to_obeyed_seconds"] is None
 
 
+def test_a_gate_that_no_longer_answers_is_told_until_when_it_counts_and_how_to_end_that() -> None:
+    unheard = [Acknowledgement("g-2", "http://g-2", 41, NOON_US)]
+
+    error = not_obeyed("pause p-1", Convergence(CHANGE, (obeying("g-1", 42, 0.1),)), unheard, HERE)
+
+    assert error is not None
+    assert "it counts until 08:05:00 UTC" in str(error)
+    assert "`upload-gate status --forget g-2 --state /var/gate --redis redis://10.0.0.5:6379/0`" in str(error)
+    assert "/var/gate/break-glass.json on this one" in str(error)
+
+
+def test_a_gate_that_does_not_obey_a_release_is_not_told_to_pause_by_file() -> None:
+    released = replace(CHANGE, released_at_us=NOON_US)
+    result = Convergence(released, (obeying("g-1", 42, 0.1), obeying("g-2", 41, None)), seconds=5.0)
+
+    error = not_obeyed("release of p-1", result, [], HERE)
+
+    assert error is not None
+    assert "break-glass" not in str(error)
+    assert "each keeps the pause until it reaches Redis again, or until it expires at 2027-01-15T08:10:00" in str(error)
+
+
+def test_a_decision_names_what_was_ignored() -> None:
+    answer: dict[str, object] = {
+        "decision": "allow",
+        "stage": "default",
+        "reason": "allow",
+        "ignored": ["ip", "device"],
+    }
+
+    assert check.decision_sentence("a-1", answer).endswith("; ignored: ip, device")
+
+
 def test_no_live_gate_is_not_obedience() -> None:
-    error = not_obeyed("pause p-1", Convergence(CHANGE), [])
+    error = not_obeyed("pause p-1", Convergence(CHANGE), [], HERE)
 
     assert error is not None
     assert "no gate is live" in str(error)
@@ -300,3 +334,19 @@ def test_status_fits_its_terminal_and_tells_gates_apart(tmp_path: Path) -> None:
     assert "policy bbbb" in shown[second:third]
     assert "SILENT" in shown[third:]
     assert "NOT ON DISK" in shown[third:]
+
+
+def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> None:
+    digest = board_digest(Board())
+    live, before, first, gone = (
+        Acknowledgement(name, "http://g:1", 1, NOON_US - ago_s * 1_000_000, boot=boot, digest=digest)
+        for name, boot, ago_s in (("g-1", "c", 0), ("g-1", "b", 60), ("g-1", "a", 90), ("g-2", "d", 100))
+    )
+    view = status.StatusView("redis", Board(), 1, (first, before, live, gone), NOON_US)
+
+    lines = status.status_lines(view, "aaaa", HERE, 200)
+
+    assert status.one_a_name(view) == [(live, 2), (gone, 0)]
+    (one,) = (line for line in lines if "gate g-1" in line)
+    assert "(an earlier process of it stopped without saying so)" in one
+    assert any("gate g-2" in line and "SILENT, counts until 08:03:20 UTC" in line for line in lines)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gate.cli import main as cli
-from gate.cli.output import confirmed, emit, result, say
+from gate.cli.output import confirmed, emit, result, say, wrapped
 from gate.errors import UploadGateError, redact
 from gate.local.free_port import free_port
 from streams.traffic.run import TrafficOptions
@@ -41,6 +45,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--all", "--yes"), 2, "needs a reason"),
         (("--all", "--for", "soon", *RAID), 2, "10m"),
         (("--all", "--for", "25h", *RAID), 3, "second person"),
+        (("--all", "--for", "25h", *RAID), 3, "24h for one person"),
+        (("--all", "--for", "400d", *RAID), 2, "at most 24h for one person"),
+        (("--all", "--for", "0s", *RAID), 2, "more than 0, at most 24h for one person"),
+        (("--all", "--for", "10", *RAID), 2, "is not a span of time: write 90s"),
+        (("--class", "--for", "10m", *RAID), 2, "--class needs a value, and is followed by --for"),
+        (("--country", "Germany", *RAID), 2, "--country GERMANY is no country as uploads name it. Give two letters"),
         (("--all", "--action", "explode", *RAID), 2, "explode"),
         (("--all", "--owner", "a\x07b", *RAID), 2, "--owner"),
         (("--class", "", *RAID), 2, "scope"),
@@ -48,6 +58,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--kind", "im\x1bage", *RAID), 2, "--kind"),
         (("--nonsense",), 2, "--nonsense"),
         (("--all", *RAID), 1, "break-glass"),
+        (("--all", *RAID), 1, "connection refused"),
     ],
 )
 def test_a_pause_that_cannot_be_set_says_why(
@@ -298,9 +309,9 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("raised", "code", "says"),
     [
-        (UploadGateError("it broke", "mend it"), 1, "error: it broke. mend it"),
+        (UploadGateError("it broke", "mend it"), 1, "error: it broke. Mend it"),
         (ValueError("odd"), 1, "UPLOAD_GATE_DEBUG=1"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 2, "cancelled"),
     ],
 )
 def test_no_traceback_reaches_the_terminal(
@@ -344,6 +355,16 @@ def test_completion_offers_the_ids_of_pauses_and_nothing_where_no_gate_answers(
     assert offered == [["p-1", "p-3"], []]
 
 
+def _accepted(server: socket.socket) -> int:
+    """How many connections wait to be accepted."""
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
+
+
 @pytest.mark.parametrize("command", [("explain", "a-1"), ("status",), ("release", "p-1"), ("pause", "--all", *RAID)])
 def test_a_redis_that_accepts_and_never_answers_is_told_in_a_sentence(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -352,9 +373,12 @@ def test_a_redis_that_accepts_and_never_answers_is_told_in_a_sentence(
         monkeypatch.setenv("UPLOAD_GATE_REDIS", f"redis://:s3cret@127.0.0.1:{frozen.getsockname()[1]}/0")
 
         ended = cli.run(command)
+        frozen.setblocking(False)
+        connections = _accepted(frozen)
 
     out, err = capsys.readouterr()
     assert ended == 1
+    assert connections == 1, "each connection takes a deadline of its own"
     assert "unexpected" not in err
     assert re.search(r"error: .*Redis.*127\.0\.0\.1:\d+", err)
     assert "s3cret" not in err
@@ -373,7 +397,7 @@ def test_up_refuses_what_it_cannot_use_before_it_starts_anything(
 
 
 @pytest.mark.parametrize(
-    ("typed", "seconds"), [("3s", 3.0), ("1m30s", 90.0), ("60", 60.0), ("0.5", 0.5), ("500ms", 0.5)]
+    ("typed", "seconds"), [("3s", 3.0), ("1m30s", 90.0), ("60s", 60.0), ("0.5s", 0.5), ("500ms", 0.5)]
 )
 def test_simulate_takes_spans_of_time_as_pause_does(
     typed: str, seconds: float, monkeypatch: pytest.MonkeyPatch
@@ -391,7 +415,7 @@ def test_simulate_takes_spans_of_time_as_pause_does(
     assert (ended, ran) == (0, [seconds])
 
 
-@pytest.mark.parametrize("typed", ["soon", "-3s", "0s", "", "1.2.3"])
+@pytest.mark.parametrize("typed", ["soon", "-3s", "0s", "", "1.2.3", "10", "0.5"])
 def test_simulate_refuses_what_is_no_span_of_time(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
     ended = cli.run(["simulate", "--for", typed, "--kafka", "127.0.0.1:1"])
 
@@ -428,3 +452,85 @@ def test_a_password_in_a_urls_query_is_hidden_too(
 )
 def test_of_a_url_everything_is_shown_but_its_secrets(url: str, shown: str) -> None:
     assert redact(url) == shown
+
+
+def test_a_pause_without_redis_names_the_break_glass_file_and_the_command_to_look_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = cli.run(["pause", "--all", *RAID])
+
+    err = capsys.readouterr().err
+    assert ended == 1
+    assert f"{tmp_path}/break-glass.json on this one" in err
+    assert f"`upload-gate status --state {tmp_path}`" in err
+
+
+@pytest.mark.parametrize("command", [("release", "p-1"), ("pause", "--all", *RAID)])
+def test_ctrl_c_while_a_change_is_written_says_where_to_look(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gate.stores.redis.boards.RedisBoardStore.now_us", interrupted)
+
+    ended = cli.run(command)
+
+    assert ended == 2
+    assert "cancelled; it may have been written: look with `upload-gate status --state" in capsys.readouterr().err
+
+
+def test_a_kind_that_nobody_uses_is_warned_about_and_paused_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = cli.run(["pause", "--kind", "imgae", "--surface", "story", *RAID, "--dry-run"])
+
+    err = capsys.readouterr().err
+    assert ended == 0
+    assert "warning: imgae is no usual kind; pausing all the same" in err
+    assert "Did you mean image?" in err
+    assert "story is no usual" not in err
+
+
+def test_simulate_compresses_a_file_whose_name_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl.gz"
+
+    ended = cli.run(["simulate", "--file", str(file), "--uploads", "3"])
+
+    with gzip.open(file, "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    assert (ended, len(rows)) == (0, 3)
+
+
+def test_a_port_that_is_taken_is_no_usage_error_and_names_the_flag_that_was_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        ended = cli.run(["serve", "--port", str(port)])
+
+    assert ended == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_an_unusable_flag_of_serve_is_named_as_it_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = cli.run(["serve", "--redis", "http://h"])
+
+    err = capsys.readouterr().err
+    assert ended == 2
+    assert "--redis is unusable" in err
+    assert "UPLOAD_GATE_REDIS" not in err
+
+
+@given(st.text("ab -:/", max_size=300), st.integers(20, 100))
+def test_lines_are_broken_between_words_and_lose_none(line: str, width: int) -> None:
+    shown = wrapped(line, width)
+
+    assert " ".join(shown).split() == line.split()
+    longest = max(map(len, line.split()), default=0)
+    assert all(len(one) <= max(width, longest + 2 + len(line) - len(line.lstrip())) for one in shown)
+
+
+def test_lines_are_not_broken_where_no_terminal_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    result("word " * 60)
+
+    assert capsys.readouterr().out.count("\n") == 1

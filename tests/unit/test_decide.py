@@ -309,3 +309,32 @@ def test_a_review_in_the_break_glass_file_does_not_open_what_a_stop_or_the_deny_
         assert alone is None  # a review is not final: the store has to be asked
     else:
         assert (alone.stage, alone.verdict, alone.pause) == (Stage.BREAK_GLASS, Verdict.REVIEW, "g")
+
+
+@pytest.mark.parametrize("where", ["glass", "pauses"])
+def test_a_pause_that_names_a_class_the_policy_does_not_have_stops_an_upload_that_says_it(where: str) -> None:
+    named = a_pause(scope=Scope(classes=frozenset({"zzz"})), id_="z")
+    review = a_pause(Action.REVIEW, id_="r")
+    board = Board({"r": review, "z": named}) if where == "pauses" else Board({"r": review}, (named,))
+    pauses = live_pauses(board, NOW_US)
+
+    stopped, let_in = (
+        decide(
+            CheckRequest("u-1", Account("a-1", class_), Media("image")), "regular", pauses, a_policy(), NOW_US,
+            TakeResult(Standing(), True, False, None, (), NOW_US),
+        )
+        for class_ in ("zzz", None)
+    )  # fmt: skip
+
+    assert (stopped.verdict, stopped.pause, stopped.class_) == (Verdict.PAUSED, "z", "regular")
+    assert let_in.verdict is Verdict.REVIEW
+
+
+def test_a_pause_of_a_class_the_policy_does_not_have_stops_uploads_before_the_store_is_asked() -> None:
+    pauses = live_pauses(Board({"z": a_pause(scope=Scope(classes=frozenset({"zzz"})), id_="z")}), NOW_US)
+    request = CheckRequest("u-1", Account("a-1", "zzz"), Media("image"))
+
+    decision = decide(request, "regular", pauses, a_policy(), NOW_US)
+
+    assert decision is not None
+    assert decision.pause == "z"

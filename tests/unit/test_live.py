@@ -15,6 +15,7 @@ from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.live import History, draw, line, time_left
 from gate.local.sample import FRESH_FOR_S, MetricsPages, Sampler, Snapshot, parse
+from gate.records.board_page import board_page
 
 PAGE = """# HELP upload_gate_decisions_total Decisions.
 # TYPE upload_gate_decisions_total counter
@@ -112,6 +113,20 @@ def test_a_silent_gate_and_worker_are_said_not_hidden() -> None:
 
     assert "the gate does not answer" in shown
     assert "the worker does not answer" in shown
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_redis_that_does_not_answer_is_told_on_the_screen_and_in_the_line(answers: bool) -> None:
+    said = {"store_answers": answers}
+    pages = {"gate": PAGE, "board": board_page(QUIET, NOW_US, said, NOW_US).decode()}
+    history = History()
+
+    with Sampler(MetricsPages("gate", "board"), pages.get) as sampler:
+        wait_until(lambda: sampler.snapshot().board is not None)
+        history.add(sampler.snapshot())
+
+    for shown in ("\n".join(printed(draw(history, [], [], []), 120)), line(history, [])):
+        assert ("Redis does not answer" in shown) is not answers
 
 
 def test_time_left_is_in_words() -> None:

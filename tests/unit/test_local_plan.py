@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from gate.errors import LocalServerError, SettingInvalid
+from gate.local.free_port import free_port
 from gate.local.parts import ProcessSpec, added_processes
 from gate.local.plan import Plan, UpOptions, keep_salt, make_plan
 from gate.local.private_file import write_private
+from gate.local.stop_request import StopRequest
+from gate.local.system import System
 from gate.settings import DEFAULT_PORTS
 
 
@@ -35,8 +39,29 @@ def test_the_address_line_is_what_other_programs_read(tmp_path: Path) -> None:
 
     line = json.loads(plan.address_line())
 
-    assert set(line) == {"gate", "admin", "redis", "kafka", "metrics"}
+    assert set(line) == {"gate", "admin", "redis", "kafka", "group", "metrics"}
     assert line["metrics"][0] == line["gate"] + "/metrics"
+
+
+def test_each_state_directory_has_a_consumer_group_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    first, other, again = (
+        make_plan(UpOptions(tmp_path / name), pick=lambda wanted: wanted or 0, environ={}) for name in "aba"
+    )
+
+    assert re.fullmatch(r"upload-gate-[0-9a-f]{8}", first.group)
+    assert other.group != first.group
+    assert again.group == first.group
+    assert first.environment()["UPLOAD_GATE_GROUP"] == first.group
+    assert json.loads(first.up_file())["group"] == first.group
+
+
+def test_a_kafka_that_is_given_is_read_with_the_group_that_its_machines_share(tmp_path: Path) -> None:
+    options = UpOptions(tmp_path, kafka="k:2")
+
+    shared = make_plan(options, pick=lambda wanted: wanted or 0, environ={})
+    named = make_plan(options, pick=lambda wanted: wanted or 0, environ={"UPLOAD_GATE_GROUP": "ours"})
+
+    assert (shared.group, named.group) == ("upload-gate", "ours")
 
 
 def test_the_salt_is_made_once_is_private_and_never_shown(tmp_path: Path) -> None:
@@ -133,3 +158,27 @@ def test_this_package_adds_the_worker_and_traffic(tmp_path: Path, traffic: bool,
     plan = make_plan(UpOptions(tmp_path, traffic=traffic), pick=lambda wanted: wanted or 0)
 
     assert [process.name for process in added_processes(plan)] == names
+
+
+def test_a_wait_for_a_kafka_that_nobody_runs_is_explained_before_anybody_wonders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(UpOptions(tmp_path, kafka=f"127.0.0.1:{free_port()}"), pick=lambda wanted: wanted or 0)
+    said: list[str] = []
+    monkeypatch.setattr("gate.local.system.QUIET_FOR_S", 0.0)
+    system = System(plan, said.append, StopRequest())
+
+    system._await(lambda: bool(said), [], "gate and worker")
+
+    assert said == [
+        f"waiting for gate and worker to answer; nothing accepts connections at {plan.kafka}, the Kafka that --kafka names"
+    ]
+
+
+def test_a_wait_that_is_soon_over_is_not_told_of(tmp_path: Path) -> None:
+    plan = make_plan(UpOptions(tmp_path), pick=lambda wanted: wanted or 0)
+    said: list[str] = []
+
+    System(plan, said.append, StopRequest())._await(lambda: True, [], "gate and worker")
+
+    assert said == []

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.metrics import STORE_ERROR_KINDS, TABLE, Counts, Gauges, exposition, gate_registry
+from gate.metrics import STORE_ERROR_KINDS, TABLE, Counts, Gauges, Named, exposition, gate_registry
 from gate.policyfile import load_policy
 from gate.serve.problems import ALL_REASONS
 from gate.stores.local_buckets import LocalBuckets
@@ -108,3 +109,10 @@ def test_reading_the_metrics_twice_gives_the_same() -> None:
     registry = gate_registry(counts, gauges)
 
     assert exposition(registry) == exposition(registry)
+
+
+def test_a_metric_of_the_table_without_values_is_named_when_the_gate_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gate.metrics.TABLE", (*TABLE, Named("upload_gate_new_total", "counter", (), "New")))
+
+    with pytest.raises(KeyError, match="nothing gives the values of upload_gate_new_total"):
+        gate_registry(Counts(), gauges)

@@ -269,8 +269,12 @@ async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_
         bench.glass.write_bytes(b"{")
         await eventually(lambda: bench.check.counts.board_unreadable == 1)
         assert [pause.id for pause in bench.check.board.break_glass] == ["glass"]
+        (problem,) = bench.watch.break_glass_problems
+        assert "cannot be read, its last good state is kept" in problem
         bench.glass.unlink()
         await eventually(lambda: not bench.check.board.break_glass)
+        assert bench.watch.break_glass_problems == ()
+        assert any("is removed or empty: no pause of it is in force" in line for line in bench.said)
 
 
 async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp_path: Path) -> None:

@@ -176,9 +176,15 @@ def strictest(
     for pause in pauses.values() if isinstance(pauses, Mapping) else pauses:
         if not pause.active(now_us) or not pause.scope.matches(class_, surface, kind, country):
             continue
-        if found is None or _severity(pause) > _severity(found):
-            found = pause
+        found = stricter(found, pause)
     return found
+
+
+def stricter(one: Pause | None, other: Pause | None) -> Pause | None:
+    """The more restrictive of two pauses; among equals the one that lasts longer."""
+    if one is None or other is None:
+        return one or other
+    return one if _severity(one) >= _severity(other) else other
 
 
 def _severity(pause: Pause) -> tuple[int, int, str]:

@@ -19,9 +19,10 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gate.app.check import Check
+from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
 from gate.ports.clock import Clock
-from gate.records.check import MAX_BATCH_BYTES, MAX_BODY_BYTES, decode_check, decode_checks
+from gate.records.check import CLASS_UNKNOWN, MAX_BATCH_BYTES, MAX_BODY_BYTES, Ignored, decode_check, decode_checks
 from gate.records.decision import encode_decision, encode_decisions
 from gate.serve.health import Health
 from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
@@ -100,19 +101,24 @@ class GateApp:
     async def _one(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
         request, ignored = decode_check(body, self._clock.now_us())
-        if ignored:
-            self._check.counts.ignored(ignored)
+        ignored = self._told(request, ignored)
         decision = await self._check.check(request)
         await answer(send, 200, encode_decision(decision, self._jitter, ignored))
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BATCH_BYTES)
         read = decode_checks(body, self._clock.now_us())
-        for _, ignored in read:
-            if ignored:
-                self._check.counts.ignored(ignored)
+        told = [self._told(request, ignored) for request, ignored in read]
         decisions = await self._check.check_many([request for request, _ in read])
-        await answer(send, 200, encode_decisions(decisions, self._jitter, [ignored for _, ignored in read]))
+        await answer(send, 200, encode_decisions(decisions, self._jitter, told))
+
+    def _told(self, request: CheckRequest, ignored: Ignored) -> Ignored:
+        """Count and return the fields that the answer names as ignored, also a class that the policy does not have."""
+        if not self._check.policy.has_class(request.account.class_):
+            ignored = {**ignored, "account.class": CLASS_UNKNOWN}
+        if ignored:
+            self._check.counts.ignored(ignored)
+        return ignored
 
     async def _metrics(self, send: Send) -> None:
         kind, body = self._health.metrics()

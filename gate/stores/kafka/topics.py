@@ -97,6 +97,11 @@ async def incarnation(bootstrap: str, topic: str) -> Incarnation:
     return Incarnation(cluster, known[topic].topic_id)
 
 
+async def cluster_id(bootstrap: str) -> str:
+    """The cluster's id; empty where the broker is too old to tell. Raises StoreUnavailable."""
+    return (await shapes(bootstrap, ()))[0]
+
+
 async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, TopicShape]]:
     """The cluster's id, and the shape of each topic of `names` that exists. Raises StoreUnavailable.
 

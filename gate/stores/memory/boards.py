@@ -76,6 +76,10 @@ class MemoryBoardStore:
         live = {process: at for process, at in self._gates.items() if at[1] >= now_us - within_us}
         return Gates(now_us, tuple(decode_gate(*live[process]) for process in sorted(live)))
 
+    async def forget(self, process: str) -> None:
+        """See BoardStore."""
+        self._gates.pop(process, None)
+
     def _write(self, board: Board) -> None:
         self._document = encode_board(board)
         for listener in self._listeners:

@@ -173,6 +173,12 @@ class RedisBoardStore:
         known_since_us = int(since) if since.isdigit() else int(now)
         return Gates(int(now), tuple(sorted(read, key=lambda said: said.process)), tuple(unreadable), known_since_us)
 
+    async def forget(self, process: str) -> None:
+        """See BoardStore. Without its time an acknowledgement is not read, so the order of the two does not matter."""
+        at, documents, _ = self._gate_keys
+        await self._command(b"ZREM", at, process)
+        await self._command(b"HDEL", documents, process)
+
     async def _stored(self) -> tuple[bytes, bytes | None]:
         try:
             rev, document = await self._command(b"HMGET", self._board_key, b"rev", b"document")

@@ -86,11 +86,15 @@ class CrowdTable:
             return 0
         if value in self.shared or value in self.heard_of:
             return self.summed(value)
-        slots, at = self.door.slots, (value & self.door.mask) << 1
+        door = self.door
+        slots, at = door.slots, (value & door.mask) << 1
         if slots[at] != value:
             return 0
-        lone = self.lone(slots[at + 1])
-        if lone and len(self.totals) < MAX_READY:
+        one = slots[at + 1]
+        if not one or packed.age(one, self.own.today) >= self.days:
+            return 0
+        lone = ONE_ESTABLISHED if one & packed.ESTABLISHED else ONE
+        if len(self.totals) < MAX_READY:
             self.totals[value] = lone
         return lone
 
@@ -106,12 +110,6 @@ class CrowdTable:
             self.totals.clear()
         self.totals[value] = both
         return both
-
-    def lone(self, one: int) -> int:
-        """The sum of a feature that one account showed, if it lives, or nobody."""
-        if not one or packed.age(one, self.own.today) >= self.days:
-            return 0
-        return ONE_ESTABLISHED if one & packed.ESTABLISHED else ONE
 
     def known(self, partition: int, value: int) -> Tails:
         """What is known of one partition: what was counted here merged with what was heard."""
