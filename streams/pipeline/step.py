@@ -1,8 +1,8 @@
-"""A batch of records, the states of its partition and the crowd → effects, as a value. Nothing is acted on here.
+"""Turns a batch of records, the states of its partition and the crowd into effects, as a value. No I/O.
 
-What cannot be read becomes a dead letter; everything else is folded in the order of the records, and every account
-that was touched gets a score, also at 0. An event that makes folding or scoring raise becomes a dead letter too
-(`touched`). The caller makes the effects real, all or none.
+An event that cannot be read becomes a dead letter. All other events are folded in the order of the records, and every
+account with an event gets a score, also one of 0. An event that makes folding or scoring raise becomes a dead letter
+too (`touched`). The caller writes all of the effects or none.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from streams.pipeline.stamps import Stamps
 from streams.pipeline.touched import Touched, Unprocessable
 
 MAX_KEPT_BYTES = 512 * 1024
-"""Most of an unreadable event that its dead letter keeps; beyond it the origin is where to look."""
+"""Most bytes of an unreadable event that its dead letter keeps. The full event is at its origin."""
 
 
 class Record(NamedTuple):
@@ -73,9 +73,10 @@ def process(
     acts: bool = True,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
-    and msgspec.DecodeError for a state that nobody packed.
+    but raises msgspec.DecodeError for a state that cannot be read.
 
-    `states` is only read; `crowd` is told who showed what, which a repeated batch may repeat. `web` reads the links of
+    `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
+    `web` reads the links of
     uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
     without it they have no generation. Where the partition is far behind, its scores do not act (`acts`).
     """
@@ -95,7 +96,7 @@ def process(
             continue
         try:
             made = score(account, one.facts)
-        except Exception:  # what one account's events provoke must not stop its partition
+        except Exception:  # an error that one account's events cause must not stop its partition
             dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
             if not one.folded:
                 continue
@@ -170,7 +171,7 @@ def _plain(epoch: str, account: str, offset: int) -> Stamp:
 
 
 def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
-    """Tell the crowd what the account showed in this batch."""
+    """Add the features that the account showed in this batch to the crowd."""
     if one.shown:
         crowd.note_all(partition, account, one.shown, is_established(one.facts))
 

@@ -55,7 +55,7 @@ class Partitions:
         scoring: str = "",
         forget_after_us: int | None = None,
     ) -> None:
-        """`give_back` is told of crowd counts that were taken and not committed, `scoring` and `forget_after_us` see
+        """`give_back` gets crowd counts that were taken and not committed; for `scoring` and `forget_after_us` see
         `commit.Owner`."""
         self.where = where
         self._give_back = give_back

@@ -266,7 +266,7 @@ class Owner:
                 KafkaError,
                 OSError,
                 TimeoutError,
-            ):  # what was on its way has failed; nobody waits for it
+            ):  # the request under way has failed, and no caller waits for it
                 with contextlib.suppress(KafkaError, OSError, TimeoutError):
                     await producer.client.close()
 

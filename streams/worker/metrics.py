@@ -139,7 +139,7 @@ class WorkerMetrics:
         self.accounts = Gauge("upload_gate_worker_accounts", "Accounts held in memory.", registry=registry)
         self.forgotten = Counter(
             "upload_gate_worker_states_forgotten",
-            "Accounts that start anew because an older release wrote their state, counted when a partition is opened.",
+            "Accounts without history because an older release wrote their state, counted when a partition is opened.",
             registry=registry,
         )
         self.kafka_up = Gauge("upload_gate_worker_kafka_up", "1 while Kafka answers.", registry=registry)

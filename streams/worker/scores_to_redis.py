@@ -1,4 +1,4 @@
-"""Scores on their way to Redis, and which ones Redis lacks while it is away.
+"""Writes scores to Redis, and tracks which scores Redis lacks while it is away.
 
 Scoring goes on while Redis is away. All scores are in their topic, so a partition only remembers the offset of its
 scores topic from which Redis may lack some, keeps that offset in its watermark, and reads those scores from the topic
@@ -27,7 +27,7 @@ CHUNK = 500
 
 
 class ScoresToRedis:
-    """One partition's scores: those from offset `missing_from` of its scores topic Redis may lack; None for none."""
+    """One partition's scores. Redis may lack those from offset `missing_from` of the scores topic; None: no scores."""
 
     def __init__(self, store: ScoreMirror | None, redis: Outage, partition: int) -> None:
         """`store` None means that scores are read from the topic only; then Redis lacks nothing."""
@@ -47,7 +47,7 @@ class ScoresToRedis:
         return 0 if self.missing_from is None else max(0, self._missing_to - self.missing_from) + self._unwritten
 
     def reopen(self, missing_from: int | None, end: int) -> None:
-        """Start anew from what the watermark says and the scores topic's `end`.
+        """Restart from the watermark's `missing_from` and the scores topic's `end`.
 
         Batches that were given up and whose scores reached Redis will be folded again, to the same scores.
         """
@@ -58,7 +58,7 @@ class ScoresToRedis:
         self._mark = None if end else ""  # nothing was ever written, so no mark is expected
 
     async def put(self, scores: Sequence[EncodedScore]) -> bool:
-        """Write scores to Redis; False where that fails, and while earlier ones are missing because Redis is away."""
+        """Write scores to Redis. Returns False if that fails, and while Redis lacks earlier ones after an outage."""
         if self._store is None or not scores:
             return True
         if self.missing_from is None or not self._redis.is_down:
