@@ -44,6 +44,8 @@ class Verdict:
     wrong_in_redis: int = 0
     crowd_counts: int = 0
     wrong_crowd_counts: int = 0
+    low_crowd_counts: int = 0
+    """Counts that lack up to `FORGOTTEN` accounts, which a crowd may forget: shown, not judged."""
     gate_answers: int = 0
     wrong_gate_answers: int = 0
     committed_twice: int = 0
@@ -121,7 +123,9 @@ async def judge(bootstrap: str, topics: Topics, truths: Sequence[Truth]) -> Verd
         await _states(verdict, truth, bootstrap, topics.states, partition)
         await _scores(verdict, truth, bootstrap, topics.scores, partition)
         await _dead(verdict, truth, bootstrap, topics.dead_letters, partition)
-        for feature, count, least, most in wrong_counts(partition, truth.crowd, heard):
+        wrong = wrong_counts(partition, truth.crowd, heard)
+        verdict.low_crowd_counts += len(wrong_counts(partition, truth.crowd, heard, forgotten=0)) - len(wrong)
+        for feature, count, least, most in wrong:
             said = f"crowd count of {feature} in partition {partition} is {count}, not {least} to {most}"
             verdict.wrong_crowd_counts += verdict.wrong(said)
     return verdict

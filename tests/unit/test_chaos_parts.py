@@ -40,6 +40,13 @@ def test_a_count_is_right_between_what_one_process_saw_and_what_is_true() -> Non
     assert wrong == {*range(20 - FORGOTTEN), *range(21, 30)}
 
 
+def test_a_count_that_lacks_a_forgotten_account_is_not_wrong_but_is_known_as_low() -> None:
+    crowd = crowd_of((1, 20))
+
+    assert wrong_counts(PARTITION, crowd, published(told(19))) == []
+    assert wrong_counts(PARTITION, crowd, published(told(19)), forgotten=0) == [((DEVICE, 5), 19, 20, 20)]
+
+
 def test_nobody_must_have_counted_what_an_unknown_process_saw_or_what_is_below_the_floor() -> None:
     unknown, few = crowd_of((0, 20)), crowd_of((1, 3 + FORGOTTEN))
 
