@@ -105,18 +105,6 @@ class WorkerMetrics:
             registry=registry,
         )
         self._add_gauges(registry)
-        self._of_effects = {
-            "upload_gate_events": self.events,
-            "upload_gate_event_unknown_fields": self.unknown_fields,
-            "upload_gate_event_duplicates": self.duplicates,
-            "upload_gate_event_late_uploads": self.late_uploads,
-            "upload_gate_dead_letters": self.dead_letters,
-            "upload_gate_scores": self.scores,
-        }
-        for kind in EVENT_TYPES:
-            self.events.labels(kind)
-        for kind in ("fenced", "kafka", "misplaced", "other"):
-            self.batch_failures.labels(kind)
 
     def _add_gauges(self, registry: CollectorRegistry) -> None:
         self.redis_missing_scores = Gauge(
