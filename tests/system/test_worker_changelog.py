@@ -63,7 +63,7 @@ async def test_states_of_an_older_release_start_anew_and_are_counted(
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20)])
         await drained(kafka_bootstrap, worker)
 
-        assert worker.said("partition 2: 2 accounts start anew") == 1
+        assert worker.said("partition 2: 2 accounts start without history") == 1
         assert worker.metric("upload_gate_worker_states_forgotten_total") == 2
         await eventually(lambda: worker.metric("upload_gate_worker_accounts") == 20)
 
