@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.sources import parsed
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SOURCES = sorted([*ROOT.glob("gate/**/*.py"), *ROOT.glob("streams/**/*.py")])
@@ -51,7 +53,7 @@ def test_the_top_level_holds_only_what_was_agreed() -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small_and_say_what_they_are_for(source: Path) -> None:
     text = source.read_text()
-    tree = ast.parse(text)
+    tree = parsed(source)
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     long = [f.name for f in functions if (f.end_lineno or 0) - f.lineno > MAX_FUNCTION_LINES]
 
@@ -63,7 +65,7 @@ def test_files_and_functions_stay_small_and_say_what_they_are_for(source: Path) 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_public_names_are_exact(source: Path) -> None:
     """What `__all__` promises exists, and what another module of ours imports is not private."""
-    tree = ast.parse(source.read_text())
+    tree = parsed(source)
     private = [
         alias.name
         for node in ast.walk(tree)
@@ -96,7 +98,7 @@ def test_public_names_are_exact(source: Path) -> None:
 @pytest.mark.parametrize("source", sorted(ROOT.glob("gate/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_gate_names_no_module_of_the_streams_even_as_a_string(source: Path) -> None:
     """Commands and processes of the streams come through entry points; prose may name the package."""
-    tree = ast.parse(source.read_text())
+    tree = parsed(source)
     prose = {
         id(node.body[0].value)
         for node in ast.walk(tree)

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.house.sources import parsed
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("gate/**/*.py"), *ROOT.glob("streams/**/*.py")])
 UNCLEAR = frozenset(
@@ -59,7 +61,7 @@ def test_nothing_has_a_name_that_a_stranger_would_not_search_for() -> None:
     unclear = [
         f"{source.relative_to(ROOT)}:{line} {name}"
         for source in SOURCES
-        for line, name in ((0, source.stem), *defined(ast.parse(source.read_text())))
+        for line, name in ((0, source.stem), *defined(parsed(source)))
         if parts(name) & UNCLEAR
     ]
 
@@ -69,7 +71,7 @@ def test_nothing_has_a_name_that_a_stranger_would_not_search_for() -> None:
 def test_no_two_public_classes_share_a_name() -> None:
     places = defaultdict(list)
     for source in SOURCES:
-        for node in ast.walk(ast.parse(source.read_text())):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(f"{source.relative_to(ROOT)}:{node.lineno}")
 

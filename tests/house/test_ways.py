@@ -40,6 +40,7 @@ from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.boards import MemoryBoardStore
 from gate.stores.redis.scores import RedisScoreStore
 from gate.stores.redis.takes import RedisTakeStore
+from tests.house.sources import parsed
 
 ROOT = Path(__file__).parents[2]
 MOST_FILES = 12
@@ -82,7 +83,7 @@ def imported_by(path: str) -> set[str]:
 def imports_of(path: str) -> set[str]:
     """The files of ours that stand in a file's own imports."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(parsed(ROOT / path)):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -136,7 +137,7 @@ def test_each_file_of_a_way_is_imported_by_an_earlier_one_or_plugged_in_by_the_w
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
 def test_the_words_of_a_way_are_types_and_nothing_else(readme: Path) -> None:
     for path in way_of(readme).words:
-        body = ast.parse((ROOT / path).read_text()).body
+        body = parsed(ROOT / path).body
         functions = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
         assert functions == [], path
