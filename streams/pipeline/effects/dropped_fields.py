@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from gate.records.topics import Topics
-from streams.pipeline.effects.part import Increment, KeyedRecord
+from streams.pipeline.effects.part import Increment, WithoutRecords
 
 
 @dataclass(frozen=True, slots=True)
-class DroppedFields:
+class DroppedFields(WithoutRecords):
     """`by_reason` counts fields of folded events by the field's name and the reason; both are of closed lists."""
 
     by_reason: dict[tuple[str, str], int]
@@ -24,20 +23,6 @@ class DroppedFields:
         for part in parts:
             by_reason.update(part.by_reason)
         return cls(dict(by_reason))
-
-    @staticmethod
-    def topic(topics: Topics) -> None:
-        """See Part."""
-        return
-
-    @staticmethod
-    def partition(own: int) -> int:
-        """See Part."""
-        return own
-
-    def records(self, own: int) -> Iterable[KeyedRecord]:
-        """See Part."""
-        return ()
 
     def increments(self) -> Iterable[Increment]:
         """See Part."""

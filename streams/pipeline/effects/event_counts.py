@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from gate.records.topics import Topics
-from streams.pipeline.effects.part import Increment, KeyedRecord
+from streams.pipeline.effects.part import Increment, WithoutRecords
 
 
 @dataclass(frozen=True, slots=True)
-class EventCounts:
+class EventCounts(WithoutRecords):
     """`by_type` counts folded events, `unknown_fields` their top-level fields that no event of the type has.
 
     `duplicates` counts events that were delivered before and changed nothing, `late` folded uploads that came too late
@@ -38,20 +37,6 @@ class EventCounts:
             sum(part.late for part in parts),
             sum(part.foreign for part in parts),
         )
-
-    @staticmethod
-    def topic(topics: Topics) -> None:
-        """See Part."""
-        return
-
-    @staticmethod
-    def partition(own: int) -> int:
-        """See Part."""
-        return own
-
-    def records(self, own: int) -> Iterable[KeyedRecord]:
-        """See Part."""
-        return ()
 
     def increments(self) -> Iterable[Increment]:
         """See Part."""

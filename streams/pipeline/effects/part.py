@@ -44,3 +44,23 @@ class Part(Protocol):
     def increments(self) -> Iterable[Increment]:
         """The increments of the worker's metrics once the batch is committed."""
         ...
+
+
+class WithoutRecords:
+    """What the parts have in common that only count: no topic, no records."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def topic(topics: Topics) -> None:
+        """See Part."""
+        return
+
+    @staticmethod
+    def partition(own: int) -> int:
+        """See Part."""
+        return own
+
+    def records(self, own: int) -> Iterable[KeyedRecord]:
+        """See Part."""
+        return ()
