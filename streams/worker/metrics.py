@@ -83,6 +83,8 @@ class WorkerMetrics:
         for change in LogChange:
             if change not in (LogChange.NONE, LogChange.FIRST):
                 self.log_changes.labels(change.value)
+        for change in (LogChange.EXPIRED, LogChange.TRUNCATED):
+            self.events_lost.labels(change.value)
 
     def _of_worker(self, registry: CollectorRegistry) -> None:
         """The metrics of the worker itself, its partitions, batches and servers."""
