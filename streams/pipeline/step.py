@@ -16,7 +16,7 @@ from zlib import crc32
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.crowd import Crowd, Surroundings
+from streams.core.crowd import Backfill, Crowd
 from streams.core.established import is_established
 from streams.core.events import (
     Fault,
@@ -27,7 +27,7 @@ from streams.core.events import (
     time_us,
 )
 from streams.core.facts import Facts, pack
-from streams.core.features import features, last_evidence_us, recent
+from streams.core.features import features, last_evidence_us
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
@@ -42,9 +42,13 @@ from streams.pipeline.effects import (
     Scores,
     States,
 )
+from streams.pipeline.rescore import again
 from streams.pipeline.stamps import Stamps
+from streams.pipeline.surroundings import surroundings
 from streams.pipeline.touched import Touched, Unprocessable
 
+BACKFILLED_A_BATCH = 256
+"""Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
 MAX_KEPT_BYTES = 512 * 1024
 """Most bytes of an unreadable event that its dead letter keeps. The full event is at its origin."""
 
@@ -71,6 +75,7 @@ def process(
     now_us: int,
     stamps: Stamps | None = None,
     acts: bool = True,
+    backfill: Backfill | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
@@ -78,7 +83,8 @@ def process(
     `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
     `web` reads the links of
     uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
-    without it they have no generation. Where the partition is far behind, its scores do not act (`acts`).
+    without it they have no generation. Where the partition is far behind, its scores do not act (`acts`). `backfill`
+    is of this crowd and finds accounts without an event in the batch that are to be scored too.
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
@@ -88,7 +94,7 @@ def process(
     for account, one in touched.items():
         if one.failed:
             dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
-        _note(crowd, origin[1], crc32(account.encode()), one)
+        _note(crowd, origin[1], account, one, backfill)
     packed: dict[str, bytes] = {}
     scores: list[EncodedScore] = []
     for account, one in touched.items():
@@ -104,24 +110,22 @@ def process(
         scores.append(made)
         packed[account] = pack(one.facts)
     dead.sort(key=lambda letter: letter.offset)
+    last_offset = batch[-1].offset
+    waited: list[EncodedScore] = []
+    if backfill is not None:
+        earlier = [account for account in backfill.take(origin[1], BACKFILLED_A_BATCH) if account not in packed]
+        if stamps is not None:
+            stamps.learn(earlier)
+        waited = again(earlier, states, crowd, scorecard, partial(stamped, offset=last_offset), now_us, acts)
     return Effects.of(
-        batch[-1].offset + 1,
+        last_offset + 1,
         States(packed),
-        Scores(scores),
+        Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
         DeadLetters(dead),
         CrowdCounts(crowd.take_changed(origin[1])),
         _counted(touched.values(), foreign),
         _dropped(touched.values()),
     )
-
-
-def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
-    """What is known of the account's networks and devices of the last days, its last content and its last link host.
-
-    Of several networks or devices the one that most accounts share counts.
-    """
-    networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
-    return crowd.around(networks, devices, facts.content, facts.host)
 
 
 def _read_and_fold(
@@ -170,10 +174,13 @@ def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
 
 
-def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
+def _note(crowd: Crowd, partition: int, account: str, one: Touched, backfill: Backfill | None) -> None:
     """Add the features that the account showed in this batch to the crowd."""
     if one.shown:
-        crowd.note_all(partition, account, one.shown, is_established(one.facts))
+        hashed = crc32(account.encode())
+        crowd.note_all(partition, hashed, one.shown, is_established(one.facts))
+        if backfill is not None:
+            backfill.remember(account, hashed)
 
 
 def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:

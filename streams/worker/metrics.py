@@ -61,6 +61,16 @@ class WorkerMetrics:
             "Scores among them that refuse nothing, since their partition was far behind.",
             registry=registry,
         )
+        self.scores_backfilled = Counter(
+            "upload_gate_scores_backfilled",
+            "Scores among them of accounts without a new event, because other accounts share what they showed.",
+            registry=registry,
+        )
+        self.scores_backfill_skipped = Counter(
+            "upload_gate_scores_backfill_skipped",
+            "Accounts that should have been scored without a new event and were too many.",
+            registry=registry,
+        )
         self._of_worker(registry)
         self._of_continuity(registry)
         self._of_effects = {
@@ -72,6 +82,8 @@ class WorkerMetrics:
             "upload_gate_dead_letters": self.dead_letters,
             "upload_gate_dead_letters_skipped": self.dead_letters_skipped,
             "upload_gate_scores": self.scores,
+            "upload_gate_scores_backfilled": self.scores_backfilled,
+            "upload_gate_scores_backfill_skipped": self.scores_backfill_skipped,
             "upload_gate_event_foreign_accounts": self.foreign_accounts,
             "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
             "upload_gate_scores_lagging": self.scores_lagging,
