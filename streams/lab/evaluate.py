@@ -20,8 +20,7 @@ from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import Record, process
-from streams.pipeline.surroundings import surroundings
+from streams.pipeline.step import Record, process, surroundings
 
 BATCH = 100
 MAX_FALSE_POSITIVES = 0.01

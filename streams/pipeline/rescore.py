@@ -6,22 +6,14 @@ It does no I/O. A state that cannot be read is skipped; the fold of its next eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 
-import msgspec
-
-from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
-from gate.records.score import with_bytes
 from streams.core.crowd import Backfill, Crowd
-from streams.core.facts import unpack
-from streams.core.features import features, last_evidence_us
 from streams.core.scorecard import Scorecard
-from streams.core.signals import signals
 from streams.pipeline.effects import Effects, Scores
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.surroundings import surroundings
+from streams.pipeline.step import Scoring, again
 
 BACKFILLED_A_TURN = 1_000
 
@@ -41,10 +33,8 @@ def rescored(
     So each is later than every earlier score of the account, and earlier than the score of its next event. Where the
     partition is far behind, the scores do not act (`acts`).
     """
-    with_state = [account for account in accounts if account in states]
-    stamps.learn(with_state)
-    stamped = partial(stamps.stamp, offset=next_offset - 1)
-    return Effects.of(next_offset, Scores(again(with_state, states, crowd, scorecard, stamped, now_us, acts)))
+    scores = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts)
+    return Effects.of(next_offset, Scores(scores))
 
 
 def backfilled(
@@ -63,28 +53,21 @@ def backfilled(
     """
     stamps.begin_generation(now_us)
     accounts = waiting.take(stamps.partition, BACKFILLED_A_TURN)
-    effects = rescored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts)
-    made = effects.scores
+    made = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts)
     return Effects.of(next_offset, Scores(made, backfilled=len(made), skipped=waiting.take_skipped()))
 
 
-def again(
+def _scored(
     accounts: Iterable[str],
     states: Mapping[str, bytes],
     crowd: Crowd,
     scorecard: Scorecard,
-    stamped: Callable[[str], Stamp],
+    stamps: Stamps,
+    next_offset: int,
     now_us: int,
     acts: bool,
 ) -> list[EncodedScore]:
-    """The scores that the states of `accounts` give now. Accounts without a state that can be read have none."""
-    scores: list[EncodedScore] = []
-    for account in accounts:
-        try:
-            facts = unpack(states[account])
-        except (KeyError, msgspec.DecodeError):
-            continue
-        values = signals(features(facts, surroundings(crowd, facts)))
-        score = scorecard.score(account, values, last_evidence_us(facts), now_us, stamped(account), acts)
-        scores.append(with_bytes(score))
-    return scores
+    with_state = [account for account in accounts if account in states]
+    stamps.learn(with_state)
+    scoring = Scoring(crowd, scorecard, lambda account, _: stamps.stamp(account, next_offset - 1), now_us, acts)
+    return again(with_state, states, scoring)

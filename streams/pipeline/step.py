@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
+import msgspec
+
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.crowd import Backfill, Crowd
+from streams.core.crowd import Backfill, Crowd, Surroundings
 from streams.core.established import is_established
 from streams.core.events import (
     Fault,
@@ -26,8 +29,8 @@ from streams.core.events import (
     kind_of,
     time_us,
 )
-from streams.core.facts import Facts, pack
-from streams.core.features import features, last_evidence_us
+from streams.core.facts import Facts, pack, unpack
+from streams.core.features import features, last_evidence_us, recent
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
@@ -42,9 +45,7 @@ from streams.pipeline.effects import (
     Scores,
     States,
 )
-from streams.pipeline.rescore import again
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.surroundings import surroundings
 from streams.pipeline.touched import Touched, Unprocessable
 
 BACKFILLED_A_BATCH = 256
@@ -84,41 +85,37 @@ def process(
     `web` reads the links of
     uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
     without it they have no generation. Where the partition is far behind, its scores do not act (`acts`). `backfill`
-    is of this crowd and finds accounts without an event in the batch that are to be scored too.
+    is of this crowd and finds accounts without an event in the batch that are scored too.
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
-    score = partial(_score, crowd, scorecard, stamped, now_us, acts)
+    scoring = Scoring(crowd, scorecard, stamped, now_us, acts)
     for account, one in touched.items():
         if one.failed:
-            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
+            dead += _unprocessable(origin, one.again(hashes, web, partial(scoring.one, account)))
         _note(crowd, origin[1], account, one, backfill)
-    packed: dict[str, bytes] = {}
-    scores: list[EncodedScore] = []
-    for account, one in touched.items():
-        if not one.folded:
-            continue
-        try:
-            made = score(account, one.facts)
-        except Exception:  # an error that one account's events cause must not stop its partition
-            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
-            if not one.folded:
-                continue
-            made = score(account, one.facts)
-        scores.append(made)
-        packed[account] = pack(one.facts)
+    try:
+        scores = scoring.all({account: one.facts for account, one in touched.items() if one.folded})
+    except Exception:  # an error that one account's events cause must not stop its partition
+        scores = []
+        for account, one in touched.items():
+            check = partial(scoring.one, account)
+            try:
+                scores += [check(one.facts)] if one.folded else []
+            except Exception:
+                dead += _unprocessable(origin, one.again(hashes, web, check))
+                scores += [check(one.facts)] if one.folded else []
     dead.sort(key=lambda letter: letter.offset)
-    last_offset = batch[-1].offset
-    waited: list[EncodedScore] = []
-    if backfill is not None:
-        earlier = [account for account in backfill.take(origin[1], BACKFILLED_A_BATCH) if account not in packed]
-        if stamps is not None:
-            stamps.learn(earlier)
-        waited = again(earlier, states, crowd, scorecard, partial(stamped, offset=last_offset), now_us, acts)
+    packed = {account: pack(one.facts) for account, one in touched.items() if one.folded}
+    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH)
+    if stamps is not None:
+        stamps.learn(earlier)
+    scoring = scoring._replace(stamped=lambda account, _: stamped(account, batch[-1].offset))
+    waited = again((account for account in earlier if account not in packed), states, scoring)
     return Effects.of(
-        last_offset + 1,
+        batch[-1].offset + 1,
         States(packed),
         Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
         DeadLetters(dead),
@@ -126,6 +123,60 @@ def process(
         _counted(touched.values(), foreign),
         _dropped(touched.values()),
     )
+
+
+def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
+    """What is known of the account's networks and devices of the last days, its last content and its last link host.
+
+    Of several networks or devices the one that most accounts share counts.
+    """
+    networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
+    return crowd.around(networks, devices, facts.content, facts.host)
+
+
+class Scoring(NamedTuple):
+    """What scores are made with: all scores of a batch in one call. `stamped` makes the stamp of an account's score
+    after the event at an offset. Scores that do not act (`acts`) refuse nothing."""
+
+    crowd: Crowd
+    scorecard: Scorecard
+    stamped: Callable[[str, int], Stamp]
+    now_us: int
+    acts: bool
+
+    def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
+        """The score of each account from its facts, in their order. Raises what one account's facts raise."""
+        crowd, score, stamped, now_us, acts = self.crowd, self.scorecard.score, self.stamped, self.now_us, self.acts
+        vectors = [features(facts, surroundings(crowd, facts)) for facts in accounts.values()]
+        return [
+            with_bytes(
+                score(account, signals(vector), last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
+            )
+            for (account, facts), vector in zip(accounts.items(), vectors, strict=True)
+        ]
+
+    def one(self, account: str, facts: Facts) -> EncodedScore:
+        """The score of one account."""
+        return self.all({account: facts})[0]
+
+
+def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
+    """The scores that the states of `accounts` give now, without an event of theirs.
+
+    An account without a state that can be scored has none: the fold of its next event reports it.
+    """
+    readable: dict[str, Facts] = {}
+    for account in accounts:
+        with suppress(KeyError, msgspec.DecodeError):
+            readable[account] = unpack(states[account])
+    try:
+        return scoring.all(readable)
+    except Exception:  # an error that one account's state causes must not stop its partition
+        scores: list[EncodedScore] = []
+        for account, facts in readable.items():
+            with suppress(Exception):
+                scores.append(scoring.one(account, facts))
+        return scores
 
 
 def _read_and_fold(
@@ -153,21 +204,6 @@ def _read_and_fold(
             one = touched[account] = Touched(states.get(account))
         one.add((offset, key, value or b"", event, at_us, surplus, dropped), hashes, web)
     return touched
-
-
-def _score(
-    crowd: Crowd,
-    scorecard: Scorecard,
-    stamped: Callable[[str, int], Stamp],
-    now_us: int,
-    acts: bool,
-    account: str,
-    facts: Facts,
-) -> EncodedScore:
-    values = signals(features(facts, surroundings(crowd, facts)))
-    return with_bytes(
-        scorecard.score(account, values, last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
-    )
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:

@@ -19,7 +19,7 @@ from streams.core.facts import unpack
 from streams.core.features import features, last_evidence_us
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
-from streams.pipeline.surroundings import surroundings
+from streams.pipeline.step import surroundings
 from streams.worker.assignment import Partitions
 from streams.worker.partition import Partition
 

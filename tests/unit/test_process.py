@@ -18,8 +18,7 @@ from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import DroppedFields, Effects, EventCounts
 from streams.pipeline.hashes import Hashes, Remembered
-from streams.pipeline.step import MAX_KEPT_BYTES, Record, process
-from streams.pipeline.surroundings import surroundings
+from streams.pipeline.step import MAX_KEPT_BYTES, Record, process, surroundings
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "events.v1.json").read_text())
 AT_MS = 1_795_428_000_500
