@@ -109,11 +109,11 @@ def process(
                 scores += [check(one.facts)] if one.folded else []
     dead.sort(key=lambda letter: letter.offset)
     packed = {account: pack(one.facts) for account, one in touched.items() if one.folded}
-    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH)
+    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, packed)
     if stamps is not None:
         stamps.learn(earlier)
     scoring = scoring._replace(stamped=lambda account, _: stamped(account, batch[-1].offset))
-    waited = again((account for account in earlier if account not in packed), states, scoring)
+    waited = again(earlier, states, scoring)
     return Effects.of(
         batch[-1].offset + 1,
         States(packed),

@@ -16,8 +16,9 @@ After a restart nothing is known: the members before it are not scored again.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from zlib import crc32
 
 from streams.core.crowd.account_ids import AccountIds
 from streams.core.crowd.counts import Crowd
@@ -54,20 +55,25 @@ class Backfill:
         self._look()
         return bool(self._waiting.get(partition))
 
-    def take(self, partition: int, most: int) -> list[str]:
-        """Up to `most` accounts of the partition that wait, those first that have waited longest."""
+    def take(self, partition: int, most: int, scored: Iterable[str] = ()) -> list[str]:
+        """Up to `most` accounts of the partition that wait, those first that have waited longest.
+
+        The accounts `scored` have new scores, and no longer wait.
+        """
         self._look()
         waiting = self._waiting.get(partition)
         if not waiting:
             return []
+        for account in scored:
+            waiting.pop(crc32(account.encode()), None)
         taken: list[str] = []
         for hashed in list(waiting):
             if len(taken) >= most:
                 break
             del waiting[hashed]
-            account = self._ids.held(hashed)
-            if account is not None:
-                taken.append(account)
+            known = self._ids.held(hashed)
+            if known is not None:
+                taken.append(known)
         return taken
 
     def take_skipped(self) -> int:
