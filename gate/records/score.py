@@ -149,7 +149,10 @@ def decode_score(data: bytes) -> Score:
         document.bot,
         document.scam,
         document.risk,
-        tuple(Reason(r.signal, r.value, r.weight, None if r.second is msgspec.UNSET else r.second) for r in document.reasons),
+        tuple(
+            Reason(r.signal, r.value, r.weight, None if r.second is msgspec.UNSET else r.second)
+            for r in document.reasons
+        ),
         at_us,
         scored_at_us,
         _read(document.stamp),

@@ -87,7 +87,9 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
             half_life_us=_half_life_us(given.get("decay", {}), top),
         )
     except ValueError as error:
-        raise top.complaint("alone_at_most", f"leaves evidence no room: {error}; raise it, or lower the offset") from None
+        raise top.complaint(
+            "alone_at_most", f"leaves evidence no room: {error}; raise it, or lower the offset"
+        ) from None
 
 
 def _terms(given: object, top: Place) -> list[Term]:
