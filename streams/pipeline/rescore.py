@@ -6,18 +6,16 @@ It does no I/O. A state that cannot be read is skipped; the fold of its next eve
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 
-from gate.ports.scores import EncodedScore
-from gate.records.score import with_bytes
 from streams.core.crowd import Crowd
-from streams.core.facts import unpack
-from streams.core.features import features, last_evidence_us
+from streams.core.facts import Facts, unpack
 from streams.core.scorecard import Scorecard
 from streams.pipeline.effects import Effects, Scores
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import surroundings
+from streams.pipeline.step import Scoring
 
 
 def rescored(
@@ -37,13 +35,9 @@ def rescored(
     """
     with_state = [account for account in accounts if account in states]
     stamps.learn(with_state)
-    scores: list[EncodedScore] = []
+    readable: dict[str, Facts] = {}
     for account in with_state:
-        try:
-            facts = unpack(states[account])
-        except msgspec.DecodeError:
-            continue
-        vector = features(facts, surroundings(crowd, facts))
-        stamp = stamps.stamp(account, next_offset - 1)
-        scores.append(with_bytes(scorecard.score(account, vector, last_evidence_us(facts), now_us, stamp, acts)))
-    return Effects.of(next_offset, Scores(scores))
+        with suppress(msgspec.DecodeError):
+            readable[account] = unpack(states[account])
+    scoring = Scoring(crowd, scorecard, lambda account, _: stamps.stamp(account, next_offset - 1), now_us, acts)
+    return Effects.of(next_offset, Scores(scoring.all(readable)))

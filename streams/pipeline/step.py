@@ -83,29 +83,26 @@ def process(
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
-    score = partial(_score, crowd, scorecard, stamped, now_us, acts)
+    scoring = Scoring(crowd, scorecard, stamped, now_us, acts)
     for account, one in touched.items():
         if one.failed:
-            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
+            dead += _unprocessable(origin, one.again(hashes, web, partial(scoring.one, account)))
         _note(crowd, origin[1], crc32(account.encode()), one)
-    packed: dict[str, bytes] = {}
-    scores: list[EncodedScore] = []
-    for account, one in touched.items():
-        if not one.folded:
-            continue
-        try:
-            made = score(account, one.facts)
-        except Exception:  # an error that one account's events cause must not stop its partition
-            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
-            if not one.folded:
-                continue
-            made = score(account, one.facts)
-        scores.append(made)
-        packed[account] = pack(one.facts)
+    try:
+        scores = scoring.all({account: one.facts for account, one in touched.items() if one.folded})
+    except Exception:  # an error that one account's events cause must not stop its partition
+        scores = []
+        for account, one in touched.items():
+            check = partial(scoring.one, account)
+            try:
+                scores += [check(one.facts)] if one.folded else []
+            except Exception:
+                dead += _unprocessable(origin, one.again(hashes, web, check))
+                scores += [check(one.facts)] if one.folded else []
     dead.sort(key=lambda letter: letter.offset)
     return Effects.of(
         batch[-1].offset + 1,
-        States(packed),
+        States({account: pack(one.facts) for account, one in touched.items() if one.folded}),
         Scores(scores),
         DeadLetters(dead),
         CrowdCounts(crowd.take_changed(origin[1])),
@@ -121,6 +118,34 @@ def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
     return crowd.around(networks, devices, facts.content, facts.host)
+
+
+class Scoring(NamedTuple):
+    """What scores are made with: all scores of a batch in one call. `stamped` makes the stamp of an account's score
+    after the event at an offset. Scores that do not act (`acts`) refuse nothing."""
+
+    crowd: Crowd
+    scorecard: Scorecard
+    stamped: Callable[[str, int], Stamp]
+    now_us: int
+    acts: bool
+
+    def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
+        """The score of each account from its facts, in their order. Raises what one account's facts raise."""
+        crowd, stamped = self.crowd, self.stamped
+        scores = self.scorecard.score_batch(
+            list(accounts),
+            [features(facts, surroundings(crowd, facts)) for facts in accounts.values()],
+            [last_evidence_us(facts) for facts in accounts.values()],
+            self.now_us,
+            [stamped(account, facts.offset) for account, facts in accounts.items()],
+            self.acts,
+        )
+        return [with_bytes(score) for score in scores]
+
+    def one(self, account: str, facts: Facts) -> EncodedScore:
+        """The score of one account."""
+        return self.all({account: facts})[0]
 
 
 def _read_and_fold(
@@ -148,21 +173,6 @@ def _read_and_fold(
             one = touched[account] = Touched(states.get(account))
         one.add((offset, key, value or b"", event, at_us, surplus, dropped), hashes, web)
     return touched
-
-
-def _score(
-    crowd: Crowd,
-    scorecard: Scorecard,
-    stamped: Callable[[str, int], Stamp],
-    now_us: int,
-    acts: bool,
-    account: str,
-    facts: Facts,
-) -> EncodedScore:
-    vector = features(facts, surroundings(crowd, facts))
-    return with_bytes(
-        scorecard.score(account, vector, last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
-    )
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
