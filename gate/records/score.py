@@ -4,6 +4,9 @@
      "at", "scored_at", "stamp": {"epoch", "offset", "partition", "partitions", "generation"}, "scorecard": "9f2c",
      "version": 1}
 
+A reason's value is null where it was not known; a signal that reads two features also has `"second"`, the value of the
+second one, if that was known.
+
 A score that decays also has `"half_life"` in seconds and `"base"`, the risk of an account without evidence; without
 them, or with a half-life of null, it does not decay. `"acts": false` marks a score that was made while the stream was
 far behind.
