@@ -24,10 +24,30 @@ class WorkerMetrics:
     """Counts of one worker. Touched once a batch, never once an event."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._of_scores(registry)
         self._of_batches(registry)
         self._of_worker(registry)
         self._of_continuity(registry)
         self._begin_at_zero()
+
+    def _of_scores(self, registry: CollectorRegistry) -> None:
+        """The counters of scores."""
+        self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
+        self.scores_lagging = Counter(
+            "upload_gate_scores_lagging",
+            "Scores among them that refuse nothing, since their partition was far behind.",
+            registry=registry,
+        )
+        self.scores_backfilled = Counter(
+            "upload_gate_scores_backfilled",
+            "Scores among them of accounts without a new event, because other accounts share what they showed.",
+            registry=registry,
+        )
+        self.scores_backfill_skipped = Counter(
+            "upload_gate_scores_backfill_skipped",
+            "Accounts that should have been scored without a new event and were too many.",
+            registry=registry,
+        )
 
     def _of_batches(self, registry: CollectorRegistry) -> None:
         """The counters of a batch's effects, by the names that its parts give them."""
@@ -62,12 +82,6 @@ class WorkerMetrics:
             "Events that could not be read and, in a quarantine, became no dead letter.",
             registry=registry,
         )
-        self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
-        self.scores_lagging = Counter(
-            "upload_gate_scores_lagging",
-            "Scores among them that refuse nothing, since their partition was far behind.",
-            registry=registry,
-        )
         self.accounts_forgotten = Counter(
             "upload_gate_worker_accounts_forgotten", "Accounts forgotten because they were inactive.", registry=registry
         )
@@ -80,6 +94,8 @@ class WorkerMetrics:
             "upload_gate_dead_letters": self.dead_letters,
             "upload_gate_dead_letters_skipped": self.dead_letters_skipped,
             "upload_gate_scores": self.scores,
+            "upload_gate_scores_backfilled": self.scores_backfilled,
+            "upload_gate_scores_backfill_skipped": self.scores_backfill_skipped,
             "upload_gate_event_foreign_accounts": self.foreign_accounts,
             "upload_gate_scores_lagging": self.scores_lagging,
             "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
