@@ -14,10 +14,12 @@ from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
+import msgspec
+
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.crowd import MANY, Crowd, Surroundings
+from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
 from streams.core.established import is_established
 from streams.core.events import (
     Fault,
@@ -26,7 +28,7 @@ from streams.core.events import (
     decode_counting,
     time_us,
 )
-from streams.core.facts import Facts, pack
+from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
@@ -45,6 +47,8 @@ from streams.pipeline.effects import (
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.touched import ReadEvent, Touched, Unprocessable
 
+BACKFILLED_A_BATCH = 256
+"""Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
 MAX_KEPT_BYTES = 512 * 1024
 """Most bytes of an unreadable event that its dead letter keeps. The full event is at its origin."""
 
@@ -71,6 +75,7 @@ def process(
     now_us: int,
     stamps: Stamps | None = None,
     acts: bool = True,
+    backfill: Backfill | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
@@ -78,7 +83,8 @@ def process(
     `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
     `web` reads the links of
     uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
-    without it they have no generation. Where the partition is far behind, its scores do not act (`acts`).
+    without it they have no generation. Where the partition is far behind, its scores do not act (`acts`). `backfill`
+    is of this crowd and finds accounts without an event in the batch that are scored too.
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
@@ -86,14 +92,14 @@ def process(
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts)
 
-    def again(account: str, one: Touched) -> None:
+    def fold_again(account: str, one: Touched) -> None:
         bad = one.again(states.get(account), _events_of(account, batch), partial(scoring.one, account))
         dead.extend(_unprocessable(origin, account, bad))
 
     for account, one in touched.items():
         if one.failed:
-            again(account, one)
-    _note(crowd, origin[1], touched)
+            fold_again(account, one)
+    _note(crowd, origin[1], touched, backfill)
     changed = {account: one.facts for account, one in touched.items() if one.is_changed}
     try:
         scores = scoring.all(changed)
@@ -102,14 +108,19 @@ def process(
             try:
                 scoring.one(account, touched[account].facts)
             except Exception:
-                again(account, touched[account])
+                fold_again(account, touched[account])
         changed = {account: one.facts for account, one in touched.items() if one.is_changed}
         scores = scoring.all(changed)
     dead.sort(key=lambda letter: letter.offset)
+    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, changed)
+    if stamps is not None:
+        stamps.learn(earlier)
+    scoring = scoring._replace(stamped=lambda account, _: stamped(account, batch[-1].offset))
+    waited = again(earlier, states, scoring)
     return Effects.of(
         batch[-1].offset + 1,
         States({account: pack(facts) for account, facts in changed.items()}),
-        Scores(scores),
+        Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
         DeadLetters(dead),
         CrowdCounts(crowd.take_changed(origin[1])),
         _counted(touched.values(), foreign),
@@ -165,6 +176,25 @@ class Scoring(NamedTuple):
         return self.all({account: facts})[0]
 
 
+def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
+    """The scores that the states of `accounts` give now, without an event of theirs.
+
+    An account without a state that can be scored has none: the fold of its next event reports it.
+    """
+    readable: dict[str, Facts] = {}
+    for account in accounts:
+        with suppress(KeyError, msgspec.DecodeError):
+            readable[account] = unpack(states[account])
+    try:
+        return scoring.all(readable)
+    except Exception:  # an error that one account's state causes must not stop its partition
+        scores: list[EncodedScore] = []
+        for account, facts in readable.items():
+            with suppress(Exception):
+                scores.append(scoring.one(account, facts))
+        return scores
+
+
 def _read_and_fold(
     batch: Sequence[Record],
     states: Mapping[str, bytes],
@@ -208,11 +238,15 @@ def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
 
 
-def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched]) -> None:
+def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill: Backfill | None) -> None:
     """Add the features that each account showed in this batch to the crowd."""
-    showed = [
-        (crc32(account.encode()), one.shown, is_established(one.facts)) for account, one in touched.items() if one.shown
-    ]
+    showed: list[Showing] = []
+    for account, one in touched.items():
+        if one.shown:
+            hashed = crc32(account.encode())
+            showed.append((hashed, one.shown, is_established(one.facts)))
+            if backfill is not None:
+                backfill.remember(account, hashed)
     crowd.note_batch(partition, showed)
 
 

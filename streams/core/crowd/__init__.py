@@ -31,6 +31,7 @@ with 1 MB.
 """
 
 from streams.core.crowd.around import Surroundings
+from streams.core.crowd.backfill import STEPS, Backfill
 from streams.core.crowd.counts import MANY, Crowd, Showing
 from streams.core.crowd.hot import LEVELS, MAX_HOT, HotFact, HotFacts
 from streams.core.crowd.kinds import CEILING, CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, WINDOW_US, Kind
@@ -47,7 +48,9 @@ __all__ = [
     "LEVELS",
     "MANY",
     "MAX_HOT",
+    "STEPS",
     "WINDOW_US",
+    "Backfill",
     "Crowd",
     "CrowdCount",
     "HotFact",
