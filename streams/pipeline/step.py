@@ -100,17 +100,7 @@ def process(
         if one.failed:
             fold_again(account, one)
     _note(crowd, origin[1], touched, backfill)
-    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
-    try:
-        scores = scoring.all(changed)
-    except Exception:  # an error that one account's events cause must not stop its partition
-        for account in changed:
-            try:
-                scoring.one(account, touched[account].facts)
-            except Exception:
-                fold_again(account, touched[account])
-        changed = {account: one.facts for account, one in touched.items() if one.is_changed}
-        scores = scoring.all(changed)
+    changed, scores = _scored(touched, scoring, fold_again)
     dead.sort(key=lambda letter: letter.offset)
     earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, changed)
     if stamps is not None:
@@ -193,6 +183,23 @@ def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring
             with suppress(Exception):
                 scores.append(scoring.one(account, facts))
         return scores
+
+
+def _scored(
+    touched: Mapping[str, Touched], scoring: Scoring, fold_again: Callable[[str, Touched], None]
+) -> tuple[dict[str, Facts], list[EncodedScore]]:
+    """The facts of the accounts that the batch changed, and their scores."""
+    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+    try:
+        return changed, scoring.all(changed)
+    except Exception:  # an error that one account's events cause must not stop its partition
+        for account in changed:
+            try:
+                scoring.one(account, touched[account].facts)
+            except Exception:
+                fold_again(account, touched[account])
+    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+    return changed, scoring.all(changed)
 
 
 def _read_and_fold(
