@@ -9,7 +9,8 @@ Four tables share 64 bits of a hash, which are chosen at random and cut into fou
 part of its own. Two hashes that miss each other in one of them are likelier to meet in another, so fewer tables do.
 
 Growth: the memory is fixed by `capacity`, about 10 bytes per hash and table, which is 290 MB for a million hashes of
-64 bits. A full memory drops the oldest hash, and a full cell drops its oldest, so recently shared hashes are found.
+64 bits, and is taken as it fills. A full memory drops the oldest hash, and a full cell drops its oldest, so recently
+shared hashes are found.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class NearHashes:
         self._hashes: Hashes = np.zeros((capacity, shape.bits // 64), np.uint64)
         self._numbers: NDArray[np.int64] = np.full(capacity, NOTHING, np.int64)
         self._samples = np.zeros((shape.tables * cells, CELL), np.uint32)
-        self._slots = np.full((shape.tables * cells, CELL), NOTHING, np.int32)
+        self._slots = np.zeros((shape.tables * cells, CELL), np.int32)
         self._written = np.zeros(shape.tables * cells, np.int32)
         self._count = 0
 
@@ -115,8 +116,8 @@ class NearHashes:
         cell, place = np.divmod(at, CELL)
         slots = self._slots[cells.ravel()[cell], place]
         rows = cell // self._shape.tables
-        used = slots != NOTHING
-        rows, slots = rows[used], slots[used]
+        used = slots > 0
+        rows, slots = rows[used], slots[used] - 1
         apart = np.bitwise_count(self._hashes[slots] ^ hashes[rows]).sum(axis=1)
         near = apart <= self._shape.distance
         rows, slots, apart = rows[near], slots[near], apart[near]
@@ -141,7 +142,7 @@ class NearHashes:
         written = self._written[ordered[begins]]
         place = (np.arange(len(ordered)) - np.repeat(begins - written, counts)) % CELL
         self._samples[ordered, place] = sampled.ravel()[order]
-        self._slots[ordered, place] = slots[order // self._shape.tables]
+        self._slots[ordered, place] = slots[order // self._shape.tables] + 1  # 0 is an empty place
         self._written[ordered[begins]] = written + counts
 
     def _cells(self, hashes: Hashes) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:

@@ -19,6 +19,7 @@ import msgspec
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
+from streams.core.campaigns import Campaigns, Upload
 from streams.core.crowd import Backfill, Crowd, Surroundings
 from streams.core.established import is_established
 from streams.core.events import (
@@ -31,11 +32,12 @@ from streams.core.events import (
 )
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent
-from streams.core.fold import KeyedHashes
+from streams.core.fold import KeyedHashes, is_let_in
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
+    CampaignCounts,
     CrowdCounts,
     DeadLetter,
     DeadLetters,
@@ -77,6 +79,7 @@ def process(
     stamps: Stamps | None = None,
     acts: bool = True,
     backfill: Backfill | None = None,
+    campaigns: Campaigns | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
@@ -85,17 +88,22 @@ def process(
     `web` reads the links of
     uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
     without it they have no generation. Where the partition is far behind, its scores do not act (`acts`). `backfill`
-    is of this crowd and finds accounts without an event in the batch that are scored too.
+    is of this crowd and finds accounts without an event in the batch that are scored too; `campaigns`, also of this
+    crowd, finds what accounts show that is nearly the same.
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
-    scoring = Scoring(crowd, scorecard, stamped, now_us, acts)
+    scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
     for account, one in touched.items():
         if one.failed:
             dead += _unprocessable(origin, one.again(hashes, web, partial(scoring.one, account)))
+    joined = [] if campaigns is None else _show_campaigns(campaigns, touched)
+    for account, one in touched.items():
         _note(crowd, origin[1], account, one, backfill)
+    if campaigns is not None:
+        campaigns.look(joined)
     try:
         scores = scoring.all({account: one.facts for account, one in touched.items() if one.folded})
     except Exception:  # an error that one account's events cause must not stop its partition
@@ -119,19 +127,23 @@ def process(
         States(packed),
         Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
         DeadLetters(dead),
-        CrowdCounts(crowd.take_changed(origin[1])),
+        *_crowd_counts(crowd, campaigns, origin[1]),
         _counted(touched.values(), foreign),
         _dropped(touched.values()),
     )
 
 
-def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
+def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campaigns | None = None) -> Surroundings:
     """What is known of the account's networks and devices of the last days, its last content and its last link host.
 
-    Of several networks or devices the one that most accounts share counts.
+    Of several networks or devices the one that most accounts share counts. With `campaigns` also those of `account`.
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
-    return crowd.around(networks, devices, facts.content, facts.host)
+    around = crowd.around(networks, devices, facts.content, facts.host)
+    if campaigns is None:
+        return around
+    belongs = campaigns.of(crc32(account.encode()))
+    return around.in_campaigns(*belongs) if any(belongs) else around
 
 
 class Scoring(NamedTuple):
@@ -143,11 +155,15 @@ class Scoring(NamedTuple):
     stamped: Callable[[str, int], Stamp]
     now_us: int
     acts: bool
+    campaigns: Campaigns | None = None
 
     def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
         """The score of each account from its facts, in their order. Raises what one account's facts raise."""
         crowd, score, stamped, now_us, acts = self.crowd, self.scorecard.score, self.stamped, self.now_us, self.acts
-        vectors = [features(facts, surroundings(crowd, facts)) for facts in accounts.values()]
+        campaigns = self.campaigns
+        vectors = [
+            features(facts, surroundings(crowd, facts, account, campaigns)) for account, facts in accounts.items()
+        ]
         return [
             with_bytes(
                 score(account, signals(vector), last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
@@ -208,6 +224,32 @@ def _read_and_fold(
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
+
+
+def _show_campaigns(
+    campaigns: Campaigns, touched: Mapping[str, Touched]
+) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
+    """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash."""
+    shown: list[tuple[int, Touched, Upload]] = []
+    for account, one in touched.items():
+        uploads = [(event, at_us) for _, _, _, event, at_us, *_ in one.folded if is_let_in(event)]
+        if uploads:
+            hashed = crc32(account.encode())
+            shown += [(hashed, one, upload) for upload in uploads]
+    found = campaigns.read([upload for _, _, upload in shown])
+    for (_, one, (_, at_us)), features_ in zip(shown, found, strict=True):
+        one.shown.update(dict.fromkeys(features_, at_us))
+    return [(hashed, features_) for (hashed, _, _), features_ in zip(shown, found, strict=True)]
+
+
+def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:
+    """The partition's counts that changed: of features, and of campaigns, which have a topic of their own."""
+    changed = crowd.take_changed(partition)
+    if campaigns is None:
+        return CrowdCounts(changed), CampaignCounts([])
+    told, joined = campaigns.told(partition, changed)
+    names = {count.feature for count in told}
+    return CrowdCounts([count for count in changed if count.feature not in names]), CampaignCounts(told, joined)
 
 
 def _note(crowd: Crowd, partition: int, account: str, one: Touched, backfill: Backfill | None) -> None:
