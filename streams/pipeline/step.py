@@ -34,7 +34,6 @@ from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent
 from streams.core.fold import KeyedHashes, is_let_in
 from streams.core.scorecard import Scorecard
-from streams.core.signals import signals
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
     CampaignCounts,
@@ -159,17 +158,16 @@ class Scoring(NamedTuple):
 
     def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
         """The score of each account from its facts, in their order. Raises what one account's facts raise."""
-        crowd, score, stamped, now_us, acts = self.crowd, self.scorecard.score, self.stamped, self.now_us, self.acts
-        campaigns = self.campaigns
-        vectors = [
-            features(facts, surroundings(crowd, facts, account, campaigns)) for account, facts in accounts.items()
-        ]
-        return [
-            with_bytes(
-                score(account, signals(vector), last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
-            )
-            for (account, facts), vector in zip(accounts.items(), vectors, strict=True)
-        ]
+        crowd, stamped, campaigns = self.crowd, self.stamped, self.campaigns
+        scores = self.scorecard.score_batch(
+            list(accounts),
+            [features(facts, surroundings(crowd, facts, account, campaigns)) for account, facts in accounts.items()],
+            [last_evidence_us(facts) for facts in accounts.values()],
+            self.now_us,
+            [stamped(account, facts.offset) for account, facts in accounts.items()],
+            self.acts,
+        )
+        return [with_bytes(score) for score in scores]
 
     def one(self, account: str, facts: Facts) -> EncodedScore:
         """The score of one account."""

@@ -64,7 +64,7 @@ class Campaigns:
             for place, (event, at_us) in enumerate(uploads)
         ]
 
-    def look(self, joined: Iterable[tuple[int, Iterable[Feature]]]) -> None:
+    def look(self, joined: Iterable[tuple[int, Iterable[Feature]]] = ()) -> None:
         """Take in what was noted: which campaigns are visible, and that accounts (32-bit hashes) joined campaigns."""
         known = self._known
         visible = known.look()

@@ -27,7 +27,7 @@ from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, LINK_CAMPAIGN, P
 STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     {
         IP: (2, 4, 8, 16, 32),
-        DEVICE: (2, 3, 5, 8, 16),
+        DEVICE: (2, 3, 4, 6, 8, 12, 16),
         CONTENT: (4, 8, 16, 32),
         HOST: (4, 8, 16, 32),
         PICTURE_CAMPAIGN: (4, 8, 16, 32, 64),
