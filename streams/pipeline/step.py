@@ -84,11 +84,10 @@ def process(
     but raises msgspec.DecodeError for a state that cannot be read.
 
     `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
-    `web` reads the links of
-    uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
-    without it they have no generation. Where the partition is far behind, its scores do not act (`acts`). `backfill`
-    is of this crowd and finds accounts without an event in the batch that are scored too; `campaigns`, also of this
-    crowd, finds what accounts show that is nearly the same.
+    `web` reads the links of uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes
+    the stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
+    (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too, with
+    `stamps`; `campaigns`, also of this crowd, finds what accounts show that is nearly the same.
     """
     dead: list[DeadLetter] = []
     touched = _read_and_fold(batch, states, hashes, web, origin, dead)
@@ -98,11 +97,7 @@ def process(
     for account, one in touched.items():
         if one.failed:
             dead += _unprocessable(origin, one.again(hashes, web, partial(scoring.one, account)))
-    joined = [] if campaigns is None else _show_campaigns(campaigns, touched)
-    for account, one in touched.items():
-        _note(crowd, origin[1], account, one, backfill)
-    if campaigns is not None:
-        campaigns.look(joined)
+    _show(crowd, campaigns, origin[1], touched, backfill)
     try:
         scores = scoring.all({account: one.facts for account, one in touched.items() if one.folded})
     except Exception:  # an error that one account's events cause must not stop its partition
@@ -116,15 +111,15 @@ def process(
                 scores += [check(one.facts)] if one.folded else []
     dead.sort(key=lambda letter: letter.offset)
     packed = {account: pack(one.facts) for account, one in touched.items() if one.folded}
-    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, packed)
-    if stamps is not None:
-        stamps.learn(earlier)
-    scoring = scoring._replace(stamped=lambda account, _: stamped(account, batch[-1].offset))
-    waited = again(earlier, states, scoring)
+    if backfill is not None and stamps is not None:
+        scoring = scoring._replace(stamped=lambda account, _: stamps.stamp(account, batch[-1].offset))
+        part = _with_earlier(scores, packed, states, scoring, backfill, stamps)
+    else:
+        part = Scores(scores)
     return Effects.of(
         batch[-1].offset + 1,
         States(packed),
-        Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
+        part,
         DeadLetters(dead),
         *_crowd_counts(crowd, campaigns, origin[1]),
         _counted(touched.values(), foreign),
@@ -250,13 +245,38 @@ def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> 
     return CrowdCounts([count for count in changed if count.feature not in names]), CampaignCounts(told, joined)
 
 
-def _note(crowd: Crowd, partition: int, account: str, one: Touched, backfill: Backfill | None) -> None:
-    """Add the features that the account showed in this batch to the crowd."""
-    if one.shown:
-        hashed = crc32(account.encode())
-        crowd.note_all(partition, hashed, one.shown, is_established(one.facts))
-        if backfill is not None:
-            backfill.remember(account, hashed)
+def _show(
+    crowd: Crowd,
+    campaigns: Campaigns | None,
+    partition: int,
+    touched: Mapping[str, Touched],
+    backfill: Backfill | None,
+) -> None:
+    """Add the features that accounts showed in this batch to the crowd, and the campaigns of their uploads."""
+    joined = [] if campaigns is None else _show_campaigns(campaigns, touched)
+    for account, one in touched.items():
+        if one.shown:
+            hashed = crc32(account.encode())
+            crowd.note_all(partition, hashed, one.shown, is_established(one.facts))
+            if backfill is not None:
+                backfill.remember(account, hashed)
+    if campaigns is not None:
+        campaigns.look(joined)
+
+
+def _with_earlier(
+    scores: list[EncodedScore],
+    packed: Mapping[str, bytes],
+    states: Mapping[str, bytes],
+    scoring: Scoring,
+    backfill: Backfill,
+    stamps: Stamps,
+) -> Scores:
+    """The scores with those of accounts without an event in the batch whose surroundings have changed."""
+    earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, packed)
+    stamps.learn(earlier)
+    waited = again(earlier, states, scoring)
+    return Scores(scores + waited, backfilled=len(waited), skipped=backfill.take_skipped())
 
 
 def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:

@@ -229,7 +229,7 @@ class WorkerMetrics:
         )
 
     def show_campaigns(self, sizes: Mapping[CampaignKind, tuple[int, int]]) -> None:
-        """Update the gauges: how many campaigns of a kind are visible, and how many accounts the largest has."""
+        """Update the gauges: how many campaigns of a kind are visible, and the most strangers of one."""
         for kind, (count, largest) in sizes.items():
             self.campaigns.labels(kind.value).set(count)
             self.campaign_largest.labels(kind.value).set(largest)

@@ -49,13 +49,22 @@ KIND_OF: Final[Mapping[int, CampaignKind]] = MappingProxyType({number: kind for 
 
 @dataclass(slots=True)
 class Sighting:
-    """What is known of a campaign beside its members. Mutable. `told` has the members published by partition."""
+    """What is known of a campaign beside its members. Mutable.
+
+    `accounts` is how many there were at the last look, `strangers` how many of them were not established; `told` has the
+    accounts that were published, by partition.
+    """
 
     first_us: int
     last_us: int
     examples: list[str] = field(default_factory=list)
     accounts: int = 0
+    strangers: int = 0
     told: dict[int, int] = field(default_factory=dict)
+
+    def count(self, counts: tuple[int, int]) -> None:
+        """Keep the accounts and the established ones among them."""
+        self.accounts, self.strangers = counts[0], counts[0] - counts[1]
 
     def extend(self, first_us: int, last_us: int, examples: list[str]) -> None:
         """Add what another sighting knows."""
@@ -95,9 +104,9 @@ def parsed_id(text: str) -> Feature | None:
     return NUMBERS[CampaignKind(kind)], int(digits, 16)
 
 
-def written_record(seen: Sighting, counts: bytes) -> bytes:
+def written_record(sighting: Sighting, counts: bytes) -> bytes:
     """The value of a campaign's record; `counts` is the crowd's."""
-    return _encode(CampaignRecord(VERSION, seen.first_us, seen.last_us, seen.examples, msgspec.Raw(counts)))
+    return _encode(CampaignRecord(VERSION, sighting.first_us, sighting.last_us, sighting.examples, msgspec.Raw(counts)))
 
 
 def written_alias(same_as: Feature) -> bytes:

@@ -51,8 +51,16 @@ class Campaigns:
     def read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
         """The campaigns that each upload shows, which most are alone in. All are remembered.
 
-        The caller notes them in the crowd and calls `look`.
+        The caller notes them in the crowd and calls `look`. An upload that cannot be read shows none.
         """
+        try:
+            return self._read(uploads)
+        except Exception:  # an error that one upload causes must not stop its partition
+            if len(uploads) == 1:
+                return [()]
+            return [features for upload in uploads for features in self.read([upload])]
+
+    def _read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
         contents = self._pictures.groups([event.media.phash or "" if event.media else "" for event, _ in uploads])
         texts = [event.text or "" for event, _ in uploads]
         written_at = [place for place, text in enumerate(texts) if text]
@@ -75,7 +83,7 @@ class Campaigns:
             at_us, example = shown
             first_us = self._first.first_us(feature[1])
             sighting = known.sighted(feature, at_us if first_us is None else first_us, at_us, [example])
-            sighting.accounts = self._crowd.count(*feature)
+            sighting.count(self._crowd.counts(*feature))
         self._shown.clear()
         for account, features in joined:
             known.join(account, features)
@@ -85,7 +93,7 @@ class Campaigns:
         return self._known.of(account)
 
     def sizes(self) -> dict[CampaignKind, tuple[int, int]]:
-        """By kind how many campaigns are visible, and how many accounts the largest has."""
+        """By kind how many campaigns are visible, and the most accounts of one that are not established."""
         return {kind: self._known.largest(kind) for kind in CampaignKind}
 
     def told(self, partition: int, counts: Iterable[CrowdCount]) -> tuple[list[CrowdCount], Counter[CampaignKind]]:
@@ -128,8 +136,7 @@ class Campaigns:
         stays = self._known.resolved(feature)
         if not self._crowd.hear(partition, name(*stays), bytes(record.counts), at_us):
             return False
-        sighting = self._known.sighted(stays, record.first_us, record.last_us, record.examples)
-        sighting.accounts = max(sighting.accounts, self._crowd.count(*stays))
+        self._known.sighted(stays, record.first_us, record.last_us, record.examples)
         return True
 
     def _features(self, event: Attempted, at_us: int, content: int, marks: Marks) -> list[Feature]:

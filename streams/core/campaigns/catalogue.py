@@ -95,15 +95,15 @@ class Catalogue:
             sighting.extend(record.first_us, record.last_us, record.examples)
         now = [tails.at(max(today, tails.day)).numbers for tails in by_partition.values()]
         also = sorted(campaign_id(old) for old in self._same if self._resolved(old) == feature)
-        seen = sighting or Sighting(0, 0)
+        sighting = sighting or Sighting(0, 0)
         return Campaign(
             campaign_id(feature),
             KIND_OF[feature[0]],
             sum(numbers[0] for numbers in now),
             sum(numbers[days] for numbers in now),
-            seen.first_us,
-            seen.last_us,
-            tuple(seen.examples),
+            sighting.first_us,
+            sighting.last_us,
+            tuple(sighting.examples),
             tuple(also),
         )
 

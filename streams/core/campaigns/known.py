@@ -79,13 +79,13 @@ class KnownCampaigns:
             features |= self.sightings.keys()
         visible = []
         for feature in features:
-            accounts, sighting = crowd.count(*feature), self.sightings.get(feature)
+            counts, sighting = crowd.counts(*feature), self.sightings.get(feature)
             before = 0 if sighting is None else sighting.accounts
             if sighting is not None:
-                sighting.accounts = accounts
-            if not accounts:
+                sighting.count(counts)
+            if not counts[0]:
                 self.sightings.pop(feature, None)
-            if before < VISIBLE <= accounts:
+            if before < VISIBLE <= counts[0]:
                 visible.append(feature)
                 for _, account in crowd.members(*feature):
                     self.join(account, (feature,))
@@ -131,7 +131,7 @@ class KnownCampaigns:
         return stays
 
     def largest(self, kind: CampaignKind) -> tuple[int, int]:
-        """How many visible campaigns of the kind there are, and the accounts of the largest."""
+        """How many visible campaigns of the kind there are, and the most accounts of one that are not established."""
         number = NUMBERS[kind]
-        sizes = [s.accounts for f, s in self.sightings.items() if f[0] == number and s.accounts >= VISIBLE]
+        sizes = [s.strangers for f, s in self.sightings.items() if f[0] == number and s.accounts >= VISIBLE]
         return len(sizes), max(sizes, default=0)

@@ -47,9 +47,9 @@ class Pictures:
         if len(exact) + sum(map(len, unknown.values())) > MAX_EXACT:
             exact.clear()
         found: dict[str, int] = {}
-        for words, texts in unknown.items():
+        for columns, texts in unknown.items():
             rows = np.array(list(texts.values()), np.uint64)
-            found.update(zip(texts, self._grouped(words, rows), strict=True))
+            found.update(zip(texts, self._grouped(columns, rows), strict=True))
         exact.update(found)
         return [exact.get(text, 0) for text in hashes]
 
@@ -69,22 +69,22 @@ class Pictures:
             nearest = group
         return nearest
 
-    def _grouped(self, words: int, rows: Hashes) -> list[int]:
-        near = self._of(words)
+    def _grouped(self, columns: int, rows: Hashes) -> list[int]:
+        near = self._of(columns)
         numbers: list[int] = []
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
             groups = near.nearest(chunk)
             new = np.flatnonzero(groups == NOTHING)
-            groups[new] = _among_themselves(chunk[new], _SHAPES[words].distance)
+            groups[new] = _among_themselves(chunk[new], _SHAPES[columns].distance)
             near.remember(chunk, groups)
             numbers += groups.tolist()
         return numbers
 
-    def _of(self, words: int) -> NearHashes:
-        near = self._near.get(words)
+    def _of(self, columns: int) -> NearHashes:
+        near = self._near.get(columns)
         if near is None:
-            near = self._near[words] = NearHashes(_SHAPES[words], self._capacity)
+            near = self._near[columns] = NearHashes(_SHAPES[columns], self._capacity)
         return near
 
 
