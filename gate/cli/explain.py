@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
@@ -112,9 +113,13 @@ def score_lines(score: Score, texts: ReasonTexts) -> list[str]:
     lines = [f"{score.account}: risk {score.risk:.2f} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
     for reason in sorted(score.reasons, key=lambda reason: -reason.weight):
         lines.append(f"  {reason.weight:+.2f}  {reason.signal:<26} {texts.of_signal(reason)}")
-    lines.append(
-        f"events up to {instant(score.at_us)}, scored {instant(score.scored_at_us)}, scorecard {score.scorecard}"
-    )
+    if score.shadow is not None:
+        made_by = f"scorecard {score.shadow.scorecard}" + (
+            f", models {score.shadow.models}" if score.shadow.models else ""
+        )
+        lines.append(f"in shadow: risk {score.shadow.risk:.2f} ({made_by}); nothing decides by it")
+    made_by = f"scorecard {score.scorecard}" + (f", models {score.models}" if score.models else "")
+    lines.append(f"events up to {instant(score.at_us)}, scored {instant(score.scored_at_us)}, {made_by}")
     return lines
 
 
@@ -133,4 +138,6 @@ def _json(score: Score, texts: ReasonTexts) -> dict[str, object]:
         "scored_at": instant(score.scored_at_us),
         "stamp": {field: getattr(score.stamp, field) for field in score.stamp.__struct_fields__},
         "scorecard": score.scorecard,
+        "models": score.models or None,
+        "shadow": None if score.shadow is None else msgspec.to_builtins(score.shadow),
     }

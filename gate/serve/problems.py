@@ -24,6 +24,16 @@ EDGE_REASONS: Final = frozenset(
         "body.incomplete",
         "host.refused",
         "fault.internal",
+        "origin.refused",
+        "token.missing",
+        "token.unknown",
+        "request.malformed",
+        "request.timeout",
+        "header.too_large",
+        "connections.too_many",
+        "policy.invalid",
+        "trial.none",
+        "trial.running",
     )
 )
 ALL_REASONS: Final = REASONS | EDGE_REASONS
@@ -35,6 +45,14 @@ _STATUSES: Final = {
     "body.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "batch.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "host.refused": HTTPStatus.FORBIDDEN,
+    "origin.refused": HTTPStatus.FORBIDDEN,
+    "token.missing": HTTPStatus.UNAUTHORIZED,
+    "token.unknown": HTTPStatus.UNAUTHORIZED,
+    "request.timeout": HTTPStatus.REQUEST_TIMEOUT,
+    "header.too_large": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "connections.too_many": HTTPStatus.SERVICE_UNAVAILABLE,
+    "trial.none": HTTPStatus.NOT_FOUND,
+    "trial.running": HTTPStatus.CONFLICT,
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }

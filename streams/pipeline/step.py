@@ -20,18 +20,17 @@ from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import Campaigns, Upload
-from streams.core.crowd import Backfill, Crowd, Surroundings
+from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
 from streams.core.established import is_established
 from streams.core.events import (
     Fault,
     Unreadable,
     check_record,
     decode_counting,
-    kind_of,
     time_us,
 )
 from streams.core.facts import Facts, pack, unpack
-from streams.core.features import features, last_evidence_us, recent
+from streams.core.features import features, last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes, is_let_in
 from streams.core.scorecard import Scorecard
 from streams.core.weblinks import WebLinks
@@ -47,7 +46,7 @@ from streams.pipeline.effects import (
     States,
 )
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.touched import Touched, Unprocessable
+from streams.pipeline.touched import ReadEvent, Touched, Unprocessable
 
 BACKFILLED_A_BATCH = 256
 """Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
@@ -90,35 +89,32 @@ def process(
     `stamps`; `campaigns`, also of this crowd, finds what accounts show that is nearly the same.
     """
     dead: list[DeadLetter] = []
-    touched = _read_and_fold(batch, states, hashes, web, origin, dead)
+    uploads: list[tuple[str, Upload]] = []
+    touched = _read_and_fold(batch, states, hashes, web, origin, dead, None if campaigns is None else uploads)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
+
+    def fold_again(account: str, one: Touched) -> None:
+        bad = one.again(states.get(account), _events_of(account, batch), partial(scoring.one, account))
+        dead.extend(_unprocessable(origin, account, bad))
+
     for account, one in touched.items():
         if one.failed:
-            dead += _unprocessable(origin, one.again(hashes, web, partial(scoring.one, account)))
-    _show(crowd, campaigns, origin[1], touched, backfill)
-    try:
-        scores = scoring.all({account: one.facts for account, one in touched.items() if one.folded})
-    except Exception:  # an error that one account's events cause must not stop its partition
-        scores = []
-        for account, one in touched.items():
-            check = partial(scoring.one, account)
-            try:
-                scores += [check(one.facts)] if one.folded else []
-            except Exception:
-                dead += _unprocessable(origin, one.again(hashes, web, check))
-                scores += [check(one.facts)] if one.folded else []
+            fold_again(account, one)
+    joined = [] if campaigns is None else _show_campaigns(campaigns, uploads, touched)
+    _note(crowd, origin[1], touched, backfill)
+    if campaigns is not None:
+        campaigns.look(joined)
+    changed, scores = _scored(touched, scoring, fold_again)
     dead.sort(key=lambda letter: letter.offset)
-    packed = {account: pack(one.facts) for account, one in touched.items() if one.folded}
+    part = Scores(scores)
     if backfill is not None and stamps is not None:
-        scoring = scoring._replace(stamped=lambda account, _: stamps.stamp(account, batch[-1].offset))
-        part = _with_earlier(scores, packed, states, scoring, backfill, stamps)
-    else:
-        part = Scores(scores)
+        again_at = scoring._replace(stamped=lambda account, _: stamps.stamp(account, batch[-1].offset))
+        part = _with_earlier(scores, changed, states, again_at, backfill, stamps)
     return Effects.of(
         batch[-1].offset + 1,
-        States(packed),
+        States({account: pack(facts) for account, facts in changed.items()}),
         part,
         DeadLetters(dead),
         *_crowd_counts(crowd, campaigns, origin[1]),
@@ -134,8 +130,29 @@ def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campa
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
     around = crowd.around(networks, devices, facts.content, facts.host)
-    if campaigns is None:
+    return around if campaigns is None else _in_campaigns(around, account, campaigns)
+
+
+def surroundings_of(
+    crowd: Crowd, accounts: Mapping[str, Facts], campaigns: Campaigns | None = None
+) -> list[Surroundings]:
+    """The `surroundings` of each account."""
+    if len(accounts) < MANY:
+        return [surroundings(crowd, facts, account, campaigns) for account, facts in accounts.items()]
+    all_facts = [*accounts.values()]
+    latest_us = [facts.latest_us for facts in all_facts]
+    around = crowd.around_batch(
+        recent_of([facts.networks for facts in all_facts], latest_us),
+        recent_of([facts.devices for facts in all_facts], latest_us),
+        [facts.content for facts in all_facts],
+        [facts.host for facts in all_facts],
+    )
+    if campaigns is None or not campaigns.has_members:
         return around
+    return [_in_campaigns(one, account, campaigns) for one, account in zip(around, accounts, strict=True)]
+
+
+def _in_campaigns(around: Surroundings, account: str, campaigns: Campaigns) -> Surroundings:
     belongs = campaigns.of(crc32(account.encode()))
     return around.in_campaigns(*belongs) if any(belongs) else around
 
@@ -153,16 +170,17 @@ class Scoring(NamedTuple):
 
     def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
         """The score of each account from its facts, in their order. Raises what one account's facts raise."""
-        crowd, stamped, campaigns = self.crowd, self.stamped, self.campaigns
+        stamped = self.stamped
+        around = surroundings_of(self.crowd, accounts, self.campaigns)
         scores = self.scorecard.score_batch(
             list(accounts),
-            [features(facts, surroundings(crowd, facts, account, campaigns)) for account, facts in accounts.items()],
-            [last_evidence_us(facts) for facts in accounts.values()],
+            list(map(features, accounts.values(), around)),
+            list(map(last_evidence_us, accounts.values())),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],
             self.acts,
         )
-        return [with_bytes(score) for score in scores]
+        return list(map(with_bytes, scores))
 
     def one(self, account: str, facts: Facts) -> EncodedScore:
         """The score of one account."""
@@ -188,6 +206,23 @@ def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring
         return scores
 
 
+def _scored(
+    touched: Mapping[str, Touched], scoring: Scoring, fold_again: Callable[[str, Touched], None]
+) -> tuple[dict[str, Facts], list[EncodedScore]]:
+    """The facts of the accounts that the batch changed, and their scores."""
+    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+    try:
+        return changed, scoring.all(changed)
+    except Exception:  # an error that one account's events cause must not stop its partition
+        for account in changed:
+            try:
+                scoring.one(account, touched[account].facts)
+            except Exception:
+                fold_again(account, touched[account])
+    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+    return changed, scoring.all(changed)
+
+
 def _read_and_fold(
     batch: Sequence[Record],
     states: Mapping[str, bytes],
@@ -195,12 +230,16 @@ def _read_and_fold(
     web: WebLinks,
     origin: tuple[str, int],
     dead: list[DeadLetter],
+    uploads: list[tuple[str, Upload]] | None,
 ) -> dict[str, Touched]:
-    """Every account that a readable event touches, in the order they are met; unreadable events go to `dead`."""
+    """Every account that a readable event touches, in the order they are met; unreadable events go to `dead`.
+
+    Uploads that were let in are added to `uploads`, each with its account, if it is given.
+    """
     touched: dict[str, Touched] = {}
     for offset, key, value, headers, timestamp_ms in batch:
         try:
-            event, surplus, dropped = decode_counting(value, headers)
+            event, unknown_fields, dropped = decode_counting(value, headers)
             at_us = time_us(event)
             check_record(event, at_us, key, timestamp_ms)
         except Unreadable as error:
@@ -210,9 +249,23 @@ def _read_and_fold(
         account = event.account.id
         one = touched.get(account)
         if one is None:
-            one = touched[account] = Touched(states.get(account))
-        one.add((offset, key, value or b"", event, at_us, surplus, dropped), hashes, web)
+            one = touched[account] = Touched(states.get(account), hashes, web)
+        one.add(event, at_us, offset, value or b"", unknown_fields, dropped)
+        if uploads is not None and is_let_in(event):
+            uploads.append((account, (event, at_us)))
     return touched
+
+
+def _events_of(account: str, batch: Sequence[Record]) -> Iterable[ReadEvent]:
+    """The account's readable events, read once more."""
+    for offset, key, value, headers, timestamp_ms in batch:
+        if key != account.encode():
+            continue
+        with suppress(Unreadable):
+            event, unknown_fields, dropped = decode_counting(value, headers)
+            at_us = time_us(event)
+            check_record(event, at_us, key, timestamp_ms)
+            yield ReadEvent(event, at_us, offset, value or b"", unknown_fields, dropped)
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
@@ -220,19 +273,13 @@ def _plain(epoch: str, account: str, offset: int) -> Stamp:
 
 
 def _show_campaigns(
-    campaigns: Campaigns, touched: Mapping[str, Touched]
+    campaigns: Campaigns, uploads: Sequence[tuple[str, Upload]], touched: Mapping[str, Touched]
 ) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
     """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash."""
-    shown: list[tuple[int, Touched, Upload]] = []
-    for account, one in touched.items():
-        uploads = [(event, at_us) for _, _, _, event, at_us, *_ in one.folded if is_let_in(event)]
-        if uploads:
-            hashed = crc32(account.encode())
-            shown += [(hashed, one, upload) for upload in uploads]
-    found = campaigns.read([upload for _, _, upload in shown])
-    for (_, one, (_, at_us)), features_ in zip(shown, found, strict=True):
-        one.shown.update(dict.fromkeys(features_, at_us))
-    return [(hashed, features_) for (hashed, _, _), features_ in zip(shown, found, strict=True)]
+    found = campaigns.read([upload for _, upload in uploads])
+    for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
+        touched[account].shown.update(dict.fromkeys(shown, at_us))
+    return [(crc32(account.encode()), shown) for (account, _), shown in zip(uploads, found, strict=True)]
 
 
 def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:
@@ -245,71 +292,65 @@ def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> 
     return CrowdCounts([count for count in changed if count.feature not in names]), CampaignCounts(told, joined)
 
 
-def _show(
-    crowd: Crowd,
-    campaigns: Campaigns | None,
-    partition: int,
-    touched: Mapping[str, Touched],
-    backfill: Backfill | None,
-) -> None:
-    """Add the features that accounts showed in this batch to the crowd, and the campaigns of their uploads."""
-    joined = [] if campaigns is None else _show_campaigns(campaigns, touched)
+def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill: Backfill | None) -> None:
+    """Add the features that each account showed in this batch to the crowd."""
+    showed: list[Showing] = []
     for account, one in touched.items():
         if one.shown:
             hashed = crc32(account.encode())
-            crowd.note_all(partition, hashed, one.shown, is_established(one.facts))
+            showed.append((hashed, one.shown, is_established(one.facts)))
             if backfill is not None:
                 backfill.remember(account, hashed)
-    if campaigns is not None:
-        campaigns.look(joined)
+    crowd.note_batch(partition, showed)
 
 
 def _with_earlier(
     scores: list[EncodedScore],
-    packed: Mapping[str, bytes],
+    changed: Iterable[str],
     states: Mapping[str, bytes],
     scoring: Scoring,
     backfill: Backfill,
     stamps: Stamps,
 ) -> Scores:
     """The scores with those of accounts without an event in the batch whose surroundings have changed."""
-    earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, packed)
+    earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, changed)
     stamps.learn(earlier)
     waited = again(earlier, states, scoring)
     return Scores(scores + waited, backfilled=len(waited), skipped=backfill.take_skipped())
 
 
-def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:
+def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unprocessable]) -> list[DeadLetter]:
     return [
         DeadLetter(
             *origin,
-            offset,
+            read.offset,
             Fault.UNPROCESSABLE,
             f"{error} while the event was folded and scored; it can be replayed once that is mended",
-            value[:MAX_KEPT_BYTES],
-            key,
+            read.value[:MAX_KEPT_BYTES],
+            account.encode(),
         )
-        for (offset, key, value, *_), error in bad
+        for read, error in bad
     ]
 
 
 def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
-    by_type: dict[str, int] = {}
-    unknown = duplicates = late = 0
+    by_type: Counter[str] = Counter()
+    attempted = unknown = duplicates = late = 0
     for one in touched:
-        for _, _, _, event, _, unknown_fields, _ in one.folded:
-            kind = kind_of(event)
-            by_type[kind] = by_type.get(kind, 0) + 1
-            unknown += unknown_fields
+        attempted += one.attempted
+        if one.others:
+            by_type.update(one.others)
+        unknown += one.unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
-    return EventCounts(by_type, unknown, duplicates, late, foreign)
+    if attempted:
+        by_type["attempted"] = attempted
+    return EventCounts(dict(by_type), unknown, duplicates, late, foreign)
 
 
 def _dropped(touched: Iterable[Touched]) -> DroppedFields:
     by_reason: Counter[tuple[str, str]] = Counter()
     for one in touched:
-        for *_, dropped in one.folded:
-            if dropped:
-                by_reason.update(dropped.items())
+        if one.dropped:
+            by_reason.update(one.dropped)
     return DroppedFields(dict(by_reason))

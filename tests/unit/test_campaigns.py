@@ -49,11 +49,9 @@ class Worker:
     def batch(self, partition: int, *shown: tuple[str, Attempted], day: int = 0, established: bool = False) -> None:
         at_us = AT_US + day * DAY_US
         found = self.campaigns.read([(event, at_us) for _, event in shown])
-        joined = []
-        for (account, _), features in zip(shown, found, strict=True):
-            hashed = crc32(account.encode())
-            self.crowd.note_all(partition, hashed, dict.fromkeys(features, at_us), established)
-            joined.append((hashed, features))
+        joined = [(crc32(account.encode()), features) for (account, _), features in zip(shown, found, strict=True)]
+        told = [(hashed, dict.fromkeys(features, at_us), established) for hashed, features in joined]
+        self.crowd.note_batch(partition, told)
         self.campaigns.look(joined)
 
     def told(self, partition: int) -> list[tuple[bytes, bytes]]:

@@ -92,6 +92,11 @@ class Campaigns:
         """The largest live campaigns that the account (32-bit hash) belongs to, by kind."""
         return self._known.of(account)
 
+    @property
+    def has_members(self) -> bool:
+        """Whether any account belongs to a campaign."""
+        return self._known.has_members
+
     def sizes(self) -> dict[CampaignKind, tuple[int, int]]:
         """By kind how many campaigns are visible, and the most accounts of one that are not established."""
         return {kind: self._known.largest(kind) for kind in CampaignKind}

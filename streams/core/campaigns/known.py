@@ -115,6 +115,11 @@ class KnownCampaigns:
         accounts, established = zip(*most, strict=True)
         return Membership(*accounts, *established)
 
+    @property
+    def has_members(self) -> bool:
+        """Whether any account belongs to a campaign."""
+        return bool(self._of_account)
+
     def unite(self, feature: Feature, other: Feature) -> Feature:
         """Both are one campaign: the one with the smaller number stays, and takes the members of the other."""
         feature, other = self.resolved(feature), self.resolved(other)
