@@ -188,3 +188,77 @@ def test_an_honest_life_is_never_under_suspicion(case: Callable[..., Uploads], b
 
     worst = max(platform.highest, key=lambda account: platform.highest[account])
     assert platform.highest[worst] < below, worst
+
+
+PITCHES = tuple(
+    f"{first} {second} now"
+    for first in (
+        "grab your bonus",
+        "double your tokens",
+        "claim the prize",
+        "join us",
+        "free coins",
+        "airdrop",
+        "win it",
+    )
+    for second in ("today only", "official link")
+)
+
+
+def hidden(rng: random.Random, text: str) -> str:
+    """The text with a character that nobody sees in one of its words."""
+    words = text.split()
+    place = rng.randrange(len(words))
+    words[place] = words[place][:1] + "\u200b" + words[place][1:]
+    return " ".join(words)
+
+
+def fifty_bots(rng: random.Random, **given: Any) -> Uploads:
+    """Fifty bots of eight days with forty uploads each: captions and hosts that rotate, pictures that differ by a few
+    bits, gaps that vary, each with a device and an address of its own."""
+    hosts, wait, device = given.get("hosts", 14), given.get("wait", 0.0), given.get("device")
+    for bot in range(50):
+        second = wait + rng.uniform(0, HOUR)
+        for n in range(40):
+            second += rng.lognormvariate(6.0, 0.8)
+            turn = (bot + n) % len(PITCHES)
+            bits = 0xABCDEF0123456789 ^ 1 << rng.randrange(64) ^ 1 << rng.randrange(64) ^ (n % 13) * 0x1111111111111111
+            yield second, f"bot-{bot}", {
+                "created": created(given.get("days", 8.0)), "device": device or f"dev-{bot}", "ip": f"10.{bot}.0.1",
+                "media": {"kind": "image", "sha256": f"{bot}-{n}", "phash": f"{bits:016x}"},
+                "text": hidden(rng, PITCHES[turn]) if given.get("hides", True) else PITCHES[turn],
+                "links": [f"https://claim-bonus{turn % hosts}.top/x"],
+            }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"hides": False},
+        {"hides": False, "hosts": 1},
+        {"wait": 7 * DAY, "days": 8.0},
+        {"wait": 7 * DAY, "device": "farm"},
+        {"days": 0.1},
+    ],
+    ids=["as told", "plain captions", "one host", "waits a week", "waits a week, one device", "hours old"],
+)
+def test_bots_that_hide_from_every_single_signal_end_under_suspicion_all_of_them(given: dict[str, Any]) -> None:
+    platform = Platform().after(fifty_bots(random.Random(5), **given))
+
+    assert len(platform.last) == 50
+    assert min(platform.last.values()) > 0.5
+
+
+def test_the_tenth_child_on_a_shared_tablet_is_not_challenged_at_its_first_upload_and_a_farms_tenth_account_is() -> (
+    None
+):
+    school = Platform().after(school_tablet(random.Random(3)))
+    farm = Platform().after(
+        (n * 20.0, f"farm-{n}", {"created": created(0, n * 20.0 - 9.0), "device": "rack", "ip": "192.0.2.99",
+                                 "media": photo("farm", n)})
+        for n in range(12)
+    )  # fmt: skip
+
+    assert max(risk for account, risk in school.first.items() if account >= "child-24") < 0.3
+    assert farm.first["farm-10"] > 0.7
