@@ -29,8 +29,10 @@ from streams.lab.honest_links import SUBDOMAINS, plain_paths
 from streams.lab.link_rows import LinkRow
 from streams.lab.rows import ABUSIVE
 
-MOST_SITES: Final = 40_000
-"""Sites of a source of links that are used; of more a sample is drawn."""
+MOST_SITES: Final = 60_000
+"""Hosts of a source of links that are used; of more a sample is drawn."""
+MOST_JUDGED: Final = 12_000
+"""Hosts of a source that cross-validation uses: it fits many times."""
 FOLDS: Final = 3
 STRENGTH: Final = 2.0
 EARLIER: Final = 0.7
@@ -38,8 +40,8 @@ EARLIER: Final = 0.7
 PLAIN_PATHS: Final = 4_000
 ENOUGH_PATHS: Final = 200
 """Honest links with a path from which on a path may add much."""
-PATH_BOUNDS: Final = (1.0, 3.0)
-HOSTED_SHARE: Final = 0.7
+PATH_BOUNDS: Final = (1.5, 3.0)
+HOSTED_SHARE: Final = 0.5
 """Weight of honest names on shared hosting, relative to abusive ones there."""
 _USUAL_LENGTH: Final = 20.0
 _BARE, _BELOW, _HOSTED, _WITH_PATH = 0, 1, 2, 3
@@ -79,10 +81,11 @@ def fit_links(
     _require_sites(rows)
     bound = PATH_BOUNDS[_honest_paths(rows) >= ENOUGH_PATHS]
     progress(0.05, "read")
-    grouped = _judged(rows, _by_site(rows, seed), alphabet, bound, seed, lambda x: progress(0.05 + 0.3 * x, "by sites"))
-    single = _judged(rows, _by_row(rows, seed), alphabet, bound, seed, lambda x: progress(0.35 + 0.3 * x, "by links"))
-    later = _judged_later(rows, alphabet, bound, seed)
-    progress(0.85, "later")
+    some = [source[:MOST_JUDGED] for source in rows]
+    grouped = _judged(some, _by_site(some, seed), alphabet, bound, seed, lambda x: progress(0.05 + 0.2 * x, "by sites"))
+    single = _judged(some, _by_row(some, seed), alphabet, bound, seed, lambda x: progress(0.25 + 0.2 * x, "by links"))
+    later = _judged_later(some, alphabet, bound, seed)
+    progress(0.55, "later")
     slope, shift = calibrate(grouped[1], grouped[0])
     model = _fitted(rows, alphabet, bound, seed, slope, shift, float(grouped[0].mean()))
     progress(1.0, "done")
@@ -95,14 +98,14 @@ def fit_links(
 
 
 def _sample(source: Sequence[LinkRow], rng: random.Random) -> list[LinkRow]:
-    """One link of each host, of at most MOST_SITES hosts."""
+    """One link of each host, of at most MOST_SITES hosts, in no order."""
     once: dict[tuple[str, bool], LinkRow] = {}
     for row in source:
         key = (row.text.name, row.hosted)
         if key not in once or (row.text.path and not once[key].text.path):
             once[key] = row
     found = list(once.values())
-    return rng.sample(found, MOST_SITES) if len(found) > MOST_SITES else found
+    return rng.sample(found, min(MOST_SITES, len(found)))
 
 
 def _require_sites(rows: Sequence[Sequence[LinkRow]]) -> None:
@@ -153,7 +156,8 @@ def _balanced(weights: Sequence[float], groups: Sequence[tuple[int, int, int]]) 
         fewer = HOSTED_SHARE if form % _WITH_PATH == _HOSTED and label != ABUSIVE else 1.0
         share[label, form, number] = fewer / sum_of_group / sources[label, form]
     balanced = np.array([share[group] * weight for group, weight in zip(groups, weights, strict=True)])
-    return balanced * len(balanced) / balanced.sum()
+    scaled: NDArray[np.float64] = balanced * len(balanced) / balanced.sum()
+    return scaled
 
 
 def _of_link(row: LinkRow, paths: Sequence[str], rng: random.Random) -> list[tuple[LinkText, int]]:
@@ -178,23 +182,25 @@ def _without_suffix(name: str, site: str) -> str:
     return name[: -len(suffix) - 1] if suffix and len(suffix) < len(name) - 1 else name
 
 
-def _learn(forms: _Forms, alphabet: Alphabet, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+def _learn(forms: _Forms, alphabet: Alphabet) -> tuple[NDArray[np.float64], float]:
     """Weights by cell, those of names first, for sums divided by the root of a text's number of n-grams."""
     from scipy.sparse import csr_matrix, diags, hstack
     from sklearn.linear_model import LogisticRegression
 
-    texts = [text for text, wanted in zip(forms.texts, chosen, strict=True) if wanted]
     matrix = hstack([
-        _by_length(ngram_matrix([text.name for text in texts], alphabet)),
-        diags(np.array([float(bool(text.path)) for text in texts]))
-        @ _by_length(ngram_matrix([text.path for text in texts], alphabet)),
+        _by_length(ngram_matrix([text.name for text in forms.texts], alphabet)),
+        diags(np.array([float(bool(text.path)) for text in forms.texts]))
+        @ _by_length(ngram_matrix([text.path for text in forms.texts], alphabet)),
     ]).tocsr()  # fmt: skip
-    rows_with = np.diff(matrix.tocsc().indptr)
-    rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with)) + 1.0
+    used = np.flatnonzero(np.diff(matrix.tocsc().indptr))
+    matrix = matrix[:, used]
+    rarity = np.log((1 + matrix.shape[0]) / (1 + np.diff(matrix.tocsc().indptr))) + 1.0
     model = LogisticRegression(C=STRENGTH, tol=0.01, max_iter=60, solver="liblinear", random_state=0)
     weighed = csr_matrix(matrix @ diags(rarity), dtype=np.float64)
-    model.fit(weighed, forms.labels[chosen], sample_weight=forms.weights[chosen])
-    return model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH), float(model.intercept_[0])
+    model.fit(weighed, forms.labels, sample_weight=forms.weights)
+    weights = np.zeros(2 << TABLE_BITS)
+    weights[used] = model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH)
+    return weights, float(model.intercept_[0])
 
 
 def _by_length(matrix: Any) -> Any:
@@ -214,7 +220,7 @@ def _fitted(
     share: float = 0.5,
 ) -> LinkModel:
     forms = _forms(rows, seed)
-    weights, intercept = _learn(forms, alphabet, np.ones(len(forms.texts), np.bool_))
+    weights, intercept = _learn(forms, alphabet)
     table, scale = quantised(weights * slope)
     cells = 1 << TABLE_BITS
     prior = float(np.log(share / (1.0 - share)))
@@ -286,5 +292,7 @@ def _split(
     rows: Sequence[Sequence[LinkRow]], keep: Sequence[NDArray[np.bool_]]
 ) -> tuple[list[list[LinkRow]], list[LinkRow]]:
     train = [[row for row, kept in zip(source, of, strict=True) if kept] for source, of in zip(rows, keep, strict=True)]
-    test = [row for source, of in zip(rows, keep, strict=True) for row, kept in zip(source, of, strict=True) if not kept]
+    test = [
+        row for source, of in zip(rows, keep, strict=True) for row, kept in zip(source, of, strict=True) if not kept
+    ]
     return [source for source in train if source], test

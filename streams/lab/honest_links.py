@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Iterator
 from importlib.resources import files
+from typing import Final
 from zlib import crc32
 
 from gate.errors import OperatorError
@@ -20,40 +21,49 @@ _PSL_LINK = re.compile(r"https?://[^\s<>()\"']+")
 _PSL_MAIL = re.compile(r"@([a-z0-9.-]+\.[a-z]{2,})>")
 _IDS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-TOPICS = (
-    "about album allotment archive art astronomy band beach bike birds blog boat book bread bridge cake calendar camera "
-    "camping cat ceramics chess choir cinema city class climbing club coast coffee comics community cookbook course craft "
-    "cycling dance desert design diary docs dog drawing family farm film fishing flowers football forest friends gallery "
-    "garden guitar guide harbour hiking history holiday home house island jazz journal kitchen knitting lake language law "
-    "lecture lesson letters library maps market maths meadow memory model mountain museum music nature neighbours news "
-    "notes orchard outdoor painting paper parish park people photo physics piano picnic places planet plants poems poetry "
-    "portfolio postcard pottery project puzzle quilt radio rain reading recipes research restaurant river road robot "
-    "rowing running sailing school science scout sketch snow song soup spring stories street studio summer surf swim tea "
-    "teacher tennis theatre theory thesis tour town train travel trees tutorial valley village vinyl violin volunteers "
-    "walk water weather wedding weekend winter wood workshop writing yoga zoo"
-).split()
-PROJECTS = (
-    "api app bot browser builder charts chat cheatsheet cli clock compiler converter dashboard data demo devlog editor "
-    "engine example explorer feed finder flashcards game generator graph homework importer lab linter list logger manual "
-    "markdown parser planner player playground plot portal quiz reader renderer sandbox scheduler server simulator site "
-    "slides solver starter template terminal theme timer toolkit tools tracker tutorial viewer visualizer widget wiki"
-).split()
-QUALIFIERS = (
-    "a big blue daily english first free friendly german good great green happy her his little local modern my new north "
-    "old open our personal practical quiet red simple slow small south sunday sunny the tiny urban vegan west wild young"
-).split()
-PEOPLE = (
-    "ada alex ali amir ana andrei anna ben carlos chen clara david diego elena emma eva fatima felix hana hassan ines "
-    "ivan jack jan jane john jonas jose julia karim katja kim lars laura lea leo lina lucas luis maja marco maria marie "
-    "mateo max mia mila min mohamed nadia nina noah nora olga omar paul pedro peter priya ravi rosa sam sara sofia thomas "
-    "tim tom vera wei yuki yusuf zoe"
-).split()
-SUBDOMAINS = (
-    "api app apps archive assets beta blog books careers cdn club cms community data de demo dev developer docs donate "
-    "download edu en es events fiber forum fr git help hr images img info intranet it jobs kb learn library list lists live "
-    "local m mail maps math media members mobile music my news ns1 old online photos physics portal press radio search "
-    "shop sport static status store students support test tickets travel tv uk us video web webmail wiki work www2"
-).split()
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+TOPICS: Final = _listed(
+    "about album allotment archive art astronomy band beach bike birds blog boat book bread bridge cake "
+    "calendar camera camping cat ceramics chess choir cinema city class climbing club coast coffee comics "
+    "community cookbook course craft cycling dance desert design diary docs dog drawing family farm film "
+    "fishing flowers football forest friends gallery garden guitar guide harbour hiking history holiday home "
+    "house island jazz journal kitchen knitting lake language law lecture lesson letters library maps market "
+    "maths meadow memory model mountain museum music nature neighbours news notes orchard outdoor painting "
+    "paper parish park people photo physics piano picnic places planet plants poems poetry portfolio postcard "
+    "pottery project puzzle quilt radio rain reading recipes research restaurant river road robot rowing "
+    "running sailing school science scout sketch snow song soup spring stories street studio summer surf swim "
+    "tea teacher tennis theatre theory thesis tour town train travel trees tutorial valley village vinyl "
+    "violin volunteers walk water weather wedding weekend winter wood workshop writing yoga zoo"
+)
+PROJECTS: Final = _listed(
+    "api app bot browser builder charts chat cheatsheet cli clock compiler converter dashboard data demo "
+    "devlog editor engine example explorer feed finder flashcards game generator graph homework importer lab "
+    "linter list logger manual markdown parser planner player playground plot portal quiz reader renderer "
+    "sandbox scheduler server simulator site slides solver starter template terminal theme timer toolkit tools "
+    "tracker tutorial viewer visualizer widget wiki"
+)
+QUALIFIERS: Final = _listed(
+    "a big blue daily english first free friendly german good great green happy her his little local modern my "
+    "new north old open our personal practical quiet red simple slow small south sunday sunny the tiny urban "
+    "vegan west wild young"
+)
+PEOPLE: Final = _listed(
+    "ada alex ali amir ana andrei anna ben carlos chen clara david diego elena emma eva fatima felix hana "
+    "hassan ines ivan jack jan jane john jonas jose julia karim katja kim lars laura lea leo lina lucas luis "
+    "maja marco maria marie mateo max mia mila min mohamed nadia nina noah nora olga omar paul pedro peter "
+    "priya ravi rosa sam sara sofia thomas tim tom vera wei yuki yusuf zoe"
+)
+SUBDOMAINS: Final = _listed(
+    "api app apps archive assets beta blog books careers cdn club cms community data de demo dev developer "
+    "docs donate download edu en es events fiber forum fr git help hr images img info intranet it jobs kb "
+    "learn library list lists live local m mail maps math media members mobile music my news ns1 old online "
+    "photos physics portal press radio search shop sport static status store students support test tickets "
+    "travel tv uk us video web webmail wiki work www2"
+)
 _ENDINGS = ("html", "htm", "php", "pdf", "jpg", "png", "aspx", "md")
 
 

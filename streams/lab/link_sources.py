@@ -30,7 +30,7 @@ class LinkSources:
 def links_to_fit(files: Sequence[Path], negatives: Path | None, web: WebLinks, seed: int) -> LinkSources:
     """The links of the files, and always honest ones at hand beside them."""
     given = _given(files, negatives, web)
-    given[_AT_HAND] = [row for row in _honest(for_fitting=True, web=web)]
+    given[_AT_HAND] = _honest(for_fitting=True, web=web)
     given[_PLAIN] = [LinkRow(LinkText(name, ""), name, True, BENIGN, None) for name in plain_names(PLAIN_NAMES, seed)]
     return _by_class(given)
 

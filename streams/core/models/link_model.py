@@ -74,9 +74,7 @@ def link_log_odds(model: LinkModel, alphabet: Alphabet, links: Sequence[LinkText
     return odds
 
 
-def _weighed(
-    table: NDArray[np.int16], scale: float, alphabet: Alphabet, texts: Sequence[str]
-) -> NDArray[np.float64]:
+def _weighed(table: NDArray[np.int16], scale: float, alphabet: Alphabet, texts: Sequence[str]) -> NDArray[np.float64]:
     values = np.zeros(len(texts))
     for start in range(0, len(texts), CHUNK):
         sums, counts = sums_and_counts(table, alphabet, texts[start : start + CHUNK])
