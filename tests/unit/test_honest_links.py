@@ -6,7 +6,6 @@ import pytest
 
 from streams.lab.honest_links import honest_hosts, plain_names, plain_paths
 
-
 pytest.importorskip("hstspreload", reason="the extra `fit` is not installed")
 
 
