@@ -24,6 +24,7 @@ EDGE_REASONS: Final = frozenset(
         "body.incomplete",
         "host.refused",
         "fault.internal",
+        "store.unavailable",
     )
 )
 ALL_REASONS: Final = REASONS | EDGE_REASONS
@@ -36,7 +37,10 @@ _STATUSES: Final = {
     "batch.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "host.refused": HTTPStatus.FORBIDDEN,
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "upload.reused": HTTPStatus.CONFLICT,
+    "report.unknown": HTTPStatus.NOT_FOUND,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "store.unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The HTTP status of each reason; the status of a reason that is not listed is 400."""
 

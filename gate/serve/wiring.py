@@ -20,6 +20,7 @@ from typing import Any
 
 from gate.app.check import Check
 from gate.app.hear_hot_facts import HearHotFacts
+from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.errors import PolicyInvalid, SettingInvalid
@@ -27,6 +28,7 @@ from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
 from gate.ports.decisions import DecisionLog
+from gate.records.decision import ReservationSigner
 from gate.records.topics import Topics
 from gate.serve.admin.app import AdminApp
 from gate.serve.clock import SystemClock
@@ -39,6 +41,7 @@ from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.hot_facts import RedisHotFacts
+from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.takes import RedisTakeStore
 
 log = logging.getLogger("upload_gate")
@@ -76,16 +79,25 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         counts = Counts()
         decisions, dropped = await _decision_log(settings, stack, counts)
         names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
-        check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
+        reservations = RedisReservationStore(settings.redis, settings.prefix)
+        stack.push_async_callback(reservations.close)
+        reports = Reports(reservations, counts)
+        check = Check(
+            policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
+            unanswered=reports.unanswered, first_attempt=secrets.randbits(32),
+        )  # fmt: skip
+        reservations.expect(policy.class_limits)
         said = Acknowledgement(settings.name, settings.gate, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
         watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
         watch.start_from_disk()
-        stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
+        stop = stack.enter_context(_signals(lambda: _reload(settings, check, reservations)))
         stack.push_async_callback(watch.leave)
         health = Health(check, watch, clock, dropped, lambda: takes.down)
         _say_start(settings, policy.hash, takes.down)
-        apps = (GateApp(check, health, clock, random.random), AdminApp(health))
+        signer = ReservationSigner(settings.salt)
+        apps = (GateApp(check, health, clock, random.random, reports, signer), AdminApp(health))
+        await stack.enter_async_context(_in_background(reports.run(), "give back"))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
@@ -138,10 +150,11 @@ def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def _reload(settings: Settings, check: Check) -> None:
+def _reload(settings: Settings, check: Check, reservations: RedisReservationStore) -> None:
     """Read the policy file again. If it is wrong, the last good policy stays in force."""
     try:
         check.policy = load_policy(settings.policy)
+        reservations.expect(check.policy.class_limits)
     except PolicyInvalid as error:
         check.counts.policy_rejected += 1
         log.warning("the policy is not changed, %s stays in force: %s", check.policy.hash, error)

@@ -3,40 +3,69 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
 
 import msgspec
+
+NEVER_US: Final = 1 << 51
+"""The cost of an upload that fits into no bucket, 71 years. No sum of such spans leaves the exact integers of a double."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`rate` units per `per_us` µs on average, and at most `burst` units at once. All are positive integers."""
+    """`rate` units per `per_us` µs on average, and at most `burst` units at once. Where either is 0, nothing passes."""
 
     rate: int
     per_us: int
     burst: int
 
     def cost_us(self, units: int) -> int:
-        """The cost of `units`, as time in µs, rounded up."""
-        return -(-units * self.per_us // self.rate)
+        """The cost of `units`, as time in µs, rounded up; NEVER_US where nothing passes."""
+        return -(-units * self.per_us // self.rate) if self.rate and self.burst else NEVER_US
 
     @property
     def tolerance_us(self) -> int:
         """The whole burst as time, in µs. It holds `burst` units at their rounded cost."""
+        if not (self.rate and self.burst):
+            return 0
         return max(self.burst * self.per_us // self.rate, self.cost_us(1) * min(self.burst, 1 << 20))
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One named limit on an entity. It counts bytes if `by_bytes`, else uploads. A `shadow` limit never refuses."""
+    """One named limit on an entity. It counts bytes if `by_bytes`, open reservations if `in_flight`, else uploads.
+
+    A `shadow` limit never refuses. Of the rate of an `in_flight` limit only the burst counts: that many at once.
+    """
 
     name: str
     rate: Rate
     shadow: bool = False
     by_bytes: bool = False
+    in_flight: bool = False
+    id: bytes = field(init=False, repr=False, compare=False)
+    """Four bytes that name the limit in stored values."""
+    debt_id: bytes = field(init=False, repr=False, compare=False)
+    """Four bytes that name the limit's debt in stored values."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", limit_id(self.name))
+        object.__setattr__(self, "debt_id", limit_id(debt_of(self.name)))
 
     def cost_us(self, size: int) -> int:
         """The cost of one upload of `size` bytes, in µs."""
         return self.rate.cost_us(size if self.by_bytes else 1)
+
+
+def limit_id(name: str) -> bytes:
+    """Four bytes that stand for a limit's name in stored values."""
+    return blake2b(name.encode(), digest_size=4).digest()
+
+
+def debt_of(name: str) -> str:
+    """The name under which the debt of a limit is kept: until when its bucket may be believed beyond its burst."""
+    return f"{name}\0debt"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
