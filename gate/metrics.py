@@ -149,7 +149,7 @@ class GateCollector(Collector):
         counts, now = self._counts, self._gauges()
         return {
             "upload_gate_decisions_total": {tuple(map(str, k)): v for k, v in list(counts.decisions.items())},
-            "upload_gate_reports_total": dict(counts.reports),
+            "upload_gate_reports_total": {tuple(k): v for k, v in list(counts.reports.items())},
             "upload_gate_shadow_refusals_total": {(k,): v for k, v in list(counts.shadow.items())},
             "upload_gate_store_errors_total": {(k,): v for k, v in counts.store_errors.items()},
             "upload_gate_requests_rejected_total": {(k,): v for k, v in list(counts.rejected.items())},

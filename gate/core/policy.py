@@ -59,6 +59,13 @@ class OnStoreError(StrEnum):
     CLOSED = "closed"
 
 
+class Unreported(StrEnum):
+    """What becomes of the tokens of an upload that nobody has reported by the end of its lifetime."""
+
+    KEEP = "keep"
+    GIVE_BACK = "give_back"
+
+
 @dataclass(frozen=True, slots=True)
 class LimitRule:
     """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes.

@@ -130,17 +130,17 @@ class TomlTable:
         return None
 
     def amount(self, key: str, sizes: bool) -> int | None:
-        """A positive whole number, required. With `sizes` a size in bytes such as "10GiB" is allowed too."""
+        """A whole number from 0 on, required. With `sizes` a size in bytes such as "10GiB" is allowed too."""
         value = self.value(key)
         if value is None:
             self.complain(key, f"is missing; write {key} = a positive whole number")
             return None
         if sizes and isinstance(value, str) and (found := _SIZE.match(value)) and int(found[1]) > 0:
             return int(found[1]) * _UNIT_BYTES[found[2]]
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 50:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1 << 50:
             return value
         also = ' or a size such as "10GiB"' if sizes else ""
-        self.complain(key, f"{value!r} is not a positive whole number{also}; to block a class, pause it instead")
+        self.complain(key, f"{value!r} is not a positive whole number{also}, nor 0, which lets nothing in")
         return None
 
     def end(self) -> None:
