@@ -19,7 +19,7 @@ from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
 from gate.core.hot_facts import HotFactTable
-from gate.core.limits.gcra import Room
+from gate.core.limits.limit import Room
 from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board, Pause, strictest
@@ -315,7 +315,7 @@ class Check:
         self.counts.check_us += took_us * checks
 
 
-def _nobody(word: Unanswered) -> None:
+def _nobody(notice: Unanswered) -> None:
     """Nobody gives back what was taken in vain."""
 
 

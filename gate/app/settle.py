@@ -46,9 +46,9 @@ class Reports:
             self._count(report.outcome, "error" if isinstance(each, Exception) else each.settled)
         return settled
 
-    def unanswered(self, word: Unanswered) -> None:
+    def unanswered(self, notice: Unanswered) -> None:
         """Remember that nobody got the answer of a check."""
-        self._waiting.append(word)
+        self._waiting.append(notice)
         self._wake.set()
 
     async def run(self) -> None:
@@ -69,10 +69,10 @@ class Reports:
         while self._waiting:
             some = [self._waiting[n] for n in range(min(AT_ONCE, len(self._waiting)))]
             settled = await self._reservations.settle(some)
-            for word, each in zip(some, settled, strict=True):
+            for notice, each in zip(some, settled, strict=True):
                 if isinstance(each, Exception):
                     raise each
-                if self._waiting and self._waiting[0] is word:
+                if self._waiting and self._waiting[0] is notice:
                     self._waiting.popleft()
                 self._count("unanswered", each.settled)
         while over := await self._reservations.due(AT_ONCE):

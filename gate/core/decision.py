@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from gate.core.limits.gcra import Room
+from gate.core.limits.limit import Room
 
 
 class Verdict(StrEnum):

@@ -16,8 +16,7 @@ from typing import Final
 import msgspec
 
 from gate.core.decision import Decision, Stage
-from gate.core.limits.gcra import Room
-from gate.core.limits.limit import Limit
+from gate.core.limits.limit import Limit, Room
 from gate.core.request import CheckRequest
 
 VERSION: Final = 1

@@ -16,7 +16,7 @@ from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.reasons import Dropped, Unusable
 from gate.core.fields.rules import MAX_UPLOAD_BYTES
 from gate.core.fields.sentinels import NO_IDS
-from gate.core.limits.reservation import Outcome, Report, ReservationState, SettledAs, Settlement
+from gate.core.limits.reservation import Report, ReservationState, SettledAs, Settlement, UploadOutcome
 from gate.errors import RequestRejected
 from gate.records.decision import ReservationSigner
 
@@ -78,9 +78,9 @@ def _report(raw: object, place: str, signer: ReservationSigner) -> Report:
         raise RequestRejected("field.invalid", "must be an object", place.rstrip(".") or None)
     account, upload_id = _named(raw, place, signer)
     try:
-        outcome = Outcome(_required(raw, "outcome", place))
+        outcome = UploadOutcome(_required(raw, "outcome", place))
     except ValueError:
-        raise RequestRejected("field.invalid", f"is one of {', '.join(Outcome)}", f"{place}outcome") from None
+        raise RequestRejected("field.invalid", f"is one of {', '.join(UploadOutcome)}", f"{place}outcome") from None
     size = raw.get("bytes")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_UPLOAD_BYTES):
         detail = f"is a whole number of bytes from 0 to {MAX_UPLOAD_BYTES}"

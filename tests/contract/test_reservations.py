@@ -15,12 +15,12 @@ from gate.core.duration import HOUR_US
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import (
     Expired,
-    Outcome,
     Report,
     ReservationState,
     SettledAs,
     Settlement,
     Unanswered,
+    UploadOutcome,
 )
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.override import Override
@@ -68,7 +68,7 @@ def check(
     )  # fmt: skip
 
 
-def report(outcome: Outcome, upload: str = "u", real: int | None = None) -> Report:
+def report(outcome: UploadOutcome, upload: str = "u", real: int | None = None) -> Report:
     return Report("a", upload, outcome, real)
 
 
@@ -78,8 +78,8 @@ async def fill(store: Store, of: ClassLimits = NEW, now_us: int = NOW_US) -> dic
     return {room.limit.name: room.full_at_us - now_us for room in peeked.rooms}
 
 
-async def settled(store: Store, *words: Report | Unanswered | Expired, now_us: int = NOW_US) -> list[Settlement]:
-    found = await store.settle(words, now_us)
+async def settled(store: Store, *notices: Report | Unanswered | Expired, now_us: int = NOW_US) -> list[Settlement]:
+    found = await store.settle(notices, now_us)
     assert not any(isinstance(each, Exception) for each in found)
     return [each for each in found if not isinstance(each, Exception)]
 
@@ -90,17 +90,19 @@ TAKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.ABORTED])
-async def test_an_upload_that_did_not_happen_gives_back_everything_once(store: Store, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.ABORTED])
+async def test_an_upload_that_did_not_happen_gives_back_everything_once(store: Store, outcome: UploadOutcome) -> None:
     store.expect((NEW,))
     await store.take(check("other", account="b", ip=None))
     before = await fill(store)
     await store.take(check())
     taken = await fill(store)
 
-    first, second, other = await settled(store, report(outcome), report(outcome), report(Outcome.COMMITTED, real=5))
+    first, second, other = await settled(
+        store, report(outcome), report(outcome), report(UploadOutcome.COMMITTED, real=5)
+    )
 
-    state = ReservationState.FAILED if outcome is Outcome.FAILED else ReservationState.ABORTED
+    state = ReservationState.FAILED if outcome is UploadOutcome.FAILED else ReservationState.ABORTED
     assert taken == {**TAKEN, "platform": 2 * TAKEN["platform"]}
     assert await fill(store) == before == {**EMPTY, "platform": TAKEN["platform"]}
     assert first == Settlement(SettledAs.SETTLED, state)
@@ -112,7 +114,7 @@ async def test_a_committed_upload_counts_its_real_bytes_and_the_rest_stays(store
     store.expect((NEW,))
     await store.take(check())
 
-    answers = await settled(store, report(Outcome.COMMITTED, real=real), report(Outcome.FAILED))
+    answers = await settled(store, report(UploadOutcome.COMMITTED, real=real), report(UploadOutcome.FAILED))
 
     assert await fill(store) == {**TAKEN, "bytes": BYTES.cost_us(10 if real is None else real)}
     assert answers[0] == Settlement(SettledAs.SETTLED, ReservationState.COMMITTED)
@@ -123,7 +125,7 @@ async def test_an_upload_beyond_the_burst_leaves_a_debt_that_is_paid_by_waiting(
     store.expect((NEW,))
     await store.take(check(size=100))
 
-    await settled(store, report(Outcome.COMMITTED, real=50_000))
+    await settled(store, report(UploadOutcome.COMMITTED, real=50_000))
     debt_us = BYTES.cost_us(50_000)
     refused = await store.take(check("v"))
     wait_us = debt_us + BYTES.cost_us(10) - BYTES.rate.tolerance_us
@@ -157,7 +159,7 @@ async def test_a_refusal_is_repeated_until_its_retry_after_has_passed_also_where
     one = limits(Limit("one", Rate(1, MINUTE_US, 1)))
     await store.take(check("u0", one))
     refused = await store.take(check("u1", one))
-    await settled(store, report(Outcome.FAILED, "u0"))
+    await settled(store, report(UploadOutcome.FAILED, "u0"))
 
     again = await store.take(check("u1", one, now_us=NOW_US + MINUTE_US - 1))
     other = await store.take(check("u1", one, size=11, now_us=NOW_US + MINUTE_US - 1))
@@ -172,7 +174,7 @@ async def test_a_refusal_is_repeated_until_its_retry_after_has_passed_also_where
 
 async def test_an_upload_that_was_given_back_is_judged_anew(store: Store) -> None:
     await store.take(check())
-    await settled(store, report(Outcome.FAILED))
+    await settled(store, report(UploadOutcome.FAILED))
 
     again = await store.take(check())
 
@@ -199,7 +201,7 @@ async def test_an_unknown_upload_is_unknown_and_a_refused_one_too(store: Store) 
     await store.take(check("u0", one))
     await store.take(check("u1", one))
 
-    answers = await settled(store, report(Outcome.FAILED, "u1"), report(Outcome.COMMITTED, "never"))
+    answers = await settled(store, report(UploadOutcome.FAILED, "u1"), report(UploadOutcome.COMMITTED, "never"))
 
     assert answers == [Settlement(SettledAs.UNKNOWN, None)] * 2
 
@@ -210,7 +212,7 @@ async def test_a_late_report_is_told_what_happened_at_expiry(store: Store, retur
     await store.take(check(of=of))
     late_us = NOW_US + LIFETIME_US
 
-    found = await settled(store, report(Outcome.FAILED), report(Outcome.COMMITTED, real=5), now_us=late_us)
+    found = await settled(store, report(UploadOutcome.FAILED), report(UploadOutcome.COMMITTED, real=5), now_us=late_us)
 
     state = ReservationState.RETURNED if returns else ReservationState.KEPT
     assert found == [Settlement(SettledAs.EXPIRED, state)] * 2
@@ -222,14 +224,14 @@ async def test_unreported_uploads_are_due_at_their_end_where_the_policy_gives_th
     of = limits(returns=True)
     for upload, account in (("u", "a"), ("v", "a}:b"), ("w", "a")):
         await store.take(check(upload, of, account=account, ip=None))
-    await settled(store, report(Outcome.COMMITTED, "w"))
+    await settled(store, report(UploadOutcome.COMMITTED, "w"))
 
     early = await store.due(10, NOW_US + LIFETIME_US - 1)
     due = await store.due(10, NOW_US + LIFETIME_US)
     await settled(store, *due, now_us=NOW_US + LIFETIME_US)
 
     assert early == []
-    assert sorted((word.account, word.upload_id) for word in due) == [("a", "u"), ("a}:b", "v")]
+    assert sorted((notice.account, notice.upload_id) for notice in due) == [("a", "u"), ("a}:b", "v")]
     assert await store.due(10, NOW_US + LIFETIME_US) == []
     left = await fill(store, of, NOW_US + LIFETIME_US)
     assert left["count"] == max(0, TAKEN["count"] - LIFETIME_US)
@@ -238,10 +240,10 @@ async def test_unreported_uploads_are_due_at_their_end_where_the_policy_gives_th
 async def test_as_many_are_in_flight_at_once_as_the_limit_says_and_reports_make_room(store: Store) -> None:
     of = limits(FLYING)
     results = [await store.take(check(f"u{n}", of)) for n in range(4)]
-    await settled(store, report(Outcome.COMMITTED, "u0"))
+    await settled(store, report(UploadOutcome.COMMITTED, "u0"))
 
     after_report = [await store.take(check(f"v{n}", of)) for n in range(2)]
-    await settled(store, report(Outcome.FAILED, "u1"))
+    await settled(store, report(UploadOutcome.FAILED, "u1"))
     after_failure = await store.take(check("w", of))
     after_expiry = await store.take(check("x", of, now_us=NOW_US + LIFETIME_US))
 
@@ -287,9 +289,11 @@ async def test_far_more_reservations_of_one_account_than_its_value_holds_are_all
     results = await asyncio.gather(*(store.take(check(upload, wide)) for upload in uploads))
 
     again = await asyncio.gather(*(store.take(check(upload, wide)) for upload in uploads))
-    words = [report(Outcome.FAILED if n % 2 else Outcome.COMMITTED, upload) for n, upload in enumerate(uploads)]
-    found = await settled(store, *words)
-    twice = await settled(store, *words)
+    notices = [
+        report(UploadOutcome.FAILED if n % 2 else UploadOutcome.COMMITTED, upload) for n, upload in enumerate(uploads)
+    ]
+    found = await settled(store, *notices)
+    twice = await settled(store, *notices)
 
     assert all(result.charged and not result.repeated for result in results)
     assert all(result.charged and result.repeated for result in again)
@@ -301,7 +305,7 @@ async def test_far_more_reservations_of_one_account_than_its_value_holds_are_all
 async def test_two_gates_that_settle_the_same_upload_settle_it_once(store: Store) -> None:
     await store.take(check())
 
-    found = await asyncio.gather(*(store.settle([report(Outcome.FAILED)], NOW_US) for _ in range(20)))
+    found = await asyncio.gather(*(store.settle([report(UploadOutcome.FAILED)], NOW_US) for _ in range(20)))
 
     met = [each.settled for (each,) in found if isinstance(each, Settlement)]
     assert sorted(met) == [SettledAs.REPEATED] * 19 + [SettledAs.SETTLED]
@@ -374,7 +378,7 @@ async def test_a_second_gate_with_another_policy_gives_the_same_answer_and_settl
 
     again = await second.take(check(of=later))
     other = await second.take(check("v", of=later))
-    found = await second.settle([report(Outcome.FAILED), report(Outcome.COMMITTED, "v", 20)], NOW_US)
+    found = await second.settle([report(UploadOutcome.FAILED), report(UploadOutcome.COMMITTED, "v", 20)], NOW_US)
 
     assert (again.charged, again.repeated, other.charged, other.repeated) == (True, True, True, False)
     assert [each.settled for each in found if isinstance(each, Settlement)] == [SettledAs.SETTLED] * 2

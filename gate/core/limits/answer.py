@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from gate.core.limits.gcra import Flights, Tats, take_reserved
-from gate.core.limits.reservation import Reservation, ReservationState, fingerprint
+from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.standing import Standing
 
@@ -28,7 +28,7 @@ def answered(
     staff = standing.limits_of(now_us)
     if staff is not None and staff != limits.name and not request.keep_limits:
         return TakeResult(standing, False, False, None, (), now_us, limits_of=staff), None
-    what = fingerprint(request.class_, request.kind, request.size, request.ip, request.device)
+    what = request.fingerprint
     if known is not None and known.answers(now_us):
         return _repeated(request, known, what, standing, now_us)
     until_us = now_us + limits.lifetime_us

@@ -11,7 +11,7 @@ It becomes now plus the tolerance: an empty bucket that fills from now on. The c
 request is refused, because otherwise the bucket would stay empty until the clock has caught up.
 
 A settled upload may turn out larger than it was taken for. Its bucket may then be in debt, and its TAT later than any
-take leaves it. The debt is kept beside the bucket under `debt_of` the limit; a TAT that is no later than it is true.
+take leaves it. The debt is kept beside the bucket under `Limit.debt_of`; a TAT that is no later than it is true.
 
 A limit on what is in flight keeps the times at which the open reservations end by themselves.
 
@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from gate.core.limits.limit import EntityBuckets, Limit, debt_of
+from gate.core.limits.limit import EntityBuckets, Limit, Room
 
 GRACE_US: Final = 60_000_000
 """How far the clock may step back before a TAT counts as too late. Within it no second fills a bucket twice."""
@@ -41,30 +41,6 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 
     limit: str
     retry_after_us: int | None
-
-
-class Room(msgspec.Struct, frozen=True, gc=False):
-    """The room in one bucket: its limit, and when it is full again. Of what is in flight, how many are `open`."""
-
-    limit: Limit
-    full_at_us: int
-    open: int = 0
-
-    def left(self, now_us: int) -> int:
-        """How many units fit at `now_us`."""
-        rate = self.limit.rate
-        if self.limit.in_flight:
-            return max(0, rate.burst - self.open)
-        if not (rate.rate and rate.burst):
-            return 0
-        room_us = rate.tolerance_us - max(0, self.full_at_us - now_us)
-        return max(
-            0,
-            min(
-                rate.burst,
-                room_us // rate.cost_us(1) if not self.limit.by_bytes else room_us * rate.rate // rate.per_us,
-            ),
-        )
 
 
 class Took(msgspec.Struct, frozen=True, gc=False):
@@ -181,7 +157,7 @@ def _believed_tat_us(tats: Tats, cost: _Cost, now_us: int) -> int:
     tat_us = tats.get(cost.key, 0)
     if tat_us > now_us + cost.tolerance_us + GRACE_US:
         entity, limit = cost.key
-        if tat_us > tats.get((entity, debt_of(limit)), 0):
+        if tat_us > tats.get((entity, Limit.debt_of(limit)), 0):
             tats[cost.key] = tat_us = now_us + cost.tolerance_us
     return max(tat_us, now_us)
 

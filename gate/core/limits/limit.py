@@ -50,22 +50,17 @@ class Limit:
     """Four bytes that name the limit's debt in stored values."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", limit_id(self.name))
-        object.__setattr__(self, "debt_id", limit_id(debt_of(self.name)))
+        object.__setattr__(self, "id", blake2b(self.name.encode(), digest_size=4).digest())
+        object.__setattr__(self, "debt_id", blake2b(self.debt_of(self.name).encode(), digest_size=4).digest())
+
+    @staticmethod
+    def debt_of(name: str) -> str:
+        """The name under which the debt of a limit is kept: until when its bucket is believed beyond its burst."""
+        return f"{name}\0debt"
 
     def cost_us(self, size: int) -> int:
         """The cost of one upload of `size` bytes, in µs."""
         return self.rate.cost_us(size if self.by_bytes else 1)
-
-
-def limit_id(name: str) -> bytes:
-    """Four bytes that stand for a limit's name in stored values."""
-    return blake2b(name.encode(), digest_size=4).digest()
-
-
-def debt_of(name: str) -> str:
-    """The name under which the debt of a limit is kept: until when its bucket may be believed beyond its burst."""
-    return f"{name}\0debt"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,3 +80,27 @@ class EntityBuckets(msgspec.Struct, frozen=True, gc=False):
 
     entity: str
     limits: EntityLimits
+
+
+class Room(msgspec.Struct, frozen=True, gc=False):
+    """The room in one bucket: its limit, and when it is full again. Of what is in flight, how many are `open`."""
+
+    limit: Limit
+    full_at_us: int
+    open: int = 0
+
+    def left(self, now_us: int) -> int:
+        """How many units fit at `now_us`."""
+        rate = self.limit.rate
+        if self.limit.in_flight:
+            return max(0, rate.burst - self.open)
+        if not (rate.rate and rate.burst):
+            return 0
+        room_us = rate.tolerance_us - max(0, self.full_at_us - now_us)
+        return max(
+            0,
+            min(
+                rate.burst,
+                room_us // rate.cost_us(1) if not self.limit.by_bytes else room_us * rate.rate // rate.per_us,
+            ),
+        )

@@ -40,7 +40,7 @@ GIVEN_BACK: Final = frozenset((ReservationState.FAILED, ReservationState.ABORTED
 """States in which the upload holds no tokens; a new check of it takes anew."""
 
 
-class Outcome(StrEnum):
+class UploadOutcome(StrEnum):
     """What a report says became of the upload."""
 
     COMMITTED = "committed"
@@ -89,12 +89,12 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
     account: str
     upload_id: str
-    outcome: Outcome
+    outcome: UploadOutcome
     bytes: int | None = None
 
 
 class Unanswered(msgspec.Struct, frozen=True, gc=False):
-    """The word of a gate that nobody got the answer of its check. It counts while no later check was answered."""
+    """The notice of a gate that nobody got the answer of its check. It counts while no later check was answered."""
 
     account: str
     upload_id: str
@@ -102,13 +102,13 @@ class Unanswered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expired(msgspec.Struct, frozen=True, gc=False):
-    """The word of a gate that the lifetime of a reservation is over."""
+    """The notice of a gate that the lifetime of a reservation is over."""
 
     account: str
     upload_id: str
 
 
-Settle = Report | Unanswered | Expired
+Notice = Report | Unanswered | Expired
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -137,9 +137,9 @@ class Settling(msgspec.Struct, frozen=True, gc=False):
 
 _UNKNOWN: Final = Settling(Settlement(SettledAs.UNKNOWN, None))
 _STATES: Final = {
-    Outcome.COMMITTED: ReservationState.COMMITTED,
-    Outcome.FAILED: ReservationState.FAILED,
-    Outcome.ABORTED: ReservationState.ABORTED,
+    UploadOutcome.COMMITTED: ReservationState.COMMITTED,
+    UploadOutcome.FAILED: ReservationState.FAILED,
+    UploadOutcome.ABORTED: ReservationState.ABORTED,
 }
 _EXPIRED: Final = frozenset((ReservationState.KEPT, ReservationState.RETURNED))
 
@@ -147,11 +147,11 @@ Rates = Callable[[str, str], Rate | None]
 """(class, limit) → the rate of a limit that counts bytes; None if the policy has no such limit now."""
 
 
-def settle(reservation: Reservation | None, word: Settle, now_us: int, rates: Rates) -> Settling:
-    """What `word` changes. It changes nothing unless the reservation is open; a late report finds it expired."""
+def settle(reservation: Reservation | None, notice: Notice, now_us: int, rates: Rates) -> Settling:
+    """What `notice` changes. It changes nothing unless the reservation is open; a late report finds it expired."""
     if reservation is None or reservation.state is ReservationState.REFUSED:
         return _UNKNOWN
-    if isinstance(word, Unanswered) and word.attempt != reservation.attempt:
+    if isinstance(notice, Unanswered) and notice.attempt != reservation.attempt:
         return Settling(Settlement(SettledAs.REPEATED, reservation.state))
     if reservation.state is not ReservationState.OPEN:
         met = SettledAs.EXPIRED if reservation.state in _EXPIRED else SettledAs.REPEATED
@@ -159,16 +159,16 @@ def settle(reservation: Reservation | None, word: Settle, now_us: int, rates: Ra
     if now_us >= reservation.until_us:
         state = ReservationState.RETURNED if reservation.returns else ReservationState.KEPT
         return _ended(reservation, state, SettledAs.EXPIRED, _given_back(reservation) if reservation.returns else ())
-    match word:
+    match notice:
         case Expired():
             return Settling(Settlement(SettledAs.REPEATED, reservation.state))
         case Unanswered():
             return _ended(reservation, ReservationState.ABORTED, SettledAs.SETTLED, _given_back(reservation))
-        case Report(outcome=Outcome.COMMITTED):
-            changes = _corrected(reservation, word.bytes, rates)
+        case Report(outcome=UploadOutcome.COMMITTED):
+            changes = _corrected(reservation, notice.bytes, rates)
             return _ended(reservation, ReservationState.COMMITTED, SettledAs.SETTLED, changes)
         case Report():
-            return _ended(reservation, _STATES[word.outcome], SettledAs.SETTLED, _given_back(reservation))
+            return _ended(reservation, _STATES[notice.outcome], SettledAs.SETTLED, _given_back(reservation))
 
 
 def _ended(reservation: Reservation, state: ReservationState, met: SettledAs, changes: tuple[Change, ...]) -> Settling:
@@ -197,11 +197,6 @@ def _corrected(reservation: Reservation, real: int | None, rates: Rates) -> tupl
             cost_us = -(-took.cost_us * real // max(1, taken_for)) if rate is None else rate.cost_us(real)
             changes.append(Change(took.entity, took.limit, cost_us - took.cost_us))
     return tuple(change for change in changes if change.leaves or change.delta_us)
-
-
-def fingerprint(class_: str, kind: str | None, size: int, ip: str | None, device: str | None) -> str:
-    """What was checked, as one line a value; `ip` and `device` are pseudonyms."""
-    return f"{class_}\n{kind or ''}\n{size}\n{ip or ''}\n{device or ''}"
 
 
 def class_and_size(what: str) -> tuple[str, int]:

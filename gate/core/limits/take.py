@@ -8,8 +8,8 @@ from enum import IntEnum
 import msgspec
 
 from gate.core.hot_facts import MetFact
-from gate.core.limits.gcra import Refusal, Room
-from gate.core.limits.limit import EntityBuckets, EntityLimits, Rate
+from gate.core.limits.gcra import Refusal
+from gate.core.limits.limit import EntityBuckets, EntityLimits, Rate, Room
 from gate.core.standing import Standing
 
 
@@ -96,6 +96,11 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     kind: str | None = None
     attempt: int = 0
     keep_limits: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """What is checked, a line for each value: class, kind, size, and the pseudonyms of network and device."""
+        return f"{self.class_}\n{self.kind or ''}\n{self.size}\n{self.ip or ''}\n{self.device or ''}"
 
     @property
     def buckets(self) -> tuple[EntityBuckets, ...]:

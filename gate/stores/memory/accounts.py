@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import Flights, Tats, rooms
-from gate.core.limits.limit import Rate, debt_of
+from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import (
     Change,
     Expired,
+    Notice,
     Reservation,
     ReservationState,
-    Settle,
     Settlement,
     settle,
 )
@@ -72,10 +72,10 @@ class MemoryAccountStore:
         for each in classes:
             self._know(each)
 
-    async def settle(self, words: Sequence[Settle], now_us: int | None = None) -> list[Settlement | Exception]:
+    async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore. Never raises StoreUnavailable."""
         now_us = self._clock.now_us() if now_us is None else now_us
-        return [self._settle(word, now_us) for word in words]
+        return [self._settle(notice, now_us) for notice in notices]
 
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore."""
@@ -85,7 +85,7 @@ class MemoryAccountStore:
             for key, kept in self._reservations.items()
             if kept.returns and kept.state is ReservationState.OPEN and now_us >= kept.until_us
         )
-        return [word for word, _ in zip(over, range(most), strict=False)]
+        return [notice for notice, _ in zip(over, range(most), strict=False)]
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         """See ScoreStore."""
@@ -142,10 +142,10 @@ class MemoryAccountStore:
         known = self._reservations.get((request.account, request.upload_id))
         return answered(request, standing, known, tats, flights, now_us)
 
-    def _settle(self, word: Settle, now_us: int) -> Settlement:
-        key = (word.account, word.upload_id)
+    def _settle(self, notice: Notice, now_us: int) -> Settlement:
+        key = (notice.account, notice.upload_id)
         known = self._reservations.get(key)
-        settling = settle(known, word, now_us, lambda class_, limit: self._rates.get((class_, limit)))
+        settling = settle(known, notice, now_us, lambda class_, limit: self._rates.get((class_, limit)))
         if settling.reservation is not None:
             self._reservations[key] = settling.reservation
         for change in settling.changes:
@@ -159,7 +159,7 @@ class MemoryAccountStore:
                 self._flights[key].remove(until_us)
         elif change.delta_us > 0:
             self._tats[key] = max(self._tats.get(key, 0), now_us) + change.delta_us
-            self._tats[change.entity, debt_of(change.limit)] = self._tats[key]
+            self._tats[change.entity, Limit.debt_of(change.limit)] = self._tats[key]
         elif key in self._tats:
             self._tats[key] += change.delta_us
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from gate.core.limits.reservation import Expired, Settle, Settlement
+from gate.core.limits.reservation import Expired, Notice, Settlement
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.core.score import Score
@@ -86,9 +86,9 @@ class RedisAccountStore:
         self._takes.expect(classes)
         self._reservations.expect(classes)
 
-    async def settle(self, words: Sequence[Settle], now_us: int | None = None) -> list[Settlement | Exception]:
+    async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore."""
-        return await self._reservations.settle(words, now_us)
+        return await self._reservations.settle(notices, now_us)
 
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore."""

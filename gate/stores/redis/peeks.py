@@ -8,7 +8,6 @@ from redis.exceptions import ResponseError
 
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import Flights, Tats, rooms
-from gate.core.limits.limit import debt_of
 from gate.core.limits.reservation import Reservation
 from gate.core.limits.take import Peek, TakeRequest
 from gate.core.override import Override
@@ -51,7 +50,7 @@ async def peek(line: Line, prefix: str, request: TakeRequest, until_s: float) ->
         stored = own if of_account else found
         for limit in each.limits.limits:
             tats[each.entity, limit.name] = stored.get(limit.id, 0)
-            tats[each.entity, debt_of(limit.name)] = stored.get(limit.debt_id, 0)
+            tats[each.entity, limit.debt_of(limit.name)] = stored.get(limit.debt_id, 0)
             open_[each.entity, limit.name] = flying.get(limit.id, [])
     name = layout.upload_name(account, request.upload_id).encode()
     record = layout.located(records, name) or (layout.located(values[1], name) if values[1] else None)

@@ -14,7 +14,7 @@ from typing import Final
 from redis.exceptions import ResponseError
 
 from gate.core.limits.limit import Rate
-from gate.core.limits.reservation import Expired, Settle, Settlement, Settling, settle
+from gate.core.limits.reservation import Expired, Notice, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
@@ -23,7 +23,7 @@ from gate.stores.redis.line import Argument, Line, ReplyLost, Run, Script, Stats
 MOST_AT_ONCE: Final = 64
 """Words that share two calls."""
 ROUNDS: Final = 5
-"""How often a word is tried whose reservation changes meanwhile."""
+"""How often a notice is tried whose reservation changes meanwhile."""
 MOST_LIMITS: Final = 4_096
 _CHANGE = struct.Struct("<BB4s4sd")
 _UNKNOWN_DEBT: Final = b"gone"
@@ -60,11 +60,11 @@ class RedisReservationStore:
                 if limit.by_bytes:
                     self._rates[each.name, limit.id.hex()] = limit.rate
 
-    async def settle(self, words: Sequence[Settle], now_us: int | None = None) -> list[Settlement | Exception]:
+    async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore."""
         settled: list[Settlement | Exception] = []
-        for start in range(0, len(words), MOST_AT_ONCE):
-            some = words[start : start + MOST_AT_ONCE]
+        for start in range(0, len(notices), MOST_AT_ONCE):
+            some = notices[start : start + MOST_AT_ONCE]
             try:
                 async with self._turn:
                     settled += await self._settle(some, now_us)
@@ -84,22 +84,22 @@ class RedisReservationStore:
                 await self._line.execute(b"ZREM", f"{self._prefix}2due", *strange, within_s=self._deadline_s)
         return [Expired(*upload) for upload in uploads.values() if upload is not None]
 
-    async def _settle(self, words: Sequence[Settle], now_us: int | None) -> list[Settlement | Exception]:
+    async def _settle(self, notices: Sequence[Notice], now_us: int | None) -> list[Settlement | Exception]:
         settled: dict[int, Settlement | Exception] = {}
-        waiting = list(range(len(words)))
+        waiting = list(range(len(notices)))
         for _ in range(ROUNDS):
-            runs = await self._decided(words, waiting, settled, now_us)
+            runs = await self._decided(notices, waiting, settled, now_us)
             if runs:
                 await self._carry_out(runs, settled)
             waiting = [n for n in waiting if n not in settled]
             if not waiting:
                 break
         late = StoreUnavailable("the reservation changed again and again while it was settled", "send the report again")
-        return [settled.get(n, late) for n in range(len(words))]
+        return [settled.get(n, late) for n in range(len(notices))]
 
     async def _decided(
         self,
-        words: Sequence[Settle],
+        notices: Sequence[Notice],
         waiting: list[int],
         settled: dict[int, Settlement | Exception],
         now_us: int | None,
@@ -107,38 +107,38 @@ class RedisReservationStore:
         """What to carry out. Words that change nothing are settled at once."""
         keys: list[Argument] = []
         for n in waiting:
-            account, upload_id = words[n].account, words[n].upload_id
+            account, upload_id = notices[n].account, notices[n].upload_id
             keys += (layout.account_key(self._prefix, account), layout.upload_key(self._prefix, account, upload_id))
         clock, values = await self._read(keys)
         runs: list[tuple[int, Settling, Run]] = []
         for at, n in enumerate(waiting):
-            word, account_value, own = words[n], values[2 * at], values[2 * at + 1]
-            record = self._record(word, account_value, own)
+            notice, account_value, own = notices[n], values[2 * at], values[2 * at + 1]
+            record = self._record(notice, account_value, own)
             try:
-                known = None if record is None else layout.read_reservation(record, word.account, bytes.hex)
+                known = None if record is None else layout.read_reservation(record, notice.account, bytes.hex)
             except StateUnreadable:
                 record = known = None
-            settling = settle(known, word, clock if now_us is None else now_us, self._rate)
+            settling = settle(known, notice, clock if now_us is None else now_us, self._rate)
             if settling.reservation is None or record is None or known is None:
                 settled[n] = settling.settlement
-                if isinstance(word, Expired):
-                    await self._forget(word)
+                if isinstance(notice, Expired):
+                    await self._forget(notice)
             else:
-                runs.append((n, settling, self._run(word, record, settling, known.until_us, now_us)))
+                runs.append((n, settling, self._run(notice, record, settling, known.until_us, now_us)))
         return runs
 
-    def _record(self, word: Settle, account_value: bytes | None, own: bytes | None) -> bytes | None:
+    def _record(self, notice: Notice, account_value: bytes | None, own: bytes | None) -> bytes | None:
         """The stored reservation, in the account's value or in a key of its own."""
         _, records = layout.read_buckets(account_value, account=True)
-        name = layout.upload_name(word.account, word.upload_id).encode()
+        name = layout.upload_name(notice.account, notice.upload_id).encode()
         return layout.located(records, name) or (layout.located(own, name) if own else None)
 
-    def _run(self, word: Settle, record: bytes, settling: Settling, until_us: int, now_us: int | None) -> Run:
+    def _run(self, notice: Notice, record: bytes, settling: Settling, until_us: int, now_us: int | None) -> Run:
         keys: list[Argument] = [
-            layout.account_key(self._prefix, word.account),
-            layout.upload_key(self._prefix, word.account, word.upload_id),
+            layout.account_key(self._prefix, notice.account),
+            layout.upload_key(self._prefix, notice.account, notice.upload_id),
         ]
-        own = f"account:{{{word.account}}}"
+        own = f"account:{{{notice.account}}}"
         changes = b""
         for change in settling.changes:
             entity = change.entity.removeprefix("=")
@@ -158,15 +158,15 @@ class RedisReservationStore:
     async def _carry_out(
         self, runs: list[tuple[int, Settling, Run]], settled: dict[int, Settlement | Exception]
     ) -> None:
-        """Run the scripts; where a reservation had changed meanwhile, the word stays unsettled."""
+        """Run the scripts; where a reservation had changed meanwhile, the notice stays unsettled."""
         replies = await self._line.run([run for *_, run in runs], self._deadline_s, again=True)
         for (n, settling, _), reply in zip(runs, replies, strict=True):
             if reply == 1:
                 settled[n] = settling.settlement
 
-    async def _forget(self, word: Expired) -> None:
+    async def _forget(self, notice: Expired) -> None:
         """Take a reservation that needs nothing any more off the list of what is due."""
-        key = layout.upload_key(self._prefix, word.account, word.upload_id)
+        key = layout.upload_key(self._prefix, notice.account, notice.upload_id)
         await self._line.execute(b"ZREM", f"{self._prefix}2due", key, within_s=self._deadline_s)
 
     async def _read(self, keys: Sequence[Argument]) -> tuple[int, list[bytes | None]]:

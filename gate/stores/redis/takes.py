@@ -23,9 +23,8 @@ import msgspec
 from msgspec.structs import replace
 
 from gate.core.hot_facts import MetFact
-from gate.core.limits.gcra import Refusal, Room
-from gate.core.limits.limit import NEVER_US, Limit
-from gate.core.limits.reservation import fingerprint
+from gate.core.limits.gcra import Refusal
+from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
@@ -231,7 +230,7 @@ class Batch:
             size = request.size
             given += (
                 numbers[limits], request.now_us or False, special, a, i, d, request.attempt,
-                fingerprint(class_, request.kind, size, ip, device),
+                request.fingerprint,
             )  # fmt: skip
             for rate in limits.byte_rates:
                 cost = rate.cost_us(size)
