@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gate.app.check import Check
+from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
+from gate.records.decision import ReservationSigner
 from gate.serve.admin.app import AdminApp
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
@@ -65,16 +67,22 @@ class Gate:
 
 
 @asynccontextmanager
-async def running_gate(state: Path) -> AsyncIterator[Gate]:
-    """A gate on free loopback ports, without jitter; the watch is not running."""
+async def running_gate(state: Path, takes_reports: bool = False) -> AsyncIterator[Gate]:
+    """A gate on free loopback ports, without jitter; the watch is not running. It may take reports."""
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
-    check = Check(load_policy(None), accounts, clock, Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
+    counts = Counts()
+    reports = Reports(accounts, counts, every_s=0.05)
+    check = Check(
+        load_policy(None), accounts, clock, Pseudonyms(b"salt"), counts, time.perf_counter_ns, LocalBuckets,
+        unanswered=reports.unanswered,
+    )  # fmt: skip
     said = Acknowledgement("gate", "http://gate", 0, 0)
     snapshot, glass = BoardSnapshot(state / "board.json"), BreakGlassFile(state / "glass.json")
     watch = Watch(check, boards, clock, said, snapshot, glass, lambda text: None)
     health = Health(check, watch, clock, lambda: 0, lambda: None)
-    app = GateApp(check, health, clock, lambda: 0.0)
+    signer = ReservationSigner(b"salt")
+    app = GateApp(check, health, clock, lambda: 0.0, *((reports, signer) if takes_reports else ()))
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
         async with serving(app, port), serving(AdminApp(health), admin_port):
             yield Gate(port.getsockname()[1], admin_port.getsockname()[1], check, watch, boards, accounts)
