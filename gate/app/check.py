@@ -15,6 +15,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
+from gate.app.policy_trial import PolicyTrial
+from gate.app.settle import Reports
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
@@ -85,7 +87,7 @@ class Check:
 
     `hot` holds the hot facts; whoever hears of one puts it there.
 
-    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `unanswered` is
+    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
     told of each check that the store may have charged although its caller got no answer that lets in. The checks of a gate are
     numbered from `first_attempt` on, so that no two checks of any gates share a number.
     """
@@ -101,7 +103,7 @@ class Check:
         local: Callable[[int], LocalTake],
         log: DecisionLog | None = None,
         back_pressure: BackPressure | None = None,
-        unanswered: Callable[[Unanswered], None] | None = None,
+        reports: Reports | None = None,
         first_attempt: int = 0,
     ) -> None:
         self.counts = counts
@@ -114,8 +116,11 @@ class Check:
         self._last_known = LastKnown()
         self._log = log
         self._back_pressure = back_pressure if back_pressure is not None else BackPressure()
-        self._unanswered = unanswered if unanswered is not None else _nobody
+        self._reports = reports
+        self._unanswered = reports.unanswered if reports is not None else _nobody
         self._attempt = first_attempt
+        self.trial: PolicyTrial | None = None
+        """A candidate policy that is told of each decision, and changes none."""
         self._board = Board()
         self._pauses = LivePauses()
         self.policy = policy
@@ -129,6 +134,8 @@ class Check:
     def policy(self, policy: Policy) -> None:
         self._policy = policy
         self._takes.expect(policy.class_limits)
+        if self._reports is not None:
+            self._reports.expect(policy.class_limits)
         self._pause_reasons = frozenset(f"pause.{reason}" for reason in policy.reasons)
 
     @property
@@ -163,11 +170,12 @@ class Check:
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         class_, pauses, first = self._prepare(request, policy, now_us)
+        answer: TakeResult | Exception | None = None
         if isinstance(first, Decision):
             decision = first
         else:
             try:
-                answer: TakeResult | Exception = await self._takes.take(first)
+                answer = await self._takes.take(first)
                 if isinstance(answer, TakeResult) and answer.limits_of is not None:
                     first = policy.with_limits_of(first, answer.limits_of)
                     answer = await self._takes.take(first)
@@ -181,6 +189,8 @@ class Check:
             if decision.reserved and gone is not None and gone():
                 self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
         self._note(request, decision, now_us)
+        if self.trial is not None:
+            self._try(request, decision, policy, pauses, answer, now_us)
         self._took(started_ns, 1)
         return decision
 
@@ -198,13 +208,17 @@ class Check:
         is_gone = gone is not None and gone()
         decisions: list[Decision] = []
         for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
+            answer = None
             if isinstance(first, Decision):
                 decision = first
             else:
-                decision = self._decide(request, class_, pauses, policy, now_us, first, next(answers))
+                answer = next(answers)
+                decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
                 if is_gone and decision.reserved:
                     self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
             self._note(request, decision, now_us)
+            if self.trial is not None:
+                self._try(request, decision, policy, pauses, answer, now_us)
             decisions.append(decision)
         self._took(started_ns, len(decisions))
         return decisions
@@ -307,6 +321,20 @@ class Check:
             counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
         if self._log is not None:
             self._log.record(request, decision, now_us)
+
+    def _try(
+        self, request: CheckRequest, decision: Decision, policy: Policy, pauses: LivePauses,
+        answer: TakeResult | Exception | None, now_us: int,
+    ) -> None:  # fmt: skip
+        """Show the trial one decision. A trial that fails or whose time is over ends; the decision stands."""
+        trial = self.trial
+        if trial is None or now_us >= trial.until_us:
+            return
+        try:
+            trial.compare(request, decision, policy, pauses, answer, now_us)
+        except Exception:
+            self.counts.faults["trial"] += 1
+            self.trial = None
 
     def _took(self, started_ns: int, checks: int) -> None:
         """Count the time since `started_ns`, once for each of the checks that were decided together."""

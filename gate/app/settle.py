@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from gate.core.limits.reservation import Report, SettledAs, Settlement, Unanswered
+from gate.core.limits.take import ClassLimits
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
 from gate.ports.reservations import ReservationStore
@@ -38,6 +39,10 @@ class Reports:
     def waiting(self) -> int:
         """Uploads that wait to be given back because nobody got their answer."""
         return len(self._waiting)
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Learn the limits of a policy, by which real bytes are counted."""
+        self._reservations.expect(classes)
 
     async def settle(self, reports: Sequence[Report]) -> list[Settlement | Exception]:
         """What each report met. Raises nothing; where the store does not answer, its error stands for the settlement."""

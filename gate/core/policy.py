@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -113,6 +114,65 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownValues:
+    """The media kinds, surfaces and countries that the policy lists. A `*` in a value stands for any characters.
+
+    Values are given and compared as fields of checks are read: without case. An absent value is known.
+    """
+
+    kinds: frozenset[str]
+    surfaces: frozenset[str]
+    countries: frozenset[str]
+    _any: tuple[bool, ...] = field(init=False, repr=False, compare=False)
+    _exact: tuple[frozenset[str | None], ...] = field(init=False, repr=False, compare=False)
+    _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        listed = self.listed.values()
+        object.__setattr__(self, "_any", tuple("*" in values for values in listed))
+        object.__setattr__(self, "_exact", tuple(values | {None} for values in listed))
+        object.__setattr__(self, "_patterns", tuple(map(_pattern, listed)))
+
+    @property
+    def listed(self) -> Mapping[str, frozenset[str]]:
+        """The values by the field of a check that holds them."""
+        return {"kind": self.kinds, "surface": self.surfaces, "country": self.countries}
+
+    def has_kind(self, kind: str | None) -> bool:
+        """Whether a media kind is known."""
+        return self._any[0] or kind in self._exact[0] or self._patterns[0].fullmatch(kind or "") is not None
+
+    def unlisted(self, request: CheckRequest) -> tuple[str, ...]:
+        """The fields of `request` whose value is not listed: of `kind`, `surface` and `country`."""
+        (kinds, surfaces, countries), (any_kind, any_surface, any_country) = self._exact, self._any
+        kind, surface, country = request.media.kind, request.surface, request.country
+        if (
+            (any_kind or kind in kinds)
+            and (any_surface or surface in surfaces)
+            and (any_country or country in countries)
+        ):
+            return ()
+        values = (kind, surface, country)
+        return tuple(
+            field
+            for field, value, exact, pattern in zip(self.listed, values, self._exact, self._patterns, strict=True)
+            if value is not None and value not in exact and pattern.fullmatch(value) is None
+        )
+
+
+def _pattern(values: frozenset[str]) -> re.Pattern[str]:
+    """An expression for those of `values` that hold a `*`; it matches nothing where there are none."""
+    parts = [".*".join(map(re.escape, value.split("*"))) for value in sorted(values) if "*" in value]
+    return re.compile("|".join(parts) or "(?!)", re.DOTALL)
+
+
+EVERY_KIND = "*"
+"""Stands for a media kind that is not known: every limit that has kinds applies to it."""
+ANY_VALUE = KnownValues(frozenset("*"), frozenset("*"), frozenset("*"))
+"""Every kind, surface and country is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """All rules of a decision except the pauses. `thresholds` has an entry for every class of `classes`.
 
@@ -133,6 +193,7 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
+    known: KnownValues = ANY_VALUE
     unreported_returns: bool = False
     assumed_bytes: Mapping[str, int] = field(default_factory=dict)
     _class_limits: Mapping[tuple[str, str | None], ClassLimits] = field(init=False, repr=False, compare=False)
@@ -144,7 +205,9 @@ class Policy:
     def __post_init__(self) -> None:
         kinds = frozenset(kind for rule in self.limits for kind in rule.kinds)
         limits = {
-            (class_, kind): self._limits_of(class_, kind) for class_ in self.thresholds for kind in (None, *kinds)
+            (class_, kind): self._limits_of(class_, kind)
+            for class_ in self.thresholds
+            for kind in (None, *kinds, *((EVERY_KIND,) if kinds else ()))
         }
         staff = {
             (class_, kind, refuse_at): each if each.refuse_at == refuse_at else replace(each, refuse_at=refuse_at)
@@ -183,10 +246,11 @@ class Policy:
         """The request to the account store for this upload. `now_us` is set only in a replay: the recorded time."""
         ip, device, media = request.ip, request.device, request.media
         kind, size = media.kind, media.bytes
+        limited_as = self._limited_as(kind) if self._kinds else None
         return TakeRequest(
             request.account.id,
             request.upload_id,
-            self._class_limits[class_, kind if kind in self._kinds else None],
+            self._class_limits[class_, limited_as],
             None if ip is None else names.of_ip(ip),
             None if device is None else names.of_device(device),
             self.assumed_bytes.get(class_, 0) if size is None else size,
@@ -199,11 +263,17 @@ class Policy:
 
     def with_limits_of(self, request: TakeRequest, limits_class: str) -> TakeRequest:
         """The same request with the limits that a staff override gives; with its own if there is no such class (now)."""
-        kind = request.kind if request.kind in self._kinds else None
+        kind = self._limited_as(request.kind)
         limits = self._staff_limits.get((limits_class, kind, request.class_limits.refuse_at))
         if limits is None:
             return msgspec.structs.replace(request, keep_limits=True)
         return msgspec.structs.replace(request, class_limits=limits)
+
+    def _limited_as(self, kind: str | None) -> str | None:
+        """The media kind whose limits apply; None where no limit names it. One that is not known has every kind's limits."""
+        if kind in self._kinds:
+            return kind
+        return None if not self._kinds or self.known.has_kind(kind) else EVERY_KIND
 
     def _limits_of(self, class_: str, kind: str | None) -> ClassLimits:
         together = ((f"class:{class_}", Subject.CLASS), ("platform", Subject.PLATFORM))
@@ -233,6 +303,6 @@ class Policy:
             if rule.subject is subject
             and class_ in rule.rates
             and rule.mode is not Mode.OFF
-            and (not rule.kinds or kind in rule.kinds)
+            and (not rule.kinds or kind == EVERY_KIND or kind in rule.kinds)
         )
         return EntityLimits(limits) if limits else None

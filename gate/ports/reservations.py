@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gate.core.limits.reservation import Expired, Notice, Settlement
+from gate.core.limits.take import ClassLimits
 
 
 class ReservationStore(Protocol):
@@ -29,4 +30,8 @@ class ReservationStore(Protocol):
 
         Only those of classes that give unreported uploads back. Raises StoreUnavailable.
         """
+        ...
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Learn the limits of a policy. The real bytes of an upload are counted by those learned last."""
         ...

@@ -23,18 +23,21 @@ from gate.app.hear_hot_facts import HearHotFacts
 from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
-from gate.errors import PolicyInvalid, SettingInvalid
+from gate.errors import SettingInvalid
 from gate.metrics import Counts
-from gate.policyfile import load_policy
+from gate.policyfile import load_policy_file
 from gate.ports.boards import Acknowledgement
 from gate.ports.decisions import DecisionLog
 from gate.records.decision import ReservationSigner
 from gate.records.topics import Topics
 from gate.serve.admin.app import AdminApp
+from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.hot.app import GateApp
+from gate.serve.hot.app import EdgeLimits, GateApp
+from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
+from gate.serve.service_tokens import tokens_of
 from gate.settings import Settings
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
@@ -63,12 +66,11 @@ def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Sets `ready` once both ports answer."""
-    policy = load_policy(settings.policy)
+    loaded = load_policy_file(settings.policy)
+    policy = loaded.policy
     async with AsyncExitStack() as stack:
-        ports = [
-            stack.enter_context(listening(settings.host, settings.port, "UPLOAD_GATE_PORT")),
-            stack.enter_context(listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
-        ]
+        tokens = tokens_of(settings, log.warning)
+        ports = [stack.enter_context(listening(*place)) for place in _places(settings)]
         clock = SystemClock()
         takes = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
         boards = RedisBoardStore(settings.redis, settings.prefix)
@@ -84,23 +86,34 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         reports = Reports(reservations, counts)
         check = Check(
             policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
-            unanswered=reports.unanswered, first_attempt=secrets.randbits(32),
+            reports=reports, first_attempt=secrets.randbits(32),
         )  # fmt: skip
-        reservations.expect(policy.class_limits)
-        said = Acknowledgement(settings.name, settings.gate, 0, 0, boot=secrets.token_hex(4))
+        said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
         watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
         watch.start_from_disk()
-        stop = stack.enter_context(_signals(lambda: _reload(settings, check, reservations)))
+        in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
+        stop = stack.enter_context(_signals(in_force.reload))
         stack.push_async_callback(watch.leave)
-        health = Health(check, watch, clock, dropped, lambda: takes.down)
+        health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
         _say_start(settings, policy.hash, takes.down)
         signer = ReservationSigner(settings.salt)
-        apps = (GateApp(check, health, clock, random.random, reports, signer), AdminApp(health))
+        pages = settings.metrics_port is None
+        apps = [
+            GateApp(check, health, clock, random.random, tokens.check, pages=pages, reports=reports, signer=signer),
+            AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets), tokens.admin),
+        ]
+        if settings.metrics_port is not None:
+            apps.append(GateApp(check, health, clock, random.random, checks=False))
+        limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
         await stack.enter_async_context(_in_background(reports.run(), "give back"))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+        await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
+        await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
-        servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
+        servers = [
+            await stack.enter_async_context(serving(app, port, limits)) for app, port in zip(apps, ports, strict=True)
+        ]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         # all objects loaded so far live as long as the process, so the collector can ignore them
         gc.collect()
@@ -109,6 +122,17 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+def _places(settings: Settings) -> list[tuple[str, int, str]]:
+    """Host, port and variable of each port to listen on, in the order of the apps."""
+    places = [
+        (settings.host, settings.port, "UPLOAD_GATE_PORT"),
+        (settings.admin_host, settings.admin_port, "UPLOAD_GATE_ADMIN_PORT"),
+    ]
+    if settings.metrics_port is not None:
+        places.append((settings.metrics_host, settings.metrics_port, "UPLOAD_GATE_METRICS_PORT"))
+    return places
 
 
 async def _hear_hot_facts(settings: Settings, stack: AsyncExitStack, heard: HearHotFacts) -> None:
@@ -148,18 +172,6 @@ def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
     finally:
         for number in calls:
             loop.remove_signal_handler(number)
-
-
-def _reload(settings: Settings, check: Check, reservations: RedisReservationStore) -> None:
-    """Read the policy file again. If it is wrong, the last good policy stays in force."""
-    try:
-        check.policy = load_policy(settings.policy)
-        reservations.expect(check.policy.class_limits)
-    except PolicyInvalid as error:
-        check.counts.policy_rejected += 1
-        log.warning("the policy is not changed, %s stays in force: %s", check.policy.hash, error)
-    else:
-        log.warning("policy %s is in force", check.policy.hash)
 
 
 async def _first(*waits: Any) -> None:

@@ -56,12 +56,11 @@ class OneGate:
         policy = a_policy()
         self.takes = RedisTakeStore(url, prefix, DEADLINE_S, max_batch=8)
         self.store = RedisReservationStore(url, prefix, 0.5)
-        self.store.expect(policy.class_limits)
         self.reports = Reports(self.store, Counts(), every_s=0.02)
         first = random.randrange(1 << 32)
         self.check = Check(
             policy, self.takes, SystemClock(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets,
-            unanswered=self.reports.unanswered, first_attempt=first,
+            reports=self.reports, first_attempt=first,
         )  # fmt: skip
         self._giving_back: asyncio.Task[None] | None = None
 

@@ -18,10 +18,11 @@ from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
 from gate.records.decision import ReservationSigner
 from gate.serve.admin.app import AdminApp
+from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.hot.app import GateApp
-from gate.serve.server import listening, serving
+from gate.serve.hot.app import EdgeLimits, GateApp
+from gate.serve.server import NO_LIMITS, listening, serving
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -67,7 +68,7 @@ class Gate:
 
 
 @asynccontextmanager
-async def running_gate(state: Path, takes_reports: bool = False) -> AsyncIterator[Gate]:
+async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS, takes_reports: bool = False) -> AsyncIterator[Gate]:
     """A gate on free loopback ports, without jitter; the watch is not running. It may take reports."""
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
@@ -75,16 +76,21 @@ async def running_gate(state: Path, takes_reports: bool = False) -> AsyncIterato
     reports = Reports(accounts, counts, every_s=0.05)
     check = Check(
         load_policy(None), accounts, clock, Pseudonyms(b"salt"), counts, time.perf_counter_ns, LocalBuckets,
-        unanswered=reports.unanswered,
+        reports=reports,
     )  # fmt: skip
     said = Acknowledgement("gate", "http://gate", 0, 0)
     snapshot, glass = BoardSnapshot(state / "board.json"), BreakGlassFile(state / "glass.json")
     watch = Watch(check, boards, clock, said, snapshot, glass, lambda text: None)
     health = Health(check, watch, clock, lambda: 0, lambda: None)
     signer = ReservationSigner(b"salt")
-    app = GateApp(check, health, clock, lambda: 0.0, *((reports, signer) if takes_reports else ()))
+    app = GateApp(check, health, clock, lambda: 0.0)
+    if takes_reports:
+        app = GateApp(check, health, clock, lambda: 0.0, reports=reports, signer=signer)
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
-        async with serving(app, port), serving(AdminApp(health), admin_port):
+        async with (
+            serving(app, port, limits),
+            serving(AdminApp(health, PolicyTrials(check, Pseudonyms(b"salt"), clock, LocalBuckets)), admin_port),
+        ):
             yield Gate(port.getsockname()[1], admin_port.getsockname()[1], check, watch, boards, accounts)
 
 

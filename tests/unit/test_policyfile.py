@@ -229,3 +229,14 @@ def test_the_older_name_of_the_lifetime_is_still_read() -> None:
     policy = parse_policy(GOOD + '\n[check]\nupload_lifetime = "3h"\n', "policy.toml")
 
     assert policy.upload_lifetime_us == 3 * HOUR_US
+
+
+def test_an_unknown_kind_falls_under_every_limit_that_has_kinds() -> None:
+    policy = parse_policy(RESERVED + '\n[known]\nkinds = ["image", "video", "clip-*"]\n', "policy.toml")
+
+    names = Pseudonyms(b"salt")
+    limits = {
+        kind: policy.take_request(CheckRequest("u", Account("a"), Media(kind)), "new", names).buckets
+        for kind in ("image", "video", "clip-7", "vidoe")
+    }
+    assert [kind for kind, buckets in limits.items() if buckets] == ["video", "vidoe"]
