@@ -14,6 +14,7 @@ from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, Crowd
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import CrowdCounts, Effects, Scores, States
+from streams.pipeline.step import Record
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
@@ -151,14 +152,13 @@ class Deaf:
 async def test_counts_of_a_fetch_that_could_not_be_acted_on_are_taken_again() -> None:
     crowd = Crowd()
     folding = Folding(load_scorecard(None), crowd, b"salt", now_us=lambda: NOW_US)
-    records: list[Any] = []
+    records: list[Record] = []
     for number in range(10):
         body = (
             f'{{"type":"attempted","id":"e-{number}","at":"2026-11-23T10:00:00Z","account":{{"id":"a-{number}"}},'
             f'"upload_id":"u-{number}","media":{{"kind":"image","bytes":1}},"device":"shared"}}'
         )
-        fields = {"offset": number, "key": f"a-{number}".encode(), "value": body.encode(), "headers": ()}
-        records.append(type("Message", (), fields | {"timestamp": NOW_US // 1_000}))
+        records.append(Record(number, f"a-{number}".encode(), body.encode(), (), NOW_US // 1_000))
     partition = Deaf()
 
     await folding.work(Fetch(cast(Partition, partition), cast(Owner, Failing()), records, 10))
