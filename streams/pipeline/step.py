@@ -32,7 +32,6 @@ from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.scorecard import Scorecard
-from streams.core.signals import signals
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
     CrowdCounts,
@@ -152,14 +151,16 @@ class Scoring(NamedTuple):
 
     def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
         """The score of each account from its facts, in their order. Raises what one account's facts raise."""
-        crowd, score, stamped, now_us, acts = self.crowd, self.scorecard.score, self.stamped, self.now_us, self.acts
-        vectors = list(map(features, accounts.values(), surroundings_of(crowd, [*accounts.values()])))
-        return [
-            with_bytes(
-                score(account, signals(vector), last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
-            )
-            for (account, facts), vector in zip(accounts.items(), vectors, strict=True)
-        ]
+        stamped, each = self.stamped, [*accounts.values()]
+        scores = self.scorecard.score_batch(
+            list(accounts),
+            list(map(features, each, surroundings_of(self.crowd, each))),
+            list(map(last_evidence_us, each)),
+            self.now_us,
+            [stamped(account, facts.offset) for account, facts in accounts.items()],
+            self.acts,
+        )
+        return list(map(with_bytes, scores))
 
     def one(self, account: str, facts: Facts) -> EncodedScore:
         """The score of one account."""
