@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from waiting import eventually
 
 from gate.records.topics import Topics
@@ -40,10 +41,7 @@ class FakeProducer:
             raise KafkaError("gone")
 
     def create_batch(self) -> Any:
-        return self
-
-    def append(self, **record: object) -> object:
-        return record
+        return BatchBuilder(1 << 20, 0, is_transactional=1)
 
     async def send_batch(self, batch: object, topic: str, partition: int) -> asyncio.Future[Any]:
         sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
