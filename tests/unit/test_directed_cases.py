@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
 
 from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
+from streams.core.events import encode
 from streams.core.models.alphabet import build_alphabet
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Record, process
+from streams.traffic.simulate import Simulation, Truth
 
 BEGAN = datetime(2026, 11, 2, 8, tzinfo=UTC)
 CARD, WEB, ALPHABET = load_scorecard(None), load_web_links(), build_alphabet()
@@ -51,7 +55,7 @@ class Platform:
         """Fold the uploads in the order of their times, so many at once."""
         records = [self._record(*upload) for upload in sorted(uploads, key=lambda upload: upload[0])]
         for start in range(0, len(records), batch):
-            self._fold(records[start : start + batch])
+            self.fold(records[start : start + batch])
         return self
 
     def _record(self, second: float, account: str, given: dict[str, Any]) -> Record:
@@ -61,7 +65,8 @@ class Platform:
         self._offset += 1
         return Record(self._offset - 1, account.encode(), json.dumps(event).encode(), (), 0)
 
-    def _fold(self, records: list[Record]) -> None:
+    def fold(self, records: list[Record]) -> None:
+        """Fold records of one batch."""
         effects = process(
             records, self._states, self._crowd, CARD, Hashes(b"salt"), WEB, ("events", 0), "e", 0, self._stamps,
             backfill=self._backfill, campaigns=self._campaigns,
@@ -286,3 +291,28 @@ def test_the_tenth_child_on_a_shared_tablet_is_not_challenged_at_its_first_uploa
 
     assert max(risk for account, risk in school.first.items() if account >= "child-24") < 0.3
     assert farm.first["farm-10"] > 0.7
+
+
+def simulated(seed: int) -> tuple[dict[str, Truth], dict[str, float], dict[str, float]]:
+    """Who each account of a simulation is, its highest risk within its first five uploads, and that of all."""
+    platform, truth, uploads = Platform(), dict[str, Truth](), Counter[str]()
+    within_five: dict[str, float] = {}
+    for upload in islice(Simulation(seed, int(BEGAN.timestamp()) * 1_000_000), 3_500):
+        event = upload.event()
+        truth[event.account.id] = upload.truth
+        uploads[event.account.id] += 1
+        platform.fold([Record(sum(uploads.values()), event.account.id.encode(), encode(event), (), 0)])
+        within_five.update((account, platform.highest[account]) for account, count in uploads.items() if count <= 5)
+    return truth, within_five, platform.highest
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_the_simulated_farm_and_scam_campaign_are_caught_within_five_uploads_and_people_are_left_alone(
+    seed: int,
+) -> None:
+    truth, within_five, highest = simulated(seed)
+
+    caught = {kind: [within_five[a] > 0.5 for a in truth if truth[a] is kind] for kind in (Truth.FARM, Truth.SCAM)}
+    assert all(caught[Truth.FARM])
+    assert sum(caught[Truth.SCAM]) >= 0.9 * len(caught[Truth.SCAM]) >= 9
+    assert max(highest[account] for account in truth if truth[account] is Truth.PERSON) < 0.3
