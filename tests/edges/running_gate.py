@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gate.app.check import Check
+from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.metrics import Counts
 from gate.policyfile import load_policy, load_policy_file
 from gate.ports.boards import Acknowledgement
+from gate.records.decision import ReservationSigner
 from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
@@ -69,17 +71,25 @@ class Gate:
 
 
 @asynccontextmanager
-async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS) -> AsyncIterator[Gate]:
-    """A gate on free loopback ports, without jitter; the watch is not running."""
+async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS, takes_reports: bool = False) -> AsyncIterator[Gate]:
+    """A gate on free loopback ports, without jitter; the watch is not running. It may take reports."""
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
-    check = Check(load_policy(None), accounts, clock, Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
+    counts = Counts()
+    reports = Reports(accounts, counts, every_s=0.05)
+    check = Check(
+        load_policy(None), accounts, clock, Pseudonyms(b"salt"), counts, time.perf_counter_ns, LocalBuckets,
+        reports=reports,
+    )  # fmt: skip
     said = Acknowledgement("gate", "http://gate", 0, 0)
     snapshot, glass = BoardSnapshot(state / "board.json"), BreakGlassFile(state / "glass.json")
     watch = Watch(check, boards, clock, said, snapshot, glass, lambda text: None)
     in_force = PolicyInForce(None, load_policy_file(None), check, lambda text: None)
     health = Health(check, watch, clock, lambda: 0, lambda: None, in_force)
+    signer = ReservationSigner(b"salt")
     app = GateApp(check, health, clock, lambda: 0.0)
+    if takes_reports:
+        app = GateApp(check, health, clock, lambda: 0.0, reports=reports, signer=signer)
     admin_app = AdminApp(health, PolicyTrials(check, Pseudonyms(b"salt"), clock, LocalBuckets))
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
         async with (
