@@ -96,7 +96,7 @@ class Crowd:
 
     def counts(self, kind: int, value: int) -> tuple[int, int]:
         """How many distinct accounts share the feature, and how many of them are established."""
-        total = self._tables[kind].total(value)
+        total = self._tables[kind].sum_of(value)
         return total >> ACCOUNTS, total & OF_THEM
 
     def around(self, ip: Values, device: Values, content: Values, host: Values) -> Surroundings:

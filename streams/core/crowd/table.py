@@ -136,11 +136,13 @@ class CrowdTable:
         ready = self.totals.get(value)
         if ready is not None:
             return ready
+        if not value:
+            return 0
         if value in self.shared or value in self.heard_of:
             return self.summed(value)
         door = self.door
         slots, at = door.slots, (value & door.mask) << 1
-        if slots[at] != value or not value:
+        if slots[at] != value:
             return 0
         one = slots[at + 1]
         if not one or packed.age(one, self.own.today) >= self.days:
