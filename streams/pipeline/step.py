@@ -170,12 +170,12 @@ class Scoring(NamedTuple):
 
     def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
         """The score of each account from its facts, in their order. Raises what one account's facts raise."""
-        stamped = self.stamped
+        stamped, each = self.stamped, [*accounts.values()]
         around = surroundings_of(self.crowd, accounts, self.campaigns)
         scores = self.scorecard.score_batch(
             list(accounts),
-            list(map(features, accounts.values(), around)),
-            list(map(last_evidence_us, accounts.values())),
+            list(map(features, each, around)),
+            list(map(last_evidence_us, each)),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],
             self.acts,
