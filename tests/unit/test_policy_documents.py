@@ -156,8 +156,8 @@ TOLD_BY_READER = re.compile(r"('[0-9]+[KMGT]iB'|[0-9]+\.0|[0-9.]+e\+[0-9]+) is n
 VALUES: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([
         0, 1, -1, 5, 1 << 51, 0.5, 1.5, True, "", "1h", "0s", "90s", "1GiB", "enforce", "shadow", "open", "ip",
-        "bytes", "in_flight", "keep", "regular", "Regular", "nobody", "*", [], ["raid"], ["Raid"], [""], {}, {"rate": 1, "burst": 1},
-        {"deny": 0.1}, {"on": "account", "per": "1h", "rates": {"new": {"rate": 1, "burst": 1}}},
+        "bytes", "in_flight", "keep", "regular", "Regular", "nobody", "*", [], ["raid"], ["Raid"], [""], {},
+        {"rate": 1, "burst": 1}, {"deny": 0.1}, {"on": "account", "per": "1h", "rates": {"new": {"rate": 1, "burst": 1}}},
     ]),
     st.integers(), st.floats(0, 1), st.text(max_size=5),
 )  # fmt: skip
