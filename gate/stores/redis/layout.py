@@ -36,6 +36,7 @@ import msgspec
 
 from gate.core.duration import HOUR_US
 from gate.core.limits.gcra import Refusal, Took
+from gate.core.limits.limit import Rate
 from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import ClassLimits
 from gate.core.standing import Standing
@@ -94,7 +95,7 @@ class Described(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class DescribedLimit(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One limit: the code of its subject, the name of a shared entity, its id, what it counts, and the cost of an upload."""
+    """One limit: the code of its subject, the name of a shared entity, its id, what it counts, its cost and its rate."""
 
     code: int
     entity: str
@@ -102,6 +103,8 @@ class DescribedLimit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     by_bytes: bool
     in_flight: bool
     cost_us: int
+    rate: int = 0
+    per_us: int = 0
 
     def took(self, cost_us: int | None = None) -> bytes:
         """What a reservation says was taken from it, without the cost where that is None."""
@@ -118,7 +121,16 @@ def described(limits: ClassLimits) -> Described:
     parts = [*((code, "", each) for code, each in own if each is not None)]
     parts += [(NAMED, each.entity, each.limits) for each in limits.shared]
     found = [
-        DescribedLimit(code, entity, at.id, at.by_bytes, at.in_flight, 0 if at.in_flight else at.rate.cost_us(1))
+        DescribedLimit(
+            code,
+            entity,
+            at.id,
+            at.by_bytes,
+            at.in_flight,
+            0 if at.in_flight else at.rate.cost_us(1),
+            at.rate.rate,
+            at.rate.per_us,
+        )
         for code, entity, each in parts
         for at in each.limits
     ]
@@ -219,6 +231,7 @@ def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described)
     *_, ip, device = kept.what.split("\n")
     entities = (f"account:{{{account}}}", f"ip:{ip}" if ip else "", f"device:{device}" if device else "")
     found: list[Took] = []
+    rates = {limit.id: Rate(limit.rate, limit.per_us, 1) for limit in limits.limits if limit.by_bytes}
     at = 5
     try:
         if taken[0] & _LISTED:
@@ -229,8 +242,8 @@ def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described)
                     end = at + 1 + taken[at]
                     entity, at = "=" + taken[at + 1 : end].decode(), end
                 cost = int.from_bytes(taken[at + 4 : at + 10], "little")
-                by_bytes, in_flight = bool(flags & _BY_BYTES), bool(flags & _IN_FLIGHT)
-                found.append(Took(entity, taken[at : at + 4].hex(), cost, by_bytes, in_flight))
+                rate = rates.get(taken[at : at + 4]) if flags & _BY_BYTES else None
+                found.append(Took(entity, taken[at : at + 4].hex(), cost, rate, bool(flags & _IN_FLIGHT)))
                 at += 10
         else:
             for limit in limits.limits:
@@ -239,11 +252,10 @@ def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described)
                 if entity and limit.by_bytes:
                     cost, at = int.from_bytes(taken[at : at + 6], "little"), at + 6
                 if entity:
-                    found.append(Took(entity, limit.id.hex(), cost, limit.by_bytes, limit.in_flight))
+                    found.append(Took(entity, limit.id.hex(), cost, rates.get(limit.id), limit.in_flight))
     except (IndexError, ValueError) as error:
         raise StateUnreadable(f"not what was taken: {error}") from error
-    class_ = kept.what.partition("\n")[0]
-    return msgspec.structs.replace(kept, took=tuple(found), limits="" if limits.name == class_ else limits.name)
+    return msgspec.structs.replace(kept, took=tuple(found))
 
 
 def settled_record(record: bytes, state: ReservationState) -> bytes:

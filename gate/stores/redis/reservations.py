@@ -14,7 +14,6 @@ from typing import Final
 
 from redis.exceptions import ResponseError
 
-from gate.core.limits.limit import Rate
 from gate.core.limits.reservation import Expired, Notice, Reservation, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
@@ -43,7 +42,6 @@ class RedisReservationStore:
         self._script = Script.named("settle")
         self._line = Line(url, "upload-gate-settle", stats)
         self._turn = asyncio.Lock()
-        self._rates: dict[tuple[str, str], Rate] = {}
         self._debts: dict[str, bytes] = {}
         self._described: dict[bytes, layout.Described] = {}
 
@@ -52,9 +50,8 @@ class RedisReservationStore:
         await self._line.close()
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Learn the rates by which real bytes are counted."""
+        """Learn the limits that reservations of this policy refer to."""
         if len(self._debts) > MOST_LIMITS:
-            self._rates.clear()
             self._debts.clear()
             self._described.clear()
         for each in classes:
@@ -62,8 +59,6 @@ class RedisReservationStore:
             self._described[layout.tagged(description)[0]] = description
             for limit in (limit for limits in each.entity_limits for limit in limits.limits):
                 self._debts[limit.id.hex()] = limit.debt_id
-                if limit.by_bytes:
-                    self._rates[each.name, limit.id.hex()] = limit.rate
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore."""
@@ -92,13 +87,15 @@ class RedisReservationStore:
     async def _settle(self, notices: Sequence[Notice], now_us: int | None) -> list[Settlement | Exception]:
         settled: dict[int, Settlement | Exception] = {}
         waiting = list(range(len(notices)))
-        for _ in range(ROUNDS):
-            runs = await self._decided(notices, waiting, settled, now_us)
+        in_vain = 0
+        while waiting and in_vain < ROUNDS:
+            # those about one upload go one after the other, each by what the one before it has left
+            first = {(notices[n].account, notices[n].upload_id): n for n in reversed(waiting)}
+            runs = await self._decided(notices, sorted(first.values()), settled, now_us)
             if runs:
                 await self._carry_out(runs, settled)
-            waiting = [n for n in waiting if n not in settled]
-            if not waiting:
-                break
+            before, waiting = len(waiting), [n for n in waiting if n not in settled]
+            in_vain += len(waiting) == before
         late = StoreUnavailable("the reservation changed again and again while it was settled", "send the report again")
         return [settled.get(n, late) for n in range(len(notices))]
 
@@ -125,7 +122,7 @@ class RedisReservationStore:
         for n, record, each in zip(waiting, found, read, strict=True):
             notice = notices[n]
             known = None if each is None else self._with_taken(notice.account, *each)
-            settling = settle(known, notice, clock if now_us is None else now_us, self._rate)
+            settling = settle(known, notice, clock if now_us is None else now_us)
             if settling.reservation is None or record is None or known is None:
                 settled[n] = settling.settlement
                 if isinstance(notice, Expired):
@@ -211,9 +208,6 @@ class RedisReservationStore:
             if isinstance(reply, ResponseError):
                 await self._line.refuse(reply)
         return _time(replies[0]), replies[1]
-
-    def _rate(self, class_: str, limit: str) -> Rate | None:
-        return self._rates.get((class_, limit))
 
 
 def _read(record: bytes) -> tuple[Reservation, bytes] | None:

@@ -329,7 +329,7 @@ class _Branch:
         yield from (f"    {line}" for line in self._write_account())
         yield "  end"
         # where all reservations are open there is no room for a refusal, and nothing to write
-        yield "elseif nr % 128 < IN_VALUE or needless(records, 1, byte(records, 3)) then"
+        yield "elseif from or nr % 128 < IN_VALUE or needless(records, 1, byte(records, 3)) then"
         yield from (f"  {line}" for line in self._keep("5", "64", "wait", "P('<Hc0', #why, why)", None))
         yield f"elseif {account} then"
         yield from (f"  {line}" for line in self._write_account())
