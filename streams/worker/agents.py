@@ -5,7 +5,6 @@ Leaves the rules to `streams.pipeline`, acting to `commit`, and what becomes of 
 
 from __future__ import annotations
 
-import functools
 import logging
 import operator
 import time
@@ -19,6 +18,7 @@ import faust
 import msgspec
 
 from gate.errors import StateUnreadable, UploadGateError
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
@@ -36,15 +36,11 @@ from streams.worker.settings import ACT_WITHIN_RECORDS
 
 log = logging.getLogger("upload_gate.worker")
 
-# both in C: an event costs a fifth of a microsecond here
-_fields = operator.attrgetter("offset", "key", "value", "headers", "timestamp")
-_record = functools.partial(tuple.__new__, Record)
-
 
 class Fetch(NamedTuple):
     """Records of a partition, and the owner they were requested for, whose position was where they start.
 
-    `records` are the client's, in order of offsets; `end` is the consumer's position after them, which may lie behind
+    `records` are in order of offsets; `end` is the consumer's position after them, which may lie behind
     the last one, since transaction markers and aborted records have offsets too. A fetch without records is the turn of
     the partition's chores (`streams.worker.chores`). `behind` is how
     many records the partition had beyond `end` when they were fetched.
@@ -52,7 +48,7 @@ class Fetch(NamedTuple):
 
     partition: Partition
     owner: Owner
-    records: Sequence[Any]
+    records: Sequence[Record]
     end: int
     behind: int = 0
 
@@ -74,14 +70,16 @@ class Folding:
         step: Callable[..., Effects] = process,
         act_within_records: int = ACT_WITHIN_RECORDS,
         backfill: Backfill | None = None,
+        campaigns: Campaigns | None = None,
     ) -> None:
         """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done.
 
-        `backfill` is the crowd's own; one of its own without it.
+        `backfill` and `campaigns` are of this crowd; without `campaigns` none are found.
         """
         self._scorecard = scorecard
         self._crowd = crowd
         self._backfill = backfill or Backfill(crowd)
+        self._campaigns = campaigns
         self._hashes = Hashes(salt)
         self._web = load_web_links()
         self._drain = drain_unreadable
@@ -124,11 +122,13 @@ class Folding:
         """The effects of the partition's next chore, None where they would change nothing."""
         states = owner.accounts.states
         chore, accounts = owner.chores.take(states, owner.next)
-        crowd, card, now_us = self._crowd, self._scorecard, self._now_us()
+        crowd, card, now_us, campaigns = self._crowd, self._scorecard, self._now_us(), self._campaigns
         if chore is Chore.BACKFILL:
-            return backfilled(self._backfill, states, crowd, card, owner.stamps, owner.next, now_us, acts)
+            if campaigns is not None:
+                campaigns.look()
+            return backfilled(self._backfill, states, crowd, card, owner.stamps, owner.next, now_us, acts, campaigns)
         if chore is Chore.RESCORE:
-            return rescored(accounts, states, crowd, card, owner.stamps, owner.next, now_us, acts)
+            return rescored(accounts, states, crowd, card, owner.stamps, owner.next, now_us, acts, campaigns)
         gone = inactive(accounts, states, owner.chores.before_us)
         return forgotten(gone, owner.next) if gone else None
 
@@ -157,7 +157,7 @@ class Folding:
         topics = owner.where.topics
         try:
             effects = self._step(
-                list(map(_record, map(_fields, fetch.records))),
+                fetch.records,
                 owner.accounts.states,
                 self._crowd,
                 self._scorecard,
@@ -169,6 +169,7 @@ class Folding:
                 owner.stamps,
                 self._acts(fetch.behind),
                 self._backfill,
+                self._campaigns,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"
