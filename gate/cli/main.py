@@ -23,6 +23,8 @@ COMMANDS = {
     "release": "gate.cli.release",
     "status": "gate.cli.status",
     "check": "gate.cli.check",
+    "peek": "gate.cli.peek",
+    "override": "gate.cli.override",
     "explain": "gate.cli.explain",
     "policy": "gate.cli.policy",
     "token": "gate.cli.token",
