@@ -8,7 +8,7 @@ account, and `gate.app.without_store`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -144,8 +144,11 @@ class Check:
     def instances(self, instances: int) -> None:
         self._without_store.instances = instances
 
-    async def check(self, request: CheckRequest) -> Decision:
-        """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
+    async def check(self, request: CheckRequest, ignored: Collection[str] = ()) -> Decision:
+        """The decision on one upload. Never raises; waits no longer than the store's own deadline.
+
+        `ignored` names the fields of the check that were not kept, for the log.
+        """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         class_, pauses, first = self._prepare(request, policy, now_us)
         if isinstance(first, Decision):
@@ -157,12 +160,16 @@ class Check:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
                 answer = error
             decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
-        self._note(request, decision, now_us)
+        self._note(request, decision, now_us, ignored)
         self._took(started_ns, 1)
         return decision
 
-    async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
+    async def check_many(
+        self, requests: Sequence[CheckRequest], ignored: Sequence[Collection[str]] = ()
+    ) -> list[Decision]:
         """The decisions in the order of `requests`, with one call of the store. Never raises.
+
+        `ignored` has an entry for each request, or none at all.
 
         A batch waits while too many checks of other batches are with the store; see `BackPressure`.
         """
@@ -171,12 +178,13 @@ class Check:
         take_requests = [first for *_, first in prepared if not isinstance(first, Decision)]
         answers = iter(await self._answers(take_requests))
         decisions: list[Decision] = []
-        for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
+        told = ignored or ((),) * len(requests)
+        for request, (class_, pauses, first), fields in zip(requests, prepared, told, strict=True):
             if isinstance(first, Decision):
                 decision = first
             else:
                 decision = self._decide(request, class_, pauses, policy, now_us, first, next(answers))
-            self._note(request, decision, now_us)
+            self._note(request, decision, now_us, fields)
             decisions.append(decision)
         self._took(started_ns, len(decisions))
         return decisions
@@ -235,7 +243,7 @@ class Check:
         own = self._without_store.take(policy, take_request, standing, now_us)
         return decide(request, class_, pauses, policy, now_us, own, NO_STORE)
 
-    def _note(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+    def _note(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str]) -> None:
         """Count the decision and hand it to the log."""
         reason = decision.reason
         if decision.pause is not None and reason not in self._pause_reasons:
@@ -248,7 +256,7 @@ class Check:
         for limit in decision.shadow:
             counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
         if self._log is not None:
-            self._log.record(request, decision, now_us)
+            self._log.record(request, decision, now_us, ignored)
 
     def _took(self, started_ns: int, checks: int) -> None:
         """Count the time since `started_ns`, once for each of the checks that were decided together."""

@@ -32,11 +32,12 @@ _REPAIR_POLL_S = 0.05
 
 
 class Operate:
-    """The acts on one board. `new_id` returns pause ids that were never used before."""
+    """The acts on one board. `new_id` returns pause ids that were never used before; `status` is named in messages."""
 
-    def __init__(self, store: BoardStore, new_id: Callable[[], str]) -> None:
+    def __init__(self, store: BoardStore, new_id: Callable[[], str], status: str = "`upload-gate status`") -> None:
         self._store = store
         self._new_id = new_id
+        self._status = status
 
     async def pause(self, scope: Scope, action: Action, reason: str, text: str, owner: str, for_us: int) -> Pause:
         """Set a pause that each gate obeys on receipt, until `for_us` µs from now by the store's clock.
@@ -121,7 +122,7 @@ class Operate:
                 return wanted
         raise UploadGateError(
             f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
-            "see who writes to it with `upload-gate status`, then try again",
+            f"see who writes to it with {self._status}, then try again",
         )
 
     async def _acknowledged_rev(self) -> int:

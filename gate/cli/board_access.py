@@ -43,7 +43,7 @@ async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
 
     store = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
     try:
-        yield Operate(store, new_pause_id)
+        yield Operate(store, new_pause_id, addresses.command("status"))
     finally:
         await store.close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -74,7 +74,7 @@ class Remembering:
     def __init__(self) -> None:
         self.seen: list[Decision] = []
 
-    def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+    def record(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str] = ()) -> None:
         self.seen.append(decision)
 
 

@@ -283,12 +283,22 @@ def test_a_score_is_explained_by_what_weighed_most() -> None:
     reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
     score = Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")
 
-    first, heaviest, other, last = explain.score_lines(score)
+    first, heaviest, other, last = explain.score_lines(score, NOON_US)
 
     assert first == "a-1: risk 0.72 (bot 0.70, scam 0.10)"
     assert heaviest.split() == ["crowd.ip", "1.00", "×", "0.3", "=", "0.30"]
     assert other.split()[0] == "tempo.burst"
     assert last.endswith("scorecard card")
+
+
+def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
+    day_us = 86_400_000_000
+    score = Score("a-1", 0.7, 0.1, 0.8, (), NOON_US, NOON_US, Stamp("e", 3), "card", half_life_us=day_us, base=0.1)
+
+    first, _ = explain.score_lines(score, NOON_US + day_us)
+
+    assert first == "a-1: risk 0.40, decayed from 0.80 since its last event (bot 0.70, scam 0.10)"
+    assert explain.riskiest_lines([score], NOON_US + day_us) == ["risk 0.40  a-1"]
 
 
 @pytest.mark.parametrize(
@@ -356,5 +366,5 @@ def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> N
     reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
     scores = [Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")]
 
-    assert explain.riskiest_lines(scores) == ["risk 0.72  a-1  crowd.ip"]
-    assert explain.riskiest_lines([]) == ["no account has a score"]
+    assert explain.riskiest_lines(scores, NOON_US) == ["risk 0.72  a-1  crowd.ip"]
+    assert explain.riskiest_lines([], NOON_US) == ["no account has a score"]

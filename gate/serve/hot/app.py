@@ -102,14 +102,14 @@ class GateApp:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
         request, ignored = decode_check(body, self._clock.now_us())
         ignored = self._told(request, ignored)
-        decision = await self._check.check(request)
+        decision = await self._check.check(request, ignored)
         await answer(send, 200, encode_decision(decision, self._jitter, ignored))
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BATCH_BYTES)
         read = decode_checks(body, self._clock.now_us())
         told = [self._told(request, ignored) for request, ignored in read]
-        decisions = await self._check.check_many([request for request, _ in read])
+        decisions = await self._check.check_many([request for request, _ in read], told)
         await answer(send, 200, encode_decisions(decisions, self._jitter, told))
 
     def _told(self, request: CheckRequest, ignored: Ignored) -> Ignored:
