@@ -47,6 +47,9 @@ TABLE: Final = (
     Named("upload_gate_board_rev", "gauge", (), "Revision of the kill switch this gate obeys"),
     Named("upload_gate_board_age_seconds", "gauge", (), "Time since the kill switch was last read, from anywhere"),
     Named("upload_gate_board_unreadable_total", "counter", (), "Kill switch states that could not be read"),
+    Named(
+        "upload_gate_pause_dry_run_total", "counter", ("action", "reason"), "Uploads a pause in dry run would have held"
+    ),
     Named("upload_gate_break_glass_active", "gauge", (), "Pauses in force from the file on this host"),
     Named("upload_gate_policy_info", "gauge", ("hash",), "The policy in force"),
     Named("upload_gate_policy_rejected_total", "counter", (), "Reloads refused because the policy file is wrong"),
@@ -59,6 +62,7 @@ STORE_ERROR_KINDS: Final = ("unavailable", "fault")
 FAULTS: Final = ("check", "http", "watch", "decision_log")
 
 OTHER_PAUSE: Final = "pause.other"
+MOST_PAUSES: Final = 1_000
 
 DecisionKey = tuple[str, str, str, str]
 
@@ -78,6 +82,8 @@ class Counts:
     fields_ignored: dict[tuple[str, str], int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_US) + 1))
+    dry_run: dict[tuple[str, str], int] = field(default_factory=dict)
+    dry_run_pauses: dict[str, int] = field(default_factory=dict)
     check_us: int = 0
     degraded: int = 0
     shed: int = 0
@@ -88,6 +94,13 @@ class Counts:
         """Count the ignored fields of one check, each with its reason. Fields and reasons are closed lists."""
         for key in fields.items():
             self.fields_ignored[key] = self.fields_ignored.get(key, 0) + 1
+
+    def would_hold(self, pause: str, action: str, reason: str) -> None:
+        """Count an upload that a pause in dry run would have held. Counts by pause are kept for the last `MOST_PAUSES`."""
+        self.dry_run[action, reason] = self.dry_run.get((action, reason), 0) + 1
+        if pause not in self.dry_run_pauses and len(self.dry_run_pauses) >= MOST_PAUSES:
+            del self.dry_run_pauses[next(iter(self.dry_run_pauses))]
+        self.dry_run_pauses[pause] = self.dry_run_pauses.get(pause, 0) + 1
 
     def reject(self, reason: str) -> None:
         """Count one malformed request; `reason` is a code of a closed list."""
@@ -145,6 +158,7 @@ class GateCollector(Collector):
                 (f, why): v for (f, why), v in list(counts.fields_ignored.items())
             },
             "upload_gate_faults_total": {(k,): v for k, v in counts.faults.items()},
+            "upload_gate_pause_dry_run_total": {(str(a), r): v for (a, r), v in list(counts.dry_run.items())},
             "upload_gate_degraded_total": {(): counts.degraded},
             "upload_gate_shed_total": {(): counts.shed},
             "upload_gate_board_unreadable_total": {(): counts.board_unreadable},

@@ -17,7 +17,8 @@ from gate.core.pause.board import Board, Pause, by_local_clock, forget_ended, me
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.ports.clock import Clock
-from gate.records.pause import board_digest, fingerprint
+from gate.records.board_document import board_digest
+from gate.records.pause import fingerprint
 from gate.stores.disk.snapshot import BoardSnapshot
 
 LATEST: Final = 32

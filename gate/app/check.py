@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace as copy_with
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,8 +19,9 @@ from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
 from gate.core.hot_facts import HotFactTable
-from gate.core.limits.take import TakeRequest, TakeResult
-from gate.core.pause.board import Board, Pause, strictest
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.index import IndexedPause, PauseIndex, index_of, refusing_risk, strictest
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -107,6 +109,7 @@ class Check:
         self._back_pressure = back_pressure if back_pressure is not None else BackPressure()
         self._board = Board()
         self._pauses = LivePauses()
+        self._refusing: dict[tuple[int, float], tuple[ClassLimits, ClassLimits]] = {}
         self.policy = policy
 
     @property
@@ -117,6 +120,7 @@ class Check:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
+        self._refusing.clear()
         self._pause_reasons = frozenset(f"pause.{reason}" for reason in policy.reasons)
 
     @property
@@ -133,6 +137,7 @@ class Check:
             # a broken pause must not keep those beside it from being obeyed
             self.counts.faults["check"] += 1
             self._pauses = live_pauses(_readable(board, now_us), now_us)
+        self._refusing.clear()
         self._board = board
 
     @property
@@ -193,20 +198,34 @@ class Check:
         class_, pauses = policy.class_of(request.account, now_us), self._pauses
         try:
             decision = decide(request, class_, pauses, policy, now_us)
+            risk = refusing_risk(pauses.by_risk, request, class_, now_us) if pauses.by_risk.entries else None
         except Exception:
             # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
             self.counts.faults["check"] += 1
             pauses = _sound(pauses, request, class_, now_us)
             decision = decide(request, class_, pauses, policy, now_us)
+            risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         if decision is not None:
             return class_, pauses, decision
         take_request = policy.take_request(request, class_, self._names)
+        if risk is not None:
+            take_request = replace(take_request, class_limits=self._refusing_from(take_request.class_limits, risk))
         facts = self.hot
         if facts.devices or facts.networks:
             hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
             if hot is not None:
                 take_request = replace(take_request, hot=hot)
         return class_, pauses, take_request
+
+    def _refusing_from(self, limits: ClassLimits, risk: float) -> ClassLimits:
+        """The limits under which the store takes nothing from `risk` on, the same object each time."""
+        if limits.refuse_at is not None and limits.refuse_at <= risk:
+            return limits
+        found = self._refusing.get((id(limits), risk))
+        if found is None:
+            # the original is kept beside the copy, so that its id stays its own
+            found = self._refusing[id(limits), risk] = limits, copy_with(limits, refuse_at=risk)
+        return found[1]
 
     async def _answers(self, requests: list[TakeRequest]) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
@@ -255,8 +274,23 @@ class Check:
             counts.degraded += 1
         for limit in decision.shadow:
             counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
+        if self._pauses.dry_run.entries and decision.verdict.lets_in:
+            self._count_dry_run(request, decision, now_us)
         if self._log is not None:
             self._log.record(request, decision, now_us, ignored)
+
+    def _count_dry_run(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+        """Count the upload for the strictest pause in dry run that would have held it."""
+        try:
+            hit = strictest(self._pauses.dry_run, request, decision.class_, now_us, decision.risk)
+        except Exception:
+            self.counts.faults["check"] += 1
+            return
+        if hit is not None:
+            pause = hit.pause
+            reason = f"pause.{pause.reason}"
+            reason = reason if reason in self._pause_reasons else OTHER_PAUSE
+            self.counts.would_hold(pause.id, pause.action, reason)
 
     def _took(self, started_ns: int, checks: int) -> None:
         """Count the time since `started_ns`, once for each of the checks that were decided together."""
@@ -267,7 +301,9 @@ class Check:
 
 def _readable(board: Board, now_us: int) -> Board:
     """`board` without pauses that raise when they are prepared."""
-    return Board({key: pause for key, pause in board.pauses.items() if _prepares(pause, now_us)}, board.break_glass)
+    pauses = {key: pause for key, pause in board.pauses.items() if _prepares(pause, now_us)}
+    glass = tuple(pause for pause in board.break_glass if _prepares(pause, now_us))
+    return Board(pauses, glass, lifted=board.lifted)
 
 
 def _prepares(pause: Pause, now_us: int) -> bool:
@@ -281,16 +317,15 @@ def _prepares(pause: Pause, now_us: int) -> bool:
 def _sound(pauses: LivePauses, request: CheckRequest, class_: str, now_us: int) -> LivePauses:
     """`pauses` without those whose evaluation raises."""
 
-    def fine(pause: Pause) -> bool:
+    def fine(entry: IndexedPause) -> bool:
         try:
-            strictest((pause,), class_, request.surface, request.media.kind, request.country, now_us)
+            strictest(index_of((entry.pause,), now_us), request, class_, now_us, 1.0)
         except Exception:
             return False
         return True
 
-    given = request.account.class_
-    classes = (class_,) if given is None else (class_, given)
-    by_class = {name: tuple(filter(fine, pauses.by_class[name])) for name in classes if name in pauses.by_class}
-    return LivePauses(
-        pauses.rev, tuple(filter(fine, pauses.break_glass)), by_class, tuple(filter(fine, pauses.other_classes))
-    )
+    def sound(index: PauseIndex) -> PauseIndex:
+        return index_of((entry.pause for entry in index.entries if fine(entry)), now_us)
+
+    parts = (pauses.break_glass, pauses.shared, pauses.by_risk, pauses.dry_run)
+    return LivePauses(pauses.rev, *map(sound, parts))

@@ -19,8 +19,9 @@ from gate.cli.pause_text import lines_of, pause_fields, terminal_width
 from gate.core.pause.board import Board
 from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError, redact
 from gate.ports.boards import Acknowledgement, Gates
+from gate.records.board_document import board_digest
 from gate.records.board_page import decode_board_page
-from gate.records.pause import board_digest, pause_document
+from gate.records.pause import pause_document
 
 ANSWER_WITHIN_S = 1.0
 

@@ -13,13 +13,8 @@ import msgspec
 
 from gate.core.pause.board import Board, Pause
 from gate.errors import StateUnreadable
-from gate.records.pause import (
-    SHOWN,
-    VERSION,
-    board_digest,
-    decode_pause,
-    pause_document,
-)
+from gate.records.board_document import board_digest
+from gate.records.pause import SHOWN, VERSION, decode_pause, pause_document
 
 BREAK_GLASS: Final = "break_glass"
 

@@ -19,8 +19,9 @@ import msgspec
 from gate.core.duration import parse_duration_us
 from gate.core.pause.board import Board, Pause
 from gate.errors import StateUnreadable
+from gate.records.board_document import MAX_PAUSES, encode_board
 from gate.records.complaints import plain_complaint
-from gate.records.pause import MAX_BYTES, MAX_PAUSES, VERSION, decode_pause, encode_board, instant
+from gate.records.pause import MAX_BYTES, VERSION, decode_pause, instant
 
 OWNER: Final = "break-glass file"
 FOR: Final = "for"

@@ -112,6 +112,7 @@ class Health:
                 "rows": rows,
                 "store_errors": counts.store_errors,
                 "rejected": counts.rejected,
+                "dry_run": counts.dry_run_pauses,
                 "degraded": counts.degraded,
                 "shed": counts.shed,
                 "dropped": self._dropped(),

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pause_reference import strictest
 
 from gate.core.duration import DAY_US
 from gate.core.pause.board import (
@@ -18,10 +19,9 @@ from gate.core.pause.board import (
     by_local_clock,
     forget_ended,
     merge,
-    strictest,
 )
 from gate.core.pause.scope import STRICTNESS, Action, Scope
-from gate.records.pause import decode_board, encode_board
+from gate.records.board_document import decode_board, encode_board
 
 CLASSES = ("new", "regular", "trusted")
 SURFACES = ("post", "story")
@@ -35,7 +35,7 @@ def some(values: tuple[str, ...]) -> st.SearchStrategy[frozenset[str]]:
     return st.frozensets(st.sampled_from(values), max_size=2)
 
 
-extras = st.dictionaries(st.sampled_from(("percent", "incident")), st.sampled_from((b"1", b'"x"', b"{}")), max_size=2)
+extras = st.dictionaries(st.sampled_from(("quota", "weather")), st.sampled_from((b"1", b'"x"', b"{}")), max_size=2)
 scopes = st.builds(Scope, some(CLASSES), some(SURFACES), some(KINDS), some(COUNTRIES))
 
 

@@ -22,8 +22,9 @@ from gate.core.policy import Unit
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement
+from gate.records.board_document import board_digest
 from gate.records.board_page import decode_board_page
-from gate.records.pause import board_digest, pause_document
+from gate.records.pause import pause_document
 
 NOON_US = 1_800_000_000_000_000
 NEW = Scope(classes=frozenset(("new",)), kinds=frozenset(("image", "video")))

@@ -22,14 +22,9 @@ from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, Gates
+from gate.records.board_document import decode_board, document_version, encode_board
 from gate.records.gate import decode_gate, encode_gate
-from gate.records.pause import (
-    MAX_NAME,
-    VERSION,
-    decode_board,
-    document_version,
-    encode_board,
-)
+from gate.records.pause import MAX_NAME, VERSION
 from gate.stores.redis.line import (
     Line,
     Run,
