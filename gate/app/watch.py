@@ -33,7 +33,10 @@ MOST_TOLD: Final = 1_000
 
 
 class Watch:
-    """Updates `check.board`. `run` ends only when it is cancelled; `age_us` is the age of the last good read."""
+    """Updates `check.board`. `run` ends only when it is cancelled; `age_us` is the age of the last good read.
+
+    `draw` returns a number in [0, 1): it spreads the polls of many gates.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Watch:
         break_glass: BreakGlassFile,
         say: Callable[[str], None],
         poll_s: float = POLL_S,
+        draw: Callable[[], float] = lambda: 0.5,
     ) -> None:
         self._check = check
         self._store = store
@@ -52,6 +56,7 @@ class Watch:
         self._snapshot = snapshot
         self._say = say
         self._poll_s = poll_s
+        self._draw = draw
         self._in_force = BoardInForce(check, clock)
         self._break_glass = ObeyBreakGlass(break_glass, self._in_force, clock, say, self._count_unreadable)
         self._keeper = BoardKeeper(snapshot, say, self._count_fault)
@@ -95,6 +100,18 @@ class Watch:
         """The proof of the board that is in force."""
         return self._in_force.proof()
 
+    def acknowledgement(self, left: bool = False) -> Acknowledgement:
+        """This gate's acknowledgement of the board in force, for another channel than the store's."""
+        return self._acknowledger.of(self.proof(), len(self.board.unreadable), self.on_disk, left)
+
+    async def hear_elsewhere(self, board: Board) -> None:
+        """Obey a board that arrived by another channel, and keep it on disk. The store hears of it by the next poll."""
+        if self._in_force.adopt(board):
+            self._fresh_us = self._clock.now_us()
+            self._tell_unreadable_entries()
+        async with self._settling:
+            self.on_disk = await self._keeper.keep(self.board)
+
     def start_from_disk(self) -> None:
         """Adopt the snapshot of the last run and the break-glass file. Call it before the first check. Never raises."""
         try:
@@ -135,7 +152,7 @@ class Watch:
                 # the watcher is an edge: it counts and logs a fault of ours, and goes on watching
                 self._count_fault()
                 self._failed(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(self._poll_s * (0.8 + 0.4 * self._draw()))
 
     async def _follow(self) -> None:
         async with aclosing(self._store.changes()) as changes:  # type: ignore[type-var]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gate.core.duration import duration_text
 from gate.core.pause.board import Pause
-from gate.core.pause.scope import Scope
+from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.core.terminal import terminal_safe
 
 NARROWEST = 40
@@ -53,6 +53,18 @@ def lines_of(fields: Sequence[str], width: int) -> list[str]:
         *full, line = textwrap.wrap(field, width, initial_indent=GAP * 2 if lines else "", subsequent_indent=GAP * 2)
         lines += full
     return [*lines, line] if line else lines
+
+
+def effect_of(action: Action, factor: float, percent: int, exempt: Exemption, mode: PauseMode) -> str:
+    """What a pause does, such as `throttle to 10% of minutes 25% of accounts, except class trusted, of`."""
+    said = action.value
+    if action is Action.THROTTLE:
+        said += f" to {factor:.0%} of minutes"
+    if percent < 100:
+        said += f" {percent}% of accounts in"
+    if exempt:
+        said += f" (except {exempt})"
+    return f"count what would {said}" if mode is PauseMode.DRY_RUN else said
 
 
 def uploads_of(scope: Scope) -> str:

@@ -73,6 +73,10 @@ def as_json(policy: Policy) -> dict[str, object]:
         "hash": policy.hash,
         "default_class": policy.default_class,
         "reasons": list(policy.reasons),
+        "controls": {
+            "second_person": sorted(policy.second_person),
+            "machines_platform_wide": policy.machines_platform_wide,
+        },
         "classes": {
             name: {"review": t.review, "challenge": t.challenge, "deny": t.deny}
             for name, t in policy.thresholds.items()
@@ -99,6 +103,8 @@ def policy_lines(policy: Policy) -> list[str]:
     from gate.core.duration import duration_text
 
     lines = [f"policy {policy.hash}, default class {policy.default_class}", f"reasons: {', '.join(policy.reasons)}"]
+    rules = ", ".join(sorted(policy.second_person)) or "nothing"
+    lines.append(f"a second person is needed for: {rules}")
     for name, t in policy.thresholds.items():
         steps = [
             f"{step} at {at:g}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
 from gate.core.fields.labels import fold_label
+from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
 from gate.core.pause.scope import Scope
 from gate.errors import PolicyInvalid, UploadGateError
 
@@ -30,6 +31,8 @@ class PolicyNames:
     reasons: tuple[str, ...]
     source: str
     notes: tuple[str, ...] = ()
+    second_person: frozenset[TwoPersonRule] = BY_DEFAULT
+    machines_platform_wide: bool = False
 
     def warnings(self, classes: Iterable[str], reason: str) -> list[str]:
         """One sentence for each name that the policy does not have, with the nearest name that it has."""
@@ -47,7 +50,13 @@ def policy_names(addresses: Addresses) -> PolicyNames:
         if addresses.admin is not None:
             answer = get_json(f"{addresses.admin}/v1/policy", FETCH_WITHIN_S)
             if isinstance(answer, dict) and answer.get("classes") and answer.get("reasons"):
-                return PolicyNames(_texts(answer["classes"]), _texts(answer["reasons"]), "the gate's policy")
+                return PolicyNames(
+                    _texts(answer["classes"]),
+                    _texts(answer["reasons"]),
+                    "the gate's policy",
+                    second_person=_rules(answer.get("second_person")),
+                    machines_platform_wide=answer.get("machines_platform_wide") is True,
+                )
     except UploadGateError:
         pass
     from gate.policyfile import load_policy
@@ -59,7 +68,8 @@ def policy_names(addresses: Addresses) -> PolicyNames:
     except PolicyInvalid as error:
         return PolicyNames((), (), source, (f"warning: names are not checked, {source} cannot be used: {error}",))
     note = f"note: no gate's admin port returns the policy in force; names are compared with {source}"
-    return PolicyNames(policy.classes, policy.reasons, source, (note,))
+    rules, machines = policy.second_person, policy.machines_platform_wide
+    return PolicyNames(policy.classes, policy.reasons, source, (note,), rules, machines)
 
 
 def rare_labels(scope: Scope) -> list[str]:
@@ -75,6 +85,13 @@ def rare_labels(scope: Scope) -> list[str]:
         hint = f"Did you mean {near[0]}?" if near else f"Usual are: {', '.join(usual)}"
         warnings.append(f"warning: {name} is no usual {what}; pausing all the same, as far as uploads name it. {hint}")
     return warnings
+
+
+def _rules(given: object) -> frozenset[TwoPersonRule]:
+    """The rules that a gate's policy names; a gate of an older release names none, and the default holds."""
+    if not isinstance(given, list):
+        return BY_DEFAULT
+    return frozenset(rule for rule in TwoPersonRule if rule in given)
 
 
 def _texts(names: Iterable[object]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from gate.core.limits.limit import (
     Rate,
 )
 from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 
@@ -115,6 +116,8 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
+    second_person: frozenset[TwoPersonRule] = BY_DEFAULT
+    machines_platform_wide: bool = False
     _class_limits: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

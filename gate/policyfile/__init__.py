@@ -16,6 +16,7 @@ from pathlib import Path
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.fields.labels import fold_label
 from gate.core.limits.limit import Rate
+from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
 from gate.core.policy import (
     LimitRule,
     Mode,
@@ -115,6 +116,7 @@ def _policy(top: TomlTable, hash_: str) -> Policy:
     for reason in reasons or ():
         _check_folded(top, "reasons", reason)
     limits = _limits(top.table("limits"), thresholds)
+    second_person, machines_platform_wide = _controls(top.table("controls"))
     top.end()
     return Policy(
         hash=hash_,
@@ -130,7 +132,22 @@ def _policy(top: TomlTable, hash_: str) -> Policy:
         max_score_age_us=max_age_us,
         upload_lifetime_us=lifetime_us,
         deadline_us=deadline_us,
+        second_person=second_person,
+        machines_platform_wide=machines_platform_wide,
     )
+
+
+def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
+    """The changes of the kill switch that need two persons, and whether machines may pause the whole platform."""
+    named = table.texts("second_person")
+    known = {rule.value: rule for rule in TwoPersonRule}
+    for name in named or ():
+        if name not in known:
+            table.complain("second_person", f"there is no rule {name!r}; there are {', '.join(known)}")
+    permitted = table.flag("machines_platform_wide", False)
+    table.end()
+    rules = BY_DEFAULT if named is None else frozenset(known[name] for name in named if name in known)
+    return rules, permitted
 
 
 def _classes(table: TomlTable) -> dict[str, Thresholds]:

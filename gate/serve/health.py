@@ -81,6 +81,7 @@ class Health:
             "store_answers": watch.reachable,
             "on_disk": watch.on_disk,
             "break_glass_problems": watch.break_glass_problems,
+            "lifted": sorted(watch.board.lifted),
         }
         return board_page(watch.board, watch.store_now_us(), said, self._clock.now_us())
 

@@ -79,7 +79,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
         said = Acknowledgement(settings.name, settings.gate, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
-        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
+        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
         watch.start_from_disk()
         stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
         stack.push_async_callback(watch.leave)
@@ -87,6 +87,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         _say_start(settings, policy.hash, takes.down)
         apps = (GateApp(check, health, clock, random.random), AdminApp(health))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+        await _follow_controls(settings, stack, watch, counts)
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
@@ -97,6 +98,26 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+async def _follow_controls(settings: Settings, stack: AsyncExitStack, watch: Watch, counts: Counts) -> None:
+    """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there."""
+    if settings.kafka is None:
+        return
+    from gate.app.follow_controls import FollowControls
+    from gate.stores.kafka.audit import send_audit
+    from gate.stores.kafka.boards import KafkaBoardStore
+
+    def fault() -> None:
+        counts.faults["watch"] += 1
+
+    topics = Topics(settings.topic_prefix)
+    store = await stack.enter_async_context(KafkaBoardStore(settings.kafka, topics.pauses.name))
+    following = FollowControls(watch, store, log.warning, random.random, fault)
+    stack.push_async_callback(following.leave)
+    await stack.enter_async_context(_in_background(following.run(), "controls in Kafka"))
+    sending = send_audit(settings.state, settings.kafka, topics.audit.name, log.warning)
+    await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
 
 
 async def _hear_hot_facts(settings: Settings, stack: AsyncExitStack, heard: HearHotFacts) -> None:
