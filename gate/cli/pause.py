@@ -151,7 +151,7 @@ def _warned(addresses: Addresses, scope: Scope, action: Action, reason: str, aut
     from gate.cli.preview import preview
 
     names = policy_names(addresses)
-    warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope))
+    warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope, names))
     say(*names.notes, *warnings, *preview(addresses, scope, action))
     return Authority(names.second_person, names.machines_platform_wide, authority.propose, authority.emergency)
 

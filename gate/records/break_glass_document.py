@@ -124,9 +124,7 @@ def _read(data: bytes) -> _Document:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StateUnreadable(f"its content is not what a break-glass file holds: {plain_complaint(error)}") from error
     if not document.pauses and not document.releases and "pauses" not in _decode_fields(data):
-        raise StateUnreadable(
-            "its content is not what a break-glass file holds: `pauses` is missing"
-        )
+        raise StateUnreadable("its content is not what a break-glass file holds: `pauses` is missing")
     if len(document.pauses) > MAX_PAUSES:
         raise StateUnreadable(f"a file of {len(document.pauses)} pauses, more than {MAX_PAUSES}")
     if len(document.releases) > MAX_PAUSES or any(not 0 < len(id_) <= MAX_ID for id_ in document.releases):

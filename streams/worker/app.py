@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from gate.records.topics import Topics
 from gate.stores.redis.scores import RedisScoreStore
-from streams.core.crowd import Crowd
+from streams.core.crowd import Backfill, Crowd
 from streams.core.facts import VERSION
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import Effects
@@ -99,8 +99,11 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     scorecard = load_scorecard(settings.scorecard)
     crowd = Crowd()
+    backfill = Backfill(crowd)
     scoring = f"{scorecard.hash}/{VERSION}"
-    partitions = Partitions(where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us)
+    partitions = Partitions(
+        where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waits
+    )
     app = App(
         settings.group,
         broker=f"kafka://{settings.kafka}",
@@ -128,6 +131,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         settings.drain_unreadable,
         step=step,
         act_within_records=settings.act_within_records,
+        backfill=backfill,
     )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster))
