@@ -19,7 +19,7 @@ from gate.core.pause.lease import lease_problem
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, UploadGateError
-from gate.ports.audit import AuditEntry, AuditLog, Outcome
+from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
 from gate.ports.boards import Acknowledgement, BoardStore, Gates
 
 DRILL_PASSED = "drill_passed"
@@ -138,7 +138,8 @@ class Operate:
             now_us = await self._store.now_us()
 
             def end(board: Board, rev: int) -> Pause:
-                pause = trail.before = _running(board, id_, now_us)
+                trail.before = board.pauses.get(id_)
+                pause = _running(board, id_, now_us)
                 extra = {**pause.extra, DRILL_PASSED: b"true"} if drill_passed else pause.extra
                 ended = replace(
                     pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None, extra=extra,
@@ -162,7 +163,8 @@ class Operate:
             now_us = await self._store.now_us()
 
             def later(board: Board, rev: int) -> Pause:
-                pause = trail.before = _running(board, id_, now_us)
+                trail.before = board.pauses.get(id_)
+                pause = _running(board, id_, now_us)
                 expires_us = now_us + for_us
                 if expires_us < pause.expires_at_us and not (enforce and for_us == 0):
                     left = duration_text(pause.expires_at_us - now_us)
@@ -185,7 +187,8 @@ class Operate:
             now_us = await self._store.now_us()
 
             def approved(board: Board, rev: int) -> Pause:
-                pause = trail.before = _running(board, id_, now_us)
+                trail.before = board.pauses.get(id_)
+                pause = _running(board, id_, now_us)
                 proposal = pause.proposal
                 if proposal is None:
                     raise OperatorError(f"nothing about pause {id_} waits for an approval", "see it with `status`")
@@ -259,13 +262,17 @@ class Operate:
             made = await change(trail)
         except UploadGateError as error:
             refused = isinstance(error, OperatorError | ControlRefused | NotPermitted)
-            self._record(act, by, id_, machine, trail, Outcome.REFUSED if refused else Outcome.FAILED, str(error))
+            self._record(
+                act, by, id_, machine, trail, AuditOutcome.REFUSED if refused else AuditOutcome.FAILED, str(error)
+            )
             raise
         waits = made.proposal is not None and act != "approve"
-        self._record(act, by, id_, machine, trail, Outcome.PROPOSED if waits else Outcome.DONE, "")
+        self._record(act, by, id_, machine, trail, AuditOutcome.PROPOSED if waits else AuditOutcome.DONE, "")
         return made
 
-    def _record(self, act: str, by: str, id_: str, machine: bool, trail: _Trail, outcome: Outcome, detail: str) -> None:
+    def _record(
+        self, act: str, by: str, id_: str, machine: bool, trail: _Trail, outcome: AuditOutcome, detail: str
+    ) -> None:
         if self._audit is None:
             return
         after = trail.after

@@ -18,7 +18,7 @@ from gate.core.pause.board import Pause
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged, OperatorError, StateUnreadable, UploadGateError
-from gate.ports.audit import AuditEntry, AuditLog, Outcome
+from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
 from gate.records.break_glass_document import with_pause, with_release
 from gate.stores.disk.break_glass import rewrite
 
@@ -60,7 +60,7 @@ def pause_by_file(
         percent=details.percent, exempt=details.exempt, mode=details.mode, in_flight=details.in_flight,
         ramp_us=default_ramp_us(for_us) if details.ramp_us is None else details.ramp_us, incident=details.incident,
     )  # fmt: skip
-    entry = AuditEntry("pause", owner, Outcome.DONE, pause.id, None, pause, via="file", direct=True)
+    entry = AuditEntry("pause", owner, AuditOutcome.DONE, pause.id, None, pause, via="file", direct=True)
     _write(addresses, lambda data, at_us: with_pause(data, at_us, pause), entry, audit)
     if output is Output.TEXT:
         result(pause.id)
@@ -69,7 +69,7 @@ def pause_by_file(
 
 def release_by_file(addresses: Addresses, id_: str, by: str, audit: AuditLog, output: Output) -> None:
     """Lift pause `id_` on this host by its file, and wait until its gate obeys. Raises OperatorError, NotConverged."""
-    entry = AuditEntry("release", by, Outcome.DONE, id_, via="file", direct=True)
+    entry = AuditEntry("release", by, AuditOutcome.DONE, id_, via="file", direct=True)
     _write(addresses, lambda data, at_us: with_release(data, at_us, id_), entry, audit)
     if output is Output.TEXT:
         result(id_)

@@ -22,6 +22,8 @@ COMMANDS = {
     "release": "gate.cli.release",
     "extend": "gate.cli.extend",
     "approve": "gate.cli.approve",
+    "history": "gate.cli.history",
+    "audit": "gate.cli.audit",
     "status": "gate.cli.status",
     "check": "gate.cli.check",
     "explain": "gate.cli.explain",

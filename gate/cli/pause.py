@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from gate.app.operate import Authority, Details
@@ -13,6 +10,36 @@ from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, proposed
 from gate.cli.board_access import OwnerFlag, YesFlag, audit_log, not_written, operating, person, report, run_change
 from gate.cli.direct import Direct, DirectFlag, pause_by_file
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, typed
+from gate.cli.pause_flags import (
+    AccountsFlag,
+    ActionFlag,
+    ClassesFlag,
+    CountOnlyFlag,
+    CountryFlag,
+    DryRunFlag,
+    EnforceFlag,
+    ExceptAccountsFlag,
+    ExceptClassFlag,
+    ExceptCountryFlag,
+    ExceptKindFlag,
+    ExceptSurfaceFlag,
+    ExceptVerifiedFlag,
+    FactorFlag,
+    ForFlag,
+    IncidentFlag,
+    InFlightFlag,
+    KindFlag,
+    MessageFlag,
+    OnlyVerifiedFlag,
+    PercentFlag,
+    PlatformWideFlag,
+    RampFlag,
+    ReasonFlag,
+    RiskFromFlag,
+    StartInFlag,
+    SurfaceFlag,
+    YoungerThanFlag,
+)
 from gate.cli.pause_text import effect_of, uploads_of
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import HOUR_US, duration_text, parse_duration_us
@@ -24,8 +51,6 @@ from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
 from gate.records.pause import MAX_TEXT
 
-Many = list[str] | None
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -33,54 +58,20 @@ def register(app: typer.Typer) -> None:
 
 
 def pause(
-    class_: Annotated[Many, typer.Option("--class", "-c", help="Account class; may be repeated.")] = None,
-    surface: Annotated[Many, typer.Option(help="Surface uploaded to; may be repeated.")] = None,
-    kind: Annotated[Many, typer.Option(help="Media kind, such as image; may be repeated.")] = None,
-    country: Annotated[Many, typer.Option(help="Country, such as DE; may be repeated.")] = None,
-    younger_than: Annotated[str | None, typer.Option(help="Accounts created less than this ago, such as 7d.")] = None,
-    risk_from: Annotated[float | None, typer.Option(help="Accounts with at least this risk, from 0 to 1.")] = None,
-    accounts: Annotated[
-        Path | None, typer.Option(help="A file of account ids, one a line; counts until --enforce.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")] = False,
-    action: Annotated[Action, typer.Option(help="What to do with uploads that it matches.")] = Action.STOP,
-    factor: Annotated[
-        float, typer.Option(help="For throttle: the share of minutes in which an account may upload.")
-    ] = 0.1,
-    only_verified: Annotated[bool, typer.Option("--only-verified", help="Short for --action allow-only.")] = False,
-    percent: Annotated[int, typer.Option(help="Hold only this share of accounts, always the same ones.")] = 100,
-    except_class: Annotated[Many, typer.Option(help="Leave this class alone; may be repeated.")] = None,
-    except_surface: Annotated[Many, typer.Option(help="Leave this surface alone; may be repeated.")] = None,
-    except_kind: Annotated[Many, typer.Option(help="Leave this kind alone; may be repeated.")] = None,
-    except_country: Annotated[Many, typer.Option(help="Leave this country alone; may be repeated.")] = None,
-    except_accounts: Annotated[Path | None, typer.Option(help="Leave the accounts of this file alone.")] = None,
-    except_verified: Annotated[bool, typer.Option("--except-verified", help="Leave verified accounts alone.")] = False,
-    in_flight: Annotated[
-        InFlight, typer.Option(help="Uploads that began before: let them end, or not.")
-    ] = InFlight.DRAIN,
-    count_only: Annotated[
-        bool, typer.Option("--count-only", help="Set it as a dry run: it acts on nothing and counts.")
-    ] = False,
-    enforce: Annotated[bool, typer.Option("--enforce", help="Enforce a list of accounts at once.")] = False,
-    for_: Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.")] = "4h",
-    start_in: Annotated[str | None, typer.Option(help="Begin later, such as 30m from now.")] = None,
-    ramp: Annotated[str | None, typer.Option(help="Let accounts back over this time after its end; 0 at once.")] = None,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Reason code of the policy, such as raid.")] = "",
-    text: Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")] = "",
-    incident: Annotated[str, typer.Option(help="Link to the incident.")] = "",
-    owner: OwnerFlag = None,
-    machine: MachineFlag = False,
-    propose: ProposeFlag = False,
-    emergency: EmergencyFlag = "",
-    direct: DirectFlag = None,
-    yes: YesFlag = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and write nothing.")] = False,
-    output: OutputFlag = Output.TEXT,
-    state: StateFlag = None,
-    redis: RedisFlag = None,
-    kafka: KafkaFlag = None,
+    class_: ClassesFlag = None, surface: SurfaceFlag = None, kind: KindFlag = None, country: CountryFlag = None,
+    younger_than: YoungerThanFlag = None, risk_from: RiskFromFlag = None, accounts: AccountsFlag = None,
+    everything: PlatformWideFlag = False, action: ActionFlag = Action.STOP, factor: FactorFlag = 0.1,
+    only_verified: OnlyVerifiedFlag = False, percent: PercentFlag = 100, except_class: ExceptClassFlag = None,
+    except_surface: ExceptSurfaceFlag = None, except_kind: ExceptKindFlag = None,
+    except_country: ExceptCountryFlag = None, except_accounts: ExceptAccountsFlag = None,
+    except_verified: ExceptVerifiedFlag = False, in_flight: InFlightFlag = InFlight.DRAIN,
+    count_only: CountOnlyFlag = False, enforce: EnforceFlag = False, for_: ForFlag = "4h",
+    start_in: StartInFlag = None, ramp: RampFlag = None, reason: ReasonFlag = "", text: MessageFlag = "",
+    incident: IncidentFlag = "", owner: OwnerFlag = None, machine: MachineFlag = False, propose: ProposeFlag = False,
+    emergency: EmergencyFlag = "", direct: DirectFlag = None, yes: YesFlag = False, dry_run: DryRunFlag = False,
+    output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None,
     admin: AdminFlag = None,
-) -> None:
+) -> None:  # fmt: skip
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
     Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to

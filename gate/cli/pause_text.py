@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from gate.core.duration import duration_text
 from gate.core.pause.board import Pause
@@ -38,6 +39,26 @@ def pause_fields(pause: Pause, now_us: int) -> list[str]:
         f"by {pause.owner}",
         f"{left} left",
     ]
+
+
+def local_time(us: int) -> str:
+    """A time in the zone of this terminal with its offset, such as `2026-11-26 17:30:05 +01:00`."""
+    at = datetime.fromtimestamp(us / 1_000_000, UTC).astimezone()
+    offset = at.strftime("%z")
+    return f"{at:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
+
+
+def clock_time(us: int, now_us: int) -> str:
+    """A time for people: the clock's with its offset, the date only if it is another day, and how far away it is.
+
+    Such as `17:30 +01:00 (in 9m)`.
+    """
+    full = local_time(us)
+    day, clock, offset = full.split(" ")
+    today = local_time(now_us).split(" ")[0]
+    far = duration_text(abs(us - now_us))
+    away = f"in {far}" if us >= now_us else f"{far} ago"
+    return f"{'' if day == today else day + ' '}{clock[:5]} {offset} ({away})"
 
 
 def lines_of(fields: Sequence[str], width: int) -> list[str]:

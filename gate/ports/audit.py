@@ -9,7 +9,7 @@ from typing import Protocol
 from gate.core.pause.board import Pause
 
 
-class Outcome(StrEnum):
+class AuditOutcome(StrEnum):
     """What became of a change."""
 
     DONE = "done"
@@ -28,7 +28,7 @@ class AuditEntry:
 
     act: str
     who: str
-    outcome: Outcome
+    outcome: AuditOutcome
     pause: str
     before: Pause | None = None
     after: Pause | None = None
@@ -49,4 +49,16 @@ class AuditLog(Protocol):
 
     def record(self, entry: AuditEntry) -> None:
         """Append the entry and return once it is on the disk. Never raises."""
+        ...
+
+
+class AuditSpool(Protocol):
+    """The records of a host that were not sent to Kafka yet, in their order. Calls block. Each raises OSError."""
+
+    def unsent(self, most: int) -> tuple[list[bytes], int]:
+        """The first `most` lines, and the place after them."""
+        ...
+
+    def mark_sent(self, place: int) -> None:
+        """Remember that everything before `place` was sent."""
         ...

@@ -36,6 +36,7 @@ from gate.serve.hot.app import GateApp
 from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
 from gate.settings import Settings
+from gate.stores.disk.audit_file import AuditFile
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -124,7 +125,8 @@ async def _follow_controls(settings: Settings, stack: AsyncExitStack, watch: Wat
     following = FollowControls(watch, store, log.warning, random.random, fault)
     stack.push_async_callback(following.leave)
     await stack.enter_async_context(_in_background(following.run(), "controls in Kafka"))
-    sending = send_audit(settings.state, settings.kafka, topics.audit.name, log.warning)
+    spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
+    sending = send_audit(spool, settings.kafka, topics.audit.name, log.warning)
     await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from gate.errors import StateUnreadable, StoreUnavailable
+from gate.ports.audit import AuditSpool
 from gate.records.audit import AuditRecord, decode_audit
-from gate.stores.disk.audit_file import AuditFile
 from gate.stores.kafka.client import connected
 
 PARTITION: Final = 0
@@ -27,9 +26,8 @@ DEADLINE_S: Final = 10.0
 AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
-async def send_audit(state: Path, bootstrap: str, topic: str, say: Callable[[str], None]) -> None:
+async def send_audit(log: AuditSpool, bootstrap: str, topic: str, say: Callable[[str], None]) -> None:
     """Send what is not sent yet, and go on sending. Ends only by being cancelled."""
-    log = AuditFile(state, "", lambda: 0, say)
     told = False
     while True:
         try:
@@ -43,7 +41,7 @@ async def send_audit(state: Path, bootstrap: str, topic: str, say: Callable[[str
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def send_unsent(log: AuditFile, bootstrap: str, topic: str) -> int:
+async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
     """Send every record that was not sent yet, and return how many. Raises StoreUnavailable, OSError."""
     sent = 0
     lines, place = await asyncio.to_thread(log.unsent, PIECE)
