@@ -203,13 +203,16 @@ class Acknowledger:
 
     def of(self, proof: BoardProof, unreadable: int, on_disk: bool, left: bool = False) -> Acknowledgement:
         """The acknowledgement of the board of `proof`."""
+        now_us = self._clock.now_us()
         return replace(
             self._said,
             rev=proof.rev,
             digest=proof.digest,
             latest=proof.latest,
             unreadable=unreadable,
-            clock_us=self._clock.now_us(),
+            clock_us=now_us,
+            recent=self._check.recent.by_class(now_us),
+            recent_s=self._check.recent.seconds(now_us),
             on_disk=on_disk,
             policy=self._check.policy.hash,
             left=left,

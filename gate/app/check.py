@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
 from gate.app.policy_trial import PolicyTrial
+from gate.app.recent_uploads import RecentUploads
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
@@ -99,6 +100,7 @@ class Check:
         back_pressure: BackPressure | None = None,
     ) -> None:
         self.counts = counts
+        self.recent = RecentUploads()
         self.hot = HotFactTable()
         self._takes = takes
         self._clock = clock
@@ -280,6 +282,12 @@ class Check:
         counts = self.counts
         key = (decision.verdict, decision.class_, decision.stage, reason)
         counts.decisions[key] = counts.decisions.get(key, 0) + 1
+        risk, review_from = decision.risk, self._policy.thresholds[decision.class_].lowest
+        recent = self.recent
+        if now_us >= recent.next_us:
+            recent.turn(now_us)
+        counted = (decision.class_, decision.verdict.lets_in, risk is None or risk < review_from)
+        recent.current[counted] = recent.current.get(counted, 0) + 1
         if decision.degraded:
             counts.degraded += 1
         for limit in decision.shadow:

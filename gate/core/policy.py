@@ -79,6 +79,8 @@ class Thresholds:
     deny: float | None = None
     refuse_at: float | None = field(init=False)
     """The lowest risk that refuses an upload; None: no risk refuses. The store needs it before it takes tokens."""
+    lowest: float = field(init=False)
+    """The lowest threshold; an account below it scores as harmless. Above 1 where there is none."""
     _steps: tuple[tuple[float, Verdict], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ class Thresholds:
         )
         steps = tuple((from_, verdict) for from_, verdict in strictest_first if from_ is not None)
         object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "lowest", min((from_ for from_, _ in steps), default=2.0))
         refusing = [from_ for from_, verdict in steps if not verdict.lets_in]
         object.__setattr__(self, "refuse_at", min(refusing, default=None))
 
