@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import typer
 
 from gate.app.operate import Authority, Details
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, proposed
-from gate.cli.board_access import OwnerFlag, YesFlag, audit_log, not_written, operating, person, report, run_change
+from gate.cli.board_access import (
+    STORE_DEADLINE_S,
+    OwnerFlag,
+    YesFlag,
+    audit_log,
+    not_written,
+    operating,
+    person,
+    report,
+    run_change,
+)
 from gate.cli.direct import Direct, DirectFlag, pause_by_file
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, typed
 from gate.cli.pause_flags import (
@@ -49,6 +62,7 @@ from gate.core.pause.lease import MAX_LEASE_US
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
+from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_TEXT
 
 
@@ -103,12 +117,14 @@ def pause(
     )
     if counts and not count_only:
         say("a list of accounts is set as a dry run first; see its count with `status`, then `extend ID --enforce`")
-    authority = _warned(addresses, scope, action, reason, authority)
+    problem, authority = _warned(addresses, scope, action, reason, authority, direct)
     if dry_run:
         _dry_run(scope, action, reason, for_us, output)
         return
     if not yes and not _confirmed(scope):
         raise cancel()
+    if problem is not None and yes:
+        raise not_written(problem, addresses, _other_ways(addresses, direct))
     wanted = (scope, action, reason, text, by, for_us)
     if direct is Direct.FILE:
         pause_by_file(addresses, wanted, details, audit_log(addresses), output)
@@ -136,15 +152,33 @@ def _confirmed(scope: Scope) -> bool:
     return confirmed("Set this pause?")
 
 
-def _warned(addresses: Addresses, scope: Scope, action: Action, reason: str, authority: Authority) -> Authority:
-    """Warn of names that the policy lacks, print what the pause would have stopped, and return what the policy permits."""
-    from gate.cli.policy_names import policy_names, rare_labels
-    from gate.cli.preview import preview
+def _warned(
+    addresses: Addresses, scope: Scope, action: Action, reason: str, authority: Authority, direct: Direct | None
+) -> tuple[StoreUnavailable | None, Authority]:
+    """Warn of names that the policy lacks, and print what the pause would have stopped.
 
+    Returns what the policy permits, and why the board does not answer if that took its whole deadline: another attempt at
+    once would take a second one. None: it answers, or refused at once.
+    """
+    from gate.cli.policy_names import policy_names, rare_labels
+    from gate.cli.preview import live_gates_of, preview
+
+    async def live() -> list[Acknowledgement]:
+        async with operating(addresses, direct=direct) as operate:
+            return await live_gates_of(operate)
+
+    gates: list[Acknowledgement] = []
+    problem: StoreUnavailable | None = None
+    if direct is not Direct.FILE:
+        try:
+            began_s = time.monotonic()
+            gates = asyncio.run(live())
+        except StoreUnavailable as error:
+            problem = error if time.monotonic() - began_s >= STORE_DEADLINE_S / 2 else None
     names = policy_names(addresses)
     warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope, names))
-    say(*names.notes, *warnings, *preview(addresses, scope, action))
-    return Authority(names.second_person, names.machines_platform_wide, authority.propose, authority.emergency)
+    say(*names.notes, *warnings, *preview(gates, addresses, scope, action))
+    return problem, Authority(names.second_person, names.machines_platform_wide, authority.propose, authority.emergency)
 
 
 async def _pause(
@@ -155,17 +189,20 @@ async def _pause(
         try:
             written = await operate.pause(*wanted, details)
         except StoreUnavailable as error:
-            other = "--direct redis" if direct is Direct.KAFKA else "--direct kafka"
-            without = (
-                f"Without Redis, repeat it with {other}, or put the pause into the break-glass file on each gate's host "
-                f"(--direct file writes {addresses.break_glass} on this one)"
-            )
-            raise not_written(error, addresses, without) from error
+            raise not_written(error, addresses, _other_ways(addresses, direct)) from error
         if output is Output.TEXT:
             result(written.id)
         if written.proposal is not None:
             raise proposed(written, addresses)
         await report("pause", written, operate, addresses, output, direct)
+
+
+def _other_ways(addresses: Addresses, direct: Direct | None) -> str:
+    other = "--direct redis" if direct is Direct.KAFKA else "--direct kafka"
+    return (
+        f"Without {'Kafka' if direct is Direct.KAFKA else 'Redis'}, repeat it with {other}, or put the pause into the "
+        f"break-glass file on each gate's host (--direct file writes {addresses.break_glass} on this one)"
+    )
 
 
 def _dry_run(scope: Scope, action: Action, reason: str, for_us: int, output: Output) -> None:

@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gate.core.duration import duration_text
-from gate.core.pause.board import Pause
+from gate.core.pause.board import Change, Pause
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.core.terminal import terminal_safe
 
 NARROWEST = 40
 LONGEST_TEXT = 240
 GAP = "  "
+_WAITS = {
+    Change.SET: "NOT IN FORCE, waits for a second person",
+    Change.RELEASE: "its release waits for a second person",
+    Change.EXTEND: "its extension waits for a second person",
+}
 
 
 def terminal_width() -> int:
@@ -27,18 +32,25 @@ def pause_lines(pause: Pause, now_us: int, width: int) -> list[str]:
     return lines_of(pause_fields(pause, now_us), width)
 
 
-def pause_fields(pause: Pause, now_us: int) -> list[str]:
-    """The fields of a pause for people, the most important first."""
+def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
+    """The fields of a pause for people, the most important first; with `ends` also when it ends by this terminal's clock."""
     text = f' "{textwrap.shorten(pause.text, LONGEST_TEXT, placeholder="…")}"' if pause.text else ""
     left = duration_text(pause.expires_at_us - now_us)
-    return [
+    fields = [
         pause.id,
-        pause.action.value,
+        effect_of(pause.action, pause.factor, pause.percent, pause.exempt, pause.mode),
         str(pause.scope),
         f"{pause.reason}{text}",
-        f"by {pause.owner}",
+        f"by {pause.owner}{' (a machine)' if pause.machine else ''}",
         f"{left} left",
     ]
+    if pause.incident:
+        fields.append(pause.incident)
+    if pause.emergency:
+        fields.append(f"EMERGENCY: {pause.emergency}")
+    if pause.proposal is not None:
+        fields.append(f"{_WAITS[pause.proposal.change]}, proposed by {pause.proposal.by}")
+    return [*fields, f"until {clock_time(pause.expires_at_us, now_us)}"] if ends else fields
 
 
 def local_time(us: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 
+from gate.app.converge import LIVE_WITHIN_US, live_gates
+from gate.app.operate import Operate
 from gate.app.recent_uploads import summed
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
@@ -41,15 +42,16 @@ class _Stats(msgspec.Struct):
     uptime_s: float
 
 
-def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
+async def live_gates_of(operate: Operate) -> list[Acknowledgement]:
+    """The live gates, with what each counted lately. Raises StoreUnavailable."""
+    return live_gates(await operate.gates(LIVE_WITHIN_US))
+
+
+def preview(gates: Sequence[Acknowledgement], addresses: Addresses, scope: Scope, action: Action) -> list[str]:
     """Sentences for an operator who is about to pause. Never raises: if the effect is unknown, a sentence says so.
 
-    The counts of all gates come with their acknowledgements in Redis. Without Redis those of the gate at hand count.
+    The counts of all gates come with their acknowledgements. Where there are none, those of the gate at hand count.
     """
-    try:
-        gates = asyncio.run(_live(addresses))
-    except (UploadGateError, TimeoutError):
-        gates = []
     counting = [said for said in gates if said.recent_s]
     if counting:
         return recent_sentences(counting, len(gates), scope, action)
@@ -91,18 +93,6 @@ def recent_sentences(gates: Sequence[Acknowledgement], live: int, scope: Scope, 
         for name in sorted(scope.classes - reached)
         if counts
     ]
-
-
-async def _live(addresses: Addresses) -> list[Acknowledgement]:
-    from gate.app.converge import LIVE_WITHIN_US, live_gates
-    from gate.stores.redis.boards import RedisBoardStore
-
-    store = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=FETCH_WITHIN_S)
-    try:
-        async with asyncio.timeout(FETCH_WITHIN_S):
-            return live_gates(await store.gates(LIVE_WITHIN_US))
-    finally:
-        await store.close()
 
 
 def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
