@@ -11,7 +11,7 @@ from gate.app.converge import LIVE_WITHIN_US, live_gates
 from gate.app.operate import Operate
 from gate.app.recent_uploads import summed
 from gate.cli.addresses import Addresses
-from gate.cli.http_json import get_json
+from gate.cli.http_json import admin_token, get_json
 from gate.core.duration import duration_text
 from gate.core.fields.labels import fold_label
 from gate.core.pause.scope import Action, Scope
@@ -58,7 +58,7 @@ def preview(gates: Sequence[Acknowledgement], addresses: Addresses, scope: Scope
     if addresses.admin is None:
         return [f"{UNKNOWN}: nothing names a gate's admin port, as --admin would"]
     try:
-        stats = get_json(f"{addresses.admin}/v1/stats", FETCH_WITHIN_S)
+        stats = get_json(f"{addresses.admin}/v1/stats", FETCH_WITHIN_S, admin_token())
     except UploadGateError as error:
         return [f"{UNKNOWN}: {error.problem}"]
     return [preview_sentence(stats, scope, action), *unmet_warnings(stats, scope)]

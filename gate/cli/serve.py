@@ -34,8 +34,15 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port for checks.")] = None,
     admin_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the admin API.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of their own for /metrics and health.")
+    ] = None,
+    tokens: Annotated[Path | None, typer.Option(help="File of service tokens, which `token new` writes.")] = None,
 ) -> None:
     """Run one gate. Flags win over the environment (UPLOAD_GATE_*).
+
+    On loopback it answers everyone until there is a token (`upload-gate token new NAME`). Beyond loopback it starts only
+    with a token, asks every caller for one, and serves /metrics and health on a port of their own.
 
     Example: upload-gate serve --redis redis://10.0.0.5:6379/0 --port 8390
     """
@@ -45,7 +52,7 @@ def serve(
 
     given = {
         "STATE": state, "REDIS": redis, "KAFKA": kafka, "POLICY": policy, "HOST": host, "PORT": port,
-        "ADMIN_PORT": admin_port,
+        "ADMIN_PORT": admin_port, "METRICS_PORT": metrics_port, "TOKENS": tokens,
     }  # fmt: skip
     flags = {f"UPLOAD_GATE_{name}": str(value) for name, value in given.items() if value is not None}
     try:

@@ -51,11 +51,16 @@ def _log_odds(risk: float) -> float:
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """One signal's part in a score: its value in [0, 1] and the weight it was given."""
+    """One signal's part in a score: a term of the scorecard, the value it read, and the log odds it gave.
+
+    `value` is None where the feature was not known. `second` is the value of the second feature of a signal that reads
+    two, if known. `weight` is above 0 where the signal speaks against the account.
+    """
 
     signal: str
-    value: float
+    value: float | None
     weight: float
+    second: float | None = None
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):
@@ -88,12 +93,23 @@ def _within_epoch(stamp: Stamp) -> tuple[int, int, int, int]:
     return stamp.partitions, stamp.partition, stamp.offset, stamp.generation
 
 
+class ShadowScore(msgspec.Struct, frozen=True, gc=False):
+    """What models in shadow say of the account: shown beside the score, never read by a decision."""
+
+    bot: float
+    scam: float
+    risk: float
+    scorecard: str
+    models: str = ""
+
+
 class Score(msgspec.Struct, frozen=True, gc=False):
     """An account's score. `at_us` is event time, `scored_at_us` the wall clock, both µs since 1970.
 
     The risk decays towards `base`, that of an account without evidence, by half with every `half_life_us` (`risk_at`);
     0 means that it does not decay. A score that does not act was made while the stream was far behind: it is shown, and
-    refuses nothing. `extra` holds fields of a newer release as JSON by name, which are written again.
+    refuses nothing. `extra` holds fields of a newer release as JSON by name, which are written again. `models` is the hash
+    of the models that the features came from, empty where there were none; `shadow` what models in shadow say.
     """
 
     account: str
@@ -109,3 +125,5 @@ class Score(msgspec.Struct, frozen=True, gc=False):
     half_life_us: int = 0
     base: float = 0.0
     acts: bool = True
+    models: str = ""
+    shadow: ShadowScore | None = None

@@ -4,9 +4,15 @@
      "at", "scored_at", "stamp": {"epoch", "offset", "partition", "partitions", "generation"}, "scorecard": "9f2c",
      "version": 1}
 
+A reason's value is null where it was not known; a signal that reads two features also has `"second"`, the value of the
+second one, if that was known.
+
 A score that decays also has `"half_life"` in seconds and `"base"`, the risk of an account without evidence; without
 them, or with a half-life of null, it does not decay. `"acts": false` marks a score that was made while the stream was
 far behind.
+
+`"models"` is the hash of the models that the features came from, absent without any. `"shadow"` has bot, scam, risk,
+scorecard and models of a score that was made beside this one to be compared; nothing decides by it.
 
 Numbers have 6 digits after the point, times are RFC 3339 with µs. A document without `version`, written before there
 were versions, is of version 1; a stamp without `generation` is of a release that knew none. Fields of a newer version
@@ -28,7 +34,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gate.core.score import Reason, Score, Stamp
+from gate.core.score import Reason, Score, ShadowScore, Stamp
 from gate.errors import StateUnreadable
 from gate.ports.scores import EncodedScore
 from gate.records.times import time_of, us_of
@@ -48,8 +54,9 @@ _WITH_STAMP: Final = 2
 
 class _Reason(msgspec.Struct, gc=False):
     signal: str
-    value: float
+    value: float | None
     weight: float
+    second: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Stamp(msgspec.Struct, gc=False):
@@ -58,6 +65,14 @@ class _Stamp(msgspec.Struct, gc=False):
     partition: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | msgspec.UnsetType = msgspec.UNSET
     partitions: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | msgspec.UnsetType = msgspec.UNSET
     generation: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Shadow(msgspec.Struct, gc=False):
+    bot: float
+    scam: float
+    risk: float
+    scorecard: str
+    models: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Score(msgspec.Struct, gc=False):
@@ -74,6 +89,8 @@ class _Score(msgspec.Struct, gc=False):
     half_life: float | msgspec.UnsetType | None = msgspec.UNSET
     base: float | msgspec.UnsetType = msgspec.UNSET
     acts: bool | msgspec.UnsetType = msgspec.UNSET
+    models: str | msgspec.UnsetType = msgspec.UNSET
+    shadow: _Shadow | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _KNOWN: Final = frozenset(_Score.__struct_fields__)
@@ -86,7 +103,7 @@ def rounded(value: float) -> float:
     return round(value * 1_000_000) / 1_000_000
 
 
-_rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few dozen weights
+_rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few hundred points
 _time_of_batch = lru_cache(maxsize=4)(time_of)  # the scores of a batch are made at one time
 
 
@@ -98,10 +115,7 @@ def encode_score(score: Score) -> bytes:
             round(score.bot * 1_000_000) / 1_000_000,
             round(score.scam * 1_000_000) / 1_000_000,
             round(score.risk * 1_000_000) / 1_000_000,
-            [
-                _Reason(r.signal, round(r.value * 1_000_000) / 1_000_000, _rounded_weight(r.weight))
-                for r in score.reasons
-            ],
+            [_reason(reason) for reason in score.reasons],
             time_of(score.at_us),
             _time_of_batch(score.scored_at_us),
             _written(score.stamp),
@@ -110,9 +124,32 @@ def encode_score(score: Score) -> bytes:
             score.half_life_us / 1_000_000 if score.half_life_us else msgspec.UNSET,
             round(score.base * 1_000_000) / 1_000_000 if score.half_life_us else msgspec.UNSET,
             msgspec.UNSET if score.acts else False,
+            score.models or msgspec.UNSET,
+            msgspec.UNSET if score.shadow is None else _shadow(score.shadow),
         )
     )
     return with_unknown_fields(data, score.extra) if score.extra else data
+
+
+def _shadow(shadow: ShadowScore) -> _Shadow:
+    bot, scam, risk = rounded(shadow.bot), rounded(shadow.scam), rounded(shadow.risk)
+    return _Shadow(bot, scam, risk, shadow.scorecard, shadow.models or msgspec.UNSET)
+
+
+def _read_shadow(shadow: _Shadow | msgspec.UnsetType | None) -> ShadowScore | None:
+    if shadow is msgspec.UNSET or shadow is None:
+        return None
+    return ShadowScore(shadow.bot, shadow.scam, shadow.risk, shadow.scorecard, shadow.models or "")
+
+
+def _reason(reason: Reason) -> _Reason:
+    value, second = reason.value, reason.second
+    return _Reason(
+        reason.signal,
+        None if value is None else round(value * 1_000_000) / 1_000_000,
+        _rounded_weight(reason.weight),
+        msgspec.UNSET if second is None else round(second * 1_000_000) / 1_000_000,
+    )
 
 
 def with_bytes(score: Score) -> EncodedScore:
@@ -141,7 +178,10 @@ def decode_score(data: bytes) -> Score:
         document.bot,
         document.scam,
         document.risk,
-        tuple(Reason(r.signal, r.value, r.weight) for r in document.reasons),
+        tuple(
+            Reason(r.signal, r.value, r.weight, None if r.second is msgspec.UNSET else r.second)
+            for r in document.reasons
+        ),
         at_us,
         scored_at_us,
         _read(document.stamp),
@@ -150,6 +190,8 @@ def decode_score(data: bytes) -> Score:
         half_life_us,
         base,
         document.acts is not False,
+        document.models or "",
+        _read_shadow(document.shadow),
     )
 
 

@@ -32,9 +32,10 @@ from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.hot.app import GateApp
+from gate.serve.hot.app import EdgeLimits, GateApp
 from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
+from gate.serve.service_tokens import tokens_of
 from gate.settings import Settings
 from gate.stores.disk.audit_file import AuditFile
 from gate.stores.disk.break_glass import BreakGlassFile
@@ -66,10 +67,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     loaded = load_policy_file(settings.policy)
     policy = loaded.policy
     async with AsyncExitStack() as stack:
-        ports = [
-            stack.enter_context(listening(settings.host, settings.port, "UPLOAD_GATE_PORT")),
-            stack.enter_context(listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
-        ]
+        tokens = tokens_of(settings, log.warning)
+        ports = [stack.enter_context(listening(*place)) for place in _places(settings)]
         clock = SystemClock()
         takes = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
         boards = RedisBoardStore(settings.redis, settings.prefix)
@@ -81,7 +80,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         decisions, dropped = await _decision_log(settings, stack, counts)
         names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
         check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
-        said = Acknowledgement(settings.name, settings.gate, 0, 0, boot=secrets.token_hex(4))
+        said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
         watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
         watch.start_from_disk()
@@ -90,15 +89,21 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         stack.push_async_callback(watch.leave)
         health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
         _say_start(settings, policy.hash, takes.down)
-        apps = (
-            GateApp(check, health, clock, random.random),
-            AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets)),
-        )
+        apps = [
+            GateApp(check, health, clock, random.random, tokens.check, pages=settings.metrics_port is None),
+            AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets), tokens.admin),
+        ]
+        if settings.metrics_port is not None:
+            apps.append(GateApp(check, health, clock, random.random, checks=False))
+        limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         await _follow_controls(settings, stack, watch, counts)
         await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
+        await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
-        servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
+        servers = [
+            await stack.enter_async_context(serving(app, port, limits)) for app, port in zip(apps, ports, strict=True)
+        ]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         # all objects loaded so far live as long as the process, so the collector can ignore them
         gc.collect()
@@ -128,6 +133,17 @@ async def _follow_controls(settings: Settings, stack: AsyncExitStack, watch: Wat
     spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
     sending = send_audit(spool, settings.kafka, topics.audit.name, log.warning)
     await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
+
+
+def _places(settings: Settings) -> list[tuple[str, int, str]]:
+    """Host, port and variable of each port to listen on, in the order of the apps."""
+    places = [
+        (settings.host, settings.port, "UPLOAD_GATE_PORT"),
+        (settings.admin_host, settings.admin_port, "UPLOAD_GATE_ADMIN_PORT"),
+    ]
+    if settings.metrics_port is not None:
+        places.append((settings.metrics_host, settings.metrics_port, "UPLOAD_GATE_METRICS_PORT"))
+    return places
 
 
 async def _hear_hot_facts(settings: Settings, stack: AsyncExitStack, heard: HearHotFacts) -> None:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from gate.errors import SettingInvalid
 from streams.pipeline.effects import Increment
+from streams.pipeline.effects.shadow import BANDS, LEVELS
 from streams.worker.continuity import LogChange
 
 log = logging.getLogger("upload_gate.worker")
@@ -46,6 +47,19 @@ class WorkerMetrics:
         self.scores_backfill_skipped = Counter(
             "upload_gate_scores_backfill_skipped",
             "Accounts that should have been scored without a new event and were too many.",
+            registry=registry,
+        )
+
+        self.shadow_scores = Counter(
+            "upload_gate_shadow_scores",
+            "Scores beside which models in shadow made one, by how far their risks are apart at most.",
+            ["apart"],
+            registry=registry,
+        )
+        self.shadow_disagreements = Counter(
+            "upload_gate_shadow_disagreements",
+            "Scores among them of which only one, live or shadow, reaches a risk.",
+            ["risk", "only"],
             registry=registry,
         )
 
@@ -98,6 +112,8 @@ class WorkerMetrics:
             "upload_gate_scores_backfill_skipped": self.scores_backfill_skipped,
             "upload_gate_event_foreign_accounts": self.foreign_accounts,
             "upload_gate_scores_lagging": self.scores_lagging,
+            "upload_gate_shadow_scores": self.shadow_scores,
+            "upload_gate_shadow_disagreements": self.shadow_disagreements,
             "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
         }
 
@@ -105,6 +121,11 @@ class WorkerMetrics:
         """Make every series of a closed label set before its first count, so that its rise is seen."""
         for kind in EVENT_TYPES:
             self.events.labels(kind)
+        for band in BANDS:
+            self.shadow_scores.labels(band)
+        for level in LEVELS:
+            for side in ("live", "shadow"):
+                self.shadow_disagreements.labels(f"{level:g}", side)
         for kind in ("fenced", "kafka", "misplaced", "other"):
             self.batch_failures.labels(kind)
         for change in LogChange:

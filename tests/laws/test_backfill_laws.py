@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from streams.core.crowd import CEILING
 from streams.core.facts import unpack
 from streams.core.features import features
-from streams.core.signals import signals
 from streams.pipeline.effects import Scores
 from streams.pipeline.step import surroundings
 from tests.unit.test_backfill import SHIPPED, Partition, upload
@@ -53,6 +52,6 @@ def test_an_account_s_last_score_is_at_most_one_step_behind_its_surroundings(sho
     for account, state in one.states.items():
         facts = unpack(state)
         around = surroundings(one.crowd, facts)
-        now = SHIPPED.score(account, signals(features(facts, around)), 0, 0, one.stamps.stamp(account, 0)).risk
+        now = SHIPPED.score(account, features(facts, around), 0, 0, one.stamps.stamp(account, 0)).risk
         if around.device_accounts in (1, 2, 3, 5, 8):  # counts that are a step themselves
             assert one.risks[account] >= now - 1e-9

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gate.core.score import Score, Stamp
-from gate.core.signal import Signal
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
 from streams.core.scorecard import Scorecard
@@ -214,16 +214,22 @@ class Unscorable(Scorecard):
 
     FROM_US = 1_900_000_000_000_000
 
-    def score(
-        self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp, acts: bool = True
-    ) -> Score:
-        if at_us >= self.FROM_US:
-            raise OverflowError(account)
-        return super().score(account, values, at_us, scored_at_us, stamp, acts)
+    def score_batch(
+        self,
+        accounts: Sequence[str],
+        vectors: Sequence[Sequence[float]],
+        at_us: Sequence[int],
+        scored_at_us: int,
+        stamps: Sequence[Stamp],
+        acts: bool = True,
+    ) -> list[Score]:
+        if max(at_us) >= self.FROM_US:
+            raise OverflowError(accounts)
+        return super().score_batch(accounts, vectors, at_us, scored_at_us, stamps, acts)
 
 
 def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:
-    card = Unscorable(SHIPPED.hash, SHIPPED.bias, SHIPPED.weights, SHIPPED.caps)
+    card = Unscorable(**{one.name: getattr(SHIPPED, one.name) for one in fields(SHIPPED) if one.init})
     late = [record(0, "a"), record(1, "a", at="2031-01-01T00:00:00Z"), record(2, "a", "completed")]
     unknown_clock = [one._replace(timestamp_ms=0) for one in late]
 
@@ -316,7 +322,7 @@ def test_a_word_for_unknown_is_counted_and_is_no_fault() -> None:
 
     (made,) = effects.scores
     assert unpack(effects.states["a-17"]).malformed == 0
-    assert Signal.FIELDS_MALFORMED not in {reason.signal for reason in made.score.reasons}
+    assert "fields.malformed_share" not in {reason.signal for reason in made.score.reasons}
     assert effects.part(DroppedFields) == DroppedFields(
         {("device", "value.unknown"): 1, ("country", "value.unknown"): 1}
     )
@@ -329,7 +335,7 @@ def test_fields_that_break_their_rule_again_and_again_speak_against_the_account(
 
     (suspect,), (usual,) = run(*wrong).scores, run(*right).scores
 
-    assert Signal.FIELDS_MALFORMED in {reason.signal for reason in suspect.score.reasons}
+    assert "fields.malformed_share" in {reason.signal for reason in suspect.score.reasons}
     assert usual.score.risk < suspect.score.risk < usual.score.risk + 0.1
 
 

@@ -9,6 +9,7 @@ from typing import Self
 from gate.ports.scores import EncodedScore
 from gate.records.topics import Topic, Topics
 from streams.pipeline.effects.part import Increment, KeyedRecord
+from streams.pipeline.effects.shadow import shadow_increments
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Scores:
             yield Increment("upload_gate_scores_backfill_skipped", (), self.skipped)
         if self.gone:
             yield Increment("upload_gate_worker_accounts_forgotten", (), len(self.gone))
+        yield from shadow_increments(self.encoded)
         lagging = sum([not score.acts for score, _ in self.encoded])
         if lagging:
             yield Increment("upload_gate_scores_lagging", (), lagging)
