@@ -40,6 +40,16 @@ class Health:
         self._started_us = clock.now_us()
         self._registry = gate_registry(check.counts, self.gauges)
 
+    @property
+    def watch(self) -> Watch:
+        """What keeps the board fresh."""
+        return self._watch
+
+    @property
+    def clock(self) -> Clock:
+        """The gate's clock."""
+        return self._clock
+
     def gauges(self) -> Gauges:
         """The values of the gauges now."""
         board = self._watch.board
