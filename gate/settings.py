@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Final, TypeVar
@@ -49,9 +49,12 @@ DOCUMENTED: Final[Mapping[str, str]] = {
     "SALT": "secret under which IP addresses and devices are hashed; one value for all gates and workers",
     "PREFIX": "prefix of every Redis key",
     "TOPIC_PREFIX": "prefix of every Kafka topic",
+    "WORKER": "number of this process; set by serve --workers for the processes it starts",
     "NAME": "this gate's name among all gates; default this machine's host name and the port",
 }
 """Every variable, without its prefix, and its meaning. No other variable with the prefix is read here."""
+
+MAX_PORT: Final = 65_535
 
 T = TypeVar("T")
 
@@ -81,6 +84,7 @@ class Settings:
     prefix: str
     topic_prefix: str
     name: str
+    worker: int | None = None
 
     @property
     def redis_shown(self) -> str:
@@ -89,8 +93,17 @@ class Settings:
 
     @property
     def board_snapshot(self) -> Path:
-        """The file of the board's snapshot, which is kept between runs."""
-        return self.state / "board.json"
+        """The file of the board's snapshot, which is kept between runs; each worker process has its own."""
+        return self.state / ("board.json" if self.worker is None else f"board-{self.worker}.json")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that differ between the workers of one host."""
+        given = {
+            "WORKER": self.worker, "NAME": self.name, "ADMIN_PORT": self.admin_port, "METRICS_PORT": self.metrics_port,
+            "ADMIN": self.admin,
+        }  # fmt: skip
+        return {f"{PREFIX}{name}": str(value) for name, value in given.items() if value is not None}
 
     @property
     def is_beyond_loopback(self) -> bool:
@@ -154,7 +167,33 @@ def read_settings(environ: Mapping[str, str], machine: Callable[[], str] = socke
         prefix=given.read("PREFIX", _prefix, DEFAULT_PREFIX),
         topic_prefix=given.read("TOPIC_PREFIX", _topic_prefix, ""),
         name=given.read("NAME", _name, f"{here}:{port}"),
+        worker=given.read("WORKER", lambda text: _count(text) if text else None, ""),
     )
+
+
+def worker_settings(settings: Settings, worker: int) -> Settings:
+    """The settings of worker process `worker`, from 1 on: a name, a snapshot, an admin and a metrics port of its own.
+
+    The supervisor has the metrics port itself, worker 1 the next, and worker 1 the admin port, worker 2 the next.
+    """
+    if settings.metrics_port is None:
+        raise SettingInvalid("workers need a metrics port each", f"set {PREFIX}METRICS_PORT")
+    metrics, admin = settings.metrics_port + worker, settings.admin_port + worker - 1
+    if max(metrics, admin) > MAX_PORT:
+        raise SettingInvalid(f"worker {worker} would have port {max(metrics, admin)}", "choose lower ports")
+    return replace(
+        settings,
+        worker=worker,
+        name=f"{settings.name}/{worker}",
+        admin_port=admin,
+        metrics_port=metrics,
+        metrics=_with_port(settings.metrics, metrics),
+        admin=_with_port(settings.admin, admin),
+    )
+
+
+def _with_port(url: str, port: int) -> str:
+    return f"{url.rpartition(':')[0]}:{port}"
 
 
 class _Given:
@@ -174,7 +213,7 @@ class _Given:
 
 
 def _port(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 0 < int(value[:6]) < 65536:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value[:6]) <= MAX_PORT:
         raise ValueError(f"{value[:40]!r} is not a port between 1 and 65535")
     return int(value)
 

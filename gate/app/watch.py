@@ -27,6 +27,7 @@ from gate.stores.disk.snapshot import BoardSnapshot
 POLL_S: Final = 1.0
 READ_DEADLINE_S: Final = 2.0
 LEAVE_DEADLINE_S: Final = 1.0
+FIRST_READ_S: Final = 0.5
 COUNTED_WITHIN_US: Final = 10_000_000
 COUNT_GATES_EVERY: Final = 5
 MOST_TOLD: Final = 1_000
@@ -70,6 +71,7 @@ class Watch:
         self._polls = 0
         self._unacknowledged = 0
         self._started_from_disk = False
+        self._first = asyncio.Event()
         self.ever_read = False
         self.on_disk = False
 
@@ -106,6 +108,7 @@ class Watch:
 
     async def hear_elsewhere(self, board: Board) -> None:
         """Obey a board that arrived by another channel, and keep it on disk. The store hears of it by the next poll."""
+        self._first.set()
         if self._in_force.adopt(board):
             self._fresh_us = self._clock.now_us()
             self._tell_unreadable_entries()
@@ -126,6 +129,13 @@ class Watch:
                 with suppress(OSError):
                     self._snapshot.set_aside()
         self._break_glass.read()
+
+    async def first_read(self) -> None:
+        """Wait for the first board from the store, as long as a gate without a snapshot may wait before it decides."""
+        if not self._started_from_disk:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_READ_S):
+                    await self._first.wait()
 
     async def run(self) -> None:
         """Listen, poll and read the host's file, concurrently, until cancelled."""
@@ -205,6 +215,7 @@ class Watch:
         """Decide by a full board that arrived."""
         self._fresh_us = self._clock.now_us()
         self.ever_read = True
+        self._first.set()
         if self._down:
             self._down = False
             self._say("the board's store answers again")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import random
 import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
@@ -36,7 +37,7 @@ from gate.serve.hot.app import EdgeLimits, GateApp
 from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
 from gate.serve.service_tokens import tokens_of
-from gate.settings import Settings
+from gate.settings import DEFAULT_PORTS, PREFIX, Settings, read_settings
 from gate.stores.disk.audit_file import AuditFile
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
@@ -57,9 +58,25 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises OperatorError if it cannot start."""
     import uvloop
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr("" if settings.worker is None else f"worker {settings.worker} ")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
+
+
+def run_workers(workers: int, environment: Mapping[str, str]) -> None:
+    """Serve with several processes until SIGTERM or SIGINT; `environment` holds the settings. Raises OperatorError."""
+    from gate.serve.workers import supervise
+
+    log_to_stderr("")
+    name = f"{PREFIX}METRICS_PORT"
+    with_metrics = {**environment, name: environment.get(name) or str(DEFAULT_PORTS["metrics"])}
+    asyncio.run(supervise(read_settings(with_metrics), workers, with_metrics))
+
+
+def log_to_stderr(whose: str) -> None:
+    """Log to stderr, each line with `whose` in it."""
+    line = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
@@ -86,6 +103,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         watch.start_from_disk()
         in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
         stop = stack.enter_context(_signals(in_force.reload))
+        if settings.worker is not None:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end_of, sys.stdin.fileno(), stop)
         stack.push_async_callback(watch.leave)
         health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
         _say_start(settings, policy.hash, takes.down)
@@ -100,6 +119,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         await _follow_controls(settings, stack, watch, counts)
         await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
         await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
+        await watch.first_read()
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [
             await stack.enter_async_context(serving(app, port, limits)) for app, port in zip(apps, ports, strict=True)
@@ -135,14 +155,14 @@ async def _follow_controls(settings: Settings, stack: AsyncExitStack, watch: Wat
     await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
 
 
-def _places(settings: Settings) -> list[tuple[str, int, str]]:
-    """Host, port and variable of each port to listen on, in the order of the apps."""
+def _places(settings: Settings) -> list[tuple[str, int, str, bool]]:
+    """Host, port, variable and whether it is shared of each port to listen on, in the order of the apps."""
     places = [
-        (settings.host, settings.port, "UPLOAD_GATE_PORT"),
-        (settings.admin_host, settings.admin_port, "UPLOAD_GATE_ADMIN_PORT"),
+        (settings.host, settings.port, "UPLOAD_GATE_PORT", settings.worker is not None),
+        (settings.admin_host, settings.admin_port, "UPLOAD_GATE_ADMIN_PORT", False),
     ]
     if settings.metrics_port is not None:
-        places.append((settings.metrics_host, settings.metrics_port, "UPLOAD_GATE_METRICS_PORT"))
+        places.append((settings.metrics_host, settings.metrics_port, "UPLOAD_GATE_METRICS_PORT", False))
     return places
 
 
@@ -183,6 +203,13 @@ def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
     finally:
         for number in calls:
             loop.remove_signal_handler(number)
+
+
+def _stop_at_end_of(pipe: int, stop: asyncio.Event) -> None:
+    """Stop when `pipe` ends: the supervisor that holds its other end has died."""
+    if not os.read(pipe, 1):
+        asyncio.get_running_loop().remove_reader(pipe)
+        stop.set()
 
 
 async def _first(*waits: Any) -> None:

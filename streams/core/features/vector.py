@@ -16,6 +16,7 @@ from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
 from streams.core.features import (
     age,
+    campaign,
     challenge,
     crowd,
     fields,
@@ -29,7 +30,20 @@ from streams.core.features import (
 )
 from streams.core.features.feature import Feature
 
-_FAMILY_FILES: Final = (history, tempo, age, sameness, network, crowd, links, text, reports, challenge, fields)
+_FAMILY_FILES: Final = (
+    history,
+    tempo,
+    age,
+    sameness,
+    network,
+    crowd,
+    links,
+    text,
+    reports,
+    challenge,
+    fields,
+    campaign,
+)
 _READ: Final = tuple(family.read for family in _FAMILY_FILES)
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for family in _FAMILY_FILES for feature in family.FEATURES)
