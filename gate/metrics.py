@@ -51,6 +51,18 @@ TABLE: Final = (
         "upload_gate_pause_dry_run_total", "counter", ("action", "reason"), "Uploads a pause in dry run would have held"
     ),
     Named("upload_gate_break_glass_active", "gauge", (), "Pauses in force from the file on this host"),
+    Named(
+        "upload_gate_drill_last_success_timestamp_seconds",
+        "gauge",
+        (),
+        "When the last drill passed, Unix time; 0: never",
+    ),
+    Named(
+        "upload_gate_controls_age_seconds",
+        "gauge",
+        (),
+        "Time since the second channel last proved alive; 0 without Kafka",
+    ),
     Named("upload_gate_policy_info", "gauge", ("hash",), "The policy in force"),
     Named("upload_gate_policy_rejected_total", "counter", (), "Policy files refused because they are wrong"),
     Named(
@@ -130,6 +142,8 @@ class Gauges:
     started_s: float
     cpu_s: float
     policy_refused: bool = False
+    drilled_s: float = 0.0
+    controls_age_s: float = 0.0
 
 
 class GateCollector(Collector):
@@ -183,6 +197,8 @@ class GateCollector(Collector):
             "upload_gate_board_rev": {(): now.board_rev},
             "upload_gate_board_age_seconds": {(): now.board_age_s},
             "upload_gate_policy_info": {(now.policy,): 1},
+            "upload_gate_drill_last_success_timestamp_seconds": {(): now.drilled_s},
+            "upload_gate_controls_age_seconds": {(): now.controls_age_s},
             "upload_gate_start_time_seconds": {(): now.started_s},
         }
 

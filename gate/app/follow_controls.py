@@ -46,9 +46,10 @@ class FollowControls:
         self._stale = False
         self._now_s: Callable[[], float] = lambda: 0.0
 
-    def age_s(self) -> float | None:
-        """Seconds since the channel last proved to be alive; None if it never did."""
-        return None if self._beaten_s is None else max(0.0, self._now_s() - self._beaten_s)
+    def age_s(self) -> float:
+        """Seconds since the channel last proved to be alive, or since the gate began to listen."""
+        since_s = self._began_s if self._beaten_s is None else self._beaten_s
+        return max(0.0, self._now_s() - since_s)
 
     async def run(self) -> None:
         """Follow and beat, concurrently, until cancelled."""
@@ -114,7 +115,6 @@ class FollowControls:
             await self._store.replace(known.rev, merge(known, ours))
 
     def _look(self, why: str) -> None:
-        since_s = self._began_s if self._beaten_s is None else self._beaten_s
-        if not self._stale and self._now_s() - since_s > STALE_AFTER_S:
+        if not self._stale and self.age_s() > STALE_AFTER_S:
             self._stale = True
             self._say(f"the second channel of the kill switch is stale ({why}); pauses still arrive through Redis")

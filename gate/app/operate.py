@@ -7,7 +7,7 @@ the board, and every change goes to the audit log, done or refused.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from gate.app.board_writer import BoardWriter
@@ -292,6 +292,12 @@ class Operate:
                 self._way.direct,
             )
         )
+
+
+def last_drill_us(pauses: Iterable[Pause]) -> int:
+    """When the last drill passed, by the store's clock; 0 if the board knows of none."""
+    passed = (pause.released_at_us or 0 for pause in pauses if pause.extra.get(DRILL_PASSED) == b"true")
+    return max(passed, default=0)
 
 
 def _running(board: Board, id_: str, now_us: int) -> Pause:

@@ -22,6 +22,7 @@ COMMANDS = {
     "release": "gate.cli.release",
     "extend": "gate.cli.extend",
     "approve": "gate.cli.approve",
+    "drill": "gate.cli.drill",
     "history": "gate.cli.history",
     "audit": "gate.cli.audit",
     "status": "gate.cli.status",

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gate.app.check import Check
+from gate.app.operate import last_drill_us
 from gate.app.watch import Watch
 from gate.errors import StateUnreadable
 from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
@@ -37,6 +38,7 @@ class Health:
         self._dropped = dropped
         self._store_down = store_down
         self._policy = policy
+        self._controls_age: Callable[[], float] = lambda: 0.0
         self._started_us = clock.now_us()
         self._registry = gate_registry(check.counts, self.gauges)
 
@@ -49,6 +51,10 @@ class Health:
     def clock(self) -> Clock:
         """The gate's clock."""
         return self._clock
+
+    def follow(self, controls_age: Callable[[], float]) -> None:
+        """Show the age of the second channel, which `controls_age` returns in seconds."""
+        self._controls_age = controls_age
 
     def gauges(self) -> Gauges:
         """The values of the gauges now."""
@@ -65,6 +71,8 @@ class Health:
             dropped=self._dropped(),
             started_s=self._started_us / 1e6,
             cpu_s=times.user + times.system,
+            drilled_s=last_drill_us(board.pauses.values()) / 1e6,
+            controls_age_s=self._controls_age(),
         )
 
     @property

@@ -116,7 +116,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
             apps.append(GateApp(check, health, clock, random.random, checks=False))
         limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
-        await _follow_controls(settings, stack, watch, counts)
+        await _follow_controls(settings, stack, watch, counts, health)
         await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
         await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
         await watch.first_read()
@@ -134,7 +134,9 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
 
 
-async def _follow_controls(settings: Settings, stack: AsyncExitStack, watch: Watch, counts: Counts) -> None:
+async def _follow_controls(
+    settings: Settings, stack: AsyncExitStack, watch: Watch, counts: Counts, health: Health
+) -> None:
     """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there."""
     if settings.kafka is None:
         return
@@ -149,7 +151,10 @@ async def _follow_controls(settings: Settings, stack: AsyncExitStack, watch: Wat
     store = await stack.enter_async_context(KafkaBoardStore(settings.kafka, topics.pauses.name))
     following = FollowControls(watch, store, log.warning, random.random, fault)
     stack.push_async_callback(following.leave)
+    health.follow(following.age_s)
     await stack.enter_async_context(_in_background(following.run(), "controls in Kafka"))
+    if settings.worker not in (None, 1):
+        return  # one process of a host sends its log
     spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
     sending = send_audit(spool, settings.kafka, topics.audit.name, log.warning)
     await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from servers import running_kafka, running_redis
@@ -242,3 +243,69 @@ def test_what_was_paused_stays_paused_while_kafka_is_killed_and_a_gate_starts_in
             return len(found) == 3
 
         wait_until(caught_up, timeout_s=60, every_s=1.0)
+
+
+def test_a_drill_exercises_the_switch_and_every_gate_tells_when_it_passed(system: System) -> None:
+    passed = system.run("drill", "-o", "json")
+
+    assert passed.returncode == 0, passed.stderr
+    said = json.loads(passed.stdout)
+    assert (said["passed"], said["gates"]) == (True, 2)
+
+    def told(host: int) -> bool:
+        page = page_of(f"http://127.0.0.1:{system.ports[host][0]}/metrics")
+        (line,) = [
+            line for line in page.splitlines() if line.startswith("upload_gate_drill_last_success_timestamp_seconds ")
+        ]
+        return float(line.split()[1]) > 1_000_000_000
+
+    wait_until(lambda: told(0) and told(1))
+    system.processes[1].send_signal(signal.SIGSTOP)
+    try:
+        failed = system.run("drill")
+    finally:
+        system.processes[1].send_signal(signal.SIGCONT)
+    assert failed.returncode == 3
+    assert "g-1" in failed.stderr
+    wait_until(lambda: system.paused(0) == system.paused(1) == [])
+
+
+def page_of(url: str) -> str:
+    with urlopen(url, timeout=5) as answer:
+        page: bytes = answer.read()
+        return page.decode()
+
+
+def test_two_persons_set_a_long_pause_as_typed_and_the_first_alone_cannot(system: System) -> None:
+    long = ("--class", "new", "--for", "25h", "--reason", "raid", "--yes")
+    refused = system.run("pause", *long)
+    proposed = system.run("pause", *long, "--propose")
+    id_ = proposed.stdout.strip()
+    shown = json.loads(system.run("status", "-o", "json").stdout)
+    own = system.run("approve", id_, "--by", "ann")
+    before = system.paused(0)
+    approved = system.run("approve", id_, "--by", "bob")
+
+    assert (refused.returncode, proposed.returncode, own.returncode, approved.returncode) == (3, 3, 4, 0), (
+        approved.stderr
+    )
+    assert "second person" in refused.stderr
+    assert [pause["id"] for pause in shown["waiting"]] == [id_]
+    assert (before, system.paused(0), system.paused(1)) == ([], [id_], [id_])
+    longer = system.run("extend", id_, "--for", "1h")
+    assert longer.returncode == 3
+    assert "already lasts" in longer.stderr
+
+
+def test_a_machine_renews_its_lease_and_cannot_release_a_person(system: System) -> None:
+    persons = system.done("pause", *RAID)
+    lease = system.done("pause", "--class", "trusted", "--reason", "bot-wave", "--machine", "--owner", "alarm", "--yes")
+    renewed = system.run("extend", lease, "--for", "60s", "--machine", "--owner", "alarm")
+    released = system.run("release", persons, "--machine", "--owner", "alarm")
+    platform = system.run("pause", "--all", "--reason", "bot-wave", "--machine", "--owner", "alarm", "--yes")
+
+    assert (renewed.returncode, released.returncode, platform.returncode) == (0, 4, 4), renewed.stderr
+    assert system.paused(0) == sorted((persons, lease))
+    everything = system.run("release", "--all", "--yes")
+    assert everything.returncode == 0, everything.stderr
+    assert system.paused(0) == system.paused(1) == []
