@@ -18,7 +18,7 @@ from gate.core.pause.four_eyes import BY_DEFAULT, MEANINGS, TwoPersonRule, broke
 from gate.core.pause.lease import lease_problem
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
-from gate.errors import ControlRefused, NotPermitted, OperatorError, UploadGateError
+from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
 from gate.ports.boards import Acknowledgement, BoardStore, Gates
 
@@ -217,6 +217,13 @@ class Operate:
     async def forget(self, said: Acknowledgement) -> None:
         """Delete the acknowledgement of a gate that is gone for good. Raises StoreUnavailable."""
         await self._store.forget(said.process)
+
+    async def durable(self) -> bool | None:
+        """Whether the last change survives the loss of one server of the store; None if there is only one or it is unknown."""
+        try:
+            return await self._store.durable()
+        except StoreUnavailable:
+            return None
 
     async def converged(self, change: Pause, deadline_s: float) -> Convergence:
         """Wait until every live gate obeys `change`, at most `deadline_s` seconds. Raises StoreUnavailable."""

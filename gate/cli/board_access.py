@@ -107,15 +107,19 @@ async def report(
     act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output, direct: Direct | None = None
 ) -> None:
     """Wait until the gates obey `changed`, and print which do. Raises NotConverged unless all gates obey."""
+    durable = await operate.durable()
     convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
     if output is Output.JSON:
         emit({
             **pause_document(changed, await operate.now_us()),
             **convergence_json(convergence, unheard),
+            "durable": durable,
             **({"kafka": addresses.kafka} if direct is Direct.KAFKA else {"redis": redact(addresses.redis)}),
         })  # fmt: skip
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
+    if durable is False:
+        say("warning: no replica has it yet; if the server is lost now, the gates write it back")
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"

@@ -74,6 +74,10 @@ class BoardStore(Protocol):
         """
         ...
 
+    async def durable(self) -> bool | None:
+        """Whether what was just written survives the loss of one server; None if there is only one. Raises StoreUnavailable."""
+        ...
+
     async def repair(self, board: Board) -> bool:
         """Replace a stored document that cannot be read by `board`; return whether it was replaced.
 

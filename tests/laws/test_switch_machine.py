@@ -278,6 +278,19 @@ class SwitchMachine(RuleBasedStateMachine):
         Time.true_us += (seconds - 1) * SECOND_US
         self.second()
 
+    @rule()
+    def everything_is_back(self) -> None:
+        """Each channel gets back what it lost, from whichever gate knows it."""
+        self.redis.up = self.kafka.up = True
+        for links in (self.redis_links, self.kafka_links):
+            links.update(range(GATES))
+        for _ in range(3):
+            self.second()
+        for channel in (self.redis, self.kafka):
+            known = self.run(channel.read()).pauses
+            for id_, pause in self.promised.items():
+                assert Time.true_us >= pause.expires_at_us or known[id_].released_at_us is None, id_
+
     @invariant()
     def what_was_paused_stays_paused(self) -> None:
         for pause in self.promised.values():

@@ -101,6 +101,10 @@ class KafkaBoardStore:
         await self._send(records)
         return True
 
+    async def durable(self) -> bool | None:
+        """See BoardStore. A write returns once all replicas in sync have it."""
+        return True
+
     async def repair(self, board: Board) -> bool:
         """See BoardStore. There is nothing to repair: a record that cannot be read hides no other."""
         return False

@@ -35,6 +35,10 @@ class MemoryBoardStore:
         self._write(board)
         return True
 
+    async def durable(self) -> bool | None:
+        """See BoardStore."""
+        return None
+
     async def repair(self, board: Board) -> bool:
         """See BoardStore. `aside` holds the document that could not be read."""
         try:
