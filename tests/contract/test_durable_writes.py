@@ -1,4 +1,4 @@
-"""Whether a written pause survives the loss of a server: told for a server with a replica, one whose replica hangs, and one alone."""
+"""Whether a written pause survives the loss of a server: with a replica, with one that hangs, and alone."""
 
 from __future__ import annotations
 

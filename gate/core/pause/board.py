@@ -168,7 +168,7 @@ def merge(left: Board, right: Board) -> Board:
     pauses = dict(left.pauses)
     for key, pause in right.pauses.items():
         known = pauses.get(key)
-        if known is None or _order(pause) > _order(known):
+        if known is None or pause.rev > known.rev or (pause.rev == known.rev and _wins(pause, known)):
             pauses[key] = pause
     return Board(
         pauses,
@@ -223,6 +223,10 @@ def by_local_clock(board: Board, ahead_us: int) -> Board:
 
 def _plus(us: int | None, ahead_us: int) -> int | None:
     return None if us is None else us + ahead_us
+
+
+def _wins(pause: Pause, known: Pause) -> bool:
+    return pause is not known and pause != known and _order(pause) > _order(known)
 
 
 def _order(pause: Pause) -> tuple[int, int, str]:
