@@ -13,6 +13,7 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
+from streams.link_commands import NegativesOption, evaluate_links, links_command
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
@@ -27,6 +28,7 @@ class Judged(StrEnum):
     """The kind of model that `evaluate` judges."""
 
     CAPTIONS = "captions"
+    LINKS = "links"
 
 
 fit = typer.Typer(help="Fit models to labelled streams.", no_args_is_help=True, rich_markup_mode=None)
@@ -67,16 +69,23 @@ def fit_captions(
     say("the figures hold for captions of the same source; captions of another source need labels of their own")
 
 
+fit.command(name="links")(links_command(lambda: _require_fit(), lambda share, what: _progress(share, what)))
+
+
 def evaluate(
     files: FilesArgument,
     what: Annotated[Judged, typer.Option(help="The kind of model to judge.")] = Judged.CAPTIONS,
     models: Annotated[Path | None, typer.Option(help="Directory of fitted models.")] = None,
+    negatives: NegativesOption = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Measure how well a fitted model separates abuse on labelled rows, by the code that the worker runs.
 
     Example: upload-gate evaluate labelled.jsonl.gz --what captions --models models -o json
     """
+    if what is Judged.LINKS:
+        evaluate_links(files, models, negatives, output)
+        return
     if models is None:
         raise OperatorError("no model is named", "give --models DIR, a directory that `upload-gate fit` wrote")
     from streams.core.models.alphabet import build_alphabet

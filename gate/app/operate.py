@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from gate.app.board_writer import BoardWriter
 from gate.app.converge import HEARD_WITHIN_US, Convergence, converged
 from gate.core.duration import duration_text
-from gate.core.pause.board import Board, Change, Pause, Proposal
+from gate.core.pause.board import Board, Pause, PauseChange, Proposal
 from gate.core.pause.four_eyes import BY_DEFAULT, MEANINGS, TwoPersonRule, broken_rules
 from gate.core.pause.lease import lease_problem
 from gate.core.pause.ramp import default_ramp_us
@@ -120,7 +120,7 @@ class Operate:
                 factor=more.factor, percent=more.percent, exempt=more.exempt, mode=more.mode, in_flight=more.in_flight,
                 ramp_us=ramp_us, machine=more.machine, incident=more.incident,
             )  # fmt: skip
-            wanted = self._permitted(Change.SET, wanted, None, owner, more.machine, now_us)
+            wanted = self._permitted(PauseChange.SET, wanted, None, owner, more.machine, now_us)
             return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us)
 
         return await self._audited("pause", owner, id_, more.machine, act)
@@ -146,8 +146,8 @@ class Operate:
                     ramp_us=_release_ramp_us(pause, now_us) if ramp_us is None else ramp_us,
                 )  # fmt: skip
                 if machine or pause.awaits_approval:
-                    return self._permitted(Change.RELEASE, ended, pause, by, machine, now_us) if machine else ended
-                return self._permitted(Change.RELEASE, ended, pause, by, machine, now_us)
+                    return self._permitted(PauseChange.RELEASE, ended, pause, by, machine, now_us) if machine else ended
+                return self._permitted(PauseChange.RELEASE, ended, pause, by, machine, now_us)
 
             return await self._written(trail, id_, end, now_us)
 
@@ -171,7 +171,7 @@ class Operate:
                     raise ControlRefused(f"pause {id_} already lasts {left} more", f"to end it earlier, release {id_}")
                 mode = PauseMode.ENFORCE if enforce else pause.mode
                 longer = replace(pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode)
-                return self._permitted(Change.EXTEND, longer, pause, by, machine, now_us)
+                return self._permitted(PauseChange.EXTEND, longer, pause, by, machine, now_us)
 
             return await self._written(trail, id_, later, now_us)
 
@@ -234,7 +234,7 @@ class Operate:
         return trail.after
 
     def _permitted(
-        self, change: Change, wanted: Pause, before: Pause | None, by: str, machine: bool, now_us: int
+        self, change: PauseChange, wanted: Pause, before: Pause | None, by: str, machine: bool, now_us: int
     ) -> Pause:
         """`wanted` as it may be written: in force, as an emergency, or as a proposal. Raises NotPermitted, ControlRefused."""
         authority = self._authority
@@ -257,7 +257,7 @@ class Operate:
         proposal = Proposal(change, by, now_us)
         if before is None:
             return replace(wanted, proposal=proposal)
-        if change is Change.RELEASE:
+        if change is PauseChange.RELEASE:
             return replace(before, rev=wanted.rev, proposal=replace(proposal, ramp_us=wanted.ramp_us))
         return replace(before, rev=wanted.rev, proposal=replace(proposal, expires_at_us=wanted.expires_at_us))
 
@@ -325,13 +325,13 @@ def _running(board: Board, id_: str, now_us: int) -> Pause:
 def _proposed(pause: Pause, proposal: Proposal, now_us: int) -> Pause:
     """The pause as the proposal would have it. A pause that waited begins now and lasts as long as it was to last."""
     match proposal.change:
-        case Change.SET:
+        case PauseChange.SET:
             waited_us = max(0, now_us - proposal.at_us) if pause.starts_at_us is None else 0
             return replace(pause, set_at_us=now_us, expires_at_us=pause.expires_at_us + waited_us)
-        case Change.RELEASE:
+        case PauseChange.RELEASE:
             ramp_us = _release_ramp_us(pause, now_us) if proposal.ramp_us is None else proposal.ramp_us
             return replace(pause, released_at_us=now_us, released_by=proposal.by, ramp_us=ramp_us)
-        case Change.EXTEND:
+        case PauseChange.EXTEND:
             return replace(pause, expires_at_us=max(pause.expires_at_us, proposal.expires_at_us or 0))
 
 

@@ -8,7 +8,7 @@ import typer
 
 from gate.app.operate import Authority
 from gate.cli.addresses import Addresses
-from gate.core.pause.board import Change, Pause
+from gate.core.pause.board import Pause, PauseChange
 from gate.errors import ControlRefused
 
 ProposeFlag = Annotated[
@@ -21,7 +21,11 @@ MachineFlag = Annotated[
     bool, typer.Option("--machine", help="A machine acts: its pause is a lease of at most 60s that `extend` renews.")
 ]
 
-_CHANGES = {Change.SET: "is not in force", Change.RELEASE: "stays in force", Change.EXTEND: "keeps its end"}
+_CHANGES = {
+    PauseChange.SET: "is not in force",
+    PauseChange.RELEASE: "stays in force",
+    PauseChange.EXTEND: "keeps its end",
+}
 
 
 def authority_of(addresses: Addresses, propose: bool, emergency: str) -> Authority:
@@ -35,7 +39,7 @@ def authority_of(addresses: Addresses, propose: bool, emergency: str) -> Authori
 def proposed(pause: Pause, addresses: Addresses) -> ControlRefused:
     """The error that a change is proposed and waits for a second person."""
     proposal = pause.proposal
-    state = _CHANGES[Change.SET if proposal is None else proposal.change]
+    state = _CHANGES[PauseChange.SET if proposal is None else proposal.change]
     return ControlRefused(
         f"pause {pause.id} {state} until a second person approves",
         f"they type {addresses.command(f'approve {pause.id}')}",

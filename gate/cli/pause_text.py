@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gate.core.duration import duration_text
-from gate.core.pause.board import Change, Pause
+from gate.core.pause.board import Pause, PauseChange
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.core.terminal import terminal_safe
 
@@ -16,9 +16,9 @@ NARROWEST = 40
 LONGEST_TEXT = 240
 GAP = "  "
 _WAITS = {
-    Change.SET: "NOT IN FORCE, waits for a second person",
-    Change.RELEASE: "its release waits for a second person",
-    Change.EXTEND: "its extension waits for a second person",
+    PauseChange.SET: "NOT IN FORCE, waits for a second person",
+    PauseChange.RELEASE: "its release waits for a second person",
+    PauseChange.EXTEND: "its extension waits for a second person",
 }
 
 

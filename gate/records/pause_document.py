@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from gate.core.pause.board import Change
+from gate.core.pause.board import PauseChange
 from gate.core.pause.scope import Action, InFlight, PauseMode
 
 
@@ -36,7 +36,7 @@ class ExemptionDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class ProposalDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A change that waits for a second person."""
 
-    change: Change
+    change: PauseChange
     by: str
     at: datetime
     expires_at: datetime | None = None

@@ -22,7 +22,7 @@ from gate.core.decision import Decision, Stage, Verdict
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
-from gate.core.pause.board import Board, Change, Pause, Proposal
+from gate.core.pause.board import Board, Pause, PauseChange, Proposal
 from gate.core.pause.index import index_of, refusing_risk, strictest
 from gate.core.pause.ramp import position
 from gate.core.pause.scope import STRICTNESS, Action, Exemption, InFlight, PauseMode, Scope
@@ -180,8 +180,8 @@ def test_a_ramp_lets_accounts_back_one_after_the_other_and_each_when_it_was_told
 
 
 def test_a_pause_that_waits_for_a_second_person_holds_nothing_and_one_that_waits_for_its_release_holds_all() -> None:
-    new = a_pause(proposal=Proposal(Change.SET, "ann", NOW_US))
-    loosening = a_pause(proposal=Proposal(Change.RELEASE, "ann", NOW_US, ramp_us=0))
+    new = a_pause(proposal=Proposal(PauseChange.SET, "ann", NOW_US))
+    loosening = a_pause(proposal=Proposal(PauseChange.RELEASE, "ann", NOW_US, ramp_us=0))
 
     assert held(new, accounts=5) == set()
     assert len(held(loosening, accounts=5)) == 5
@@ -214,7 +214,7 @@ def pauses(draw: st.DrawFn, number: int = 0) -> Pause:
         (NOW_US - HOUR_US if starts_us is None else starts_us) + draw(st.integers(1, 3)) * HOUR_US, released_us, None,
         NOW_US - HOUR_US, {}, draw(st.sampled_from((0.0, 0.5))), draw(st.sampled_from((1, 50, 100))), draw(exemptions),
         draw(st.sampled_from(PauseMode)), draw(st.sampled_from(InFlight)), draw(st.sampled_from((0, 10 * MINUTE_US))),
-        proposal=draw(st.none() | st.builds(Proposal, st.sampled_from(Change), st.just("bob"), st.just(NOW_US))),
+        proposal=draw(st.none() | st.builds(Proposal, st.sampled_from(PauseChange), st.just("bob"), st.just(NOW_US))),
     )  # fmt: skip
 
 

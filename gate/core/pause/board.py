@@ -25,7 +25,7 @@ KEEP_ENDED_US = 7 * DAY_US
 """How long a pause stays in the set after its expiry, so that no late copy makes it active again."""
 
 
-class Change(StrEnum):
+class PauseChange(StrEnum):
     """A change of a pause that may need a second person."""
 
     SET = "set"
@@ -41,7 +41,7 @@ Extra = Mapping[str, bytes]
 class Proposal:
     """A change of a pause that waits for a second person. `expires_at_us` and `ramp_us` are the values it would set."""
 
-    change: Change
+    change: PauseChange
     by: str
     at_us: int
     expires_at_us: int | None = None
@@ -96,7 +96,7 @@ class Pause:
     @property
     def awaits_approval(self) -> bool:
         """True for a pause that does not act before a second person approves it."""
-        return self.proposal is not None and self.proposal.change is Change.SET
+        return self.proposal is not None and self.proposal.change is PauseChange.SET
 
     @property
     def ended_at_us(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Final
 
-from gate.core.pause.board import MAX_DURATION_US, Change, Pause
+from gate.core.pause.board import MAX_DURATION_US, Pause, PauseChange
 from gate.core.pause.scope import PauseMode
 
 
@@ -50,19 +50,19 @@ def _always(pause: Pause) -> bool:
     return True
 
 
-TABLE: Final[Mapping[Change, Mapping[TwoPersonRule, Callable[[Pause], bool]]]] = {
-    Change.SET: {
+TABLE: Final[Mapping[PauseChange, Mapping[TwoPersonRule, Callable[[Pause], bool]]]] = {
+    PauseChange.SET: {
         TwoPersonRule.LONG: _is_long,
         TwoPersonRule.EXEMPT: _exempts,
         TwoPersonRule.PLATFORM_WIDE: _is_platform_wide,
     },
-    Change.RELEASE: {TwoPersonRule.EARLY: _always, TwoPersonRule.PLATFORM_WIDE: _is_platform_wide},
-    Change.EXTEND: {TwoPersonRule.LONG: _is_long},
+    PauseChange.RELEASE: {TwoPersonRule.EARLY: _always, TwoPersonRule.PLATFORM_WIDE: _is_platform_wide},
+    PauseChange.EXTEND: {TwoPersonRule.LONG: _is_long},
 }
 """The rules that look at each change, with the test of the pause as it would become."""
 
 
-def broken_rules(change: Change, pause: Pause, rules: Collection[TwoPersonRule]) -> tuple[TwoPersonRule, ...]:
+def broken_rules(change: PauseChange, pause: Pause, rules: Collection[TwoPersonRule]) -> tuple[TwoPersonRule, ...]:
     """The rules of the policy under which one person alone may not make `pause` by this change.
 
     A dry run acts on nothing, and a lease ends by itself within a minute: neither needs a second person.
