@@ -159,18 +159,8 @@ def _policy(top: TomlTable) -> Policy:
     older_us = check.duration_us("upload_lifetime", HOUR_US) or 0
     check.end()
     reservations = top.table("reservations")
-    lifetime_us = reservations.duration_us("lifetime", older_us) or 0
-    if "upload_lifetime" in check and lifetime_us != older_us:
-        reservations.complain(
-            "lifetime", "is not what check.upload_lifetime says; remove the latter, which is its older name"
-        )
+    lifetime_us, unreported = _reservations(reservations, older_us if "upload_lifetime" in check else None)
     check.effective["upload_lifetime"] = reservations.effective.get("lifetime")
-    if lifetime_us > MAX_LIFETIME_US:
-        reservations.complain(
-            "lifetime", "is longer than 31 days; a reservation is open no longer than an upload takes"
-        )
-    unreported = reservations.choice("unreported", Unreported, Unreported.KEEP)
-    reservations.end()
     score = top.table("score")
     max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
     score.end()
@@ -204,6 +194,19 @@ def _policy(top: TomlTable) -> Policy:
         unreported_returns=unreported is Unreported.GIVE_BACK,
         assumed_bytes=assumed_bytes,
     )
+
+
+def _reservations(table: TomlTable, older_us: int | None) -> tuple[int, Unreported]:
+    """How long an upload is reserved, and what becomes of one that nobody reports. `older_us` is what the older name of
+    the lifetime says, None without it."""
+    lifetime_us = table.duration_us("lifetime", HOUR_US if older_us is None else older_us) or 0
+    if older_us is not None and lifetime_us != older_us:
+        table.complain("lifetime", "is not what check.upload_lifetime says; remove the latter, which is its older name")
+    if lifetime_us > MAX_LIFETIME_US:
+        table.complain("lifetime", "is longer than 31 days; a reservation is open no longer than an upload takes")
+    unreported = table.choice("unreported", Unreported, Unreported.KEEP)
+    table.end()
+    return lifetime_us, unreported or Unreported.KEEP
 
 
 def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
