@@ -131,7 +131,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [
-            await stack.enter_async_context(serving(app, port, limits)) for app, port in zip(apps, ports, strict=True)
+            await stack.enter_async_context(serving(app, port, limits, settings.tls if app is apps[0] else None))
+            for app, port in zip(apps, ports, strict=True)
         ]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         # all objects loaded so far live as long as the process, so the collector can ignore them
