@@ -172,7 +172,9 @@ class _Run:
                     down = system.supervisor.down()
                     if screen is not None:
                         size = (screen.console.width, screen.console.height)
-                        screen.update(draw(history, down, plan.addresses(), self._hints(plan), size), refresh=True)
+                        status = next_commands(plan)[-1]
+                        view = draw(history, down, plan.addresses(), self._hints(plan), size, status)
+                        screen.update(view, refresh=True)
                     elif time.monotonic() - printed_s >= LINE_EVERY_S:
                         printed_s = time.monotonic()
                         result(line(history, down))

@@ -19,6 +19,7 @@ from typing import Final
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.limits.limit import Rate
+from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
 from gate.core.policy import (
     KnownValues,
     LimitRule,
@@ -153,6 +154,44 @@ def _policy(top: TomlTable) -> Policy:
     new_below_us = derive.duration_us("new_below", 7 * DAY_US) or 0
     unverified_class = _class(derive, "unverified_class", thresholds)
     derive.end()
+    deadline_us, lifetime_us, gives_back = _reservations(top)
+    score = top.table("score")
+    max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
+    score.end()
+    deny = top.table("deny")
+    deny_accounts = frozenset(deny.texts("accounts", ()) or ())
+    deny.end()
+    reasons = top.texts("reasons", DEFAULT_REASONS) or ()
+    for reason in reasons:
+        _check_folded(top, "reasons", reason)
+    known = _known_values(top.table("known"))
+    limits = _limits(top.table("limits"), thresholds)
+    second_person, machines_platform_wide = _controls(top.table("controls"))
+    top.end()
+    return Policy(
+        hash=content_hash(top.effective),
+        classes=tuple(thresholds),
+        default_class=default_class or "",
+        new_class=new_class,
+        new_below_us=new_below_us,
+        unverified_class=unverified_class,
+        thresholds=thresholds,
+        limits=limits,
+        deny_accounts=deny_accounts,
+        reasons=reasons,
+        max_score_age_us=max_age_us,
+        upload_lifetime_us=lifetime_us,
+        deadline_us=deadline_us,
+        second_person=second_person,
+        machines_platform_wide=machines_platform_wide,
+        known=known,
+        unreported_returns=gives_back,
+        assumed_bytes=assumed_bytes,
+    )
+
+
+def _reservations(top: TomlTable) -> tuple[int, int, bool]:
+    """A check's deadline, a reservation's lifetime, and whether tokens of unreported uploads are given back."""
     check = top.table("check")
     deadline_us = check.duration_us("deadline", 50_000) or 0
     older_us = check.duration_us("upload_lifetime", HOUR_US) or 0
@@ -170,36 +209,19 @@ def _policy(top: TomlTable) -> Policy:
         )
     unreported = reservations.choice("unreported", Unreported, Unreported.KEEP)
     reservations.end()
-    score = top.table("score")
-    max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
-    score.end()
-    deny = top.table("deny")
-    deny_accounts = frozenset(deny.texts("accounts", ()) or ())
-    deny.end()
-    reasons = top.texts("reasons", DEFAULT_REASONS) or ()
-    for reason in reasons:
-        _check_folded(top, "reasons", reason)
-    known = _known_values(top.table("known"))
-    limits = _limits(top.table("limits"), thresholds)
-    top.end()
-    return Policy(
-        hash=content_hash(top.effective),
-        classes=tuple(thresholds),
-        default_class=default_class or "",
-        new_class=new_class,
-        new_below_us=new_below_us,
-        unverified_class=unverified_class,
-        thresholds=thresholds,
-        limits=limits,
-        deny_accounts=deny_accounts,
-        reasons=reasons,
-        max_score_age_us=max_age_us,
-        upload_lifetime_us=lifetime_us,
-        deadline_us=deadline_us,
-        known=known,
-        unreported_returns=unreported is Unreported.GIVE_BACK,
-        assumed_bytes=assumed_bytes,
-    )
+    return deadline_us, lifetime_us, unreported is Unreported.GIVE_BACK
+
+
+def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
+    """The changes of the kill switch that need two persons, and whether machines may pause the whole platform."""
+    named = table.texts("second_person", tuple(sorted(BY_DEFAULT))) or ()
+    known = {rule.value: rule for rule in TwoPersonRule}
+    for name in named:
+        if name not in known:
+            table.complain("second_person", f"there is no rule {name!r}; there are {', '.join(known)}")
+    permitted = table.flag("machines_platform_wide", False)
+    table.end()
+    return frozenset(known[name] for name in named if name in known), permitted
 
 
 def _known_values(table: TomlTable) -> KnownValues:

@@ -38,8 +38,9 @@ from gate.serve.health import Health
 from gate.serve.hot.app import EdgeLimits, GateApp
 from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
-from gate.serve.service_tokens import tokens_of
+from gate.serve.service_tokens import TokensInForce, tokens_of
 from gate.settings import DEFAULT_PORTS, PREFIX, Settings, read_settings
+from gate.stores.disk.audit_file import AuditFile
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -107,7 +108,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         )  # fmt: skip
         said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
-        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
+        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
         watch.start_from_disk()
         in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
         stop = stack.enter_context(_signals(in_force.reload))
@@ -116,19 +117,16 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         stack.push_async_callback(watch.leave)
         health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
         _say_start(settings, policy.hash, takes.down)
-        signer = ReservationSigner(settings.salt)
-        pages = settings.metrics_port is None
-        apps = [
-            GateApp(check, health, clock, random.random, tokens.check, pages=pages, reports=reports, signer=signer),
-            AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets), tokens.admin),
-        ]
-        if settings.metrics_port is not None:
-            apps.append(GateApp(check, health, clock, random.random, checks=False))
+        trials = PolicyTrials(check, names, clock, LocalBuckets)
+        apps = _apps(settings, check, health, clock, reports, trials, tokens)
         limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
-        await stack.enter_async_context(_in_background(reports.run(), "give back"))
-        await stack.enter_async_context(_in_background(watch.run(), "board watch"))
-        await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
-        await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
+        for work, name in (
+            (reports.run(), "give back"), (watch.run(), "board watch"), (in_force.watch(), "policy file"),
+            (tokens.watch(), "service tokens"),
+        ):  # fmt: skip
+            await stack.enter_async_context(_in_background(work, name))
+        await _follow_controls(settings, stack, watch, counts, health)
+        await watch.first_read()
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [
             await stack.enter_async_context(serving(app, port, limits, settings.tls if app is apps[0] else None))
@@ -142,6 +140,44 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+def _apps(
+    settings: Settings, check: Check, health: Health, clock: SystemClock, reports: Reports, trials: PolicyTrials,
+    tokens: TokensInForce,
+) -> list[Any]:  # fmt: skip
+    """The app of each port, in the order of `_places`."""
+    signer = ReservationSigner(settings.salt)
+    pages = settings.metrics_port is None
+    checks = GateApp(check, health, clock, random.random, tokens.check, pages=pages, reports=reports, signer=signer)
+    apps = [checks, AdminApp(health, trials, tokens.admin)]
+    return apps if pages else [*apps, GateApp(check, health, clock, random.random, checks=False)]
+
+
+async def _follow_controls(
+    settings: Settings, stack: AsyncExitStack, watch: Watch, counts: Counts, health: Health
+) -> None:
+    """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there."""
+    if settings.kafka is None:
+        return
+    from gate.app.follow_controls import FollowControls
+    from gate.stores.kafka.audit import send_audit
+    from gate.stores.kafka.boards import KafkaBoardStore
+
+    def fault() -> None:
+        counts.faults["watch"] += 1
+
+    topics = Topics(settings.topic_prefix)
+    store = await stack.enter_async_context(KafkaBoardStore(settings.kafka, topics.pauses.name))
+    following = FollowControls(watch, store, log.warning, random.random, fault)
+    stack.push_async_callback(following.leave)
+    health.follow(following.age_s)
+    await stack.enter_async_context(_in_background(following.run(), "controls in Kafka"))
+    if settings.worker not in (None, 1):
+        return  # one process of a host sends its log
+    spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
+    sending = send_audit(spool, settings.kafka, topics.audit.name, log.warning)
+    await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
 
 
 def _places(settings: Settings) -> list[tuple[str, int, str, bool]]:
