@@ -191,7 +191,7 @@ def _policy(top: TomlTable) -> Policy:
         second_person=second_person,
         machines_platform_wide=machines_platform_wide,
         known=known,
-        unreported_returns=unreported is Unreported.GIVE_BACK,
+        unreported_returns=gives_back,
         assumed_bytes=assumed_bytes,
     )
 

@@ -97,9 +97,10 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         _say_start(settings, loaded.policy.hash, parts.down())
         await _start_in_background(settings, stack, parts, tokens)
         limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, parts.counts.reject)
+        apps = _apps(settings, parts, tokens)
         servers = [
-            await stack.enter_async_context(serving(app, port, limits))
-            for app, port in zip(_apps(settings, parts, tokens), ports, strict=True)
+            await stack.enter_async_context(serving(app, port, limits, settings.tls if app is apps[0] else None))
+            for app, port in zip(apps, ports, strict=True)
         ]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         # all objects loaded so far live as long as the process, so the collector can ignore them
