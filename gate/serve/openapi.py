@@ -32,6 +32,7 @@ JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 TOML: Final = "application/toml"
 TEXT: Final = "text/plain"
+EVENTS: Final = "text/event-stream"
 
 
 class Port(StrEnum):
@@ -90,6 +91,11 @@ _FOR: Final = {
     "description": "How long the trial runs, such as 30m; at most 24h.",
 }  # fmt: skip
 
+_WAIT: Final = {
+    "name": "wait", "in": "query", "required": False, "schema": {"type": "number", "default": 0, "maximum": 60},
+    "description": "How many seconds to wait for a change, with If-None-Match.",
+}  # fmt: skip
+
 OPERATIONS: Final = (
     Operation(
         Port.CHECK, "post", "/v1/check", "Decide one upload. 200 carries the decision, whatever it is.",
@@ -111,7 +117,15 @@ OPERATIONS: Final = (
     Operation(Port.PAGES, "get", "/metrics", "The metrics of this process, for Prometheus.", (TEXT, _STRING)),
     Operation(Port.PAGES, "get", "/healthz", "Whether the process runs.", (TEXT, _STRING)),
     Operation(Port.PAGES, "get", "/readyz", "Which of the gate's servers answer, and its policy.", (JSON, _ref("Ready"))),
-    Operation(Port.ADMIN, "get", "/v1/board", "The pauses that the gate knows.", (JSON, _ref("Board")), None, _ADMIN),
+    Operation(
+        Port.ADMIN, "get", "/v1/board", "The pauses that the gate knows. With If-None-Match: 304 while they do not change.",
+        (JSON, _ref("Board")), None, (*_ADMIN, "field.invalid"), 200, (_WAIT,),
+    ),
+    Operation(
+        Port.ADMIN, "get", "/v1/board/events",
+        "The pauses as server-sent events: the whole board at once and after each change, a comment each second.",
+        (EVENTS, _STRING), None, (*_ADMIN, "connections.too_many"),
+    ),
     Operation(Port.ADMIN, "get", "/v1/policy", "The policy in force, as read.", (JSON, _ref("Policy")), None, _ADMIN),
     Operation(
         Port.ADMIN, "get", "/v1/policy/document", "The policy in force as a policy file with every default.",
