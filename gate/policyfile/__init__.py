@@ -174,15 +174,13 @@ def _policy(top: TomlTable) -> Policy:
     score = top.table("score")
     max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
     score.end()
-    deny = top.table("deny")
-    deny_accounts = frozenset(deny.texts("accounts", ()) or ())
-    deny.end()
+    deny_accounts = _denied(top.table("deny"))
     reasons = top.texts("reasons", DEFAULT_REASONS) or ()
     for reason in reasons:
         _check_folded(top, "reasons", reason)
     known = _known_values(top.table("known"))
     limits = _limits(top.table("limits"), thresholds)
-    second_person, machines_platform_wide = _controls(top.table("controls"))
+    controls = _controls(top.table("controls"))
     top.end()
     return Policy(
         hash=content_hash(top.effective),
@@ -198,12 +196,19 @@ def _policy(top: TomlTable) -> Policy:
         max_score_age_us=max_age_us,
         upload_lifetime_us=lifetime_us,
         deadline_us=deadline_us,
-        second_person=second_person,
-        machines_platform_wide=machines_platform_wide,
+        second_person=controls[0],
+        machines_platform_wide=controls[1],
         known=known,
         unreported_returns=unreported is Unreported.GIVE_BACK,
         assumed_bytes=assumed_bytes,
     )
+
+
+def _denied(table: TomlTable) -> frozenset[str]:
+    """The accounts that are always refused."""
+    accounts = frozenset(table.texts("accounts", ()) or ())
+    table.end()
+    return accounts
 
 
 def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
