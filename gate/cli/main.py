@@ -27,6 +27,8 @@ COMMANDS = {
     "audit": "gate.cli.audit",
     "status": "gate.cli.status",
     "check": "gate.cli.check",
+    "peek": "gate.cli.peek",
+    "override": "gate.cli.override",
     "explain": "gate.cli.explain",
     "policy": "gate.cli.policy",
     "token": "gate.cli.token",

@@ -36,7 +36,7 @@ from gate.policyfile.places import TomlPlaces, error_line
 from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable
 
 MAX_FILE_BYTES: Final = 1 << 20
-PRESETS: Final = ("calm", "raid")
+PRESETS: Final = ("calm", "raid", "closed")
 """The packaged policies that `--policy` takes by their name; each is `presets/NAME.toml` of the configuration."""
 DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
 MAX_LIFETIME_US = 31 * DAY_US
