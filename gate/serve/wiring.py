@@ -162,7 +162,6 @@ async def _start_in_background(settings: Settings, stack: AsyncExitStack, parts:
     await _follow_controls(settings, stack, watch, parts.counts, parts.health)
     await stack.enter_async_context(_in_background(parts.in_force.watch(), "policy file"))
     await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
-    await watch.first_read()
     await _hear_hot_facts(settings, stack, HearHotFacts(parts.check.hot, parts.clock))
 
 
@@ -182,9 +181,18 @@ def _apps(settings: Settings, parts: _Parts, tokens: TokensInForce) -> list[Gate
 async def _follow_controls(
     settings: Settings, stack: AsyncExitStack, watch: Watch, counts: Counts, health: Health
 ) -> None:
-    """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there."""
-    if settings.kafka is None:
-        return
+    """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there.
+
+    Returns once the first board has arrived, or a gate without a snapshot has waited long enough for it.
+    """
+    if settings.kafka is not None:
+        await _follow_kafka(settings, settings.kafka, stack, watch, counts, health)
+    await watch.first_read()
+
+
+async def _follow_kafka(
+    settings: Settings, kafka: str, stack: AsyncExitStack, watch: Watch, counts: Counts, health: Health
+) -> None:
     from gate.app.follow_controls import FollowControls
     from gate.stores.kafka.audit import send_audit
     from gate.stores.kafka.boards import KafkaBoardStore
@@ -193,7 +201,7 @@ async def _follow_controls(
         counts.faults["watch"] += 1
 
     topics = Topics(settings.topic_prefix)
-    store = await stack.enter_async_context(KafkaBoardStore(settings.kafka, topics.pauses.name))
+    store = await stack.enter_async_context(KafkaBoardStore(kafka, topics.pauses.name))
     following = FollowControls(watch, store, log.warning, random.random, fault)
     stack.push_async_callback(following.leave)
     health.follow(following.age_s)
@@ -201,7 +209,7 @@ async def _follow_controls(
     if settings.worker not in (None, 1):
         return  # one process of a host sends its log
     spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
-    sending = send_audit(spool, settings.kafka, topics.audit.name, log.warning)
+    sending = send_audit(spool, kafka, topics.audit.name, log.warning)
     await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
 
 
