@@ -103,7 +103,10 @@ class TakeLane:
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
         unrolled = self._scripts.of(items)
         if unrolled is not self._described:
-            await self._describe(unrolled, within_s)
+            clock = asyncio.get_running_loop().time
+            until_s = clock() + within_s
+            await self._describe(unrolled, within_s / 2)
+            within_s = until_s - clock()
         batch = Batch(items, unrolled, self._prefix)
         (reply,) = await self._line.run((Run(batch.script, batch.keys, batch.arguments),), within_s, again=True)
         results = batch.read(reply)
@@ -115,8 +118,8 @@ class TakeLane:
         if unrolled.tags:
             key = f"{self._prefix}2limits"
             pairs = [part for pair in unrolled.tags.items() for part in pair]
-            await self._line.execute(b"HSET", key, *pairs, within_s=within_s)
-            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s)
+            await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
+            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
         self._described = unrolled
 
 
