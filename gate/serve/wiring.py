@@ -92,6 +92,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         clock = SystemClock()
         takes = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
         boards = RedisBoardStore(settings.redis, settings.prefix)
+        takes.expect(policy.class_limits)  # the probe of open() then brings the whole script to the server
         await takes.open()
         stack.push_async_callback(takes.close)
         await boards.open()
@@ -99,9 +100,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         counts = Counts()
         decisions, dropped = await _decision_log(settings, stack, counts)
         names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
-        reservations = RedisReservationStore(settings.redis, settings.prefix)
-        stack.push_async_callback(reservations.close)
-        reports = Reports(reservations, counts)
+        reports = await _reports(settings, stack, counts)
         check = Check(
             policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
             reports=reports, first_attempt=secrets.randbits(32),
@@ -126,7 +125,6 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if settings.metrics_port is not None:
             apps.append(GateApp(check, health, clock, random.random, checks=False))
         limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
-        await stack.enter_async_context(_in_background(reports.run(), "give back"))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         await _follow_controls(settings, stack, watch, counts, health)
         await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
@@ -137,13 +135,26 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
             await stack.enter_async_context(serving(app, port, limits)) for app, port in zip(apps, ports, strict=True)
         ]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
-        # all objects loaded so far live as long as the process, so the collector can ignore them
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GARBAGE_AFTER, 20, 50)
+        _leave_to_stay()
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+async def _reports(settings: Settings, stack: AsyncExitStack, counts: Counts) -> Reports:
+    """What settles uploads, and gives back in the background what was taken in vain."""
+    reservations = RedisReservationStore(settings.redis, settings.prefix)
+    stack.push_async_callback(reservations.close)
+    reports = Reports(reservations, counts)
+    await stack.enter_async_context(_in_background(reports.run(), "give back"))
+    return reports
+
+
+def _leave_to_stay() -> None:
+    """All objects loaded so far live as long as the process, so that the collector can ignore them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER, 20, 50)
 
 
 async def _follow_controls(
