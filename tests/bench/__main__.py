@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from gate.errors import UploadGateError
-from tests.bench import checks, contenders, cores, latency, machine, near, pauses, script, states, streams
+from tests.bench import checks, contenders, cores, latency, machine, near, pauses, scores, script, states, streams
 from tests.bench.report import BenchError, Row, as_json, as_table, rows
 from tests.bench.stage import Stage
 
@@ -28,6 +28,7 @@ GROUPS = {
     "latency": latency,
     "pauses": pauses,
     "near": near,
+    "scores": scores,
     "machine": machine,
 }
 ROUNDS = 3
