@@ -18,9 +18,13 @@ import msgspec
 from gate.app.policy_trial import SAMPLES
 from gate.core.decision import Stage, Verdict
 from gate.core.fields import MessageType
+from gate.core.fields.ids import MAX_ID_BYTES
+from gate.core.fields.rules import MAX_UPLOAD_BYTES
+from gate.core.limits.reservation import UploadOutcome
 from gate.records.check import MAX_BATCH_CHECKS
-from gate.records.decision import Answer, PartialAnswer
+from gate.records.decision import Answer, PartialAnswer, PeekAnswer
 from gate.records.field_schemas import message_schema
+from gate.records.report import MAX_REPORTS, ReportAnswer
 from gate.serve.problems import ALL_REASONS, Problem, status_of
 
 FILE: Final = "openapi.json"
@@ -67,11 +71,17 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def _object(**properties: Any) -> dict[str, Any]:
+    """An object that has at least these properties."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
 _STRING: Final = {"type": "string"}
 _BODY: Final = (
     "body.malformed", "body.too_large", "body.incomplete", "field.missing", "field.invalid", "id.too_long",
     "media_type.unsupported", "token.missing", "token.unknown", "fault.internal",
 )  # fmt: skip
+_ONE: Final = (*_BODY, "upload.reused")
 _BATCH: Final = (*_BODY, "batch.empty", "batch.too_large")
 _ADMIN: Final = ("host.refused", "token.missing", "token.unknown", "fault.internal")
 _CHANGES: Final = (*_ADMIN, "origin.refused")
@@ -83,7 +93,16 @@ _FOR: Final = {
 OPERATIONS: Final = (
     Operation(
         Port.CHECK, "post", "/v1/check", "Decide one upload. 200 carries the decision, whatever it is.",
-        (JSON, _ref("Decision")), (JSON, _ref("Check")), _BODY,
+        (JSON, _ref("Decision")), (JSON, _ref("Check")), _ONE,
+    ),
+    Operation(
+        Port.CHECK, "post", "/v1/peek", "What a check would be answered, and what is left of each limit. It takes nothing.",
+        (JSON, _ref("Peek")), (JSON, _ref("Check")), (*_ONE, "store.unavailable"),
+    ),
+    Operation(
+        Port.CHECK, "post", "/v1/reports", "Report what became of uploads, so that failed ones give back what they took.",
+        (JSON, {"anyOf": [_ref("Settled"), _object(reports={"type": "array", "items": _ref("Settled")})]}),
+        (JSON, {"anyOf": [_ref("Report"), _ref("Reports")]}), (*_BATCH, "report.unknown", "store.unavailable"),
     ),
     Operation(
         Port.CHECK, "post", "/v1/checks", "Decide a batch of uploads, in its order.",
@@ -181,7 +200,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, records = msgspec.json.schema_components(
-        [Answer, PartialAnswer, Problem], ref_template="#/components/schemas/{name}"
+        [Answer, PartialAnswer, PeekAnswer, Problem, ReportAnswer], ref_template="#/components/schemas/{name}"
     )
     decision = records[PartialAnswer.__name__]
     decision["required"] = records[Answer.__name__]["required"]
@@ -190,6 +209,8 @@ def _schemas() -> dict[str, Any]:
     )
     decision["properties"]["decision"] = {"enum": [verdict.value for verdict in Verdict]}
     decision["properties"]["stage"] = {"enum": [stage.value for stage in Stage]}
+    peek = records[PeekAnswer.__name__]
+    peek["properties"]["decision"] = _ref("Decision")
     problem = records[Problem.__name__]
     problem["properties"]["reason"] = {"enum": sorted(ALL_REASONS)}
     return {
@@ -199,6 +220,11 @@ def _schemas() -> dict[str, Any]:
         ),
         "Decision": _titled(decision, "Decision"),
         "Decisions": _object(decisions={"type": "array", "items": _ref("Decision")}),
+        "Peek": _titled(peek, "Peek"),
+        "Left": records["Left"],
+        "Report": _REPORT,
+        "Reports": _object(reports={"type": "array", "minItems": 1, "maxItems": MAX_REPORTS, "items": _ref("Report")}),
+        "Settled": _titled(records[ReportAnswer.__name__], "Settled"),
         "Problem": _titled(problem, "Problem"),
         **_PAGES,
     }
@@ -208,12 +234,21 @@ def _titled(schema: dict[str, Any], title: str) -> dict[str, Any]:
     return {**schema, "title": title}
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    """An object that has at least these properties."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
 _COUNT: Final = {"type": "integer", "minimum": 0}
+_ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
+_REPORT: Final = {
+    "type": "object",
+    "description": "What became of one upload, named by account and upload id, or by the reservation of the answer.",
+    "properties": {
+        "account": _object(id=_ID),
+        "upload_id": _ID,
+        "reservation": _STRING,
+        "outcome": {"enum": [outcome.value for outcome in UploadOutcome]},
+        "bytes": {"type": "integer", "minimum": 0, "maximum": MAX_UPLOAD_BYTES, "description": "What was stored."},
+    },
+    "required": ["outcome"],
+    "anyOf": [{"required": ["reservation"]}, {"required": ["account", "upload_id"]}],
+}
 _SECONDS: Final = {"type": "number", "minimum": 0}
 _BOOLEAN: Final = {"type": "boolean"}
 _OR_NULL: Final = {"type": ["string", "null"]}

@@ -49,7 +49,7 @@ def gate_in_a_thread() -> Iterator[dict[Port, int]]:
     began, end = threading.Event(), threading.Event()
 
     async def run(home: str) -> None:
-        async with running_gate(Path(home)) as gate:
+        async with running_gate(Path(home), takes_reports=True) as gate:
             ports.update({Port.CHECK: gate.port, Port.PAGES: gate.port, Port.ADMIN: gate.admin_port})
             began.set()
             await asyncio.to_thread(end.wait)
@@ -134,6 +134,8 @@ def bodies(operation: Operation) -> st.SearchStrategy[bytes]:
     whole = {
         "/v1/check": b'{"upload_id":"u-1","account":{"id":"a-1","class":"new"},"media":{"kind":"image","bytes":1},"ip":"::1"}',
         "/v1/checks": b'{"checks":[{"upload_id":"u-1","account":{"id":"a-1"},"media":{"kind":"image"}}]}',
+        "/v1/peek": b'{"upload_id":"u-1","account":{"id":"a-1"},"media":{"kind":"image","sha256":"a","phash":"b"}}',
+        "/v1/reports": b'{"reports":[{"account":{"id":"a-1"},"upload_id":"u-1","outcome":"failed","bytes":5}]}',
         "/v1/policy/trial": b'version = 1\ndefault_class = "a"\n[classes.a]\n',
     }.get(operation.path, b'{"a":[1]}')
     pieces = st.sampled_from([

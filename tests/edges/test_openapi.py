@@ -51,7 +51,7 @@ def test_every_schema_of_the_document_is_one_and_every_reference_leads_somewhere
 
 
 async def test_the_document_names_the_routes_of_the_apps_and_no_others(tmp_path: Path) -> None:
-    async with running_gate(tmp_path) as gate:
+    async with running_gate(tmp_path, takes_reports=True) as gate:
         paths = {port: {each.path for each in OPERATIONS if each.port is port} for port in Port}
         app = gate.admin_app
 
@@ -68,12 +68,16 @@ async def test_the_document_names_the_routes_of_the_apps_and_no_others(tmp_path:
 
 async def test_the_answers_of_a_real_gate_are_those_of_the_document(tmp_path: Path) -> None:
     pages = [each for each in OPERATIONS if each.method == "get" and each.path != "/v1/policy/trial"]
-    async with running_gate(tmp_path) as gate:
+    report = {"account": {"id": "a-1"}, "upload_id": CHECK["upload_id"], "outcome": "committed", "bytes": 1}
+    async with running_gate(tmp_path, takes_reports=True) as gate:
         toml = {"content-type": "application/toml"}
         begun = await ask(gate.admin_port, "POST", "/v1/policy/trial", TRIAL, toml)
         answers = [
             (operation("post", "/v1/policy/trial"), begun),
             (operation("post", "/v1/check"), await gate.post("/v1/check", {**CHECK, "ip": "nonsense"})),
+            (operation("post", "/v1/reports"), await gate.post("/v1/reports", report)),
+            (operation("post", "/v1/reports"), await gate.post("/v1/reports", {"reports": [report]})),
+            (operation("post", "/v1/peek"), await gate.post("/v1/peek", CHECK)),
             (operation("post", "/v1/checks"), await gate.post("/v1/checks", {"checks": [CHECK]})),
             (operation("get", "/v1/policy/trial"), await gate.get("/v1/policy/trial", admin=True)),
         ]
