@@ -56,7 +56,7 @@ def test_a_campaign_has_no_more_members_than_there_are_and_lacks_at_most_the_flo
 def test_records_say_the_same_in_any_order_and_when_they_come_twice(
     uploads: list[tuple[int, int, int]], random: object
 ) -> None:
-    told = list({key: value for key, value in records_of(uploads, 7)}.items())
+    told = list(dict(records_of(uploads, 7)).items())
     mixed = [*told, *told]
     random.shuffle(mixed)  # type: ignore[attr-defined]
 
