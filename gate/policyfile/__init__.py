@@ -154,23 +154,7 @@ def _policy(top: TomlTable) -> Policy:
     new_below_us = derive.duration_us("new_below", 7 * DAY_US) or 0
     unverified_class = _class(derive, "unverified_class", thresholds)
     derive.end()
-    check = top.table("check")
-    deadline_us = check.duration_us("deadline", 50_000) or 0
-    older_us = check.duration_us("upload_lifetime", HOUR_US) or 0
-    check.end()
-    reservations = top.table("reservations")
-    lifetime_us = reservations.duration_us("lifetime", older_us) or 0
-    if "upload_lifetime" in check and lifetime_us != older_us:
-        reservations.complain(
-            "lifetime", "is not what check.upload_lifetime says; remove the latter, which is its older name"
-        )
-    check.effective["upload_lifetime"] = reservations.effective.get("lifetime")
-    if lifetime_us > MAX_LIFETIME_US:
-        reservations.complain(
-            "lifetime", "is longer than 31 days; a reservation is open no longer than an upload takes"
-        )
-    unreported = reservations.choice("unreported", Unreported, Unreported.KEEP)
-    reservations.end()
+    deadline_us, lifetime_us, gives_back = _reservations(top)
     score = top.table("score")
     max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
     score.end()
@@ -199,9 +183,27 @@ def _policy(top: TomlTable) -> Policy:
         second_person=controls[0],
         machines_platform_wide=controls[1],
         known=known,
-        unreported_returns=unreported is Unreported.GIVE_BACK,
+        unreported_returns=gives_back,
         assumed_bytes=assumed_bytes,
     )
+
+
+def _reservations(top: TomlTable) -> tuple[int, int, bool]:
+    """A check's deadline, a reservation's lifetime, and whether tokens of unreported uploads are given back."""
+    check = top.table("check")
+    deadline_us = check.duration_us("deadline", 50_000) or 0
+    older_us = check.duration_us("upload_lifetime", HOUR_US) or 0
+    check.end()
+    table = top.table("reservations")
+    lifetime_us = table.duration_us("lifetime", older_us) or 0
+    if "upload_lifetime" in check and lifetime_us != older_us:
+        table.complain("lifetime", "is not what check.upload_lifetime says; remove the latter, which is its older name")
+    check.effective["upload_lifetime"] = table.effective.get("lifetime")
+    if lifetime_us > MAX_LIFETIME_US:
+        table.complain("lifetime", "is longer than 31 days; a reservation is open no longer than an upload takes")
+    unreported = table.choice("unreported", Unreported, Unreported.KEEP)
+    table.end()
+    return deadline_us, lifetime_us, unreported is Unreported.GIVE_BACK
 
 
 def _denied(table: TomlTable) -> frozenset[str]:
