@@ -13,6 +13,38 @@ import msgspec
 from streams.core.migration import FORMER, migrated
 
 
+class CaptionFacts(msgspec.Struct, array_like=True, gc=False):
+    """What the account's captions leave behind, folded from `CaptionNumbers`. It holds no caption.
+
+    `count` captions had the sum `odds` and the sum of squares `odds_squares` of their log odds, in 64ths; `low` and `high`
+    of them lay below and above a bound. `near` counts marks, four a caption, and `nearly` captions, that were in the ring
+    `marks`; `skeleton_repeats` those in the ring `skeletons`. The rest are sums over captions; `char_squares` of squares.
+    """
+
+    count: int = 0
+    odds: int = 0
+    odds_squares: int = 0
+    low: int = 0
+    high: int = 0
+    near: int = 0
+    nearly: int = 0
+    skeleton_repeats: int = 0
+    chars: int = 0
+    char_squares: int = 0
+    upper: int = 0
+    digits: int = 0
+    beyond: int = 0
+    spaces: int = 0
+    punctuation: int = 0
+    emoji: int = 0
+    mentions: int = 0
+    tags: int = 0
+    links: int = 0
+    replies: int = 0
+    marks: bytes = b""
+    skeletons: bytes = b""
+
+
 class Facts(msgspec.Struct, array_like=True, gc=False):
     """The facts of one account. Times are in µs since 1970, 0 if unknown; `digest` depends on every event's bytes.
 
@@ -66,6 +98,7 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     removals: list[int] = []
     passed: list[int] = []
     failed: list[int] = []
+    captions: CaptionFacts | None = None
 
 
 VERSION = 3

@@ -17,8 +17,10 @@ from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Re
 from gate.core.fields.times import MAX_AHEAD_US
 from streams.core import links, text
 from streams.core.beats import count_beat
+from streams.core.caption_facts import fold_caption
 from streams.core.facts import Facts
 from streams.core.migration import MAX_REPORTERS, WEEK_US
+from streams.core.models.marks import CaptionNumbers
 from streams.core.rings import MARK, dated, remembered
 from streams.core.weblinks import WebLinks
 from streams.core.window import count_one
@@ -72,12 +74,14 @@ def fold(
     hashes: KeyedHashes,
     web: WebLinks,
     malformed: int = 0,
+    caption: CaptionNumbers | None = None,
 ) -> bool:
     """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
 
     False, and nothing is changed, if one of the account's last events had its type and id. `value` is the record's
     bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload. `malformed` is how many
-    of the event's fields broke their rule. Where it raises, the facts are in no defined state.
+    of the event's fields broke their rule, `caption` the numbers of its caption where captions are read. Where it
+    raises, the facts are in no defined state.
     """
     ids = remembered(facts.event_ids, hashes.mark(f"{event.__struct_config__.tag} {event.id}"), MAX_EVENT_IDS)
     if ids is facts.event_ids:
@@ -95,7 +99,7 @@ def fold(
     if isinstance(event, Attempted):
         _fold_places(facts, event, at_us, hashes)
         if event.decision is None or event.decision not in REFUSALS:
-            _fold_upload(facts, event, at_us, web)
+            _fold_upload(facts, event, at_us, web, caption)
         elif facts.refused < MAX_REFUSED:
             facts.refused += 1
     elif isinstance(event, Completed):
@@ -142,7 +146,7 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
             facts.devices = dated(kept, device, 2, MAX_PLACES)
 
 
-def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks) -> None:
+def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks, caption: CaptionNumbers | None) -> None:
     if not facts.uploads:
         facts.first_us = facts.last_us = at_us
     elif at_us > facts.last_us:
@@ -163,6 +167,8 @@ def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks) -> N
                 facts.contents = ring
     if event.text:
         _fold_text(facts, event.text)
+        if caption is not None:
+            fold_caption(facts, caption)
     hosts = web.hosts_in(event.links, event.text)
     if hosts:
         _fold_hosts(facts, hosts)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
+from gate.core.event import Attempted
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
@@ -28,7 +29,8 @@ from streams.core.events import (
 )
 from streams.core.facts import Facts, pack
 from streams.core.features import features, last_evidence_us, recent
-from streams.core.fold import KeyedHashes
+from streams.core.fold import REFUSALS, KeyedHashes
+from streams.core.models.marks import CaptionReader
 from streams.core.scorecard import Scorecard
 from streams.core.signals import signals
 from streams.core.weblinks import WebLinks
@@ -43,7 +45,7 @@ from streams.pipeline.effects import (
     States,
 )
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.touched import Touched, Unprocessable
+from streams.pipeline.touched import ReadEvent, Touched, Unprocessable
 
 MAX_KEPT_BYTES = 512 * 1024
 """Most bytes of an unreadable event that its dead letter keeps. The full event is at its origin."""
@@ -71,17 +73,19 @@ def process(
     now_us: int,
     stamps: Stamps | None = None,
     acts: bool = True,
+    captions: CaptionReader | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
 
     `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
-    `web` reads the links of
-    uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the stamps of scores;
-    without it they have no generation. Where the partition is far behind, its scores do not act (`acts`).
+    `web` reads the links of uploads, `captions` the captions of the whole batch at once; without it accounts keep no
+    facts of their captions. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the
+    stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
+    (`acts`).
     """
     dead: list[DeadLetter] = []
-    touched = _read_and_fold(batch, states, hashes, web, origin, dead)
+    touched = _fold(_with_captions(_read(batch, origin, dead), captions), states, hashes, web)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     score = partial(_score, crowd, scorecard, stamped, now_us, acts)
@@ -124,16 +128,9 @@ def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
     return crowd.around(networks, devices, facts.content, facts.host)
 
 
-def _read_and_fold(
-    batch: Sequence[Record],
-    states: Mapping[str, bytes],
-    hashes: KeyedHashes,
-    web: WebLinks,
-    origin: tuple[str, int],
-    dead: list[DeadLetter],
-) -> dict[str, Touched]:
-    """Every account that a readable event touches, in the order they are met; unreadable events go to `dead`."""
-    touched: dict[str, Touched] = {}
+def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> list[ReadEvent]:
+    """Every readable event, in order; unreadable ones go to `dead`."""
+    read: list[ReadEvent] = []
     for offset, key, value, headers, timestamp_ms in batch:
         try:
             event, surplus, dropped = decode_counting(value, headers)
@@ -143,11 +140,37 @@ def _read_and_fold(
             kept = (value or b"")[:MAX_KEPT_BYTES]
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
-        account = event.account.id
-        one = touched.get(account)
-        if one is None:
-            one = touched[account] = Touched(states.get(account))
-        one.add((offset, key, value or b"", event, at_us, surplus, dropped), hashes, web)
+        read.append((offset, key, value or b"", event, at_us, surplus, dropped, None))
+    return read
+
+
+def _with_captions(read: list[ReadEvent], captions: CaptionReader | None) -> list[ReadEvent]:
+    """The events with the numbers of their captions, which are computed for the whole batch at once."""
+    if captions is None:
+        return read
+    places: list[int] = []
+    texts: list[str] = []
+    for place, one in enumerate(read):
+        event = one[3]
+        if isinstance(event, Attempted) and event.text and (event.decision is None or event.decision not in REFUSALS):
+            places.append(place)
+            texts.append(event.text)
+    for place, numbers in zip(places, captions.read(texts), strict=True):
+        read[place] = (*read[place][:-1], numbers)
+    return read
+
+
+def _fold(
+    read: Sequence[ReadEvent], states: Mapping[str, bytes], hashes: KeyedHashes, web: WebLinks
+) -> dict[str, Touched]:
+    """Every account that an event touches, in the order they are met, with its events folded."""
+    touched: dict[str, Touched] = {}
+    for one in read:
+        account = one[3].account.id
+        of = touched.get(account)
+        if of is None:
+            of = touched[account] = Touched(states.get(account))
+        of.add(one, hashes, web)
     return touched
 
 
@@ -194,7 +217,7 @@ def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
     by_type: dict[str, int] = {}
     unknown = duplicates = late = 0
     for one in touched:
-        for _, _, _, event, _, unknown_fields, _ in one.folded:
+        for _, _, _, event, _, unknown_fields, *_ in one.folded:
             kind = kind_of(event)
             by_type[kind] = by_type.get(kind, 0) + 1
             unknown += unknown_fields
@@ -206,7 +229,7 @@ def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
 def _dropped(touched: Iterable[Touched]) -> DroppedFields:
     by_reason: Counter[tuple[str, str]] = Counter()
     for one in touched:
-        for *_, dropped in one.folded:
+        for *_, dropped, _ in one.folded:
             if dropped:
                 by_reason.update(dropped.items())
     return DroppedFields(dict(by_reason))

@@ -15,11 +15,12 @@ from streams.core.crowd import CONTENT, DEVICE, HOST, IP
 from streams.core.events import Dropping, malformed
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import KeyedHashes, fold
+from streams.core.models.marks import CaptionNumbers
 from streams.core.weblinks import WebLinks
 
-ReadEvent = tuple[int, bytes | None, bytes, Event, int, int, Dropping]
+ReadEvent = tuple[int, bytes | None, bytes, Event, int, int, Dropping, CaptionNumbers | None]
 """A record's offset, key and value, the event it holds, its time in µs, how many of its fields no event of its type has,
-and which of its fields were dropped."""
+which of its fields were dropped, and the numbers of its caption where captions are read."""
 
 
 class Unprocessable(NamedTuple):
@@ -78,8 +79,8 @@ class Touched:
     def _fold(self, read: ReadEvent, hashes: KeyedHashes, web: WebLinks) -> None:
         facts = self.facts
         uploads = facts.uploads
-        offset, _, value, event, at_us, _, dropped = read
-        if not fold(facts, event, at_us, offset, value, hashes, web, malformed(dropped)):
+        offset, _, value, event, at_us, _, dropped, caption = read
+        if not fold(facts, event, at_us, offset, value, hashes, web, malformed(dropped), caption):
             self.duplicates += 1
             return
         self.folded.append(read)
