@@ -51,11 +51,16 @@ def _log_odds(risk: float) -> float:
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """One signal's part in a score: its value in [0, 1] and the weight it was given."""
+    """One signal's part in a score: a term of the scorecard, the value it read, and the log odds it gave.
+
+    `value` is None where the feature was not known. `second` is the value of the second feature of a signal that reads
+    two, if known. `weight` is above 0 where the signal speaks against the account.
+    """
 
     signal: str
-    value: float
+    value: float | None
     weight: float
+    second: float | None = None
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):

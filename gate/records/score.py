@@ -48,8 +48,9 @@ _WITH_STAMP: Final = 2
 
 class _Reason(msgspec.Struct, gc=False):
     signal: str
-    value: float
+    value: float | None
     weight: float
+    second: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Stamp(msgspec.Struct, gc=False):
@@ -86,7 +87,7 @@ def rounded(value: float) -> float:
     return round(value * 1_000_000) / 1_000_000
 
 
-_rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few dozen weights
+_rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few hundred points
 _time_of_batch = lru_cache(maxsize=4)(time_of)  # the scores of a batch are made at one time
 
 
@@ -98,10 +99,7 @@ def encode_score(score: Score) -> bytes:
             round(score.bot * 1_000_000) / 1_000_000,
             round(score.scam * 1_000_000) / 1_000_000,
             round(score.risk * 1_000_000) / 1_000_000,
-            [
-                _Reason(r.signal, round(r.value * 1_000_000) / 1_000_000, _rounded_weight(r.weight))
-                for r in score.reasons
-            ],
+            [_reason(reason) for reason in score.reasons],
             time_of(score.at_us),
             _time_of_batch(score.scored_at_us),
             _written(score.stamp),
@@ -113,6 +111,16 @@ def encode_score(score: Score) -> bytes:
         )
     )
     return with_unknown_fields(data, score.extra) if score.extra else data
+
+
+def _reason(reason: Reason) -> _Reason:
+    value, second = reason.value, reason.second
+    return _Reason(
+        reason.signal,
+        None if value is None else round(value * 1_000_000) / 1_000_000,
+        _rounded_weight(reason.weight),
+        msgspec.UNSET if second is None else round(second * 1_000_000) / 1_000_000,
+    )
 
 
 def with_bytes(score: Score) -> EncodedScore:
@@ -141,7 +149,7 @@ def decode_score(data: bytes) -> Score:
         document.bot,
         document.scam,
         document.risk,
-        tuple(Reason(r.signal, r.value, r.weight) for r in document.reasons),
+        tuple(Reason(r.signal, r.value, r.weight, None if r.second is msgspec.UNSET else r.second) for r in document.reasons),
         at_us,
         scored_at_us,
         _read(document.stamp),

@@ -1,26 +1,52 @@
-"""A scorecard file (TOML) → a checked Scorecard. Every complaint names the file, the key and what to do.
+"""A scorecard file (TOML) → a checked Scorecard. Every complaint names the file, the term, the key and what to do.
 
-Leaves what the signals mean to `streams.core.signals`, and adding them up to `streams.core.scorecard`.
+    version = 2
+    base_rate = 0.02        # the share of abusive accounts on the platform
+    training_share = 0.5    # their share among the rows that the points were fitted on
+    slope = 1.0
+    offset = 0.0
+    alone_at_most = 0.5     # no family of evidence alone lifts an account above this risk
+    [decay]                 # without it scores do not decay
+    half_life = "72h"
+    [caps]                  # log odds; lower than what follows from alone_at_most
+    text = 1.0
+    [[terms]]               # `streams.files.scorecard_terms` says what a term has
+
+Leaves what the features mean to `streams.core.features`, and the sums to `streams.core.scorecard`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gate.core.duration import HOUR_US, parse_duration_us
-from gate.core.signal import Signal
 from gate.errors import PolicyInvalid
 from gate.policyfile import packaged_config
-from streams.core.scorecard import Scorecard
+from streams.core.features import FAMILIES
+from streams.core.scorecard import ALONE_AT_MOST, Scorecard, Term, faults, made_of
+from streams.files.scorecard_terms import Place, read_term
 
-SHIPPED = "scorecard.toml"
-KEYS = ("version", "bias", "decay", "caps", "bot", "scam")
+SHIPPED: Final = "scorecard.toml"
+VERSION: Final = 2
+MOST_TERMS: Final = 400
+KEYS: Final = (
+    "version",
+    "base_rate",
+    "training_share",
+    "slope",
+    "offset",
+    "alone_at_most",
+    "decay",
+    "caps",
+    "terms",
+)
+FORMER: Final = (
+    "is 1, the format of weights, which is no longer read: write terms of features with cuts and points. Begin with the "
+    "shipped scorecard (config/scorecard.toml), or fit one with `upload-gate fit accounts`"
+)
 
 
 def load_scorecard(path: Path | None) -> Scorecard:
@@ -40,78 +66,70 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyInvalid(file, None, "", f"not TOML: {error}") from None
-    for key in given:
-        if key not in KEYS:
-            raise PolicyInvalid(file, _line(text, key), key, f"unknown key{_meant(key, KEYS)}")
-    if given.get("version") != 1:
-        raise PolicyInvalid(file, _line(text, "version"), "version", "must be 1")
-    families = sorted({signal.family for signal in Signal})
-    bias = _number(given.get("bias"), file, text, "bias", low=-20.0, high=0.0)
-    caps = _numbers(given, "caps", families, file, text)
-    bot = _numbers(given, "bot", [s.value for s in Signal], file, text)
-    scam = _numbers(given, "scam", [s.value for s in Signal], file, text)
-    for family in families:
-        if family not in caps:
-            raise PolicyInvalid(file, None, f"caps.{family}", "is missing; every family of signals has a cap")
-        if caps[family] >= -bias:
-            raise PolicyInvalid(
-                file,
-                _line(text, family),
-                f"caps.{family}",
-                f"must be below {-bias:g}, so that one family alone cannot condemn",
-            )
-    weights = {s.value: (bot.get(s.value, 0.0), scam.get(s.value, 0.0)) for s in Signal}
-    half_life_us = _half_life_us(given, file, text)
-    canonical = json.dumps([bias, caps, bot, scam, half_life_us], sort_keys=True)
-    return Scorecard(hashlib.sha256(canonical.encode()).hexdigest()[:12], bias, weights, caps, half_life_us)
+    top = Place(file, text)
+    version = given.get("version")
+    if version != VERSION:
+        raise top.complaint("version", FORMER if version == 1 else f"must be {VERSION}")
+    top.only(given, KEYS)
+    terms = _terms(given.get("terms"), top)
+    caps = _caps(given.get("caps", {}), top, terms)
+    alone_at_most = top.number(given.get("alone_at_most", ALONE_AT_MOST), "alone_at_most", 0.01, 0.99)
+    shares = {key: top.number(given.get(key), key, 1e-6, 1.0 - 1e-6) for key in ("base_rate", "training_share")}
+    try:
+        return made_of(
+            terms,
+            base_rate=shares["base_rate"],
+            training_share=shares["training_share"],
+            slope=top.number(given.get("slope", 1.0), "slope", 0.01, 100.0),
+            offset=top.number(given.get("offset", 0.0), "offset", -20.0, 20.0),
+            alone_at_most=alone_at_most,
+            caps=caps,
+            half_life_us=_half_life_us(given.get("decay", {}), top),
+        )
+    except ValueError as error:
+        raise top.complaint("alone_at_most", f"leaves evidence no room: {error}; raise it, or lower the offset") from None
 
 
-def _half_life_us(given: Mapping[str, Any], file: str, text: str) -> int:
+def _terms(given: object, top: Place) -> list[Term]:
+    if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
+        raise top.complaint("terms", "must be tables, each under [[terms]], at least one")
+    if len(given) > MOST_TERMS:
+        raise top.complaint("terms", f"are {len(given)}, more than {MOST_TERMS}; leave out those that say least")
+    terms: dict[frozenset[str], Term] = {}
+    for number, one in enumerate(given):
+        place = top.of_term(number)
+        term = read_term(one, place)
+        place.named(term.name)
+        if frozenset(term.features) in terms:
+            raise place.complaint("", "stands twice; make one term of both by adding their points")
+        for fault in faults(term):
+            raise place.complaint("points", f"{fault}; correct the points, or what the term states of them")
+        terms[frozenset(term.features)] = term
+    return list(terms.values())
+
+
+def _caps(given: object, top: Place, terms: list[Term]) -> Mapping[str, float]:
+    if not isinstance(given, dict):
+        raise top.complaint("caps", "must be a table")
+    top.only(given, FAMILIES, "caps.")
+    used = {term.family for term in terms}
+    for family in given:
+        if family not in used:
+            raise top.complaint(f"caps.{family}", "is the cap of a family without terms; leave it out")
+    return {family: top.number(value, f"caps.{family}", 0.0, 20.0) for family, value in given.items()}
+
+
+def _half_life_us(decay: Any, top: Place) -> int:
     """The half-life of scores, 0 where they do not decay."""
-    decay = given.get("decay", {})
     if not isinstance(decay, dict):
-        raise PolicyInvalid(file, _line(text, "decay"), "decay", "must be a table")
-    for key in decay:
-        if key != "half_life":
-            raise PolicyInvalid(file, _line(text, key), f"decay.{key}", f"unknown{_meant(key, ['half_life'])}")
+        raise top.complaint("decay", "must be a table")
+    top.only(decay, ("half_life",), "decay.")
     if "half_life" not in decay:
         return 0
     try:
         half_life_us = parse_duration_us(str(decay["half_life"]))
     except ValueError as error:
-        raise PolicyInvalid(file, _line(text, "half_life"), "decay.half_life", str(error)) from None
+        raise top.complaint("decay.half_life", str(error)) from None
     if half_life_us < HOUR_US:
-        raise PolicyInvalid(file, _line(text, "half_life"), "decay.half_life", "must be 1h or longer")
+        raise top.complaint("decay.half_life", "must be 1h or longer")
     return half_life_us
-
-
-def _numbers(given: Mapping[str, Any], table: str, known: list[str], file: str, text: str) -> dict[str, float]:
-    found = given.get(table, {})
-    if not isinstance(found, dict):
-        raise PolicyInvalid(file, _line(text, table), table, "must be a table")
-    for key in found:
-        if key not in known:
-            raise PolicyInvalid(file, _line(text, key), f"{table}.{key}", f"unknown{_meant(key, known)}")
-    numbers = {}
-    for key, value in found.items():
-        low, high = (-10.0, 0.0) if table != "caps" and Signal(key).speaks_for else (0.0, 10.0)
-        numbers[key] = _number(value, file, text, key, low, high)
-    return numbers
-
-
-def _number(value: object, file: str, text: str, key: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise PolicyInvalid(file, _line(text, key), key, f"must be a number from {low:g} to {high:g}, not {value!r}")
-    return float(value)
-
-
-def _line(text: str, key: str) -> int | None:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip().strip("[").lstrip('"').startswith(key):
-            return number
-    return None
-
-
-def _meant(key: str, known: tuple[str, ...] | list[str]) -> str:
-    close = get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -14,7 +14,7 @@ from gate.core.event import Attempted
 from streams.core.crowd import Crowd
 from streams.core.events import encode
 from streams.core.facts import unpack
-from streams.core.features import features
+from streams.core.features import features, named
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
@@ -72,7 +72,10 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
 
 
 class LabelledVector(msgspec.Struct, frozen=True):
-    """An account's features right after its event at `offset`, and the event's label: one line of JSON."""
+    """An account's features right after its event at `offset`, and the event's label: one line of JSON.
+
+    A feature that is not known is NaN here and null in JSON.
+    """
 
     account: str
     offset: int
@@ -96,7 +99,7 @@ def vectors(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard) -> 
         if account in changed:
             facts = unpack(changed[account])
             vector = features(facts, surroundings(crowd, facts))
-            yield LabelledVector(account, offset, label, vector._asdict())
+            yield LabelledVector(account, offset, label, named(vector))
 
 
 def auc(pairs: Sequence[tuple[int, float]]) -> float | None:

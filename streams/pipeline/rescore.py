@@ -15,7 +15,6 @@ from streams.core.crowd import Crowd
 from streams.core.facts import unpack
 from streams.core.features import features, last_evidence_us
 from streams.core.scorecard import Scorecard
-from streams.core.signals import signals
 from streams.pipeline.effects import Effects, Scores
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import surroundings
@@ -44,7 +43,7 @@ def rescored(
             facts = unpack(states[account])
         except msgspec.DecodeError:
             continue
-        values = signals(features(facts, surroundings(crowd, facts)))
+        vector = features(facts, surroundings(crowd, facts))
         stamp = stamps.stamp(account, next_offset - 1)
-        scores.append(with_bytes(scorecard.score(account, values, last_evidence_us(facts), now_us, stamp, acts)))
+        scores.append(with_bytes(scorecard.score(account, vector, last_evidence_us(facts), now_us, stamp, acts)))
     return Effects.of(next_offset, Scores(scores))

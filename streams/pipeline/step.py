@@ -32,7 +32,6 @@ from streams.core.features import features, last_evidence_us, recent
 from streams.core.fold import REFUSALS, KeyedHashes
 from streams.core.models.marks import CaptionReader
 from streams.core.scorecard import Scorecard
-from streams.core.signals import signals
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
     CrowdCounts,
@@ -183,9 +182,9 @@ def _score(
     account: str,
     facts: Facts,
 ) -> EncodedScore:
-    values = signals(features(facts, surroundings(crowd, facts)))
+    vector = features(facts, surroundings(crowd, facts))
     return with_bytes(
-        scorecard.score(account, values, last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
+        scorecard.score(account, vector, last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
     )
 
 

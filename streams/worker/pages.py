@@ -18,7 +18,6 @@ from streams.core.crowd import Crowd
 from streams.core.facts import unpack
 from streams.core.features import features, last_evidence_us
 from streams.core.scorecard import Scorecard
-from streams.core.signals import signals
 from streams.pipeline.step import surroundings
 from streams.worker.assignment import Partitions
 from streams.worker.partition import Partition
@@ -59,13 +58,13 @@ class Pages:
 
     def _found(self, account: str, partition: Partition) -> dict[str, Any]:
         facts = unpack(partition.accounts.states[account])
-        values = signals(features(facts, surroundings(self._crowd, facts)))
+        vector = features(facts, surroundings(self._crowd, facts))
         now_us = time.time_ns() // 1_000
         stamp = Stamp("", facts.offset)
         if partition.owner is not None:
             partition.owner.stamps.learn((account,))
             stamp = partition.owner.stamps.stamp(account, facts.offset)
-        score = self._scorecard.score(account, values, last_evidence_us(facts), now_us, stamp)
+        score = self._scorecard.score(account, vector, last_evidence_us(facts), now_us, stamp)
         fields = {name: getattr(facts, name) for name in facts.__struct_fields__}
         return {
             "account": account,

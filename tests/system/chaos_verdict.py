@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from gate.records.score import decode_score, encode_score
 from gate.records.topics import Topic, Topics
 from gate.stores.kafka.topics import incarnation
 from gate.stores.redis.accounts import RedisAccountStore
-from streams.core.scorecard import Scorecard
+from streams.core.scorecard import Scorecard, without
 from streams.files.public_suffixes import load_web_links
+from streams.files.scorecard_text import scorecard_text
+from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Record, process
@@ -27,7 +28,6 @@ from tests.system.chaos_crowd import NOBODY, ExactCrowd, published, wrong_counts
 from tests.system.chaos_worker import Opening
 
 REPLAY_BATCH = 500
-SCORECARD = Path(__file__).parents[2] / "config" / "scorecard.toml"
 
 
 @dataclass(slots=True)
@@ -77,11 +77,8 @@ class Verdict:
 
 
 def lonely_scorecard(path: Path) -> Path:
-    """The shipped scorecard without the signals that depend on who else was seen meanwhile, written to `path`."""
-    shipped = files("gate").joinpath("_config", "scorecard.toml")
-    text = shipped.read_text() if shipped.is_file() else SCORECARD.read_text()
-    kept = [line for line in text.splitlines() if not line.startswith(('"network.', '"crowd.'))]
-    path.write_text("\n".join(kept) + "\n")
+    """The shipped scorecard without the terms that depend on who else was seen meanwhile, written to `path`."""
+    path.write_text(scorecard_text(without(load_scorecard(None), ("network", "crowd"))))
     return path
 
 

@@ -70,7 +70,7 @@ async def test_a_new_scorecard_scores_quiet_accounts_anew(
         before = await with_scores(worker, kafka_bootstrap, redis_url)
         worker.end()
         changed = tmp_path / "scorecard.toml"
-        changed.write_text(SCORECARD.read_text().replace("bias = -4.5", "bias = -4.25"))
+        changed.write_text(SCORECARD.read_text().replace("base_rate = 0.02", "base_rate = 0.03"))
 
         worker.start(UPLOAD_GATE_SCORECARD=str(changed))
 

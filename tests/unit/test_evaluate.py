@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gate.cli.main import build
-from streams.core.features import Features
+from streams.core.features import FEATURES
 from streams.files.scorecards import load_scorecard
 from streams.lab.evaluate import (
     auc,
@@ -108,7 +108,7 @@ def test_every_event_gives_the_whole_vector_of_features_in_order_with_its_label(
 
     assert [one.offset for one in found] == list(range(200))
     assert [(one.account, one.label) for one in found] == [(u.request.account.id, u.label) for u in uploads]
-    assert all(tuple(one.features) == Features._fields for one in found)
+    assert all(list(one.features) == [feature.name for feature in FEATURES] for one in found)
     last = {one.account: one.features["uploads"] for one in found}
     assert sum(last.values()) == 200
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gate.core.score import Score, Stamp
-from gate.core.signal import Signal
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
 from streams.core.scorecard import Scorecard
@@ -223,7 +223,7 @@ class Unscorable(Scorecard):
 
 
 def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:
-    card = Unscorable(SHIPPED.hash, SHIPPED.bias, SHIPPED.weights, SHIPPED.caps)
+    card = Unscorable(**{one.name: getattr(SHIPPED, one.name) for one in fields(SHIPPED) if one.init})
     late = [record(0, "a"), record(1, "a", at="2031-01-01T00:00:00Z"), record(2, "a", "completed")]
     unknown_clock = [one._replace(timestamp_ms=0) for one in late]
 
@@ -316,7 +316,7 @@ def test_a_word_for_unknown_is_counted_and_is_no_fault() -> None:
 
     (made,) = effects.scores
     assert unpack(effects.states["a-17"]).malformed == 0
-    assert Signal.FIELDS_MALFORMED not in {reason.signal for reason in made.score.reasons}
+    assert "fields.malformed_share" not in {reason.signal for reason in made.score.reasons}
     assert effects.part(DroppedFields) == DroppedFields(
         {("device", "value.unknown"): 1, ("country", "value.unknown"): 1}
     )
@@ -329,7 +329,7 @@ def test_fields_that_break_their_rule_again_and_again_speak_against_the_account(
 
     (suspect,), (usual,) = run(*wrong).scores, run(*right).scores
 
-    assert Signal.FIELDS_MALFORMED in {reason.signal for reason in suspect.score.reasons}
+    assert "fields.malformed_share" in {reason.signal for reason in suspect.score.reasons}
     assert usual.score.risk < suspect.score.risk < usual.score.risk + 0.1
 
 

@@ -1,0 +1,25 @@
+"""Network: how many accounts come from the same address and the same device. A device is rarely shared, a campus is."""
+
+from __future__ import annotations
+
+from streams.core.crowd import Surroundings
+from streams.core.facts import Facts
+from streams.core.features.feature import Feature
+from streams.core.features.places import PLACE_BYTES
+
+FEATURES = (
+    Feature("ip_accounts", "network", "accounts known to share a network with the account, itself among them; 0 without "
+            "an upload", "accounts"),
+    Feature("device_accounts", "network", "accounts known to share a device with the account, itself among them; 0 "
+            "without an upload", "accounts"),
+    Feature("networks", "network", "distinct networks the account came from last, four at most", "networks", 0.0, 4.0),
+    Feature("devices", "network", "distinct devices the account came from last, four at most", "devices", 0.0, 4.0),
+)  # fmt: skip
+
+
+def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
+    """The values of `FEATURES` in their order."""
+    networks, devices = len(facts.networks) // PLACE_BYTES, len(facts.devices) // PLACE_BYTES
+    if not facts.uploads:
+        return 0, 0, networks, devices
+    return around.ip_accounts, around.device_accounts, networks, devices
