@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,23 +32,38 @@ _ROWS: Final = 2_000
 _PER_ACCOUNT: Final = 100
 
 
-def family_numbers(accounts: Sequence[str], uploads: Iterable[Recorded], alphabet: Alphabet) -> NDArray[np.int64]:
+class Shown(NamedTuple):
+    """What an upload of an account shows that others may show too."""
+
+    account: str
+    device: str | None
+    ip: str | None
+    content: str | None
+    text: str | None
+
+
+def shown(upload: Recorded) -> Shown:
+    """What the upload shows."""
+    of = upload.request
+    return Shown(of.account.id, of.device, of.ip, of.media.sha256, of.text)
+
+
+def family_numbers(accounts: Sequence[str], uploads: Iterable[Shown], alphabet: Alphabet) -> NDArray[np.int64]:
     """A family's number for each account, in the order of `accounts`."""
     place = {account: number for number, account in enumerate(accounts)}
     sharing: dict[tuple[str, str], set[int]] = defaultdict(set)
     captions: dict[int, list[str]] = defaultdict(list)
-    for upload in uploads:
-        request = upload.request
-        number = place.get(request.account.id)
+    for one in uploads:
+        number = place.get(one.account)
         if number is None:
             continue
-        for kind, value in (("device", request.device), ("ip", request.ip), ("content", request.media.sha256)):
+        for kind, value in (("device", one.device), ("ip", one.ip), ("content", one.content)):
             if value:
                 sharing[kind, value].add(number)
-        if request.text:
-            captions[number].append(request.text)
-            if len(request.text) >= LEAST_CAPTION and request.text != request.media.sha256:
-                sharing["caption", request.text].add(number)
+        if one.text:
+            captions[number].append(one.text)
+            if len(one.text) >= LEAST_CAPTION:
+                sharing["caption", one.text].add(number)
     pairs = [*_sharing_pairs(sharing), *_alike_pairs(captions, alphabet)]
     return _components(len(accounts), pairs)
 

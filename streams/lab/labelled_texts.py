@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from gate.errors import OperatorError
+from streams.core.models.alphabet import Alphabet
+from streams.lab.families import Shown, family_numbers
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import ABUSIVE, BENIGN, Row, read_rows
 
@@ -21,10 +23,10 @@ class LabelledFiles:
     rows: dict[str, int]
 
 
-def read_labelled_captions(files: Sequence[Path]) -> LabelledFiles:
+def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = None) -> LabelledFiles:
     """Every row with a caption and a label of 0 or 1. Raises RowInvalid, and OperatorError if there is no such row.
 
-    Rows of one account, and rows with one content or the same caption, are one group.
+    Rows of one account, rows with one content or the same caption, and rows of accounts of one family are one group.
     """
     rows: list[Row] = []
     counts: dict[str, int] = {}
@@ -34,9 +36,24 @@ def read_labelled_captions(files: Sequence[Path]) -> LabelledFiles:
         rows += found
     if not rows:
         raise OperatorError("no row has both a text and a label of 0 or 1", "give a labelled stream with captions")
-    keys = [(f"account:{row.account_id}", f"content:{row.content_key or row.text}") for row in rows]
+    family_of = {} if alphabet is None else _families(rows, alphabet)
+    keys = [
+        (
+            f"account:{row.account_id}",
+            f"content:{row.content_key or row.text}",
+            f"family:{family_of.get(row.account_id, row.account_id)}",
+        )
+        for row in rows
+    ]
     labels = np.array([row.label for row in rows], np.int64)
     return LabelledFiles(Labelled([row.text or "" for row in rows], labels, np.array(group_numbers(keys))), counts)
+
+
+def _families(rows: Sequence[Row], alphabet: Alphabet) -> dict[str, int]:
+    """The family of each account, by what its wording shares with that of others."""
+    accounts = list(dict.fromkeys(row.account_id for row in rows))
+    texts = (Shown(row.account_id, None, None, None, row.text) for row in rows)
+    return dict(zip(accounts, family_numbers(accounts, texts, alphabet).tolist(), strict=True))
 
 
 def group_numbers(keys: Iterable[Sequence[str]]) -> list[int]:

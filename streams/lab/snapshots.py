@@ -76,9 +76,7 @@ def fold_stream(
         if account in folding.wanted or len(folding.records) >= BATCH:
             folding.flush()
         done[account] += 1
-        folding.records.append(
-            Record(offset, account.encode(), encode(attempted(upload.request, upload.at_us)), (), 0)
-        )
+        folding.records.append(Record(offset, account.encode(), encode(attempted(upload.request, upload.at_us)), (), 0))
         if done[account] in at or done[account] == totals[account]:
             folding.wanted[account] = done[account]
     folding.flush()

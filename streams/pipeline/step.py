@@ -30,7 +30,7 @@ from streams.core.events import (
 from streams.core.facts import Facts, pack
 from streams.core.features import features, last_evidence_us, recent
 from streams.core.fold import REFUSALS, KeyedHashes
-from streams.core.models.marks import CaptionReader
+from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
@@ -72,7 +72,7 @@ def process(
     now_us: int,
     stamps: Stamps | None = None,
     acts: bool = True,
-    captions: CaptionReader | None = None,
+    captions: ReadsCaptions | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
@@ -143,7 +143,7 @@ def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLette
     return read
 
 
-def _with_captions(read: list[ReadEvent], captions: CaptionReader | None) -> list[ReadEvent]:
+def _with_captions(read: list[ReadEvent], captions: ReadsCaptions | None) -> list[ReadEvent]:
     """The events with the numbers of their captions, which are computed for the whole batch at once."""
     if captions is None:
         return read

@@ -15,6 +15,7 @@ from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
 from streams.core.features import (
     age,
+    captions,
     challenge,
     crowd,
     fields,
@@ -23,6 +24,7 @@ from streams.core.features import (
     network,
     reports,
     sameness,
+    style,
     tempo,
     text,
 )
@@ -43,7 +45,8 @@ __all__ = [
     "reporters_lately",
 ]
 
-_FAMILY_FILES: Final = (history, tempo, age, sameness, network, crowd, links, text, reports, challenge, fields)
+_FAMILY_FILES: Final = (history, tempo, age, sameness, network, crowd, links, text, reports, challenge, fields,
+                        captions, style)  # fmt: skip
 _READ: Final = tuple(family.read for family in _FAMILY_FILES)
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for family in _FAMILY_FILES for feature in family.FEATURES)

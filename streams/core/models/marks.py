@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,14 @@ class CaptionNumbers(NamedTuple):
     tags: int
     links: int
     reply: int
+
+
+class ReadsCaptions(Protocol):
+    """Gives the numbers of each caption, whatever other captions it is given with."""
+
+    def read(self, texts: Sequence[str]) -> list[CaptionNumbers]:
+        """The numbers of each caption, in order; never raises for what a caption holds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
