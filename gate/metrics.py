@@ -49,14 +49,23 @@ TABLE: Final = (
     Named("upload_gate_board_unreadable_total", "counter", (), "Kill switch states that could not be read"),
     Named("upload_gate_break_glass_active", "gauge", (), "Pauses in force from the file on this host"),
     Named("upload_gate_policy_info", "gauge", ("hash",), "The policy in force"),
-    Named("upload_gate_policy_rejected_total", "counter", (), "Reloads refused because the policy file is wrong"),
+    Named("upload_gate_policy_rejected_total", "counter", (), "Policy files refused because they are wrong"),
+    Named(
+        "upload_gate_policy_file_refused", "gauge", (), "1 while the policy file is wrong and the last good one holds"
+    ),
+    Named(
+        "upload_gate_unlisted_values_total", "counter", ("field",), "Checks with a value that the policy does not list"
+    ),
     Named("upload_gate_decisions_dropped_total", "counter", (), "Decisions that did not reach the decision log"),
     Named("upload_gate_start_time_seconds", "gauge", (), "When this gate started, Unix time"),
     Named("upload_gate_cpu_seconds_total", "counter", (), "CPU time this process has used"),
 )
 
 STORE_ERROR_KINDS: Final = ("unavailable", "fault")
-FAULTS: Final = ("check", "http", "watch", "decision_log")
+FAULTS: Final = ("check", "http", "watch", "decision_log", "trial")
+
+LISTED_FIELDS: Final = ("kind", "surface", "country")
+"""The fields of a check whose values the policy may list."""
 
 OTHER_PAUSE: Final = "pause.other"
 
@@ -83,6 +92,7 @@ class Counts:
     shed: int = 0
     board_unreadable: int = 0
     policy_rejected: int = 0
+    unlisted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LISTED_FIELDS, 0))
 
     def ignored(self, fields: Mapping[str, str]) -> None:
         """Count the ignored fields of one check, each with its reason. Fields and reasons are closed lists."""
@@ -106,6 +116,7 @@ class Gauges:
     dropped: int
     started_s: float
     cpu_s: float
+    policy_refused: bool = False
 
 
 class GateCollector(Collector):
@@ -149,6 +160,8 @@ class GateCollector(Collector):
             "upload_gate_shed_total": {(): counts.shed},
             "upload_gate_board_unreadable_total": {(): counts.board_unreadable},
             "upload_gate_policy_rejected_total": {(): counts.policy_rejected},
+            "upload_gate_policy_file_refused": {(): now.policy_refused},
+            "upload_gate_unlisted_values_total": {(k,): v for k, v in counts.unlisted.items()},
             "upload_gate_decisions_dropped_total": {(): now.dropped},
             "upload_gate_cpu_seconds_total": {(): now.cpu_s},
             "upload_gate_pauses_active": {(): now.pauses_active},

@@ -41,6 +41,9 @@ def replay(
     limit: Annotated[int | None, typer.Option(min=1, help="Replay only this many uploads.")] = None,
     policy: Annotated[Path | None, typer.Option(help="Policy to judge by; the shipped one otherwise.")] = None,
     scorecard: Annotated[Path | None, typer.Option(help="Scorecard to score by; the shipped one otherwise.")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Directory of fitted models to score by; --scorecard replaces its scorecard.")
+    ] = None,
     features: Annotated[
         Path | None, typer.Option(help="First write each upload's vector of features to this file, as JSON lines.")
     ] = None,
@@ -57,14 +60,14 @@ def replay(
     """
     _require_streams()
     from gate.policyfile import load_policy
-    from streams.files.scorecards import load_scorecard
+    from streams.files.model_directory import load_models
     from streams.lab.replay_system import ReplayServers
     from streams.lab.rows import not_after, read
 
     _quiet()
     pace = _pace(speed)
     rules = load_policy(policy)
-    card = load_scorecard(scorecard)
+    card = load_models(models, scorecard).scorecard
     stream = not_after(read(file, limit), time.time_ns() // 1000)
     for note in stream.notes:
         say(note)
@@ -74,8 +77,9 @@ def replay(
         _write_features(features, stream, card)
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
     say(f"replaying through Redis at {addresses.shown('redis')} and Kafka at {addresses.shown('kafka')}")
+    places = ReplayServers(addresses.redis, addresses.kafka, scorecard, models)
     try:
-        outcome = asyncio.run(_replay(stream, rules, ReplayServers(addresses.redis, addresses.kafka, scorecard), pace))
+        outcome = asyncio.run(_replay(stream, rules, places, pace))
     except asyncio.CancelledError:
         say("ended early; the topics and keys of the replay were removed")
         raise typer.Exit(CANCELLED) from None

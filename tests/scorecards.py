@@ -7,7 +7,7 @@ from itertools import product
 from hypothesis import strategies as st
 
 from streams.core.features import FEATURES, PLACE, UNKNOWN
-from streams.core.scorecard import Kind, Scorecard, Term, log_odds_of, made_of
+from streams.core.scorecard import AbuseKind, Scorecard, Term, log_odds_of, made_of
 
 
 def vector(**values: float) -> list[float]:
@@ -37,7 +37,7 @@ def terms(draw: st.DrawFn, features: tuple[str, ...], most: int = 60_000) -> Ter
         for number, place in enumerate(bins)
     ]  # fmt: skip
     family = draw(st.sampled_from([FEATURES[PLACE[feature]].family for feature in features]))
-    return Term(features, family, cuts, tuple(points), draw(st.sampled_from(Kind)))
+    return Term(features, family, cuts, tuple(points), draw(st.sampled_from(AbuseKind)))
 
 
 @st.composite
@@ -49,7 +49,11 @@ def scorecards(draw: st.DrawFn) -> Scorecard:
                  unique_by=frozenset)
     )  # fmt: skip
     made = [draw(terms(tuple(features))) for features in chosen]
-    caps = draw(st.dictionaries(st.sampled_from(sorted({term.family for term in made})), st.floats(0.0, 6.0))) if made else {}
+    caps = (
+        draw(st.dictionaries(st.sampled_from(sorted({term.family for term in made})), st.floats(0.0, 6.0)))
+        if made
+        else {}
+    )
     base_rate, alone_at_most = draw(st.floats(0.001, 0.2)), draw(st.floats(0.3, 0.9))
     share = draw(st.floats(0.05, 0.95))
     return made_of(
@@ -57,4 +61,3 @@ def scorecards(draw: st.DrawFn) -> Scorecard:
         offset=draw(st.floats(-3.0, 0.4)) + log_odds_of(share),
         alone_at_most=alone_at_most, caps=caps, half_life_us=draw(st.sampled_from([0, 3_600_000_000])),
     )  # fmt: skip
-

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
+from gate.app.policy_trial import PolicyTrial
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
@@ -105,6 +106,8 @@ class Check:
         self._last_known = LastKnown()
         self._log = log
         self._back_pressure = back_pressure if back_pressure is not None else BackPressure()
+        self.trial: PolicyTrial | None = None
+        """A candidate policy that is told of each decision, and changes none."""
         self._board = Board()
         self._pauses = LivePauses()
         self.policy = policy
@@ -148,16 +151,19 @@ class Check:
         """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         class_, pauses, first = self._prepare(request, policy, now_us)
+        answer: TakeResult | Exception | None = None
         if isinstance(first, Decision):
             decision = first
         else:
             try:
-                answer: TakeResult | Exception = await self._takes.take(first)
+                answer = await self._takes.take(first)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
                 answer = error
             decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
         self._note(request, decision, now_us)
+        if self.trial is not None:
+            self._try(request, decision, policy, pauses, answer, now_us)
         self._took(started_ns, 1)
         return decision
 
@@ -172,11 +178,15 @@ class Check:
         answers = iter(await self._answers(take_requests))
         decisions: list[Decision] = []
         for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
+            answer = None
             if isinstance(first, Decision):
                 decision = first
             else:
-                decision = self._decide(request, class_, pauses, policy, now_us, first, next(answers))
+                answer = next(answers)
+                decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
             self._note(request, decision, now_us)
+            if self.trial is not None:
+                self._try(request, decision, policy, pauses, answer, now_us)
             decisions.append(decision)
         self._took(started_ns, len(decisions))
         return decisions
@@ -249,6 +259,20 @@ class Check:
             counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
         if self._log is not None:
             self._log.record(request, decision, now_us)
+
+    def _try(
+        self, request: CheckRequest, decision: Decision, policy: Policy, pauses: LivePauses,
+        answer: TakeResult | Exception | None, now_us: int,
+    ) -> None:  # fmt: skip
+        """Show the trial one decision. A trial that fails or whose time is over ends; the decision stands."""
+        trial = self.trial
+        if trial is None or now_us >= trial.until_us:
+            return
+        try:
+            trial.compare(request, decision, policy, pauses, answer, now_us)
+        except Exception:
+            self.counts.faults["trial"] += 1
+            self.trial = None
 
     def _took(self, started_ns: int, checks: int) -> None:
         """Count the time since `started_ns`, once for each of the checks that were decided together."""

@@ -189,3 +189,10 @@ def _is_whole(url: str) -> bool:
         return parts.scheme == "unix" or (bool(parts.hostname) and parts.port != 0)
     except ValueError:
         return False
+
+
+def admin_url(addresses: Addresses) -> str:
+    """The base URL of a gate's admin port. Raises SettingInvalid if it is unknown."""
+    if addresses.admin is None:
+        raise SettingInvalid("nothing names a gate's admin port", "give --admin or UPLOAD_GATE_ADMIN")
+    return addresses.admin

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
 from gate.core.score import Score
 from gate.errors import StoreUnavailable, redact
+from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
 
 if TYPE_CHECKING:
     from gate.stores.redis.scores import RedisScoreStore
@@ -36,28 +39,32 @@ def explain(
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     redis: RedisFlag = None,
+    reasons: Annotated[
+        Path | None, typer.Option(help="Wording of reasons (TOML); the shipped one otherwise.", show_default=False)
+    ] = None,
 ) -> None:
     """Show an account's score and the signals that led to it; without an account, the riskiest ones.
 
     Example: upload-gate explain a-17
     """
+    texts = load_reason_texts(reasons)
     addresses = resolve_addresses(state, redis=redis)
     if account is None:
         say(f"reading scores from {addresses.shown('redis')}")
         scores = asyncio.run(_within(addresses, _riskiest))
         if output is Output.JSON:
-            emit({"accounts": [{"account": score.account, **_json(score)} for score in scores]})
+            emit({"accounts": [{"account": score.account, **_json(score, texts)} for score in scores]})
         else:
             result(*riskiest_lines(scores))
         return
     say(f"reading the score from {addresses.shown('redis')}")
     score = asyncio.run(_score(addresses, account))
     if output is Output.JSON:
-        emit({"account": account, "score": None if score is None else _json(score)})
+        emit({"account": account, "score": None if score is None else _json(score, texts)})
     elif score is None:
         result(f"{account} has no score")
     else:
-        result(*score_lines(score))
+        result(*score_lines(score, texts))
 
 
 async def _score(addresses: Addresses, account: str) -> Score | None:
@@ -95,33 +102,42 @@ def riskiest_lines(scores: Sequence[Score]) -> list[str]:
         return ["no account has a score"]
     lines = []
     for score in scores:
-        heaviest = max(score.reasons, key=lambda reason: reason.value * reason.weight, default=None)
+        heaviest = max(score.reasons, key=lambda reason: reason.weight, default=None)
         why = "" if heaviest is None else f"  {heaviest.signal}"
         lines.append(f"risk {score.risk:.2f}  {score.account}{why}")
     return lines
 
 
-def score_lines(score: Score) -> list[str]:
-    """A score as lines for people, the strongest signal first."""
+def score_lines(score: Score, texts: ReasonTexts) -> list[str]:
+    """A score as lines for people: the log odds and the name of each signal, the strongest first, and what it says."""
     lines = [f"{score.account}: risk {score.risk:.2f} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
-    for reason in sorted(score.reasons, key=lambda reason: -reason.value * reason.weight):
-        lines.append(
-            f"  {reason.signal:<26} {reason.value:.2f} × {reason.weight:g} = {reason.value * reason.weight:.2f}"
+    for reason in sorted(score.reasons, key=lambda reason: -reason.weight):
+        lines.append(f"  {reason.weight:+.2f}  {reason.signal:<26} {texts.of_signal(reason)}")
+    if score.shadow is not None:
+        made_by = f"scorecard {score.shadow.scorecard}" + (
+            f", models {score.shadow.models}" if score.shadow.models else ""
         )
-    lines.append(
-        f"events up to {instant(score.at_us)}, scored {instant(score.scored_at_us)}, scorecard {score.scorecard}"
-    )
+        lines.append(f"in shadow: risk {score.shadow.risk:.2f} ({made_by}); nothing decides by it")
+    made_by = f"scorecard {score.scorecard}" + (f", models {score.models}" if score.models else "")
+    lines.append(f"events up to {instant(score.at_us)}, scored {instant(score.scored_at_us)}, {made_by}")
     return lines
 
 
-def _json(score: Score) -> dict[str, object]:
+def _json(score: Score, texts: ReasonTexts) -> dict[str, object]:
     return {
         "bot": score.bot,
         "scam": score.scam,
         "risk": score.risk,
-        "reasons": [{"signal": r.signal, "value": r.value, "weight": r.weight} for r in score.reasons],
+        "reasons": [
+            {"signal": r.signal, "value": r.value, "weight": r.weight}
+            | ({} if r.second is None else {"second": r.second})
+            | {"text": texts.of_signal(r)}
+            for r in score.reasons
+        ],
         "at": instant(score.at_us),
         "scored_at": instant(score.scored_at_us),
         "stamp": {field: getattr(score.stamp, field) for field in score.stamp.__struct_fields__},
         "scorecard": score.scorecard,
+        "models": score.models or None,
+        "shadow": None if score.shadow is None else msgspec.to_builtins(score.shadow),
     }

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from gate.errors import RequestRejected, StoreUnavailable, UploadGateError, redact
 
+JSON = "application/json"
 MAX_ANSWER_BYTES = 4 << 20
 
 
@@ -21,13 +22,28 @@ def post_json(url: str, body: bytes, timeout_s: float = 5.0) -> object:
     return _json(*_exchange("POST", url, body, timeout_s), redact(url))
 
 
-def _exchange(method: str, url: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
+def get_text(url: str, timeout_s: float = 5.0) -> str:
+    """The text at `url`. Raises StoreUnavailable if nothing answers, UploadGateError if the answer is unusable."""
+    status, data = _exchange("GET", url, None, timeout_s)
+    if status >= 400:
+        _json(status, data, redact(url))
+    return data.decode(errors="replace")
+
+
+def send(method: str, url: str, body: bytes | None = None, kind: str = JSON, timeout_s: float = 5.0) -> object:
+    """The JSON answer to a request with a body of the type `kind`. Raises as `post_json` does."""
+    return _json(*_exchange(method, url, body, timeout_s, kind), redact(url))
+
+
+def _exchange(
+    method: str, url: str, body: bytes | None, timeout_s: float, content_type: str = JSON
+) -> tuple[int, bytes]:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, path, body, {"Content-Type": "application/json", "Accept": "application/json"})
+        connection.request(method, path, body, {"Content-Type": content_type, "Accept": JSON})
         answer = connection.getresponse()
         data = answer.read(MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:

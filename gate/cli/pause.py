@@ -79,7 +79,7 @@ def _warn(addresses: Addresses, scope: Scope, action: Action, reason: str) -> No
     from gate.cli.preview import preview
 
     names = policy_names(addresses)
-    warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope))
+    warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope, names))
     say(*names.notes, *warnings, *preview(addresses, scope, action))
 
 

@@ -1,4 +1,7 @@
-"""`policy check` and `policy show`: validate a policy file, and show its content."""
+"""`policy check`, `show`, `dump` and `diff`: validate a policy, show its content, and compare two.
+
+A policy is named by its file or by the name of a preset; `policy try` is in `gate.cli.policy_try`.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gate.cli.addresses import AdminFlag, StateFlag, admin_url, resolve_addresses
+from gate.cli.http_json import get_text
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.core.policy import Unit
-from gate.errors import PolicyInvalid
+from gate.errors import PolicyInvalid, redact
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
 
 
+FileArgument = Annotated[Path, typer.Argument(help="Policy file (TOML), or the name of a preset.", metavar="FILE")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Check and show policy files.", no_args_is_help=True, rich_markup_mode=None)
+    from gate.cli.policy_try import try_policy
+
+    group = typer.Typer(help="Check, show, compare and try policies.", no_args_is_help=True, rich_markup_mode=None)
     group.command(name="check")(check)
     group.command(name="show")(show)
+    group.command(name="dump")(dump)
+    group.command(name="diff")(diff)
+    group.command(name="try")(try_policy)
     app.add_typer(group, name="policy")
 
 
-def check(
-    file: Annotated[Path, typer.Argument(help="Policy file (TOML).", metavar="FILE")], output: OutputFlag = Output.TEXT
-) -> None:
+def check(file: FileArgument, output: OutputFlag = Output.TEXT) -> None:
     """Check a policy file. Each complaint names file, line and key. The exit code is 2 if there is a complaint.
 
     Example: upload-gate policy check policy.toml
     """
-    from gate.policyfile import check_policy
+    from gate.policyfile import check_policy, policy_text
 
-    policy, complaints = check_policy(_text(file), str(file))
+    policy, complaints = check_policy(*policy_text(file))
     if output is Output.JSON:
         emit({
             "file": str(file),
@@ -65,6 +76,66 @@ def show(
         emit(as_json(policy))
     else:
         result(*policy_lines(policy))
+
+
+def dump(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Policy file or preset; the policy in force at the gate otherwise.", metavar="[FILE]"),
+    ] = None,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    admin: AdminFlag = None,
+) -> None:
+    """Print a policy with every default written out, as a policy file with the same hash.
+
+    Without FILE it is the policy in force at the running gate, through its admin port.
+
+    Example: upload-gate policy dump > policy.toml
+    """
+    from gate.policyfile import load_policy_file, parse_policy_file
+    from gate.policyfile.toml_text import toml_text
+
+    if file is not None:
+        loaded, source = load_policy_file(file), str(file)
+    else:
+        addresses = resolve_addresses(state, admin=admin)
+        url = f"{admin_url(addresses)}/v1/policy/document"
+        loaded, source = parse_policy_file(get_text(url), redact(url)), redact(url)
+    if output is Output.JSON:
+        emit({"hash": loaded.policy.hash, "source": source, "policy": dict(loaded.document)})
+    else:
+        result(f"# policy {loaded.policy.hash}, from {source}", *toml_text(loaded.document).splitlines(), wraps=False)
+
+
+def diff(
+    before: Annotated[Path, typer.Argument(help="Policy file or preset.", metavar="A")],
+    after: Annotated[Path, typer.Argument(help="Policy file or preset.", metavar="B")],
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Print what changes for uploaders when policy A is replaced by policy B, key by key.
+
+    Defaults that are written out, comments and layout make no difference. Where fewer uploads pass the line ends with
+    "tighter", where more pass with "looser". The exit code is 0 whether they differ or not.
+
+    Example: upload-gate policy diff policy.toml raid
+    """
+    from gate.policyfile import load_policy_file
+    from gate.policyfile.differences import differences
+
+    one, other = load_policy_file(before), load_policy_file(after)
+    found = differences(one.document, other.document)
+    if output is Output.JSON:
+        emit({
+            "before": one.policy.hash,
+            "after": other.policy.hash,
+            "differences": [
+                {"key": d.key, "before": d.before, "after": d.after, "effect": d.effect.value} for d in found
+            ],
+        })  # fmt: skip
+        return
+    say(f"from {before} (policy {one.policy.hash}) to {after} (policy {other.policy.hash})")
+    result(*([each.text for each in found] or ["the policies are the same"]))
 
 
 def as_json(policy: Policy) -> dict[str, object]:
@@ -126,12 +197,3 @@ def amount_text(count: int, unit: Unit) -> str:
         if count >= size:
             return f"{count / size:.4g} {name}"
     return f"{count} bytes"
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PolicyInvalid(str(file), None, "", f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise PolicyInvalid(str(file), None, "", "is not UTF-8 text") from error

@@ -24,12 +24,17 @@ SURFACES = ("post", "comment", "message", "avatar", "story", "profile", "album",
 
 @dataclass(frozen=True, slots=True)
 class PolicyNames:
-    """The names of a policy, its source, and the problems of the sources before it."""
+    """The names of a policy, its source, and the problems of the sources before it.
+
+    `kinds` and `surfaces` are those that the policy lists, or usual ones where it lists none; a `*` is a pattern.
+    """
 
     classes: tuple[str, ...]
     reasons: tuple[str, ...]
     source: str
     notes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = KINDS
+    surfaces: tuple[str, ...] = SURFACES
 
     def warnings(self, classes: Iterable[str], reason: str) -> list[str]:
         """One sentence for each name that the policy does not have, with the nearest name that it has."""
@@ -47,7 +52,14 @@ def policy_names(addresses: Addresses) -> PolicyNames:
         if addresses.admin is not None:
             answer = get_json(f"{addresses.admin}/v1/policy", FETCH_WITHIN_S)
             if isinstance(answer, dict) and answer.get("classes") and answer.get("reasons"):
-                return PolicyNames(_texts(answer["classes"]), _texts(answer["reasons"]), "the gate's policy")
+                known = answer.get("known")
+                kinds, surfaces = (
+                    _texts(known.get(key) or ()) if isinstance(known, dict) else () for key in ("kind", "surface")
+                )
+                return PolicyNames(
+                    _texts(answer["classes"]), _texts(answer["reasons"]), "the gate's policy",
+                    kinds=_listed(kinds, KINDS), surfaces=_listed(surfaces, SURFACES),
+                )  # fmt: skip
     except UploadGateError:
         pass
     from gate.policyfile import load_policy
@@ -59,22 +71,33 @@ def policy_names(addresses: Addresses) -> PolicyNames:
     except PolicyInvalid as error:
         return PolicyNames((), (), source, (f"warning: names are not checked, {source} cannot be used: {error}",))
     note = f"note: no gate's admin port returns the policy in force; names are compared with {source}"
-    return PolicyNames(policy.classes, policy.reasons, source, (note,))
+    return PolicyNames(
+        policy.classes, policy.reasons, source, (note,),
+        kinds=_listed(policy.known.kinds, KINDS), surfaces=_listed(policy.known.surfaces, SURFACES),
+    )  # fmt: skip
 
 
-def rare_labels(scope: Scope) -> list[str]:
-    """A sentence for each kind or surface of the scope that looks like a slip of the pen. The policy names none."""
+def rare_labels(scope: Scope, names: PolicyNames) -> list[str]:
+    """A sentence for each kind or surface of the scope that the policy does not list, or that looks like a slip."""
     from difflib import get_close_matches
+    from fnmatch import fnmatchcase
 
-    given = [("kind", name, KINDS) for name in scope.kinds] + [("surface", name, SURFACES) for name in scope.surfaces]
+    given = [("kind", name, names.kinds) for name in scope.kinds]
+    given += [("surface", name, names.surfaces) for name in scope.surfaces]
     warnings = []
     for what, name, usual in sorted(given):
-        if name in usual:
+        if any(fnmatchcase(name, known.replace("[", "[[]").replace("?", "[?]")) for known in usual):
             continue
         near = get_close_matches(name, usual, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Usual are: {', '.join(usual)}"
         warnings.append(f"warning: {name} is no usual {what}; pausing all the same, as far as uploads name it. {hint}")
     return warnings
+
+
+def _listed(values: Iterable[str], usual: tuple[str, ...]) -> tuple[str, ...]:
+    """The values that a policy lists; the usual ones where it lists none or all."""
+    listed = tuple(sorted(values))
+    return usual if not listed or "*" in listed else listed
 
 
 def _texts(names: Iterable[object]) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-PolicyFlag = Annotated[Path | None, typer.Option("--policy", help="Policy file; the packaged one otherwise.")]
+PolicyFlag = Annotated[
+    Path | None, typer.Option("--policy", help="Policy file, or the preset calm or raid; the packaged one otherwise.")
+]
 
 
 def register(app: typer.Typer) -> None:

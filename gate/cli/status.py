@@ -179,9 +179,8 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
         lines += _indented(pause_fields(pause, view.now_us), width)
     for pause in view.board.break_glass:
         lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
-    policies = {said.policy for said in view.gates if said.policy}
     for said, earlier in one_a_name(view):
-        fields = [f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_line(said, view, policies))]
+        fields = [f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_line(said, view))]
         if earlier:
             fields.append("(an earlier process of it stopped without saying so)")
         lines += lines_of(fields, width)
@@ -246,7 +245,7 @@ def _indented(fields: list[str], width: int) -> list[str]:
     return [f"  {line}" for line in lines_of(fields, width - 2)]
 
 
-def _gate_line(said: Acknowledgement, view: StatusView, policies: set[str]) -> list[str]:
+def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
     from gate.app.converge import is_live
 
     words = [f"rev {said.rev}", f"heard {_age_s(said, view):.1f} s ago"]
@@ -258,8 +257,8 @@ def _gate_line(said: Acknowledgement, view: StatusView, policies: set[str]) -> l
         words.append("NOT ON DISK")
     if said.unreadable:
         words.append(f"CANNOT READ {said.unreadable} ENTRIES")
-    if len(policies) > 1:
-        words.append(f"policy {said.policy or 'unknown'}")
+    if said.policy:
+        words.append(f"policy {said.policy}")
     return words
 
 

@@ -41,7 +41,9 @@ def up(
     ] = None,
     redis: Annotated[str | None, typer.Option(help="Use this Redis instead of an embedded one (redis://…).")] = None,
     kafka: Annotated[str | None, typer.Option(help="Use this Kafka instead of the embedded one (host:port).")] = None,
-    policy: Annotated[Path | None, typer.Option(help="Policy file; the shipped one otherwise.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file, or the preset calm or raid; the shipped one otherwise.")
+    ] = None,
     scorecard: Annotated[Path | None, typer.Option(help="Scorecard file; the shipped one otherwise.")] = None,
     traffic: Annotated[bool, typer.Option(help="Simulate people, a bot farm and a scam campaign.")] = True,
     rate: Annotated[float, typer.Option(min=0.1, max=2000, help="Simulated uploads per second.")] = 20.0,
@@ -64,9 +66,12 @@ def up(
 
     if replay is not None and not replay.is_file():
         raise SettingInvalid(f"--replay {replay} is not a file", "give a labelled stream (*.jsonl or *.jsonl.gz)")
-    for flag, file in (("--policy", policy), ("--scorecard", scorecard)):
-        if file is not None and not file.is_file():
-            raise SettingInvalid(f"{flag} {file} is not a file")
+    if policy is not None:
+        from gate.policyfile import load_policy
+
+        load_policy(policy)  # raises PolicyInvalid for a file that no gate could use
+    if scorecard is not None and not scorecard.is_file():
+        raise SettingInvalid(f"--scorecard {scorecard} is not a file")
     if redis is not None:
         resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
     options = UpOptions(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -99,6 +100,59 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownValues:
+    """The media kinds, surfaces and countries that the policy lists. A `*` in a value stands for any characters.
+
+    Values are given and compared as fields of checks are read: without case. An absent value is known.
+    """
+
+    kinds: frozenset[str]
+    surfaces: frozenset[str]
+    countries: frozenset[str]
+    _any: tuple[bool, ...] = field(init=False, repr=False, compare=False)
+    _exact: tuple[frozenset[str | None], ...] = field(init=False, repr=False, compare=False)
+    _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        listed = self.listed.values()
+        object.__setattr__(self, "_any", tuple("*" in values for values in listed))
+        object.__setattr__(self, "_exact", tuple(values | {None} for values in listed))
+        object.__setattr__(self, "_patterns", tuple(map(_pattern, listed)))
+
+    @property
+    def listed(self) -> Mapping[str, frozenset[str]]:
+        """The values by the field of a check that holds them."""
+        return {"kind": self.kinds, "surface": self.surfaces, "country": self.countries}
+
+    def unlisted(self, request: CheckRequest) -> tuple[str, ...]:
+        """The fields of `request` whose value is not listed: of `kind`, `surface` and `country`."""
+        (kinds, surfaces, countries), (any_kind, any_surface, any_country) = self._exact, self._any
+        kind, surface, country = request.media.kind, request.surface, request.country
+        if (
+            (any_kind or kind in kinds)
+            and (any_surface or surface in surfaces)
+            and (any_country or country in countries)
+        ):
+            return ()
+        values = (kind, surface, country)
+        return tuple(
+            field
+            for field, value, exact, pattern in zip(self.listed, values, self._exact, self._patterns, strict=True)
+            if value is not None and value not in exact and pattern.fullmatch(value) is None
+        )
+
+
+def _pattern(values: frozenset[str]) -> re.Pattern[str]:
+    """An expression for those of `values` that hold a `*`; it matches nothing where there are none."""
+    parts = [".*".join(map(re.escape, value.split("*"))) for value in sorted(values) if "*" in value]
+    return re.compile("|".join(parts) or "(?!)", re.DOTALL)
+
+
+ANY_VALUE = KnownValues(frozenset("*"), frozenset("*"), frozenset("*"))
+"""Every kind, surface and country is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """All rules of a decision except the pauses. `thresholds` has an entry for every class of `classes`."""
 
@@ -115,6 +169,7 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
+    known: KnownValues = ANY_VALUE
     _class_limits: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

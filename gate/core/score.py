@@ -93,12 +93,23 @@ def _within_epoch(stamp: Stamp) -> tuple[int, int, int, int]:
     return stamp.partitions, stamp.partition, stamp.offset, stamp.generation
 
 
+class ShadowScore(msgspec.Struct, frozen=True, gc=False):
+    """What models in shadow say of the account: shown beside the score, never read by a decision."""
+
+    bot: float
+    scam: float
+    risk: float
+    scorecard: str
+    models: str = ""
+
+
 class Score(msgspec.Struct, frozen=True, gc=False):
     """An account's score. `at_us` is event time, `scored_at_us` the wall clock, both µs since 1970.
 
     The risk decays towards `base`, that of an account without evidence, by half with every `half_life_us` (`risk_at`);
     0 means that it does not decay. A score that does not act was made while the stream was far behind: it is shown, and
-    refuses nothing. `extra` holds fields of a newer release as JSON by name, which are written again.
+    refuses nothing. `extra` holds fields of a newer release as JSON by name, which are written again. `models` is the hash
+    of the models that the features came from, empty where there were none; `shadow` what models in shadow say.
     """
 
     account: str
@@ -114,3 +125,5 @@ class Score(msgspec.Struct, frozen=True, gc=False):
     half_life_us: int = 0
     base: float = 0.0
     acts: bool = True
+    models: str = ""
+    shadow: ShadowScore | None = None

@@ -1,7 +1,8 @@
 """Reads a policy file into a `Policy`, or into a list of complaints with file, line, key and remedy.
 
 It does not change the policy in force: the caller does, or keeps the last good one. The hash of a policy depends on its
-content only: comments, layout and the order of tables do not change it.
+effective content only: comments, layout, the order of tables, the spelling of a value and defaults that are written out
+do not change it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from gate.core.duration import DAY_US, HOUR_US
-from gate.core.fields.labels import fold_label
+from gate.core.fields.labels import fold_country, fold_label
 from gate.core.limits.limit import Rate
 from gate.core.policy import (
+    KnownValues,
     LimitRule,
     Mode,
     OnStoreError,
@@ -29,6 +33,9 @@ from gate.errors import PolicyInvalid
 from gate.policyfile.places import TomlPlaces, error_line
 from gate.policyfile.table import Complaints, TomlTable
 
+MAX_FILE_BYTES: Final = 1 << 20
+PRESETS: Final = ("calm", "raid")
+"""The packaged policies that `--policy` takes by their name; each is `presets/NAME.toml` of the configuration."""
 DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
 MAX_REFILL_US = 366 * DAY_US
 """Longest time that a bucket may take to fill. With a longer one the store's arithmetic would lose digits."""
@@ -48,24 +55,55 @@ def packaged_config(name: str) -> tuple[str, str]:
     raise PolicyInvalid(name, None, "", "the packaged file is missing; install the package again")
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """What one file holds: the policy, and the `document` that says the same with every default written out."""
+
+    policy: Policy
+    document: Mapping[str, object]
+
+
 def load_policy(path: Path | None) -> Policy:
     """The policy at `path`, or the packaged default if it is None. Raises PolicyInvalid."""
+    return load_policy_file(path).policy
+
+
+def load_policy_file(path: Path | None) -> PolicyFile:
+    """As `load_policy`, with its document."""
+    return parse_policy_file(*policy_text(path))
+
+
+def policy_text(path: Path | None) -> tuple[str, str]:
+    """Text and name of the policy at `path`, of a preset if `path` is its name and no file, or of the packaged default.
+
+    Raises PolicyInvalid.
+    """
     if path is None:
-        return parse_policy(*default_policy())
+        return default_policy()
+    if str(path) in PRESETS and not path.is_file():
+        return packaged_config(f"presets/{path}.toml")
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise PolicyInvalid(str(path), None, "", f"has more than {MAX_FILE_BYTES} bytes; no policy needs as many")
+        return data.decode(), str(path)
     except OSError as error:
         raise PolicyInvalid(str(path), None, "", f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise PolicyInvalid(str(path), None, "", "is not UTF-8 text") from error
-    return parse_policy(text, str(path))
 
 
 def parse_policy(text: str, file: str) -> Policy:
     """The policy in `text`. Raises PolicyInvalid for the first mistake, with the others in its message."""
-    policy, complaints = check_policy(text, file)
-    if policy is not None:
-        return policy
+    return parse_policy_file(text, file).policy
+
+
+def parse_policy_file(text: str, file: str) -> PolicyFile:
+    """As `parse_policy`, with its document."""
+    read, complaints = check_policy_file(text, file)
+    if read is not None:
+        return read
     first, *others = complaints
     if others:
         raise PolicyInvalid(first.file, first.line, first.key, "\n".join([_problem(first), *map(str, others)]))
@@ -74,13 +112,24 @@ def parse_policy(text: str, file: str) -> Policy:
 
 def check_policy(text: str, file: str) -> tuple[Policy | None, list[PolicyInvalid]]:
     """The policy, or None and every complaint in the order of the file's lines."""
+    read, complaints = check_policy_file(text, file)
+    return (None if read is None else read.policy), complaints
+
+
+def check_policy_file(text: str, file: str) -> tuple[PolicyFile | None, list[PolicyInvalid]]:
+    """As `check_policy`, with its document."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return None, [PolicyInvalid(file, error_line(str(error)), "", f"is not TOML: {error}")]
+    except RecursionError:
+        return None, [PolicyInvalid(file, None, "", "is nested too deeply; a policy has tables of four levels")]
+    except ValueError as error:  # such as a number of 5,000 digits
+        return None, [PolicyInvalid(file, None, "", f"holds a value that cannot be read: {error}")]
     complaints = Complaints(file, TomlPlaces(text))
-    policy = _policy(TomlTable(document, (), complaints), content_hash(document))
-    return (None, complaints.sorted()) if complaints.found else (policy, [])
+    top = TomlTable(document, (), complaints)
+    policy = _policy(top)
+    return (None, complaints.sorted()) if complaints.found else (PolicyFile(policy, top.effective), [])
 
 
 def content_hash(document: Mapping[str, object]) -> str:
@@ -89,7 +138,8 @@ def content_hash(document: Mapping[str, object]) -> str:
     return sha256(canonical.encode()).hexdigest()[:12]
 
 
-def _policy(top: TomlTable, hash_: str) -> Policy:
+def _policy(top: TomlTable) -> Policy:
+    top.effective["version"] = 1
     if top.value("version") != 1:
         top.complain("version", "must be 1, the only version there is; write version = 1 as the first line")
     thresholds = _classes(top.table("classes"))
@@ -109,15 +159,16 @@ def _policy(top: TomlTable, hash_: str) -> Policy:
     max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
     score.end()
     deny = top.table("deny")
-    deny_accounts = frozenset(deny.texts("accounts") or ())
+    deny_accounts = frozenset(deny.texts("accounts", ()) or ())
     deny.end()
-    reasons = top.texts("reasons")
-    for reason in reasons or ():
+    reasons = top.texts("reasons", DEFAULT_REASONS) or ()
+    for reason in reasons:
         _check_folded(top, "reasons", reason)
+    known = _known_values(top.table("known"))
     limits = _limits(top.table("limits"), thresholds)
     top.end()
     return Policy(
-        hash=hash_,
+        hash=content_hash(top.effective),
         classes=tuple(thresholds),
         default_class=default_class or "",
         new_class=new_class,
@@ -126,11 +177,25 @@ def _policy(top: TomlTable, hash_: str) -> Policy:
         thresholds=thresholds,
         limits=limits,
         deny_accounts=deny_accounts,
-        reasons=DEFAULT_REASONS if reasons is None else reasons,
+        reasons=reasons,
         max_score_age_us=max_age_us,
         upload_lifetime_us=lifetime_us,
         deadline_us=deadline_us,
+        known=known,
     )
+
+
+def _known_values(table: TomlTable) -> KnownValues:
+    """The values that uploads may name. Without a list, or with `*` in it, every value is known."""
+    found: dict[str, frozenset[str]] = {}
+    for key, fold in (("kinds", fold_label), ("surfaces", fold_label), ("countries", fold_country)):
+        values = table.texts(key, ("*",)) or ()
+        for value in values:
+            if fold(value) != value:
+                table.complain(key, f"{value!r} would match nothing, as it is compared as {fold(value)!r}; write that")
+        found[key] = frozenset(values)
+    table.end()
+    return KnownValues(found["kinds"], found["surfaces"], found["countries"])
 
 
 def _classes(table: TomlTable) -> dict[str, Thresholds]:

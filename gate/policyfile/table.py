@@ -9,15 +9,16 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gate.core.duration import UNIT_US
 from gate.errors import PolicyInvalid
 from gate.policyfile.places import TomlPlaces
 
-_DURATION = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
-_SIZE = re.compile(r"^(\d{1,9})(KiB|MiB|GiB|TiB)$")
-_UNIT_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+MAX_AMOUNT: Final = 1 << 50
+_DURATION = re.compile("([0-9]{1,9})(ms|s|m|h|d)")
+_SIZE = re.compile("([0-9]{1,9})(KiB|MiB|GiB|TiB)")
+UNIT_BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -32,7 +33,7 @@ class Complaints:
 
     def add(self, path: tuple[str, ...], problem: str) -> None:
         """Add a complaint about the key at `path`."""
-        self.found.append(PolicyInvalid(self._file, self._places.line(path), _dotted(path), problem))
+        self.found.append(PolicyInvalid(self._file, self._places.line(path), dotted(path), problem))
 
     def sorted(self) -> list[PolicyInvalid]:
         """All complaints, in the order of their lines."""
@@ -40,17 +41,21 @@ class Complaints:
 
 
 class TomlTable:
-    """A table's values. Each getter marks its key as known; `end` complains of every key that no getter has read."""
+    """A table's values. Each getter marks its key as known; `end` complains of every key that no getter has read.
+
+    `effective` holds what the getters returned, defaults included, each value in its one canonical spelling.
+    """
 
     def __init__(self, values: object, path: tuple[str, ...], complaints: Complaints) -> None:
         self.path = path
         self.complaints = complaints
+        self.effective: dict[str, object] = {}
         self._known: set[str] = set()
         self._values: dict[str, object] = {}
         if isinstance(values, dict):
             self._values = values
         else:
-            complaints.add(path, f"must be a table, not {_kind(values)}; write [{_dotted(path)}]")
+            complaints.add(path, f"must be a table, not {_kind(values)}; write [{dotted(path)}]")
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -72,22 +77,30 @@ class TomlTable:
     def table(self, key: str) -> TomlTable:
         """The table under `key`, empty if it is absent."""
         value = self.value(key)
-        return TomlTable({} if value is None else value, (*self.path, key), self.complaints)
+        inner = TomlTable({} if value is None else value, (*self.path, key), self.complaints)
+        self.effective[key] = inner.effective
+        return inner
 
     def text(self, key: str) -> str | None:
         """A string, None if it is absent or wrong."""
         value = self.value(key)
-        if value is None or (isinstance(value, str) and value):
+        if value is None:
+            return None
+        if isinstance(value, str) and value:
+            self.effective[key] = value
             return value
         self.complain(key, f"must be a non-empty string, not {_kind(value)}")
         return None
 
-    def texts(self, key: str) -> tuple[str, ...] | None:
-        """A list of non-empty strings, None if it is absent or wrong."""
+    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
+        """A list of non-empty strings, `default` if it is absent."""
         value = self.value(key)
         if value is None:
-            return None
+            if default is not None:
+                self.effective[key] = list(default)
+            return default
         if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
+            self.effective[key] = list(value)
             return tuple(value)
         self.complain(key, 'must be a list of non-empty strings, such as ["a", "b"]')
         return ()
@@ -97,11 +110,13 @@ class TomlTable:
         value = self.value(key)
         names = [name.value for name in among]
         if value is None and default is not None:
+            self.effective[key] = default.value
             return default
         if value is None:
             self.complain(key, f"is missing; write {key} = one of {_listed(names)}")
             return default
         if isinstance(value, str) and value in names:
+            self.effective[key] = value
             return among(value)
         self.complain(key, f"{value!r} is not one of {_listed(names)}{_guess(value, names)}")
         return default
@@ -112,10 +127,12 @@ class TomlTable:
         if value is None:
             if default_us is None:
                 self.complain(key, f'is missing; write a duration such as {key} = "1h"')
+            else:
+                self.effective[key] = duration_spelling(default_us)
             return default_us
-        found = _DURATION.match(value) if isinstance(value, str) else None
-        if found is not None and int(found[1]) > 0:
-            return int(found[1]) * UNIT_US[found[2]]
+        if isinstance(value, str) and (us := duration_of(value)):
+            self.effective[key] = duration_spelling(us)
+            return us
         self.complain(key, f'{value!r} is not a duration; write a whole number with ms, s, m, h or d, such as "1h"')
         return default_us
 
@@ -125,6 +142,7 @@ class TomlTable:
         if value is None:
             return None
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            self.effective[key] = float(value)
             return float(value)
         self.complain(key, f"{value!r} is not in [0, 1], the range of a score")
         return None
@@ -135,9 +153,11 @@ class TomlTable:
         if value is None:
             self.complain(key, f"is missing; write {key} = a positive whole number")
             return None
-        if sizes and isinstance(value, str) and (found := _SIZE.match(value)) and int(found[1]) > 0:
-            return int(found[1]) * _UNIT_BYTES[found[2]]
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 50:
+        if sizes and isinstance(value, str) and (size := size_of(value)):
+            self.effective[key] = size_spelling(size)
+            return size
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_AMOUNT:
+            self.effective[key] = size_spelling(value) if sizes else value
             return value
         also = ' or a size such as "10GiB"' if sizes else ""
         self.complain(key, f"{value!r} is not a positive whole number{also}; to block a class, pause it instead")
@@ -148,6 +168,34 @@ class TomlTable:
         for key in self._values:
             if key not in self._known:
                 self.complain(key, f"unknown key{_guess(key, self._known)}")
+
+
+def duration_of(text: str) -> int | None:
+    """The µs of a duration such as `7d`; None if it is none."""
+    found = _DURATION.fullmatch(text)
+    return None if found is None else int(found[1]) * UNIT_US[found[2]]
+
+
+def duration_spelling(us: int) -> str:
+    """A duration of whole ms in its largest unit: `7d`, `90s`."""
+    for name, unit in UNIT_US.items():
+        if us % unit == 0 and us:
+            return f"{us // unit}{name}"
+    return f"{us // 1000}ms"
+
+
+def size_of(text: str) -> int | None:
+    """The bytes of a size such as `10GiB`; None if it is none."""
+    found = _SIZE.fullmatch(text)
+    return None if found is None else int(found[1]) * UNIT_BYTES[found[2]]
+
+
+def size_spelling(size: int) -> str | int:
+    """A number of bytes in its largest whole unit: `10GiB`; the number itself where it has none."""
+    for name, unit in UNIT_BYTES.items():
+        if size % unit == 0 and size:
+            return f"{size // unit}{name}"
+    return size
 
 
 def _guess(name: object, known: Iterable[str]) -> str:
@@ -165,5 +213,6 @@ def _kind(value: object) -> str:
     )
 
 
-def _dotted(path: tuple[str, ...]) -> str:
+def dotted(path: tuple[str, ...]) -> str:
+    """The keys of `path` with dots between them, as in a TOML file."""
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in path)

@@ -4,9 +4,15 @@
      "at", "scored_at", "stamp": {"epoch", "offset", "partition", "partitions", "generation"}, "scorecard": "9f2c",
      "version": 1}
 
+A reason's value is null where it was not known; a signal that reads two features also has `"second"`, the value of the
+second one, if that was known.
+
 A score that decays also has `"half_life"` in seconds and `"base"`, the risk of an account without evidence; without
 them, or with a half-life of null, it does not decay. `"acts": false` marks a score that was made while the stream was
 far behind.
+
+`"models"` is the hash of the models that the features came from, absent without any. `"shadow"` has bot, scam, risk,
+scorecard and models of a score that was made beside this one to be compared; nothing decides by it.
 
 Numbers have 6 digits after the point, times are RFC 3339 with µs. A document without `version`, written before there
 were versions, is of version 1; a stamp without `generation` is of a release that knew none. Fields of a newer version
@@ -28,7 +34,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gate.core.score import Reason, Score, Stamp
+from gate.core.score import Reason, Score, ShadowScore, Stamp
 from gate.errors import StateUnreadable
 from gate.ports.scores import EncodedScore
 from gate.records.times import time_of, us_of
@@ -61,6 +67,14 @@ class _Stamp(msgspec.Struct, gc=False):
     generation: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Shadow(msgspec.Struct, gc=False):
+    bot: float
+    scam: float
+    risk: float
+    scorecard: str
+    models: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Score(msgspec.Struct, gc=False):
     account: str
     bot: float
@@ -75,6 +89,8 @@ class _Score(msgspec.Struct, gc=False):
     half_life: float | msgspec.UnsetType | None = msgspec.UNSET
     base: float | msgspec.UnsetType = msgspec.UNSET
     acts: bool | msgspec.UnsetType = msgspec.UNSET
+    models: str | msgspec.UnsetType = msgspec.UNSET
+    shadow: _Shadow | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _KNOWN: Final = frozenset(_Score.__struct_fields__)
@@ -108,9 +124,22 @@ def encode_score(score: Score) -> bytes:
             score.half_life_us / 1_000_000 if score.half_life_us else msgspec.UNSET,
             round(score.base * 1_000_000) / 1_000_000 if score.half_life_us else msgspec.UNSET,
             msgspec.UNSET if score.acts else False,
+            score.models or msgspec.UNSET,
+            msgspec.UNSET if score.shadow is None else _shadow(score.shadow),
         )
     )
     return with_unknown_fields(data, score.extra) if score.extra else data
+
+
+def _shadow(shadow: ShadowScore) -> _Shadow:
+    bot, scam, risk = rounded(shadow.bot), rounded(shadow.scam), rounded(shadow.risk)
+    return _Shadow(bot, scam, risk, shadow.scorecard, shadow.models or msgspec.UNSET)
+
+
+def _read_shadow(shadow: _Shadow | msgspec.UnsetType | None) -> ShadowScore | None:
+    if shadow is msgspec.UNSET or shadow is None:
+        return None
+    return ShadowScore(shadow.bot, shadow.scam, shadow.risk, shadow.scorecard, shadow.models or "")
 
 
 def _reason(reason: Reason) -> _Reason:
@@ -149,7 +178,10 @@ def decode_score(data: bytes) -> Score:
         document.bot,
         document.scam,
         document.risk,
-        tuple(Reason(r.signal, r.value, r.weight, None if r.second is msgspec.UNSET else r.second) for r in document.reasons),
+        tuple(
+            Reason(r.signal, r.value, r.weight, None if r.second is msgspec.UNSET else r.second)
+            for r in document.reasons
+        ),
         at_us,
         scored_at_us,
         _read(document.stamp),
@@ -158,6 +190,8 @@ def decode_score(data: bytes) -> Score:
         half_life_us,
         base,
         document.acts is not False,
+        document.models or "",
+        _read_shadow(document.shadow),
     )
 
 

@@ -11,24 +11,32 @@ import msgspec
 
 from gate.app.check import Check
 from gate.app.watch import Watch
+from gate.errors import StateUnreadable
 from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
+from gate.policyfile.toml_text import toml_text
 from gate.ports.clock import Clock
 from gate.records.board_page import board_page
+from gate.serve.policy_in_force import PolicyInForce
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Health:
-    """Reads `check` and `watch`. `dropped` returns how many decisions the log has lost, `store_down` why takes fail."""
+    """Reads `check` and `watch`. `dropped` returns how many decisions the log has lost, `store_down` why takes fail.
+
+    `policy` is None where nothing reloads the policy.
+    """
 
     def __init__(
-        self, check: Check, watch: Watch, clock: Clock, dropped: Callable[[], int], store_down: Callable[[], str | None]
-    ) -> None:
+        self, check: Check, watch: Watch, clock: Clock, dropped: Callable[[], int],
+        store_down: Callable[[], str | None], policy: PolicyInForce | None = None,
+    ) -> None:  # fmt: skip
         self._check = check
         self._watch = watch
         self._clock = clock
         self._dropped = dropped
         self._store_down = store_down
+        self._policy = policy
         self._started_us = clock.now_us()
         self._registry = gate_registry(check.counts, self.gauges)
 
@@ -43,10 +51,16 @@ class Health:
             board_rev=board.rev,
             board_age_s=self._watch.age_us() / 1e6,
             policy=self._check.policy.hash,
+            policy_refused=self._policy_problem is not None,
             dropped=self._dropped(),
             started_s=self._started_us / 1e6,
             cpu_s=times.user + times.system,
         )
+
+    @property
+    def _policy_problem(self) -> str | None:
+        """Why the policy file is not in force; None while it is."""
+        return None if self._policy is None else self._policy.problem
 
     def metrics(self) -> tuple[bytes, bytes]:
         """Content type and text for a scraper."""
@@ -69,6 +83,7 @@ class Health:
                 "board_latest": proof.latest,
                 "board_on_disk": self._watch.on_disk,
                 "policy": self._check.policy.hash,
+                "policy_problem": self._policy_problem,
                 "instances": self._check.instances,
             }
         )
@@ -90,11 +105,20 @@ class Health:
         public = [field.name for field in fields(policy) if not field.name.startswith("_")]
         shown: dict[str, Any] = {name: getattr(policy, name) for name in public}
         shown["deny_accounts"] = len(policy.deny_accounts)
+        shown["known"] = {field: sorted(values) for field, values in policy.known.listed.items()}
         shown["thresholds"] = {
             class_: {"review": each.review, "challenge": each.challenge, "deny": each.deny}
             for class_, each in policy.thresholds.items()
         }
+        shown["problem"] = self._policy_problem
         return _encode(shown)
+
+    def policy_document(self) -> bytes:
+        """The policy in force as a policy file, with every default written out. It names the accounts of the deny list."""
+        if self._policy is None:
+            raise StateUnreadable("this gate does not know the document of its policy")
+        loaded = self._policy.document
+        return f"# policy {loaded.policy.hash}, as it is in force\n{toml_text(loaded.document)}".encode()
 
     def stats(self) -> bytes:
         """Counters since the start: the number of checks by decision, and all other counters."""

@@ -24,6 +24,10 @@ EDGE_REASONS: Final = frozenset(
         "body.incomplete",
         "host.refused",
         "fault.internal",
+        "origin.refused",
+        "policy.invalid",
+        "trial.none",
+        "trial.running",
     )
 )
 ALL_REASONS: Final = REASONS | EDGE_REASONS
@@ -35,6 +39,9 @@ _STATUSES: Final = {
     "body.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "batch.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "host.refused": HTTPStatus.FORBIDDEN,
+    "origin.refused": HTTPStatus.FORBIDDEN,
+    "trial.none": HTTPStatus.NOT_FOUND,
+    "trial.running": HTTPStatus.CONFLICT,
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }

@@ -22,16 +22,18 @@ from gate.app.check import Check
 from gate.app.hear_hot_facts import HearHotFacts
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
-from gate.errors import PolicyInvalid, SettingInvalid
+from gate.errors import SettingInvalid
 from gate.metrics import Counts
-from gate.policyfile import load_policy
+from gate.policyfile import load_policy_file
 from gate.ports.boards import Acknowledgement
 from gate.ports.decisions import DecisionLog
 from gate.records.topics import Topics
 from gate.serve.admin.app import AdminApp
+from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
 from gate.serve.hot.app import GateApp
+from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
 from gate.settings import Settings
 from gate.stores.disk.break_glass import BreakGlassFile
@@ -60,7 +62,8 @@ def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Sets `ready` once both ports answer."""
-    policy = load_policy(settings.policy)
+    loaded = load_policy_file(settings.policy)
+    policy = loaded.policy
     async with AsyncExitStack() as stack:
         ports = [
             stack.enter_context(listening(settings.host, settings.port, "UPLOAD_GATE_PORT")),
@@ -81,12 +84,17 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
         watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
         watch.start_from_disk()
-        stop = stack.enter_context(_signals(lambda: _reload(settings, check)))
+        in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
+        stop = stack.enter_context(_signals(in_force.reload))
         stack.push_async_callback(watch.leave)
-        health = Health(check, watch, clock, dropped, lambda: takes.down)
+        health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
         _say_start(settings, policy.hash, takes.down)
-        apps = (GateApp(check, health, clock, random.random), AdminApp(health))
+        apps = (
+            GateApp(check, health, clock, random.random),
+            AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets)),
+        )
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+        await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
@@ -136,17 +144,6 @@ def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
     finally:
         for number in calls:
             loop.remove_signal_handler(number)
-
-
-def _reload(settings: Settings, check: Check) -> None:
-    """Read the policy file again. If it is wrong, the last good policy stays in force."""
-    try:
-        check.policy = load_policy(settings.policy)
-    except PolicyInvalid as error:
-        check.counts.policy_rejected += 1
-        log.warning("the policy is not changed, %s stays in force: %s", check.policy.hash, error)
-    else:
-        log.warning("policy %s is in force", check.policy.hash)
 
 
 async def _first(*waits: Any) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar
 
 from gate.errors import PolicyInvalid
 from streams.core.features import FEATURES, PLACE
-from streams.core.scorecard import UNIT, Kind, Monotone, Speaks, Term
+from streams.core.scorecard import UNIT, AbuseKind, Monotone, Speaks, Term
 
 MOST_CUTS: Final = 64
 MOST_POINTS: Final = 20.0
@@ -74,7 +74,7 @@ class Place:
             raise self.complaint(key, f"{problem}must be a number from {low:g} to {high:g}, not {value!r}")
         return float(value)
 
-    def one_of(self, value: object, key: str, known: type[Member]) -> Member:
+    def one_of(self, value: Any, key: str, known: type[Member]) -> Member:
         """A member of `known`, which has text values."""
         try:
             return known(value)
@@ -110,14 +110,16 @@ def read_term(given: Mapping[str, Any], place: Place) -> Term:
     families = [FEATURES[PLACE[feature]].family for feature in features]
     family = given.get("family", families[0])
     if family not in families:
-        raise place.complaint("family", f"must be {' or '.join(dict.fromkeys(families))}, the family of a feature of it")
+        raise place.complaint(
+            "family", f"must be {' or '.join(dict.fromkeys(families))}, the family of a feature of it"
+        )
     cuts = _cuts(given.get("cuts"), place, two)
     return Term(
         features,
         family,
         cuts,
         _pair_points(given, place, features, cuts) if two else _single_points(given, place, features[0], cuts[0]),
-        place.one_of(given.get("kind", Kind.BOTH), "kind", Kind),
+        place.one_of(given.get("kind", AbuseKind.BOTH), "kind", AbuseKind),
         place.one_of(given.get("speaks"), "speaks", Speaks),
         _monotone(given.get("monotone"), place, two),
     )
@@ -176,7 +178,9 @@ def _pair_points(
     last = _missing_row(given, place, "missing_second", features[1], heights)
     first = _missing_row(given, place, "missing_first", features[0], widths)
     both = _missing(given, place, "missing_both", features)
-    return tuple(point for row, unknown in zip([*known, first], [*last, both], strict=True) for point in (*row, unknown))
+    return tuple(
+        point for row, unknown in zip([*known, first], [*last, both], strict=True) for point in (*row, unknown)
+    )
 
 
 def _missing_row(given: Mapping[str, Any], place: Place, key: str, feature: str, length: int) -> tuple[int, ...]:

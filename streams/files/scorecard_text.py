@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from gate.core.duration import UNIT_US
 from streams.core.features import FEATURES, PLACE
-from streams.core.scorecard import UNIT, Kind, Monotone, Scorecard, Term
+from streams.core.scorecard import UNIT, AbuseKind, Monotone, Scorecard, Term
 
 
 def scorecard_text(card: Scorecard, about: Sequence[str] = ()) -> str:
@@ -37,7 +37,7 @@ def _term(term: Term) -> list[str]:
     lines.append(f"features = [{', '.join(quoted)}]" if two else f"feature = {quoted[0]}")
     if FEATURES[PLACE[term.features[0]]].family != term.family:
         lines.append(f'family = "{term.family}"')
-    if term.kind is not Kind.BOTH:
+    if term.kind is not AbuseKind.BOTH:
         lines.append(f'kind = "{term.kind}"')
     lines.append(f'speaks = "{term.speaks}"')
     if any(monotone is not Monotone.EITHER for monotone in term.monotone):

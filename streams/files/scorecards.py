@@ -18,7 +18,7 @@ Leaves what the features mean to `streams.core.features`, and the sums to `strea
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,18 +62,33 @@ def load_scorecard(path: Path | None) -> Scorecard:
 
 def parse_scorecard(text: str, file: str) -> Scorecard:
     """The scorecard that `text` spells; `file` is only named in complaints. Raises PolicyInvalid."""
+    card, complaints = check_scorecard(text, file)
+    if card is None:
+        raise complaints[0]
+    return card
+
+
+def check_scorecard(text: str, file: str) -> tuple[Scorecard | None, list[PolicyInvalid]]:
+    """The scorecard that `text` spells, or None and what is wrong: at most one complaint about each term."""
+    complaints: list[PolicyInvalid] = []
     try:
         given = tomllib.loads(text)
+        card = _read(given, Place(file, text), complaints)
     except tomllib.TOMLDecodeError as error:
-        raise PolicyInvalid(file, None, "", f"not TOML: {error}") from None
-    top = Place(file, text)
+        return None, [PolicyInvalid(file, None, "", f"not TOML: {error}")]
+    except PolicyInvalid as error:
+        complaints.append(error)
+        card = None
+    return (None if complaints else card), sorted(complaints, key=lambda one: one.line or 0)
+
+
+def _read(given: Mapping[str, Any], top: Place, complaints: list[PolicyInvalid]) -> Scorecard:
     version = given.get("version")
     if version != VERSION:
         raise top.complaint("version", FORMER if version == 1 else f"must be {VERSION}")
     top.only(given, KEYS)
-    terms = _terms(given.get("terms"), top)
-    caps = _caps(given.get("caps", {}), top, terms)
-    alone_at_most = top.number(given.get("alone_at_most", ALONE_AT_MOST), "alone_at_most", 0.01, 0.99)
+    terms = _terms(given.get("terms"), top, complaints)
+    caps = _caps(given.get("caps", {}), top, {term.family for term in terms} if not complaints else set(FAMILIES))
     shares = {key: top.number(given.get(key), key, 1e-6, 1.0 - 1e-6) for key in ("base_rate", "training_share")}
     try:
         return made_of(
@@ -82,37 +97,46 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
             training_share=shares["training_share"],
             slope=top.number(given.get("slope", 1.0), "slope", 0.01, 100.0),
             offset=top.number(given.get("offset", 0.0), "offset", -20.0, 20.0),
-            alone_at_most=alone_at_most,
+            alone_at_most=top.number(given.get("alone_at_most", ALONE_AT_MOST), "alone_at_most", 0.01, 0.99),
             caps=caps,
             half_life_us=_half_life_us(given.get("decay", {}), top),
         )
     except ValueError as error:
-        raise top.complaint("alone_at_most", f"leaves evidence no room: {error}; raise it, or lower the offset") from None
+        raise top.complaint(
+            "alone_at_most", f"leaves evidence no room: {error}; raise it, or lower the offset"
+        ) from None
 
 
-def _terms(given: object, top: Place) -> list[Term]:
+def _terms(given: object, top: Place, complaints: list[PolicyInvalid]) -> list[Term]:
     if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
         raise top.complaint("terms", "must be tables, each under [[terms]], at least one")
     if len(given) > MOST_TERMS:
         raise top.complaint("terms", f"are {len(given)}, more than {MOST_TERMS}; leave out those that say least")
     terms: dict[frozenset[str], Term] = {}
     for number, one in enumerate(given):
-        place = top.of_term(number)
-        term = read_term(one, place)
-        place.named(term.name)
-        if frozenset(term.features) in terms:
-            raise place.complaint("", "stands twice; make one term of both by adding their points")
-        for fault in faults(term):
-            raise place.complaint("points", f"{fault}; correct the points, or what the term states of them")
-        terms[frozenset(term.features)] = term
+        try:
+            term = _term(one, top.of_term(number), terms)
+        except PolicyInvalid as error:
+            complaints.append(error)
+        else:
+            terms[frozenset(term.features)] = term
     return list(terms.values())
 
 
-def _caps(given: object, top: Place, terms: list[Term]) -> Mapping[str, float]:
+def _term(given: Mapping[str, Any], place: Place, others: Mapping[frozenset[str], Term]) -> Term:
+    term = read_term(given, place)
+    place.named(term.name)
+    if frozenset(term.features) in others:
+        raise place.complaint("", "stands twice; make one term of both by adding their points")
+    for fault in faults(term):
+        raise place.complaint("points", f"{fault}; correct the points, or what the term states of them")
+    return term
+
+
+def _caps(given: object, top: Place, used: Collection[str]) -> Mapping[str, float]:
     if not isinstance(given, dict):
         raise top.complaint("caps", "must be a table")
     top.only(given, FAMILIES, "caps.")
-    used = {term.family for term in terms}
     for family in given:
         if family not in used:
             raise top.complaint(f"caps.{family}", "is the cap of a family without terms; leave it out")

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import msgspec
 
 from gate.core.event import Attempted
-from streams.core.crowd import Crowd
+from streams.core.crowd import Backfill, Crowd
 from streams.core.events import encode
 from streams.core.facts import unpack
 from streams.core.features import features, named
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
+from streams.pipeline.rescore import backfilled
+from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Record, process, surroundings
 
 BATCH = 100
@@ -45,17 +47,21 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     """The figures for (label, event) pairs in stream order, by the last risk of each account; no server, no gate.
 
     An account is abusive if any of its events is, else benign if any is. All is one partition, folded `batch` events at
-    a time, and every upload counts as let through: what the scorecard tells, before anybody acts on it.
+    a time, and every upload counts as let through: what the scorecard tells, before anybody acts on it. An account whose
+    surroundings have changed is scored again without an event, as by the worker.
     """
     states: dict[str, bytes] = {}
     risks: dict[str, float] = {}
     labels: dict[str, int] = {}
     crowd = Crowd()
+    backfill, stamps = Backfill(crowd), Stamps("offline", 0, (), 1)
     hashes, web = Hashes(b""), load_web_links()
     records: list[Record] = []
 
     def fold() -> None:
-        effects = process(records, states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0)
+        effects = process(
+            records, states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0, stamps, backfill=backfill
+        )
         states.update(effects.states)
         risks.update((score.account, score.risk) for score, _ in effects.scores)
 
@@ -68,6 +74,9 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
             records.clear()
     if records:
         fold()
+    while backfill.waits(0):
+        effects = backfilled(backfill, states, crowd, scorecard, stamps, len(labels), 0)
+        risks.update((score.account, score.risk) for score, _ in effects.scores)
     return figures((label, risks.get(account, 0.0)) for account, label in labels.items())
 
 

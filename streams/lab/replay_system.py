@@ -34,11 +34,12 @@ WORKER_GRACE_S = 6.0
 
 @dataclass(frozen=True, slots=True)
 class ReplayServers:
-    """The servers of the running system, and the worker's scorecard (None: the shipped one)."""
+    """The servers of the running system, and the worker's scorecard and models (None: the shipped one, and none)."""
 
     redis: str
     kafka: str
     scorecard: Path | None = None
+    models: Path | None = None
 
 
 class ReplaySystem:
@@ -106,6 +107,9 @@ def _environment(places: ReplayServers, prefix: str, salt: str, directory: Path)
         "UPLOAD_GATE_STATE": str(directory),
         "UPLOAD_GATE_WORKER_METRICS_PORT": str(free_port(None)),
     }
-    if places.scorecard is not None:
-        own["UPLOAD_GATE_SCORECARD"] = str(places.scorecard)
+    # what the environment names for the running worker is not what this replay is to use
+    own |= dict.fromkeys(("UPLOAD_GATE_SCORECARD", "UPLOAD_GATE_MODELS", "UPLOAD_GATE_SHADOW_MODELS"), "")
+    for name, path in (("UPLOAD_GATE_SCORECARD", places.scorecard), ("UPLOAD_GATE_MODELS", places.models)):
+        if path is not None:
+            own[name] = str(path)
     return {**os.environ, **own}

@@ -1,4 +1,5 @@
-"""Scores accounts from their states, without an event: for a new scorecard, or on an operator's request.
+"""Scores accounts from their states, without an event: for a new scorecard, on an operator's request, or because others
+share what they showed.
 
 It does no I/O. A state that cannot be read is skipped; the fold of its next event reports it.
 """
@@ -7,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from gate.ports.scores import EncodedScore
-from gate.records.score import with_bytes
-from streams.core.crowd import Crowd
-from streams.core.facts import unpack
-from streams.core.features import features, last_evidence_us
+from streams.core.crowd import Backfill, Crowd
 from streams.core.scorecard import Scorecard
 from streams.pipeline.effects import Effects, Scores
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import surroundings
+from streams.pipeline.step import Scoring, again
+
+BACKFILLED_A_TURN = 1_000
 
 
 def rescored(
@@ -35,15 +33,41 @@ def rescored(
     So each is later than every earlier score of the account, and earlier than the score of its next event. Where the
     partition is far behind, the scores do not act (`acts`).
     """
+    scores = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts)
+    return Effects.of(next_offset, Scores(scores))
+
+
+def backfilled(
+    waiting: Backfill,
+    states: Mapping[str, bytes],
+    crowd: Crowd,
+    scorecard: Scorecard,
+    stamps: Stamps,
+    next_offset: int,
+    now_us: int,
+    acts: bool = True,
+) -> Effects:
+    """New scores for accounts whose surroundings have changed, at most `BACKFILLED_A_TURN` of those that wait.
+
+    They begin a new generation, since scores of the same position may exist: of the last events, or of the last turn.
+    """
+    stamps.begin_generation(now_us)
+    accounts = waiting.take(stamps.partition, BACKFILLED_A_TURN)
+    made = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts)
+    return Effects.of(next_offset, Scores(made, backfilled=len(made), skipped=waiting.take_skipped()))
+
+
+def _scored(
+    accounts: Iterable[str],
+    states: Mapping[str, bytes],
+    crowd: Crowd,
+    scorecard: Scorecard,
+    stamps: Stamps,
+    next_offset: int,
+    now_us: int,
+    acts: bool,
+) -> list[EncodedScore]:
     with_state = [account for account in accounts if account in states]
     stamps.learn(with_state)
-    scores: list[EncodedScore] = []
-    for account in with_state:
-        try:
-            facts = unpack(states[account])
-        except msgspec.DecodeError:
-            continue
-        vector = features(facts, surroundings(crowd, facts))
-        stamp = stamps.stamp(account, next_offset - 1)
-        scores.append(with_bytes(scorecard.score(account, vector, last_evidence_us(facts), now_us, stamp, acts)))
-    return Effects.of(next_offset, Scores(scores))
+    scoring = Scoring(crowd, scorecard, lambda account, _: stamps.stamp(account, next_offset - 1), now_us, acts)
+    return again(with_state, states, scoring)

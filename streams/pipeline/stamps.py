@@ -18,7 +18,7 @@ MAX_REMEMBERED = 1 << 15
 class Stamps:
     """Stamps of one partition in one epoch. `counts` are the numbers of partitions that the topic has had.
 
-    `generation` grows during an ownership if all scores are made again.
+    `generation` grows during an ownership if scores are made again at an offset.
     """
 
     def __init__(self, epoch: str, partition: int, counts: Sequence[int], generation: int) -> None:
@@ -27,6 +27,10 @@ class Stamps:
         self.counts = tuple(counts)
         self.generation = generation
         self._homes: dict[str, int] = {}
+
+    def begin_generation(self, now_us: int) -> None:
+        """From now on stamps are later than all before at the same offset. A generation is no earlier than the clock."""
+        self.generation = max(self.generation + 1, now_us // 1_000)
 
     def learn(self, accounts: Iterable[str]) -> int:
         """Look up the homes of `accounts` at once; returns how many of them are at home elsewhere."""

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
+
+import msgspec
 
 from gate.core.event import Attempted
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.crowd import Crowd, Surroundings
+from streams.core.crowd import Backfill, Crowd, Surroundings
 from streams.core.established import is_established
 from streams.core.events import (
     Fault,
@@ -27,7 +30,7 @@ from streams.core.events import (
     kind_of,
     time_us,
 )
-from streams.core.facts import Facts, pack
+from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent
 from streams.core.fold import REFUSALS, KeyedHashes
 from streams.core.models.marks import ReadsCaptions
@@ -46,6 +49,8 @@ from streams.pipeline.effects import (
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.touched import ReadEvent, Touched, Unprocessable
 
+BACKFILLED_A_BATCH = 256
+"""Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
 MAX_KEPT_BYTES = 512 * 1024
 """Most bytes of an unreadable event that its dead letter keeps. The full event is at its origin."""
 
@@ -72,6 +77,7 @@ def process(
     now_us: int,
     stamps: Stamps | None = None,
     acts: bool = True,
+    backfill: Backfill | None = None,
     captions: ReadsCaptions | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
@@ -81,36 +87,39 @@ def process(
     `web` reads the links of uploads, `captions` the captions of the whole batch at once; without it accounts keep no
     facts of their captions. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the
     stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
-    (`acts`).
+    (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too.
     """
     dead: list[DeadLetter] = []
     touched = _fold(_with_captions(_read(batch, origin, dead), captions), states, hashes, web)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
-    score = partial(_score, crowd, scorecard, stamped, now_us, acts)
+    scoring = Scoring(crowd, scorecard, stamped, now_us, acts)
     for account, one in touched.items():
         if one.failed:
-            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
-        _note(crowd, origin[1], crc32(account.encode()), one)
-    packed: dict[str, bytes] = {}
-    scores: list[EncodedScore] = []
-    for account, one in touched.items():
-        if not one.folded:
-            continue
-        try:
-            made = score(account, one.facts)
-        except Exception:  # an error that one account's events cause must not stop its partition
-            dead += _unprocessable(origin, one.again(hashes, web, partial(score, account)))
-            if not one.folded:
-                continue
-            made = score(account, one.facts)
-        scores.append(made)
-        packed[account] = pack(one.facts)
+            dead += _unprocessable(origin, one.again(hashes, web, partial(scoring.one, account)))
+        _note(crowd, origin[1], account, one, backfill)
+    try:
+        scores = scoring.all({account: one.facts for account, one in touched.items() if one.folded})
+    except Exception:  # an error that one account's events cause must not stop its partition
+        scores = []
+        for account, one in touched.items():
+            check = partial(scoring.one, account)
+            try:
+                scores += [check(one.facts)] if one.folded else []
+            except Exception:
+                dead += _unprocessable(origin, one.again(hashes, web, check))
+                scores += [check(one.facts)] if one.folded else []
     dead.sort(key=lambda letter: letter.offset)
+    packed = {account: pack(one.facts) for account, one in touched.items() if one.folded}
+    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, packed)
+    if stamps is not None:
+        stamps.learn(earlier)
+    scoring = scoring._replace(stamped=lambda account, _: stamped(account, batch[-1].offset))
+    waited = again(earlier, states, scoring)
     return Effects.of(
         batch[-1].offset + 1,
         States(packed),
-        Scores(scores),
+        Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
         DeadLetters(dead),
         CrowdCounts(crowd.take_changed(origin[1])),
         _counted(touched.values(), foreign),
@@ -125,6 +134,53 @@ def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
     return crowd.around(networks, devices, facts.content, facts.host)
+
+
+class Scoring(NamedTuple):
+    """What scores are made with: all scores of a batch in one call. `stamped` makes the stamp of an account's score
+    after the event at an offset. Scores that do not act (`acts`) refuse nothing."""
+
+    crowd: Crowd
+    scorecard: Scorecard
+    stamped: Callable[[str, int], Stamp]
+    now_us: int
+    acts: bool
+
+    def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
+        """The score of each account from its facts, in their order. Raises what one account's facts raise."""
+        crowd, stamped = self.crowd, self.stamped
+        scores = self.scorecard.score_batch(
+            list(accounts),
+            [features(facts, surroundings(crowd, facts)) for facts in accounts.values()],
+            [last_evidence_us(facts) for facts in accounts.values()],
+            self.now_us,
+            [stamped(account, facts.offset) for account, facts in accounts.items()],
+            self.acts,
+        )
+        return [with_bytes(score) for score in scores]
+
+    def one(self, account: str, facts: Facts) -> EncodedScore:
+        """The score of one account."""
+        return self.all({account: facts})[0]
+
+
+def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
+    """The scores that the states of `accounts` give now, without an event of theirs.
+
+    An account without a state that can be scored has none: the fold of its next event reports it.
+    """
+    readable: dict[str, Facts] = {}
+    for account in accounts:
+        with suppress(KeyError, msgspec.DecodeError):
+            readable[account] = unpack(states[account])
+    try:
+        return scoring.all(readable)
+    except Exception:  # an error that one account's state causes must not stop its partition
+        scores: list[EncodedScore] = []
+        for account, facts in readable.items():
+            with suppress(Exception):
+                scores.append(scoring.one(account, facts))
+        return scores
 
 
 def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> list[ReadEvent]:
@@ -173,29 +229,17 @@ def _fold(
     return touched
 
 
-def _score(
-    crowd: Crowd,
-    scorecard: Scorecard,
-    stamped: Callable[[str, int], Stamp],
-    now_us: int,
-    acts: bool,
-    account: str,
-    facts: Facts,
-) -> EncodedScore:
-    vector = features(facts, surroundings(crowd, facts))
-    return with_bytes(
-        scorecard.score(account, vector, last_evidence_us(facts), now_us, stamped(account, facts.offset), acts)
-    )
-
-
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
 
 
-def _note(crowd: Crowd, partition: int, account: int, one: Touched) -> None:
+def _note(crowd: Crowd, partition: int, account: str, one: Touched, backfill: Backfill | None) -> None:
     """Add the features that the account showed in this batch to the crowd."""
     if one.shown:
-        crowd.note_all(partition, account, one.shown, is_established(one.facts))
+        hashed = crc32(account.encode())
+        crowd.note_all(partition, hashed, one.shown, is_established(one.facts))
+        if backfill is not None:
+            backfill.remember(account, hashed)
 
 
 def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:

@@ -19,13 +19,13 @@ import faust
 import msgspec
 
 from gate.errors import StateUnreadable, UploadGateError
-from streams.core.crowd import Crowd
+from streams.core.crowd import Backfill, Crowd
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import DeadLetters, Effects
 from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.hashes import Hashes
-from streams.pipeline.rescore import rescored
+from streams.pipeline.rescore import backfilled, rescored
 from streams.pipeline.step import Record, process
 from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import RESTORE
@@ -73,10 +73,15 @@ class Folding:
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
         step: Callable[..., Effects] = process,
         act_within_records: int = ACT_WITHIN_RECORDS,
+        backfill: Backfill | None = None,
     ) -> None:
-        """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done."""
+        """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done.
+
+        `backfill` is the crowd's own; one of its own without it.
+        """
         self._scorecard = scorecard
         self._crowd = crowd
+        self._backfill = backfill or Backfill(crowd)
         self._hashes = Hashes(salt)
         self._web = load_web_links()
         self._drain = drain_unreadable
@@ -119,8 +124,10 @@ class Folding:
         """The effects of the partition's next chore, None where they would change nothing."""
         states = owner.accounts.states
         chore, accounts = owner.chores.take(states, owner.next)
+        crowd, card, now_us = self._crowd, self._scorecard, self._now_us()
+        if chore is Chore.BACKFILL:
+            return backfilled(self._backfill, states, crowd, card, owner.stamps, owner.next, now_us, acts)
         if chore is Chore.RESCORE:
-            crowd, card, now_us = self._crowd, self._scorecard, self._now_us()
             return rescored(accounts, states, crowd, card, owner.stamps, owner.next, now_us, acts)
         gone = inactive(accounts, states, owner.chores.before_us)
         return forgotten(gone, owner.next) if gone else None
@@ -161,6 +168,7 @@ class Folding:
                 self._now_us(),
                 owner.stamps,
                 self._acts(fetch.behind),
+                self._backfill,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

@@ -22,9 +22,9 @@ from prometheus_client import CollectorRegistry
 
 from gate.records.topics import Topics
 from gate.stores.redis.scores import RedisScoreStore
-from streams.core.crowd import Crowd
+from streams.core.crowd import Backfill, Crowd
 from streams.core.facts import VERSION
-from streams.files.scorecards import load_scorecard
+from streams.files.model_directory import Models
 from streams.pipeline.effects import Effects
 from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
@@ -34,6 +34,7 @@ from streams.worker.controls import Controls
 from streams.worker.hot_facts import hot_fact_publisher
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics, serve_metrics
+from streams.worker.models_in_use import models_line, models_of
 from streams.worker.monitor import RebalanceMonitor
 from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import ClientNoise, Outage
@@ -90,17 +91,21 @@ class App(faust.App):
 
 
 def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[..., Effects] = process) -> App:
-    """The app, not started; `step` is what it does with a batch. Raises PolicyInvalid for the scorecard."""
+    """The app, not started; `step` is what it does with a batch. Raises PolicyInvalid for scorecard and models."""
     metrics = WorkerMetrics(registry)
     kafka = Outage("Kafka", lambda up: metrics.kafka_up.set(int(up)))
     redis = Outage("Redis", lambda up: metrics.redis_up.set(int(up)))
     quiet_clients(kafka)
     where = Where(settings.kafka, Topics(settings.prefix, settings.partitions), settings.group)
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
-    scorecard = load_scorecard(settings.scorecard)
+    models = models_of(settings)
+    scorecard = models.scorecard
     crowd = Crowd()
-    scoring = f"{scorecard.hash}/{VERSION}"
-    partitions = Partitions(where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us)
+    backfill = Backfill(crowd)
+    scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
+    partitions = Partitions(
+        where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waits
+    )
     app = App(
         settings.group,
         broker=f"kafka://{settings.kafka}",
@@ -112,7 +117,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         web_bind=LOOPBACK,
         web_port=settings.web_port or None,
     )
-    app.resource = lambda: _resources(settings, registry, store)
+    app.resource = lambda: _resources(settings, registry, store, models)
     fetches: Any = app.channel(maxsize=64)
     monitor = RebalanceMonitor(app, metrics)
     cluster = OneCluster(settings.kafka)
@@ -128,6 +133,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         settings.drain_unreadable,
         step=step,
         act_within_records=settings.act_within_records,
+        backfill=backfill,
     )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster))
@@ -155,10 +161,11 @@ def __getattr__(name: str) -> Any:
 
 @asynccontextmanager
 async def _resources(
-    settings: WorkerSettings, registry: CollectorRegistry, store: RedisScoreStore | None
+    settings: WorkerSettings, registry: CollectorRegistry, store: RedisScoreStore | None, models: Models
 ) -> AsyncIterator[None]:
     """What a running worker has beside its services: a port for metrics, the account store, few garbage collections."""
     log.info("worker of group %s starts, Kafka at %s", settings.group, settings.kafka)
+    log.info("%s", models_line(models))
     if settings.salt_is_default:
         log.warning(
             "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be turned back; set one secret for all "

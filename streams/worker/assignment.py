@@ -54,13 +54,15 @@ class Partitions:
         give_back: Callable[[int, Sequence[CrowdCount]], None] = lambda partition, counts: None,
         scoring: str = "",
         forget_after_us: int | None = None,
+        waits: Callable[[int], bool] = lambda partition: False,
     ) -> None:
-        """`give_back` gets crowd counts that were taken and not committed; for `scoring` and `forget_after_us` see
-        `commit.Owner`."""
+        """`give_back` gets crowd counts that were taken and not committed; for `scoring`, `forget_after_us` and `waits`
+        see `commit.Owner`."""
         self.where = where
         self._give_back = give_back
         self._scoring = scoring
         self._forget_after_us = forget_after_us
+        self._waits = waits
         self.wake = asyncio.Event()
         self._store = store
         self._metrics = metrics
@@ -192,7 +194,7 @@ class Partitions:
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         """See Around."""
         redis = ScoresToRedis(self._store, self._redis, accounts.partition)
-        return Owner(self.where, accounts, redis, hooks, self._scoring, self._forget_after_us)
+        return Owner(self.where, accounts, redis, hooks, self._scoring, self._forget_after_us, self._waits)
 
     def close(self, owner: Owner) -> None:
         """See Around."""

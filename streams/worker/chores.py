@@ -1,13 +1,15 @@
 """Background work on a partition's accounts: scoring them again, and deleting inactive ones.
 
-Both go through all accounts, a few at a time. Each step replaces a fetch, so that it never runs at the same time as a
-batch and is committed in the same way. Scoring starts over after a restart, which does not change accounts that were
-scored already. The search for inactive accounts runs once in a day of event time.
+Each step replaces a fetch, so that it never runs at the same time as a batch and is committed in the same way. Scoring
+all accounts and deleting inactive ones go through all of them, a few at a time. Scoring starts over after a restart,
+which does not change accounts that were scored already. The search for inactive accounts runs once in a day of event
+time. Accounts whose surroundings have changed are scored with the partition's next batch, or here if they are many or
+none comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 
 from gate.core.duration import DAY_US
@@ -20,6 +22,7 @@ class Chore(Enum):
     """The work of a step that replaces a fetch."""
 
     RESCORE = "score accounts again"
+    BACKFILL = "score accounts again whose surroundings have changed"
     FORGET = "forget inactive accounts"
 
 
@@ -30,7 +33,9 @@ class Chores:
     scored again, None if they have been.
     """
 
-    def __init__(self, forget_after_us: int | None = None) -> None:
+    def __init__(self, forget_after_us: int | None = None, waits: Callable[[], bool] = lambda: False) -> None:
+        """`waits` says whether accounts wait for a score because their surroundings have changed."""
+        self._waits = waits
         self.clock_us = 0
         self.rescore_at: int | None = None
         self._forget_after_us = forget_after_us
@@ -52,7 +57,7 @@ class Chores:
 
     def is_due(self, next_offset: int) -> bool:
         """Whether a chore is due at this position."""
-        return self._rescores(next_offset) or bool(self._to_look_at) or self._looks()
+        return self._rescores(next_offset) or bool(self._to_look_at) or self._looks() or self._waits()
 
     def has_turn(self, next_offset: int) -> bool:
         """Whether the next step is a chore instead of a fetch: every second step while a chore is due."""
@@ -60,7 +65,7 @@ class Chores:
         return self._was_chore
 
     def take(self, accounts: Mapping[str, bytes], next_offset: int) -> tuple[Chore, Sequence[str]]:
-        """The next chore and its accounts, possibly none. Call it only if a chore is due."""
+        """The next chore and its accounts, none for a BACKFILL. Call it only if a chore is due."""
         if self._rescores(next_offset):
             if self._to_rescore is None:
                 self._to_rescore = list(accounts)
@@ -69,6 +74,8 @@ class Chores:
                 self._to_rescore = None
                 self.rescore_at = None
             return Chore.RESCORE, taken
+        if self._waits():
+            return Chore.BACKFILL, ()
         if not self._to_look_at:
             self._looked_us = self.clock_us
             self._before_us = self.clock_us - (self._forget_after_us or 0)

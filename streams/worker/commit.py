@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -123,10 +124,12 @@ class Owner:
         hooks: Hooks,
         scoring: str = "",
         forget_after_us: int | None = None,
+        waits: Callable[[int], bool] = lambda partition: False,
     ) -> None:
         """`hooks` gets the result of every batch; it is not reported elsewhere.
 
-        `scoring` names the scorecard and the layout of states that scores are made by.
+        `scoring` names the scorecard and the layout of states that scores are made by; `waits` says whether accounts of
+        a partition wait for a score.
         """
         self.where = where
         self.accounts = accounts
@@ -134,7 +137,7 @@ class Owner:
         self.partition = accounts.partition
         self.epoch = ""
         self.next = 0
-        self.chores = Chores(forget_after_us)
+        self.chores = Chores(forget_after_us, partial(waits, accounts.partition))
         self.stamps = Stamps("", self.partition, (), 0)
         self.resumed = Resumption(LogChange.NONE, "", 0)
         self._scoring = scoring
@@ -210,7 +213,7 @@ class Owner:
         """Score all accounts again, unless that many requests were obeyed already."""
         if requests == self._basis.requests or not self.is_open:
             return
-        generation = next_generation(self._basis.generation, _now_ms())
+        generation = next_generation(self.stamps.generation, _now_ms())
         self._basis = self._basis._replace(generation=generation, requests=requests)
         self.stamps.generation = generation
         self.chores.rescore(self.next)
@@ -281,7 +284,7 @@ class Owner:
         self._uncommitted.append(effects)
         self.next = effects.next_offset
         self.chores.passed([scored.score.at_us for scored in effects.scores])
-        basis = self._basis._replace(rescore_at=self.chores.rescore_at)
+        basis = self._basis._replace(rescore_at=self.chores.rescore_at, generation=self.stamps.generation)
         put = await self.redis.put(effects.scores)
         self._require_open()
         self._folded.append(Folded(effects, put, handed_over, basis))

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from gate.errors import SettingInvalid
 from streams.pipeline.effects import Increment
+from streams.pipeline.effects.shadow import BANDS, LEVELS
 from streams.worker.continuity import LogChange
 
 log = logging.getLogger("upload_gate.worker")
@@ -24,6 +25,46 @@ class WorkerMetrics:
     """Counts of one worker. Touched once a batch, never once an event."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._of_scores(registry)
+        self._of_batches(registry)
+        self._of_worker(registry)
+        self._of_continuity(registry)
+        self._begin_at_zero()
+
+    def _of_scores(self, registry: CollectorRegistry) -> None:
+        """The counters of scores."""
+        self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
+        self.scores_lagging = Counter(
+            "upload_gate_scores_lagging",
+            "Scores among them that refuse nothing, since their partition was far behind.",
+            registry=registry,
+        )
+        self.scores_backfilled = Counter(
+            "upload_gate_scores_backfilled",
+            "Scores among them of accounts without a new event, because other accounts share what they showed.",
+            registry=registry,
+        )
+        self.scores_backfill_skipped = Counter(
+            "upload_gate_scores_backfill_skipped",
+            "Accounts that should have been scored without a new event and were too many.",
+            registry=registry,
+        )
+
+        self.shadow_scores = Counter(
+            "upload_gate_shadow_scores",
+            "Scores beside which models in shadow made one, by how far their risks are apart at most.",
+            ["apart"],
+            registry=registry,
+        )
+        self.shadow_disagreements = Counter(
+            "upload_gate_shadow_disagreements",
+            "Scores among them of which only one, live or shadow, reaches a risk.",
+            ["risk", "only"],
+            registry=registry,
+        )
+
+    def _of_batches(self, registry: CollectorRegistry) -> None:
+        """The counters of a batch's effects, by the names that its parts give them."""
         self.events = Counter("upload_gate_events", "Events folded into account states.", ["type"], registry=registry)
         self.unknown_fields = Counter(
             "upload_gate_event_unknown_fields", "Fields of events that this version does not know.", registry=registry
@@ -55,14 +96,9 @@ class WorkerMetrics:
             "Events that could not be read and, in a quarantine, became no dead letter.",
             registry=registry,
         )
-        self.scores = Counter("upload_gate_scores", "Scores computed and committed.", registry=registry)
-        self.scores_lagging = Counter(
-            "upload_gate_scores_lagging",
-            "Scores among them that refuse nothing, since their partition was far behind.",
-            registry=registry,
+        self.accounts_forgotten = Counter(
+            "upload_gate_worker_accounts_forgotten", "Accounts forgotten because they were inactive.", registry=registry
         )
-        self._of_worker(registry)
-        self._of_continuity(registry)
         self._of_effects = {
             "upload_gate_events": self.events,
             "upload_gate_event_unknown_fields": self.unknown_fields,
@@ -72,17 +108,31 @@ class WorkerMetrics:
             "upload_gate_dead_letters": self.dead_letters,
             "upload_gate_dead_letters_skipped": self.dead_letters_skipped,
             "upload_gate_scores": self.scores,
+            "upload_gate_scores_backfilled": self.scores_backfilled,
+            "upload_gate_scores_backfill_skipped": self.scores_backfill_skipped,
             "upload_gate_event_foreign_accounts": self.foreign_accounts,
-            "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
             "upload_gate_scores_lagging": self.scores_lagging,
+            "upload_gate_shadow_scores": self.shadow_scores,
+            "upload_gate_shadow_disagreements": self.shadow_disagreements,
+            "upload_gate_worker_accounts_forgotten": self.accounts_forgotten,
         }
+
+    def _begin_at_zero(self) -> None:
+        """Make every series of a closed label set before its first count, so that its rise is seen."""
         for kind in EVENT_TYPES:
             self.events.labels(kind)
+        for band in BANDS:
+            self.shadow_scores.labels(band)
+        for level in LEVELS:
+            for side in ("live", "shadow"):
+                self.shadow_disagreements.labels(f"{level:g}", side)
         for kind in ("fenced", "kafka", "misplaced", "other"):
             self.batch_failures.labels(kind)
         for change in LogChange:
             if change not in (LogChange.NONE, LogChange.FIRST):
                 self.log_changes.labels(change.value)
+        for change in (LogChange.EXPIRED, LogChange.TRUNCATED):
+            self.events_lost.labels(change.value)
 
     def _of_worker(self, registry: CollectorRegistry) -> None:
         """The metrics of the worker itself, its partitions, batches and servers."""
@@ -153,9 +203,6 @@ class WorkerMetrics:
             "Accounts of a partition of this worker.",
             ["partition"],
             registry=registry,
-        )
-        self.accounts_forgotten = Counter(
-            "upload_gate_worker_accounts_forgotten", "Accounts forgotten because they were inactive.", registry=registry
         )
         self.unscored = Gauge(
             "upload_gate_worker_accounts_to_rescore",

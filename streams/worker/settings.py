@@ -21,7 +21,8 @@ METRICS_PORT = DEFAULT_PORTS["worker"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What one worker needs to know. `redis` None writes scores to Kafka only; `scorecard` None is the packaged one.
+    """What one worker needs to know. `redis` None writes scores to Kafka only; `scorecard` None is that of
+    `models`, or the packaged one. `models` and `shadow_models` are directories of fitted models.
 
     `salt` keys the pseudonyms of IPs and devices; it never prints. `metrics_port` 0 serves no metrics, `web_port` 0 no
     pages; pages are served on loopback alone. A partition that is more than `act_within_records` behind the end of its
@@ -34,6 +35,8 @@ class WorkerSettings:
     prefix: str = ""
     redis_prefix: str = DEFAULT_PREFIX
     scorecard: Path | None = None
+    models: Path | None = None
+    shadow_models: Path | None = None
     salt: bytes = field(default=DEFAULT_SALT.encode(), repr=False)
     metrics_host: str = LOOPBACK
     metrics_port: int = METRICS_PORT
@@ -59,14 +62,15 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
     unreadable = env.get("UPLOAD_GATE_UNREADABLE", "stop")
     if unreadable not in ("stop", "drain"):
         raise SettingInvalid(f"UPLOAD_GATE_UNREADABLE is {unreadable!r}", "Use stop or drain")
-    scorecard = env.get("UPLOAD_GATE_SCORECARD")
     return WorkerSettings(
         kafka=kafka,
         redis=env.get("UPLOAD_GATE_REDIS") or None,
         group=env.get("UPLOAD_GATE_GROUP") or "upload-gate",
         prefix=env.get("UPLOAD_GATE_TOPIC_PREFIX", ""),
         redis_prefix=env.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
-        scorecard=Path(scorecard) if scorecard else None,
+        scorecard=_path(env, "UPLOAD_GATE_SCORECARD"),
+        models=_path(env, "UPLOAD_GATE_MODELS"),
+        shadow_models=_path(env, "UPLOAD_GATE_SHADOW_MODELS"),
         salt=(env.get("UPLOAD_GATE_SALT") or DEFAULT_SALT).encode(),
         metrics_host=env.get("UPLOAD_GATE_WORKER_METRICS_HOST") or LOOPBACK,
         metrics_port=_number(env, "UPLOAD_GATE_WORKER_METRICS_PORT", METRICS_PORT, 0, 65_535),
@@ -77,6 +81,11 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
         forget_after_us=_forget_after_us(env),
         act_within_records=_number(env, "UPLOAD_GATE_ACT_WITHIN_RECORDS", ACT_WITHIN_RECORDS, 0, 1 << 40),
     )
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name)
+    return Path(text).expanduser() if text else None
 
 
 def _forget_after_us(env: Mapping[str, str]) -> int:

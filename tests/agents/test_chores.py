@@ -157,3 +157,19 @@ def test_a_score_that_is_made_again_stands_for_the_last_evidence_and_acts_only_n
     )
 
     assert [(score.at_us, score.acts) for score, _ in (*near, *far)] == [(START_US, True), (START_US, False)]
+
+
+def test_accounts_whose_surroundings_have_changed_have_a_turn_after_a_rescore_and_before_a_search() -> None:
+    waiting = [1, 1]
+    chores = Chores(30 * DAY_US, lambda: bool(waiting))
+    chores.passed([START_US])
+    chores.rescore(1)
+    turns = []
+
+    for _ in range(4):
+        chore, names = chores.take({"a": b""}, 1)
+        turns.append((chore, list(names)))
+        if chore is Chore.BACKFILL:
+            waiting.pop()
+
+    assert turns == [(Chore.RESCORE, ["a"]), (Chore.BACKFILL, []), (Chore.BACKFILL, []), (Chore.FORGET, ["a"])]

@@ -10,7 +10,8 @@ import pytest
 
 from gate.core.duration import DAY_US
 from gate.records.topics import Topics
-from streams.core.crowd import Crowd
+from streams.core.crowd import Backfill, Crowd
+from streams.core.crowd.record import name
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import DeadLetters, Effects
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM
@@ -204,3 +205,33 @@ async def test_a_state_that_nobody_packed_breaks_the_partition() -> None:
     partition = await worked([record], 1, owner)
 
     assert [event for event, _ in partition.told] == [Event.BROKEN]
+
+
+def shows(offset: int, account: str) -> SimpleNamespace:
+    at = "2026-11-23T10:00:00Z"
+    body = {"type": "attempted", "id": f"e-{offset}", "at": at, "account": {"id": account}, "device": "farm"}
+    value = json.dumps({**body, "upload_id": f"u-{offset}", "media": {"kind": "image"}}).encode()
+    return SimpleNamespace(offset=offset, key=account.encode(), value=value, headers=(), timestamp=1_795_428_000_500)
+
+
+async def test_the_turn_without_records_scores_accounts_whose_surroundings_have_changed_in_a_new_generation() -> None:
+    owner, crowd = FakeOwner(), Crowd()
+    backfill = Backfill(crowd)
+    owner.chores = Chores(None, lambda: backfill.waits(0))
+    folding = Folding(load_scorecard(None), crowd, b"salt", now_us=lambda: 0, backfill=backfill)
+    partition = cast(Partition, FakePartition())
+    await folding.work(Fetch(partition, cast(Owner, owner), [shows(0, "a"), shows(1, "b")], 2))
+    owner.accounts.states = owner.acted[0].states
+    owner.next = 2
+    ((kind, value),) = crowd.all_shared()
+    crowd.hear(3, name(kind, value), 20)
+
+    assert owner.chores.has_turn(2)
+    await folding.work(Fetch(partition, cast(Owner, owner), (), 2))
+
+    (first, turn) = owner.acted
+    assert {score.account: score.stamp.generation for score, _ in turn.scores} == {"a": 101, "b": 101}
+    assert {score.stamp.offset for score, _ in turn.scores} == {1}
+    assert all(now.score.risk > before.score.risk for now, before in zip(turn.scores, first.scores, strict=True))
+    assert (turn.states, turn.next_offset) == ({}, 2)
+    assert not owner.chores.is_due(2)

@@ -165,3 +165,16 @@ async def test_counts_of_a_fetch_that_could_not_be_acted_on_are_taken_again() ->
 
     assert partition.last is Event.FOLD_FAILED
     assert [count.count for count in crowd.take_changed(0)] == [10]
+
+
+async def test_a_generation_that_began_for_scores_made_again_is_kept_with_the_watermark() -> None:
+    told = Told(Crowd())
+    owner = owner_with(FakeProducer(fails_from=9), told)
+    owner.stamps.begin_generation(NOW_US)
+
+    await owner.act(batch(Crowd(), 5), time.monotonic())
+    await eventually(lambda: told.done)
+    await owner.close()
+
+    assert owner.accounts.mark is not None
+    assert owner.accounts.mark.generation == NOW_US // 1_000

@@ -16,6 +16,7 @@ from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
 from gate.serve.admin.app import AdminApp
+from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
 from gate.serve.hot.app import GateApp
@@ -76,7 +77,10 @@ async def running_gate(state: Path) -> AsyncIterator[Gate]:
     health = Health(check, watch, clock, lambda: 0, lambda: None)
     app = GateApp(check, health, clock, lambda: 0.0)
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
-        async with serving(app, port), serving(AdminApp(health), admin_port):
+        async with (
+            serving(app, port),
+            serving(AdminApp(health, PolicyTrials(check, Pseudonyms(b"salt"), clock, LocalBuckets)), admin_port),
+        ):
             yield Gate(port.getsockname()[1], admin_port.getsockname()[1], check, watch, boards, accounts)
 
 

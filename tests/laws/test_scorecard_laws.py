@@ -66,7 +66,9 @@ def test_a_score_does_not_depend_on_the_batch_around_it(card: Scorecard, given_:
 
 
 @given(scorecards(), vectors)
-def test_the_log_odds_and_contributions_of_a_matrix_are_those_of_the_scores(card: Scorecard, vector: list[float]) -> None:
+def test_the_log_odds_and_contributions_of_a_matrix_are_those_of_the_scores(
+    card: Scorecard, vector: list[float]
+) -> None:
     matrix = matrix_of([vector])
 
     contributions = card.contributions(matrix)[0]

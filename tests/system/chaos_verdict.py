@@ -42,6 +42,8 @@ class Verdict:
     wrong_states: int = 0
     wrong_scores: int = 0
     wrong_in_redis: int = 0
+    backfilled_scores: int = 0
+    """Last scores that were made after the account's last event: shown, not judged."""
     crowd_counts: int = 0
     wrong_crowd_counts: int = 0
     low_crowd_counts: int = 0
@@ -188,16 +190,24 @@ def current_scores(truths: Sequence[Truth]) -> dict[str, Score]:
 
 
 def fingerprint(score: Score | None) -> dict[str, object] | None:
-    """All of a score, as it is written, but for when it was made and whether it acts: by the clock, in which generation
-    of scores, while the topic had how many partitions, and how far behind the partition was."""
+    """All of a score, as it is written, but for when it was made and whether it acts: by the clock, at which position,
+    in which generation of scores, while the topic had how many partitions, and how far behind the partition was."""
     if score is None:
         return None
     body: dict[str, Any] = json.loads(encode_score(score))
     del body["scored_at"]
     body["stamp"]["generation"] = body["stamp"].get("generation", 0) > 0
     body["stamp"].pop("partitions", None)
+    body["stamp"].pop("offset")  # `is_right` compares it
     body.pop("acts", None)  # it depends on how far behind the partition was
     return body
+
+
+def is_right(found: Score | None, truth: Score) -> bool:
+    """Whether a score is that of the account's last event, or was made of the same state later, without an event."""
+    if found is None or found.stamp.offset < truth.stamp.offset:
+        return False
+    return fingerprint(found) == fingerprint(truth)
 
 
 async def judge_redis(verdict: Verdict, scores: Mapping[str, Score], redis_url: str) -> None:
@@ -210,7 +220,7 @@ async def judge_redis(verdict: Verdict, scores: Mapping[str, Score], redis_url: 
         for at in range(0, len(accounts), 200):
             some = accounts[at : at + 200]
             for account, score in zip(some, await store.scores(some), strict=True):
-                if fingerprint(score) != fingerprint(scores[account]):
+                if not is_right(score, scores[account]):
                     said = f"Redis has {fingerprint(score)}, should be {fingerprint(scores[account])}"
                     verdict.wrong_in_redis += verdict.wrong(said)
     finally:
@@ -237,8 +247,11 @@ async def _scores(verdict: Verdict, truth: Truth, bootstrap: str, topic: Topic, 
         verdict.committed_twice += mark in seen
         seen.add(mark)
         last[score.account] = score
-    wrong = [a for a, score in truth.scores.items() if fingerprint(score) != fingerprint(last.get(a))]
+    wrong = [a for a, score in truth.scores.items() if not is_right(last.get(a), score)]
     verdict.wrong_scores += len(wrong)
+    known = truth.scores
+    later = (score for a, score in last.items() if a in known and score.stamp.offset > known[a].stamp.offset)
+    verdict.backfilled_scores += len(list(later))
     if wrong:
         verdict.wrong(f"score {fingerprint(last.get(wrong[0]))}, should be {fingerprint(truth.scores[wrong[0]])}")
 

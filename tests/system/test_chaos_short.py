@@ -34,4 +34,5 @@ async def test_no_event_is_lost_or_counted_twice_whatever_dies(kafka_jars: None,
     assert verdict.events >= SHORT.events
     assert verdict.dead_letters_expected > 100
     assert verdict.crowd_counts > 500
+    assert verdict.backfilled_scores > 0
     assert verdict.gate_answers >= 200

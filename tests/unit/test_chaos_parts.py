@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from gate.core.event import Event
+from gate.core.score import Score, Stamp
 from streams.core.crowd import DEVICE
 from streams.core.crowd.record import name
 from streams.core.events import Unreadable, decode
 from tests.system.chaos_crowd import FORGOTTEN, ExactCrowd, published, wrong_counts
 from tests.system.chaos_load import Load, Shares
-from tests.system.chaos_verdict import _batches
+from tests.system.chaos_verdict import _batches, is_right
 from tests.system.chaos_worker import Opening
 from tests.system.transaction_requests import END_TXN, STEERING, api_key
 
@@ -26,6 +27,10 @@ def crowd_of(*lives: tuple[int, int]) -> ExactCrowd:
         for account in range(accounts):
             crowd.note(PARTITION, DEVICE, 5, account, NOW_NS // 1_000)
     return crowd
+
+
+def score(stamp: Stamp, risk: float = 0.1) -> Score:
+    return Score("a-1", risk, 0.0, risk, (), NOW_NS // 1_000, NOW_NS // 1_000, stamp, "card")
 
 
 def told(count: int) -> list[tuple[bytes, bytes]]:
@@ -65,6 +70,16 @@ def test_batches_end_where_another_process_went_on_and_are_nobodys_where_several
     batches = _batches([0, 1, 2, 3, 5, 6, 7], openings)
 
     assert batches == [(0, 4, 1), (4, 5, 2), (5, 7, 0)]
+
+
+def test_a_score_made_again_of_the_same_state_is_right_and_one_of_an_earlier_state_is_not() -> None:
+    truth = score(Stamp("e", 20, 1, 4, 100))
+
+    assert is_right(score(Stamp("e", 20, 1, 4, 900)), truth)
+    assert is_right(score(Stamp("e", 31, 1, 4, 100)), truth)
+    assert not is_right(score(Stamp("e", 19, 1, 4, 900)), truth)
+    assert not is_right(score(Stamp("e", 31, 1, 4, 100), risk=0.2), truth)
+    assert not is_right(None, truth)
 
 
 def test_a_load_follows_from_its_seed_and_holds_what_is_asked_for() -> None:

@@ -21,6 +21,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.core.policy import Unit
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
+from gate.policyfile.reason_texts import load_reason_texts
 from gate.ports.boards import Acknowledgement
 from gate.records.board_page import decode_board_page
 from gate.records.pause import board_digest, pause_document
@@ -280,14 +281,15 @@ def test_a_decision_is_told_in_words() -> None:
 
 
 def test_a_score_is_explained_by_what_weighed_most() -> None:
-    reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
+    reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("network.device_accounts.freshness", 31.0, 2.5, None))
     score = Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")
 
-    first, heaviest, other, last = explain.score_lines(score)
+    first, heaviest, other, last = explain.score_lines(score, load_reason_texts(None))
 
     assert first == "a-1: risk 0.72 (bot 0.70, scam 0.10)"
-    assert heaviest.split() == ["crowd.ip", "1.00", "×", "0.3", "=", "0.30"]
-    assert other.split()[0] == "tempo.burst"
+    assert heaviest.split()[:2] == ["+2.50", "network.device_accounts.freshness"]
+    assert heaviest.endswith("31 accounts share its device; the account is new (unknown of 1)")
+    assert other.split()[1] == "tempo.burst"
     assert last.endswith("scorecard card")
 
 
@@ -356,5 +358,5 @@ def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> N
     reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
     scores = [Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")]
 
-    assert explain.riskiest_lines(scores) == ["risk 0.72  a-1  crowd.ip"]
+    assert explain.riskiest_lines(scores) == ["risk 0.72  a-1  tempo.burst"]
     assert explain.riskiest_lines([]) == ["no account has a score"]

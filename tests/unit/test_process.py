@@ -214,12 +214,18 @@ class Unscorable(Scorecard):
 
     FROM_US = 1_900_000_000_000_000
 
-    def score(
-        self, account: str, values: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp, acts: bool = True
-    ) -> Score:
-        if at_us >= self.FROM_US:
-            raise OverflowError(account)
-        return super().score(account, values, at_us, scored_at_us, stamp, acts)
+    def score_batch(
+        self,
+        accounts: Sequence[str],
+        vectors: Sequence[Sequence[float]],
+        at_us: Sequence[int],
+        scored_at_us: int,
+        stamps: Sequence[Stamp],
+        acts: bool = True,
+    ) -> list[Score]:
+        if max(at_us) >= self.FROM_US:
+            raise OverflowError(accounts)
+        return super().score_batch(accounts, vectors, at_us, scored_at_us, stamps, acts)
 
 
 def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:

@@ -202,3 +202,21 @@ def test_what_is_no_score_is_refused(change: dict[str, object]) -> None:
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(StateUnreadable):
         decode_score(data)
+
+
+def test_a_reason_keeps_the_values_of_both_features_and_what_was_not_known() -> None:
+    reasons = (
+        Reason("network.device_accounts.freshness", 31.0, 2.5, 0.0),
+        Reason("age.age_days", None, 0.25),
+        Reason("tempo.burst", 0.5, -0.4),
+    )
+    score = Score("a-1", 0.5, 0.5, 0.5, reasons, 1_000_000, 1_000_000, Stamp("e", 3), "card")
+
+    data = encode_score(score)
+
+    assert decode_score(data).reasons == reasons
+    assert json.loads(data)["reasons"] == [
+        {"signal": "network.device_accounts.freshness", "value": 31.0, "weight": 2.5, "second": 0.0},
+        {"signal": "age.age_days", "value": None, "weight": 0.25},
+        {"signal": "tempo.burst", "value": 0.5, "weight": -0.4},
+    ]

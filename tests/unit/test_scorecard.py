@@ -1,65 +1,46 @@
-"""From signals to a score: caps hold, reasons are told, and the shipped weights judge farms and people as they should."""
+"""The shipped scorecard judges farms and people as it should, and its scores say whose they are and from what."""
 
 from __future__ import annotations
 
 import json
 import random
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gate.core.score import Score, Stamp
-from gate.core.signal import Signal
-from gate.errors import PolicyInvalid
 from gate.policyfile import load_policy
 from streams.core.crowd import Crowd
-from streams.core.scorecard import Scorecard
+from streams.core.features import FEATURES
+from streams.core.scorecard import AbuseKind, Scorecard, Term, made_of, without
 from streams.files.public_suffixes import load_web_links
-from streams.files.scorecards import load_scorecard, parse_scorecard
+from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
+from tests.scorecards import vector
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 WEB = load_web_links()
 STAMP = Stamp("epoch", 9)
 DENY = min(limit.deny for limit in load_policy(None).thresholds.values() if limit.deny is not None)
-FAMILIES = sorted({signal.family for signal in Signal})
 
 
 def shipped() -> Scorecard:
     return load_scorecard(None)
 
 
-def card(**given: str) -> str:
-    caps = given.get("caps", "\n".join(f"{family} = 1.0" for family in FAMILIES))
-    rest = f"[caps]\n{caps}\n[bot]\n{given.get('bot', '')}\n[scam]\n{given.get('scam', '')}\n"
-    return f"version = 1\nbias = -4.0\n{given.get('top', '')}\n{rest}"
+def card(*terms: Term, **given: Any) -> Scorecard:
+    return made_of(terms, **{"base_rate": 0.02, "training_share": 0.5, **given})
 
 
-def refusal(text: str) -> PolicyInvalid:
-    with pytest.raises(PolicyInvalid) as caught:
-        parse_scorecard(text, "card.toml")
-    return caught.value
+def steps(feature: str, family: str, *points: int, kind: AbuseKind = AbuseKind.BOTH) -> Term:
+    """Points for 0, from 1 on, from 2 on, …; those of an unknown value are -1."""
+    return Term((feature,), family, (tuple(float(n) for n in range(1, len(points))),), (*points, -1), kind)
 
 
-def scored(card: Scorecard, *signals: tuple[Signal, float]) -> Score:
-    values = dict(signals)
-    return card.score("a-17", [values.get(signal, 0.0) for signal in Signal], 5, 7, STAMP)
-
-
-@pytest.mark.parametrize("signal", Signal)
-def test_no_single_signal_at_full_value_denies(signal: Signal) -> None:
-    score = scored(shipped(), (signal, 1.0))
-
-    assert score.risk < DENY
-    assert max(score.bot, score.scam) <= score.risk + 1e-12
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_single_family_at_full_value_denies(family: str) -> None:
-    assert scored(shipped(), *((signal, 1.0) for signal in Signal if signal.family == family)).risk < DENY
+def scored(card: Scorecard, **values: float) -> Score:
+    return card.score("a-17", vector(**values), 5, 7, STAMP)
 
 
 def test_a_score_says_whose_it_is_when_and_from_what() -> None:
@@ -68,136 +49,131 @@ def test_a_score_says_whose_it_is_when_and_from_what() -> None:
     assert (score.account, score.at_us, score.scored_at_us, score.stamp) == ("a-17", 5, 7, STAMP)
     assert score.scorecard == shipped().hash
     assert score.reasons == ()
-    assert score.risk < 0.05
+    assert score.risk == pytest.approx(0.02)
 
 
-def test_more_of_a_signal_never_lowers_the_risk_but_of_one_that_speaks_for_the_account() -> None:
-    for signal in Signal:
-        risks = [scored(shipped(), (signal, value / 10)).risk for value in range(11)]
-        assert risks == sorted(risks, reverse=signal.speaks_for)
+def test_every_feature_of_the_shipped_scorecard_names_its_direction_and_none_condemns_alone() -> None:
+    for family in shipped().caps:
+        alone = without(shipped(), set(shipped().caps) - {family})
+        worst = sum(
+            max(max(term.points) for term in alone.terms if term.name == name) for name in {t.name for t in alone.terms}
+        )
+
+        assert alone.base < 0.5
+        assert alone.scale.log_odds(min(worst, alone.caps[family])) <= 1e-9
 
 
-def test_what_speaks_for_an_account_takes_its_cap_away_and_no_more() -> None:
-    card_ = parse_scorecard(card(bot='"challenge.passed" = -9.0'), "card.toml")
+def test_the_log_odds_follow_from_points_slope_offset_and_the_shift_from_training_share_to_base_rate() -> None:
+    one = card(steps("texts", "text", 0, 10_000), slope=2.0, offset=-1.0, training_share=0.5, base_rate=0.02)
 
-    assert scored(card_, (Signal.CHALLENGE_PASSED, 1.0)).bot == pytest.approx(1 / (1 + 2.718281828**5.0))
-
-
-def test_a_weight_against_the_account_of_what_speaks_for_it_is_refused() -> None:
-    assert "challenge.passed" in str(refusal(card(bot='"challenge.passed" = 0.1')))
+    assert scored(one, texts=1).risk == pytest.approx(1 / (1 + 2.718281828 ** -(2.0 - 1.0 - 3.8918203)))
+    assert one.base == pytest.approx(1 / (1 + 2.718281828 ** (1.0 + 3.8918203)))
 
 
-def test_risk_is_that_of_either_being_true() -> None:
-    score = scored(shipped(), *((signal, 0.7) for signal in Signal))
+def test_points_below_0_speak_for_the_account() -> None:
+    one = card(steps("passed", "challenge", 0, -15_000))
 
-    assert score.risk == pytest.approx(1 - (1 - score.bot) * (1 - score.scam))
-
-
-def test_a_family_adds_its_cap_and_no_more() -> None:
-    capped = parse_scorecard(card(bot='"tempo.burst" = 3.0\n"tempo.rhythm" = 3.0'), "card.toml")
-
-    both = scored(capped, (Signal.TEMPO_BURST, 1.0), (Signal.TEMPO_RHYTHM, 1.0))
-
-    assert both.bot == scored(capped, (Signal.TEMPO_BURST, 1.0)).bot
-    assert both.bot == pytest.approx(1 / (1 + 2.718281828**3.0))
+    assert scored(one, passed=1).risk == pytest.approx(1 / (1 + 2.718281828 ** (3.8918203 + 1.5)))
+    assert [(r.signal, r.value, r.weight) for r in scored(one, passed=1).reasons] == [("challenge.passed", 1, -1.5)]
 
 
-def test_reasons_are_told_heaviest_first_and_five_at_most() -> None:
-    score = scored(shipped(), *((signal, 1.0) for signal in Signal))
+def test_a_family_adds_its_cap_and_no_more_and_takes_away_no_more() -> None:
+    terms = (steps("texts", "text", 0, 30_000, -90_000), steps("spam", "text", 0, 30_000))
+    capped = card(*terms, caps={"text": 2.0})
 
-    carried = [reason.value * reason.weight for reason in score.reasons]
-    assert len(carried) == 5
-    assert carried == sorted(carried, reverse=True)
-    assert {reason.signal for reason in score.reasons} <= {signal.value for signal in Signal}
+    both, most = scored(capped, texts=1, spam=1).risk, scored(capped, texts=1).risk
+    least = scored(capped, texts=2).risk
 
-
-def test_the_shipped_file_is_the_default_and_its_hash_follows_its_numbers(tmp_path: Path) -> None:
-    file = tmp_path / "card.toml"
-    file.write_text("# a comment\n" + card())
-    other = parse_scorecard(card(bot='"tempo.burst" = 0.5'), "x")
-
-    assert load_scorecard(file).hash == parse_scorecard(card(), "elsewhere.toml").hash
-    assert len({load_scorecard(file).hash, other.hash, shipped().hash}) == 3
+    assert both == most == pytest.approx(1 / (1 + 2.718281828 ** (3.8918203 - 2.0)))
+    assert least == pytest.approx(1 / (1 + 2.718281828 ** (3.8918203 + 2.0)))
 
 
-def test_a_score_carries_the_half_life_of_the_file_and_the_risk_without_evidence() -> None:
-    score = scored(parse_scorecard(card(top='[decay]\nhalf_life = "36h"'), "x"), (Signal.TEMPO_BURST, 1.0))
+def test_a_family_without_a_cap_of_its_own_lifts_nobody_above_what_one_alone_may() -> None:
+    assert scored(card(steps("texts", "text", 0, 90_000)), texts=1).risk == pytest.approx(0.5, abs=1e-4)
+    assert scored(card(steps("texts", "text", 0, 90_000), alone_at_most=0.3), texts=1).risk <= 0.3
+
+
+def test_a_cap_leaves_room_for_an_account_without_evidence_above_the_base_rate() -> None:
+    lifted = card(steps("texts", "text", 0, 90_000), offset=1.0)
+
+    assert lifted.base > 0.05
+    assert scored(lifted, texts=1).risk == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_scorecard_whose_start_is_above_what_one_alone_may_is_none() -> None:
+    with pytest.raises(ValueError, match="not below"):
+        card(steps("texts", "text", 0, 1), offset=4.0)
+
+
+def test_the_risk_counts_evidence_for_both_once_and_is_split_by_the_rest() -> None:
+    both = card(steps("texts", "text", 0, 20_000))
+    split = card(
+        steps("texts", "text", 0, 20_000, kind=AbuseKind.SCAM), steps("minute", "tempo", 0, 10_000, kind=AbuseKind.BOT)
+    )
+
+    shared, told = scored(both, texts=1), scored(split, texts=1, minute=1)
+
+    assert shared.bot == shared.scam == shared.risk == pytest.approx(1 / (1 + 2.718281828 ** (3.8918203 - 2.0)))
+    assert told.risk == told.scam == pytest.approx(1 / (1 + 2.718281828 ** (3.8918203 - 3.0)))
+    assert told.bot == pytest.approx(told.risk * 2 / 3)
+
+
+def test_a_pair_of_features_gives_the_points_of_the_cell_that_holds_both() -> None:
+    points = (0, 0, 1, 0, 0, 10_000, 20_000, 5_000, 7, 7, 7, 7)
+    pair = card(Term(("device_accounts", "freshness"), "network", ((2.0,), (0.1, 0.5)), points))
+
+    def weight(**values: float) -> list[float]:
+        return [reason.weight for reason in scored(pair, **values).reasons]
+
+    assert weight(device_accounts=1, freshness=0.6) == [0.0001]
+    assert weight(device_accounts=2, freshness=0.1) == [1.0]
+    assert weight(device_accounts=9, freshness=0.5) == [2.0]
+    assert weight(device_accounts=9) == [0.5]
+
+
+def test_reasons_are_terms_with_the_values_read_the_heaviest_first_and_five_at_most() -> None:
+    names = ["minute", "hour", "day", "gaps", "burst", "rhythm"]
+    one = card(*[steps(name, "tempo", 0, 100 * (n + 1)) for n, name in enumerate(names)])
+
+    score = scored(one, **dict.fromkeys(names, 3.5))
+
+    assert [(r.signal, r.value, r.second) for r in score.reasons] == [
+        (f"tempo.{name}", 3.5, None) for name in reversed(names[1:])
+    ]
+    assert [round(r.weight, 9) for r in score.reasons] == [0.06, 0.05, 0.04, 0.03, 0.02]
+
+
+def test_a_value_that_is_not_known_is_told_as_such() -> None:
+    one = card(Term(("age_days",), "age", ((1.0,),), (0, 0, 4_000)))
+
+    assert [(r.signal, r.value, r.weight) for r in scored(one).reasons] == [("age.age_days", None, 0.4)]
+
+
+def test_where_there_is_room_the_heaviest_reason_for_the_account_comes_last() -> None:
+    one = card(
+        steps("passed", "challenge", 0, -9_000), steps("failed", "challenge", 0, -50), steps("texts", "text", 0, 10)
+    )
+
+    signals = [reason.signal for reason in scored(one, passed=1, failed=1, texts=1).reasons]
+
+    assert signals == ["text.texts", "challenge.passed"]
+
+
+def test_a_score_carries_the_half_life_of_the_card_and_the_risk_without_evidence() -> None:
+    score = scored(card(steps("texts", "text", 0, 10), half_life_us=36 * 3_600_000_000), texts=1)
 
     assert score.half_life_us == 36 * 3_600_000_000
-    assert score.base == pytest.approx(scored(shipped_without_decay()).risk)
-    assert scored(shipped_without_decay()).half_life_us == 0
+    assert score.base == pytest.approx(0.02)
+    assert scored(card(steps("texts", "text", 0, 10))).half_life_us == 0
 
 
-def shipped_without_decay() -> Scorecard:
-    return parse_scorecard(card(), "x")
+def test_a_card_without_some_families_and_features_has_none_of_their_terms() -> None:
+    lesser = without(shipped(), ["tempo", "spam", "freshness"])
 
-
-@pytest.mark.parametrize(
-    ("decay", "key"),
-    [
-        ('[decay]\nhalf_life = "soon"', "decay.half_life"),
-        ('[decay]\nhalf_life = "1m"', "decay.half_life"),
-        ('[decay]\nhalflife = "72h"', "decay.halflife"),
-        ("decay = 3", "decay"),
-    ],
-)
-def test_a_half_life_that_cannot_be_used_is_named(decay: str, key: str) -> None:
-    error = refusal(card(top=decay))
-
-    assert (error.key, error.line) == (key, 3 if key == "decay" else 4)
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PolicyInvalid, match=r"gone\.toml"):
-        load_scorecard(tmp_path / "gone.toml")
-
-
-def test_a_misspelt_key_is_named_with_its_line_and_what_was_meant() -> None:
-    error = refusal(card(top="biass = 1"))
-
-    assert (error.file, error.line, error.key) == ("card.toml", 3, "biass")
-    assert "did you mean bias?" in str(error)
-
-
-@pytest.mark.parametrize("table", ["bot", "scam"])
-def test_an_unknown_signal_is_named_with_its_line_and_what_was_meant(table: str) -> None:
-    text = card(**{table: '"tempo.brust" = 1.0'})
-
-    error = refusal(text)
-
-    assert error.line is not None
-    assert "tempo.brust" in text.splitlines()[error.line - 1]
-    assert f"{table}.tempo.brust" in str(error)
-    assert "did you mean tempo.burst?" in str(error)
-
-
-@pytest.mark.parametrize("value", ["-0.1", "10.1", "nan", "inf", "true", '"1"', "[1]"])
-def test_a_weight_that_is_no_number_from_0_to_10_is_refused(value: str) -> None:
-    error = refusal(card(bot=f'"tempo.burst" = {value}'))
-
-    assert "tempo.burst" in str(error)
-    assert error.line is not None
-
-
-@pytest.mark.parametrize("cap", ["4.0", "4.5"])
-def test_a_cap_that_could_condemn_alone_is_refused(cap: str) -> None:
-    caps = "\n".join(f"{family} = {cap if family == 'text' else '1.0'}" for family in FAMILIES)
-
-    error = refusal(card(caps=caps))
-
-    assert "caps.text" in str(error)
-    assert "alone" in str(error)
-
-
-def test_a_family_without_a_cap_is_refused() -> None:
-    assert "caps.age" in str(refusal(card(caps="\n".join(f"{f} = 1.0" for f in FAMILIES if f != "age"))))
-
-
-def test_a_file_of_another_version_or_none_at_all_is_refused() -> None:
-    other, broken = refusal(card().replace("version = 1", "version = 2")), refusal(card().replace("[caps]", "[caps"))
-
-    assert str(other).startswith("card.toml:1: version: must be 1")
-    assert str(broken).startswith("card.toml: not TOML")
+    left = {feature for term in lesser.terms for feature in term.features}
+    assert not left & {"burst", "rhythm", "spam", "freshness"}
+    assert {"first_action_minutes", "suspicion"} <= left <= {feature.name for feature in FEATURES}
+    assert "tempo" not in lesser.caps
 
 
 class Platform:

@@ -113,11 +113,16 @@ class GateApp:
         await answer(send, 200, encode_decisions(decisions, self._jitter, told))
 
     def _told(self, request: CheckRequest, ignored: Ignored) -> Ignored:
-        """Count and return the fields that the answer names as ignored, also a class that the policy does not have."""
+        """Count and return the fields that the answer names as ignored, also a class that the policy does not have.
+
+        Kinds, surfaces and countries that the policy does not list are counted, and stay in the check.
+        """
         if not self._check.policy.has_class(request.account.class_):
             ignored = {**ignored, "account.class": CLASS_UNKNOWN}
         if ignored:
             self._check.counts.ignored(ignored)
+        for field in self._check.policy.known.unlisted(request):
+            self._check.counts.unlisted[field] += 1
         return ignored
 
     async def _metrics(self, send: Send) -> None:

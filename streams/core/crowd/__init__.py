@@ -30,6 +30,7 @@ features of three accounts. All four kinds together stay below 500 MB when all i
 """
 
 from streams.core.crowd.around import Surroundings
+from streams.core.crowd.backfill import STEPS, Backfill
 from streams.core.crowd.counts import Crowd
 from streams.core.crowd.hot import LEVELS, MAX_HOT, HotFact, HotFacts
 from streams.core.crowd.kinds import CEILING, CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, WINDOW_US, Kind
@@ -45,7 +46,9 @@ __all__ = [
     "KINDS",
     "LEVELS",
     "MAX_HOT",
+    "STEPS",
     "WINDOW_US",
+    "Backfill",
     "Crowd",
     "CrowdCount",
     "HotFact",

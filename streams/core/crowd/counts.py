@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gate.core.duration import DAY_US
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
-from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, day_bits
+from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, day_bits, whom
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
+from streams.core.crowd.stirred import Feature, Stirred
 from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
 from streams.core.crowd.tails import Tails, believed
-
-MAX_STIRRED = 100_000
-"""Features whose counts may have changed, until they are taken; beyond it, all are."""
-
-Feature = tuple[int, int]
-"""Kind and value."""
 
 
 class Crowd:
@@ -33,8 +28,7 @@ class Crowd:
         self._tables = {kind: CrowdTable(given) for kind, given in {**KINDS, **kinds}.items()}
         self._around = tuple([self._tables[kind] for kind in (IP, DEVICE, CONTENT, HOST)])
         self._changed: dict[int, set[Feature]] = {}
-        self._stirred: set[Feature] | None = None
-        self._stirred_all = False
+        self._readers: list[Stirred] = []
 
     @property
     def today(self) -> int | None:
@@ -162,18 +156,19 @@ class Crowd:
         names = (parsed_name(count.feature) for count in counts)
         self._changed.setdefault(partition, set()).update(known for known in names if known is not None)
 
-    def watch_stirred(self) -> None:
-        """From now on, keep which counts may have changed, for `take_stirred`."""
-        if self._stirred is None:
-            self._stirred, self._stirred_all = set(), True
+    def watch_stirred(self) -> Stirred:
+        """A new reader, to whom all features count as changed, and from now on those whose counts may change."""
+        reader = Stirred(is_all=True)
+        self._readers.append(reader)
+        return reader
 
-    def take_stirred(self) -> Iterable[Feature]:
-        """The features whose counts may have changed since they were last taken."""
-        stirred, self._stirred = self._stirred or set(), set()
-        if not self._stirred_all:
-            return stirred
-        self._stirred_all = False
+    def all_shared(self) -> Iterable[Feature]:
+        """Every feature that several accounts of this worker share or that it has heard of."""
         return {(kind, value) for kind, table in self._tables.items() for value in {**table.shared, **table.heard_of}}
+
+    def members(self, kind: int, value: int) -> Iterator[tuple[int, int]]:
+        """The partition and the hash of each account that is known to show a feature, up to 64 a partition."""
+        return whom(self._tables[kind].own.row(value))
 
     def _counted_day(self, at_us: int, account: int) -> int:
         before = self._days.today
@@ -193,15 +188,12 @@ class Crowd:
             changed = self._changed[partition] = set()
         if len(table.shared.get(value, b"")) > self._floor * SIZE or value in table.heard_of:
             changed.add((kind, value))
-        if self._stirred is not None:
+        if self._readers:
             self._stir(kind, value)
 
     def _stir(self, kind: int, value: int) -> None:
-        if self._stirred is not None and not self._stirred_all:
-            self._stirred.add((kind, value))
-            if len(self._stirred) > MAX_STIRRED:
-                self._stirred_all = True
-                self._stirred.clear()
+        for reader in self._readers:
+            reader.add((kind, value))
 
     def _published(self, partition: int, kind: int, value: int) -> CrowdCount:
         table = self._tables[kind]

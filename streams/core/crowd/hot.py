@@ -35,7 +35,7 @@ class HotFacts:
         self._most = most
         self._hot: dict[tuple[int, int], tuple[int, int]] = {}
         self._day: int | None = None
-        crowd.watch_stirred()
+        self._stirred = crowd.watch_stirred()
 
     def all(self) -> list[HotFact]:
         """Every hot feature as it was when `changes` was last called."""
@@ -44,7 +44,8 @@ class HotFacts:
     def changes(self) -> list[HotFact]:
         """The features that became hot, changed, or are no longer hot since the last call; all at the first call."""
         before: dict[tuple[int, int], tuple[int, int] | None] = {}
-        self._update(self._crowd.take_stirred(), before)
+        stirred, is_all = self._stirred.take()
+        self._update(self._crowd.all_shared() if is_all else stirred, before)
         if self._crowd.today != self._day:  # members have aged, also of features that no account showed
             self._day = self._crowd.today
             self._update(list(self._hot), before)

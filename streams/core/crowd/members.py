@@ -75,6 +75,12 @@ def unpacked(row: bytes, today: int) -> Iterator[tuple[int, bool, int]]:
         yield (today + 1 - (code >> 1)) & _DAY, bool(code & 1), partition
 
 
+def whom(row: bytes) -> Iterator[tuple[int, int]]:
+    """Yields the partition and the hash of each member."""
+    for _, partition, account in _member.iter_unpack(row):
+        yield partition, account
+
+
 def inserted(row: bytes, one: int, today: int) -> bytes:
     """The row with one more member, at its place in the order of days."""
     packed, own_age, at = one.to_bytes(SIZE, "big"), age(one, today), len(row)

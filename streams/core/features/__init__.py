@@ -1,36 +1,9 @@
-"""The complete, ordered vector of named features that an account's facts and surroundings give, zeros included.
+"""Features: the numbers that an account's facts and surroundings give, by family, and the vector of all of them."""
 
-Each family of features has a file, which lists what its numbers mean and reads them. A scorecard weighs features by
-their names; it caps the evidence of a family. A vector is a tuple of floats in the order of `FEATURES`. A feature is
-added in its family's file; a family also has a line in `_READ`.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Final
-
-from streams.core.crowd import Surroundings
-from streams.core.facts import Facts
-from streams.core.features import (
-    age,
-    captions,
-    challenge,
-    crowd,
-    fields,
-    history,
-    links,
-    network,
-    reports,
-    sameness,
-    style,
-    tempo,
-    text,
-)
 from streams.core.features.feature import UNKNOWN, Feature
 from streams.core.features.places import recent
 from streams.core.features.times import last_evidence_us, reporters_lately
+from streams.core.features.vector import FAMILIES, FEATURES, PLACE, Features, features, named
 
 __all__ = [
     "FAMILIES",
@@ -38,33 +11,10 @@ __all__ = [
     "PLACE",
     "UNKNOWN",
     "Feature",
+    "Features",
     "features",
     "last_evidence_us",
     "named",
     "recent",
     "reporters_lately",
 ]
-
-_FAMILY_FILES: Final = (history, tempo, age, sameness, network, crowd, links, text, reports, challenge, fields,
-                        captions, style)  # fmt: skip
-_READ: Final = tuple(family.read for family in _FAMILY_FILES)
-
-FEATURES: Final[tuple[Feature, ...]] = tuple(feature for family in _FAMILY_FILES for feature in family.FEATURES)
-"""The closed, ordered list: what each number of a vector means."""
-FAMILIES: Final = tuple(dict.fromkeys(feature.family for feature in FEATURES))
-PLACE: Final[Mapping[str, int]] = MappingProxyType({feature.name: place for place, feature in enumerate(FEATURES)})
-"""Where in the vector a feature stands, by its name."""
-
-
-def features(facts: Facts, around: Surroundings) -> tuple[float, ...]:
-    """The vector of an account with these surroundings, as of its last event."""
-    now_us = facts.latest_us
-    vector: list[float] = []
-    for read in _READ:
-        vector += read(facts, around, now_us)
-    return tuple(vector)
-
-
-def named(vector: Sequence[float]) -> dict[str, float]:
-    """The vector's numbers by the names of the features."""
-    return {feature.name: value for feature, value in zip(FEATURES, vector, strict=True)}

@@ -8,7 +8,9 @@ from streams.core.features.feature import Feature
 
 FEATURES = (
     Feature("malformed", "fields", "fields of events that broke their rule", "fields"),
-    Feature("malformed_share", "fields", "fields that broke their rule for each attempt, 1 for one or more", "", 0.0, 1.0),
+    Feature(
+        "malformed_share", "fields", "fields that broke their rule for each attempt, 1 for one or more", "", 0.0, 1.0
+    ),
 )
 
 

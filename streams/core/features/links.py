@@ -9,7 +9,9 @@ from streams.core.features.feature import Feature
 FEATURES = (
     Feature("linked", "links", "uploads with links", "uploads"),
     Feature("host_repeats", "links", "uploads with a link host shortly before", "uploads"),
-    Feature("suspicion", "links", "how suspicious the worst link host of an upload looks, a running mean", "", 0.0, 1.0),
+    Feature(
+        "suspicion", "links", "how suspicious the worst link host of an upload looks, a running mean", "", 0.0, 1.0
+    ),
     Feature("link_share", "links", "share of uploads with links", "", 0.0, 1.0),
     Feature("host_share", "links", "share of uploads with a link host shortly before", "", 0.0, 1.0),
 )

@@ -11,7 +11,9 @@ from streams.core.window import value
 
 FEATURES = (
     Feature("reporters", "reports", "distinct reporters lately, each halving in worth with every week", "reporters"),
-    Feature("removals", "reports", "uploads removed by others than the owner lately, halving with every week", "uploads"),
+    Feature(
+        "removals", "reports", "uploads removed by others than the owner lately, halving with every week", "uploads"
+    ),
     Feature("report_rate", "reports", "reporters and, twice as heavy, removals lately, for each upload", "", 0.0, 1.0),
 )
 _NONE = (0.0, 0.0, 0.0)

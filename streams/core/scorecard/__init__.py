@@ -3,12 +3,12 @@
 from streams.core.scorecard.card import ALONE_AT_MOST, Scorecard, made_of, without
 from streams.core.scorecard.many import Matrix, matrix_of
 from streams.core.scorecard.scale import log_odds_of, probability
-from streams.core.scorecard.term import UNIT, Kind, Monotone, Speaks, Term, faults
+from streams.core.scorecard.term import UNIT, AbuseKind, Monotone, Speaks, Term, faults
 
 __all__ = [
     "ALONE_AT_MOST",
     "UNIT",
-    "Kind",
+    "AbuseKind",
     "Matrix",
     "Monotone",
     "Scorecard",

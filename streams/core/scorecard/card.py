@@ -24,7 +24,7 @@ from math import floor
 from types import MappingProxyType
 from typing import Final
 
-from gate.core.score import Score, Stamp
+from gate.core.score import Score, ShadowScore, Stamp
 from streams.core.scorecard.many import Batched, Matrix
 from streams.core.scorecard.one import Judged, OneByOne
 from streams.core.scorecard.scale import Scale, log_odds_of, probability
@@ -42,7 +42,8 @@ class Scorecard:
 
     `lower_caps` has those that the file states, in log odds. `terms` are ordered by family and name. What speaks against
     an account halves with every `half_life_us` that it does nothing; 0: it does not. `base` is the risk of an account
-    without evidence.
+    without evidence. `models` is the hash of the models that the features come from; a scorecard in `shadow` is summed beside
+    this one, so that both can be compared.
     """
 
     hash: str
@@ -57,6 +58,8 @@ class Scorecard:
     start: float
     caps: Mapping[str, int]
     base: float
+    models: str = ""
+    shadow: Scorecard | None = field(default=None, repr=False, compare=False)
     scale: Scale = field(init=False, repr=False, compare=False)
     _one: OneByOne = field(init=False, repr=False, compare=False)
     _many: Batched = field(init=False, repr=False, compare=False)
@@ -71,11 +74,7 @@ class Scorecard:
         self, account: str, vector: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp, acts: bool = True
     ) -> Score:
         """The score of an account with this vector of features. One that does not act refuses nothing."""
-        bot, scam, risk, reasons = self._one.judge(vector)
-        return Score(
-            account, bot, scam, risk, reasons, at_us, scored_at_us, stamp, self.hash, _NOTHING, self.half_life_us,
-            self.base, acts,
-        )  # fmt: skip
+        return self.score_batch((account,), (vector,), (at_us,), scored_at_us, (stamp,), acts)[0]
 
     def score_batch(
         self,
@@ -87,15 +86,25 @@ class Scorecard:
         acts: bool = True,
     ) -> list[Score]:
         """The scores of many accounts, equal bit by bit to those of `score`."""
-        if len(vectors) <= FEW:
-            judged: Iterable[Judged] = map(self._one.judge, vectors)
-        else:
-            judged = self._many.judge(vectors)
-        hash_, half_life_us, base = self.hash, self.half_life_us, self.base
+        hash_, half_life_us, base, models = self.hash, self.half_life_us, self.base, self.models
         return [
-            Score(account, bot, scam, risk, reasons, at, scored_at_us, stamp, hash_, _NOTHING, half_life_us, base, acts)
-            for account, (bot, scam, risk, reasons), at, stamp in zip(accounts, judged, at_us, stamps, strict=True)
-        ]
+            Score(
+                account, bot, scam, risk, reasons, at, scored_at_us, stamp, hash_, _NOTHING, half_life_us, base, acts,
+                models, shadow,
+            )
+            for account, (bot, scam, risk, reasons), at, stamp, shadow in zip(
+                accounts, self._judged(vectors), at_us, stamps, self._shadows(vectors), strict=True
+            )
+        ]  # fmt: skip
+
+    def _judged(self, vectors: Sequence[Sequence[float]]) -> Iterable[Judged]:
+        return map(self._one.judge, vectors) if len(vectors) <= FEW else self._many.judge(vectors)
+
+    def _shadows(self, vectors: Sequence[Sequence[float]]) -> Sequence[ShadowScore | None]:
+        other = self.shadow
+        if other is None:
+            return [None] * len(vectors)
+        return [ShadowScore(bot, scam, risk, other.hash, other.models) for bot, scam, risk, _ in other._judged(vectors)]
 
     def log_odds(self, matrix: Matrix) -> Matrix:
         """The log odds of each account's risk. `matrix` is accounts by features, in the order of FEATURES."""

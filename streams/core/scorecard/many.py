@@ -67,7 +67,8 @@ class Batched:
     def totals(self, points: Matrix) -> Matrix:
         """The sum of each account's points, with families capped."""
         families = np.add.reduceat(points, self._firsts, axis=0)
-        return np.minimum(np.maximum(families, -self._caps), self._caps).sum(axis=0)
+        totals: Matrix = np.minimum(np.maximum(families, -self._caps), self._caps).sum(axis=0)
+        return totals
 
     def judge(self, vectors: Sequence[Sequence[float]]) -> list[Judged]:
         """What the terms say of each vector."""
@@ -83,7 +84,13 @@ class Batched:
         more = np.maximum(as_bot, as_scam)
         reasons = self._reasons(points, matrix)
         return list(
-            zip((risk * (as_bot / more)).tolist(), (risk * (as_scam / more)).tolist(), risk.tolist(), reasons, strict=True)
+            zip(
+                (risk * (as_bot / more)).tolist(),
+                (risk * (as_scam / more)).tolist(),
+                risk.tolist(),
+                reasons,
+                strict=True,
+            )
         )
 
     def _reasons(self, points: Matrix, matrix: Matrix) -> list[tuple[Reason, ...]]:

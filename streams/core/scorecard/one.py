@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from gate.core.score import Reason
 from streams.core.features import PLACE
 from streams.core.scorecard.scale import Scale
-from streams.core.scorecard.term import Kind, Term
+from streams.core.scorecard.term import AbuseKind, Term
 
 MAX_REASONS: Final = 5
-KINDS: Final = (Kind.BOT, Kind.SCAM, Kind.BOTH)
+KINDS: Final = (AbuseKind.BOT, AbuseKind.SCAM, AbuseKind.BOTH)
 
 Judged = tuple[float, float, float, tuple[Reason, ...]]
 """bot, scam, risk, and the reasons."""

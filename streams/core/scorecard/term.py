@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from math import inf
 from typing import Final
 
@@ -18,7 +19,7 @@ UNIT: Final = 10_000
 """Points of one unit of log odds."""
 
 
-class Kind(StrEnum):
+class AbuseKind(StrEnum):
     """Which kind of abuse a term's points are evidence of."""
 
     BOT = "bot"
@@ -46,14 +47,15 @@ class Monotone(StrEnum):
 class Term:
     """`points` has the points of all bins: for two features row by row, a row for each bin of the first feature.
 
-    `features`, `cuts` and `monotone` have one item for each feature; no `monotone` claims nothing. `family` is the one whose cap bounds the points.
+    `features`, `cuts` and `monotone` have one item for each feature; no `monotone` claims nothing. `family` is the one
+    whose cap bounds the points.
     """
 
     features: tuple[str, ...]
     family: str
     cuts: tuple[tuple[float, ...], ...]
     points: tuple[int, ...]
-    kind: Kind = Kind.BOTH
+    kind: AbuseKind = AbuseKind.BOTH
     speaks: Speaks = Speaks.BOTH
     monotone: tuple[Monotone, ...] = ()
 
@@ -100,7 +102,7 @@ def _not_monotone(term: Term, number: int, feature: str, monotone: Monotone) -> 
         if number == 0:
             rows = list(zip(*rows, strict=True))
     for row in rows:
-        for bin_, (low, high) in enumerate(zip(row, row[1:], strict=False)):
+        for bin_, (low, high) in enumerate(pairwise(row)):
             if (high < low) if monotone is Monotone.UP else (high > low):
                 cut = term.cuts[number][bin_]
                 said = "falls" if monotone is Monotone.UP else "rises"

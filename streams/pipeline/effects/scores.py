@@ -9,14 +9,21 @@ from typing import Self
 from gate.ports.scores import EncodedScore
 from gate.records.topics import Topic, Topics
 from streams.pipeline.effects.part import Increment, KeyedRecord
+from streams.pipeline.effects.shadow import shadow_increments
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Encoded scores, one an account, and the accounts that are `gone`. Of merged scores the last of an account stays."""
+    """Encoded scores, one an account, and the accounts that are `gone`. Of merged scores the last of an account stays.
+
+    `backfilled` of the scores were made without an event of the account, because others share what it showed; `skipped`
+    accounts should have been scored so, and were too many.
+    """
 
     encoded: list[EncodedScore]
     gone: tuple[str, ...] = ()
+    backfilled: int = 0
+    skipped: int = 0
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -31,7 +38,8 @@ class Scores:
                 for account in part.gone:
                     last.pop(account, None)
             last.update(scored)
-        return cls([*last.values()], tuple(sorted(gone)))
+        backfilled, skipped = sum(part.backfilled for part in parts), sum(part.skipped for part in parts)
+        return cls([*last.values()], tuple(sorted(gone)), backfilled, skipped)
 
     @staticmethod
     def topic(topics: Topics) -> Topic:
@@ -51,8 +59,13 @@ class Scores:
     def increments(self) -> Iterable[Increment]:
         """See Part."""
         yield Increment("upload_gate_scores", (), len(self.encoded))
+        if self.backfilled:
+            yield Increment("upload_gate_scores_backfilled", (), self.backfilled)
+        if self.skipped:
+            yield Increment("upload_gate_scores_backfill_skipped", (), self.skipped)
         if self.gone:
             yield Increment("upload_gate_worker_accounts_forgotten", (), len(self.gone))
+        yield from shadow_increments(self.encoded)
         lagging = sum([not score.acts for score, _ in self.encoded])
         if lagging:
             yield Increment("upload_gate_scores_lagging", (), lagging)

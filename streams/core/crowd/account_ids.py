@@ -1,0 +1,43 @@
+"""Account ids by their 32-bit hash, for the members of features, of which the crowd keeps only hashes.
+
+One slot holds the account that fell into it last. With `n` slots, an account is forgotten with probability
+1 - exp(-m / n) after `m` further accounts. Ids are compared with their hash, so none is taken for another one, except
+for two ids of equal hash.
+
+Growth: eight bytes a slot, up to 2^21 slots (16 MB). The ids are those that the states have as keys.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+FIRST_SLOTS = 1 << 12
+MAX_SLOTS = 1 << 21
+SPARSE = 4
+"""The table doubles after one account per this many slots."""
+
+
+class AccountIds:
+    """The ids of recent accounts. Mutable, used by one thread."""
+
+    def __init__(self, max_slots: int = MAX_SLOTS) -> None:
+        self._max_slots = max_slots
+        self._slots: list[str | None] = [None] * min(FIRST_SLOTS, max_slots)
+        self._mask = len(self._slots) - 1
+        self._taken = 0
+
+    def remember(self, account: str, hashed: int) -> None:
+        """Keep an account by its crc32."""
+        slots, at = self._slots, hashed & self._mask
+        if slots[at] == account:
+            return
+        slots[at] = account
+        self._taken += 1
+        if self._taken * SPARSE > self._mask < self._max_slots - 1:
+            self._slots *= 2  # each account is then in every slot that may be its own
+            self._mask = len(self._slots) - 1
+
+    def held(self, hashed: int) -> str | None:
+        """The account with this crc32; None if it is not known any more."""
+        account = self._slots[hashed & self._mask]
+        return account if account is not None and crc32(account.encode()) == hashed else None

@@ -1,0 +1,109 @@
+"""Finds the accounts whose surroundings have changed since they were scored last: the members of a feature that spread.
+
+The first accounts of a farm are scored while nobody knows that their device is shared. A count matters to a score
+mostly by how often it doubles, so each kind has a ladder of counts (`STEPS`). When a feature reaches a higher step, by
+events of this worker or by what it hears of others, its members in the partitions of this worker wait to be scored again
+from their states. The caller takes a few of them with each batch of their partition.
+
+**Bounds.** A feature has at most 64 members in a partition, so a step makes at most 64 accounts wait there; a feature
+has at most as many steps as its ladder until its count falls. Scoring changes no count, so it makes no account wait.
+At most `MAX_WAITING` accounts of a partition wait; further ones are skipped and counted.
+
+**What it takes.** 16 MB for ids (`account_ids`), 10 MB for the steps of features, 100 bytes for each account that waits.
+After a restart nothing is known: the members before it are not scored again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from zlib import crc32
+
+from streams.core.crowd.account_ids import AccountIds
+from streams.core.crowd.counts import Crowd
+from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP
+
+STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
+    {IP: (2, 4, 8, 16, 32), DEVICE: (2, 3, 5, 8, 16), CONTENT: (4, 8, 16, 32), HOST: (4, 8, 16, 32)}
+)
+"""Counts from which a feature's members are scored again. A kind that is not named makes none wait."""
+MAX_FEATURES = 1 << 16
+"""Features whose step is remembered; the one that reached its step first makes room and may reach it again."""
+MAX_WAITING = 16_384
+
+
+class Backfill:
+    """The accounts that wait to be scored again, by partition. Mutable, used by the crowd's one thread."""
+
+    def __init__(self, crowd: Crowd, steps: Mapping[int, tuple[int, ...]] = STEPS) -> None:
+        self._crowd = crowd
+        self._steps = steps
+        self._stirred = crowd.watch_stirred()
+        self._stirred.take()  # who showed features before this began is not known
+        self._reached: dict[tuple[int, int], int] = {}
+        self._waiting: dict[int, dict[int, None]] = {}
+        self._ids = AccountIds()
+        self._skipped = 0
+
+    def remember(self, account: str, hashed: int) -> None:
+        """An account with this crc32 showed features."""
+        self._ids.remember(account, hashed)
+
+    def waits(self, partition: int) -> bool:
+        """Whether accounts of the partition wait."""
+        self._look()
+        return bool(self._waiting.get(partition))
+
+    def take(self, partition: int, most: int, scored: Iterable[str] = ()) -> list[str]:
+        """Up to `most` accounts of the partition that wait, those first that have waited longest.
+
+        The accounts `scored` have new scores, and no longer wait.
+        """
+        self._look()
+        waiting = self._waiting.get(partition)
+        if not waiting:
+            return []
+        for account in scored:
+            waiting.pop(crc32(account.encode()), None)
+        taken: list[str] = []
+        for hashed in list(waiting):
+            if len(taken) >= most:
+                break
+            del waiting[hashed]
+            known = self._ids.held(hashed)
+            if known is not None:
+                taken.append(known)
+        return taken
+
+    def take_skipped(self) -> int:
+        """How many accounts were skipped since the last call."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped
+
+    def _look(self) -> None:
+        stirred, is_all = self._stirred.take()
+        for feature in self._crowd.all_shared() if is_all else stirred:
+            steps = self._steps.get(feature[0])
+            if steps is None:
+                continue
+            reached, before = bisect_right(steps, self._crowd.count(*feature)), self._reached.get(feature, 0)
+            if reached == before:
+                continue
+            if reached > before:
+                self._wait(feature)
+            self._reached.pop(feature, None)
+            if reached:
+                if len(self._reached) >= MAX_FEATURES:
+                    del self._reached[next(iter(self._reached))]
+                self._reached[feature] = reached
+
+    def _wait(self, feature: tuple[int, int]) -> None:
+        for partition, hashed in self._crowd.members(*feature):
+            waiting = self._waiting.setdefault(partition, {})
+            if hashed in waiting:
+                continue
+            if len(waiting) >= MAX_WAITING:
+                self._skipped += 1
+                continue
+            waiting[hashed] = None

@@ -1,0 +1,73 @@
+"""A directory of fitted models → one value with one hash: what a worker scores with.
+
+`upload-gate fit` writes such a directory. It may hold a scorecard (`scorecard.toml`) and models whose numbers are
+features, such as `captions.npz` with `captions.json`; at least one of them. What it lacks is the packaged scorecard, or
+is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from gate.errors import PolicyInvalid
+from streams.core.models.captions import CaptionModel
+from streams.core.scorecard import Scorecard
+from streams.files.models import read_model
+from streams.files.scorecards import SHIPPED, load_scorecard
+
+READERS: Final[Mapping[str, Callable[[Path], CaptionModel]]] = MappingProxyType({"captions": read_model})
+"""The models that features come from: the name of their files, and who reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What scores are made with. `scorecard` carries `hash` into each score; without models it is empty.
+
+    `read` has the models by name.
+    """
+
+    scorecard: Scorecard
+    hash: str
+    read: Mapping[str, CaptionModel]
+
+    @property
+    def captions(self) -> CaptionModel | None:
+        """The model of captions, if there is one."""
+        return self.read.get("captions")
+
+    def with_shadow(self, shadow: Models) -> Models:
+        """The same, with the other scorecard in shadow. Both read the features that these models give."""
+        return replace(self, scorecard=replace(self.scorecard, shadow=shadow.scorecard))
+
+
+def load_models(directory: Path | None, scorecard: Path | None = None) -> Models:
+    """The models in `directory`, none for None; a `scorecard` that is given replaces the directory's.
+
+    Raises PolicyInvalid if the directory holds none, or one that cannot be read.
+    """
+    if directory is None:
+        return Models(load_scorecard(scorecard), "", MappingProxyType({}))
+    own = directory / SHIPPED
+    read = {
+        name: reader(directory)
+        for name, reader in READERS.items()
+        if any((directory / f"{name}.{suffix}").exists() for suffix in ("npz", "json"))
+    }
+    if not own.exists() and not read:
+        holds = ", ".join([SHIPPED, *(f"{name}.npz" for name in READERS)])
+        raise PolicyInvalid(str(directory), None, "", f"is no directory of models: it holds none of {holds}; fit them")
+    card = load_scorecard(scorecard or (own if own.exists() else None))
+    hash_ = combined({name: model.hash for name, model in read.items()})
+    return Models(replace(card, models=hash_), hash_, MappingProxyType(read))
+
+
+def combined(hashes: Mapping[str, str]) -> str:
+    """One hash for models with these hashes by name, empty for none."""
+    if not hashes:
+        return ""
+    return sha256("\n".join(f"{name} {hash_}" for name, hash_ in sorted(hashes.items())).encode()).hexdigest()[:12]

@@ -1,0 +1,85 @@
+"""`upload-gate scorecard check`: checks a scorecard file and shows what its families may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.errors import PolicyInvalid
+
+if TYPE_CHECKING:
+    from streams.core.scorecard import Scorecard
+
+scorecard = typer.Typer(no_args_is_help=True, help="Check scorecard files.", rich_markup_mode=None)
+
+
+@scorecard.callback()
+def _scorecard() -> None:
+    """A group, so that `scorecard check` is a command of its own."""
+
+
+@scorecard.command(name="check")
+def check(
+    file: Annotated[Path, typer.Argument(help="Scorecard file (TOML).", metavar="FILE", show_default=False)],
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Check a scorecard file: its keys, and that the points of each term have the sign and direction that it states.
+
+    Each complaint names file, line, term and key. The exit code is 2 if there is a complaint.
+
+    Example: upload-gate scorecard check scorecard.toml
+    """
+    from streams.files.scorecards import check_scorecard
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyInvalid(str(file), None, "", f"cannot be read ({error}); give a TOML file") from error
+    card, complaints = check_scorecard(text, str(file))
+    if output is Output.JSON:
+        emit({
+            "file": str(file),
+            "valid": card is not None,
+            "hash": None if card is None else card.hash,
+            "terms": None if card is None else len(card.terms),
+            "base_risk": None if card is None else round(card.base, 6),
+            "families": None if card is None else families_json(card),
+            "complaints": [{"line": c.line, "key": c.key, "problem": str(c)} for c in complaints],
+        })  # fmt: skip
+    elif card is not None:
+        result(*check_lines(file, card))
+    for complaint in complaints:
+        say(str(complaint))
+    if card is None:
+        raise typer.Exit(PolicyInvalid.exit_code)
+
+
+def families_json(card: Scorecard) -> dict[str, dict[str, float]]:
+    """For each family: how many terms it has, what it adds at most in log odds, and the risk to which that leads alone."""
+    from streams.core.scorecard import log_odds_of, probability
+
+    from_ = max(card.start, log_odds_of(card.base_rate))
+    found: dict[str, dict[str, float]] = {}
+    for family in card.caps:
+        terms = [term for term in card.terms if term.family == family]
+        most = min(card.most_alone(family), card.scale.point * sum(max(0, *term.points) for term in terms))
+        found[family] = {
+            "terms": len(terms),
+            "adds_at_most": round(most, 4),
+            "risk_alone": round(probability(from_ + most), 4),
+        }
+    return found
+
+
+def check_lines(file: Path, card: Scorecard) -> list[str]:
+    """A valid scorecard as lines for people."""
+    lines = [f"{file} is valid, scorecard {card.hash}: {len(card.terms)} terms, {card.base:.3f} without evidence"]
+    for family, found in families_json(card).items():
+        terms = "1 term" if found["terms"] == 1 else f"{found['terms']:.0f} terms"
+        lines.append(
+            f"  {family:<10} {terms:<9} adds {found['adds_at_most']:.2f} at most, to {found['risk_alone']:.3f} alone"
+        )
+    return lines

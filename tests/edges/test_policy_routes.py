@@ -1,0 +1,203 @@
+"""Policies over real HTTP: reloaded when the file changes, shown with their defaults, and tried on live traffic."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from running_gate import CHECK, ask, running_gate
+from test_serving import a_gate, answer
+from waiting import wait_until
+
+from gate.cli import main as cli
+from gate.cli.policy_try import merged, trial_lines
+from gate.local.free_port import free_port
+from gate.policyfile import load_policy, packaged_config, parse_policy
+
+GOOD = 'version = 1\ndefault_class = "regular"\n[classes.regular]\n'
+TOML = {"content-type": "application/toml"}
+RAID = packaged_config("presets/raid.toml")[0].encode()
+
+
+@contextmanager
+def a_gate_with_policy(state: Path, policy: Path) -> Iterator[tuple[int, int, int]]:
+    """The pid, port and admin port of a gate without a Redis."""
+    with a_gate(state, f"redis://127.0.0.1:{free_port()}/0", UPLOAD_GATE_POLICY=str(policy)) as (process, port, admin):
+        wait_until(lambda: answer(port, "GET", "/healthz"))
+        yield process.pid, port, admin
+
+
+def ready(port: int) -> dict[str, object]:
+    reply = answer(port, "GET", "/readyz")
+    return {} if reply is None else dict(json.loads(reply[1]))
+
+
+def test_a_changed_file_is_in_force_without_a_signal_and_a_wrong_one_keeps_the_last_good(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(GOOD)
+    better = GOOD + "[classes.new]\n"
+    with a_gate_with_policy(tmp_path, policy) as (_, port, _):
+        first = ready(port)
+        policy.write_text(better)
+        wait_until(lambda: ready(port)["policy"] == parse_policy(better, "p").hash)
+        policy.write_text("version = 3")
+        wait_until(lambda: ready(port)["policy_problem"])
+        wrong, page = ready(port), str(answer(port, "GET", "/metrics"))
+        policy.write_text(better)
+        wait_until(lambda: ready(port)["policy_problem"] is None)
+        right = ready(port)
+
+    assert first["policy"] == parse_policy(GOOD, "p").hash
+    assert wrong["policy"] == right["policy"] == parse_policy(better, "p").hash
+    assert "policy.toml:1: version: must be 1" in str(wrong["policy_problem"])
+    assert "upload_gate_policy_file_refused 1.0" in page
+    assert "upload_gate_policy_rejected_total 1.0" in page
+
+
+def test_a_file_that_is_gone_and_comes_back_changed_is_read(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(GOOD)
+    with a_gate_with_policy(tmp_path, policy) as (pid, port, _):
+        policy.unlink()
+        os.kill(pid, signal.SIGHUP)
+        wait_until(lambda: "cannot be read" in str(ready(port)["policy_problem"]))
+        policy.write_text(GOOD + "[classes.new]\n")
+        wait_until(lambda: ready(port)["policy"] == parse_policy(GOOD + "[classes.new]\n", "p").hash)
+
+
+def test_dump_prints_the_policy_in_force_with_its_hash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(GOOD)
+    with a_gate_with_policy(tmp_path, policy) as (_, _, admin):
+        text_code = cli.run(["policy", "dump", "--admin", f"http://127.0.0.1:{admin}"])
+        text = capsys.readouterr().out
+        json_code = cli.run(["policy", "dump", "-o", "json", "--admin", f"http://127.0.0.1:{admin}"])
+        shown = json.loads(capsys.readouterr().out)
+
+    hash_ = parse_policy(GOOD, "p").hash
+    assert (text_code, json_code) == (0, 0)
+    assert text.startswith(f"# policy {hash_}, from http://127.0.0.1:{admin}/v1/policy/document\n")
+    assert parse_policy(text, "dump").hash == hash_ == shown["hash"]
+    assert shown["policy"]["check"] == {"deadline": "50ms", "upload_lifetime": "1h"}
+
+
+def test_diff_prints_words_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    default = packaged_config("policy.toml")[1]
+    text_code = cli.run(["policy", "diff", default, "raid"])
+    text = capsys.readouterr().out
+    json_code = cli.run(["policy", "diff", default, "raid", "-o", "json"])
+    shown = json.loads(capsys.readouterr().out)
+    same_code = cli.run(["policy", "diff", default, default])
+
+    assert (text_code, json_code, same_code) == (0, 0, 0)
+    assert 'limits."account.uploads.minute".rates.new.burst: 5 becomes 2 (tighter)\n' in text
+    assert shown["before"] == load_policy(None).hash
+    assert {"key": "classes.new.score.deny", "before": 0.85, "after": 0.7, "effect": "tighter"} in shown["differences"]
+    assert capsys.readouterr().out == "the policies are the same\n"
+
+
+async def test_a_trial_begins_counts_shows_and_ends(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        none = await ask(gate.admin_port, "GET", "/v1/policy/trial", b"", {})
+        begun = await ask(gate.admin_port, "POST", "/v1/policy/trial?for=1h", RAID, TOML)
+        again = await ask(gate.admin_port, "POST", "/v1/policy/trial", RAID, TOML)
+        for n in range(4):
+            await gate.post("/v1/check", {**CHECK, "upload_id": f"u-{n}"})
+        shown = await ask(gate.admin_port, "GET", "/v1/policy/trial", b"", {})
+        ended = await ask(gate.admin_port, "DELETE", "/v1/policy/trial", b"", {})
+        await gate.post("/v1/check", {**CHECK, "upload_id": "u-9"})
+        after = await ask(gate.admin_port, "GET", "/v1/policy/trial", b"", {})
+
+    assert [none.status, begun.status, again.status, ended.status] == [404, 201, 409, 200]
+    assert (shown.json["running"], shown.json["checks"], shown.json["different"]) == (True, 4, 2)
+    assert (after.json["running"], after.json["checks"]) == (False, 4)
+    (difference,) = shown.json["differences"]
+    assert (difference["class"], difference["would"], difference["count"]) == ("new", "throttle", 2)
+    assert difference["samples"][0]["upload_id"] == "u-2"
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "headers", "status", "reason"),
+    [
+        (b"version = 3", "", TOML, 400, "policy.invalid"),
+        (b"\xff", "", TOML, 400, "policy.invalid"),
+        (b"#" * ((1 << 20) + 1), "", TOML, 400, "policy.invalid"),
+        (RAID, "?for=soon", TOML, 400, "policy.invalid"),
+        (RAID, "?for=25h", TOML, 400, "policy.invalid"),
+        (RAID, "", {"content-type": "text/plain"}, 415, "media_type.unsupported"),
+        (RAID, "", {**TOML, "origin": "http://evil.example"}, 403, "origin.refused"),
+    ],
+    ids=["wrong", "no text", "long", "no span", "long span", "other type", "from a page"],
+)
+async def test_what_is_no_trial_is_a_problem(
+    tmp_path: Path, body: bytes, path: str, headers: dict[str, str], status: int, reason: str
+) -> None:
+    async with running_gate(tmp_path) as gate:
+        reply = await ask(gate.admin_port, "POST", f"/v1/policy/trial{path}", body, headers)
+
+    assert (reply.status, reply.json["reason"]) == (status, reason)
+    assert gate.check.trial is None
+
+
+def test_try_runs_on_two_gates_and_prints_the_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(GOOD)
+    with a_gate_with_policy(tmp_path, policy) as (_, _, one), a_gate_with_policy(tmp_path, policy) as (_, _, two):
+        admins = [word for port in (one, two) for word in ("--admin", f"http://127.0.0.1:{port}")]
+        code = cli.run(["policy", "try", "raid", "--for", "1s", *admins, "-o", "json"])
+        shown = json.loads(capsys.readouterr().out)
+        trials = [answer(port, "GET", "/v1/policy/trial") for port in (one, two)]
+
+    assert code == 0
+    assert (shown["gates"], shown["checks"], shown["policy"]) == (2, 0, load_policy(Path("raid")).hash)
+    assert [json.loads(trial[1])["running"] for trial in trials if trial] == [False, False]
+
+
+def test_a_candidate_that_is_wrong_or_a_gate_that_is_away_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    codes = [
+        cli.run(["policy", "try", "nowhere.toml"]),
+        cli.run(["policy", "try", "raid", "--for", "soon"]),
+        cli.run(["policy", "try", "raid", "--for", "1s", "--admin", away]),
+    ]
+
+    told = capsys.readouterr().err.splitlines()
+    assert codes == [2, 2, 1]
+    assert "nowhere.toml: cannot be read" in told[0]
+    assert "--for: 'soon' is not a span of time" in told[1]
+    assert f"{away}/v1/policy/trial?for=1s does not answer" in told[2]
+
+
+def test_a_finished_trial_is_told_in_lines() -> None:
+    kind = {"class": "new", "decision": "allow", "reason": "allow", "would": "deny", "would_reason": "deny_list"}
+    sample = {"upload_id": "u-1", "account": "a-1", "at_us": 1}
+    trial = {"policy": "b", "in_force": "a", "checks": 10, "differences": [{**kind, "count": 2, "samples": [sample]}]}
+
+    lines = trial_lines(merged([trial, trial]))
+
+    assert lines == [
+        "policy b beside a: 4 of 20 uploads would be decided differently (20.0%)",
+        "        4  new: allow (allow) would be deny (deny_list)",
+        "           such as u-1 of a-1, u-1 of a-1",
+    ]
+    assert trial_lines(merged([]))[-1] == "no upload was checked meanwhile"
+
+
+def test_a_gate_takes_a_preset_by_its_name(tmp_path: Path) -> None:
+    with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0", UPLOAD_GATE_POLICY="raid") as (_, port, _):
+        wait_until(lambda: answer(port, "GET", "/healthz"))
+
+        assert ready(port)["policy"] == load_policy(Path("raid")).hash
+
+
+def test_up_refuses_a_policy_that_no_gate_could_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("version = 3")
+
+    code = cli.run(["up", "--no-traffic", "--state", str(tmp_path), "--policy", str(wrong)])
+
+    assert code == 2
+    assert f"{wrong}:1: version: must be 1" in capsys.readouterr().err

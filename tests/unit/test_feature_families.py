@@ -1,0 +1,240 @@
+"""Each family of features: what raises it and what does not, as features, or as the shipped scorecard weighs them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gate.core.account import Account
+from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
+from gate.core.media import Media
+from streams.core.crowd import Surroundings
+from streams.core.events import encode, time_us
+from streams.core.facts import Facts
+from streams.core.features import FEATURES, features, named
+from streams.core.fold import fold
+from streams.core.scorecard import matrix_of
+from streams.files.public_suffixes import load_web_links
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.hashes import Hashes
+
+HASHES = Hashes(b"salt")
+WEB = load_web_links()
+SHIPPED = load_scorecard(None)
+BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
+OLD = Account("a-17", created_at=BEGAN - timedelta(days=400))
+
+
+def upload(second: float, account: Account = OLD, **given: Any) -> Attempted:
+    return Attempted(f"e-{second}", BEGAN + timedelta(seconds=second), account, **given)
+
+
+def folded(*events: Event) -> Facts:
+    state = Facts()
+    for offset, event in enumerate(events):
+        fold(state, event, time_us(event), offset, encode(event), HASHES, WEB)
+    return state
+
+
+def shown(state: Facts, around: Surroundings) -> dict[str, float]:
+    """The features that are known and not 0, by name."""
+    return {name: value for name, value in named(features(state, around)).items() if value and value == value}
+
+
+def found(*events: Event, around: Surroundings | None = None) -> dict[str, float]:
+    return shown(folded(*events), around or Surroundings())
+
+
+def told(*events: Event, around: Surroundings | None = None) -> dict[str, float]:
+    """The log odds that each term of the shipped scorecard gives, by name, where they are not 0."""
+    weights = SHIPPED.contributions(matrix_of([features(folded(*events), around or Surroundings())]))[0]
+    return {term.name: weight for term, weight in zip(SHIPPED.terms, weights.tolist(), strict=True) if weight}
+
+
+HUMAN_GAPS = (0, 40, 900, 1_000, 9_000, 9_090, 60_000, 61_700, 200_000, 201_000)
+
+
+def human(**given: Any) -> list[Event]:
+    return [upload(second, **given) for second in HUMAN_GAPS]
+
+
+def test_an_account_that_uploaded_nothing_shows_at_most_what_others_said_of_it() -> None:
+    around = Surroundings(9, 9, 9, 9)
+
+    assert told(Completed("c", BEGAN, OLD), around=around) == {}
+    assert told(upload(0, decision="deny", text="WIN $$$"), around=around) == {}
+    assert told(Reported("r", BEGAN, OLD), around=around).keys() <= {"reports.report_rate"}
+
+
+def test_an_old_account_with_human_gaps_and_nothing_said_is_not_spoken_against() -> None:
+    assert told(*human()) == {}
+
+
+def test_many_uploads_at_once_are_a_burst_and_a_few_are_not() -> None:
+    assert "burst" not in found(*(upload(n) for n in range(3)))
+    assert found(*(upload(n) for n in range(30)))["burst"] > 0.9
+    assert told(*(upload(n) for n in range(30)))["tempo.burst"] > 1.0
+
+
+def test_a_metronome_has_a_rhythm_and_people_have_none() -> None:
+    assert found(*(upload(n * 10) for n in range(10)))["rhythm"] > 0.8
+    assert told(*(upload(n * 10) for n in range(10)))["tempo.rhythm"] > 1.0
+    assert "rhythm" not in found(*human())
+
+
+def test_an_even_habit_of_once_a_day_is_no_rhythm() -> None:
+    assert "rhythm" not in found(*(upload(n * 86_400) for n in range(20)))
+
+
+def test_gaps_are_unknown_before_the_second_upload() -> None:
+    vector = named(features(folded(upload(0)), Surroundings()))
+
+    assert vector["gaps"] == 0
+    assert vector["gap_log_mean"] != vector["gap_log_mean"]
+    assert vector["gap_log_deviation"] != vector["gap_log_deviation"]
+
+
+def test_freshness_and_haste_fade_with_age_and_an_unknown_age_says_nothing() -> None:
+    def faded(age: timedelta | None) -> tuple[float, float]:
+        account = Account("a-17", created_at=None if age is None else BEGAN - age)
+        told_ = told(upload(0, account))
+        return told_.get("age.freshness", 0.0), told_.get("age.first_action_minutes", 0.0)
+
+    ages = [faded(age) for age in (timedelta(seconds=10), timedelta(hours=1), timedelta(days=30))]
+
+    assert ages == sorted(ages, reverse=True)
+    assert min(ages[0]) > 0.4
+    assert faded(timedelta(days=30)) == (0.0, 0.0)
+    assert faded(None) == (0.0, 0.0)
+
+
+def test_an_age_is_unknown_without_a_creation_time_or_an_upload() -> None:
+    ages = ("age_days", "freshness", "first_action_minutes")
+    unknown = named(features(folded(upload(0, Account("a-17"))), Surroundings()))
+    without_upload = named(features(folded(Completed("c", BEGAN, OLD)), Surroundings()))
+    known = named(features(folded(upload(60, OLD)), Surroundings()))
+
+    assert all(vector[age] != vector[age] for vector in (unknown, without_upload) for age in ages)
+    assert [round(known[age], 3) for age in ages] == [400.001, 0.0, 400 * 1440 + 1]
+
+
+def test_an_account_from_the_future_is_not_believed_and_says_nothing() -> None:
+    events = [upload(n, Account("a-17", created_at=BEGAN + timedelta(days=9))) for n in range(3)]
+
+    assert told(*events).keys() == {"fields.malformed_share"}
+
+
+def test_the_same_content_again_is_sameness_and_other_content_is_not() -> None:
+    same = [upload(second, media=Media(sha256="same")) for second in HUMAN_GAPS]
+    other = [upload(second, media=Media(sha256=f"{second}")) for second in HUMAN_GAPS]
+
+    assert found(*same)["content_share"] > 0.9
+    assert told(*same)["sameness.content_share"] > 0.5
+    assert "content_share" not in found(*other)
+
+
+def test_the_perceptual_hash_sees_through_a_changed_file() -> None:
+    events = [upload(second, media=Media(sha256=f"{second}", phash="same")) for second in HUMAN_GAPS]
+
+    assert found(*events)["content_share"] > 0.9
+
+
+def test_captions_that_differ_only_in_numbers_and_names_are_one_template() -> None:
+    cut = [upload(second, text=f"hi @user{second}, order {second} is on its way") for second in HUMAN_GAPS]
+    own = [
+        "so tired",
+        "look at this sunset over the bay, had to stop the car",
+        "☕",
+        "is it friday?",
+        "mum's 60th #family",
+    ]
+    various = [upload(second, text=text) for second, text in zip(HUMAN_GAPS, own, strict=False)]
+
+    assert found(*cut)["template_share"] > 0.9
+    assert told(*cut)["sameness.template_share"] > 2.0
+    assert "template_share" not in found(*various)
+    assert told(*various).get("sameness.uniformity", 0.0) < 0.3
+
+
+def test_an_address_or_device_of_ones_own_says_nothing() -> None:
+    assert told(*human(), around=Surroundings(1, 1, 1, 1)) == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "term"),
+    [
+        ("ip_accounts", "network.ip_accounts.freshness"),
+        ("device_accounts", "network.device_accounts.freshness"),
+        ("content_accounts", "crowd.content_spread"),
+        ("link_accounts", "crowd.link_spread"),
+    ],
+)
+def test_the_more_accounts_share_it_the_stronger_the_evidence(field: str, term: str) -> None:
+    newborn = Account("a-17", created_at=BEGAN)
+    events = [upload(second, newborn, links=("https://claim-bonus77.top/x",)) for second in HUMAN_GAPS[:5]]
+
+    values = [told(*events, around=Surroundings(**{field: count})).get(term, 0.0) for count in (1, 2, 4, 8, 16, 32, 64)]
+
+    assert values[0] == 0.0
+    assert values == sorted(values)
+    assert values[-1] > 1.0
+
+
+def test_a_device_shared_by_few_says_more_than_an_address_shared_by_as_many() -> None:
+    told_ = told(upload(0), around=Surroundings(ip_accounts=4, device_accounts=4))
+
+    assert told_["network.device_accounts.freshness"] > told_["network.ip_accounts.freshness"]
+
+
+def test_links_are_dense_repeated_and_suspicious_each_by_itself() -> None:
+    every = found(*human(links=("https://claim-bonus77.top/x",)))
+    once = found(upload(0, links=("https://example.org/a",)), *(upload(second) for second in HUMAN_GAPS[1:]))
+
+    assert every["link_share"] > 0.8
+    assert every["host_share"] > 0.7
+    assert every["suspicion"] > 0.5
+    assert once["link_share"] < 0.2
+    assert "host_share" not in once
+    assert once.get("suspicion", 0.0) < 0.3
+
+
+def test_an_advertisement_is_spam_and_a_sentence_is_not() -> None:
+    shouting = found(upload(0, text="WIN $$$ NOW !! 100% FREE https://x.top CLAIM 50000 TODAY"))
+    saying = found(upload(0, text="a quiet evening by the lake"))
+
+    assert shouting["spam"] > 0.5
+    assert saying.get("spam", 0.0) < 0.2
+
+
+def test_reports_and_removals_count_and_fade() -> None:
+    def rate(*blame: Event, second: float = 1) -> float:
+        return found(upload(0), *blame, upload(second)).get("report_rate", 0.0)
+
+    reported = Reported("r", BEGAN, OLD)
+
+    assert rate() == 0.0
+    assert rate(Removed("d", BEGAN, OLD, by="owner")) == 0.0
+    assert 0.0 < rate(reported) < rate(Removed("d", BEGAN, OLD, by="staff")) <= 1.0
+    assert rate(*(Reported(f"r-{n}", BEGAN, OLD) for n in range(50))) == 1.0
+    assert rate(*(Reported(f"r-{n}", BEGAN, OLD, reporter="ann") for n in range(50))) == rate(reported)
+
+
+def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves_its_bounds() -> None:
+    fresh = Account("a-17", created_at=BEGAN)
+    spam: list[Event] = [
+        upload(second, fresh, text="WIN $$$ NOW !! https://x.top", links=("https://claim-bonus77.top/x",),
+               media=Media(sha256="same"))
+        for second in range(0, 120, 3)
+    ]  # fmt: skip
+    broken = [upload(n, fresh, ip="2001:zz::") for n in range(4)]
+    said = [Reported(f"r-{n}", BEGAN, fresh, reporter=f"r-{n}") for n in range(20)]
+    said += [Challenged(outcome, BEGAN, fresh, outcome=outcome) for outcome in ("passed", "failed")]
+    everybody = Surroundings(10**6, 10**6, 10**6, 10**6)
+
+    raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys()
+
+    assert raised == {term.name for term in SHIPPED.terms}
+    vector = features(folded(*spam, *said), everybody)
+    assert all(one.low <= value <= one.high for one, value in zip(FEATURES, vector, strict=True))
