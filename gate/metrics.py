@@ -201,3 +201,45 @@ def _family(named: Named) -> CounterMetricFamily | GaugeMetricFamily | Histogram
             return GaugeMetricFamily(named.name, named.meaning, labels=named.labels)
         case _:
             return HistogramMetricFamily(named.name, named.meaning, labels=named.labels)
+
+
+PROCESS_TABLE: Final = (
+    Named("upload_gate_processes", "gauge", ("state",), "Processes of serve --workers: wanted, and answering"),
+    Named("upload_gate_process_restarts_total", "counter", (), "Processes that ended or hung and were started again"),
+)
+"""The metrics of the supervisor of `serve --workers`; each process exports those of `TABLE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessCounts:
+    """The processes of `serve --workers` at a scrape."""
+
+    wanted: int
+    answering: int
+    restarts: int
+
+
+class ProcessCollector(Collector):
+    """Samples of the supervisor, read at each scrape."""
+
+    def __init__(self, counts: Callable[[], ProcessCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """All samples."""
+        counts = self._counts()
+        running, started = PROCESS_TABLE
+        processes = GaugeMetricFamily(running.name, running.meaning, labels=running.labels)
+        restarts = CounterMetricFamily(started.name, started.meaning)
+        processes.add_metric(["wanted"], counts.wanted)
+        processes.add_metric(["answering"], counts.answering)
+        restarts.add_metric([], counts.restarts)
+        yield processes
+        yield restarts
+
+
+def process_registry(counts: Callable[[], ProcessCounts]) -> CollectorRegistry:
+    """A registry that holds the supervisor's metrics and nothing else."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ProcessCollector(counts))
+    return registry

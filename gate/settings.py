@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -16,7 +17,9 @@ from urllib.parse import urlsplit
 from gate.errors import SettingInvalid, redact
 
 PREFIX: Final = "UPLOAD_GATE_"
-DEFAULT_PORTS: Final[Mapping[str, int]] = {"redis": 6390, "kafka": 9392, "gate": 8390, "admin": 8391, "worker": 8392}
+DEFAULT_PORTS: Final[Mapping[str, int]] = {
+    "redis": 6390, "kafka": 9392, "gate": 8390, "admin": 8391, "worker": 8392, "metrics": 8393,
+}  # fmt: skip
 """The default port of each part of a system on one machine, by name."""
 DEFAULT_REDIS: Final = f"redis://127.0.0.1:{DEFAULT_PORTS['redis']}/0"
 DEFAULT_KAFKA: Final = f"127.0.0.1:{DEFAULT_PORTS['kafka']}"
@@ -33,15 +36,25 @@ DOCUMENTED: Final[Mapping[str, str]] = {
     "ADMIN": "base URL at which others reach this gate's admin port",
     "HOST": "address to listen on for checks",
     "PORT": "port to listen on for checks",
-    "ADMIN_PORT": "port to listen on for the admin API, loopback only",
+    "ADMIN_HOST": "address to listen on for the admin API; beyond loopback it needs an admin token",
+    "ADMIN_PORT": "port to listen on for the admin API",
+    "METRICS_HOST": "address to listen on for /metrics and health, where they have a port of their own",
+    "METRICS_PORT": "port of their own for /metrics and health; without it they are on the check port if that is on "
+    "loopback, else on 8393",
+    "TOKENS": "file of service tokens; default tokens.json in the state directory",
+    "MAX_CONNECTIONS": "connections that the check port holds at once; further ones are refused",
+    "REQUEST_TIMEOUT": "seconds in which a whole request must have arrived",
     "POLICY": "policy file; without it the packaged default",
     "BREAK_GLASS": "file of pauses that this host obeys above all else; default break-glass.json in the state directory",
     "SALT": "secret under which IP addresses and devices are hashed; one value for all gates and workers",
     "PREFIX": "prefix of every Redis key",
     "TOPIC_PREFIX": "prefix of every Kafka topic",
+    "WORKER": "number of this process; set by serve --workers for the processes it starts",
     "NAME": "this gate's name among all gates; default this machine's host name and the port",
 }
 """Every variable, without its prefix, and its meaning. No other variable with the prefix is read here."""
+
+MAX_PORT: Final = 65_535
 
 T = TypeVar("T")
 
@@ -57,13 +70,21 @@ class Settings:
     admin: str
     host: str
     port: int
+    admin_host: str
     admin_port: int
+    metrics_host: str
+    metrics_port: int | None
+    metrics: str
+    tokens: Path
+    max_connections: int
+    request_timeout_s: float
     policy: Path | None
     break_glass: Path
     salt: bytes = field(repr=False)
     prefix: str
     topic_prefix: str
     name: str
+    worker: int | None = None
 
     @property
     def redis_shown(self) -> str:
@@ -72,8 +93,22 @@ class Settings:
 
     @property
     def board_snapshot(self) -> Path:
-        """The file of the board's snapshot, which is kept between runs."""
-        return self.state / "board.json"
+        """The file of the board's snapshot, which is kept between runs; each worker process has its own."""
+        return self.state / ("board.json" if self.worker is None else f"board-{self.worker}.json")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that differ between the workers of one host."""
+        given = {
+            "WORKER": self.worker, "NAME": self.name, "ADMIN_PORT": self.admin_port, "METRICS_PORT": self.metrics_port,
+            "ADMIN": self.admin,
+        }  # fmt: skip
+        return {f"{PREFIX}{name}": str(value) for name, value in given.items() if value is not None}
+
+    @property
+    def is_beyond_loopback(self) -> bool:
+        """Whether other machines reach the check port."""
+        return not is_loopback(self.host)
 
     @property
     def salt_is_default(self) -> bool:
@@ -98,27 +133,67 @@ def read_settings(environ: Mapping[str, str], machine: Callable[[], str] = socke
     host = given.read("HOST", _host, "127.0.0.1")
     port = given.read("PORT", _port, str(DEFAULT_PORTS["gate"]))
     admin_port = given.read("ADMIN_PORT", _port, str(DEFAULT_PORTS["admin"]))
-    if port == admin_port:
-        problem = f"{PREFIX}PORT and {PREFIX}ADMIN_PORT are both {port}"
-        raise SettingInvalid(problem, "give the admin API a port of its own")
+    metrics_host = given.read("METRICS_HOST", _host, host)
+    own_port = "" if is_loopback(host) else str(DEFAULT_PORTS["metrics"])
+    metrics_port = given.read("METRICS_PORT", lambda text: _port(text) if text else None, own_port)
+    ports = {"PORT": port, "ADMIN_PORT": admin_port, "METRICS_PORT": metrics_port}
+    for (one, its), (other, others) in combinations(ports.items(), 2):
+        if its == others:
+            problem = f"{PREFIX}{one} and {PREFIX}{other} are both {its}"
+            raise SettingInvalid(problem, "give each a port of its own")
     here = re.sub(r"[^A-Za-z0-9._-]", "-", machine())[:100] or "localhost"
-    reached = here if host in ("0.0.0.0", "::") else host
+    reached, metrics_reached = (here if each in ("0.0.0.0", "::") else each for each in (host, metrics_host))
+    gate = given.read("GATE", _url, f"http://{_bracketed(reached)}:{port}")
+    own_metrics = gate if metrics_port is None else f"http://{_bracketed(metrics_reached)}:{metrics_port}"
     return Settings(
         state=state,
         redis=given.read("REDIS", _redis, DEFAULT_REDIS),
         kafka=given.read("KAFKA", _bootstrap, "") or None,
-        gate=given.read("GATE", _url, f"http://{_bracketed(reached)}:{port}"),
+        gate=gate,
         admin=given.read("ADMIN", _url, f"http://127.0.0.1:{admin_port}"),
         host=host,
         port=port,
+        admin_host=given.read("ADMIN_HOST", _host, "127.0.0.1"),
         admin_port=admin_port,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        metrics=own_metrics,
+        tokens=given.path("TOKENS") or state / "tokens.json",
+        max_connections=given.read("MAX_CONNECTIONS", _count, "4096"),
+        request_timeout_s=given.read("REQUEST_TIMEOUT", _count, "10"),
         policy=given.path("POLICY"),
         break_glass=given.path("BREAK_GLASS") or state / "break-glass.json",
         salt=given.read("SALT", str.encode, DEFAULT_SALT),
         prefix=given.read("PREFIX", _prefix, DEFAULT_PREFIX),
         topic_prefix=given.read("TOPIC_PREFIX", _topic_prefix, ""),
         name=given.read("NAME", _name, f"{here}:{port}"),
+        worker=given.read("WORKER", lambda text: _count(text) if text else None, ""),
     )
+
+
+def worker_settings(settings: Settings, worker: int) -> Settings:
+    """The settings of worker process `worker`, from 1 on: a name, a snapshot, an admin and a metrics port of its own.
+
+    The supervisor has the metrics port itself, worker 1 the next, and worker 1 the admin port, worker 2 the next.
+    """
+    if settings.metrics_port is None:
+        raise SettingInvalid("workers need a metrics port each", f"set {PREFIX}METRICS_PORT")
+    metrics, admin = settings.metrics_port + worker, settings.admin_port + worker - 1
+    if max(metrics, admin) > MAX_PORT:
+        raise SettingInvalid(f"worker {worker} would have port {max(metrics, admin)}", "choose lower ports")
+    return replace(
+        settings,
+        worker=worker,
+        name=f"{settings.name}/{worker}",
+        admin_port=admin,
+        metrics_port=metrics,
+        metrics=_with_port(settings.metrics, metrics),
+        admin=_with_port(settings.admin, admin),
+    )
+
+
+def _with_port(url: str, port: int) -> str:
+    return f"{url.rpartition(':')[0]}:{port}"
 
 
 class _Given:
@@ -138,9 +213,20 @@ class _Given:
 
 
 def _port(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 0 < int(value[:6]) < 65536:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value[:6]) <= MAX_PORT:
         raise ValueError(f"{value[:40]!r} is not a port between 1 and 65535")
     return int(value)
+
+
+def _count(value: str) -> int:
+    if not re.fullmatch("[0-9]{1,6}", value) or int(value) == 0:
+        raise ValueError(f"{value[:40]!r} is not a whole number from 1 to 999999")
+    return int(value)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on `host`."""
+    return host == "localhost" or host == "::1" or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
 def _host(value: str) -> str:

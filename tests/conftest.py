@@ -5,10 +5,15 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from servers import running_kafka, running_redis
 
 from gate.errors import LocalServerError
 from gate.local.jars import default_cache, fetch_jars
+
+# a busy machine makes inputs slowly, and no test asserts how long anything takes
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

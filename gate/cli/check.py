@@ -41,7 +41,7 @@ def check(
 
     Example: upload-gate check --account a-17 --kind image --class new
     """
-    from gate.cli.http_json import post_json
+    from gate.cli.http_json import gate_token, post_json
 
     if upload_id is None:
         import secrets
@@ -55,7 +55,7 @@ def check(
         **_given({"surface": surface, "ip": ip, "device": device, "country": country}),
     }
     say(f"asking the gate at {addresses.shown('gate')}")
-    answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode())
+    answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), token=gate_token())
     if not isinstance(answer, dict) or "decision" not in answer:
         raise UploadGateError(f"{redact(addresses.gate)} answered without a decision", "is it a gate's address?")
     if output is Output.TEXT:

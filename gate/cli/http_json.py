@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from urllib.parse import urlsplit
 
 from gate.errors import RequestRejected, StoreUnavailable, UploadGateError, redact
@@ -12,40 +13,59 @@ JSON = "application/json"
 MAX_ANSWER_BYTES = 4 << 20
 
 
-def get_json(url: str, timeout_s: float = 2.0) -> object:
+def gate_token() -> str | None:
+    """The token for the check port, from UPLOAD_GATE_TOKEN. Send it only to a gate that the user named."""
+    return os.environ.get("UPLOAD_GATE_TOKEN") or None
+
+
+def admin_token() -> str | None:
+    """The token for the admin port, from UPLOAD_GATE_ADMIN_TOKEN. Send it only to a gate that the user named."""
+    return os.environ.get("UPLOAD_GATE_ADMIN_TOKEN") or None
+
+
+def get_json(url: str, timeout_s: float = 2.0, token: str | None = None) -> object:
     """The JSON at `url`. Raises StoreUnavailable if nothing answers, UploadGateError if the answer is unusable."""
-    return _json(*_exchange("GET", url, None, timeout_s), redact(url))
+    return _json(*_exchange("GET", url, None, timeout_s, token), redact(url))
 
 
-def post_json(url: str, body: bytes, timeout_s: float = 5.0) -> object:
+def post_json(url: str, body: bytes, timeout_s: float = 5.0, token: str | None = None) -> object:
     """The JSON answer to `body`. Raises RequestRejected for a 4xx status, else as `get_json` does."""
-    return _json(*_exchange("POST", url, body, timeout_s), redact(url))
+    return _json(*_exchange("POST", url, body, timeout_s, token), redact(url))
 
 
-def get_text(url: str, timeout_s: float = 5.0) -> str:
+def get_text(url: str, timeout_s: float = 5.0, token: str | None = None) -> str:
     """The text at `url`. Raises StoreUnavailable if nothing answers, UploadGateError if the answer is unusable."""
-    status, data = _exchange("GET", url, None, timeout_s)
+    status, data = _exchange("GET", url, None, timeout_s, token)
     if status >= 400:
         _json(status, data, redact(url))
     return data.decode(errors="replace")
 
 
-def send(method: str, url: str, body: bytes | None = None, kind: str = JSON, timeout_s: float = 5.0) -> object:
+def send(
+    method: str, url: str, body: bytes | None = None, kind: str = JSON, timeout_s: float = 5.0, token: str | None = None
+) -> object:
     """The JSON answer to a request with a body of the type `kind`. Raises as `post_json` does."""
-    return _json(*_exchange(method, url, body, timeout_s, kind), redact(url))
+    return _json(*_exchange(method, url, body, timeout_s, token, kind), redact(url))
 
 
 def _exchange(
-    method: str, url: str, body: bytes | None, timeout_s: float, content_type: str = JSON
+    method: str, url: str, body: bytes | None, timeout_s: float, token: str | None, content_type: str = JSON
 ) -> tuple[int, bytes]:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, path, body, {"Content-Type": content_type, "Accept": JSON})
+        headers = {"Content-Type": content_type, "Accept": JSON}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         data = answer.read(MAX_ANSWER_BYTES)
+    except ValueError:  # http.client names what it refuses, and that may be the token
+        raise UploadGateError(
+            "the token in the environment is no header value", "set it again, without spaces"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         raise StoreUnavailable(f"{redact(url)} does not answer: {_reason(error)}") from error
     finally:

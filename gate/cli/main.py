@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "gate.cli.check",
     "explain": "gate.cli.explain",
     "policy": "gate.cli.policy",
+    "token": "gate.cli.token",
     "serve": "gate.cli.serve",
     "up": "gate.cli.up",
 }

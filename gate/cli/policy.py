@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate.cli.addresses import AdminFlag, StateFlag, admin_url, resolve_addresses
-from gate.cli.http_json import get_text
+from gate.cli.http_json import admin_token, get_text
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.core.policy import Unit
 from gate.errors import PolicyInvalid, redact
@@ -101,7 +101,7 @@ def dump(
     else:
         addresses = resolve_addresses(state, admin=admin)
         url = f"{admin_url(addresses)}/v1/policy/document"
-        loaded, source = parse_policy_file(get_text(url), redact(url)), redact(url)
+        loaded, source = parse_policy_file(get_text(url, token=admin_token()), redact(url)), redact(url)
     if output is Output.JSON:
         emit({"hash": loaded.policy.hash, "source": source, "policy": dict(loaded.document)})
     else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.cli.addresses import Addresses
-from gate.cli.http_json import get_json
+from gate.cli.http_json import admin_token, get_json
 from gate.core.fields.labels import fold_label
 from gate.core.pause.scope import Scope
 from gate.errors import PolicyInvalid, UploadGateError
@@ -50,7 +50,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
     """The names of the policy of the system at `addresses`, from the best source that can be read."""
     try:
         if addresses.admin is not None:
-            answer = get_json(f"{addresses.admin}/v1/policy", FETCH_WITHIN_S)
+            answer = get_json(f"{addresses.admin}/v1/policy", FETCH_WITHIN_S, admin_token())
             if isinstance(answer, dict) and answer.get("classes") and answer.get("reasons"):
                 known = answer.get("known")
                 kinds, surfaces = (

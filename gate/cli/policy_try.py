@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gate.cli.addresses import StateFlag, admin_url, resolve_addresses
-from gate.cli.http_json import get_json, send
+from gate.cli.http_json import admin_token, get_json, send
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError, UploadGateError, redact
 
@@ -51,7 +51,7 @@ def try_policy(
     begun: list[str] = []
     try:
         for url in urls:
-            send("POST", f"{url}/v1/policy/trial?for={for_}", body, "application/toml")
+            send("POST", f"{url}/v1/policy/trial?for={for_}", body, "application/toml", token=admin_token())
             begun.append(url)
         where = ", ".join(map(redact, urls))
         say(f"trying policy {policy.hash} on the traffic of {where} for {for_}; Ctrl-C ends the trial and prints it")
@@ -73,7 +73,7 @@ def _await_end(urls: list[str], span_s: float) -> None:
             time.sleep(min(LOOK_EVERY_S, max(0.0, span_s - (now - began))))
             if now - said >= SAY_EVERY_S:
                 said = now
-                total = merged([_trial(get_json(f"{url}/v1/policy/trial")) for url in urls])
+                total = merged([_trial(get_json(f"{url}/v1/policy/trial", token=admin_token())) for url in urls])
                 say(f"{total['different']:,} of {total['checks']:,} uploads would be decided differently so far")
     except KeyboardInterrupt:
         say("")
@@ -82,7 +82,7 @@ def _await_end(urls: list[str], span_s: float) -> None:
 def _ended(url: str) -> Trial | None:
     """The result of the trial at one gate, which ends; None, with a warning, if the gate does not answer."""
     try:
-        return _trial(send("DELETE", f"{url}/v1/policy/trial"))
+        return _trial(send("DELETE", f"{url}/v1/policy/trial", token=admin_token()))
     except UploadGateError as error:
         say(f"warning: the trial at {redact(url)} could not be ended, it ends by itself: {error}")
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gate.cli.addresses import Addresses
-from gate.cli.http_json import get_json
+from gate.cli.http_json import admin_token, get_json
 from gate.core.duration import duration_text
 from gate.core.fields.labels import fold_label
 from gate.core.pause.scope import Action, Scope
@@ -34,7 +34,7 @@ def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
     if addresses.admin is None:
         return [f"{UNKNOWN}: nothing names a gate's admin port, as --admin would"]
     try:
-        stats = get_json(f"{addresses.admin}/v1/stats", FETCH_WITHIN_S)
+        stats = get_json(f"{addresses.admin}/v1/stats", FETCH_WITHIN_S, admin_token())
     except UploadGateError as error:
         return [f"{UNKNOWN}: {error.problem}"]
     return [preview_sentence(stats, scope, action), *unmet_warnings(stats, scope)]

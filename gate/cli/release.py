@@ -28,11 +28,11 @@ def register(app: typer.Typer) -> None:
 
 def pause_ids(context: typer.Context, incomplete: str) -> list[str]:
     """The ids of pauses in force that start with `incomplete`, for shell completion; none if no gate answers."""
-    from gate.cli.http_json import get_json
+    from gate.cli.http_json import admin_token, get_json
 
     try:
         admin = resolve_addresses(context.params.get("state"), admin=context.params.get("admin")).admin
-        answer = None if admin is None else get_json(f"{admin}/v1/board", COMPLETE_WITHIN_S)
+        answer = None if admin is None else get_json(f"{admin}/v1/board", COMPLETE_WITHIN_S, admin_token())
     except UploadGateError:
         return []
     shown = answer.get("pauses") if isinstance(answer, dict) else None

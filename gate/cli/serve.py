@@ -34,22 +34,39 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port for checks.")] = None,
     admin_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the admin API.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of their own for /metrics and health.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes on the port for checks, each with its own metrics port.")
+    ] = 1,
+    tokens: Annotated[Path | None, typer.Option(help="File of service tokens, which `token new` writes.")] = None,
 ) -> None:
     """Run one gate. Flags win over the environment (UPLOAD_GATE_*).
+
+    On loopback it answers everyone until there is a token (`upload-gate token new NAME`). Beyond loopback it starts only
+    with a token, asks every caller for one, and serves /metrics and health on a port of their own.
+
+    With --workers N it supervises N such processes on one port, and starts again what crashes. The metrics port is then
+    the supervisor's: its page /prometheus/targets lists the metrics port of each process, for Prometheus' HTTP service
+    discovery. Admin ports follow from --admin-port on.
 
     Example: upload-gate serve --redis redis://10.0.0.5:6379/0 --port 8390
     """
     from gate.errors import LocalServerError, SettingInvalid
-    from gate.serve.wiring import run
-    from gate.settings import read_settings
+    from gate.serve.wiring import run, run_workers
+    from gate.settings import PREFIX, read_settings
 
     given = {
         "STATE": state, "REDIS": redis, "KAFKA": kafka, "POLICY": policy, "HOST": host, "PORT": port,
-        "ADMIN_PORT": admin_port,
+        "ADMIN_PORT": admin_port, "METRICS_PORT": metrics_port, "TOKENS": tokens,
     }  # fmt: skip
-    flags = {f"UPLOAD_GATE_{name}": str(value) for name, value in given.items() if value is not None}
+    flags = {f"{PREFIX}{name}": str(value) for name, value in given.items() if value is not None}
     try:
-        run(read_settings({**os.environ, **flags}))
+        if workers == 1:
+            run(read_settings({**os.environ, **flags}))
+        else:
+            run_workers(workers, {**os.environ, **flags})
     except (SettingInvalid, LocalServerError) as error:
         raise type(error)(typed_names(error.problem, flags), typed_names(error.remedy, flags)) from None
 

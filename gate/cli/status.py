@@ -12,7 +12,7 @@ import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, operating
-from gate.cli.http_json import get_json
+from gate.cli.http_json import admin_token, get_json
 from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
 from gate.cli.pause_text import lines_of, pause_fields, terminal_width
@@ -127,7 +127,7 @@ def _gate_board(addresses: Addresses) -> tuple[Board, int, tuple[str, ...]]:
     """
     if addresses.admin is None:
         raise UploadGateError("nothing names a gate's admin port, as --admin would")
-    page = get_json(f"{addresses.admin}/v1/board", ANSWER_WITHIN_S)
+    page = get_json(f"{addresses.admin}/v1/board", ANSWER_WITHIN_S, admin_token())
     problems = page.get("break_glass_problems") if isinstance(page, dict) else None
     return *decode_board_page(json.dumps(page).encode()), tuple(map(str, problems or ()))
 
@@ -137,7 +137,7 @@ def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
     try:
         if addresses.admin is None:
             raise UploadGateError("nothing names a gate's admin port, as --admin would")
-        answer = get_json(f"{addresses.admin}/v1/policy", ANSWER_WITHIN_S)
+        answer = get_json(f"{addresses.admin}/v1/policy", ANSWER_WITHIN_S, admin_token())
     except UploadGateError as error:
         return None, f"unknown: {error.problem}"
     hash_ = answer.get("hash") if isinstance(answer, dict) else None

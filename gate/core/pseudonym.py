@@ -40,6 +40,18 @@ class Pseudonyms:
         hasher.update((self._network(ip) if ":" in ip else ip).encode())
         return hasher.hexdigest()
 
+    def number_of_ip(self, ip: str) -> int:
+        """`of_ip` as a number of 64 bits."""
+        hasher = self._of_ip.copy()
+        hasher.update((self._network(ip) if ":" in ip else ip).encode())
+        return int.from_bytes(hasher.digest(), "big")
+
+    def number_of_device(self, device: str) -> int:
+        """`of_device` as a number of 64 bits."""
+        hasher = self._of_device.copy()
+        hasher.update(device.encode())
+        return int.from_bytes(hasher.digest(), "big")
+
     def of_device(self, device: str) -> str:
         """The pseudonym of a device."""
         hasher = self._of_device.copy()

@@ -12,17 +12,25 @@ from typing import Any, Final
 import uvicorn
 
 from gate.errors import LocalServerError, SettingInvalid
-from gate.serve.hot.app import OneWriteProtocol
+from gate.serve.hot.app import EdgeConfig, EdgeLimits, OneWriteProtocol
 
 DRAIN_S: Final = 2
 BACKLOG: Final = 2048
+KEEP_ALIVE_S: Final = 75
+"""An idle connection is kept for longer than the pools of common clients and proxies keep theirs (60 s)."""
+SWEEP_EVERY: Final = 5
+"""Of uvicorn's ticks, ten a second."""
+
+
+NO_LIMITS: Final = EdgeLimits()
+"""The default limits, whose refusals nobody counts."""
 
 
 class Server(uvicorn.Server):
     """A uvicorn server without its signal handlers, because a second SIGTERM must not become a hard exit."""
 
-    def __init__(self, app: Any) -> None:
-        config = uvicorn.Config(
+    def __init__(self, app: Any, limits: EdgeLimits) -> None:
+        config = EdgeConfig(
             app,
             http=OneWriteProtocol,
             ws="none",
@@ -35,7 +43,9 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=DRAIN_S,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
+        config.limits = self._limits = limits
         super().__init__(config)
         self.ended = asyncio.Event()
 
@@ -43,6 +53,18 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install no handlers: the wiring installs its own."""
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Also close the connections whose request is late. Every connection is looked at, twice a second."""
+        if counter % SWEEP_EVERY == 0:
+            limit_s = self._limits.request_s
+            latest = asyncio.get_running_loop().time() - limit_s
+            for connection in list(self.server_state.connections):
+                if not isinstance(connection, OneWriteProtocol) or connection.awaited_since is None:
+                    continue
+                if connection.awaited_since < latest:
+                    connection.refuse("request.timeout", f"the request did not arrive within {limit_s:g} s")
+        return await super().on_tick(counter)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until `should_exit` is set. Sets `ended` when it returns or raises."""
@@ -53,9 +75,9 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Any, port: socket.socket) -> AsyncIterator[Server]:
+async def serving(app: Any, port: socket.socket, limits: EdgeLimits = NO_LIMITS) -> AsyncIterator[Server]:
     """Serve `app` on a listening socket. On exit, requests that are under way have two seconds to finish."""
-    server = Server(app)
+    server = Server(app, limits)
     task = asyncio.create_task(server.serve([port]), name="http server")
     try:
         while not server.started and not task.done():
@@ -67,13 +89,15 @@ async def serving(app: Any, port: socket.socket) -> AsyncIterator[Server]:
 
 
 @contextmanager
-def listening(host: str, port: int, variable: str) -> Iterator[socket.socket]:
+def listening(host: str, port: int, variable: str, shared: bool = False) -> Iterator[socket.socket]:
     """A listening socket. Raises LocalServerError if another process has the port, SettingInvalid if the address cannot
-    be bound otherwise; both name `variable`.
+    be bound otherwise; both name `variable`. Processes that all bind a port as `shared` get its connections in turn.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind((host, port))
             listener.listen(BACKLOG)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import random
 import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
@@ -32,10 +33,11 @@ from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.hot.app import GateApp
+from gate.serve.hot.app import EdgeLimits, GateApp
 from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
-from gate.settings import Settings
+from gate.serve.service_tokens import tokens_of
+from gate.settings import DEFAULT_PORTS, PREFIX, Settings, read_settings
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -55,9 +57,25 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises OperatorError if it cannot start."""
     import uvloop
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr("" if settings.worker is None else f"worker {settings.worker} ")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
+
+
+def run_workers(workers: int, environment: Mapping[str, str]) -> None:
+    """Serve with several processes until SIGTERM or SIGINT; `environment` holds the settings. Raises OperatorError."""
+    from gate.serve.workers import supervise
+
+    log_to_stderr("")
+    name = f"{PREFIX}METRICS_PORT"
+    with_metrics = {**environment, name: environment.get(name) or str(DEFAULT_PORTS["metrics"])}
+    asyncio.run(supervise(read_settings(with_metrics), workers, with_metrics))
+
+
+def log_to_stderr(whose: str) -> None:
+    """Log to stderr, each line with `whose` in it."""
+    line = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
@@ -65,10 +83,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     loaded = load_policy_file(settings.policy)
     policy = loaded.policy
     async with AsyncExitStack() as stack:
-        ports = [
-            stack.enter_context(listening(settings.host, settings.port, "UPLOAD_GATE_PORT")),
-            stack.enter_context(listening("127.0.0.1", settings.admin_port, "UPLOAD_GATE_ADMIN_PORT")),
-        ]
+        tokens = tokens_of(settings, log.warning)
+        ports = [stack.enter_context(listening(*place)) for place in _places(settings)]
         clock = SystemClock()
         takes = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
         boards = RedisBoardStore(settings.redis, settings.prefix)
@@ -80,23 +96,31 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         decisions, dropped = await _decision_log(settings, stack, counts)
         names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
         check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
-        said = Acknowledgement(settings.name, settings.gate, 0, 0, boot=secrets.token_hex(4))
+        said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
         watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
         watch.start_from_disk()
         in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
         stop = stack.enter_context(_signals(in_force.reload))
+        if settings.worker is not None:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end_of, sys.stdin.fileno(), stop)
         stack.push_async_callback(watch.leave)
         health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
         _say_start(settings, policy.hash, takes.down)
-        apps = (
-            GateApp(check, health, clock, random.random),
-            AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets)),
-        )
+        apps = [
+            GateApp(check, health, clock, random.random, tokens.check, pages=settings.metrics_port is None),
+            AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets), tokens.admin),
+        ]
+        if settings.metrics_port is not None:
+            apps.append(GateApp(check, health, clock, random.random, checks=False))
+        limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
+        await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
-        servers = [await stack.enter_async_context(serving(app, port)) for app, port in zip(apps, ports, strict=True)]
+        servers = [
+            await stack.enter_async_context(serving(app, port, limits)) for app, port in zip(apps, ports, strict=True)
+        ]
         log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         # all objects loaded so far live as long as the process, so the collector can ignore them
         gc.collect()
@@ -105,6 +129,17 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+def _places(settings: Settings) -> list[tuple[str, int, str, bool]]:
+    """Host, port, variable and whether it is shared of each port to listen on, in the order of the apps."""
+    places = [
+        (settings.host, settings.port, "UPLOAD_GATE_PORT", settings.worker is not None),
+        (settings.admin_host, settings.admin_port, "UPLOAD_GATE_ADMIN_PORT", False),
+    ]
+    if settings.metrics_port is not None:
+        places.append((settings.metrics_host, settings.metrics_port, "UPLOAD_GATE_METRICS_PORT", False))
+    return places
 
 
 async def _hear_hot_facts(settings: Settings, stack: AsyncExitStack, heard: HearHotFacts) -> None:
@@ -144,6 +179,13 @@ def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Event]:
     finally:
         for number in calls:
             loop.remove_signal_handler(number)
+
+
+def _stop_at_end_of(pipe: int, stop: asyncio.Event) -> None:
+    """Stop when `pipe` ends: the supervisor that holds its other end has died."""
+    if not os.read(pipe, 1):
+        asyncio.get_running_loop().remove_reader(pipe)
+        stop.set()
 
 
 async def _first(*waits: Any) -> None:

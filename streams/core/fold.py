@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Protocol
 from zlib import crc32
 
-from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
+from gate.core.duration import DAY_US, MINUTE_US
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.fields.times import MAX_AHEAD_US
 from streams.core import links, text
@@ -21,9 +21,9 @@ from streams.core.caption_facts import fold_caption
 from streams.core.facts import Facts
 from streams.core.migration import MAX_REPORTERS, WEEK_US
 from streams.core.models.marks import CaptionNumbers
-from streams.core.rings import MARK, dated, remembered
+from streams.core.rings import dated, remembered
 from streams.core.weblinks import WebLinks
-from streams.core.window import count_one
+from streams.core.window import count_one, count_upload
 
 MAX_EVENT_IDS = 32
 """How many of its last events an account knows again: four bytes each, 128 in all.
@@ -44,7 +44,9 @@ MEAN_OVER = 20
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 _LAST_DAY = 0xFFFF
 _LAST_MINUTE = 0xFFFF_FFFF
+_NO_LAYOUTS = (0,) * text.LAYOUTS
 _place = Struct(">HQ").pack
+_mark = Struct("<I").pack
 
 
 class KeyedHashes(Protocol):
@@ -160,7 +162,7 @@ def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks, capt
         if content:
             facts.content = item = crc32(content.encode()) or 1
             before = facts.contents
-            ring = remembered(before, item.to_bytes(MARK, "little"), MAX_RING)
+            ring = remembered(before, _mark(item), MAX_RING)
             if ring is before:
                 facts.content_repeats += 1
             else:
@@ -178,12 +180,10 @@ def _fold_time(facts: Facts, group: str | None, at_us: int) -> None:
     if at_us < facts.last_us - LATE_US:
         facts.late += 1
         return
-    count_one(facts.minute, at_us, MINUTE_US)
-    count_one(facts.hour, at_us, HOUR_US)
-    count_one(facts.day, at_us, DAY_US)
+    count_upload(facts.minute, facts.hour, facts.day, at_us)
     if group:
         before = facts.groups
-        facts.groups = remembered(before, crc32(group.encode()).to_bytes(MARK, "little"), MAX_GROUPS)
+        facts.groups = remembered(before, _mark(crc32(group.encode())), MAX_GROUPS)
         if facts.groups is before:
             return  # the part of the album that came first has given the beat its time
     if not count_beat(facts.beats, at_us // 1_000):
@@ -193,18 +193,23 @@ def _fold_time(facts: Facts, group: str | None, at_us: int) -> None:
 def _fold_text(facts: Facts, caption: str) -> None:
     template, layout, spam = text.read(caption)
     before = facts.templates
-    facts.templates = ring = remembered(before, template.to_bytes(MARK, "little"), MAX_RING)
+    ring = remembered(before, _mark(template), MAX_RING)
     if ring is before:
         facts.template_repeats += 1
+    else:
+        facts.templates = ring
     layouts = facts.layouts
     if not layouts:
-        layouts = facts.layouts = [0] * text.LAYOUTS
-    facts.layout_squares += 2 * layouts[layout] + 1
-    layouts[layout] += 1
+        layouts += _NO_LAYOUTS
+    alike = layouts[layout]
+    layouts[layout] = alike + 1
+    facts.layout_squares += 2 * alike + 1
     if layout & text.MENTION:
         facts.mentions += 1
     facts.texts = texts = facts.texts + 1
-    facts.spam += (spam - facts.spam) / (texts if texts < MEAN_OVER else MEAN_OVER)
+    before_spam = facts.spam
+    if spam != before_spam:
+        facts.spam = before_spam + (spam - before_spam) / (texts if texts < MEAN_OVER else MEAN_OVER)
 
 
 def _fold_hosts(facts: Facts, names: tuple[str, ...]) -> None:
@@ -215,7 +220,7 @@ def _fold_hosts(facts: Facts, names: tuple[str, ...]) -> None:
         worst = max(worst, links.suspicion(name))
         facts.host = item = crc32(name.encode()) or 1
         before = facts.hosts
-        facts.hosts = ring = remembered(before, item.to_bytes(MARK, "little"), MAX_RING)
+        facts.hosts = ring = remembered(before, _mark(item), MAX_RING)
         repeated |= ring is before
     facts.host_repeats += repeated
     facts.suspicion += (worst - facts.suspicion) / min(linked, MEAN_OVER)

@@ -12,8 +12,11 @@ MARK = 4
 
 def remembered(ring: bytes, mark: bytes, items: int) -> bytes:
     """The ring with `mark` in it, in place of the oldest of `items`; the same object where it was in it already."""
-    if mark in ring and _place(ring, mark, MARK) >= 0:
-        return ring
+    at = ring.find(mark)  # takes half as long as `in`
+    while at >= 0:
+        if not at % MARK:  # a match across two neighbours is not a mark
+            return ring
+        at = ring.find(mark, at + 1)
     return (ring + mark)[-items * MARK :]
 
 
@@ -31,10 +34,3 @@ def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:
     if before is None or before < one:
         entries[item] = one
     return b"".join(sorted(entries.values(), reverse=True)[:items])
-
-
-def _place(ring: bytes, mark: bytes, size: int) -> int:
-    at = ring.find(mark)
-    while at > 0 and at % size:  # a match across two neighbours is not a mark
-        at = ring.find(mark, at + 1)
-    return at

@@ -56,16 +56,20 @@ def read(caption: str) -> tuple[int, int, float]:
         if b"://" in raw or b"www." in raw:
             layout |= LINK
         points += _pointed(head, raw, marks, layout)
-    if not head.islower():
+    is_lower = head.islower()
+    if not is_lower:
         points += _shouted(raw)
-    plain = len(raw) if head.isascii() else len(raw.translate(None, _BEYOND))  # other scripts have words of their own
+    # other scripts have words of their own
+    plain = len(raw) if not marks or head.isascii() else len(raw.translate(None, _BEYOND))
     word = plain / (raw.count(b" ") + 1)
     if word > USUAL_WORD:
         points += (word - USUAL_WORD) / (LONGEST_WORD - USUAL_WORD) if word < LONGEST_WORD else 1.0
     spam = points / FULL_POINTS if points < FULL_POINTS else 1.0
     if layout > LONG:
         raw = _VARYING.sub(b"~", raw)
-    return crc32(raw.translate(_LOWER, _DIGITS)[:TEMPLATE_BYTES]), layout, spam
+    if marks or not is_lower:
+        raw = raw.translate(_LOWER, _DIGITS)
+    return crc32(raw[:TEMPLATE_BYTES]), layout, spam
 
 
 def as_shown(caption: str) -> str:

@@ -51,7 +51,11 @@ def host(link: str) -> str:
 
     A `www.` in front is taken off: it names the same place.
     """
-    return _host(link[:MAX_LINK_CHARS].strip(_AROUND).translate(_INSIDE))
+    if len(link) > MAX_LINK_CHARS:
+        link = link[:MAX_LINK_CHARS]
+    if not link.isascii() or not link.isprintable() or " " in link:
+        link = link.strip(_AROUND).translate(_INSIDE)
+    return _parsed(link) if link.startswith(("https://", "http://")) else _host(link)
 
 
 def _host(text: str) -> str:
@@ -111,8 +115,12 @@ class WebLinks:
 
     def hosts_in(self, links: Sequence[str], text: str | None) -> tuple[str, ...]:
         """The distinct hosts of links and of the links inside a caption, in their order, at most MAX_HOSTS."""
-        if not links and (not text or ("." not in text and ":" not in text and text.isascii() and "//" not in text)):
-            return ()
+        if not text or (
+            "." not in text and ":" not in text and "/" not in text and "\\" not in text and text.isascii()
+        ):
+            text = None  # it cannot hold a link, as most captions do not
+            if not links:
+                return ()
         looked_at = links[:MAX_CANDIDATES]
         hosts = dict.fromkeys(map(host, looked_at))
         if text:

@@ -11,10 +11,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from gate.core.duration import MINUTE_US
+
 KEPT = 8
 """Half-lives that a counter looks back."""
 _ONE = 1 << 10
-_STEPS = 1 << 8
+_STEP_BITS = 8
+_STEPS = 1 << _STEP_BITS
+_LAST_STEP = _STEPS - 1
+_MINUTE_STEP_US = MINUTE_US // _STEPS
+"""A step of a half-life of a minute; it is a whole number, and so are those of an hour and a day."""
 _WEIGHTS: Final = tuple([round(_ONE * 2.0 ** ((step + 0.5) / _STEPS)) for step in range(_STEPS)])
 
 Counter = list[int]
@@ -29,7 +35,32 @@ def decayed(count: float, elapsed_us: int, half_life_us: int) -> float:
 def count_one(counter: Counter, at_us: int, half_life_us: int) -> None:
     """Count one event at `at_us` in `counter`, in place."""
     place, part = divmod(at_us, half_life_us)
-    weight = _WEIGHTS[part * _STEPS // half_life_us]
+    _count(counter, place, _WEIGHTS[part * _STEPS // half_life_us])
+
+
+def count_upload(minute: Counter, hour: Counter, day: Counter, at_us: int) -> None:
+    """Count one event in counters with these three half-lives: the same as three `count_one`, at less cost."""
+    step = at_us // _MINUTE_STEP_US  # written out three times, as it runs for every upload
+    place, weight = step >> _STEP_BITS, _WEIGHTS[step & _LAST_STEP]
+    if minute and minute[0] == place:
+        minute[1] += weight
+    else:
+        _count(minute, place, weight)
+    step //= 60
+    place, weight = step >> _STEP_BITS, _WEIGHTS[step & _LAST_STEP]
+    if hour and hour[0] == place:
+        hour[1] += weight
+    else:
+        _count(hour, place, weight)
+    step //= 24
+    place, weight = step >> _STEP_BITS, _WEIGHTS[step & _LAST_STEP]
+    if day and day[0] == place:
+        day[1] += weight
+    else:
+        _count(day, place, weight)
+
+
+def _count(counter: Counter, place: int, weight: int) -> None:
     if not counter:
         counter += (place, weight)
         return

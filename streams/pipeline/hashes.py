@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from gate.core.pseudonym import Pseudonyms
 
-MAX_REMEMBERED = 1 << 16
+MAX_REMEMBERED = 1 << 13
 """Values of one kind that are remembered."""
 
 
@@ -24,8 +24,8 @@ class Hashes:
 
     def __init__(self, salt: bytes, most: int = MAX_REMEMBERED) -> None:
         names = Pseudonyms(salt)
-        self.networks: Mapping[str, int] = Remembered(lambda ip: int(names.of_ip(ip), 16) or 1, most)
-        self.devices: Mapping[str, int] = Remembered(lambda device: int(names.of_device(device), 16) or 1, most)
+        self.networks: Mapping[str, int] = Remembered(names.number_of_ip, most)
+        self.devices: Mapping[str, int] = Remembered(names.number_of_device, most)
         self._mark = blake2b(blake2b(salt, digest_size=32).digest(), digest_size=4, person=b"mark")
 
     def mark(self, value: str) -> bytes:
@@ -44,7 +44,7 @@ class Remembered(dict[str, int]):
         self._most = most
 
     def __missing__(self, value: str) -> int:
-        number = self._hashed(value)
+        number = self._hashed(value) or 1
         if len(self) >= self._most:
             self.clear()
         self[value] = number

@@ -20,20 +20,19 @@ from gate.core.event import Attempted
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.crowd import Backfill, Crowd, Surroundings
+from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
 from streams.core.established import is_established
 from streams.core.events import (
     Fault,
     Unreadable,
     check_record,
     decode_counting,
-    kind_of,
     time_us,
 )
 from streams.core.facts import Facts, pack, unpack
-from streams.core.features import features, last_evidence_us, recent
+from streams.core.features import features, last_evidence_us, recent, recent_of
 from streams.core.fold import REFUSALS, KeyedHashes
-from streams.core.models.marks import ReadsCaptions
+from streams.core.models.marks import CaptionNumbers, ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
@@ -90,35 +89,29 @@ def process(
     (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too.
     """
     dead: list[DeadLetter] = []
-    touched = _fold(_with_captions(_read(batch, origin, dead), captions), states, hashes, web)
+    touched = _folded(_read(batch, origin, dead), states, hashes, web, captions)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts)
+
+    def fold_again(account: str, one: Touched) -> None:
+        bad = one.again(states.get(account), _events_of(account, batch, captions), partial(scoring.one, account))
+        dead.extend(_unprocessable(origin, account, bad))
+
     for account, one in touched.items():
         if one.failed:
-            dead += _unprocessable(origin, one.again(hashes, web, partial(scoring.one, account)))
-        _note(crowd, origin[1], account, one, backfill)
-    try:
-        scores = scoring.all({account: one.facts for account, one in touched.items() if one.folded})
-    except Exception:  # an error that one account's events cause must not stop its partition
-        scores = []
-        for account, one in touched.items():
-            check = partial(scoring.one, account)
-            try:
-                scores += [check(one.facts)] if one.folded else []
-            except Exception:
-                dead += _unprocessable(origin, one.again(hashes, web, check))
-                scores += [check(one.facts)] if one.folded else []
+            fold_again(account, one)
+    _note(crowd, origin[1], touched, backfill)
+    changed, scores = _scored(touched, scoring, fold_again)
     dead.sort(key=lambda letter: letter.offset)
-    packed = {account: pack(one.facts) for account, one in touched.items() if one.folded}
-    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, packed)
+    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, changed)
     if stamps is not None:
         stamps.learn(earlier)
     scoring = scoring._replace(stamped=lambda account, _: stamped(account, batch[-1].offset))
     waited = again(earlier, states, scoring)
     return Effects.of(
         batch[-1].offset + 1,
-        States(packed),
+        States({account: pack(facts) for account, facts in changed.items()}),
         Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
         DeadLetters(dead),
         CrowdCounts(crowd.take_changed(origin[1])),
@@ -136,6 +129,19 @@ def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
     return crowd.around(networks, devices, facts.content, facts.host)
 
 
+def surroundings_of(crowd: Crowd, accounts: Sequence[Facts]) -> list[Surroundings]:
+    """The `surroundings` of each account."""
+    if len(accounts) < MANY:
+        return [surroundings(crowd, facts) for facts in accounts]
+    latest_us = [facts.latest_us for facts in accounts]
+    return crowd.around_batch(
+        recent_of([facts.networks for facts in accounts], latest_us),
+        recent_of([facts.devices for facts in accounts], latest_us),
+        [facts.content for facts in accounts],
+        [facts.host for facts in accounts],
+    )
+
+
 class Scoring(NamedTuple):
     """What scores are made with: all scores of a batch in one call. `stamped` makes the stamp of an account's score
     after the event at an offset. Scores that do not act (`acts`) refuse nothing."""
@@ -148,16 +154,16 @@ class Scoring(NamedTuple):
 
     def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
         """The score of each account from its facts, in their order. Raises what one account's facts raise."""
-        crowd, stamped = self.crowd, self.stamped
+        stamped, each = self.stamped, [*accounts.values()]
         scores = self.scorecard.score_batch(
             list(accounts),
-            [features(facts, surroundings(crowd, facts)) for facts in accounts.values()],
-            [last_evidence_us(facts) for facts in accounts.values()],
+            list(map(features, each, surroundings_of(self.crowd, each))),
+            list(map(last_evidence_us, each)),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],
             self.acts,
         )
-        return [with_bytes(score) for score in scores]
+        return list(map(with_bytes, scores))
 
     def one(self, account: str, facts: Facts) -> EncodedScore:
         """The score of one account."""
@@ -183,96 +189,125 @@ def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring
         return scores
 
 
+def _scored(
+    touched: Mapping[str, Touched], scoring: Scoring, fold_again: Callable[[str, Touched], None]
+) -> tuple[dict[str, Facts], list[EncodedScore]]:
+    """The facts of the accounts that the batch changed, and their scores."""
+    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+    try:
+        return changed, scoring.all(changed)
+    except Exception:  # an error that one account's events cause must not stop its partition
+        for account in changed:
+            try:
+                scoring.one(account, touched[account].facts)
+            except Exception:
+                fold_again(account, touched[account])
+    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+    return changed, scoring.all(changed)
+
+
 def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> list[ReadEvent]:
     """Every readable event, in order; unreadable ones go to `dead`."""
     read: list[ReadEvent] = []
     for offset, key, value, headers, timestamp_ms in batch:
         try:
-            event, surplus, dropped = decode_counting(value, headers)
+            event, unknown_fields, dropped = decode_counting(value, headers)
             at_us = time_us(event)
             check_record(event, at_us, key, timestamp_ms)
         except Unreadable as error:
             kept = (value or b"")[:MAX_KEPT_BYTES]
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
-        read.append((offset, key, value or b"", event, at_us, surplus, dropped, None))
+        read.append(ReadEvent(event, at_us, offset, value or b"", unknown_fields, dropped))
     return read
 
 
-def _with_captions(read: list[ReadEvent], captions: ReadsCaptions | None) -> list[ReadEvent]:
-    """The events with the numbers of their captions, which are computed for the whole batch at once."""
-    if captions is None:
-        return read
-    places: list[int] = []
-    texts: list[str] = []
-    for place, one in enumerate(read):
-        event = one[3]
-        if isinstance(event, Attempted) and event.text and (event.decision is None or event.decision not in REFUSALS):
-            places.append(place)
-            texts.append(event.text)
-    for place, numbers in zip(places, captions.read(texts), strict=True):
-        read[place] = (*read[place][:-1], numbers)
-    return read
-
-
-def _fold(
-    read: Sequence[ReadEvent], states: Mapping[str, bytes], hashes: KeyedHashes, web: WebLinks
+def _folded(
+    read: Sequence[ReadEvent],
+    states: Mapping[str, bytes],
+    hashes: KeyedHashes,
+    web: WebLinks,
+    captions: ReadsCaptions | None,
 ) -> dict[str, Touched]:
     """Every account that an event touches, in the order they are met, with its events folded."""
     touched: dict[str, Touched] = {}
-    for one in read:
-        account = one[3].account.id
+    numbers = {} if captions is None else _caption_numbers(read, captions)
+    for place, one in enumerate(read):
+        account = one.event.account.id
         of = touched.get(account)
         if of is None:
-            of = touched[account] = Touched(states.get(account))
-        of.add(one, hashes, web)
+            of = touched[account] = Touched(states.get(account), hashes, web)
+        of.add(one.event, one.at_us, one.offset, one.value, one.unknown_fields, one.dropped, numbers.get(place))
     return touched
+
+
+def _caption_numbers(read: Sequence[ReadEvent], captions: ReadsCaptions) -> dict[int, CaptionNumbers]:
+    """The numbers of the captions of uploads that were let in, by their places among the events."""
+    texts: dict[int, str] = {}
+    for place, one in enumerate(read):
+        event = one.event
+        if isinstance(event, Attempted) and event.text and (event.decision is None or event.decision not in REFUSALS):
+            texts[place] = event.text
+    return dict(zip(texts, captions.read(list(texts.values())), strict=True)) if texts else {}
+
+
+def _events_of(account: str, batch: Sequence[Record], captions: ReadsCaptions | None) -> Iterable[ReadEvent]:
+    """The account's readable events, read once more."""
+    for record in batch:
+        if record.key == account.encode():
+            for one in _read([record], ("", 0), []):
+                numbers = {} if captions is None else _caption_numbers([one], captions)
+                yield one._replace(caption=numbers.get(0))
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
 
 
-def _note(crowd: Crowd, partition: int, account: str, one: Touched, backfill: Backfill | None) -> None:
-    """Add the features that the account showed in this batch to the crowd."""
-    if one.shown:
-        hashed = crc32(account.encode())
-        crowd.note_all(partition, hashed, one.shown, is_established(one.facts))
-        if backfill is not None:
-            backfill.remember(account, hashed)
+def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill: Backfill | None) -> None:
+    """Add the features that each account showed in this batch to the crowd."""
+    showed: list[Showing] = []
+    for account, one in touched.items():
+        if one.shown:
+            hashed = crc32(account.encode())
+            showed.append((hashed, one.shown, is_established(one.facts)))
+            if backfill is not None:
+                backfill.remember(account, hashed)
+    crowd.note_batch(partition, showed)
 
 
-def _unprocessable(origin: tuple[str, int], bad: Iterable[Unprocessable]) -> list[DeadLetter]:
+def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unprocessable]) -> list[DeadLetter]:
     return [
         DeadLetter(
             *origin,
-            offset,
+            read.offset,
             Fault.UNPROCESSABLE,
             f"{error} while the event was folded and scored; it can be replayed once that is mended",
-            value[:MAX_KEPT_BYTES],
-            key,
+            read.value[:MAX_KEPT_BYTES],
+            account.encode(),
         )
-        for (offset, key, value, *_), error in bad
+        for read, error in bad
     ]
 
 
 def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
-    by_type: dict[str, int] = {}
-    unknown = duplicates = late = 0
+    by_type: Counter[str] = Counter()
+    attempted = unknown = duplicates = late = 0
     for one in touched:
-        for _, _, _, event, _, unknown_fields, *_ in one.folded:
-            kind = kind_of(event)
-            by_type[kind] = by_type.get(kind, 0) + 1
-            unknown += unknown_fields
+        attempted += one.attempted
+        if one.others:
+            by_type.update(one.others)
+        unknown += one.unknown_fields
         duplicates += one.duplicates
         late += one.late + one.facts.late
-    return EventCounts(by_type, unknown, duplicates, late, foreign)
+    if attempted:
+        by_type["attempted"] = attempted
+    return EventCounts(dict(by_type), unknown, duplicates, late, foreign)
 
 
 def _dropped(touched: Iterable[Touched]) -> DroppedFields:
     by_reason: Counter[tuple[str, str]] = Counter()
     for one in touched:
-        for *_, dropped, _ in one.folded:
-            if dropped:
-                by_reason.update(dropped.items())
+        if one.dropped:
+            by_reason.update(one.dropped)
     return DroppedFields(dict(by_reason))

@@ -1,26 +1,38 @@
-"""The changes of a batch to one account: its facts, the folded events, and the features that they showed.
+"""The changes of a batch to one account: its facts, how many events were folded, and the features that they showed.
 
 If folding an event or scoring after it raises, the account keeps its facts from before that event. Such an account is
-folded again from its state before the batch, with a copy before every event; other accounts do not have that cost.
+folded again from its state before the batch, with a copy before every event; other accounts do not have that cost. No
+event is kept: those of such an account are read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from copy import copy
 from typing import NamedTuple
 
 from gate.core.duration import DAY_US
 from gate.core.event import Attempted, Event
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP
-from streams.core.events import Dropping, malformed
+from streams.core.events import Dropping, kind_of, malformed
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import KeyedHashes, fold
 from streams.core.models.marks import CaptionNumbers
 from streams.core.weblinks import WebLinks
 
-ReadEvent = tuple[int, bytes | None, bytes, Event, int, int, Dropping, CaptionNumbers | None]
-"""A record's offset, key and value, the event it holds, its time in µs, how many of its fields no event of its type has,
-which of its fields were dropped, and the numbers of its caption where captions are read."""
+
+class ReadEvent(NamedTuple):
+    """An event with its time in µs, the offset and the bytes of its record, how many of its fields no event of its type
+    has, which of its fields were dropped, and the numbers of its caption where captions are read."""
+
+    event: Event
+    at_us: int
+    offset: int
+    value: bytes
+    unknown_fields: int
+    dropped: Dropping
+    caption: CaptionNumbers | None = None
 
 
 class Unprocessable(NamedTuple):
@@ -31,65 +43,104 @@ class Unprocessable(NamedTuple):
 
 
 class Touched:
-    """One account in one batch. `shown` maps each feature for the crowd, as (kind, value), to its time in µs."""
+    """One account in one batch. `shown` maps each feature for the crowd, as (kind, value), to its time in µs.
 
-    __slots__ = ("_before", "_last", "duplicates", "facts", "failed", "folded", "late", "read", "shown")
+    `attempted` and `others` count the folded events, those that are no attempts by type.
+    """
 
-    def __init__(self, state: bytes | None) -> None:
+    __slots__ = (
+        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "late", "others", "shown",
+        "unknown_fields",
+    )  # fmt: skip
+
+    def __init__(self, state: bytes | None, hashes: KeyedHashes, web: WebLinks) -> None:
         """`state` is the account's state before the batch. Raises msgspec.DecodeError if it cannot be read."""
-        self._before = state
-        self.read: list[ReadEvent] = []
+        self._hashes = hashes
+        self._web = web
         self._begin(unpack(state))
 
     def _begin(self, facts: Facts) -> None:
         self.facts = facts
-        self.folded: list[ReadEvent] = []
+        self.late = -facts.late
+        self.attempted = self.duplicates = self.unknown_fields = 0
+        self.others: Counter[str] | None = None
+        self.dropped: Counter[tuple[str, str]] | None = None
         self.shown: dict[tuple[int, int], int] = {}
         self._last: tuple[str | None, str | None, int, int, int] = (None, None, 0, 0, -1)
-        self.duplicates = 0
-        self.late = -facts.late
         self.failed = False
 
-    def add(self, read: ReadEvent, hashes: KeyedHashes, web: WebLinks) -> None:
-        """Fold one more event. If that raises, the account has `failed` and waits for `again`."""
-        self.read.append(read)
+    @property
+    def is_changed(self) -> bool:
+        """Whether any event was folded."""
+        return self.attempted > 0 or self.others is not None
+
+    def add(
+        self,
+        event: Event,
+        at_us: int,
+        offset: int,
+        value: bytes,
+        unknown_fields: int,
+        dropped: Dropping,
+        caption: CaptionNumbers | None = None,
+    ) -> None:
+        """Fold one more event. If that raises, the account has `failed`: only `again` says what becomes of it."""
         if not self.failed:
             try:
-                self._fold(read, hashes, web)
+                self._fold(event, at_us, offset, value, unknown_fields, dropped, caption)
             except Exception:  # an error that an event causes must not stop its partition
                 self.failed = True
 
-    def again(self, hashes: KeyedHashes, web: WebLinks, check: Callable[[Facts], object]) -> list[Unprocessable]:
+    def again(
+        self, state: bytes | None, events: Iterable[ReadEvent], check: Callable[[Facts], object]
+    ) -> list[Unprocessable]:
         """Fold all events again, each on a copy that is kept if neither folding nor `check` raises; returns the rest."""
-        self._begin(unpack(self._before))
+        self._begin(unpack(state))
         bad: list[Unprocessable] = []
-        for read in self.read:
-            before, shown, last, duplicates = pack(self.facts), dict(self.shown), self._last, self.duplicates
+        for read in events:
+            facts = pack(self.facts)
+            before = {name: copy(getattr(self, name)) for name in self.__slots__}
             try:
-                self._fold(read, hashes, web)
+                self._fold(*read)
                 check(self.facts)
             except Exception as error:  # as above
                 bad.append(Unprocessable(read, type(error).__name__))
-                self.facts, self.shown, self.duplicates = unpack(before), shown, duplicates
-                self._last = last
-                if self.folded and self.folded[-1] is read:
-                    self.folded.pop()
+                for name, value in before.items():
+                    setattr(self, name, value)
+                self.facts = unpack(facts)
         return bad
 
-    def _fold(self, read: ReadEvent, hashes: KeyedHashes, web: WebLinks) -> None:
+    def _fold(
+        self,
+        event: Event,
+        at_us: int,
+        offset: int,
+        value: bytes,
+        unknown_fields: int,
+        dropped: Dropping,
+        caption: CaptionNumbers | None = None,
+    ) -> None:
         facts = self.facts
         uploads = facts.uploads
-        offset, _, value, event, at_us, _, dropped, caption = read
-        if not fold(facts, event, at_us, offset, value, hashes, web, malformed(dropped), caption):
+        broken = malformed(dropped) if dropped else 0
+        if not fold(facts, event, at_us, offset, value, self._hashes, self._web, broken, caption):
             self.duplicates += 1
             return
-        self.folded.append(read)
-        if facts.uploads != uploads and isinstance(event, Attempted):
-            self._show(event, at_us, hashes)
+        if isinstance(event, Attempted):
+            self.attempted += 1
+            if facts.uploads != uploads:
+                self._show(event, at_us)
+        else:
+            self.others = self.others or Counter()
+            self.others[kind_of(event)] += 1
+        if unknown_fields or dropped:
+            self.unknown_fields += unknown_fields
+            self.dropped = self.dropped or Counter()
+            self.dropped.update(dropped.items())
 
-    def _show(self, event: Attempted, at_us: int, hashes: KeyedHashes) -> None:
+    def _show(self, event: Attempted, at_us: int) -> None:
         """Only an upload that was let in shows features: a refusal must not lead to further refusals."""
-        shown, facts = self.shown, self.facts
+        shown, facts, hashes = self.shown, self.facts, self._hashes
         ip, device, content, host = event.ip, event.device, facts.content, facts.host
         day = at_us // DAY_US
         was_ip, was_device, was_content, was_host, was_day = self._last

@@ -35,12 +35,16 @@ class _Checks(msgspec.Struct):
 
 
 class GateClient:
-    """A client of one gate at `url`. Not for concurrent use; its owner closes it."""
+    """A client of one gate at `url`. Not for concurrent use; its owner closes it.
 
-    def __init__(self, url: str) -> None:
+    `token` is the service token that the gate asks for, None where it asks for none.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port or 80
+        self._authorization = f"Authorization: Bearer {token}\r\n" if token else ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(_Answers)
@@ -88,7 +92,7 @@ class GateClient:
         reader, writer = self._streams
         head = (
             f"POST /v1/checks HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{self._authorization}\r\n"
         )
         writer.write(head.encode() + body)
         await writer.drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -190,7 +191,7 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
         source = Simulated(options.seed, start_us, options.rate)
     else:
         source = await asyncio.to_thread(Recording, options.replay, _now_us(), options.speed)
-    gate, events = GateClient(options.gate), KafkaEvents(options.kafka)
+    gate, events = GateClient(options.gate, os.environ.get("UPLOAD_GATE_TOKEN")), KafkaEvents(options.kafka)
     traffic = Traffic(source, gate, events, say, options.seed)
     count = 0
     try:

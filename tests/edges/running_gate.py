@@ -19,8 +19,8 @@ from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.hot.app import GateApp
-from gate.serve.server import listening, serving
+from gate.serve.hot.app import EdgeLimits, GateApp
+from gate.serve.server import NO_LIMITS, listening, serving
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -66,7 +66,7 @@ class Gate:
 
 
 @asynccontextmanager
-async def running_gate(state: Path) -> AsyncIterator[Gate]:
+async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS) -> AsyncIterator[Gate]:
     """A gate on free loopback ports, without jitter; the watch is not running."""
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
@@ -78,7 +78,7 @@ async def running_gate(state: Path) -> AsyncIterator[Gate]:
     app = GateApp(check, health, clock, lambda: 0.0)
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
         async with (
-            serving(app, port),
+            serving(app, port, limits),
             serving(AdminApp(health, PolicyTrials(check, Pseudonyms(b"salt"), clock, LocalBuckets)), admin_port),
         ):
             yield Gate(port.getsockname()[1], admin_port.getsockname()[1], check, watch, boards, accounts)

@@ -6,11 +6,12 @@ import json
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.core.duration import DAY_US
-from streams.core.crowd import CEILING, DEVICE, FLOOR, KINDS, Crowd, CrowdCount
+from streams.core.crowd import CEILING, DEVICE, FLOOR, KINDS, MANY, Crowd, CrowdCount
 from streams.core.crowd.tails import Tails, believed, tails
 
 DAYS = KINDS[DEVICE].days
@@ -59,20 +60,32 @@ def ages(crowd: Crowd) -> list[tuple[int, int]]:
 shown = st.dictionaries(
     st.tuples(st.sampled_from(sorted(KINDS)), st.integers(1, 6)), st.integers(0, 3).map(lambda day: day * DAY_US)
 )
-batches = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5), shown, st.booleans()), max_size=40)
+batches = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.lists(st.tuples(st.integers(0, 5), shown, st.booleans()), max_size=2 * MANY),
+        st.integers(1, MANY),
+    ),
+    max_size=4,
+)
 
 
 @given(batches)
-def test_an_account_s_features_told_at_once_count_as_if_they_were_told_one_by_one(
-    batches: list[tuple[int, int, dict[tuple[int, int], int], bool]],
+@settings(deadline=None)
+def test_a_batch_s_features_told_at_once_count_as_if_they_were_told_one_by_one(
+    batches: list[tuple[int, list[tuple[int, dict[tuple[int, int], int], bool]], int]],
 ) -> None:
     at_once, one_by_one = Crowd(), Crowd()
 
-    for partition, account, features, established in batches:
-        told = {feature: BEGAN_US + at_us for feature, at_us in features.items()}
-        at_once.note_all(partition, account, told, established)
-        for (kind, value), at_us in told.items():
-            one_by_one.note(partition, kind, value, account, at_us, established)
+    for partition, batch, times in batches:
+        told = [
+            (account, {feature: BEGAN_US + at_us for feature, at_us in features.items()}, established)
+            for account, features, established in batch
+        ] * times  # so that it is large enough
+        at_once.note_batch(partition, told)
+        for account, features, established in told:
+            for (kind, value), at_us in features.items():
+                one_by_one.note(partition, kind, value, account, at_us, established)
 
     assert at_once.today == one_by_one.today
     for kind in KINDS:
@@ -80,6 +93,40 @@ def test_an_account_s_features_told_at_once_count_as_if_they_were_told_one_by_on
             assert at_once.counts(kind, value) == one_by_one.counts(kind, value)
     for partition in range(2):
         assert at_once.take_changed(partition) == one_by_one.take_changed(partition)
+
+
+values = st.integers(0, 12)
+
+
+@given(batches, st.lists(st.tuples(values, values), max_size=20), st.lists(st.tuples(values, values), max_size=20))
+@settings(deadline=None)
+def test_what_surrounds_the_accounts_of_a_batch_is_what_surrounds_each_of_them(
+    batches: list[tuple[int, list[tuple[int, dict[tuple[int, int], int], bool]], int]],
+    networks: list[tuple[int, int]],
+    last: list[tuple[int, int]],
+) -> None:
+    crowd = Crowd()
+    for partition, batch, _ in batches:
+        crowd.note_batch(partition, [(account, features, firm) for account, features, firm in batch])
+    (told,) = showing(20).take_changed(0)
+    crowd.hear(1, told.feature, told.record)
+    size = min(len(networks), len(last))
+
+    pairs = np.array([value for pair in networks[:size] for value in pair], np.uint64)
+    owners = np.repeat(np.arange(size), 2)
+    together = crowd.around_batch((pairs, owners), (pairs, owners), *zip(*last[:size], strict=True)) if size else []
+
+    assert together == [
+        crowd.around(pair, pair, content, host)
+        for pair, (content, host) in zip(networks[:size], last[:size], strict=True)
+    ]
+
+
+def showing(accounts: int) -> Crowd:
+    crowd = Crowd()
+    for account in range(accounts):
+        crowd.note(0, DEVICE, 12, account, BEGAN_US)
+    return crowd
 
 
 @given(many, st.randoms())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from streams.core.crowd import CEILING, FLOOR, Crowd
+from streams.core.crowd import CEILING, FLOOR, Crowd, Showing
 from streams.core.crowd.record import parsed, parsed_name
 
 FORGOTTEN = 3
@@ -41,10 +41,11 @@ class ExactCrowd(Crowd):
         else:
             self._shown[feature] = {held, one}
 
-    def note_all(self, partition: int, account: int, shown: Mapping[Feature, int], established: bool = False) -> None:
+    def note_batch(self, partition: int, batch: Sequence[Showing]) -> None:
         """See Crowd; each feature goes through `note`, so that none is missed here."""
-        for (kind, value), at_us in shown.items():
-            self.note(partition, kind, value, account, at_us, established)
+        for account, shown, established in batch:
+            for (kind, value), at_us in shown.items():
+                self.note(partition, kind, value, account, at_us, established)
 
     def bounds(self, forgotten: int) -> Iterator[tuple[Feature, int, int]]:
         """For each feature the least and the most that may be published for the partition.

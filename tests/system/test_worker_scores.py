@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 from servers import running_redis
@@ -15,6 +16,9 @@ from waiting import eventually
 from workers import WorkerProcess, drained, event, store_of, worker_of, write
 
 from gate.core.score import Score
+from streams.core.models.ngrams import TABLE_BITS
+from streams.files.model_directory import load_models
+from streams.files.models import Provenance, caption_model, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -86,6 +90,37 @@ async def test_a_new_scorecard_scores_quiet_accounts_anew(
         assert after.keys() == before.keys()
         assert all(after[a].stamp.generation > before[a].stamp.generation > 0 for a in ACCOUNTS)
         assert worker.said("Traceback") == 0
+
+
+async def test_other_models_score_all_anew_and_name_themselves_in_scores_log_and_metrics(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    models, shadow = tmp_path / "models", tmp_path / "shadow"
+    table = np.ones(1 << TABLE_BITS, np.int16)
+    write_model(caption_model(table, 0.5, -1.0, -2.0), Provenance({"rows": 9}, 1, {}), models)
+    shadow.mkdir()
+    (shadow / "scorecard.toml").write_text(SCORECARD.read_text().replace("base_rate = 0.02", "base_rate = 0.3"))
+    known, other = load_models(models), load_models(shadow)
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        before = await with_scores(worker, kafka_bootstrap, redis_url)
+        worker.end()
+
+        worker.start(UPLOAD_GATE_MODELS=str(models), UPLOAD_GATE_SHADOW_MODELS=str(shadow))
+
+        async def name_the_models() -> bool:
+            found = await scores_of(worker, redis_url)
+            return {score.models for score in found.values()} == {known.hash} and found.keys() == before.keys()
+
+        await eventually(name_the_models, timeout_s=40.0, every_s=0.1)
+        after = await scores_of(worker, redis_url)
+        assert {score.models for score in before.values()} == {""}
+        assert {score.shadow.scorecard for score in after.values() if score.shadow} == {other.scorecard.hash}
+        assert all(score.shadow is not None and score.shadow.risk > score.risk for score in after.values())
+        assert [after[a].risk for a in ACCOUNTS] == [before[a].risk for a in ACCOUNTS]
+        assert (
+            worker.said(f"with models {known.hash}; scorecard {other.scorecard.hash} with no models is in shadow") == 1
+        )
+        assert worker.metric("upload_gate_shadow_scores_total") >= len(ACCOUNTS)
 
 
 async def test_requested_scores_are_all_written_again_once(

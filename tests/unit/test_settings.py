@@ -3,7 +3,7 @@
 import pytest
 
 from gate.errors import SettingInvalid
-from gate.settings import DOCUMENTED, PREFIX, read_settings
+from gate.settings import DOCUMENTED, PREFIX, is_loopback, read_settings
 
 
 def test_an_empty_environment_gives_the_default_ports() -> None:
@@ -44,6 +44,11 @@ def test_secrets_are_neither_in_repr_nor_in_what_is_shown() -> None:
         ("PORT", "eighty"),
         ("PORT", "٣"),
         ("ADMIN_PORT", "8390"),
+        ("METRICS_PORT", "8391"),
+        ("METRICS_PORT", "x"),
+        ("ADMIN_HOST", "a b"),
+        ("MAX_CONNECTIONS", "0"),
+        ("REQUEST_TIMEOUT", "1s"),
         ("HOST", "a b"),
         ("GATE", "127.0.0.1:8390"),
         ("REDIS", "http://h"),
@@ -78,3 +83,32 @@ def test_every_variable_is_documented() -> None:
     read_settings(Asking())
 
     assert {name.removeprefix(PREFIX) for name in asked if name.startswith(PREFIX)} == set(DOCUMENTED)
+
+
+@pytest.mark.parametrize(
+    ("environment", "port", "url"),
+    [
+        ({}, None, "http://127.0.0.1:8390"),
+        ({"METRICS_PORT": "9100"}, 9100, "http://127.0.0.1:9100"),
+        ({"HOST": "10.0.0.5"}, 8393, "http://10.0.0.5:8393"),
+        ({"HOST": "0.0.0.0", "METRICS_HOST": "::1"}, 8393, "http://[::1]:8393"),
+        ({"HOST": "0.0.0.0"}, 8393, "http://host-a:8393"),
+    ],
+)
+def test_metrics_and_health_have_a_port_of_their_own_where_checks_are_open_to_others(
+    environment: dict[str, str], port: int | None, url: str
+) -> None:
+    settings = read_settings({f"{PREFIX}{name}": value for name, value in environment.items()}, lambda: "host-a")
+
+    assert (settings.metrics_port, settings.metrics) == (port, url)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+        ("10.0.0.1", False), ("127.example", False), ("1127.0.0.1", False),
+    ],
+)  # fmt: skip
+def test_loopback_is_known(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback

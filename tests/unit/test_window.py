@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
-from streams.core.window import KEPT, Counter, count_one, counter_of, decayed, value
+from streams.core.window import KEPT, Counter, count_one, count_upload, counter_of, decayed, value
 
 NOW_US = 1_795_428_000_000_000
 
@@ -67,3 +67,16 @@ def test_a_counter_can_be_made_of_what_it_is_worth(count: float) -> None:
     now_us = NOW_US + 12_345_678
 
     assert value(counter_of(count, now_us, HOUR_US), now_us, HOUR_US) == pytest.approx(count, rel=0.05 / count / 10)
+
+
+@pytest.mark.parametrize("apart_us", [1, 234_375, MINUTE_US - 1, HOUR_US, 3 * DAY_US, -7 * MINUTE_US, -2 * DAY_US])
+def test_an_upload_counts_in_all_three_counters_as_it_would_in_each(apart_us: int) -> None:
+    minute, hour, day = Counter(), Counter(), Counter()
+
+    for number in range(40):
+        count_upload(minute, hour, day, NOW_US + number * apart_us)
+
+    times = [NOW_US + number * apart_us for number in range(40)]
+    assert minute == counted(*times, half_life_us=MINUTE_US)
+    assert hour == counted(*times, half_life_us=HOUR_US)
+    assert day == counted(*times, half_life_us=DAY_US)

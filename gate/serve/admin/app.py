@@ -1,7 +1,7 @@
 """The admin port: pages of this gate's board, policy and counters, and the trial of a candidate policy.
 
-It has no authentication. So it listens on the loopback interface only, regardless of the address for checks. Reach it
-from another host through a tunnel that authenticates.
+It listens on the loopback interface unless UPLOAD_GATE_ADMIN_HOST says otherwise, regardless of the address for checks.
+Once there is an admin token it asks for one; beyond loopback it does not start without.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gate.core.service_token import Access
+from gate.errors import RequestRejected
 from gate.serve.admin.policy_trials import TRIAL_PATH, PolicyTrials
 from gate.serve.admin.responses import admin_response, refusal
 from gate.serve.health import Health
 from gate.serve.hot.app import JSON, TEXT
+from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 
 log = logging.getLogger("upload_gate.admin")
 
+ALIVE = "/healthz"
 TOML = b"application/toml"
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 
@@ -32,13 +36,13 @@ LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 class AdminApp(Starlette):
     """`/v1/board`, `/v1/policy`, `/v1/stats`, `/healthz`, and the routes of `trials`. Every refusal is a problem."""
 
-    def __init__(self, health: Health, trials: PolicyTrials | None = None) -> None:
+    def __init__(self, health: Health, trials: PolicyTrials | None = None, tokens: ServiceTokens | None = None) -> None:
         pages: dict[str, tuple[bytes, Callable[[], bytes]]] = {
             "/v1/board": (JSON, health.board),
             "/v1/policy": (JSON, health.policy),
             "/v1/policy/document": (TOML, health.policy_document),
             "/v1/stats": (JSON, health.stats),
-            "/healthz": (TEXT, lambda: b"alive\n"),
+            ALIVE: (TEXT, lambda: b"alive\n"),
         }
         routes = [Route(path, _page(content, kind), methods=["GET"]) for path, (kind, content) in pages.items()]
         if trials is not None:
@@ -46,7 +50,7 @@ class AdminApp(Starlette):
         self._paths = ", ".join(route.path for route in routes)
         super().__init__(
             routes=routes,
-            middleware=[Middleware(LoopbackOnly)],
+            middleware=[Middleware(AdminAccess, tokens=tokens or ServiceTokens(Access.ADMIN, always=False))],
             exception_handlers={404: self._unknown_path, 405: _wrong_method},
         )
         self.router.redirect_slashes = False
@@ -55,25 +59,42 @@ class AdminApp(Starlette):
         return refusal("path.unknown", f"there is no such path; known are {self._paths}", 404)
 
 
-class LoopbackOnly:
-    """Refuses a request whose Host header is not a loopback name, which stops DNS rebinding through a browser.
+class AdminAccess:
+    """Lets in who shows an admin token where one is required, and else who asks for a loopback name.
 
-    A change from any web page is refused too: browsers send the page's origin with it.
+    A Host header that is not a loopback name is refused without a token, which stops DNS rebinding through a browser. A
+    change from any web page is refused: browsers send the page's origin with it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tokens: ServiceTokens) -> None:
         self._app = app
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        refusal = _refused(scope) if scope["type"] == "http" else None
-        if refusal is None:
+        refused = self._refused(scope) if scope["type"] == "http" else None
+        if refused is None:
             await self._app(scope, receive, send)
         else:
-            await refusal(scope, receive, send)
+            await refused(scope, receive, send)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        if scope["method"] not in ("GET", "HEAD") and any(name == b"origin" for name, _ in scope["headers"]):
+            return refusal("origin.refused", "a web page may change nothing here")
+        if not self._tokens.required:
+            return _refused_host(scope)
+        if scope["path"] == ALIVE:
+            return None
+        try:
+            self._tokens.admit(scope["headers"])
+        except RequestRejected as error:
+            response = refusal(error.reason, error.problem)
+            response.headers.update({name.decode(): value.decode() for name, value in (CHALLENGE,)})
+            return response
+        return None
 
 
-def _refused(scope: Scope) -> Response | None:
+def _refused_host(scope: Scope) -> Response | None:
     for name, value in scope["headers"]:
         if name == b"host":
             try:
@@ -82,8 +103,6 @@ def _refused(scope: Scope) -> Response | None:
                 return refusal("host.refused", "the header Host is not a host name or address", 400)
             if host not in LOOPBACK_NAMES:
                 return refusal("host.refused", "the admin port answers to loopback names only", 403)
-        elif name == b"origin" and scope["method"] not in ("GET", "HEAD"):
-            return refusal("origin.refused", "a web page may change nothing here", 403)
     return None
 
 

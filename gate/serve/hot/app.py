@@ -1,21 +1,24 @@
 """The hot route: checks over HTTP as a raw ASGI app, from bytes to bytes.
 
 200 is a decision, 4xx the caller's mistake, 5xx our fault. The app also answers `/metrics`, `/healthz` (the
-process runs) and `/readyz` (which of its servers answer).
+process runs) and `/readyz` (which of its servers answer), unless they have a port of their own.
 
 uvicorn parses HTTP and writes the head of a response as soon as it has it. On a busy gate that second system call, and
 the second packet that wakes the caller, cost as much as decoding the request; so `OneWriteProtocol` holds the head back
 until the body follows. Interim responses (1xx) have no body and are written at once: the caller waits for them.
+It also bounds what a connection may cost: the size of a head, the time of a request, the number of connections.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gate.app.check import Check
@@ -26,6 +29,7 @@ from gate.records.check import CLASS_UNKNOWN, MAX_BATCH_BYTES, MAX_BODY_BYTES, I
 from gate.records.decision import encode_decision, encode_decisions
 from gate.serve.health import Health
 from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
+from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 
 log = logging.getLogger("upload_gate.http")
 
@@ -40,18 +44,36 @@ TEXT: Final = b"text/plain; charset=utf-8"
 
 CLOSE: Final[Header] = (b"connection", b"close")
 
+_EXTRA: Final[Mapping[int, tuple[Header, ...]]] = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (CLOSE,),
+    HTTPStatus.UNAUTHORIZED: (CHALLENGE,),
+}
+"""Headers of problems, by their status."""
+
+_HEAD: Final = (
+    b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+)
+MAX_HEAD_BYTES: Final = 32 << 10
 _STATUS_LINE: Final = b"HTTP/1."
 _INTERIM: Final = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 
 
 class GateApp:
-    """The ASGI app. `jitter` yields numbers in [0, 1) that spread returns."""
+    """The ASGI app. `jitter` yields numbers in [0, 1) that spread returns.
 
-    def __init__(self, check: Check, health: Health, clock: Clock, jitter: Callable[[], float]) -> None:
+    `tokens` are those by which services may ask, None where everyone may. `checks` and `pages` say which of its routes
+    it has.
+    """
+
+    def __init__(
+        self, check: Check, health: Health, clock: Clock, jitter: Callable[[], float],
+        tokens: ServiceTokens | None = None, checks: bool = True, pages: bool = True,
+    ) -> None:  # fmt: skip
         self._check = check
         self._health = health
         self._clock = clock
         self._jitter = jitter
+        self._tokens = tokens
         self._posts: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "/v1/check": self._one,
             "/v1/checks": self._many,
@@ -61,6 +83,15 @@ class GateApp:
             "/healthz": self._alive,
             "/readyz": self._ready,
         }
+        if not checks:
+            self._posts.clear()
+        if not pages:
+            self._gets.clear()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that the app answers."""
+        return (*self._posts, *self._gets)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Every exception from below becomes an answer here."""
@@ -69,13 +100,15 @@ class GateApp:
         post = self._posts.get(scope["path"])
         try:
             if post is not None and scope["method"] == "POST":
+                if self._tokens is not None and self._tokens.required:
+                    self._tokens.admit(scope["headers"])
                 await post(scope, receive, send)
             else:
                 await self._dispatch(scope, send)
         except RequestRejected as error:
             self._check.counts.reject(error.reason)
             status, body = problem_of(error)
-            extra = (CLOSE,) if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ()
+            extra = _EXTRA.get(status, ())
             await answer(send, status, body, CONTENT_TYPE, extra)
         except Exception:
             self._check.counts.faults["http"] += 1
@@ -91,7 +124,7 @@ class GateApp:
             await get(send)
             return
         if path not in self._posts and get is None:
-            known = ", ".join((*self._posts, *self._gets))
+            known = ", ".join(self.paths)
             raise RequestRejected("path.unknown", f"there is no such path; known are {known}")
         allowed = "POST" if get is None else "GET, HEAD"
         self._check.counts.reject("method.not_allowed")
@@ -219,13 +252,83 @@ class OneWrite:
         self._transport.close()
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """What connections may cost: how many are held, and for how long a request may arrive, in seconds.
+
+    `rejected` counts what is refused, by its reason.
+    """
+
+    connections: int = 4096
+    request_s: float = 10.0
+    rejected: Callable[[str], None] = lambda reason: None
+
+
+class EdgeConfig(uvicorn.Config):
+    """uvicorn's configuration with the limits of connections."""
+
+    limits = EdgeLimits()
+
+
 class OneWriteProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=…)`; for apps that have the body ready when they send the head."""
+
+    config: EdgeConfig
+    awaited_since: float | None = None
+    """Since when a request is awaited or incomplete, by the loop's clock; None while one is answered or none is due."""
+    _head_bytes = 0
+    """What has arrived of a request, at least of its head."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         self._one_write = OneWrite(transport)
+        self.awaited_since = self.loop.time()
         super().connection_made(self._one_write)  # type: ignore[arg-type]
+        if len(self.connections) > self.config.limits.connections:
+            self.refuse("connections.too_many", "too many connections; use a pool, or ask another gate")
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if (self._head_bytes > MAX_HEAD_BYTES or len(data) > MAX_HEAD_BYTES) and self._head_is_too_large():
+            self.refuse("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
+
+    def _head_is_too_large(self) -> bool:
+        if self.transport.is_closing():
+            return False
+        if self.scope is None or self.cycle is None or self.cycle.scope is not self.scope:
+            return True  # this much has arrived, and the head is not complete
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        self._head_bytes = size
+        return size > MAX_HEAD_BYTES and not self.cycle.response_started
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.awaited_since = self.loop.time()
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """A request has arrived in full."""
+        self.awaited_since = None
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """The request is no HTTP."""
+        self.refuse("request.malformed", "this is no HTTP/1.1 request")
+
+    def refuse(self, reason: str, detail: str) -> None:
+        """Answer with a problem, unless a response has begun, and close the connection."""
+        self.config.limits.rejected(reason)
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            body, status = problem(reason, detail), HTTPStatus(status_of(reason))
+            self._one_write.write(_HEAD % (status.value, status.phrase.encode(), len(body)) + body)
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Also where a response without a body ends."""

@@ -24,14 +24,15 @@ the earlier owner with its own counts, so no count falls below a published one, 
   ends on which it last was. While a topic gets more partitions, an account that moved may count in both for a window.
 
 **What it takes.** A lone account on a feature takes 16 bytes, up to 2^21 of a kind (34 MB; link hosts 4 MB); 65,536 of
-them are kept ready besides (8 MB, and as much for sums). A shared feature takes 160 bytes and 8 a member; what is heard
-of it takes 160 bytes and 4 + 2 × days for each partition. Both budgets are 32 MiB a kind (link hosts 16): 180,000
-features of three accounts. All four kinds together stay below 500 MB when all is full; a crowd begins with 1 MB.
+those that came twice are kept besides (8 MB), and as many sums of shared ones. A shared feature takes 160 bytes and 8 a
+member; what is heard of it takes 160 bytes and 4 + 2 × days for each partition. Both budgets are 32 MiB a kind (link
+hosts 16): 180,000 features of three accounts. All four kinds together stay below 500 MB when all is full; a crowd begins
+with 1 MB.
 """
 
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
-from streams.core.crowd.counts import Crowd
+from streams.core.crowd.counts import MANY, Crowd, Showing
 from streams.core.crowd.hot import LEVELS, MAX_HOT, HotFact, HotFacts
 from streams.core.crowd.kinds import CEILING, CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, WINDOW_US, Kind
 from streams.core.crowd.record import CrowdCount
@@ -45,6 +46,7 @@ __all__ = [
     "IP",
     "KINDS",
     "LEVELS",
+    "MANY",
     "MAX_HOT",
     "STEPS",
     "WINDOW_US",
@@ -54,5 +56,6 @@ __all__ = [
     "HotFact",
     "HotFacts",
     "Kind",
+    "Showing",
     "Surroundings",
 ]

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gate.core.duration import DAY_US
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
-from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, day_bits, whom
+from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whom
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
 from streams.core.crowd.stirred import Feature, Stirred
 from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
 from streams.core.crowd.tails import Tails, believed
+
+MANY = 32
+"""Accounts of a batch from which it costs less to look at all of them together."""
+
+Showing = tuple[int, Mapping[Feature, int], bool]
+"""An account (32-bit hash), the features it showed, each with when (µs), and whether it is established."""
+Owned = tuple[NDArray[np.uint64], NDArray[np.int64]]
+"""Features of one kind, and which account each is of, by its place among them."""
 
 
 class Crowd:
@@ -45,9 +56,8 @@ class Crowd:
         who = partition << 32 | account
         if established:
             who |= ESTABLISHED
-        row = table.shared.get(value)
         if self._from_us <= at_us < self._until_us:
-            if row is None and table.noted.get(value) == who:
+            if table.noted.get(value) == who and value not in table.shared:
                 return
             one = self._today_bits | who
         else:
@@ -55,38 +65,28 @@ class Crowd:
             if table.own.today - day >= table.days:
                 return
             one = day_bits(day) | who
-        if row is None:
-            slots, at = table.door.slots, (value & table.door.mask) << 1
-            if slots[at + 1] == one and slots[at] == value:
-                if len(table.noted) < MAX_READY and one >= self._today_bits:
-                    table.noted[value] = who
-                return
-            changed = table.knock(value, one)
-        elif len(row) >= FULL and value << 16 | partition in table.settled:
-            return
-        else:
-            at = row.find(one.to_bytes(SIZE, "big"))
-            if at >= 0 and not at & 7:
-                return
-            changed = table.own.note(value, row, one)
-        if changed:
-            self._has_changed(table, partition, kind, value)
+        self._note_member(table, partition, kind, value, one)
 
-    def note_all(self, partition: int, account: int, shown: Mapping[Feature, int], established: bool = False) -> None:
-        """The account showed each of these features, (kind, value) → µs: the same as a `note` for each, at less cost."""
-        who = partition << 32 | account
-        if established:
-            who |= ESTABLISHED
-        for (kind, value), at_us in shown.items():
+    def note_batch(self, partition: int, batch: Sequence[Showing]) -> None:
+        """The same as a `note` for each feature of each account of a batch, at less cost for many."""
+        is_small = len(batch) < MANY
+        together: dict[int, tuple[list[int], list[int]]] = {}
+        apart: list[tuple[int, int, int, int, bool]] = []
+        for account, shown, established in batch:
+            one = self._today_bits | partition << 32 | account | (ESTABLISHED if established else 0)
+            for (kind, value), at_us in shown.items():
+                if is_small or not self._from_us <= at_us < self._until_us:
+                    apart.append((kind, value, account, at_us, established))
+                elif kind in together:
+                    together[kind][0].append(value)
+                    together[kind][1].append(one)
+                else:
+                    together[kind] = [value], [one]
+        for kind, (values, ones) in together.items():
             table = self._tables[kind]
-            if self._from_us <= at_us < self._until_us and value not in table.shared:
-                if table.noted.get(value) == who:
-                    continue
-                slots, at = table.door.slots, (value & table.door.mask) << 1
-                if slots[at] != value and len(table.noted) < MAX_READY and not table.is_ready(value):
-                    # no account has shown it before, as is the case for most contents
-                    table.door.swapped(value, self._today_bits | who)
-                    continue
+            for at in table.note_lone(values, ones):
+                self._note_member(table, partition, kind, values[at], ones[at])
+        for kind, value, account, at_us, established in apart:  # they may open a day
             self.note(partition, kind, value, account, at_us, established)
 
     def count(self, kind: int, value: int) -> int:
@@ -115,6 +115,19 @@ class Crowd:
             c & OF_THEM,
             d & OF_THEM,
         )
+
+    def around_batch(
+        self, ips: Owned, devices: Owned, contents: Sequence[int], hosts: Sequence[int]
+    ) -> list[Surroundings]:
+        """The same as an `around` for each of the accounts that have these contents and hosts, at less cost for many."""
+        totals = np.zeros((4, len(contents)), np.uint64)
+        of_ip, of_device, of_content, of_host = self._around
+        for place, table, (values, owners) in ((0, of_ip, ips), (1, of_device, devices)):
+            np.maximum.at(totals[place], owners, table.most_of(values))
+        totals[2] = of_content.most_of(np.array(contents, np.uint64))
+        totals[3] = of_host.most_of(np.array(hosts, np.uint64))
+        accounts, established = totals >> np.uint64(ACCOUNTS), totals & np.uint64(OF_THEM)
+        return list(map(Surroundings, *accounts.tolist(), *established.tolist()))
 
     def hear(self, partition: int, feature: str, value: bytes | int, at_us: int = 0) -> bool:
         """Merge the published `value` of the partition. Returns whether it is a plausible count.
@@ -180,6 +193,25 @@ class Crowd:
             for table in self._tables.values():
                 table.open(today)
         return day
+
+    def _note_member(self, table: CrowdTable, partition: int, kind: int, value: int, one: int) -> None:
+        row = table.shared.get(value)
+        if row is None:
+            slots, at = table.door.slots, (value & table.door.mask) << 1
+            if slots[at + 1] == one and slots[at] == value:
+                if len(table.noted) < MAX_READY and one >= self._today_bits:
+                    table.noted[value] = one & WHO_AND_HOW
+                return
+            changed = table.knock(value, one)
+        elif len(row) >= FULL and value << 16 | partition in table.settled:
+            return
+        else:
+            at = row.find(one.to_bytes(SIZE, "big"))
+            if at >= 0 and not at & 7:
+                return
+            changed = table.own.note(value, row, one)
+        if changed:
+            self._has_changed(table, partition, kind, value)
 
     def _has_changed(self, table: CrowdTable, partition: int, kind: int, value: int) -> None:
         table.totals.pop(value, None)

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from array import array
 
+import numpy as np
+from numpy.typing import NDArray
+
 FIRST_SLOTS = 1 << 14
 GROWTH = 8
 SPARSE = 16
@@ -49,6 +52,19 @@ class Doorkeeper:
             at = (feature & self.mask) << 1
         slots[at], slots[at + 1] = feature, member
         return 0
+
+    def pairs(self) -> NDArray[np.uint64]:
+        """The slots as rows of a feature and its member. While it is in use the table cannot grow."""
+        return np.frombuffer(self.slots, np.uint64).reshape(-1, 2)
+
+    def make_room(self, features: int) -> None:
+        """Grow as far as so many new features may demand it."""
+        while (self._taken + features) * SPARSE > self.mask < self._max_slots - 1:
+            self._grow()
+
+    def took(self, features: int) -> None:
+        """So many new features were written into `pairs`."""
+        self._taken += features
 
     def put(self, feature: int, member: int) -> None:
         """Change the member of a feature that is held."""

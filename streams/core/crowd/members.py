@@ -15,16 +15,20 @@ from streams.core.crowd.kinds import CEILING
 SIZE = 8
 ESTABLISHED = 1 << 48
 WHO = ESTABLISHED - 1
+WHO_AND_HOW = ESTABLISHED | WHO
+"""All of a member but its day."""
 FULL = CEILING * SIZE
 """In a row shorter than this every partition has room."""
-_DAY = 0x7FFF
+DAY_BITS = 49
+"""The lowest bit of a member's day."""
+DAY = 0x7FFF
 _UNESTABLISHED = bytes(range(0, 256, 2))
 _member = Struct(">HHI")
 
 
 def day_bits(day: int) -> int:
     """The bits of a day in a member. They are not 0 until the year 2059, so no member is 0, which means none."""
-    return (day + 1 & _DAY) << 49
+    return (day + 1 & DAY) << DAY_BITS
 
 
 def member(partition: int, account: int, day: int, established: bool) -> int:
@@ -34,20 +38,20 @@ def member(partition: int, account: int, day: int, established: bool) -> int:
 
 def age(one: int, today: int) -> int:
     """Days since a member showed the feature."""
-    return (today + 1 - (one >> 49)) & _DAY
+    return (today + 1 - (one >> DAY_BITS)) & DAY
 
 
 def live(row: bytes, today: int, days: int) -> bytes:
     """The members of the last `days` days."""
     at = 0
-    while at < len(row) and (today + 1 - (row[at] << 7 | row[at + 1] >> 1)) & _DAY >= days:
+    while at < len(row) and (today + 1 - (row[at] << 7 | row[at + 1] >> 1)) & DAY >= days:
         at += SIZE
     return row[at:] if at else row
 
 
 def newest_age(row: bytes, today: int) -> int:
     """Days since any account showed the feature."""
-    return (today + 1 - (row[-8] << 7 | row[-7] >> 1)) & _DAY
+    return (today + 1 - (row[-8] << 7 | row[-7] >> 1)) & DAY
 
 
 def established(row: bytes) -> int:
@@ -72,7 +76,7 @@ def first_of(row: bytes, partition: bytes) -> tuple[int, int]:
 def unpacked(row: bytes, today: int) -> Iterator[tuple[int, bool, int]]:
     """Yields for each member its age in days, whether it is established, and its partition."""
     for code, partition, _ in _member.iter_unpack(row):
-        yield (today + 1 - (code >> 1)) & _DAY, bool(code & 1), partition
+        yield (today + 1 - (code >> 1)) & DAY, bool(code & 1), partition
 
 
 def whom(row: bytes) -> Iterator[tuple[int, int]]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.crowd import members as packed
 from streams.core.crowd.heard import Heard
@@ -21,6 +25,10 @@ those that are. Accounts stand above 40 bits, the established ones in the last 2
 ESTABLISHED = (1 << UNESTABLISHED) - 1
 ONE, ONE_ESTABLISHED = 1 << ACCOUNTS | 1 << UNESTABLISHED, 1 << ACCOUNTS | 1
 """The sum of a lone account."""
+Numbers = NDArray[np.uint64]
+_ESTABLISHED: Final = np.uint64(packed.ESTABLISHED)
+_DAY: Final = np.uint64(packed.DAY)
+_DAY_BITS: Final = np.uint64(packed.DAY_BITS)
 
 
 def total(accounts: int, established: int) -> int:
@@ -32,7 +40,7 @@ class CrowdTable:
     """The counts of one kind. Mutable, in memory, used by one thread.
 
     `shared`, `heard_of`, `door`, `noted` and `totals` are for the paths of `Crowd` that are walked for each upload.
-    `noted` keeps of recent lone features who showed them today; `totals` keeps sums.
+    `noted` keeps of lone features who showed them today, if they did so twice; `totals` keeps the sums of others.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -68,9 +76,53 @@ class CrowdTable:
                 self.noted.clear()
         return self.own.knock(value, one)
 
-    def is_ready(self, value: int) -> bool:
-        """Whether a sum of the feature or its only account is kept ready."""
-        return value in self.totals or value in self.noted
+    def note_lone(self, values: Sequence[int], ones: Sequence[int]) -> list[int]:
+        """Note members of the open day for whose features that is simple; returns the places of the other ones.
+
+        It is simple for a feature that nobody has shown before, and for one that only this member has shown, today.
+        """
+        door, noted = self.door, self.noted
+        door.make_room(len(values))
+        slots = door.pairs()
+        wanted = np.array((values, ones), np.uint64).T
+        index = wanted[:, 0] & np.uint64(door.mask)
+        held = slots[index]
+        is_free = held[:, 0] != wanted[:, 0]
+        is_known = (held == wanted).all(axis=1)
+        if shared := self.shared.keys() & values | self.heard_of.keys() & values:
+            is_alone = np.fromiter((value not in shared for value in values), np.bool_, len(values))
+            is_free &= is_alone
+            is_known &= is_alone
+        free: list[int] = np.flatnonzero(is_free).tolist()
+        for at in free:
+            if values[at] in noted:
+                is_free[at] = False
+        slots[index[is_free]] = wanted[is_free]
+        door.took(len(free))
+        # of two members of one feature, or two features of one slot, the last is there
+        is_free &= (slots[index] == wanted).all(axis=1)
+        if len(noted) < MAX_READY:
+            noted.update({values[at]: ones[at] & packed.WHO_AND_HOW for at in np.flatnonzero(is_known).tolist()})
+        others: list[int] = np.flatnonzero(~(is_free | is_known)).tolist()
+        return others
+
+    def most_of(self, values: Numbers) -> Numbers:
+        """`most` of each value."""
+        held = self.door.pairs()[values & np.uint64(self.door.mask)]
+        member = held[:, 1]
+        age = (np.uint64(self.own.today + 1 & packed.DAY) - (member >> _DAY_BITS)) & _DAY
+        is_lone = (held[:, 0] == values) & (member != 0) & (age < self.days)
+        found: Numbers = np.where(
+            is_lone, np.where(member & _ESTABLISHED, np.uint64(ONE_ESTABLISHED), np.uint64(ONE)), np.uint64(0)
+        )
+        given: list[int] = values.tolist()
+        known_elsewhere = self.shared.keys() & given | self.heard_of.keys() & given
+        if known_elsewhere:
+            for at, value in enumerate(given):
+                if value in known_elsewhere:
+                    found[at] = self.most(value)
+        found[values == 0] = 0
+        return found
 
     def most(self, values: Values) -> int:
         """The sum over all partitions of a feature; of several, of the one that most accounts share."""
@@ -93,10 +145,7 @@ class CrowdTable:
         one = slots[at + 1]
         if not one or packed.age(one, self.own.today) >= self.days:
             return 0
-        lone = ONE_ESTABLISHED if one & packed.ESTABLISHED else ONE
-        if len(self.totals) < MAX_READY:
-            self.totals[value] = lone
-        return lone
+        return ONE_ESTABLISHED if one & packed.ESTABLISHED else ONE
 
     def summed(self, value: int) -> int:
         """The sum over all partitions of a feature that is shared or was heard of; it is kept ready."""

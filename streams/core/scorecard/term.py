@@ -60,6 +60,8 @@ class Term:
     monotone: tuple[Monotone, ...] = ()
 
     def __post_init__(self) -> None:
+        # -0.0 is 0.0, so that equal terms are written alike
+        object.__setattr__(self, "cuts", tuple(tuple(cut + 0.0 for cut in cuts) for cuts in self.cuts))
         if not self.monotone:
             object.__setattr__(self, "monotone", (Monotone.EITHER,) * len(self.features))
 

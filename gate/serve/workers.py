@@ -1,0 +1,208 @@
+"""`serve --workers N`: N gate processes on one port, supervised. Each is a gate of its own with its own name and metrics.
+
+The kernel deals the connections out to the processes (SO_REUSEPORT). A process that ends or stops answering is started
+again, and the log says so. On SIGTERM all processes finish their requests and end. When the supervisor dies, its
+processes see their standard input end, and end too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+from gate.errors import LocalServerError, OperatorError
+from gate.policyfile import load_policy
+from gate.serve.server import listening, serving
+from gate.serve.service_tokens import tokens_of
+from gate.serve.worker_pages import TARGETS_PATH, WorkerPages, WorkerState
+from gate.settings import PREFIX, Settings, worker_settings
+
+log = logging.getLogger("upload_gate.workers")
+
+CHECK_EVERY_S: Final = 1.0
+ANSWERS_WITHIN_S: Final = 2.0
+UNANSWERED: Final = 3
+"""After so many checks of its health without an answer a process is killed; each takes up to `ANSWERS_WITHIN_S`."""
+STARTS_WITHIN_S: Final = 30.0
+END_WITHIN_S: Final = 10.0
+LONGEST_PAUSE_S: Final = 10.0
+USAGE: Final = 2
+"""The exit status of a process whose settings are unusable: starting it again would change nothing."""
+
+
+class Worker:
+    """One process, started again for as long as the supervisor runs."""
+
+    def __init__(self, number: int, settings: Settings, environment: Mapping[str, str]) -> None:
+        self.number = number
+        self.restarts = 0
+        self.answers = False
+        self.failed: int | None = None
+        self._settings = worker_settings(settings, number)
+        self._environment = {**environment, **self._settings.environment}
+        self._process: Process | None = None
+        self._stopping = False
+
+    @property
+    def state(self) -> WorkerState:
+        """What is known of it."""
+        pid = None if self._process is None or self._process.returncode is not None else self._process.pid
+        return WorkerState(
+            self.number,
+            pid,
+            self.answers and pid is not None,
+            self.restarts,
+            self._settings.metrics,
+            self._settings.admin,
+        )
+
+    async def run(self) -> None:
+        """Run the process until `stop`; return early, with `failed`, where it cannot start."""
+        pause_s = 0.0
+        while not self._stopping:
+            began = asyncio.get_running_loop().time()
+            how = await self._once()
+            if self._stopping:
+                return
+            if self.failed is not None:
+                log.error("worker %d cannot start (%s)", self.number, how)
+                return
+            lived_s = asyncio.get_running_loop().time() - began
+            pause_s = 0.0 if lived_s > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
+            self.restarts += 1
+            log.error("worker %d %s after %.0f s; it is started again in %.1f s", self.number, how, lived_s, pause_s)
+            await asyncio.sleep(pause_s)
+
+    async def _once(self) -> str:
+        """Run it once to its end, and return how it ended."""
+        _hand_down_board(self._settings)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gate.cli.main", "serve", env=self._environment, stdin=PIPE
+        )
+        self._process = process
+        answered_once = False
+        missed, deadline = 0, asyncio.get_running_loop().time() + STARTS_WITHIN_S
+        while process.returncode is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await process.wait()
+                    break
+            self.answers = await _answers(self._settings)
+            missed = 0 if self.answers else missed + 1
+            answered_once = answered_once or self.answers
+            late = missed >= UNANSWERED if answered_once else asyncio.get_running_loop().time() > deadline
+            if late and not self._stopping:
+                log.error("worker %d does not answer and is killed", self.number)
+                self.kill()
+        self.answers = False
+        status = await process.wait()
+        if status == USAGE and not answered_once and self.restarts == 0:
+            self.failed = status
+        return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing if it does not run."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Let it finish its requests and end."""
+        self._stopping = True
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.signal(signal.SIGKILL)
+
+
+async def supervise(settings: Settings, workers: int, environment: Mapping[str, str]) -> None:
+    """Serve with `workers` processes until SIGTERM or SIGINT. `environment` is that of the processes.
+
+    Raises OperatorError if no process could start with these settings.
+    """
+    load_policy(settings.policy)
+    tokens_of(settings, lambda text: None)
+    with listening(settings.host, settings.port, f"{PREFIX}PORT"):
+        pass  # another gate on the port would share it without a word
+    pool = [Worker(number, settings, environment) for number in range(1, workers + 1)]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _signal_all, pool, signal.SIGHUP)
+    async with AsyncExitStack() as stack:
+        assert settings.metrics_port is not None
+        place = stack.enter_context(listening(settings.metrics_host, settings.metrics_port, f"{PREFIX}METRICS_PORT"))
+        await stack.enter_async_context(serving(WorkerPages(lambda: [worker.state for worker in pool]), place))
+        tasks = [asyncio.create_task(worker.run(), name=f"worker {worker.number}") for worker in pool]
+        log.warning("%d workers on %s; their metrics: %s%s", workers, settings.gate, settings.metrics, TARGETS_PATH)
+        waiting = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await _end(pool, tasks)
+    if any(worker.failed is not None for worker in pool):
+        raise OperatorError("the workers cannot start with these settings", "the log above says why")
+    if not stop.is_set():
+        raise LocalServerError("the workers have ended by themselves", "the log above says why")
+
+
+def _signal_all(pool: list[Worker], number: signal.Signals) -> None:
+    for worker in pool:
+        worker.signal(number)
+
+
+async def _end(pool: list[Worker], running: list[asyncio.Task[None]]) -> None:
+    """Let every process finish its requests; kill those that do not end."""
+    for worker in pool:
+        worker.stop()
+    _, late = await asyncio.wait(running, timeout=END_WITHIN_S)
+    if late:
+        log.error("%d workers did not end within %.0f s and are killed", len(late), END_WITHIN_S)
+        for worker in pool:
+            worker.kill()
+        for task in late:
+            task.cancel()  # it may also wait to start its process again
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _answers(settings: Settings) -> bool:
+    """Whether a process answers on its metrics port."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.metrics_host, settings.metrics_host)
+    try:
+        async with asyncio.timeout(ANSWERS_WITHIN_S):
+            reader, writer = await asyncio.open_connection(host, settings.metrics_port)
+            try:
+                writer.write(b"GET /healthz HTTP/1.1\r\nhost: gate\r\nconnection: close\r\n\r\n")
+                return (await reader.readline()).startswith(b"HTTP/1.1 200")
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+
+
+def _hand_down_board(settings: Settings) -> None:
+    """Give a process without a snapshot of the board the newest one of its siblings, so that pauses survive any count."""
+    own = settings.board_snapshot
+    if own.exists():
+        return
+    others = sorted(settings.state.glob("board*.json"), key=_modified)
+    if others:
+        with suppress(OSError):
+            shutil.copyfile(others[-1], own)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
