@@ -65,6 +65,11 @@ class Topics:
         return Topic(f"{self.prefix}crowd.counts.v1", 1, True, 8 * DAY_MS)
 
     @property
+    def campaigns(self) -> Topic:
+        """How many accounts of a partition belong to a campaign, with examples by hash; key = partition and campaign."""
+        return Topic(f"{self.prefix}campaigns.v1", 1, True, 8 * DAY_MS)
+
+    @property
     def rescores(self) -> Topic:
         """Requests to score all accounts again; workers look only at how many there were."""
         return Topic(f"{self.prefix}accounts.rescore.v1", 1, True, -1)
@@ -88,8 +93,8 @@ class Topics:
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""
         return (
-            self.events, self.dead_letters, self.states, self.scores, self.crowd, self.hot, self.rescores,
-            self.decisions, self.controls,
+            self.events, self.dead_letters, self.states, self.scores, self.crowd, self.hot, self.campaigns,
+            self.rescores, self.decisions, self.controls,
         )  # fmt: skip
 
     def of_worker(self) -> tuple[Topic, ...]:

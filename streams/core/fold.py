@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from struct import Struct
-from typing import Protocol
+from typing import Protocol, TypeGuard
 from zlib import crc32
 
 from gate.core.duration import DAY_US, MINUTE_US
@@ -117,6 +117,11 @@ def fold(
     else:
         _fold_challenge(facts, event, at_us, malformed)
     return True
+
+
+def is_let_in(event: Event) -> TypeGuard[Attempted]:
+    """Whether the event is an upload that no decision refused."""
+    return isinstance(event, Attempted) and (event.decision is None or event.decision not in REFUSALS)
 
 
 def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:

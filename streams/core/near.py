@@ -1,12 +1,16 @@
 """Finds nearly equal perceptual hashes among a million in microseconds.
 
-Two pictures are near if their hashes differ in few bits. Each table samples 14 bits of a hash and keeps the hashes
-that agree in these bits side by side, in a cell. With enough tables two hashes within the distance share at least one
-cell with a probability of 95 %, and nearer ones more often. Hashes of one cell are compared bit by bit, first by a
-sample of 32 bits, so no distant hash is returned.
+Two pictures are near if their hashes differ in few bits. Each table has a key of some bits of a hash, and keeps hashes
+of equal key side by side, in a cell. With enough tables two hashes within the distance share at least one cell with a
+probability of 95 %, and nearer ones more often. Hashes of one cell are compared bit by bit, first by 32 bits that are
+not of the key, so no distant hash is returned.
 
-Growth: the memory is fixed by `capacity`, about 10 bytes per hash and table, which is 220 MB for a million hashes of
-64 bits. A full memory drops the oldest hash, and a full cell drops its oldest, so recently shared hashes are found.
+Four tables share 64 bits of a hash, which are chosen at random and cut into four parts: the key of each table is of a
+part of its own. Two hashes that miss each other in one of them are likelier to meet in another, so fewer tables do.
+
+Growth: the memory is fixed by `capacity`, about 10 bytes per hash and table, which is 290 MB for a million hashes of
+64 bits, and is taken as it fills. A full memory drops the oldest hash, and a full cell drops its oldest, so recently
+shared hashes are found.
 """
 
 from __future__ import annotations
@@ -20,12 +24,15 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 """One row per hash, one column for each 64 bits of it."""
 
-CELL: Final = 80
+CELL: Final = 40
 """Hashes kept side by side; a quarter more than a full memory puts into a cell on average."""
-_FILL: Final = 64
+_FILL: Final = 32
 NOTHING: Final = -1
 BATCH: Final = 128
 """Hashes looked up at once: what is held meanwhile stays inside a processor's cache."""
+_PARTS: Final = 4
+"""Tables that share 64 bits; a key has at most 16."""
+_MOST_KEY_BITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +48,8 @@ class NearShape:
     sample_distance: int
 
 
-SHORT_HASH: Final = NearShape(64, 8, 23, 8)
-LONG_HASH: Final = NearShape(256, 31, 19, 9)
+SHORT_HASH: Final = NearShape(64, 8, 27, 8)
+LONG_HASH: Final = NearShape(256, 31, 22, 9)
 
 
 def parse_hash(text: str) -> tuple[int, ...] | None:
@@ -59,24 +66,24 @@ class NearHashes:
     """
 
     def __init__(self, shape: NearShape = SHORT_HASH, capacity: int = 1 << 20, seed: int = 11) -> None:
-        if not 1 <= capacity <= 1 << 24:
-            raise ValueError("a memory of near hashes holds 1 to 16,777,216 of them")
+        if not 1 <= capacity <= 1 << 21:
+            raise ValueError("a memory of near hashes holds 1 to 2,097,152 of them")
         random = np.random.default_rng(seed)
         self._shape = shape
         self._capacity = capacity
-        self._key_bits = max(2, (max(capacity // _FILL, 1) - 1).bit_length())
-        cells = 1 << self._key_bits
-        weights = np.zeros((shape.bits, shape.tables))
-        for table in range(shape.tables):
-            weights[random.choice(shape.bits, self._key_bits, replace=False), table] = 2.0 ** np.arange(self._key_bits)
-        self._weights = weights
-        self._sample = np.sort(random.choice(shape.bits, 32, replace=False))
-        self._offsets = np.arange(shape.tables, dtype=np.int64) * cells
+        key_bits = min(_MOST_KEY_BITS, max(2, (max(capacity // _FILL, 1) - 1).bit_length()))
+        self._key_mask = np.uint16((1 << key_bits) - 1)
+        cells = 1 << key_bits
+        groups = -(-shape.tables // _PARTS)
+        self._chosen = np.concatenate([random.permutation(shape.bits)[:64] for _ in range(groups)])
+        tables = np.arange(shape.tables)
+        self._low, self._high = (tables // _PARTS * _PARTS + (tables + far) % _PARTS for far in (2, 3))
+        self._offsets = tables * cells
         self._hashes: Hashes = np.zeros((capacity, shape.bits // 64), np.uint64)
         self._numbers: NDArray[np.int64] = np.full(capacity, NOTHING, np.int64)
         self._samples = np.zeros((shape.tables * cells, CELL), np.uint32)
-        self._slots = np.full((shape.tables * cells, CELL), NOTHING, np.int32)
-        self._written = np.zeros(shape.tables * cells, np.int64)
+        self._slots = np.zeros((shape.tables * cells, CELL), np.int32)
+        self._written = np.zeros(shape.tables * cells, np.int32)
         self._count = 0
 
     def __len__(self) -> int:
@@ -99,19 +106,23 @@ class NearHashes:
             self._remember(hashes[start : start + self._capacity], numbers[start : start + self._capacity])
 
     def _look_up(self, hashes: Hashes, found: NDArray[np.int64]) -> None:
-        bits = _bits(hashes)
-        cells = self._cells(bits)
-        samples = self._samples[cells.ravel()].reshape(len(hashes), -1)
-        samples ^= self._sampled(bits)[:, None]
-        rows, columns = np.nonzero(np.bitwise_count(samples) <= self._shape.sample_distance)
-        if not len(rows):
-            return
-        slots = self._slots[cells[rows, columns // CELL], columns % CELL]
-        used = slots != NOTHING
-        rows, slots = rows[used], slots[used]
+        cells, sampled = self._cells(hashes)
+        samples = self._samples.take(cells.ravel(), axis=0)
+        samples ^= sampled.reshape(-1, 1)
+        alike = np.bitwise_count(samples) <= self._shape.sample_distance
+        eights = np.flatnonzero(alike.reshape(-1).view(np.uint64))  # most of eight are false together
+        within, lane = np.nonzero(alike.reshape(-1, 8)[eights])
+        at = eights[within] * 8 + lane
+        cell, place = np.divmod(at, CELL)
+        slots = self._slots[cells.ravel()[cell], place]
+        rows = cell // self._shape.tables
+        used = slots > 0
+        rows, slots = rows[used], slots[used] - 1
         apart = np.bitwise_count(self._hashes[slots] ^ hashes[rows]).sum(axis=1)
         near = apart <= self._shape.distance
         rows, slots, apart = rows[near], slots[near], apart[near]
+        if not len(rows):
+            return
         numbers = self._numbers[slots]
         order = np.lexsort((numbers, apart, rows))
         row, first = np.unique(rows[order], return_index=True)
@@ -122,28 +133,25 @@ class NearHashes:
         self._hashes[slots] = hashes
         self._numbers[slots] = numbers
         self._count += len(hashes)
-        bits = _bits(hashes)
-        cells = self._cells(bits).ravel()
+        cells, sampled = self._cells(hashes)
+        cells = cells.ravel()
         order = np.argsort(cells, kind="stable")
         ordered = cells[order]
-        first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
-        begins = np.flatnonzero(first)
-        turn = np.arange(len(ordered)) - np.repeat(begins, np.diff(np.append(begins, len(ordered))))
-        place = (self._written[ordered] + turn) % CELL
-        item = order // self._shape.tables
-        self._samples[ordered, place] = self._sampled(bits)[item]
-        self._slots[ordered, place] = slots[item]
-        np.add.at(self._written, ordered, 1)
+        begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        counts = np.diff(np.append(begins, len(ordered)))
+        written = self._written[ordered[begins]]
+        place = (np.arange(len(ordered)) - np.repeat(begins - written, counts)) % CELL
+        self._samples[ordered, place] = sampled.ravel()[order]
+        self._slots[ordered, place] = slots[order // self._shape.tables] + 1  # 0 is an empty place
+        self._written[ordered[begins]] = written + counts
 
-    def _cells(self, bits: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """The cell of each hash in each table: hashes × tables."""
-        return (bits.astype(np.float64) @ self._weights).astype(np.int64) + self._offsets
-
-    def _sampled(self, bits: NDArray[np.uint8]) -> NDArray[np.uint32]:
-        packed = np.packbits(bits[:, self._sample], axis=1, bitorder="little")
-        return np.ascontiguousarray(packed).view(np.uint32).ravel()
-
-
-def _bits(hashes: Hashes) -> NDArray[np.uint8]:
-    raw = np.ascontiguousarray(hashes, "<u8").view(np.uint8).reshape(len(hashes), -1)
-    return np.unpackbits(raw, axis=1, bitorder="little")
+    def _cells(self, hashes: Hashes) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        """The cell of each hash in each table, and its sample there: hashes × tables."""
+        raw = np.ascontiguousarray(hashes, "<u8").view(np.uint8).reshape(len(hashes), -1)
+        bits = np.unpackbits(raw, axis=1, bitorder="little")
+        parts = np.packbits(bits.take(self._chosen, axis=1), axis=1, bitorder="little").view("<u2")
+        keys = parts[:, : self._shape.tables] & self._key_mask
+        cells: NDArray[np.int64] = keys + self._offsets
+        sampled = parts[:, self._low].astype(np.uint32)
+        sampled |= parts[:, self._high].astype(np.uint32) << np.uint32(16)
+        return cells, sampled

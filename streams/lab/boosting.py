@@ -22,6 +22,8 @@ Matrix = NDArray[np.float64]
 MOST_PAIRS: Final = 10
 BINS: Final = 24
 PAIR_BINS: Final = 8
+BAGS: Final = 8
+"""Machines that are fitted to samples of the rows and averaged."""
 RISING: Final = frozenset(
     ("caption_odds", "near_mean", "near_share", "template_again", "content_again", "content_share", "template_share",
      "report_rate", "device_accounts", "ip_accounts", "failed", "burst", "rhythm", "suspicion", "malformed_share")
@@ -110,7 +112,7 @@ def boost(vectors: Vectors, seed: int, pairs: int = MOST_PAIRS) -> Boosted:
         monotone_constraints=[1 if name in RISING else -1 if name in FALLING else 0 for name in vectors.names],
         max_bins=BINS,
         max_interaction_bins=PAIR_BINS,
-        outer_bags=4,
+        outer_bags=BAGS,
         inner_bags=0,
         learning_rate=0.03,
         min_samples_leaf=max(5, min(40, rows // 50)),

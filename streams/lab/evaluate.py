@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import msgspec
 
 from gate.core.event import Attempted
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.events import encode
 from streams.core.facts import unpack
 from streams.core.features import features, named
+from streams.core.models.alphabet import build_alphabet
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
@@ -54,14 +56,15 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     risks: dict[str, float] = {}
     labels: dict[str, int] = {}
     crowd = Crowd()
-    backfill, stamps = Backfill(crowd), Stamps("offline", 0, (), 1)
+    backfill, campaigns, stamps = Backfill(crowd), Campaigns(crowd, build_alphabet()), Stamps("offline", 0, (), 1)
     hashes, web = Hashes(b""), load_web_links()
     records: list[Record] = []
 
     def fold() -> None:
         effects = process(
-            records, states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0, stamps, backfill=backfill
-        )
+            records, states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0, stamps,
+            backfill=backfill, campaigns=campaigns,
+        )  # fmt: skip
         states.update(effects.states)
         risks.update((score.account, score.risk) for score, _ in effects.scores)
 
@@ -75,7 +78,7 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     if records:
         fold()
     while backfill.waits(0):
-        effects = backfilled(backfill, states, crowd, scorecard, stamps, len(labels), 0)
+        effects = backfilled(backfill, states, crowd, scorecard, stamps, len(labels), 0, campaigns=campaigns)
         risks.update((score.account, score.risk) for score, _ in effects.scores)
     return figures((label, risks.get(account, 0.0)) for account, label in labels.items())
 
@@ -99,15 +102,18 @@ def vectors(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard) -> 
     """
     states: dict[str, bytes] = {}
     crowd = Crowd()
+    campaigns = Campaigns(crowd, build_alphabet())
     hashes, web = Hashes(b""), load_web_links()
     for offset, (label, event) in enumerate(labelled):
         account = event.account.id
         record = Record(offset, account.encode(), encode(event), (), 0)
-        changed = process([record], states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0).states
+        changed = process(
+            [record], states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0, campaigns=campaigns
+        ).states
         states.update(changed)
         if account in changed:
             facts = unpack(changed[account])
-            vector = features(facts, surroundings(crowd, facts))
+            vector = features(facts, surroundings(crowd, facts, account, campaigns))
             yield LabelledVector(account, offset, label, named(vector))
 
 

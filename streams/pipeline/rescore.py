@@ -7,8 +7,11 @@ It does no I/O. A state that cannot be read is skipped; the fold of its next eve
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
+from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.scorecard import Scorecard
 from streams.pipeline.effects import Effects, Scores
@@ -27,13 +30,14 @@ def rescored(
     next_offset: int,
     now_us: int,
     acts: bool = True,
+    campaigns: Campaigns | None = None,
 ) -> Effects:
     """New scores for the `accounts` that have a state, stamped with the partition's position before `next_offset`.
 
     So each is later than every earlier score of the account, and earlier than the score of its next event. Where the
     partition is far behind, the scores do not act (`acts`).
     """
-    scores = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts)
+    scores = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts, campaigns)
     return Effects.of(next_offset, Scores(scores))
 
 
@@ -46,6 +50,7 @@ def backfilled(
     next_offset: int,
     now_us: int,
     acts: bool = True,
+    campaigns: Campaigns | None = None,
 ) -> Effects:
     """New scores for accounts whose surroundings have changed, at most `BACKFILLED_A_TURN` of those that wait.
 
@@ -53,7 +58,7 @@ def backfilled(
     """
     stamps.begin_generation(now_us)
     accounts = waiting.take(stamps.partition, BACKFILLED_A_TURN)
-    made = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts)
+    made = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts, campaigns)
     return Effects.of(next_offset, Scores(made, backfilled=len(made), skipped=waiting.take_skipped()))
 
 
@@ -66,8 +71,14 @@ def _scored(
     next_offset: int,
     now_us: int,
     acts: bool,
+    campaigns: Campaigns | None,
 ) -> list[EncodedScore]:
     with_state = [account for account in accounts if account in states]
     stamps.learn(with_state)
-    scoring = Scoring(crowd, scorecard, lambda account, _: stamps.stamp(account, next_offset - 1), now_us, acts)
+    stamped = partial(_stamped, stamps, next_offset - 1)
+    scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
     return again(with_state, states, scoring)
+
+
+def _stamped(stamps: Stamps, at: int, account: str, _: int) -> Stamp:
+    return stamps.stamp(account, at)

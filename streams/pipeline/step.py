@@ -16,10 +16,10 @@ from zlib import crc32
 
 import msgspec
 
-from gate.core.event import Attempted
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
+from streams.core.campaigns import Campaigns, Upload
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
 from streams.core.established import is_established
 from streams.core.events import (
@@ -31,11 +31,12 @@ from streams.core.events import (
 )
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
-from streams.core.fold import REFUSALS, KeyedHashes
+from streams.core.fold import KeyedHashes, is_let_in
 from streams.core.models.marks import CaptionNumbers, ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
+    CampaignCounts,
     CrowdCounts,
     DeadLetter,
     DeadLetters,
@@ -77,6 +78,7 @@ def process(
     stamps: Stamps | None = None,
     acts: bool = True,
     backfill: Backfill | None = None,
+    campaigns: Campaigns | None = None,
     captions: ReadsCaptions | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
@@ -86,13 +88,20 @@ def process(
     `web` reads the links of uploads, `captions` the captions of the whole batch at once; without it accounts keep no
     facts of their captions. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the
     stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
-    (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too.
+    (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too, with
+    `stamps`; `campaigns`, also of this crowd, finds what accounts show that is nearly the same.
     """
     dead: list[DeadLetter] = []
-    touched = _folded(_read(batch, origin, dead), states, hashes, web, captions)
+    read = _read(batch, origin, dead)
+    uploads = (
+        []
+        if campaigns is None
+        else [(one.event.account.id, (one.event, one.at_us)) for one in read if is_let_in(one.event)]
+    )
+    touched = _folded(read, states, hashes, web, captions)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
-    scoring = Scoring(crowd, scorecard, stamped, now_us, acts)
+    scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
 
     def fold_again(account: str, one: Touched) -> None:
         bad = one.again(states.get(account), _events_of(account, batch, captions), partial(scoring.one, account))
@@ -101,45 +110,59 @@ def process(
     for account, one in touched.items():
         if one.failed:
             fold_again(account, one)
+    joined = [] if campaigns is None else _show_campaigns(campaigns, uploads, touched)
     _note(crowd, origin[1], touched, backfill)
+    if campaigns is not None:
+        campaigns.look(joined)
     changed, scores = _scored(touched, scoring, fold_again)
     dead.sort(key=lambda letter: letter.offset)
-    earlier = [] if backfill is None else backfill.take(origin[1], BACKFILLED_A_BATCH, changed)
-    if stamps is not None:
-        stamps.learn(earlier)
-    scoring = scoring._replace(stamped=lambda account, _: stamped(account, batch[-1].offset))
-    waited = again(earlier, states, scoring)
+    part = Scores(scores)
+    if backfill is not None and stamps is not None:
+        again_at = scoring._replace(stamped=lambda account, _: stamps.stamp(account, batch[-1].offset))
+        part = _with_earlier(scores, changed, states, again_at, backfill, stamps)
     return Effects.of(
         batch[-1].offset + 1,
         States({account: pack(facts) for account, facts in changed.items()}),
-        Scores(scores + waited, backfilled=len(waited), skipped=0 if backfill is None else backfill.take_skipped()),
+        part,
         DeadLetters(dead),
-        CrowdCounts(crowd.take_changed(origin[1])),
+        *_crowd_counts(crowd, campaigns, origin[1]),
         _counted(touched.values(), foreign),
         _dropped(touched.values()),
     )
 
 
-def surroundings(crowd: Crowd, facts: Facts) -> Surroundings:
+def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campaigns | None = None) -> Surroundings:
     """What is known of the account's networks and devices of the last days, its last content and its last link host.
 
-    Of several networks or devices the one that most accounts share counts.
+    Of several networks or devices the one that most accounts share counts. With `campaigns` also those of `account`.
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
-    return crowd.around(networks, devices, facts.content, facts.host)
+    around = crowd.around(networks, devices, facts.content, facts.host)
+    return around if campaigns is None else _in_campaigns(around, account, campaigns)
 
 
-def surroundings_of(crowd: Crowd, accounts: Sequence[Facts]) -> list[Surroundings]:
+def surroundings_of(
+    crowd: Crowd, accounts: Mapping[str, Facts], campaigns: Campaigns | None = None
+) -> list[Surroundings]:
     """The `surroundings` of each account."""
     if len(accounts) < MANY:
-        return [surroundings(crowd, facts) for facts in accounts]
-    latest_us = [facts.latest_us for facts in accounts]
-    return crowd.around_batch(
-        recent_of([facts.networks for facts in accounts], latest_us),
-        recent_of([facts.devices for facts in accounts], latest_us),
-        [facts.content for facts in accounts],
-        [facts.host for facts in accounts],
+        return [surroundings(crowd, facts, account, campaigns) for account, facts in accounts.items()]
+    all_facts = [*accounts.values()]
+    latest_us = [facts.latest_us for facts in all_facts]
+    around = crowd.around_batch(
+        recent_of([facts.networks for facts in all_facts], latest_us),
+        recent_of([facts.devices for facts in all_facts], latest_us),
+        [facts.content for facts in all_facts],
+        [facts.host for facts in all_facts],
     )
+    if campaigns is None or not campaigns.has_members:
+        return around
+    return [_in_campaigns(one, account, campaigns) for one, account in zip(around, accounts, strict=True)]
+
+
+def _in_campaigns(around: Surroundings, account: str, campaigns: Campaigns) -> Surroundings:
+    belongs = campaigns.of(crc32(account.encode()))
+    return around.in_campaigns(*belongs) if any(belongs) else around
 
 
 class Scoring(NamedTuple):
@@ -151,13 +174,14 @@ class Scoring(NamedTuple):
     stamped: Callable[[str, int], Stamp]
     now_us: int
     acts: bool
+    campaigns: Campaigns | None = None
 
     def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
         """The score of each account from its facts, in their order. Raises what one account's facts raise."""
         stamped, each = self.stamped, [*accounts.values()]
         scores = self.scorecard.score_batch(
             list(accounts),
-            list(map(features, each, surroundings_of(self.crowd, each))),
+            list(map(features, each, surroundings_of(self.crowd, accounts, self.campaigns))),
             list(map(last_evidence_us, each)),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],
@@ -241,12 +265,17 @@ def _folded(
     return touched
 
 
+def _uploads(read: Iterable[ReadEvent]) -> list[tuple[str, Upload]]:
+    """The uploads that were let in, each with its account."""
+    return [(one.event.account.id, (one.event, one.at_us)) for one in read if is_let_in(one.event)]
+
+
 def _caption_numbers(read: Sequence[ReadEvent], captions: ReadsCaptions) -> dict[int, CaptionNumbers]:
     """The numbers of the captions of uploads that were let in, by their places among the events."""
     texts: dict[int, str] = {}
     for place, one in enumerate(read):
         event = one.event
-        if isinstance(event, Attempted) and event.text and (event.decision is None or event.decision not in REFUSALS):
+        if is_let_in(event) and event.text:
             texts[place] = event.text
     return dict(zip(texts, captions.read(list(texts.values())), strict=True)) if texts else {}
 
@@ -264,6 +293,26 @@ def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
 
 
+def _show_campaigns(
+    campaigns: Campaigns, uploads: Sequence[tuple[str, Upload]], touched: Mapping[str, Touched]
+) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
+    """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash."""
+    found = campaigns.read([upload for _, upload in uploads])
+    for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
+        touched[account].shown.update(dict.fromkeys(shown, at_us))
+    return [(crc32(account.encode()), shown) for (account, _), shown in zip(uploads, found, strict=True)]
+
+
+def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:
+    """The partition's counts that changed: of features, and of campaigns, which have a topic of their own."""
+    changed = crowd.take_changed(partition)
+    if campaigns is None:
+        return CrowdCounts(changed), CampaignCounts([])
+    told, joined = campaigns.told(partition, changed)
+    names = {count.feature for count in told}
+    return CrowdCounts([count for count in changed if count.feature not in names]), CampaignCounts(told, joined)
+
+
 def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill: Backfill | None) -> None:
     """Add the features that each account showed in this batch to the crowd."""
     showed: list[Showing] = []
@@ -274,6 +323,21 @@ def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill
             if backfill is not None:
                 backfill.remember(account, hashed)
     crowd.note_batch(partition, showed)
+
+
+def _with_earlier(
+    scores: list[EncodedScore],
+    changed: Iterable[str],
+    states: Mapping[str, bytes],
+    scoring: Scoring,
+    backfill: Backfill,
+    stamps: Stamps,
+) -> Scores:
+    """The scores with those of accounts without an event in the batch whose surroundings have changed."""
+    earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, changed)
+    stamps.learn(earlier)
+    waited = again(earlier, states, scoring)
+    return Scores(scores + waited, backfilled=len(waited), skipped=backfill.take_skipped())
 
 
 def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unprocessable]) -> list[DeadLetter]:

@@ -19,7 +19,9 @@ import faust
 import msgspec
 
 from gate.errors import StateUnreadable, UploadGateError
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
+from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import DeadLetters, Effects
@@ -74,14 +76,19 @@ class Folding:
         step: Callable[..., Effects] = process,
         act_within_records: int = ACT_WITHIN_RECORDS,
         backfill: Backfill | None = None,
+        campaigns: Campaigns | None = None,
+        captions: ReadsCaptions | None = None,
     ) -> None:
         """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done.
 
-        `backfill` is the crowd's own; one of its own without it.
+        `backfill` and `campaigns` are of this crowd; without `campaigns` none are found. `captions` reads
+        captions; without it accounts keep no facts of them.
         """
         self._scorecard = scorecard
         self._crowd = crowd
         self._backfill = backfill or Backfill(crowd)
+        self._campaigns = campaigns
+        self._captions = captions
         self._hashes = Hashes(salt)
         self._web = load_web_links()
         self._drain = drain_unreadable
@@ -124,11 +131,13 @@ class Folding:
         """The effects of the partition's next chore, None where they would change nothing."""
         states = owner.accounts.states
         chore, accounts = owner.chores.take(states, owner.next)
-        crowd, card, now_us = self._crowd, self._scorecard, self._now_us()
+        crowd, card, now_us, campaigns = self._crowd, self._scorecard, self._now_us(), self._campaigns
         if chore is Chore.BACKFILL:
-            return backfilled(self._backfill, states, crowd, card, owner.stamps, owner.next, now_us, acts)
+            if campaigns is not None:
+                campaigns.look()
+            return backfilled(self._backfill, states, crowd, card, owner.stamps, owner.next, now_us, acts, campaigns)
         if chore is Chore.RESCORE:
-            return rescored(accounts, states, crowd, card, owner.stamps, owner.next, now_us, acts)
+            return rescored(accounts, states, crowd, card, owner.stamps, owner.next, now_us, acts, campaigns)
         gone = inactive(accounts, states, owner.chores.before_us)
         return forgotten(gone, owner.next) if gone else None
 
@@ -169,6 +178,8 @@ class Folding:
                 owner.stamps,
                 self._acts(fetch.behind),
                 self._backfill,
+                self._campaigns,
+                self._captions,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

@@ -22,13 +22,17 @@ from prometheus_client import CollectorRegistry
 
 from gate.records.topics import Topics
 from gate.stores.redis.scores import RedisScoreStore
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.facts import VERSION
+from streams.core.models.alphabet import build_alphabet
+from streams.core.models.marks import CaptionReader
 from streams.files.model_directory import Models
 from streams.pipeline.effects import Effects
 from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
+from streams.worker.campaign_feed import CampaignFeed
 from streams.worker.commit import Where
 from streams.worker.controls import Controls
 from streams.worker.hot_facts import hot_fact_publisher
@@ -102,6 +106,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     scorecard = models.scorecard
     crowd = Crowd()
     backfill = Backfill(crowd)
+    campaigns = Campaigns(crowd, build_alphabet())
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
         where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waits
@@ -126,6 +131,9 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     )
     app.controls = Controls(partitions, kafka, lambda: app.intake.consumer is not None)
     app.intake.add_dependency(hot_fact_publisher(settings, where, crowd, scorecard, partitions))
+    app.intake.add_dependency(
+        CampaignFeed(where.bootstrap, where.topics.campaigns.name, campaigns, kafka, metrics.show_campaigns)
+    )
     folding = Folding(
         scorecard,
         crowd,
@@ -134,12 +142,14 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         step=step,
         act_within_records=settings.act_within_records,
         backfill=backfill,
+        captions=CaptionReader(build_alphabet(), models.captions),
+        campaigns=campaigns,
     )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster))
     if settings.web_port:
         app.serves_pages = True
-        declare_pages(app, Pages(partitions, crowd, scorecard))
+        declare_pages(app, Pages(partitions, crowd, scorecard, campaigns))
     return app
 
 

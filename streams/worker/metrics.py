@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from gate.errors import SettingInvalid
+from streams.core.campaigns import CampaignKind
 from streams.pipeline.effects import Increment
 from streams.pipeline.effects.shadow import BANDS, LEVELS
 from streams.worker.continuity import LogChange
@@ -28,6 +29,7 @@ class WorkerMetrics:
         self._of_scores(registry)
         self._of_batches(registry)
         self._of_worker(registry)
+        self._of_campaigns(registry)
         self._of_continuity(registry)
         self._begin_at_zero()
 
@@ -121,6 +123,8 @@ class WorkerMetrics:
         """Make every series of a closed label set before its first count, so that its rise is seen."""
         for kind in EVENT_TYPES:
             self.events.labels(kind)
+        for campaign in CampaignKind:
+            self.campaign_members.labels(campaign.value)
         for band in BANDS:
             self.shadow_scores.labels(band)
         for level in LEVELS:
@@ -133,6 +137,28 @@ class WorkerMetrics:
                 self.log_changes.labels(change.value)
         for change in (LogChange.EXPIRED, LogChange.TRUNCATED):
             self.events_lost.labels(change.value)
+
+    def _of_campaigns(self, registry: CollectorRegistry) -> None:
+        """The metrics of campaigns. Every worker knows those of all partitions."""
+        self.campaigns = Gauge(
+            "upload_gate_campaigns",
+            "Campaigns of four accounts or more that this worker knows, over all partitions, by kind.",
+            ["kind"],
+            registry=registry,
+        )
+        self.campaign_largest = Gauge(
+            "upload_gate_campaign_largest_accounts",
+            "Accounts of the largest campaign, by kind.",
+            ["kind"],
+            registry=registry,
+        )
+        self.campaign_members = Counter(
+            "upload_gate_campaign_members_joined",
+            "Accounts that joined a campaign, counted for each campaign by the owner of their partition, by kind.",
+            ["kind"],
+            registry=registry,
+        )
+        self._of_effects["upload_gate_campaign_members_joined"] = self.campaign_members
 
     def _of_worker(self, registry: CollectorRegistry) -> None:
         """The metrics of the worker itself, its partitions, batches and servers."""
@@ -222,6 +248,12 @@ class WorkerMetrics:
             ["change"],
             registry=registry,
         )
+
+    def show_campaigns(self, sizes: Mapping[CampaignKind, tuple[int, int]]) -> None:
+        """Update the gauges: how many campaigns of a kind are visible, and the most strangers of one."""
+        for kind, (count, largest) in sizes.items():
+            self.campaigns.labels(kind.value).set(count)
+            self.campaign_largest.labels(kind.value).set(largest)
 
     def count(self, increment: Increment) -> None:
         """Count what a part of a batch's effects says."""

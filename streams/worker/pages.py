@@ -14,6 +14,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from gate.core.score import Stamp
 from gate.records.score import encode_score
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
 from streams.core.features import features, last_evidence_us
@@ -28,9 +29,12 @@ Answer = tuple[int, dict[str, Any]]
 class Pages:
     """The content of the pages."""
 
-    def __init__(self, partitions: Partitions, crowd: Crowd, scorecard: Scorecard) -> None:
+    def __init__(
+        self, partitions: Partitions, crowd: Crowd, scorecard: Scorecard, campaigns: Campaigns | None = None
+    ) -> None:
         self._partitions = partitions
         self._crowd = crowd
+        self._campaigns = campaigns
         self._scorecard = scorecard
 
     def health(self) -> Answer:
@@ -58,7 +62,7 @@ class Pages:
 
     def _found(self, account: str, partition: Partition) -> dict[str, Any]:
         facts = unpack(partition.accounts.states[account])
-        vector = features(facts, surroundings(self._crowd, facts))
+        vector = features(facts, surroundings(self._crowd, facts, account, self._campaigns))
         now_us = time.time_ns() // 1_000
         stamp = Stamp("", facts.offset)
         if partition.owner is not None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from gate.errors import UploadGateError
-from tests.bench import checks, contenders, cores, latency, machine, pauses, states, streams
+from tests.bench import checks, contenders, cores, latency, machine, near, pauses, states, streams
 from tests.bench.report import BenchError, Row, as_json, as_table, rows
 from tests.bench.stage import Stage
 
@@ -26,6 +26,7 @@ GROUPS = {
     "checks": checks,
     "latency": latency,
     "pauses": pauses,
+    "near": near,
     "machine": machine,
 }
 ROUNDS = 3

@@ -14,9 +14,11 @@ from prometheus_client import CollectorRegistry
 from gate.core.score import Score, Stamp
 from gate.records.score import with_bytes
 from gate.records.topics import Topic, Topics
+from streams.core.campaigns import CampaignKind
 from streams.pipeline import effects as package
 from streams.pipeline.effects import (
     KINDS,
+    CampaignCounts,
     CrowdCount,
     CrowdCounts,
     DeadLetter,
@@ -40,6 +42,7 @@ FULL = Effects.of(
     Scores([SCORE]),
     DeadLetters([LETTER, LETTER]),
     CrowdCounts([CrowdCount("f", 4, 1, b"[2,9,[4],[1]]")]),
+    CampaignCounts([CrowdCount("50000000000000007", 4, 1, b"{}")], {CampaignKind.CONTENT: 4}),
     EventCounts({"attempted": 2}, 1),
     DroppedFields({("ip", "value.invalid"): 3}),
 )
@@ -59,6 +62,7 @@ def test_each_part_names_its_topic_its_partition_and_its_records() -> None:
         topics.scores.name: (3, [(b"a", SCORE.data)]),
         topics.dead_letters.name: (3, list(FULL.part(DeadLetters).records(3))),
         topics.crowd.name: (0, [(b"3:f", b"[2,9,[4],[1]]")]),
+        topics.campaigns.name: (0, [(b"3:content-0000000000000007", b"{}")]),
     }
 
 

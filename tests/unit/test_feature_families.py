@@ -165,8 +165,8 @@ def test_an_address_or_device_of_ones_own_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("field", "term"),
     [
-        ("ip_accounts", "network.ip_accounts.freshness"),
-        ("device_accounts", "network.device_accounts.freshness"),
+        ("ip_accounts", "network.ip_strangers.freshness"),
+        ("device_accounts", "network.device_strangers.freshness"),
         ("content_accounts", "crowd.content_spread"),
         ("link_accounts", "crowd.link_spread"),
     ],
@@ -185,7 +185,19 @@ def test_the_more_accounts_share_it_the_stronger_the_evidence(field: str, term: 
 def test_a_device_shared_by_few_says_more_than_an_address_shared_by_as_many() -> None:
     told_ = told(upload(0), around=Surroundings(ip_accounts=4, device_accounts=4))
 
-    assert told_["network.device_accounts.freshness"] > told_["network.ip_accounts.freshness"]
+    assert told_["network.device_strangers.freshness"] > told_["network.ip_strangers.freshness"]
+
+
+def test_established_accounts_on_a_shared_device_speak_for_those_who_join_them() -> None:
+    newborn = Account("a-17", created_at=BEGAN)
+
+    farm = told(upload(0, newborn), around=Surroundings(device_accounts=30))
+    bought = told(upload(0, newborn), around=Surroundings(device_accounts=30, device_established=10))
+    school = told(upload(0, newborn), around=Surroundings(device_accounts=30, device_established=24))
+
+    term = "network.device_strangers.freshness"
+    assert farm[term] >= bought[term] > 3.0
+    assert term not in school
 
 
 def test_links_are_dense_repeated_and_suspicious_each_by_itself() -> None:
@@ -231,7 +243,7 @@ def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves
     broken = [upload(n, fresh, ip="2001:zz::") for n in range(4)]
     said = [Reported(f"r-{n}", BEGAN, fresh, reporter=f"r-{n}") for n in range(20)]
     said += [Challenged(outcome, BEGAN, fresh, outcome=outcome) for outcome in ("passed", "failed")]
-    everybody = Surroundings(10**6, 10**6, 10**6, 10**6)
+    everybody = Surroundings(10**6, 10**6, 10**6, 10**6).in_campaigns(10**6, 10**6, 10**6, 0, 0, 0)
 
     raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys()
 

@@ -9,7 +9,7 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
     """Distinct accounts that share an account's addresses, devices, content and link host; 0 if it has none.
 
     Of several addresses or devices the one that most accounts share counts. Established accounts were old and clean
-    when they last showed it.
+    when they last showed it. The campaigns are the largest that the account belongs to, by what is nearly the same.
     """
 
     ip_accounts: int = 0
@@ -20,3 +20,23 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
     device_established: int = 0
     content_established: int = 0
     link_established: int = 0
+    content_campaign: int = 0
+    link_campaign: int = 0
+    text_campaign: int = 0
+    content_campaign_established: int = 0
+    link_campaign_established: int = 0
+    text_campaign_established: int = 0
+
+    def in_campaigns(
+        self, content: int, link: int, text: int, content_established: int, link_established: int, text_established: int
+    ) -> Surroundings:
+        """The same surroundings with campaigns."""
+        return msgspec.structs.replace(
+            self,
+            content_campaign=content,
+            link_campaign=link,
+            text_campaign=text,
+            content_campaign_established=content_established,
+            link_campaign_established=link_established,
+            text_campaign_established=text_established,
+        )

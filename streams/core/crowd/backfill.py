@@ -22,10 +22,18 @@ from zlib import crc32
 
 from streams.core.crowd.account_ids import AccountIds
 from streams.core.crowd.counts import Crowd
-from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP
+from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 
 STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
-    {IP: (2, 4, 8, 16, 32), DEVICE: (2, 3, 5, 8, 16), CONTENT: (4, 8, 16, 32), HOST: (4, 8, 16, 32)}
+    {
+        IP: (2, 4, 8, 16, 32),
+        DEVICE: (2, 3, 4, 6, 8, 12, 16),
+        CONTENT: (4, 8, 16, 32),
+        HOST: (4, 8, 16, 32),
+        PICTURE_CAMPAIGN: (4, 8, 16, 32, 64),
+        LINK_CAMPAIGN: (4, 8, 16, 32, 64),
+        TEXT_CAMPAIGN: (4, 8, 16, 32, 64),
+    }
 )
 """Counts from which a feature's members are scored again. A kind that is not named makes none wait."""
 MAX_FEATURES = 1 << 16

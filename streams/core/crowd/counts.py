@@ -11,7 +11,7 @@ from gate.core.duration import DAY_US
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
-from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whom
+from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whole, whom
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
 from streams.core.crowd.stirred import Feature, Stirred
 from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
@@ -182,6 +182,13 @@ class Crowd:
     def members(self, kind: int, value: int) -> Iterator[tuple[int, int]]:
         """The partition and the hash of each account that is known to show a feature, up to 64 a partition."""
         return whom(self._tables[kind].own.row(value))
+
+    def move(self, kind: int, value: int, to: int) -> None:
+        """Count the members of the feature `value` as members of `to`, too, and publish `value` again."""
+        table = self._tables[kind]
+        for age, established, partition, account in whole(table.own.row(value), table.own.today):
+            self.note(partition, kind, to, account, (table.own.today - age) * DAY_US, established)
+            self._changed.setdefault(partition, set()).add((kind, value))
 
     def _counted_day(self, at_us: int, account: int) -> int:
         before = self._days.today

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from gate.core.duration import DAY_US
 
 IP, DEVICE, CONTENT, HOST = 1, 2, 3, 4
+PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN = 5, 6, 7
 """A kind is one hex digit of a feature's name, so a further one is at most 15."""
 CEILING = 64
 """Accounts that one partition counts of one feature; beyond it, the 64 that showed it last are kept."""
@@ -31,12 +32,15 @@ class Kind:
     lone_slots: int = 1 << 21
 
 
+_CAMPAIGN = Kind(days=3, shared_bytes=8 << 20, heard_bytes=8 << 20, lone_slots=1 << 19)
+
 KINDS: Mapping[int, Kind] = MappingProxyType(
     {
         IP: Kind(),
         DEVICE: Kind(),
         CONTENT: Kind(days=4),
         HOST: Kind(days=4, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 18),
+        **dict.fromkeys((PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN), _CAMPAIGN),
     }
 )
 """The kinds that the streams count. A further kind is one more entry."""

@@ -79,6 +79,12 @@ def unpacked(row: bytes, today: int) -> Iterator[tuple[int, bool, int]]:
         yield (today + 1 - (code >> 1)) & DAY, bool(code & 1), partition
 
 
+def whole(row: bytes, today: int) -> Iterator[tuple[int, bool, int, int]]:
+    """Yields for each member its age in days, whether it is established, its partition and its hash."""
+    for code, partition, account in _member.iter_unpack(row):
+        yield (today + 1 - (code >> 1)) & DAY, bool(code & 1), partition, account
+
+
 def whom(row: bytes) -> Iterator[tuple[int, int]]:
     """Yields the partition and the hash of each member."""
     for _, partition, account in _member.iter_unpack(row):

@@ -8,6 +8,7 @@ from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
 from streams.core.features.age import freshness
 from streams.core.features.feature import Feature
+from streams.core.features.network import strangers
 
 PLAIN_WORTH = 0.1
 """What a shared host says that looks like any other, of an account that is not new."""
@@ -19,6 +20,7 @@ FEATURES = (
             "accounts"),
     Feature("link_accounts", "crowd", "accounts known to share the account's last link host; 0 without an upload",
             "accounts"),
+    Feature("link_strangers", "crowd", "those among them that are not established, times their share", "accounts"),
     Feature("content_spread", "crowd", "how far the last content spreads, 1 at 16 accounts; for a newborn account or one "
             "that goes on uploading, as everybody passes on a picture once", "", 0.0, 1.0),
     Feature("link_spread", "crowd", "how far the last host spreads, 1 at 16 accounts, times how often the account repeats "
@@ -31,7 +33,7 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     uploads, contents, hosts = facts.uploads, around.content_accounts, around.link_accounts
     if not uploads or (contents <= 2 and hosts <= 2):
-        return (contents, hosts, 0.0, 0.0) if uploads else (0, 0, 0.0, 0.0)
+        return (contents, hosts, hosts, 0.0, 0.0) if uploads else (0, 0, 0, 0.0, 0.0)
     fresh = freshness(facts.created_us, now_us) if facts.created_us > 0 else 0.0
     content = link = 0.0
     if contents > 2:
@@ -40,4 +42,4 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     if hosts > 2 and facts.host_repeats:
         worth = PLAIN_WORTH + (1.0 - PLAIN_WORTH) * max(fresh, min(1.0, facts.suspicion))
         link = min(1.0, facts.host_repeats / uploads) * worth * min(1.0, log2(hosts / 2.0) / FULL_DOUBLINGS)
-    return contents, hosts, content, link
+    return contents, hosts, strangers(hosts, around.link_established), content, link

@@ -1,4 +1,7 @@
-"""Network: how many accounts come from the same address and the same device. A device is rarely shared, a campus is."""
+"""Network: how many accounts come from the same address and the same device.
+
+A device is rarely shared, a campus is. A school's tablet is shared by many who have been there for long.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ FEATURES = (
             "an upload", "accounts"),
     Feature("device_accounts", "network", "accounts known to share a device with the account, itself among them; 0 "
             "without an upload", "accounts"),
+    Feature("ip_strangers", "network", "those among them that are not established, times their share", "accounts"),
+    Feature("device_strangers", "network", "the same of the accounts that share a device", "accounts"),
     Feature("networks", "network", "distinct networks the account came from last, four at most", "networks", 0.0, 4.0),
     Feature("devices", "network", "distinct devices the account came from last, four at most", "devices", 0.0, 4.0),
 )  # fmt: skip
@@ -21,5 +26,21 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     networks, devices = len(facts.networks) // PLACE_BYTES, len(facts.devices) // PLACE_BYTES
     if not facts.uploads:
-        return 0, 0, networks, devices
-    return around.ip_accounts, around.device_accounts, networks, devices
+        return 0, 0, 0, 0, networks, devices
+    ip_accounts, device_accounts = around.ip_accounts, around.device_accounts
+    return (
+        ip_accounts,
+        device_accounts,
+        strangers(ip_accounts, around.ip_established),
+        strangers(device_accounts, around.device_established),
+        networks,
+        devices,
+    )
+
+
+def strangers(accounts: int, established: int) -> float:
+    """The accounts that are not established times their share: old and clean ones speak for a place and those there."""
+    if not established:
+        return accounts
+    others = max(0, accounts - established)
+    return others * others / accounts

@@ -16,6 +16,7 @@ from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
 from streams.core.features import (
     age,
+    campaign,
     captions,
     challenge,
     crowd,
@@ -31,8 +32,22 @@ from streams.core.features import (
 )
 from streams.core.features.feature import Feature
 
-_FAMILY_FILES: Final = (history, tempo, age, sameness, network, crowd, links, text, reports, challenge, fields,
-                        captions, style)  # fmt: skip
+_FAMILY_FILES: Final = (
+    history,
+    tempo,
+    age,
+    sameness,
+    network,
+    crowd,
+    links,
+    text,
+    reports,
+    challenge,
+    fields,
+    campaign,
+    captions,
+    style,
+)
 _READ: Final = tuple(family.read for family in _FAMILY_FILES)
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for family in _FAMILY_FILES for feature in family.FEATURES)

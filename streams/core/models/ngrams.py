@@ -87,6 +87,15 @@ def read_batch(texts: Sequence[str], alphabet: Alphabet) -> CaptionBatch:
     )
 
 
+def letter_grams(texts: Sequence[str], alphabet: Alphabet) -> tuple[Codes, Codes, Positions]:
+    """The 5-gram of folded letters that begins at each position, the letters, and where each caption begins among them.
+
+    A caption is followed by pads, so the 5-grams that begin at its last letters read into them.
+    """
+    letters, starts = _folded(*_joined(texts), alphabet)
+    return _rolled(letters, LETTER_NS[-1:])[0], letters, starts
+
+
 def _joined(texts: Sequence[str]) -> tuple[Codes, Positions]:
     cut = [text[:MAX_CHARS] for text in texts]
     pad = chr(PAD) * _PADS

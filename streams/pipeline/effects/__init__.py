@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gate.ports.scores import EncodedScore
 from streams.core.crowd import CrowdCount
+from streams.pipeline.effects.campaign_counts import CampaignCounts
 from streams.pipeline.effects.crowd_counts import CrowdCounts
 from streams.pipeline.effects.dead_letters import DeadLetter, DeadLetters
 from streams.pipeline.effects.dropped_fields import DroppedFields
@@ -21,11 +22,11 @@ from streams.pipeline.effects.scores import Scores
 from streams.pipeline.effects.states import States
 
 __all__ = [
-    "KINDS", "CrowdCount", "CrowdCounts", "DeadLetter", "DeadLetters", "DroppedFields", "Effects", "EventCounts",
-    "Increment", "KeyedRecord", "Part", "Scores", "States", "merged",
+    "KINDS", "CampaignCounts", "CrowdCount", "CrowdCounts", "DeadLetter", "DeadLetters", "DroppedFields", "Effects",
+    "EventCounts", "Increment", "KeyedRecord", "Part", "Scores", "States", "merged",
 ]  # fmt: skip
 
-KINDS = (States, Scores, DeadLetters, CrowdCounts, EventCounts, DroppedFields)
+KINDS = (States, Scores, DeadLetters, CrowdCounts, CampaignCounts, EventCounts, DroppedFields)
 """Every kind of effect, in the order their records are written."""
 
 P = TypeVar("P", bound=Part)
@@ -71,8 +72,8 @@ class Effects:
 
     @property
     def crowd(self) -> list[CrowdCount]:
-        """Counts of shared features that changed."""
-        return self.part(CrowdCounts).counts
+        """Counts of shared features that changed, those of campaigns among them."""
+        return self.part(CrowdCounts).counts + self.part(CampaignCounts).counts
 
     @property
     def events(self) -> dict[str, int]:

@@ -1,0 +1,142 @@
+"""The commands `campaigns list` and `campaigns show`: what many accounts show within three days that is nearly the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gate.cli.addresses import KafkaFlag, StateFlag
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.errors import SettingInvalid, StoreUnavailable
+
+if TYPE_CHECKING:
+    from streams.core.campaigns.catalogue import Campaign, Catalogue
+
+NOT_THERE = 1
+
+campaigns = typer.Typer(
+    no_args_is_help=True,
+    help="Show what many accounts upload that is nearly the same: contents, links, captions.",
+    rich_markup_mode=None,
+)
+
+
+@campaigns.command(name="list")
+def list_campaigns(
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="Only campaigns of this kind: content, link or text.", show_default=False),
+    ] = None,
+    least: Annotated[int, typer.Option("--least", min=1, help="Only campaigns with so many accounts.")] = 8,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the largest ones.")] = 20,
+    state: StateFlag = None,
+    kafka: KafkaFlag = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """List the live campaigns, the largest first. Counts are lower bounds.
+
+    Example: upload-gate campaigns list --kind link
+    """
+    from streams.core.campaigns.catalogue import day_of
+
+    found = [
+        one
+        for one in _catalogue(state, kafka).all(day_of(_now_us()))
+        if one.members >= least and kind in (None, one.kind.value)
+    ][:limit]
+    if output is Output.JSON:
+        emit({"campaigns": [as_json(one) for one in found]})
+    elif found:
+        result(*map(as_line, found))
+    else:
+        say(f"no campaign of {least} accounts or more")
+
+
+@campaigns.command()
+def show(
+    campaign: Annotated[str, typer.Argument(metavar="ID", help="The campaign's id, as `list` shows it.")],
+    state: StateFlag = None,
+    kafka: KafkaFlag = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Show one campaign: its kind, how many accounts belong to it, when it was seen, and examples by hash.
+
+    Example: upload-gate campaigns show content-05d1f3a29c04b718
+    """
+    from streams.core.campaigns import parsed_id
+    from streams.core.campaigns.catalogue import day_of
+
+    if parsed_id(campaign) is None:
+        raise SettingInvalid(f"{campaign} is no id of a campaign", "give an id that `upload-gate campaigns list` shows")
+    found = _catalogue(state, kafka).one(campaign, day_of(_now_us()))
+    if found is None:
+        say(f"no live campaign {campaign}")
+        raise typer.Exit(NOT_THERE)
+    if output is Output.JSON:
+        emit(as_json(found))
+    else:
+        result(*as_lines(found))
+
+
+def _catalogue(state: Path | None, kafka: str | None) -> Catalogue:
+    """All that the topic holds. Raises StoreUnavailable and SettingInvalid."""
+    from aiokafka.errors import KafkaError
+
+    from streams.dlq.cluster import cluster
+    from streams.worker.campaigns_of_topic import read_campaigns
+
+    bootstrap, topics = cluster(state, kafka)
+    try:
+        return asyncio.run(read_campaigns(bootstrap, topics.campaigns.name))
+    except (KafkaError, OSError, TimeoutError, KeyError) as error:
+        said = str(error) or type(error).__name__
+        raise StoreUnavailable(f"campaigns cannot be read from Kafka at {bootstrap}: {said}") from error
+
+
+def as_json(one: Campaign) -> dict[str, object]:
+    """The campaign for `-o json`."""
+    return {
+        "id": one.id,
+        "kind": one.kind.value,
+        "members": one.members,
+        "established": one.established,
+        "first_seen": _time(one.first_us),
+        "last_seen": _time(one.last_us),
+        "examples": list(one.examples),
+        "also": list(one.also),
+    }
+
+
+def as_line(one: Campaign) -> str:
+    """The campaign as one line."""
+    return (
+        f"{one.id}  {one.members:>5,} accounts, {one.established:,} established  "
+        f"{_time(one.first_us)} to {_time(one.last_us)}"
+    )
+
+
+def as_lines(one: Campaign) -> list[str]:
+    """The campaign as lines for people."""
+    rows = [
+        ("id", one.id),
+        ("kind", one.kind.value),
+        ("accounts", f"at least {one.members:,}, of which {one.established:,} are established"),
+        ("seen", f"{_time(one.first_us)} to {_time(one.last_us)}"),
+        ("examples", ", ".join(one.examples) or "none"),
+    ]
+    if one.also:
+        rows.append(("also found as", ", ".join(one.also)))
+    return [f"{name:<14} {value}" for name, value in rows]
+
+
+def _time(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

@@ -1,0 +1,31 @@
+"""Campaigns: contents, links and captions that are nearly the same, from many accounts within three days.
+
+**What is one.** Pictures belong together whose perceptual hashes are near each other (`near`), links of one host and
+path shape, and captions that share most of their 5-grams. Each group has a number that follows from its first member,
+so all workers give an exact copy the same one. Where two workers met different members first, each hears of the other's
+examples: both numbers become the smaller one, and the members are counted together.
+
+**What is counted.** The crowd counts the distinct accounts of a group as it counts those of a device: by day of event
+time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What it states as
+missing is missing here too. Besides, of pairs of pictures at the full distance 5 in 100 are not found, and of pairs of
+captions with half of their 5-grams in common a third.
+
+**What it takes.** At most 24 MB a kind for counts; 290 MB for a million hashes of 64 bits and as much for longer ones,
+taken as they fill; 40 MB for marks of captions; 70 MB for sightings, accounts and exact copies.
+"""
+
+from streams.core.campaigns.campaign import CampaignKind, Feature, campaign_id, parsed_id
+from streams.core.campaigns.campaigns import Campaigns, Upload, key_of
+from streams.core.campaigns.known import VISIBLE, Membership
+
+__all__ = [
+    "VISIBLE",
+    "CampaignKind",
+    "Campaigns",
+    "Feature",
+    "Membership",
+    "Upload",
+    "campaign_id",
+    "key_of",
+    "parsed_id",
+]

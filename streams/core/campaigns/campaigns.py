@@ -1,0 +1,184 @@
+"""Campaigns as one worker finds and hears of them: which campaigns an upload shows, and what is published of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gate.core.event import Attempted
+from streams.core.campaigns.campaign import (
+    KIND_OF,
+    CampaignKind,
+    Feature,
+    campaign_id,
+    parsed_id,
+    parsed_record,
+    written_alias,
+    written_record,
+)
+from streams.core.campaigns.captions_alike import CaptionGroups, Marks, marks_of, written
+from streams.core.campaigns.first_sight import FirstSight
+from streams.core.campaigns.known import KnownCampaigns, Membership
+from streams.core.campaigns.links_alike import MAX_LINKS, link_shape
+from streams.core.campaigns.mixing import number_of
+from streams.core.campaigns.pictures import CAPACITY, Pictures
+from streams.core.crowd import Crowd, CrowdCount
+from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+from streams.core.crowd.record import name, parsed_name
+from streams.core.models.alphabet import Alphabet
+from streams.core.near import parse_hash
+
+MAX_PARTITION: Final = 0xFFFF
+
+Upload = tuple[Attempted, int]
+"""An upload that was let in, and its time in µs."""
+
+
+class Campaigns:
+    """The campaigns of all partitions as one worker knows them. Mutable, used by the crowd's one thread."""
+
+    def __init__(self, crowd: Crowd, alphabet: Alphabet, capacity: int = CAPACITY) -> None:
+        """`capacity` is the number of perceptual hashes of each length that are remembered."""
+        self._crowd = crowd
+        self._alphabet = alphabet
+        self._known = KnownCampaigns(crowd)
+        self._pictures = Pictures(capacity)
+        self._captions = CaptionGroups()
+        self._first = FirstSight()
+        self._shown: dict[Feature, tuple[int, str]] = {}
+
+    def read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
+        """The campaigns that each upload shows, which most are alone in. All are remembered.
+
+        The caller notes them in the crowd and calls `look`. An upload that cannot be read shows none.
+        """
+        try:
+            return self._read(uploads)
+        except Exception:  # an error that one upload causes must not stop its partition
+            if len(uploads) == 1:
+                return [()]
+            return [features for upload in uploads for features in self.read([upload])]
+
+    def _read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
+        contents = self._pictures.groups([event.media.phash or "" if event.media else "" for event, _ in uploads])
+        texts = [event.text or "" for event, _ in uploads]
+        written_at = [place for place, text in enumerate(texts) if text]
+        marks: dict[int, Marks] = dict(
+            zip(written_at, marks_of([texts[place] for place in written_at], self._alphabet), strict=True)
+        )
+        return [
+            tuple(self._features(event, at_us, contents[place], marks.get(place, ())))
+            for place, (event, at_us) in enumerate(uploads)
+        ]
+
+    def look(self, joined: Iterable[tuple[int, Iterable[Feature]]] = ()) -> None:
+        """Take in what was noted: which campaigns are visible, and that accounts (32-bit hashes) joined campaigns."""
+        known = self._known
+        visible = known.look()
+        for feature in {*visible, *(self._shown.keys() & known.sightings.keys())}:
+            shown = self._shown.get(feature)
+            if shown is None:
+                continue
+            at_us, example = shown
+            first_us = self._first.first_us(feature[1])
+            sighting = known.sighted(feature, at_us if first_us is None else first_us, at_us, [example])
+            sighting.count(self._crowd.counts(*feature))
+        self._shown.clear()
+        for account, features in joined:
+            known.join(account, features)
+
+    def of(self, account: int) -> Membership:
+        """The largest live campaigns that the account (32-bit hash) belongs to, by kind."""
+        return self._known.of(account)
+
+    @property
+    def has_members(self) -> bool:
+        """Whether any account belongs to a campaign."""
+        return self._known.has_members
+
+    def sizes(self) -> dict[CampaignKind, tuple[int, int]]:
+        """By kind how many campaigns are visible, and the most accounts of one that are not established."""
+        return {kind: self._known.largest(kind) for kind in CampaignKind}
+
+    def told(self, partition: int, counts: Iterable[CrowdCount]) -> tuple[list[CrowdCount], Counter[CampaignKind]]:
+        """The records of those of a partition's changed counts that are campaigns', and the members they add, by kind."""
+        records: list[CrowdCount] = []
+        added: Counter[CampaignKind] = Counter()
+        for count in counts:
+            feature = parsed_name(count.feature)
+            if feature is None or feature[0] not in KIND_OF:
+                continue
+            stays = self._known.resolved(feature)
+            if stays != feature:
+                record = written_alias(stays)
+            else:
+                sighting = self._known.sightings.get(feature) or self._known.sighted(feature, 0, 0, [])
+                added[KIND_OF[feature[0]]] += max(0, count.count - sighting.told.get(partition, 0))
+                sighting.told[partition] = max(count.count, sighting.told.get(partition, 0))
+                record = written_record(sighting, count.record)
+            records.append(CrowdCount(count.feature, count.count, count.established, record))
+        return records, added
+
+    def hear(self, partition: int, given: str, value: bytes | None, at_us: int = 0) -> bool:
+        """Merge the record that the owner of `partition` published of the campaign with this id, by the broker's time.
+
+        Returns whether it is a record of a campaign.
+        """
+        feature, record = parsed_id(given), parsed_record(value)
+        if feature is None or record is None or not 0 <= partition <= MAX_PARTITION:
+            return False
+        if record.same_as:
+            same = parsed_id(record.same_as)
+            if same is None or same[0] != feature[0] or same >= feature:
+                return False
+            self._known.unite(feature, same)
+            return True
+        for example in record.examples:
+            group = self._learned(feature, example)
+            if group:
+                self._known.unite(feature, (feature[0], group))
+        stays = self._known.resolved(feature)
+        if not self._crowd.hear(partition, name(*stays), bytes(record.counts), at_us):
+            return False
+        self._known.sighted(stays, record.first_us, record.last_us, record.examples)
+        return True
+
+    def _features(self, event: Attempted, at_us: int, content: int, marks: Marks) -> list[Feature]:
+        found: list[Feature] = []
+        media = event.media
+        if media is not None:
+            if media.phash:
+                group = content or (0 if parse_hash(media.phash) else number_of(media.phash))
+                self._show(found, (PICTURE_CAMPAIGN, group), at_us, media.phash)
+            elif media.sha256:
+                self._show(found, (PICTURE_CAMPAIGN, number_of(media.sha256)), at_us, media.sha256)
+        for link in event.links[:MAX_LINKS]:
+            shape = link_shape(link)
+            if shape:
+                group = number_of(shape)
+                self._show(found, (LINK_CAMPAIGN, group), at_us, f"{group:016x}")
+        group = self._captions.group(marks)
+        self._show(found, (TEXT_CAMPAIGN, group), at_us, written(marks))
+        return found
+
+    def _show(self, found: list[Feature], feature: Feature, at_us: int, example: str) -> None:
+        if not feature[1]:
+            return
+        feature = self._known.resolved(feature)
+        self._first.see(feature[1], at_us)
+        self._shown[feature] = at_us, example
+        if feature not in found:
+            found.append(feature)
+
+    def _learned(self, feature: Feature, example: str) -> int:
+        kind, group = feature
+        if kind == PICTURE_CAMPAIGN:
+            return self._pictures.learn(example, group)
+        return self._captions.learn(example, group) if kind == TEXT_CAMPAIGN else 0
+
+
+def key_of(partition: int, count: CrowdCount) -> bytes:
+    """The key of a campaign's record."""
+    feature = parsed_name(count.feature)
+    return b"" if feature is None else f"{partition}:{campaign_id(feature)}".encode()

@@ -1,0 +1,142 @@
+"""The campaigns that a worker knows: their sightings, which of them are one, and which accounts belong to them.
+
+The crowd counts the members, as it counts those of a device. This module adds what it does not know. A campaign is
+visible from `VISIBLE` accounts over all partitions. An account belongs to a campaign once that is visible; the members
+that the crowd remembers are found then, also those that came before.
+
+Growth: 16,384 sightings (16 MB), 131,072 accounts with their campaigns (35 MB), 16,384 campaigns that turned out to be
+another one (3 MB); the oldest make room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from streams.core.campaigns.campaign import KIND_OF, NUMBERS, CampaignKind, Feature, Sighting
+from streams.core.crowd import Crowd
+
+VISIBLE: Final = 4
+"""Accounts from which a campaign is visible; a partition publishes no fewer."""
+MAX_SIGHTINGS: Final = 1 << 14
+MAX_ACCOUNTS: Final = 1 << 17
+MAX_SAME: Final = 1 << 14
+MAX_OF_ACCOUNT: Final = 6
+
+
+class Membership(NamedTuple):
+    """The accounts of the largest campaign of each kind that an account belongs to, and the established ones."""
+
+    content: int = 0
+    link: int = 0
+    text: int = 0
+    content_established: int = 0
+    link_established: int = 0
+    text_established: int = 0
+
+
+NONE: Final = Membership()
+_PLACE: Final[Mapping[int, int]] = {number: place for place, number in enumerate(NUMBERS.values())}
+
+
+class KnownCampaigns:
+    """What is known of campaigns beside the counts of `crowd`. Mutable, used by the crowd's one thread."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._stirred = crowd.watch_stirred()
+        self._stirred.take()
+        self._day: int | None = None
+        self._same: dict[Feature, Feature] = {}
+        self._of_account: dict[int, tuple[Feature, ...]] = {}
+        self.sightings: dict[Feature, Sighting] = {}
+
+    def resolved(self, feature: Feature) -> Feature:
+        """The campaign that this one turned out to be, or itself."""
+        same = self._same
+        while feature in same:
+            feature = same[feature]
+        return feature
+
+    def sighted(self, feature: Feature, first_us: int, last_us: int, examples: list[str]) -> Sighting:
+        """Keep when a campaign was shown and examples of it."""
+        sighting = self.sightings.pop(feature, None)
+        if sighting is None:
+            sighting = Sighting(first_us, last_us)
+            if len(self.sightings) >= MAX_SIGHTINGS:
+                del self.sightings[next(iter(self.sightings))]
+        self.sightings[feature] = sighting  # the last one shown is the last one that makes room
+        sighting.extend(first_us, last_us, examples)
+        return sighting
+
+    def look(self) -> list[Feature]:
+        """Find out which campaigns have become visible since the last call; their members belong to them."""
+        crowd = self._crowd
+        stirred, is_all = self._stirred.take()
+        features = {feature for feature in (crowd.all_shared() if is_all else stirred) if feature[0] in KIND_OF}
+        if crowd.today != self._day:
+            self._day = crowd.today
+            features |= self.sightings.keys()
+        visible = []
+        for feature in features:
+            counts, sighting = crowd.counts(*feature), self.sightings.get(feature)
+            before = 0 if sighting is None else sighting.accounts
+            if sighting is not None:
+                sighting.count(counts)
+            if not counts[0]:
+                self.sightings.pop(feature, None)
+            if before < VISIBLE <= counts[0]:
+                visible.append(feature)
+                for _, account in crowd.members(*feature):
+                    self.join(account, (feature,))
+        return visible
+
+    def join(self, account: int, features: Iterable[Feature]) -> None:
+        """The account (32-bit hash) showed these campaigns; it belongs to those that are visible."""
+        held = self._of_account.get(account, ())
+        joined = [f for f in features if f not in held and self._crowd.count(*f) >= VISIBLE]
+        if not joined:
+            return
+        if account not in self._of_account and len(self._of_account) >= MAX_ACCOUNTS:
+            del self._of_account[next(iter(self._of_account))]
+        self._of_account[account] = (*held, *joined)[-MAX_OF_ACCOUNT:]
+
+    def of(self, account: int) -> Membership:
+        """The largest live campaigns of the account (32-bit hash), by kind."""
+        features = self._of_account.get(account)
+        if features is None:
+            return NONE
+        most = [(0, 0), (0, 0), (0, 0)]
+        for feature in features:
+            counts = self._crowd.counts(*self.resolved(feature))
+            if counts[0] >= VISIBLE:
+                place = _PLACE[feature[0]]
+                most[place] = max(most[place], counts)
+        accounts, established = zip(*most, strict=True)
+        return Membership(*accounts, *established)
+
+    @property
+    def has_members(self) -> bool:
+        """Whether any account belongs to a campaign."""
+        return bool(self._of_account)
+
+    def unite(self, feature: Feature, other: Feature) -> Feature:
+        """Both are one campaign: the one with the smaller number stays, and takes the members of the other."""
+        feature, other = self.resolved(feature), self.resolved(other)
+        if feature == other:
+            return feature
+        stays, goes = sorted((feature, other))
+        if len(self._same) >= MAX_SAME:
+            del self._same[next(iter(self._same))]
+        self._same[goes] = stays
+        self._crowd.move(goes[0], goes[1], stays[1])
+        gone = self.sightings.pop(goes, None)
+        if gone is not None:
+            self.sighted(stays, gone.first_us, gone.last_us, gone.examples)
+        return stays
+
+    def largest(self, kind: CampaignKind) -> tuple[int, int]:
+        """How many visible campaigns of the kind there are, and the most accounts of one that are not established."""
+        number = NUMBERS[kind]
+        sizes = [s.strangers for f, s in self.sightings.items() if f[0] == number and s.accounts >= VISIBLE]
+        return len(sizes), max(sizes, default=0)

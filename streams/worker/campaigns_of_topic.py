@@ -1,0 +1,23 @@
+"""Reads all records of the campaigns topic once, for the commands that show campaigns."""
+
+from __future__ import annotations
+
+import asyncio
+
+from streams.core.campaigns.catalogue import Catalogue
+from streams.worker.campaign_feed import parsed_key
+from streams.worker.changelog import PartitionReader
+
+READ_WITHIN_S = 20.0
+
+
+async def read_campaigns(bootstrap: str, topic: str) -> Catalogue:
+    """The campaigns that the topic holds. Raises KafkaError, KeyError and TimeoutError."""
+    catalogue = Catalogue()
+    async with asyncio.timeout(READ_WITHIN_S), PartitionReader(bootstrap, topic, 0) as reader:
+        async for records in reader.since(0):
+            for record in records:
+                named = parsed_key(record.key)
+                if named is not None:
+                    catalogue.add(*named, record.value)
+    return catalogue
