@@ -132,7 +132,7 @@ def _fit_lines(made: AccountFit) -> list[str]:
     ]
     if made.later is not None:
         lines.append(_figures_line("judged on the 30 % of accounts that began last", made.later))
-    return [*lines, _generalises(made)]
+    return [*lines, _generalises(made), *made.notes]
 
 
 def _generalises(made: AccountFit) -> str:

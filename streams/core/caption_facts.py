@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from streams.core.facts import CaptionFacts, Facts
-from streams.core.models.marks import MARK_BYTES, ODDS_STEPS, CaptionNumbers
+from streams.core.models.marks import MARK_BYTES, MARKS, ODDS_STEPS, CaptionNumbers
 
-MAX_MARKS: Final = 48
-"""Marks that are remembered: those of twelve captions or more."""
-MAX_SKELETONS: Final = 24
+MAX_MARKS: Final = 30
+"""Marks that are remembered: those of fifteen captions or more."""
+MAX_SKELETONS: Final = 6
 LOW: Final = -ODDS_STEPS
 HIGH: Final = ODDS_STEPS
 """Log odds below and above which a caption speaks for the account, or against it."""
-NEAR_MARKS: Final = 3
-"""Marks out of four that two near-duplicates share."""
 _RING_BYTES: Final = MAX_MARKS * MARK_BYTES
 _SKELETON_BYTES: Final = MAX_SKELETONS * MARK_BYTES
 
@@ -69,7 +67,7 @@ def _fold_marks(kept: CaptionFacts, marks: bytes) -> None:
         kept.marks = (ring + fresh)[-_RING_BYTES:]
     if hits:
         kept.near += hits
-        if hits >= NEAR_MARKS:
+        if hits == MARKS:
             kept.nearly += 1
 
 

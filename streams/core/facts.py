@@ -17,7 +17,7 @@ class CaptionFacts(msgspec.Struct, array_like=True, gc=False):
     """What the account's captions leave behind, folded from `CaptionNumbers`. It holds no caption.
 
     `count` captions had the sum `odds` and the sum of squares `odds_squares` of their log odds, in 64ths; `low` and `high`
-    of them lay below and above a bound. `near` counts marks, four a caption, and `nearly` captions, that were in the ring
+    of them lay below and above a bound. `near` counts marks, two a caption, and `nearly` captions, that were in the ring
     `marks`; `skeleton_repeats` those in the ring `skeletons`. The rest are sums over captions; `char_squares` of squares.
     """
 

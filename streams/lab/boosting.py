@@ -142,10 +142,9 @@ def _read_out(machine: Any, number: int, names: Sequence[str]) -> BoostedTerm | 
     return BoostedTerm(tuple(names[p] for p in places), tuple(cuts), points, FEATURES[PLACE[names[places[0]]]].family)
 
 
-def as_term(term: BoostedTerm, factor: float) -> Term | None:
-    """The term as a scorecard has it, its points times `factor`; None if all of them are 0."""
-    scaled = np.clip(term.points * factor, -_MOST_POINTS, _MOST_POINTS)
-    points = np.rint(scaled * UNIT).astype(np.int64)
+def as_term(term: BoostedTerm) -> Term | None:
+    """The term as a scorecard has it; None if all of its points are 0."""
+    points = np.rint(np.clip(term.points, -_MOST_POINTS, _MOST_POINTS) * UNIT).astype(np.int64)
     for axis, name in enumerate(term.names):
         if not FEATURES[PLACE[name]].may_be_unknown:
             points[(slice(None),) * axis + (-1,)] = 0

@@ -8,7 +8,7 @@ fold's model saw.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +40,13 @@ COUNTS: Final = frozenset(
      "linked", "host_repeats", "gaps")
 )  # fmt: skip
 """Features that grow with an account's age and say little by themselves; their shares are fitted to instead."""
+SAID_TWICE: Final = frozenset(
+    ("content_share", "template_share", "uniformity", "caption_low_share", "caption_high_share", "link_share",
+     "host_share", "freshness", "content_spread", "link_spread")
+)  # fmt: skip
+"""Features that another one says as well; with both, the fit depends more on chance."""
+CROWD: Final = frozenset(("crowd",))
+"""Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
 TIMED: Final = frozenset(("tempo", "age"))
 """Families that mean nothing in a stream without times."""
 
@@ -78,12 +85,12 @@ class AccountFit:
     random: DetectionFigures
     later: DetectionFigures | None
     cross_fitted: bool
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def read_streams(files: Sequence[Path]) -> LabelledStreams:
     """The labelled uploads of all files. Raises RowInvalid for a row that cannot be used."""
-    streams: list[tuple[Path, Stream]] = [(file, read(file)) for file in files]
+    streams: list[tuple[Path, Stream]] = [(file, read(file, skip_unknown=True)) for file in files]
     uploads = [upload for _, stream in streams for upload in stream.uploads]
     uploads.sort(key=lambda upload: upload.at_us)
     return LabelledStreams(
@@ -109,14 +116,19 @@ def fit_accounts(
     _require_accounts([labels[account] for account in accounts])
     progress(0.02, "families")
     families = family_numbers(accounts, map(shown, streams.uploads), alphabet)
-    family_of = dict(zip(accounts, families.tolist(), strict=True))
+    enough = (
+        min(len(np.unique(families[[labels[a] == label for a in accounts]])) for label in (BENIGN, ABUSIVE)) >= FOLDS
+    )
+    family_of = dict(zip(accounts, families.tolist() if enough else range(len(accounts)), strict=True))
+    notes = () if enough else ("there are too few families to split by; accounts are split, which is too optimistic",)
     progress(0.06, "captions")
     reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
     progress(0.25, "folding")
     folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER)
     vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times))
     progress(0.35, "fitting")
-    return _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
+    made = _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
+    return replace(made, notes=notes)
 
 
 def _fit(
@@ -131,14 +143,15 @@ def _fit(
     most = most_alone(base_rate)
     last = _last_rows(vectors)
     families, sums = _held_out(vectors, vectors.groups, seed, lambda done: progress(0.35 + 0.3 * done, "by families"))
-    capped = choose_cap(sums, vectors.labels, vectors.weights, _stages(vectors), most)
+    alike = _account_weights(vectors)
+    capped = choose_cap(sums, vectors.labels, alike, _stages(vectors), most)
     alone = _account_numbers(vectors)
     _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
     later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped)
     progress(0.9, "all rows")
     boosted = boost(vectors, seed)
-    share = float((vectors.weights * vectors.labels).sum() / vectors.weights.sum())
-    card = scorecard_of(boosted, _aligned(capped, families, boosted), share, base_rate, most)
+    share = float((alike * vectors.labels).sum() / alike.sum())
+    card = scorecard_of(boosted, capped, share, base_rate, most)
     progress(1.0, "done")
     return AccountFit(
         card,
@@ -149,7 +162,6 @@ def _fit(
         detection_figures(vectors.labels[last], capped.log_odds(loose[last])),
         later,
         crossed,
-        streams.notes,
     )
 
 
@@ -207,7 +219,8 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> t
         column = matrix[:, PLACE[feature.name]]
         varies = len(np.unique(column)) > 1
         left_out = {feature.name, feature.family} & set(without) or (synthetic and feature.family in TIMED)
-        if varies and not left_out and feature.name not in COUNTS:
+        fit_to = feature.name not in COUNTS | SAID_TWICE and feature.family not in CROWD
+        if varies and not left_out and fit_to:
             names.append(feature.name)
     if not names:
         raise OperatorError(
@@ -270,13 +283,6 @@ def _sums(boosted: Boosted, vectors: Vectors, families: tuple[str, ...]) -> Matr
     return sums
 
 
-def _aligned(capped: Capped, families: tuple[str, ...], boosted: Boosted) -> Capped:
-    """The same factors in the order of the families of `boosted`; a family that no fold had gets the mean."""
-    known = dict(zip(families, capped.factors.tolist(), strict=True))
-    mean = float(capped.factors.mean())
-    return Capped(np.array([known.get(family, mean) for family in boosted.families()]), capped.offset, capped.cap)
-
-
 def _later(
     vectors: Vectors, first_us: NDArray[np.int64], seed: int, families: tuple[str, ...], capped: Capped
 ) -> DetectionFigures | None:
@@ -306,6 +312,13 @@ def _last_rows(vectors: Vectors) -> NDArray[np.bool_]:
     chosen = np.zeros(len(vectors.labels), np.bool_)
     chosen[list(last.values())] = True
     return chosen
+
+
+def _account_weights(vectors: Vectors) -> NDArray[np.float64]:
+    """Weights by which each account counts the same, however many rows it has."""
+    _, number, rows = np.unique(vectors.accounts, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = 1.0 / rows[number]
+    return weights
 
 
 def _account_numbers(vectors: Vectors) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.lab.families import Shown, family_numbers
-from streams.lab.fit_texts import Labelled
+from streams.lab.fit_texts import FOLDS, Labelled
 from streams.lab.rows import ABUSIVE, BENIGN, Row, read_rows
 
 
@@ -31,12 +31,14 @@ def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = No
     rows: list[Row] = []
     counts: dict[str, int] = {}
     for file in files:
-        found = [row for _, row in read_rows(file) if row.text and row.label in (BENIGN, ABUSIVE)]
+        found = [row for _, row in read_rows(file, any_account=True) if row.text and row.label in (BENIGN, ABUSIVE)]
         counts[file.name] = len(found)
         rows += found
     if not rows:
         raise OperatorError("no row has both a text and a label of 0 or 1", "give a labelled stream with captions")
     family_of = {} if alphabet is None else _families(rows, alphabet)
+    if any(len({family_of.get(r.account_id) for r in rows if r.label == label}) < FOLDS for label in (BENIGN, ABUSIVE)):
+        family_of = {}  # too few to split by
     keys = [
         (
             f"account:{row.account_id}",

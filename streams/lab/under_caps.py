@@ -1,8 +1,8 @@
 """Turns boosted terms into a scorecard whose risk is calibrated with the caps of families in force.
 
-Values that no fold's model saw in training show how far each family can be trusted. For each of a few caps, one factor a
-family and one offset are fitted to them while the caps clip, and the cap with the best ranking at few false positives,
-averaged over early and late rows, is kept.
+Values that no fold's model saw in training show how far they can be trusted. For each of a few caps, slope and offset are
+fitted to them while the cap clips every family, and the cap with the best ranking at few false positives, averaged over
+early and late rows, is kept.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.scorecard import ALONE_AT_MOST, Scorecard, Term, made_of
+from streams.core.scorecard import ALONE_AT_MOST, Scorecard, made_of
 from streams.lab.boosting import Boosted, Matrix, as_term
 
 CAPS: Final = (1.5, 2.0, 2.5, 3.0, 3.5, 20.0)
 """Caps in log odds of risk that are tried, beside the one that follows from `alone_at_most`."""
-SHRINKAGE: Final = 0.02
-"""How strongly factors are drawn to their common mean."""
 FEW_HONEST: Final = 0.03
 """The share of honest rows among which a ranking must tell the abusive ones apart."""
 HALF_LIFE_US: Final = 72 * 3_600_000_000
@@ -29,15 +27,15 @@ HALF_LIFE_US: Final = 72 * 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """A factor for each family, an offset, and the cap of every family, in log odds."""
+    """Slope and offset of the calibration, and the cap of every family in log odds of risk."""
 
-    factors: NDArray[np.float64]
+    slope: float
     offset: float
     cap: float
 
     def log_odds(self, sums: Matrix) -> NDArray[np.float64]:
         """The log odds of rows with these sums of points by family, at the share of abuse they were fitted on."""
-        found: NDArray[np.float64] = np.clip(sums * self.factors, -self.cap, self.cap).sum(1) + self.offset
+        found: NDArray[np.float64] = np.clip(sums * self.slope, -self.cap, self.cap).sum(1) + self.offset
         return found
 
 
@@ -61,45 +59,36 @@ def choose_cap(
 
 
 def fit_capped(sums: Matrix, labels: NDArray[np.int64], weights: NDArray[np.float64], cap: float) -> Capped:
-    """Factors and offset with the least log loss while each family is clipped at `cap`."""
+    """Slope and offset with the least log loss while each family is clipped at `cap`."""
     from scipy.optimize import minimize
 
     sign = 2.0 * labels - 1.0
     share = weights / weights.sum()
+    prior = float((share * labels).sum())
 
     def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        raw = sums * at[:-1]
-        inside = np.abs(raw) < cap
-        margin = sign * (np.clip(raw, -cap, cap).sum(1) + at[-1])
+        raw = sums * at[0]
+        margin = sign * (np.clip(raw, -cap, cap).sum(1) + at[1])
         pull = -share * sign / (1.0 + np.exp(np.clip(margin, -50, 50)))
-        apart = at[:-1] - at[:-1].mean()
-        value = float((share * np.logaddexp(0.0, -margin)).sum() + SHRINKAGE * (apart**2).sum())
-        slopes = (pull[:, None] * sums * inside).sum(0) + 2.0 * SHRINKAGE * apart
-        return value, np.append(slopes, pull.sum())
+        slope = float((pull * (sums * (np.abs(raw) < cap)).sum(1)).sum())
+        return float((share * np.logaddexp(0.0, -margin)).sum()), np.array([slope, pull.sum()])
 
-    start = np.append(np.full(sums.shape[1], 0.8), 0.0)
-    prior = float((share * labels).sum())
     # an offset above the prior's log odds would lift accounts without evidence, and lower the cap
-    bounds = [(0.0, 5.0)] * sums.shape[1] + [(-15.0, log(prior / (1.0 - prior)))]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Capped(np.asarray(found.x[:-1]), float(found.x[-1]), cap)
+    bounds = [(0.05, 5.0), (-15.0, log(prior / (1.0 - prior)))]
+    found = minimize(loss, np.array([0.8, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return Capped(float(found.x[0]), float(found.x[1]), cap)
 
 
 def scorecard_of(boosted: Boosted, capped: Capped, training_share: float, base_rate: float, most: float) -> Scorecard:
-    """The scorecard with these terms, factors and caps."""
-    families = boosted.families()
-    terms: list[Term] = []
-    for term in boosted.terms:
-        made = as_term(term, float(capped.factors[families.index(term.family)]))
-        if made is not None:
-            terms.append(made)
-    used = {term.family for term in terms}
-    caps = {family: capped.cap for family in families if family in used} if capped.cap < most else {}
+    """The scorecard with these terms, this calibration and this cap."""
+    made = (as_term(term) for term in boosted.terms)
+    terms = [term for term in made if term is not None]
+    caps = dict.fromkeys(sorted({term.family for term in terms}), round(capped.cap, 4)) if capped.cap < most else {}
     return made_of(
         terms,
         base_rate=base_rate,
         training_share=training_share,
-        slope=1.0,
+        slope=capped.slope,
         offset=capped.offset,
         caps=caps,
         half_life_us=HALF_LIFE_US,

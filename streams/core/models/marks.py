@@ -20,10 +20,10 @@ ODDS_STEPS: Final = 64
 """Log odds are whole numbers of 64ths."""
 MOST_ODDS: Final = 4 * ODDS_STEPS
 """Log odds are cut off here, so that no single caption weighs more."""
-MARKS: Final = 4
-"""Minhash marks of a caption's 5-grams. Near-duplicates share most of them."""
+MARKS: Final = 2
+"""Minhash marks of a caption's 5-grams. Near-duplicates share them: each with the share of 5-grams that they share."""
 MARK_BYTES: Final = 2
-_MULTIPLIERS: Final = tuple(np.uint32(number) for number in (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F))
+_MULTIPLIERS: Final = tuple(np.uint32(number) for number in (0x9E3779B1, 0x85EBCA77))
 _NOTHING: Final = np.uint32(0xFFFFFFFF)
 
 _OTHER, _UPPER, _DIGIT, _BEYOND, _SPACE, _PUNCTUATION, _EMOJI = range(7)
@@ -37,7 +37,7 @@ _PADS: Final = 5
 class CaptionNumbers(NamedTuple):
     """One caption in numbers.
 
-    `odds` is its log odds of abuse in 64ths, 0 without a model. `marks` are four minhash marks of two bytes, `skeleton`
+    `odds` is its log odds of abuse in 64ths, 0 without a model. `marks` are two minhash marks of two bytes, `skeleton`
     is a mark of two bytes for its marks and classes without words. The rest counts characters, except `mentions`,
     `tags` and `links`, which count words; `reply` is 1 if it begins by naming somebody.
     """
@@ -110,7 +110,7 @@ def _odds(model: CaptionModel, batch: CaptionBatch) -> list[int]:
 
 
 def _marks(batch: CaptionBatch) -> bytes:
-    """For each caption the least of its 5-gram hashes under four permutations, two bytes of each."""
+    """For each caption the least of its 5-gram hashes under two permutations, two bytes of each."""
     starts = batch.letter_view.starts
     end = int(starts[-1])
     hashes = batch.longest[:end]
