@@ -3,12 +3,13 @@
 # make bench  prints the figures                     (options: make bench ARGS="-o json")
 # make chaos  the long fault run of the worker       (options: make chaos ARGS="--events 1000000 --faults 30 --seed 7";
 #             also --late --hostile --duplicates --partitions 4:8 --coordinator-delay, see ARGS=--help)
+# make fuzz   sends generated requests to a gate      (options: make fuzz ARGS="--cases 100000 --seed 0")
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: up test bench chaos lock clean
+.PHONY: up test bench chaos fuzz lock clean
 
 up: $(BIN)/.ready
 	@exec $(BIN)/upload-gate up $(ARGS)
@@ -21,6 +22,9 @@ bench: $(BIN)/.ready
 
 chaos: $(BIN)/.ready
 	@exec $(BIN)/python -m tests.system.chaos $(ARGS)
+
+fuzz: $(BIN)/.ready
+	@exec $(BIN)/python -m tests.edges.fuzz $(ARGS)
 
 # the lock first, with hashes, then the project itself without looking at dependencies again
 $(BIN)/.ready: requirements.lock pyproject.toml

@@ -84,7 +84,9 @@ class NotConverged(UploadGateError):
 
 
 class StoreUnavailable(UploadGateError):
-    """A server does not answer within its deadline."""
+    """A server does not answer within its deadline. `may_have_run` tells whether it may have carried out the call."""
+
+    may_have_run = False
 
 
 class StoreOverloaded(UploadGateError):

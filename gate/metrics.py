@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -36,6 +37,9 @@ TABLE: Final = (
     Named("upload_gate_check_seconds", "histogram", (), "Time from a decoded check to its decision"),
     Named("upload_gate_degraded_total", "counter", (), "Decisions given without the account store"),
     Named("upload_gate_shed_total", "counter", (), "Checks shed because too many waited for the account store"),
+    Named(
+        "upload_gate_reports_total", "counter", ("outcome", "met"), "Uploads that were settled, and what the word met"
+    ),
     Named("upload_gate_shadow_refusals_total", "counter", ("limit",), "Uploads a shadow limit would have refused"),
     Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
     Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that were malformed"),
@@ -62,7 +66,11 @@ TABLE: Final = (
 )
 
 STORE_ERROR_KINDS: Final = ("unavailable", "fault")
-FAULTS: Final = ("check", "http", "watch", "decision_log", "trial")
+FAULTS: Final = ("check", "http", "watch", "decision_log", "trial", "settle")
+
+REPORT_OUTCOMES: Final = ("committed", "failed", "aborted", "unanswered", "expired")
+"""What settles an upload: a report of one of three outcomes, or the gate itself."""
+REPORTS_MET: Final = ("settled", "repeated", "expired", "unknown", "error")
 
 LISTED_FIELDS: Final = ("kind", "surface", "country")
 """The fields of a check whose values the policy may list."""
@@ -82,6 +90,9 @@ class Counts:
 
     decisions: dict[DecisionKey, int] = field(default_factory=dict)
     shadow: dict[str, int] = field(default_factory=dict)
+    reports: dict[tuple[str, str], int] = field(
+        default_factory=lambda: dict.fromkeys(product(REPORT_OUTCOMES, REPORTS_MET), 0)
+    )
     store_errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STORE_ERROR_KINDS, 0))
     rejected: dict[str, int] = field(default_factory=dict)
     fields_ignored: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -149,6 +160,7 @@ class GateCollector(Collector):
         counts, now = self._counts, self._gauges()
         return {
             "upload_gate_decisions_total": {tuple(map(str, k)): v for k, v in list(counts.decisions.items())},
+            "upload_gate_reports_total": {tuple(k): v for k, v in list(counts.reports.items())},
             "upload_gate_shadow_refusals_total": {(k,): v for k, v in list(counts.shadow.items())},
             "upload_gate_store_errors_total": {(k,): v for k, v in counts.store_errors.items()},
             "upload_gate_requests_rejected_total": {(k,): v for k, v in list(counts.rejected.items())},

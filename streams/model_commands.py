@@ -13,6 +13,7 @@ import typer
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
 from streams.account_commands import evaluate_accounts, fit_accounts
+from streams.link_commands import NegativesOption, evaluate_links, links_command
 from streams.model_options import FilesArgument, SeedOption, WithoutOption, progress_bar, require_fit
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Judged(StrEnum):
 
     CAPTIONS = "captions"
     ACCOUNTS = "accounts"
+    LINKS = "links"
 
 
 fit = typer.Typer(help="Fit models to labelled streams.", no_args_is_help=True, rich_markup_mode=None)
@@ -67,6 +69,7 @@ def fit_captions(
 
 
 fit.command(name="accounts")(fit_accounts)
+fit.command(name="links")(links_command(require_fit, progress_bar))
 
 
 def evaluate(
@@ -81,6 +84,7 @@ def evaluate(
         str, typer.Option(help="For events only: the facts of accounts hold no labels, so this changes nothing.")
     ] = "none",
     plots: Annotated[Path | None, typer.Option(help="accounts: directory for plots, as PNG and SVG.")] = None,
+    negatives: NegativesOption = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Measure how well a fitted model separates abuse on labelled rows, by the code that the worker runs.
@@ -89,6 +93,9 @@ def evaluate(
     """
     if what is Judged.ACCOUNTS:
         evaluate_accounts(files, models, after, without or (), plots, output)
+        return
+    if what is Judged.LINKS:
+        evaluate_links(files, models, negatives, output)
         return
     from streams.files.models import shipped_models
 

@@ -7,6 +7,7 @@ account, and `gate.app.without_store`.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,10 +16,13 @@ from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
 from gate.app.policy_trial import PolicyTrial
+from gate.app.settle import Reports
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
 from gate.core.hot_facts import HotFactTable
+from gate.core.limits.limit import Room
+from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board, Pause, strictest
 from gate.core.policy import Policy
@@ -72,6 +76,8 @@ class LastKnown:
         return self._recent.get(account) or self._older.get(account) or Standing()
 
 
+_ATTEMPTS: Final = (1 << 32) - 1
+
 _Prepared = tuple[str, LivePauses, Decision | TakeRequest]
 """The class, the pauses, and either the decision or what the store is requested to take before there is one."""
 
@@ -81,7 +87,9 @@ class Check:
 
     `hot` holds the hot facts; whoever hears of one puts it there.
 
-    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait.
+    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
+    told of each check that the store may have charged although its caller got no answer that lets in. The checks of a gate are
+    numbered from `first_attempt` on, so that no two checks of any gates share a number.
     """
 
     def __init__(
@@ -95,6 +103,8 @@ class Check:
         local: Callable[[int], LocalTake],
         log: DecisionLog | None = None,
         back_pressure: BackPressure | None = None,
+        reports: Reports | None = None,
+        first_attempt: int = 0,
     ) -> None:
         self.counts = counts
         self.hot = HotFactTable()
@@ -106,6 +116,9 @@ class Check:
         self._last_known = LastKnown()
         self._log = log
         self._back_pressure = back_pressure if back_pressure is not None else BackPressure()
+        self._reports = reports
+        self._unanswered = reports.unanswered if reports is not None else _nobody
+        self._attempt = first_attempt
         self.trial: PolicyTrial | None = None
         """A candidate policy that is told of each decision, and changes none."""
         self._board = Board()
@@ -120,6 +133,9 @@ class Check:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
+        self._takes.expect(policy.class_limits)
+        if self._reports is not None:
+            self._reports.expect(policy.class_limits)
         self._pause_reasons = frozenset(f"pause.{reason}" for reason in policy.reasons)
 
     @property
@@ -147,8 +163,11 @@ class Check:
     def instances(self, instances: int) -> None:
         self._without_store.instances = instances
 
-    async def check(self, request: CheckRequest) -> Decision:
-        """The decision on one upload. Never raises; waits no longer than the store's own deadline."""
+    async def check(self, request: CheckRequest, gone: Callable[[], bool] | None = None) -> Decision:
+        """The decision on one upload. Never raises; waits no longer than the store's own deadline.
+
+        `gone` tells whether the caller has gone away meanwhile; what was taken for it is then given back.
+        """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         class_, pauses, first = self._prepare(request, policy, now_us)
         answer: TakeResult | Exception | None = None
@@ -157,25 +176,36 @@ class Check:
         else:
             try:
                 answer = await self._takes.take(first)
+                if isinstance(answer, TakeResult) and answer.limits_of is not None:
+                    first = policy.with_limits_of(first, answer.limits_of)
+                    answer = await self._takes.take(first)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
                 answer = error
+            except asyncio.CancelledError:
+                self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
+                raise
             decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
+            if decision.reserved and gone is not None and gone():
+                self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
         self._note(request, decision, now_us)
         if self.trial is not None:
             self._try(request, decision, policy, pauses, answer, now_us)
         self._took(started_ns, 1)
         return decision
 
-    async def check_many(self, requests: Sequence[CheckRequest]) -> list[Decision]:
-        """The decisions in the order of `requests`, with one call of the store. Never raises.
+    async def check_many(
+        self, requests: Sequence[CheckRequest], gone: Callable[[], bool] | None = None
+    ) -> list[Decision]:
+        """The decisions in the order of `requests`, with one call of the store. Never raises; for `gone` see `check`.
 
         A batch waits while too many checks of other batches are with the store; see `BackPressure`.
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         prepared = [self._prepare(request, policy, now_us) for request in requests]
         take_requests = [first for *_, first in prepared if not isinstance(first, Decision)]
-        answers = iter(await self._answers(take_requests))
+        answers = iter(await self._answers(take_requests, policy))
+        is_gone = gone is not None and gone()
         decisions: list[Decision] = []
         for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
             answer = None
@@ -184,12 +214,27 @@ class Check:
             else:
                 answer = next(answers)
                 decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
+                if is_gone and decision.reserved:
+                    self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
             self._note(request, decision, now_us)
             if self.trial is not None:
                 self._try(request, decision, policy, pauses, answer, now_us)
             decisions.append(decision)
         self._took(started_ns, len(decisions))
         return decisions
+
+    async def peek(self, request: CheckRequest) -> tuple[Decision, tuple[Room, ...]]:
+        """What `check` would decide, and the room in each bucket; it takes and counts nothing. Raises StoreUnavailable."""
+        now_us, policy = self._clock.now_us(), self._policy
+        class_, pauses, first = self._prepare(request, policy, now_us)
+        asked = policy.take_request(request, class_, self._names) if isinstance(first, Decision) else first
+        peeked = await self._takes.peek(asked)
+        if peeked.result.limits_of is not None:
+            asked = policy.with_limits_of(asked, peeked.result.limits_of)
+            peeked = await self._takes.peek(asked)
+        if isinstance(first, Decision):
+            return first, peeked.rooms
+        return decide(request, class_, pauses, policy, now_us, peeked.result), peeked.rooms
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
         class_, pauses = policy.class_of(request.account, now_us), self._pauses
@@ -202,7 +247,8 @@ class Check:
             decision = decide(request, class_, pauses, policy, now_us)
         if decision is not None:
             return class_, pauses, decision
-        take_request = policy.take_request(request, class_, self._names)
+        self._attempt = attempt = self._attempt + 1 & _ATTEMPTS
+        take_request = policy.take_request(request, class_, self._names, None, attempt)
         facts = self.hot
         if facts.devices or facts.networks:
             hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
@@ -210,15 +256,29 @@ class Check:
                 take_request = replace(take_request, hot=hot)
         return class_, pauses, take_request
 
-    async def _answers(self, requests: list[TakeRequest]) -> list[TakeResult | Exception]:
+    async def _answers(self, requests: list[TakeRequest], policy: Policy) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
         if not requests:
             return []
         try:
             async with self._back_pressure.room_for(len(requests)):
-                return await self._takes.take_many(requests)
+                answers = await self._takes.take_many(requests)
+                staff = [
+                    (n, answer.limits_of)
+                    for n, answer in enumerate(answers)
+                    if isinstance(answer, TakeResult) and answer.limits_of is not None
+                ]
+                if staff:
+                    again = [policy.with_limits_of(requests[n], limits_of) for n, limits_of in staff]
+                    for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
+                        answers[n] = answer
+                return answers
         except Exception as error:
             return [error for _ in requests]
+        except asyncio.CancelledError:
+            for request in requests:
+                self._unanswered(Unanswered(request.account, request.upload_id, request.attempt))
+            raise
 
     def _decide(
         self, request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int,
@@ -239,11 +299,13 @@ class Check:
             self.counts.store_errors["unavailable" if isinstance(answer, StoreUnavailable) else "fault"] += 1
             own = TakeResult(standing, False, False, None, (), now_us)
         decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
-        if not decision.verdict.lets_in:
-            return decision
-        # what is known of the account lets it in, so that it may take from the gate's own buckets
-        own = self._without_store.take(policy, take_request, standing, now_us)
-        return decide(request, class_, pauses, policy, now_us, own, NO_STORE)
+        if decision.verdict.lets_in:
+            # what is known of the account lets it in, so that it may take from the gate's own buckets
+            own = self._without_store.take(policy, take_request, standing, now_us)
+            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
+        if getattr(answer, "may_have_run", False) and not decision.verdict.lets_in:
+            self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
+        return decision
 
     def _note(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
         """Count the decision and hand it to the log."""
@@ -279,6 +341,10 @@ class Check:
         took_us = (self._timer_ns() - started_ns) // 1000
         self.counts.buckets[bisect_left(BOUNDS_US, took_us)] += checks
         self.counts.check_us += took_us * checks
+
+
+def _nobody(notice: Unanswered) -> None:
+    """Nobody gives back what was taken in vain."""
 
 
 def _readable(board: Board, now_us: int) -> Board:

@@ -108,7 +108,10 @@ class PolicyTrial:
             return first
         known = TakeResult(Standing(), False, False, None, (), now_us) if answer is None else answer
         refusal = self._refusal(request, decision, class_, in_force, known)
-        taken = TakeResult(known.standing, refusal is None, known.repeated, refusal, (), known.now_us)
+        charged = refusal is None and not known.conflict
+        taken = TakeResult(
+            known.standing, charged, known.repeated, refusal, (), known.now_us, conflict=known.conflict
+        )  # fmt: skip
         return decide(request, class_, pauses, candidate, now_us, taken)
 
     def _refusal(
@@ -120,6 +123,8 @@ class PolicyTrial:
             return known.refusal
         override = known.standing.override_in_force(known.now_us)
         take_request = pair.changed.take_request(request, class_, self._names)
+        if known.conflict:
+            return None
         if known.repeated or override is not None or take_request.class_limits.refuse(known.standing, known.now_us):
             return None
         return self._buckets.take(take_request.buckets, take_request.size, known.now_us)[0]

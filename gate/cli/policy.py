@@ -144,8 +144,17 @@ def as_json(policy: Policy) -> dict[str, object]:
         "hash": policy.hash,
         "default_class": policy.default_class,
         "reasons": list(policy.reasons),
+        "reservations": {
+            "lifetime_seconds": policy.upload_lifetime_us / 1_000_000,
+            "unreported": "give_back" if policy.unreported_returns else "keep",
+        },
         "classes": {
-            name: {"review": t.review, "challenge": t.challenge, "deny": t.deny}
+            name: {
+                "review": t.review,
+                "challenge": t.challenge,
+                "deny": t.deny,
+                **({"assumed_bytes": policy.assumed_bytes[name]} if name in policy.assumed_bytes else {}),
+            }
             for name, t in policy.thresholds.items()
         },
         "limits": [
@@ -155,6 +164,7 @@ def as_json(policy: Policy) -> dict[str, object]:
                 "unit": limit.unit.value,
                 "mode": limit.mode.value,
                 "on_store_error": limit.on_store_error.value,
+                "kinds": sorted(limit.kinds),
                 "rates": {
                     class_: {"rate": rate.rate, "per_seconds": rate.per_us / 1_000_000, "burst": rate.burst}
                     for class_, rate in limit.rates.items()
@@ -180,8 +190,12 @@ def policy_lines(policy: Policy) -> list[str]:
     for limit in policy.limits:
         lines.append(
             f"limit {limit.name} on {limit.subject.value} ({limit.mode.value}, {limit.on_store_error.value} on store error)"
+            + (f" for {', '.join(sorted(limit.kinds))}" if limit.kinds else "")
         )
         for class_, rate in limit.rates.items():
+            if limit.unit is Unit.IN_FLIGHT:
+                lines.append(f"  {class_}: {rate.burst:,} in flight at once")
+                continue
             lines.append(
                 f"  {class_}: {amount_text(rate.rate, limit.unit)} per {duration_text(rate.per_us)}, "
                 f"burst {amount_text(rate.burst, limit.unit)}"

@@ -94,6 +94,9 @@ def _result(
 
 _ALLOWED: Final = _result(Verdict.ALLOW, Stage.DEFAULT, "allow")
 _DENY_LISTED: Final = _result(Verdict.DENY, Stage.DENY_LIST, "deny_list")
+REUSED: Final = "upload.reused"
+"""The reason of a check whose upload id was checked before with other content."""
+_REUSED: Final = _result(Verdict.DENY, Stage.RESERVATION, REUSED)
 _OVERRIDES: Final = {
     allow: _result(verdict, Stage.OVERRIDE, f"override.{verdict}")
     for allow, verdict in ((True, Verdict.ALLOW), (False, Verdict.DENY))
@@ -158,6 +161,11 @@ def _overload(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult |
     return _result(Verdict.THROTTLE, Stage.OVERLOAD, "overload", answer.retry_after_us)
 
 
+def _reservation(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
+    """The same upload id with other content is refused, because what it was checked for before was another upload."""
+    return _REUSED if isinstance(answer, TakeResult) and answer.conflict else None
+
+
 def _bucket(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
     if isinstance(answer, Shed) or answer.refusal is None:
         return None
@@ -175,6 +183,7 @@ STORE_STAGES: Final[Mapping[Stage, Callable[[StoreAnswer, str, Policy], StageRes
     Stage.OVERRIDE: _override,
     Stage.SCORE: _score,
     Stage.OVERLOAD: _overload,
+    Stage.RESERVATION: _reservation,
     Stage.BUCKET: _bucket,
 }
 """The stages that read what came of the store call."""
@@ -221,6 +230,7 @@ def decide(
         if (
             answer.__class__ is not TakeResult
             or answer.refusal is not None
+            or answer.conflict
             or standing.override is not None
             or standing.hot is not None
             or (standing.risk is not None and policy.thresholds[class_].verdict_at(standing.risk) is not None)
@@ -241,6 +251,9 @@ def decide(
         () if answer is None else answer.shadow,
         degraded,
         strongest.hot,
+        answer is not None and not degraded and not strongest.refuses,
+        None if answer is None or answer.__class__ is not TakeResult else answer.room,
+        0 if answer is None else answer.now_us,
     )
 
 

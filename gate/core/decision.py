@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from gate.core.limits.limit import Room
+
 
 class Verdict(StrEnum):
     """What becomes of the upload. `allow` and `review` let it in, all others refuse it."""
@@ -27,7 +29,10 @@ _LETS_IN = frozenset((Verdict.ALLOW, Verdict.REVIEW))  # a set outside the class
 
 
 class Stage(StrEnum):
-    """The stage that decided, in order of precedence; `overload` is where a check is decided that was shed."""
+    """The stage that decided, in order of precedence; `overload` is where a check is decided that was shed.
+
+    `reservation` is where a check is decided whose upload id was checked before with other content.
+    """
 
     BREAK_GLASS = "break_glass"
     DENY_LIST = "deny_list"
@@ -35,6 +40,7 @@ class Stage(StrEnum):
     OVERRIDE = "override"
     SCORE = "score"
     OVERLOAD = "overload"
+    RESERVATION = "reservation"
     BUCKET = "bucket"
     DEFAULT = "default"
 
@@ -43,7 +49,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """One decision. `retry_after_us` is µs from now, None where waiting does not help.
 
     `degraded` lists what could not be asked, such as `store`; the gate then decided by what it knows itself. `hot` names
-    the hot fact that decided, as `device:` or `network:` and its pseudonym.
+    the hot fact that decided, as `device:` or `network:` and its pseudonym. `reserved` tells whether a report is awaited.
+    `room` is the emptiest bucket at `room_at_us`.
     """
 
     upload_id: str
@@ -60,3 +67,6 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     shadow: tuple[str, ...]
     degraded: tuple[str, ...] = ()
     hot: str | None = None
+    reserved: bool = False
+    room: Room | None = None
+    room_at_us: int = 0

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from gate.core.account import Account
 from gate.core.decision import Verdict
@@ -39,6 +41,7 @@ class Unit(StrEnum):
 
     UPLOADS = "uploads"
     BYTES = "bytes"
+    IN_FLIGHT = "in_flight"
 
 
 class Mode(StrEnum):
@@ -57,9 +60,19 @@ class OnStoreError(StrEnum):
     CLOSED = "closed"
 
 
+class Unreported(StrEnum):
+    """What becomes of the tokens of an upload that nobody has reported by the end of its lifetime."""
+
+    KEEP = "keep"
+    GIVE_BACK = "give_back"
+
+
 @dataclass(frozen=True, slots=True)
 class LimitRule:
-    """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes."""
+    """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes.
+
+    Where `kinds` is not empty, it applies to uploads of these media kinds alone.
+    """
 
     name: str
     subject: Subject
@@ -67,6 +80,7 @@ class LimitRule:
     mode: Mode
     on_store_error: OnStoreError
     rates: Mapping[str, Rate]
+    kinds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,10 @@ class KnownValues:
         """The values by the field of a check that holds them."""
         return {"kind": self.kinds, "surface": self.surfaces, "country": self.countries}
 
+    def has_kind(self, kind: str | None) -> bool:
+        """Whether a media kind is known."""
+        return self._any[0] or kind in self._exact[0] or self._patterns[0].fullmatch(kind or "") is not None
+
     def unlisted(self, request: CheckRequest) -> tuple[str, ...]:
         """The fields of `request` whose value is not listed: of `kind`, `surface` and `country`."""
         (kinds, surfaces, countries), (any_kind, any_surface, any_country) = self._exact, self._any
@@ -148,13 +166,19 @@ def _pattern(values: frozenset[str]) -> re.Pattern[str]:
     return re.compile("|".join(parts) or "(?!)", re.DOTALL)
 
 
+EVERY_KIND = "*"
+"""Stands for a media kind that is not known: every limit that has kinds applies to it."""
 ANY_VALUE = KnownValues(frozenset("*"), frozenset("*"), frozenset("*"))
 """Every kind, surface and country is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All rules of a decision except the pauses. `thresholds` has an entry for every class of `classes`."""
+    """All rules of a decision except the pauses. `thresholds` has an entry for every class of `classes`.
+
+    `upload_lifetime_us` is how long an answered upload is reserved. With `unreported_returns` the tokens of an upload that
+    nobody has reported by then are given back. `assumed_bytes` is the size of an upload of a class whose check states none.
+    """
 
     hash: str
     classes: tuple[str, ...]
@@ -170,10 +194,34 @@ class Policy:
     upload_lifetime_us: int
     deadline_us: int
     known: KnownValues = ANY_VALUE
-    _class_limits: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
+    unreported_returns: bool = False
+    assumed_bytes: Mapping[str, int] = field(default_factory=dict)
+    _class_limits: Mapping[tuple[str, str | None], ClassLimits] = field(init=False, repr=False, compare=False)
+    _staff_limits: Mapping[tuple[str, str | None, float | None], ClassLimits] = field(
+        init=False, repr=False, compare=False
+    )
+    _kinds: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_class_limits", {class_: self._limits_of(class_) for class_ in self.thresholds})
+        kinds = frozenset(kind for rule in self.limits for kind in rule.kinds)
+        limits = {
+            (class_, kind): self._limits_of(class_, kind)
+            for class_ in self.thresholds
+            for kind in (None, *kinds, *((EVERY_KIND,) if kinds else ()))
+        }
+        staff = {
+            (class_, kind, refuse_at): each if each.refuse_at == refuse_at else replace(each, refuse_at=refuse_at)
+            for (class_, kind), each in limits.items()
+            for refuse_at in {other.refuse_at for other in self.thresholds.values()}
+        }
+        object.__setattr__(self, "_kinds", kinds)
+        object.__setattr__(self, "_class_limits", limits)
+        object.__setattr__(self, "_staff_limits", staff)
+
+    @property
+    def class_limits(self) -> tuple[ClassLimits, ...]:
+        """The limits of each class, for each media kind that has limits of its own."""
+        return tuple(self._class_limits.values())
 
     def has_class(self, given: str | None) -> bool:
         """Whether a caller may give this class: one of the policy, or none."""
@@ -193,37 +241,68 @@ class Policy:
         return now_us - int(created_at.timestamp() * 1_000_000) < self.new_below_us
 
     def take_request(
-        self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None
+        self, request: CheckRequest, class_: str, names: Pseudonyms, now_us: int | None = None, attempt: int = 0
     ) -> TakeRequest:
         """The request to the account store for this upload. `now_us` is set only in a replay: the recorded time."""
-        ip, device = request.ip, request.device
+        ip, device, media = request.ip, request.device, request.media
+        kind, size = media.kind, media.bytes
+        limited_as = self._limited_as(kind) if self._kinds else None
         return TakeRequest(
             request.account.id,
             request.upload_id,
-            self._class_limits[class_],
+            self._class_limits[class_, limited_as],
             None if ip is None else names.of_ip(ip),
             None if device is None else names.of_device(device),
-            request.media.bytes or 0,
+            self.assumed_bytes.get(class_, 0) if size is None else size,
             now_us,
+            None,
+            class_,
+            kind,
+            attempt,
         )
 
-    def _limits_of(self, class_: str) -> ClassLimits:
+    def with_limits_of(self, request: TakeRequest, limits_class: str) -> TakeRequest:
+        """The same request with the limits that a staff override gives; with its own if there is no such class (now)."""
+        kind = self._limited_as(request.kind)
+        limits = self._staff_limits.get((limits_class, kind, request.class_limits.refuse_at))
+        if limits is None:
+            return msgspec.structs.replace(request, keep_limits=True)
+        return msgspec.structs.replace(request, class_limits=limits)
+
+    def _limited_as(self, kind: str | None) -> str | None:
+        """The media kind whose limits apply; None where no limit names it. One that is not known has every kind's limits."""
+        if kind in self._kinds:
+            return kind
+        return None if not self._kinds or self.known.has_kind(kind) else EVERY_KIND
+
+    def _limits_of(self, class_: str, kind: str | None) -> ClassLimits:
         together = ((f"class:{class_}", Subject.CLASS), ("platform", Subject.PLATFORM))
-        shared = ((entity, self._entity_limits(subject, class_)) for entity, subject in together)
+        shared = ((entity, self._entity_limits(subject, class_, kind)) for entity, subject in together)
         return ClassLimits(
-            self._entity_limits(Subject.ACCOUNT, class_),
-            self._entity_limits(Subject.IP, class_),
-            self._entity_limits(Subject.DEVICE, class_),
+            self._entity_limits(Subject.ACCOUNT, class_, kind),
+            self._entity_limits(Subject.IP, class_, kind),
+            self._entity_limits(Subject.DEVICE, class_, kind),
             tuple(EntityBuckets(entity, limits) for entity, limits in shared if limits is not None),
             self.thresholds[class_].refuse_at,
             self.max_score_age_us,
             self.upload_lifetime_us,
+            self.unreported_returns,
+            class_,
         )
 
-    def _entity_limits(self, subject: Subject, class_: str) -> EntityLimits | None:
+    def _entity_limits(self, subject: Subject, class_: str, kind: str | None) -> EntityLimits | None:
         limits = tuple(
-            Limit(rule.name, rule.rates[class_], rule.mode is Mode.SHADOW, rule.unit is Unit.BYTES)
+            Limit(
+                rule.name,
+                rule.rates[class_],
+                rule.mode is Mode.SHADOW,
+                rule.unit is Unit.BYTES,
+                rule.unit is Unit.IN_FLIGHT,
+            )
             for rule in self.limits
-            if rule.subject is subject and class_ in rule.rates and rule.mode is not Mode.OFF
+            if rule.subject is subject
+            and class_ in rule.rates
+            and rule.mode is not Mode.OFF
+            and (not rule.kinds or kind == EVERY_KIND or kind in rule.kinds)
         )
         return EntityLimits(limits) if limits else None

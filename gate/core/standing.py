@@ -27,9 +27,16 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     hot: MetFact | None = None
 
     def override_in_force(self, now_us: int) -> Override | None:
-        """The override; None if there is none or it has expired."""
+        """The override that lets in or refuses; None if there is none, it has expired, or it only changes limits."""
         override = self.override
-        return override if override is not None and now_us < override.expires_at_us else None
+        if override is None or now_us >= override.expires_at_us or override.limits is not None:
+            return None
+        return override
+
+    def limits_of(self, now_us: int) -> str | None:
+        """The class whose limits a staff override gives the account; None for those of its own."""
+        override = self.override
+        return override.limits if override is not None and now_us < override.expires_at_us else None
 
     def risk_now(self, now_us: int) -> float | None:
         """The decayed risk at `now_us`, regardless of the score's age; None if the account was never scored."""

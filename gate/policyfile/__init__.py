@@ -28,15 +28,17 @@ from gate.core.policy import (
     Subject,
     Thresholds,
     Unit,
+    Unreported,
 )
 from gate.errors import PolicyInvalid
 from gate.policyfile.places import TomlPlaces, error_line
-from gate.policyfile.table import Complaints, TomlTable
+from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable
 
 MAX_FILE_BYTES: Final = 1 << 20
 PRESETS: Final = ("calm", "raid")
 """The packaged policies that `--policy` takes by their name; each is `presets/NAME.toml` of the configuration."""
 DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
+MAX_LIFETIME_US = 31 * DAY_US
 MAX_REFILL_US = 366 * DAY_US
 """Longest time that a bucket may take to fill. With a longer one the store's arithmetic would lose digits."""
 
@@ -142,7 +144,7 @@ def _policy(top: TomlTable) -> Policy:
     top.effective["version"] = 1
     if top.value("version") != 1:
         top.complain("version", "must be 1, the only version there is; write version = 1 as the first line")
-    thresholds = _classes(top.table("classes"))
+    thresholds, assumed_bytes = _classes(top.table("classes"))
     default_class = _class(top, "default_class", thresholds)
     if "default_class" not in top:
         top.complain("default_class", "is missing; write the class of accounts of which nothing else is known")
@@ -153,8 +155,21 @@ def _policy(top: TomlTable) -> Policy:
     derive.end()
     check = top.table("check")
     deadline_us = check.duration_us("deadline", 50_000) or 0
-    lifetime_us = check.duration_us("upload_lifetime", HOUR_US) or 0
+    older_us = check.duration_us("upload_lifetime", HOUR_US) or 0
     check.end()
+    reservations = top.table("reservations")
+    lifetime_us = reservations.duration_us("lifetime", older_us) or 0
+    if "upload_lifetime" in check and lifetime_us != older_us:
+        reservations.complain(
+            "lifetime", "is not what check.upload_lifetime says; remove the latter, which is its older name"
+        )
+    check.effective["upload_lifetime"] = reservations.effective.get("lifetime")
+    if lifetime_us > MAX_LIFETIME_US:
+        reservations.complain(
+            "lifetime", "is longer than 31 days; a reservation is open no longer than an upload takes"
+        )
+    unreported = reservations.choice("unreported", Unreported, Unreported.KEEP)
+    reservations.end()
     score = top.table("score")
     max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
     score.end()
@@ -182,6 +197,8 @@ def _policy(top: TomlTable) -> Policy:
         upload_lifetime_us=lifetime_us,
         deadline_us=deadline_us,
         known=known,
+        unreported_returns=unreported is Unreported.GIVE_BACK,
+        assumed_bytes=assumed_bytes,
     )
 
 
@@ -198,8 +215,10 @@ def _known_values(table: TomlTable) -> KnownValues:
     return KnownValues(found["kinds"], found["surfaces"], found["countries"])
 
 
-def _classes(table: TomlTable) -> dict[str, Thresholds]:
+def _classes(table: TomlTable) -> tuple[dict[str, Thresholds], dict[str, int]]:
+    """The thresholds of each class, and the size of an upload whose check states none."""
     found: dict[str, Thresholds] = {}
+    assumed: dict[str, int] = {}
     for name in table.names():
         _check_folded(table, name, name)
         entry = table.table(name)
@@ -209,10 +228,12 @@ def _classes(table: TomlTable) -> dict[str, Thresholds]:
         if rising != sorted(rising):
             entry.complain("score", "review, challenge and deny must not fall; a stricter step needs a higher score")
         score.end()
+        if "assumed_bytes" in entry and (size := entry.amount("assumed_bytes", True)):
+            assumed[name] = size
         entry.end()
     if not found:
         table.complaints.add(table.path, "no class is declared; write at least [classes.regular]")
-    return found
+    return found, assumed
 
 
 def _check_folded(table: TomlTable, key: str, name: str) -> None:
@@ -236,12 +257,19 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         entry = table.table(name)
         subject = entry.choice("on", Subject, None) or Subject.ACCOUNT
         unit = entry.choice("unit", Unit, Unit.UPLOADS) or Unit.UPLOADS
-        per_us = entry.duration_us("per", None)
+        per_us = 1 if unit is Unit.IN_FLIGHT else entry.duration_us("per", None)
         mode = entry.choice("mode", Mode, Mode.ENFORCE) or Mode.ENFORCE
         on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL
         rates = _rates(entry.table("rates"), per_us or 1, unit, classes)
+        kinds = entry.texts("kinds") or ()
+        for kind in kinds:
+            _check_folded(entry, "kinds", kind)
+        if unit is Unit.IN_FLIGHT and subject in (Subject.CLASS, Subject.PLATFORM):
+            entry.complain("unit", "in_flight is counted for an account, ip or device; a class has too many at once")
+        if unit is Unit.IN_FLIGHT and any(rate.burst > MAX_IN_FLIGHT for rate in rates.values()):
+            entry.complain("rates", f"at most {MAX_IN_FLIGHT} in flight can be counted")
         entry.end()
-        found.append(LimitRule(name, subject, unit, mode, on_store_error, rates))
+        found.append(LimitRule(name, subject, unit, mode, on_store_error, rates, frozenset(kinds)))
     return tuple(found)
 
 
@@ -251,7 +279,8 @@ def _rates(table: TomlTable, per_us: int, unit: Unit, classes: Mapping[str, Thre
         if class_ not in classes:
             table.complain(class_, f"a rate for a class that is not declared; add [classes.{class_}] or remove it")
         entry = table.table(class_)
-        amounts = entry.amount("rate", unit is Unit.BYTES), entry.amount("burst", unit is Unit.BYTES)
+        rate = 0 if unit is Unit.IN_FLIGHT else entry.amount("rate", unit is Unit.BYTES)
+        amounts = rate, entry.amount("burst", unit is Unit.BYTES)
         entry.end()
         if amounts[0] is None or amounts[1] is None:
             continue

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gate.core.duration import UNIT_US
-from gate.core.policy import Mode, OnStoreError, Subject, Unit
-from gate.policyfile.table import MAX_AMOUNT, UNIT_BYTES
+from gate.core.policy import Mode, OnStoreError, Subject, Unit, Unreported
+from gate.policyfile.table import MAX_AMOUNT, MAX_IN_FLIGHT, UNIT_BYTES
 
 FILE = "policy.v1.json"
 
@@ -63,7 +63,7 @@ def _duration(meaning: str) -> dict[str, Any]:
 
 
 def _amount(meaning: str) -> dict[str, Any]:
-    count = {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT}
+    count = {"type": "integer", "minimum": 0, "maximum": MAX_AMOUNT}
     return {
         "description": f"{meaning} A limit on bytes also takes sizes such as 10GiB.",
         "anyOf": [count, {"type": "string", **_numbered("|".join(UNIT_BYTES))}],
@@ -92,17 +92,38 @@ _RATE = _table(
     ("rate", "burst"),
     "What one class may do.",
 )
-_LIMIT = _table(
+_OF_ANY_LIMIT = {
+    "mode": _choice(Mode, "`enforce` refuses, `shadow` only counts, `off` does nothing."),
+    "on_store_error": _choice(OnStoreError, "What it does while Redis does not answer."),
+    "kinds": _texts("The media kinds that it applies to; all where it is left out."),
+}
+_BUCKET = _table(
     {
         "on": _choice(Subject, "What the limit counts for; each has a bucket of its own."),
-        "unit": _choice(Unit, "What it counts; `uploads` where it is left out."),
+        "unit": {"description": "What it counts; `uploads` where it is left out.", "enum": ["uploads", "bytes"]},
         "per": _duration("The span in which `rate` units may come on average."),
-        "mode": _choice(Mode, "`enforce` refuses, `shadow` only counts, `off` does nothing."),
-        "on_store_error": _choice(OnStoreError, "What it does while Redis does not answer."),
         "rates": _named(_RATE, "The rate of each class; a class without one is not limited.", 1),
+        **_OF_ANY_LIMIT,
     },
     ("on", "per", "rates"),
-    "One limit. Its name is the reason of what it refuses.",
+)
+_AT_ONCE = _table(
+    {"burst": {"description": "Uploads at once.", "type": "integer", "minimum": 0, "maximum": MAX_IN_FLIGHT}},
+    ("burst",),
+)
+_IN_FLIGHT = _table(
+    {
+        "on": {"description": "What the limit counts for.", "enum": ["account", "ip", "device"]},
+        "unit": {"description": "Uploads that were let in and not reported yet.", "const": Unit.IN_FLIGHT.value},
+        "rates": _named(_AT_ONCE, "How many each class may have at once; a class without one is not limited.", 1),
+        **_OF_ANY_LIMIT,
+    },
+    ("on", "unit", "rates"),
+)
+_LIMIT = {"description": "One limit. Its name is the reason of what it refuses.", "anyOf": [_BUCKET, _IN_FLIGHT]}
+_CLASS = _table(
+    {"score": _SCORE, "assumed_bytes": _amount("The size of an upload whose check states none.")},
+    meaning="One class of accounts.",
 )
 _TOP: dict[str, Any] = {
     "version": {"description": "Always 1.", "const": 1},
@@ -120,7 +141,17 @@ _TOP: dict[str, Any] = {
     "check": _table(
         {
             "deadline": _duration("How long a check waits for Redis."),
-            "upload_lifetime": _duration("How long the same upload_id takes tokens only once."),
+            "upload_lifetime": _duration("The older name of the lifetime of reservations."),
+        }
+    ),
+    "reservations": _table(
+        {
+            "lifetime": _duration(
+                "How long an upload that was let in is reserved, and its upload_id gets the same answer."
+            ),
+            "unreported": _choice(
+                Unreported, "What becomes of the tokens of an upload that nobody has reported by then."
+            ),
         }
     ),
     "deny": _table({"accounts": _texts("Ids of accounts that are always refused.")}),
@@ -132,7 +163,7 @@ _TOP: dict[str, Any] = {
         },
         meaning="The values that are known. Any other is counted, and every limit that has `kinds` applies to it.",
     ),
-    "classes": _named(_table({"score": _SCORE}, meaning="One class of accounts."), "The classes of accounts.", 1),
+    "classes": _named(_CLASS, "The classes of accounts.", 1),
     "limits": _named(_LIMIT, "The limits, each under its name."),
 }
 

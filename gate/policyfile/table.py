@@ -15,6 +15,8 @@ from gate.core.duration import UNIT_US
 from gate.errors import PolicyInvalid
 from gate.policyfile.places import TomlPlaces
 
+MAX_IN_FLIGHT: Final = 1_000
+"""The most that a limit on what is in flight can count of one entity: each is a number that every take reads."""
 MAX_AMOUNT: Final = 1 << 50
 _DURATION = re.compile("([0-9]{1,9})(ms|s|m|h|d)")
 _SIZE = re.compile("([0-9]{1,9})(KiB|MiB|GiB|TiB)")
@@ -148,7 +150,7 @@ class TomlTable:
         return None
 
     def amount(self, key: str, sizes: bool) -> int | None:
-        """A positive whole number, required. With `sizes` a size in bytes such as "10GiB" is allowed too."""
+        """A whole number from 0 on, required. With `sizes` a size in bytes such as "10GiB" is allowed too."""
         value = self.value(key)
         if value is None:
             self.complain(key, f"is missing; write {key} = a positive whole number")
@@ -156,11 +158,11 @@ class TomlTable:
         if sizes and isinstance(value, str) and (size := size_of(value)):
             self.effective[key] = size_spelling(size)
             return size
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_AMOUNT:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_AMOUNT:
             self.effective[key] = size_spelling(value) if sizes else value
             return value
         also = ' or a size such as "10GiB"' if sizes else ""
-        self.complain(key, f"{value!r} is not a positive whole number{also}; to block a class, pause it instead")
+        self.complain(key, f"{value!r} is not a positive whole number{also}, nor 0, which lets nothing in")
         return None
 
     def end(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from gate.core.override import Override
@@ -17,4 +18,19 @@ class OverrideStore(Protocol):
 
     async def put_override(self, account: str, override: Override) -> None:
         """Set the override of `account` until it expires. Raises StoreUnavailable."""
+        ...
+
+    async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
+        """The overrides of `accounts`, in their order; None for an account without one. Raises StoreUnavailable.
+
+        An override that cannot be read is the one that checks obey.
+        """
+        ...
+
+    async def remove_override(self, account: str) -> bool:
+        """Delete the override of `account`. Returns whether there was one. Raises StoreUnavailable."""
+        ...
+
+    async def all_overrides(self, most: int) -> dict[str, Override]:
+        """The overrides by account: all of them, or about `most`. Raises StoreUnavailable."""
         ...

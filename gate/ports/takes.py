@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 
 
 class TakeStore(Protocol):
@@ -15,7 +15,7 @@ class TakeStore(Protocol):
     one atomic step. Accuracy: exact to the µs, over any number of gates; a stored bucket that its limit does not allow
     is corrected. Loss: a failover may lose the takes of the last second, never more. Order: takes of one call are
     decided in their order, takes of different calls in any order. Growth: every key expires, a bucket once it is full
-    again, an upload id after its lifetime.
+    again, a reservation at most an hour after its lifetime. Of the refusals of an account the last few are repeated.
     """
 
     async def take(self, request: TakeRequest) -> TakeResult:
@@ -29,4 +29,12 @@ class TakeStore(Protocol):
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         """`take` for each request, concurrently. Returns, in their order, the result or the error of each."""
+        ...
+
+    async def peek(self, request: TakeRequest) -> Peek:
+        """What `take` would answer now, and the room in each bucket. Nothing changes. Raises StoreUnavailable."""
+        ...
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Prepare for requests with these limits, all of a policy's. A store also takes requests with others."""
         ...

@@ -51,6 +51,8 @@ REASONS: Final = frozenset(
         "id.too_long",
         "batch.empty",
         "batch.too_large",
+        "upload.reused",
+        "report.unknown",
     )
 )
 """Every code a rejected body can carry."""

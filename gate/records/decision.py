@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import Final
 
 import msgspec
 
-from gate.core.decision import Decision
+from gate.core.decision import Decision, Stage
+from gate.core.limits.limit import Limit, Room
 from gate.core.request import CheckRequest
 
 VERSION: Final = 1
@@ -92,21 +94,66 @@ class _Answers(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_decision(decision: Decision, jitter: Callable[[], float], ignored: Collection[str] = ()) -> bytes:
+class ReservationSigner:
+    """Makes and reads the `reservation` of an answer: account and upload, signed under a key that all gates share.
+
+    The key follows from the salt of the pseudonyms (`UPLOAD_GATE_SALT`), so there is no second secret to hand out. Whoever
+    passes a reservation on can report that upload and no other.
+    """
+
+    def __init__(self, salt: bytes) -> None:
+        self._hasher = blake2b(digest_size=12, person=b"reservation", key=blake2b(salt, digest_size=32).digest())
+
+    def sign(self, account: str, upload_id: str) -> str:
+        """The reservation of an upload."""
+        named = f"{len(account)}.{account}{upload_id}"
+        hasher = self._hasher.copy()
+        hasher.update(named.encode())
+        return f"{hasher.hexdigest()}.{named}"
+
+    def read(self, reservation: str) -> tuple[str, str] | None:
+        """Account and upload; None if this is no reservation that `sign` made."""
+        _, _, named = reservation.partition(".")
+        length, _, both = named.partition(".")
+        if not (length.isascii() and length.isdigit() and len(length) < 4):
+            return None
+        account, upload_id = both[: int(length)], both[int(length) :]
+        try:
+            expected = self.sign(account, upload_id)
+        except UnicodeEncodeError:
+            return None
+        return (account, upload_id) if compare_digest(expected.encode(), reservation.encode()) else None
+
+
+def encode_decision(
+    decision: Decision,
+    jitter: Callable[[], float],
+    ignored: Collection[str] = (),
+    signer: ReservationSigner | None = None,
+) -> bytes:
     """The body that answers one check, of which the fields `ignored` were not kept as they were sent."""
-    return _encode(answer(decision, jitter, ignored))
+    return _encode(answer(decision, jitter, ignored, signer))
 
 
 def encode_decisions(
-    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]]
-) -> bytes:
+    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]],
+    signer: ReservationSigner | None = None,
+) -> bytes:  # fmt: skip
     """The body that answers a batch, in its order; `ignored` has an entry for each check, see `encode_decision`."""
     pairs = zip(decisions, ignored, strict=True)
-    return _encode(_Answers([answer(decision, jitter, fields) for decision, fields in pairs]))
+    return _encode(_Answers([answer(decision, jitter, fields, signer) for decision, fields in pairs]))
 
 
-def answer(decision: Decision, jitter: Callable[[], float], ignored: Collection[str] = ()) -> Answer:
-    """The public view. A number of `jitter`, in [0, 1), puts off the return by up to a tenth, so that callers spread."""
+def answer(
+    decision: Decision,
+    jitter: Callable[[], float],
+    ignored: Collection[str] = (),
+    signer: ReservationSigner | None = None,
+) -> Answer:
+    """The public view. A number of `jitter`, in [0, 1), puts off the return by up to a tenth, so that callers spread.
+
+    With a `signer` an upload that is let in carries the reservation by which it is reported.
+    """
     wait = decision.retry_after_us
     fields = (
         decision.upload_id,
@@ -114,7 +161,7 @@ def answer(decision: Decision, jitter: Callable[[], float], ignored: Collection[
         decision.stage,
         decision.reason,
         None if wait is None else -(-(wait + int(jitter() * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
-        None,
+        signer.sign(decision.account, decision.upload_id) if signer is not None and decision.reserved else None,
         decision.pause,
         decision.policy,
         decision.board_rev,
@@ -122,6 +169,90 @@ def answer(decision: Decision, jitter: Callable[[], float], ignored: Collection[
         decision.degraded,
     )
     return PartialAnswer(*fields, tuple(ignored)) if ignored else Answer(*fields)
+
+
+def rate_limit_fields(decision: Decision) -> list[tuple[bytes, bytes]]:
+    """`RateLimit-Policy`, `RateLimit` and `Retry-After` of one decision, empty where no limit has a say.
+
+    The fields are those of draft-ietf-httpapi-ratelimit-headers-10: of an upload that was let in they tell of the limit with
+    the least room, of one that was refused of the limit that refused.
+    """
+    fields: list[tuple[bytes, bytes]] = []
+    room, wait = decision.room, decision.retry_after_us
+    if room is not None:
+        seconds = max(0, -(-(room.full_at_us - decision.room_at_us) // 1_000_000))
+        left = room.left(decision.room_at_us)
+        fields.append((b"ratelimit-policy", policy_field(room.limit)))
+        fields.append((b"ratelimit", f'"{room.limit.name}";r={left};t={seconds}'.encode("latin-1", "replace")))
+    if wait is not None:
+        seconds = retry_after_s(wait)
+        if decision.stage is Stage.BUCKET:
+            fields.append((b"ratelimit", f'"{decision.reason}";r=0;t={seconds}'.encode("latin-1", "replace")))
+        fields.append((b"retry-after", b"%d" % seconds))
+    return fields
+
+
+def peek_fields(decision: Decision, rooms: Sequence[Room]) -> list[tuple[bytes, bytes]]:
+    """The same fields for a peek, with every limit."""
+    now_us = decision.room_at_us
+    shown = [
+        f'"{room.limit.name}";r={room.left(now_us)};t={max(0, -(-(room.full_at_us - now_us) // 1_000_000))}'
+        for room in rooms
+    ]
+    fields = (
+        [] if decision.retry_after_us is None else [(b"retry-after", b"%d" % retry_after_s(decision.retry_after_us))]
+    )
+    if not rooms or not now_us:
+        return fields
+    policies = b", ".join(policy_field(room.limit) for room in rooms)
+    return [(b"ratelimit-policy", policies), (b"ratelimit", ", ".join(shown).encode("latin-1", "replace")), *fields]
+
+
+def policy_field(limit: Limit) -> bytes:
+    """The item of `RateLimit-Policy` for a limit: its quota, and the time in which the quota fills."""
+    rate = limit.rate
+    unit = ';qu="content-bytes"' if limit.by_bytes else ';qu="concurrent-requests"' if limit.in_flight else ""
+    window = "" if limit.in_flight else f";w={max(1, rate.per_us // 1_000_000)}"
+    return f'"{limit.name}";q={rate.burst}{unit}{window}'.encode("latin-1", "replace")
+
+
+def retry_after_s(wait_us: int) -> int:
+    """Whole seconds after which a retry passes, at least 1."""
+    return max(1, -(-wait_us // 1_000_000))
+
+
+class Left(msgspec.Struct, frozen=True, gc=False):
+    """The room in one limit, in its unit: how much at once, what is left, and in how many seconds all of it is."""
+
+    limit: str
+    unit: str
+    burst: int
+    left: int
+    full_in: float
+
+
+class PeekAnswer(msgspec.Struct, frozen=True):
+    """What a check would be answered, and the room in each limit before it."""
+
+    decision: Answer
+    limits: list[Left]
+
+
+def peek_answer(decision: Decision, rooms: Sequence[Room], ignored: Collection[str] = ()) -> PeekAnswer:
+    """The answer to a peek. It holds no reservation, because nothing was taken."""
+    now_us = decision.room_at_us
+    lefts = []
+    for room in rooms:
+        limit = room.limit
+        unit = "bytes" if limit.by_bytes else "in_flight" if limit.in_flight else "uploads"
+        full_in = max(0, room.full_at_us - now_us) / 1e6 if now_us else 0.0
+        lefts.append(Left(limit.name, unit, limit.rate.burst, room.left(now_us), full_in))
+    return PeekAnswer(answer(decision, lambda: 0.0, ignored), lefts)
+
+
+def encode_peek(peeked: PeekAnswer) -> bytes:
+    """The body that answers a peek."""
+    return _encode(peeked)
 
 
 def logged(request: CheckRequest, decision: Decision, now_us: int) -> LoggedDecision:

@@ -30,7 +30,7 @@ from __future__ import annotations
 import struct
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -109,20 +109,23 @@ _time_of_batch = lru_cache(maxsize=4)(time_of)  # the scores of a batch are made
 
 def encode_score(score: Score) -> bytes:
     """`score` as one JSON object. Equal scores give equal bytes. Raises ValueError on a number that is not finite."""
+    stamp, half_life_us = score.stamp, score.half_life_us
+    # a stamp with a generation has all fields, and is written as it stands
+    written: Any = stamp if stamp.generation else _Stamp(stamp.epoch, stamp.offset)
     data = _encode(
         _Score(
             score.account,
             round(score.bot * 1_000_000) / 1_000_000,
             round(score.scam * 1_000_000) / 1_000_000,
             round(score.risk * 1_000_000) / 1_000_000,
-            [_reason(reason) for reason in score.reasons],
+            list(map(_reason, score.reasons)),
             time_of(score.at_us),
             _time_of_batch(score.scored_at_us),
-            _written(score.stamp),
+            written,
             score.scorecard,
             VERSION,
-            score.half_life_us / 1_000_000 if score.half_life_us else msgspec.UNSET,
-            round(score.base * 1_000_000) / 1_000_000 if score.half_life_us else msgspec.UNSET,
+            half_life_us / 1_000_000 if half_life_us else msgspec.UNSET,
+            _rounded_weight(score.base) if half_life_us else msgspec.UNSET,
             msgspec.UNSET if score.acts else False,
             score.models or msgspec.UNSET,
             msgspec.UNSET if score.shadow is None else _shadow(score.shadow),
@@ -195,12 +198,6 @@ def decode_score(data: bytes) -> Score:
     )
 
 
-def _written(stamp: Stamp) -> _Stamp:
-    if not stamp.generation:
-        return _Stamp(stamp.epoch, stamp.offset)
-    return _Stamp(stamp.epoch, stamp.offset, stamp.partition, stamp.partitions, stamp.generation)
-
-
 def _read(stamp: _Stamp) -> Stamp:
     return Stamp(stamp.epoch, stamp.offset, stamp.partition or 0, stamp.partitions or 0, stamp.generation or 0)
 
@@ -222,12 +219,12 @@ def stored_score(scored: EncodedScore) -> bytes:
     score, data = scored
     stamp = score.stamp
     epoch = stamp.epoch.encode()
-    parts = [_HEAD.pack(rounded(score.risk), score.at_us, stamp.offset, len(epoch)), epoch]
+    head = _HEAD.pack(round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch)) + epoch
     if score.half_life_us or not score.acts:
-        parts.append(_DECAY.pack(_WITH_DECAY, score.half_life_us, rounded(score.base), score.acts))
+        head += _DECAY.pack(_WITH_DECAY, score.half_life_us, _rounded_weight(score.base), score.acts)
     if stamp.generation:
-        parts.append(_STAMP.pack(_WITH_STAMP, stamp.generation, stamp.partitions, stamp.partition))
-    return b"".join((*parts, data))
+        head += _STAMP.pack(_WITH_STAMP, stamp.generation, stamp.partitions, stamp.partition)
+    return head + data
 
 
 def decode_stored_score(value: bytes) -> Score:

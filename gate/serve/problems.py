@@ -24,6 +24,7 @@ EDGE_REASONS: Final = frozenset(
         "body.incomplete",
         "host.refused",
         "fault.internal",
+        "store.unavailable",
         "origin.refused",
         "token.missing",
         "token.unknown",
@@ -54,7 +55,10 @@ _STATUSES: Final = {
     "trial.none": HTTPStatus.NOT_FOUND,
     "trial.running": HTTPStatus.CONFLICT,
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "upload.reused": HTTPStatus.CONFLICT,
+    "report.unknown": HTTPStatus.NOT_FOUND,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "store.unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The HTTP status of each reason; the status of a reason that is not listed is 400."""
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from gate.app.check import Check
 from gate.app.hear_hot_facts import HearHotFacts
+from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.errors import SettingInvalid
@@ -28,6 +29,7 @@ from gate.metrics import Counts
 from gate.policyfile import load_policy_file
 from gate.ports.boards import Acknowledgement
 from gate.ports.decisions import DecisionLog
+from gate.records.decision import ReservationSigner
 from gate.records.topics import Topics
 from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
@@ -43,6 +45,7 @@ from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.hot_facts import RedisHotFacts
+from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.takes import RedisTakeStore
 
 log = logging.getLogger("upload_gate")
@@ -95,7 +98,13 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         counts = Counts()
         decisions, dropped = await _decision_log(settings, stack, counts)
         names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
-        check = Check(policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions)
+        reservations = RedisReservationStore(settings.redis, settings.prefix)
+        stack.push_async_callback(reservations.close)
+        reports = Reports(reservations, counts)
+        check = Check(
+            policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
+            reports=reports, first_attempt=secrets.randbits(32),
+        )  # fmt: skip
         said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
         watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
@@ -107,13 +116,16 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         stack.push_async_callback(watch.leave)
         health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
         _say_start(settings, policy.hash, takes.down)
+        signer = ReservationSigner(settings.salt)
+        pages = settings.metrics_port is None
         apps = [
-            GateApp(check, health, clock, random.random, tokens.check, pages=settings.metrics_port is None),
+            GateApp(check, health, clock, random.random, tokens.check, pages=pages, reports=reports, signer=signer),
             AdminApp(health, PolicyTrials(check, names, clock, LocalBuckets), tokens.admin),
         ]
         if settings.metrics_port is not None:
             apps.append(GateApp(check, health, clock, random.random, checks=False))
         limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
+        await stack.enter_async_context(_in_background(reports.run(), "give back"))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
         await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
         await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))

@@ -18,8 +18,9 @@ FORGIVEN = 0.1
 def is_established(facts: Facts) -> bool:
     """Whether the account is old, has uploads, and has no reports, removals or failed challenges of the last weeks."""
     now_us = facts.latest_us
-    began_us = facts.created_us or facts.first_us
-    if facts.uploads < LEAST_UPLOADS or now_us - began_us < OLD_US:
+    if facts.uploads < LEAST_UPLOADS or now_us - (facts.created_us or facts.first_us) < OLD_US:
         return False
+    if not (facts.removals or facts.failed or facts.reporters):  # nearly all of them
+        return True
     removed, failed = value(facts.removals, now_us, WEEK_US), value(facts.failed, now_us, WEEK_US)
     return max(removed, failed, reporters_lately(facts)) < FORGIVEN

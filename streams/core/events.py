@@ -323,6 +323,17 @@ def encode(event: Event) -> bytes:
     return _encode(event)
 
 
+def read_record(
+    key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], timestamp_ms: int
+) -> tuple[Event, int, int, Dropping]:
+    """A record's event as in `decode_counting`, with its time in µs as the second. Raises Unreadable, as
+    `check_record` does too."""
+    event, unknown_fields, dropped = decode_counting(value, headers)
+    at_us = round(event.at.timestamp() * 1_000_000)
+    check_record(event, at_us, key, timestamp_ms)
+    return event, at_us, unknown_fields, dropped
+
+
 def check_record(event: Event, at_us: int, key: bytes | None, timestamp_ms: int) -> None:
     """Raises Unreadable if the record's key is not the account's id, or the event's time is implausible.
 

@@ -25,6 +25,14 @@ MAX_HEAD_CHARS, MAX_TAIL_CHARS = 1_536, 512
 MAX_HOST_CHARS = 253
 MAX_AUTHORITY = 300
 """Characters between the slashes before a host and the slash behind it, in a caption."""
+UNLISTED_HOSTING = frozenset((
+    "blogspot.com", "carrd.co", "fandom.com", "glitch.me", "godaddysites.com", "hashnode.dev", "itch.io",
+    "jimdofree.com", "jimdosite.com", "livejournal.com", "mailchimpsites.com", "medium.com", "mybluehost.me",
+    "mystrikingly.com", "neocities.org", "over-blog.com", "replit.app", "squarespace.com", "square.site",
+    "substack.com", "tilda.ws", "tumblr.com", "ucoz.net", "ucraft.site", "webnode.page", "weebly.com",
+    "weeblysite.com", "wixsite.com", "wixstudio.com", "wordpress.com", "yolasite.com",
+))  # fmt: skip
+"""Domains whose owners hand out names below them, and that the public suffix list may lack."""
 
 _OPENED = frozenset(("http", "https", "ftp", "ws", "wss"))
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*+):(?![0-9]{1,5}+(?:[/\\?#]|\Z))", re.IGNORECASE)
@@ -56,6 +64,19 @@ def host(link: str) -> str:
     if not link.isascii() or not link.isprintable() or " " in link:
         link = link.strip(_AROUND).translate(_INSIDE)
     return _parsed(link) if link.startswith(("https://", "http://")) else _host(link)
+
+
+def link_path(link: str) -> str:
+    """The path of a link as a browser sends it, without slashes at its end; `` for none."""
+    text = link[:MAX_LINK_CHARS].strip(_AROUND).translate(_INSIDE)
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        text = f"https:{text}" if text[:1] in ("/", "\\") else f"https://{text}"
+    try:
+        found: str = can_ada.parse(text).pathname
+    except (ValueError, UnicodeError):
+        return ""
+    return found.rstrip("/")
 
 
 def _host(text: str) -> str:
@@ -109,6 +130,8 @@ class WebLinks:
 
     def __init__(self, suffixes: str) -> None:
         self._list = PublicSuffixList(source=suffixes.splitlines(), only_icann=False)
+        private = suffixes.partition("===BEGIN PRIVATE DOMAINS===")[2]
+        self._private = frozenset(line for line in private.split("\n") if line and not line.startswith("//"))
         version = re.search(r"^// VERSION: ([0-9]{4}-[0-9]{2}-[0-9]{2})", suffixes, re.MULTILINE)
         self.suffix_list_date = version[1] if version else "unknown"
         """The date of the public suffix list."""
@@ -137,6 +160,20 @@ class WebLinks:
         if name.startswith("[") or _QUAD.fullmatch(name):
             return name
         return self._list.privatesuffix(name) or name
+
+    def own_name(self, name: str) -> tuple[str, bool]:
+        """The part of a host that its user chose, and whether a hosting provider handed it out.
+
+        `birds.github.io` is `birds` on shared hosting; `birds.example` is all its owner's own.
+        """
+        if name.startswith("[") or _QUAD.fullmatch(name):
+            return name, False
+        for provider in (self._list.publicsuffix(name) or "", ".".join(name.split(".")[-2:])):
+            wild = f"*.{provider.partition('.')[2]}"
+            if provider in self._private or provider in UNLISTED_HOSTING or wild in self._private:
+                own = name[: -len(provider) - 1]
+                return (own, True) if own else (name, False)
+        return name, False
 
     def _in_caption(self, text: str, most: int) -> Iterator[str]:
         if not text.isascii():

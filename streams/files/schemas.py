@@ -10,36 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gate.core.fields import RULES, Dropped, FieldKind, MessageType, Rule
-from gate.core.fields.ids import MAX_ID_BYTES
-from gate.core.fields.labels import MAX_LABEL_CHARS
-from gate.core.fields.rules import BY_SUBJECT, EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
+from gate.core.fields import RULES, Dropped, MessageType
+from gate.core.fields.rules import EVENTS
+from gate.records.field_schemas import message_schema
 
 FILE = "uploads.events.v1.json"
-_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
-_ID = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
-_LABEL = {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_CHARS}
-_MOMENT = {"type": "string", "format": "date-time", "pattern": _TIME}
-_SHAPES: dict[FieldKind, dict[str, Any]] = {
-    FieldKind.KEY: _ID,
-    FieldKind.ID: _ID,
-    FieldKind.CONTENT: _ID,
-    FieldKind.PERCEPTUAL: _ID,
-    FieldKind.LABEL: _LABEL,
-    FieldKind.WORD: _LABEL,
-    FieldKind.COUNTRY: {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]$"},
-    FieldKind.ADDRESS: {"type": "string", "minLength": 1},
-    FieldKind.MOMENT: _MOMENT,
-    FieldKind.CREATION: _MOMENT,
-    FieldKind.SIZE: {"type": "integer", "minimum": 0, "maximum": MAX_UPLOAD_BYTES},
-    FieldKind.FLAG: {"type": "boolean"},
-    FieldKind.TEXT: {"type": "string", "maxLength": MAX_TEXT_CHARS},
-    FieldKind.LINKS: {
-        "type": "array",
-        "maxItems": MAX_LINKS,
-        "items": {"type": "string", "maxLength": MAX_LINK_CHARS},
-    },
-}
 _MEANINGS = {
     MessageType.ATTEMPTED: "An upload was tried.",
     MessageType.COMPLETED: "An upload arrived in full.",
@@ -56,7 +31,10 @@ def event_schema() -> bytes:
         "title": "An event on uploads.events.v1, keyed by account.id",
         "description": "An optional field that breaks its rule is dropped and counted; the event is read without it.",
         "anyOf": [{"$ref": f"#/$defs/{subject}"} for subject in sorted(EVENTS)],
-        "$defs": {subject.value: _object(subject) for subject in sorted(EVENTS)},
+        "$defs": {
+            subject.value: message_schema(subject, _MEANINGS[subject], {"type": {"const": subject.value}})
+            for subject in sorted(EVENTS)
+        },
     }
     return json.dumps(schema, indent=1, sort_keys=True).encode() + b"\n"
 
@@ -75,35 +53,6 @@ def fields_table() -> str:
     lines += ["", "| reason | why |", "|---|---|"]
     lines += [f"| `{reason}` | {reason.meaning} |" for reason in Dropped]
     return "\n".join(lines) + "\n"
-
-
-def _object(subject: MessageType) -> dict[str, Any]:
-    fields: dict[str, Any] = {"type": {"const": subject.value}}
-    required = ["type"]
-    for rule in BY_SUBJECT[subject]:
-        part, _, name = rule.name.rpartition(".")
-        if not part:
-            fields[name] = _field(rule, subject)
-            required += [name] if subject in rule.required else []
-            continue
-        inner = fields.setdefault(part, {"type": "object", "properties": {}, "required": []})
-        inner["properties"][name] = _field(rule, subject)
-        if subject in rule.required:
-            inner["required"].append(name)
-            required += [] if part in required else [part]
-    for name, field in fields.items():
-        if name not in required:
-            fields[name] = {"anyOf": [field, {"type": "null"}]}
-    return {"type": "object", "description": _MEANINGS[subject], "properties": fields, "required": required}
-
-
-def _field(rule: Rule, subject: MessageType) -> dict[str, Any]:
-    limit = f"; {rule.limit}" if rule.limit else ""
-    shape = {**_SHAPES[rule.kind], "description": f"{rule.meaning[:1].upper()}{rule.meaning[1:]}{limit}."}
-    if rule.choices:
-        shape = {"enum": list(rule.choices), "description": shape["description"]}
-    is_inner = "." in rule.name and subject not in rule.required
-    return {"anyOf": [shape, {"type": "null"}]} if is_inner else shape
 
 
 if __name__ == "__main__":

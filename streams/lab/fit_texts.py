@@ -59,16 +59,16 @@ def fit_texts(
 ) -> TextFit:
     """Fit a model. Raises OperatorError if a class has fewer than 25 labels, or if all rows are one group."""
     _require_labels(labelled)
-    matrix = _matrix(labelled.texts, alphabet)
+    matrix = ngram_matrix(labelled.texts, alphabet)
     labels = labelled.labels
     progress(0.1, "read")
     grouped = _held_out(matrix, labels, labelled.groups, seed, lambda share: progress(0.1 + 0.4 * share, "by groups"))
     alone = np.arange(len(labels))
     shuffled = _held_out(matrix, labels, alone, seed, lambda share: progress(0.5 + 0.4 * share, "by rows"))
     weights, intercept = _learn(matrix, labels)
-    slope, shift = _calibrate(grouped, labels)
+    slope, shift = calibrate(grouped, labels)
     progress(1.0, "done")
-    table, scale = _quantised(weights * slope)
+    table, scale = quantised(weights * slope)
     share = float(labels.mean())
     model = caption_model(table, scale, slope * intercept + shift, float(np.log(share / (1.0 - share))))
     return TextFit(
@@ -117,7 +117,7 @@ def _require_labels(labelled: Labelled) -> None:
         raise OperatorError("all rows belong to one group", "give rows of more than one account, text or family")
 
 
-def _matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
+def ngram_matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
     """The matrix texts × cells of the table: the number of n-grams of each text in each cell."""
     from scipy.sparse import csr_matrix
 
@@ -179,7 +179,7 @@ def _held_out(
     return values
 
 
-def _calibrate(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:
+def calibrate(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:
     """Slope and shift that turn values into log odds (Platt)."""
     from sklearn.linear_model import LogisticRegression
 
@@ -187,6 +187,6 @@ def _calibrate(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[
     return float(line.coef_[0, 0]), float(line.intercept_[0])
 
 
-def _quantised(weights: NDArray[np.float64]) -> tuple[NDArray[np.int16], float]:
+def quantised(weights: NDArray[np.float64]) -> tuple[NDArray[np.int16], float]:
     scale = float(np.abs(weights).max()) / 32767.0 or 1.0
     return np.rint(weights / scale).astype(np.int16), scale

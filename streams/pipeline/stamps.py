@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from gate.core.score import Stamp
 from streams.core.home import homes
 
-MAX_REMEMBERED = 1 << 15
+MAX_REMEMBERED = 1 << 12
 """Accounts whose homes are remembered."""
 
 
@@ -38,11 +38,11 @@ class Stamps:
         wanted = list(accounts)
         missing = [account for account in wanted if account not in known]
         if missing:
-            if len(known) + len(missing) > MAX_REMEMBERED:
+            if len(known) + len(missing) > MAX_REMEMBERED:  # a large one is slower than looking them up again
                 known.clear()
                 missing = wanted
             known.update(zip(missing, homes(missing, self.partition, self.counts), strict=True))
-        return sum(not known[account] for account in wanted)
+        return list(map(known.__getitem__, wanted)).count(0)
 
     def stamp(self, account: str, offset: int) -> Stamp:
         """The stamp of a score of `account` after the event at `offset`. Pass the account to `learn` first."""

@@ -22,13 +22,7 @@ from gate.records.score import with_bytes
 from streams.core.campaigns import Campaigns, Upload
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
 from streams.core.established import is_established
-from streams.core.events import (
-    Fault,
-    Unreadable,
-    check_record,
-    decode_counting,
-    time_us,
-)
+from streams.core.events import Fault, Unreadable, read_record
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes, is_let_in
@@ -235,9 +229,7 @@ def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLette
     read: list[ReadEvent] = []
     for offset, key, value, headers, timestamp_ms in batch:
         try:
-            event, unknown_fields, dropped = decode_counting(value, headers)
-            at_us = time_us(event)
-            check_record(event, at_us, key, timestamp_ms)
+            event, at_us, unknown_fields, dropped = read_record(key, value, headers, timestamp_ms)
         except Unreadable as error:
             kept = (value or b"")[:MAX_KEPT_BYTES]
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))

@@ -5,7 +5,6 @@ Leaves the rules to `streams.pipeline`, acting to `commit`, and what becomes of 
 
 from __future__ import annotations
 
-import functools
 import logging
 import operator
 import time
@@ -38,15 +37,11 @@ from streams.worker.settings import ACT_WITHIN_RECORDS
 
 log = logging.getLogger("upload_gate.worker")
 
-# both in C: an event costs a fifth of a microsecond here
-_fields = operator.attrgetter("offset", "key", "value", "headers", "timestamp")
-_record = functools.partial(tuple.__new__, Record)
-
 
 class Fetch(NamedTuple):
     """Records of a partition, and the owner they were requested for, whose position was where they start.
 
-    `records` are the client's, in order of offsets; `end` is the consumer's position after them, which may lie behind
+    `records` are in order of offsets; `end` is the consumer's position after them, which may lie behind
     the last one, since transaction markers and aborted records have offsets too. A fetch without records is the turn of
     the partition's chores (`streams.worker.chores`). `behind` is how
     many records the partition had beyond `end` when they were fetched.
@@ -54,7 +49,7 @@ class Fetch(NamedTuple):
 
     partition: Partition
     owner: Owner
-    records: Sequence[Any]
+    records: Sequence[Record]
     end: int
     behind: int = 0
 
@@ -166,7 +161,7 @@ class Folding:
         topics = owner.where.topics
         try:
             effects = self._step(
-                list(map(_record, map(_fields, fetch.records))),
+                fetch.records,
                 owner.accounts.states,
                 self._crowd,
                 self._scorecard,

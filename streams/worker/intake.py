@@ -29,6 +29,7 @@ from streams.worker.crowd_feed import Hears, listen
 from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, ImpossibleStep, Partition, State
+from streams.worker.plain_records import yield_plain_records
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -163,6 +164,7 @@ class Intake(Service):
             except asyncio.CancelledError:  # the worker ends while it connects
                 await consumer.stop()
                 raise
+            yield_plain_records(consumer)
             self.consumer = consumer
             self._kafka.up()
             return True

@@ -16,6 +16,7 @@ from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import DeadLetters, Effects
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM
 from streams.pipeline.stamps import Stamps
+from streams.pipeline.step import Record
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
 from streams.worker.chores import Chores
@@ -59,21 +60,18 @@ class FakePartition:
         self.told.append((event, error))
 
 
-def junk(count: int) -> list[SimpleNamespace]:
-    return [
-        SimpleNamespace(offset=offset, key=b"a", value=b"junk", headers=(), timestamp=1_795_428_000_500)
-        for offset in range(count)
-    ]
+def junk(count: int) -> list[Record]:
+    return [Record(offset, b"a", b"junk", (), 1_795_428_000_500) for offset in range(count)]
 
 
-def good(offset: int) -> SimpleNamespace:
+def good(offset: int) -> Record:
     at = "2026-11-23T10:00:00Z"
     body = b'{"type":"completed","id":"e-%d","at":"%s","account":{"id":"a-1"},"bytes":7}' % (offset, at.encode())
-    return SimpleNamespace(offset=offset, key=b"a-1", value=body, headers=(), timestamp=1_795_428_000_500)
+    return Record(offset, b"a-1", body, (), 1_795_428_000_500)
 
 
 async def worked(
-    records: list[SimpleNamespace], end: int, owner: FakeOwner, drain: bool = False, behind: int = 0
+    records: list[Record], end: int, owner: FakeOwner, drain: bool = False, behind: int = 0
 ) -> FakePartition:
     partition = FakePartition()
     folding = Folding(load_scorecard(None), Crowd(), b"salt", drain, lambda: 0, act_within_records=100)
@@ -81,12 +79,12 @@ async def worked(
     return partition
 
 
-COMPLETED: Any = SimpleNamespace(
-    offset=0,
-    key=b"a-1",
-    value=b'{"type":"completed","id":"e","at":"2026-11-23T10:00:00Z","account":{"id":"a-1"},"bytes":7}',
-    headers=(),
-    timestamp=1_795_428_000_500,
+COMPLETED = Record(
+    0,
+    b"a-1",
+    b'{"type":"completed","id":"e","at":"2026-11-23T10:00:00Z","account":{"id":"a-1"},"bytes":7}',
+    (),
+    1_795_428_000_500,
 )
 
 
@@ -183,9 +181,8 @@ async def test_a_flood_of_unreadable_events_is_thinned_said_once_and_stops_no_re
 
 async def test_a_dead_letter_keeps_the_headers_of_its_record_and_how_long_it_was() -> None:
     owner = FakeOwner()
-    (record,) = junk(1)
-    record.headers = ((REPLAYED_FROM, b"2:1417"), ("ce_type", b"uploads.attempted"), ("ce_gone", None))
-    record.value = b"x" * (600 * 1024)
+    headers: Any = ((REPLAYED_FROM, b"2:1417"), ("ce_type", b"uploads.attempted"), ("ce_gone", None))
+    record = junk(1)[0]._replace(headers=headers, value=b"x" * (600 * 1024))
 
     await worked([record], 1, owner)
 
@@ -200,18 +197,18 @@ async def test_a_state_that_nobody_packed_breaks_the_partition() -> None:
     owner = FakeOwner()
     owner.accounts = SimpleNamespace(states={"a-1": b"\x03broken"})
     body = b'{"type":"completed","id":"e","at":"2026-11-23T10:00:00Z","account":{"id":"a-1"},"bytes":7}'
-    record: Any = SimpleNamespace(offset=0, key=b"a-1", value=body, headers=(), timestamp=1_795_428_000_500)
+    record = Record(0, b"a-1", body, (), 1_795_428_000_500)
 
     partition = await worked([record], 1, owner)
 
     assert [event for event, _ in partition.told] == [Event.BROKEN]
 
 
-def shows(offset: int, account: str) -> SimpleNamespace:
+def shows(offset: int, account: str) -> Record:
     at = "2026-11-23T10:00:00Z"
     body = {"type": "attempted", "id": f"e-{offset}", "at": at, "account": {"id": account}, "device": "farm"}
     value = json.dumps({**body, "upload_id": f"u-{offset}", "media": {"kind": "image"}}).encode()
-    return SimpleNamespace(offset=offset, key=account.encode(), value=value, headers=(), timestamp=1_795_428_000_500)
+    return Record(offset, account.encode(), value, (), 1_795_428_000_500)
 
 
 async def test_the_turn_without_records_scores_accounts_whose_surroundings_have_changed_in_a_new_generation() -> None:

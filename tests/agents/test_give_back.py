@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +12,7 @@ from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, Crowd
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import CrowdCounts, Effects
+from streams.pipeline.step import Record
 from streams.worker.agents import Fetch, Folding
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Owner, Where
@@ -30,10 +30,7 @@ def shared_device(accounts: int, unreadable: int = 0) -> list[Any]:
         for number in range(accounts)
     ]
     values += [b"junk"] * unreadable
-    return [
-        SimpleNamespace(offset=at, key=b"a-%d" % at, value=value, headers=(), timestamp=NOW_MS)
-        for at, value in enumerate(values)
-    ]
+    return [Record(at, b"a-%d" % at, value, (), NOW_MS) for at, value in enumerate(values)]
 
 
 @pytest.mark.parametrize(("unreadable", "fails"), [(0, OSError("away")), (2_000, None)])

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from waiting import eventually
 
 from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, Crowd
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import CrowdCounts, Effects, Scores, States
+from streams.pipeline.step import Record
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
@@ -39,10 +41,7 @@ class FakeProducer:
             raise KafkaError("gone")
 
     def create_batch(self) -> Any:
-        return self
-
-    def append(self, **record: object) -> object:
-        return record
+        return BatchBuilder(1 << 20, 0, is_transactional=1)
 
     async def send_batch(self, batch: object, topic: str, partition: int) -> asyncio.Future[Any]:
         sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -151,14 +150,13 @@ class Deaf:
 async def test_counts_of_a_fetch_that_could_not_be_acted_on_are_taken_again() -> None:
     crowd = Crowd()
     folding = Folding(load_scorecard(None), crowd, b"salt", now_us=lambda: NOW_US)
-    records: list[Any] = []
+    records: list[Record] = []
     for number in range(10):
         body = (
             f'{{"type":"attempted","id":"e-{number}","at":"2026-11-23T10:00:00Z","account":{{"id":"a-{number}"}},'
             f'"upload_id":"u-{number}","media":{{"kind":"image","bytes":1}},"device":"shared"}}'
         )
-        fields = {"offset": number, "key": f"a-{number}".encode(), "value": body.encode(), "headers": ()}
-        records.append(type("Message", (), fields | {"timestamp": NOW_US // 1_000}))
+        records.append(Record(number, f"a-{number}".encode(), body.encode(), (), NOW_US // 1_000))
     partition = Deaf()
 
     await folding.work(Fetch(cast(Partition, partition), cast(Owner, Failing()), records, 10))

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from gate.errors import UploadGateError
-from tests.bench import checks, contenders, cores, latency, machine, near, pauses, states, streams
+from tests.bench import checks, contenders, cores, latency, machine, near, pauses, script, states, streams
 from tests.bench.report import BenchError, Row, as_json, as_table, rows
 from tests.bench.stage import Stage
 
@@ -23,6 +23,7 @@ GROUPS = {
     "contenders": contenders,
     "states": states,
     "cores": cores,
+    "script": script,
     "checks": checks,
     "latency": latency,
     "pauses": pauses,

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from gate.app.check import Check
+from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.metrics import Counts
-from gate.policyfile import load_policy
+from gate.policyfile import load_policy, load_policy_file
 from gate.ports.boards import Acknowledgement
+from gate.records.decision import ReservationSigner
 from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
 from gate.serve.hot.app import EdgeLimits, GateApp
+from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import NO_LIMITS, listening, serving
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
@@ -54,6 +57,8 @@ class Gate:
     watch: Watch
     boards: MemoryBoardStore
     accounts: MemoryAccountStore
+    app: GateApp
+    admin_app: AdminApp
 
     async def post(self, path: str, body: object, **headers: str) -> Reply:
         """POST a body: bytes as they are, anything else as JSON."""
@@ -66,22 +71,33 @@ class Gate:
 
 
 @asynccontextmanager
-async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS) -> AsyncIterator[Gate]:
-    """A gate on free loopback ports, without jitter; the watch is not running."""
+async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS, takes_reports: bool = False) -> AsyncIterator[Gate]:
+    """A gate on free loopback ports, without jitter; the watch is not running. It may take reports."""
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
-    check = Check(load_policy(None), accounts, clock, Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets)
+    counts = Counts()
+    reports = Reports(accounts, counts, every_s=0.05)
+    check = Check(
+        load_policy(None), accounts, clock, Pseudonyms(b"salt"), counts, time.perf_counter_ns, LocalBuckets,
+        reports=reports,
+    )  # fmt: skip
     said = Acknowledgement("gate", "http://gate", 0, 0)
     snapshot, glass = BoardSnapshot(state / "board.json"), BreakGlassFile(state / "glass.json")
     watch = Watch(check, boards, clock, said, snapshot, glass, lambda text: None)
-    health = Health(check, watch, clock, lambda: 0, lambda: None)
+    in_force = PolicyInForce(None, load_policy_file(None), check, lambda text: None)
+    health = Health(check, watch, clock, lambda: 0, lambda: None, in_force)
+    signer = ReservationSigner(b"salt")
     app = GateApp(check, health, clock, lambda: 0.0)
+    if takes_reports:
+        app = GateApp(check, health, clock, lambda: 0.0, reports=reports, signer=signer)
+    admin_app = AdminApp(health, PolicyTrials(check, Pseudonyms(b"salt"), clock, LocalBuckets))
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
         async with (
             serving(app, port, limits),
-            serving(AdminApp(health, PolicyTrials(check, Pseudonyms(b"salt"), clock, LocalBuckets)), admin_port),
+            serving(admin_app, admin_port),
         ):
-            yield Gate(port.getsockname()[1], admin_port.getsockname()[1], check, watch, boards, accounts)
+            numbers = port.getsockname()[1], admin_port.getsockname()[1]
+            yield Gate(*numbers, check, watch, boards, accounts, app, admin_app)
 
 
 async def ask(port: int, method: str, path: str, body: bytes, headers: dict[str, str]) -> Reply:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gate.cli.main import COMMANDS, GROUP
-from gate.metrics import TABLE
+from gate.metrics import PROCESS_TABLE, TABLE
 from streams.worker.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,9 @@ def exported() -> set[str]:
     registry = CollectorRegistry()
     WorkerMetrics(registry)
     families = [(family.name, family.type) for family in registry.collect()]
-    return {name + ("_total" if kind == "counter" else "") for name, kind in families} | {named.name for named in TABLE}
+    return {name + ("_total" if kind == "counter" else "") for name, kind in families} | {
+        named.name for named in (*TABLE, *PROCESS_TABLE)
+    }
 
 
 def alerts() -> list[tuple[str, str]]:

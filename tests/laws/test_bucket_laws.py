@@ -28,7 +28,7 @@ DAY_US = 86_400_000_000
 START_US = time.time_ns() // 1000
 RUN = itertools.count()
 
-entities = st.sampled_from(["account:{a}", "account:{b}", "ip:1", "platform"])
+entities = st.sampled_from(["class:a", "class:b", "class:c", "platform"])
 rates = st.builds(Rate, st.integers(1, 1_000), st.sampled_from([1_000_000, 60_000_000, DAY_US]), st.integers(1, 40))
 
 
@@ -54,6 +54,7 @@ def take_requests(draw: st.DrawFn) -> list[TakeRequest]:
     known = draw(st.lists(class_limits, min_size=1, max_size=3))
     now_us = START_US
     found: list[TakeRequest] = []
+    attempts = itertools.count()
     for _ in range(draw(st.integers(1, 25))):
         now_us += draw(st.integers(0, 2_000_000) | st.integers(-3_600_000_000, 3_600_000_000))
         found.append(
@@ -65,6 +66,8 @@ def take_requests(draw: st.DrawFn) -> list[TakeRequest]:
                 draw(st.sampled_from([None, "1", "2"])),
                 draw(sizes),
                 now_us,
+                kind=draw(st.sampled_from(["image", None])),
+                attempt=next(attempts),
             )
         )
     return found
@@ -142,13 +145,19 @@ def believed_us(tat_us: int, request: TakeRequest, entity: str, name: str, now_u
 def test_tokens_move_exactly_when_an_upload_is_newly_let_in(sequence: list[TakeRequest]) -> None:
     async def run() -> None:
         store = MemoryAccountStore(NoClock())
+        waiting: dict[tuple[str, str], tuple[int, int]] = {}
         for request in sequence:
             before = {key: store.tat_us(*key) for key in keys_of(request)}
             result = await store.take(request)
+            upload = (request.account, request.upload_id)
+            since_us, until_us = waiting.get(upload, (0, 0))
+            told_before = not result.charged and since_us <= result.now_us < until_us
+            if result.refusal is not None and result.refusal.retry_after_us is not None and not told_before:
+                waiting[upload] = (result.now_us, result.now_us + result.refusal.retry_after_us)
             for (entity, limit), was in before.items():
                 became = store.tat_us(entity, limit)
                 believed = believed_us(was, request, entity, limit, result.now_us)
-                if result.repeated:
+                if result.repeated or result.conflict or told_before:
                     assert became == was
                 elif not result.charged:
                     assert became == believed

@@ -10,7 +10,7 @@ from gate.app.check import Check, LastKnown
 from gate.core.account import Account
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.limit import Rate
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.media import Media
 from gate.core.override import Override
 from gate.core.pause.board import Board, Pause
@@ -57,6 +57,12 @@ class Broken:
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         self.called += len(requests)
         return [self.error for _ in requests]
+
+    async def peek(self, request: TakeRequest) -> Peek:
+        raise self.error
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        pass
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         raise self.error

@@ -45,11 +45,12 @@ def decided(
     risk: float | None = None,
     refused: bool = False,
     shed: bool = False,
+    reused: bool = False,
 ) -> Decision:
     staff = None if override is None else Override(override, "known", "ann", NOW_US + 1)
     refusal = Refusal("account.uploads.minute", 12_000_000) if refused else None
     standing = Standing(risk, None if risk is None else NOW_US, staff)
-    taken = TakeResult(standing, not refused, False, refusal, (), NOW_US)
+    taken = TakeResult(standing, not refused and not reused, False, refusal, (), NOW_US, conflict=reused)
     answer = Shed(standing, 2_000_000, NOW_US) if shed else taken
     board = live_pauses(Board({pause.id: pause for pause in pauses}, glass), NOW_US)
     return decide(REQUEST, "regular", board, a_policy(("a-1",) if deny else ()), NOW_US, answer)
@@ -62,6 +63,7 @@ REFUSING: dict[Stage, dict[str, object]] = {
     Stage.OVERRIDE: {"override": False},
     Stage.SCORE: {"risk": 0.95},
     Stage.OVERLOAD: {"shed": True},
+    Stage.RESERVATION: {"reused": True},
     Stage.BUCKET: {"refused": True},
 }
 LETTING_IN: dict[Stage, dict[str, object]] = {

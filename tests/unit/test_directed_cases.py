@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
 
-from streams.core.crowd import Crowd
+from streams.core.campaigns import Campaigns
+from streams.core.crowd import Backfill, Crowd
+from streams.core.events import encode
+from streams.core.models.alphabet import build_alphabet
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
+from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Record, process
+from streams.traffic.simulate import Simulation, Truth
 
 BEGAN = datetime(2026, 11, 2, 8, tzinfo=UTC)
-CARD, WEB = load_scorecard(None), load_web_links()
+CARD, WEB, ALPHABET = load_scorecard(None), load_web_links(), build_alphabet()
 HOUR, DAY = 3_600.0, 86_400.0
 _TEXT = (
     "sunset harbour train garden bread old town rain snow class cat asleep over lake with friends first "
@@ -31,7 +38,7 @@ Uploads = Iterator[tuple[float, str, dict[str, Any]]]
 
 
 class Platform:
-    """One partition of the pipeline with its crowd, and the highest and the last risk of each account."""
+    """One partition with its crowd and campaigns, and the highest, the first and the last risk of each account."""
 
     def __init__(self) -> None:
         self.highest: dict[str, float] = {}
@@ -39,24 +46,35 @@ class Platform:
         self.first: dict[str, float] = {}
         self._states: dict[str, bytes] = {}
         self._crowd = Crowd()
+        self._campaigns = Campaigns(self._crowd, ALPHABET, capacity=1 << 12)
+        self._backfill = Backfill(self._crowd)
+        self._stamps = Stamps("e", 0, (4,), 100)
         self._offset = 0
 
-    def after(self, uploads: Uploads) -> Platform:
-        """Fold the uploads in the order of their times, one a batch."""
-        for second, account, given in sorted(uploads, key=lambda upload: upload[0]):
-            self._fold(second, account, given)
+    def after(self, uploads: Uploads, batch: int = 1) -> Platform:
+        """Fold the uploads in the order of their times, so many at once."""
+        records = [self._record(*upload) for upload in sorted(uploads, key=lambda upload: upload[0])]
+        for start in range(0, len(records), batch):
+            self.fold(records[start : start + batch])
         return self
 
-    def _fold(self, second: float, account: str, given: dict[str, Any]) -> None:
+    def _record(self, second: float, account: str, given: dict[str, Any]) -> Record:
         at = (BEGAN + timedelta(seconds=second)).isoformat()
         who = {"id": account} | ({"created_at": given.pop("created")} if "created" in given else {})
         event = {"type": "attempted", "id": f"e-{self._offset}", "at": at, "account": who} | given
-        record = Record(self._offset, account.encode(), json.dumps(event).encode(), (), 0)
-        effects = process([record], self._states, self._crowd, CARD, Hashes(b"salt"), WEB, ("events", 0), "e", 0)
-        assert not effects.dead
         self._offset += 1
+        return Record(self._offset - 1, account.encode(), json.dumps(event).encode(), (), 0)
+
+    def fold(self, records: list[Record]) -> None:
+        """Fold records of one batch."""
+        effects = process(
+            records, self._states, self._crowd, CARD, Hashes(b"salt"), WEB, ("events", 0), "e", 0, self._stamps,
+            backfill=self._backfill, campaigns=self._campaigns,
+        )  # fmt: skip
+        assert not effects.dead
         self._states |= effects.states
         for score, _ in effects.scores:
+            account = score.account
             self.highest[account] = max(self.highest.get(account, 0.0), score.risk)
             self.last[account] = score.risk
             self.first.setdefault(account, score.risk)
@@ -227,7 +245,7 @@ def fifty_bots(rng: random.Random, **given: Any) -> Uploads:
                 "created": created(given.get("days", 8.0)), "device": device or f"dev-{bot}", "ip": f"10.{bot}.0.1",
                 "media": {"kind": "image", "sha256": f"{bot}-{n}", "phash": f"{bits:016x}"},
                 "text": hidden(rng, PITCHES[turn]) if given.get("hides", True) else PITCHES[turn],
-                "links": [f"https://claim-bonus{turn % hosts}.top/x"],
+                "links": [given.get("link", "https://claim-bonus{}.top/x").format(turn % hosts)] if hosts else [],
             }  # fmt: skip
 
 
@@ -240,11 +258,22 @@ def fifty_bots(rng: random.Random, **given: Any) -> Uploads:
         {"wait": 7 * DAY, "days": 8.0},
         {"wait": 7 * DAY, "device": "farm"},
         {"days": 0.1},
+        {"hosts": 0},
+        {"link": "https://photoshare{}.example/x"},
     ],
-    ids=["as told", "plain captions", "one host", "waits a week", "waits a week, one device", "hours old"],
+    ids=[
+        "as told",
+        "plain captions",
+        "one host",
+        "waits a week",
+        "waits a week, one device",
+        "hours old",
+        "no links",
+        "hosts that look like any",
+    ],
 )
 def test_bots_that_hide_from_every_single_signal_end_under_suspicion_all_of_them(given: dict[str, Any]) -> None:
-    platform = Platform().after(fifty_bots(random.Random(5), **given))
+    platform = Platform().after(fifty_bots(random.Random(5), **given), batch=20)
 
     assert len(platform.last) == 50
     assert min(platform.last.values()) > 0.5
@@ -262,3 +291,28 @@ def test_the_tenth_child_on_a_shared_tablet_is_not_challenged_at_its_first_uploa
 
     assert max(risk for account, risk in school.first.items() if account >= "child-24") < 0.3
     assert farm.first["farm-10"] > 0.7
+
+
+def simulated(seed: int) -> tuple[dict[str, Truth], dict[str, float], dict[str, float]]:
+    """Who each account of a simulation is, its highest risk within its first five uploads, and that of all."""
+    platform, truth, uploads = Platform(), dict[str, Truth](), Counter[str]()
+    within_five: dict[str, float] = {}
+    for upload in islice(Simulation(seed, int(BEGAN.timestamp()) * 1_000_000), 3_500):
+        event = upload.event()
+        truth[event.account.id] = upload.truth
+        uploads[event.account.id] += 1
+        platform.fold([Record(sum(uploads.values()), event.account.id.encode(), encode(event), (), 0)])
+        within_five.update((account, platform.highest[account]) for account, count in uploads.items() if count <= 5)
+    return truth, within_five, platform.highest
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_the_simulated_farm_and_scam_campaign_are_caught_within_five_uploads_and_people_are_left_alone(
+    seed: int,
+) -> None:
+    truth, within_five, highest = simulated(seed)
+
+    caught = {kind: [within_five[a] > 0.5 for a in truth if truth[a] is kind] for kind in (Truth.FARM, Truth.SCAM)}
+    assert all(caught[Truth.FARM])
+    assert sum(caught[Truth.SCAM]) >= 0.9 * len(caught[Truth.SCAM]) >= 9
+    assert max(highest[account] for account in truth if truth[account] is Truth.PERSON) < 0.3

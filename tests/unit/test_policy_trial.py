@@ -181,7 +181,7 @@ async def run(
     for upload, account, class_, wait_us in given_steps:
         clock.at_us += wait_us
         decisions.append(await check.check(a_request(f"u-{upload}", f"a-{account}", class_)))
-    return decisions, store._tats, store._uploads.keys(), check.counts.decisions, check.counts.faults
+    return decisions, store._tats, store._reservations.keys(), check.counts.decisions, check.counts.faults
 
 
 @given(steps, changes)

@@ -53,12 +53,12 @@ def test_a_sound_file_becomes_a_policy() -> None:
     ("old", "new", "expected"),
     [
         ("burst = 15", "brust = 15", ".rates.regular.brust: unknown key; did you mean 'burst'?"),
-        ("burst = 15", "burst = 0", "policy.toml:15: limits.\"account.uploads.minute\".rates.regular.burst: 0 is not"),
+        ("burst = 15", "burst = -1", "policy.toml:15: limits.\"account.uploads.minute\".rates.regular.burst: -1 is not"),
         ("[classes.new]", "[classes.New]", "policy.toml:7: classes.New: 'New' would match nothing"),
         ("[classes.new]", '[classes." new"]', "write 'new'"),
         ('default_class =', 'reasons = ["raid", "Legal"]\ndefault_class =', "policy.toml:2: reasons: 'Legal' would"),
         ("rate = 10", "rate = -1", "is not a positive whole number"),
-        ("rate = 10", "rate = 0", "is not a positive whole number"),
+        ("rate = 10", "rate = 1.5", "is not a positive whole number"),
         ("rate = 10", "rate = true", "is not a positive whole number"),
         ("rate = 10, ", "", "rate: is missing"),
         ("deny = 0.9", "deny = 1.5", "policy.toml:5: classes.regular.score.deny: 1.5 is not in [0, 1]"),
@@ -163,3 +163,80 @@ def test_a_class_is_one_however_a_check_a_pause_and_the_policy_write_it() -> Non
     assert Scope(kinds=frozenset(["Image"]), countries=frozenset(["De"])).matches(
         class_, None, request.media.kind, request.country
     )
+
+
+RESERVED = (
+    GOOD.replace(
+        "[classes.new]",
+        """[classes.new]
+assumed_bytes = "10MiB"
+
+[reservations]
+lifetime = "2h"
+unreported = "give_back"
+""",
+    )
+    + """
+[limits."account.videos"]
+on = "account"
+unit = "in_flight"
+kinds = ["video"]
+rates = { regular = { burst = 2 }, new = { burst = 0 } }
+"""
+)
+
+
+def test_reservations_kinds_and_what_is_in_flight_are_read() -> None:
+    policy = parse_policy(RESERVED, "policy.toml")
+
+    names = Pseudonyms(b"salt")
+    video, image = (
+        policy.take_request(CheckRequest("u", Account("a"), Media(kind)), "new", names) for kind in ("video", "image")
+    )
+    assert (policy.upload_lifetime_us, policy.unreported_returns) == (2 * HOUR_US, True)
+    assert (video.size, image.size) == (10 << 20, 10 << 20)
+    assert policy.take_request(CheckRequest("u", Account("a"), Media("image", 0)), "new", names).size == 0
+    assert [limit.name for each in video.buckets for limit in each.limits.limits] == ["account.videos"]
+    assert image.buckets == ()
+    assert video.class_limits.returns
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('unreported = "give_back"', 'unreported = "forget"', "'forget' is not one of keep, give_back"),
+        ('lifetime = "2h"', 'lifetime = "40d"', "longer than 31 days"),
+        ("[reservations]", '[check]\nupload_lifetime = "1h"\n[reservations]', "its older name"),
+        ('kinds = ["video"]', 'kinds = ["Video"]', "'Video' would match nothing"),
+        ('on = "account"\nunit = "in_flight"', 'on = "platform"\nunit = "in_flight"', "a class has too many at once"),
+        ("burst = 2", "burst = 2000", "at most 1000 in flight"),
+    ],
+)
+def test_what_is_wrong_with_reservations_is_told_with_its_remedy(old: str, new: str, expected: str) -> None:
+    found = complaints(RESERVED.replace(old, new))
+
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+def test_zero_is_a_legal_rate_and_burst() -> None:
+    policy = parse_policy(GOOD.replace("burst = 15", "burst = 0").replace("rate = 10", "rate = 0"), "policy.toml")
+
+    assert policy.limits[0].rates["regular"].tolerance_us == 0
+
+
+def test_the_older_name_of_the_lifetime_is_still_read() -> None:
+    policy = parse_policy(GOOD + '\n[check]\nupload_lifetime = "3h"\n', "policy.toml")
+
+    assert policy.upload_lifetime_us == 3 * HOUR_US
+
+
+def test_an_unknown_kind_falls_under_every_limit_that_has_kinds() -> None:
+    policy = parse_policy(RESERVED + '\n[known]\nkinds = ["image", "video", "clip-*"]\n', "policy.toml")
+
+    names = Pseudonyms(b"salt")
+    limits = {
+        kind: policy.take_request(CheckRequest("u", Account("a"), Media(kind)), "new", names).buckets
+        for kind in ("image", "video", "clip-7", "vidoe")
+    }
+    assert [kind for kind, buckets in limits.items() if buckets] == ["video", "vidoe"]

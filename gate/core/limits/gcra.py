@@ -1,4 +1,4 @@
-"""Token buckets by the generic cell rate algorithm (GCRA), in integer microseconds.
+"""Token buckets by the generic cell rate algorithm (GCRA), in integer microseconds, and counts of what is in flight.
 
 A bucket is one number, its theoretical arrival time (TAT): the moment at which it will be full again. A request of
 cost `n` moves the TAT by `n` emission intervals; it is let through if the TAT then lies at most the tolerance (the
@@ -10,6 +10,11 @@ more than GRACE_US later comes from a clock that was set back, from a limit that
 It becomes now plus the tolerance: an empty bucket that fills from now on. The correction is written back even if the
 request is refused, because otherwise the bucket would stay empty until the clock has caught up.
 
+A settled upload may turn out larger than it was taken for. Its bucket may then be in debt, and its TAT later than any
+take leaves it. The debt is kept beside the bucket under `Limit.debt_of`; a TAT that is no later than it is true.
+
+A limit on what is in flight keeps the times at which the open reservations end by themselves.
+
 This is the model the Redis script is tested against; both must agree to the microsecond.
 """
 
@@ -20,10 +25,15 @@ from typing import Final
 
 import msgspec
 
-from gate.core.limits.limit import EntityBuckets
+from gate.core.limits.limit import EntityBuckets, Limit, Room
 
 GRACE_US: Final = 60_000_000
 """How far the clock may step back before a TAT counts as too late. Within it no second fills a bucket twice."""
+
+Tats = dict[tuple[str, str], int]
+"""(entity, limit) → TAT in µs; a debt stands under the limit's `debt_of`."""
+Flights = dict[tuple[str, str], list[int]]
+"""(entity, limit) → the times (µs) at which the open reservations end."""
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -33,60 +43,134 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     retry_after_us: int | None
 
 
+class Took(msgspec.Struct, frozen=True, gc=False):
+    """What an upload took from one bucket, as time in µs; a reservation in flight costs no time."""
+
+    entity: str
+    limit: str
+    cost_us: int
+    by_bytes: bool = False
+    in_flight: bool = False
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """What came of a take: the refusal with the longest wait, or else what was taken, and the emptiest bucket.
+
+    `shadow` names the shadow limits that would have refused.
+    """
+
+    refusal: Refusal | None
+    shadow: tuple[str, ...]
+    took: tuple[Took, ...] = ()
+    room: Room | None = None
+
+
 class _Cost(msgspec.Struct, frozen=True, gc=False):
     key: tuple[str, str]
     cost_us: int
     tolerance_us: int
-    shadow: bool
+    limit: Limit
 
 
 def take(
-    tats: dict[tuple[str, str], int], buckets: tuple[EntityBuckets, ...], size: int, now_us: int, *,
+    tats: Tats, buckets: tuple[EntityBuckets, ...], size: int, now_us: int, *,
     never_refuse: bool = False, sharers: int = 1,
 ) -> tuple[Refusal | None, tuple[str, ...]]:  # fmt: skip
-    """Take an upload of `size` bytes from all buckets or from none.
+    """Take an upload of `size` bytes from all buckets or from none, as `take_reserved` does. Nothing is in flight."""
+    taken = take_reserved(tats, {}, buckets, size, now_us, now_us, never_refuse=never_refuse, sharers=sharers)
+    return taken.refusal, taken.shadow
 
-    `tats` maps (entity, limit) to its TAT in µs and is changed in place. Tokens move only if no limit refuses; a TAT
-    that is too late is always corrected. Returns the refusal with the longest wait, and the names of shadow limits
-    that would have refused. With `never_refuse` no limit refuses, and a bucket without room keeps its TAT. Each limit
-    is divided by `sharers`.
+
+def take_reserved(
+    tats: Tats, flights: Flights, buckets: tuple[EntityBuckets, ...], size: int, now_us: int, until_us: int, *,
+    never_refuse: bool = False, sharers: int = 1,
+) -> Taken:  # fmt: skip
+    """Take an upload of `size` bytes from all buckets or from none, for a reservation that ends at `until_us`.
+
+    `tats` and `flights` are changed in place. Tokens move only if no limit refuses; a TAT that is too late is always
+    corrected. With `never_refuse` no limit refuses, and a bucket without room keeps its TAT. Each limit is divided by
+    `sharers`.
     """
     refusal: Refusal | None = None
-    longest = 0
+    room: Room | None = None
+    longest, least = 0, 2.0
     shadowed: list[str] = []
     fitting: list[_Cost] = []
     for cost in _costs(buckets, size, sharers):
-        wait = _believed_tat_us(tats, cost, now_us) + cost.cost_us - cost.tolerance_us - now_us
-        limit = cost.key[1]
-        if wait <= 0:
+        limit = cost.limit
+        wait = _wait_us(tats, flights, cost, now_us)
+        if wait is not None and wait <= 0:
             fitting.append(cost)
-        elif cost.shadow:
-            shadowed.append(limit)
+            share = -wait * (1.0 / (cost.tolerance_us or 1))
+            if not limit.shadow and not limit.in_flight and share < least:
+                least, room = share, Room(limit, wait + cost.tolerance_us + now_us)
+        elif limit.shadow:
+            shadowed.append(limit.name)
         elif never_refuse:
             continue
-        elif cost.cost_us > cost.tolerance_us:
-            refusal, longest = Refusal(limit, None), 1 << 62
+        elif wait is None:
+            refusal, longest = Refusal(limit.name, None), 1 << 62
         elif wait > longest:
-            refusal, longest = Refusal(limit, wait), wait
-    if refusal is None:
-        for cost in fitting:
+            refusal, longest = Refusal(limit.name, wait), wait
+    if refusal is not None:
+        return Taken(refusal, tuple(shadowed))
+    return Taken(None, tuple(shadowed), _move(tats, flights, fitting, now_us, until_us), room)
+
+
+def rooms(tats: Tats, flights: Flights, buckets: tuple[EntityBuckets, ...], now_us: int) -> tuple[Room, ...]:
+    """The room in each of the buckets, in their order. Nothing is taken or corrected."""
+    found: list[Room] = []
+    for cost in _costs(buckets, 0, 1):
+        if cost.limit.in_flight:
+            open_ = [until for until in flights.get(cost.key, ()) if until > now_us]
+            found.append(Room(cost.limit, max(open_, default=now_us), len(open_)))
+        else:
+            found.append(Room(cost.limit, _believed_tat_us(dict(tats), cost, now_us)))
+    return tuple(found)
+
+
+def _move(tats: Tats, flights: Flights, fitting: list[_Cost], now_us: int, until_us: int) -> tuple[Took, ...]:
+    took: list[Took] = []
+    for cost in fitting:
+        entity, limit = cost.key
+        if cost.limit.in_flight:
+            flights[cost.key] = sorted([*(until for until in flights.get(cost.key, ()) if until > now_us), until_us])
+        else:
             tats[cost.key] = max(tats.get(cost.key, 0), now_us) + cost.cost_us
-    return refusal, tuple(shadowed)
+        took.append(Took(entity, limit, cost.cost_us, cost.limit.by_bytes, cost.limit.in_flight))
+    return tuple(took)
 
 
-def _believed_tat_us(tats: dict[tuple[str, str], int], cost: _Cost, now_us: int) -> int:
+def _wait_us(tats: Tats, flights: Flights, cost: _Cost, now_us: int) -> int | None:
+    """How long until the limit has room, at most 0 where it has; None where it never has."""
+    if cost.limit.in_flight:
+        burst = cost.limit.rate.burst
+        open_ = sorted(until for until in flights.get(cost.key, ()) if until > now_us)
+        if not burst:
+            return None
+        return 0 if len(open_) < burst else open_[len(open_) - burst] - now_us
+    wait = _believed_tat_us(tats, cost, now_us) + cost.cost_us - cost.tolerance_us - now_us
+    return None if wait > 0 and cost.cost_us > cost.tolerance_us else wait
+
+
+def _believed_tat_us(tats: Tats, cost: _Cost, now_us: int) -> int:
     tat_us = tats.get(cost.key, 0)
     if tat_us > now_us + cost.tolerance_us + GRACE_US:
-        tats[cost.key] = tat_us = now_us + cost.tolerance_us
+        entity, limit = cost.key
+        if tat_us > tats.get((entity, Limit.debt_of(limit)), 0):
+            tats[cost.key] = tat_us = now_us + cost.tolerance_us
     return max(tat_us, now_us)
 
 
 def _costs(buckets: tuple[EntityBuckets, ...], size: int, sharers: int) -> Iterator[_Cost]:
     for each in buckets:
         for limit in each.limits.limits:
+            if limit.in_flight:
+                yield _Cost((each.entity, limit.name), 0, 0, limit)
+                continue
             whole_us, tolerance_us = limit.cost_us(size), limit.rate.tolerance_us
             # a rate divided by n is a cost times n; the burst is counted in time, so the same factor divides it
             cost_us = whole_us * sharers
             if whole_us <= tolerance_us:
                 tolerance_us = max(tolerance_us, cost_us)
-            yield _Cost((each.entity, limit.name), cost_us, tolerance_us, limit.shadow)
+            yield _Cost((each.entity, limit.name), cost_us, tolerance_us, limit)

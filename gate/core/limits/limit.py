@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
 
 import msgspec
+
+NEVER_US: Final = 1 << 51
+"""The cost of an upload that fits into no bucket, 71 years. No sum of such spans leaves the exact integers of a double."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`rate` units per `per_us` µs on average, and at most `burst` units at once. All are positive integers."""
+    """`rate` units per `per_us` µs on average, and at most `burst` units at once. Where either is 0, nothing passes."""
 
     rate: int
     per_us: int
     burst: int
 
     def cost_us(self, units: int) -> int:
-        """The cost of `units`, as time in µs, rounded up."""
-        return -(-units * self.per_us // self.rate)
+        """The cost of `units`, as time in µs, rounded up; NEVER_US where nothing passes."""
+        return -(-units * self.per_us // self.rate) if self.rate and self.burst else NEVER_US
 
     @property
     def tolerance_us(self) -> int:
         """The whole burst as time, in µs. It holds `burst` units at their rounded cost."""
+        if not (self.rate and self.burst):
+            return 0
         return max(self.burst * self.per_us // self.rate, self.cost_us(1) * min(self.burst, 1 << 20))
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One named limit on an entity. It counts bytes if `by_bytes`, else uploads. A `shadow` limit never refuses."""
+    """One named limit on an entity. It counts bytes if `by_bytes`, open reservations if `in_flight`, else uploads.
+
+    A `shadow` limit never refuses. Of the rate of an `in_flight` limit only the burst counts: that many at once.
+    """
 
     name: str
     rate: Rate
     shadow: bool = False
     by_bytes: bool = False
+    in_flight: bool = False
+    id: bytes = field(init=False, repr=False, compare=False)
+    """Four bytes that name the limit in stored values."""
+    debt_id: bytes = field(init=False, repr=False, compare=False)
+    """Four bytes that name the limit's debt in stored values."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", blake2b(self.name.encode(), digest_size=4).digest())
+        object.__setattr__(self, "debt_id", blake2b(self.debt_of(self.name).encode(), digest_size=4).digest())
+
+    @staticmethod
+    def debt_of(name: str) -> str:
+        """The name under which the debt of a limit is kept: until when its bucket is believed beyond its burst."""
+        return f"{name}\0debt"
 
     def cost_us(self, size: int) -> int:
         """The cost of one upload of `size` bytes, in µs."""
@@ -56,3 +80,27 @@ class EntityBuckets(msgspec.Struct, frozen=True, gc=False):
 
     entity: str
     limits: EntityLimits
+
+
+class Room(msgspec.Struct, frozen=True, gc=False):
+    """The room in one bucket: its limit, and when it is full again. Of what is in flight, how many are `open`."""
+
+    limit: Limit
+    full_at_us: int
+    open: int = 0
+
+    def left(self, now_us: int) -> int:
+        """How many units fit at `now_us`."""
+        rate = self.limit.rate
+        if self.limit.in_flight:
+            return max(0, rate.burst - self.open)
+        if not (rate.rate and rate.burst):
+            return 0
+        room_us = rate.tolerance_us - max(0, self.full_at_us - now_us)
+        return max(
+            0,
+            min(
+                rate.burst,
+                room_us // rate.cost_us(1) if not self.limit.by_bytes else room_us * rate.rate // rate.per_us,
+            ),
+        )

@@ -9,7 +9,7 @@ import msgspec
 
 from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
-from gate.core.limits.limit import EntityBuckets, EntityLimits, Rate
+from gate.core.limits.limit import EntityBuckets, EntityLimits, Rate, Room
 from gate.core.standing import Standing
 
 
@@ -26,8 +26,8 @@ class ClassLimits:
     """What the store must know beforehand about all uploads of one class. The policy builds it once; identity compares it.
 
     The limits of an upload's account, IP network and device; the buckets `shared` by all uploads of the class; the
-    risk that refuses (None: no score does) while it is no older than `max_score_age_us`; and for how long an upload is
-    charged only once.
+    risk that refuses (None: no score does) while it is no older than `max_score_age_us`; for how long an upload is
+    reserved; whether its tokens return if nobody has reported it by then; and the class whose limits these are.
     """
 
     account: EntityLimits | None
@@ -37,6 +37,8 @@ class ClassLimits:
     refuse_at: float | None
     max_score_age_us: int
     lifetime_us: int
+    returns: bool = False
+    name: str = ""
     byte_rates: tuple[Rate, ...] = field(init=False)
     """The rates of all limits that count bytes, in the order of `entity_limits`."""
 
@@ -76,8 +78,10 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
 
     The store takes from all `buckets` or from none. It takes from none where an override denies, and where the account's
     risk or the `hot` fact that the upload meets reaches `refuse_at` of its class without an override that allows. An
-    `upload_id` already charged within the class's `lifetime_us` gets the same answer again without being charged again.
-    `now_us` is the recorded time of a replay; None means the store's own clock.
+    `upload_id` already answered within the class's `lifetime_us` gets the same answer again without being charged again,
+    if it is of the same `class_`, `kind`, network, device and size; `attempt` names the check among all checks. An account
+    that a staff override gives the limits of another class is not taken from, unless `keep_limits`: the answer names that
+    class. `now_us` is the recorded time of a replay; None means the store's own clock.
     """
 
     account: str
@@ -88,6 +92,15 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     size: int = 0
     now_us: int | None = None
     hot: MetFact | None = None
+    class_: str = ""
+    kind: str | None = None
+    attempt: int = 0
+    keep_limits: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """What is checked, a line for each value: class, kind, size, and the pseudonyms of network and device."""
+        return f"{self.class_}\n{self.kind or ''}\n{self.size}\n{self.ip or ''}\n{self.device or ''}"
 
     @property
     def buckets(self) -> tuple[EntityBuckets, ...]:
@@ -104,7 +117,9 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
 class TakeResult(msgspec.Struct, frozen=True, gc=False):
     """The store's answer. `charged` tells whether tokens moved, now or (`repeated`) at an earlier check of the same id.
 
-    `now_us` is the time the store decided by. `shadow` names limits that would have refused, were they enforced.
+    `now_us` is the time the store decided by. `shadow` names limits that would have refused, were they enforced. `room` is
+    the emptiest bucket that was taken from, None where nothing was taken now. With `conflict` the upload id was checked
+    before with other content, and nothing moved; with `limits_of` nothing moved because that class's limits apply.
     """
 
     standing: Standing
@@ -113,3 +128,13 @@ class TakeResult(msgspec.Struct, frozen=True, gc=False):
     refusal: Refusal | None
     shadow: tuple[str, ...]
     now_us: int
+    room: Room | None = None
+    conflict: bool = False
+    limits_of: str | None = None
+
+
+class Peek(msgspec.Struct, frozen=True, gc=False):
+    """What a take would answer, and the room in each bucket before it."""
+
+    result: TakeResult
+    rooms: tuple[Room, ...]

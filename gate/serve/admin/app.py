@@ -24,6 +24,7 @@ from gate.serve.admin.policy_trials import TRIAL_PATH, PolicyTrials
 from gate.serve.admin.responses import admin_response, refusal
 from gate.serve.health import Health
 from gate.serve.hot.app import JSON, TEXT
+from gate.serve.openapi import openapi
 from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 
 log = logging.getLogger("upload_gate.admin")
@@ -42,6 +43,7 @@ class AdminApp(Starlette):
             "/v1/policy": (JSON, health.policy),
             "/v1/policy/document": (TOML, health.policy_document),
             "/v1/stats": (JSON, health.stats),
+            "/openapi.json": (JSON, openapi),
             ALIVE: (TEXT, lambda: b"alive\n"),
         }
         routes = [Route(path, _page(content, kind), methods=["GET"]) for path, (kind, content) in pages.items()]

@@ -1,4 +1,4 @@
-"""The hot route: checks over HTTP as a raw ASGI app, from bytes to bytes.
+"""The hot route: checks, peeks and reports over HTTP as a raw ASGI app, from bytes to bytes.
 
 200 is a decision, 4xx the caller's mistake, 5xx our fault. The app also answers `/metrics`, `/healthz` (the
 process runs) and `/readyz` (which of its servers answer), unless they have a port of their own.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,11 +22,23 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gate.app.check import Check
+from gate.app.settle import Reports
+from gate.core.decision import Stage
+from gate.core.limits.reservation import SettledAs
 from gate.core.request import CheckRequest
-from gate.errors import RequestRejected
+from gate.errors import RequestRejected, StoreUnavailable
 from gate.ports.clock import Clock
 from gate.records.check import CLASS_UNKNOWN, MAX_BATCH_BYTES, MAX_BODY_BYTES, Ignored, decode_check, decode_checks
-from gate.records.decision import encode_decision, encode_decisions
+from gate.records.decision import (
+    ReservationSigner,
+    encode_decision,
+    encode_decisions,
+    encode_peek,
+    peek_answer,
+    peek_fields,
+    rate_limit_fields,
+)
+from gate.records.report import MAX_REPORTS_BYTES, decode_reports, encode_report, encode_reports, report_answer
 from gate.serve.health import Health
 from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
 from gate.serve.service_tokens import CHALLENGE, ServiceTokens
@@ -43,6 +55,11 @@ JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 
 CLOSE: Final[Header] = (b"connection", b"close")
+
+_REUSED: Final = (
+    "was checked before for another upload: class, kind, size, network and device of one upload id stay the same; "
+    "give each upload an id of its own"
+)
 
 _EXTRA: Final[Mapping[int, tuple[Header, ...]]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (CLOSE,),
@@ -62,22 +79,28 @@ class GateApp:
     """The ASGI app. `jitter` yields numbers in [0, 1) that spread returns.
 
     `tokens` are those by which services may ask, None where everyone may. `checks` and `pages` say which of its routes
-    it has.
+    it has. Without `reports` and `signer`, which come together, no answer carries a reservation, and none is reported.
     """
 
     def __init__(
         self, check: Check, health: Health, clock: Clock, jitter: Callable[[], float],
         tokens: ServiceTokens | None = None, checks: bool = True, pages: bool = True,
+        reports: Reports | None = None, signer: ReservationSigner | None = None,
     ) -> None:  # fmt: skip
         self._check = check
         self._health = health
         self._clock = clock
         self._jitter = jitter
+        self._reports = reports
+        self._signer = signer
         self._tokens = tokens
         self._posts: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "/v1/check": self._one,
             "/v1/checks": self._many,
+            "/v1/peek": self._peek,
         }
+        if reports is not None:
+            self._posts["/v1/reports"] = self._report
         self._gets: dict[str, Callable[[Send], Awaitable[None]]] = {
             "/metrics": self._metrics,
             "/healthz": self._alive,
@@ -135,15 +158,51 @@ class GateApp:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
         request, ignored = decode_check(body, self._clock.now_us())
         ignored = self._told(request, ignored)
-        decision = await self._check.check(request)
-        await answer(send, 200, encode_decision(decision, self._jitter, ignored))
+        cycle = getattr(receive, "__self__", None)  # uvicorn's; it knows when the caller goes away
+        decision = await self._check.check(request, lambda: getattr(cycle, "disconnected", False))
+        if decision.stage is Stage.RESERVATION:
+            raise RequestRejected("upload.reused", _REUSED, "upload_id")
+        body = encode_decision(decision, self._jitter, ignored, self._signer)
+        await answer(send, 200, body, JSON, rate_limit_fields(decision))
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BATCH_BYTES)
         read = decode_checks(body, self._clock.now_us())
         told = [self._told(request, ignored) for request, ignored in read]
-        decisions = await self._check.check_many([request for request, _ in read])
-        await answer(send, 200, encode_decisions(decisions, self._jitter, told))
+        cycle = getattr(receive, "__self__", None)
+        gone = lambda: getattr(cycle, "disconnected", False)  # noqa: E731
+        decisions = await self._check.check_many([request for request, _ in read], gone)
+        await answer(send, 200, encode_decisions(decisions, self._jitter, told, self._signer))
+
+    async def _peek(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive, MAX_BODY_BYTES)
+        request, ignored = decode_check(body, self._clock.now_us())
+        ignored = self._told(request, ignored)
+        try:
+            decision, rooms = await self._check.peek(request)
+        except StoreUnavailable as error:
+            self._check.counts.store_errors["unavailable"] += 1
+            await answer(send, 503, problem("store.unavailable", str(error)), CONTENT_TYPE)
+            return
+        if decision.stage is Stage.RESERVATION:
+            raise RequestRejected("upload.reused", _REUSED, "upload_id")
+        await answer(send, 200, encode_peek(peek_answer(decision, rooms, ignored)), JSON, peek_fields(decision, rooms))
+
+    async def _report(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._reports is not None
+        assert self._signer is not None
+        body = await read_body(scope, receive, MAX_REPORTS_BYTES)
+        reports, is_list = decode_reports(body, self._signer)
+        settled = await self._reports.settle(reports)
+        answers = [report_answer(report, each) for report, each in zip(reports, settled, strict=True)]
+        if is_list:
+            await answer(send, 200, encode_reports(answers))
+        elif isinstance(settled[0], Exception):
+            await answer(send, 503, problem("store.unavailable", str(settled[0])), CONTENT_TYPE)
+        elif settled[0].settled is SettledAs.UNKNOWN:
+            raise RequestRejected("report.unknown", "no upload of this id was let in for this account, or long ago")
+        else:
+            await answer(send, 200, encode_report(answers[0]))
 
     def _told(self, request: CheckRequest, ignored: Ignored) -> Ignored:
         """Count and return the fields that the answer names as ignored, also a class that the policy does not have.
@@ -213,7 +272,7 @@ def _too_large(limit: int) -> RequestRejected:
     return RequestRejected("body.too_large", f"the body has at most {limit} bytes")
 
 
-async def answer(send: Send, status: int, body: bytes, kind: bytes = JSON, extra: tuple[Header, ...] = ()) -> None:
+async def answer(send: Send, status: int, body: bytes, kind: bytes = JSON, extra: Sequence[Header] = ()) -> None:
     """Send one complete response."""
     headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *extra]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -6,13 +6,21 @@ It loses nothing where a server may lose a little. Only expiry bounds it: every 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from msgspec.structs import replace
-
-from gate.core.duration import DAY_US
-from gate.core.limits.gcra import take
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.duration import DAY_US, HOUR_US
+from gate.core.limits.answer import answered
+from gate.core.limits.gcra import Flights, Tats, rooms
+from gate.core.limits.limit import Limit, Rate
+from gate.core.limits.reservation import (
+    Change,
+    Expired,
+    Notice,
+    Reservation,
+    ReservationState,
+    Settlement,
+    settle,
+)
+from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.core.score import Score, replaces, risk_at
 from gate.core.standing import Standing
@@ -21,53 +29,63 @@ from gate.ports.scores import EncodedScore
 from gate.records.score import decode_score
 
 _SWEEP_EVERY = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Upload:
-    """What was answered when an upload was charged."""
-
-    at_us: int
-    lifetime_us: int
-    standing: Standing
-    shadow: tuple[str, ...]
+_KNOWN_RATES = 1_000
 
 
 class MemoryAccountStore:
-    """A TakeStore, a ScoreMirror and an OverrideStore in one process. One step of the loop is one atomic step."""
+    """A TakeStore, ReservationStore, ScoreMirror and OverrideStore in one process. One step of the loop is atomic."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tats: dict[tuple[str, str], int] = {}
+        self._tats: Tats = {}
+        self._flights: Flights = {}
         self._scores: dict[str, Score] = {}
         self._marks: dict[str, str] = {}
         self._overrides: dict[str, Override] = {}
-        self._uploads: dict[tuple[str, str], _Upload] = {}
+        self._reservations: dict[tuple[str, str], Reservation] = {}
+        self._rates: dict[tuple[str, str], Rate] = {}
         self._takes = 0
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore. Never raises StoreUnavailable."""
         now_us = self._clock.now_us() if request.now_us is None else request.now_us
         self._sweep(now_us)
-        standing = self._standing(request.account, now_us).meeting(request.hot)
-        if request.class_limits.refuse(standing, now_us):
-            return TakeResult(standing, False, False, None, (), now_us)
-        upload = self._uploads.get((request.account, request.upload_id))
-        if upload is not None and now_us - upload.at_us < upload.lifetime_us:
-            recorded = replace(upload.standing, override=standing.override)
-            return TakeResult(recorded, True, True, None, upload.shadow, upload.at_us)
-        refusal, shadow = take(
-            self._tats, request.buckets, request.size, now_us, never_refuse=standing.override is not None
-        )
-        if refusal is None:
-            self._uploads[request.account, request.upload_id] = _Upload(
-                now_us, request.class_limits.lifetime_us, replace(standing, half_life_us=0, hot=None), shadow
-            )
-        return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
+        self._know(request.class_limits)
+        result, reservation = self._taken(request, now_us, self._tats, self._flights)
+        if reservation is not None:
+            self._reservations[request.account, request.upload_id] = reservation
+        return result
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         """See TakeStore."""
         return [await self.take(request) for request in requests]
+
+    async def peek(self, request: TakeRequest) -> Peek:
+        """See TakeStore. Never raises StoreUnavailable."""
+        now_us = self._clock.now_us() if request.now_us is None else request.now_us
+        room = rooms(self._tats, self._flights, request.buckets, now_us)
+        result, _ = self._taken(request, now_us, dict(self._tats), dict(self._flights))
+        return Peek(result, room)
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """See TakeStore."""
+        for each in classes:
+            self._know(each)
+
+    async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
+        """See ReservationStore. Never raises StoreUnavailable."""
+        now_us = self._clock.now_us() if now_us is None else now_us
+        return [self._settle(notice, now_us) for notice in notices]
+
+    async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
+        """See ReservationStore."""
+        now_us = self._clock.now_us() if now_us is None else now_us
+        over = (
+            Expired(*key)
+            for key, kept in self._reservations.items()
+            if kept.returns and kept.state is ReservationState.OPEN and now_us >= kept.until_us
+        )
+        return [notice for notice, _ in zip(over, range(most), strict=False)]
 
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         """See ScoreStore."""
@@ -101,9 +119,57 @@ class MemoryAccountStore:
         """See OverrideStore."""
         self._overrides[account] = override
 
+    async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
+        """See OverrideStore."""
+        return [self._overrides.get(account) for account in accounts]
+
+    async def remove_override(self, account: str) -> bool:
+        """See OverrideStore."""
+        return self._overrides.pop(account, None) is not None
+
+    async def all_overrides(self, most: int) -> dict[str, Override]:
+        """See OverrideStore."""
+        return dict(list(self._overrides.items())[:most])
+
     def tat_us(self, entity: str, limit: str) -> int:
         """When the bucket will be full again, 0 where it was never used: for tests that count tokens."""
         return self._tats.get((entity, limit), 0)
+
+    def _taken(
+        self, request: TakeRequest, now_us: int, tats: Tats, flights: Flights
+    ) -> tuple[TakeResult, Reservation | None]:
+        standing = self._standing(request.account, now_us).meeting(request.hot)
+        known = self._reservations.get((request.account, request.upload_id))
+        return answered(request, standing, known, tats, flights, now_us)
+
+    def _settle(self, notice: Notice, now_us: int) -> Settlement:
+        key = (notice.account, notice.upload_id)
+        known = self._reservations.get(key)
+        settling = settle(known, notice, now_us, lambda class_, limit: self._rates.get((class_, limit)))
+        if settling.reservation is not None:
+            self._reservations[key] = settling.reservation
+        for change in settling.changes:
+            self._change(change, now_us, 0 if known is None else known.until_us)
+        return settling.settlement
+
+    def _change(self, change: Change, now_us: int, until_us: int) -> None:
+        key = (change.entity, change.limit)
+        if change.leaves:
+            if until_us in self._flights.get(key, ()):
+                self._flights[key].remove(until_us)
+        elif change.delta_us > 0:
+            self._tats[key] = max(self._tats.get(key, 0), now_us) + change.delta_us
+            self._tats[change.entity, Limit.debt_of(change.limit)] = self._tats[key]
+        elif key in self._tats:
+            self._tats[key] += change.delta_us
+
+    def _know(self, limits: ClassLimits) -> None:
+        if len(self._rates) > _KNOWN_RATES:
+            self._rates.clear()
+        for each in limits.entity_limits:
+            for limit in each.limits:
+                if limit.by_bytes:
+                    self._rates[limits.name, limit.name] = limit.rate
 
     def _standing(self, account: str, now_us: int) -> Standing:
         score = self._scores.get(account)
@@ -121,5 +187,6 @@ class MemoryAccountStore:
         if self._takes % _SWEEP_EVERY:
             return
         self._tats = {k: tat for k, tat in self._tats.items() if tat > now_us - DAY_US}
-        self._uploads = {k: u for k, u in self._uploads.items() if now_us - u.at_us < u.lifetime_us}
+        self._flights = {k: open_ for k, open_ in self._flights.items() if open_ and max(open_) > now_us}
+        self._reservations = {k: r for k, r in self._reservations.items() if now_us < r.until_us + HOUR_US}
         self._overrides = {k: o for k, o in self._overrides.items() if now_us < o.expires_at_us}

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.reservation import Expired, Notice, Settlement
+from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.core.score import Score
 from gate.ports.scores import EncodedScore
 from gate.stores.redis import scores as score_store
 from gate.stores.redis.line import Stats
 from gate.stores.redis.overrides import RedisOverrideStore
+from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.scores import RedisScoreStore
 from gate.stores.redis.takes import RedisTakeStore
 
 
 class RedisAccountStore:
-    """A TakeStore, a ScoreStore and an OverrideStore. Use it in one event loop, between open() and close().
+    """A TakeStore, a ReservationStore, a ScoreStore and an OverrideStore. Use it in one event loop, between open() and close().
 
-    `deadline_s` bounds a take, `bulk_deadline_s` a call for scores or overrides. `stats` counts the calls of all three.
+    `deadline_s` bounds a take, `bulk_deadline_s` a call for scores or overrides. `stats` counts the calls of all.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class RedisAccountStore:
         self._takes = RedisTakeStore(
             url, prefix, deadline_s, lanes=lanes, max_batch=max_batch, max_queue=max_queue, stats=stats
         )
+        self._reservations = RedisReservationStore(url, prefix, bulk_deadline_s, stats=stats)
         self._scores = RedisScoreStore(url, prefix, bulk_deadline_s, stats=stats)
         self._overrides = RedisOverrideStore(url, prefix, bulk_deadline_s, stats=stats)
 
@@ -58,6 +61,7 @@ class RedisAccountStore:
     async def close(self) -> None:
         """Close every connection; pending takes fail."""
         await self._takes.close()
+        await self._reservations.close()
         await self._scores.close()
         await self._overrides.close()
 
@@ -73,6 +77,23 @@ class RedisAccountStore:
         """See TakeStore."""
         return self._takes.take_many(requests)
 
+    async def peek(self, request: TakeRequest) -> Peek:
+        """See TakeStore."""
+        return await self._takes.peek(request)
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """See TakeStore."""
+        self._takes.expect(classes)
+        self._reservations.expect(classes)
+
+    async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
+        """See ReservationStore."""
+        return await self._reservations.settle(notices, now_us)
+
+    async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
+        """See ReservationStore."""
+        return await self._reservations.due(most, now_us)
+
     async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
         """See ScoreStore."""
         return await self._scores.put_scores(scores)
@@ -84,3 +105,15 @@ class RedisAccountStore:
     async def put_override(self, account: str, override: Override) -> None:
         """See OverrideStore."""
         await self._overrides.put_override(account, override)
+
+    async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
+        """See OverrideStore."""
+        return await self._overrides.overrides(accounts)
+
+    async def remove_override(self, account: str) -> bool:
+        """See OverrideStore."""
+        return await self._overrides.remove_override(account)
+
+    async def all_overrides(self, most: int) -> dict[str, Override]:
+        """See OverrideStore."""
+        return await self._overrides.all_overrides(most)

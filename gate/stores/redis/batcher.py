@@ -185,10 +185,10 @@ class Batcher(Generic[A, R]):
         try:
             found: Sequence[R | Exception] = await lane.call(items, until_s - self._loop.time())
         except StoreUnavailable as error:
-            _fail(batch, StoreUnavailable, error.problem)
+            _fail(batch, StoreUnavailable, error.problem, may_have_run=True)
             return self._break(error.problem)
         except asyncio.CancelledError:
-            _fail(batch, StoreUnavailable, "the store is closed")
+            _fail(batch, StoreUnavailable, "the store is closed", may_have_run=True)
             raise
         except Exception as error:
             if len(items) > 1:
@@ -219,9 +219,10 @@ class Batcher(Generic[A, R]):
                 found += await lane.call((item,), within_s)
             except StoreUnavailable as error:
                 opened = self._break(error.problem) or opened
+                error.may_have_run = True
                 found.append(error)
             except asyncio.CancelledError:
-                _fail(batch, StoreUnavailable, "the store is closed")
+                _fail(batch, StoreUnavailable, "the store is closed", may_have_run=True)
                 raise
             except Exception as error:
                 found.append(error)
@@ -256,10 +257,19 @@ class Batcher(Generic[A, R]):
         _fail(waiting, StoreUnavailable, self._down or "the store is closed")
 
 
-def _fail(batch: list[_Waiting[A, R]], kind: type[StoreUnavailable | StoreOverloaded], problem: str) -> None:
+def _fail(
+    batch: list[_Waiting[A, R]],
+    kind: type[StoreUnavailable | StoreOverloaded],
+    problem: str,
+    *,
+    may_have_run: bool = False,
+) -> None:
     for items, answers, _ in batch:
         if not answers.done():
-            answers.set_result([kind(problem) for _ in items])
+            errors: list[R | Exception] = [kind(problem) for _ in items]
+            for error in errors if may_have_run else ():
+                error.may_have_run = True  # type: ignore[union-attr]
+            answers.set_result(errors)
 
 
 def _answer(batch: list[_Waiting[A, R]], found: Sequence[R | Exception]) -> None:

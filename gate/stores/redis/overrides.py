@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from gate.core.override import Override
-from gate.records.override import stored_override
+from gate.errors import StateUnreadable
+from gate.records.override import decode_stored_override, obeyed_override, stored_override
 from gate.stores.redis.line import Line, Stats
 
 DEADLINE_S: Final = 2.0
+KEYS_A_CALL: Final = 1_000
 
 
 class RedisOverrideStore:
@@ -36,3 +39,43 @@ class RedisOverrideStore:
         command = (b"SET", f"{self._prefix}override:{{{account}}}", stored_override(override), b"PXAT", expires_ms)
         async with self._turn:
             await self._line.execute(*command, within_s=self._deadline_s)
+
+    async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
+        """See OverrideStore."""
+        found: list[Override | None] = []
+        for start in range(0, len(accounts), KEYS_A_CALL):
+            keys = [f"{self._prefix}override:{{{account}}}" for account in accounts[start : start + KEYS_A_CALL]]
+            async with self._turn:
+                values = await self._line.execute(b"MGET", *keys, within_s=self._deadline_s)
+            found += [None if value is None else _read(value) for value in values]
+        return found
+
+    async def remove_override(self, account: str) -> bool:
+        """See OverrideStore."""
+        async with self._turn:
+            key = f"{self._prefix}override:{{{account}}}"
+            return bool(await self._line.execute(b"DEL", key, within_s=self._deadline_s))
+
+    async def all_overrides(self, most: int) -> dict[str, Override]:
+        """See OverrideStore."""
+        begin, cursor = f"{self._prefix}override:{{", b"0"
+        accounts: set[str] = set()
+        while len(accounts) < most:
+            async with self._turn:
+                cursor, keys = await self._line.execute(
+                    b"SCAN", cursor, b"MATCH", f"{begin}*", b"COUNT", KEYS_A_CALL, within_s=self._deadline_s
+                )
+            accounts.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
+            if cursor == b"0":
+                break
+        named = sorted(accounts)
+        found = await self.overrides(named)
+        return {account: override for account, override in zip(named, found, strict=True) if override is not None}
+
+
+def _read(value: bytes) -> Override:
+    """The override that checks obey."""
+    try:
+        return decode_stored_override(value)
+    except StateUnreadable:
+        return obeyed_override(value)

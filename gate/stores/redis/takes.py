@@ -1,28 +1,22 @@
 """The take store in Redis (or Valkey), 7.0 or newer, standalone.
 
-    {prefix}u:LENGTH:{ACCOUNT}:UPLOAD that an upload was charged and what was answered, for its lifetime
-    {prefix}b:ENTITY                  all buckets of one entity: limit id and TAT of each, until a minute after all are
-                                      full; the minute covers a server clock that steps back
+`gate.stores.redis.layout` says which keys and values it keeps. It also reads `{prefix}score:{ACCOUNT}` and
+`{prefix}override:{ACCOUNT}`, which its neighbours `scores` and `overrides` write. All keys of an account share a slot, and the
+script names every key that it reads. A check is one script that reads and takes everything; up to 32 checks share a call.
+Under a recorded clock (`TakeRequest.now_us`) buckets and reservations are kept for an hour of the server's time, so such
+requests belong under a prefix of their own.
 
-It also reads `{prefix}score:{ACCOUNT}` and `{prefix}override:{ACCOUNT}`, which its neighbours `scores` and `overrides`
-write. Limits are found by a hash of their name, so a policy may add, remove and reorder them. A check is one script that
-reads and takes everything; up to 32 checks share a call. Under a recorded clock (`TakeRequest.now_us`) buckets and
-uploads are kept for an hour of the server's time, so such requests belong under a prefix of their own.
-
-Requests and answers are packed numbers, one string for a whole batch, because each argument of a command costs the
-server and the client more than the numbers in it. The layouts stand at the top of `lua/take.lua`. They are here and not
-in `gate.records`, because only the script reads them and nothing keeps them.
+`gate.stores.redis.unrolled` writes the script for the classes of a policy. Requests and answers are packed numbers, one string
+for a whole batch, because each argument of a command costs the server and the client more than the numbers in it. The layouts
+stand at the top of `lua/take.lua`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from base64 import b64encode
-from collections import defaultdict
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import lru_cache
-from hashlib import blake2b
-from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -30,37 +24,65 @@ from msgspec.structs import replace
 
 from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
-from gate.core.limits.limit import EntityLimits, Limit
-from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.core.limits.limit import NEVER_US, Limit, Room
+from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.stores.redis.batcher import Batcher
-from gate.stores.redis.line import Line, Run, Script, Stats
+from gate.stores.redis.line import Argument, Line, Run, Stats
+from gate.stores.redis.peeks import peek
+from gate.stores.redis.unrolled import Unrolled
 
-MAX_SPAN_US: Final = 1 << 51
-"""Costs and tolerances are capped at 71 years, so that no sum in a script leaves the exact integers of a double."""
+MOST_CLASSES: Final = 48
+"""Classes that one script has at most; with more, those of the batch alone are written."""
 
-_CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT = 1, 2, 4, 8, 16, 32
+_CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
+_KEEP_LIMITS, _OTHER_LIMITS = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
-_NEVER = float("inf")
 _UNKNOWN = Standing()
 
 _pack = msgspec.msgpack.Encoder().encode
 
 _PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
-"""A take from no bucket, for an account that no check can name. It writes, for a millisecond, that the upload was charged."""
+"""A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
+
+
+class Scripts:
+    """The script for the classes that are expected, kept until a batch brings others."""
+
+    def __init__(self) -> None:
+        self._known = Unrolled(())
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Write the script for these classes and those known before."""
+        others = [each for each in classes if each not in self._known.numbers]
+        if others:
+            before = self._known.classes if len(self._known.classes) + len(others) <= MOST_CLASSES else ()
+            self._known = Unrolled((*before, *others))
+
+    def of(self, requests: Sequence[TakeRequest]) -> Unrolled:
+        """A script that has the class of each request."""
+        numbers = self._known.numbers
+        for request in requests:
+            if request.class_limits not in numbers:
+                needed = list(dict.fromkeys(each.class_limits for each in requests))
+                self.expect(needed)
+                if any(each not in self._known.numbers for each in needed):
+                    self._known = Unrolled(tuple(needed))
+                break
+        return self._known
 
 
 class TakeLane:
     """Carries one batch of checks as one call. A call whose reply was lost is repeated once: the script knows uploads
     it has charged."""
 
-    def __init__(self, line: Line, script: Script, prefix: str, stats: Stats) -> None:
+    def __init__(self, line: Line, scripts: Scripts, prefix: str, stats: Stats) -> None:
         self._line = line
-        self._script = script
-        self._prefix = prefix.encode()
+        self._scripts = scripts
+        self._prefix = prefix
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -75,8 +97,8 @@ class TakeLane:
         await self._take((_PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
-        batch = Batch(items, self._prefix)
-        (reply,) = await self._line.run((Run(self._script, (), batch.arguments),), within_s, again=True)
+        batch = Batch(items, self._scripts.of(items), self._prefix)
+        (reply,) = await self._line.run((Run(batch.script, batch.keys, batch.arguments),), within_s, again=True)
         results = batch.read(reply)
         self._stats.unreadable += batch.unreadable
         return results
@@ -101,9 +123,16 @@ class RedisTakeStore:
     ) -> None:
         self._stats = stats if stats is not None else Stats()
         self._lines = [Line(url, "upload-gate-take", self._stats) for _ in range(lanes)]
-        script = Script.named("take")
+        self._peeks = Line(url, "upload-gate-peek", self._stats)
+        self._peeking = asyncio.Lock()
+        self._prefix = prefix
+        self._deadline_s = deadline_s
+        self._scripts = Scripts()
         self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(
-            [TakeLane(line, script, prefix, self._stats) for line in self._lines], deadline_s, max_batch, max_queue
+            [TakeLane(line, self._scripts, prefix, self._stats) for line in self._lines],
+            deadline_s,
+            max_batch,
+            max_queue,
         )
 
     @property
@@ -124,7 +153,7 @@ class RedisTakeStore:
     async def close(self) -> None:
         """Close every connection; pending takes fail."""
         await self._batcher.close()
-        for line in self._lines:
+        for line in (*self._lines, self._peeks):
             await line.close()
 
     def take(self, request: TakeRequest) -> Coroutine[Any, Any, TakeResult]:
@@ -135,54 +164,104 @@ class RedisTakeStore:
         """See TakeStore."""
         return self._batcher.submit_all(requests)
 
+    async def peek(self, request: TakeRequest) -> Peek:
+        """See TakeStore. On a connection of its own, so that no check waits for it."""
+        async with self._peeking:
+            until_s = asyncio.get_running_loop().time() + self._deadline_s
+            return await peek(self._peeks, self._prefix, request, until_s)
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """See TakeStore."""
+        self._scripts.expect(classes)
+
 
 class Batch:
-    """The arguments of one call, and how to read its reply. Packed at once for all requests, not for each.
+    """The keys and arguments of one call, and how to read its reply. Packed at once for all requests, not for each.
 
     `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
     """
 
-    __slots__ = ("_class_limits", "_hot", "arguments", "unreadable")
+    __slots__ = ("_hot", "_unrolled", "arguments", "keys", "script", "unreadable")
 
-    def __init__(self, requests: Sequence[TakeRequest], prefix: bytes) -> None:
-        numbers: defaultdict[ClassLimits, int] = defaultdict(
-            count(1).__next__
-        )  # numbers each class as it comes, from 1
-        given: list[object] = [len(requests)]
+    def __init__(self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str) -> None:
+        self.unreadable = 0
+        self.script = unrolled.script
+        self._unrolled = unrolled
         self._hot: dict[int, MetFact] = {}
-        for at, request in enumerate(requests):
-            limits, hot = request.class_limits, request.hot
-            rates = limits.byte_rates
-            if hot is not None:
-                self._hot[at] = hot
-            given += (
-                numbers[limits],
-                len(rates),
-                request.now_us,
+        numbers, flights = unrolled.numbers, unrolled.flights
+        keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
+        keys.append(f"{prefix}2due")
+        own: list[Argument] = []
+        given: list[object] = [len(requests), *range(1, len(keys) + 1)]
+        at: dict[str, int] = {}
+        for n, request in enumerate(requests):
+            account, limits, hot, ip, device = (
                 request.account,
-                request.upload_id,
+                request.class_limits,
+                request.hot,
                 request.ip,
                 request.device,
-                0 if hot is None else int(limits.refused_by(hot)),
             )
-            for rate in rates:
-                cost = rate.cost_us(request.size)
-                given.append(cost if cost < MAX_SPAN_US else MAX_SPAN_US)
-        self.unreadable = 0
-        self._class_limits = tuple(numbers)
-        self.arguments = (prefix, _packed_class_limits(self._class_limits), _pack(given))
+            a = at.get(account)
+            if a is None:
+                a = at[account] = len(keys) + 1
+                keys += (f"{prefix}2a:{{{account}}}", f"{prefix}score:{{{account}}}", f"{prefix}override:{{{account}}}")
+            own.append(f"{prefix}2r:{{{account}}}{len(account)}:{request.upload_id}")
+            i = d = 0
+            if ip is not None and limits.ip is not None:
+                i = at.get(name := f"{prefix}2b:ip:{ip}", 0)
+                if not i:
+                    keys.append(name)
+                    i = at[name] = len(keys)
+            if device is not None and limits.device is not None:
+                d = at.get(name := f"{prefix}2b:device:{device}", 0)
+                if not d:
+                    keys.append(name)
+                    d = at[name] = len(keys)
+            special = 0
+            if hot is not None:
+                self._hot[n] = hot
+                special = int(limits.refused_by(hot))
+            if request.keep_limits:
+                special += _KEEP_LIMITS
+            class_ = request.class_
+            if limits.name != class_:
+                special += _OTHER_LIMITS
+            size = request.size
+            given += (
+                numbers[limits], request.now_us or False, special, a, i, d, request.attempt,
+                request.fingerprint,
+            )  # fmt: skip
+            for rate in limits.byte_rates:
+                cost = rate.cost_us(size)
+                given.append(cost if cost < NEVER_US else NEVER_US)
+            for subject in flights[limits]:
+                given.append(_flight_key(prefix, subject, request, keys, at))
+        self.keys = [*keys, *own]
+        self.arguments = (_pack(given),)
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
-        for flags, now, risk, at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+        for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
             standing = _UNKNOWN
             if flags & _SCORED:
                 acts = not flags & _DOES_NOT_ACT
-                standing = Standing(risk, int(at), None, int(half_life), base, int(now), acts)
-            refusal = self._refusal(class_ - 1, limit - 1, flags, wait) if class_ else None
+                standing = Standing(risk, int(scored_at), None, int(half_life), base, int(now), acts)
+            refusal: Refusal | None = None
+            room: Room | None = None
+            if class_:
+                named = _limits(self._unrolled.classes[class_ - 1])[limit - 1]
+                if flags & _CHARGED:
+                    room = Room(named, int(wait))
+                else:
+                    refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
-            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now)))
+            if repeated and not charged:  # the name of the limit comes with `_with_more`
+                refusal, repeated = Refusal("", int(wait)), False
+            conflict = flags & _CONFLICT == _CONFLICT
+            limits_of = "" if flags & _LIMITS else None
+            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now), room, conflict, limits_of))
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
@@ -192,15 +271,11 @@ class Batch:
                 results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results
 
-    def _refusal(self, class_: int, limit: int, flags: int, wait: float) -> Refusal:
-        name = _limits(self._class_limits[class_])[limit].name
-        return Refusal(name, None if flags & _NEVER_FITS else int(wait))
-
     def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
-        """What few answers have: an override, names of shadow limits."""
+        """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
         (length,) = _COUNT.unpack_from(more)
         end = _COUNT.size + length
-        override = None
+        override, limits_of = None, result.limits_of
         if length:
             value = more[_COUNT.size : end]
             try:
@@ -209,34 +284,29 @@ class Batch:
                 override = obeyed_override(value)
                 self.unreadable += 1
         shadow = tuple(more[end:].decode().split("\n")) if len(more) > end else ()
+        refusal = result.refusal
+        if refusal is not None and not refusal.limit:
+            refusal, shadow = Refusal(shadow[0], refusal.retry_after_us), ()
+        if limits_of is not None and override is not None:
+            limits_of = override.limits
         standing = replace(result.standing, override=override)
-        return TakeResult(standing, result.charged, result.repeated, result.refusal, shadow, result.now_us)
+        return replace(result, standing=standing, refusal=refusal, shadow=shadow, limits_of=limits_of)
+
+
+def _flight_key(prefix: str, subject: str, request: TakeRequest, keys: list[Argument], at: dict[str, int]) -> int:
+    """The number of the key that holds what is in flight for the subject; 0 where its entity is unknown."""
+    own = {"account": f"account:{{{request.account}}}", "ip": f"ip:{request.ip}", "device": f"device:{request.device}"}
+    if (subject == "ip" and request.ip is None) or (subject == "device" and request.device is None):
+        return 0
+    name = f"{prefix}2f:{subject[1:] if subject.startswith('=') else own[subject]}"
+    number = at.get(name)
+    if number is None:
+        keys.append(name)
+        number = at[name] = len(keys)
+    return number
 
 
 @lru_cache(maxsize=256)
-def _packed_class_limits(class_limits: tuple[ClassLimits, ...]) -> bytes:
-    return _pack([_listed(each) for each in class_limits])
-
-
-def _listed(class_limits: ClassLimits) -> list[object]:
-    numbers = count(1)
-    costs = count(-1, -1)
-
-    def listed(limits: EntityLimits | None) -> list[object] | bool:
-        return limits is not None and [value for each in limits.limits for value in _limit_values(each, numbers, costs)]
-
-    refuse_at = _NEVER if class_limits.refuse_at is None else class_limits.refuse_at
-    own = [listed(limits) for limits in (class_limits.account, class_limits.ip, class_limits.device)]
-    shared = [value for each in class_limits.shared for value in (each.entity, listed(each.limits))]
-    return [refuse_at, class_limits.max_score_age_us, class_limits.lifetime_us, *own, shared]
-
-
-def _limit_values(limit: Limit, numbers: Iterator[int], costs: Iterator[int]) -> tuple[object, ...]:
-    id_ = b64encode(blake2b(limit.name.encode(), digest_size=6).digest()).decode()
-    cost = next(costs) if limit.by_bytes else min(limit.rate.cost_us(1), MAX_SPAN_US)
-    return id_, cost, min(limit.rate.tolerance_us, MAX_SPAN_US), limit.shadow and limit.name, next(numbers)
-
-
-def _limits(class_limits: ClassLimits) -> list[Limit]:
-    """All limits of a class, in the order of their packed form."""
-    return [limit for each in class_limits.entity_limits for limit in each.limits]
+def _limits(class_limits: ClassLimits) -> tuple[Limit, ...]:
+    """All limits of a class, in the order of their numbers in the script."""
+    return tuple(limit for each in class_limits.entity_limits for limit in each.limits)

@@ -69,22 +69,23 @@ class Crowd:
 
     def note_batch(self, partition: int, batch: Sequence[Showing]) -> None:
         """The same as a `note` for each feature of each account of a batch, at less cost for many."""
-        is_small = len(batch) < MANY
-        together: dict[int, tuple[list[int], list[int]]] = {}
+        from_us, until_us = (self._from_us, self._until_us) if len(batch) >= MANY else (0, 0)
+        together: dict[int, tuple[list[int], list[int]]] = {kind: ([], []) for kind in self._tables}
+        add = {kind: (values.append, ones.append) for kind, (values, ones) in together.items()}
+        base = self._today_bits | partition << 32
         apart: list[tuple[int, int, int, int, bool]] = []
         for account, shown, established in batch:
-            one = self._today_bits | partition << 32 | account | (ESTABLISHED if established else 0)
+            one = base | account | ESTABLISHED if established else base | account
             for (kind, value), at_us in shown.items():
-                if is_small or not self._from_us <= at_us < self._until_us:
-                    apart.append((kind, value, account, at_us, established))
-                elif kind in together:
-                    together[kind][0].append(value)
-                    together[kind][1].append(one)
+                if from_us <= at_us < until_us:
+                    add_value, add_one = add[kind]
+                    add_value(value)
+                    add_one(one)
                 else:
-                    together[kind] = [value], [one]
+                    apart.append((kind, value, account, at_us, established))
         for kind, (values, ones) in together.items():
             table = self._tables[kind]
-            for at in table.note_lone(values, ones):
+            for at in table.note_lone(values, ones) if values else ():
                 self._note_member(table, partition, kind, values[at], ones[at])
         for kind, value, account, at_us, established in apart:  # they may open a day
             self.note(partition, kind, value, account, at_us, established)

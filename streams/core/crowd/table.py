@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Final
 
@@ -84,7 +85,9 @@ class CrowdTable:
         door, noted = self.door, self.noted
         door.make_room(len(values))
         slots = door.pairs()
-        wanted = np.array((values, ones), np.uint64).T
+        wanted = np.empty((len(values), 2), np.uint64)
+        wanted[:, 0] = np.frombuffer(array("Q", values), np.uint64)  # several times as fast as from a list
+        wanted[:, 1] = np.frombuffer(array("Q", ones), np.uint64)
         index = wanted[:, 0] & np.uint64(door.mask)
         held = slots[index]
         is_free = held[:, 0] != wanted[:, 0]

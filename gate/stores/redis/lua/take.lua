@@ -1,170 +1,154 @@
 -- Unit: µs. Takes the buckets of a batch of checks, each all or nothing, in order; one reply a check.
 --
--- KEYS     none. The script builds the names of keys from its arguments, because sending each name would cost client and
---          server more than the work on it. So it runs on a standalone server only
--- ARGV[1]  the prefix of all keys
--- ARGV[2]  the limits of each class in the batch, as msgpack: a list of  refuse_at, max age, lifetime, limits of account, IP
---          and device (false: none), shared entities as a flat list of  name, limits. Limits are a flat list of  limit id
---          (8 characters), cost (-n: the nth cost that comes with the request), tolerance, name of a shadow limit (else
---          false), number of the limit in its class (from 1)
--- ARGV[3]  the take requests, as msgpack: a flat list of  how many there are, then for each  number of its class (from 1),
---          number of costs, now (nil: the server's clock), account, upload, IP, device (nil: unknown), whom a hot fact
---          refuses (0 nobody, 1 an account whose score does not count, 2 anybody), then the costs
+-- gate/stores/redis/unrolled.py completes this file: --@IDS and --@CLASSES stand where the limits of a policy go, one branch
+-- a class, its limits as constants. The stored values are those of gate/stores/redis/layout.py.
+--
+-- KEYS     the keys that are read: shared entities, the last of them the list of what is due; accounts, each followed by its
+--          score and its override; networks and devices; what is in flight. Then, one a request, the upload's own key
+-- ARGV[1]  msgpack, a flat list:  number of requests, key numbers of the shared entities (0: none of this batch), then for
+--          each request  number of its class, now (false: the server's clock), whom a hot fact refuses (0 nobody, 1 an
+--          account whose score does not count, 2 anybody; + 8: keep these limits), key numbers of account, network, device
+--          (0: unknown), attempt, fingerprint, costs that count bytes, key numbers of what is in flight
 -- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, 16 a stored value was
---          not believed, 32 the score does not act), now, risk as of now, at, half-life, base, wait (doubles), number of the class that refused (u8, 0: none) and of the limit in
---          it (u16); then for each request with more to tell  its number, from 0, and  u16 length of the override, the
---          override, names of shadow limits by newline
+--          not believed, 32 the score does not act, 64 other content, 128 limits of another class), now, risk as of now,
+--          at, half-life, base, wait (doubles), number of a class (u8, 0: none) and of a limit in it (u16): where the upload
+--          was charged the emptiest bucket, `wait` is when it is full; else the limit that refused, `wait` is how long.
+--          Then for each request with more to tell  its number, from 0, and  u16 length of the override, the override,
+--          names of shadow limits by newline; of a refusal that is repeated the name of its limit
 --
--- A bucket value is a list of  limit id (8 characters), TAT (double); a score begins with  risk, at, offset (doubles),
--- epoch (u16 length), and, if it decays or does not act,  17 (u8), half-life, base (doubles), acts (u8); an override with
--- expiry (double), allow (u8); an upload is  now, lifetime, risk, at (doubles), 1 scored + 8 does not act (u8), names.
---
--- A risk decays from `at` on as `risk_at` in gate/core/score.py says. What is answered is the risk that was judged.
---
--- A stored number is believed as far as it can be true. A TAT later than its limit allows becomes now plus the tolerance,
--- and is written back; an override that cannot be read denies; a score or an upload that cannot be read is none.
-local GRACE_US = 60000000       -- how far a clock may step back without earning the same time twice
-local REPLAY_TTL_MS = 3600000   -- a recorded clock says nothing about when the server may forget
+-- A risk decays from `at` on as `risk_at` in gate/core/score.py says. A stored number is believed as far as it can be true. A
+-- TAT later than its limit and its debt allow becomes now plus the tolerance, and is written back; an override that cannot be
+-- read denies; a score or a reservation that cannot be read is none.
 local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a time that is not below it is not believed
 local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
 local SUREST = 1e-6             -- as in gate/core/score.py
-local unpack_, pack_, rep, sub, ceil = struct.unpack, struct.pack, string.rep, string.sub, math.ceil
-local byte, log, exp = string.byte, math.log, math.exp
-local prefix, classes, given = ARGV[1], cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
-local count = given[1]
+local IN_VALUE = 8              -- reservations kept in the account's value; more get keys of their own
+local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
+local log, exp, call, G = math.log, math.exp, redis.call, cmsgpack.unpack(ARGV[1])
+local count = G[1]
+local M = #KEYS - count
+local V = M > 0 and call('MGET', unpack(KEYS, 1, M)) or {}
+local ttl, dirty, nd = {}, {}, 0    -- of the keys to write
+local due, clock, now, recorded = {}, false, 0, false
+--@IDS
 
-local names, numbers, known = {}, {}, 0   -- every key once
-
-local function number(name)
-  local found = numbers[name]
-  if not found then
-    known = known + 1
-    found, names[known], numbers[name] = known, name, known
+local function time()
+  if not clock then
+    local t = call('TIME')
+    clock = t[1] * 1000000 + t[2]
   end
-  return found
-end
-
-for _, class in ipairs(classes) do
-  local shared = class[7]
-  for i = 1, #shared, 2 do
-    shared[i] = number(prefix .. 'b:' .. shared[i])
-  end
-end
-
--- A request is  {number of the class, now, key numbers of score, override and upload, where in `given` its costs begin, then
--- for each entity  key number, limits}.
-local requests = {}
-local score_, override_, upload_ = prefix .. 'score:{', prefix .. 'override:{', prefix .. 'u:'
-local account_, ip_, device_ = prefix .. 'b:account:{', prefix .. 'b:ip:', prefix .. 'b:device:'
-local pos = 2
-for i = 1, count do
-  local by, costs, now, account = given[pos], given[pos + 1], given[pos + 2], given[pos + 3]
-  local upload, ip, device = given[pos + 4], given[pos + 5], given[pos + 6]
-  local of_account, of_ip, of_device, shared = unpack(classes[by], 4, 7)
-  upload = upload_ .. #account .. ':{' .. account .. '}:' .. upload
-  account = account .. '}'
-  local request = {by, now, number(score_ .. account), number(override_ .. account), number(upload), pos + 7}
-  request.hot = given[pos + 7]
-  local n = 6
-  if of_account then
-    request[7], request[8], n = number(account_ .. account), of_account, 8
-  end
-  if ip and of_ip then
-    request[n + 1], request[n + 2], n = number(ip_ .. ip), of_ip, n + 2
-  end
-  if device and of_device then
-    request[n + 1], request[n + 2], n = number(device_ .. device), of_device, n + 2
-  end
-  for j = 1, #shared, 2 do
-    request[n + 1], request[n + 2], n = shared[j], shared[j + 1], n + 2
-  end
-  request.last = n - 1
-  requests[i], pos = request, pos + 8 + costs
-end
-
-local vals = count > 0 and redis.call('MGET', unpack(names)) or {}
-local clock
-local buckets = {}    -- key number -> limit id -> TAT, read when first needed
-local since = {}      -- key number of a bucket to write -> TATs before it are forgotten; 0 under a recorded clock
-local uploads = {}    -- key number of an upload to write -> ms it is kept
-local formats = {}    -- number of entries -> format of a bucket value
-
-local function format_of(entries)
-  local format = formats[entries]
-  if not format then
-    format = '<' .. rep('c8d', entries)
-    formats[entries] = format
-  end
-  return format
-end
-
-local function bucket(key)
-  local found = {}
-  local value = vals[key]
-  if value then
-    local entries = math.floor(#value / 16)
-    if entries <= 500 then   -- more is not ours, and would not fit on the stack
-      local list = {unpack_(format_of(entries), value)}
-      for i = 1, entries * 2, 2 do
-        found[list[i]] = list[i + 1]
-      end
-    end
-  end
-  buckets[key] = found
-  return found
+  return clock
 end
 
 local function is_time(value)   -- false for NaN
   return value >= 0 and value < MAX_TIME
 end
 
--- Without a refusal, `fitting` holds for each limit that fits  key number, limit id, cost.
-local function fit(request, now, recorded, never_refuse)
-  local before = recorded and 0 or now - GRACE_US
-  local refused, longest, never, corrected = 0, 0, false, false
-  local fitting, fits, shadowed = {}, 0, ''
-  for i = 7, request.last, 2 do
-    local key, limits = request[i], request[i + 1]
-    local tats = buckets[key] or bucket(key)
-    for at = 1, #limits, 5 do
-      local id, cost, tolerance, shadow = limits[at], limits[at + 1], limits[at + 2], limits[at + 3]
-      if cost < 0 then cost = given[request[6] - cost] end
-      local tat = tats[id]
-      if not tat or tat < now then
-        tat = now
-      elseif not (tat <= now + tolerance + GRACE_US) then   -- also NaN
-        tat = now + tolerance
-        tats[id], corrected = tat, true
-        if recorded or not since[key] then since[key] = before end
-      end
-      local wait = tat + cost - tolerance - now
-      if wait <= 0 then
-        fitting[fits + 1], fitting[fits + 2], fitting[fits + 3] = key, id, cost
-        fits = fits + 3
-      elseif shadow then
-        shadowed = shadowed == '' and shadow or shadowed .. '\n' .. shadow
-      elseif never_refuse then
-        -- an override lets the upload in; a bucket without room is left as it is
-      elseif cost > tolerance then
-        refused, longest, never = limits[at + 4], 2 ^ 62, true
-      elseif wait > longest then
-        refused, longest, never = limits[at + 4], wait, false
-      end
-    end
+local function write(k, ms)
+  if not ttl[k] then
+    nd = nd + 1
+    dirty[nd] = k
   end
-  return refused, longest, never, fitting, shadowed, corrected
+  ttl[k] = ms
 end
 
-local function move(fitting, now, recorded)
-  local before = recorded and 0 or now - GRACE_US
-  for i = 1, #fitting, 3 do
-    local key, id = fitting[i], fitting[i + 1]
-    local tats = buckets[key]
-    local tat = tats[id]
-    if not tat or tat < now then tat = now end
-    tats[id] = tat + fitting[i + 2]
-    if recorded or not since[key] then since[key] = before end
+-- How long a key is kept, a little more than needed: ready-made strings cost less than numbers.
+local function kept_for(need)
+  if recorded or not (need < MAX_TIME) then return '3600000' end   -- a recorded clock says nothing about when the server may forget
+  if need <= 1000 then return '1' end
+  if need <= 75000000 then return '75000' end
+  if need <= 600000000 then return '600000' end
+  if need <= 3900000000 then return '3900000' end
+  if need <= 14400000000 then return '14400000' end
+  if need <= 90000000000 then return '90000000' end
+  return ceil(need / 1000)
+end
+
+-- Entries  limit id, TAT  of limits that these classes do not have: without those that are full, and when the last is.
+local function pruned(entries)
+  local live, top = '', 0
+  for i = 1, #entries - 11, 12 do
+    local _, t = U('<c4d', entries, i)
+    if is_time(t) and (recorded or t >= now - 60000000) then
+      live = live .. sub(entries, i, i + 11)
+      if t > top then top = t end
+    end
   end
+  return live, top
+end
+
+-- A value of other limits in the layout of these; an account's value has more behind its TATs.
+local function relaid(v, head, ids, account)
+  local n, tats, entries, more = byte(v, 1) or 0, {}, '', ''
+  local from, foreign = 2 + 12 * n, 0
+  if #v + 1 < from + (account and 10 or 0) then
+    n, v = 0, ''
+    if account then more = P('<dBB', 0, 0, 0) end
+  elseif account then
+    local keep, nf, nr = U('<dBB', v, from)
+    foreign = 12 * nf
+    if #v + 1 < from + 10 + foreign then foreign, nr = 0, 0 end
+    entries, more = sub(v, from + 10, from + 9 + foreign), sub(v, from + 10 + foreign)
+    more = P('<dBB', keep, 0, nr) .. more
+  else
+    entries = sub(v, from)
+  end
+  for i = 0, n - 1 do tats[sub(v, 2 + 4 * i, 5 + 4 * i)] = U('<d', v, 2 + 4 * n + 8 * i) end
+  for i = 1, #entries - 11, 12 do
+    local id, t = U('<c4d', entries, i)
+    tats[id] = t
+  end
+  local laid, others = head, ''
+  for i = 1, #ids do
+    laid = laid .. P('<d', tats[ids[i]] or 0)
+    tats[ids[i]] = nil
+  end
+  for id, t in pairs(tats) do others = others .. P('<c4d', id, t) end
+  others = pruned(others)
+  if not account then return laid .. others end
+  if #others > 1200 then others = '' end   -- no policy has a hundred limits on one entity
+  return laid .. sub(more, 1, 8) .. P('<B', #others / 12) .. sub(more, 10, 10) .. others .. sub(more, 11)
+end
+
+-- A TAT that is later than its limit allows: true where it is a debt, else an empty bucket that fills from now on.
+local function late(entries, debt, t, tolerance)
+  for i = 1, #entries - 11, 12 do
+    if sub(entries, i, i + 3) == debt then
+      local most = U('<d', entries, i + 4)
+      if is_time(most) and t <= most then return t, false end
+    end
+  end
+  return now + tolerance, true
+end
+
+-- How long until a limit on what is in flight has room; nil where it never has.
+local function flying(entries, id, burst)
+  if burst == 0 then return nil end
+  local open, n = {}, 0
+  for i = 1, #entries - 11, 12 do
+    local each, till = U('<c4d', entries, i)
+    if each == id and till > now and till < MAX_TIME then
+      n = n + 1
+      open[n] = till
+    end
+  end
+  if n < burst then return 0 end
+  table.sort(open)
+  return open[n - burst + 1] - now
+end
+
+local function take_off(k, id, till)   -- one more in flight
+  local live, top = '', till
+  local entries = V[k] or ''
+  for i = 1, #entries - 11, 12 do
+    local _, t = U('<c4d', entries, i)
+    if t > now and t < MAX_TIME then
+      live = live .. sub(entries, i, i + 11)
+      if t > top then top = t end
+    end
+  end
+  V[k] = live .. P('<c4d', id, till)
+  write(k, kept_for(top - now))
 end
 
 local function log_odds(risk)
@@ -172,125 +156,204 @@ local function log_odds(risk)
   return log(risk / (1 - risk))
 end
 
-local function risk_at(risk, at, half_life, base, now)
+local function risk_at(risk, at, half_life, base)
   if half_life <= 0 or now <= at or risk <= base then return risk end
   local low, high = log_odds(base), log_odds(risk)
   local decayed = 1 / (1 + exp(-(low + (high - low) * 2 ^ -((now - at) / half_life))))
   return decayed < risk and decayed or risk
 end
 
--- Half-life, base, whether the score acts, and whether that could be believed.
-local function rest_of(score)
-  if #score < 26 then return 0, 0, true, true end
-  local from = 27 + unpack_('<H', score, 25)
-  if byte(score, from) ~= 17 or #score < from + 17 then return 0, 0, true, true end
-  local half_life, base, acts = unpack_('<ddB', score, from + 1)
-  if not (is_time(half_life) and base >= 0 and base <= 1 and acts <= 1) then return 0, 0, true, false end
-  return half_life, base, acts == 1, true
+-- Flags, risk as of now, at, half-life, base, and whether some of it was not believed.
+local function score_of(score)
+  if #score < 16 then return 0, 0, 0, 0, 0, true end
+  local risk, at = U('<dd', score, 1)
+  if not (risk >= 0 and risk <= 1 and is_time(at)) then return 0, 0, 0, 0, 0, true end
+  if #score < 26 then return 4, risk, at, 0, 0, false end
+  local from = 27 + U('<H', score, 25)
+  if byte(score, from) ~= 17 or #score < from + 17 then return 4, risk, at, 0, 0, false end
+  local half_life, base, acts = U('<ddB', score, from + 1)
+  if not (is_time(half_life) and base >= 0 and base <= 1 and acts <= 1) then return 4, risk, at, 0, 0, true end
+  return acts == 1 and 4 or 36, risk_at(risk, at, half_life, base), at, half_life, base, false
 end
 
-local answers, reply = {}, {''}
-for i = 1, count do
-  local request = requests[i]
-  local by, now = request[1], request[2]
-  local refuse_at, max_age, lifetime = unpack(classes[by], 1, 3)
-  local recorded = now ~= nil
-  if not recorded then
-    if not clock then
-      local time = redis.call('TIME')
-      clock = tonumber(time[1]) * 1000000 + tonumber(time[2])
-    end
-    now = clock
+-- The override as it is answered, whether it lets in, whether it denies, and the class whose limits it gives.
+local function override_of(override)
+  local expires, allow = -1, 3
+  if #override >= 9 and #override <= MAX_OVERRIDE then expires, allow = U('<dB', override, 1) end
+  local limits = allow == 2 and #override >= 10 and sub(override, 11, 10 + byte(override, 10))
+  if not is_time(expires) or allow > 2 or (allow == 2 and not limits) then
+    return '?', false, true   -- the client cannot read it either, denies, and counts it
   end
+  if now >= expires then return '', false, false end
+  return override, allow == 1, allow == 0, limits
+end
 
-  local flags, risk, at, unreadable = 0, 0, 0, false
-  local half_life, base, acts, sound = 0, 0, true, true
-  local score = vals[request[3]]
-  if score then
-    if #score >= 16 then
-      risk, at = unpack_('<dd', score, 1)
-    end
-    if #score >= 16 and risk >= 0 and risk <= 1 and is_time(at) then
-      flags = 4
-      half_life, base, acts, sound = rest_of(score)
-      risk, unreadable = risk_at(risk, at, half_life, base, now), not sound
-      if not acts then flags = 36 end
-    else
-      risk, at, unreadable = 0, 0, true
-    end
+-- Where the reservation of upload `id` lies among `records`; nil where it does not.
+local function located(records, id)
+  local p = 1
+  while p + 2 <= #records do
+    local size, length = U('<HB', records, p)
+    if size < 25 or p + size - 1 > #records then return nil end
+    if length == #id and sub(records, p + 3, p + 2 + length) == id then return p, p + size - 1 end
+    p = p + size
   end
-  local override, never_refuse, stop = vals[request[4]], false, false
-  if override then
-    local expires, allow = -1, 0
-    if #override >= 9 and #override <= MAX_OVERRIDE then
-      expires, allow = unpack_('<dB', override, 1)
-    end
-    if not is_time(expires) or allow > 1 then
-      override, stop = '?', true   -- the client cannot read it either, denies, and counts it
-    elseif now >= expires then
-      override = ''
-    else
-      never_refuse, stop = allow == 1, allow == 0
-    end
-  else
-    override = ''
-  end
-  if not never_refuse and not stop then
-    local counts, hot = flags >= 4 and now - at <= max_age, request.hot
-    stop = counts and acts and risk >= refuse_at or hot == 2 or hot == 1 and not counts
-  end
+end
 
-  local refused, wait, shadowed = 0, 0, ''
+-- What a reservation says, nil where it cannot be true:  state, flags, attempt, began, until, fingerprint, names, risk, at.
+local function reservation_of(record)
+  if #record < 25 then return nil end
+  local size, _, state, flags, attempt, began, span, what, p = U('<HBc0BBI4dI6Hc0', record)
+  local names, risk, at = '', 0, 0
+  if flags % 128 >= 64 then names, p = U('<Hc0', record, p) end
+  if flags % 2 == 1 then risk, at, p = U('<dd', record, p) end
+  if size ~= #record or not (is_time(began) and is_time(at) and risk >= 0 and risk <= 1) then return nil end
+  return state, flags, attempt, began, began + span, what, names, risk, at
+end
+
+-- The same without reservations that nobody needs: those that are over, then refusals. Returns how many are left.
+local function tidied(records)
+  local function without(drops)
+    local left, n, p = '', 0, 1
+    while p + 2 <= #records do
+      local size, length = U('<HB', records, p)
+      if size < 25 or p + size - 1 > #records then break end
+      local state, flags, _, began, span = U('<BBI4dI6', records, p + 3 + length)
+      if not drops(state, flags, began + span) then left, n = left .. sub(records, p, p + size - 1), n + 1 end
+      p = p + size
+    end
+    records = left
+    return n
+  end
+  local n = without(function(state, flags, till)
+    return not recorded and now >= till and not (state == 1 and flags % 32 >= 16)
+  end)
+  if n >= IN_VALUE then n = without(function(state) return state == 5 end) end
+  return records, n
+end
+
+-- The reservations of an account with one more, in the place of the one from `from` to `to`. Where there are too many it gets
+-- a key of its own; a refusal is then forgotten. 128 is added to the number of reservations once one has its own key.
+local function with_record(records, nr, record, from, to, own_key, lasts)
+  local spilled = nr >= 128 and 128 or 0
+  local n = nr - spilled
+  if from then
+    records, n = sub(records, 1, from - 1) .. sub(records, to + 1), n - 1
+  end
+  if n >= IN_VALUE then records, n = tidied(records) end
+  if n < IN_VALUE then return records .. record, n + 1 + spilled end
+  if not lasts then return records, n + spilled end
+  call('SET', own_key, record, 'PX', kept_for(lasts))
+  return records, n + 128
+end
+
+-- A shared entity's value as a table of TATs, because many checks of a batch take from it.
+local function opened(v, head, least, format, ids)
+  if not v then
+    local tats = {head = head, format = format, others = ''}
+    for i = 1, #ids do tats[i] = 0 end
+    return tats
+  end
+  if #v < least or sub(v, 1, #head) ~= head then v = relaid(v, head, ids) end
+  local tats = {U(format, v)}
+  local from = tats[#tats]
+  tats[#tats] = nil
+  table.remove(tats, 1)
+  tats.head, tats.format, tats.others = head, format, sub(v, from)
+  return tats
+end
+
+local out, extra, pos = {}, {''}, 2 + SHARED
+for n = 1, count do
+  local by, at_, hot, a_, i_, d_, attempt, what = unpack(G, pos, pos + 7)
+  local p = pos + 8
+  pos = pos + LENGTH[by]
+  if at_ then now, recorded = at_, true else now, recorded = clock or time(), false end
+  local flags, risk, sat, half_life, base, unreadable = 0, 0, 0, 0, 0, false
+  local score, override = V[a_ + 1], V[a_ + 2]
+  if score then flags, risk, sat, half_life, base, unreadable = score_of(score) end
+  local lenient, stop, staff = false, false, false
+  if override then override, lenient, stop, staff = override_of(override) else override = '' end
+  local own_limits, keep_limits = hot < 16, false
+  if hot >= 16 then hot = hot - 16 end
+  if hot >= 8 then hot, keep_limits = hot - 8, true end
+  if not lenient and not stop then
+    local counts = flags >= 4 and now - sat <= AGE[by]
+    stop = counts and flags < 32 and risk >= REFUSE[by] or hot == 2 or hot == 1 and not counts
+  end
+  if staff and not stop and not keep_limits and staff ~= NAME[by] then
+    flags, stop = flags + 128, true
+  end
+  local shadowed, refused, wait = '', 0, 0
   if not stop then
-    local key = request[5]
-    local upload = vals[key]
-    local began, lasts, known_risk, known_at, scored
-    if upload and #upload >= 33 then
-      began, lasts, known_risk, known_at, scored = unpack_('<ddddB', upload, 1)
-      if not (is_time(began) and is_time(known_at) and known_risk >= 0 and known_risk <= 1 and (scored <= 1 or scored == 9)) then
-        began, unreadable = nil, true
+    local v, keep, nf, nr, q, records, foreign = V[a_], 0, 0, 0, 1, '', ''
+    local from, to, own, id, answered
+    --@ACCOUNT
+    if nr > 0 then
+      if nf > 0 then foreign = sub(v, q, q + 12 * nf - 1) end
+      records, id = sub(v, q + 12 * nf), sub(KEYS[M + n], #KEYS[a_] + 1)
+      if find(records, id, 1, true) then from, to = located(records, id) end
+      if nr >= 128 and now >= keep then nr = nr - 128 end
+      if nr >= 128 and not from then own = call('GET', KEYS[M + n]) end
+    elseif nf > 0 then
+      foreign = sub(v, q, q + 12 * nf - 1)
+    end
+    if from or own then
+      local record = own or sub(records, from, to)
+      local state, rflags, who, began, till, asked, names, known_risk, known_at = reservation_of(record)
+      if not state then
+        unreadable = true
+      elseif now < till and state ~= 3 and state ~= 4 and state ~= 7 and (state ~= 5 or now >= began) then
+        answered = true
+        if asked ~= what then
+          flags = flags + 64
+        else
+          if who ~= attempt then
+            local at = 6 + byte(record, 3)
+            record = sub(record, 1, at - 1) .. P('<I4', attempt) .. sub(record, at + 4)
+            if own then
+              call('SET', KEYS[M + n], record, 'KEEPTTL')
+            else
+              V[a_] = sub(v, 1, q - 1) .. foreign .. sub(records, 1, from - 1) .. record .. sub(records, to + 1)
+              write(a_, kept_for(math.max(keep, --@LATEST) - now + 60000000))
+            end
+          end
+          shadowed = names
+          if state == 5 then
+            flags, wait = flags + 2, till - now
+          else
+            now, risk, sat = began, known_risk, known_at
+            flags, half_life, base = 3 + 4 * (rflags % 16), 0, 0
+          end
+        end
       end
     end
-    if began and now - began < lasts then
-      now, risk, at = began, known_risk, known_at
-      shadowed = sub(upload, 34)
-      flags, half_life, base = 3 + 4 * scored, 0, 0
-    else
-      local never, fitting, corrected
-      refused, wait, never, fitting, shadowed, corrected = fit(request, now, recorded, never_refuse)
-      unreadable = unreadable or corrected
-      if refused == 0 then
-        move(fitting, now, recorded)
-        vals[key] = pack_('<ddddB', now, lifetime, risk, at, flags / 4) .. shadowed
-        uploads[key] = recorded and REPLAY_TTL_MS or math.max(1, ceil(lifetime / 1000))
-        flags = flags + 1
-      elseif never then
-        flags = flags + 8
-      end
+    if not answered then
+      local never, partial, why, room, full, least, fixed = false, false, '', 0, 0, 2, false
+      id = id or sub(KEYS[M + n], #KEYS[a_] + 1)
+      --@CLASSES
     end
   end
   if unreadable then flags = flags + 16 end
-  answers[i] = pack_('<BddddddBH', flags, now, risk, at, half_life, base, wait, refused > 0 and by or 0, refused)
+  out[n] = P('<BddddddBH', flags, now, risk, sat, half_life, base, wait, refused > 0 and by or 0, refused)
   if override ~= '' or shadowed ~= '' then
-    reply[#reply + 1] = i - 1
-    reply[#reply + 1] = pack_('<H', #override) .. override .. shadowed
+    extra[#extra + 1] = n - 1
+    extra[#extra + 1] = P('<H', #override) .. override .. shadowed
   end
 end
 
-for key, ttl in pairs(uploads) do
-  redis.call('SET', names[key], vals[key], 'PX', ttl)
-end
-for key, before in pairs(since) do
-  local kept, n, last = {}, 0, 0
-  for id, tat in pairs(buckets[key]) do
-    if tat >= before and tat < MAX_TIME then
-      kept[n + 1], kept[n + 2] = id, tat
-      n = n + 2
-      if tat > last then last = tat end
-    end
+for j = 1, nd do
+  local k = dirty[j]
+  local v = V[k]
+  if type(v) == 'table' then
+    local others, top = '', 0
+    recorded = ttl[k] == 'recorded'
+    if v.others ~= '' then others, top = pruned(v.others) end
+    for i = 1, #v do if v[i] > top then top = v[i] end end
+    v = P(v.format, v.head, unpack(v)) .. others
+    ttl[k] = kept_for(top - now + 60000000)
   end
-  local ttl = before == 0 and REPLAY_TTL_MS or ceil((last - before) / 1000)
-  redis.call('SET', names[key], pack_(format_of(n / 2), unpack(kept)), 'PX', ttl)
+  call('SET', KEYS[k], v, 'PX', ttl[k])
 end
-reply[1] = table.concat(answers)
-return reply
+if #due > 0 then call('ZADD', KEYS[G[1 + SHARED]], unpack(due)) end
+extra[1] = table.concat(out)
+return extra

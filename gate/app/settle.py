@@ -1,0 +1,94 @@
+"""The act of a report: settle reservations, count what the reports met. The gate itself gives back what was taken in vain.
+
+A gate learns of two kinds of uploads that hold tokens in vain: those whose answer nobody got, because the store answered too
+late or the caller went away, and, where the policy says so, those that nobody has reported by the end of their lifetime. It
+settles them in the background. Of the first kind at most `MOST_WAITING` wait while the store is away; the rest is given back by
+the second kind or expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from gate.core.limits.reservation import Report, SettledAs, Settlement, Unanswered
+from gate.core.limits.take import ClassLimits
+from gate.errors import StoreUnavailable
+from gate.metrics import Counts
+from gate.ports.reservations import ReservationStore
+
+MOST_WAITING: Final = 10_000
+EVERY_S: Final = 1.0
+AT_ONCE: Final = 256
+
+
+class Reports:
+    """Settles reported uploads; between `run` and its end also those that hold tokens in vain."""
+
+    def __init__(self, reservations: ReservationStore, counts: Counts, every_s: float = EVERY_S) -> None:
+        self._reservations = reservations
+        self._counts = counts
+        self._every_s = every_s
+        self._waiting: deque[Unanswered] = deque(maxlen=MOST_WAITING)
+        self._wake = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Uploads that wait to be given back because nobody got their answer."""
+        return len(self._waiting)
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Learn the limits of a policy, by which real bytes are counted."""
+        self._reservations.expect(classes)
+
+    async def settle(self, reports: Sequence[Report]) -> list[Settlement | Exception]:
+        """What each report met. Raises nothing; where the store does not answer, its error stands for the settlement."""
+        settled = await self._reservations.settle(reports)
+        for report, each in zip(reports, settled, strict=True):
+            self._count(report.outcome, "error" if isinstance(each, Exception) else each.settled)
+        return settled
+
+    def unanswered(self, notice: Unanswered) -> None:
+        """Remember that nobody got the answer of a check."""
+        self._waiting.append(notice)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Give back, as soon as there is something and once in `every_s`. Never ends by itself."""
+        while True:
+            try:
+                await self._give_back()
+            except StoreUnavailable:
+                self._counts.store_errors["unavailable"] += 1
+            except Exception:
+                self._counts.faults["settle"] += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _give_back(self) -> None:
+        while self._waiting:
+            some = [self._waiting[n] for n in range(min(AT_ONCE, len(self._waiting)))]
+            settled = await self._reservations.settle(some)
+            for notice, each in zip(some, settled, strict=True):
+                if isinstance(each, Exception):
+                    raise each
+                if self._waiting and self._waiting[0] is notice:
+                    self._waiting.popleft()
+                self._count("unanswered", each.settled)
+        while over := await self._reservations.due(AT_ONCE):
+            settled = await self._reservations.settle(over)
+            for each in settled:
+                if isinstance(each, Exception):
+                    raise each
+                self._count("expired", SettledAs.SETTLED if each.settled is SettledAs.EXPIRED else each.settled)
+            if len(over) < AT_ONCE:
+                return
+
+    def _count(self, outcome: str, met: str) -> None:
+        key = (str(outcome), str(met))
+        self._counts.reports[key] = self._counts.reports.get(key, 0) + 1

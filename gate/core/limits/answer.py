@@ -1,0 +1,63 @@
+"""How a take is answered: the model that the store in memory runs and that the script in Redis must agree with.
+
+In order: an account that its standing refuses takes nothing; one whose limits staff have changed is taken from with those;
+an upload that was answered before gets its answer again, or a conflict if its content is another; any other upload takes from
+all its buckets or from none.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from gate.core.limits.gcra import Flights, Tats, take_reserved
+from gate.core.limits.reservation import Reservation, ReservationState
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.standing import Standing
+
+
+def answered(
+    request: TakeRequest, standing: Standing, known: Reservation | None, tats: Tats, flights: Flights, now_us: int
+) -> tuple[TakeResult, Reservation | None]:
+    """The answer, and the reservation to keep where it is new or has changed. Changes `tats` and `flights` in place.
+
+    `known` is what is kept of the upload, None where nothing is.
+    """
+    limits = request.class_limits
+    if limits.refuse(standing, now_us):
+        return TakeResult(standing, False, False, None, (), now_us), None
+    staff = standing.limits_of(now_us)
+    if staff is not None and staff != limits.name and not request.keep_limits:
+        return TakeResult(standing, False, False, None, (), now_us, limits_of=staff), None
+    what = request.fingerprint
+    if known is not None and known.answers(now_us):
+        return _repeated(request, known, what, standing, now_us)
+    until_us = now_us + limits.lifetime_us
+    never_refuse = standing.override_in_force(now_us) is not None
+    taken = take_reserved(tats, flights, request.buckets, request.size, now_us, until_us, never_refuse=never_refuse)
+    refusal = taken.refusal
+    result = TakeResult(standing, refusal is None, False, refusal, taken.shadow, now_us, taken.room)
+    if refusal is None:
+        kept = replace(standing, half_life_us=0, hot=None)
+        of = "" if limits.name == request.class_ else limits.name
+        state, attempt = ReservationState.OPEN, request.attempt
+        return result, Reservation(
+            what, state, attempt, now_us, until_us, kept, taken.shadow, taken.took, None, limits.returns, of
+        )
+    if refusal.retry_after_us is None:
+        return result, None
+    until_us, refused = now_us + refusal.retry_after_us, ReservationState.REFUSED
+    return result, Reservation(what, refused, request.attempt, now_us, until_us, refusal=refusal)
+
+
+def _repeated(
+    request: TakeRequest, known: Reservation, what: str, standing: Standing, now_us: int
+) -> tuple[TakeResult, Reservation | None]:
+    """The answer to a check of an upload that was answered before."""
+    if known.what != what:
+        return TakeResult(standing, False, False, None, (), now_us, conflict=True), None
+    again = None if known.attempt == request.attempt else replace(known, attempt=request.attempt)
+    if known.refusal is not None:
+        refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
+        return TakeResult(standing, False, False, refusal, (), now_us), again
+    recorded = replace(known.standing, override=standing.override)
+    return TakeResult(recorded, True, True, None, known.shadow, known.began_us), again

@@ -1,0 +1,205 @@
+"""A reservation: what the store keeps of one answered upload, and what a report about it changes.
+
+    OPEN ──committed──▶ COMMITTED     tokens are kept; byte limits are corrected to the real bytes
+      │ ──failed──────▶ FAILED        everything is given back
+      │ ──aborted─────▶ ABORTED       everything is given back
+      │ ──unanswered──▶ ABORTED       by the gate itself: nobody got the answer
+      └───expired─────▶ KEPT | RETURNED   at the end of its lifetime, as the policy says
+    REFUSED                           nothing was taken; it only repeats the answer until its retry-after has passed
+
+Only an OPEN reservation changes; every later report about it is told what happened first. `settle` decides, and the
+stores carry out its changes in one atomic step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum, StrEnum
+from typing import Final
+
+import msgspec
+
+from gate.core.limits.gcra import Refusal, Took
+from gate.core.limits.limit import Rate
+from gate.core.standing import Standing
+
+
+class ReservationState(IntEnum):
+    """What became of the upload. The numbers are stored."""
+
+    OPEN = 1
+    COMMITTED = 2
+    FAILED = 3
+    ABORTED = 4
+    REFUSED = 5
+    KEPT = 6
+    RETURNED = 7
+
+
+GIVEN_BACK: Final = frozenset((ReservationState.FAILED, ReservationState.ABORTED, ReservationState.RETURNED))
+"""States in which the upload holds no tokens; a new check of it takes anew."""
+
+
+class UploadOutcome(StrEnum):
+    """What a report says became of the upload."""
+
+    COMMITTED = "committed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+class SettledAs(StrEnum):
+    """What a report met."""
+
+    SETTLED = "settled"
+    REPEATED = "repeated"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+class Reservation(msgspec.Struct, frozen=True, gc=False):
+    """One answered upload of an account. `what` is the fingerprint of what was checked.
+
+    `attempt` names the check that was answered last. `refusal` is set where the state is REFUSED. `returns` says that
+    its tokens are given back if nobody has reported it at `until_us`. `limits` is the class whose limits were taken from,
+    empty where it is the class of the fingerprint.
+    """
+
+    what: str
+    state: ReservationState
+    attempt: int
+    began_us: int
+    until_us: int
+    standing: Standing = Standing()
+    shadow: tuple[str, ...] = ()
+    took: tuple[Took, ...] = ()
+    refusal: Refusal | None = None
+    returns: bool = False
+    limits: str = ""
+
+    def answers(self, now_us: int) -> bool:
+        """Whether a check of the same upload gets this answer again. A clock that was set back ends a refusal."""
+        if self.state is ReservationState.REFUSED and now_us < self.began_us:
+            return False
+        return now_us < self.until_us and self.state not in GIVEN_BACK
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """A report about one upload. `bytes` is the real size, None where it is not told or nothing was stored."""
+
+    account: str
+    upload_id: str
+    outcome: UploadOutcome
+    bytes: int | None = None
+
+
+class Unanswered(msgspec.Struct, frozen=True, gc=False):
+    """The notice of a gate that nobody got the answer of its check. It counts while no later check was answered."""
+
+    account: str
+    upload_id: str
+    attempt: int
+
+
+class Expired(msgspec.Struct, frozen=True, gc=False):
+    """The notice of a gate that the lifetime of a reservation is over."""
+
+    account: str
+    upload_id: str
+
+
+Notice = Report | Unanswered | Expired
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """A bucket whose TAT moves by `delta_us`, or, where `leaves`, a count in flight that ends now."""
+
+    entity: str
+    limit: str
+    delta_us: int
+    leaves: bool = False
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """What a report met, the state of the reservation afterwards (None: unknown), and when it began."""
+
+    settled: SettledAs
+    state: ReservationState | None
+
+
+class Settling(msgspec.Struct, frozen=True, gc=False):
+    """The decision on a report: its settlement, the reservation to store (None: it stays as it is), and the changes."""
+
+    settlement: Settlement
+    reservation: Reservation | None = None
+    changes: tuple[Change, ...] = ()
+
+
+_UNKNOWN: Final = Settling(Settlement(SettledAs.UNKNOWN, None))
+_STATES: Final = {
+    UploadOutcome.COMMITTED: ReservationState.COMMITTED,
+    UploadOutcome.FAILED: ReservationState.FAILED,
+    UploadOutcome.ABORTED: ReservationState.ABORTED,
+}
+_EXPIRED: Final = frozenset((ReservationState.KEPT, ReservationState.RETURNED))
+
+Rates = Callable[[str, str], Rate | None]
+"""(class, limit) → the rate of a limit that counts bytes; None if the policy has no such limit now."""
+
+
+def settle(reservation: Reservation | None, notice: Notice, now_us: int, rates: Rates) -> Settling:
+    """What `notice` changes. It changes nothing unless the reservation is open; a late report finds it expired."""
+    if reservation is None or reservation.state is ReservationState.REFUSED:
+        return _UNKNOWN
+    if isinstance(notice, Unanswered) and notice.attempt != reservation.attempt:
+        return Settling(Settlement(SettledAs.REPEATED, reservation.state))
+    if reservation.state is not ReservationState.OPEN:
+        met = SettledAs.EXPIRED if reservation.state in _EXPIRED else SettledAs.REPEATED
+        return Settling(Settlement(met, reservation.state))
+    if now_us >= reservation.until_us:
+        state = ReservationState.RETURNED if reservation.returns else ReservationState.KEPT
+        return _ended(reservation, state, SettledAs.EXPIRED, _given_back(reservation) if reservation.returns else ())
+    match notice:
+        case Expired():
+            return Settling(Settlement(SettledAs.REPEATED, reservation.state))
+        case Unanswered():
+            return _ended(reservation, ReservationState.ABORTED, SettledAs.SETTLED, _given_back(reservation))
+        case Report(outcome=UploadOutcome.COMMITTED):
+            changes = _corrected(reservation, notice.bytes, rates)
+            return _ended(reservation, ReservationState.COMMITTED, SettledAs.SETTLED, changes)
+        case Report():
+            return _ended(reservation, _STATES[notice.outcome], SettledAs.SETTLED, _given_back(reservation))
+
+
+def _ended(reservation: Reservation, state: ReservationState, met: SettledAs, changes: tuple[Change, ...]) -> Settling:
+    ended = msgspec.structs.replace(reservation, state=state, took=())
+    return Settling(Settlement(met, state), ended, changes)
+
+
+def _given_back(reservation: Reservation) -> tuple[Change, ...]:
+    return tuple(
+        Change(took.entity, took.limit, -took.cost_us, took.in_flight)
+        for took in reservation.took
+        if took.cost_us or took.in_flight
+    )
+
+
+def _corrected(reservation: Reservation, real: int | None, rates: Rates) -> tuple[Change, ...]:
+    """The upload is no longer in flight, and each limit on bytes counts its real size."""
+    class_, taken_for = class_and_size(reservation.what)
+    changes = []
+    for took in reservation.took:
+        if took.in_flight:
+            changes.append(Change(took.entity, took.limit, 0, leaves=True))
+        elif took.by_bytes and real is not None and real != taken_for:
+            rate = rates(reservation.limits or class_, took.limit)
+            # of a limit that is gone the rate is known only by what was taken
+            cost_us = -(-took.cost_us * real // max(1, taken_for)) if rate is None else rate.cost_us(real)
+            changes.append(Change(took.entity, took.limit, cost_us - took.cost_us))
+    return tuple(change for change in changes if change.leaves or change.delta_us)
+
+
+def class_and_size(what: str) -> tuple[str, int]:
+    """The class and the size of a fingerprint."""
+    class_, _, size, *_ = what.split("\n")
+    return class_, int(size)

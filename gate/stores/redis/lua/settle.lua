@@ -1,0 +1,108 @@
+-- Unit: µs. Replaces one reservation by its settled state and moves the buckets that it took from, if it is still what the
+-- caller has read.
+--
+-- KEYS     account, the upload's own key, entities and what is in flight (in any order), the list of what is due
+-- ARGV[1]  the reservation as it was read
+-- ARGV[2]  the reservation as it becomes
+-- ARGV[3]  now; empty: the server's clock
+-- ARGV[4]  changes, each  number of its key (u8), what it changes (u8: 0 a bucket, 1 what is in flight), limit id, id of the
+--          limit's debt (4 bytes each), µs by which the TAT moves, or when that in flight ends (double)
+-- Reply    1, or 0 where the reservation is not what was read
+--
+-- The stored values are those of gate/stores/redis/layout.py.
+local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
+local call = redis.call
+local now = tonumber(ARGV[3])
+if not now then
+  local t = call('TIME')
+  now = t[1] * 1000000 + t[2]
+end
+
+local values, tops, changed = {}, {}, {}
+local account = call('GET', KEYS[1])
+local at = account and find(account, ARGV[1], 1, true)
+if at then
+  values[1] = sub(account, 1, at - 1) .. ARGV[2] .. sub(account, at + #ARGV[1])
+  changed[1] = true
+elseif call('GET', KEYS[2]) == ARGV[1] then
+  values[1] = account
+  call('SET', KEYS[2], ARGV[2], 'KEEPTTL')
+else
+  return 0
+end
+
+-- Where the entries of other limits begin in a value, and how many there are.
+local function entries_of(v, k)
+  local from = 2 + 12 * (byte(v, 1) or 0)
+  if k ~= 1 then return from, math.floor((#v + 1 - from) / 12) end
+  return from + 10, byte(v, from + 8) or 0
+end
+
+-- Where the TAT of a limit stands, nil where it does not.
+local function place_of(v, k, id)
+  local n = byte(v, 1) or 0
+  for i = 0, n - 1 do
+    if sub(v, 2 + 4 * i, 5 + 4 * i) == id then return 2 + 4 * n + 8 * i end
+  end
+  local from, count = entries_of(v, k)
+  for i = from, from + 12 * (count - 1), 12 do
+    if sub(v, i, i + 3) == id then return i + 4 end
+  end
+end
+
+local function with_tat(v, k, id, tat)
+  local p = place_of(v, k, id)
+  if p then return sub(v, 1, p - 1) .. P('<d', tat) .. sub(v, p + 8) end
+  local from, count = entries_of(v, k)
+  local till = from + 12 * count
+  if k == 1 then
+    if count > 100 then return v end
+    v = sub(v, 1, from - 3) .. P('<B', count + 1) .. sub(v, from - 1)
+  end
+  return sub(v, 1, till - 1) .. P('<c4d', id, tat) .. sub(v, till)
+end
+
+local function move(k, id, debt, delta)
+  local v = values[k] or (k == 1 and P('<BdBB', 0, 0, 0, 0) or P('<B', 0))
+  local p = place_of(v, k, id)
+  local tat = p and U('<d', v, p) or 0
+  if delta > 0 then
+    if not (tat >= now) then tat = now end
+    v = with_tat(with_tat(v, k, id, tat + delta), k, debt, tat + delta)
+    if not tops[k] or tat + delta > tops[k] then tops[k] = tat + delta end
+  elseif p then
+    v = with_tat(v, k, id, tat + delta)
+  end
+  values[k], changed[k] = v, true
+end
+
+local function leave(k, id, till)
+  local v = values[k]
+  for i = 1, v and #v - 11 or 0, 12 do
+    local each, t = U('<c4d', v, i)
+    if each == id and t == till then
+      values[k], changed[k] = sub(v, 1, i - 1) .. sub(v, i + 12), true
+      return
+    end
+  end
+end
+
+for i = 1, #ARGV[4], 18 do
+  local k, what, id, debt, delta = U('<BBc4c4d', ARGV[4], i)
+  if values[k] == nil then values[k] = call('GET', KEYS[k]) end
+  if what == 0 then move(k, id, debt, delta) else leave(k, id, delta) end
+end
+
+for k in pairs(changed) do
+  local v = values[k]
+  local need = tops[k] and ceil((tops[k] - now) / 1000) + 60000
+  if v == '' then
+    call('DEL', KEYS[k])
+  elseif need and need > call('PTTL', KEYS[k]) then
+    call('SET', KEYS[k], v, 'PX', need)
+  elseif call('EXISTS', KEYS[k]) == 1 then
+    call('SET', KEYS[k], v, 'KEEPTTL')
+  end
+end
+call('ZREM', KEYS[#KEYS], KEYS[2])
+return 1

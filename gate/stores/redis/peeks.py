@@ -1,0 +1,88 @@
+"""Peeks: reads what a take would read, and answers by the model in `gate.core.limits`. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from redis.exceptions import ResponseError
+
+from gate.core.limits.answer import answered
+from gate.core.limits.gcra import Flights, Tats, rooms
+from gate.core.limits.reservation import Reservation
+from gate.core.limits.take import Peek, TakeRequest
+from gate.core.override import Override
+from gate.core.score import risk_at
+from gate.core.standing import Standing
+from gate.errors import StateUnreadable
+from gate.records.override import decode_stored_override, obeyed_override
+from gate.records.score import decode_stored_score
+from gate.stores.redis import layout
+from gate.stores.redis.line import Argument, Line, pack
+
+
+async def peek(line: Line, prefix: str, request: TakeRequest, until_s: float) -> Peek:
+    """What a take of `request` would answer, by the loop's time `until_s`. Raises StoreUnavailable."""
+    account = request.account
+    shared = frozenset(each.entity for each in request.class_limits.shared)
+    entities = [each.entity for each in request.buckets]
+    keys: list[Argument] = [
+        layout.account_key(prefix, account),
+        layout.upload_key(prefix, account, request.upload_id),
+        f"{prefix}score:{{{account}}}",
+        f"{prefix}override:{{{account}}}",
+        *(f"{prefix}2b:{entity}" for entity in entities),
+        *(f"{prefix}2f:{entity}" for entity in entities),
+    ]
+    replies = await line.call([pack((b"TIME",)), pack((b"MGET", *keys))], until_s)
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            await line.refuse(reply)
+    seconds, microseconds = map(int, replies[0])
+    now_us = seconds * 1_000_000 + microseconds if request.now_us is None else request.now_us
+    values: Sequence[bytes | None] = replies[1]
+    own, records = layout.read_buckets(values[0], account=True)
+    buckets = [layout.read_buckets(value)[0] for value in values[4 : 4 + len(entities)]]
+    flights = [layout.read_flights(value) for value in values[4 + len(entities) :]]
+    tats: Tats = {}
+    open_: Flights = {}
+    for each, found, flying in zip(request.buckets, buckets, flights, strict=True):
+        of_account = each.entity == f"account:{{{account}}}" and each.entity not in shared
+        stored = own if of_account else found
+        for limit in each.limits.limits:
+            tats[each.entity, limit.name] = stored.get(limit.id, 0)
+            tats[each.entity, limit.debt_of(limit.name)] = stored.get(limit.debt_id, 0)
+            open_[each.entity, limit.name] = flying.get(limit.id, [])
+    name = layout.upload_name(account, request.upload_id).encode()
+    record = layout.located(records, name) or (layout.located(values[1], name) if values[1] else None)
+    standing = _standing(values[2], values[3], now_us).meeting(request.hot)
+    room = rooms(tats, open_, request.buckets, now_us)
+    result, _ = answered(request, standing, _known(record, account), tats, open_, now_us)
+    return Peek(result, room)
+
+
+def _known(record: bytes | None, account: str) -> Reservation | None:
+    try:
+        return None if record is None else layout.read_reservation(record, account, bytes.hex)
+    except StateUnreadable:
+        return None
+
+
+def _standing(score: bytes | None, override: bytes | None, now_us: int) -> Standing:
+    staff = None if override is None else _override(override)
+    if staff is not None and now_us >= staff.expires_at_us:
+        staff = None
+    try:
+        known = None if score is None else decode_stored_score(score)
+    except StateUnreadable:
+        known = None
+    if known is None:
+        return Standing(override=staff)
+    risk = risk_at(known.risk, known.at_us, known.half_life_us, known.base, now_us)
+    return Standing(risk, known.at_us, staff, known.half_life_us, known.base, now_us, known.acts)
+
+
+def _override(value: bytes) -> Override:
+    try:
+        return decode_stored_override(value)
+    except StateUnreadable:
+        return obeyed_override(value)

@@ -1,0 +1,191 @@
+"""The reservation store in Redis (or Valkey): reads a reservation, decides by it, and replaces it if it has not changed.
+
+`gate.core.limits.reservation.settle` decides; `lua/settle.lua` carries out its changes only where the reservation is still what
+was read, so that two gates that settle one upload settle it once. `gate.stores.redis.layout` says what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from redis.exceptions import ResponseError
+
+from gate.core.limits.limit import Rate
+from gate.core.limits.reservation import Expired, Notice, Settlement, Settling, settle
+from gate.core.limits.take import ClassLimits
+from gate.errors import StateUnreadable, StoreUnavailable
+from gate.stores.redis import layout
+from gate.stores.redis.line import Argument, Line, ReplyLost, Run, Script, Stats, pack
+
+MOST_AT_ONCE: Final = 64
+"""Words that share two calls."""
+ROUNDS: Final = 5
+"""How often a notice is tried whose reservation changes meanwhile."""
+MOST_LIMITS: Final = 4_096
+_CHANGE = struct.Struct("<BB4s4sd")
+_UNKNOWN_DEBT: Final = b"gone"
+_BUCKET, _FLIGHT = 0, 1
+
+
+class RedisReservationStore:
+    """A ReservationStore; see ports for what it promises. It connects on first use; use it in one event loop, until close().
+
+    `deadline_s` bounds each of its calls.
+    """
+
+    def __init__(self, url: str, prefix: str = "ug:", deadline_s: float = 0.5, *, stats: Stats | None = None) -> None:
+        self._prefix = prefix
+        self._deadline_s = deadline_s
+        self._script = Script.named("settle")
+        self._line = Line(url, "upload-gate-settle", stats)
+        self._turn = asyncio.Lock()
+        self._rates: dict[tuple[str, str], Rate] = {}
+        self._debts: dict[str, bytes] = {}
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._line.close()
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Learn the rates by which real bytes are counted."""
+        if len(self._debts) > MOST_LIMITS:
+            self._rates.clear()
+            self._debts.clear()
+        for each in classes:
+            for limit in (limit for limits in each.entity_limits for limit in limits.limits):
+                self._debts[limit.id.hex()] = limit.debt_id
+                if limit.by_bytes:
+                    self._rates[each.name, limit.id.hex()] = limit.rate
+
+    async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
+        """See ReservationStore."""
+        settled: list[Settlement | Exception] = []
+        for start in range(0, len(notices), MOST_AT_ONCE):
+            some = notices[start : start + MOST_AT_ONCE]
+            try:
+                async with self._turn:
+                    settled += await self._settle(some, now_us)
+            except StoreUnavailable as error:
+                settled += [error for _ in some]
+        return settled
+
+    async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
+        """See ReservationStore."""
+        async with self._turn:
+            if now_us is None:
+                now_us = _time(await self._line.execute(b"TIME", within_s=self._deadline_s))
+            command = (b"ZRANGEBYSCORE", f"{self._prefix}2due", b"-inf", now_us, b"LIMIT", 0, most)
+            keys = await self._line.execute(*command, within_s=self._deadline_s)
+            uploads = {key: layout.upload_of_key(self._prefix, key.decode(errors="replace")) for key in keys}
+            if strange := [key for key, upload in uploads.items() if upload is None]:
+                await self._line.execute(b"ZREM", f"{self._prefix}2due", *strange, within_s=self._deadline_s)
+        return [Expired(*upload) for upload in uploads.values() if upload is not None]
+
+    async def _settle(self, notices: Sequence[Notice], now_us: int | None) -> list[Settlement | Exception]:
+        settled: dict[int, Settlement | Exception] = {}
+        waiting = list(range(len(notices)))
+        for _ in range(ROUNDS):
+            runs = await self._decided(notices, waiting, settled, now_us)
+            if runs:
+                await self._carry_out(runs, settled)
+            waiting = [n for n in waiting if n not in settled]
+            if not waiting:
+                break
+        late = StoreUnavailable("the reservation changed again and again while it was settled", "send the report again")
+        return [settled.get(n, late) for n in range(len(notices))]
+
+    async def _decided(
+        self,
+        notices: Sequence[Notice],
+        waiting: list[int],
+        settled: dict[int, Settlement | Exception],
+        now_us: int | None,
+    ) -> list[tuple[int, Settling, Run]]:
+        """What to carry out. Words that change nothing are settled at once."""
+        keys: list[Argument] = []
+        for n in waiting:
+            account, upload_id = notices[n].account, notices[n].upload_id
+            keys += (layout.account_key(self._prefix, account), layout.upload_key(self._prefix, account, upload_id))
+        clock, values = await self._read(keys)
+        runs: list[tuple[int, Settling, Run]] = []
+        for at, n in enumerate(waiting):
+            notice, account_value, own = notices[n], values[2 * at], values[2 * at + 1]
+            record = self._record(notice, account_value, own)
+            try:
+                known = None if record is None else layout.read_reservation(record, notice.account, bytes.hex)
+            except StateUnreadable:
+                record = known = None
+            settling = settle(known, notice, clock if now_us is None else now_us, self._rate)
+            if settling.reservation is None or record is None or known is None:
+                settled[n] = settling.settlement
+                if isinstance(notice, Expired):
+                    await self._forget(notice)
+            else:
+                runs.append((n, settling, self._run(notice, record, settling, known.until_us, now_us)))
+        return runs
+
+    def _record(self, notice: Notice, account_value: bytes | None, own: bytes | None) -> bytes | None:
+        """The stored reservation, in the account's value or in a key of its own."""
+        _, records = layout.read_buckets(account_value, account=True)
+        name = layout.upload_name(notice.account, notice.upload_id).encode()
+        return layout.located(records, name) or (layout.located(own, name) if own else None)
+
+    def _run(self, notice: Notice, record: bytes, settling: Settling, until_us: int, now_us: int | None) -> Run:
+        keys: list[Argument] = [
+            layout.account_key(self._prefix, notice.account),
+            layout.upload_key(self._prefix, notice.account, notice.upload_id),
+        ]
+        own = f"account:{{{notice.account}}}"
+        changes = b""
+        for change in settling.changes:
+            entity = change.entity.removeprefix("=")
+            key: Argument = f"{self._prefix}2{'f' if change.leaves else 'b'}:{entity}"
+            if change.entity == own and not change.leaves:
+                key = keys[0]
+            if key not in keys:
+                keys.append(key)
+            debt = self._debts.get(change.limit, _UNKNOWN_DEBT)
+            kind, number = (_FLIGHT, until_us) if change.leaves else (_BUCKET, change.delta_us)
+            changes += _CHANGE.pack(keys.index(key) + 1, kind, bytes.fromhex(change.limit), debt, number)
+        assert settling.reservation is not None
+        settled = layout.settled_record(record, settling.reservation.state)
+        keys.append(f"{self._prefix}2due")
+        return Run(self._script, keys, (record, settled, "" if now_us is None else now_us, changes))
+
+    async def _carry_out(
+        self, runs: list[tuple[int, Settling, Run]], settled: dict[int, Settlement | Exception]
+    ) -> None:
+        """Run the scripts; where a reservation had changed meanwhile, the notice stays unsettled."""
+        replies = await self._line.run([run for *_, run in runs], self._deadline_s, again=True)
+        for (n, settling, _), reply in zip(runs, replies, strict=True):
+            if reply == 1:
+                settled[n] = settling.settlement
+
+    async def _forget(self, notice: Expired) -> None:
+        """Take a reservation that needs nothing any more off the list of what is due."""
+        key = layout.upload_key(self._prefix, notice.account, notice.upload_id)
+        await self._line.execute(b"ZREM", f"{self._prefix}2due", key, within_s=self._deadline_s)
+
+    async def _read(self, keys: Sequence[Argument]) -> tuple[int, list[bytes | None]]:
+        """The server's clock and the values of `keys`."""
+        until_s = asyncio.get_running_loop().time() + self._deadline_s
+        commands = [pack((b"TIME",)), pack((b"MGET", *keys))]
+        try:
+            replies = await self._line.call(commands, until_s)
+        except ReplyLost:
+            replies = await self._line.call(commands, until_s)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                await self._line.refuse(reply)
+        return _time(replies[0]), replies[1]
+
+    def _rate(self, class_: str, limit: str) -> Rate | None:
+        return self._rates.get((class_, limit))
+
+
+def _time(reply: Sequence[bytes]) -> int:
+    seconds, microseconds = map(int, reply)
+    return seconds * 1_000_000 + microseconds

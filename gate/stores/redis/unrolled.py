@@ -1,0 +1,378 @@
+"""Writes the take script for the classes of a policy: each class is a branch whose limits are constants.
+
+A script that walks a table of limits spends more time on the walk than on the arithmetic and the commands together. So the
+store sends one script a policy instead. `lua/take.lua` holds what is the same for all policies, and the marks where the rest
+goes; this module writes the rest. The model it must agree with is `gate.core.limits.gcra`.
+
+All limits on one subject that any class has share a layout, so that a class that lacks one leaves its TAT alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from gate.core.limits.gcra import GRACE_US
+from gate.core.limits.limit import NEVER_US, EntityLimits, Limit
+from gate.core.limits.take import ClassLimits
+from gate.stores.redis.layout import CODES, LATE_US, NAMED, header, took_prefix
+from gate.stores.redis.line import Script
+from gate.stores.redis.lua import script
+
+MAX_LIFETIME_US: Final = 1 << 47
+_OWN: Final = ("account", "ip", "device")
+_INFINITE: Final = "math.huge"
+_COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
+_MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Unrolled:
+    """The script for some classes. `shared` are the shared entities in the order of their key numbers, without the due list.
+
+    `numbers` maps each class to its number in the script; `flights` the subjects of each whose in-flight keys it wants.
+    """
+
+    classes: tuple[ClassLimits, ...]
+    script: Script = field(init=False)
+    shared: tuple[str, ...] = field(init=False)
+    numbers: dict[ClassLimits, int] = field(init=False)
+    flights: dict[ClassLimits, tuple[str, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
+        object.__setattr__(self, "shared", shared)
+        object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
+        object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
+        object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
+
+
+def _flying(limits: ClassLimits) -> Iterator[str]:
+    """The subjects with limits on what is in flight, each once: account, ip, device, or the name of a shared entity."""
+    yield from dict.fromkeys(
+        subject for subject, each in entities_of(limits) if any(limit.in_flight for limit in each.limits)
+    )
+
+
+def entities_of(limits: ClassLimits) -> list[tuple[str, EntityLimits]]:
+    """The limits of each entity of a class in the order of their numbers; a shared entity under its key's name."""
+    own = zip(_OWN, (limits.account, limits.ip, limits.device), strict=True)
+    return [
+        *((subject, each) for subject, each in own if each is not None),
+        *((f"={each.entity}", each.limits) for each in limits.shared),
+    ]
+
+
+def _source(unrolled: Unrolled) -> str:
+    layouts = _Layouts(unrolled)
+    ways = []
+    for number, limits in enumerate(unrolled.classes, 1):
+        ways.append(f"{'if' if number == 1 else 'elseif'} by == {number} then")
+        ways += ["  " + line for line in _Branch(limits, layouts, unrolled.flights[limits]).lines()]
+    parts = {
+        "IDS": "\n".join([*layouts.constants(), *_tables(unrolled)]),
+        "ACCOUNT": "\n".join(layouts.read_account()),
+        "CLASSES": "\n".join([*ways, "end"]) if ways else "",
+    }
+
+    def filled(mark: re.Match[str]) -> str:
+        indent = mark[1]
+        return "\n".join(indent + line for line in parts[mark[2]].split("\n"))
+
+    text = _MARK.sub(filled, script("take").decode("latin-1"))
+    text = text.replace("--@LATEST", layouts.latest())
+    # each gate sends it once, and the server keeps it: without comments and indents it is half as long
+    return "\n".join(line for line in (_COMMENT.sub("", line).strip() for line in text.split("\n")) if line)
+
+
+def _tables(unrolled: Unrolled) -> list[str]:
+    classes = unrolled.classes
+    lengths = [8 + len(limits.byte_rates) + len(unrolled.flights[limits]) for limits in classes]
+    refuse = [_INFINITE if each.refuse_at is None else repr(each.refuse_at) for each in classes]
+    return [
+        f"local SHARED = {len(unrolled.shared) + 1}",
+        f"local LENGTH = {{{', '.join(map(str, lengths))}}}",
+        f"local REFUSE = {{{', '.join(refuse)}}}",
+        f"local AGE = {{{', '.join(str(each.max_score_age_us) for each in classes)}}}",
+        f"local NAME = {{{', '.join(quoted(each.name.encode()) for each in classes)}}}",
+    ]
+
+
+def quoted(raw: bytes) -> str:
+    """Bytes as a Lua string."""
+    return '"' + "".join(chr(b) if 48 <= b < 58 or 65 <= b < 91 or 97 <= b < 123 else f"\\{b:03d}" for b in raw) + '"'
+
+
+class _Layouts:
+    """For each subject the limits of all classes together, and the Lua names of their ids and heads."""
+
+    def __init__(self, unrolled: Unrolled) -> None:
+        self.limits: dict[str, list[bytes]] = {"account": []}
+        self.shared_at = {f"={entity}": n for n, entity in enumerate(unrolled.shared, 2)}
+        self.due_at = len(unrolled.shared) + 2
+        for limits in unrolled.classes:
+            for subject, each in entities_of(limits):
+                known = self.limits.setdefault(subject, [])
+                known += dict.fromkeys(at.id for at in each.limits if not at.in_flight and at.id not in known)
+        self.number = {subject: n for n, subject in enumerate(self.limits)}
+        if any(len(ids) > 60 for ids in self.limits.values()):
+            raise ValueError("a policy has at most 60 limits on one subject")
+
+    def constants(self) -> list[str]:
+        lines = []
+        for subject, ids in self.limits.items():
+            n, more = self.number[subject], "dBB" if subject == "account" else ""
+            lines.append(f"local I{n} = {{{', '.join(map(quoted, ids))}}}")
+            lines.append(f"local H{n}, F{n} = {quoted(header(ids))}, '<c{1 + 4 * len(ids)}{'d' * len(ids)}{more}'")
+        return lines
+
+    def variables(self, subject: str) -> list[str]:
+        """The TATs of a subject in its layout."""
+        return [f"t{self.number[subject]}_{n}" for n in range(len(self.limits[subject]))]
+
+    def variable(self, subject: str, limit: Limit) -> str:
+        return f"t{self.number[subject]}_{self.limits[subject].index(limit.id)}"
+
+    def least(self, subject: str) -> int:
+        return 1 + 12 * len(self.limits[subject]) + (10 if subject == "account" else 0)
+
+    def head_length(self, subject: str) -> int:
+        return 1 + 4 * len(self.limits[subject])
+
+    def read_account(self) -> list[str]:
+        names, n = self.variables("account"), self.number["account"]
+        tats = "".join(f"{name}, " for name in names)
+        zeros = [f"{', '.join(names)} = {', '.join('0' for _ in names)}"] if names else []
+        test = f"#v < {self.least('account')} or sub(v, 1, {self.head_length('account')}) ~= H{n}"
+        return [
+            *([f"local {', '.join(names)}"] if names else []),
+            "if v then",
+            f"  if {test} then v = relaid(v, H{n}, I{n}, true) end",
+            "  local _",
+            f"  _, {tats}keep, nf, nr, q = U(F{n}, v)",
+            *(["else", *(f"  {line}" for line in zeros)] if zeros else []),
+            "end",
+        ]
+
+    def latest(self) -> str:
+        return ", ".join(["0", *self.variables("account")])
+
+
+class _Branch:
+    """The Lua of one class: reads its entities, looks at its limits, and moves all TATs or none."""
+
+    def __init__(self, limits: ClassLimits, layouts: _Layouts, flights: tuple[str, ...]) -> None:
+        self._limits = limits
+        self._layouts = layouts
+        self._entities = entities_of(limits)
+        self._lifetime = min(limits.lifetime_us, MAX_LIFETIME_US)
+        self._flight_at = {subject: f"G[p + {len(limits.byte_rates) + n}]" for n, subject in enumerate(flights)}
+        self._counted: list[str] = []
+        """For each limit the Lua that says what was taken from it."""
+        self._moves: dict[str, list[str]] = {}
+        self._off: list[str] = []
+        self._subjects = list(dict.fromkeys(subject for subject, _ in self._entities))
+
+    def lines(self) -> Iterator[str]:
+        number = costs = 0
+        loaded: set[str] = set()
+        yield from self._keys()
+        for subject, each in self._entities:
+            inside = self._guard(subject)
+            if inside:
+                yield f"if {inside} then"
+            if subject not in loaded:
+                loaded.add(subject)
+                yield from self._load(subject)
+            for limit in each.limits:
+                number += 1
+                cost = str(min(limit.rate.cost_us(1), NEVER_US))
+                if limit.by_bytes:
+                    cost, costs = f"G[p + {costs}]", costs + 1
+                yield from self._look(subject, limit, number, cost)
+            if inside:
+                yield "end"
+        yield "if refused == 0 then"
+        yield from (f"  {line}" for line in self._let_in())
+        yield "else"
+        yield from (f"  {line}" for line in self._refuse())
+        yield "end"
+
+    def _guard(self, subject: str) -> str:
+        return {"ip": "i_ > 0", "device": "d_ > 0"}.get(subject, "")
+
+    def _key(self, subject: str) -> str:
+        own = {"account": "a_", "ip": "i_", "device": "d_"}.get(subject)
+        return own or f"G[{self._layouts.shared_at[subject]}]"
+
+    def _keys(self) -> Iterator[str]:
+        """Declares what is read inside guards and needed after them."""
+        for subject in self._subjects:
+            n = self._layouts.number[subject]
+            names = self._layouts.variables(subject) if subject != "account" else []
+            yield f"local {', '.join([f'e{n}', f'q{n}', f'fixed{n}', *names])}"
+        moved = [f"x{n}" for n in range(1, 1 + sum(len(each.limits) for _, each in self._entities))]
+        for start in range(0, len(moved), 20):
+            yield f"local {', '.join(moved[start : start + 20])}"
+
+    def _load(self, subject: str) -> Iterator[str]:
+        layouts, n, key = self._layouts, self._layouts.number[subject], self._key(subject)
+        names = layouts.variables(subject)
+        if subject == "account" or not names:
+            return
+        if subject.startswith("="):
+            yield f"e{n} = V[{key}]"
+            opened = f"opened(e{n}, H{n}, {layouts.least(subject)}, F{n}, I{n})"
+            yield f"if type(e{n}) ~= 'table' then e{n} = {opened}; V[{key}] = e{n} end"
+            yield f"{', '.join(names)} = {', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))}"
+            return
+        test = f"#e{n} < {layouts.least(subject)} or sub(e{n}, 1, {layouts.head_length(subject)}) ~= H{n}"
+        yield f"e{n} = V[{key}]"
+        yield f"if e{n} then"
+        yield f"  if {test} then e{n} = relaid(e{n}, H{n}, I{n}) end"
+        yield f"  fixed{n}, {', '.join(names)}, q{n} = U(F{n}, e{n})"
+        yield f"  fixed{n} = nil"
+        yield f"else {', '.join(names)} = {', '.join('0' for _ in names)} end"
+
+    def _others(self, subject: str) -> str:
+        n = self._layouts.number[subject]
+        if subject == "account":
+            return "foreign"
+        return f"e{n}.others" if subject.startswith("=") else f"sub(e{n}, q{n})"
+
+    def _look(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
+        x, n = f"x{number}", self._layouts.number[subject]
+        prefix = took_prefix(_subject_code(subject), subject[1:] if subject.startswith("=") else None, limit)
+        took = quoted(prefix) if not limit.by_bytes and not limit.in_flight else None
+        if limit.in_flight:
+            self._counted.append(f"({x} and {quoted(prefix)} or '')")
+            key = self._flight_at[subject]
+            yield f"{x} = flying(V[{key}] or '', {quoted(limit.id)}, {limit.rate.burst})"
+            yield f"if {x} ~= 0 then"
+            yield from (f"  {line}" for line in self._full(limit, number, f"not {x}", x))
+            yield f"  {x} = nil"
+            yield "end"
+            self._off.append(f"if {x} then take_off({key}, {quoted(limit.id)}, till) end")
+            return
+        t, tolerance = self._layouts.variable(subject, limit), min(limit.rate.tolerance_us, NEVER_US)
+        piece = took if took is not None else f"{quoted(prefix)} .. P('<I6', {cost})"
+        self._counted.append(f"({x} and {piece} or '')")
+        yield f"if {t} < now then {x} = now + {cost} elseif {t} <= now + {tolerance + GRACE_US} then {x} = {t} + {cost} else"
+        yield "  local wrong"
+        yield f"  {t}, wrong = late({self._others(subject)}, {quoted(limit.debt_id)}, {t}, {tolerance})"
+        yield f"  if wrong then fixed{n}, unreadable = true, true end"
+        yield f"  {x} = {t} + {cost}"
+        yield "end"
+        yield f"if {x} > now + {tolerance} then"
+        never = f"{cost} > {tolerance}" if limit.by_bytes else str(int(cost) > tolerance).lower()
+        yield from (f"  {line}" for line in self._full(limit, number, never, f"{x} - now - {tolerance}"))
+        yield f"  {x} = nil"
+        if not limit.shadow:
+            yield "else"
+            yield f"  local share = (now + {tolerance} - {x}) * {1.0 / (tolerance or 1)!r}"
+            yield f"  if share < least then least, room, full = share, {number}, {x} end"
+        yield "end"
+        self._moves.setdefault(t, []).append(f"{x}|{cost}")
+
+    def _full(self, limit: Limit, number: int, never: str, wait: str) -> Iterator[str]:
+        """What a limit without room does."""
+        name = quoted(limit.name.encode())
+        if limit.shadow:
+            yield f"shadowed = shadowed == '' and {name} or shadowed .. '\\n' .. {name}"
+            return
+        yield "if lenient then"
+        yield f"elseif {never} then refused, wait, never, why = {number}, 2 ^ 62, true, {name}"
+        yield f"elseif {wait} > wait then refused, wait, never, why = {number}, {wait}, false, {name} end"
+
+    def _let_in(self) -> Iterator[str]:
+        yield f"local till = now + {self._lifetime}"
+        for t, moved in self._moves.items():
+            first, *others = [move.split("|") for move in moved]
+            if not others:
+                yield f"if {first[0]} then {t} = {first[0]} end"
+                continue
+            for x, cost in (first, *others):  # limits of one name on one entity add up
+                yield f"if {x} then {t} = ({t} < now and now or {t}) + {cost} end"
+        yield from self._off
+        yield from self._write_entities("")
+        took = " .. ".join(self._counted) or "''"
+        name = self._limits.name.encode()
+        yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
+        yield f"local more = {took}"
+        yield f"if not own_limits then more, rflags = P('<Bc0', {len(name)}, {quoted(name)}) .. more, rflags + 32 end"
+        yield "if flags > 0 then more = P('<dd', risk, sat) .. more end"
+        yield "if shadowed ~= '' then more, rflags = P('<Hc0', #shadowed, shadowed) .. more, rflags + 64 end"
+        yield from self._keep(
+            "1", "rflags", str(self._lifetime), "more", str(self._lifetime + min(LATE_US, self._lifetime))
+        )
+        if self._limits.returns:
+            yield "due[#due + 1], due[#due + 2] = till, KEYS[M + n]"
+        yield "flags, refused, wait = flags + 1, room, full"
+
+    def _refuse(self) -> Iterator[str]:
+        yield from self._write_entities("fixed")
+        account = f"fixed{self._layouts.number['account']}" if "account" in self._subjects else "false"
+        yield "if never then"
+        yield "  flags = flags + 8"
+        yield f"  if {account} then"
+        yield from (f"    {line}" for line in self._write_account())
+        yield "  end"
+        yield "else"
+        yield from (f"  {line}" for line in self._keep("5", "64", "wait", "P('<Hc0', #why, why)", None))
+        yield "end"
+
+    def _keep(self, state: str, flags: str, span: str, more: str, lasts: str | None) -> Iterator[str]:
+        """Appends the reservation and writes the account."""
+        parts = f"1 + 24 + #id + #what + #rest, #id, id, {state}, {flags}, attempt, now, {span}, #what, what"
+        yield f"local rest = {more}"
+        yield f"local record = P('<HBc0BBI4dI6Hc0', {parts}) .. rest"
+        yield f"records, nr = with_record(records, nr, record, from, to, KEYS[M + n], {lasts or 'nil'})"
+        yield f"if keep < now + {lasts or 'wait'} then keep = now + {lasts or 'wait'} end"
+        yield from self._write_account()
+
+    def _write_account(self) -> Iterator[str]:
+        names, n = self._layouts.variables("account"), self._layouts.number["account"]
+        tats = "".join(f"{name}, " for name in names)
+        yield f"local top = keep - {GRACE_US}"
+        for name in names:
+            yield f"if {name} > top then top = {name} end"
+        yield "if nf > 0 then"
+        yield "  local last"
+        yield "  foreign, last = pruned(foreign)"
+        yield "  nf = #foreign / 12"
+        yield "  if last > top then top = last end"
+        yield "end"
+        yield f"V[a_] = P(F{n}, H{n}, {tats}keep, nf, nr) .. foreign .. records"
+        yield f"write(a_, kept_for(top - now + {GRACE_US}))"
+
+    def _write_entities(self, only: str) -> Iterator[str]:
+        """Writes networks, devices and shared entities; where `only` is set, those with a corrected TAT."""
+        for subject in self._subjects:
+            n, names, key = self._layouts.number[subject], self._layouts.variables(subject), self._key(subject)
+            if subject == "account" or not names:
+                continue
+            tests = [test for test in (self._guard(subject), only and f"{only}{n}") if test]
+            if tests:
+                yield f"if {' and '.join(tests)} then"
+            if subject.startswith("="):
+                yield f"{', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))} = {', '.join(names)}"
+                yield f"if recorded or not ttl[{key}] then write({key}, recorded and 'recorded' or 'live') end"
+            else:
+                yield f"local top, others = {names[0]}, e{n} and sub(e{n}, q{n}) or ''"
+                for name in names[1:]:
+                    yield f"if {name} > top then top = {name} end"
+                yield "if others ~= '' then"
+                yield "  local last"
+                yield "  others, last = pruned(others)"
+                yield "  if last > top then top = last end"
+                yield "end"
+                yield f"V[{key}] = P(F{n}, H{n}, {', '.join(names)}) .. others"
+                yield f"write({key}, kept_for(top - now + {GRACE_US}))"
+            if tests:
+                yield "end"
+
+
+def _subject_code(subject: str) -> int:
+    return NAMED if subject.startswith("=") else CODES[subject]

@@ -1,0 +1,140 @@
+"""Honest links that every fit of the link model has at hand, so that it needs no list of them.
+
+Two installed packages hold names of honest sites: the HSTS preload list, to which owners of sites register their domain,
+and the public suffix list, whose comments name the registries and companies behind the suffixes. Half of the
+names, chosen by their checksum, are for fitting; the other half is for judging. `plain_names` and `plain_paths` make
+names and paths of common words, as people who share a hosting provider write them.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Final
+from zlib import crc32
+
+from gate.errors import OperatorError
+
+_PSL_LINK = re.compile(r"https?://[^\s<>()\"']+")
+_PSL_MAIL = re.compile(r"@([a-z0-9.-]+\.[a-z]{2,})>")
+_IDS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+TOPICS: Final = _listed(
+    "about album allotment archive art astronomy band beach bike birds blog boat book bread bridge cake "
+    "calendar camera camping cat ceramics chess choir cinema city class climbing club coast coffee comics "
+    "community cookbook course craft cycling dance desert design diary docs dog drawing family farm film "
+    "fishing flowers football forest friends gallery garden guitar guide harbour hiking history holiday home "
+    "house island jazz journal kitchen knitting lake language law lecture lesson letters library maps market "
+    "maths meadow memory model mountain museum music nature neighbours news notes orchard outdoor painting "
+    "paper parish park people photo physics piano picnic places planet plants poems poetry portfolio postcard "
+    "pottery project puzzle quilt radio rain reading recipes research restaurant river road robot rowing "
+    "running sailing school science scout sketch snow song soup spring stories street studio summer surf swim "
+    "tea teacher tennis theatre theory thesis tour town train travel trees tutorial valley village vinyl "
+    "violin volunteers walk water weather wedding weekend winter wood workshop writing yoga zoo"
+)
+PROJECTS: Final = _listed(
+    "api app bot browser builder charts chat cheatsheet cli clock compiler converter dashboard data demo "
+    "devlog editor engine example explorer feed finder flashcards game generator graph homework importer lab "
+    "linter list logger manual markdown parser planner player playground plot portal quiz reader renderer "
+    "sandbox scheduler server simulator site slides solver starter template terminal theme timer toolkit tools "
+    "tracker tutorial viewer visualizer widget wiki"
+)
+QUALIFIERS: Final = _listed(
+    "a big blue daily english first free friendly german good great green happy her his little local modern my "
+    "new north old open our personal practical quiet red simple slow small south sunday sunny the tiny urban "
+    "vegan west wild young"
+)
+PEOPLE: Final = _listed(
+    "ada alex ali amir ana andrei anna ben carlos chen clara david diego elena emma eva fatima felix hana "
+    "hassan ines ivan jack jan jane john jonas jose julia karim katja kim lars laura lea leo lina lucas luis "
+    "maja marco maria marie mateo max mia mila min mohamed nadia nina noah nora olga omar paul pedro peter "
+    "priya ravi rosa sam sara sofia thomas tim tom vera wei yuki yusuf zoe"
+)
+SUBDOMAINS: Final = _listed(
+    "api app apps archive assets beta blog books careers cdn club cms community data de demo dev developer "
+    "docs donate download edu en es events fiber forum fr git help hr images img info intranet it jobs kb "
+    "learn library list lists live local m mail maps math media members mobile music my news ns1 old online "
+    "photos physics portal press radio search shop sport static status store students support test tickets "
+    "travel tv uk us video web webmail wiki work www2"
+)
+_ENDINGS = ("html", "htm", "php", "pdf", "jpg", "png", "aspx", "md")
+
+
+def honest_hosts(for_fitting: bool) -> list[str]:
+    """The hosts named by the installed packages: one half for fitting, the other for judging. Raises OperatorError if
+    a package is missing or cannot be read."""
+    half = 1 if for_fitting else 0
+    names = dict.fromkeys([*_preloaded(), *_suffix_owners()])
+    return [name for name in names if crc32(name.encode()) % 2 == half]
+
+
+def _preloaded() -> Iterator[str]:
+    """The domains of the HSTS preload list. The file is a sequence of flags, length and name."""
+    try:
+        raw = (files("hstspreload") / "hstspreload.bin").read_bytes()
+    except (ImportError, OSError):
+        raise OperatorError(
+            "the honest links are in hstspreload, which is not installed", "install the package with its `fit` extra"
+        ) from None
+    at = 0
+    while at < len(raw):
+        end = at + 2 + raw[at + 1]
+        name = raw[at + 2 : end]
+        if b"." in name:
+            yield name.decode("ascii", "replace")
+        at = end
+
+
+def _suffix_owners() -> Iterator[str]:
+    """The hosts in the comments of the public suffix list."""
+    text = (files("publicsuffixlist") / "public_suffix_list.dat").read_text("utf-8")
+    comments = "\n".join(line for line in text.splitlines() if line.startswith("//"))
+    yield from (link.split("/")[2] for link in _PSL_LINK.findall(comments))
+    yield from _PSL_MAIL.findall(comments)
+
+
+def plain_names(count: int, seed: int) -> list[str]:
+    """Names that people give to a site at a hosting provider, without the provider."""
+    rng = random.Random(seed)
+    return [_plain_name(rng) for _ in range(count)]
+
+
+def _plain_name(rng: random.Random) -> str:
+    mark = rng.choice(("-", "-", "-", "", ""))
+    topic, other, project = rng.choice(TOPICS), rng.choice(TOPICS), rng.choice(PROJECTS)
+    person, how = rng.choice(PEOPLE), rng.choice(QUALIFIERS)
+    parts: tuple[str, ...] = rng.choice((
+        (topic, other), (how, topic), (person, topic), (topic, project), (project,), (topic,), (person, other),
+        (f"{person}s", topic), (how, topic, project), (topic, "by", person), (person, project), (other, topic, project),
+        (topic, "of", other), (topic, "and", other), (topic, str(rng.randrange(1990, 2027))), (person[0] + other,),
+    ))  # fmt: skip
+    return mark.join(parts)
+
+
+def plain_paths(count: int, seed: int) -> list[str]:
+    """Paths as honest sites have them: words, dates, numbers and random ids."""
+    rng = random.Random(seed)
+    return [_plain_path(rng) for _ in range(count)]
+
+
+def _plain_path(rng: random.Random) -> str:
+    one, two = rng.choice(TOPICS), rng.choice(TOPICS + PROJECTS)
+    title = "-".join(rng.choice(TOPICS + QUALIFIERS) for _ in range(rng.randrange(2, 6)))
+    number = rng.randrange(10 ** rng.randrange(2, 9))
+    some_id = "".join(rng.choices(_IDS, k=rng.randrange(5, 13)))
+    ending = rng.choice(_ENDINGS)
+    dated = f"{rng.randrange(2004, 2027)}/{rng.randrange(1, 13):02d}"
+    paths: tuple[str, ...] = (
+        f"/{one}", f"/{one}/{two}", f"/{one}/{dated}/{title}", f"/{title}", f"/{one}/{number}", f"/{two}/{some_id}",
+        f"/{some_id}", f"/{one}.{ending}", f"/{one}/{two}/{title}.{ending}", f"/@{rng.choice(PEOPLE)}{one}/{title}",
+        f"/{rng.choice(('en', 'de', 'fr', 'es', 'en-us'))}/{one}/{two}", f"/wiki/{one.capitalize()}_{two}",
+        f"/{rng.choice(PEOPLE)}/{two}", f"/{rng.choice(PEOPLE)}/{one}-{two}/{rng.choice(('issues', 'commit', 'pull'))}/{number}",
+    )  # fmt: skip
+    return rng.choice(paths)

@@ -1,0 +1,119 @@
+"""The link model on the command line: `fit links`, and what `evaluate --what links` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.errors import OperatorError
+
+if TYPE_CHECKING:
+    from streams.lab.detection_figures import DetectionFigures
+
+LinkFilesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Lists of abusive links (CSV of first_seen_unix,entry) and labelled rows with urls (*.jsonl); also *.gz.",
+        show_default=False,
+        metavar="FILE...",
+    ),
+]
+NegativesOption = Annotated[
+    Path | None,
+    typer.Option(help="Honest links: a CSV of first_seen_unix,entry, one link a line, or rows with urls."),
+]
+
+
+def links_command(
+    require_fit: Callable[[], None], progress: Callable[[float, str], None]
+) -> Callable[[list[Path], Path, int, Path | None, Output], None]:
+    """The command `fit links`; `require_fit` and `progress` are what all fits share."""
+
+    def fit_links(
+        files: LinkFilesArgument,
+        out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
+        seed: Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")] = 1,
+        negatives: NegativesOption = None,
+        output: OutputFlag = Output.TEXT,
+    ) -> None:
+        """Fit the link model to abusive and honest links and write it to a directory.
+
+        Honest hosts of installed packages, and made names on shared hosting, are always in the fit beside those given.
+
+        Example: upload-gate fit links scam_links.csv.gz rows.jsonl.gz --negatives honest.txt --out models
+        """
+        require_fit()
+        from streams.core.models.alphabet import build_alphabet
+        from streams.files.link_models import write_link_model
+        from streams.files.models import Provenance
+        from streams.files.public_suffixes import load_web_links
+        from streams.lab.fit_links import fit_links
+        from streams.lab.link_sources import links_to_fit
+
+        given = links_to_fit(files, negatives, load_web_links(), seed)
+        fit = fit_links(given.sources, build_alphabet(), seed, progress)
+        figures = _numbers(fit.grouped, "") | _numbers(fit.random, "random_split_") | _numbers(fit.later, "later_")
+        write_link_model(fit.model, Provenance(given.counts, seed, figures), out)
+        if output is Output.JSON:
+            emit({"model": "links", "hash": fit.model.hash, "directory": str(out), "files": given.counts, **figures})
+            return
+        result(f"wrote the link model {fit.model.hash} to {out}")
+        say(_text("judged by folds that split no site", fit.grouped))
+        say(_text("judged by a random split, which is too optimistic", fit.random))
+        if fit.later is not None:
+            say(_text("judged on sites first seen after those it was fitted on", fit.later))
+        say("scams move on: fit it again when the list of abusive links has grown")
+
+    return fit_links
+
+
+def evaluate_links(files: list[Path], models: Path | None, negatives: Path | None, output: Output) -> None:
+    """Judge the link model in `models` on the links of `files`; without honest links among them on those at hand."""
+    if models is None:
+        raise OperatorError("no model is named", "give --models DIR, a directory that `upload-gate fit links` wrote")
+    import numpy as np
+
+    from streams.core.models.alphabet import build_alphabet
+    from streams.core.models.link_model import link_log_odds
+    from streams.files.link_models import read_link_model
+    from streams.files.public_suffixes import load_web_links
+    from streams.lab.detection_figures import detection_figures
+    from streams.lab.link_sources import links_to_judge
+
+    model = read_link_model(models)
+    given = links_to_judge(files, negatives, load_web_links())
+    rows = [row for source in given.sources for row in source]
+    alphabet = build_alphabet()
+    began = time.perf_counter()
+    log_odds = link_log_odds(model, alphabet, [row.text for row in rows])
+    us_per_row = (time.perf_counter() - began) / len(rows) * 1e6
+    figures = detection_figures(np.array([row.label for row in rows], np.int64), log_odds)
+    for name, count in given.counts.items():
+        say(f"{name}: {count:,} links")
+    if output is Output.JSON:
+        emit({**asdict(figures), "us_per_row": round(us_per_row, 2), "model": model.hash})
+    else:
+        result(_text(f"links judged by the model {model.hash}", figures))
+        say(f"{us_per_row:.1f} µs a row")
+
+
+def _numbers(figures: DetectionFigures | None, prefix: str) -> dict[str, float]:
+    if figures is None:
+        return {}
+    return {f"{prefix}{name}": value for name, value in asdict(figures).items() if value is not None}
+
+
+def _text(title: str, figures: DetectionFigures) -> str:
+    def shown(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.3f}"
+
+    return (
+        f"{title}: {figures.rows:,} links, {figures.positives:,} abusive; AUC {shown(figures.auc)}, recall "
+        f"{shown(figures.recall_at_1pct_fpr)} at 1 % and {shown(figures.recall_at_01pct_fpr)} at 0.1 % false positives"
+    )

@@ -1,0 +1,171 @@
+"""What the take script costs Redis: today's baseline beside the one of now, in batches of 32, and what an account keeps there.
+
+Both run on the same server with the same checks, alternating, under prefixes of their own. How full the buckets are is set by
+earlier uploads of the same accounts: at 95 % most checks are refused. CPU is that of the server, by its own account.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec.structs import replace
+from redis import Redis
+
+from gate.core.account import Account
+from gate.core.limits.limit import EntityLimits, Limit, Rate
+from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.media import Media
+from gate.core.policy import Policy
+from gate.core.pseudonym import Pseudonyms
+from gate.core.request import CheckRequest
+from gate.core.score import Score, Stamp
+from gate.policyfile import load_policy
+from gate.records.score import stored_score, with_bytes
+from gate.stores.redis.takes import Batch
+from gate.stores.redis.unrolled import Unrolled
+from tests.bench.report import Spec
+from tests.bench.stage import Stage
+from tests.bench.take_baseline import BaselineBatch, baseline_script
+
+BATCH = 32
+ACCOUNTS = 3_200
+CHECKS_EACH = 3
+CLASSES = ("regular", "trusted", "unverified")
+FULLNESS = (5, 50, 95)
+MEMORY_ACCOUNTS = 2_000
+
+_RATIO = {
+    full: Spec(f"script: baseline / now, Redis CPU per check, {full} % full", "×", 1.7, 2.3, True) for full in FULLNESS
+}
+_NOW = {full: Spec(f"script: Redis CPU per check in batches of 32, {full} % full", "µs") for full in FULLNESS}
+_WAS = {full: Spec(f"script: the same with the baseline, {full} % full", "µs") for full in FULLNESS}
+_ACCOUNT = Spec("memory per account in Redis: three limits, a score, no open reservation", "B", 260, 200)
+_OPEN = Spec("memory per open reservation more", "B", 150, 100)
+SPECS = (*_RATIO.values(), *_NOW.values(), *_WAS.values(), _ACCOUNT, _OPEN)
+
+Call = Callable[[Sequence[TakeRequest], str], list[object]]
+
+
+def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
+    """Alternate the two scripts at each fullness, `rounds` times."""
+    found: dict[Spec, list[float]] = {spec: [] for spec in SPECS}
+    client: Redis = Redis.from_url(stage.redis().url)
+    policy = load_policy(None)
+    unrolled, old = Unrolled(policy.class_limits), baseline_script()
+    client.script_load(unrolled.script.source)
+    client.script_load(old.source)
+
+    def now(requests: Sequence[TakeRequest], prefix: str) -> list[object]:
+        batch = Batch(requests, unrolled, prefix)
+        return [b"EVALSHA", unrolled.script.sha, len(batch.keys), *batch.keys, *batch.arguments]
+
+    def was(requests: Sequence[TakeRequest], prefix: str) -> list[object]:
+        return [b"EVALSHA", old.sha, 0, *BaselineBatch(requests, prefix.encode()).arguments]
+
+    for turn in range(rounds):
+        for full in FULLNESS:
+            stage.say(f"script: round {turn + 1} of {rounds}, {full} % full")
+            cost = {}
+            for spec, call in (
+                ((_NOW[full], now), (_WAS[full], was)) if turn % 2 else ((_WAS[full], was), (_NOW[full], now))
+            ):
+                cost[spec] = _cost(client, policy, call, f"{stage.fresh('script')}:", full, turn)
+                found[spec].append(cost[spec])
+            found[_RATIO[full]].append(cost[_WAS[full]] / cost[_NOW[full]])
+        account, more = _memory(client, stage.fresh("memory"), turn)
+        found[_ACCOUNT].append(account)
+        found[_OPEN].append(more)
+    client.close()
+    return found
+
+
+def _cost(client: Redis, policy: Policy, call: Call, prefix: str, full: int, seed: int) -> float:
+    """CPU µs of Redis per check."""
+    rng = random.Random(seed)
+    for batch in _batches(_requests(policy, rng, full, before=True)):
+        client.execute_command(*call(batch, prefix))
+    commands = [call(batch, prefix) for batch in _batches(_requests(policy, rng, full, before=False))]
+    began = _cpu_s(client)
+    for command in commands:
+        client.execute_command(*command)
+    used = _cpu_s(client) - began
+    client.flushdb()
+    return used / (len(commands) * BATCH) * 1e6
+
+
+def _requests(policy: Policy, rng: random.Random, full: int, before: bool) -> list[TakeRequest]:
+    """The uploads that fill the buckets beforehand, or those that are measured."""
+    names = Pseudonyms(b"bench")
+    requests = []
+    for n in range(ACCOUNTS):
+        class_ = CLASSES[n % len(CLASSES)]
+        burst = next(limit.rates[class_].burst for limit in policy.limits if class_ in limit.rates)
+        uploads = round(burst * full / 100) if before else CHECKS_EACH
+        for upload in range(uploads):
+            request = CheckRequest(
+                f"u-{before:d}{n:06d}{upload:02d}", Account(f"a-{n:06d}", class_), Media("image", rng.randrange(4_000_000)),
+                ip=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", device=f"d-{n}",
+            )  # fmt: skip
+            requests.append(policy.take_request(request, class_, names))
+    rng.shuffle(requests)
+    return requests
+
+
+def _batches(requests: list[TakeRequest]) -> Iterator[list[TakeRequest]]:
+    for start in range(0, len(requests) - BATCH + 1, BATCH):
+        yield requests[start : start + BATCH]
+
+
+def _cpu_s(client: Redis) -> float:
+    used = client.info("cpu")
+    return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
+
+
+def _memory(client: Redis, prefix: str, seed: int) -> tuple[float, float]:
+    """Bytes of an account that has three limits and a score, and of one open reservation more."""
+    rate = Rate(100, 3_600_000_000, 100)
+    limits = EntityLimits(
+        (Limit("one", rate), Limit("two", rate), Limit("bytes", Rate(1 << 30, rate.per_us, 1 << 30), by_bytes=True))
+    )
+    of = ClassLimits(limits, None, None, (), 0.9, 86_400_000_000, 3_600_000_000, name="regular")
+    unrolled = Unrolled((of,))
+    client.script_load(unrolled.script.source)
+    requests = [
+        TakeRequest(f"a-{n:06d}", f"u-{n:08d}", of, f"{n:016x}", f"{n:016x}", 204_800, class_="regular", kind="image")
+        for n in range(MEMORY_ACCOUNTS)
+    ]
+
+    def take(some: list[TakeRequest]) -> None:
+        for batch in _batches(some):
+            packed = Batch(batch, unrolled, f"{prefix}:")
+            client.execute_command(b"EVALSHA", unrolled.script.sha, len(packed.keys), *packed.keys, *packed.arguments)
+
+    first = requests[: MEMORY_ACCOUNTS - MEMORY_ACCOUNTS % BATCH]
+    empty = _used(client)
+    for request in first:
+        # what is kept of a score is the same with and without the reasons, which staff alone read
+        score = Score(request.account, 0.5, 0.25, 0.5, (), 1, 1, Stamp("e", 1), "s")
+        client.set(f"{prefix}:score:{{{request.account}}}", stored_score(with_bytes(score))[:62], px=86_400_000)
+    scored = _used(client) - empty
+    take(first)
+    with_one = _used(client) - empty
+    take([_another_upload(request) for request in first])
+    with_two = _used(client) - empty
+    keys = [f"{prefix}:2a:{{{request.account}}}" for request in first]
+    values = client.mget(keys)
+    for key, value in zip(keys, values, strict=True):
+        count = value[0]
+        client.set(key, value[: 1 + 12 * count] + bytes(10), px=3_600_000)
+    without = _used(client) - empty
+    client.flushdb()
+    return without / len(first), max(with_two - with_one, 0) / len(first) if scored else 0.0
+
+
+def _another_upload(request: TakeRequest) -> TakeRequest:
+    """The same account with another upload."""
+    return replace(request, upload_id=f"v-{request.upload_id[2:]}")
+
+
+def _used(client: Redis) -> float:
+    return float(client.info("memory")["used_memory_dataset"])

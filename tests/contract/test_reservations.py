@@ -1,0 +1,386 @@
+"""What reservations promise, over the store in memory and the one in Redis: one answer an upload, settled once, to the µs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import pytest
+from msgspec.structs import replace
+from take_requests import DAY_US, MINUTE_US, NOW_US, AccountStore, WallClock, override, score
+
+from gate.core.duration import HOUR_US
+from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
+from gate.core.limits.reservation import (
+    Expired,
+    Report,
+    ReservationState,
+    SettledAs,
+    Settlement,
+    Unanswered,
+    UploadOutcome,
+)
+from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.override import Override
+from gate.ports.reservations import ReservationStore
+from gate.records.score import with_bytes
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
+
+LIFETIME_US = 10 * MINUTE_US
+COUNT = Limit("count", Rate(10, 100 * MINUTE_US, 10))
+NETWORK = Limit("network", Rate(100, 100 * MINUTE_US, 100))
+BYTES = Limit("bytes", Rate(7, MINUTE_US, 1_000), by_bytes=True)
+PLATFORM = Limit("platform", Rate(1_000, MINUTE_US, 1_000))
+FLYING = Limit("flying", Rate(0, 1, 3), in_flight=True)
+ATTEMPTS = itertools.count(1)
+
+
+class Store(AccountStore, ReservationStore, Protocol):
+    """A store of all that is kept by account."""
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, redis_store: RedisAccountStore) -> Store:
+    return MemoryAccountStore(WallClock()) if request.param == "memory" else redis_store
+
+
+def limits(*own: Limit, returns: bool = False, lifetime_us: int = LIFETIME_US, name: str = "new") -> ClassLimits:
+    """A class with limits on the account, the network, the device and the platform."""
+    return ClassLimits(
+        EntityLimits(own or (COUNT, BYTES)), EntityLimits((NETWORK,)), None,
+        (EntityBuckets("platform", EntityLimits((PLATFORM,))),), 0.9, DAY_US, lifetime_us, returns, name,
+    )  # fmt: skip
+
+
+NEW = limits()
+
+
+def check(
+    upload: str = "u", of: ClassLimits = NEW, size: int = 10, now_us: int = NOW_US, account: str = "a",
+    ip: str | None = "1f", kind: str = "image",
+) -> TakeRequest:  # fmt: skip
+    """A check of an upload, with a number of its own."""
+    return TakeRequest(
+        account, upload, of, ip, None, size, now_us, class_="new", kind=kind, attempt=next(ATTEMPTS)
+    )  # fmt: skip
+
+
+def report(outcome: UploadOutcome, upload: str = "u", real: int | None = None) -> Report:
+    return Report("a", upload, outcome, real)
+
+
+async def fill(store: Store, of: ClassLimits = NEW, now_us: int = NOW_US) -> dict[str, int]:
+    """Until when each bucket of account a fills, in µs from `now_us`."""
+    peeked = await store.peek(check("peek", of, now_us=now_us))
+    return {room.limit.name: room.full_at_us - now_us for room in peeked.rooms}
+
+
+async def settled(store: Store, *notices: Report | Unanswered | Expired, now_us: int = NOW_US) -> list[Settlement]:
+    found = await store.settle(notices, now_us)
+    assert not any(isinstance(each, Exception) for each in found)
+    return [each for each in found if not isinstance(each, Exception)]
+
+
+EMPTY = dict.fromkeys(("count", "bytes", "network", "platform"), 0)
+TAKEN = {
+    "count": COUNT.cost_us(10), "bytes": BYTES.cost_us(10), "network": NETWORK.cost_us(10), "platform": PLATFORM.cost_us(10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.ABORTED])
+async def test_an_upload_that_did_not_happen_gives_back_everything_once(store: Store, outcome: UploadOutcome) -> None:
+    store.expect((NEW,))
+    await store.take(check("other", account="b", ip=None))
+    before = await fill(store)
+    await store.take(check())
+    taken = await fill(store)
+
+    first, second, other = await settled(
+        store, report(outcome), report(outcome), report(UploadOutcome.COMMITTED, real=5)
+    )
+
+    state = ReservationState.FAILED if outcome is UploadOutcome.FAILED else ReservationState.ABORTED
+    assert taken == {**TAKEN, "platform": 2 * TAKEN["platform"]}
+    assert await fill(store) == before == {**EMPTY, "platform": TAKEN["platform"]}
+    assert first == Settlement(SettledAs.SETTLED, state)
+    assert second == other == Settlement(SettledAs.REPEATED, state)
+
+
+@pytest.mark.parametrize("real", [0, 3, 10, 700, None])
+async def test_a_committed_upload_counts_its_real_bytes_and_the_rest_stays(store: Store, real: int | None) -> None:
+    store.expect((NEW,))
+    await store.take(check())
+
+    answers = await settled(store, report(UploadOutcome.COMMITTED, real=real), report(UploadOutcome.FAILED))
+
+    assert await fill(store) == {**TAKEN, "bytes": BYTES.cost_us(10 if real is None else real)}
+    assert answers[0] == Settlement(SettledAs.SETTLED, ReservationState.COMMITTED)
+    assert answers[1] == Settlement(SettledAs.REPEATED, ReservationState.COMMITTED)
+
+
+async def test_an_upload_beyond_the_burst_leaves_a_debt_that_is_paid_by_waiting(store: Store) -> None:
+    store.expect((NEW,))
+    await store.take(check(size=100))
+
+    await settled(store, report(UploadOutcome.COMMITTED, real=50_000))
+    debt_us = BYTES.cost_us(50_000)
+    refused = await store.take(check("v"))
+    wait_us = debt_us + BYTES.cost_us(10) - BYTES.rate.tolerance_us
+
+    assert debt_us > BYTES.rate.tolerance_us + HOUR_US
+    assert refused.refusal is not None
+    assert (refused.refusal.limit, refused.refusal.retry_after_us) == ("bytes", wait_us)
+    assert not (await store.take(check("w", now_us=NOW_US + wait_us - 1))).charged
+    assert (await store.take(check("x", now_us=NOW_US + wait_us))).charged
+
+
+async def test_the_same_upload_gets_the_same_answer_and_other_content_is_a_conflict(store: Store) -> None:
+    first = await store.take(check())
+    taken = await fill(store)
+
+    again = await store.take(check(now_us=NOW_US + 7))
+    others = [
+        await store.take(each)
+        for each in (
+            check(size=11), check(ip="2f"), check(kind="video"), replace(check(), device="d"), replace(check(), class_="x")
+        )
+    ]  # fmt: skip
+
+    assert (first.charged, first.repeated) == (True, False)
+    assert (again.charged, again.repeated, again.now_us) == (True, True, NOW_US)
+    assert [(other.charged, other.conflict, other.refusal) for other in others] == [(False, True, None)] * 5
+    assert await fill(store) == taken
+
+
+async def test_a_refusal_is_repeated_until_its_retry_after_has_passed_also_where_room_came_back(store: Store) -> None:
+    one = limits(Limit("one", Rate(1, MINUTE_US, 1)))
+    await store.take(check("u0", one))
+    refused = await store.take(check("u1", one))
+    await settled(store, report(UploadOutcome.FAILED, "u0"))
+
+    again = await store.take(check("u1", one, now_us=NOW_US + MINUTE_US - 1))
+    other = await store.take(check("u1", one, size=11, now_us=NOW_US + MINUTE_US - 1))
+    later = await store.take(check("u1", one, now_us=NOW_US + MINUTE_US))
+
+    assert refused.refusal is not None
+    assert again.refusal is not None
+    assert (refused.refusal.limit, refused.refusal.retry_after_us) == ("one", MINUTE_US)
+    assert (again.refusal.limit, again.refusal.retry_after_us) == ("one", 1)
+    assert (other.conflict, later.charged) == (True, True)
+
+
+async def test_an_upload_that_was_given_back_is_judged_anew(store: Store) -> None:
+    await store.take(check())
+    await settled(store, report(UploadOutcome.FAILED))
+
+    again = await store.take(check())
+
+    assert (again.charged, again.repeated) == (True, False)
+    assert await fill(store) == TAKEN
+
+
+async def test_the_word_that_nobody_got_an_answer_counts_until_another_check_is_answered(store: Store) -> None:
+    first, second = check(), check()
+    await store.take(first)
+    await store.take(second)
+
+    late, right = await settled(
+        store, Unanswered("a", "u", first.attempt), Unanswered("a", "u", second.attempt)
+    )  # fmt: skip
+
+    assert late == Settlement(SettledAs.REPEATED, ReservationState.OPEN)
+    assert right == Settlement(SettledAs.SETTLED, ReservationState.ABORTED)
+    assert await fill(store) == EMPTY
+
+
+async def test_an_unknown_upload_is_unknown_and_a_refused_one_too(store: Store) -> None:
+    one = limits(Limit("none", Rate(1, MINUTE_US, 1)))
+    await store.take(check("u0", one))
+    await store.take(check("u1", one))
+
+    answers = await settled(store, report(UploadOutcome.FAILED, "u1"), report(UploadOutcome.COMMITTED, "never"))
+
+    assert answers == [Settlement(SettledAs.UNKNOWN, None)] * 2
+
+
+@pytest.mark.parametrize("returns", [False, True])
+async def test_a_late_report_is_told_what_happened_at_expiry(store: Store, returns: bool) -> None:
+    of = limits(returns=returns)
+    await store.take(check(of=of))
+    late_us = NOW_US + LIFETIME_US
+
+    found = await settled(store, report(UploadOutcome.FAILED), report(UploadOutcome.COMMITTED, real=5), now_us=late_us)
+
+    state = ReservationState.RETURNED if returns else ReservationState.KEPT
+    assert found == [Settlement(SettledAs.EXPIRED, state)] * 2
+    expected = EMPTY if returns else {name: max(0, cost - LIFETIME_US) for name, cost in TAKEN.items()}
+    assert await fill(store, of, late_us) == expected
+
+
+async def test_unreported_uploads_are_due_at_their_end_where_the_policy_gives_them_back(store: Store) -> None:
+    of = limits(returns=True)
+    for upload, account in (("u", "a"), ("v", "a}:b"), ("w", "a")):
+        await store.take(check(upload, of, account=account, ip=None))
+    await settled(store, report(UploadOutcome.COMMITTED, "w"))
+
+    early = await store.due(10, NOW_US + LIFETIME_US - 1)
+    due = await store.due(10, NOW_US + LIFETIME_US)
+    await settled(store, *due, now_us=NOW_US + LIFETIME_US)
+
+    assert early == []
+    assert sorted((notice.account, notice.upload_id) for notice in due) == [("a", "u"), ("a}:b", "v")]
+    assert await store.due(10, NOW_US + LIFETIME_US) == []
+    left = await fill(store, of, NOW_US + LIFETIME_US)
+    assert left["count"] == max(0, TAKEN["count"] - LIFETIME_US)
+
+
+async def test_as_many_are_in_flight_at_once_as_the_limit_says_and_reports_make_room(store: Store) -> None:
+    of = limits(FLYING)
+    results = [await store.take(check(f"u{n}", of)) for n in range(4)]
+    await settled(store, report(UploadOutcome.COMMITTED, "u0"))
+
+    after_report = [await store.take(check(f"v{n}", of)) for n in range(2)]
+    await settled(store, report(UploadOutcome.FAILED, "u1"))
+    after_failure = await store.take(check("w", of))
+    after_expiry = await store.take(check("x", of, now_us=NOW_US + LIFETIME_US))
+
+    assert [result.charged for result in results] == [True] * 3 + [False]
+    assert results[3].refusal is not None
+    assert (results[3].refusal.limit, results[3].refusal.retry_after_us) == ("flying", LIFETIME_US)
+    assert [result.charged for result in after_report] == [True, False]
+    assert (after_failure.charged, after_expiry.charged) == (True, True)
+
+
+async def test_of_a_hundred_checks_at_once_exactly_as_many_are_in_flight_as_the_limit_says(store: Store) -> None:
+    of = limits(FLYING)
+
+    results = await asyncio.gather(*(store.take(check(f"u{n}", of)) for n in range(100)))
+
+    assert sum(result.charged for result in results) == 3
+
+
+@pytest.mark.parametrize("rate", [Rate(0, MINUTE_US, 5), Rate(5, MINUTE_US, 0), Rate(0, MINUTE_US, 0)])
+@pytest.mark.parametrize("by_bytes", [False, True])
+async def test_with_a_rate_or_a_burst_of_zero_nothing_passes(store: Store, rate: Rate, by_bytes: bool) -> None:
+    of = limits(Limit("zero", rate, by_bytes=by_bytes))
+
+    results = [await store.take(check("u", of, size=size)) for size in (0, 1, 1 << 40)]
+
+    assert [result.charged for result in results] == [False] * 3
+    assert {None if each.refusal is None else each.refusal.limit for each in results} == {"zero"}
+    assert {None if each.refusal is None else each.refusal.retry_after_us for each in results} == {None}
+
+
+async def test_none_in_flight_is_legal_and_lets_nobody_in(store: Store) -> None:
+    of = limits(Limit("none", Rate(0, 1, 0), in_flight=True))
+
+    result = await store.take(check("u", of))
+
+    assert result.refusal is not None
+    assert (result.charged, result.refusal.limit, result.refusal.retry_after_us) == (False, "none", None)
+
+
+async def test_far_more_reservations_of_one_account_than_its_value_holds_are_all_settled_once(store: Store) -> None:
+    wide = limits(Limit("wide", Rate(1_000, MINUTE_US, 1_000)))
+    uploads = [f"u{n}" for n in range(60)]
+    results = await asyncio.gather(*(store.take(check(upload, wide)) for upload in uploads))
+
+    again = await asyncio.gather(*(store.take(check(upload, wide)) for upload in uploads))
+    notices = [
+        report(UploadOutcome.FAILED if n % 2 else UploadOutcome.COMMITTED, upload) for n, upload in enumerate(uploads)
+    ]
+    found = await settled(store, *notices)
+    twice = await settled(store, *notices)
+
+    assert all(result.charged and not result.repeated for result in results)
+    assert all(result.charged and result.repeated for result in again)
+    assert {each.settled for each in found} == {SettledAs.SETTLED}
+    assert {each.settled for each in twice} == {SettledAs.REPEATED}
+    assert (await fill(store, wide))["wide"] == 30 * MINUTE_US // 1_000
+
+
+async def test_two_gates_that_settle_the_same_upload_settle_it_once(store: Store) -> None:
+    await store.take(check())
+
+    found = await asyncio.gather(*(store.settle([report(UploadOutcome.FAILED)], NOW_US) for _ in range(20)))
+
+    met = [each.settled for (each,) in found if isinstance(each, Settlement)]
+    assert sorted(met) == [SettledAs.REPEATED] * 19 + [SettledAs.SETTLED]
+    assert await fill(store) == EMPTY
+
+
+async def test_a_peek_answers_as_the_check_would_and_changes_nothing(store: Store) -> None:
+    one = limits(Limit("one", Rate(1, MINUTE_US, 1)), FLYING)
+    await store.take(check("u0", one))
+    requests = [check("u1", one), check("u0", one), check("u0", one, size=11)]
+
+    peeked = [await store.peek(request) for request in requests]
+    again = [await store.peek(request) for request in requests]
+    taken = [await store.take(request) for request in requests]
+
+    assert [each.result for each in peeked] == taken
+    assert peeked == again
+    lefts = {room.limit.name: room.left(NOW_US) for room in peeked[0].rooms}
+    assert lefts == {"one": 0, "flying": 2, "network": 99, "platform": 999}
+
+
+async def test_an_account_with_limits_by_override_is_taken_from_with_those_alone(store: Store) -> None:
+    wide = limits(Limit("one", Rate(1, MINUTE_US, 3)), name="trusted")
+    one = limits(Limit("one", Rate(1, MINUTE_US, 1)))
+    await store.put_override("a", replace_limits("trusted"))
+    told = await store.take(check("u", one))
+
+    results = [await store.take(replace(check(f"u{n}", wide), class_="new")) for n in range(4)]
+    kept = await store.take(replace(check("v", one), keep_limits=True))
+
+    assert (told.charged, told.limits_of, told.refusal) == (False, "trusted", None)
+    assert [(each.charged, each.limits_of) for each in results] == [(True, None)] * 3 + [(False, None)]
+    assert (kept.charged, kept.limits_of) == (False, None)
+
+
+def replace_limits(name: str) -> Override:
+    return replace(override(allow=False), limits=name)
+
+
+async def test_limits_by_override_leave_the_score_as_it_is(store: Store) -> None:
+    await store.put_override("a", replace_limits("new"))
+    await store.put_scores([with_bytes(score(risk=0.95))])
+
+    refused = await store.take(check())
+
+    assert (refused.charged, refused.limits_of, refused.standing.risk) == (False, None, 0.95)
+
+
+async def test_the_emptiest_bucket_is_told_with_what_is_left(store: Store) -> None:
+    result = await store.take(check(size=500))
+
+    assert result.room is not None
+    assert (result.room.limit.name, result.room.left(NOW_US)) == ("bytes", 500)
+
+
+@pytest.fixture
+async def second(redis_url: str, redis_store: RedisAccountStore) -> AsyncIterator[RedisAccountStore]:
+    gate = RedisAccountStore(redis_url, prefix=redis_store.prefix, deadline_s=5.0)
+    await gate.open()
+    yield gate
+    await gate.close()
+
+
+async def test_a_second_gate_with_another_policy_gives_the_same_answer_and_settles_what_the_first_took(
+    redis_store: RedisAccountStore, second: RedisAccountStore, unique: Callable[[], str]
+) -> None:
+    later = limits(Limit("newer", Rate(5, MINUTE_US, 5)), BYTES, COUNT)
+    await redis_store.take(check())
+    second.expect((later,))
+
+    again = await second.take(check(of=later))
+    other = await second.take(check("v", of=later))
+    found = await second.settle([report(UploadOutcome.FAILED), report(UploadOutcome.COMMITTED, "v", 20)], NOW_US)
+
+    assert (again.charged, again.repeated, other.charged, other.repeated) == (True, True, True, False)
+    assert [each.settled for each in found if isinstance(each, Settlement)] == [SettledAs.SETTLED] * 2
+    left = await fill(redis_store)
+    assert left == {**TAKEN, "bytes": BYTES.cost_us(20)}

@@ -1,0 +1,155 @@
+"""The deployment page and its files are true: the snippet runs, the variables exist, the commands and ports are ours."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_serving import a_gate, answer
+from waiting import wait_until
+
+from gate.cli import main as cli
+from gate.cli.main import COMMANDS
+from gate.local.free_port import free_port
+from gate.settings import DEFAULT_PORTS, DOCUMENTED, PREFIX
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PAGE = (DEPLOY / "README.md").read_text()
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+FILES = [
+    DEPLOY / "README.md",
+    DEPLOY / "Dockerfile",
+    DEPLOY / "compose.yaml",
+    *UNITS,
+    *sorted((DEPLOY / "k8s").glob("*.yaml")),
+]
+OF_COMMANDS = {f"{PREFIX}TOKEN", f"{PREFIX}ADMIN_TOKEN"}
+CONFIG_PAGE = (DEPLOY.parent / "config" / "README.md").read_text()
+
+
+def fenced(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_every_variable_of_the_deployment_is_documented() -> None:
+    known = {f"{PREFIX}{name}" for name in DOCUMENTED} | OF_COMMANDS
+    of_workers = set(re.findall(rf"`({PREFIX}[A-Z_]+)`", CONFIG_PAGE))
+
+    named = {name for file in FILES for name in re.findall(rf"\b{PREFIX}[A-Z_]+\b", file.read_text())}
+
+    assert named - known - of_workers == set()
+    assert f"{PREFIX}SALT" in named
+
+
+def test_every_command_of_the_deployment_exists() -> None:
+    text = "\n".join(file.read_text() for file in FILES if file.name != "Dockerfile")
+    typed = set(re.findall(r"upload-gate ((?:token|policy|serve|status|worker|pause)\b(?: [a-z]+)?)", text))
+
+    assert {command.split()[0] for command in typed} <= {*COMMANDS, "worker"}
+    for command in sorted(typed):
+        words = [word for word in command.split() if word not in ("media", "the", "waits", "shows")]
+        assert cli.run([*words, "--help"]) == 0, command
+
+
+def test_the_ports_are_the_defaults_of_the_gate() -> None:
+    ports = {int(port) for port in re.findall(r"\b(8[34]\d\d)\b", "\n".join(file.read_text() for file in FILES))}
+
+    assert ports == {DEFAULT_PORTS[name] for name in ("gate", "admin", "worker", "metrics")}
+
+
+@pytest.fixture
+def token(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A token, which the snippet finds in the environment as the page says."""
+    assert cli.run(["token", "new", "media-api", "--file", str(tmp_path / "tokens.json")]) == 0
+    made = capsys.readouterr().out.strip()
+    monkeypatch.setenv("UPLOAD_GATE_TOKEN", made)
+    return made
+
+
+@pytest.fixture
+def gate_client(tmp_path: Path, token: str) -> Iterator[tuple[Any, int]]:
+    """The class of the page's Python snippet, and the port of a gate that asks for the token."""
+    (snippet,) = fenced("python")
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0") as (_, port, _):
+        wait_until(lambda: answer(port, "GET", "/healthz"))
+        yield names["UploadGate"], port
+
+
+def upload(number: int) -> dict[str, Any]:
+    return {"upload_id": f"u-{number}", "account": {"id": "a-1", "class": "new"}, "media": {"kind": "image"}}
+
+
+def test_the_snippet_of_the_page_asks_a_gate_and_has_its_own_failure_mode(gate_client: tuple[Any, int]) -> None:
+    client, port = gate_client
+    asking = client(port=port, timeout_s=5)
+    answers = [asking.check(upload(number)) for number in range(7)]
+    asking._connection.sock.close()  # the gate, or something on the way, has closed the kept connection
+    again = asking.check(upload(0))
+    away = [client(port=free_port(), when_away=mode).check(upload(0)) for mode in (True, False)]
+    asking._headers["authorization"] = "Bearer wrong"
+    with pytest.raises(ValueError, match="token"):
+        asking.check(upload(9))
+    asking._connection.close()
+
+    assert [let_in for let_in, _ in answers] == [True] * 5 + [False] * 2
+    assert answers[6][1]["decision"] == "throttle"
+    assert "decision" in again[1]
+    assert away == [(True, {}), (False, {})]
+
+
+def test_the_curl_of_the_page_gets_a_decision(gate_client: tuple[Any, int], token: str) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("there is no curl")
+    command = fenced("sh")[0].replace("8390", str(gate_client[1]))
+
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert '"decision":"allow"' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_takes_the_units(unit: Path, tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("there is no systemd-analyze")
+    there = tmp_path / unit.name
+    there.write_text(unit.read_text().replace("/opt/upload-gate/bin/upload-gate", sys.executable))
+
+    done = subprocess.run([analyze, "verify", str(there)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert unit.name not in done.stderr
+
+
+def test_kubectl_renders_the_kustomization_with_probes_on_the_metrics_port() -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("there is no kubectl")
+
+    done = subprocess.run([kubectl, "kustomize", str(DEPLOY / "k8s")], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^kind: ", done.stdout, re.MULTILINE)) == 5
+    assert re.search(r"path: /readyz\n\s+port: metrics", done.stdout)
+    assert "image: upload-gate:latest" in done.stdout
+
+
+def test_the_page_names_every_file_beside_it() -> None:
+    for name in (
+        "systemd/upload-gate.service",
+        "systemd/upload-gate-worker.service",
+        "compose.yaml",
+        "k8s/",
+        "runbooks/",
+    ):
+        assert f"`{name}`" in PAGE
+        assert (DEPLOY / name).exists()

@@ -1,0 +1,256 @@
+"""Fitting the link model: lists of any shape are read, forms are no evidence, shared hosting is not condemned."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gate.cli.main import run
+from gate.errors import OperatorError, PolicyInvalid
+from streams.core.models.alphabet import build_alphabet
+from streams.core.models.link_model import LinkText, link_log_odds, read_link
+from streams.core.models.ngrams import TABLE_BITS
+from streams.files.link_models import link_model, read_link_model
+from streams.files.public_suffixes import load_web_links
+from streams.lab import fit_links as fitting
+from streams.lab.fit_links import fit_links
+from streams.lab.link_rows import LinkRow, labelled_link, read_links
+
+WEB = load_web_links()
+ALPHABET = build_alphabet()
+LURES = ("wallet", "verify", "bonus", "airdrop", "login", "refund")
+HONEST = ("pottery", "kayak", "orchard", "lighthouse", "piano", "meadow", "harbour", "bakery", "archive", "nursery")
+
+
+def abusive_link(rng: random.Random, provider: str = "") -> str:
+    name = f"{rng.choice(LURES)}-{rng.choice(LURES)}{rng.randrange(10, 99)}"
+    return f"https://{name}.{provider or rng.choice(('top', 'xyz', 'com'))}/{rng.choice(('index.php', 'a', ''))}"
+
+
+def honest_link(rng: random.Random) -> str:
+    return f"{rng.choice(HONEST)}{rng.choice(HONEST)}{rng.choice('abcdefgh')}.{rng.choice(('org', 'com', 'net'))}"
+
+
+def rows_of(links: list[str], label: int) -> list[LinkRow]:
+    found = [labelled_link(link, label, float(number), WEB) for number, link in enumerate(links)]
+    return [row for row in found if row is not None]
+
+
+def sources(seed: int = 1, count: int = 150) -> list[list[LinkRow]]:
+    rng = random.Random(seed)
+    hosted = [abusive_link(rng, "github.io") for _ in range(count)]
+    return [
+        rows_of([abusive_link(rng) for _ in range(count)] + hosted, 1),
+        rows_of([honest_link(rng) for _ in range(count)], 0),
+    ]
+
+
+def csv_file(path: Path, links: list[str]) -> Path:
+    lines = "".join(f'{1_700_000_000 + number},"{link}"\n' for number, link in enumerate(links))
+    path.write_bytes(gzip.compress(f"first_seen_unix,entry\n{lines}".encode()))
+    return path
+
+
+@pytest.fixture
+def few_links_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(9)
+    hosts = {half: [honest_link(rng) for _ in range(120)] for half in (True, False)}
+    monkeypatch.setattr("streams.lab.link_sources.honest_hosts", lambda for_fitting: hosts[for_fitting])
+    monkeypatch.setattr("streams.lab.link_sources.PLAIN_NAMES", 60)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://Birds.Example.org/Nests",
+        "http://birds.example.org/Nests/",
+        "www.birds.example.org/Nests?from=mail#top",
+        "//birds.example.org/Nests//",
+    ],
+)
+def test_scheme_case_query_and_a_slash_at_the_end_make_no_difference(link: str) -> None:
+    read = read_link(link, WEB)
+
+    assert read == LinkText("birds.example.org", "/Nests")
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("birds.github.io", ("birds", True)),
+        ("a.birds.vercel.app", ("a.birds", True)),
+        ("birds.weebly.com", ("birds", True)),
+        ("birds.wordpress.com", ("birds", True)),
+        ("birds.co.uk", ("birds.co.uk", False)),
+        ("github.io", ("github.io", False)),
+        ("192.0.2.7", ("192.0.2.7", False)),
+    ],
+)
+def test_the_name_of_a_hosting_provider_is_cut_off(host: str, own: tuple[str, bool]) -> None:
+    assert WEB.own_name(host) == own
+
+
+def test_links_that_open_no_host_are_left_out() -> None:
+    assert read_link("mailto:someone@example.org", WEB) is None
+    assert read_link("", WEB) is None
+
+
+def test_lists_of_every_shape_are_read(tmp_path: Path) -> None:
+    dated = csv_file(tmp_path / "dated.csv.gz", ["https://a.example/x,y", "b.example"])
+    plain = tmp_path / "plain.txt"
+    plain.write_text("# honest\na.example\n\nhttps://b.example/x\n")
+    ranked = tmp_path / "ranked.csv"
+    ranked.write_text("1,a.example\n2,b.example\n")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        '{"account_id":"a","t":5,"urls":["https://a.example/x"],"label":0}\n'
+        '{"account_id":"b","t":6,"urls":["https://b.example"],"label":1}\n'
+        '{"account_id":"c","t":7,"urls":["https://c.example"]}\n'
+    )
+
+    of_dated, of_plain, of_ranked = read_links(dated, 1, WEB), read_links(plain, 0, WEB), read_links(ranked, 0, WEB)
+    of_rows, honest = read_links(rows, 1, WEB), read_links(rows, 0, WEB)
+
+    assert [(row.text, row.label, row.at_s) for row in of_dated] == [
+        (LinkText("a.example", "/x,y"), 1, 1_700_000_000.0),
+        (LinkText("b.example", ""), 1, 1_700_000_001.0),
+    ]
+    assert [(row.text.name, row.label, row.at_s) for row in of_plain] == [
+        ("a.example", 0, None),
+        ("b.example", 0, None),
+    ]
+    assert [row.text.name for row in of_ranked] == ["a.example", "b.example"]
+    assert [(row.text.name, row.label, row.at_s) for row in of_rows] == [("a.example", 0, 5), ("b.example", 1, 6)]
+    assert [(row.text.name, row.label) for row in honest] == [("a.example", 0), ("b.example", 1), ("c.example", 0)]
+
+
+def test_honest_names_are_told_apart_from_lures_on_the_same_hosting() -> None:
+    fit = fit_links(sources(), ALPHABET, seed=1)
+    rng = random.Random(77)
+    lures = [read_link(abusive_link(rng, "github.io"), WEB) for _ in range(60)]
+    honest = [LinkText(f"{rng.choice(HONEST)}-{rng.choice(HONEST)}", "") for _ in range(60)]
+
+    of_lures = link_log_odds(fit.model, ALPHABET, [link for link in lures if link])
+    of_honest = link_log_odds(fit.model, ALPHABET, honest)
+
+    assert (of_lures > 0).mean() > 0.95
+    assert (of_honest > 0).mean() < 0.05
+
+
+def test_having_a_path_is_no_evidence_though_only_abusive_links_had_one() -> None:
+    rng = random.Random(3)
+    abusive = [f"https://{rng.choice(LURES)}{number}.com/gallery/{number}" for number in range(200)]
+    honest = [f"{rng.choice(HONEST)}{number}.com" for number in range(200)]
+    model = fit_links([rows_of(abusive, 1), rows_of(honest, 0)], ALPHABET, seed=1).model
+
+    bare, with_path = link_log_odds(
+        model, ALPHABET, [LinkText("pottery999.com", ""), LinkText("pottery999.com", "/kitchen/notes")]
+    )
+
+    assert bare < 0
+    assert with_path < 0
+
+
+def test_a_path_adds_no_more_than_its_bound() -> None:
+    zeros, heavy = np.zeros(1 << TABLE_BITS, np.int16), np.full(1 << TABLE_BITS, 30_000, np.int16)
+    model = link_model(zeros, heavy, 0.01, -1.0, 1.5, 0.0)
+
+    odds = link_log_odds(model, ALPHABET, [LinkText("a.example", "/p/q/r"), LinkText("a.example", "")])
+
+    assert odds.tolist() == [0.5, -1.0]
+
+
+def test_the_value_of_a_link_does_not_depend_on_the_links_around_it() -> None:
+    model = fit_links(sources(count=60), ALPHABET, seed=1).model
+    rng = random.Random(5)
+    links = [LinkText(honest_link(rng), rng.choice(("", "/a/b"))) for _ in range(40)]
+
+    together = link_log_odds(model, ALPHABET, links)
+    alone = [float(link_log_odds(model, ALPHABET, [link])[0]) for link in links]
+
+    assert together.tolist() == alone
+
+
+@pytest.mark.usefixtures("few_links_at_hand")
+def test_the_same_links_and_seed_give_the_same_files(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    file = csv_file(tmp_path / "scams.csv.gz", [abusive_link(rng) for _ in range(120)])
+    negatives = tmp_path / "honest.txt"
+    negatives.write_text("".join(f"{honest_link(rng)}\n" for _ in range(80)))
+    given = ["fit", "links", str(file), "--negatives", str(negatives), "--seed", "4"]
+
+    codes = [run([*given, "--out", str(tmp_path / name)]) for name in "ab"]
+
+    assert codes == [0, 0]
+    assert (tmp_path / "a/links.npz").read_bytes() == (tmp_path / "b/links.npz").read_bytes()
+    assert (tmp_path / "a/links.json").read_bytes() == (tmp_path / "b/links.json").read_bytes()
+
+
+@pytest.mark.usefixtures("few_links_at_hand")
+def test_evaluate_judges_later_links_and_names_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = random.Random(2)
+    early = csv_file(tmp_path / "early.csv.gz", [abusive_link(rng) for _ in range(150)])
+    late = csv_file(tmp_path / "late.csv.gz", [abusive_link(rng) for _ in range(50)])
+    run(["fit", "links", str(early), "--out", str(tmp_path / "models"), "-o", "json"])
+    said = json.loads(capsys.readouterr().out)
+
+    code = run(["evaluate", str(late), "--what", "links", "--models", str(tmp_path / "models"), "-o", "json"])
+
+    figures = json.loads(capsys.readouterr().out)
+    names = {"rows", "positives", "auc", "f1_at_half", "recall_at_1pct_fpr", "recall_at_01pct_fpr", "ece", "us_per_row"}
+    assert code == 0
+    assert names <= figures.keys()
+    assert (figures["rows"], figures["positives"], figures["model"]) == (170, 50, said["hash"])
+    assert figures["recall_at_1pct_fpr"] > 0.9
+    assert {"auc", "random_split_auc", "later_auc"} <= said.keys()
+
+
+def test_a_fit_says_how_many_sites_it_lacks() -> None:
+    rows = sources()
+
+    with pytest.raises(OperatorError, match="honest links of 20 sites"):
+        fit_links([rows[0], rows[1][:20]], ALPHABET, seed=1)
+
+
+def test_a_large_source_is_sampled_and_sources_weigh_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "MOST_SITES", 40)
+    rows = sources()
+
+    sample = fitting._sample(rows[0], random.Random(1))
+    forms = fitting._forms([sample, rows[1][:30], rows[1][30:]], seed=1)
+
+    assert len(sample) == 40
+    assert forms.weights[forms.labels == 1].sum() > 0
+    assert forms.weights.mean() == pytest.approx(1.0)
+
+
+@pytest.mark.usefixtures("few_links_at_hand")
+@pytest.mark.parametrize("damage", ["truncate", "swap", "missing"])
+def test_a_damaged_link_model_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    rng = random.Random(2)
+    run(["fit", "links", str(csv_file(tmp_path / "s.csv.gz", [abusive_link(rng) for _ in range(60)])),
+         "--out", str(tmp_path / "models")])  # fmt: skip
+    weights, about = tmp_path / "models/links.npz", tmp_path / "models/links.json"
+    if damage == "truncate":
+        weights.write_bytes(weights.read_bytes()[:500])
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        about.write_text(about.read_text().replace(json.loads(about.read_text())["hash"], "0" * 12))
+
+    with pytest.raises(PolicyInvalid, match="links"):
+        read_link_model(tmp_path / "models")
+
+
+def test_evaluate_without_a_link_model_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = csv_file(tmp_path / "s.csv.gz", ["a.example"])
+
+    code = run(["evaluate", str(file), "--what", "links"])
+
+    assert code == OperatorError.exit_code
+    assert "--models" in capsys.readouterr().err
