@@ -56,6 +56,10 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     rings; `networks`, `devices` and
     `reporters` dated items (`rings`). `layout_squares` is the sum of the squares of `layouts`.
 
+    `sessions` counts uploads half an hour or more after the one before, and the first; `longest_gap` is the most minutes
+    between two of them. `deleted` counts uploads that the owner removed, `deleted_soon` those removed within ten minutes of
+    the last upload. `blamed` counts reports and removals by others, and never halves.
+
     New fields go to the end, so that older states read as if they had the default; any other change needs a VERSION.
     """
 
@@ -99,6 +103,11 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     passed: list[int] = []
     failed: list[int] = []
     captions: CaptionFacts | None = None
+    sessions: int = 0
+    longest_gap: int = 0
+    deleted: int = 0
+    deleted_soon: int = 0
+    blamed: int = 0
 
 
 VERSION = 3

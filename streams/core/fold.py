@@ -38,6 +38,10 @@ MAX_PLACES = 4
 """Networks, and devices, that are kept: those the account came from last."""
 LATE_US = 10 * MINUTE_US
 """An upload further behind the last one feeds no burst and no gap; it is counted as late."""
+SESSION_US = 30 * MINUTE_US
+"""An upload so long after the one before begins a session."""
+SOON_US = 10 * MINUTE_US
+"""What the owner removes so soon after the last upload was perhaps only to be shown for a moment."""
 MAX_REFUSED = 1_000_000
 MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
@@ -111,9 +115,14 @@ def fold(
         reporter = hashes.mark(f"reporter {event.reporter}" if event.reporter else f"report {event.id}")
         minutes = min(at_us // MINUTE_US, _LAST_MINUTE).to_bytes(4, "big")
         facts.reporters = dated(facts.reporters, minutes + reporter, len(minutes), MAX_REPORTERS)
+        facts.blamed += 1
     elif isinstance(event, Removed):
         if event.by != "owner":
             count_one(facts.removals, at_us, WEEK_US)
+            facts.blamed += 1
+        else:
+            facts.deleted += 1
+            facts.deleted_soon += 0 <= at_us - facts.last_us <= SOON_US
     else:
         _fold_challenge(facts, event, at_us, malformed)
     return True
@@ -156,7 +165,11 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
 def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks, caption: CaptionNumbers | None) -> None:
     if not facts.uploads:
         facts.first_us = facts.last_us = at_us
+        facts.sessions = 1
     elif at_us > facts.last_us:
+        if at_us - facts.last_us >= SESSION_US:
+            facts.sessions += 1
+            facts.longest_gap = max(facts.longest_gap, (at_us - facts.last_us) // MINUTE_US)
         facts.last_us = at_us
     elif at_us < facts.first_us:
         facts.first_us = at_us

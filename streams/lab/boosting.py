@@ -24,6 +24,8 @@ BINS: Final = 24
 PAIR_BINS: Final = 8
 BAGS: Final = 8
 """Machines that are fitted to samples of the rows and averaged."""
+FEW_BAGS: Final = 3
+"""The same where only figures and the calibration depend on them."""
 RISING: Final = frozenset(
     ("caption_odds", "near_mean", "near_share", "template_again", "content_again", "content_share", "template_share",
      "report_rate", "device_accounts", "ip_accounts", "failed", "burst", "rhythm", "suspicion", "malformed_share")
@@ -100,7 +102,7 @@ class Boosted:
         return sums
 
 
-def boost(vectors: Vectors, seed: int, pairs: int = MOST_PAIRS) -> Boosted:
+def boost(vectors: Vectors, seed: int, bags: int = FEW_BAGS) -> Boosted:
     """Fit the terms. The same rows and seed give the same terms."""
     from interpret.glassbox import ExplainableBoostingClassifier
 
@@ -108,11 +110,11 @@ def boost(vectors: Vectors, seed: int, pairs: int = MOST_PAIRS) -> Boosted:
     machine = ExplainableBoostingClassifier(
         feature_names=list(vectors.names),
         feature_types=["continuous"] * len(vectors.names),
-        interactions=pairs if len(vectors.names) > 2 else 0,
+        interactions=MOST_PAIRS if len(vectors.names) > 2 else 0,
         monotone_constraints=[1 if name in RISING else -1 if name in FALLING else 0 for name in vectors.names],
         max_bins=BINS,
         max_interaction_bins=PAIR_BINS,
-        outer_bags=BAGS,
+        outer_bags=bags,
         inner_bags=0,
         learning_rate=0.03,
         min_samples_leaf=max(5, min(40, rows // 50)),

@@ -100,10 +100,14 @@ class AccountFigures:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What plots are drawn from: labels and log odds of the last risk, and log odds by number of events."""
+    """What plots are drawn from: labels, log odds of the last risk, and log odds by number of events.
+
+    `risks` are the last risks, moved to the share of abuse among these accounts.
+    """
 
     labels: Labels
     log_odds: Odds
+    risks: Odds
     after: dict[int, tuple[Labels, Odds]]
     families: dict[str, Odds]
 
@@ -127,7 +131,7 @@ def evaluate_accounts(
         raise OperatorError("no account has a label of 0 or 1", "give a labelled stream")
     labels, odds = _judged(card, folded, last)
     by_count = {
-        count: _judged(card, folded, [one for one in folded.snapshots if one.events == count])
+        count: _judged(card, folded, [one for one in folded.snapshots if one.events == count and not one.again])
         for count in sorted(set(after))
     }
     risks = 1.0 / (1.0 + np.exp(-odds))
@@ -144,7 +148,7 @@ def evaluate_accounts(
         (int(np.median(sizes)), int(sizes[-1])),
         folded.us_per_event,
         {name: _moved(labels, of) for name, of in families.items()},
-        Curves(labels, odds, by_count, families),
+        Curves(labels, odds, _at_share(labels, odds, card.base_rate), by_count, families),
     )
 
 
@@ -169,12 +173,18 @@ def _share(risks: Odds, bound: float) -> float | None:
     return float((risks >= bound).mean()) if len(risks) else None
 
 
-def _calibration(labels: Labels, odds: Odds, base_rate: float) -> float | None:
-    share = float(labels.mean())
-    if not 0.0 < share < 1.0:
-        return None
+def _at_share(labels: Labels, odds: Odds, base_rate: float) -> Odds:
+    """The risks, moved from the base rate to the share of abuse among these accounts."""
+    share = min(max(float(labels.mean()), 1e-6), 1.0 - 1e-6)
     moved = odds - log(base_rate / (1.0 - base_rate)) + log(share / (1.0 - share))
-    return calibration_error(labels, 1.0 / (1.0 + np.exp(-moved)))
+    risks: Odds = 1.0 / (1.0 + np.exp(-moved))
+    return risks
+
+
+def _calibration(labels: Labels, odds: Odds, base_rate: float) -> float | None:
+    if not 0 < labels.sum() < len(labels):
+        return None
+    return calibration_error(labels, _at_share(labels, odds, base_rate))
 
 
 def _family_odds(card: Scorecard, snapshots: Sequence[Snapshot]) -> dict[str, Odds]:

@@ -22,7 +22,7 @@ from streams.core.models.captions import CaptionModel
 from streams.core.models.marks import CaptionReader, ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.scorecards import load_scorecard
-from streams.lab.boosting import Boosted, Matrix, Vectors, boost
+from streams.lab.boosting import BAGS, Boosted, Matrix, Vectors, boost
 from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
@@ -37,7 +37,7 @@ FOLDS: Final = 4
 BASE_RATE: Final = 0.02
 COUNTS: Final = frozenset(
     ("uploads", "texts", "completed", "refused", "late", "quiet_days", "content_repeats", "template_repeats", "mentions",
-     "linked", "host_repeats", "gaps")
+     "linked", "host_repeats", "gaps", "sessions", "longest_gap_days", "clean_completed")
 )  # fmt: skip
 """Features that grow with an account's age and say little by themselves; their shares are fitted to instead."""
 SAID_TWICE: Final = frozenset(
@@ -45,7 +45,7 @@ SAID_TWICE: Final = frozenset(
      "host_share", "freshness", "content_spread", "link_spread")
 )  # fmt: skip
 """Features that another one says as well; with both, the fit depends more on chance."""
-CROWD: Final = frozenset(("crowd",))
+CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
 TIMED: Final = frozenset(("tempo", "age"))
 """Families that mean nothing in a stream without times."""
@@ -149,7 +149,7 @@ def _fit(
     _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
     later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped)
     progress(0.9, "all rows")
-    boosted = boost(vectors, seed)
+    boosted = boost(vectors, seed, BAGS)
     share = float((alike * vectors.labels).sum() / alike.sum())
     card = scorecard_of(boosted, capped, share, base_rate, most)
     progress(1.0, "done")

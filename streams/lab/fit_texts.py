@@ -87,7 +87,7 @@ def fold_models(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    matrix, labels = _matrix(labelled.texts, alphabet), labelled.labels
+    matrix, labels = ngram_matrix(labelled.texts, alphabet), labelled.labels
     fold_of = np.zeros(len(labels), np.int64)
     values = np.zeros(len(labels))
     fitted: list[tuple[NDArray[np.float64], float]] = []
@@ -97,10 +97,10 @@ def fold_models(
         fitted.append(_learn(matrix[train], labels[train]))
         values[test] = _values(matrix[test], *fitted[-1])
         progress((number + 1) / folds)
-    slope, shift = _calibrate(values, labels)
+    slope, shift = calibrate(values, labels)
     models = []
     for weights, intercept in fitted:
-        table, scale = _quantised(weights * slope)
+        table, scale = quantised(weights * slope)
         models.append(caption_model(table, scale, slope * intercept + shift, 0.0))
     return fold_of, models
 

@@ -11,15 +11,20 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from streams.core.crowd import Crowd
+from streams.core.campaigns import Campaigns
+from streams.core.crowd import Backfill, Crowd
 from streams.core.events import encode
 from streams.core.facts import unpack
 from streams.core.features import features
+from streams.core.models.alphabet import build_alphabet
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.lab.rows import ABUSIVE, BENIGN, UNLABELLED, Recorded, attempted
+from streams.pipeline.effects import Effects
 from streams.pipeline.hashes import Hashes
+from streams.pipeline.rescore import backfilled
+from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Record, process, surroundings
 
 BATCH = 300
@@ -27,11 +32,15 @@ BATCH = 300
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An account's features right after its event number `events`, counted from one."""
+    """An account's features right after its event number `events`, counted from one.
+
+    With `again` they were read later, without an event: what surrounds the account had changed.
+    """
 
     account: str
     events: int
     vector: tuple[float, ...]
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -51,7 +60,7 @@ class FoldedStream:
         return self.cpu_s / self.events * 1e6 if self.events else 0.0
 
     def last(self) -> dict[str, Snapshot]:
-        """The snapshot after each account's last event."""
+        """Each account's last snapshot: after its last event, or later where its surroundings changed."""
         return {one.account: one for one in self.snapshots if one.events == self.counts[one.account]}
 
 
@@ -67,9 +76,12 @@ def account_labels(uploads: Sequence[Recorded]) -> dict[str, int]:
 def fold_stream(
     uploads: Sequence[Recorded], scorecard: Scorecard, captions: ReadsCaptions | None, at: Collection[int]
 ) -> FoldedStream:
-    """Fold the uploads in their order; keep vectors after the events numbered in `at`, and after each account's last."""
+    """Fold the uploads in their order; keep vectors after the events numbered in `at`, and after each account's last.
+
+    An account whose surroundings change after its last event has one more snapshot, as the worker scores it again.
+    """
     totals = Counter(upload.request.account.id for upload in uploads)
-    folding = _Folding(scorecard, captions, FoldedStream(account_labels(uploads), totals))
+    folding = _Folding(scorecard, captions, FoldedStream(account_labels(uploads), totals, events=len(uploads)))
     done: Counter[str] = Counter()
     for offset, upload in enumerate(uploads):
         account = upload.request.account.id
@@ -80,7 +92,7 @@ def fold_stream(
         if done[account] in at or done[account] == totals[account]:
             folding.wanted[account] = done[account]
     folding.flush()
-    folding.made.events = len(uploads)
+    folding.score_again()
     return folding.made
 
 
@@ -91,8 +103,11 @@ class _Folding:
         self.made = made
         self.records: list[Record] = []
         self.wanted: dict[str, int] = {}
+        self._finished: set[str] = set()
         self._scorecard, self._captions = scorecard, captions
         self._crowd, self._hashes, self._web = Crowd(), Hashes(b""), load_web_links()
+        self._backfill, self._stamps = Backfill(self._crowd), Stamps("offline", 0, (), 1)
+        self._campaigns = Campaigns(self._crowd, build_alphabet())
 
     def flush(self) -> None:
         """Fold the batch and keep the wanted vectors."""
@@ -101,15 +116,37 @@ class _Folding:
         made = self.made
         began = time.process_time()
         effects = process(
-            self.records, made.states, self._crowd, self._scorecard, self._hashes, self._web,
-            ("offline", 0), "offline", 0, captions=self._captions,
+            self.records, made.states, self._crowd, self._scorecard, self._hashes, self._web, ("offline", 0), "offline",
+            0, self._stamps, backfill=self._backfill, campaigns=self._campaigns, captions=self._captions,
         )  # fmt: skip
         made.states.update(effects.states)
         made.cpu_s += time.process_time() - began
         for account, events in self.wanted.items():
-            state = made.states.get(account)
-            if state is not None:
-                facts = unpack(state)
-                made.snapshots.append(Snapshot(account, events, features(facts, surroundings(self._crowd, facts))))
+            self._keep(account, events)
+            if events == made.counts[account]:
+                self._finished.add(account)
+        self._keep_again(effects, {record.key for record in self.records})
         self.records.clear()
         self.wanted.clear()
+
+    def score_again(self) -> None:
+        """Score accounts that still wait to be scored again."""
+        while self._backfill.waits(0):
+            effects = backfilled(
+                self._backfill, self.made.states, self._crowd, self._scorecard, self._stamps, self.made.events, 0,
+                campaigns=self._campaigns,
+            )  # fmt: skip
+            self._keep_again(effects, set())
+
+    def _keep_again(self, effects: Effects, with_event: Collection[bytes | None]) -> None:
+        for score, _ in effects.scores:
+            account = score.account
+            if account in self._finished and account.encode() not in with_event:
+                self._keep(account, self.made.counts[account], again=True)
+
+    def _keep(self, account: str, events: int, again: bool = False) -> None:
+        state = self.made.states.get(account)
+        if state is not None:
+            facts = unpack(state)
+            around = surroundings(self._crowd, facts, account, self._campaigns)
+            self.made.snapshots.append(Snapshot(account, events, features(facts, around), again))

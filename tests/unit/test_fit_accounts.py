@@ -135,6 +135,17 @@ def test_what_is_left_out_says_nothing(fitted: Path, capsys: pytest.CaptureFixtu
     assert len(families) > 1
 
 
+def test_plots_are_written_as_png_and_svg(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+
+    evaluated(fitted, capsys, "--models", str(fitted / "models"), "--after", "3,8", "--plots", str(tmp_path / "plots"))
+
+    names = {file.name for file in (tmp_path / "plots").iterdir()}
+    kinds = ("roc", "calibration", "delay", "contributions")
+    assert names == {f"accounts-{kind}.{suffix}" for kind in kinds for suffix in ("png", "svg")}
+    assert all(file.stat().st_size > 1_000 for file in (tmp_path / "plots").iterdir())
+
+
 def test_no_family_alone_lifts_an_account_of_the_base_rate_above_one_half(fitted: Path) -> None:
     card = load_scorecard(fitted / "models" / "scorecard.toml")
 
