@@ -6,6 +6,7 @@
     │   ├── PolicyInvalid     … in a policy or scorecard file; the last good one stays in force
     │   ├── SettingInvalid    … in a flag or an environment variable
     │   └── TopicUnfit        … in the settings of a Kafka topic
+    ├── NotPermitted          the operator's role: another person, or a person in place of a machine, may do it
     ├── ControlRefused        nobody's fault: the policy does not permit this change of the kill switch
     ├── NotConverged          a change was written, but not every gate obeys it yet: check the gates that are named
     ├── StoreUnavailable      a server's fault: it does not answer in time; try again, and look at the server
@@ -75,6 +76,12 @@ class ControlRefused(UploadGateError):
     """A change to the kill switch that the policy does not permit."""
 
     exit_code = 3
+
+
+class NotPermitted(UploadGateError):
+    """A change to the kill switch that this person or machine may not make, and another person may."""
+
+    exit_code = 4
 
 
 class NotConverged(UploadGateError):

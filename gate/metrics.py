@@ -51,7 +51,22 @@ TABLE: Final = (
     Named("upload_gate_board_rev", "gauge", (), "Revision of the kill switch this gate obeys"),
     Named("upload_gate_board_age_seconds", "gauge", (), "Time since the kill switch was last read, from anywhere"),
     Named("upload_gate_board_unreadable_total", "counter", (), "Kill switch states that could not be read"),
+    Named(
+        "upload_gate_pause_dry_run_total", "counter", ("action", "reason"), "Uploads a pause in dry run would have held"
+    ),
     Named("upload_gate_break_glass_active", "gauge", (), "Pauses in force from the file on this host"),
+    Named(
+        "upload_gate_drill_last_success_timestamp_seconds",
+        "gauge",
+        (),
+        "When the last drill passed, Unix time; 0: never",
+    ),
+    Named(
+        "upload_gate_controls_age_seconds",
+        "gauge",
+        (),
+        "Time since the second channel last proved alive; 0 without Kafka",
+    ),
     Named("upload_gate_policy_info", "gauge", ("hash",), "The policy in force"),
     Named("upload_gate_policy_rejected_total", "counter", (), "Policy files refused because they are wrong"),
     Named(
@@ -76,6 +91,7 @@ LISTED_FIELDS: Final = ("kind", "surface", "country")
 """The fields of a check whose values the policy may list."""
 
 OTHER_PAUSE: Final = "pause.other"
+MOST_PAUSES: Final = 1_000
 
 DecisionKey = tuple[str, str, str, str]
 
@@ -98,6 +114,8 @@ class Counts:
     fields_ignored: dict[tuple[str, str], int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_US) + 1))
+    dry_run: dict[tuple[str, str], int] = field(default_factory=dict)
+    dry_run_pauses: dict[str, int] = field(default_factory=dict)
     check_us: int = 0
     degraded: int = 0
     shed: int = 0
@@ -109,6 +127,13 @@ class Counts:
         """Count the ignored fields of one check, each with its reason. Fields and reasons are closed lists."""
         for key in fields.items():
             self.fields_ignored[key] = self.fields_ignored.get(key, 0) + 1
+
+    def would_hold(self, pause: str, action: str, reason: str) -> None:
+        """Count an upload that a pause in dry run would have held. Counts by pause are kept for the last `MOST_PAUSES`."""
+        self.dry_run[action, reason] = self.dry_run.get((action, reason), 0) + 1
+        if pause not in self.dry_run_pauses and len(self.dry_run_pauses) >= MOST_PAUSES:
+            del self.dry_run_pauses[next(iter(self.dry_run_pauses))]
+        self.dry_run_pauses[pause] = self.dry_run_pauses.get(pause, 0) + 1
 
     def reject(self, reason: str) -> None:
         """Count one malformed request; `reason` is a code of a closed list."""
@@ -128,6 +153,8 @@ class Gauges:
     started_s: float
     cpu_s: float
     policy_refused: bool = False
+    drilled_s: float = 0.0
+    controls_age_s: float = 0.0
 
 
 class GateCollector(Collector):
@@ -168,6 +195,7 @@ class GateCollector(Collector):
                 (f, why): v for (f, why), v in list(counts.fields_ignored.items())
             },
             "upload_gate_faults_total": {(k,): v for k, v in counts.faults.items()},
+            "upload_gate_pause_dry_run_total": {(str(a), r): v for (a, r), v in list(counts.dry_run.items())},
             "upload_gate_degraded_total": {(): counts.degraded},
             "upload_gate_shed_total": {(): counts.shed},
             "upload_gate_board_unreadable_total": {(): counts.board_unreadable},
@@ -181,6 +209,8 @@ class GateCollector(Collector):
             "upload_gate_board_rev": {(): now.board_rev},
             "upload_gate_board_age_seconds": {(): now.board_age_s},
             "upload_gate_policy_info": {(now.policy,): 1},
+            "upload_gate_drill_last_success_timestamp_seconds": {(): now.drilled_s},
+            "upload_gate_controls_age_seconds": {(): now.controls_age_s},
             "upload_gate_start_time_seconds": {(): now.started_s},
         }
 

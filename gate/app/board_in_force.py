@@ -17,7 +17,8 @@ from gate.core.pause.board import Board, Pause, by_local_clock, forget_ended, me
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.ports.clock import Clock
-from gate.records.pause import board_digest, fingerprint
+from gate.records.board_document import board_digest
+from gate.records.pause import fingerprint
 from gate.stores.disk.snapshot import BoardSnapshot
 
 LATEST: Final = 32
@@ -109,9 +110,9 @@ class BoardInForce:
         self._decide_by(merged)
         return True
 
-    def adopt_break_glass(self, pauses: tuple[Pause, ...]) -> None:
-        """Decide by these entries of the host's file; they replace the earlier entries."""
-        self._decide_by(replace(self.board, break_glass=pauses))
+    def adopt_break_glass(self, pauses: tuple[Pause, ...], lifted: frozenset[str] = frozenset()) -> None:
+        """Decide by these entries of the host's file, and not by the pauses `lifted`; they replace the earlier ones."""
+        self._decide_by(replace(self.board, break_glass=pauses, lifted=lifted))
 
     def follow_clock(self) -> None:
         """Convert the board's times again if the store's clock has moved against ours."""
@@ -193,21 +194,29 @@ class Acknowledger:
 
     async def acknowledge(self, proof: BoardProof, unreadable: int, on_disk: bool, store_clock: StoreClock) -> None:
         """Write that the board of `proof` is in force, and whether it is on disk. Raises StoreUnavailable."""
-        before_us = self._clock.now_us()
-        self._said = replace(
+        self._said = self.of(proof, unreadable, on_disk)
+        before_us = self._said.clock_us
+        taken_us = await self._store.acknowledge(self._said)
+        store_clock.learn(taken_us, before_us, self._clock.now_us())
+        if self.first_at_us is None:
+            self.first_at_us = taken_us
+
+    def of(self, proof: BoardProof, unreadable: int, on_disk: bool, left: bool = False) -> Acknowledgement:
+        """The acknowledgement of the board of `proof`."""
+        now_us = self._clock.now_us()
+        return replace(
             self._said,
             rev=proof.rev,
             digest=proof.digest,
             latest=proof.latest,
             unreadable=unreadable,
-            clock_us=before_us,
+            clock_us=now_us,
+            recent=self._check.recent.by_class(now_us),
+            recent_s=self._check.recent.seconds(now_us),
             on_disk=on_disk,
             policy=self._check.policy.hash,
+            left=left,
         )
-        taken_us = await self._store.acknowledge(self._said)
-        store_clock.learn(taken_us, before_us, self._clock.now_us())
-        if self.first_at_us is None:
-            self.first_at_us = taken_us
 
     async def learn_clock(self, store_clock: StoreClock) -> None:
         """Query the store for its time. Raises StoreUnavailable."""

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace as copy_with
 from typing import Final
 
 from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
 from gate.app.policy_trial import PolicyTrial
+from gate.app.recent_uploads import RecentUploads
 from gate.app.settle import Reports
+from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
 from gate.core.decision import Decision
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
 from gate.core.limits.reservation import Unanswered
-from gate.core.limits.take import TakeRequest, TakeResult
-from gate.core.pause.board import Board, Pause, strictest
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.core.pause.board import Board
+from gate.core.pause.index import refusing_risk, strictest
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -107,6 +111,7 @@ class Check:
         first_attempt: int = 0,
     ) -> None:
         self.counts = counts
+        self.recent = RecentUploads()
         self.hot = HotFactTable()
         self._takes = takes
         self._clock = clock
@@ -123,6 +128,7 @@ class Check:
         """A candidate policy that is told of each decision, and changes none."""
         self._board = Board()
         self._pauses = LivePauses()
+        self._refusing: dict[tuple[int, float], tuple[ClassLimits, ClassLimits]] = {}
         self.policy = policy
 
     @property
@@ -133,6 +139,7 @@ class Check:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
+        self._refusing.clear()
         self._takes.expect(policy.class_limits)
         if self._reports is not None:
             self._reports.expect(policy.class_limits)
@@ -151,7 +158,8 @@ class Check:
         except Exception:
             # a broken pause must not keep those beside it from being obeyed
             self.counts.faults["check"] += 1
-            self._pauses = live_pauses(_readable(board, now_us), now_us)
+            self._pauses = live_pauses(readable_board(board, now_us), now_us)
+        self._refusing.clear()
         self._board = board
 
     @property
@@ -163,10 +171,13 @@ class Check:
     def instances(self, instances: int) -> None:
         self._without_store.instances = instances
 
-    async def check(self, request: CheckRequest, gone: Callable[[], bool] | None = None) -> Decision:
+    async def check(
+        self, request: CheckRequest, gone: Callable[[], bool] | None = None, ignored: Collection[str] = ()
+    ) -> Decision:
         """The decision on one upload. Never raises; waits no longer than the store's own deadline.
 
-        `gone` tells whether the caller has gone away meanwhile; what was taken for it is then given back.
+        `gone` tells whether the caller has gone away meanwhile; what was taken for it is then given back. `ignored` names
+        the fields of the check that were not kept, for the log.
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         class_, pauses, first = self._prepare(request, policy, now_us)
@@ -188,16 +199,19 @@ class Check:
             decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
             if decision.reserved and gone is not None and gone():
                 self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
-        self._note(request, decision, now_us)
+        self._note(request, decision, now_us, ignored)
         if self.trial is not None:
             self._try(request, decision, policy, pauses, answer, now_us)
         self._took(started_ns, 1)
         return decision
 
     async def check_many(
-        self, requests: Sequence[CheckRequest], gone: Callable[[], bool] | None = None
-    ) -> list[Decision]:
+        self, requests: Sequence[CheckRequest], gone: Callable[[], bool] | None = None,
+        ignored: Sequence[Collection[str]] = (),
+    ) -> list[Decision]:  # fmt: skip
         """The decisions in the order of `requests`, with one call of the store. Never raises; for `gone` see `check`.
+
+        `ignored` has an entry for each request, or none at all.
 
         A batch waits while too many checks of other batches are with the store; see `BackPressure`.
         """
@@ -207,7 +221,8 @@ class Check:
         answers = iter(await self._answers(take_requests, policy))
         is_gone = gone is not None and gone()
         decisions: list[Decision] = []
-        for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
+        told = ignored or ((),) * len(requests)
+        for request, (class_, pauses, first), fields in zip(requests, prepared, told, strict=True):
             answer = None
             if isinstance(first, Decision):
                 decision = first
@@ -216,7 +231,7 @@ class Check:
                 decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
                 if is_gone and decision.reserved:
                     self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
-            self._note(request, decision, now_us)
+            self._note(request, decision, now_us, fields)
             if self.trial is not None:
                 self._try(request, decision, policy, pauses, answer, now_us)
             decisions.append(decision)
@@ -240,21 +255,35 @@ class Check:
         class_, pauses = policy.class_of(request.account, now_us), self._pauses
         try:
             decision = decide(request, class_, pauses, policy, now_us)
+            risk = refusing_risk(pauses.by_risk, request, class_, now_us) if pauses.by_risk.entries else None
         except Exception:
             # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
             self.counts.faults["check"] += 1
-            pauses = _sound(pauses, request, class_, now_us)
+            pauses = sound_pauses(pauses, request, class_, now_us)
             decision = decide(request, class_, pauses, policy, now_us)
+            risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         if decision is not None:
             return class_, pauses, decision
         self._attempt = attempt = self._attempt + 1 & _ATTEMPTS
         take_request = policy.take_request(request, class_, self._names, None, attempt)
+        if risk is not None:
+            take_request = replace(take_request, class_limits=self._refusing_from(take_request.class_limits, risk))
         facts = self.hot
         if facts.devices or facts.networks:
             hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
             if hot is not None:
                 take_request = replace(take_request, hot=hot)
         return class_, pauses, take_request
+
+    def _refusing_from(self, limits: ClassLimits, risk: float) -> ClassLimits:
+        """The limits under which the store takes nothing from `risk` on, the same object each time."""
+        if limits.refuse_at is not None and limits.refuse_at <= risk:
+            return limits
+        found = self._refusing.get((id(limits), risk))
+        if found is None:
+            # the original is kept beside the copy, so that its id stays its own
+            found = self._refusing[id(limits), risk] = limits, copy_with(limits, refuse_at=risk)
+        return found[1]
 
     async def _answers(self, requests: list[TakeRequest], policy: Policy) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
@@ -307,7 +336,7 @@ class Check:
             self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
         return decision
 
-    def _note(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+    def _note(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str]) -> None:
         """Count the decision and hand it to the log."""
         reason = decision.reason
         if decision.pause is not None and reason not in self._pause_reasons:
@@ -315,12 +344,33 @@ class Check:
         counts = self.counts
         key = (decision.verdict, decision.class_, decision.stage, reason)
         counts.decisions[key] = counts.decisions.get(key, 0) + 1
+        risk, review_from = decision.risk, self._policy.thresholds[decision.class_].lowest
+        recent = self.recent
+        if now_us >= recent.next_us:
+            recent.turn(now_us)
+        counted = (decision.class_, decision.verdict.lets_in, risk is None or risk < review_from)
+        recent.current[counted] = recent.current.get(counted, 0) + 1
         if decision.degraded:
             counts.degraded += 1
         for limit in decision.shadow:
             counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
+        if self._pauses.dry_run.entries and decision.verdict.lets_in:
+            self._count_dry_run(request, decision, now_us)
         if self._log is not None:
-            self._log.record(request, decision, now_us)
+            self._log.record(request, decision, now_us, ignored)
+
+    def _count_dry_run(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+        """Count the upload for the strictest pause in dry run that would have held it."""
+        try:
+            hit = strictest(self._pauses.dry_run, request, decision.class_, now_us, decision.risk)
+        except Exception:
+            self.counts.faults["check"] += 1
+            return
+        if hit is not None:
+            pause = hit.pause
+            reason = f"pause.{pause.reason}"
+            reason = reason if reason in self._pause_reasons else OTHER_PAUSE
+            self.counts.would_hold(pause.id, pause.action, reason)
 
     def _try(
         self, request: CheckRequest, decision: Decision, policy: Policy, pauses: LivePauses,
@@ -345,34 +395,3 @@ class Check:
 
 def _nobody(notice: Unanswered) -> None:
     """Nobody gives back what was taken in vain."""
-
-
-def _readable(board: Board, now_us: int) -> Board:
-    """`board` without pauses that raise when they are prepared."""
-    return Board({key: pause for key, pause in board.pauses.items() if _prepares(pause, now_us)}, board.break_glass)
-
-
-def _prepares(pause: Pause, now_us: int) -> bool:
-    try:
-        live_pauses(Board({pause.id: pause}), now_us)
-    except Exception:
-        return False
-    return True
-
-
-def _sound(pauses: LivePauses, request: CheckRequest, class_: str, now_us: int) -> LivePauses:
-    """`pauses` without those whose evaluation raises."""
-
-    def fine(pause: Pause) -> bool:
-        try:
-            strictest((pause,), class_, request.surface, request.media.kind, request.country, now_us)
-        except Exception:
-            return False
-        return True
-
-    given = request.account.class_
-    classes = (class_,) if given is None else (class_, given)
-    by_class = {name: tuple(filter(fine, pauses.by_class[name])) for name in classes if name in pauses.by_class}
-    return LivePauses(
-        pauses.rev, tuple(filter(fine, pauses.break_glass)), by_class, tuple(filter(fine, pauses.other_classes))
-    )

@@ -16,7 +16,8 @@ from enum import StrEnum
 from gate.core.pause.board import Pause
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore, Gates
-from gate.records.pause import board_digest, fingerprint
+from gate.records.board_document import board_digest
+from gate.records.pause import fingerprint
 
 LIVE_WITHIN_US = 3_000_000
 """A gate is live while its last acknowledgement is no older than this. It acknowledges every second."""

@@ -68,10 +68,14 @@ class ObeyBreakGlass:
             named = {pause.id for pause in pauses}
             pauses += tuple(pause for pause in self._in_force.board.break_glass if pause.id not in named)
             self._say(f"{self._place}: not obeyed are {'; '.join(read.refused)}")
-        self._in_force.adopt_break_glass(pauses)
-        if not pauses:
+        self._in_force.adopt_break_glass(pauses, read.releases)
+        if read.releases:
+            self._say(
+                f"{self._place}: this gate does not obey {', '.join(sorted(read.releases))}, which the file lifts"
+            )
+        if not pauses and not read.releases:
             self._say(f"{self._place} is removed or empty: no pause of it is in force")
-        else:
+        elif pauses:
             self._say(f"{self._place}: {_in_force(pauses, self._clock.now_us())}")
 
 

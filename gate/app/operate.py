@@ -1,90 +1,206 @@
-"""The acts of the kill switch: set a pause, release one, and wait until every live gate obeys.
+"""The acts of the kill switch: set a pause, extend, approve or release one, and wait until every live gate obeys.
 
-Decides ids, revisions and times, and the limits for a single person. All times are by the store's clock: neither the
-operator's clock nor a gate's moves a pause. Callers decide about confirmation and output; the port stores the board.
+Decides ids, revisions and times, and what a single person or a machine may do. All times are by the store's clock:
+neither the operator's clock nor a gate's moves a pause. Callers decide about confirmation and output; the port stores
+the board, and every change goes to the audit log, done or refused.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
 
+from gate.app.board_writer import BoardWriter
 from gate.app.converge import HEARD_WITHIN_US, Convergence, converged
 from gate.core.duration import duration_text
-from gate.core.pause.board import (
-    MAX_DURATION_US,
-    Board,
-    Pause,
-    forget_ended,
-)
-from gate.core.pause.scope import Action, Scope
-from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError
+from gate.core.pause.board import Board, Pause, PauseChange, Proposal
+from gate.core.pause.four_eyes import BY_DEFAULT, MEANINGS, TwoPersonRule, broken_rules
+from gate.core.pause.lease import lease_problem
+from gate.core.pause.ramp import default_ramp_us
+from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
+from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
+from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
 from gate.ports.boards import Acknowledgement, BoardStore, Gates
-from gate.records.pause import MAX_REV
 
-REPAIRED_WITHIN_S = 3.0
-"""How long a write waits for a gate to repair an unreadable board. A gate does so within a second."""
+DRILL_PASSED = "drill_passed"
+"""The field of a released pause that says that it was a drill and all gates obeyed it."""
 
-_ATTEMPTS = 200
-_MOST_AHEAD = 1 << 40
-_REPAIR_POLL_S = 0.05
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """The optional parts of a new pause. `starts_in_us` from now, None at once; a `ramp_us` of None follows its length."""
+
+    factor: float = 0.0
+    percent: int = 100
+    exempt: Exemption = NOBODY
+    mode: PauseMode = PauseMode.ENFORCE
+    in_flight: InFlight = InFlight.DRAIN
+    ramp_us: int | None = None
+    incident: str = ""
+    starts_in_us: int | None = None
+    machine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """How far the person who acts may go: the policy's rules for two, and what they do about them.
+
+    `propose` writes a change that needs two as a proposal; `emergency` is the reason for which one goes ahead alone.
+    """
+
+    rules: frozenset[TwoPersonRule] = BY_DEFAULT
+    machines_platform_wide: bool = False
+    propose: bool = False
+    emergency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way that changes take, for the audit log."""
+
+    via: str = "redis"
+    direct: bool = False
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What is known of a change while it is made, for the audit log."""
+
+    before: Pause | None = None
+    after: Pause | None = None
+    notes: dict[str, object] = field(default_factory=dict)
 
 
 class Operate:
-    """The acts on one board. `new_id` returns pause ids that were never used before."""
+    """The acts on one board. `new_id` returns pause ids that were never used before; `status` is named in messages."""
 
-    def __init__(self, store: BoardStore, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        store: BoardStore,
+        new_id: Callable[[], str],
+        status: str = "`upload-gate status`",
+        authority: Authority | None = None,
+        audit: AuditLog | None = None,
+        way: Way | None = None,
+    ) -> None:
         self._store = store
         self._new_id = new_id
+        self._writer = BoardWriter(store, status)
+        self._authority = Authority() if authority is None else authority
+        self._audit = audit
+        self._way = Way() if way is None else way
 
-    async def pause(self, scope: Scope, action: Action, reason: str, text: str, owner: str, for_us: int) -> Pause:
-        """Set a pause that each gate obeys on receipt, until `for_us` µs from now by the store's clock.
+    async def pause(
+        self,
+        scope: Scope,
+        action: Action,
+        reason: str,
+        text: str,
+        owner: str,
+        for_us: int,
+        details: Details | None = None,
+    ) -> Pause:
+        """Set a pause that each gate obeys on receipt, or from its start, until `for_us` µs later by the store's clock.
 
-        Raises ControlRefused if it is longer than one person may set, OperatorError if it has no length,
-        StoreUnavailable (it may or may not have been written), StateUnreadable, UploadGateError if others kept changing
-        the board meanwhile.
+        Raises ControlRefused if it needs a second person and is not proposed, NotPermitted if a machine may not set it,
+        OperatorError if it has no length, and what `BoardWriter.write` raises.
         """
+        more = Details() if details is None else details
         if for_us <= 0:
             raise OperatorError("a pause needs a length", "give one, such as 10m or 4h")
-        if for_us > MAX_DURATION_US:
-            raise ControlRefused(
-                f"a pause of {duration_text(for_us)} needs a second person's approval, which cannot be given yet",
-                f"set at most {duration_text(MAX_DURATION_US)} and set it again before it ends",
-            )
         id_ = self._new_id()
-        now_us = await self._store.now_us()
 
-        def add(_: Board, rev: int) -> Pause:
-            return Pause(
-                id_, rev, scope, action, reason, text, owner, None, now_us + for_us, set_at_us=now_us
+        async def act(trail: _Trail) -> Pause:
+            now_us = await self._store.now_us()
+            starts_us = None if more.starts_in_us is None else now_us + more.starts_in_us
+            expires_us = (now_us if starts_us is None else starts_us) + for_us
+            ramp_us = default_ramp_us(for_us) if more.ramp_us is None else more.ramp_us
+            wanted = Pause(
+                id_, 1, scope, action, reason, text, owner, starts_us, expires_us, set_at_us=now_us,
+                factor=more.factor, percent=more.percent, exempt=more.exempt, mode=more.mode, in_flight=more.in_flight,
+                ramp_us=ramp_us, machine=more.machine, incident=more.incident,
             )  # fmt: skip
+            wanted = self._permitted(PauseChange.SET, wanted, None, owner, more.machine, now_us)
+            return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us)
 
-        return await self._write(id_, add, now_us)
+        return await self._audited("pause", owner, id_, more.machine, act)
 
-    async def release(self, id_: str, by: str) -> Pause:
+    async def release(
+        self, id_: str, by: str, *, ramp_us: int | None = None, machine: bool = False, drill_passed: bool = False
+    ) -> Pause:
         """End the pause `id_` now and return its next revision.
 
+        Its uploads come back over `ramp_us`; None: over a tenth of the time that it was in force (`default_ramp_us`).
         Raises OperatorError if there is no such pause or it has ended already, else as `pause` does.
         """
-        now_us = await self._store.now_us()
 
-        def end(board: Board, rev: int) -> Pause:
-            pause = board.pauses.get(id_)
-            if pause is None and any(entry.id == id_ for entry in board.unreadable):
-                raise OperatorError(
-                    f"pause {id_} cannot be read by this release", "release it with the release that wrote it"
-                )
-            if pause is None:
-                raise OperatorError(f"there is no pause {id_}", _known(board, now_us))
-            if pause.released_at_us is not None:
-                raise OperatorError(f"pause {id_} was released already, by {pause.released_by or 'an unnamed person'}")
-            if now_us >= pause.expires_at_us:
-                ago = duration_text(now_us - pause.expires_at_us)
-                raise OperatorError(f"pause {id_} expired already, {ago} ago")
-            return replace(pause, rev=rev, released_at_us=now_us, released_by=by)
+        async def act(trail: _Trail) -> Pause:
+            now_us = await self._store.now_us()
 
-        return await self._write(id_, end, now_us)
+            def end(board: Board, rev: int) -> Pause:
+                trail.before = board.pauses.get(id_)
+                pause = _running(board, id_, now_us)
+                extra = {**pause.extra, DRILL_PASSED: b"true"} if drill_passed else pause.extra
+                ended = replace(
+                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None, extra=extra,
+                    ramp_us=_release_ramp_us(pause, now_us) if ramp_us is None else ramp_us,
+                )  # fmt: skip
+                if machine or pause.awaits_approval:
+                    return self._permitted(PauseChange.RELEASE, ended, pause, by, machine, now_us) if machine else ended
+                return self._permitted(PauseChange.RELEASE, ended, pause, by, machine, now_us)
+
+            return await self._written(trail, id_, end, now_us)
+
+        return await self._audited("release", by, id_, machine, act)
+
+    async def extend(self, id_: str, by: str, for_us: int, *, machine: bool = False, enforce: bool = False) -> Pause:
+        """Let the pause `id_` last until `for_us` µs from now, and enforce it if it only counted.
+
+        Raises ControlRefused if that is earlier than its end (a release ends a pause early), else as `release` does.
+        """
+
+        async def act(trail: _Trail) -> Pause:
+            now_us = await self._store.now_us()
+
+            def later(board: Board, rev: int) -> Pause:
+                trail.before = board.pauses.get(id_)
+                pause = _running(board, id_, now_us)
+                expires_us = now_us + for_us
+                if expires_us < pause.expires_at_us and not (enforce and for_us == 0):
+                    left = duration_text(pause.expires_at_us - now_us)
+                    raise ControlRefused(f"pause {id_} already lasts {left} more", f"to end it earlier, release {id_}")
+                mode = PauseMode.ENFORCE if enforce else pause.mode
+                longer = replace(pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode)
+                return self._permitted(PauseChange.EXTEND, longer, pause, by, machine, now_us)
+
+            return await self._written(trail, id_, later, now_us)
+
+        return await self._audited("extend", by, id_, machine, act)
+
+    async def approve(self, id_: str, by: str) -> Pause:
+        """Bring the proposal that pause `id_` waits with into force.
+
+        Raises NotPermitted for the person who proposed it, OperatorError if nothing waits, else as `release` does.
+        """
+
+        async def act(trail: _Trail) -> Pause:
+            now_us = await self._store.now_us()
+
+            def approved(board: Board, rev: int) -> Pause:
+                trail.before = board.pauses.get(id_)
+                pause = _running(board, id_, now_us)
+                proposal = pause.proposal
+                if proposal is None:
+                    raise OperatorError(f"nothing about pause {id_} waits for an approval", "see it with `status`")
+                if by in (proposal.by, pause.owner):
+                    raise NotPermitted(
+                        f"{by} proposed this or owns the pause, and cannot approve it", "a second person has to approve"
+                    )
+                return replace(_proposed(pause, proposal, now_us), rev=rev, approver=by, proposal=None)
+
+            return await self._written(trail, id_, approved, now_us)
+
+        return await self._audited("approve", by, id_, False, act)
 
     async def board(self) -> Board:
         """The stored board. Raises StoreUnavailable, StateUnreadable."""
@@ -102,58 +218,126 @@ class Operate:
         """Delete the acknowledgement of a gate that is gone for good. Raises StoreUnavailable."""
         await self._store.forget(said.process)
 
+    async def durable(self) -> bool | None:
+        """Whether the last change survives the loss of one server of the store; None if there is only one or it is unknown."""
+        try:
+            return await self._store.durable()
+        except StoreUnavailable:
+            return None
+
     async def converged(self, change: Pause, deadline_s: float) -> Convergence:
         """Wait until every live gate obeys `change`, at most `deadline_s` seconds. Raises StoreUnavailable."""
         return await converged(self._store, change, deadline_s)
 
-    async def _write(self, id_: str, change: Callable[[Board, int], Pause], now_us: int) -> Pause:
-        acknowledged_rev = await self._acknowledged_rev()
-        wanted: Pause | None = None
-        for _ in range(_ATTEMPTS):
-            board = await self._readable_board()
-            # a store that wrote, lost the answer and repeated the write reports a conflict with our own first write
-            if wanted is not None and board.pauses.get(id_) == wanted:
-                return wanted
-            ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
-            wanted = change(board, max(board.rev, ahead) + 1)
-            kept = forget_ended(board, now_us)
-            if await self._replace(board.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
-                return wanted
-        raise UploadGateError(
-            f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
-            "see who writes to it with `upload-gate status`, then try again",
+    async def _written(self, trail: _Trail, id_: str, change: Callable[[Board, int], Pause], now_us: int) -> Pause:
+        trail.after = await self._writer.write(id_, change, now_us)
+        return trail.after
+
+    def _permitted(
+        self, change: PauseChange, wanted: Pause, before: Pause | None, by: str, machine: bool, now_us: int
+    ) -> Pause:
+        """`wanted` as it may be written: in force, as an emergency, or as a proposal. Raises NotPermitted, ControlRefused."""
+        authority = self._authority
+        if machine:
+            problem = lease_problem(wanted, before, now_us, authority.machines_platform_wide)
+            if problem is not None:
+                raise NotPermitted(problem, "a person may do it")
+            return wanted
+        broken = broken_rules(change, wanted, authority.rules)
+        if not broken:
+            return wanted
+        if authority.emergency:
+            return replace(wanted, emergency=authority.emergency)
+        if not authority.propose:
+            why = " and ".join(MEANINGS[rule] for rule in broken)
+            raise ControlRefused(
+                f"a pause that {why} needs a second person", "repeat it with --propose and let them `approve` it, or with "
+                "--emergency WHY",
+            )  # fmt: skip
+        proposal = Proposal(change, by, now_us)
+        if before is None:
+            return replace(wanted, proposal=proposal)
+        if change is PauseChange.RELEASE:
+            return replace(before, rev=wanted.rev, proposal=replace(proposal, ramp_us=wanted.ramp_us))
+        return replace(before, rev=wanted.rev, proposal=replace(proposal, expires_at_us=wanted.expires_at_us))
+
+    async def _audited(
+        self, act: str, by: str, id_: str, machine: bool, change: Callable[[_Trail], Awaitable[Pause]]
+    ) -> Pause:
+        trail = _Trail()
+        try:
+            made = await change(trail)
+        except UploadGateError as error:
+            refused = isinstance(error, OperatorError | ControlRefused | NotPermitted)
+            self._record(
+                act, by, id_, machine, trail, AuditOutcome.REFUSED if refused else AuditOutcome.FAILED, str(error)
+            )
+            raise
+        waits = made.proposal is not None and act != "approve"
+        self._record(act, by, id_, machine, trail, AuditOutcome.PROPOSED if waits else AuditOutcome.DONE, "")
+        return made
+
+    def _record(
+        self, act: str, by: str, id_: str, machine: bool, trail: _Trail, outcome: AuditOutcome, detail: str
+    ) -> None:
+        if self._audit is None:
+            return
+        after = trail.after
+        self._audit.record(
+            AuditEntry(
+                act,
+                by,
+                outcome,
+                id_,
+                trail.before,
+                after,
+                detail,
+                None if after is None else after.approver,
+                self._authority.emergency,
+                machine,
+                self._way.via,
+                self._way.direct,
+            )
         )
 
-    async def _acknowledged_rev(self) -> int:
-        """The highest revision that a gate holds. A store that was restored from a backup may hold a lower one.
 
-        Numbers too high for further revisions are ignored: no writer makes them.
-        """
-        try:
-            said = (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
-        except StoreUnavailable:
-            return 0  # the store may still accept a pause although it cannot return the acknowledgements
-        return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
+def last_drill_us(pauses: Iterable[Pause]) -> int:
+    """When the last drill passed, by the store's clock; 0 if the board knows of none."""
+    passed = (pause.released_at_us or 0 for pause in pauses if pause.extra.get(DRILL_PASSED) == b"true")
+    return max(passed, default=0)
 
-    async def _readable_board(self) -> Board:
-        clock = asyncio.get_running_loop().time
-        until_s = clock() + REPAIRED_WITHIN_S
-        while True:
-            try:
-                return await self._store.read()
-            except StateUnreadable:
-                if clock() >= until_s:
-                    raise
-            await asyncio.sleep(_REPAIR_POLL_S)
 
-    async def _replace(self, expected_rev: int, board: Board, wanted: Pause) -> bool:
-        try:
-            return await self._store.replace(expected_rev, board)
-        except StoreUnavailable:
-            # the answer may have been lost after the write: the operator must learn that the pause is in force
-            if (await self._store.read()).pauses.get(wanted.id) == wanted:
-                return True
-            raise
+def _running(board: Board, id_: str, now_us: int) -> Pause:
+    """The pause `id_`, which has not ended. Raises OperatorError."""
+    pause = board.pauses.get(id_)
+    if pause is None and any(entry.id == id_ for entry in board.unreadable):
+        raise OperatorError(f"pause {id_} cannot be read by this release", "release it with the release that wrote it")
+    if pause is None:
+        raise OperatorError(f"there is no pause {id_}", _known(board, now_us))
+    if pause.released_at_us is not None:
+        raise OperatorError(f"pause {id_} was released already, by {pause.released_by or 'an unnamed person'}")
+    if now_us >= pause.expires_at_us:
+        ago = duration_text(now_us - pause.expires_at_us)
+        raise OperatorError(f"pause {id_} expired already, {ago} ago")
+    return pause
+
+
+def _proposed(pause: Pause, proposal: Proposal, now_us: int) -> Pause:
+    """The pause as the proposal would have it. A pause that waited begins now and lasts as long as it was to last."""
+    match proposal.change:
+        case PauseChange.SET:
+            waited_us = max(0, now_us - proposal.at_us) if pause.starts_at_us is None else 0
+            return replace(pause, set_at_us=now_us, expires_at_us=pause.expires_at_us + waited_us)
+        case PauseChange.RELEASE:
+            ramp_us = _release_ramp_us(pause, now_us) if proposal.ramp_us is None else proposal.ramp_us
+            return replace(pause, released_at_us=now_us, released_by=proposal.by, ramp_us=ramp_us)
+        case PauseChange.EXTEND:
+            return replace(pause, expires_at_us=max(pause.expires_at_us, proposal.expires_at_us or 0))
+
+
+def _release_ramp_us(pause: Pause, now_us: int) -> int:
+    began_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
+    return 0 if began_us is None else default_ramp_us(max(0, now_us - began_us))
 
 
 def _known(board: Board, now_us: int) -> str:

@@ -41,7 +41,7 @@ class Reports:
         return len(self._waiting)
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Learn the limits of a policy, by which real bytes are counted."""
+        """Learn the limits of a policy, to which its reservations refer."""
         self._reservations.expect(classes)
 
     async def settle(self, reports: Sequence[Report]) -> list[Settlement | Exception]:

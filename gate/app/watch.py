@@ -27,13 +27,17 @@ from gate.stores.disk.snapshot import BoardSnapshot
 POLL_S: Final = 1.0
 READ_DEADLINE_S: Final = 2.0
 LEAVE_DEADLINE_S: Final = 1.0
+FIRST_READ_S: Final = 0.5
 COUNTED_WITHIN_US: Final = 10_000_000
 COUNT_GATES_EVERY: Final = 5
 MOST_TOLD: Final = 1_000
 
 
 class Watch:
-    """Updates `check.board`. `run` ends only when it is cancelled; `age_us` is the age of the last good read."""
+    """Updates `check.board`. `run` ends only when it is cancelled; `age_us` is the age of the last good read.
+
+    `draw` returns a number in [0, 1): it spreads the polls of many gates.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Watch:
         break_glass: BreakGlassFile,
         say: Callable[[str], None],
         poll_s: float = POLL_S,
+        draw: Callable[[], float] = lambda: 0.5,
     ) -> None:
         self._check = check
         self._store = store
@@ -52,6 +57,7 @@ class Watch:
         self._snapshot = snapshot
         self._say = say
         self._poll_s = poll_s
+        self._draw = draw
         self._in_force = BoardInForce(check, clock)
         self._break_glass = ObeyBreakGlass(break_glass, self._in_force, clock, say, self._count_unreadable)
         self._keeper = BoardKeeper(snapshot, say, self._count_fault)
@@ -65,6 +71,7 @@ class Watch:
         self._polls = 0
         self._unacknowledged = 0
         self._started_from_disk = False
+        self._first = asyncio.Event()
         self.ever_read = False
         self.on_disk = False
 
@@ -95,6 +102,19 @@ class Watch:
         """The proof of the board that is in force."""
         return self._in_force.proof()
 
+    def acknowledgement(self, left: bool = False) -> Acknowledgement:
+        """This gate's acknowledgement of the board in force, for another channel than the store's."""
+        return self._acknowledger.of(self.proof(), len(self.board.unreadable), self.on_disk, left)
+
+    async def hear_elsewhere(self, board: Board) -> None:
+        """Obey a board that arrived by another channel, and keep it on disk. The store hears of it by the next poll."""
+        self._first.set()
+        if self._in_force.adopt(board):
+            self._fresh_us = self._clock.now_us()
+            self._tell_unreadable_entries()
+        async with self._settling:
+            self.on_disk = await self._keeper.keep(self.board)
+
     def start_from_disk(self) -> None:
         """Adopt the snapshot of the last run and the break-glass file. Call it before the first check. Never raises."""
         try:
@@ -109,6 +129,13 @@ class Watch:
                 with suppress(OSError):
                     self._snapshot.set_aside()
         self._break_glass.read()
+
+    async def first_read(self) -> None:
+        """Wait for the first board from the store, as long as a gate without a snapshot may wait before it decides."""
+        if not self._started_from_disk:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_READ_S):
+                    await self._first.wait()
 
     async def run(self) -> None:
         """Listen, poll and read the host's file, concurrently, until cancelled."""
@@ -135,7 +162,7 @@ class Watch:
                 # the watcher is an edge: it counts and logs a fault of ours, and goes on watching
                 self._count_fault()
                 self._failed(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(self._poll_s * (0.8 + 0.4 * self._draw()))
 
     async def _follow(self) -> None:
         async with aclosing(self._store.changes()) as changes:  # type: ignore[type-var]
@@ -188,6 +215,7 @@ class Watch:
         """Decide by a full board that arrived."""
         self._fresh_us = self._clock.now_us()
         self.ever_read = True
+        self._first.set()
         if self._down:
             self._down = False
             self._say("the board's store answers again")

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import hashlib
 import os
 import secrets
+import socket
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
 
-from gate.app.operate import Operate
+from gate.app.operate import Authority, Operate, Way
 from gate.cli.addresses import Addresses
+from gate.cli.direct import Direct
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
 from gate.core.pause.board import Pause
 from gate.errors import OperatorError, StoreUnavailable, redact
+from gate.ports.boards import BoardStore
 from gate.records.pause import MAX_NAME, pause_document
+from gate.stores.disk.audit_file import AuditFile
 
 STORE_DEADLINE_S = 2.0
 OBEY_DEADLINE_S = 5.0
@@ -34,18 +40,38 @@ def new_pause_id() -> str:
 
 
 @asynccontextmanager
-async def operating(addresses: Addresses) -> AsyncIterator[Operate]:
-    """The acts on the board in the system's Redis. Its calls raise StoreUnavailable while Redis is away.
+async def operating(
+    addresses: Addresses, authority: Authority | None = None, direct: Direct | None = None
+) -> AsyncIterator[Operate]:
+    """The acts on the board in the system's Redis, or on the way that the operator chose.
 
-    The first call connects, so that a Redis which does not answer takes one deadline.
+    Its calls raise StoreUnavailable while that server is away. The first call connects, so that a server which does not
+    answer takes one deadline. Every change is written to the audit log of the state directory.
     """
+    via = "kafka" if direct is Direct.KAFKA else "redis"
+    way = Way(via, direct is not None)
+    async with _board_store(addresses, direct) as store:
+        audit = audit_log(addresses)
+        yield Operate(store, new_pause_id, addresses.command("status"), authority, audit, way)
+
+
+@asynccontextmanager
+async def _board_store(addresses: Addresses, direct: Direct | None) -> AsyncIterator[BoardStore]:
+    if direct is Direct.KAFKA:
+        from gate.records.topics import Topics
+        from gate.stores.kafka.boards import KafkaBoardStore
+
+        topic = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", "")).pauses.name
+        async with KafkaBoardStore(addresses.kafka, topic) as kafka:
+            yield kafka
+        return
     from gate.stores.redis.boards import RedisBoardStore
 
-    store = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
+    redis = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
     try:
-        yield Operate(store, new_pause_id)
+        yield redis
     finally:
-        await store.close()
+        await redis.close()
 
 
 def run_change(change: Coroutine[object, object, None], addresses: Addresses) -> None:
@@ -70,17 +96,30 @@ def person(given: str | None) -> str:
     return owner
 
 
-async def report(act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output) -> None:
+def audit_log(addresses: Addresses) -> AuditFile:
+    """The audit log of the state directory, a chain of its own."""
+    directory = str(addresses.state.absolute())
+    chain = f"{socket.gethostname()}-{hashlib.sha256(directory.encode()).hexdigest()[:8]}"
+    return AuditFile(addresses.state, chain, lambda: time.time_ns() // 1_000, say)
+
+
+async def report(
+    act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output, direct: Direct | None = None
+) -> None:
     """Wait until the gates obey `changed`, and print which do. Raises NotConverged unless all gates obey."""
+    durable = await operate.durable()
     convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
     if output is Output.JSON:
         emit({
             **pause_document(changed, await operate.now_us()),
             **convergence_json(convergence, unheard),
-            "redis": redact(addresses.redis),
+            "durable": durable,
+            **({"kafka": addresses.kafka} if direct is Direct.KAFKA else {"redis": redact(addresses.redis)}),
         })  # fmt: skip
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
+    if durable is False:
+        say("warning: no replica has it yet; if the server is lost now, the gates write it back")
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"

@@ -50,9 +50,9 @@ def check(
     addresses = resolve_addresses(state, gate=gate)
     body: dict[str, object] = {
         "upload_id": upload_id,
-        "account": _given({"id": account, "class": class_}),
-        "media": _given({"kind": kind, "bytes": bytes_}),
-        **_given({"surface": surface, "ip": ip, "device": device, "country": country}),
+        "account": given({"id": account, "class": class_}),
+        "media": given({"kind": kind, "bytes": bytes_}),
+        **given({"surface": surface, "ip": ip, "device": device, "country": country}),
     }
     say(f"asking the gate at {addresses.shown('gate')}")
     answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), token=gate_token())
@@ -84,5 +84,6 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
     return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait}){left_out}"
 
 
-def _given(values: dict[str, object]) -> dict[str, object]:
+def given(values: dict[str, object]) -> dict[str, object]:
+    """The values that are given."""
     return {name: value for name, value in values.items() if value is not None}

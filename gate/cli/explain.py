@@ -12,7 +12,7 @@ import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
-from gate.core.score import Score
+from gate.core.score import Score, risk_at
 from gate.errors import StoreUnavailable, redact
 from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
 
@@ -53,18 +53,18 @@ def explain(
         say(f"reading scores from {addresses.shown('redis')}")
         scores = asyncio.run(_within(addresses, _riskiest))
         if output is Output.JSON:
-            emit({"accounts": [{"account": score.account, **_json(score, texts)} for score in scores]})
+            emit({"accounts": [{"account": score.account, **_json(score, texts, _now_us())} for score in scores]})
         else:
-            result(*riskiest_lines(scores))
+            result(*riskiest_lines(scores, _now_us()))
         return
     say(f"reading the score from {addresses.shown('redis')}")
     score = asyncio.run(_score(addresses, account))
     if output is Output.JSON:
-        emit({"account": account, "score": None if score is None else _json(score, texts)})
+        emit({"account": account, "score": None if score is None else _json(score, texts, _now_us())})
     elif score is None:
         result(f"{account} has no score")
     else:
-        result(*score_lines(score, texts))
+        result(*score_lines(score, texts, _now_us()))
 
 
 async def _score(addresses: Addresses, account: str) -> Score | None:
@@ -77,7 +77,8 @@ async def _score(addresses: Addresses, account: str) -> Score | None:
 async def _riskiest(store: RedisScoreStore) -> list[Score]:
     accounts = await store.some_accounts(MOST_READ)
     scores = [score for score in await store.scores(accounts) if score is not None]
-    return sorted(scores, key=lambda score: -score.risk)[:SHOWN]
+    now_us = _now_us()
+    return sorted(scores, key=lambda score: -risk_now(score, now_us))[:SHOWN]
 
 
 async def _within(addresses: Addresses, read: Callable[[RedisScoreStore], Awaitable[T]]) -> T:
@@ -96,7 +97,18 @@ async def _within(addresses: Addresses, read: Callable[[RedisScoreStore], Awaita
         await store.close()
 
 
-def riskiest_lines(scores: Sequence[Score]) -> list[str]:
+def _now_us() -> int:
+    from gate.serve.clock import SystemClock
+
+    return SystemClock().now_us()
+
+
+def risk_now(score: Score, now_us: int) -> float:
+    """The risk as a check judges it at `now_us`: the stored one decays with the age of the last event."""
+    return risk_at(score.risk, score.at_us, score.half_life_us, score.base, now_us)
+
+
+def riskiest_lines(scores: Sequence[Score], now_us: int) -> list[str]:
     """A line for each score, with the signal that weighed most."""
     if not scores:
         return ["no account has a score"]
@@ -104,13 +116,15 @@ def riskiest_lines(scores: Sequence[Score]) -> list[str]:
     for score in scores:
         heaviest = max(score.reasons, key=lambda reason: reason.weight, default=None)
         why = "" if heaviest is None else f"  {heaviest.signal}"
-        lines.append(f"risk {score.risk:.2f}  {score.account}{why}")
+        lines.append(f"risk {risk_now(score, now_us):.2f}  {score.account}{why}")
     return lines
 
 
-def score_lines(score: Score, texts: ReasonTexts) -> list[str]:
+def score_lines(score: Score, texts: ReasonTexts, now_us: int) -> list[str]:
     """A score as lines for people: the log odds and the name of each signal, the strongest first, and what it says."""
-    lines = [f"{score.account}: risk {score.risk:.2f} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
+    risk, stored = f"{risk_now(score, now_us):.2f}", f"{score.risk:.2f}"
+    decayed = "" if risk == stored else f", decayed from {stored} since its last event"
+    lines = [f"{score.account}: risk {risk}{decayed} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
     for reason in sorted(score.reasons, key=lambda reason: -reason.weight):
         lines.append(f"  {reason.weight:+.2f}  {reason.signal:<26} {texts.of_signal(reason)}")
     if score.shadow is not None:
@@ -123,11 +137,12 @@ def score_lines(score: Score, texts: ReasonTexts) -> list[str]:
     return lines
 
 
-def _json(score: Score, texts: ReasonTexts) -> dict[str, object]:
+def _json(score: Score, texts: ReasonTexts, now_us: int) -> dict[str, object]:
     return {
         "bot": score.bot,
         "scam": score.scam,
         "risk": score.risk,
+        "risk_now": round(risk_now(score, now_us), 6),
         "reasons": [
             {"signal": r.signal, "value": r.value, "weight": r.weight}
             | ({} if r.second is None else {"second": r.second})

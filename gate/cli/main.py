@@ -1,7 +1,6 @@
 """`upload-gate`: imports the one command that was typed, runs it, and turns errors into exit codes.
 
-Exit codes: 0 done · 1 error · 2 usage or cancelled · 3 not converged or refused by policy. 4 is kept for
-"not allowed", which comes with roles.
+Exit codes: 0 done · 1 error · 2 usage or cancelled · 3 not converged or refused by policy · 4 not allowed for this person.
 """
 
 from __future__ import annotations
@@ -21,8 +20,15 @@ from gate.errors import LocalServerError, OperatorError, UploadGateError
 COMMANDS = {
     "pause": "gate.cli.pause",
     "release": "gate.cli.release",
+    "extend": "gate.cli.extend",
+    "approve": "gate.cli.approve",
+    "drill": "gate.cli.drill",
+    "history": "gate.cli.history",
+    "audit": "gate.cli.audit",
     "status": "gate.cli.status",
     "check": "gate.cli.check",
+    "peek": "gate.cli.peek",
+    "override": "gate.cli.override",
     "explain": "gate.cli.explain",
     "policy": "gate.cli.policy",
     "token": "gate.cli.token",

@@ -60,6 +60,18 @@ def confirmed(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
+def typed(question: str, expected: str) -> bool:
+    """Ask on stderr, and return True only if `expected` is typed in full."""
+    print(f"{terminal_safe(question)} ", end="", file=sys.stderr, flush=True)
+    try:
+        answer = sys.stdin.readline() if sys.stdin is not None else ""
+    except KeyboardInterrupt:
+        answer = ""
+    if not answer.endswith("\n"):
+        say("")
+    return answer.strip().lower() == expected
+
+
 def cancel() -> typer.Exit:
     """Print that nothing was changed, and return the exit to raise."""
     say("cancelled; nothing was changed")

@@ -1,22 +1,68 @@
-"""`pause`: shows its effect, asks, writes the pause to Redis, and waits until every live gate obeys."""
+"""`pause`: shows its effect, asks, writes the pause, and waits until every live gate obeys."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from typing import Annotated
+import asyncio
+import time
 
 import typer
 
-from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import OwnerFlag, YesFlag, not_written, operating, person, report, run_change
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
-from gate.cli.pause_text import uploads_of
+from gate.app.operate import Authority, Details
+from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, proposed
+from gate.cli.board_access import (
+    STORE_DEADLINE_S,
+    OwnerFlag,
+    YesFlag,
+    audit_log,
+    not_written,
+    operating,
+    person,
+    report,
+    run_change,
+)
+from gate.cli.direct import Direct, DirectFlag, pause_by_file
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, typed
+from gate.cli.pause_flags import (
+    AccountsFlag,
+    ActionFlag,
+    ClassesFlag,
+    CountOnlyFlag,
+    CountryFlag,
+    DryRunFlag,
+    EnforceFlag,
+    ExceptAccountsFlag,
+    ExceptClassFlag,
+    ExceptCountryFlag,
+    ExceptKindFlag,
+    ExceptSurfaceFlag,
+    ExceptVerifiedFlag,
+    FactorFlag,
+    ForFlag,
+    IncidentFlag,
+    InFlightFlag,
+    KindFlag,
+    MessageFlag,
+    OnlyVerifiedFlag,
+    PercentFlag,
+    PlatformWideFlag,
+    RampFlag,
+    ReasonFlag,
+    RiskFromFlag,
+    StartInFlag,
+    SurfaceFlag,
+    YoungerThanFlag,
+)
+from gate.cli.pause_text import effect_of, uploads_of
+from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import HOUR_US, duration_text, parse_duration_us
-from gate.core.fields.labels import fold_country, fold_label
+from gate.core.fields.labels import fold_label
 from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US
-from gate.core.pause.scope import Action, Scope
+from gate.core.pause.lease import MAX_LEASE_US
+from gate.core.pause.ramp import MAX_RAMP_US
+from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
+from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_TEXT
 
 
@@ -26,23 +72,20 @@ def register(app: typer.Typer) -> None:
 
 
 def pause(
-    class_: Annotated[list[str] | None, typer.Option("--class", "-c", help="Account class; may be repeated.")] = None,
-    surface: Annotated[list[str] | None, typer.Option(help="Surface uploaded to; may be repeated.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Media kind, such as image; may be repeated.")] = None,
-    country: Annotated[list[str] | None, typer.Option(help="Country, such as DE; may be repeated.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")] = False,
-    action: Annotated[Action, typer.Option(help="What to do with uploads that it matches.")] = Action.STOP,
-    for_: Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.")] = "4h",
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Reason code of the policy, such as raid.")] = "",
-    text: Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")] = "",
-    owner: OwnerFlag = None,
-    yes: YesFlag = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and write nothing.")] = False,
-    output: OutputFlag = Output.TEXT,
-    state: StateFlag = None,
-    redis: RedisFlag = None,
+    class_: ClassesFlag = None, surface: SurfaceFlag = None, kind: KindFlag = None, country: CountryFlag = None,
+    younger_than: YoungerThanFlag = None, risk_from: RiskFromFlag = None, accounts: AccountsFlag = None,
+    everything: PlatformWideFlag = False, action: ActionFlag = Action.STOP, factor: FactorFlag = 0.1,
+    only_verified: OnlyVerifiedFlag = False, percent: PercentFlag = 100, except_class: ExceptClassFlag = None,
+    except_surface: ExceptSurfaceFlag = None, except_kind: ExceptKindFlag = None,
+    except_country: ExceptCountryFlag = None, except_accounts: ExceptAccountsFlag = None,
+    except_verified: ExceptVerifiedFlag = False, in_flight: InFlightFlag = InFlight.DRAIN,
+    count_only: CountOnlyFlag = False, enforce: EnforceFlag = False, for_: ForFlag = "4h",
+    start_in: StartInFlag = None, ramp: RampFlag = None, reason: ReasonFlag = "", text: MessageFlag = "",
+    incident: IncidentFlag = "", owner: OwnerFlag = None, machine: MachineFlag = False, propose: ProposeFlag = False,
+    emergency: EmergencyFlag = "", direct: DirectFlag = None, yes: YesFlag = False, dry_run: DryRunFlag = False,
+    output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None,
     admin: AdminFlag = None,
-) -> None:
+) -> None:  # fmt: skip
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
     Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to
@@ -51,53 +94,115 @@ def pause(
 
     Example: upload-gate pause --class new --for 10m --reason raid -m "bots from everywhere" --yes
     """
-    scope = _scope(class_, surface, kind, country, everything)
-    for_us = _length_us(for_)
-    by = person(owner)
-    reason = fold_label(reason)
-    if not reason or not reason.isprintable():
-        raise OperatorError("a pause needs a reason", "give --reason, such as --reason raid")
-    if len(text) > MAX_TEXT:
-        raise OperatorError(f"the message is longer than {MAX_TEXT} characters", "shorten it and link to the incident")
-    addresses = resolve_addresses(state, redis=redis, admin=admin)
-    say(
-        f"{action.value} {uploads_of(scope)} for {duration_text(for_us)}, reason {reason}, by {by}, "
-        f"in Redis at {addresses.shown('redis')}"
+    scope = scope_of(ScopeFlags(class_, surface, kind, country, accounts, younger_than, risk_from, everything))
+    exempt = exemption_of(
+        ScopeFlags(except_class, except_surface, except_kind, except_country, except_accounts), except_verified
     )
-    _warn(addresses, scope, action, reason)
+    counts = count_only or (accounts is not None and not enforce)
+    details = Details(
+        _factor(factor) if action is Action.THROTTLE else 0.0, _percent(percent), exempt,
+        PauseMode.DRY_RUN if counts else PauseMode.ENFORCE, in_flight, _ramp_us(ramp), incident,
+        span_us("--start-in", start_in), machine,
+    )  # fmt: skip
+    action = Action.ALLOW_ONLY if only_verified else action
+    by, reason = person(owner), _reason(reason)
+    authority = Authority(propose=propose, emergency=emergency)
+    for_us = min(_length_us(for_, authority), MAX_LENGTH_US) if not machine else _lease_us(for_)
+    if len(text) > MAX_TEXT or len(incident) > MAX_TEXT:
+        raise OperatorError(f"the message is longer than {MAX_TEXT} characters", "shorten it and link to the incident")
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
+    say(
+        f"{effect_of(action, details.factor, details.percent, details.exempt, details.mode)} {uploads_of(scope)} for "
+        f"{duration_text(for_us)}, reason {reason}, by {by}, {_place(addresses, direct)}"
+    )
+    if counts and not count_only:
+        say("a list of accounts is set as a dry run first; see its count with `status`, then `extend ID --enforce`")
+    problem, authority = _warned(addresses, scope, action, reason, authority, direct)
     if dry_run:
         _dry_run(scope, action, reason, for_us, output)
         return
-    if not yes and not confirmed("Set this pause?"):
+    if not yes and not _confirmed(scope):
         raise cancel()
-    run_change(_pause(addresses, scope, action, reason, text, by, for_us, output), addresses)
+    if problem is not None and yes:
+        raise not_written(problem, addresses, _other_ways(addresses, direct))
+    wanted = (scope, action, reason, text, by, for_us)
+    if direct is Direct.FILE:
+        pause_by_file(addresses, wanted, details, audit_log(addresses), output)
+        return
+    run_change(_pause(addresses, wanted, details, authority, direct, output), addresses)
 
 
-def _warn(addresses: Addresses, scope: Scope, action: Action, reason: str) -> None:
-    """Warn of names that the policy lacks, and print what the pause would have stopped. Returns soon in any case."""
+MAX_LENGTH_US = 30 * 24 * HOUR_US
+
+
+def _place(addresses: Addresses, direct: Direct | None) -> str:
+    if direct is Direct.FILE:
+        return f"in the break-glass file {addresses.break_glass}"
+    return (
+        f"in Kafka at {addresses.shown('kafka')}"
+        if direct is Direct.KAFKA
+        else f"in Redis at {addresses.shown('redis')}"
+    )
+
+
+def _confirmed(scope: Scope) -> bool:
+    """Whether the operator agrees; a platform-wide pause is agreed to by typing its scope."""
+    if scope.platform_wide:
+        return typed("This pauses EVERY upload. Type platform-wide to set it:", "platform-wide")
+    return confirmed("Set this pause?")
+
+
+def _warned(
+    addresses: Addresses, scope: Scope, action: Action, reason: str, authority: Authority, direct: Direct | None
+) -> tuple[StoreUnavailable | None, Authority]:
+    """Warn of names that the policy lacks, and print what the pause would have stopped.
+
+    Returns what the policy permits, and why the board does not answer if that took its whole deadline: another attempt at
+    once would take a second one. None: it answers, or refused at once.
+    """
     from gate.cli.policy_names import policy_names, rare_labels
-    from gate.cli.preview import preview
+    from gate.cli.preview import live_gates_of, preview
 
+    async def live() -> list[Acknowledgement]:
+        async with operating(addresses, direct=direct) as operate:
+            return await live_gates_of(operate)
+
+    gates: list[Acknowledgement] = []
+    problem: StoreUnavailable | None = None
+    if direct is not Direct.FILE:
+        try:
+            began_s = time.monotonic()
+            gates = asyncio.run(live())
+        except StoreUnavailable as error:
+            problem = error if time.monotonic() - began_s >= STORE_DEADLINE_S / 2 else None
     names = policy_names(addresses)
     warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope, names))
-    say(*names.notes, *warnings, *preview(addresses, scope, action))
+    say(*names.notes, *warnings, *preview(gates, addresses, scope, action))
+    return problem, Authority(names.second_person, names.machines_platform_wide, authority.propose, authority.emergency)
 
 
 async def _pause(
-    addresses: Addresses, scope: Scope, action: Action, reason: str, text: str, owner: str, for_us: int, output: Output
-) -> None:
-    async with operating(addresses) as operate:
+    addresses: Addresses, wanted: tuple[Scope, Action, str, str, str, int], details: Details, authority: Authority,
+    direct: Direct | None, output: Output,
+) -> None:  # fmt: skip
+    async with operating(addresses, authority, direct) as operate:
         try:
-            written = await operate.pause(scope, action, reason, text, owner, for_us)
+            written = await operate.pause(*wanted, details)
         except StoreUnavailable as error:
-            without = (
-                f"Without Redis, put the pause into the break-glass file on each gate's host, {addresses.break_glass} "
-                "on this one"
-            )
-            raise not_written(error, addresses, without) from error
+            raise not_written(error, addresses, _other_ways(addresses, direct)) from error
         if output is Output.TEXT:
             result(written.id)
-        await report("pause", written, operate, addresses, output)
+        if written.proposal is not None:
+            raise proposed(written, addresses)
+        await report("pause", written, operate, addresses, output, direct)
+
+
+def _other_ways(addresses: Addresses, direct: Direct | None) -> str:
+    other = "--direct redis" if direct is Direct.KAFKA else "--direct kafka"
+    return (
+        f"Without {'Kafka' if direct is Direct.KAFKA else 'Redis'}, repeat it with {other}, or put the pause into the "
+        f"break-glass file on each gate's host (--direct file writes {addresses.break_glass} on this one)"
+    )
 
 
 def _dry_run(scope: Scope, action: Action, reason: str, for_us: int, output: Output) -> None:
@@ -114,57 +219,46 @@ def _dry_run(scope: Scope, action: Action, reason: str, for_us: int, output: Out
         })  # fmt: skip
 
 
-def _scope(
-    classes: list[str] | None,
-    surfaces: list[str] | None,
-    kinds: list[str] | None,
-    countries: list[str] | None,
-    everything: bool,
-) -> Scope:
-    scope = Scope(
-        _folded("--class", classes, fold_label),
-        _folded("--surface", surfaces, fold_label),
-        _folded("--kind", kinds, fold_label),
-        _countries(countries),
-    )
-    if scope.platform_wide and not everything:
-        raise OperatorError(
-            "the uploads to pause are not specified",
-            "give --class, --surface, --kind or --country, or --all for every upload platform-wide",
-        )
-    if everything and not scope.platform_wide:
-        raise OperatorError(f"--all does not go with {scope}", "leave one of them out")
-    return scope
+def _reason(given: str) -> str:
+    reason = fold_label(given)
+    if not reason or not reason.isprintable():
+        raise OperatorError("a pause needs a reason", "give --reason, such as --reason raid")
+    return reason
 
 
-def _countries(given: Iterable[str] | None) -> frozenset[str]:
-    """Raises OperatorError for what no upload's country can be: uploads carry two letters."""
-    countries = _folded("--country", given, fold_country)
-    for country in sorted(countries):
-        if not re.fullmatch("[A-Z][A-Z0-9]", country):
-            raise OperatorError(
-                f"--country {country} is no country as uploads name it", "give two letters (ISO 3166-1), such as DE"
-            )
-    return countries
+def _factor(given: float) -> float:
+    if not 0.0 < given < 1.0:
+        raise OperatorError("--factor is no share", "give a number between 0 and 1, such as 0.1 for one minute in ten")
+    return given
 
 
-def _folded(flag: str, given: Iterable[str] | None, fold: Callable[[str], str]) -> frozenset[str]:
-    """The values of a flag as checks compare them. Raises OperatorError for one that is empty or cannot be shown."""
-    values = frozenset(fold(value) for value in given or ())
-    if any(not value or not value.isprintable() for value in values):
-        raise OperatorError(f"a value of {flag} is empty or cannot be shown, and would be no scope", f"correct {flag}")
-    return values
+def _percent(given: int) -> int:
+    if not 1 <= given <= 100:
+        raise OperatorError("--percent is out of range", "give a whole number from 1 to 100")
+    return given
 
 
-def _length_us(text: str) -> int:
+def _ramp_us(given: str | None) -> int | None:
+    ramp_us = span_us("--ramp", given)
+    if ramp_us is not None and ramp_us > MAX_RAMP_US:
+        raise OperatorError("--ramp is longer than an hour", "give at most 1h")
+    return None if ramp_us is None else ramp_us // 1_000_000 * 1_000_000
+
+
+def _lease_us(text: str) -> int:
+    """The length of a machine's pause: what was typed, 60 s where nothing was."""
+    return MAX_LEASE_US if text == "4h" else _length_us(text, Authority())
+
+
+def _length_us(text: str, authority: Authority) -> int:
     most = f"{MAX_DURATION_US // HOUR_US}h for one person"
     try:
         length_us = parse_duration_us(text, most)
     except ValueError as error:
         raise OperatorError(f"--for: {error}", f"without --for it is {duration_text(DEFAULT_DURATION_US)}") from error
-    if length_us > MAX_DURATION_US:
+    if length_us > MAX_DURATION_US and not authority.propose and not authority.emergency:
         raise ControlRefused(
-            f"--for: a pause of {text.strip()} is longer than {most}; a second person's approval cannot be given yet",
-            f"set at most {MAX_DURATION_US // HOUR_US}h and set it again before it ends",
+            f"--for: a pause of {text.strip()} is longer than {most}",
+            f"set at most {MAX_DURATION_US // HOUR_US}h, or repeat it with --propose, so that a second person approves it",
         )
     return length_us

@@ -5,15 +5,21 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from gate.core.duration import duration_text
-from gate.core.pause.board import Pause
-from gate.core.pause.scope import Scope
+from gate.core.pause.board import Pause, PauseChange
+from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.core.terminal import terminal_safe
 
 NARROWEST = 40
 LONGEST_TEXT = 240
 GAP = "  "
+_WAITS = {
+    PauseChange.SET: "NOT IN FORCE, waits for a second person",
+    PauseChange.RELEASE: "its release waits for a second person",
+    PauseChange.EXTEND: "its extension waits for a second person",
+}
 
 
 def terminal_width() -> int:
@@ -26,18 +32,45 @@ def pause_lines(pause: Pause, now_us: int, width: int) -> list[str]:
     return lines_of(pause_fields(pause, now_us), width)
 
 
-def pause_fields(pause: Pause, now_us: int) -> list[str]:
-    """The fields of a pause for people, the most important first."""
+def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
+    """The fields of a pause for people, the most important first; with `ends` also when it ends by this terminal's clock."""
     text = f' "{textwrap.shorten(pause.text, LONGEST_TEXT, placeholder="…")}"' if pause.text else ""
     left = duration_text(pause.expires_at_us - now_us)
-    return [
+    fields = [
         pause.id,
-        pause.action.value,
+        effect_of(pause.action, pause.factor, pause.percent, pause.exempt, pause.mode),
         str(pause.scope),
         f"{pause.reason}{text}",
-        f"by {pause.owner}",
+        f"by {pause.owner}{' (a machine)' if pause.machine else ''}",
         f"{left} left",
     ]
+    if pause.incident:
+        fields.append(pause.incident)
+    if pause.emergency:
+        fields.append(f"EMERGENCY: {pause.emergency}")
+    if pause.proposal is not None:
+        fields.append(f"{_WAITS[pause.proposal.change]}, proposed by {pause.proposal.by}")
+    return [*fields, f"until {clock_time(pause.expires_at_us, now_us)}"] if ends else fields
+
+
+def local_time(us: int) -> str:
+    """A time in the zone of this terminal with its offset, such as `2026-11-26 17:30:05 +01:00`."""
+    at = datetime.fromtimestamp(us / 1_000_000, UTC).astimezone()
+    offset = at.strftime("%z")
+    return f"{at:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
+
+
+def clock_time(us: int, now_us: int) -> str:
+    """A time for people: the clock's with its offset, the date only if it is another day, and how far away it is.
+
+    Such as `17:30 +01:00 (in 9m)`.
+    """
+    full = local_time(us)
+    day, clock, offset = full.split(" ")
+    today = local_time(now_us).split(" ")[0]
+    far = duration_text(abs(us - now_us))
+    away = f"in {far}" if us >= now_us else f"{far} ago"
+    return f"{'' if day == today else day + ' '}{clock[:5]} {offset} ({away})"
 
 
 def lines_of(fields: Sequence[str], width: int) -> list[str]:
@@ -53,6 +86,18 @@ def lines_of(fields: Sequence[str], width: int) -> list[str]:
         *full, line = textwrap.wrap(field, width, initial_indent=GAP * 2 if lines else "", subsequent_indent=GAP * 2)
         lines += full
     return [*lines, line] if line else lines
+
+
+def effect_of(action: Action, factor: float, percent: int, exempt: Exemption, mode: PauseMode) -> str:
+    """What a pause does, such as `throttle to 10% of minutes 25% of accounts, except class trusted, of`."""
+    said = action.value
+    if action is Action.THROTTLE:
+        said += f" to {factor:.0%} of minutes"
+    if percent < 100:
+        said += f" {percent}% of accounts in"
+    if exempt:
+        said += f" (except {exempt})"
+    return f"count what would {said}" if mode is PauseMode.DRY_RUN else said
 
 
 def uploads_of(scope: Scope) -> str:

@@ -144,6 +144,10 @@ def as_json(policy: Policy) -> dict[str, object]:
         "hash": policy.hash,
         "default_class": policy.default_class,
         "reasons": list(policy.reasons),
+        "controls": {
+            "second_person": sorted(policy.second_person),
+            "machines_platform_wide": policy.machines_platform_wide,
+        },
         "reservations": {
             "lifetime_seconds": policy.upload_lifetime_us / 1_000_000,
             "unreported": "give_back" if policy.unreported_returns else "keep",
@@ -180,6 +184,8 @@ def policy_lines(policy: Policy) -> list[str]:
     from gate.core.duration import duration_text
 
     lines = [f"policy {policy.hash}, default class {policy.default_class}", f"reasons: {', '.join(policy.reasons)}"]
+    rules = ", ".join(sorted(policy.second_person)) or "nothing"
+    lines.append(f"a second person is needed for: {rules}")
     for name, t in policy.thresholds.items():
         steps = [
             f"{step} at {at:g}"

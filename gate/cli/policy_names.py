@@ -14,6 +14,7 @@ from pathlib import Path
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
 from gate.core.fields.labels import fold_label
+from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
 from gate.core.pause.scope import Scope
 from gate.errors import PolicyInvalid, UploadGateError
 
@@ -33,6 +34,8 @@ class PolicyNames:
     reasons: tuple[str, ...]
     source: str
     notes: tuple[str, ...] = ()
+    second_person: frozenset[TwoPersonRule] = BY_DEFAULT
+    machines_platform_wide: bool = False
     kinds: tuple[str, ...] = KINDS
     surfaces: tuple[str, ...] = SURFACES
 
@@ -59,6 +62,8 @@ def policy_names(addresses: Addresses) -> PolicyNames:
                 return PolicyNames(
                     _texts(answer["classes"]), _texts(answer["reasons"]), "the gate's policy",
                     kinds=_listed(kinds, KINDS), surfaces=_listed(surfaces, SURFACES),
+                    second_person=_rules(answer.get("second_person")),
+                    machines_platform_wide=answer.get("machines_platform_wide") is True,
                 )  # fmt: skip
     except UploadGateError:
         pass
@@ -74,6 +79,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
     return PolicyNames(
         policy.classes, policy.reasons, source, (note,),
         kinds=_listed(policy.known.kinds, KINDS), surfaces=_listed(policy.known.surfaces, SURFACES),
+        second_person=policy.second_person, machines_platform_wide=policy.machines_platform_wide,
     )  # fmt: skip
 
 
@@ -92,6 +98,13 @@ def rare_labels(scope: Scope, names: PolicyNames) -> list[str]:
         hint = f"Did you mean {near[0]}?" if near else f"Usual are: {', '.join(usual)}"
         warnings.append(f"warning: {name} is no usual {what}; pausing all the same, as far as uploads name it. {hint}")
     return warnings
+
+
+def _rules(given: object) -> frozenset[TwoPersonRule]:
+    """The rules that a gate's policy names; a gate of an older release names none, and the default holds."""
+    if not isinstance(given, list):
+        return BY_DEFAULT
+    return frozenset(rule for rule in TwoPersonRule if rule in given)
 
 
 def _listed(values: Iterable[str], usual: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,21 +1,34 @@
-"""Estimates how many uploads a pause would have stopped in the last minutes, from a gate's own counts."""
+"""Says how many uploads a pause would have stopped in the last 15 minutes, from the counts of all gates."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import msgspec
 
+from gate.app.converge import LIVE_WITHIN_US, live_gates
+from gate.app.operate import Operate
+from gate.app.recent_uploads import summed
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
 from gate.core.duration import duration_text
 from gate.core.fields.labels import fold_label
 from gate.core.pause.scope import Action, Scope
 from gate.errors import UploadGateError
+from gate.ports.boards import Acknowledgement
 
 FETCH_WITHIN_S = 0.5
 WINDOW_S = 900.0
 LET_IN = ("allow", "review")
 UNKNOWN = "what it would have met in the last 15 minutes is unknown"
-_VERBS = {Action.STOP: "stopped", Action.CHALLENGE: "challenged", Action.REVIEW: "sent to review"}
+_VERBS = {
+    Action.STOP: "stopped",
+    Action.ALLOW_ONLY: "stopped, but for verified accounts,",
+    Action.THROTTLE: "throttled",
+    Action.CHALLENGE: "challenged",
+    Action.REVIEW: "sent to review",
+}
 
 
 class _Row(msgspec.Struct):
@@ -29,8 +42,19 @@ class _Stats(msgspec.Struct):
     uptime_s: float
 
 
-def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
-    """Sentences for an operator who is about to pause. Never raises: if the effect is unknown, a sentence says so."""
+async def live_gates_of(operate: Operate) -> list[Acknowledgement]:
+    """The live gates, with what each counted lately. Raises StoreUnavailable."""
+    return live_gates(await operate.gates(LIVE_WITHIN_US))
+
+
+def preview(gates: Sequence[Acknowledgement], addresses: Addresses, scope: Scope, action: Action) -> list[str]:
+    """Sentences for an operator who is about to pause. Never raises: if the effect is unknown, a sentence says so.
+
+    The counts of all gates come with their acknowledgements. Where there are none, those of the gate at hand count.
+    """
+    counting = [said for said in gates if said.recent_s]
+    if counting:
+        return recent_sentences(counting, len(gates), scope, action)
     if addresses.admin is None:
         return [f"{UNKNOWN}: nothing names a gate's admin port, as --admin would"]
     try:
@@ -38,6 +62,37 @@ def preview(addresses: Addresses, scope: Scope, action: Action) -> list[str]:
     except UploadGateError as error:
         return [f"{UNKNOWN}: {error.problem}"]
     return [preview_sentence(stats, scope, action), *unmet_warnings(stats, scope)]
+
+
+def recent_sentences(gates: Sequence[Acknowledgement], live: int, scope: Scope, action: Action) -> list[str]:
+    """What the pause would have done in the last 15 minutes over `gates`, by class, and how much of it was harmless."""
+    counts = summed([said.recent for said in gates])
+    total = sum(let_in for _, let_in, _ in counts.values())
+    held = {name: row for name, row in counts.items() if not scope.classes or fold_label(name) in scope.classes}
+    met, fine = sum(row[1] for row in held.values()), sum(row[2] for row in held.values())
+    since = duration_text(max(said.recent_s for said in gates) * 1_000_000)
+    narrower = replace(scope, classes=frozenset()) != Scope()
+    bound = "at most " if narrower else ""
+    share = f" ({met / total:.0%})" if total else ""
+    missing = f", without the {live - len(gates)} that have not counted yet" if live > len(gates) else ""
+    said = (
+        f"in the last {since} it would have {_VERBS[action]} {bound}{met:,} of {total:,} uploads let in{share}, over "
+        f"{len(gates)} {'gate' if len(gates) == 1 else 'gates'}{missing}"
+    )
+    lines = [said]
+    if met:
+        classes = ", ".join(
+            f"{name} {row[1]:,}" for name, row in sorted(held.items(), key=lambda pair: -pair[1][1]) if row[1]
+        )
+        lines.append(f"by class: {classes}; {fine / met:.0%} of them are of accounts that score as harmless")
+    if narrower:
+        lines.append("gates count by class alone, so that the narrower scope meets no more than this")
+    reached = {fold_label(name) for name, row in counts.items() if row[0]}
+    return lines + [
+        f"warning: no upload of class {name} reached any gate in the last {since}; is the class spelled right?"
+        for name in sorted(scope.classes - reached)
+        if counts
+    ]
 
 
 def preview_sentence(stats: object, scope: Scope, action: Action) -> str:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import YesFlag, not_written, operating, person, report, run_change
-from gate.cli.output import Output, OutputFlag, result, say
+from gate.app.operate import Authority, Operate
+from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
+from gate.cli.board_access import YesFlag, audit_log, not_written, operating, person, report, run_change
+from gate.cli.direct import Direct, DirectFlag, release_by_file
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
 from gate.cli.pause_text import uploads_of
+from gate.cli.scope_flags import span_us
 from gate.core.duration import duration_text
 from gate.core.pause.board import Board, Pause
+from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Scope
-from gate.errors import StoreUnavailable, UploadGateError
+from gate.errors import ControlRefused, NotConverged, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 
 COMPLETE_WITHIN_S = 0.3
 WITHOUT_REDIS = (
-    "A release needs Redis: repeat it once Redis answers. Until then the pause stays in force, at most to its expiry"
+    "Repeat it once Redis answers, or release it through Kafka with --direct kafka, or on this host with --direct file. "
+    "Until then the pause stays in force, at most to its expiry"
 )
 
 
@@ -40,40 +47,108 @@ def pause_ids(context: typer.Context, incomplete: str) -> list[str]:
     return [id_ for id_ in ids if id_.startswith(incomplete)]
 
 
+PauseId = Annotated[
+    str, typer.Argument(metavar="ID", help="The pause's id, as `status` shows it.", autocompletion=pause_ids)
+]
+
+
 def release(
-    id_: Annotated[
-        str,
-        typer.Argument(metavar="ID", help="The pause's id, as `status` shows it.", autocompletion=pause_ids),
-    ],
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="The pauses' ids, as `status` shows them.", autocompletion=pause_ids),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every pause in force.")] = False,
+    ramp: Annotated[str | None, typer.Option(help="Let accounts back over this time, such as 10m.")] = None,
+    instant: Annotated[bool, typer.Option("--instant", help="Let every account back at once.")] = False,
     by: Annotated[str | None, typer.Option("--by", "--owner", help="Who releases it; default as in `pause`.")] = None,
+    machine: MachineFlag = False,
+    propose: ProposeFlag = False,
+    emergency: EmergencyFlag = "",
+    direct: DirectFlag = None,
     yes: YesFlag = False,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     redis: RedisFlag = None,
+    kafka: KafkaFlag = None,
     admin: AdminFlag = None,
 ) -> None:
-    """Release a pause, and wait until every live gate obeys.
+    """Release a pause, or several, and wait until every live gate obeys.
 
-    It prints the released pause, and the other pauses that still match the same uploads.
+    It prints each released pause, and the other pauses that still match the same uploads. Accounts come back over a
+    tenth of the time that the pause was in force, at most 10 minutes; under 100 seconds all come back at once.
 
-    Example: upload-gate release p-7k2mq4xd
+    Example: upload-gate release p-7k2mq4xd --ramp 10m
     """
-    addresses = resolve_addresses(state, redis=redis, admin=admin)
-    run_change(_release(addresses, id_, person(by), output), addresses)
+    if bool(ids) == everything:
+        raise OperatorError("the pauses to release are not specified", "give their ids, or --all, and not both")
+    if ramp is not None and instant:
+        raise OperatorError("--ramp does not go with --instant", "leave one of them out")
+    ramp_us = 0 if instant else span_us("--ramp", ramp)
+    if ramp_us is not None and ramp_us > MAX_RAMP_US:
+        raise OperatorError("--ramp is longer than an hour", "give at most 1h")
+    addresses, who = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin), person(by)
+    if direct is Direct.FILE:
+        for id_ in ids or _refuse_all():
+            release_by_file(addresses, id_, who, audit_log(addresses), output)
+        return
+    if everything and not yes and not confirmed("Release every pause in force?"):
+        raise cancel()
+    options = Release(tuple(ids or ()), who, None if ramp_us is None else ramp_us // 1_000_000 * 1_000_000, machine)
+    authority = authority_of(addresses, propose, emergency)
+    run_change(_release(addresses, options, authority, direct, output), addresses)
 
 
-async def _release(addresses: Addresses, id_: str, by: str, output: Output) -> None:
-    async with operating(addresses) as operate:
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What to release: these pauses, or every one in force where there are none; by whom, and over how long."""
+
+    ids: tuple[str, ...]
+    by: str
+    ramp_us: int | None
+    machine: bool
+
+
+def _refuse_all() -> list[str]:
+    raise OperatorError("--all does not go with --direct file", "name the pauses; `status` lists them")
+
+
+async def _release(
+    addresses: Addresses, options: Release, authority: Authority, direct: Direct | None, output: Output
+) -> None:
+    problems: list[UploadGateError] = []
+    async with operating(addresses, authority, direct) as operate:
+        ids = options.ids
         try:
-            released = await operate.release(id_, by)
-            board, now_us = await operate.board(), await operate.now_us()
+            if not ids:
+                ids = tuple(pause.id for pause in (await operate.board()).active(await operate.now_us()))
+                if not ids:
+                    say("no pause is in force; nothing was changed")
+            for id_ in ids:
+                try:
+                    await _release_one(operate, addresses, id_, options, direct, output)
+                except (OperatorError, ControlRefused, NotPermitted, NotConverged) as error:
+                    problems.append(error)
+                    if len(ids) > 1:
+                        say(f"error: {error}")
         except StoreUnavailable as error:
             raise not_written(error, addresses, WITHOUT_REDIS) from error
-        if output is Output.TEXT:
-            result(released.id)
-        say(released_sentence(released), *still_paused(released, board, now_us))
-        say(f"released in Redis at {addresses.shown('redis')}")
-        await report("release of", released, operate, addresses, output)
+    if problems:
+        raise problems[0]
+
+
+async def _release_one(
+    operate: Operate, addresses: Addresses, id_: str, options: Release, direct: Direct | None, output: Output
+) -> None:
+    released = await operate.release(id_, options.by, ramp_us=options.ramp_us, machine=options.machine)
+    board, now_us = await operate.board(), await operate.now_us()
+    if output is Output.TEXT:
+        result(released.id)
+    if released.proposal is not None:
+        raise proposed(released, addresses)
+    say(released_sentence(released), *still_paused(released, board, now_us))
+    where = f"Kafka at {addresses.shown('kafka')}" if direct is Direct.KAFKA else f"Redis at {addresses.shown('redis')}"
+    say(f"released in {where}")
+    await report("release of", released, operate, addresses, output, direct)
 
 
 def released_sentence(pause: Pause) -> str:
@@ -82,7 +157,11 @@ def released_sentence(pause: Pause) -> str:
     since_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     released_us = pause.released_at_us
     lasted = "" if since_us is None or released_us is None else f", set {duration_text(released_us - since_us)} ago"
-    return f"released {pause.id}: {pause.action.value} {uploads_of(pause.scope)}, {pause.reason}{text}, by {pause.owner}{lasted}"
+    ramp = f"; accounts come back over {duration_text(pause.ramp_us)}" if pause.ramp_us else ""
+    return (
+        f"released {pause.id}: {pause.action.value} {uploads_of(pause.scope)}, {pause.reason}{text}, "
+        f"by {pause.owner}{lasted}{ramp}"
+    )
 
 
 def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:

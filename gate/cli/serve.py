@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 PolicyFlag = Annotated[
-    Path | None, typer.Option("--policy", help="Policy file, or the preset calm or raid; the packaged one otherwise.")
+    Path | None,
+    typer.Option("--policy", help="Policy file, or a preset (calm, raid, closed); the packaged one otherwise."),
 ]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Annotated
 
@@ -15,14 +18,17 @@ from gate.cli.board_access import YesFlag, operating
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
-from gate.cli.pause_text import lines_of, pause_fields, terminal_width
-from gate.core.pause.board import Board
+from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import PauseMode
 from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError, redact
 from gate.ports.boards import Acknowledgement, Gates
+from gate.records.board_document import board_digest
 from gate.records.board_page import decode_board_page
-from gate.records.pause import board_digest, pause_document
+from gate.records.pause import pause_document
 
 ANSWER_WITHIN_S = 1.0
+WATCH_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ class StatusView:
     gates: tuple[Acknowledgement, ...]
     now_us: int
     notes: tuple[str, ...] = ()
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """By pause in dry run: the uploads that it would have held, as the gate at hand counted."""
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +58,7 @@ def status(
         str | None,
         typer.Option(metavar="GATE", help="Let a gate that is gone for good count no longer; refused while it runs."),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again each second, until Ctrl-C.")] = False,
     yes: YesFlag = False,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
@@ -67,8 +76,20 @@ def status(
     if forget is not None:
         asyncio.run(forget_gate(addresses, forget, yes))
         return
+    _show(addresses, output, clear=False)
+    while watch:
+        time.sleep(WATCH_EVERY_S)
+        try:
+            _show(addresses, output, clear=True)
+        except UploadGateError as error:
+            say(f"error: {error}")
+
+
+def _show(addresses: Addresses, output: Output, clear: bool) -> None:
     view = _view(addresses)
     policy, policy_text = _policy_hash(addresses)
+    if clear and output is Output.TEXT and sys.stdout.isatty():
+        sys.stdout.write("\x1b[H\x1b[2J")
     say(*(f"warning: {note}" for note in view.notes))
     if output is Output.JSON:
         emit(_json(view, policy, addresses))
@@ -87,7 +108,20 @@ def _view(addresses: Addresses) -> StatusView:
     except UploadGateError:
         return stored
     notes = (*stored.notes, *problems)
-    return replace(stored, board=replace(stored.board, break_glass=board.break_glass), notes=notes)
+    shown = replace(stored.board, break_glass=board.break_glass, lifted=board.lifted)
+    return replace(stored, board=shown, notes=notes, counted=_counted(addresses, shown))
+
+
+def _counted(addresses: Addresses, board: Board) -> dict[str, int]:
+    """What the pauses in dry run would have held, as the gate at hand counted; empty where there is none."""
+    if addresses.admin is None or all(pause.mode is PauseMode.ENFORCE for pause in board.pauses.values()):
+        return {}
+    try:
+        stats = get_json(f"{addresses.admin}/v1/stats", ANSWER_WITHIN_S)
+    except UploadGateError:
+        return {}
+    counts = stats.get("dry_run") if isinstance(stats, dict) else None
+    return {str(id_): count for id_, count in (counts or {}).items() if isinstance(count, int)}
 
 
 async def _from_redis(addresses: Addresses) -> StatusView:
@@ -152,6 +186,12 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
         "rev": view.rev,
         "policy": policy,
         "pauses": [pause_document(pause, view.now_us) for pause in view.board.active(view.now_us)],
+        "waiting": [pause_document(pause, view.now_us) for pause in waiting(view)],
+        "ramping": [
+            pause_document(pause, view.now_us) for pause in view.board.pauses.values() if pause.ramping(view.now_us)
+        ],
+        "counted": dict(view.counted),
+        "lifted": sorted(view.board.lifted),
         "break_glass": [pause_document(pause, view.now_us) for pause in view.board.break_glass],
         "gates": [
             {
@@ -176,7 +216,17 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
     count = f"{len(pauses)} active {'pause' if len(pauses) == 1 else 'pauses'} (rev {view.rev})"
     lines = lines_of([count, f"in {where}"], width)
     for pause in pauses:
-        lines += _indented(pause_fields(pause, view.now_us), width)
+        counted = [f"would have held {view.counted.get(pause.id, 0):,} uploads, by the gate at hand"]
+        more = counted if pause.mode is PauseMode.DRY_RUN else []
+        lifted = ["LIFTED on this host by its break-glass file"] if pause.id in view.board.lifted else []
+        lines += _indented([*pause_fields(pause, view.now_us, ends=True), *more, *lifted], width)
+    for pause in waiting(view):
+        begins = "" if pause.starts_at_us is None else f"BEGINS {clock_time(pause.starts_at_us, view.now_us)}"
+        lines += _indented([*pause_fields(pause, view.now_us), *([begins] if begins else [])], width)
+    for pause in view.board.pauses.values():
+        if pause.ramping(view.now_us):
+            back = clock_time(pause.over_at_us, view.now_us)
+            lines += _indented([pause.id, f"has ended: accounts come back until {back}"], width)
     for pause in view.board.break_glass:
         lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
     for said, earlier in one_a_name(view):
@@ -187,6 +237,15 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
     if view.source == "redis" and not view.gates:
         lines.append("no gate was heard of in the last 5 minutes")
     return [*lines, *lines_of([f"policy {policy}"], width)]
+
+
+def waiting(view: StatusView) -> list[Pause]:
+    """The pauses that have not begun: those of a later start, and those that a second person must approve."""
+    return [
+        pause
+        for _, pause in sorted(view.board.pauses.items())
+        if pause.released_at_us is None and view.now_us < pause.expires_at_us and not pause.active(view.now_us)
+    ]
 
 
 def one_a_name(view: StatusView) -> list[tuple[Acknowledgement, int]]:

@@ -19,7 +19,7 @@ FileFlag = Annotated[
     typer.Option("--file", help="File of tokens; default UPLOAD_GATE_TOKENS, else tokens.json in the state directory."),
 ]
 NameArgument = Annotated[str, typer.Argument(help="Name of the service that holds the token.", metavar="NAME")]
-Change = Callable[[tuple[ServiceToken, ...]], tuple[ServiceToken, ...]]
+PauseChange = Callable[[tuple[ServiceToken, ...]], tuple[ServiceToken, ...]]
 AdminOption = Annotated[bool, typer.Option("--admin", help="A token for the admin port instead of the check port.")]
 
 
@@ -125,7 +125,7 @@ def token_file(file: Path | None, state: Path | None) -> Path:
     return Path(named).expanduser() if named else state_directory(state, os.environ)[0] / "tokens.json"
 
 
-def _change(file: Path | None, state: Path | None, act: Change) -> Path:
+def _change(file: Path | None, state: Path | None, act: PauseChange) -> Path:
     from gate.stores.disk.tokens import TokenFile
 
     path = token_file(file, state)

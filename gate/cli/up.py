@@ -42,7 +42,7 @@ def up(
     redis: Annotated[str | None, typer.Option(help="Use this Redis instead of an embedded one (redis://…).")] = None,
     kafka: Annotated[str | None, typer.Option(help="Use this Kafka instead of the embedded one (host:port).")] = None,
     policy: Annotated[
-        Path | None, typer.Option(help="Policy file, or the preset calm or raid; the shipped one otherwise.")
+        Path | None, typer.Option(help="Policy file, or a preset (calm, raid, closed); the shipped one otherwise.")
     ] = None,
     scorecard: Annotated[Path | None, typer.Option(help="Scorecard file; the shipped one otherwise.")] = None,
     traffic: Annotated[bool, typer.Option(help="Simulate people, a bot farm and a scam campaign.")] = True,
@@ -172,7 +172,9 @@ class _Run:
                     down = system.supervisor.down()
                     if screen is not None:
                         size = (screen.console.width, screen.console.height)
-                        screen.update(draw(history, down, plan.addresses(), self._hints(plan), size), refresh=True)
+                        status = next_commands(plan)[-1]
+                        view = draw(history, down, plan.addresses(), self._hints(plan), size, status)
+                        screen.update(view, refresh=True)
                     elif time.monotonic() - printed_s >= LINE_EVERY_S:
                         printed_s = time.monotonic()
                         result(line(history, down))

@@ -8,7 +8,8 @@ The stages before `STORE_STAGES` know enough without the account store. When non
 None until it is given what the store answered, or, where the store could not answer, what the gate itself knows. The
 store takes tokens before `decide` sees its answer. It is therefore told beforehand which accounts the override and
 score stages will refuse (`ClassLimits.refuse_at`, from the table of `Thresholds` that `_score` reads), and takes
-nothing for them. Tokens move if and only if the upload is let in.
+nothing for them. Tokens move if and only if the upload is let in. A pause by risk belongs to the stage of pauses, and is
+decided with the store's answer; the store is told of it in the same way (`refusing_risk`).
 
 Nothing is read here, and nothing is changed: everything known is an argument.
 """
@@ -21,40 +22,40 @@ from typing import Final, overload
 import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
-from gate.core.duration import HOUR_US
 from gate.core.limits.take import TakeResult
-from gate.core.pause.board import Board, Pause, stricter, strictest
-from gate.core.pause.scope import Action
+from gate.core.pause.board import Board
+from gate.core.pause.index import EMPTY, Hit, PauseIndex, index_of, strictest
+from gate.core.pause.scope import Action, PauseMode
 from gate.core.policy import Policy
 from gate.core.request import CheckRequest
 from gate.core.standing import Standing
 
 
 class LivePauses(msgspec.Struct, frozen=True):
-    """The board as checks read it: its revision, worked out once, and the pauses that can still match.
+    """The board as checks read it: its revision, worked out once, and the pauses that can still hold an upload.
 
-    `by_class` has the pauses for each class that a pause names; `other_classes` those for every other class.
+    `by_risk` has those that look at the score, which is known only when the store has answered; `dry_run` those that
+    act on nothing and are only counted.
     """
 
     rev: int = 0
-    break_glass: tuple[Pause, ...] = ()
-    by_class: Mapping[str, tuple[Pause, ...]] = {}
-    other_classes: tuple[Pause, ...] = ()
+    break_glass: PauseIndex = EMPTY
+    shared: PauseIndex = EMPTY
+    by_risk: PauseIndex = EMPTY
+    dry_run: PauseIndex = EMPTY
 
 
 def live_pauses(board: Board, now_us: int) -> LivePauses:
-    """What checks read of `board`. A pause stays for an hour after its expiry, in case the clock is set back."""
-    live = [
-        pause
-        for pause in board.pauses.values()
-        if pause.released_at_us is None and now_us < pause.expires_at_us + HOUR_US
-    ]
-    named = {class_ for pause in live for class_ in pause.scope.classes}
+    """What checks read of `board`."""
+    known = [pause for key, pause in board.pauses.items() if key not in board.lifted]
+    shared = [pause for pause in known if pause.mode is PauseMode.ENFORCE]
+    glass = [pause for pause in board.break_glass if pause.mode is PauseMode.ENFORCE]
     return LivePauses(
         board.rev,
-        board.break_glass,
-        {name: tuple(p for p in live if not p.scope.classes or name in p.scope.classes) for name in named},
-        tuple(pause for pause in live if not pause.scope.classes),
+        index_of((pause for pause in glass if pause.scope.risk_from is None), now_us),
+        index_of((pause for pause in shared if pause.scope.risk_from is None), now_us),
+        index_of((pause for pause in (*shared, *glass) if pause.scope.risk_from is not None), now_us),
+        index_of((pause for pause in (*known, *board.break_glass) if pause.mode is PauseMode.DRY_RUN), now_us),
     )
 
 
@@ -107,13 +108,19 @@ _SCORES: Final = {
 }
 _LAGGING: Final = _result(Verdict.REVIEW, Stage.SCORE, "score.lagging")
 _STRICTNESS: Final = {Verdict.REVIEW: 1, Verdict.CHALLENGE: 2, Verdict.DENY: 3}
-_PAUSES: Final = {Action.STOP: Verdict.PAUSED, Action.CHALLENGE: Verdict.CHALLENGE, Action.REVIEW: Verdict.REVIEW}
+_PAUSES: Final = {
+    Action.STOP: Verdict.PAUSED,
+    Action.ALLOW_ONLY: Verdict.PAUSED,
+    Action.THROTTLE: Verdict.THROTTLE,
+    Action.CHALLENGE: Verdict.CHALLENGE,
+    Action.REVIEW: Verdict.REVIEW,
+}
 
 
 def _break_glass(
     request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int
 ) -> StageResult | None:
-    return _pause_of(pauses.break_glass, Stage.BREAK_GLASS, request, class_, now_us)
+    return _held(strictest(pauses.break_glass, request, class_, now_us), Stage.BREAK_GLASS)
 
 
 def _deny_list(
@@ -123,11 +130,15 @@ def _deny_list(
 
 
 def _pause(request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int) -> StageResult | None:
-    matching = pauses.by_class.get(class_, pauses.other_classes)
-    given = request.account.class_
-    if given is not None and given != class_:
-        matching += pauses.by_class.get(given, ())
-    return _pause_of(matching, Stage.PAUSE, request, class_, now_us)
+    return _held(strictest(pauses.shared, request, class_, now_us), Stage.PAUSE)
+
+
+def _pause_by_risk(
+    request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int, answer: StoreAnswer
+) -> StageResult | None:
+    """A pause of accounts from some risk on. The risk counts as it does for the stage of scores."""
+    risk = answer.standing.acting_risk(answer.now_us, policy.max_score_age_us)
+    return _held(strictest(pauses.by_risk, request, class_, now_us, risk), Stage.PAUSE)
 
 
 def _override(answer: StoreAnswer, class_: str, policy: Policy) -> StageResult | None:
@@ -217,17 +228,22 @@ def decide(
     `answer` is what came of the store call, None before it. `degraded` lists what could not be asked.
     `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the clock of `answer`.
     """
-    # the two tests spare nearly every check the walk through stages that have nothing to say
+    # the tests spare nearly every check the walk through stages that have nothing to say
     strongest = _ALLOWED
-    by_class, given = pauses.by_class, request.account.class_
-    class_pauses = by_class.get(class_, pauses.other_classes) or (by_class and given is not None and given in by_class)
-    if class_pauses or pauses.break_glass or request.account.id in policy.deny_accounts:
+    shared, glass = pauses.shared, pauses.break_glass
+    if (
+        (shared.entries and shared.candidates(request, class_))
+        or (glass.entries and glass.candidates(request, class_))
+        or request.account.id in policy.deny_accounts
+    ):
         strongest = _walk(_BOARD_STAGES, strongest, request, class_, pauses, policy, now_us)
     if not strongest.refuses:
         if answer is None:
             return None
+        if pauses.by_risk.entries and pauses.by_risk.candidates(request, class_):
+            strongest = _walk((_pause_by_risk,), strongest, request, class_, pauses, policy, now_us, answer)
         standing = answer.standing
-        if (
+        if not strongest.refuses and (
             answer.__class__ is not TakeResult
             or answer.refusal is not None
             or answer.conflict
@@ -274,23 +290,9 @@ def _walk(stages: Iterable[Callable[..., StageResult | None]], strongest: StageR
     return strongest
 
 
-def _pause_of(
-    pauses: tuple[Pause, ...], stage: Stage, request: CheckRequest, class_: str, now_us: int
-) -> StageResult | None:
-    """What the strictest of the pauses that match the upload says, None where none matches.
-
-    A pause matches by the account's class and by the class that the caller gave, which the policy may not have: a
-    pause that names `zzz` stops an upload that says `zzz`.
-    """
-    if not pauses:
+def _held(hit: Hit | None, stage: Stage) -> StageResult | None:
+    if hit is None:
         return None
-    surface, kind, country = request.surface, request.media.kind, request.country
-    pause = strictest(pauses, class_, surface, kind, country, now_us)
-    given = request.account.class_
-    if given is not None and given != class_:
-        pause = stricter(pause, strictest(pauses, given, surface, kind, country, now_us))
-    if pause is None:
-        return None
+    pause = hit.pause
     verdict = _PAUSES[pause.action]
-    wait_us = None if verdict.lets_in else pause.expires_at_us - now_us
-    return _result(verdict, stage, f"pause.{pause.reason}", wait_us, pause.id)
+    return _result(verdict, stage, f"pause.{pause.reason}", None if verdict.lets_in else hit.wait_us, pause.id)

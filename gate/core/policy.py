@@ -22,6 +22,7 @@ from gate.core.limits.limit import (
     Rate,
 )
 from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 
@@ -92,6 +93,8 @@ class Thresholds:
     deny: float | None = None
     refuse_at: float | None = field(init=False)
     """The lowest risk that refuses an upload; None: no risk refuses. The store needs it before it takes tokens."""
+    lowest: float = field(init=False)
+    """The lowest threshold; an account below it scores as harmless. Above 1 where there is none."""
     _steps: tuple[tuple[float, Verdict], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,7 @@ class Thresholds:
         )
         steps = tuple((from_, verdict) for from_, verdict in strictest_first if from_ is not None)
         object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "lowest", min((from_ for from_, _ in steps), default=2.0))
         refusing = [from_ for from_, verdict in steps if not verdict.lets_in]
         object.__setattr__(self, "refuse_at", min(refusing, default=None))
 
@@ -193,6 +197,8 @@ class Policy:
     max_score_age_us: int
     upload_lifetime_us: int
     deadline_us: int
+    second_person: frozenset[TwoPersonRule] = BY_DEFAULT
+    machines_platform_wide: bool = False
     known: KnownValues = ANY_VALUE
     unreported_returns: bool = False
     assumed_bytes: Mapping[str, int] = field(default_factory=dict)

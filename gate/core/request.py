@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from gate.core.account import Account
@@ -11,6 +13,7 @@ from gate.core.media import Media
 class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One check. `upload_id`, `account.id` and `media.kind` are required; the other fields sharpen the decision.
 
+    `started_at` is when the upload began, if it is under way already: a pause that drains lets it end.
     `upload_id` is the idempotency key: an upload that was let in takes tokens once, however often it is checked.
     """
 
@@ -23,3 +26,4 @@ class CheckRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     country: str | None = None
     text: str | None = None
     links: tuple[str, ...] = ()
+    started_at: datetime | None = None

@@ -51,6 +51,18 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
             return None
         return self.risk_now(now_us)
 
+    def acting_risk(self, now_us: int, max_age_us: int) -> float | None:
+        """The risk by which a pause may refuse: that of a score that counts and acts, or of a hot fact if that is higher.
+
+        None where an override is in force, which replaces the score.
+        """
+        if self.override_in_force(now_us) is not None:
+            return None
+        risk = self.counted_risk(now_us, max_age_us)
+        hot = self.hot.risk if self.hot is not None and (risk is None or self.hot.is_for_scored) else None
+        acting = risk if self.acts else None
+        return max((each for each in (acting, hot) if each is not None), default=None)
+
     def meeting(self, hot: MetFact | None) -> Standing:
         """The same standing with the hot fact `hot`."""
         if hot is self.hot:

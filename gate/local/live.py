@@ -115,12 +115,13 @@ def draw(
     addresses: Sequence[tuple[str, str]],
     messages: Sequence[str],
     size: tuple[int, int] = SCREEN,
+    status: str = "upload-gate status",
 ) -> Text:
-    """The whole screen, at most as large as `size` (columns, rows)."""
+    """The whole screen, at most as large as `size` (columns, rows). `status` is the command that shows every pause."""
     width, height = size[0], max(size[1] - 1, 1)  # the cursor stands on a line of its own
     lines = [
         *_parts(history.last, down),
-        *_pauses(history.last, width, height),
+        *_pauses(history.last, width, height, status),
         *_uploads(history),
         *_streams(history),
         *_addresses(addresses),
@@ -157,7 +158,7 @@ def _parts(last: Snapshot | None, down: Sequence[str]) -> list[_Line]:
     return [_Line(9, Text(sentence, style="bold red")) for sentence in said]
 
 
-def _pauses(last: Snapshot | None, width: int, height: int) -> list[_Line]:
+def _pauses(last: Snapshot | None, width: int, height: int, status: str) -> list[_Line]:
     if last is None or last.board is None:
         return [_Line(8, Text("pauses: unknown, the gate's admin port does not answer", style="bold red"))]
     pauses = _in_force(last)
@@ -167,7 +168,7 @@ def _pauses(last: Snapshot | None, width: int, height: int) -> list[_Line]:
     if len(pauses) + 1 <= room:
         rows = [_pause_line(pause, last.at_us) for pause in pauses]
     else:
-        rows = _pause_columns(pauses, last.at_us, width, room - 1)
+        rows = _pause_columns(pauses, last.at_us, width, room - 1, status)
     return [_Line(8, Text(f"pauses: {len(pauses)}", style="bold")), *(_Line(8, row) for row in rows)]
 
 
@@ -177,7 +178,7 @@ def _pause_line(pause: Pause, now_us: int) -> Text:
     return Text.assemble((GAP + terminal_safe(pause.id), "bold red"), GAP, GAP.join(map(terminal_safe, fields)))
 
 
-def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, room: int) -> list[Text]:
+def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, room: int, status: str) -> list[Text]:
     """Every pause in short form, several per line, by its id alone if necessary. Pauses without room are counted."""
     in_short = [f"{pause.id} {_left(pause, now_us)} {pause.scope}" for pause in pauses]
     rows = _columns(in_short, width)
@@ -185,7 +186,7 @@ def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, room: int) 
         rows = _columns([pause.id for pause in pauses], width)
     if len(rows) > room:
         shown = sum(len(row) for row in rows[: room - 1])
-        rows = [*rows[: room - 1], [f"and {len(pauses) - shown} more: see `upload-gate status`"]]
+        rows = [*rows[: room - 1], [f"and {len(pauses) - shown} more: see `{status}`"]]
     return [Text(GAP + GAP.join(row).rstrip(), style="red") for row in rows]
 
 

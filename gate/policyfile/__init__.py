@@ -19,6 +19,7 @@ from typing import Final
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.limits.limit import Rate
+from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
 from gate.core.policy import (
     KnownValues,
     LimitRule,
@@ -35,7 +36,7 @@ from gate.policyfile.places import TomlPlaces, error_line
 from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable
 
 MAX_FILE_BYTES: Final = 1 << 20
-PRESETS: Final = ("calm", "raid")
+PRESETS: Final = ("calm", "raid", "closed")
 """The packaged policies that `--policy` takes by their name; each is `presets/NAME.toml` of the configuration."""
 DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
 MAX_LIFETIME_US = 31 * DAY_US
@@ -181,6 +182,7 @@ def _policy(top: TomlTable) -> Policy:
         _check_folded(top, "reasons", reason)
     known = _known_values(top.table("known"))
     limits = _limits(top.table("limits"), thresholds)
+    second_person, machines_platform_wide = _controls(top.table("controls"))
     top.end()
     return Policy(
         hash=content_hash(top.effective),
@@ -196,10 +198,24 @@ def _policy(top: TomlTable) -> Policy:
         max_score_age_us=max_age_us,
         upload_lifetime_us=lifetime_us,
         deadline_us=deadline_us,
+        second_person=second_person,
+        machines_platform_wide=machines_platform_wide,
         known=known,
         unreported_returns=unreported is Unreported.GIVE_BACK,
         assumed_bytes=assumed_bytes,
     )
+
+
+def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
+    """The changes of the kill switch that need two persons, and whether machines may pause the whole platform."""
+    named = table.texts("second_person", tuple(sorted(BY_DEFAULT))) or ()
+    known = {rule.value: rule for rule in TwoPersonRule}
+    for name in named:
+        if name not in known:
+            table.complain("second_person", f"there is no rule {name!r}; there are {', '.join(known)}")
+    permitted = table.flag("machines_platform_wide", False)
+    table.end()
+    return frozenset(known[name] for name in named if name in known), permitted
 
 
 def _known_values(table: TomlTable) -> KnownValues:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.core.duration import UNIT_US
+from gate.core.pause.four_eyes import TwoPersonRule
 from gate.core.policy import Mode, OnStoreError, Subject, Unit, Unreported
 from gate.policyfile.table import MAX_AMOUNT, MAX_IN_FLIGHT, UNIT_BYTES
 
@@ -155,6 +156,19 @@ _TOP: dict[str, Any] = {
         }
     ),
     "deny": _table({"accounts": _texts("Ids of accounts that are always refused.")}),
+    "controls": _table(
+        {
+            "second_person": {
+                "description": "The changes of the kill switch that need a second person.",
+                "type": "array",
+                "items": {"enum": [rule.value for rule in TwoPersonRule]},
+            },
+            "machines_platform_wide": {
+                "description": "Whether a machine's lease may pause the whole platform.",
+                "type": "boolean",
+            },
+        }
+    ),
     "known": _table(
         {
             "kinds": _texts("The media kinds that uploads may name; `*` stands for any characters."),

@@ -138,6 +138,15 @@ class TomlTable:
         self.complain(key, f'{value!r} is not a duration; write a whole number with ms, s, m, h or d, such as "1h"')
         return default_us
 
+    def flag(self, key: str, default: bool) -> bool:
+        """true or false, `default` if it is absent or wrong."""
+        value = self.value(key)
+        if value is None or isinstance(value, bool):
+            self.effective[key] = default if value is None else value
+            return default if value is None else value
+        self.complain(key, f"{value!r} is neither true nor false")
+        return default
+
     def share(self, key: str) -> float | None:
         """A number in [0, 1], None if it is absent or wrong."""
         value = self.value(key)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gate.core.pause.board import Board
@@ -17,6 +17,8 @@ class Acknowledgement:
     fingerprints of the newest pauses that the gate obeys, `digest` is a hash over all of them. `clock_us` is the gate's
     clock at that moment. `on_disk` is false while the gate obeys the board but cannot write it to disk. `left` says
     that the process is stopping. `unreadable` counts the board's entries that the gate cannot read and does not obey.
+    `recent` has, for each class, the gate's uploads of the last `recent_s` seconds (15 minutes at most): all, those let
+    in, and of these the ones whose account scores as harmless.
     """
 
     gate: str
@@ -31,6 +33,8 @@ class Acknowledgement:
     on_disk: bool = True
     left: bool = False
     unreadable: int = 0
+    recent: Mapping[str, tuple[int, int, int]] = field(default_factory=dict, hash=False)
+    recent_s: int = 0
 
     @property
     def process(self) -> str:
@@ -68,6 +72,10 @@ class BoardStore(Protocol):
 
         Raises StoreUnavailable.
         """
+        ...
+
+    async def durable(self) -> bool | None:
+        """Whether what was just written survives the loss of one server; None if there is only one. Raises StoreUnavailable."""
         ...
 
     async def repair(self, board: Board) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from gate.core.decision import Decision
@@ -16,6 +17,9 @@ class DecisionLog(Protocol):
     number of decisions waits.
     """
 
-    def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
-        """Queue a decision with its request for publishing. Returns at once and never raises."""
+    def record(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str] = ()) -> None:
+        """Queue a decision with its request for publishing, and the fields of the check that were ignored.
+
+        Returns at once and never raises.
+        """
         ...

@@ -33,5 +33,5 @@ class ReservationStore(Protocol):
         ...
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Learn the limits of a policy. The real bytes of an upload are counted by those learned last."""
+        """Learn the limits of a policy, to which its reservations refer."""
         ...

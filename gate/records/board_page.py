@@ -13,13 +13,8 @@ import msgspec
 
 from gate.core.pause.board import Board, Pause
 from gate.errors import StateUnreadable
-from gate.records.pause import (
-    SHOWN,
-    VERSION,
-    board_digest,
-    decode_pause,
-    pause_document,
-)
+from gate.records.board_document import board_digest
+from gate.records.pause import SHOWN, VERSION, decode_pause, pause_document
 
 BREAK_GLASS: Final = "break_glass"
 
@@ -29,6 +24,7 @@ class _Page(msgspec.Struct, frozen=True):
     pauses: list[dict[str, msgspec.Raw]]
     scheduled: list[dict[str, msgspec.Raw]] = []
     ended: list[dict[str, msgspec.Raw]] = []
+    lifted: list[str] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -71,7 +67,8 @@ def decode_board_page(data: bytes) -> tuple[Board, int]:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StateUnreadable(f"the gate's board cannot be read: {error}") from error
     shared = {pause.id: pause for pause, break_glass in found if not break_glass}
-    return Board(shared, tuple(pause for pause, break_glass in found if break_glass)), page.rev
+    glass = tuple(pause for pause, break_glass in found if break_glass)
+    return Board(shared, glass, lifted=frozenset(page.lifted)), page.rev
 
 
 def _shown(fields: Mapping[str, msgspec.Raw]) -> tuple[Pause, bool]:

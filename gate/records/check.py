@@ -94,6 +94,7 @@ class _Check(CheckRequest, frozen=True, gc=False):
     country: _Label | None = None
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)] | None = None
     links: Annotated[tuple[_Link, ...], msgspec.Meta(max_length=MAX_LINKS)] = ()
+    started_at: None = None  # a check that has it is read field by field
 
 
 class _PlainBatch(msgspec.Struct, frozen=True):

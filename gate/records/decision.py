@@ -61,7 +61,7 @@ class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
     """A decision as `gate.decisions.v1` keeps it. `risk` is null where the account's score was not known.
 
     `at` is the gate's clock, and `retry_after` is the store's own figure, without the jitter of the answer. `hot` names the
-    hot fact that decided, and is absent where none did.
+    hot fact that decided, and is absent where none did; `ignored` is absent where every field of the check was kept.
     """
 
     at: datetime
@@ -73,6 +73,7 @@ class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
     surface: str | None
     country: str | None
     hot: str | msgspec.UnsetType = msgspec.UNSET
+    ignored: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
 
 
@@ -85,6 +86,7 @@ class LoggedDecision(msgspec.Struct, frozen=True, gc=False):
     bytes: int | None
     surface: str | None
     country: str | None
+    ignored: tuple[str, ...] = ()
 
 
 class _Answers(msgspec.Struct, frozen=True):
@@ -255,10 +257,10 @@ def encode_peek(peeked: PeekAnswer) -> bytes:
     return _encode(peeked)
 
 
-def logged(request: CheckRequest, decision: Decision, now_us: int) -> LoggedDecision:
+def logged(request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str] = ()) -> LoggedDecision:
     """What the record of `decision` will need; text, links and addresses stay behind."""
     media = request.media
-    return LoggedDecision(now_us, decision, media.kind, media.bytes, request.surface, request.country)
+    return LoggedDecision(now_us, decision, media.kind, media.bytes, request.surface, request.country, tuple(ignored))
 
 
 def encode_record(entry: LoggedDecision) -> bytes:
@@ -286,6 +288,7 @@ def encode_record(entry: LoggedDecision) -> bytes:
             surface=entry.surface,
             country=entry.country,
             hot=msgspec.UNSET if decision.hot is None else decision.hot,
+            ignored=entry.ignored or msgspec.UNSET,
         )
     )
 

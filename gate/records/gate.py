@@ -32,6 +32,8 @@ class GateDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     on_disk: bool = True
     left: bool = False
     unreadable: int = 0
+    recent: dict[str, tuple[int, int, int]] = {}
+    recent_s: int = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -52,6 +54,8 @@ def encode_gate(said: Acknowledgement) -> bytes:
         on_disk=said.on_disk,
         left=said.left,
         unreadable=said.unreadable,
+        recent=dict(said.recent),
+        recent_s=said.recent_s,
     )
     return _encode({"version": VERSION, **msgspec.to_builtins(document)})
 
@@ -82,4 +86,6 @@ def decode_gate(data: bytes, acknowledged_at_us: int) -> Acknowledgement:
         on_disk=read.on_disk,
         left=read.left,
         unreadable=read.unreadable,
+        recent=read.recent,
+        recent_s=read.recent_s,
     )

@@ -1,26 +1,21 @@
-"""Pauses as JSON: the only format of the kill switch outside a process, and its only parser, which is strict.
+"""A pause as JSON: its only format outside a process, and the only parser of it, which is strict.
 
-    {"version": 1, "pauses": [{"id": "p-7k2mq4xd", "rev": 3, "scope": {"classes": ["new"]}, "action": "stop",
-      "reason": "raid", "text": "bots", "owner": "ann", "set_at": "2026-11-26T11:00:00Z",
-      "expires_at": "2026-11-26T15:00:00Z"}]}
+    {"id": "p-7k2mq4xd", "rev": 3, "scope": {"classes": ["new"]}, "action": "stop", "reason": "raid", "text": "bots",
+     "owner": "ann", "set_at": "2026-11-26T11:00:00Z", "expires_at": "2026-11-26T15:00:00Z"}
 
-The store, the push, the snapshot, a gate's `/v1/board`, `status -o json` and the break-glass file all carry this
-document. Times are RFC 3339 with up to six digits of a second. Documents without `version` are older: they have times
-in µs since 1970 under names that end in `_us`, and are read as well. A pause without `starts_at` is in force on
-receipt.
+Boards (`gate.records.board_document`), a gate's `/v1/board`, `status -o json`, the controls topic and the break-glass
+file all carry this object. Times are RFC 3339 with up to six digits of a second. Older documents have times in µs since
+1970 under names that end in `_us`, which are read as well. A pause without `starts_at` is in force on receipt.
 
 Control data is hostile input: a forged document could stop every upload or let all uploads in. Sizes and counts are
-bounded here. Bytes that are no such document are refused whole, and the caller keeps the last good state. Newer
-releases are expected: an unknown field of the document or of a pause is kept and written again. In a pause's
-`requires` a newer release names the fields without which the pause may not be obeyed. A pause that cannot be read
-(a field out of bounds, an unknown action, a scope with an unknown set, a required field that is unknown) is kept
-byte for byte and not obeyed; the other pauses of the document are obeyed.
+bounded here. Newer releases are expected: an unknown field of a pause is kept and written again. `requires` names the
+fields without which the pause may not be obeyed: those that a release must know to hold no more uploads than were
+meant.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -28,132 +23,40 @@ from typing import Any, Final
 import msgspec
 
 from gate.core.duration import DAY_US
-from gate.core.pause.board import Board, Extra, Pause, UnreadablePause, merge
-from gate.core.pause.scope import Action, Scope
+from gate.core.pause.board import Extra, Pause, Proposal
+from gate.core.pause.ramp import MAX_RAMP_US
+from gate.core.pause.scope import NOBODY, Exemption, PauseMode, Scope
 from gate.errors import StateUnreadable
 from gate.records.complaints import plain_complaint
+from gate.records.pause_document import ExemptionDocument, PauseDocument, ProposalDocument, ScopeDocument
 
 VERSION: Final = 1
+"""The version of documents that hold pauses."""
 MAX_BYTES: Final = 256 * 1024
-MAX_PAUSES: Final = 1_000
-MAX_UNREADABLE: Final = 50
-"""A document with more unreadable entries than this is refused whole."""
 MAX_ID: Final = 64
 MAX_NAME: Final = 256
 MAX_TEXT: Final = 2_000
 MAX_SCOPE: Final = 500
+MAX_ACCOUNTS: Final = 2_000
 MAX_REV: Final = 1 << 53
-MAX_VERSION: Final = 1_000
 MAX_TIME_US: Final = 4_102_444_800_000_000
 """2100-01-01: a time beyond it is a mistake in units."""
 MAX_LENGTH_US: Final = 366 * DAY_US
 """Longest pause that is read. `gate.app.operate` limits what people may set, which is shorter."""
 
+_SECOND_US: Final = 1_000_000
+_EXEMPT_SETS: Final = ("classes", "surfaces", "kinds", "countries", "accounts")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class ScopeDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A scope: each set that is given must contain the upload's value."""
-
-    classes: list[str] = []
-    surfaces: list[str] = []
-    kinds: list[str] = []
-    countries: list[str] = []
-
-
-class PauseDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One pause. A field that is not listed here belongs to a newer release; `…_us` are times of older documents."""
-
-    id: str
-    rev: int
-    scope: ScopeDocument
-    action: Action
-    reason: str
-    text: str
-    owner: str
-    set_at: datetime | None = None
-    starts_at: datetime | None = None
-    expires_at: datetime | None = None
-    released_at: datetime | None = None
-    released_by: str | None = None
-    requires: list[str] = []
-    starts_at_us: int | None = None
-    expires_at_us: int | None = None
-    released_at_us: int | None = None
-
-
-class _Head(msgspec.Struct, frozen=True):
-    version: int = VERSION
-    pauses: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Marks(msgspec.Struct, frozen=True):
-    """The fields that identify an entry that cannot be read."""
-
-    id: str
-    rev: int
-
-
-class _Expiry(msgspec.Struct, frozen=True):
-    expires_at: datetime | None = None
-    expires_at_us: int | None = None
-
-
+REQUIRES: Final = "requires"
 _FIELDS: Final = frozenset(PauseDocument.__struct_fields__)
-_HEAD_FIELDS: Final = frozenset(_Head.__struct_fields__)
-_NOT_UNDERSTOOD = (msgspec.DecodeError, ValueError, RecursionError, OverflowError)
+NOT_UNDERSTOOD = (msgspec.DecodeError, ValueError, RecursionError, OverflowError)
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
-_decode_head = msgspec.json.Decoder(_Head).decode
 _decode_pause = msgspec.json.Decoder(PauseDocument).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_marks = msgspec.json.Decoder(_Marks).decode
-_decode_expiry = msgspec.json.Decoder(_Expiry).decode
-
-
-def encode_board(board: Board) -> bytes:
-    """The document of `board` without its break-glass entries: pauses in the order of their ids, then unreadable ones.
-
-    Raises StateUnreadable if it could not be read back, so that no document is stored that every gate would refuse.
-    """
-    entries = [encode_pause(board.pauses[key]) for key in sorted(board.pauses)]
-    for number, raw in enumerate(entries):
-        decode_pause(raw, f"not a board: pauses[{number}]")
-    entries += [entry.raw for entry in sorted(board.unreadable, key=lambda entry: -entry.rev)[:MAX_UNREADABLE]]
-    _check_count(entries)
-    head = {"version": board.version, "pauses": [msgspec.Raw(raw) for raw in entries]}
-    data = _encode({**head, **{name: msgspec.Raw(value) for name, value in board.extra.items()}})
-    _check_size(data)
-    return data
-
-
-def decode_board(data: bytes) -> Board:
-    """The board that `data` holds. Raises StateUnreadable, naming the field."""
-    _check_size(data)
-    try:
-        head, fields = _decode_head(data), _decode_fields(data)
-    except _NOT_UNDERSTOOD as error:
-        raise StateUnreadable(f"not a board: {error}") from error
-    if head.pauses is msgspec.UNSET:
-        raise StateUnreadable("not a board: Object missing required field `pauses`")
-    if not 1 <= head.version <= MAX_VERSION:
-        raise _out_of_bounds("version", "is not a version")
-    _check_count(head.pauses)
-    extra = {name: bytes(value) for name, value in fields.items() if name not in _HEAD_FIELDS}
-    return _board_of([bytes(raw) for raw in head.pauses], extra, head.version)
-
-
-def document_version(data: bytes) -> int | None:
-    """The version that a document states, even if the rest cannot be read; None if it cannot be read either."""
-    try:
-        return _decode_head(data).version
-    except _NOT_UNDERSTOOD:
-        pass
-    try:
-        return int(bytes(_decode_fields(data)["version"]))
-    except (*_NOT_UNDERSTOOD, KeyError):
-        return None
 
 
 def encode_pause(pause: Pause) -> bytes:
@@ -162,6 +65,10 @@ def encode_pause(pause: Pause) -> bytes:
     if not pause.extra:
         return data
     fields = {name: msgspec.Raw(value) for name, value in pause.extra.items()}
+    own = _required(pause)
+    if own and REQUIRES in fields:
+        others = msgspec.json.decode(fields[REQUIRES], type=list[str])
+        fields[REQUIRES] = msgspec.Raw(_encode([*own, *others]))
     return _encode({**_decode_fields(data), **fields})
 
 
@@ -169,16 +76,20 @@ def decode_pause(raw: bytes, place: str = "pause") -> Pause:
     """The pause that `raw` holds. Raises StateUnreadable, naming the field after `place`."""
     try:
         read, fields = _decode_pause(raw), _decode_fields(raw)
-    except _NOT_UNDERSTOOD as error:
+    except NOT_UNDERSTOOD as error:
         raise StateUnreadable(f"{place}: {plain_complaint(error)}") from error
     unknown = {name: bytes(value) for name, value in fields.items() if name not in _FIELDS}
     missing = sorted(set(read.requires) - _FIELDS)
     if missing:
-        raise _out_of_bounds(f"{place}.requires", f"names {', '.join(missing)[:200]}, which this release does not know")
-    if read.requires:
-        unknown["requires"] = bytes(fields["requires"])
+        raise out_of_bounds(f"{place}.requires", f"names {', '.join(missing)[:200]}, which this release does not know")
     _check_scope(read.scope, f"{place}.scope")
+    if read.exempt is not None:
+        _check_scope(read.exempt, f"{place}.exempt")
     pause = _pause(read, unknown, place)
+    own = _required(pause)
+    others = [name for name in read.requires if name not in own]
+    if others:  # a newer release requires a field that this one would not
+        pause = replace(pause, extra={**unknown, REQUIRES: _encode(others) if own else bytes(fields[REQUIRES])})
     _check(pause, place, "expires_at" if read.expires_at_us is None else "expires_at_us")
     return pause
 
@@ -189,19 +100,21 @@ def fingerprint(pause: Pause) -> str:
     return f"{pause.id}@{pause.rev}#{hashlib.sha256(_encode_sorted(fields)).hexdigest()[:8]}"
 
 
-def board_digest(board: Board) -> str:
-    """16 hex digits over the pauses that are obeyed: equal digests mean equal pauses."""
-    lines = "\n".join(fingerprint(board.pauses[key]) for key in sorted(board.pauses))
-    return hashlib.sha256(lines.encode()).hexdigest()[:16]
-
-
 def pause_struct(pause: Pause) -> PauseDocument:
     """The pause as its document writes it, without the fields of a newer release."""
-    scope = pause.scope
+    scope, exempt, proposal = pause.scope, pause.exempt, pause.proposal
     return PauseDocument(
         id=pause.id,
         rev=pause.rev,
-        scope=ScopeDocument(*(sorted(values) for values in scope.sets.values())),
+        scope=ScopeDocument(
+            sorted(scope.classes),
+            sorted(scope.surfaces),
+            sorted(scope.kinds),
+            sorted(scope.countries),
+            sorted(scope.accounts),
+            _seconds(scope.younger_than_us),
+            scope.risk_from,
+        ),
         action=pause.action,
         reason=pause.reason,
         text=pause.text,
@@ -211,7 +124,51 @@ def pause_struct(pause: Pause) -> PauseDocument:
         expires_at=instant(pause.expires_at_us),
         released_at=instant(pause.released_at_us),
         released_by=pause.released_by,
+        factor=pause.factor,
+        percent=pause.percent,
+        exempt=_exemption_struct(exempt) if exempt else None,
+        mode=pause.mode,
+        in_flight=pause.in_flight,
+        ramp_seconds=pause.ramp_us // _SECOND_US,
+        machine=pause.machine,
+        incident=pause.incident,
+        approver=pause.approver,
+        emergency=pause.emergency,
+        proposal=None if proposal is None else _proposal_struct(proposal),
+        requires=_required(pause),
     )
+
+
+def _required(pause: Pause) -> list[str]:
+    """The fields without which a release may not obey this pause: it would hold more uploads than were meant."""
+    needed = {
+        "percent": pause.percent < 100,
+        "exempt": bool(pause.exempt),
+        "mode": pause.mode is PauseMode.DRY_RUN,
+        "proposal": pause.awaits_approval,
+    }
+    return [name for name, is_needed in needed.items() if is_needed]
+
+
+def _exemption_struct(exempt: Exemption) -> ExemptionDocument:
+    return ExemptionDocument(
+        sorted(exempt.classes),
+        sorted(exempt.surfaces),
+        sorted(exempt.kinds),
+        sorted(exempt.countries),
+        sorted(exempt.accounts),
+        exempt.verified,
+    )
+
+
+def _proposal_struct(proposal: Proposal) -> ProposalDocument:
+    at, expires_at = instant(proposal.at_us), instant(proposal.expires_at_us)
+    assert at is not None
+    return ProposalDocument(proposal.change, proposal.by, at, expires_at, _seconds(proposal.ramp_us))
+
+
+def _seconds(us: int | None) -> int | None:
+    return None if us is None else us // _SECOND_US
 
 
 def pause_document(pause: Pause, now_us: int) -> dict[str, Any]:
@@ -223,11 +180,12 @@ def pause_document(pause: Pause, now_us: int) -> dict[str, Any]:
         **msgspec.json.decode(encode_pause(pause)),
         "covers": str(pause.scope),
         "active": pause.active(now_us),
+        "ramping": pause.ramping(now_us),
         "seconds_left": round(max(pause.expires_at_us - now_us, 0) / 1_000_000, 1),
     }
 
 
-SHOWN: Final = frozenset(("covers", "active", "seconds_left"))
+SHOWN: Final = frozenset(("covers", "active", "ramping", "seconds_left"))
 """The fields that `pause_document` adds for reading; they are never stored."""
 
 
@@ -245,59 +203,16 @@ def instant(us: int | None) -> datetime | None:
     return None if us is None else _EPOCH + us * _MICROSECOND
 
 
-def _board_of(entries: list[bytes], extra: Extra, version: int) -> Board:
-    pauses: list[Pause] = []
-    unreadable: list[UnreadablePause] = []
-    for number, raw in enumerate(entries):
-        try:
-            pauses.append(decode_pause(raw, f"pauses[{number}]"))
-        except StateUnreadable as error:
-            unreadable.append(_set_aside(raw, str(error)))
-    if len(unreadable) > MAX_UNREADABLE:
-        raise StateUnreadable(f"not a board: {len(unreadable)} pauses cannot be read, such as {unreadable[0].why}")
-    board = merge(Board(_by_id(pauses)), Board(unreadable=tuple(unreadable)))
-    return replace(board, extra=extra, version=version)
-
-
-def _by_id(pauses: Iterable[Pause]) -> dict[str, Pause]:
-    """The pauses by id, of two revisions the higher. A release that cannot read the higher one keeps both."""
-    found: dict[str, Pause] = {}
-    for pause in pauses:
-        known = found.get(pause.id)
-        if known is not None and known.rev == pause.rev:
-            raise StateUnreadable(f"not a board: pause {pause.id} occurs twice")
-        if known is None or known.rev < pause.rev:
-            found[pause.id] = pause
-    return found
-
-
-def _set_aside(raw: bytes, why: str) -> UnreadablePause:
-    try:
-        marks = _decode_marks(raw)
-    except _NOT_UNDERSTOOD:
-        return UnreadablePause(raw, why)
-    if not 1 <= len(marks.id) <= MAX_ID or not marks.id.isprintable() or not 1 <= marks.rev <= MAX_REV:
-        return UnreadablePause(raw, why)
-    try:
-        expiry = _decode_expiry(raw)
-        expires_at_us = expiry.expires_at_us if expiry.expires_at is None else instant_us(expiry.expires_at)
-    except _NOT_UNDERSTOOD:
-        expires_at_us = None
-    if expires_at_us is not None and not 0 <= expires_at_us < MAX_TIME_US:
-        expires_at_us = None
-    return UnreadablePause(raw, why, marks.id, marks.rev, expires_at_us)
-
-
 def _pause(read: PauseDocument, extra: Extra, place: str) -> Pause:
     scope = read.scope
     starts_at_us = _either(read.starts_at, read.starts_at_us, f"{place}.starts_at")
     expires_at_us = _either(read.expires_at, read.expires_at_us, f"{place}.expires_at")
     if expires_at_us is None:
-        raise _out_of_bounds(f"{place}.expires_at", "is missing")
+        raise out_of_bounds(f"{place}.expires_at", "is missing")
     return Pause(
         read.id,
         read.rev,
-        Scope(frozenset(scope.classes), frozenset(scope.surfaces), frozenset(scope.kinds), frozenset(scope.countries)),
+        _scope(scope),
         read.action,
         read.reason,
         read.text,
@@ -308,29 +223,63 @@ def _pause(read: PauseDocument, extra: Extra, place: str) -> Pause:
         read.released_by,
         _either(read.set_at, None, f"{place}.set_at"),
         extra,
+        read.factor,
+        read.percent,
+        NOBODY if read.exempt is None else _exemption(read.exempt),
+        read.mode,
+        read.in_flight,
+        read.ramp_seconds * _SECOND_US,
+        read.machine,
+        read.incident,
+        read.approver,
+        read.emergency,
+        None if read.proposal is None else _proposal(read.proposal, f"{place}.proposal"),
     )
+
+
+def _scope(read: ScopeDocument) -> Scope:
+    younger_us = None if read.younger_than_seconds is None else read.younger_than_seconds * _SECOND_US
+    return Scope(
+        frozenset(read.classes),
+        frozenset(read.surfaces),
+        frozenset(read.kinds),
+        frozenset(read.countries),
+        frozenset(read.accounts),
+        younger_us,
+        read.risk_from,
+    )
+
+
+def _exemption(read: ExemptionDocument) -> Exemption:
+    return Exemption(
+        frozenset(read.classes),
+        frozenset(read.surfaces),
+        frozenset(read.kinds),
+        frozenset(read.countries),
+        frozenset(read.accounts),
+        read.verified,
+    )
+
+
+def _proposal(read: ProposalDocument, place: str) -> Proposal:
+    at_us = _either(read.at, None, f"{place}.at")
+    if at_us is None:
+        raise out_of_bounds(f"{place}.at", "is missing")
+    _check_name(read.by, f"{place}.by", MAX_NAME)
+    ramp_us = None if read.ramp_seconds is None else read.ramp_seconds * _SECOND_US
+    return Proposal(read.change, read.by, at_us, _either(read.expires_at, None, f"{place}.expires_at"), ramp_us)
 
 
 def _either(at: datetime | None, at_us: int | None, place: str) -> int | None:
     if at is not None and at_us is not None:
-        raise _out_of_bounds(place, "occurs twice, once in µs")
+        raise out_of_bounds(place, "occurs twice, once in µs")
     try:
         us = instant_us(at) if at_us is None else at_us
     except ValueError as error:
-        raise _out_of_bounds(place, str(error)) from error
+        raise out_of_bounds(place, str(error)) from error
     if us is not None and not 0 <= us < MAX_TIME_US:
-        raise _out_of_bounds(place if at_us is None else f"{place}_us", "is not between 1970 and 2100")
+        raise out_of_bounds(place if at_us is None else f"{place}_us", "is not between 1970 and 2100")
     return us
-
-
-def _check_size(data: bytes) -> None:
-    if len(data) > MAX_BYTES:
-        raise StateUnreadable(f"a board of {len(data)} bytes, more than {MAX_BYTES}")
-
-
-def _check_count(entries: Sequence[object]) -> None:
-    if len(entries) > MAX_PAUSES:
-        raise StateUnreadable(f"a board of {len(entries)} pauses, more than {MAX_PAUSES}")
 
 
 def _check(pause: Pause, place: str, expiry: str) -> None:
@@ -338,37 +287,58 @@ def _check(pause: Pause, place: str, expiry: str) -> None:
     _check_name(pause.reason, f"{place}.reason", MAX_ID)
     _check_name(pause.owner, f"{place}.owner", MAX_NAME)
     if len(pause.text) > MAX_TEXT:
-        raise _out_of_bounds(f"{place}.text", f"is longer than {MAX_TEXT}")
+        raise out_of_bounds(f"{place}.text", f"is longer than {MAX_TEXT}")
     if not 1 <= pause.rev <= MAX_REV:
-        raise _out_of_bounds(f"{place}.rev", "is not a positive revision")
+        raise out_of_bounds(f"{place}.rev", "is not a positive revision")
     begins_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     if begins_us is None:
-        raise _out_of_bounds(f"{place}.set_at", "is missing, and there is no `starts_at` either")
+        raise out_of_bounds(f"{place}.set_at", "is missing, and there is no `starts_at` either")
     if pause.starts_at_us is not None and pause.expires_at_us <= pause.starts_at_us:
-        raise _out_of_bounds(f"{place}.{expiry}", "is not after the start")
+        raise out_of_bounds(f"{place}.{expiry}", "is not after the start")
     if pause.expires_at_us - begins_us > MAX_LENGTH_US:
-        raise _out_of_bounds(f"{place}.{expiry}", "is more than a year after the start")
+        raise out_of_bounds(f"{place}.{expiry}", "is more than a year after the start")
     if pause.released_by is not None:
         if pause.released_at_us is None:
-            raise _out_of_bounds(f"{place}.released_by", "is given without a time of release")
+            raise out_of_bounds(f"{place}.released_by", "is given without a time of release")
         _check_name(pause.released_by, f"{place}.released_by", MAX_NAME)
+    _check_effect(pause, place)
 
 
-def _check_scope(scope: ScopeDocument, place: str) -> None:
-    for name in ScopeDocument.__struct_fields__:
+def _check_effect(pause: Pause, place: str) -> None:
+    if not 0.0 <= pause.factor < 1.0:
+        raise out_of_bounds(f"{place}.factor", "is not from 0 to below 1")
+    if not 1 <= pause.percent <= 100:
+        raise out_of_bounds(f"{place}.percent", "is not from 1 to 100")
+    if not 0 <= pause.ramp_us <= MAX_RAMP_US:
+        raise out_of_bounds(f"{place}.ramp_seconds", "is not from 0 to an hour")
+    for name in ("incident", "emergency"):
+        if len(getattr(pause, name)) > MAX_TEXT:
+            raise out_of_bounds(f"{place}.{name}", f"is longer than {MAX_TEXT}")
+    if pause.approver is not None:
+        _check_name(pause.approver, f"{place}.approver", MAX_NAME)
+    younger_us, risk = pause.scope.younger_than_us, pause.scope.risk_from
+    if younger_us is not None and not 0 < younger_us < MAX_TIME_US:
+        raise out_of_bounds(f"{place}.scope.younger_than_seconds", "is not a length of time")
+    if risk is not None and not 0.0 <= risk <= 1.0:
+        raise out_of_bounds(f"{place}.scope.risk_from", "is not from 0 to 1")
+
+
+def _check_scope(scope: ScopeDocument | ExemptionDocument, place: str) -> None:
+    for name in _EXEMPT_SETS:
         values: list[str] = getattr(scope, name)
-        if len(values) > MAX_SCOPE:
-            raise _out_of_bounds(f"{place}.{name}", f"has more than {MAX_SCOPE} values")
+        most = MAX_ACCOUNTS if name == "accounts" else MAX_SCOPE
+        if len(values) > most:
+            raise out_of_bounds(f"{place}.{name}", f"has more than {most} values")
         for value in values:
             _check_name(value, f"{place}.{name}", MAX_NAME)
 
 
 def _check_name(value: str, place: str, longest: int) -> None:
     if not value or len(value) > longest:
-        raise _out_of_bounds(place, f"is empty or longer than {longest}")
+        raise out_of_bounds(place, f"is empty or longer than {longest}")
     if not value.isprintable():
-        raise _out_of_bounds(place, "has a character that cannot be shown")
+        raise out_of_bounds(place, "has a character that cannot be shown")
 
 
-def _out_of_bounds(place: str, what: str) -> StateUnreadable:
+def out_of_bounds(place: str, what: str) -> StateUnreadable:
     return StateUnreadable(f"`{place}` {what}")

@@ -90,11 +90,21 @@ class Topics:
         what is written while it runs, so little is kept, and for a day."""
         return Topic(f"{self.prefix}worker.controls.v1", 1, True, DAY_MS)
 
+    @property
+    def pauses(self) -> Topic:
+        """The second channel of the kill switch: each pause and each gate's acknowledgement; key = what it is about."""
+        return Topic(f"{self.prefix}gate.controls.v1", 1, True, -1)
+
+    @property
+    def audit(self) -> Topic:
+        """Every change of the kill switch, done or refused, in the order of each host's chain. Kept for ever."""
+        return Topic(f"{self.prefix}gate.audit.v1", 1, False, -1)
+
     def all(self) -> tuple[Topic, ...]:
         """Every topic."""
         return (
             self.events, self.dead_letters, self.states, self.scores, self.crowd, self.hot, self.campaigns,
-            self.rescores, self.decisions, self.controls,
+            self.rescores, self.decisions, self.controls, self.pauses, self.audit,
         )  # fmt: skip
 
     def of_worker(self) -> tuple[Topic, ...]:

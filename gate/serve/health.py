@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gate.app.check import Check
+from gate.app.operate import last_drill_us
 from gate.app.watch import Watch
 from gate.errors import StateUnreadable
 from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
@@ -37,8 +38,23 @@ class Health:
         self._dropped = dropped
         self._store_down = store_down
         self._policy = policy
+        self._controls_age: Callable[[], float] = lambda: 0.0
         self._started_us = clock.now_us()
         self._registry = gate_registry(check.counts, self.gauges)
+
+    @property
+    def watch(self) -> Watch:
+        """What keeps the board fresh."""
+        return self._watch
+
+    @property
+    def clock(self) -> Clock:
+        """The gate's clock."""
+        return self._clock
+
+    def follow(self, controls_age: Callable[[], float]) -> None:
+        """Show the age of the second channel, which `controls_age` returns in seconds."""
+        self._controls_age = controls_age
 
     def gauges(self) -> Gauges:
         """The values of the gauges now."""
@@ -55,6 +71,8 @@ class Health:
             dropped=self._dropped(),
             started_s=self._started_us / 1e6,
             cpu_s=times.user + times.system,
+            drilled_s=last_drill_us(board.pauses.values()) / 1e6,
+            controls_age_s=self._controls_age(),
         )
 
     @property
@@ -96,6 +114,7 @@ class Health:
             "store_answers": watch.reachable,
             "on_disk": watch.on_disk,
             "break_glass_problems": watch.break_glass_problems,
+            "lifted": sorted(watch.board.lifted),
         }
         return board_page(watch.board, watch.store_now_us(), said, self._clock.now_us())
 
@@ -136,6 +155,7 @@ class Health:
                 "rows": rows,
                 "store_errors": counts.store_errors,
                 "rejected": counts.rejected,
+                "dry_run": counts.dry_run_pauses,
                 "degraded": counts.degraded,
                 "shed": counts.shed,
                 "dropped": self._dropped(),

@@ -40,6 +40,7 @@ from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import listening, serving
 from gate.serve.service_tokens import tokens_of
 from gate.settings import DEFAULT_PORTS, PREFIX, Settings, read_settings
+from gate.stores.disk.audit_file import AuditFile
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -107,7 +108,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         )  # fmt: skip
         said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
         snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
-        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning)
+        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
         watch.start_from_disk()
         in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
         stop = stack.enter_context(_signals(in_force.reload))
@@ -127,8 +128,10 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
         await stack.enter_async_context(_in_background(reports.run(), "give back"))
         await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+        await _follow_controls(settings, stack, watch, counts, health)
         await stack.enter_async_context(_in_background(in_force.watch(), "policy file"))
         await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
+        await watch.first_read()
         await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
         servers = [
             await stack.enter_async_context(serving(app, port, limits)) for app, port in zip(apps, ports, strict=True)
@@ -141,6 +144,32 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+
+
+async def _follow_controls(
+    settings: Settings, stack: AsyncExitStack, watch: Watch, counts: Counts, health: Health
+) -> None:
+    """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there."""
+    if settings.kafka is None:
+        return
+    from gate.app.follow_controls import FollowControls
+    from gate.stores.kafka.audit import send_audit
+    from gate.stores.kafka.boards import KafkaBoardStore
+
+    def fault() -> None:
+        counts.faults["watch"] += 1
+
+    topics = Topics(settings.topic_prefix)
+    store = await stack.enter_async_context(KafkaBoardStore(settings.kafka, topics.pauses.name))
+    following = FollowControls(watch, store, log.warning, random.random, fault)
+    stack.push_async_callback(following.leave)
+    health.follow(following.age_s)
+    await stack.enter_async_context(_in_background(following.run(), "controls in Kafka"))
+    if settings.worker not in (None, 1):
+        return  # one process of a host sends its log
+    spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
+    sending = send_audit(spool, settings.kafka, topics.audit.name, log.warning)
+    await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
 
 
 def _places(settings: Settings) -> list[tuple[str, int, str, bool]]:

@@ -33,7 +33,9 @@ from streams.worker.plain_records import yield_plain_records
 
 log = logging.getLogger("upload_gate.worker")
 
-BATCH_RECORDS = 2_000
+BATCH_RECORDS = 4_000
+"""Most events of a batch: the more, the more of them are of one account, which is scored and written once a batch."""
+FEW_RECORDS = 500
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5  # a partition that gets free is not read before the current poll ends
 POSITIONS_WITHIN_S = 1.0
@@ -211,7 +213,7 @@ class Intake(Service):
         polled = time.monotonic()
         for at, (partition, owner) in requested.items():
             await self._take(at, partition, owner, got.get(at, ()))
-        if sum(map(len, got.values())) < BATCH_RECORDS // 4:  # no backlog: wait for a few more, each batch has a cost
+        if sum(map(len, got.values())) < FEW_RECORDS:  # no backlog: wait for a few more, each batch has a cost
             await asyncio.sleep(PACE_S - (time.monotonic() - polled))
 
     async def _hand_chores_over(self, live: Sequence[Partition]) -> bool:

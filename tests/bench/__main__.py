@@ -14,11 +14,26 @@ import sys
 from collections.abc import Sequence
 
 from gate.errors import UploadGateError
-from tests.bench import checks, contenders, cores, latency, machine, near, pauses, script, states, streams
+from tests.bench import (
+    board,
+    checks,
+    contenders,
+    cores,
+    followers,
+    latency,
+    machine,
+    near,
+    pauses,
+    script,
+    states,
+    streams,
+)
 from tests.bench.report import BenchError, Row, as_json, as_table, rows
 from tests.bench.stage import Stage
 
 GROUPS = {
+    "board": board,
+    "followers": followers,
     "streams": streams,
     "contenders": contenders,
     "states": states,

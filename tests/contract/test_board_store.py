@@ -220,7 +220,7 @@ async def test_a_board_that_can_be_read_is_not_repaired(store: BoardStore) -> No
 
 
 async def test_fields_of_a_newer_release_survive_the_store(store: BoardStore) -> None:
-    newer = replace(pause(1), extra={"percent": b"10"})
+    newer = replace(pause(1), extra={"quota": b"10"})
     wanted = replace(board(newer), extra={"epoch": b"7"}, version=2)
 
     await store.replace(0, wanted)

@@ -45,7 +45,7 @@ async def test_decisions_reach_kafka_keyed_by_account(kafka_bootstrap: str, uniq
 
     async with running(KafkaDecisionLog(kafka_bootstrap, topics.decisions.name)) as log:
         for _ in range(100):
-            log.record(REQUEST, DECISION, AT_US)
+            log.record(REQUEST, DECISION, AT_US, {"device": "invisible"})
         await eventually(lambda: log.stats.published == 100, timeout_s=20.0)
 
     ends = await end_offsets(kafka_bootstrap, [topics.decisions.name])
@@ -54,6 +54,7 @@ async def test_decisions_reach_kafka_keyed_by_account(kafka_bootstrap: str, uniq
         records = [record async for found in reader.since(0) for record in found]
     body = json.loads(records[0].value)
     assert len(records) == 100
+    assert body["ignored"] == ["device"]
     assert {record.key for record in records} == {b"a-1"}
     assert (body["decision"], body["stage"], body["reason"]) == ("throttle", "bucket", "uploads.minute")
     assert (body["retry_after"], body["risk"]) == (1.5, 0.25)

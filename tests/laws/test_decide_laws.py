@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from dataclasses import replace as copy_with
 from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from pause_reference import holding
 
 from gate.app.check import Check
 from gate.core.account import Account
@@ -19,7 +21,8 @@ from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.media import Media
 from gate.core.override import Override
-from gate.core.pause.board import Board, Pause, strictest
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.index import strictest
 from gate.core.pause.scope import Action, Scope
 from gate.core.policy import (
     LimitRule,
@@ -101,6 +104,14 @@ boards = st.builds(
     lambda shared, glass: Board({pause.id: pause for pause in shared}, tuple(glass)),
     st.lists(pauses, max_size=2), st.lists(pauses, max_size=1),
 )  # fmt: skip
+by_risk = st.builds(
+    lambda pause, risk: copy_with(pause, id=f"r{pause.id}", scope=copy_with(pause.scope, risk_from=risk)),
+    pauses, st.floats(0, 1),
+)  # fmt: skip
+boards_by_risk = st.builds(
+    lambda board, risky: copy_with(board, pauses={**board.pauses, **{pause.id: pause for pause in risky}}),
+    boards, st.lists(by_risk, max_size=2),
+)  # fmt: skip
 requests = st.builds(
     CheckRequest,
     st.text("uvw", min_size=1, max_size=2),
@@ -166,10 +177,10 @@ young = st.builds(
 
 
 @given(
-    policies, boards, scores, overrides, st.lists(young, min_size=1, max_size=8), st.floats(0, 1),
+    policies, boards_by_risk, scores, overrides, st.lists(young, min_size=1, max_size=8), st.floats(0, 1),
     st.sampled_from([0, HOUR_US // 2]),
 )  # fmt: skip
-def test_tokens_move_if_and_only_if_the_upload_goes_ahead_also_where_scores_decay_and_devices_are_hot(
+def test_tokens_move_if_and_only_if_the_upload_goes_ahead_also_where_scores_decay_devices_are_hot_and_pauses_go_by_risk(
     policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
     asked: list[CheckRequest], hot: float, half_life_us: int,
 ) -> None:  # fmt: skip
@@ -245,8 +256,7 @@ def test_the_pauses_kept_for_a_class_are_all_that_can_match_it(
     policy: Policy, board: Board, request: CheckRequest
 ) -> None:
     class_, pauses = policy.class_of(request.account, NOW_US), live_pauses(board, NOW_US)
-    facts = (class_, request.surface, request.media.kind, request.country, NOW_US)
 
-    kept = pauses.by_class.get(class_, pauses.other_classes)
+    hit = strictest(pauses.shared, request, class_, NOW_US)
 
-    assert strictest(kept, *facts) == strictest(board.pauses, *facts)
+    assert (None if hit is None else hit.pause) == holding(board.pauses.values(), request, class_, NOW_US)

@@ -83,7 +83,7 @@ class Verdict:
 
 def lonely_scorecard(path: Path) -> Path:
     """The shipped scorecard without the terms that depend on who else was seen meanwhile, written to `path`."""
-    path.write_text(scorecard_text(without(load_scorecard(None), ("network", "crowd"))))
+    path.write_text(scorecard_text(without(load_scorecard(None), ("network", "crowd", "campaign"))))
     return path
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -80,7 +80,7 @@ class Remembering:
     def __init__(self) -> None:
         self.seen: list[Decision] = []
 
-    def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+    def record(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str] = ()) -> None:
         self.seen.append(decision)
 
 
@@ -199,8 +199,8 @@ async def test_a_pause_that_cannot_be_evaluated_takes_down_neither_the_check_nor
 
 async def test_a_pause_that_breaks_at_the_check_itself_leaves_the_others_in_force() -> None:
     check = a_check(MemoryAccountStore(Standstill()))
-    broken = a_pause(id="p-0", starts_at_us="yesterday")
-    check.board = Board({"p-0": broken, "p-1": a_pause()})
+    broken = a_pause(id="p-9", starts_at_us="yesterday")
+    check.board = Board({"p-9": broken, "p-1": a_pause()})
 
     decision = await check.check(a_request())
 

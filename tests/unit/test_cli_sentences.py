@@ -23,8 +23,9 @@ from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
 from gate.policyfile.reason_texts import load_reason_texts
 from gate.ports.boards import Acknowledgement
+from gate.records.board_document import board_digest
 from gate.records.board_page import decode_board_page
-from gate.records.pause import board_digest, pause_document
+from gate.records.pause import pause_document
 
 NOON_US = 1_800_000_000_000_000
 NEW = Scope(classes=frozenset(("new",)), kinds=frozenset(("image", "video")))
@@ -284,13 +285,23 @@ def test_a_score_is_explained_by_what_weighed_most() -> None:
     reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("network.device_accounts.freshness", 31.0, 2.5, None))
     score = Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")
 
-    first, heaviest, other, last = explain.score_lines(score, load_reason_texts(None))
+    first, heaviest, other, last = explain.score_lines(score, load_reason_texts(None), NOON_US)
 
     assert first == "a-1: risk 0.72 (bot 0.70, scam 0.10)"
     assert heaviest.split()[:2] == ["+2.50", "network.device_accounts.freshness"]
     assert heaviest.endswith("31 accounts share its device; the account is new (unknown of 1)")
     assert other.split()[1] == "tempo.burst"
     assert last.endswith("scorecard card")
+
+
+def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
+    day_us = 86_400_000_000
+    score = Score("a-1", 0.7, 0.1, 0.8, (), NOON_US, NOON_US, Stamp("e", 3), "card", half_life_us=day_us, base=0.1)
+
+    first, _ = explain.score_lines(score, load_reason_texts(None), NOON_US + day_us)
+
+    assert first == "a-1: risk 0.40, decayed from 0.80 since its last event (bot 0.70, scam 0.10)"
+    assert explain.riskiest_lines([score], NOON_US + day_us) == ["risk 0.40  a-1"]
 
 
 @pytest.mark.parametrize(
@@ -358,5 +369,5 @@ def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> N
     reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
     scores = [Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")]
 
-    assert explain.riskiest_lines(scores) == ["risk 0.72  a-1  tempo.burst"]
-    assert explain.riskiest_lines([]) == ["no account has a score"]
+    assert explain.riskiest_lines(scores, NOON_US) == ["risk 0.72  a-1  tempo.burst"]
+    assert explain.riskiest_lines([], NOON_US) == ["no account has a score"]

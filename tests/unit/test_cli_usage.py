@@ -284,7 +284,10 @@ def test_a_broken_policy_file_is_refused_with_file_and_line(tmp_path: Path, caps
     assert out == ""
 
 
-@pytest.mark.parametrize("command", ["pause", "release", "status", "check", "explain", "serve", "worker", "up"])
+@pytest.mark.parametrize(
+    "command",
+    ["pause", "release", "extend", "approve", "history", "status", "check", "explain", "serve", "worker", "up"],
+)
 def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     ended = cli.run([command, "--help"])
 

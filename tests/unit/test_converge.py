@@ -20,7 +20,8 @@ from gate.app.operate import Operate
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.ports.boards import Acknowledgement, Gates
-from gate.records.pause import board_digest, fingerprint
+from gate.records.board_document import board_digest
+from gate.records.pause import fingerprint
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000

@@ -174,6 +174,12 @@ def test_pauses_for_which_there_is_no_room_at_all_are_counted() -> None:
     assert any(f"and {200 - shown} more" in line for line in lines)
 
 
+def test_the_view_names_the_command_that_shows_every_pause_of_this_system() -> None:
+    lines = printed(draw(*crowded(200), (80, 24), "upload-gate status --state /x"), 80)
+
+    assert any("see `upload-gate status --state /x`" in line for line in lines)
+
+
 def test_a_rate_says_over_which_time_it_is_a_mean() -> None:
     shown = "\n".join(printed(draw(*crowded(1), (120, 40)), 120))
 

@@ -81,6 +81,7 @@ def test_every_metric_of_the_table_is_exported_and_no_other() -> None:
     counts = Counts()
     counts.decisions["allow", "new", "default", "allow"] = 2
     counts.shadow["account.uploads.day"] = 1
+    counts.would_hold("p-1", "stop", "pause.raid")
     counts.reject("field.missing")
     counts.ignored({"ip": "value.invalid"})
 

@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from gate.app.operate import Operate
+from gate.app.operate import Authority, Details, Operate
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
-from gate.core.pause.scope import Action, Scope
-from gate.errors import ControlRefused, OperatorError, StoreUnavailable, UploadGateError
+from gate.core.pause.four_eyes import TwoPersonRule
+from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
+from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
+from gate.ports.audit import AuditEntry
 from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_REV
 from gate.stores.memory.boards import MemoryBoardStore
@@ -224,3 +226,159 @@ async def test_an_unreadable_board_is_waited_for_until_a_gate_has_repaired_it(
 
     assert not before
     assert (await pausing).rev == 1
+
+
+class Remembering:
+    """An audit log in memory."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    def record(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+
+ALL_RULES = frozenset(TwoPersonRule)
+
+
+def acting(store: MemoryBoardStore, audit: Remembering | None = None, **authority: object) -> Operate:
+    return Operate(store, ids(), authority=Authority(**authority), audit=audit)  # type: ignore[arg-type]
+
+
+async def test_a_change_that_needs_two_persons_waits_as_a_proposal_and_another_one_approves_it(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    operate = acting(store, rules=ALL_RULES, propose=True)
+    proposed = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+    clock.at_us += MINUTE_US
+
+    before = (await store.read()).active(clock.at_us)
+    with pytest.raises(NotPermitted, match="ann proposed this"):
+        await operate.approve(proposed.id, "ann")
+    approved = await operate.approve(proposed.id, "bob")
+
+    assert before == []
+    assert (await store.read()).active(clock.at_us) == [approved]
+    assert (approved.approver, approved.owner, approved.expires_at_us) == ("bob", "ann", clock.at_us + HOUR_US)
+
+
+async def test_a_release_that_is_proposed_leaves_the_pause_in_force_until_it_is_approved(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    pause = await raid(acting(store))
+    operate = acting(store, rules=ALL_RULES, propose=True)
+
+    await operate.release(pause.id, "bob", ramp_us=0)
+    during = (await store.read()).active(clock.at_us)
+    released = await operate.approve(pause.id, "cid")
+
+    assert [one.id for one in during] == [pause.id]
+    assert (await store.read()).active(clock.at_us) == []
+    assert (released.released_by, released.approver, released.ramp_us) == ("bob", "cid", 0)
+
+
+@pytest.mark.parametrize("rule", TwoPersonRule)
+async def test_each_rule_refuses_one_person_and_an_emergency_goes_ahead_with_its_reason(
+    store: MemoryBoardStore, rule: TwoPersonRule
+) -> None:
+    exempt = Exemption(verified=True) if rule is TwoPersonRule.EXEMPT else Exemption()
+    scope = Scope() if rule is TwoPersonRule.PLATFORM_WIDE else NEW
+    lasts_us = 25 * HOUR_US if rule is TwoPersonRule.LONG else HOUR_US
+
+    async def change(operate: Operate) -> Pause:
+        if rule is TwoPersonRule.EARLY:
+            return await operate.release((await raid(operate)).id, "bob")
+        return await operate.pause(scope, Action.STOP, "raid", "", "ann", lasts_us, Details(exempt=exempt))
+
+    with pytest.raises(ControlRefused, match="needs a second person"):
+        await change(acting(store, rules=frozenset({rule})))
+    done = await change(acting(store, rules=frozenset({rule}), emergency="INC-1"))
+    other = await change(acting(store, rules=frozenset(TwoPersonRule) - {rule, TwoPersonRule.EARLY}))
+
+    assert done.emergency == "INC-1"
+    assert done.proposal is None
+    assert other.emergency == ""
+
+
+async def test_a_machine_holds_a_lease_of_a_minute_renews_it_and_touches_no_persons_pause(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    operate, machine = acting(store), Details(machine=True)
+    persons = await raid(operate)
+    lease = await operate.pause(NEW, Action.STOP, "raid", "", "bot-alarm", MINUTE_US, machine)
+    clock.at_us += MINUTE_US // 2
+
+    renewed = await operate.extend(lease.id, "bot-alarm", MINUTE_US, machine=True)
+
+    assert renewed.expires_at_us == clock.at_us + MINUTE_US
+    for refused in (
+        operate.pause(NEW, Action.STOP, "raid", "", "bot-alarm", MINUTE_US + 1, machine),
+        operate.pause(Scope(), Action.STOP, "raid", "", "bot-alarm", MINUTE_US, machine),
+        operate.extend(persons.id, "bot-alarm", HOUR_US, machine=True),
+        operate.release(persons.id, "bot-alarm", machine=True),
+    ):
+        with pytest.raises(NotPermitted):
+            await refused
+    assert (await operate.release(lease.id, "ann")).released_by == "ann"
+    permitted = acting(store, machines_platform_wide=True)
+    assert (await permitted.pause(Scope(), Action.STOP, "raid", "", "bot-alarm", MINUTE_US, machine)).machine
+
+
+async def test_an_extension_only_ever_lengthens(operate: Operate, clock: StoppedClock) -> None:
+    pause = await raid(operate)
+
+    with pytest.raises(ControlRefused, match="already lasts 10m more"):
+        await operate.extend(pause.id, "ann", MINUTE_US)
+    longer = await operate.extend(pause.id, "bob", HOUR_US)
+
+    assert longer.expires_at_us == clock.at_us + HOUR_US
+
+
+async def test_a_pause_that_only_counts_is_enforced_by_an_extension(operate: Operate, clock: StoppedClock) -> None:
+    counting = await operate.pause(
+        NEW, Action.STOP, "raid", "", "ann", HOUR_US, Details(mode=PauseMode.DRY_RUN, starts_in_us=MINUTE_US)
+    )
+
+    enforced = await operate.extend(counting.id, "ann", 0, enforce=True)
+
+    assert (enforced.mode, enforced.expires_at_us) == (PauseMode.ENFORCE, counting.expires_at_us)
+    assert (enforced.starts_at_us, enforced.expires_at_us) == (
+        clock.at_us + MINUTE_US,
+        clock.at_us + MINUTE_US + HOUR_US,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lasted_us", "ramp_us"),
+    [(MINUTE_US, 0), (100_000_000, 10_000_000), (HOUR_US, 6 * MINUTE_US), (5 * HOUR_US, 10 * MINUTE_US)],
+)
+async def test_a_release_ramps_over_a_tenth_of_the_time_in_force(
+    operate: Operate, clock: StoppedClock, lasted_us: int, ramp_us: int
+) -> None:
+    pause = await raid(operate, 10 * HOUR_US)
+    clock.at_us += lasted_us
+
+    assert (await operate.release(pause.id, "bob")).ramp_us == ramp_us
+
+
+async def test_every_change_is_recorded_with_what_was_before_and_after_and_so_is_what_was_refused(
+    store: MemoryBoardStore,
+) -> None:
+    audit = Remembering()
+    operate = acting(store, audit)
+
+    pause = await raid(operate)
+    released = await operate.release(pause.id, "bob")
+    with pytest.raises(OperatorError):
+        await operate.release(pause.id, "cid")
+    with pytest.raises(ControlRefused):
+        await raid(operate, 25 * HOUR_US)
+
+    said = [(one.act, one.who, one.outcome.value, one.before, one.after) for one in audit.entries]
+    assert said == [
+        ("pause", "ann", "done", None, pause),
+        ("release", "bob", "done", pause, released),
+        ("release", "cid", "refused", released, None),
+        ("pause", "ann", "refused", None, None),
+    ]
+    assert "released already" in audit.entries[2].detail

@@ -12,18 +12,11 @@ from gate.core.pause.board import Board, Pause, UnreadablePause, merge
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement
+from gate.records.board_document import MAX_PAUSES, MAX_UNREADABLE, board_digest, decode_board, encode_board
 from gate.records.board_page import board_page, decode_board_page
 from gate.records.break_glass_document import decode_break_glass
 from gate.records.gate import decode_gate, encode_gate
-from gate.records.pause import (
-    MAX_BYTES,
-    MAX_PAUSES,
-    MAX_UNREADABLE,
-    board_digest,
-    decode_board,
-    encode_board,
-    fingerprint,
-)
+from gate.records.pause import MAX_BYTES, fingerprint
 
 HOUR_US = 3_600_000_000
 START_US = 1_700_000_000_000_000
@@ -54,7 +47,7 @@ pauses = st.builds(
     st.integers(1, 24 * HOUR_US),
     st.none() | st.integers(0, START_US),
     st.booleans(),
-    st.dictionaries(st.sampled_from(("percent", "über")), st.sampled_from((b"10", b'{"a": [1.50]}')), max_size=2),
+    st.dictionaries(st.sampled_from(("quota", "über")), st.sampled_from((b"10", b'{"a": [1.50]}')), max_size=2),
 )
 
 
@@ -183,10 +176,10 @@ NEWER: dict[str, Any] = {
     "version": 2,
     "epoch": {"id": 7, "weights": [0.1, 3]},
     "pauses": [
-        {**_document()["pauses"][0], "percent": 10, "incident": {"link": "https://example.org/1"}},
+        {**_document()["pauses"][0], "quota": 10, "weather": {"link": "https://example.org/1"}},
         {**_document(id="p-2", rev=4, scope={"ages": ["1d"]})["pauses"][0]},
         {**_document(id="p-3", rev=5, action="shrink")["pauses"][0], "factor": 0.5},
-        {**_document(id="p-4", rev=6)["pauses"][0], "mode": "dry_run", "requires": ["mode"]},
+        {**_document(id="p-4", rev=6)["pauses"][0], "season": "dry", "requires": ["season"]},
     ],
 }
 
@@ -222,12 +215,12 @@ def test_of_a_newer_document_this_release_obeys_what_it_understands_and_sets_the
     board = decode_board(_bytes(NEWER))
 
     assert list(board.pauses) == ["p-1"]
-    assert board.pauses["p-1"].extra["percent"] == b"10"
+    assert board.pauses["p-1"].extra["quota"] == b"10"
     assert [(entry.id, entry.rev) for entry in board.unreadable] == [("p-2", 4), ("p-3", 5), ("p-4", 6)]
     assert [
         "ages" in board.unreadable[0].why,
         "shrink" in board.unreadable[1].why,
-        "mode" in board.unreadable[2].why,
+        "season" in board.unreadable[2].why,
     ] == [True] * 3
     assert board.rev == 6
 
@@ -309,7 +302,7 @@ def test_a_fingerprint_tells_revisions_and_contents_apart_and_not_the_way_of_wri
 
     assert fingerprint(plain) == fingerprint(spaced)
     assert fingerprint(plain).startswith("p-1@3#")
-    others = [replace(plain, rev=4), replace(plain, text="x"), replace(plain, extra={**plain.extra, "percent": b"11"})]
+    others = [replace(plain, rev=4), replace(plain, text="x"), replace(plain, extra={**plain.extra, "quota": b"11"})]
     assert len({fingerprint(each) for each in [plain, *others]}) == 4
 
 
@@ -336,7 +329,7 @@ def test_a_gates_page_reads_back_as_the_pauses_it_shows() -> None:
     waiting = replace(_pause("p-later"), starts_at_us=now_us + 10, expires_at_us=now_us + 20)
     over = replace(_pause("p-over"), released_at_us=now_us, released_by="ann")
     glass = _pause("p-glass")
-    newer = replace(_pause("p-now", rev=7), extra={"percent": b"10"})
+    newer = replace(_pause("p-now", rev=7), extra={"quota": b"10"})
     board = Board({pause.id: pause for pause in (newer, waiting, over)}, (glass,))
 
     page = board_page(board, now_us, {"age_s": 0.1}, now_us)

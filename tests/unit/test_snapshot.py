@@ -11,7 +11,7 @@ import pytest
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
-from gate.records.pause import encode_board
+from gate.records.board_document import encode_board
 from gate.stores.disk.snapshot import BoardSnapshot
 
 HOUR_US = 3_600_000_000

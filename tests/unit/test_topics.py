@@ -38,4 +38,4 @@ def test_crowd_counts_outlive_the_crowds_window_and_not_twice_that() -> None:
 
 def test_every_topic_carries_the_prefix_once() -> None:
     assert all(topic.name.count("p.") == 1 and topic.name.startswith("p.") for topic in TOPICS.all())
-    assert len({topic.name for topic in TOPICS.all()}) == 10
+    assert len({topic.name for topic in TOPICS.all()}) == 12

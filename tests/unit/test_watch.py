@@ -28,8 +28,8 @@ from gate.errors import StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
+from gate.records.board_document import encode_board
 from gate.records.break_glass_document import encode_break_glass
-from gate.records.pause import encode_board
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets

@@ -122,6 +122,10 @@ RULES = (
     Rule("device", FieldKind.ID, _UPLOAD, "names the device"),
     Rule("country", FieldKind.COUNTRY, _UPLOAD, "where the client is"),
     Rule("media_group", FieldKind.ID, frozenset((MessageType.ATTEMPTED,)), "names the album that the upload is a part of"),
+    Rule(
+        "started_at", FieldKind.CREATION, _CHECK,
+        "when the upload began, if it is under way already; a pause that drains lets it end",
+    ),
     Rule("text", FieldKind.TEXT, _UPLOAD, "the caption"),
     Rule("links", FieldKind.LINKS, _UPLOAD, "links that the upload carries"),
     Rule(

@@ -38,10 +38,9 @@ def answered(
     result = TakeResult(standing, refusal is None, False, refusal, taken.shadow, now_us, taken.room)
     if refusal is None:
         kept = replace(standing, half_life_us=0, hot=None)
-        of = "" if limits.name == request.class_ else limits.name
         state, attempt = ReservationState.OPEN, request.attempt
         return result, Reservation(
-            what, state, attempt, now_us, until_us, kept, taken.shadow, taken.took, None, limits.returns, of
+            what, state, attempt, now_us, until_us, kept, taken.shadow, taken.took, None, limits.returns
         )
     if refusal.retry_after_us is None:
         return result, None

@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from gate.core.limits.limit import EntityBuckets, Limit, Room
+from gate.core.limits.limit import EntityBuckets, Limit, Rate, Room
 
 GRACE_US: Final = 60_000_000
 """How far the clock may step back before a TAT counts as too late. Within it no second fills a bucket twice."""
@@ -44,12 +44,15 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 
 
 class Took(msgspec.Struct, frozen=True, gc=False):
-    """What an upload took from one bucket, as time in µs; a reservation in flight costs no time."""
+    """What an upload took from one bucket, as time in µs; a reservation in flight costs no time.
+
+    `rate` is set where the limit counts bytes: it gives the cost of the real size.
+    """
 
     entity: str
     limit: str
     cost_us: int
-    by_bytes: bool = False
+    rate: Rate | None = None
     in_flight: bool = False
 
 
@@ -137,7 +140,9 @@ def _move(tats: Tats, flights: Flights, fitting: list[_Cost], now_us: int, until
             flights[cost.key] = sorted([*(until for until in flights.get(cost.key, ()) if until > now_us), until_us])
         else:
             tats[cost.key] = max(tats.get(cost.key, 0), now_us) + cost.cost_us
-        took.append(Took(entity, limit, cost.cost_us, cost.limit.by_bytes, cost.limit.in_flight))
+        took.append(
+            Took(entity, limit, cost.cost_us, cost.limit.rate if cost.limit.by_bytes else None, cost.limit.in_flight)
+        )
     return tuple(took)
 
 

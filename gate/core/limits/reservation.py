@@ -13,14 +13,12 @@ stores carry out its changes in one atomic step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum, StrEnum
 from typing import Final
 
 import msgspec
 
 from gate.core.limits.gcra import Refusal, Took
-from gate.core.limits.limit import Rate
 from gate.core.standing import Standing
 
 
@@ -61,8 +59,7 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
     """One answered upload of an account. `what` is the fingerprint of what was checked.
 
     `attempt` names the check that was answered last. `refusal` is set where the state is REFUSED. `returns` says that
-    its tokens are given back if nobody has reported it at `until_us`. `limits` is the class whose limits were taken from,
-    empty where it is the class of the fingerprint.
+    its tokens are given back if nobody has reported it at `until_us`.
     """
 
     what: str
@@ -75,7 +72,6 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
     took: tuple[Took, ...] = ()
     refusal: Refusal | None = None
     returns: bool = False
-    limits: str = ""
 
     def answers(self, now_us: int) -> bool:
         """Whether a check of the same upload gets this answer again. A clock that was set back ends a refusal."""
@@ -143,11 +139,8 @@ _STATES: Final = {
 }
 _EXPIRED: Final = frozenset((ReservationState.KEPT, ReservationState.RETURNED))
 
-Rates = Callable[[str, str], Rate | None]
-"""(class, limit) → the rate of a limit that counts bytes; None if the policy has no such limit now."""
 
-
-def settle(reservation: Reservation | None, notice: Notice, now_us: int, rates: Rates) -> Settling:
+def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Settling:
     """What `notice` changes. It changes nothing unless the reservation is open; a late report finds it expired."""
     if reservation is None or reservation.state is ReservationState.REFUSED:
         return _UNKNOWN
@@ -165,7 +158,7 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int, rates: 
         case Unanswered():
             return _ended(reservation, ReservationState.ABORTED, SettledAs.SETTLED, _given_back(reservation))
         case Report(outcome=UploadOutcome.COMMITTED):
-            changes = _corrected(reservation, notice.bytes, rates)
+            changes = _corrected(reservation, notice.bytes)
             return _ended(reservation, ReservationState.COMMITTED, SettledAs.SETTLED, changes)
         case Report():
             return _ended(reservation, _STATES[notice.outcome], SettledAs.SETTLED, _given_back(reservation))
@@ -184,22 +177,13 @@ def _given_back(reservation: Reservation) -> tuple[Change, ...]:
     )
 
 
-def _corrected(reservation: Reservation, real: int | None, rates: Rates) -> tuple[Change, ...]:
+def _corrected(reservation: Reservation, real: int | None) -> tuple[Change, ...]:
     """The upload is no longer in flight, and each limit on bytes counts its real size."""
-    class_, taken_for = class_and_size(reservation.what)
+    taken_for = int(reservation.what.split("\n")[2])
     changes = []
     for took in reservation.took:
         if took.in_flight:
             changes.append(Change(took.entity, took.limit, 0, leaves=True))
-        elif took.by_bytes and real is not None and real != taken_for:
-            rate = rates(reservation.limits or class_, took.limit)
-            # of a limit that is gone the rate is known only by what was taken
-            cost_us = -(-took.cost_us * real // max(1, taken_for)) if rate is None else rate.cost_us(real)
-            changes.append(Change(took.entity, took.limit, cost_us - took.cost_us))
+        elif took.rate is not None and real is not None and real != taken_for:
+            changes.append(Change(took.entity, took.limit, took.rate.cost_us(real) - took.cost_us))
     return tuple(change for change in changes if change.leaves or change.delta_us)
-
-
-def class_and_size(what: str) -> tuple[str, int]:
-    """The class and the size of a fingerprint."""
-    class_, _, size, *_ = what.split("\n")
-    return class_, int(size)

@@ -13,26 +13,50 @@ revision of the same pause is obeyed until a newer readable one arrives.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 
 from gate.core.duration import DAY_US, HOUR_US
-from gate.core.pause.scope import STRICTNESS, Action, Scope
+from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 
 DEFAULT_DURATION_US = 4 * HOUR_US
 MAX_DURATION_US = DAY_US
 KEEP_ENDED_US = 7 * DAY_US
 """How long a pause stays in the set after its expiry, so that no late copy makes it active again."""
 
+
+class PauseChange(StrEnum):
+    """A change of a pause that may need a second person."""
+
+    SET = "set"
+    RELEASE = "release"
+    EXTEND = "extend"
+
+
 Extra = Mapping[str, bytes]
 """Fields of a newer release by name; each value is the JSON as it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change of a pause that waits for a second person. `expires_at_us` and `ramp_us` are the values it would set."""
+
+    change: PauseChange
+    by: str
+    at_us: int
+    expires_at_us: int | None = None
+    ramp_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
     """One entry of the kill switch. Times are µs since 1970; `id` is never reused, `rev` grows with each change.
 
-    A pause without `starts_at_us` is in force as soon as it arrives, regardless of the clocks. `set_at_us` tells people
-    when it was written; no decision depends on it.
+    A pause without `starts_at_us` is in force as soon as it arrives, regardless of the clocks. `set_at_us` tells when it
+    was written; only which uploads were under way by then depends on it. After its end a pause ramps down for `ramp_us`:
+    the share of accounts that it still holds falls from all to none. `percent` is the share of accounts that it holds at
+    all. `factor` belongs to a throttle. A machine's pause is a lease (`gate.core.pause.lease`). A pause whose `proposal`
+    is to set it is not in force before a second person approves it.
     """
 
     id: str
@@ -48,19 +72,45 @@ class Pause:
     released_by: str | None = None
     set_at_us: int | None = None
     extra: Extra = field(default_factory=dict, hash=False)
+    factor: float = 0.0
+    percent: int = 100
+    exempt: Exemption = NOBODY
+    mode: PauseMode = PauseMode.ENFORCE
+    in_flight: InFlight = InFlight.DRAIN
+    ramp_us: int = 0
+    machine: bool = False
+    incident: str = ""
+    approver: str | None = None
+    emergency: str = ""
+    proposal: Proposal | None = None
 
     def active(self, now_us: int) -> bool:
-        """True from its start until it is released or expires."""
+        """True from its start until it is released or expires. A ramp after that does not count."""
         return (
             self.released_at_us is None
             and now_us < self.expires_at_us
             and (self.starts_at_us is None or self.starts_at_us <= now_us)
+            and not self.awaits_approval
         )
 
     @property
+    def awaits_approval(self) -> bool:
+        """True for a pause that does not act before a second person approves it."""
+        return self.proposal is not None and self.proposal.change is PauseChange.SET
+
+    @property
     def ended_at_us(self) -> int:
-        """When it stopped, or will stop, to have an effect."""
+        """When it stopped, or will stop, to hold every upload that it matches."""
         return self.expires_at_us if self.released_at_us is None else min(self.released_at_us, self.expires_at_us)
+
+    @property
+    def over_at_us(self) -> int:
+        """When its ramp ends, too."""
+        return self.ended_at_us + self.ramp_us
+
+    def ramping(self, now_us: int) -> bool:
+        """True while it has ended and still holds a share of the accounts."""
+        return not self.awaits_approval and not self.active(now_us) and self.ended_at_us <= now_us < self.over_at_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +131,7 @@ class UnreadablePause:
 class Board:
     """All pauses that a process knows, by id, and the pauses of the break-glass file on its own host.
 
+    `lifted` are ids of pauses that the host's file lifts: its gate does not obey them.
     `unreadable`, `extra` and `version` belong to the shared document: entries and fields that this release only passes
     on, and the highest version that was read.
     """
@@ -90,6 +141,7 @@ class Board:
     unreadable: tuple[UnreadablePause, ...] = ()
     extra: Extra = field(default_factory=dict, hash=False)
     version: int = 1
+    lifted: frozenset[str] = frozenset()
 
     @property
     def rev(self) -> int:
@@ -110,13 +162,13 @@ class Board:
 def merge(left: Board, right: Board) -> Board:
     """The pauses of both boards: of each id the one with the higher revision.
 
-    The break-glass entries are those of `left`. The unknown fields of the document come from the board with the higher
-    revision.
+    The break-glass entries and what they lift are those of `left`. The unknown fields of the document come from the board
+    with the higher revision.
     """
     pauses = dict(left.pauses)
     for key, pause in right.pauses.items():
         known = pauses.get(key)
-        if known is None or _order(pause) > _order(known):
+        if known is None or pause.rev > known.rev or (pause.rev == known.rev and _wins(pause, known)):
             pauses[key] = pause
     return Board(
         pauses,
@@ -124,6 +176,7 @@ def merge(left: Board, right: Board) -> Board:
         _unreadable(pauses, (*left.unreadable, *right.unreadable)),
         max(left, right, key=lambda board: (board.rev, sorted(board.extra.items()))).extra,
         max(left.version, right.version),
+        left.lifted,
     )
 
 
@@ -157,58 +210,42 @@ def by_local_clock(board: Board, ahead_us: int) -> Board:
         return board
 
     def moved(pause: Pause) -> Pause:
-        starts = None if pause.starts_at_us is None else pause.starts_at_us + ahead_us
-        return replace(pause, starts_at_us=starts, expires_at_us=pause.expires_at_us + ahead_us)
+        return replace(
+            pause,
+            starts_at_us=_plus(pause.starts_at_us, ahead_us),
+            expires_at_us=pause.expires_at_us + ahead_us,
+            released_at_us=_plus(pause.released_at_us, ahead_us),
+            set_at_us=_plus(pause.set_at_us, ahead_us),
+        )
 
     return replace(board, pauses={key: moved(pause) for key, pause in board.pauses.items()})
 
 
-def strictest(
-    pauses: Mapping[str, Pause] | tuple[Pause, ...],
-    class_: str,
-    surface: str | None,
-    kind: str | None,
-    country: str | None,
-    now_us: int,
-) -> Pause | None:
-    """The most restrictive active pause that matches the upload; among equals the one that lasts longest."""
-    found: Pause | None = None
-    for pause in pauses.values() if isinstance(pauses, Mapping) else pauses:
-        if not pause.active(now_us) or not pause.scope.matches(class_, surface, kind, country):
-            continue
-        found = stricter(found, pause)
-    return found
+def _plus(us: int | None, ahead_us: int) -> int | None:
+    return None if us is None else us + ahead_us
 
 
-def stricter(one: Pause | None, other: Pause | None) -> Pause | None:
-    """The more restrictive of two pauses; among equals the one that lasts longer."""
-    if one is None or other is None:
-        return one or other
-    return one if _severity(one) >= _severity(other) else other
-
-
-def _severity(pause: Pause) -> tuple[int, int, str]:
-    return STRICTNESS[pause.action], pause.expires_at_us, pause.id
+def _wins(pause: Pause, known: Pause) -> bool:
+    return pause is not known and pause != known and _order(pause) > _order(known)
 
 
 def _order(pause: Pause) -> tuple[int, int, str]:
     # No writer of ours puts two contents under one revision. If it happens all the same, every process must choose the
     # same one: a release wins over a pause, and otherwise the order of their contents decides.
-    scope = pause.scope
-    content = (
-        pause.expires_at_us,
-        pause.action.value,
-        *(sorted(values) for values in (scope.classes, scope.surfaces, scope.kinds, scope.countries)),
-        pause.reason,
-        pause.text,
-        pause.owner,
-        pause.starts_at_us,
-        pause.released_at_us,
-        pause.released_by,
-        pause.set_at_us,
-        sorted(pause.extra.items()),
-    )
+    content = [_comparable(getattr(pause, name)) for name in _CONTENT]
     return pause.rev, int(pause.released_at_us is not None), repr(content)
+
+
+_CONTENT = tuple(each.name for each in fields(Pause) if each.name not in ("id", "rev"))
+
+
+def _comparable(value: object) -> object:
+    """The value in a form whose `repr` is the same in every process: sets and mappings have no order of their own."""
+    if isinstance(value, Scope | Exemption):
+        return [_comparable(getattr(value, each.name)) for each in fields(value)]
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return sorted(value.items()) if isinstance(value, Mapping) else value
 
 
 def _unreadable(pauses: Mapping[str, Pause], entries: Iterable[UnreadablePause]) -> tuple[UnreadablePause, ...]:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.core.service_token import Access
 from gate.errors import RequestRejected
+from gate.serve.admin.board_feed import BOARD_PATH, EVENTS_PATH, BoardFeed
 from gate.serve.admin.policy_trials import TRIAL_PATH, PolicyTrials
 from gate.serve.admin.responses import admin_response, refusal
 from gate.serve.health import Health
@@ -35,11 +36,10 @@ LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 
 
 class AdminApp(Starlette):
-    """`/v1/board`, `/v1/policy`, `/v1/stats`, `/healthz`, and the routes of `trials`. Every refusal is a problem."""
+    """`/v1/board` and its events, `/v1/policy`, `/v1/stats`, `/healthz`, the routes of `trials`. Refusals are problems."""
 
     def __init__(self, health: Health, trials: PolicyTrials | None = None, tokens: ServiceTokens | None = None) -> None:
         pages: dict[str, tuple[bytes, Callable[[], bytes]]] = {
-            "/v1/board": (JSON, health.board),
             "/v1/policy": (JSON, health.policy),
             "/v1/policy/document": (TOML, health.policy_document),
             "/v1/stats": (JSON, health.stats),
@@ -47,6 +47,9 @@ class AdminApp(Starlette):
             ALIVE: (TEXT, lambda: b"alive\n"),
         }
         routes = [Route(path, _page(content, kind), methods=["GET"]) for path, (kind, content) in pages.items()]
+        feed = BoardFeed(health.watch, health.clock, health.board)
+        routes.insert(0, Route(BOARD_PATH, feed.board, methods=["GET"]))
+        routes.insert(1, Route(EVENTS_PATH, feed.events, methods=["GET"]))
         if trials is not None:
             routes.append(Route(TRIAL_PATH, trials.route, methods=list(trials.methods)))
         self._paths = ", ".join(route.path for route in routes)

@@ -159,7 +159,7 @@ class GateApp:
         request, ignored = decode_check(body, self._clock.now_us())
         ignored = self._told(request, ignored)
         cycle = getattr(receive, "__self__", None)  # uvicorn's; it knows when the caller goes away
-        decision = await self._check.check(request, lambda: getattr(cycle, "disconnected", False))
+        decision = await self._check.check(request, lambda: getattr(cycle, "disconnected", False), ignored)
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
         body = encode_decision(decision, self._jitter, ignored, self._signer)
@@ -171,7 +171,7 @@ class GateApp:
         told = [self._told(request, ignored) for request, ignored in read]
         cycle = getattr(receive, "__self__", None)
         gone = lambda: getattr(cycle, "disconnected", False)  # noqa: E731
-        decisions = await self._check.check_many([request for request, _ in read], gone)
+        decisions = await self._check.check_many([request for request, _ in read], gone, told)
         await answer(send, 200, encode_decisions(decisions, self._jitter, told, self._signer))
 
     async def _peek(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from gate.records.break_glass_document import BreakGlass, decode_break_glass
@@ -38,6 +39,26 @@ class BreakGlassFile:
                 return None
         self._stamp = before
         return decode_break_glass(data, written_at_us=before[2] // 1_000)
+
+
+def rewrite(path: Path, change: Callable[[bytes | None, int], bytes]) -> None:
+    """Replace the file's content by `change(content, µs of its writing)`; the content is None where there is no file.
+
+    A gate sees the old file or the new one. Raises OSError, and what `change` raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("rb") as file:
+            data, written_us = file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mtime_ns // 1_000
+    except FileNotFoundError:
+        data, written_us = None, 0
+    content = change(data, written_us)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
 
 
 def _stamp(number: int) -> Stamp:

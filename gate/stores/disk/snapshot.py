@@ -20,7 +20,8 @@ import msgspec
 
 from gate.core.pause.board import Board
 from gate.errors import StateUnreadable
-from gate.records.pause import MAX_BYTES, decode_board, encode_board
+from gate.records.board_document import decode_board, encode_board
+from gate.records.pause import MAX_BYTES
 
 VERSION: Final = 1
 _WRAPPING: Final = 1_024

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -67,13 +67,13 @@ class KafkaDecisionLog:
         self._stopping = False
         self._said: set[str] = set()
 
-    def record(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
+    def record(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str] = ()) -> None:
         """See DecisionLog. The entry is encoded later, by the publishing task."""
         self.stats.recorded += 1
         if self._stopping or len(self._waiting) >= self._room:
             self.stats.dropped += 1
             return
-        self._waiting.append(logged(request, decision, now_us))
+        self._waiting.append(logged(request, decision, now_us, ignored))
         self._arrived.set()
 
     async def start(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import Flights, Tats, rooms
-from gate.core.limits.limit import Limit, Rate
+from gate.core.limits.limit import Limit
 from gate.core.limits.reservation import (
     Change,
     Expired,
@@ -29,7 +29,6 @@ from gate.ports.scores import EncodedScore
 from gate.records.score import decode_score
 
 _SWEEP_EVERY = 1_000
-_KNOWN_RATES = 1_000
 
 
 class MemoryAccountStore:
@@ -43,14 +42,12 @@ class MemoryAccountStore:
         self._marks: dict[str, str] = {}
         self._overrides: dict[str, Override] = {}
         self._reservations: dict[tuple[str, str], Reservation] = {}
-        self._rates: dict[tuple[str, str], Rate] = {}
         self._takes = 0
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore. Never raises StoreUnavailable."""
         now_us = self._clock.now_us() if request.now_us is None else request.now_us
         self._sweep(now_us)
-        self._know(request.class_limits)
         result, reservation = self._taken(request, now_us, self._tats, self._flights)
         if reservation is not None:
             self._reservations[request.account, request.upload_id] = reservation
@@ -68,9 +65,7 @@ class MemoryAccountStore:
         return Peek(result, room)
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """See TakeStore."""
-        for each in classes:
-            self._know(each)
+        """See TakeStore. Nothing needs to be prepared."""
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore. Never raises StoreUnavailable."""
@@ -145,7 +140,7 @@ class MemoryAccountStore:
     def _settle(self, notice: Notice, now_us: int) -> Settlement:
         key = (notice.account, notice.upload_id)
         known = self._reservations.get(key)
-        settling = settle(known, notice, now_us, lambda class_, limit: self._rates.get((class_, limit)))
+        settling = settle(known, notice, now_us)
         if settling.reservation is not None:
             self._reservations[key] = settling.reservation
         for change in settling.changes:
@@ -162,14 +157,6 @@ class MemoryAccountStore:
             self._tats[change.entity, Limit.debt_of(change.limit)] = self._tats[key]
         elif key in self._tats:
             self._tats[key] += change.delta_us
-
-    def _know(self, limits: ClassLimits) -> None:
-        if len(self._rates) > _KNOWN_RATES:
-            self._rates.clear()
-        for each in limits.entity_limits:
-            for limit in each.limits:
-                if limit.by_bytes:
-                    self._rates[limits.name, limit.name] = limit.rate
 
     def _standing(self, account: str, now_us: int) -> Standing:
         score = self._scores.get(account)

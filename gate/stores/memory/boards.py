@@ -9,8 +9,9 @@ from gate.core.pause.board import Board
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, Gates
 from gate.ports.clock import Clock
+from gate.records.board_document import decode_board, document_version, encode_board
 from gate.records.gate import decode_gate, encode_gate
-from gate.records.pause import VERSION, decode_board, document_version, encode_board
+from gate.records.pause import VERSION
 
 
 class MemoryBoardStore:
@@ -33,6 +34,10 @@ class MemoryBoardStore:
             return False
         self._write(board)
         return True
+
+    async def durable(self) -> bool | None:
+        """See BoardStore."""
+        return None
 
     async def repair(self, board: Board) -> bool:
         """See BoardStore. `aside` holds the document that could not be read."""

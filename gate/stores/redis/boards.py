@@ -22,14 +22,9 @@ from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, Gates
+from gate.records.board_document import decode_board, document_version, encode_board
 from gate.records.gate import decode_gate, encode_gate
-from gate.records.pause import (
-    MAX_NAME,
-    VERSION,
-    decode_board,
-    document_version,
-    encode_board,
-)
+from gate.records.pause import MAX_NAME, VERSION
 from gate.stores.redis.line import (
     Line,
     Run,
@@ -40,6 +35,7 @@ from gate.stores.redis.line import (
 HEARTBEAT_S = 1.0
 DEAD_AFTER_S = 3.0
 FORGET_GATES_US = HOUR_US
+WAIT_MS = 200
 
 
 class RedisBoardStore:
@@ -109,6 +105,13 @@ class RedisBoardStore:
         async with self._lock:
             (written,) = await self._line.run((Run(self._replace, (self._board_key,), args),), self._deadline_s)
         return bool(written == 1)
+
+    async def durable(self) -> bool | None:
+        """Whether a replica has what was just written; None if the server has no replica. Raises StoreUnavailable."""
+        role = await self._command(b"ROLE")
+        if not isinstance(role, list) or role[0] != b"master" or not role[2]:
+            return None
+        return int(await self._command(b"WAIT", b"1", b"%d" % WAIT_MS)) > 0
 
     async def repair(self, board: Board) -> bool:
         """See BoardStore. If only the revision beside the document is wrong, the document's pauses are kept."""

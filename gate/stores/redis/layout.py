@@ -4,6 +4,7 @@
     {prefix}2r:{ACCOUNT}N:UPLOAD    one reservation more, where the account has many; N is the length of the account's id
     {prefix}2b:ENTITY               the buckets of a network, a device, a class or the platform
     {prefix}2f:ENTITY               the reservations of an entity that are open, where a limit counts them
+    {prefix}2limits                 which limits each class had whose reservations are kept, by tag
     {prefix}2due                    reservations whose tokens return at the end of their lifetime, sorted by it
 
 The `2` is the version of the layout: gates of another layout never read these keys.
@@ -14,8 +15,10 @@ The `2` is the version of the layout: gates of another layout never read these k
     entry        limit id (4 bytes), TAT (double)
     reservation  its length (u16), upload (u8 length), state, flags (u8), attempt (u32), began (double), µs until it ends (u48),
                  fingerprint (u16 length), then, by its flags: 64 names by newline (u16 length), 1 risk and its time (doubles),
-                 32 class of the limits (u8 length), and what was taken to the end. 8: the score does not act, 16: it returns
-    taken        subject + 8 for bytes + 16 for what is in flight (u8), name of a shared entity (u8 length), limit id, cost (u48)
+                 and what was taken to the end. 8: the score does not act, 16: its tokens return
+    taken        tag of the limits (4 bytes), then, where every limit gave, the cost of each that counts bytes (u48), or, by the
+                 flag 4, of each limit that gave  subject + 8 for bytes + 16 for what is in flight (u8), name of a shared
+                 entity (u8 length), limit id, cost (u48)
     in flight    limit id (4 bytes), when it ends (double)
 
 All numbers are little-endian, times are µs. A limit id is a hash of the limit's name, so a policy may add, remove and reorder
@@ -25,13 +28,17 @@ limits. A debt is an entry under the limit's `debt_id`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Final
+
+import msgspec
 
 from gate.core.duration import HOUR_US
 from gate.core.limits.gcra import Refusal, Took
-from gate.core.limits.limit import Limit
+from gate.core.limits.limit import Rate
 from gate.core.limits.reservation import Reservation, ReservationState
+from gate.core.limits.take import ClassLimits
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
 
@@ -40,7 +47,7 @@ LATE_US: Final = HOUR_US
 CODES: Final = {"account": 0, "ip": 1, "device": 2}
 NAMED: Final = 3
 _BY_BYTES, _IN_FLIGHT = 8, 16
-_SCORED, _DOES_NOT_ACT, _RETURNS, _OTHER_LIMITS, _NAMES = 1, 8, 16, 32, 64
+_SCORED, _LISTED, _DOES_NOT_ACT, _RETURNS, _NAMES = 1, 4, 8, 16, 64
 _HEAD = struct.Struct("<BBId6sH")
 _ACCOUNT = struct.Struct("<dBB")
 _ENTRY = struct.Struct("<4sd")
@@ -80,13 +87,68 @@ def header(ids: Sequence[bytes]) -> bytes:
     return bytes([len(ids)]) + b"".join(ids)
 
 
-def took_prefix(code: int, name: str | None, limit: Limit) -> bytes:
-    """What a reservation says was taken from `limit`, without the cost of bytes."""
-    flags = (_BY_BYTES if limit.by_bytes else 0) | (_IN_FLIGHT if limit.in_flight else 0)
-    raw = (name or "").encode()
-    named = bytes([len(raw)]) + raw if code == NAMED else b""
-    cost = b"" if limit.by_bytes else (0 if limit.in_flight else limit.rate.cost_us(1)).to_bytes(8, "little")[:6]
-    return bytes([code | flags]) + named + limit.id + cost
+class Described(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The limits of a class as reservations refer to them."""
+
+    name: str
+    limits: tuple[DescribedLimit, ...]
+
+
+class DescribedLimit(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One limit: the code of its subject, the name of a shared entity, its id, what it counts, its cost and its rate."""
+
+    code: int
+    entity: str
+    id: bytes
+    by_bytes: bool
+    in_flight: bool
+    cost_us: int
+    rate: int = 0
+    per_us: int = 0
+
+    def took(self, cost_us: int | None = None) -> bytes:
+        """What a reservation says was taken from it, without the cost where that is None."""
+        flags = (_BY_BYTES if self.by_bytes else 0) | (_IN_FLIGHT if self.in_flight else 0)
+        raw = self.entity.encode()
+        named = bytes([len(raw)]) + raw if self.code == NAMED else b""
+        cost = b"" if cost_us is None else cost_us.to_bytes(8, "little")[:6]
+        return bytes([self.code | flags]) + named + self.id + cost
+
+
+def described(limits: ClassLimits) -> Described:
+    """The limits of a class, in the order of their numbers."""
+    own = zip((0, 1, 2), (limits.account, limits.ip, limits.device), strict=True)
+    parts = [*((code, "", each) for code, each in own if each is not None)]
+    parts += [(NAMED, each.entity, each.limits) for each in limits.shared]
+    found = [
+        DescribedLimit(
+            code,
+            entity,
+            at.id,
+            at.by_bytes,
+            at.in_flight,
+            0 if at.in_flight else at.rate.cost_us(1),
+            at.rate.rate,
+            at.rate.per_us,
+        )
+        for code, entity, each in parts
+        for at in each.limits
+    ]
+    return Described(limits.name, tuple(found))
+
+
+def tagged(description: Described) -> tuple[bytes, bytes]:
+    """The tag of a description, which is a hash of it, and its bytes."""
+    data = _encode(description)
+    return blake2b(data, digest_size=4).digest(), data
+
+
+def read_described(data: bytes) -> Described:
+    """The description in `data`. Raises StateUnreadable."""
+    try:
+        return _decode(data)
+    except msgspec.DecodeError as error:
+        raise StateUnreadable(f"not the limits of a class: {error}") from error
 
 
 def read_buckets(value: bytes | None, account: bool = False) -> tuple[dict[bytes, int], bytes]:
@@ -132,14 +194,14 @@ def located(records: bytes, name: bytes) -> bytes | None:
     return None
 
 
-def read_reservation(record: bytes, account: str, limit_of: Callable[[bytes], str]) -> Reservation:
-    """The reservation in `record`. `limit_of` gives the name of a limit by its id. Raises StateUnreadable."""
+def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
+    """The reservation in `record` without what was taken, and the bytes that say so. Raises StateUnreadable."""
     try:
         at = 3 + record[2]
         state, flags, attempt, began, span, length = _HEAD.unpack_from(record, at)
         what = record[at + _HEAD.size : at + _HEAD.size + length].decode()
         at += _HEAD.size + length
-        names, standing, limits = b"", Standing(), ""
+        names, standing = b"", Standing()
         if flags & _NAMES:
             (length,) = _SIZE.unpack_from(record, at)
             names, at = record[at + 2 : at + 2 + length], at + 2 + length
@@ -147,38 +209,53 @@ def read_reservation(record: bytes, account: str, limit_of: Callable[[bytes], st
             risk, scored_at = _TIMES.unpack_from(record, at)
             standing = Standing(risk, int(scored_at), as_of_us=int(began), acts=not flags & _DOES_NOT_ACT)
             at += _TIMES.size
-        if flags & _OTHER_LIMITS:
-            limits, at = record[at + 1 : at + 1 + record[at]].decode(), at + 1 + record[at]
         until = int(began) + int.from_bytes(span, "little")
         shadow = tuple(names.decode().split("\n")) if names else ()
         refused = state == ReservationState.REFUSED
-        return Reservation(
-            what, ReservationState(state), attempt, int(began), until, standing, () if refused else shadow,
-            tuple(_read_taken(record[at:], account, what, limit_of)), Refusal(shadow[0], until) if refused else None,
-            bool(flags & _RETURNS), limits,
+        kept = Reservation(
+            what, ReservationState(state), attempt, int(began), until, standing, () if refused else shadow, (),
+            Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS),
         )  # fmt: skip
+        return kept, bytes([flags & _LISTED]) + record[at:]
     except (IndexError, ValueError, OverflowError, struct.error) as error:
         raise StateUnreadable(f"not a reservation: {error}") from error
 
 
-def _read_taken(data: bytes, account: str, what: str, limit_of: Callable[[bytes], str]) -> list[Took]:
-    """What was taken; the name of a shared entity begins with `=`."""
-    *_, ip, device = what.split("\n")
-    entities = (f"account:{{{account}}}", f"ip:{ip}", f"device:{device}")
+def tag_of(taken: bytes) -> bytes:
+    """The tag of the limits that were taken from; empty where nothing was."""
+    return taken[1:5]
+
+
+def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described) -> Reservation:
+    """The reservation with what was taken, by `read_reservation`. The name of a shared entity begins with `=`."""
+    *_, ip, device = kept.what.split("\n")
+    entities = (f"account:{{{account}}}", f"ip:{ip}" if ip else "", f"device:{device}" if device else "")
     found: list[Took] = []
-    at = 0
-    while at < len(data):
-        flags, at = data[at], at + 1
-        code = flags & 7
-        if code == NAMED:
-            length = data[at]
-            entity, at = "=" + data[at + 1 : at + 1 + length].decode(), at + 1 + length
+    rates = {limit.id: Rate(limit.rate, limit.per_us, 1) for limit in limits.limits if limit.by_bytes}
+    at = 5
+    try:
+        if taken[0] & _LISTED:
+            while at < len(taken):
+                flags, at = taken[at], at + 1
+                entity = "" if flags & 7 == NAMED else entities[flags & 7]
+                if flags & 7 == NAMED:
+                    end = at + 1 + taken[at]
+                    entity, at = "=" + taken[at + 1 : end].decode(), end
+                cost = int.from_bytes(taken[at + 4 : at + 10], "little")
+                rate = rates.get(taken[at : at + 4]) if flags & _BY_BYTES else None
+                found.append(Took(entity, taken[at : at + 4].hex(), cost, rate, bool(flags & _IN_FLIGHT)))
+                at += 10
         else:
-            entity = entities[code]
-        limit, cost = limit_of(data[at : at + 4]), int.from_bytes(data[at + 4 : at + 10], "little")
-        found.append(Took(entity, limit, cost, bool(flags & _BY_BYTES), bool(flags & _IN_FLIGHT)))
-        at += 10
-    return found
+            for limit in limits.limits:
+                entity = f"={limit.entity}" if limit.code == NAMED else entities[limit.code]
+                cost = limit.cost_us
+                if entity and limit.by_bytes:
+                    cost, at = int.from_bytes(taken[at : at + 6], "little"), at + 6
+                if entity:
+                    found.append(Took(entity, limit.id.hex(), cost, rates.get(limit.id), limit.in_flight))
+    except (IndexError, ValueError) as error:
+        raise StateUnreadable(f"not what was taken: {error}") from error
+    return msgspec.structs.replace(kept, took=tuple(found))
 
 
 def settled_record(record: bytes, state: ReservationState) -> bytes:
@@ -190,6 +267,8 @@ def settled_record(record: bytes, state: ReservationState) -> bytes:
         end += 2 + _SIZE.unpack_from(record, end)[0]
     if flags & _SCORED:
         end += _TIMES.size
-    if flags & _OTHER_LIMITS:
-        end += 1 + record[end]
     return _SIZE.pack(end) + record[2:at] + bytes([state]) + record[at + 1 : end]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Described).decode

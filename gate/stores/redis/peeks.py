@@ -56,13 +56,13 @@ async def peek(line: Line, prefix: str, request: TakeRequest, until_s: float) ->
     record = layout.located(records, name) or (layout.located(values[1], name) if values[1] else None)
     standing = _standing(values[2], values[3], now_us).meeting(request.hot)
     room = rooms(tats, open_, request.buckets, now_us)
-    result, _ = answered(request, standing, _known(record, account), tats, open_, now_us)
+    result, _ = answered(request, standing, _known(record), tats, open_, now_us)
     return Peek(result, room)
 
 
-def _known(record: bytes | None, account: str) -> Reservation | None:
+def _known(record: bytes | None) -> Reservation | None:
     try:
-        return None if record is None else layout.read_reservation(record, account, bytes.hex)
+        return None if record is None else layout.read_reservation(record)[0]
     except StateUnreadable:
         return None
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from redis.exceptions import ResponseError
 
-from gate.core.limits.limit import Rate
-from gate.core.limits.reservation import Expired, Notice, Settlement, Settling, settle
+from gate.core.limits.reservation import Expired, Notice, Reservation, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
@@ -42,23 +42,23 @@ class RedisReservationStore:
         self._script = Script.named("settle")
         self._line = Line(url, "upload-gate-settle", stats)
         self._turn = asyncio.Lock()
-        self._rates: dict[tuple[str, str], Rate] = {}
         self._debts: dict[str, bytes] = {}
+        self._described: dict[bytes, layout.Described] = {}
 
     async def close(self) -> None:
         """Close the connection."""
         await self._line.close()
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Learn the rates by which real bytes are counted."""
+        """Learn the limits that reservations of this policy refer to."""
         if len(self._debts) > MOST_LIMITS:
-            self._rates.clear()
             self._debts.clear()
+            self._described.clear()
         for each in classes:
+            description = layout.described(each)
+            self._described[layout.tagged(description)[0]] = description
             for limit in (limit for limits in each.entity_limits for limit in limits.limits):
                 self._debts[limit.id.hex()] = limit.debt_id
-                if limit.by_bytes:
-                    self._rates[each.name, limit.id.hex()] = limit.rate
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore."""
@@ -87,13 +87,15 @@ class RedisReservationStore:
     async def _settle(self, notices: Sequence[Notice], now_us: int | None) -> list[Settlement | Exception]:
         settled: dict[int, Settlement | Exception] = {}
         waiting = list(range(len(notices)))
-        for _ in range(ROUNDS):
-            runs = await self._decided(notices, waiting, settled, now_us)
+        in_vain = 0
+        while waiting and in_vain < ROUNDS:
+            # those about one upload go one after the other, each by what the one before it has left
+            first = {(notices[n].account, notices[n].upload_id): n for n in reversed(waiting)}
+            runs = await self._decided(notices, sorted(first.values()), settled, now_us)
             if runs:
                 await self._carry_out(runs, settled)
-            waiting = [n for n in waiting if n not in settled]
-            if not waiting:
-                break
+            before, waiting = len(waiting), [n for n in waiting if n not in settled]
+            in_vain += len(waiting) == before
         late = StoreUnavailable("the reservation changed again and again while it was settled", "send the report again")
         return [settled.get(n, late) for n in range(len(notices))]
 
@@ -110,15 +112,17 @@ class RedisReservationStore:
             account, upload_id = notices[n].account, notices[n].upload_id
             keys += (layout.account_key(self._prefix, account), layout.upload_key(self._prefix, account, upload_id))
         clock, values = await self._read(keys)
+        found = [
+            self._record(notice, values[2 * at], values[2 * at + 1])
+            for at, notice in enumerate(notices[n] for n in waiting)
+        ]
+        read = [None if record is None else _read(record) for record in found]
+        await self._learn({layout.tag_of(each[1]) for each in read if each is not None})
         runs: list[tuple[int, Settling, Run]] = []
-        for at, n in enumerate(waiting):
-            notice, account_value, own = notices[n], values[2 * at], values[2 * at + 1]
-            record = self._record(notice, account_value, own)
-            try:
-                known = None if record is None else layout.read_reservation(record, notice.account, bytes.hex)
-            except StateUnreadable:
-                record = known = None
-            settling = settle(known, notice, clock if now_us is None else now_us, self._rate)
+        for n, record, each in zip(waiting, found, read, strict=True):
+            notice = notices[n]
+            known = None if each is None else self._with_taken(notice.account, *each)
+            settling = settle(known, notice, clock if now_us is None else now_us)
             if settling.reservation is None or record is None or known is None:
                 settled[n] = settling.settlement
                 if isinstance(notice, Expired):
@@ -126,6 +130,29 @@ class RedisReservationStore:
             else:
                 runs.append((n, settling, self._run(notice, record, settling, known.until_us, now_us)))
         return runs
+
+    async def _learn(self, tags: set[bytes]) -> None:
+        """Read what tags of other policies stand for."""
+        unknown = [tag for tag in tags if tag and tag not in self._described]
+        if not unknown:
+            return
+        values = await self._line.execute(b"HMGET", f"{self._prefix}2limits", *unknown, within_s=self._deadline_s)
+        for tag, value in zip(unknown, values, strict=True):
+            if value is not None:
+                with suppress(StateUnreadable):
+                    self._described[tag] = layout.read_described(value)
+
+    def _with_taken(self, account: str, kept: Reservation, taken: bytes) -> Reservation | None:
+        tag = layout.tag_of(taken)
+        if not tag:
+            return kept
+        description = self._described.get(tag)
+        if description is None:
+            return None
+        try:
+            return layout.with_taken(kept, account, taken, description)
+        except StateUnreadable:
+            return None
 
     def _record(self, notice: Notice, account_value: bytes | None, own: bytes | None) -> bytes | None:
         """The stored reservation, in the account's value or in a key of its own."""
@@ -182,8 +209,12 @@ class RedisReservationStore:
                 await self._line.refuse(reply)
         return _time(replies[0]), replies[1]
 
-    def _rate(self, class_: str, limit: str) -> Rate | None:
-        return self._rates.get((class_, limit))
+
+def _read(record: bytes) -> tuple[Reservation, bytes] | None:
+    try:
+        return layout.read_reservation(record)
+    except StateUnreadable:
+        return None
 
 
 def _time(reply: Sequence[bytes]) -> int:

@@ -37,8 +37,11 @@ from gate.stores.redis.unrolled import Unrolled
 MOST_CLASSES: Final = 48
 """Classes that one script has at most; with more, those of the batch alone are written."""
 
+LIMITS_TTL_MS: Final = 64 * 86_400_000
+"""How long it is kept which limits a class had: longer than any reservation."""
+
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
-_KEEP_LIMITS, _OTHER_LIMITS = 8, 16
+_KEEP_LIMITS = 8
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
 _UNKNOWN = Standing()
@@ -83,6 +86,7 @@ class TakeLane:
         self._line = line
         self._scripts = scripts
         self._prefix = prefix
+        self._described: Unrolled | None = None
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -97,11 +101,23 @@ class TakeLane:
         await self._take((_PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
-        batch = Batch(items, self._scripts.of(items), self._prefix)
+        unrolled = self._scripts.of(items)
+        if unrolled is not self._described:
+            await self._describe(unrolled, within_s)
+        batch = Batch(items, unrolled, self._prefix)
         (reply,) = await self._line.run((Run(batch.script, batch.keys, batch.arguments),), within_s, again=True)
         results = batch.read(reply)
         self._stats.unreadable += batch.unreadable
         return results
+
+    async def _describe(self, unrolled: Unrolled, within_s: float) -> None:
+        """Store what the tags in reservations will stand for, before the first of them is made."""
+        if unrolled.tags:
+            key = f"{self._prefix}2limits"
+            pairs = [part for pair in unrolled.tags.items() for part in pair]
+            await self._line.execute(b"HSET", key, *pairs, within_s=within_s)
+            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s)
+        self._described = unrolled
 
 
 class RedisTakeStore:
@@ -224,9 +240,6 @@ class Batch:
                 special = int(limits.refused_by(hot))
             if request.keep_limits:
                 special += _KEEP_LIMITS
-            class_ = request.class_
-            if limits.name != class_:
-                special += _OTHER_LIMITS
             size = request.size
             given += (
                 numbers[limits], request.now_us or False, special, a, i, d, request.attempt,

@@ -17,7 +17,7 @@ from typing import Final
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import NEVER_US, EntityLimits, Limit
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.layout import CODES, LATE_US, NAMED, header, took_prefix
+from gate.stores.redis.layout import LATE_US, DescribedLimit, described, header, tagged
 from gate.stores.redis.line import Script
 from gate.stores.redis.lua import script
 
@@ -40,8 +40,12 @@ class Unrolled:
     shared: tuple[str, ...] = field(init=False)
     numbers: dict[ClassLimits, int] = field(init=False)
     flights: dict[ClassLimits, tuple[str, ...]] = field(init=False)
+    tags: dict[bytes, bytes] = field(init=False)
+    """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
     def __post_init__(self) -> None:
+        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits)
+        object.__setattr__(self, "tags", tags)
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
@@ -169,8 +173,11 @@ class _Branch:
         self._entities = entities_of(limits)
         self._lifetime = min(limits.lifetime_us, MAX_LIFETIME_US)
         self._flight_at = {subject: f"G[p + {len(limits.byte_rates) + n}]" for n, subject in enumerate(flights)}
-        self._counted: list[str] = []
+        self._described = described(limits)
+        self._listed: list[str] = []
         """For each limit the Lua that says what was taken from it."""
+        self._sized: list[str] = []
+        """For each limit on bytes the Lua that says how much was taken from it."""
         self._moves: dict[str, list[str]] = {}
         self._off: list[str] = []
         self._subjects = list(dict.fromkeys(subject for subject, _ in self._entities))
@@ -244,10 +251,9 @@ class _Branch:
 
     def _look(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
         x, n = f"x{number}", self._layouts.number[subject]
-        prefix = took_prefix(_subject_code(subject), subject[1:] if subject.startswith("=") else None, limit)
-        took = quoted(prefix) if not limit.by_bytes and not limit.in_flight else None
+        known = self._described.limits[number - 1]
         if limit.in_flight:
-            self._counted.append(f"({x} and {quoted(prefix)} or '')")
+            self._listed.append(f"({x} and {quoted(known.took(0))} or '')")
             key = self._flight_at[subject]
             yield f"{x} = flying(V[{key}] or '', {quoted(limit.id)}, {limit.rate.burst})"
             yield f"if {x} ~= 0 then"
@@ -257,8 +263,9 @@ class _Branch:
             self._off.append(f"if {x} then take_off({key}, {quoted(limit.id)}, till) end")
             return
         t, tolerance = self._layouts.variable(subject, limit), min(limit.rate.tolerance_us, NEVER_US)
-        piece = took if took is not None else f"{quoted(prefix)} .. P('<I6', {cost})"
-        self._counted.append(f"({x} and {piece} or '')")
+        self._listed.append(f"({x} and {_taken_from(known, cost)} or '')")
+        if limit.by_bytes:
+            self._sized.append(f"({x} and P('<I6', {cost}) or '')")
         yield f"if {t} < now then {x} = now + {cost} elseif {t} <= now + {tolerance + GRACE_US} then {x} = {t} + {cost} else"
         yield "  local wrong"
         yield f"  {t}, wrong = late({self._others(subject)}, {quoted(limit.debt_id)}, {t}, {tolerance})"
@@ -280,9 +287,9 @@ class _Branch:
         """What a limit without room does."""
         name = quoted(limit.name.encode())
         if limit.shadow:
-            yield f"shadowed = shadowed == '' and {name} or shadowed .. '\\n' .. {name}"
+            yield f"partial, shadowed = true, shadowed == '' and {name} or shadowed .. '\\n' .. {name}"
             return
-        yield "if lenient then"
+        yield "if lenient then partial = true"
         yield f"elseif {never} then refused, wait, never, why = {number}, 2 ^ 62, true, {name}"
         yield f"elseif {wait} > wait then refused, wait, never, why = {number}, {wait}, false, {name} end"
 
@@ -297,11 +304,13 @@ class _Branch:
                 yield f"if {x} then {t} = ({t} < now and now or {t}) + {cost} end"
         yield from self._off
         yield from self._write_entities("")
-        took = " .. ".join(self._counted) or "''"
-        name = self._limits.name.encode()
+        tag, _ = tagged(self._described)
         yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
-        yield f"local more = {took}"
-        yield f"if not own_limits then more, rflags = P('<Bc0', {len(name)}, {quoted(name)}) .. more, rflags + 32 end"
+        if self._described.limits:
+            yield f"local more = {' .. '.join([quoted(tag), *self._sized])}"
+            yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
+        else:
+            yield "local more = ''"
         yield "if flags > 0 then more = P('<dd', risk, sat) .. more end"
         yield "if shadowed ~= '' then more, rflags = P('<Hc0', #shadowed, shadowed) .. more, rflags + 64 end"
         yield from self._keep(
@@ -319,8 +328,11 @@ class _Branch:
         yield f"  if {account} then"
         yield from (f"    {line}" for line in self._write_account())
         yield "  end"
-        yield "else"
+        # where all reservations are open there is no room for a refusal, and nothing to write
+        yield "elseif from or nr % 128 < IN_VALUE or needless(records, 1, byte(records, 3)) then"
         yield from (f"  {line}" for line in self._keep("5", "64", "wait", "P('<Hc0', #why, why)", None))
+        yield f"elseif {account} then"
+        yield from (f"  {line}" for line in self._write_account())
         yield "end"
 
     def _keep(self, state: str, flags: str, span: str, more: str, lasts: str | None) -> Iterator[str]:
@@ -374,5 +386,7 @@ class _Branch:
                 yield "end"
 
 
-def _subject_code(subject: str) -> int:
-    return NAMED if subject.startswith("=") else CODES[subject]
+def _taken_from(limit: DescribedLimit, cost: str) -> str:
+    if limit.by_bytes:
+        return f"{quoted(limit.took())} .. P('<I6', {cost})"
+    return quoted(limit.took(limit.cost_us))

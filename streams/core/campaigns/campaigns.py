@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from gate.core.duration import DAY_US
 from gate.core.event import Attempted
 from streams.core.campaigns.campaign import (
     KIND_OF,
@@ -17,11 +18,11 @@ from streams.core.campaigns.campaign import (
     written_alias,
     written_record,
 )
-from streams.core.campaigns.captions_alike import CaptionGroups, Marks, marks_of, written
+from streams.core.campaigns.captions_alike import LEAST_GRAMS, CaptionGroups, Marks, marks_of, written
 from streams.core.campaigns.first_sight import FirstSight
 from streams.core.campaigns.known import KnownCampaigns, Membership
 from streams.core.campaigns.links_alike import MAX_LINKS, link_shape
-from streams.core.campaigns.mixing import number_of
+from streams.core.campaigns.mixing import number_of, number_of_hash
 from streams.core.campaigns.pictures import CAPACITY, Pictures
 from streams.core.crowd import Crowd, CrowdCount
 from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
@@ -46,7 +47,7 @@ class Campaigns:
         self._pictures = Pictures(capacity)
         self._captions = CaptionGroups()
         self._first = FirstSight()
-        self._shown: dict[Feature, tuple[int, str]] = {}
+        self._shown: dict[Feature, tuple[int, str | Marks]] = {}
 
     def read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
         """The campaigns that each upload shows, which most are alone in. All are remembered.
@@ -62,31 +63,43 @@ class Campaigns:
 
     def _read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
         contents = self._pictures.groups([event.media.phash or "" if event.media else "" for event, _ in uploads])
-        texts = [event.text or "" for event, _ in uploads]
-        written_at = [place for place, text in enumerate(texts) if text]
-        marks: dict[int, Marks] = dict(
-            zip(written_at, marks_of([texts[place] for place in written_at], self._alphabet), strict=True)
-        )
-        return [
-            tuple(self._features(event, at_us, contents[place], marks.get(place, ())))
-            for place, (event, at_us) in enumerate(uploads)
-        ]
+        places = [place for place, (event, _) in enumerate(uploads) if len(event.text or "") >= LEAST_GRAMS]
+        marks: list[Marks] = [()] * len(uploads)
+        read = marks_of([uploads[place][0].text or "" for place in places], self._alphabet)
+        for place, found in zip(places, read, strict=True):
+            marks[place] = found
+        shown: list[tuple[Feature, ...]] = []
+        for (event, at_us), content, caption in zip(uploads, contents, marks, strict=True):
+            examples = self._features(event, content, caption)
+            for feature, example in examples.items():
+                self._shown[feature] = at_us, example
+            shown.append(tuple(examples))
+        items = [feature[1] for features in shown for feature in features]
+        times = [at_us for (_, at_us), features in zip(uploads, shown, strict=True) for _ in features]
+        self._first.see(items, times)
+        return shown
 
     def look(self, joined: Iterable[tuple[int, Iterable[Feature]]] = ()) -> None:
         """Take in what was noted: which campaigns are visible, and that accounts (32-bit hashes) joined campaigns."""
         known = self._known
-        visible = known.look()
-        for feature in {*visible, *(self._shown.keys() & known.sightings.keys())}:
-            shown = self._shown.get(feature)
-            if shown is None:
-                continue
-            at_us, example = shown
-            first_us = self._first.first_us(feature[1])
-            sighting = known.sighted(feature, at_us if first_us is None else first_us, at_us, [example])
-            sighting.count(self._crowd.counts(*feature))
+        known.look(self._described)
+        for feature in self._shown:
+            if feature in known.sightings:
+                known.sighted(feature, *self._described(feature))
         self._shown.clear()
         for account, features in joined:
             known.join(account, features)
+
+    def _described(self, feature: Feature) -> tuple[int, int, list[str]]:
+        """When the campaign was shown first and last, as far as that is known here, and an example."""
+        first_us = self._first.first_us(feature[1])
+        shown = self._shown.get(feature)
+        if shown is None:
+            now_us = (self._crowd.today or 0) * DAY_US
+            return (now_us, now_us, []) if first_us is None else (first_us, first_us, [])
+        at_us, example = shown
+        text = example if isinstance(example, str) else written(example)
+        return at_us if first_us is None else min(first_us, at_us), at_us, [text]
 
     def of(self, account: int) -> Membership:
         """The largest live campaigns that the account (32-bit hash) belongs to, by kind."""
@@ -113,7 +126,8 @@ class Campaigns:
             if stays != feature:
                 record = written_alias(stays)
             else:
-                sighting = self._known.sightings.get(feature) or self._known.sighted(feature, 0, 0, [])
+                known = self._known
+                sighting = known.sightings.get(feature) or known.sighted(feature, *self._described(feature))
                 added[KIND_OF[feature[0]]] += max(0, count.count - sighting.told.get(partition, 0))
                 sighting.told[partition] = max(count.count, sighting.told.get(partition, 0))
                 record = written_record(sighting, count.record)
@@ -144,32 +158,25 @@ class Campaigns:
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
         return True
 
-    def _features(self, event: Attempted, at_us: int, content: int, marks: Marks) -> list[Feature]:
-        found: list[Feature] = []
-        media = event.media
-        if media is not None:
-            if media.phash:
-                group = content or (0 if parse_hash(media.phash) else number_of(media.phash))
-                self._show(found, (PICTURE_CAMPAIGN, group), at_us, media.phash)
-            elif media.sha256:
-                self._show(found, (PICTURE_CAMPAIGN, number_of(media.sha256)), at_us, media.sha256)
+    def _features(self, event: Attempted, content: int, marks: Marks) -> dict[Feature, str | Marks]:
+        """The campaigns that an upload shows, with an example of each."""
+        found: dict[Feature, str | Marks] = {}
+        resolved, media = self._known.resolved, event.media
+        if content and media is not None:
+            found[resolved((PICTURE_CAMPAIGN, content))] = media.phash or ""
+        elif media is not None and media.phash:
+            if parse_hash(media.phash) is None:  # of another algorithm, so only equal ones are alike
+                found[PICTURE_CAMPAIGN, number_of(media.phash)] = media.phash
+        elif media is not None and media.sha256:
+            found[PICTURE_CAMPAIGN, number_of_hash(media.sha256)] = media.sha256
         for link in event.links[:MAX_LINKS]:
             shape = link_shape(link)
             if shape:
                 group = number_of(shape)
-                self._show(found, (LINK_CAMPAIGN, group), at_us, f"{group:016x}")
-        group = self._captions.group(marks)
-        self._show(found, (TEXT_CAMPAIGN, group), at_us, written(marks))
+                found[LINK_CAMPAIGN, group] = f"{group:016x}"
+        if marks:
+            found[resolved((TEXT_CAMPAIGN, self._captions.group(marks)))] = marks
         return found
-
-    def _show(self, found: list[Feature], feature: Feature, at_us: int, example: str) -> None:
-        if not feature[1]:
-            return
-        feature = self._known.resolved(feature)
-        self._first.see(feature[1], at_us)
-        self._shown[feature] = at_us, example
-        if feature not in found:
-            found.append(feature)
 
     def _learned(self, feature: Feature, example: str) -> int:
         kind, group = feature

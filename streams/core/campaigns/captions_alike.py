@@ -22,7 +22,8 @@ from streams.core.models.ngrams import letter_grams
 Marks = tuple[int, ...]
 """Four numbers of 32 bits; none for a short caption."""
 MARKS: Final = 4
-LEAST_GRAMS: Final = 20
+LEAST_GRAMS: Final = 32
+"""Letters of the shortest caption that belongs to a group."""
 MAX_MARKS: Final = 1 << 18
 _MULTIPLIERS: Final = tuple(np.uint32(odd) for odd in (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F))
 _SHIFT: Final = np.uint32(15)

@@ -5,8 +5,10 @@ Growth: 2^18 slots of 12 bytes (3 MB). A lone item is forgotten when another one
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Sequence
 from typing import Final
+
+import numpy as np
 
 from gate.core.duration import MINUTE_US
 
@@ -17,19 +19,20 @@ class FirstSight:
     """The minute of the first sight of recent items. Mutable, used by one thread."""
 
     def __init__(self, slots: int = SLOTS) -> None:
-        self._items = array("Q", bytes(8 * slots))
-        self._minutes = array("I", bytes(4 * slots))
+        self._items = np.zeros(slots, np.int64)
+        self._minutes = np.zeros(slots, np.uint32)
         self._mask = slots - 1
 
-    def see(self, item: int, at_us: int) -> None:
-        """The item was shown at this time."""
-        at, minute = item & self._mask, max(0, min(at_us // MINUTE_US, 0xFFFF_FFFF))
-        if self._items[at] != item:
-            self._items[at], self._minutes[at] = item, minute
-        elif minute < self._minutes[at]:
-            self._minutes[at] = minute
+    def see(self, items: Sequence[int], times_us: Sequence[int]) -> None:
+        """Items (63 bits) were shown at these times."""
+        shown = np.array(items[::-1], np.int64)  # of two in one slot the first one is written last, and stays
+        minutes = np.clip(np.array(times_us[::-1], np.int64) // MINUTE_US, 0, 0xFFFF_FFFF).astype(np.uint32)
+        at = shown & self._mask
+        new = self._items[at] != shown
+        self._items[at[new]] = shown[new]
+        self._minutes[at[new]] = minutes[new]
 
     def first_us(self, item: int) -> int | None:
         """When the item was shown first, to the minute; None if that is not known."""
         at = item & self._mask
-        return self._minutes[at] * MINUTE_US if self._items[at] == item else None
+        return int(self._minutes[at]) * MINUTE_US if self._items[at] == item else None

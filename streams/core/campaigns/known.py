@@ -10,7 +10,7 @@ another one (3 MB); the oldest make room.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from streams.core.campaigns.campaign import KIND_OF, NUMBERS, CampaignKind, Feature, Sighting
@@ -69,51 +69,60 @@ class KnownCampaigns:
         sighting.extend(first_us, last_us, examples)
         return sighting
 
-    def look(self) -> list[Feature]:
-        """Find out which campaigns have become visible since the last call; their members belong to them."""
-        crowd = self._crowd
+    def look(self, describe: Callable[[Feature], tuple[int, int, list[str]]]) -> None:
+        """Find out which campaigns have become visible since the last call; their members belong to them.
+
+        `describe` gives the first and the last time that a campaign is known to be shown, and examples.
+        """
+        crowd, sightings = self._crowd, self.sightings
         stirred, is_all = self._stirred.take()
         features = {feature for feature in (crowd.all_shared() if is_all else stirred) if feature[0] in KIND_OF}
         if crowd.today != self._day:
             self._day = crowd.today
-            features |= self.sightings.keys()
-        visible = []
+            features |= sightings.keys()
         for feature in features:
-            counts, sighting = crowd.counts(*feature), self.sightings.get(feature)
+            counts, sighting = crowd.counts(*feature), sightings.get(feature)
+            if counts[0] < VISIBLE and sighting is None:
+                continue
             before = 0 if sighting is None else sighting.accounts
-            if sighting is not None:
-                sighting.count(counts)
             if not counts[0]:
-                self.sightings.pop(feature, None)
+                sightings.pop(feature, None)
+                continue
+            (sighting or self.sighted(feature, *describe(feature))).count(counts)
             if before < VISIBLE <= counts[0]:
-                visible.append(feature)
                 for _, account in crowd.members(*feature):
                     self.join(account, (feature,))
-        return visible
 
     def join(self, account: int, features: Iterable[Feature]) -> None:
         """The account (32-bit hash) showed these campaigns; it belongs to those that are visible."""
-        held = self._of_account.get(account, ())
-        joined = [f for f in features if f not in held and self._crowd.count(*f) >= VISIBLE]
+        joined = [feature for feature in features if self._is_visible(feature)]
         if not joined:
             return
-        if account not in self._of_account and len(self._of_account) >= MAX_ACCOUNTS:
-            del self._of_account[next(iter(self._of_account))]
-        self._of_account[account] = (*held, *joined)[-MAX_OF_ACCOUNT:]
+        held = self._of_account.get(account)
+        if held is None:
+            if len(self._of_account) >= MAX_ACCOUNTS:
+                del self._of_account[next(iter(self._of_account))]
+            self._of_account[account] = tuple(joined)
+        elif new := [feature for feature in joined if feature not in held]:
+            self._of_account[account] = (*held, *new)[-MAX_OF_ACCOUNT:]
 
     def of(self, account: int) -> Membership:
-        """The largest live campaigns of the account (32-bit hash), by kind."""
+        """The largest live campaigns of the account (32-bit hash) at the last look, by kind."""
         features = self._of_account.get(account)
         if features is None:
             return NONE
-        most = [(0, 0), (0, 0), (0, 0)]
+        accounts, established = [0, 0, 0], [0, 0, 0]
         for feature in features:
-            counts = self._crowd.counts(*self.resolved(feature))
-            if counts[0] >= VISIBLE:
-                place = _PLACE[feature[0]]
-                most[place] = max(most[place], counts)
-        accounts, established = zip(*most, strict=True)
+            sighting = self.sightings.get(self.resolved(feature))
+            place = _PLACE[feature[0]]
+            if sighting is not None and sighting.accounts >= VISIBLE and sighting.accounts > accounts[place]:
+                accounts[place] = sighting.accounts
+                established[place] = sighting.accounts - sighting.strangers
         return Membership(*accounts, *established)
+
+    def _is_visible(self, feature: Feature) -> bool:
+        sighting = self.sightings.get(feature)
+        return sighting is not None and sighting.accounts >= VISIBLE
 
     @property
     def has_members(self) -> bool:

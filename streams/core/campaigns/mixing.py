@@ -21,6 +21,14 @@ def number_of(text: str) -> int:
     )
 
 
+def number_of_hash(text: str) -> int:
+    """The number of a hash of bytes, which is mixed already if it is in hex."""
+    try:
+        return int(text[:16], 16) >> 1 or 1 if len(text) >= 32 else number_of(text)
+    except ValueError:
+        return number_of(text)
+
+
 def numbers_of(rows: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The number of each row of 64-bit words."""
     mixed = np.zeros(len(rows), np.uint64)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.campaigns.mixing import numbers_of
-from streams.core.near import LONG_HASH, NOTHING, SHORT_HASH, Hashes, NearHashes, parse_hash
+from streams.core.near import LONG_HASH, NOTHING, SHORT_HASH, Hashes, NearHashes
 
 CAPACITY: Final = 1 << 20
 MAX_EXACT: Final = 1 << 16
@@ -25,6 +25,8 @@ EMPTY_BITS: Final = 6
 """A hash with fewer bits than this set, or fewer not set, is of an empty picture."""
 _CHUNK: Final = 128
 _SHAPES: Final = {1: SHORT_HASH, 4: LONG_HASH}
+_COLUMNS: Final = {16: 1, 64: 4}
+"""64-bit columns by digits."""
 
 
 class Pictures:
@@ -36,21 +38,16 @@ class Pictures:
         self._exact: dict[str, int] = {}
 
     def groups(self, hashes: Sequence[str]) -> list[int]:
-        """The number of each hash's group, 0 for what is no hash or that of an empty picture. All are remembered."""
+        """The number of each hash's group, 0 for what is no hash or that of an empty picture; both are remembered."""
         exact = self._exact
-        unknown: dict[int, dict[str, tuple[int, ...]]] = {}
-        for text in hashes:
-            if text not in exact:
-                parsed = parse_hash(text)
-                if parsed is not None and not _is_empty(parsed):
-                    unknown.setdefault(len(parsed), {})[text] = parsed
-        if len(exact) + sum(map(len, unknown.values())) > MAX_EXACT:
-            exact.clear()
-        found: dict[str, int] = {}
-        for columns, texts in unknown.items():
-            rows = np.array(list(texts.values()), np.uint64)
-            found.update(zip(texts, self._grouped(columns, rows), strict=True))
-        exact.update(found)
+        unknown = dict.fromkeys(text for text in hashes if text and text not in exact)
+        if unknown:
+            if len(exact) + len(unknown) > MAX_EXACT:
+                exact.clear()
+            for digits, columns in _COLUMNS.items():
+                texts = [text for text in unknown if len(text) == digits and _is_hex(text)]
+                if texts:
+                    exact.update(zip(texts, self._grouped(columns, _rows(texts, columns)), strict=True))
         return [exact.get(text, 0) for text in hashes]
 
     def learn(self, text: str, group: int) -> int:
@@ -58,11 +55,11 @@ class Pictures:
         known = self._exact.get(text)
         if known is not None:
             return known
-        parsed = parse_hash(text)
-        if parsed is None:
+        columns = _COLUMNS.get(len(text))
+        if columns is None or not _is_hex(text):
             return 0
-        rows = np.array([parsed], np.uint64)
-        near = self._of(len(parsed))
+        rows = _rows([text], columns)
+        near = self._of(columns)
         nearest = int(near.nearest(rows)[0])
         if nearest == NOTHING:
             near.remember(rows, np.array([group], np.int64))
@@ -71,15 +68,19 @@ class Pictures:
 
     def _grouped(self, columns: int, rows: Hashes) -> list[int]:
         near = self._of(columns)
-        numbers: list[int] = []
+        ones = np.bitwise_count(rows).sum(axis=1)
+        filled = (ones >= EMPTY_BITS) & (ones <= 64 * columns - EMPTY_BITS)
+        numbers = np.zeros(len(rows), np.int64)
         for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK]
+            places = start + np.flatnonzero(filled[start : start + _CHUNK])
+            chunk = rows[places]
             groups = near.nearest(chunk)
             new = np.flatnonzero(groups == NOTHING)
             groups[new] = _among_themselves(chunk[new], _SHAPES[columns].distance)
             near.remember(chunk, groups)
-            numbers += groups.tolist()
-        return numbers
+            numbers[places] = groups
+        found: list[int] = numbers.tolist()
+        return found
 
     def _of(self, columns: int) -> NearHashes:
         near = self._near.get(columns)
@@ -88,9 +89,13 @@ class Pictures:
         return near
 
 
-def _is_empty(parsed: tuple[int, ...]) -> bool:
-    ones = sum(word.bit_count() for word in parsed)
-    return not EMPTY_BITS <= ones <= 64 * len(parsed) - EMPTY_BITS
+def _is_hex(text: str) -> bool:
+    return not text.strip("0123456789abcdefABCDEF")  # only what is of nothing else is gone then
+
+
+def _rows(texts: Sequence[str], columns: int) -> Hashes:
+    """One row per hash, the first digits in the first column."""
+    return np.frombuffer(bytes.fromhex("".join(texts)), ">u8").reshape(-1, columns).astype(np.uint64)
 
 
 def _among_themselves(rows: Hashes, distance: int) -> NDArray[np.int64]:

@@ -92,11 +92,11 @@ class Crowd:
 
     def count(self, kind: int, value: int) -> int:
         """How many distinct accounts are known to share the feature, over all partitions."""
-        return self._tables[kind].most(value) >> ACCOUNTS
+        return self._tables[kind].sum_of(value) >> ACCOUNTS
 
     def counts(self, kind: int, value: int) -> tuple[int, int]:
         """How many distinct accounts share the feature, and how many of them are established."""
-        total = self._tables[kind].most(value)
+        total = self._tables[kind].sum_of(value)
         return total >> ACCOUNTS, total & OF_THEM
 
     def around(self, ip: Values, device: Values, content: Values, host: Values) -> Surroundings:

@@ -110,7 +110,7 @@ class CrowdTable:
         return others
 
     def most_of(self, values: Numbers) -> Numbers:
-        """`most` of each value."""
+        """`sum_of` each value."""
         held = self.door.pairs()[values & np.uint64(self.door.mask)]
         member = held[:, 1]
         age = (np.uint64(self.own.today + 1 & packed.DAY) - (member >> _DAY_BITS)) & _DAY
@@ -123,20 +123,19 @@ class CrowdTable:
         if known_elsewhere:
             for at, value in enumerate(given):
                 if value in known_elsewhere:
-                    found[at] = self.most(value)
+                    found[at] = self.sum_of(value)
         found[values == 0] = 0
         return found
 
     def most(self, values: Values) -> int:
         """The sum over all partitions of a feature; of several, of the one that most accounts share."""
-        if not isinstance(values, int):
-            if len(values) != 1:
-                return max(map(self.most, values), default=0)
-            values = values[0]
-        ready = self.totals.get(values)
-        return self._looked_up(values) if ready is None else ready
+        return self.sum_of(values) if isinstance(values, int) else max(map(self.sum_of, values), default=0)
 
-    def _looked_up(self, value: int) -> int:
+    def sum_of(self, value: int) -> int:
+        """The sum over all partitions of a feature."""
+        ready = self.totals.get(value)
+        if ready is not None:
+            return ready
         if not value:
             return 0
         if value in self.shared or value in self.heard_of:

@@ -22,7 +22,7 @@
 local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a time that is not below it is not believed
 local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
 local SUREST = 1e-6             -- as in gate/core/score.py
-local IN_VALUE = 8              -- reservations kept in the account's value; more get keys of their own
+local IN_VALUE = 6              -- reservations kept in the account's value; more get keys of their own
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
 local log, exp, call, G = math.log, math.exp, redis.call, cmsgpack.unpack(ARGV[1])
 local count = G[1]
@@ -210,25 +210,25 @@ local function reservation_of(record)
   return state, flags, attempt, began, began + span, what, names, risk, at
 end
 
--- The same without reservations that nobody needs: those that are over, then refusals. Returns how many are left.
+-- Whether nobody needs the reservation at `p`, whose upload's name is that long: it is over, or a refusal. One that is over
+-- and whose tokens return is needed until they have.
+local function needless(records, p, length)
+  local state, flags, _, began, span = U('<BBI4dI6', records, p + 3 + length)
+  return state == 5 or not recorded and now >= began + span and not (state == 1 and flags % 32 >= 16)
+end
+
+-- The same without reservations that nobody needs, and how many are left.
 local function tidied(records)
-  local function without(drops)
-    local left, n, p = '', 0, 1
-    while p + 2 <= #records do
-      local size, length = U('<HB', records, p)
-      if size < 25 or p + size - 1 > #records then break end
-      local state, flags, _, began, span = U('<BBI4dI6', records, p + 3 + length)
-      if not drops(state, flags, began + span) then left, n = left .. sub(records, p, p + size - 1), n + 1 end
-      p = p + size
+  local left, n, p = '', 0, 1
+  while p + 2 <= #records do
+    local size, length = U('<HB', records, p)
+    if size < 25 or p + size - 1 > #records then break end
+    if not needless(records, p, length) then
+      left, n = left .. sub(records, p, p + size - 1), n + 1
     end
-    records = left
-    return n
+    p = p + size
   end
-  local n = without(function(state, flags, till)
-    return not recorded and now >= till and not (state == 1 and flags % 32 >= 16)
-  end)
-  if n >= IN_VALUE then n = without(function(state) return state == 5 end) end
-  return records, n
+  return left, n
 end
 
 -- The reservations of an account with one more, in the place of the one from `from` to `to`. Where there are too many it gets
@@ -239,7 +239,7 @@ local function with_record(records, nr, record, from, to, own_key, lasts)
   if from then
     records, n = sub(records, 1, from - 1) .. sub(records, to + 1), n - 1
   end
-  if n >= IN_VALUE then records, n = tidied(records) end
+  if n >= IN_VALUE and needless(records, 1, byte(records, 3)) then records, n = tidied(records) end
   if n < IN_VALUE then return records .. record, n + 1 + spilled end
   if not lasts then return records, n + spilled end
   call('SET', own_key, record, 'PX', kept_for(lasts))
@@ -273,8 +273,7 @@ for n = 1, count do
   if score then flags, risk, sat, half_life, base, unreadable = score_of(score) end
   local lenient, stop, staff = false, false, false
   if override then override, lenient, stop, staff = override_of(override) else override = '' end
-  local own_limits, keep_limits = hot < 16, false
-  if hot >= 16 then hot = hot - 16 end
+  local keep_limits = false
   if hot >= 8 then hot, keep_limits = hot - 8, true end
   if not lenient and not stop then
     local counts = flags >= 4 and now - sat <= AGE[by]

@@ -1,0 +1,82 @@
+"""Writes one change of the kill switch into the shared board: compare-and-set, again until it stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from gate.app.converge import HEARD_WITHIN_US
+from gate.core.pause.board import Board, Pause, forget_ended
+from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError
+from gate.ports.boards import BoardStore
+from gate.records.pause import MAX_REV
+
+REPAIRED_WITHIN_S = 3.0
+"""How long a write waits for a gate to repair an unreadable board. A gate does so within a second."""
+
+_ATTEMPTS = 200
+_MOST_AHEAD = 1 << 40
+_REPAIR_POLL_S = 0.05
+
+
+class BoardWriter:
+    """Writes to `store`. `status` is the command that shows the board, for messages."""
+
+    def __init__(self, store: BoardStore, status: str) -> None:
+        self._store = store
+        self._status = status
+
+    async def write(self, id_: str, change: Callable[[Board, int], Pause], now_us: int) -> Pause:
+        """Put `change(board, revision)` on the board as pause `id_`, and return it.
+
+        Raises what `change` raises, StoreUnavailable (it may or may not have been written), StateUnreadable, and
+        UploadGateError if others kept changing the board meanwhile.
+        """
+        acknowledged_rev = await self._acknowledged_rev()
+        wanted: Pause | None = None
+        for _ in range(_ATTEMPTS):
+            board = await self._readable_board()
+            # a store that wrote, lost the answer and repeated the write reports a conflict with our own first write
+            if wanted is not None and board.pauses.get(id_) == wanted:
+                return wanted
+            ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
+            wanted = change(board, max(board.rev, ahead) + 1)
+            kept = forget_ended(board, now_us)
+            if await self._replace(board.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
+                return wanted
+        raise UploadGateError(
+            f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
+            f"see who writes to it with {self._status}, then try again",
+        )
+
+    async def _acknowledged_rev(self) -> int:
+        """The highest revision that a gate holds. A store that was restored from a backup may hold a lower one.
+
+        Numbers too high for further revisions are ignored: no writer makes them.
+        """
+        try:
+            said = (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
+        except StoreUnavailable:
+            return 0  # the store may still accept a pause although it cannot return the acknowledgements
+        return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
+
+    async def _readable_board(self) -> Board:
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + REPAIRED_WITHIN_S
+        while True:
+            try:
+                return await self._store.read()
+            except StateUnreadable:
+                if clock() >= until_s:
+                    raise
+            await asyncio.sleep(_REPAIR_POLL_S)
+
+    async def _replace(self, expected_rev: int, board: Board, wanted: Pause) -> bool:
+        try:
+            return await self._store.replace(expected_rev, board)
+        except StoreUnavailable:
+            # the answer may have been lost after the write: the operator must learn that the pause is in force
+            if (await self._store.read()).pauses.get(wanted.id) == wanted:
+                return True
+            raise

@@ -1,0 +1,43 @@
+"""Takes the pauses out of a board that raise when they are prepared or evaluated, so that those beside them are obeyed.
+
+No writer of ours makes such a pause. If one turns up all the same, it must take down neither the check nor the switch.
+"""
+
+from __future__ import annotations
+
+from gate.core.decide import LivePauses, live_pauses
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.index import IndexedPause, PauseIndex, index_of, strictest
+from gate.core.request import CheckRequest
+
+
+def readable_board(board: Board, now_us: int) -> Board:
+    """`board` without pauses that raise when they are prepared."""
+    pauses = {key: pause for key, pause in board.pauses.items() if _prepares(pause, now_us)}
+    glass = tuple(pause for pause in board.break_glass if _prepares(pause, now_us))
+    return Board(pauses, glass, lifted=board.lifted)
+
+
+def _prepares(pause: Pause, now_us: int) -> bool:
+    try:
+        live_pauses(Board({pause.id: pause}), now_us)
+    except Exception:
+        return False
+    return True
+
+
+def sound_pauses(pauses: LivePauses, request: CheckRequest, class_: str, now_us: int) -> LivePauses:
+    """`pauses` without those whose evaluation raises."""
+
+    def fine(entry: IndexedPause) -> bool:
+        try:
+            strictest(index_of((entry.pause,), now_us), request, class_, now_us, 1.0)
+        except Exception:
+            return False
+        return True
+
+    def sound(index: PauseIndex) -> PauseIndex:
+        return index_of((entry.pause for entry in index.entries if fine(entry)), now_us)
+
+    parts = (pauses.break_glass, pauses.shared, pauses.by_risk, pauses.dry_run)
+    return LivePauses(pauses.rev, *map(sound, parts))

@@ -1,0 +1,54 @@
+"""`approve`: lets a second person agree to a change of the kill switch that waits for one."""
+
+from __future__ import annotations
+
+import typer
+
+from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import not_written, operating, person, report, run_change
+from gate.cli.direct import Direct, DirectFlag
+from gate.cli.extend import ByFlag
+from gate.cli.output import Output, OutputFlag, result, say
+from gate.cli.pause_text import uploads_of
+from gate.cli.release import PauseId
+from gate.errors import OperatorError, StoreUnavailable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="approve")(approve)
+
+
+def approve(
+    id_: PauseId,
+    by: ByFlag = None,
+    direct: DirectFlag = None,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+    kafka: KafkaFlag = None,
+    admin: AdminFlag = None,
+) -> None:
+    """Approve what was proposed for a pause, and wait until every live gate obeys.
+
+    Who proposed it or owns the pause cannot approve it (exit code 4).
+
+    Example: upload-gate approve p-7k2mq4xd --by bob
+    """
+    if direct is Direct.FILE:
+        raise OperatorError("nothing in the break-glass file waits for an approval", "leave --direct out")
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
+    run_change(_approve(addresses, id_, person(by), direct, output), addresses)
+
+
+async def _approve(addresses: Addresses, id_: str, by: str, direct: Direct | None, output: Output) -> None:
+    async with operating(addresses, direct=direct) as operate:
+        try:
+            changed = await operate.approve(id_, by)
+        except StoreUnavailable as error:
+            raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
+        if output is Output.TEXT:
+            result(changed.id)
+        act = "released" if changed.released_at_us is not None else changed.action.value
+        say(f"{by} approves {changed.id} of {changed.owner}: {act} {uploads_of(changed.scope)}")
+        await report("what was approved of", changed, operate, addresses, output, direct)

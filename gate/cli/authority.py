@@ -1,0 +1,46 @@
+"""What the person at the command may do: the flags for a second person, an emergency and a machine, and the policy's rules."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gate.app.operate import Authority
+from gate.cli.addresses import Addresses
+from gate.core.pause.board import Pause, PauseChange
+from gate.errors import ControlRefused
+
+ProposeFlag = Annotated[
+    bool, typer.Option("--propose", help="Where the policy asks for a second person: let them approve it.")
+]
+EmergencyFlag = Annotated[
+    str, typer.Option("--emergency", metavar="WHY", help="Go ahead without a second person; the reason is recorded.")
+]
+MachineFlag = Annotated[
+    bool, typer.Option("--machine", help="A machine acts: its pause is a lease of at most 60s that `extend` renews.")
+]
+
+_CHANGES = {
+    PauseChange.SET: "is not in force",
+    PauseChange.RELEASE: "stays in force",
+    PauseChange.EXTEND: "keeps its end",
+}
+
+
+def authority_of(addresses: Addresses, propose: bool, emergency: str) -> Authority:
+    """The rules of the policy of the running system, and what the operator says about them."""
+    from gate.cli.policy_names import policy_names
+
+    names = policy_names(addresses)
+    return Authority(names.second_person, names.machines_platform_wide, propose, emergency)
+
+
+def proposed(pause: Pause, addresses: Addresses) -> ControlRefused:
+    """The error that a change is proposed and waits for a second person."""
+    proposal = pause.proposal
+    state = _CHANGES[PauseChange.SET if proposal is None else proposal.change]
+    return ControlRefused(
+        f"pause {pause.id} {state} until a second person approves",
+        f"they type {addresses.command(f'approve {pause.id}')}",
+    )

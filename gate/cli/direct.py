@@ -1,0 +1,124 @@
+"""The ways on which an operator can reach the gates when the ordinary one is shut: Redis, Kafka, the host's own file."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gate.app.operate import Details
+from gate.cli.addresses import Addresses
+from gate.cli.http_json import get_json
+from gate.cli.output import Output, emit, result, say
+from gate.core.pause.board import Pause
+from gate.core.pause.ramp import default_ramp_us
+from gate.core.pause.scope import Action, Scope
+from gate.errors import NotConverged, OperatorError, StateUnreadable, UploadGateError
+from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
+from gate.records.break_glass_document import with_pause, with_release
+from gate.stores.disk.break_glass import rewrite
+
+OBEYED_WITHIN_S = 4.0
+_POLL_S = 0.1
+
+
+class Direct(StrEnum):
+    """The way that a change takes, if the operator chooses it."""
+
+    REDIS = "redis"
+    KAFKA = "kafka"
+    FILE = "file"
+
+
+DirectFlag = Annotated[
+    Direct | None,
+    typer.Option(
+        "--direct",
+        help="The way to take if the ordinary one is shut: Redis, Kafka, or the break-glass file of this host.",
+    ),
+]
+
+
+def pause_by_file(
+    addresses: Addresses,
+    wanted: tuple[Scope, Action, str, str, str, int],
+    details: Details,
+    audit: AuditLog,
+    output: Output,
+) -> None:
+    """Write a pause into the host's file and wait until its gate obeys. Raises OperatorError, NotConverged."""
+    scope, action, reason, text, owner, for_us = wanted
+    now_us = time.time_ns() // 1_000
+    starts_us = None if details.starts_in_us is None else now_us + details.starts_in_us
+    pause = Pause(
+        f"file-{secrets.token_hex(4)}", 1, scope, action, reason, text, owner, starts_us,
+        (now_us if starts_us is None else starts_us) + for_us, set_at_us=now_us, factor=details.factor,
+        percent=details.percent, exempt=details.exempt, mode=details.mode, in_flight=details.in_flight,
+        ramp_us=default_ramp_us(for_us) if details.ramp_us is None else details.ramp_us, incident=details.incident,
+    )  # fmt: skip
+    entry = AuditEntry("pause", owner, AuditOutcome.DONE, pause.id, None, pause, via="file", direct=True)
+    _write(addresses, lambda data, at_us: with_pause(data, at_us, pause), entry, audit)
+    if output is Output.TEXT:
+        result(pause.id)
+    _report(addresses, pause.id, lambda page: pause.id in _ids(page), output)
+
+
+def release_by_file(addresses: Addresses, id_: str, by: str, audit: AuditLog, output: Output) -> None:
+    """Lift pause `id_` on this host by its file, and wait until its gate obeys. Raises OperatorError, NotConverged."""
+    entry = AuditEntry("release", by, AuditOutcome.DONE, id_, via="file", direct=True)
+    _write(addresses, lambda data, at_us: with_release(data, at_us, id_), entry, audit)
+    if output is Output.TEXT:
+        result(id_)
+    _report(addresses, id_, lambda page: id_ in _lifted(page) or id_ not in _ids(page), output)
+
+
+def _write(
+    addresses: Addresses, change: Callable[[bytes | None, int], bytes], entry: AuditEntry, audit: AuditLog
+) -> None:
+    path = addresses.break_glass
+    try:
+        rewrite(path, change)
+    except (OSError, StateUnreadable) as error:
+        raise OperatorError(f"the break-glass file {path} cannot be written: {error}", "correct it by hand") from error
+    audit.record(entry)
+    say(f"written to the break-glass file {path}; it holds on this host alone")
+
+
+def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], output: Output) -> None:
+    """Wait until the gate of this host shows that it obeys. Raises NotConverged."""
+    until_s = time.monotonic() + OBEYED_WITHIN_S
+    problem = "nothing names its admin port, as --admin would"
+    while addresses.admin is not None:
+        try:
+            page = get_json(f"{addresses.admin}/v1/board", 1.0)
+            problem = "it does not obey the file"
+            if obeys(page):
+                break
+        except UploadGateError as error:
+            problem = error.problem
+        if time.monotonic() > until_s:
+            raise NotConverged(
+                f"{id_} is written, but the gate of this host is not known to obey it: {problem}",
+                "a gate reads the file within a second, and at its start; write it on every other gate's host too",
+            )
+        time.sleep(_POLL_S)
+    else:
+        raise NotConverged(f"{id_} is written, but no gate of this host can be asked: {problem}")
+    if output is Output.JSON:
+        emit({"id": id_, "via": "file", "file": str(addresses.break_glass), "obeyed": True})
+    else:
+        say(f"{id_} is obeyed by the gate of this host, at {addresses.admin}")
+
+
+def _ids(page: object) -> list[object]:
+    pauses = page.get("pauses") if isinstance(page, dict) else None
+    return [pause.get("id") for pause in pauses or [] if isinstance(pause, dict)]
+
+
+def _lifted(page: object) -> list[object]:
+    lifted = page.get("lifted") if isinstance(page, dict) else None
+    return lifted if isinstance(lifted, list) else []

@@ -1,0 +1,113 @@
+"""`drill`: exercises the kill switch on the canary class, from the pause to the release, and records that it worked."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from typing import Annotated
+
+import typer
+
+from gate.app.operate import Operate
+from gate.cli.addresses import Addresses, AdminFlag, GateFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import OBEY_DEADLINE_S, OwnerFlag, not_written, operating, person, run_change
+from gate.cli.direct import Direct, DirectFlag
+from gate.cli.obedience import not_obeyed, query_unheard
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.core.fields.labels import fold_label
+from gate.core.pause.board import Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import NotConverged, OperatorError, StoreUnavailable
+
+CLASS = "canary"
+LASTS_US = 60_000_000
+REASON = "drill"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="drill")(drill)
+
+
+def drill(
+    class_: Annotated[
+        str, typer.Option("--class", "-c", help="The class to pause; no real account should have it.")
+    ] = CLASS,
+    owner: OwnerFlag = None,
+    direct: DirectFlag = None,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+    kafka: KafkaFlag = None,
+    gate: GateFlag = None,
+    admin: AdminFlag = None,
+) -> None:
+    """Pause the canary class for a moment, check that it is paused, release it, and check that it is let in again.
+
+    Every live gate must obey both changes. A drill that passed sets upload_gate_drill_last_success_timestamp_seconds; an
+    alert fires if the last one is a week ago. Exit code 3 if anything did not work.
+
+    Example: upload-gate drill
+    """
+    if direct is Direct.FILE:
+        raise OperatorError("a drill goes through a shared channel", "leave --direct out, or give redis or kafka")
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka, gate=gate, admin=admin)
+    scope = Scope(frozenset({fold_label(class_)}))
+    run_change(_drill(addresses, scope, person(owner), direct, output), addresses)
+
+
+async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | None, output: Output) -> None:
+    async with operating(addresses, direct=direct) as operate:
+        began_s = time.monotonic()
+        try:
+            pause = await operate.pause(scope, Action.STOP, REASON, "a drill", by, LASTS_US)
+        except StoreUnavailable as error:
+            raise not_written(error, addresses, "the drill did not begin") from error
+        try:
+            obeyed = await _obeyed("the drill's pause", pause, operate, addresses)
+            _expect(addresses, scope, paused=True)
+        except BaseException:
+            await operate.release(pause.id, by, ramp_us=0)
+            raise
+        released = await operate.release(pause.id, by, ramp_us=0, drill_passed=True)
+        let_in = await _obeyed("the drill's release", released, operate, addresses)
+        _expect(addresses, scope, paused=False)
+    took_s = time.monotonic() - began_s
+    if output is Output.JSON:
+        emit({
+            "id": pause.id, "passed": True, "gates": obeyed[0], "paused_after_seconds": round(obeyed[1], 4),
+            "released_after_seconds": round(let_in[1], 4), "seconds": round(took_s, 3),
+        })  # fmt: skip
+    else:
+        result(
+            f"the drill passed in {took_s:.1f} s: {obeyed[0]} gates paused {scope} after {obeyed[1]:.2f} s and released it "
+            f"after {let_in[1]:.2f} s"
+        )
+
+
+async def _obeyed(what: str, change: Pause, operate: Operate, addresses: Addresses) -> tuple[int, float]:
+    """How many gates obey the change, and after how many seconds. Raises NotConverged unless all do."""
+    convergence, unheard = await query_unheard(await operate.converged(change, OBEY_DEADLINE_S))
+    problem = not_obeyed(what, convergence, unheard, addresses)
+    if problem is not None:
+        raise problem
+    return len(convergence.gates), convergence.seconds
+
+
+def _expect(addresses: Addresses, scope: Scope, paused: bool) -> None:
+    """Ask the gate at hand about one upload of the class. Raises NotConverged if it is not decided as expected."""
+    from gate.cli.http_json import gate_token, post_json
+
+    (class_,) = scope.classes
+    upload = f"drill-{secrets.token_hex(6)}"
+    body = {"upload_id": upload, "account": {"id": upload, "class": class_}, "media": {"kind": "image"}}
+    answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), token=gate_token())
+    decision = answer.get("decision") if isinstance(answer, dict) else None
+    if (decision == "paused") != paused:
+        raise NotConverged(
+            f"an upload of class {class_} meets {decision} at the gate at {addresses.shown('gate')}, "
+            f"and was to be {'paused' if paused else 'let in'}",
+            "see what holds it with `upload-gate status`",
+        )
+    say(f"an upload of class {class_} meets {decision}, as it should")

@@ -1,0 +1,71 @@
+"""`extend` and `approve`: let a pause last longer or act, and let a second person agree to a change."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gate.app.operate import Authority
+from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
+from gate.cli.board_access import not_written, operating, person, report, run_change
+from gate.cli.direct import Direct, DirectFlag
+from gate.cli.output import Output, OutputFlag, result
+from gate.cli.release import PauseId
+from gate.cli.scope_flags import span_us
+from gate.errors import OperatorError, StoreUnavailable
+
+ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who does it; default as in `pause`.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="extend")(extend)
+
+
+def extend(
+    id_: PauseId,
+    for_: Annotated[str, typer.Option("--for", help="How long from now: 90s, 10m, 1h30m.")] = "0",
+    enforce: Annotated[bool, typer.Option("--enforce", help="Let a pause that only counts act from now on.")] = False,
+    by: ByFlag = None,
+    machine: MachineFlag = False,
+    propose: ProposeFlag = False,
+    emergency: EmergencyFlag = "",
+    direct: DirectFlag = None,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+    kafka: KafkaFlag = None,
+    admin: AdminFlag = None,
+) -> None:
+    """Let a pause last longer, or let one that only counts act, and wait until every live gate obeys.
+
+    A machine renews its lease with it. To end a pause earlier, release it.
+
+    Example: upload-gate extend p-7k2mq4xd --for 2h
+    """
+    for_us = span_us("--for", for_) or 0
+    if not for_us and not enforce:
+        raise OperatorError("--for is missing", "give --for, such as --for 2h, or --enforce")
+    if direct is Direct.FILE:
+        raise OperatorError("the break-glass file extends no shared pause", "set another with pause --direct file")
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
+    authority = authority_of(addresses, propose, emergency)
+    run_change(_extend(addresses, id_, person(by), for_us, machine, enforce, authority, direct, output), addresses)
+
+
+async def _extend(
+    addresses: Addresses, id_: str, by: str, for_us: int, machine: bool, enforce: bool, authority: Authority,
+    direct: Direct | None, output: Output,
+) -> None:  # fmt: skip
+    async with operating(addresses, authority, direct) as operate:
+        try:
+            changed = await operate.extend(id_, by, for_us, machine=machine, enforce=enforce)
+        except StoreUnavailable as error:
+            raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
+        if output is Output.TEXT:
+            result(changed.id)
+        if changed.proposal is not None:
+            raise proposed(changed, addresses)
+        await report("the longer pause", changed, operate, addresses, output, direct)

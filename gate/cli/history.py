@@ -1,0 +1,160 @@
+"""`history` and `audit`: what was done with the kill switch, by whom, and whether the record of it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from gate.cli.addresses import Addresses, KafkaFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import audit_log
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.pause_text import lines_of, local_time, terminal_width
+from gate.errors import NotConverged, StateUnreadable, StoreUnavailable
+from gate.records.audit import AuditRecord, chain_problems, decode_audit
+from gate.records.topics import Topics
+
+LAST = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add `history`."""
+    app.command(name="history")(history)
+
+
+def history(
+    pause: Annotated[str | None, typer.Argument(metavar="ID", help="Only this pause.", show_default=False)] = None,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="The records of all hosts, from Kafka.")] = False,
+    last: Annotated[int, typer.Option(help="How many records, the newest.")] = LAST,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    kafka: KafkaFlag = None,
+) -> None:
+    """Show who paused, released, extended or approved what, with the attempts that were refused.
+
+    Example: upload-gate history p-7k2mq4xd
+    """
+    addresses = resolve_addresses(state, kafka=kafka)
+    records = _from_kafka(addresses) if everywhere else _from_file(addresses)
+    found = [record for record in records if pause is None or record.pause == pause][-max(1, last) :]
+    if output is Output.JSON:
+        emit({"records": [record_json(record) for record in found]})
+    else:
+        result(*(line for record in found for line in lines_of(record_fields(record), terminal_width())))
+        if not found:
+            say(f"no record in {'Kafka' if everywhere else audit_log(addresses).path}")
+
+
+def record_fields(record: AuditRecord) -> list[str]:
+    """A record as fields for people, the time first."""
+    after, before = record.after or {}, record.before or {}
+    what = after or before
+    fields = [local_time(round(record.at.timestamp() * 1_000_000)), f"{record.act} {record.pause}", f"by {record.who}"]
+    if record.outcome != "done":
+        fields.append(record.outcome.upper())
+    if what:
+        scope = what.get("scope") or {}
+        uploads = " and ".join(
+            f"{name} {'|'.join(map(str, v)) if isinstance(v, list) else v}" for name, v in scope.items()
+        )
+        fields.append(f"{what.get('action')} {uploads or 'platform-wide'}, {what.get('reason')}")
+    if record.approver:
+        fields.append(f"approved by {record.approver}")
+    if record.emergency:
+        fields.append(f"EMERGENCY: {record.emergency}")
+    if record.direct:
+        fields.append(f"directly in {record.via} (break-glass)")
+    if record.detail:
+        fields.append(record.detail)
+    return fields
+
+
+def record_json(record: AuditRecord) -> dict[str, object]:
+    """A record as JSON, with its time as it is stored."""
+    return {name: getattr(record, name) for name in record.__struct_fields__} | {"at": record.at.isoformat()}
+
+
+audit = typer.Typer(help="The record of all changes of the kill switch.", no_args_is_help=True)
+
+
+@audit.command()
+def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: KafkaFlag = None) -> None:
+    """Check that no record of this host was changed or removed, against its chain and against Kafka's copies.
+
+    Exit code 3 if the chain is broken. Without Kafka it checks the chain alone, and says so.
+
+    Example: upload-gate audit verify
+    """
+    addresses = resolve_addresses(state, kafka=kafka)
+    log = audit_log(addresses)
+    lines = list(log.lines())
+    problems = list(chain_problems(lines))
+    try:
+        copies = _from_kafka(addresses)
+    except StoreUnavailable as error:
+        say(f"warning: the copies in Kafka were not compared: {error}")
+    else:
+        problems += copy_problems(lines, copies)
+    if output is Output.JSON:
+        emit({"file": str(log.path), "records": len(lines), "problems": problems})
+    else:
+        result(*problems, f"{len(lines)} records in {log.path}, {len(problems) or 'no'} problems")
+    if problems:
+        raise NotConverged(
+            f"the audit log {log.path} is not whole", "see the problems above; Kafka has the other copies"
+        )
+
+
+@audit.command()
+def send(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: KafkaFlag = None) -> None:
+    """Send the records of this host that Kafka does not have yet. A gate on this host does so by itself.
+
+    Example: upload-gate audit send
+    """
+    from gate.stores.kafka.audit import send_unsent
+
+    addresses = resolve_addresses(state, kafka=kafka)
+    sent = asyncio.run(send_unsent(audit_log(addresses), addresses.kafka, _topics().audit.name))
+    emit({"sent": sent}) if output is Output.JSON else result(f"{sent} records sent to Kafka at {addresses.kafka}")
+
+
+def copy_problems(lines: Sequence[bytes], copies: Sequence[AuditRecord]) -> list[str]:
+    """A sentence for each record of this host's chain that Kafka has in another form, or has and the file lacks."""
+    own: dict[int, AuditRecord] = {}
+    for line in lines:
+        try:
+            record = decode_audit(line)
+        except StateUnreadable:
+            continue
+        own[record.seq] = record
+    chains = {record.chain for record in own.values()}
+    return [
+        f"record {copy.seq} of {copy.chain} differs from its copy in Kafka"
+        if copy.seq in own
+        else f"record {copy.seq} of {copy.chain} is in Kafka and not in the file"
+        for copy in copies
+        if copy.chain in chains and (copy.seq not in own or own[copy.seq].hash != copy.hash)
+    ]
+
+
+def _from_file(addresses: Addresses) -> list[AuditRecord]:
+    found: list[AuditRecord] = []
+    for number, line in enumerate(audit_log(addresses).lines(), 1):
+        try:
+            found.append(decode_audit(line))
+        except StateUnreadable as error:
+            say(f"warning: line {number}: {error}")
+    return found
+
+
+def _from_kafka(addresses: Addresses) -> list[AuditRecord]:
+    from gate.stores.kafka.audit import read_audit
+
+    return asyncio.run(read_audit(addresses.kafka, _topics().audit.name))
+
+
+def _topics() -> Topics:
+    return Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))

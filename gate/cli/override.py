@@ -1,0 +1,266 @@
+"""`override`: staff decide about one account, or about those of a file, until an expiry: let in, refuse, or other limits.
+
+It writes Redis, which every check reads, so that it holds from the next check on. The stores hold no history; the reason, the
+owner and the expiry are kept with the override.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import YesFlag, person
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, result, say
+from gate.core.duration import duration_text, parse_duration_us
+from gate.core.override import Override
+from gate.errors import OperatorError, UploadGateError
+
+if TYPE_CHECKING:
+    from gate.stores.redis.overrides import RedisOverrideStore
+
+MOST_LISTED: Final = 10_000
+MOST_IMPORTED: Final = 10_000
+SHOWN: Final = 20
+
+T = TypeVar("T")
+ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who decides; default as in `pause`.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        help="Decide about single accounts until an expiry.", no_args_is_help=True, rich_markup_mode=None
+    )
+    for name, command in (
+        ("set", set_), ("show", show), ("list", list_), ("remove", remove), ("import", import_),
+    ):  # fmt: skip
+        group.command(name=name)(command)
+    app.add_typer(group, name="override")
+
+
+def set_(
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    for_: Annotated[str, typer.Option("--for", help="How long it holds, such as 7d; required.")],
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why, in words; required.")],
+    allow: Annotated[bool, typer.Option("--allow", help="Let in, whatever score and limits say.")] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Refuse.")] = False,
+    limits: Annotated[
+        str | None, typer.Option("--limits", metavar="CLASS", help="Give the account the limits of that class.")
+    ] = None,
+    by: ByFlag = None,
+    yes: YesFlag = False,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+) -> None:
+    """Let an account in, refuse it, or give it the limits of a class, until an expiry. Replaces its override.
+
+    Example: upload-gate override set a-17 --limits trusted --for 7d --reason "moves her archive"
+    """
+    addresses = resolve_addresses(state, redis=redis)
+    override = _override(allow, deny, limits, for_, reason, person(by))
+    (before,) = _run(addresses, lambda store: store.overrides([account]))
+    if before is not None:
+        say(f"it replaces: {sentence(account, before)}")
+    if not yes and not confirmed(f"{sentence(account, override)}. Set it?"):
+        raise cancel()
+    _run(addresses, lambda store: store.put_override(account, override))
+    if output is Output.JSON:
+        emit(as_json(account, override))
+    else:
+        result(sentence(account, override))
+
+
+def show(
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+) -> None:
+    """Show the override of an account.
+
+    Example: upload-gate override show a-17
+    """
+    (found,) = _run(resolve_addresses(state, redis=redis), lambda store: store.overrides([account]))
+    if output is Output.JSON:
+        emit({"account": account, "override": None if found is None else as_json(account, found)})
+    else:
+        result(f"{account} has no override" if found is None else sentence(account, found))
+
+
+def list_(output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None) -> None:
+    """List all overrides, those first that expire first.
+
+    Example: upload-gate override list
+    """
+    found = _run(resolve_addresses(state, redis=redis), lambda store: store.all_overrides(MOST_LISTED))
+    ordered = sorted(found.items(), key=lambda item: (item[1].expires_at_us, item[0]))
+    if output is Output.JSON:
+        emit({"overrides": [as_json(account, override) for account, override in ordered]})
+    else:
+        result(
+            *(sentence(account, override) for account, override in ordered)
+            if ordered
+            else ("no account has an override",)
+        )
+
+
+def remove(
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    yes: YesFlag = False,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+) -> None:
+    """Remove the override of an account before it expires.
+
+    Example: upload-gate override remove a-17 --yes
+    """
+    addresses = resolve_addresses(state, redis=redis)
+    (found,) = _run(addresses, lambda store: store.overrides([account]))
+    if found is None:
+        raise UploadGateError(f"{account} has no override", "upload-gate override list shows all")
+    if not yes and not confirmed(f"{sentence(account, found)}. Remove it?"):
+        raise cancel()
+    removed = _run(addresses, lambda store: store.remove_override(account))
+    if output is Output.JSON:
+        emit({"account": account, "removed": removed})
+    else:
+        result(f"{account} has no override any more")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="File of JSON lines.", metavar="FILE")],
+    by: ByFlag = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be set.")] = False,
+    yes: YesFlag = False,
+    output: OutputFlag = Output.TEXT,
+    state: StateFlag = None,
+    redis: RedisFlag = None,
+) -> None:
+    """Set the overrides of a file, one JSON object a line. It is read whole before anything is set, and shown first.
+
+    A line is {"account":"a-17","for":"7d","reason":"…"} with one of "allow":true, "deny":true, "limits":"CLASS".
+
+    Example: upload-gate override import photographers.jsonl --dry-run
+    """
+    wanted = read_file(file, person(by))
+    addresses = resolve_addresses(state, redis=redis)
+    known = _run(addresses, lambda store: store.overrides([account for account, _ in wanted]))
+    replaced = sum(before is not None for before in known)
+    say(*(sentence(account, override) for account, override in wanted[:SHOWN]))
+    more = f", and {len(wanted) - SHOWN} more" if len(wanted) > SHOWN else ""
+    say(f"{len(wanted)} overrides{more}; {replaced} accounts have one already, which is replaced")
+    is_set = not dry_run
+    if is_set and not yes and not confirmed(f"Set {len(wanted)} overrides?"):
+        raise cancel()
+    if is_set:
+        _run(addresses, lambda store: _put(store, wanted))
+    if output is Output.JSON:
+        emit({"overrides": len(wanted), "replaced": replaced, "set": is_set})
+    else:
+        result(f"{len(wanted)} overrides are set" if is_set else f"nothing was set; {len(wanted)} overrides would be")
+
+
+def read_file(file: Path, by: str) -> list[tuple[str, Override]]:
+    """The overrides in `file`. Raises OperatorError with the line of the first mistake."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperatorError(f"{file} cannot be read: {error}") from error
+    found: dict[str, Override] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            account, override = _line(line, by)
+        except (ValueError, OperatorError) as error:
+            raise OperatorError(f"{file}:{number}: {error}", "correct it; nothing was set") from error
+        if account in found:
+            raise OperatorError(f"{file}:{number}: {account} comes twice", "keep one line of each account")
+        found[account] = override
+    if not 0 < len(found) <= MOST_IMPORTED:
+        raise OperatorError(f"{file} has {len(found)} overrides", f"a file has 1 to {MOST_IMPORTED}")
+    return list(found.items())
+
+
+def _line(line: str, by: str) -> tuple[str, Override]:
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError("is no JSON object")
+    unknown = values.keys() - {"account", "allow", "deny", "limits", "for", "reason"}
+    if unknown:
+        raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
+    texts = {name: values.get(name) for name in ("account", "for", "reason")}
+    for name, value in texts.items():
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{name} is missing; it is a text")
+    limits = values.get("limits")
+    if limits is not None and not isinstance(limits, str):
+        raise ValueError("limits is the name of a class")
+    allow, deny = values.get("allow") is True, values.get("deny") is True
+    return str(texts["account"]), _override(allow, deny, limits, str(texts["for"]), str(texts["reason"]), by)
+
+
+def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: str, by: str) -> Override:
+    if allow + deny + (limits is not None) != 1:
+        raise OperatorError(
+            "an override either lets in, refuses or changes limits", "give --allow, --deny or --limits CLASS"
+        )
+    if limits is not None and not limits.strip():
+        raise OperatorError("--limits needs the name of a class", "such as --limits trusted")
+    if not reason.strip():
+        raise OperatorError("the reason is empty", "say why in a few words")
+    try:
+        lasts_us = parse_duration_us(for_)
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
+    name = None if limits is None else limits.strip().lower()
+    return Override(allow, reason.strip(), by, time.time_ns() // 1000 + lasts_us, name)
+
+
+def sentence(account: str, override: Override) -> str:
+    """An override in one sentence."""
+    does = "is let in" if override.allow else "is refused"
+    if override.limits is not None:
+        does = f"has the limits of class {override.limits}"
+    left = duration_text(override.expires_at_us - time.time_ns() // 1000)
+    return f"{account} {does} for {left}, by {override.owner}: {override.reason}"
+
+
+def as_json(account: str, override: Override) -> dict[str, object]:
+    """An override as JSON."""
+    kind = "allow" if override.allow else "deny"
+    return {
+        "account": account,
+        "override": "limits" if override.limits is not None else kind,
+        "limits": override.limits,
+        "reason": override.reason,
+        "owner": override.owner,
+        "expires_at": instant(override.expires_at_us),
+    }
+
+
+async def _put(store: RedisOverrideStore, wanted: Sequence[tuple[str, Override]]) -> None:
+    for account, override in wanted:
+        await store.put_override(account, override)
+
+
+def _run(addresses: Addresses, act: Callable[[RedisOverrideStore], Coroutine[Any, Any, T]]) -> T:
+    async def run() -> T:
+        from gate.stores.redis.overrides import RedisOverrideStore
+
+        store = RedisOverrideStore(addresses.redis, prefix=addresses.prefix)
+        try:
+            return await act(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())

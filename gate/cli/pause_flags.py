@@ -1,0 +1,43 @@
+"""The flags of `pause`, each with its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gate.core.pause.scope import Action, InFlight
+
+Many = list[str] | None
+
+ClassesFlag = Annotated[Many, typer.Option("--class", "-c", help="Account class; may be repeated.")]
+SurfaceFlag = Annotated[Many, typer.Option(help="Surface uploaded to; may be repeated.")]
+KindFlag = Annotated[Many, typer.Option(help="Media kind, such as image; may be repeated.")]
+CountryFlag = Annotated[Many, typer.Option(help="Country, such as DE; may be repeated.")]
+YoungerThanFlag = Annotated[str | None, typer.Option(help="Accounts created less than this ago, such as 7d.")]
+RiskFromFlag = Annotated[float | None, typer.Option(help="Accounts with at least this risk, from 0 to 1.")]
+AccountsFlag = Annotated[Path | None, typer.Option(help="A file of account ids, one a line; counts until --enforce.")]
+PlatformWideFlag = Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")]
+ActionFlag = Annotated[Action, typer.Option(help="What to do with uploads that it matches.")]
+FactorFlag = Annotated[float, typer.Option(help="For throttle: the share of minutes in which an account may upload.")]
+OnlyVerifiedFlag = Annotated[bool, typer.Option("--only-verified", help="Short for --action allow-only.")]
+PercentFlag = Annotated[int, typer.Option(help="Hold only this share of accounts, always the same ones.")]
+ExceptClassFlag = Annotated[Many, typer.Option(help="Leave this class alone; may be repeated.")]
+ExceptSurfaceFlag = Annotated[Many, typer.Option(help="Leave this surface alone; may be repeated.")]
+ExceptKindFlag = Annotated[Many, typer.Option(help="Leave this kind alone; may be repeated.")]
+ExceptCountryFlag = Annotated[Many, typer.Option(help="Leave this country alone; may be repeated.")]
+ExceptAccountsFlag = Annotated[Path | None, typer.Option(help="Leave the accounts of this file alone.")]
+ExceptVerifiedFlag = Annotated[bool, typer.Option("--except-verified", help="Leave verified accounts alone.")]
+InFlightFlag = Annotated[InFlight, typer.Option(help="Uploads that began before: let them end, or not.")]
+CountOnlyFlag = Annotated[
+    bool, typer.Option("--count-only", help="Set it as a dry run: it acts on nothing and counts.")
+]
+EnforceFlag = Annotated[bool, typer.Option("--enforce", help="Enforce a list of accounts at once.")]
+ForFlag = Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.")]
+StartInFlag = Annotated[str | None, typer.Option(help="Begin later, such as 30m from now.")]
+RampFlag = Annotated[str | None, typer.Option(help="Let accounts back over this time after its end; 0 at once.")]
+ReasonFlag = Annotated[str, typer.Option("--reason", "-r", help="Reason code of the policy, such as raid.")]
+MessageFlag = Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")]
+IncidentFlag = Annotated[str, typer.Option(help="Link to the incident.")]
+DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and write nothing.")]

@@ -1,0 +1,72 @@
+"""Four eyes: which changes of the kill switch ask for a second person, as a table.
+
+One person may always tighten at once. The policy lists the changes that need two (`second_person` in `[controls]`). Such
+a change is written as a proposal and comes into force when another person approves it. An emergency, given with its
+reason, lets one person go ahead; the reason is kept with the pause and in the audit log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from enum import StrEnum
+from typing import Final
+
+from gate.core.pause.board import MAX_DURATION_US, Pause, PauseChange
+from gate.core.pause.scope import PauseMode
+
+
+class TwoPersonRule(StrEnum):
+    """A kind of change that may need a second person."""
+
+    LONG = "over-24h"
+    EARLY = "release-early"
+    EXEMPT = "exempt"
+    PLATFORM_WIDE = "platform-wide"
+
+
+MEANINGS: Final[Mapping[TwoPersonRule, str]] = {
+    TwoPersonRule.LONG: "lasts over 24h, and one person may set 24h",
+    TwoPersonRule.EARLY: "is released before it ends",
+    TwoPersonRule.EXEMPT: "exempts uploads",
+    TwoPersonRule.PLATFORM_WIDE: "is platform-wide",
+}
+BY_DEFAULT: Final = frozenset((TwoPersonRule.LONG,))
+
+
+def _is_long(pause: Pause) -> bool:
+    begins_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
+    return begins_us is not None and pause.expires_at_us - begins_us > MAX_DURATION_US
+
+
+def _is_platform_wide(pause: Pause) -> bool:
+    return pause.scope.platform_wide
+
+
+def _exempts(pause: Pause) -> bool:
+    return bool(pause.exempt)
+
+
+def _always(pause: Pause) -> bool:
+    return True
+
+
+TABLE: Final[Mapping[PauseChange, Mapping[TwoPersonRule, Callable[[Pause], bool]]]] = {
+    PauseChange.SET: {
+        TwoPersonRule.LONG: _is_long,
+        TwoPersonRule.EXEMPT: _exempts,
+        TwoPersonRule.PLATFORM_WIDE: _is_platform_wide,
+    },
+    PauseChange.RELEASE: {TwoPersonRule.EARLY: _always, TwoPersonRule.PLATFORM_WIDE: _is_platform_wide},
+    PauseChange.EXTEND: {TwoPersonRule.LONG: _is_long},
+}
+"""The rules that look at each change, with the test of the pause as it would become."""
+
+
+def broken_rules(change: PauseChange, pause: Pause, rules: Collection[TwoPersonRule]) -> tuple[TwoPersonRule, ...]:
+    """The rules of the policy under which one person alone may not make `pause` by this change.
+
+    A dry run acts on nothing, and a lease ends by itself within a minute: neither needs a second person.
+    """
+    if pause.mode is PauseMode.DRY_RUN or pause.machine:
+        return ()
+    return tuple(rule for rule, applies in TABLE[change].items() if rule in rules and applies(pause))

@@ -1,0 +1,110 @@
+"""The audit log as lines of JSON, each chained to the one before it by its hash, and the check of such a chain.
+
+    {"version":1,"chain":"host","seq":7,"at":"…Z","act":"pause","who":"ann","outcome":"done","pause":"p-…","before":null,
+     "after":PAUSE,"detail":"","approver":null,"emergency":"","machine":false,"via":"redis","direct":false,
+     "prev":"64 hex digits","hash":"64 hex digits"}
+
+`hash` is SHA-256 over the line without it. `prev` is the hash of the line before, 64 zeros for the first. Whoever
+changes or removes a line must change all later ones; the copies on `gate.audit.v1` then differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from gate.errors import StateUnreadable
+from gate.ports.audit import AuditEntry
+from gate.records.pause import encode_pause, instant
+
+VERSION: Final = 1
+FIRST: Final = "0" * 64
+MAX_LINE: Final = 1 << 20
+
+
+class AuditRecord(msgspec.Struct, frozen=True):
+    """One line of the log, as read."""
+
+    chain: str
+    seq: int
+    at: datetime
+    act: str
+    who: str
+    outcome: str
+    pause: str
+    prev: str
+    hash: str
+    version: int = VERSION
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    detail: str = ""
+    approver: str | None = None
+    emergency: str = ""
+    machine: bool = False
+    via: str = "redis"
+    direct: bool = False
+
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(AuditRecord).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def encode_audit(entry: AuditEntry, chain: str, seq: int, at_us: int, prev: str) -> bytes:
+    """The line of an entry, without its end of line."""
+    fields = {
+        "version": VERSION,
+        "chain": chain,
+        "seq": seq,
+        "at": instant(at_us),
+        "act": entry.act,
+        "who": entry.who,
+        "outcome": entry.outcome.value,
+        "pause": entry.pause,
+        "before": None if entry.before is None else msgspec.Raw(encode_pause(entry.before)),
+        "after": None if entry.after is None else msgspec.Raw(encode_pause(entry.after)),
+        "detail": entry.detail,
+        "approver": entry.approver,
+        "emergency": entry.emergency,
+        "machine": entry.machine,
+        "via": entry.via,
+        "direct": entry.direct,
+        "prev": prev,
+    }
+    return _encode({**fields, "hash": _hash(fields)})
+
+
+def decode_audit(line: bytes) -> AuditRecord:
+    """The record of a line. Raises StateUnreadable, also if its hash is not that of its content."""
+    try:
+        if len(line) > MAX_LINE:
+            raise ValueError(f"it has {len(line)} bytes, more than {MAX_LINE}")
+        record, fields = _decode(line), dict(_decode_fields(line))
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise StateUnreadable(f"a line of the audit log cannot be read: {error}") from error
+    del fields["hash"]
+    if _hash(fields) != record.hash:
+        raise StateUnreadable(f"record {record.seq} of {record.chain} was altered: its hash is not that of its content")
+    return record
+
+
+def chain_problems(lines: Iterable[bytes]) -> Iterator[str]:
+    """A sentence for each break of the chain, with the number of the line."""
+    prev, seq = FIRST, 0
+    for number, line in enumerate(lines, 1):
+        try:
+            record = decode_audit(line)
+        except StateUnreadable as error:
+            yield f"line {number}: {error}"
+            continue
+        if (record.prev, record.seq) != (prev, seq + 1):
+            yield f"line {number}: record {record.seq} does not follow record {seq}: a record was removed or inserted"
+        prev, seq = record.hash, record.seq
+
+
+def _hash(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(_encode(fields)).hexdigest()

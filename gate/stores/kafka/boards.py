@@ -1,0 +1,282 @@
+"""The second channel of the kill switch: topic `gate.controls.v1`, compacted, one partition, read from its beginning.
+
+It implements BoardStore with what Kafka can do. Each pause is a record of its own, so two writers at once overwrite
+nothing but the same pause, and readers merge by revision. `replace` compares with what was read last, which keeps honest
+writers apart but is no lock. The broker's append time is the store's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from gate.core.pause.board import Board, merge
+from gate.errors import StateUnreadable, StoreUnavailable
+from gate.ports.boards import Acknowledgement, Gates
+from gate.records.control import (
+    CLOCK_KEY,
+    GATE,
+    PAUSE,
+    board_of_record,
+    entry_record,
+    gate_record,
+    pause_record,
+)
+from gate.records.gate import decode_gate
+from gate.stores.kafka.client import connected
+
+DEADLINE_S: Final = 5.0
+PARTITION: Final = 0
+POLL_MS: Final = 200
+TRY_AGAIN_S: Final = 1.0
+MOST_GATES: Final = 10_000
+AWAY: Final = (KafkaError, OSError, TimeoutError)
+
+
+class KafkaBoardStore:
+    """A BoardStore. Use it as an async context manager, in one event loop. `unreadable` counts records it passed over."""
+
+    def __init__(self, bootstrap: str, topic: str, deadline_s: float = DEADLINE_S) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._deadline_s = deadline_s
+        self._at = TopicPartition(topic, PARTITION)
+        self._board = Board()
+        self._gates: dict[str, tuple[bytes, int]] = {}
+        self._next = 0
+        self._end: int | None = None
+        self._problem = "it has not been read yet"
+        self._clock: tuple[int, float] | None = None
+        self._moved = asyncio.Condition()
+        self._producer: Any = None
+        self._writing = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+        self.unreadable = 0
+
+    async def __aenter__(self) -> Self:
+        self._reading = asyncio.create_task(self._read_for_ever(), name="controls topic")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        await self._drop_producer()
+
+    @property
+    def known(self) -> Board:
+        """The board as far as it was read; it may lag behind the topic."""
+        return self._board
+
+    @property
+    def caught_up(self) -> bool:
+        """True once the topic was read to the end that it had when reading began, and while it is being read."""
+        return self._end is not None and self._next >= self._end
+
+    async def read(self) -> Board:
+        """See BoardStore."""
+        await self._until_caught_up()
+        return self._board
+
+    async def replace(self, expected_rev: int, board: Board) -> bool:
+        """See BoardStore. Writes the pauses that differ from those that were read."""
+        await self._until_caught_up()
+        known = self._board
+        if known.rev != expected_rev:
+            return False
+        records = [pause_record(pause) for id_, pause in board.pauses.items() if known.pauses.get(id_) != pause]
+        aside = {entry.raw for entry in known.unreadable}
+        others = [entry_record(entry) for entry in board.unreadable if entry.raw not in aside]
+        records += [record for record in others if record is not None]
+        records += [(PAUSE + id_.encode(), b"") for id_ in known.pauses.keys() - board.pauses.keys()]
+        await self._send(records)
+        return True
+
+    async def durable(self) -> bool | None:
+        """See BoardStore. A write returns once all replicas in sync have it."""
+        return True
+
+    async def repair(self, board: Board) -> bool:
+        """See BoardStore. There is nothing to repair: a record that cannot be read hides no other."""
+        return False
+
+    async def changes(self) -> AsyncIterator[Board]:
+        """See BoardStore. Ends never; while Kafka is away it yields nothing."""
+        last: Board | None = None
+        while True:
+            async with self._moved:
+                while self._board is last or not self.caught_up:
+                    await self._moved.wait()
+            last = self._board
+            yield last
+
+    async def acknowledge(self, said: Acknowledgement) -> int:
+        """See BoardStore."""
+        (at_us,) = await self._send([gate_record(said)])
+        return at_us
+
+    async def now_us(self) -> int:
+        """See BoardStore. The broker's time of the last record, and what has passed since."""
+        if self._clock is None:
+            await self._send([(CLOCK_KEY, b"")])
+        return self._now_us()
+
+    async def gates(self, within_us: int) -> Gates:
+        """See BoardStore."""
+        await self._until_caught_up()
+        now_us = self._now_us()
+        read: list[Acknowledgement] = []
+        unreadable: list[str] = []
+        for process, (document, at_us) in sorted(self._gates.items()):
+            if at_us < now_us - within_us:
+                continue
+            try:
+                read.append(decode_gate(document, at_us))
+            except StateUnreadable as error:
+                unreadable.append(f"{process!a}: {error}")
+        return Gates(now_us, tuple(read), tuple(unreadable))
+
+    async def forget(self, process: str) -> None:
+        """See BoardStore."""
+        await self._send([(GATE + process.encode(), b"")])
+
+    def heard_us(self, process: str) -> int | None:
+        """When the acknowledgement of a process that was read last was written, by the broker's clock."""
+        found = self._gates.get(process)
+        return None if found is None else found[1]
+
+    def _now_us(self) -> int:
+        if self._clock is None:
+            return 0
+        at_us, heard_s = self._clock
+        return at_us + int((asyncio.get_running_loop().time() - heard_s) * 1_000_000)
+
+    async def _until_caught_up(self) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_s), self._moved:
+                await self._moved.wait_for(lambda: self.caught_up)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"Kafka at {self._bootstrap} did not return topic {self._topic} within {self._deadline_s:g} s: "
+                f"{self._problem}",
+                "check that it runs",
+            ) from error
+
+    async def _send(self, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        """Write records, wait until all are kept, and return the broker's times of them. Raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(self._deadline_s), self._writing:
+                producer = await self._connected_producer()
+                sending = [
+                    await producer.send(self._topic, value=value or None, key=key, partition=PARTITION)
+                    for key, value in records
+                ]
+                kept = await asyncio.gather(*sending)
+        except AWAY as error:
+            await self._drop_producer()
+            raise StoreUnavailable(
+                f"Kafka at {self._bootstrap} did not keep it: {str(error) or type(error).__name__}",
+                "check that it runs",
+            ) from error
+        times = [int(one.timestamp) * 1_000 for one in kept]
+        for at_us in times:
+            self._tick(at_us)
+        return times
+
+    async def _connected_producer(self) -> Any:
+        if self._producer is None:
+            # the topic must exist already: whoever sends to an unknown name may create it, with other settings
+            await self._until_caught_up()
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True,
+                request_timeout_ms=int(self._deadline_s * 1_000),
+            )  # fmt: skip
+            self._producer = producer
+            await connected(producer)
+        return self._producer
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(*AWAY):
+                async with asyncio.timeout(1.0):
+                    await producer.stop()
+
+    async def _read_for_ever(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except (*AWAY, KeyError) as error:
+                self._problem = (
+                    f"there is no topic {error}" if isinstance(error, KeyError) else str(error) or "no answer"
+                )
+                self._end = None
+                await asyncio.sleep(TRY_AGAIN_S)
+
+    async def _read(self) -> None:
+        """Read the topic from its beginning until Kafka is away."""
+        consumer: Any = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100
+        )
+        try:
+            await connected(consumer)
+            if self._topic not in await consumer.topics():
+                raise KeyError(self._topic)
+            consumer.assign([self._at])
+            self._next = (await consumer.beginning_offsets([self._at]))[self._at]
+            consumer.seek(self._at, self._next)
+            self._end = (await consumer.end_offsets([self._at]))[self._at]
+            while True:
+                await self._heard([])
+                found = await consumer.getmany(self._at, timeout_ms=POLL_MS)
+                await self._heard(found.get(self._at, []))
+                self._next = await consumer.position(self._at)
+        finally:
+            with suppress(*AWAY):
+                await consumer.stop()
+
+    async def _heard(self, records: list[Any]) -> None:
+        board = self._board
+        for record in records:
+            self._tick(record.timestamp * 1_000)
+            board = self._merged(board, record)
+            self._next = record.offset + 1
+        async with self._moved:
+            self._board = board
+            self._moved.notify_all()
+
+    def _merged(self, board: Board, record: Any) -> Board:
+        key: bytes = record.key or b""
+        value: bytes | None = record.value
+        if key.startswith(GATE):
+            self._hear_gate(key[len(GATE) :].decode("utf-8", "replace"), value, record.timestamp * 1_000)
+        elif key.startswith(PAUSE) and value:
+            try:
+                merged = merge(board, board_of_record(key, value))
+            except StateUnreadable:
+                self.unreadable += 1
+                return board
+            return board if merged == board else merged
+        elif key != CLOCK_KEY and value:
+            self.unreadable += 1
+        return board
+
+    def _hear_gate(self, process: str, value: bytes | None, at_us: int) -> None:
+        if not value:
+            self._gates.pop(process, None)
+        elif process in self._gates or len(self._gates) < MOST_GATES:
+            self._gates[process] = value, at_us
+
+    def _tick(self, at_us: int) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._clock is None or at_us > self._now_us():
+            self._clock = at_us, now_s

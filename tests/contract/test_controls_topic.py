@@ -1,0 +1,120 @@
+"""The second channel over a real Kafka: what was written is read by all, garbage hides nothing, and writers keep apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from waiting import eventually
+
+from gate.app.operate import Operate
+from gate.core.pause.board import Board, Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import StoreUnavailable
+from gate.local.free_port import free_port
+from gate.ports.boards import Acknowledgement
+from gate.records.topics import Topics
+from gate.serve.clock import SystemClock
+from gate.stores.kafka.boards import KafkaBoardStore
+from gate.stores.kafka.topics import declare
+
+HOUR_US = 3_600_000_000
+NOW_US = SystemClock().now_us()
+
+
+def a_pause(id_: str, rev: int = 1, text: str = "") -> Pause:
+    return Pause(id_, rev, Scope(), Action.STOP, "raid", text, "ann", None, NOW_US + HOUR_US, set_at_us=NOW_US)
+
+
+@pytest.fixture
+async def topic(kafka_bootstrap: str, unique: Callable[[], str]) -> str:
+    topics = Topics(f"{unique()}.")
+    await declare(kafka_bootstrap, topics)
+    return topics.pauses.name
+
+
+async def test_what_one_writes_another_that_starts_later_reads_in_full(kafka_bootstrap: str, topic: str) -> None:
+    async with KafkaBoardStore(kafka_bootstrap, topic) as writer:
+        assert await writer.replace(0, Board({"p-1": a_pause("p-1"), "p-2": a_pause("p-2", 2)}))
+        await writer.acknowledge(
+            Acknowledgement("g-1", "http://g", 2, 0, boot="b", digest="d", recent={"new": (3, 2, 1)})
+        )
+
+        async with KafkaBoardStore(kafka_bootstrap, topic) as reader:
+            board, gates = await reader.read(), await reader.gates(60_000_000)
+            clock_us = await reader.now_us()
+
+    assert sorted(board.pauses) == ["p-1", "p-2"]
+    assert [(said.gate, said.digest, said.recent) for said in gates.acknowledgements] == [
+        ("g-1", "d", {"new": (3, 2, 1)})
+    ]
+    assert abs(clock_us - SystemClock().now_us()) < 30_000_000
+    assert abs(gates.acknowledgements[0].acknowledged_at_us - gates.now_us) < 30_000_000
+
+
+async def test_two_operators_at_once_both_stand_and_a_release_wins(kafka_bootstrap: str, topic: str) -> None:
+    async with KafkaBoardStore(kafka_bootstrap, topic) as one, KafkaBoardStore(kafka_bootstrap, topic) as other:
+        ids = iter(("p-1", "p-2"))
+        acts = [Operate(store, lambda: next(ids)) for store in (one, other)]
+        set_ = await asyncio.gather(*(act.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US) for act in acts))
+        await eventually(lambda: len(one.known.pauses) == len(other.known.pauses) == 2)
+
+        await acts[1].release(set_[0].id, "bob", ramp_us=0)
+        await eventually(lambda: one.known.pauses[set_[0].id].released_by == "bob")
+
+    assert [pause.id for pause in one.known.active(NOW_US)] == [set_[1].id]
+
+
+async def test_garbage_of_every_kind_is_passed_over_and_hides_no_pause(kafka_bootstrap: str, topic: str) -> None:
+    newer = b'{"id":"p-new","rev":7,"scope":{"weather":["rain"]},"action":"stop"}'
+    garbage: list[tuple[bytes | None, bytes | None]] = [
+        (b"", b""), (b"pause:p-1", b"nonsense"), (b"pause:p-1", b"{" * 100_000), (b"pause:p-9", b"x" * 300_000),
+        (b"pause:other", b'{"id":"p-1","rev":99}'), (b"gate:g \xff", b"\xff"), (b"\xff" * 2_000, b"1"), (b"clock", b"?"),
+        (b"pause:p-new", newer), (b"pause:p-1", b'{"id":"p-1","rev":-1}'), (b"pause:", b"null"),
+    ]  # fmt: skip
+    producer: Any = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        await store.replace(0, Board({"p-1": a_pause("p-1")}))
+        await producer.start()
+        for key, value in garbage:
+            await producer.send_and_wait(topic, value=value, key=key, partition=0)
+        await producer.stop()
+        await store.replace((await store.read()).rev, Board({"p-1": a_pause("p-1"), "p-2": a_pause("p-2", 2)}))
+        await eventually(lambda: "p-2" in store.known.pauses)
+
+        async with KafkaBoardStore(kafka_bootstrap, topic) as later:
+            board, gates = await later.read(), await later.gates(60_000_000)
+
+    assert sorted(pause.id for pause in board.active(NOW_US)) == ["p-1", "p-2"]
+    assert [(entry.id, entry.rev) for entry in board.unreadable] == [("p-new", 7)]
+    assert gates.acknowledgements == ()
+    assert len(gates.unreadable) == 1
+    assert later.unreadable >= 7
+
+
+async def test_an_older_revision_that_arrives_later_changes_nothing(kafka_bootstrap: str, topic: str) -> None:
+    released = replace(a_pause("p-1", 3), released_at_us=NOW_US, released_by="bob")
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        await store.replace(0, Board({"p-1": released}))
+        await eventually(lambda: store.known.pauses.get("p-1") == released)
+        await store.replace(3, Board({"p-1": a_pause("p-1", 2), "p-2": a_pause("p-2")}))
+        await eventually(lambda: "p-2" in store.known.pauses)
+
+    assert store.known.pauses["p-1"] == released
+
+
+async def test_where_there_is_no_kafka_or_no_topic_each_call_ends_within_its_deadline(kafka_bootstrap: str) -> None:
+    for bootstrap, topic in ((f"127.0.0.1:{free_port()}", "t"), (kafka_bootstrap, "never.created")):
+        async with KafkaBoardStore(bootstrap, topic, deadline_s=0.5) as store:
+            for call in (
+                store.read(),
+                store.replace(0, Board()),
+                store.gates(1),
+                store.acknowledge(Acknowledgement("g", "u", 0, 0)),
+            ):
+                with pytest.raises(StoreUnavailable):
+                    await call

@@ -1,0 +1,159 @@
+"""Laws of reservations: the script equals the model over long random lives, and a Retry-After is true."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
+from gate.core.hot_facts import MetFact
+from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
+from gate.core.limits.reservation import Report, Unanswered, UploadOutcome
+from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.override import Override
+from gate.core.score import Score, Stamp
+from gate.records.decision import retry_after_s
+from gate.records.score import with_bytes
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
+
+START_US = time.time_ns() // 1000
+CHECKS = 6_000
+RUN = itertools.count()
+
+
+class NoClock:
+    def now_us(self) -> int:
+        raise AssertionError("each request brings its own time")
+
+
+def a_class(rng: random.Random, name: str) -> ClassLimits:
+    """A class as a policy makes it, with some of the limits that all its policies know."""
+
+    def some(*names: str) -> EntityLimits | None:
+        chosen = [each for each in names if rng.random() < 0.7]
+        found = []
+        for each in chosen:
+            by_bytes, in_flight = "bytes" in each, "flight" in each
+            rate = Rate(
+                rng.choice([0, 1, 3, 30]), rng.choice([1_000_000, MINUTE_US, HOUR_US]), rng.choice([0, 1, 4, 40, 400])
+            )
+            found.append(Limit(each, rate, rng.random() < 0.2, by_bytes, in_flight))
+        return EntityLimits(tuple(found)) if found else None
+
+    shared = [(f"class:{name}", some("class.m", "class.bytes")), ("platform", some("platform.s", "platform.h"))]
+    return ClassLimits(
+        some("a.m", "a.h", "a.bytes", "a.flight"), some("i.m", "i.bytes", "i.flight"), some("d.h"),
+        tuple(EntityBuckets(entity, limits) for entity, limits in shared if limits is not None),
+        rng.choice([None, 0.7]), DAY_US, rng.choice([30_000_000, HOUR_US]), rng.random() < 0.5, name,
+    )  # fmt: skip
+
+
+async def live(
+    model: MemoryAccountStore, store: RedisAccountStore, seed: int, attempts: itertools.count[int]
+) -> tuple[int, int]:
+    """One life: two policies alternate, clocks run and step back, uploads are repeated, changed, reported and expire.
+
+    An account has few uploads at once, because Redis repeats only the last refusals of an account, and the model all.
+    """
+    rng = random.Random(seed)
+    policies = [[a_class(rng, name) for name in "xyz"] for _ in range(2)]
+    now_us, checks, settled = START_US, 0, 0
+    for policy in policies:
+        model.expect(policy)
+        store.expect(policy)
+    for step in range(20):
+        policy = policies[rng.random() < (0.1 if step < 10 else 0.9)]
+        now_us += rng.choice([0, 1_000, 1_000_000, 20_000_000, -1_000_000])
+        if rng.random() < 0.1:
+            now_us += rng.choice([HOUR_US, -HOUR_US])
+        if rng.random() < 0.3:
+            risk = round(rng.random(), 3)
+            score = Score(f"a{rng.randrange(4)}", 0, 0, risk, (), now_us, now_us, Stamp("e", step), "s")
+            scores = [with_bytes(score)]
+            assert await model.put_scores(scores) == await store.put_scores(scores)
+        if rng.random() < 0.2:
+            account, kind = f"a{rng.randrange(4)}", rng.choice(["allow", "deny", "x", "y"])
+            limits = kind if kind in "xy" else None
+            override = Override(kind == "allow", "r", "ann", START_US + DAY_US, limits)
+            await model.put_override(account, override)
+            await store.put_override(account, override)
+        requests = []
+        for _ in range(rng.choice([1, 4, 12, 32])):
+            limits_of = rng.choice(policy)
+            now_us += rng.choice([0, 0, 1_000, 300_000])
+            requests.append(
+                TakeRequest(
+                    f"a{rng.randrange(4)}", f"u{rng.randrange(6)}", limits_of,
+                    rng.choice([None, "1f", "2f"]), rng.choice([None, "1d"]), rng.choice([0, 1, 10, 300]), now_us,
+                    MetFact(0.8, "device:1d", rng.random() < 0.5) if rng.random() < 0.1 else None,
+                    limits_of.name, rng.choice(["image", "video"]), next(attempts), rng.random() < 0.1,
+                )
+            )  # fmt: skip
+            checks += 1
+        expected = await model.take_many(requests)
+        assert await store.take_many(requests) == expected, (seed, step)
+        notices = [
+            Report(request.account, request.upload_id, rng.choice(list(UploadOutcome)), rng.choice([None, 0, 7, 5_000]))
+            if rng.random() < 0.7
+            else Unanswered(request.account, request.upload_id, request.attempt)
+            for request in rng.sample(requests, len(requests) // 3)
+        ]
+        assert await store.settle(notices, now_us) == await model.settle(notices, now_us), (seed, step)
+        settled += len(notices)
+        peeked = replace(rng.choice(requests), attempt=next(attempts), now_us=now_us)
+        assert await store.peek(peeked) == await model.peek(peeked), (seed, step)
+    return checks, settled
+
+
+@pytest.mark.parametrize("first", range(3))
+async def test_the_script_answers_as_the_model_through_tens_of_thousands_of_checks(redis_url: str, first: int) -> None:
+    attempts = itertools.count(1)
+    checks = settled = 0
+    for life in itertools.count():
+        model = MemoryAccountStore(NoClock())
+        store = RedisAccountStore(redis_url, prefix=f"lives-{next(RUN)}-{first}:", deadline_s=20.0, lanes=1)
+        await store.open()
+        more = await live(model, store, 1_000 * first + life, attempts)
+        await store.close()
+        checks, settled = checks + more[0], settled + more[1]
+        if checks >= CHECKS:
+            break
+
+    assert settled > CHECKS // 5
+
+
+rates = st.builds(Rate, st.integers(1, 50), st.sampled_from([1_000_000, MINUTE_US, HOUR_US]), st.integers(1, 5))
+limit_sets = st.lists(
+    st.builds(Limit, st.sampled_from(["one", "two", "three"]), rates, st.just(False), st.booleans(), st.booleans()),
+    min_size=1, max_size=3, unique_by=lambda limit: limit.name,
+)  # fmt: skip
+
+
+@given(limit_sets, st.integers(0, 4), st.integers(1, 40))
+def test_a_retry_after_is_at_least_a_second_and_one_retry_then_passes(
+    limits: list[Limit], size: int, uploads: int
+) -> None:
+    of = ClassLimits(EntityLimits(tuple(limits)), None, None, (), None, DAY_US, HOUR_US)
+
+    async def refused_once() -> None:
+        store = MemoryAccountStore(NoClock())
+        for n in range(uploads):
+            request = TakeRequest("a", f"u{n}", of, size=size, now_us=START_US, attempt=n)
+            result = await store.take(request)
+            if result.refusal is None or result.refusal.retry_after_us is None:
+                continue
+            seconds = retry_after_s(result.refusal.retry_after_us)
+            again = await store.take(replace(request, now_us=START_US + seconds * 1_000_000, attempt=1_000))
+            assert seconds >= 1
+            assert again.charged
+            return
+
+    asyncio.run(refused_once())

@@ -1,0 +1,311 @@
+"""Two ways into the kill switch, each alone enough, and the host's file: with real gates, Redis and Kafka that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from servers import running_kafka, running_redis
+from waiting import wait_until
+
+from gate.cli.http_json import get_json
+from gate.errors import UploadGateError
+from gate.local.free_port import free_port
+from gate.local.redis import LocalRedis
+from gate.records.audit import chain_problems
+from gate.records.topics import Topics
+from gate.stores.kafka.audit import read_audit
+from gate.stores.kafka.topics import declare
+from gate.stores.redis.line import Line
+
+PROGRAM = str(Path(sys.executable).parent / "upload-gate")
+RAID = ("--class", "new", "--for", "1h", "--reason", "raid", "--yes")
+
+
+@dataclass
+class System:
+    """Gates on their own hosts (a state directory each), one Redis, one Kafka, and a terminal on the first host."""
+
+    home: Path
+    redis: LocalRedis
+    kafka: str
+    prefix: str
+    ports: list[tuple[int, int]] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def environment(self, host: int) -> dict[str, str]:
+        port, admin = self.ports[host]
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("UPLOAD_GATE_")},
+            "UPLOAD_GATE_STATE": str(self.home / f"host-{host}"), "UPLOAD_GATE_REDIS": self.redis.url,
+            "UPLOAD_GATE_KAFKA": self.kafka, "UPLOAD_GATE_TOPIC_PREFIX": self.prefix,
+            "UPLOAD_GATE_SALT": "a salt for this test", "UPLOAD_GATE_NAME": f"g-{host}",
+            "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin), "UPLOAD_GATE_OWNER": "ann",
+            "UPLOAD_GATE_GATE": f"http://127.0.0.1:{port}", "UPLOAD_GATE_ADMIN": f"http://127.0.0.1:{admin}",
+        }  # fmt: skip
+
+    def start_gate(self) -> int:
+        host = len(self.ports)
+        self.ports.append((free_port(), free_port()))
+        (self.home / f"host-{host}").mkdir()
+        self.processes.append(self._serve(host))
+        wait_until(lambda: self.paused(host) is not None, timeout_s=30)
+        return host
+
+    def restart_gate(self, host: int) -> None:
+        self.processes[host] = self._serve(host)
+        wait_until(lambda: self.paused(host) is not None, timeout_s=30)
+
+    def _serve(self, host: int) -> subprocess.Popen[bytes]:
+        with (self.home / f"host-{host}.log").open("ab") as log:
+            return subprocess.Popen([PROGRAM, "serve"], env=self.environment(host), stderr=log)
+
+    def paused(self, host: int) -> list[str] | None:
+        """What the gate of a host obeys, None where it does not answer."""
+        try:
+            page = get_json(f"http://127.0.0.1:{self.ports[host][1]}/v1/board")
+        except UploadGateError:
+            return None
+        assert isinstance(page, dict)
+        return sorted(pause["id"] for pause in page["pauses"] if pause["id"] not in page["lifted"])
+
+    def run(self, *arguments: str, host: int = 0) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *arguments], env=self.environment(host), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+
+    def done(self, *arguments: str, host: int = 0) -> str:
+        """The id that a command printed, which ended well."""
+        done = self.run(*arguments, host=host)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def decision(self, host: int, class_: str = "new") -> str:
+        done = self.run("check", "--account", "a-1", "--class", class_, "-o", "json", host=host)
+        return str(json.loads(done.stdout)["decision"])
+
+    def stored(self) -> dict[str, Any]:
+        """The pauses in Redis by id."""
+
+        async def read() -> bytes | None:
+            line = Line(self.redis.url)
+            try:
+                found: bytes | None = await line.execute(b"HGET", b"ug:board", b"document", within_s=5.0)
+                return found
+            finally:
+                await line.close()
+
+        document = asyncio.run(read())
+        return {} if document is None else {entry["id"]: entry for entry in json.loads(document)["pauses"]}
+
+
+@contextmanager
+def frozen(redis: LocalRedis) -> Iterator[None]:
+    assert redis.pid is not None
+    os.kill(redis.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(redis.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def system(tmp_path: Path, kafka_bootstrap: str, unique: Callable[[], str]) -> Iterator[System]:
+    with ExitStack() as stack:
+        redis = stack.enter_context(running_redis(tmp_path / "redis"))
+        prefix = f"{unique()}."
+        asyncio.run(declare(kafka_bootstrap, Topics(prefix)))
+        running = System(tmp_path, redis, kafka_bootstrap, prefix)
+        stack.callback(_end, running.processes)
+        for _ in range(2):
+            running.start_gate()
+        yield running
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait(20)
+
+
+def test_a_release_gets_through_kafka_with_redis_frozen_and_holds_when_it_is_back(system: System) -> None:
+    set_ = system.done("pause", *RAID)
+    wait_until(lambda: set_ in system.run("status", "-o", "json").stdout)
+    assert system.decision(0) == system.decision(1) == "paused"
+
+    with frozen(system.redis):
+        shut = system.run("release", set_, "--yes")
+        released = system.run("release", set_, "--direct", "kafka", "--yes")
+        during = [system.paused(host) for host in (0, 1)]
+
+    assert shut.returncode == 1
+    assert "--direct kafka" in shut.stderr
+    assert released.returncode == 0, released.stderr
+    assert "is obeyed by 2 of 2 gates" in released.stderr
+    assert during == [[], []]
+    wait_until(lambda: "released_at" in system.stored()[set_])
+    assert [system.paused(host) for host in (0, 1)] == [[], []]
+    assert system.decision(0) != "paused"
+
+
+def test_a_pause_gets_through_kafka_with_redis_down_and_reaches_a_redis_that_lost_everything(system: System) -> None:
+    system.redis.kill()
+    set_ = system.done("pause", *RAID, "--direct", "kafka")
+
+    assert [system.paused(host) for host in (0, 1)] == [[set_], [set_]]
+    system.redis.start()
+    wait_until(lambda: set_ in system.stored(), timeout_s=20)
+    later = system.done("pause", "--class", "trusted", "--reason", "raid", "--yes")
+    assert [system.paused(host) for host in (0, 1)] == [sorted((set_, later))] * 2
+
+
+def test_the_hosts_file_pauses_and_lifts_on_its_host_alone_and_keeps_doing_so_after_a_restart(system: System) -> None:
+    everywhere = system.done("pause", *RAID)
+    with frozen(system.redis):
+        here = system.done("pause", "--class", "trusted", "--reason", "raid", "--yes", "--direct", "file", host=1)
+        lifted = system.run("release", everywhere, "--direct", "file", host=1)
+
+        assert lifted.returncode == 0, lifted.stderr
+        assert system.paused(0) == [everywhere]
+        assert system.paused(1) == [here]
+        system.processes[1].send_signal(signal.SIGKILL)
+        system.processes[1].wait()
+        system.restart_gate(1)
+        assert system.paused(1) == [here]
+        assert system.run("release", here, "--direct", "file", host=1).returncode == 0
+        assert system.paused(1) == []
+
+    file = json.loads((system.home / "host-1" / "break-glass.json").read_bytes())
+    assert file == {"version": 1, "pauses": [], "releases": [everywhere]}
+
+
+def test_every_change_is_in_the_audit_log_done_or_refused_and_reaches_kafka(system: System) -> None:
+    set_ = system.done("pause", *RAID)
+    assert system.run("release", "p-none", "--yes").returncode == 2
+    system.done("release", set_, "--direct", "redis", "--by", "bob")
+
+    log = system.home / "host-0" / "audit.jsonl"
+    lines = log.read_bytes().splitlines()
+    said = [json.loads(line) for line in lines]
+    assert [(one["act"], one["who"], one["outcome"], one["direct"]) for one in said] == [
+        ("pause", "ann", "done", False),
+        ("release", "ann", "refused", False),
+        ("release", "bob", "done", True),
+    ]
+    assert said[2]["before"]["id"] == said[2]["after"]["id"] == set_
+    assert list(chain_problems(lines)) == []
+
+    def sent() -> list[str]:
+        found = asyncio.run(read_audit(system.kafka, Topics(system.prefix).audit.name))
+        return [record.hash for record in found]
+
+    wait_until(lambda: sent() == [one["hash"] for one in said], timeout_s=20)
+
+
+def test_what_was_paused_stays_paused_while_kafka_is_killed_and_a_gate_starts_in_the_outage(
+    tmp_path: Path, kafka_jars: None
+) -> None:
+    with ExitStack() as stack:
+        kafka = stack.enter_context(running_kafka(tmp_path / "kafka"))
+        redis = stack.enter_context(running_redis(tmp_path / "redis"))
+        asyncio.run(declare(kafka.bootstrap, Topics("own.")))
+        system = System(tmp_path, redis, kafka.bootstrap, "own.")
+        stack.callback(_end, system.processes)
+        system.start_gate()
+        first = system.done("pause", *RAID)
+        kafka.kill()
+
+        second = system.done("pause", "--class", "trusted", "--reason", "raid", "--yes")
+        host = system.start_gate()
+        released = system.run("release", first, "--instant")
+
+        assert released.returncode == 0, released.stderr
+        assert system.paused(0) == system.paused(host) == [second]
+        lines = (system.home / "host-0" / "audit.jsonl").read_bytes().splitlines()
+        assert len(lines) == 3
+        kafka.start()
+
+        def caught_up() -> bool:
+            found = asyncio.run(read_audit(kafka.bootstrap, Topics("own.").audit.name))
+            return len(found) == 3
+
+        wait_until(caught_up, timeout_s=60, every_s=1.0)
+
+
+def test_a_drill_exercises_the_switch_and_every_gate_tells_when_it_passed(system: System) -> None:
+    passed = system.run("drill", "-o", "json")
+
+    assert passed.returncode == 0, passed.stderr
+    said = json.loads(passed.stdout)
+    assert (said["passed"], said["gates"]) == (True, 2)
+
+    def told(host: int) -> bool:
+        page = page_of(f"http://127.0.0.1:{system.ports[host][0]}/metrics")
+        (line,) = [
+            line for line in page.splitlines() if line.startswith("upload_gate_drill_last_success_timestamp_seconds ")
+        ]
+        return float(line.split()[1]) > 1_000_000_000
+
+    wait_until(lambda: told(0) and told(1))
+    system.processes[1].send_signal(signal.SIGSTOP)
+    try:
+        failed = system.run("drill")
+    finally:
+        system.processes[1].send_signal(signal.SIGCONT)
+    assert failed.returncode == 3
+    assert "g-1" in failed.stderr
+    wait_until(lambda: system.paused(0) == system.paused(1) == [])
+
+
+def page_of(url: str) -> str:
+    with urlopen(url, timeout=5) as answer:
+        page: bytes = answer.read()
+        return page.decode()
+
+
+def test_two_persons_set_a_long_pause_as_typed_and_the_first_alone_cannot(system: System) -> None:
+    long = ("--class", "new", "--for", "25h", "--reason", "raid", "--yes")
+    refused = system.run("pause", *long)
+    proposed = system.run("pause", *long, "--propose")
+    id_ = proposed.stdout.strip()
+    shown = json.loads(system.run("status", "-o", "json").stdout)
+    own = system.run("approve", id_, "--by", "ann")
+    before = system.paused(0)
+    approved = system.run("approve", id_, "--by", "bob")
+
+    assert (refused.returncode, proposed.returncode, own.returncode, approved.returncode) == (3, 3, 4, 0), (
+        approved.stderr
+    )
+    assert "second person" in refused.stderr
+    assert [pause["id"] for pause in shown["waiting"]] == [id_]
+    assert (before, system.paused(0), system.paused(1)) == ([], [id_], [id_])
+    longer = system.run("extend", id_, "--for", "1h")
+    assert longer.returncode == 3
+    assert "already lasts" in longer.stderr
+
+
+def test_a_machine_renews_its_lease_and_cannot_release_a_person(system: System) -> None:
+    persons = system.done("pause", *RAID)
+    lease = system.done("pause", "--class", "trusted", "--reason", "bot-wave", "--machine", "--owner", "alarm", "--yes")
+    renewed = system.run("extend", lease, "--for", "60s", "--machine", "--owner", "alarm")
+    released = system.run("release", persons, "--machine", "--owner", "alarm")
+    platform = system.run("pause", "--all", "--reason", "bot-wave", "--machine", "--owner", "alarm", "--yes")
+
+    assert (renewed.returncode, released.returncode, platform.returncode) == (0, 4, 4), renewed.stderr
+    assert system.paused(0) == sorted((persons, lease))
+    everything = system.run("release", "--all", "--yes")
+    assert everything.returncode == 0, everything.stderr
+    assert system.paused(0) == system.paused(1) == []

@@ -1,0 +1,112 @@
+"""The audit log: a chain in which nothing can be changed or removed unnoticed, in a file that several commands write."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gate.core.pause.board import Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import StateUnreadable
+from gate.ports.audit import AuditEntry, AuditOutcome
+from gate.records.audit import chain_problems, decode_audit
+from gate.stores.disk.audit_file import AuditFile
+
+NOON_US = 1_800_000_000_000_000
+PAUSE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "bots", "ann", None, NOON_US + 60_000_000, set_at_us=NOON_US)
+
+
+def entry(who: str = "ann") -> AuditEntry:
+    return AuditEntry("pause", who, AuditOutcome.DONE, PAUSE.id, None, PAUSE)
+
+
+def a_log(home: Path, said: list[str] | None = None) -> AuditFile:
+    return AuditFile(home, "host-1", lambda: NOON_US, ([] if said is None else said).append)
+
+
+def test_records_are_numbered_and_each_names_the_one_before(tmp_path: Path) -> None:
+    for who in ("ann", "bob", "cid"):
+        a_log(tmp_path).record(entry(who))
+
+    records = [decode_audit(line) for line in a_log(tmp_path).lines()]
+
+    assert [(one.seq, one.who, one.chain) for one in records] == [
+        (1, "ann", "host-1"),
+        (2, "bob", "host-1"),
+        (3, "cid", "host-1"),
+    ]
+    assert [one.prev for one in records[1:]] == [one.hash for one in records[:-1]]
+    assert records[0].after is not None
+    assert records[0].after["id"] == "p-1"
+    assert list(chain_problems(a_log(tmp_path).lines())) == []
+
+
+@pytest.mark.parametrize("harm", ["alter", "remove", "swap", "insert"])
+def test_whatever_is_done_to_a_record_is_found(tmp_path: Path, harm: str) -> None:
+    for who in ("ann", "bob", "cid", "dan"):
+        a_log(tmp_path).record(entry(who))
+    lines = list(a_log(tmp_path).lines())
+
+    match harm:
+        case "alter":
+            lines[1] = lines[1].replace(b'"who":"bob"', b'"who":"eve"')
+        case "remove":
+            del lines[1]
+        case "swap":
+            lines[1], lines[2] = lines[2], lines[1]
+        case "insert":
+            lines.insert(1, lines[0])
+
+    assert list(chain_problems(lines)) != []
+
+
+def test_commands_at_once_write_one_chain(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: a_log(tmp_path).record(entry(f"who-{n}")), range(40)))
+
+    lines = list(a_log(tmp_path).lines())
+    assert len(lines) == 40
+    assert list(chain_problems(lines)) == []
+
+
+def test_after_a_torn_line_the_chain_goes_on_and_the_torn_line_is_named(tmp_path: Path) -> None:
+    a_log(tmp_path).record(entry())
+    with a_log(tmp_path).path.open("ab") as file:
+        file.write(b'{"version":1,"cha')
+
+    a_log(tmp_path).record(entry("bob"))
+
+    assert [problem[:6] for problem in chain_problems(a_log(tmp_path).lines())] == ["line 2"]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").mkdir()
+    said: list[str] = []
+
+    a_log(tmp_path, said).record(entry())
+
+    assert len(said) == 1
+    assert "cannot be written" in said[0]
+
+
+def test_what_was_sent_is_not_sent_again_and_a_line_being_written_waits(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    for who in ("ann", "bob", "cid"):
+        log.record(entry(who))
+
+    first, place = log.unsent(2)
+    log.mark_sent(place)
+    with log.path.open("ab") as file:
+        file.write(b'{"half')
+    rest, _ = a_log(tmp_path).unsent(2)
+
+    assert [json.loads(line)["who"] for line in (*first, *rest)] == ["ann", "bob", "cid"]
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"[" * 100_000, b'{"seq":1}', b"x" * (2 << 20)])
+def test_garbage_is_no_record(line: bytes) -> None:
+    with pytest.raises(StateUnreadable):
+        decode_audit(line)

@@ -1,0 +1,141 @@
+"""`override` and `peek` as typed: what they write, what they refuse, and what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gate.cli.main import run
+from gate.cli.override import read_file
+from gate.cli.peek import limit_line
+from gate.core.duration import DAY_US
+from gate.core.override import Override
+from gate.errors import OperatorError
+from gate.stores.redis.overrides import RedisOverrideStore
+
+
+@pytest.fixture
+def place(redis_url: str, unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The prefix of the overrides that the commands write."""
+    prefix = f"{unique()}:"
+    monkeypatch.setenv("UPLOAD_GATE_REDIS", redis_url)
+    monkeypatch.setenv("UPLOAD_GATE_PREFIX", prefix)
+    monkeypatch.setenv("UPLOAD_GATE_STATE", str(tmp_path))
+    return prefix
+
+
+def stored(redis_url: str, prefix: str, account: str) -> Override | None:
+    async def read() -> Override | None:
+        store = RedisOverrideStore(redis_url, prefix)
+        try:
+            (found,) = await store.overrides([account])
+            return found
+        finally:
+            await store.close()
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize(
+    ("flags", "allow", "limits"),
+    [(["--allow"], True, None), (["--deny"], False, None), (["--limits", "Trusted"], False, "trusted")],
+)
+def test_an_override_is_set_shown_listed_and_removed(
+    redis_url: str, place: str, capsys: pytest.CaptureFixture[str], flags: list[str], allow: bool, limits: str | None
+) -> None:
+    typed = ["override", "set", "a-17", *flags, "--for", "7d", "--reason", "moves her archive", "--by", "ada", "--yes"]
+
+    code = run(typed)
+    found = stored(redis_url, place, "a-17")
+    capsys.readouterr()
+    listed = run(["override", "list", "-o", "json"])
+    told = json.loads(capsys.readouterr().out)
+    removed = run(["override", "remove", "a-17", "--yes"])
+
+    assert (code, listed, removed) == (0, 0, 0)
+    assert found is not None
+    assert (found.allow, found.limits, found.reason, found.owner) == (allow, limits, "moves her archive", "ada")
+    assert 6 * DAY_US < found.expires_at_us - time.time_ns() // 1000 <= 7 * DAY_US
+    assert [(each["account"], each["limits"]) for each in told["overrides"]] == [("a-17", limits)]
+    assert stored(redis_url, place, "a-17") is None
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["--for", "7d", "--reason", "x"],
+        ["--allow", "--deny", "--for", "7d", "--reason", "x"],
+        ["--allow", "--limits", "new", "--for", "7d", "--reason", "x"],
+        ["--allow", "--for", "7", "--reason", "x"],
+        ["--allow", "--for", "7d", "--reason", " "],
+        ["--allow", "--reason", "x"],
+        ["--allow", "--for", "7d"],
+        ["--limits", " ", "--for", "7d", "--reason", "x"],
+    ],
+)
+def test_an_override_without_expiry_reason_or_with_two_meanings_is_refused(
+    redis_url: str, place: str, typed: list[str]
+) -> None:
+    code = run(["override", "set", "a-17", *typed, "--yes"])
+
+    assert code == 2
+    assert stored(redis_url, place, "a-17") is None
+
+
+def test_without_a_typed_yes_nothing_is_set(redis_url: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+
+    code = run(["override", "set", "a-17", "--allow", "--for", "7d", "--reason", "x"])
+
+    assert code == 2
+    assert stored(redis_url, place, "a-17") is None
+
+
+def test_a_file_is_shown_in_a_dry_run_and_set_with_yes(
+    redis_url: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "overrides.jsonl"
+    lines = [{"account": f"a-{n}", "limits": "trusted", "for": "2d", "reason": "press"} for n in range(25)]
+    file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+
+    dry = run(["override", "import", str(file), "--dry-run", "-o", "json"])
+    would = json.loads(capsys.readouterr().out)
+    before = stored(redis_url, place, "a-3")
+    done = run(["override", "import", str(file), "--yes", "-o", "json"])
+    did = json.loads(capsys.readouterr().out)
+
+    assert (dry, done, before) == (0, 0, None)
+    assert would == {"overrides": 25, "replaced": 0, "set": False}
+    assert did == {"overrides": 25, "replaced": 0, "set": True}
+    assert all(stored(redis_url, place, f"a-{n}") is not None for n in range(25))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("[]", "is no JSON object"),
+        ("{", "Expecting"),
+        ('{"account":"a","for":"2d","reason":"x"}', "either lets in, refuses or changes limits"),
+        ('{"account":"a","allow":true,"for":"2d"}', "reason is missing"),
+        ('{"account":"a","allow":true,"for":"2 d","reason":"x"}', "not a span of time"),
+        ('{"account":"a","allow":true,"for":"2d","reason":"x","why":1}', "unknown fields: why"),
+        ('{"account":"a","limits":7,"for":"2d","reason":"x"}', "limits is the name of a class"),
+    ],
+)
+def test_a_mistake_in_a_file_names_its_line_and_nothing_is_set(tmp_path: Path, line: str, expected: str) -> None:
+    file = tmp_path / "overrides.jsonl"
+    file.write_text('{"account":"b","deny":true,"for":"2d","reason":"x"}\n' + line + "\n")
+
+    with pytest.raises(OperatorError, match=f":2: .*{expected}"):
+        read_file(file, "ada")
+
+
+def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:
+    told = {"limit": "account.uploads.minute", "unit": "uploads", "burst": 5, "left": 3, "full_in": 39.2}
+
+    assert limit_line(told) == "  account.uploads.minute: 3 of 5 uploads left, full in 39s"
