@@ -33,6 +33,9 @@ RISING: Final = frozenset(
 """Features whose points may not fall with their value: more of them never speaks for an account."""
 FALLING: Final = frozenset(("first_action_minutes", "passed"))
 """Features whose points may not rise with their value."""
+MOST_ROUNDS: Final = 2_000
+LEAST_ROUNDS: Final = 100
+"""Rounds of boosting; few rows have fewer, since a machine that tells them all apart would never stop."""
 _MOST_POINTS: Final = 19.0
 
 
@@ -117,6 +120,7 @@ def boost(vectors: Vectors, seed: int, bags: int = FEW_BAGS) -> Boosted:
         outer_bags=bags,
         inner_bags=0,
         learning_rate=0.03,
+        max_rounds=min(MOST_ROUNDS, LEAST_ROUNDS + rows),
         min_samples_leaf=max(5, min(40, rows // 50)),
         n_jobs=1,
         random_state=seed,

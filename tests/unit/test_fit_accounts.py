@@ -47,7 +47,7 @@ WORDS = [
 PITCHES = ("claim your bonus now", "join for free signals", "double your coins", "cheap followers fast")
 
 
-def rows_of(seed: int, accounts: int = 70, uploads: int = 8) -> list[dict[str, Any]]:
+def rows_of(seed: int, accounts: int = 64, uploads: int = 6) -> list[dict[str, Any]]:
     """Half of the accounts repeat a pitch, the others write about anything."""
     rng = random.Random(seed)
     rows = []
@@ -96,23 +96,22 @@ def test_the_directory_is_complete_and_names_where_it_comes_from(fitted: Path) -
     about = json.loads((fitted / "models" / "accounts.json").read_text())
     assert models.captions is not None
     assert about["hash"] == models.scorecard.hash
-    assert about["files"] == {"train.jsonl": 560}
-    assert about["accounts"] == 70
-    assert about["captions_of_other_families"] is True
+    assert about["files"] == {"train.jsonl": 384}
+    assert about["accounts"] == 64
     assert {"grouped", "random"} <= about["figures"].keys()
 
 
 def test_a_fitted_scorecard_tells_accounts_apart_that_it_did_not_see(
     fitted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = evaluated(fitted, capsys, "--models", str(fitted / "models"), "--after", "3,8")
+    figures = evaluated(fitted, capsys, "--models", str(fitted / "models"), "--after", "3,6")
 
-    assert figures["accounts"] == 70
-    assert figures["positives"] == 35
+    assert figures["accounts"] == 64
+    assert figures["positives"] == 32
     assert figures["auc"] > 0.95
     assert figures["recall_at_1pct_fpr"] > 0.8
-    assert set(figures["after"]) == {"3", "8"}
-    assert figures["after"]["8"]["auc"] >= figures["after"]["3"]["auc"] - 0.05
+    assert set(figures["after"]) == {"3", "6"}
+    assert figures["after"]["6"]["auc"] >= figures["after"]["3"]["auc"] - 0.05
     assert figures["benign_at_least"].keys() == figures["abusive_at_least"].keys() == {"0.5", "0.7", "0.85"}
     assert figures["state_bytes"]["most"] < 1024
     assert figures["us_per_event"] > 0
@@ -138,7 +137,7 @@ def test_what_is_left_out_says_nothing(fitted: Path, capsys: pytest.CaptureFixtu
 def test_plots_are_written_as_png_and_svg(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
 
-    evaluated(fitted, capsys, "--models", str(fitted / "models"), "--after", "3,8", "--plots", str(tmp_path / "plots"))
+    evaluated(fitted, capsys, "--models", str(fitted / "models"), "--after", "3,6", "--plots", str(tmp_path / "plots"))
 
     names = {file.name for file in (tmp_path / "plots").iterdir()}
     kinds = ("roc", "calibration", "delay", "contributions")
