@@ -19,7 +19,7 @@ from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard, without
 from streams.lab.detection_figures import auc_of, calibration_error, recall_at_share
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded
-from streams.lab.snapshots import FoldedStream, Snapshot, fold_stream
+from streams.lab.snapshots import FoldedStream, FeatureSnapshot, fold_stream
 
 Odds = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -152,7 +152,7 @@ def evaluate_accounts(
     )
 
 
-def _judged(card: Scorecard, folded: FoldedStream, snapshots: Sequence[Snapshot]) -> tuple[Labels, Odds]:
+def _judged(card: Scorecard, folded: FoldedStream, snapshots: Sequence[FeatureSnapshot]) -> tuple[Labels, Odds]:
     """The labels and the log odds of labelled accounts."""
     chosen = [one for one in snapshots if folded.labels[one.account] in (BENIGN, ABUSIVE)]
     if not chosen:
@@ -187,7 +187,7 @@ def _calibration(labels: Labels, odds: Odds, base_rate: float) -> float | None:
     return calibration_error(labels, _at_share(labels, odds, base_rate))
 
 
-def _family_odds(card: Scorecard, snapshots: Sequence[Snapshot]) -> dict[str, Odds]:
+def _family_odds(card: Scorecard, snapshots: Sequence[FeatureSnapshot]) -> dict[str, Odds]:
     """What each family adds to the log odds of each account, its cap in force."""
     parts = card.contributions(np.array([one.vector for one in snapshots]))
     families: dict[str, Odds] = {}

@@ -31,7 +31,7 @@ BATCH = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class FeatureSnapshot:
     """An account's features right after its event number `events`, counted from one.
 
     With `again` they were read later, without an event: what surrounds the account had changed.
@@ -49,7 +49,7 @@ class FoldedStream:
 
     labels: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    snapshots: list[Snapshot] = field(default_factory=list)
+    snapshots: list[FeatureSnapshot] = field(default_factory=list)
     states: dict[str, bytes] = field(default_factory=dict)
     cpu_s: float = 0.0
     events: int = 0
@@ -59,7 +59,7 @@ class FoldedStream:
         """CPU time of folding and scoring, µs an event."""
         return self.cpu_s / self.events * 1e6 if self.events else 0.0
 
-    def last(self) -> dict[str, Snapshot]:
+    def last(self) -> dict[str, FeatureSnapshot]:
         """Each account's last snapshot: after its last event, or later where its surroundings changed."""
         return {one.account: one for one in self.snapshots if one.events == self.counts[one.account]}
 
@@ -149,4 +149,4 @@ class _Folding:
         if state is not None:
             facts = unpack(state)
             around = surroundings(self._crowd, facts, account, self._campaigns)
-            self.made.snapshots.append(Snapshot(account, events, features(facts, around), again))
+            self.made.snapshots.append(FeatureSnapshot(account, events, features(facts, around), again))

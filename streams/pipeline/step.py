@@ -87,11 +87,7 @@ def process(
     """
     dead: list[DeadLetter] = []
     read = _read(batch, origin, dead)
-    uploads = (
-        []
-        if campaigns is None
-        else [(one.event.account.id, (one.event, one.at_us)) for one in read if is_let_in(one.event)]
-    )
+    uploads = [] if campaigns is None else _uploads(read)
     touched = _folded(read, states, hashes, web, captions)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp

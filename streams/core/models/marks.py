@@ -122,7 +122,8 @@ def _marks(batch: CaptionBatch) -> bytes:
         mixed[empty] = _NOTHING
         least[:, number] = np.minimum.reduceat(mixed, starts[:-1])
     folded = (least ^ (least >> np.uint32(16)) ^ (least << np.uint32(7))) & np.uint32(0xFFFF)
-    return folded.astype("<u2").tobytes()
+    marks: bytes = folded.astype("<u2").tobytes()
+    return marks
 
 
 def _skeletons(batch: CaptionBatch, alphabet: Alphabet) -> bytes:
@@ -139,7 +140,8 @@ def _skeletons(batch: CaptionBatch, alphabet: Alphabet) -> bytes:
     mixed = (kept + np.uint32(11)) * _POWERS[place]
     sums = np.add.reduceat(np.append(mixed, np.uint32(0)), starts[:-1], dtype=np.uint32)
     sums = np.where(lengths > 0, sums, np.uint32(0))
-    return ((sums ^ (sums >> np.uint32(16))) & np.uint32(0xFFFF)).astype("<u2").tobytes()
+    skeletons: bytes = ((sums ^ (sums >> np.uint32(16))) & np.uint32(0xFFFF)).astype("<u2").tobytes()
+    return skeletons
 
 
 def _powers() -> Codes:
