@@ -19,7 +19,7 @@ from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard, without
 from streams.lab.detection_figures import auc_of, calibration_error, recall_at_share
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded
-from streams.lab.snapshots import FoldedStream, FeatureSnapshot, fold_stream
+from streams.lab.snapshots import FeatureSnapshot, FoldedStream, fold_stream
 
 Odds = NDArray[np.float64]
 Labels = NDArray[np.int64]
