@@ -41,6 +41,9 @@ DOCUMENTED: Final[Mapping[str, str]] = {
     "METRICS_HOST": "address to listen on for /metrics and health, where they have a port of their own",
     "METRICS_PORT": "port of their own for /metrics and health; without it they are on the check port if that is on "
     "loopback, else on 8393",
+    "TLS_CERT": "certificate chain of the port for checks, PEM; it then speaks HTTPS",
+    "TLS_KEY": "private key of the certificate, PEM",
+    "TLS_CLIENT_CA": "authorities of clients, PEM: a client needs a certificate of one of them, and no token",
     "TOKENS": "file of service tokens; default tokens.json in the state directory",
     "MAX_CONNECTIONS": "connections that the check port holds at once; further ones are refused",
     "REQUEST_TIMEOUT": "seconds in which a whole request must have arrived",
@@ -60,6 +63,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The files by which the port for checks speaks TLS. With `client_ca` every client must show a certificate."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one gate process. `redis` may hold a password and `salt` is a secret: neither is in `repr`."""
 
@@ -76,6 +88,7 @@ class Settings:
     metrics_port: int | None
     metrics: str
     tokens: Path
+    tls: TlsFiles | None
     max_connections: int
     request_timeout_s: float
     policy: Path | None
@@ -143,7 +156,13 @@ def read_settings(environ: Mapping[str, str], machine: Callable[[], str] = socke
             raise SettingInvalid(problem, "give each a port of its own")
     here = re.sub(r"[^A-Za-z0-9._-]", "-", machine())[:100] or "localhost"
     reached, metrics_reached = (here if each in ("0.0.0.0", "::") else each for each in (host, metrics_host))
-    gate = given.read("GATE", _url, f"http://{_bracketed(reached)}:{port}")
+    tls = _tls(given)
+    scheme = "http" if tls is None else "https"
+    gate = given.read("GATE", _url, f"{scheme}://{_bracketed(reached)}:{port}")
+    if tls is not None and metrics_port is None:
+        raise SettingInvalid(
+            f"{PREFIX}TLS_CERT is set, and metrics and health have no port of their own", f"set {PREFIX}METRICS_PORT"
+        )
     own_metrics = gate if metrics_port is None else f"http://{_bracketed(metrics_reached)}:{metrics_port}"
     return Settings(
         state=state,
@@ -159,6 +178,7 @@ def read_settings(environ: Mapping[str, str], machine: Callable[[], str] = socke
         metrics_port=metrics_port,
         metrics=own_metrics,
         tokens=given.path("TOKENS") or state / "tokens.json",
+        tls=tls,
         max_connections=given.read("MAX_CONNECTIONS", _count, "4096"),
         request_timeout_s=given.read("REQUEST_TIMEOUT", _count, "10"),
         policy=given.path("POLICY"),
@@ -216,6 +236,19 @@ def _port(value: str) -> int:
     if not value.isascii() or not value.isdigit() or not 0 < int(value[:6]) <= MAX_PORT:
         raise ValueError(f"{value[:40]!r} is not a port between 1 and 65535")
     return int(value)
+
+
+def _tls(given: _Given) -> TlsFiles | None:
+    cert, key, client_ca = (given.path(name) for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA"))
+    if cert is None and key is None and client_ca is None:
+        return None
+    if cert is None or key is None:
+        missing = "TLS_CERT" if cert is None else "TLS_KEY"
+        raise SettingInvalid(f"{PREFIX}{missing} is not set", f"it means: {DOCUMENTED[missing]}")
+    for name, path in (("TLS_CERT", cert), ("TLS_KEY", key), ("TLS_CLIENT_CA", client_ca)):
+        if path is not None and not path.is_file():
+            raise SettingInvalid(f"{PREFIX}{name} is unusable: {path} is not a file", f"it means: {DOCUMENTED[name]}")
+    return TlsFiles(cert, key, client_ca)
 
 
 def _count(value: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from gate.errors import RequestRejected, StoreUnavailable, UploadGateError, redact
@@ -82,6 +83,9 @@ def _json(status: int, data: bytes, shown: str) -> object:
         return content
     problem = content if isinstance(content, dict) else {}
     detail = str(problem.get("detail") or problem.get("title") or f"status {status}")
+    if status == HTTPStatus.UNAUTHORIZED:
+        remedy = "set UPLOAD_GATE_TOKEN for the port for checks, UPLOAD_GATE_ADMIN_TOKEN for the admin port"
+        raise RequestRejected(str(problem.get("type", "rejected")), f"refused by {shown}: {detail}. Here: {remedy}")
     if status < 500 and status != 404:
         field = problem.get("field")
         place = f"{field}: " if field else ""

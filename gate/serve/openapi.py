@@ -31,6 +31,7 @@ FILE: Final = "openapi.json"
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 TOML: Final = "application/toml"
+EVENTS: Final = "text/event-stream"
 TEXT: Final = "text/plain"
 
 
@@ -65,6 +66,8 @@ class Operation:
     refuses: tuple[str, ...] = ()
     status: int = 200
     parameters: tuple[dict[str, Any], ...] = ()
+    empty: tuple[str, ...] = ()
+    """Further statuses, without a body."""
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -89,6 +92,14 @@ _FOR: Final = {
     "name": "for", "in": "query", "required": False, "schema": {"type": "string", "default": "10m"},
     "description": "How long the trial runs, such as 30m; at most 24h.",
 }  # fmt: skip
+_WAIT: Final = {
+    "name": "wait", "in": "query", "required": False, "schema": {"type": "number", "minimum": 0, "maximum": 60},
+    "description": "Seconds to wait for another board than the one of If-None-Match.",
+}  # fmt: skip
+_HELD: Final = {
+    "name": "If-None-Match", "in": "header", "required": False, "schema": _STRING,
+    "description": "The ETag of the board that the caller has; 304 while it still holds.",
+}  # fmt: skip
 
 OPERATIONS: Final = (
     Operation(
@@ -111,7 +122,14 @@ OPERATIONS: Final = (
     Operation(Port.PAGES, "get", "/metrics", "The metrics of this process, for Prometheus.", (TEXT, _STRING)),
     Operation(Port.PAGES, "get", "/healthz", "Whether the process runs.", (TEXT, _STRING)),
     Operation(Port.PAGES, "get", "/readyz", "Which of the gate's servers answer, and its policy.", (JSON, _ref("Ready"))),
-    Operation(Port.ADMIN, "get", "/v1/board", "The pauses that the gate knows.", (JSON, _ref("Board")), None, _ADMIN),
+    Operation(
+        Port.ADMIN, "get", "/v1/board", "The pauses that the gate knows; with `wait` it first waits for a change.",
+        (JSON, _ref("Board")), None, (*_ADMIN, "field.invalid"), 200, (_WAIT, _HELD), ("304",),
+    ),
+    Operation(
+        Port.ADMIN, "get", "/v1/board/events", "The board at once and after each change, as server-sent events.",
+        (EVENTS, _STRING), None, (*_ADMIN, "connections.too_many"),
+    ),
     Operation(Port.ADMIN, "get", "/v1/policy", "The policy in force, as read.", (JSON, _ref("Policy")), None, _ADMIN),
     Operation(
         Port.ADMIN, "get", "/v1/policy/document", "The policy in force as a policy file with every default.",
@@ -185,6 +203,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(operation.status): {"description": operation.summary, "content": {kind: {"schema": schema}}}
     }
+    for empty in operation.empty:
+        responses[empty] = {"description": HTTPStatus(int(empty)).phrase}
     by_status: dict[int, list[str]] = {}
     for reason in operation.refuses:
         by_status.setdefault(status_of(reason), []).append(reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -13,6 +14,7 @@ import uvicorn
 
 from gate.errors import LocalServerError, SettingInvalid
 from gate.serve.hot.app import EdgeConfig, EdgeLimits, OneWriteProtocol
+from gate.settings import TlsFiles
 
 DRAIN_S: Final = 2
 BACKLOG: Final = 2048
@@ -29,7 +31,7 @@ NO_LIMITS: Final = EdgeLimits()
 class Server(uvicorn.Server):
     """A uvicorn server without its signal handlers, because a second SIGTERM must not become a hard exit."""
 
-    def __init__(self, app: Any, limits: EdgeLimits) -> None:
+    def __init__(self, app: Any, limits: EdgeLimits, tls: TlsFiles | None = None) -> None:
         config = EdgeConfig(
             app,
             http=OneWriteProtocol,
@@ -44,6 +46,7 @@ class Server(uvicorn.Server):
             backlog=BACKLOG,
             timeout_graceful_shutdown=DRAIN_S,
             timeout_keep_alive=KEEP_ALIVE_S,
+            **({} if tls is None else _tls_options(tls)),
         )
         config.limits = self._limits = limits
         super().__init__(config)
@@ -75,9 +78,14 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Any, port: socket.socket, limits: EdgeLimits = NO_LIMITS) -> AsyncIterator[Server]:
-    """Serve `app` on a listening socket. On exit, requests that are under way have two seconds to finish."""
-    server = Server(app, limits)
+async def serving(
+    app: Any, port: socket.socket, limits: EdgeLimits = NO_LIMITS, tls: TlsFiles | None = None
+) -> AsyncIterator[Server]:
+    """Serve `app` on a listening socket. On exit, requests that are under way have two seconds to finish.
+
+    Raises SettingInvalid if the files of `tls` cannot be used.
+    """
+    server = _server(app, limits, tls)
     task = asyncio.create_task(server.serve([port]), name="http server")
     try:
         while not server.started and not task.done():
@@ -86,6 +94,25 @@ async def serving(app: Any, port: socket.socket, limits: EdgeLimits = NO_LIMITS)
     finally:
         server.should_exit = True
         await task
+
+
+def _server(app: Any, limits: EdgeLimits, tls: TlsFiles | None) -> Server:
+    server = Server(app, limits, tls)
+    try:
+        server.config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SettingInvalid(
+            f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {error}", "check that they are PEM"
+        ) from None
+    return server
+
+
+def _tls_options(tls: TlsFiles) -> dict[str, Any]:
+    """uvicorn's options for TLS. A client without a certificate of the authorities gets no connection."""
+    options: dict[str, Any] = {"ssl_certfile": str(tls.cert), "ssl_keyfile": str(tls.key)}
+    if tls.client_ca is not None:
+        options |= {"ssl_ca_certs": str(tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return options
 
 
 @contextmanager

@@ -60,19 +60,24 @@ class ServiceTokens:
 
 
 def tokens_of(settings: Settings, say: Callable[[str], None]) -> TokensInForce:
-    """The tokens of a gate's ports, read from their file.
+    """The tokens of a gate's ports, read from their file. Where clients show certificates the check port needs none.
 
     Says which port asks nobody. Raises SettingInvalid if the file cannot be read, or if a port is open beyond loopback
     and there is no token for it.
     """
     hosts = {Access.CHECK: settings.host, Access.ADMIN: settings.admin_host}
+    by_certificate = settings.tls is not None and settings.tls.client_ca is not None
     ports = {access: ServiceTokens(access, not is_loopback(host)) for access, host in hosts.items()}
+    if by_certificate:
+        ports[Access.CHECK] = ServiceTokens(Access.CHECK, always=False)
     tokens = TokensInForce(TokenFile(settings.tokens), ports[Access.CHECK], ports[Access.ADMIN], say)
     tokens.start()
     for access, port in ports.items():
         admin = " --admin" if access is Access.ADMIN else ""
         command = f"upload-gate token new NAME{admin} --file {settings.tokens}"
-        if not port.required:
+        if access is Access.CHECK and by_certificate:
+            say("the check port is open to clients with a certificate of UPLOAD_GATE_TLS_CLIENT_CA")
+        elif not port.required:
             say(
                 f"the {access} port asks nobody for a token, as it is on loopback ({hosts[access]}); to change that: {command}"
             )

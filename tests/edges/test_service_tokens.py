@@ -84,6 +84,32 @@ def test_a_gate_with_tokens_answers_their_holders_and_rotation_needs_no_restart(
     assert not any(token.removeprefix("ugt_")[:20] in held for token in (first, second, admin))
 
 
+def test_commands_take_their_tokens_from_the_environment_and_say_so_where_they_lack_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tokens.json"
+    check, admin = new(file, capsys, "media-api"), new(file, capsys, "ops", "--admin")
+    with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0") as (_, port, admin_port):
+        wait_until(lambda: status(port, None, "/healthz", "GET"))
+        commands = (
+            ["check", "--account", "a", "--gate", f"http://127.0.0.1:{port}"],
+            ["policy", "dump", "--admin", f"http://127.0.0.1:{admin_port}"],
+        )
+        without = [cli.run(command) for command in commands]
+        said = capsys.readouterr().err
+        monkeypatch.setenv("UPLOAD_GATE_TOKEN", check)
+        monkeypatch.setenv("UPLOAD_GATE_ADMIN_TOKEN", admin)
+        within = [cli.run(command) for command in commands]
+        monkeypatch.setenv("UPLOAD_GATE_TOKEN", "a\nb: c")
+        spoilt = cli.run(commands[0])
+        told = capsys.readouterr().err
+
+    assert (without, within, spoilt) == ([2, 2], [0, 0], 1)
+    assert said.count("Here: set UPLOAD_GATE_TOKEN for the port for checks") == 2
+    assert "the token in the environment is no header value" in told
+    assert "a\nb" not in told
+
+
 def test_a_gate_on_loopback_without_tokens_says_that_it_asks_nobody(tmp_path: Path) -> None:
     with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0") as (process, port, _):
         wait_until(lambda: status(port, None, "/healthz", "GET"))

@@ -1,0 +1,129 @@
+"""TLS on the port for checks, with certificates of clients in place of tokens."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import signal
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from running_gate import CHECK
+from test_serving import a_gate, answer
+from waiting import wait_until
+
+from gate.errors import SettingInvalid
+from gate.local.free_port import free_port
+from gate.serve.server import listening, serving
+from gate.settings import TlsFiles, read_settings
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two authorities and, of each, a certificate for 127.0.0.1: `ours` and `other`."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl")
+    home = tmp_path_factory.mktemp("certificates")
+
+    def run(*arguments: str) -> None:
+        subprocess.run([openssl, *arguments], cwd=home, check=True, capture_output=True)
+
+    (home / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for name in ("ours", "other"):
+        run(
+            "req",
+            "-x509",
+            *new_key,
+            "-keyout",
+            f"{name}-ca.key",
+            "-out",
+            f"{name}-ca.pem",
+            "-subj",
+            f"/CN={name}",
+            "-days",
+            "2",
+        )
+        run("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=127.0.0.1")
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{name}-ca.pem", "-CAkey", f"{name}-ca.key", "-CAcreateserial",
+            "-out", f"{name}.pem", "-days", "2", "-extfile", "names")  # fmt: skip
+    return home
+
+
+def check(port: int, home: Path, certificate: str | None) -> int | str:
+    """The status of a check over TLS, or why there is none."""
+    context = ssl.create_default_context(cafile=home / "ours-ca.pem")
+    if certificate is not None:
+        context.load_cert_chain(home / f"{certificate}.pem", home / f"{certificate}.key")
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+    try:
+        connection.request("POST", "/v1/check", json.dumps(CHECK), {"content-type": "application/json"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+
+
+def variables(home: Path, **more: str) -> dict[str, str]:
+    return {
+        "UPLOAD_GATE_TLS_CERT": str(home / "ours.pem"), "UPLOAD_GATE_TLS_KEY": str(home / "ours.key"),
+        "UPLOAD_GATE_METRICS_PORT": str(free_port()), **more,
+    }  # fmt: skip
+
+
+def test_clients_with_a_certificate_need_no_token_and_others_get_no_connection(
+    tmp_path: Path, certificates: Path
+) -> None:
+    given = variables(
+        certificates, UPLOAD_GATE_TLS_CLIENT_CA=str(certificates / "ours-ca.pem"), UPLOAD_GATE_HOST="0.0.0.0"
+    )
+    metrics = int(given["UPLOAD_GATE_METRICS_PORT"])
+    with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0", **given) as (process, port, _):
+        wait_until(lambda: answer(metrics, "GET", "/healthz"))
+        statuses = [check(port, certificates, name) for name in ("ours", "other", None)]
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=10)
+
+    assert statuses[0] == 200
+    assert all(isinstance(status, str) for status in statuses[1:])
+    assert "the check port is open to clients with a certificate" in told
+    assert "Traceback" not in told
+
+
+def test_tls_without_client_certificates_asks_for_a_token_beyond_loopback(tmp_path: Path, certificates: Path) -> None:
+    with a_gate(
+        tmp_path, f"redis://127.0.0.1:{free_port()}/0", **variables(certificates, UPLOAD_GATE_HOST="0.0.0.0")
+    ) as (process, _, _):
+        _, told = process.communicate(timeout=20)
+
+    assert process.returncode != 0
+    assert "holds no token for the check port" in told
+
+
+def test_settings_of_tls_come_together_and_name_what_is_missing(certificates: Path) -> None:
+    given = variables(certificates)
+
+    settings = read_settings(given)
+
+    assert settings.gate == "https://127.0.0.1:8390"
+    assert settings.metrics.startswith("http://")
+    for missing, named in (("TLS_KEY", "TLS_KEY"), ("TLS_CERT", "TLS_CERT"), ("METRICS_PORT", "METRICS_PORT")):
+        less = {name: value for name, value in given.items() if not name.endswith(missing)}
+        with pytest.raises(SettingInvalid, match=named):
+            read_settings(less)
+    with pytest.raises(SettingInvalid, match="TLS_CLIENT_CA is unusable"):
+        read_settings({**given, "UPLOAD_GATE_TLS_CLIENT_CA": "/nowhere.pem"})
+
+
+async def test_files_that_are_no_certificates_are_told(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+
+    with listening("127.0.0.1", 0, "PORT") as port, pytest.raises(SettingInvalid, match="cannot be used"):
+        async with serving(None, port, tls=TlsFiles(wrong, wrong, None)):
+            raise AssertionError
