@@ -19,6 +19,7 @@ from gate.errors import OperatorError
 from streams.core.features import FAMILIES, FEATURES, PLACE
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CaptionModel
+from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import CaptionReader, ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.scorecards import load_scorecard
@@ -42,7 +43,7 @@ COUNTS: Final = frozenset(
 """Features that grow with an account's age and say little by themselves; their shares are fitted to instead."""
 SAID_TWICE: Final = frozenset(
     ("content_share", "template_share", "uniformity", "caption_low_share", "caption_high_share", "link_share",
-     "host_share", "freshness", "content_spread", "link_spread")
+     "host_share", "freshness", "content_spread", "link_spread", "link_odds_high_share")
 )  # fmt: skip
 """Features that another one says as well; with both, the fit depends more on chance."""
 CROWD: Final = frozenset(("crowd", "campaign"))
@@ -109,6 +110,7 @@ def fit_accounts(
     base_rate: float = BASE_RATE,
     without: Collection[str] = (),
     progress: Progress = lambda share, what: None,
+    links: ReadsLinks | None = None,
 ) -> AccountFit:
     """Fit a scorecard. Raises OperatorError if a class has fewer than 25 labelled accounts, or nothing tells them apart."""
     labels = account_labels(streams.uploads)
@@ -124,7 +126,7 @@ def fit_accounts(
     progress(0.06, "captions")
     reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
     progress(0.25, "folding")
-    folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER)
+    folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER, links)
     vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times))
     progress(0.35, "fitting")
     made = _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
