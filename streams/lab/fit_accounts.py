@@ -27,7 +27,7 @@ from streams.lab.boosting import BAGS, Boosted, Matrix, Vectors, boost
 from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
-from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress
+from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FoldedStream, account_labels, fold_stream
 from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
@@ -112,7 +112,7 @@ def fit_accounts(
     progress: Progress = lambda share, what: None,
     links: ReadsLinks | None = None,
 ) -> AccountFit:
-    """Fit a scorecard. Raises OperatorError if a class has fewer than 25 labelled accounts, or nothing tells them apart."""
+    """Fit a scorecard. Raises TooFewLabels if a class has fewer than 25 labelled accounts, or nothing tells them apart."""
     labels = account_labels(streams.uploads)
     accounts = [account for account, label in labels.items() if label in (BENIGN, ABUSIVE)]
     _require_accounts([labels[account] for account in accounts])
@@ -171,7 +171,7 @@ def _require_accounts(labels: Sequence[int]) -> None:
     positives = sum(labels)
     for name, count in (("abusive", positives), ("honest", len(labels) - positives)):
         if count < LEAST_LABELS:
-            raise OperatorError(
+            raise TooFewLabels(
                 f"there are {count} {name} accounts, and a fit needs at least {LEAST_LABELS} of each class",
                 "give more labelled accounts",
             )
@@ -225,7 +225,7 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> t
         if varies and not left_out and fit_to:
             names.append(feature.name)
     if not names:
-        raise OperatorError(
+        raise TooFewLabels(
             "no feature varies between these accounts", "give events with captions, devices, times or links"
         )
     return tuple(names)
@@ -264,7 +264,7 @@ def _held_out(
     parts: list[tuple[NDArray[Any], Boosted]] = []
     count = min(FOLDS, *(len(np.unique(groups[vectors.labels == label])) for label in (BENIGN, ABUSIVE)))
     if count < 2:
-        raise OperatorError("all accounts of a class belong to one family", "give accounts of more than one family")
+        raise TooFewLabels("all accounts of a class belong to one family", "give accounts of more than one family")
     split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(split.split(vectors.matrix, vectors.labels, groups)):
         parts.append((test, boost(vectors.rows(train), seed)))
