@@ -154,6 +154,8 @@ def _fit(
     boosted = boost(vectors, seed, BAGS)
     share = float((alike * vectors.labels).sum() / alike.sum())
     card = scorecard_of(boosted, capped, share, base_rate, most)
+    if not card.terms:
+        raise TooFewLabels("no feature tells abusive accounts from honest ones", "give accounts that differ in more")
     progress(1.0, "done")
     return AccountFit(
         card,
