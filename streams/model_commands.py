@@ -13,6 +13,7 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
+from streams.event_commands import LabelsOption, WithoutCounters, evaluate_events, events_command
 from streams.link_commands import NegativesOption, evaluate_links, links_command
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Judged(StrEnum):
 
     CAPTIONS = "captions"
     LINKS = "links"
+    EVENTS = "events"
 
 
 fit = typer.Typer(help="Fit models to labelled streams.", no_args_is_help=True, rich_markup_mode=None)
@@ -70,6 +72,7 @@ def fit_captions(
 
 
 fit.command(name="links")(links_command(lambda: _require_fit(), lambda share, what: _progress(share, what)))
+fit.command(name="events")(events_command(lambda: _require_fit(), lambda share, what: _progress(share, what)))
 
 
 def evaluate(
@@ -77,6 +80,8 @@ def evaluate(
     what: Annotated[Judged, typer.Option(help="The kind of model to judge.")] = Judged.CAPTIONS,
     models: Annotated[Path | None, typer.Option(help="Directory of fitted models.")] = None,
     negatives: NegativesOption = None,
+    labels: LabelsOption = "none",
+    without: WithoutCounters = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Measure how well a fitted model separates abuse on labelled rows, by the code that the worker runs.
@@ -85,6 +90,9 @@ def evaluate(
     """
     if what is Judged.LINKS:
         evaluate_links(files, models, negatives, output)
+        return
+    if what is Judged.EVENTS:
+        evaluate_events(files, models, labels, without or (), output, _require_fit)
         return
     if models is None:
         raise OperatorError("no model is named", "give --models DIR, a directory that `upload-gate fit` wrote")

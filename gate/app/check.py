@@ -264,7 +264,7 @@ class Check:
             risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         if decision is not None:
             return class_, pauses, decision
-        self._attempt = attempt = self._attempt + 1 & _ATTEMPTS
+        self._attempt = attempt = self._attempt % _ATTEMPTS + 1
         take_request = policy.take_request(request, class_, self._names, None, attempt)
         if risk is not None:
             take_request = replace(take_request, class_limits=self._refusing_from(take_request.class_limits, risk))

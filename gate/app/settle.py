@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from gate.core.limits.reservation import Report, SettledAs, Settlement, Unanswered
+from gate.core.limits.reservation import Notice, Report, SettledAs, Settlement, Unanswered
 from gate.core.limits.take import ClassLimits
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
@@ -22,23 +22,33 @@ from gate.ports.reservations import ReservationStore
 
 MOST_WAITING: Final = 10_000
 EVERY_S: Final = 1.0
+LOOK_AGAIN_S: Final = 3.0
+"""When a notice about an upload that Redis does not know is sent again: a call that was given up may still arrive."""
 AT_ONCE: Final = 256
 
 
 class Reports:
     """Settles reported uploads; between `run` and its end also those that hold tokens in vain."""
 
-    def __init__(self, reservations: ReservationStore, counts: Counts, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self,
+        reservations: ReservationStore,
+        counts: Counts,
+        every_s: float = EVERY_S,
+        look_again_s: float = LOOK_AGAIN_S,
+    ) -> None:
         self._reservations = reservations
         self._counts = counts
         self._every_s = every_s
         self._waiting: deque[Unanswered] = deque(maxlen=MOST_WAITING)
+        self._look_again_s = look_again_s
+        self._unknown: deque[tuple[float, Unanswered]] = deque(maxlen=MOST_WAITING)
         self._wake = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """Uploads that wait to be given back because nobody got their answer."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._unknown)
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """Learn the limits of a policy, to which its reservations refer."""
@@ -71,23 +81,35 @@ class Reports:
             self._wake.clear()
 
     async def _give_back(self) -> None:
+        now_s = asyncio.get_running_loop().time()
         while self._waiting:
             some = [self._waiting[n] for n in range(min(AT_ONCE, len(self._waiting)))]
-            settled = await self._reservations.settle(some)
-            for notice, each in zip(some, settled, strict=True):
-                if isinstance(each, Exception):
-                    raise each
+            for notice, settled in zip(some, await self._settled(some), strict=True):
                 if self._waiting and self._waiting[0] is notice:
                     self._waiting.popleft()
-                self._count("unanswered", each.settled)
+                if settled.settled is SettledAs.UNKNOWN:
+                    self._unknown.append((now_s + self._look_again_s, notice))
+                else:
+                    self._count("unanswered", settled.settled)
+        while self._unknown and self._unknown[0][0] <= now_s:
+            _, notice = self._unknown[0]
+            (settled,) = await self._settled([notice])
+            self._unknown.popleft()
+            self._count("unanswered", settled.settled)
         while over := await self._reservations.due(AT_ONCE):
-            settled = await self._reservations.settle(over)
-            for each in settled:
-                if isinstance(each, Exception):
-                    raise each
+            for each in await self._settled(over):
                 self._count("expired", SettledAs.SETTLED if each.settled is SettledAs.EXPIRED else each.settled)
             if len(over) < AT_ONCE:
                 return
+
+    async def _settled(self, notices: Sequence[Notice]) -> list[Settlement]:
+        """What each notice met. Raises the first error."""
+        found: list[Settlement] = []
+        for each in await self._reservations.settle(notices):
+            if isinstance(each, Exception):
+                raise each
+            found.append(each)
+        return found
 
     def _count(self, outcome: str, met: str) -> None:
         key = (str(outcome), str(met))

@@ -12,8 +12,11 @@ import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
+from gate.core.fields.labels import fold_label
+from gate.core.pause.board import Pause
+from gate.core.pause.ramp import position
 from gate.core.score import Score, risk_at
-from gate.errors import StoreUnavailable, redact
+from gate.errors import StateUnreadable, StoreUnavailable, redact
 from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ def explain(
     account: Annotated[
         str | None, typer.Argument(help="Account id; the riskiest accounts without one.", show_default=False)
     ] = None,
+    named: Annotated[
+        str | None, typer.Option("--account", help="The same as the argument.", show_default=False)
+    ] = None,
+    class_: Annotated[str | None, typer.Option("--class", "-c", help="The account's class, for the pauses.")] = None,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     redis: RedisFlag = None,
@@ -43,11 +50,11 @@ def explain(
         Path | None, typer.Option(help="Wording of reasons (TOML); the shipped one otherwise.", show_default=False)
     ] = None,
 ) -> None:
-    """Show an account's score and the signals that led to it; without an account, the riskiest ones.
+    """Show an account's score, the signals that led to it and the pauses that may hold it; else the riskiest accounts.
 
     Example: upload-gate explain a-17
     """
-    texts = load_reason_texts(reasons)
+    texts, account = load_reason_texts(reasons), named or account
     addresses = resolve_addresses(state, redis=redis)
     if account is None:
         say(f"reading scores from {addresses.shown('redis')}")
@@ -58,20 +65,50 @@ def explain(
             result(*riskiest_lines(scores, _now_us()))
         return
     say(f"reading the score from {addresses.shown('redis')}")
-    score = asyncio.run(_score(addresses, account))
+    score, pauses = asyncio.run(_score_and_pauses(addresses, account, class_))
     if output is Output.JSON:
-        emit({"account": account, "score": None if score is None else _json(score, texts, _now_us())})
-    elif score is None:
-        result(f"{account} has no score")
-    else:
-        result(*score_lines(score, texts, _now_us()))
+        emit({"account": account, "score": None if score is None else _json(score, texts, _now_us()), "pauses": pauses})
+        return
+    result(*([f"{account} has no score"] if score is None else score_lines(score, texts, _now_us())))
+    result(*(f"may be held by {pause}" for pause in pauses))
 
 
-async def _score(addresses: Addresses, account: str) -> Score | None:
+async def _score_and_pauses(addresses: Addresses, account: str, class_: str | None) -> tuple[Score | None, list[str]]:
     async def one(store: RedisScoreStore) -> Score | None:
         return (await store.scores([account]))[0]
 
-    return await _within(addresses, one)
+    score = await _within(addresses, one)
+    return score, await _pauses(addresses, account, class_, None if score is None else risk_now(score, _now_us()))
+
+
+async def _pauses(addresses: Addresses, account: str, class_: str | None, risk: float | None) -> list[str]:
+    """The pauses in force that may hold the account's uploads: whatever is not known of an upload may be in their scope."""
+    from gate.cli.board_access import operating
+
+    try:
+        async with operating(addresses) as operate:
+            board, now_us = await operate.board(), await operate.now_us()
+    except (StateUnreadable, StoreUnavailable) as error:
+        say(f"warning: which pauses may hold it is unknown: {error}")
+        return []
+    return [
+        f"{pause.id}: {pause.action.value} {pause.scope}, {pause.reason}, by {pause.owner}"
+        for pause in board.active(now_us)
+        if may_hold(pause, account, class_, risk)
+    ]
+
+
+def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None) -> bool:
+    """Whether some upload of the account may be held by the pause, as far as the account alone tells."""
+    scope, exempt = pause.scope, pause.exempt
+    if account in exempt.accounts or (class_ is not None and fold_label(class_) in exempt.classes):
+        return False
+    return (
+        (not scope.accounts or account in scope.accounts)
+        and (class_ is None or not scope.classes or fold_label(class_) in scope.classes)
+        and (scope.risk_from is None or (risk is not None and risk >= scope.risk_from))
+        and position(pause.id, account) < pause.percent / 100
+    )
 
 
 async def _riskiest(store: RedisScoreStore) -> list[Score]:

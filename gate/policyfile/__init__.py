@@ -158,15 +158,13 @@ def _policy(top: TomlTable) -> Policy:
     score = top.table("score")
     max_age_us = score.duration_us("max_age", 7 * DAY_US) or 0
     score.end()
-    deny = top.table("deny")
-    deny_accounts = frozenset(deny.texts("accounts", ()) or ())
-    deny.end()
+    deny_accounts = _denied(top.table("deny"))
     reasons = top.texts("reasons", DEFAULT_REASONS) or ()
     for reason in reasons:
         _check_folded(top, "reasons", reason)
     known = _known_values(top.table("known"))
     limits = _limits(top.table("limits"), thresholds)
-    second_person, machines_platform_wide = _controls(top.table("controls"))
+    controls = _controls(top.table("controls"))
     top.end()
     return Policy(
         hash=content_hash(top.effective),
@@ -182,8 +180,8 @@ def _policy(top: TomlTable) -> Policy:
         max_score_age_us=max_age_us,
         upload_lifetime_us=lifetime_us,
         deadline_us=deadline_us,
-        second_person=second_person,
-        machines_platform_wide=machines_platform_wide,
+        second_person=controls[0],
+        machines_platform_wide=controls[1],
         known=known,
         unreported_returns=gives_back,
         assumed_bytes=assumed_bytes,
@@ -196,20 +194,23 @@ def _reservations(top: TomlTable) -> tuple[int, int, bool]:
     deadline_us = check.duration_us("deadline", 50_000) or 0
     older_us = check.duration_us("upload_lifetime", HOUR_US) or 0
     check.end()
-    reservations = top.table("reservations")
-    lifetime_us = reservations.duration_us("lifetime", older_us) or 0
+    table = top.table("reservations")
+    lifetime_us = table.duration_us("lifetime", older_us) or 0
     if "upload_lifetime" in check and lifetime_us != older_us:
-        reservations.complain(
-            "lifetime", "is not what check.upload_lifetime says; remove the latter, which is its older name"
-        )
-    check.effective["upload_lifetime"] = reservations.effective.get("lifetime")
+        table.complain("lifetime", "is not what check.upload_lifetime says; remove the latter, which is its older name")
+    check.effective["upload_lifetime"] = table.effective.get("lifetime")
     if lifetime_us > MAX_LIFETIME_US:
-        reservations.complain(
-            "lifetime", "is longer than 31 days; a reservation is open no longer than an upload takes"
-        )
-    unreported = reservations.choice("unreported", Unreported, Unreported.KEEP)
-    reservations.end()
+        table.complain("lifetime", "is longer than 31 days; a reservation is open no longer than an upload takes")
+    unreported = table.choice("unreported", Unreported, Unreported.KEEP)
+    table.end()
     return deadline_us, lifetime_us, unreported is Unreported.GIVE_BACK
+
+
+def _denied(table: TomlTable) -> frozenset[str]:
+    """The accounts that are always refused."""
+    accounts = frozenset(table.texts("accounts", ()) or ())
+    table.end()
+    return accounts
 
 
 def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final
@@ -104,7 +105,9 @@ class ReservationSigner:
     """
 
     def __init__(self, salt: bytes) -> None:
-        self._hasher = blake2b(digest_size=12, person=b"reservation", key=blake2b(salt, digest_size=32).digest())
+        # the key comes first and has a fixed length, so that key and upload fit into one block of the hash
+        self._hasher = blake2b(digest_size=12, person=b"reservation")
+        self._hasher.update(blake2b(salt, digest_size=32, person=b"reservation").digest())
 
     def sign(self, account: str, upload_id: str) -> str:
         """The reservation of an upload."""
@@ -179,13 +182,13 @@ def rate_limit_fields(decision: Decision) -> list[tuple[bytes, bytes]]:
     The fields are those of draft-ietf-httpapi-ratelimit-headers-10: of an upload that was let in they tell of the limit with
     the least room, of one that was refused of the limit that refused.
     """
-    fields: list[tuple[bytes, bytes]] = []
     room, wait = decision.room, decision.retry_after_us
-    if room is not None:
-        seconds = max(0, -(-(room.full_at_us - decision.room_at_us) // 1_000_000))
-        left = room.left(decision.room_at_us)
-        fields.append((b"ratelimit-policy", policy_field(room.limit)))
-        fields.append((b"ratelimit", f'"{room.limit.name}";r={left};t={seconds}'.encode("latin-1", "replace")))
+    if room is not None and wait is None:
+        limit, now_us = room.limit, decision.room_at_us
+        seconds = -((now_us - room.full_at_us) // 1_000_000)
+        told = f'"{limit.name}";r={room.left(now_us)};t={seconds if seconds > 0 else 0}'
+        return [(b"ratelimit-policy", policy_field(limit)), (b"ratelimit", told.encode("latin-1", "replace"))]
+    fields: list[tuple[bytes, bytes]] = []
     if wait is not None:
         seconds = retry_after_s(wait)
         if decision.stage is Stage.BUCKET:
@@ -210,6 +213,7 @@ def peek_fields(decision: Decision, rooms: Sequence[Room]) -> list[tuple[bytes, 
     return [(b"ratelimit-policy", policies), (b"ratelimit", ", ".join(shown).encode("latin-1", "replace")), *fields]
 
 
+@lru_cache(maxsize=1_024)
 def policy_field(limit: Limit) -> bytes:
     """The item of `RateLimit-Policy` for a limit: its quota, and the time in which the quota fills."""
     rate = limit.rate

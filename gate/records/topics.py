@@ -16,6 +16,8 @@ class Topic:
     partitions: int
     compacted: bool
     retention_ms: int
+    segment_bytes: int | None = None
+    """Size of a file of the log, None: the broker's. Compaction leaves the newest file alone, and readers read it whole."""
 
     def config(self) -> dict[str, str]:
         """The broker's settings for it. Records carry the broker's append time; event time stands in the value."""
@@ -28,6 +30,8 @@ class Topic:
             common["retention.ms"] = str(self.retention_ms)
         if len(policies) == 2:  # what is written to is not deleted, and little is written
             common["segment.ms"] = str(DAY_MS)
+        if self.segment_bytes is not None:
+            common["segment.bytes"] = str(self.segment_bytes)
         return {**common, "cleanup.policy": ",".join(policies)}
 
 
@@ -92,8 +96,11 @@ class Topics:
 
     @property
     def pauses(self) -> Topic:
-        """The second channel of the kill switch: each pause and each gate's acknowledgement; key = what it is about."""
-        return Topic(f"{self.prefix}gate.controls.v1", 1, True, -1)
+        """The second channel of the kill switch: each pause and each gate's acknowledgement; key = what it is about.
+
+        Every gate writes once a second and reads the topic from its beginning, so its files are small.
+        """
+        return Topic(f"{self.prefix}gate.controls.v1", 1, True, -1, 8 << 20)
 
     @property
     def audit(self) -> Topic:

@@ -128,7 +128,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         Port.ADMIN, "get", "/v1/board/events", "The board at once and after each change, as server-sent events.",
-        (EVENTS, _STRING), None, (*_ADMIN, "feed.full"),
+        (EVENTS, _STRING), None, (*_ADMIN, "connections.too_many"),
     ),
     Operation(Port.ADMIN, "get", "/v1/policy", "The policy in force, as read.", (JSON, _ref("Policy")), None, _ADMIN),
     Operation(

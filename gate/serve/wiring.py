@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +27,7 @@ from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.errors import SettingInvalid
 from gate.metrics import Counts
-from gate.policyfile import load_policy_file
+from gate.policyfile import PolicyFile, load_policy_file
 from gate.ports.boards import Acknowledgement
 from gate.ports.decisions import DecisionLog
 from gate.records.decision import ReservationSigner
@@ -94,49 +95,18 @@ def _allow_connections(connections: int) -> None:
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Sets `ready` once both ports answer."""
     loaded = load_policy_file(settings.policy)
-    policy = loaded.policy
     async with AsyncExitStack() as stack:
         tokens = tokens_of(settings, log.warning)
         ports = [stack.enter_context(listening(*place)) for place in _places(settings)]
-        clock = SystemClock()
-        takes = RedisTakeStore(settings.redis, settings.prefix, policy.deadline_us / 1e6)
-        boards = RedisBoardStore(settings.redis, settings.prefix)
-        await takes.open()
-        stack.push_async_callback(takes.close)
-        await boards.open()
-        stack.push_async_callback(boards.close)
-        counts = Counts()
-        decisions, dropped = await _decision_log(settings, stack, counts)
-        names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
-        reservations = RedisReservationStore(settings.redis, settings.prefix)
-        stack.push_async_callback(reservations.close)
-        reports = Reports(reservations, counts)
-        check = Check(
-            policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
-            reports=reports, first_attempt=secrets.randbits(32),
-        )  # fmt: skip
-        said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
-        snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
-        watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
-        watch.start_from_disk()
-        in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
-        stop = stack.enter_context(_signals(in_force.reload))
+        parts = await _put_together(settings, loaded, stack)
+        stop = stack.enter_context(_signals(parts.in_force.reload))
         if settings.worker is not None:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end_of, sys.stdin.fileno(), stop)
-        stack.push_async_callback(watch.leave)
-        health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
-        _say_start(settings, policy.hash, takes.down)
-        trials = PolicyTrials(check, names, clock, LocalBuckets)
-        apps = _apps(settings, check, health, clock, reports, trials, tokens)
-        limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, counts.reject)
-        for work, name in (
-            (reports.run(), "give back"), (watch.run(), "board watch"), (in_force.watch(), "policy file"),
-            (tokens.watch(), "service tokens"),
-        ):  # fmt: skip
-            await stack.enter_async_context(_in_background(work, name))
-        await _follow_controls(settings, stack, watch, counts, health)
-        await watch.first_read()
-        await _hear_hot_facts(settings, stack, HearHotFacts(check.hot, clock))
+        stack.push_async_callback(parts.watch.leave)
+        _say_start(settings, loaded.policy.hash, parts.down())
+        await _start_in_background(settings, stack, parts, tokens)
+        limits = EdgeLimits(settings.max_connections, settings.request_timeout_s, parts.counts.reject)
+        apps = _apps(settings, parts, tokens)
         servers = [
             await stack.enter_async_context(serving(app, port, limits, settings.tls if app is apps[0] else None))
             for app, port in zip(apps, ports, strict=True)
@@ -151,24 +121,87 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
 
 
-def _apps(
-    settings: Settings, check: Check, health: Health, clock: SystemClock, reports: Reports, trials: PolicyTrials,
-    tokens: TokensInForce,
-) -> list[Any]:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a gate is put together from. `down` says why Redis does not answer, None while it does."""
+
+    clock: SystemClock
+    counts: Counts
+    names: Pseudonyms
+    check: Check
+    reports: Reports
+    watch: Watch
+    in_force: PolicyInForce
+    health: Health
+    down: Callable[[], str | None]
+
+
+async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExitStack) -> _Parts:
+    """Make the parts of a gate with the board of its last snapshot in force. They close with `stack`."""
+    clock, counts = SystemClock(), Counts()
+    takes = RedisTakeStore(settings.redis, settings.prefix, loaded.policy.deadline_us / 1e6)
+    boards = RedisBoardStore(settings.redis, settings.prefix)
+    await takes.open()
+    stack.push_async_callback(takes.close)
+    await boards.open()
+    stack.push_async_callback(boards.close)
+    decisions, dropped = await _decision_log(settings, stack, counts)
+    names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
+    reservations = RedisReservationStore(settings.redis, settings.prefix)
+    stack.push_async_callback(reservations.close)
+    reports = Reports(reservations, counts)
+    check = Check(
+        loaded.policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
+        reports=reports, first_attempt=secrets.randbits(32),
+    )  # fmt: skip
+    said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
+    snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
+    watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
+    watch.start_from_disk()
+    in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
+    health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
+    return _Parts(clock, counts, names, check, reports, watch, in_force, health, lambda: takes.down)
+
+
+async def _start_in_background(settings: Settings, stack: AsyncExitStack, parts: _Parts, tokens: TokensInForce) -> None:
+    """Start what runs beside the checks, and read the board once, so that no check is decided without it."""
+    watch = parts.watch
+    await stack.enter_async_context(_in_background(parts.reports.run(), "give back"))
+    await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+    await _follow_controls(settings, stack, watch, parts.counts, parts.health)
+    await stack.enter_async_context(_in_background(parts.in_force.watch(), "policy file"))
+    await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
+    await _hear_hot_facts(settings, stack, HearHotFacts(parts.check.hot, parts.clock))
+
+
+def _apps(settings: Settings, parts: _Parts, tokens: TokensInForce) -> list[GateApp | AdminApp]:
     """The app of each port, in the order of `_places`."""
-    signer = ReservationSigner(settings.salt)
-    pages = settings.metrics_port is None
-    checks = GateApp(check, health, clock, random.random, tokens.check, pages=pages, reports=reports, signer=signer)
-    apps = [checks, AdminApp(health, trials, tokens.admin)]
-    return apps if pages else [*apps, GateApp(check, health, clock, random.random, checks=False)]
+    check, health, clock = parts.check, parts.health, parts.clock
+    pages, signer = settings.metrics_port is None, ReservationSigner(settings.salt)
+    apps: list[GateApp | AdminApp] = [
+        GateApp(check, health, clock, random.random, tokens.check, pages=pages, reports=parts.reports, signer=signer),
+        AdminApp(health, PolicyTrials(check, parts.names, clock, LocalBuckets), tokens.admin),
+    ]
+    if settings.metrics_port is not None:
+        apps.append(GateApp(check, health, clock, random.random, checks=False))
+    return apps
 
 
 async def _follow_controls(
     settings: Settings, stack: AsyncExitStack, watch: Watch, counts: Counts, health: Health
 ) -> None:
-    """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there."""
-    if settings.kafka is None:
-        return
+    """Follow the kill switch in Kafka too, where there is Kafka, and send the host's audit log there.
+
+    Returns once the first board has arrived, or a gate without a snapshot has waited long enough for it.
+    """
+    if settings.kafka is not None:
+        await _follow_kafka(settings, settings.kafka, stack, watch, counts, health)
+    await watch.first_read()
+
+
+async def _follow_kafka(
+    settings: Settings, kafka: str, stack: AsyncExitStack, watch: Watch, counts: Counts, health: Health
+) -> None:
     from gate.app.follow_controls import FollowControls
     from gate.stores.kafka.audit import send_audit
     from gate.stores.kafka.boards import KafkaBoardStore
@@ -177,7 +210,7 @@ async def _follow_controls(
         counts.faults["watch"] += 1
 
     topics = Topics(settings.topic_prefix)
-    store = await stack.enter_async_context(KafkaBoardStore(settings.kafka, topics.pauses.name))
+    store = await stack.enter_async_context(KafkaBoardStore(kafka, topics.pauses.name))
     following = FollowControls(watch, store, log.warning, random.random, fault)
     stack.push_async_callback(following.leave)
     health.follow(following.age_s)
@@ -185,7 +218,7 @@ async def _follow_controls(
     if settings.worker not in (None, 1):
         return  # one process of a host sends its log
     spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
-    sending = send_audit(spool, settings.kafka, topics.audit.name, log.warning)
+    sending = send_audit(spool, kafka, topics.audit.name, log.warning)
     await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
 
 

@@ -8,7 +8,7 @@ not of the key, so no distant hash is returned.
 Four tables share 64 bits of a hash, which are chosen at random and cut into four parts: the key of each table is of a
 part of its own. Two hashes that miss each other in one of them are likelier to meet in another, so fewer tables do.
 
-Growth: the memory is fixed by `capacity`, about 10 bytes per hash and table, which is 290 MB for a million hashes of
+Growth: the memory is fixed by `capacity`, about 10 bytes per hash and table, which is 300 MB for a million hashes of
 64 bits, and is taken as it fills. A full memory drops the oldest hash, and a full cell drops its oldest, so recently
 shared hashes are found.
 """

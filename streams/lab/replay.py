@@ -41,6 +41,9 @@ REPEATS = 3
 FULL_ENOUGH = 24
 POLL_S = 0.003
 SCORED_WITHIN_S = 60.0
+SETTLE_S = 1.0
+"""Longer than a count takes from one partition to the scores of another, which is two transactions and two polls."""
+SETTLED_WITHIN_S = 15.0
 
 Publish = Callable[[Sequence[Attempted]], Awaitable[Sequence[tuple[int, int]]]]
 """Publishes events in order and returns partition and offset of each. Raises StoreUnavailable."""
@@ -162,7 +165,7 @@ async def replay(
         count += 1
         progress(tally.uploads)
     seconds = time.monotonic() - began
-    risks = await _risks(store, list(tally.labels))
+    risks = await _settled(store, list(tally.labels))
     labelled = figures((label, risks[account]) for account, label in tally.labels.items())
     return Outcome(tally, labelled, stream.synthetic_times, count, seconds)
 
@@ -220,6 +223,19 @@ async def _scored(
                 f"{SCORED_WITHIN_S:.0f} s; the end of its log:\n{log_tail()}"
             )
         await asyncio.sleep(POLL_S)
+
+
+async def _settled(store: ScoreStore, accounts: Sequence[str]) -> dict[str, float]:
+    """The last risk of each account, once none has changed for a moment: accounts whose surroundings have changed are
+    scored again without an event, after counts have passed between partitions."""
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    risks = await _risks(store, accounts)
+    while time.monotonic() < deadline:
+        await asyncio.sleep(SETTLE_S)
+        before, risks = risks, await _risks(store, accounts)
+        if risks == before:
+            break
+    return risks
 
 
 async def _risks(store: ScoreStore, accounts: Sequence[str]) -> dict[str, float]:

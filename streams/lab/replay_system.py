@@ -76,7 +76,7 @@ async def replay_system(places: ReplayServers) -> AsyncIterator[ReplaySystem]:
     directory = Path(tempfile.mkdtemp(prefix="upload-gate-replay-"))
     worker = Child(
         "replay worker", [sys.executable, "-m", "streams.worker"],
-        log=directory / "worker.log", env=_environment(places, topics.prefix, salt, directory),
+        log=directory / "worker.log", env=worker_environment(places, topics.prefix, salt, directory),
     )  # fmt: skip
     try:
         await store.open()
@@ -96,7 +96,8 @@ async def replay_system(places: ReplayServers) -> AsyncIterator[ReplaySystem]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _environment(places: ReplayServers, prefix: str, salt: str, directory: Path) -> dict[str, str]:
+def worker_environment(places: ReplayServers, prefix: str, salt: str, directory: Path) -> dict[str, str]:
+    """The environment of the replay's worker."""
     own = {
         "UPLOAD_GATE_REDIS": places.redis,
         "UPLOAD_GATE_KAFKA": places.kafka,

@@ -57,7 +57,8 @@ class RowInvalid(OperatorError):
 class Row(msgspec.Struct, frozen=True):
     """One line as it is written. Times are seconds since 1970. Unknown fields are ignored.
 
-    The table of field rules reads the fields of type `Any`, as in a check and an event.
+    The table of field rules reads the fields of type `Any`, as in a check and an event, but for `kind` and `amount`:
+    only the counters of events read those, and take what is no text and no number as absent.
     """
 
     account_id: str
@@ -73,6 +74,8 @@ class Row(msgspec.Struct, frozen=True):
     urls: Any = None
     label: int = UNLABELLED
     label_kind: str = ""
+    kind: Any = None
+    amount: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def read(file: Path, limit: int | None = None) -> Stream:
     if not rows:
         raise RowInvalid(file, None, "holds no rows")
     bare = sum(row.t is None for _, row in rows)
-    counted = len(rows) > 1 and all(row.t is not None and row.t == row.seq for _, row in rows)
+    counted = are_counted([row for _, row in rows])
     if bare == len(rows):
         times = _synthetic(rows)
     elif bare:
@@ -143,6 +146,11 @@ _BECAME = {
     Dropped.REPAIRED: "held half a character, which is replaced",
     Dropped.SOME_ITEMS: "holds what is no string; the rest is taken",
 }
+
+
+def are_counted(rows: Sequence[Row]) -> bool:
+    """Whether the recorded time of every row is only its number."""
+    return len(rows) > 1 and all(row.t is not None and row.t == row.seq for row in rows)
 
 
 def _between_neighbours(rows: Sequence[Row]) -> list[int]:

@@ -265,10 +265,14 @@ def _show_campaigns(
     campaigns: Campaigns, uploads: Sequence[tuple[str, Upload]], touched: Mapping[str, Touched]
 ) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
     """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash."""
+    by_account: dict[str, dict[tuple[int, int], int]] = {}
     found = campaigns.read([upload for _, upload in uploads])
     for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
-        touched[account].shown.update(dict.fromkeys(shown, at_us))
-    return [(crc32(account.encode()), shown) for (account, _), shown in zip(uploads, found, strict=True)]
+        if shown:
+            by_account.setdefault(account, {}).update(dict.fromkeys(shown, at_us))
+    for account, features_shown in by_account.items():
+        touched[account].shown.update(features_shown)
+    return [(crc32(account.encode()), tuple(features_shown)) for account, features_shown in by_account.items()]
 
 
 def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:

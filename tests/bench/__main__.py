@@ -24,6 +24,7 @@ from tests.bench import (
     machine,
     near,
     pauses,
+    scores,
     script,
     states,
     streams,
@@ -43,6 +44,7 @@ GROUPS = {
     "latency": latency,
     "pauses": pauses,
     "near": near,
+    "scores": scores,
     "machine": machine,
 }
 ROUNDS = 3

@@ -182,18 +182,18 @@ async def test_an_upload_that_was_given_back_is_judged_anew(store: Store) -> Non
     assert await fill(store) == TAKEN
 
 
-async def test_the_word_that_nobody_got_an_answer_counts_until_another_check_is_answered(store: Store) -> None:
-    first, second = check(), check()
-    await store.take(first)
-    await store.take(second)
+async def test_the_notice_that_nobody_got_an_answer_counts_while_no_other_check_has_it(store: Store) -> None:
+    alone, first, second = check("alone"), check(), check()
+    for each in (alone, first, second, first):
+        await store.take(each)
 
-    late, right = await settled(
-        store, Unanswered("a", "u", first.attempt), Unanswered("a", "u", second.attempt)
+    once, *twice = await settled(
+        store, Unanswered("a", "alone", alone.attempt), Unanswered("a", "u", first.attempt), Unanswered("a", "u", second.attempt)
     )  # fmt: skip
 
-    assert late == Settlement(SettledAs.REPEATED, ReservationState.OPEN)
-    assert right == Settlement(SettledAs.SETTLED, ReservationState.ABORTED)
-    assert await fill(store) == EMPTY
+    assert once == Settlement(SettledAs.SETTLED, ReservationState.ABORTED)
+    assert twice == [Settlement(SettledAs.REPEATED, ReservationState.OPEN)] * 2
+    assert await fill(store) == TAKEN
 
 
 async def test_an_unknown_upload_is_unknown_and_a_refused_one_too(store: Store) -> None:

@@ -56,7 +56,7 @@ class OneGate:
         policy = a_policy()
         self.takes = RedisTakeStore(url, prefix, DEADLINE_S, max_batch=8)
         self.store = RedisReservationStore(url, prefix, 0.5)
-        self.reports = Reports(self.store, Counts(), every_s=0.02)
+        self.reports = Reports(self.store, Counts(), every_s=0.02, look_again_s=0.5)
         first = random.randrange(1 << 32)
         self.check = Check(
             policy, self.takes, SystemClock(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets,
@@ -65,6 +65,7 @@ class OneGate:
         self._giving_back: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
+        self.takes.expect(self.check.policy.class_limits)
         await self.takes.open()
         self._giving_back = asyncio.create_task(self.reports.run())
 

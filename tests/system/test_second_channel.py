@@ -16,8 +16,9 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from proxies import FaultProxy
 from servers import running_kafka, running_redis
-from waiting import wait_until
+from waiting import eventually, wait_until
 
 from gate.cli.http_json import get_json
 from gate.errors import UploadGateError
@@ -43,12 +44,14 @@ class System:
     prefix: str
     ports: list[tuple[int, int]] = field(default_factory=list)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    redis_of: dict[int, str] = field(default_factory=dict)
+    """The way to Redis of a host that has one of its own."""
 
     def environment(self, host: int) -> dict[str, str]:
         port, admin = self.ports[host]
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("UPLOAD_GATE_")},
-            "UPLOAD_GATE_STATE": str(self.home / f"host-{host}"), "UPLOAD_GATE_REDIS": self.redis.url,
+            "UPLOAD_GATE_STATE": str(self.home / f"host-{host}"), "UPLOAD_GATE_REDIS": self.redis_of.get(host, self.redis.url),
             "UPLOAD_GATE_KAFKA": self.kafka, "UPLOAD_GATE_TOPIC_PREFIX": self.prefix,
             "UPLOAD_GATE_SALT": "a salt for this test", "UPLOAD_GATE_NAME": f"g-{host}",
             "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin), "UPLOAD_GATE_OWNER": "ann",
@@ -79,6 +82,10 @@ class System:
             return None
         assert isinstance(page, dict)
         return sorted(pause["id"] for pause in page["pauses"] if pause["id"] not in page["lifted"])
+
+    async def paused_soon(self, host: int, id_: str) -> bool:
+        """Whether the gate of a host obeys the pause now."""
+        return id_ in (await asyncio.to_thread(self.paused, host) or [])
 
     def run(self, *arguments: str, host: int = 0) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -309,3 +316,21 @@ def test_a_machine_renews_its_lease_and_cannot_release_a_person(system: System) 
     everything = system.run("release", "--all", "--yes")
     assert everything.returncode == 0, everything.stderr
     assert system.paused(0) == system.paused(1) == []
+
+
+async def test_a_gate_whose_link_to_redis_passes_nothing_hears_a_pause_through_kafka(system: System) -> None:
+    """A half-open link: the gate's connections stay open and nothing comes through them."""
+    port = free_port()
+    server_port = int(system.redis.url.rsplit(":", 1)[1].split("/")[0])
+    async with FaultProxy(port, server_port) as proxy:
+        system.redis_of[2] = f"redis://127.0.0.1:{port}/0"
+        host = await asyncio.to_thread(system.start_gate)
+        proxy.hold()
+
+        done = await asyncio.to_thread(system.run, "pause", *RAID)
+        set_ = done.stdout.strip()
+        await eventually(lambda: system.paused_soon(host, set_), timeout_s=20)
+        proxy.release()
+
+        assert set_.startswith("p-")
+        assert "g-2" in done.stderr or done.returncode == 0

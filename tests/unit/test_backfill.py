@@ -6,6 +6,7 @@ from zlib import crc32
 
 import pytest
 
+from gate.core.duration import DAY_US
 from gate.core.score import Stamp, replaces
 from streams.core.crowd import DEVICE, IP, STEPS, Backfill, Crowd
 from streams.core.crowd import backfill as module
@@ -218,3 +219,20 @@ def test_a_table_of_ids_that_grows_loses_none() -> None:
         ids.remember(account, crc32(account.encode()))
 
     assert sum(ids.held(crc32(account.encode())) == account for account in names) > 0.8 * len(names)
+
+
+def test_a_count_that_falls_with_the_days_makes_nobody_wait() -> None:
+    crowd = Crowd()
+    backfill = Backfill(crowd)
+    days = {"a": (0,), "b": (0,), "c": (0,), "d": (0, 6), "e": (7,)}
+    for day in range(8):
+        for account, shown in days.items():
+            if day in shown:
+                backfill.remember(account, crc32(account.encode()))
+                crowd.note(0, IP, 1, crc32(account.encode()), AT_US + day * DAY_US)
+        crowd.note(0, IP, 2, 7, AT_US + day * DAY_US)  # somebody opens each day
+        taken = backfill.take(0, 100)
+        if day == 0:
+            assert sorted(taken) == ["a", "b", "c", "d"]
+    assert crowd.count(IP, 1) == 2
+    assert taken == []

@@ -17,7 +17,7 @@ from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence
 from gate.cli.pause_text import lines_of, pause_lines
 from gate.cli.release import released_sentence, still_paused
 from gate.core.pause.board import Board, Pause
-from gate.core.pause.scope import Action, Scope
+from gate.core.pause.scope import Action, Exemption, Scope
 from gate.core.policy import Unit
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
@@ -292,6 +292,17 @@ def test_a_score_is_explained_by_what_weighed_most() -> None:
     assert heaviest.endswith("31 accounts share its device; the account is new (unknown of 1)")
     assert other.split()[1] == "tempo.burst"
     assert last.endswith("scorecard card")
+
+
+def test_an_account_is_told_which_pauses_may_hold_it() -> None:
+    new = replace(PAUSE, scope=Scope(classes=frozenset({"new"})))
+    listed = replace(PAUSE, scope=Scope(accounts=frozenset({"a-1"})), exempt=Exemption(classes=frozenset({"trusted"})))
+    risky = replace(PAUSE, scope=Scope(risk_from=0.5))
+
+    assert [explain.may_hold(pause, "a-1", "NEW", 0.6) for pause in (new, listed, risky)] == [True, True, True]
+    assert [explain.may_hold(pause, "a-2", "trusted", 0.4) for pause in (new, listed, risky)] == [False, False, False]
+    assert [explain.may_hold(pause, "a-1", None, None) for pause in (new, listed, risky)] == [True, True, False]
+    assert not explain.may_hold(listed, "a-1", "trusted", None)
 
 
 def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:

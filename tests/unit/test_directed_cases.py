@@ -209,7 +209,7 @@ def test_an_honest_life_is_never_under_suspicion(case: Callable[..., Uploads], b
 
 
 PITCHES = tuple(
-    f"{first} {second} now"
+    f"{first} {second}, and tell all your friends about it"
     for first in (
         "grab your bonus",
         "double your tokens",

@@ -25,12 +25,13 @@ STAMP = Stamp("epoch", 1)
 BASE = log(0.02 / 0.98)
 
 MUTANTS = (
-    ("one", "points = table[bisect_right(cuts, value)]", "points = table[bisect_right(cuts, value - 1e-9)]"),
+    ("one", "hit = bins[bisect_right(cuts, value)]", "hit = bins[bisect_right(cuts, value - 1e-9)]"),
+    ("one", "max(0, points), family", "points, family"),
     ("one", "* width + bisect_right", "* (width - 1) + bisect_right"),
     ("one", "points if -cap <= points <= cap else", "points if points <= cap else"),
     ("one", "points if -cap <= points <= cap else", "points if points >= -cap else"),
     ("one", "if is_quiet and not value:  # most", "if not value:  # most"),
-    ("one", "reason[0] < 0]", "reason[0] > 0]"),
+    ("one", "if key < 0]", "if key > 0]"),
     ("one", "MAX_REASONS: Final = 5", "MAX_REASONS: Final = 4"),
     ("many", 'bins = cuts[0].searchsorted(columns[place], "right")', 'bins = cuts[0].searchsorted(columns[place], "left")'),
     ("many", 'columns[second], "right")', 'columns[second], "left")'),

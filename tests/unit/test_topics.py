@@ -39,3 +39,11 @@ def test_crowd_counts_outlive_the_crowds_window_and_not_twice_that() -> None:
 def test_every_topic_carries_the_prefix_once() -> None:
     assert all(topic.name.count("p.") == 1 and topic.name.startswith("p.") for topic in TOPICS.all())
     assert len({topic.name for topic in TOPICS.all()}) == 12
+
+
+def test_what_gates_write_each_second_is_compacted_in_small_files() -> None:
+    config = TOPICS.pauses.config()
+
+    assert (config["cleanup.policy"], config["segment.bytes"]) == ("compact", str(8 << 20))
+    assert "segment.bytes" not in TOPICS.audit.config()
+    assert TOPICS.audit.config()["retention.ms"] == "-1"

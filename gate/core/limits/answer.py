@@ -54,7 +54,8 @@ def _repeated(
     """The answer to a check of an upload that was answered before."""
     if known.what != what:
         return TakeResult(standing, False, False, None, (), now_us, conflict=True), None
-    again = None if known.attempt == request.attempt else replace(known, attempt=request.attempt)
+    # a second check has the answer too, so that no gate may take it back alone
+    again = None if known.attempt in (0, request.attempt) else replace(known, attempt=0)
     if known.refusal is not None:
         refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
         return TakeResult(standing, False, False, refusal, (), now_us), again

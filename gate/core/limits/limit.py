@@ -32,11 +32,12 @@ class Rate:
         return max(self.burst * self.per_us // self.rate, self.cost_us(1) * min(self.burst, 1 << 20))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Limit:
-    """One named limit on an entity. It counts bytes if `by_bytes`, open reservations if `in_flight`, else uploads.
+    """One named limit on an entity, compared by identity as the limits of an entity are.
 
-    A `shadow` limit never refuses. Of the rate of an `in_flight` limit only the burst counts: that many at once.
+    It counts bytes if `by_bytes`, open reservations if `in_flight`, else uploads. A `shadow` limit never refuses. Of the rate
+    of an `in_flight` limit only the burst counts: that many at once.
     """
 
     name: str
@@ -44,12 +45,18 @@ class Limit:
     shadow: bool = False
     by_bytes: bool = False
     in_flight: bool = False
+    tolerance_us: int = field(init=False, repr=False)
+    """The whole burst as time, in µs."""
+    unit_us: int = field(init=False, repr=False)
+    """The cost of one unit, in µs."""
     id: bytes = field(init=False, repr=False, compare=False)
     """Four bytes that name the limit in stored values."""
     debt_id: bytes = field(init=False, repr=False, compare=False)
     """Four bytes that name the limit's debt in stored values."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tolerance_us", self.rate.tolerance_us)
+        object.__setattr__(self, "unit_us", self.rate.cost_us(1))
         object.__setattr__(self, "id", blake2b(self.name.encode(), digest_size=4).digest())
         object.__setattr__(self, "debt_id", blake2b(self.debt_of(self.name).encode(), digest_size=4).digest())
 
@@ -91,16 +98,16 @@ class Room(msgspec.Struct, frozen=True, gc=False):
 
     def left(self, now_us: int) -> int:
         """How many units fit at `now_us`."""
-        rate = self.limit.rate
-        if self.limit.in_flight:
+        limit = self.limit
+        rate = limit.rate
+        if limit.in_flight:
             return max(0, rate.burst - self.open)
-        if not (rate.rate and rate.burst):
+        tolerance_us = limit.tolerance_us
+        if not tolerance_us:
             return 0
-        room_us = rate.tolerance_us - max(0, self.full_at_us - now_us)
-        return max(
-            0,
-            min(
-                rate.burst,
-                room_us // rate.cost_us(1) if not self.limit.by_bytes else room_us * rate.rate // rate.per_us,
-            ),
-        )
+        full_in_us = self.full_at_us - now_us
+        room_us = tolerance_us - full_in_us if full_in_us > 0 else tolerance_us
+        if room_us <= 0:
+            return 0
+        units = room_us * rate.rate // rate.per_us if limit.by_bytes else room_us // limit.unit_us
+        return units if units < rate.burst else rate.burst

@@ -58,7 +58,8 @@ class SettledAs(StrEnum):
 class Reservation(msgspec.Struct, frozen=True, gc=False):
     """One answered upload of an account. `what` is the fingerprint of what was checked.
 
-    `attempt` names the check that was answered last. `refusal` is set where the state is REFUSED. `returns` says that
+    `attempt` names the check that was answered; it is 0 once another check of the upload was answered too, which may
+    have come in any order. `refusal` is set where the state is REFUSED. `returns` says that
     its tokens are given back if nobody has reported it at `until_us`.
     """
 
@@ -90,7 +91,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unanswered(msgspec.Struct, frozen=True, gc=False):
-    """The notice of a gate that nobody got the answer of its check. It counts while no later check was answered."""
+    """The notice of a gate that nobody got the answer of its check. It counts while no other check has the answer."""
 
     account: str
     upload_id: str

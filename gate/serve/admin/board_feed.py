@@ -54,7 +54,7 @@ class BoardFeed:
         try:
             wait_s = min(max(float(request.query_params.get("wait", "0")), 0.0), LONGEST_WAIT_S)
         except ValueError:
-            return refusal("field.invalid", "wait is a number of seconds, at most 60", 400)
+            return refusal("field.invalid", "wait is a number of seconds, at most 60")
         if wait_s > 0.0 and held:
             await self._changed(held, wait_s, request)
         tag = self.tag()
@@ -67,7 +67,7 @@ class BoardFeed:
     async def events(self, request: Request) -> Response:
         """One request for the stream of events."""
         if self.readers >= MOST_READERS:
-            return refusal("feed.full", f"{MOST_READERS} readers are the most that one gate serves", 503)
+            return refusal("connections.too_many", f"{MOST_READERS} readers are the most that one gate serves")
         return StreamingResponse(self._stream(request), media_type="text/event-stream", headers=NO_STORE)
 
     async def _changed(self, held: str, wait_s: float, request: Request) -> None:

@@ -103,7 +103,10 @@ class TakeLane:
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
         unrolled = self._scripts.of(items)
         if unrolled is not self._described:
-            await self._describe(unrolled, within_s)
+            clock = asyncio.get_running_loop().time
+            until_s = clock() + within_s
+            await self._describe(unrolled, within_s / 2)
+            within_s = until_s - clock()
         batch = Batch(items, unrolled, self._prefix)
         (reply,) = await self._line.run((Run(batch.script, batch.keys, batch.arguments),), within_s, again=True)
         results = batch.read(reply)
@@ -115,8 +118,8 @@ class TakeLane:
         if unrolled.tags:
             key = f"{self._prefix}2limits"
             pairs = [part for pair in unrolled.tags.items() for part in pair]
-            await self._line.execute(b"HSET", key, *pairs, within_s=within_s)
-            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s)
+            await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
+            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
         self._described = unrolled
 
 
@@ -204,51 +207,41 @@ class Batch:
         self.script = unrolled.script
         self._unrolled = unrolled
         self._hot: dict[int, MetFact] = {}
-        numbers, flights = unrolled.numbers, unrolled.flights
+        packing = unrolled.packing
         keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
         keys.append(f"{prefix}2due")
         own: list[Argument] = []
         given: list[object] = [len(requests), *range(1, len(keys) + 1)]
         at: dict[str, int] = {}
         for n, request in enumerate(requests):
-            account, limits, hot, ip, device = (
-                request.account,
-                request.class_limits,
-                request.hot,
-                request.ip,
-                request.device,
-            )
+            account, ip, device, hot = request.account, request.ip, request.device, request.hot
+            number, rates, flights, by_ip, by_device = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
                 keys += (f"{prefix}2a:{{{account}}}", f"{prefix}score:{{{account}}}", f"{prefix}override:{{{account}}}")
             own.append(f"{prefix}2r:{{{account}}}{len(account)}:{request.upload_id}")
-            i = d = 0
-            if ip is not None and limits.ip is not None:
+            i = d = special = 0
+            if by_ip and ip is not None:
                 i = at.get(name := f"{prefix}2b:ip:{ip}", 0)
                 if not i:
                     keys.append(name)
                     i = at[name] = len(keys)
-            if device is not None and limits.device is not None:
+            if by_device and device is not None:
                 d = at.get(name := f"{prefix}2b:device:{device}", 0)
                 if not d:
                     keys.append(name)
                     d = at[name] = len(keys)
-            special = 0
             if hot is not None:
                 self._hot[n] = hot
-                special = int(limits.refused_by(hot))
+                special = int(request.class_limits.refused_by(hot))
             if request.keep_limits:
                 special += _KEEP_LIMITS
-            size = request.size
-            given += (
-                numbers[limits], request.now_us or False, special, a, i, d, request.attempt,
-                request.fingerprint,
-            )  # fmt: skip
-            for rate in limits.byte_rates:
-                cost = rate.cost_us(size)
+            given += (number, request.now_us or False, special, a, i, d, request.attempt, request.fingerprint)
+            for rate in rates:
+                cost = rate.cost_us(request.size)
                 given.append(cost if cost < NEVER_US else NEVER_US)
-            for subject in flights[limits]:
+            for subject in flights:
                 given.append(_flight_key(prefix, subject, request, keys, at))
         self.keys = [*keys, *own]
         self.arguments = (_pack(given),)

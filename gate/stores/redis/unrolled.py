@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
-from gate.core.limits.limit import NEVER_US, EntityLimits, Limit
+from gate.core.limits.limit import NEVER_US, EntityLimits, Limit, Rate
 from gate.core.limits.take import ClassLimits
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, header, tagged
 from gate.stores.redis.line import Script
@@ -32,7 +32,8 @@ _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
 class Unrolled:
     """The script for some classes. `shared` are the shared entities in the order of their key numbers, without the due list.
 
-    `numbers` maps each class to its number in the script; `flights` the subjects of each whose in-flight keys it wants.
+    `numbers` maps each class to its number in the script; `flights` the subjects of each whose in-flight keys it wants;
+    `packing` both with the rates of its limits on bytes, and whether it limits networks and devices.
     """
 
     classes: tuple[ClassLimits, ...]
@@ -40,6 +41,7 @@ class Unrolled:
     shared: tuple[str, ...] = field(init=False)
     numbers: dict[ClassLimits, int] = field(init=False)
     flights: dict[ClassLimits, tuple[str, ...]] = field(init=False)
+    packing: dict[ClassLimits, tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool]] = field(init=False)
     tags: dict[bytes, bytes] = field(init=False)
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
@@ -50,6 +52,11 @@ class Unrolled:
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
         object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
+        packing = {
+            each: (n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None)
+            for each, n in self.numbers.items()
+        }
+        object.__setattr__(self, "packing", packing)
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
 
 

@@ -8,9 +8,10 @@ examples: both numbers become the smaller one, and the members are counted toget
 **What is counted.** The crowd counts the distinct accounts of a group as it counts those of a device: by day of event
 time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What it states as
 missing is missing here too. Besides, of pairs of pictures at the full distance 5 in 100 are not found, and of pairs of
-captions with half of their 5-grams in common a third.
+captions with half of their 5-grams in common a third. A worker that restarts or takes a partition over knows the counts
+and not the members: an account belongs to a campaign again when it shows it again.
 
-**What it takes.** At most 24 MB a kind for counts; 290 MB for a million hashes of 64 bits and as much for longer ones,
+**What it takes.** At most 24 MB a kind for counts; 300 MB for a million hashes of 64 bits and as much for longer ones,
 taken as they fill; 40 MB for marks of captions; 70 MB for sightings, accounts and exact copies.
 """
 

@@ -83,7 +83,7 @@ class Catalogue:
         days = KINDS[feature[0]].days
         by_partition: dict[int, Tails] = {}
         sighting: Sighting | None = None
-        for partition, named in keys:
+        for partition, named in sorted(keys):  # so that the order of records does not choose the examples
             record = self._records[partition, named]
             counts = parsed(bytes(record.counts))
             tails = None if counts is None else believed(*counts, days)

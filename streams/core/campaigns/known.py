@@ -10,7 +10,7 @@ another one (3 MB); the oldest make room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from streams.core.campaigns.campaign import KIND_OF, NUMBERS, CampaignKind, Feature, Sighting
@@ -21,7 +21,8 @@ VISIBLE: Final = 4
 MAX_SIGHTINGS: Final = 1 << 14
 MAX_ACCOUNTS: Final = 1 << 17
 MAX_SAME: Final = 1 << 14
-MAX_OF_ACCOUNT: Final = 6
+MAX_OF_KIND: Final = 2
+"""Campaigns of one kind that an account belongs to, the last ones: many of one kind push out none of another."""
 
 
 class Membership(NamedTuple):
@@ -104,7 +105,7 @@ class KnownCampaigns:
                 del self._of_account[next(iter(self._of_account))]
             self._of_account[account] = tuple(joined)
         elif new := [feature for feature in joined if feature not in held]:
-            self._of_account[account] = (*held, *new)[-MAX_OF_ACCOUNT:]
+            self._of_account[account] = _last_of_each_kind((*held, *new))
 
     def of(self, account: int) -> Membership:
         """The largest live campaigns of the account (32-bit hash) at the last look, by kind."""
@@ -149,3 +150,15 @@ class KnownCampaigns:
         number = NUMBERS[kind]
         sizes = [s.strangers for f, s in self.sightings.items() if f[0] == number and s.accounts >= VISIBLE]
         return len(sizes), max(sizes, default=0)
+
+
+def _last_of_each_kind(features: Sequence[Feature]) -> tuple[Feature, ...]:
+    counts = [0] * len(_PLACE)
+    kept: list[Feature] = []
+    for feature in reversed(features):
+        place = _PLACE[feature[0]]
+        if counts[place] < MAX_OF_KIND:
+            counts[place] += 1
+            kept.append(feature)
+    kept.reverse()
+    return tuple(kept)

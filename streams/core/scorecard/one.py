@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from gate.core.score import Reason
 from streams.core.features import PLACE
@@ -19,22 +19,13 @@ Judged = tuple[float, float, float, tuple[Reason, ...]]
 """bot, scam, risk, and the reasons."""
 
 
-class Ready(NamedTuple):
-    """A term, ready to be read. `is_quiet` is true if it says nothing where its first feature is 0.
+_NUMBER_BITS: Final = 12
+"""A key is a term's number less its points, these shifted by so many bits: the heaviest against the account is least."""
 
-    `second` is the place of a second feature, `width` the number of its bins.
-    """
-
-    number: int
-    place: int
-    is_quiet: bool
-    cuts: tuple[float, ...]
-    second: int
-    second_cuts: tuple[float, ...]
-    width: int
-    points: tuple[int, ...]
-    family: int
-    kind: int
+Hit = tuple[int, int, int, int, int]
+"""What a bin gives: its points, the same or 0 where they speak for the account, family and kind by number, and the key."""
+Bins = tuple[Hit | None, ...]
+"""None where a bin gives no points."""
 
 
 class OneByOne:
@@ -43,10 +34,23 @@ class OneByOne:
     __slots__ = ("_caps", "_named", "_pairs", "_scale", "_singles", "_zeros")
 
     def __init__(self, terms: Sequence[Term], caps: Mapping[str, int], scale: Scale) -> None:
-        ready = [_ready(number, term, list(caps).index(term.family)) for number, term in enumerate(terms)]
-        self._singles = [(n, p, q, c, t, f, k) for n, p, q, c, _, _, width, t, f, k in ready if not width]
-        self._pairs = [term for term in ready if term.width]
-        self._named = [(terms[term.number].name, term.place, term.second if term.width else -1) for term in ready]
+        families = list(caps)
+        # the place of the first feature, whether the term says nothing where that is 0, its cuts, those of the second
+        self._singles: list[tuple[int, bool, tuple[float, ...], Bins]] = []
+        self._pairs: list[tuple[int, bool, tuple[float, ...], int, tuple[float, ...], int, Bins]] = []
+        self._named: list[tuple[str, int, int]] = []
+        for number, term in enumerate(terms):
+            bins = _bins(number, term, families.index(term.family))
+            cuts = [(*each, inf) for each in term.cuts]  # the last cut, infinity, is where an unknown value is
+            place, second = PLACE[term.features[0]], PLACE[term.features[-1]]
+            width = len(cuts[1]) + 1 if len(cuts) > 1 else 1
+            at_zero = bisect_right(cuts[0], 0.0) * width
+            is_quiet = not any(bins[at_zero : at_zero + width])
+            if len(cuts) > 1:
+                self._pairs.append((place, is_quiet, cuts[0], second, cuts[1], width, bins))
+            else:
+                self._singles.append((place, is_quiet, cuts[0], bins))
+            self._named.append((term.name, place, second if len(cuts) > 1 else -1))
         self._caps = tuple(caps.values())
         self._zeros = [0] * len(self._caps)
         self._scale = scale
@@ -54,69 +58,58 @@ class OneByOne:
     def judge(self, vector: Sequence[float]) -> Judged:
         """What the terms say of one vector."""
         families, kinds = self._zeros.copy(), [0, 0, 0]
-        said: list[tuple[int, int]] = []
-        for number, place, is_quiet, cuts, table, family, kind in self._singles:
+        keys: list[int] = []
+        for place, is_quiet, cuts, bins in self._singles:
             value = vector[place]
             if is_quiet and not value:  # most values are 0
                 continue
-            points = table[bisect_right(cuts, value)]
-            if points:
+            hit = bins[bisect_right(cuts, value)]
+            if hit is not None:
+                points, against, family, kind, key = hit
                 families[family] += points
-                said.append((-points, number))
-                if points > 0:
-                    kinds[kind] += points
-        for number, place, is_quiet, cuts, second, second_cuts, width, table, family, kind in self._pairs:
+                kinds[kind] += against
+                keys.append(key)
+        for place, is_quiet, cuts, second, second_cuts, width, bins in self._pairs:
             value = vector[place]
             if is_quiet and not value:
                 continue
-            points = table[bisect_right(cuts, value) * width + bisect_right(second_cuts, vector[second])]
-            if points:
+            hit = bins[bisect_right(cuts, value) * width + bisect_right(second_cuts, vector[second])]
+            if hit is not None:
+                points, against, family, kind, key = hit
                 families[family] += points
-                said.append((-points, number))
-                if points > 0:
-                    kinds[kind] += points
+                kinds[kind] += against
+                keys.append(key)
         total = 0
         for points, cap in zip(families, self._caps, strict=True):
-            total += points if -cap <= points <= cap else cap if points > 0 else -cap
-        return *self._scale.split(total, *kinds), self._reasons(said, vector) if said else ()
+            if points:
+                total += points if -cap <= points <= cap else cap if points > 0 else -cap
+        return *self._scale.split(total, *kinds), self._reasons(keys, vector) if keys else ()
 
-    def _reasons(self, said: list[tuple[int, int]], vector: Sequence[float]) -> tuple[Reason, ...]:
+    def _reasons(self, keys: list[int], vector: Sequence[float]) -> tuple[Reason, ...]:
         """The terms with the most points against the account, then, where there is room, the one with the most for it."""
-        said.sort()
-        told = [reason for reason in said[:MAX_REASONS] if reason[0] < 0]
-        if len(told) < MAX_REASONS and said[-1][0] > 0:
-            most = said[-1][0]
-            told.append(min(reason for reason in said if reason[0] == most))
+        keys.sort()
+        told = [key for key in keys[:MAX_REASONS] if key < 0]
+        if len(told) < MAX_REASONS and keys[-1] >= 0:
+            most = keys[-1] >> _NUMBER_BITS
+            told.append(next(key for key in keys if key >> _NUMBER_BITS == most))
         named, point = self._named, self._scale.point
         reasons = []
-        for negative, number in told:
-            name, place, second = named[number]
+        for key in told:
+            name, place, second = named[key & (1 << _NUMBER_BITS) - 1]
             value = vector[place]
             other = vector[second] if second >= 0 else None
             reasons.append(Reason(
                 name,
                 None if value != value else value,
-                -negative * point,
-                None if other is None or other != other else other,
+                -(key >> _NUMBER_BITS) * point,
+                None if other != other else other,
             ))  # fmt: skip
         return tuple(reasons)
 
 
-def _ready(number: int, term: Term, family: int) -> Ready:
-    """A term with the places of its features; the last cut, infinity, is where an unknown value is."""
-    cuts = (*term.cuts[0], inf)
-    second_cuts = (*term.cuts[1], inf) if len(term.cuts) > 1 else ()
-    width = len(second_cuts) + 1 if second_cuts else 0
-    at_zero, wide = bisect_right(cuts, 0.0), max(1, width)
-    return Ready(
-        number,
-        PLACE[term.features[0]],
-        not any(term.points[at_zero * wide : (at_zero + 1) * wide]),
-        cuts,
-        PLACE[term.features[-1]],
-        second_cuts,
-        width,
-        term.points,
-        family,
-        KINDS.index(term.kind),
+def _bins(number: int, term: Term, family: int) -> Bins:
+    kind = KINDS.index(term.kind)
+    return tuple(
+        (points, max(0, points), family, kind, number - (points << _NUMBER_BITS)) if points else None
+        for points in term.points
     )

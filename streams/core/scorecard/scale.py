@@ -11,7 +11,9 @@ SUREST: Final = 40.0
 
 def probability(log_odds: float) -> float:
     """The probability with these log odds."""
-    return 1.0 / (1.0 + exp(-min(max(log_odds, -SUREST), SUREST)))
+    if -SUREST < log_odds < SUREST:
+        return 1.0 / (1.0 + exp(-log_odds))
+    return 1.0 / (1.0 + exp(-SUREST if log_odds > 0.0 else SUREST))
 
 
 def log_odds_of(share: float) -> float:

@@ -306,9 +306,9 @@ for n = 1, count do
         if asked ~= what then
           flags = flags + 64
         else
-          if who ~= attempt then
+          if who ~= attempt and who ~= 0 then   -- a second check has the answer too: nobody may take it back alone
             local at = 6 + byte(record, 3)
-            record = sub(record, 1, at - 1) .. P('<I4', attempt) .. sub(record, at + 4)
+            record = sub(record, 1, at - 1) .. P('<I4', 0) .. sub(record, at + 4)
             if own then
               call('SET', KEYS[M + n], record, 'KEEPTTL')
             else

@@ -1,0 +1,127 @@
+"""Events on the command line: `fit events`, and what `evaluate --what events` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.errors import OperatorError
+
+EventFiles = Annotated[
+    list[Path],
+    typer.Argument(help="Labelled streams of events, *.jsonl or *.jsonl.gz.", show_default=False, metavar="FILE..."),
+]
+LabelsOption = Annotated[
+    str,
+    typer.Option(
+        help="events: when labels reach the counters: none, immediate, or a delay (7d, or a number of events)."
+    ),
+]
+WithoutCounters = Annotated[
+    list[str] | None, typer.Option(help="Leave out a counter or a family; may be given several times.", metavar="NAME")
+]
+
+
+def events_command(
+    require_fit: Callable[[], None], progress: Callable[[float, str], None]
+) -> Callable[[list[Path], Path, int, str, list[str] | None, Output], None]:
+    """The command `fit events`; `require_fit` and `progress` are what all fits share."""
+
+    def fit_events(
+        files: EventFiles,
+        out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
+        seed: Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")] = 1,
+        labels: LabelsOption = "none",
+        without: WithoutCounters = None,
+        output: OutputFlag = Output.TEXT,
+    ) -> None:
+        """Fit a card that judges each event by what its source, target, place and kind did before.
+
+        Example: upload-gate fit events transactions.jsonl.gz --labels immediate --out models
+        """
+        require_fit()
+        figures, model_hash, rows = write_events(files, out, seed, labels, without or (), progress)
+        if output is Output.JSON:
+            emit({"model": "events", "hash": model_hash, "directory": str(out), "files": rows, **figures})
+            return
+        result(f"wrote the card of events {model_hash} to {out}")
+        say(f"fitted to the earlier events and judged on the later: AUC {figures.get('auc', 0.0):.3f}")
+        say(f"judged by a random split, which is too optimistic: AUC {figures.get('random_split_auc', 0.0):.3f}")
+
+    return fit_events
+
+
+def write_events(
+    files: Sequence[Path],
+    out: Path,
+    seed: int,
+    labels: str,
+    without: Sequence[str] = (),
+    progress: Callable[[float, str], None] = lambda share, what: None,
+) -> tuple[dict[str, float], str, dict[str, int]]:
+    """Fit the card of events and write it; its figures, its hash, and the rows by file."""
+    from streams.files.event_cards import EventModel, write_event_model
+    from streams.files.models import Provenance
+    from streams.lab.events import judge_events, read_events
+    from streams.lab.fit_events import fit_events
+
+    stream = read_events(files)
+    judged = judge_events(stream, labels, progress=lambda share: progress(0.3 * share, "counted"))
+    fit = fit_events(judged, seed, without, progress)
+    figures = {
+        f"{prefix}{name}": value
+        for prefix, of in (("", fit.later), ("random_split_", fit.random))
+        for name, value in asdict(of).items()
+        if value is not None
+    }
+    model = EventModel(fit.card, judged.kept, 0 if stream.by_time else len(stream.events), labels)
+    write_event_model(model, Provenance(stream.rows, seed, figures), out)
+    return figures, fit.card.hash, stream.rows
+
+
+def evaluate_events(
+    files: Sequence[Path],
+    models: Path | None,
+    labels: str,
+    without: Sequence[str],
+    output: Output,
+    require_fit: Callable[[], None],
+) -> None:
+    """Judge each event as it comes. Without `models` a card is fitted to the earlier events and judged on the later."""
+    from streams.files.event_cards import read_event_model
+    from streams.lab.detection_figures import detection_figures
+    from streams.lab.events import judge_events, read_events
+    from streams.lab.fit_events import judge_later
+
+    if models is None:
+        require_fit()
+        card, figures = judge_later(judge_events(read_events(files), labels), 1, without)
+        say("no model is named: fitted to the earlier 70 % of the events, and judged on the later 30 %")
+    else:
+        model = read_event_model(models)
+        card = model.card
+        judged = judge_events(read_events(files, model.events), labels, model.kept)
+        needed = {name for term in card.terms for name in term.features} - set(judged.names)
+        if needed:
+            raise OperatorError("the card was fitted with labels", "give the --labels that it was fitted with")
+        figures = detection_figures(judged.labels, card.log_odds(judged.matrix, judged.names))
+    said = {
+        "events": figures.rows,
+        "positives": figures.positives,
+        "auc": figures.auc,
+        "recall_at_1pct_fpr": figures.recall_at_1pct_fpr,
+    }
+    if output is Output.JSON:
+        emit({**said, "model": card.hash})
+    else:
+        result(
+            ", ".join(
+                f"{name} {value:,.3f}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in said.items()
+            )
+        )

@@ -1,0 +1,113 @@
+"""Reads and writes the card of events: `events.toml`, readable terms, and `events.npz`, what the counters held.
+
+`events.json` has the hash, the provenance and the figures. The counters hold hashes in place of names.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from gate.errors import PolicyInvalid
+from streams.core.counters import Kept
+from streams.core.models.event_card import EventCard, EventTerm
+from streams.files.models import Provenance
+
+NAME: Final = "events"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EventModel:
+    """A card, what the counters held after the events it was fitted on, and the number of those events."""
+
+    card: EventCard
+    kept: Kept
+    events: int
+    labels: str
+
+
+def event_card(terms: Sequence[EventTerm], intercept: float, share: float) -> EventCard:
+    """The card with these terms, named by their hash."""
+    return EventCard(tuple(terms), intercept, share, sha256(_text(terms, intercept, share).encode()).hexdigest()[:12])
+
+
+def write_event_model(model: EventModel, provenance: Provenance, directory: Path) -> None:
+    """Write the model into `directory`, which is created. The same model gives the same bytes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    card = model.card
+    (directory / f"{NAME}.toml").write_text(_text(card.terms, card.intercept, card.share))
+    arrays: dict[str, Any] = {"labels": np.array(model.kept.labels)}
+    for number, table in enumerate(model.kept.tables):
+        keys = sorted(table)
+        arrays[f"keys_{number}"] = np.array(keys, np.uint64)
+        arrays[f"entries_{number}"] = np.array([table[key] for key in keys], np.float64)
+    np.savez_compressed(directory / f"{NAME}.npz", **arrays)
+    about = {
+        "version": VERSION,
+        "model": NAME,
+        "hash": card.hash,
+        "files": dict(provenance.files),
+        "seed": provenance.seed,
+        "events": model.events,
+        "labels": model.labels,
+        "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
+    }
+    (directory / f"{NAME}.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def read_event_model(directory: Path) -> EventModel:
+    """The model in `directory`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
+    written, about, counted = (directory / f"{NAME}.{end}" for end in ("toml", "json", "npz"))
+    try:
+        said = json.loads(about.read_bytes())
+        card = _card(tomllib.loads(written.read_text()))
+        with np.load(BytesIO(counted.read_bytes()), allow_pickle=False) as found:
+            tables = tuple(
+                dict(zip(found[f"keys_{n}"].tolist(), found[f"entries_{n}"].tolist(), strict=True))
+                for n in range((len(found.files) - 1) // 2)
+            )
+            labels, abusive = map(float, found["labels"])
+        model = EventModel(card, Kept(tables, (labels, abusive)), int(said["events"]), str(said["labels"]))
+    except OSError as error:
+        place = error.filename or written
+        raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        raise PolicyInvalid(str(written), None, "", f"is not a card of events: {error}") from None
+    if said.get("version") != VERSION:
+        raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
+    return model
+
+
+def _text(terms: Sequence[EventTerm], intercept: float, share: float) -> str:
+    lines = ["# Points in log odds for each bin of a counter, or of two. A value below the first cut is in the first bin.",
+             f"intercept = {intercept}", f"training_share = {share}"]  # fmt: skip
+    for term in terms:
+        lines.append("\n[[terms]]")
+        cuts = [[round(float(cut), 6) for cut in of] for of in term.cuts]
+        if len(term.features) == 1:
+            lines += [f'feature = "{term.features[0]}"', f"cuts = {cuts[0]}", f"points = {term.points.tolist()}"]
+        else:
+            lines += [f"features = {json.dumps(term.features)}", f"cuts = {cuts}", f"points = {term.points.tolist()}"]
+    return "\n".join(lines) + "\n"
+
+
+def _card(data: dict[str, Any]) -> EventCard:
+    terms = []
+    for term in data.get("terms", []):
+        single = "feature" in term
+        names = (term["feature"],) if single else tuple(term["features"])
+        cuts = [term["cuts"]] if single else term["cuts"]
+        terms.append(
+            EventTerm(names, tuple(np.array(of, np.float64) for of in cuts), np.array(term["points"], np.float64))
+        )
+    return event_card(terms, float(data["intercept"]), float(data["training_share"]))
