@@ -13,7 +13,8 @@ import pytest
 from running_gate import CHECK, Reply, raw, running_gate
 from waiting import eventually
 
-from gate.serve.hot.app import MAX_HEAD_BYTES, EdgeLimits, Send
+from gate.serve.hot.app import MAX_HEAD_BYTES, Send
+from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.server import KEEP_ALIVE_S, Server, allow_files, listening, serving
 
 HEAD = b"POST /v1/check HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
