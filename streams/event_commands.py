@@ -92,16 +92,16 @@ def evaluate_events(
     output: Output,
     require_fit: Callable[[], None],
 ) -> None:
-    """Judge each event as it comes. Without `models` a card is fitted to the earlier events and judged on the later."""
+    """Judge each event as it comes. Where `models` holds no card, one is fitted to the earlier events for the later."""
     from streams.files.event_cards import read_event_model
     from streams.lab.detection_figures import detection_figures
     from streams.lab.events import judge_events, read_events
     from streams.lab.fit_events import judge_later
 
-    if models is None:
+    if models is None or not (models / "events.json").exists():
         require_fit()
         card, figures = judge_later(judge_events(read_events(files), labels), 1, without)
-        say("no model is named: fitted to the earlier 70 % of the events, and judged on the later 30 %")
+        say("there is no card of events: one is fitted to the earlier 70 % of the events, and judged on the later 30 %")
     else:
         model = read_event_model(models)
         card = model.card

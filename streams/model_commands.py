@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import asdict
 from enum import StrEnum
@@ -13,22 +12,20 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
-from streams.event_commands import LabelsOption, WithoutCounters, evaluate_events, events_command
+from streams.account_commands import evaluate_accounts, fit_accounts
+from streams.event_commands import LabelsOption, evaluate_events, events_command
 from streams.link_commands import NegativesOption, evaluate_links, links_command
+from streams.model_options import FilesArgument, SeedOption, WithoutOption, progress_bar, require_fit
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
-
-FilesArgument = Annotated[
-    list[Path], typer.Argument(help="Labelled streams, *.jsonl or *.jsonl.gz.", show_default=False, metavar="FILE...")
-]
-BAR = 30
 
 
 class Judged(StrEnum):
     """The kind of model that `evaluate` judges."""
 
     CAPTIONS = "captions"
+    ACCOUNTS = "accounts"
     LINKS = "links"
     EVENTS = "events"
 
@@ -45,23 +42,25 @@ def _fit() -> None:
 def fit_captions(
     files: FilesArgument,
     out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
-    seed: Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")] = 1,
+    seed: SeedOption = 1,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Fit the caption model to labelled captions and write it to a directory.
 
     Example: upload-gate fit captions labelled.jsonl.gz --out models
     """
-    _require_fit()
+    require_fit()
     from streams.core.models.alphabet import build_alphabet
     from streams.files.models import Provenance, write_model
+    from streams.lab.cross_fitted import sketch_of
     from streams.lab.fit_texts import fit_texts
     from streams.lab.labelled_texts import read_labelled_captions
 
-    given = read_labelled_captions(files)
-    fit = fit_texts(given.labelled, build_alphabet(), seed, _progress)
+    alphabet = build_alphabet()
+    given = read_labelled_captions(files, alphabet)
+    fit = fit_texts(given.labelled, alphabet, seed, progress_bar)
     figures = _numbers(fit.grouped, "") | _numbers(fit.random, "random_split_")
-    write_model(fit.model, Provenance(given.rows, seed, figures), out)
+    write_model(fit.model, Provenance(given.rows, seed, figures, sketch_of(given.labelled.texts)), out)
     if output is Output.JSON:
         emit({"model": "captions", "hash": fit.model.hash, "directory": str(out), "files": given.rows, **figures})
         return
@@ -71,29 +70,40 @@ def fit_captions(
     say("the figures hold for captions of the same source; captions of another source need labels of their own")
 
 
-fit.command(name="links")(links_command(lambda: _require_fit(), lambda share, what: _progress(share, what)))
-fit.command(name="events")(events_command(lambda: _require_fit(), lambda share, what: _progress(share, what)))
+fit.command(name="accounts")(fit_accounts)
+fit.command(name="links")(links_command(require_fit, progress_bar))
+fit.command(name="events")(events_command(require_fit, progress_bar))
 
 
 def evaluate(
     files: FilesArgument,
     what: Annotated[Judged, typer.Option(help="The kind of model to judge.")] = Judged.CAPTIONS,
-    models: Annotated[Path | None, typer.Option(help="Directory of fitted models.")] = None,
-    negatives: NegativesOption = None,
+    models: Annotated[Path | None, typer.Option(help="Directory of fitted models; the shipped ones otherwise.")] = None,
+    after: Annotated[
+        str, typer.Option(help="accounts: also judge accounts after so many events, numbers with commas.")
+    ] = "5,20,100",
+    without: WithoutOption = None,
     labels: LabelsOption = "none",
-    without: WithoutCounters = None,
+    plots: Annotated[Path | None, typer.Option(help="accounts: directory for plots, as PNG and SVG.")] = None,
+    negatives: NegativesOption = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Measure how well a fitted model separates abuse on labelled rows, by the code that the worker runs.
 
     Example: upload-gate evaluate labelled.jsonl.gz --what captions --models models -o json
     """
+    if what is Judged.ACCOUNTS:
+        evaluate_accounts(files, models, after, without or (), plots, output)
+        return
     if what is Judged.LINKS:
         evaluate_links(files, models, negatives, output)
         return
     if what is Judged.EVENTS:
-        evaluate_events(files, models, labels, without or (), output, _require_fit)
+        evaluate_events(files, models, labels, without or (), output, require_fit)
         return
+    from streams.files.models import shipped_models
+
+    models = models or shipped_models()
     if models is None:
         raise OperatorError("no model is named", "give --models DIR, a directory that `upload-gate fit` wrote")
     from streams.core.models.alphabet import build_alphabet
@@ -114,24 +124,6 @@ def evaluate(
     else:
         result(_figures_text(f"{what.value} judged by the model {model.hash}", figures))
         say(f"{us_per_row:.1f} µs a row")
-
-
-def _require_fit() -> None:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise OperatorError(
-            "fitting needs scikit-learn, which is not installed", "install the package with its `fit` extra"
-        ) from None
-
-
-def _progress(share: float, what: str) -> None:
-    if not sys.stderr.isatty():
-        return
-    done = round(BAR * share)
-    print(f"\r[{'█' * done}{' ' * (BAR - done)}] {share:4.0%} {what:<10}", end="", file=sys.stderr, flush=True)
-    if share >= 1.0:
-        print(file=sys.stderr)
 
 
 def _numbers(figures: DetectionFigures, prefix: str) -> dict[str, float]:

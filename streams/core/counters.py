@@ -152,7 +152,9 @@ class Kept(NamedTuple):
 class Counters:
     """The counters of one stream. Events must come in order."""
 
-    def __init__(self, half_lives: HalfLives, budget: int = BUDGET) -> None:
+    def __init__(self, half_lives: HalfLives, budget: int = BUDGET, labelled: bool = True) -> None:
+        """Without `labelled` no odds are read."""
+        self._labelled = labelled
         self._fade_fast = _LN2 / half_lives.fast
         self._fade_slow = _LN2 / half_lives.slow
         self._ratio = half_lives.fast / half_lives.slow
@@ -178,17 +180,19 @@ class Counters:
         self._labels, self._abusive = kept.labels
 
     def read(self, event: CountedEvent, now: float) -> list[float]:
-        """The values before this event, in the order of COUNT_NAMES and LABEL_NAMES."""
+        """The values before this event, in the order of COUNT_NAMES and, if labels count, LABEL_NAMES."""
         amount = event.amount
         size = log1p(amount) if amount > 0.0 else 0.0
         values = [size, 1.0 if amount == int(amount) else 0.0]
         base = self._abusive / self._labels
+        labelled = self._labelled
         odds: list[float] = []
         entries = [table.get(key) for table, key in zip(self._parts, event[:4], strict=True)]
         for entry in entries:
             if entry is None:
                 values += (0.0, _NEVER, 0.0, 0.0, 0.0, (size - _USUAL_AMOUNT) / sqrt(3.0), _USUAL_AMOUNT)
-                odds += self._odds(None, 0, now, base)
+                if labelled:
+                    odds += self._odds(None, 0, now, base)
                 continue
             gap = now - entry[_LAST]
             fast, slow = entry[_QUICK] * exp(-gap * self._fade_fast), entry[_SLOW] * exp(-gap * self._fade_slow)
@@ -200,7 +204,8 @@ class Counters:
                 log((fast + 0.1) / (slow * self._ratio + 0.1)),
                 (size - usual) / sqrt(spread if spread > 0.05 else 0.05), usual,
             )  # fmt: skip
-            odds += self._odds(entry, _LABELS, now, base)
+            if labelled:
+                odds += self._odds(entry, _LABELS, now, base)
         keys = self._keys(event)
         for number, (one, other) in enumerate(PAIRS):
             pair = self._pairs[number].get(keys[number])
@@ -220,7 +225,8 @@ class Counters:
                     (first[_PARTNERS + number] if first else 0.0) / (before + 1.0),
                     (second[_PARTNERS + number] if second else 0.0) / (after + 1.0),
                 )
-            odds += self._odds(pair, _PAIR_LABELS, now, base)
+            if labelled:
+                odds += self._odds(pair, _PAIR_LABELS, now, base)
         return values + odds
 
     def add(self, event: CountedEvent, now: float) -> None:

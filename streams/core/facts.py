@@ -13,6 +13,38 @@ import msgspec
 from streams.core.migration import FORMER, migrated
 
 
+class CaptionFacts(msgspec.Struct, array_like=True, gc=False):
+    """What the account's captions leave behind, folded from `CaptionNumbers`. It holds no caption.
+
+    `count` captions had the sum `odds` and the sum of squares `odds_squares` of their log odds, in 64ths; `low` and `high`
+    of them lay below and above a bound. `near` counts marks, two a caption, and `nearly` captions, that were in the ring
+    `marks`; `skeleton_repeats` those in the ring `skeletons`. The rest are sums over captions; `char_squares` of squares.
+    """
+
+    count: int = 0
+    odds: int = 0
+    odds_squares: int = 0
+    low: int = 0
+    high: int = 0
+    near: int = 0
+    nearly: int = 0
+    skeleton_repeats: int = 0
+    chars: int = 0
+    char_squares: int = 0
+    upper: int = 0
+    digits: int = 0
+    beyond: int = 0
+    spaces: int = 0
+    punctuation: int = 0
+    emoji: int = 0
+    mentions: int = 0
+    tags: int = 0
+    links: int = 0
+    replies: int = 0
+    marks: bytes = b""
+    skeletons: bytes = b""
+
+
 class Facts(msgspec.Struct, array_like=True, gc=False):
     """The facts of one account. Times are in µs since 1970, 0 if unknown; `digest` depends on every event's bytes.
 
@@ -23,6 +55,10 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     `malformed` counts fields that broke their rule. `event_ids`, `groups`, `contents`, `templates` and `hosts` are
     rings; `networks`, `devices` and
     `reporters` dated items (`rings`). `layout_squares` is the sum of the squares of `layouts`.
+
+    `sessions` counts uploads half an hour or more after the one before, and the first; `longest_gap` is the most minutes
+    between two of them. `deleted` counts uploads that the owner removed, `deleted_soon` those removed within ten minutes of
+    the last upload. `blamed` counts reports and removals by others, and never halves.
 
     New fields go to the end, so that older states read as if they had the default; any other change needs a VERSION.
     """
@@ -66,6 +102,12 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     removals: list[int] = []
     passed: list[int] = []
     failed: list[int] = []
+    captions: CaptionFacts | None = None
+    sessions: int = 0
+    longest_gap: int = 0
+    deleted: int = 0
+    deleted_soon: int = 0
+    blamed: int = 0
 
 
 VERSION = 3

@@ -17,8 +17,10 @@ from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Re
 from gate.core.fields.times import MAX_AHEAD_US
 from streams.core import links, text
 from streams.core.beats import count_beat
+from streams.core.caption_facts import fold_caption
 from streams.core.facts import Facts
 from streams.core.migration import MAX_REPORTERS, WEEK_US
+from streams.core.models.marks import CaptionNumbers
 from streams.core.rings import dated, remembered
 from streams.core.weblinks import WebLinks
 from streams.core.window import count_one, count_upload
@@ -36,6 +38,10 @@ MAX_PLACES = 4
 """Networks, and devices, that are kept: those the account came from last."""
 LATE_US = 10 * MINUTE_US
 """An upload further behind the last one feeds no burst and no gap; it is counted as late."""
+SESSION_US = 30 * MINUTE_US
+"""An upload so long after the one before begins a session."""
+SOON_US = 10 * MINUTE_US
+"""What the owner removes so soon after the last upload was perhaps only to be shown for a moment."""
 MAX_REFUSED = 1_000_000
 MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
@@ -74,12 +80,14 @@ def fold(
     hashes: KeyedHashes,
     web: WebLinks,
     malformed: int = 0,
+    caption: CaptionNumbers | None = None,
 ) -> bool:
     """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
 
     False, and nothing is changed, if one of the account's last events had its type and id. `value` is the record's
     bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload. `malformed` is how many
-    of the event's fields broke their rule. Where it raises, the facts are in no defined state.
+    of the event's fields broke their rule, `caption` the numbers of its caption where captions are read. Where it
+    raises, the facts are in no defined state.
     """
     ids = remembered(facts.event_ids, hashes.mark(f"{event.__struct_config__.tag} {event.id}"), MAX_EVENT_IDS)
     if ids is facts.event_ids:
@@ -97,7 +105,7 @@ def fold(
     if isinstance(event, Attempted):
         _fold_places(facts, event, at_us, hashes)
         if event.decision is None or event.decision not in REFUSALS:
-            _fold_upload(facts, event, at_us, web)
+            _fold_upload(facts, event, at_us, web, caption)
         elif facts.refused < MAX_REFUSED:
             facts.refused += 1
     elif isinstance(event, Completed):
@@ -107,9 +115,14 @@ def fold(
         reporter = hashes.mark(f"reporter {event.reporter}" if event.reporter else f"report {event.id}")
         minutes = min(at_us // MINUTE_US, _LAST_MINUTE).to_bytes(4, "big")
         facts.reporters = dated(facts.reporters, minutes + reporter, len(minutes), MAX_REPORTERS)
+        facts.blamed += 1
     elif isinstance(event, Removed):
         if event.by != "owner":
             count_one(facts.removals, at_us, WEEK_US)
+            facts.blamed += 1
+        else:
+            facts.deleted += 1
+            facts.deleted_soon += 0 <= at_us - facts.last_us <= SOON_US
     else:
         _fold_challenge(facts, event, at_us, malformed)
     return True
@@ -149,10 +162,14 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
             facts.devices = dated(kept, device, 2, MAX_PLACES)
 
 
-def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks) -> None:
+def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks, caption: CaptionNumbers | None) -> None:
     if not facts.uploads:
         facts.first_us = facts.last_us = at_us
+        facts.sessions = 1
     elif at_us > facts.last_us:
+        if at_us - facts.last_us >= SESSION_US:
+            facts.sessions += 1
+            facts.longest_gap = max(facts.longest_gap, (at_us - facts.last_us) // MINUTE_US)
         facts.last_us = at_us
     elif at_us < facts.first_us:
         facts.first_us = at_us
@@ -170,6 +187,8 @@ def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks) -> N
                 facts.contents = ring
     if event.text:
         _fold_text(facts, event.text)
+        if caption is not None:
+            fold_caption(facts, caption)
     hosts = web.hosts_in(event.links, event.text)
     if hosts:
         _fold_hosts(facts, hosts)

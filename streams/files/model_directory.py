@@ -2,7 +2,7 @@
 
 `upload-gate fit` writes such a directory. It may hold a scorecard (`scorecard.toml`) and models whose numbers are
 features, such as `captions.npz` with `captions.json`; at least one of them. What it lacks is the packaged scorecard, or
-is not read.
+is not read. Without a directory the shipped models are read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from gate.errors import PolicyInvalid
 from streams.core.models.captions import CaptionModel
 from streams.core.scorecard import Scorecard
-from streams.files.models import read_model
+from streams.files.models import read_model, shipped_models
 from streams.files.scorecards import SHIPPED, load_scorecard
 
 READERS: Final[Mapping[str, Callable[[Path], CaptionModel]]] = MappingProxyType({"captions": read_model})
@@ -46,10 +46,11 @@ class Models:
 
 
 def load_models(directory: Path | None, scorecard: Path | None = None) -> Models:
-    """The models in `directory`, none for None; a `scorecard` that is given replaces the directory's.
+    """The models in `directory`, the shipped ones for None; a `scorecard` that is given replaces the directory's.
 
     Raises PolicyInvalid if the directory holds none, or one that cannot be read.
     """
+    directory = directory or shipped_models()
     if directory is None:
         return Models(load_scorecard(scorecard), "", MappingProxyType({}))
     own = directory / SHIPPED

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ class Provenance:
     files: Mapping[str, int]
     seed: int
     figures: Mapping[str, float]
+    sketch: Sequence[int] = ()
+    """Hashes of some of the texts it was fitted on, by which a later fit knows them again."""
 
 
 def caption_model(
@@ -56,6 +59,7 @@ def write_model(model: CaptionModel, provenance: Provenance, directory: Path, na
         "files": dict(provenance.files),
         "seed": provenance.seed,
         "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
+        "sketch": list(provenance.sketch),
     }
     (directory / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
 
@@ -78,6 +82,24 @@ def read_model(directory: Path, name: str = "captions") -> CaptionModel:
         problem = f"names other weights than {weights.name} holds; fit the model again"
         raise PolicyInvalid(str(about), None, "hash", problem)
     return model
+
+
+def read_sketch(directory: Path, name: str = "captions") -> tuple[int, ...]:
+    """Hashes of some of the texts that the model called `name` was fitted on; none if they are not known."""
+    try:
+        sketch = json.loads((directory / f"{name}.json").read_bytes()).get("sketch", [])
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return tuple(sorted(number for number in sketch if isinstance(number, int)))
+
+
+def shipped_models() -> Path | None:
+    """The directory of the shipped models, in the wheel or the checkout; None where none are shipped."""
+    package = Path(str(resources.files("gate")))
+    for place in (package / "_config" / "models", package.parent / "config" / "models"):
+        if (place / "captions.npz").is_file():
+            return place
+    return None
 
 
 def _hash(table: np.ndarray[Any, np.dtype[np.int16]], scale: float, offset: float, prior: float) -> str:

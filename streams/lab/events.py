@@ -123,7 +123,7 @@ def judge_events(
 ) -> JudgedEvents:
     """Read the counters before every event, then count it; its label is learned when it comes."""
     delay = label_delay(labels, stream.by_time)
-    counters = Counters(BY_TIME if stream.by_time else BY_COUNT)
+    counters = Counters(BY_TIME if stream.by_time else BY_COUNT, labelled=delay is not None)
     if kept is not None:
         counters.go_on_from(kept)
     names = COUNT_NAMES if delay is None else COUNT_NAMES + LABEL_NAMES
@@ -137,7 +137,7 @@ def judge_events(
             counters.learn(stream.events[learned], now, int(stream.labels[learned]))
         label = int(stream.labels[number])
         if label in (BENIGN, ABUSIVE):
-            matrix[row] = counters.read(event, now)[: len(names)]
+            matrix[row] = counters.read(event, now)
             row += 1
             waiting.append(number)
         counters.add(event, now)

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from gate.errors import OperatorError
-from streams.lab.fit_texts import Labelled
+from streams.core.models.alphabet import Alphabet
+from streams.lab.families import Shown, family_numbers
+from streams.lab.fit_texts import FOLDS, Labelled
 from streams.lab.rows import ABUSIVE, BENIGN, Row, read_rows
 
 
@@ -21,22 +23,39 @@ class LabelledFiles:
     rows: dict[str, int]
 
 
-def read_labelled_captions(files: Sequence[Path]) -> LabelledFiles:
+def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = None) -> LabelledFiles:
     """Every row with a caption and a label of 0 or 1. Raises RowInvalid, and OperatorError if there is no such row.
 
-    Rows of one account, and rows with one content or the same caption, are one group.
+    Rows of one account, rows with one content or the same caption, and rows of accounts of one family are one group.
     """
     rows: list[Row] = []
     counts: dict[str, int] = {}
     for file in files:
-        found = [row for _, row in read_rows(file) if row.text and row.label in (BENIGN, ABUSIVE)]
+        found = [row for _, row in read_rows(file, any_account=True) if row.text and row.label in (BENIGN, ABUSIVE)]
         counts[file.name] = len(found)
         rows += found
     if not rows:
         raise OperatorError("no row has both a text and a label of 0 or 1", "give a labelled stream with captions")
-    keys = [(f"account:{row.account_id}", f"content:{row.content_key or row.text}") for row in rows]
+    family_of = {} if alphabet is None else _families(rows, alphabet)
+    if any(len({family_of.get(r.account_id) for r in rows if r.label == label}) < FOLDS for label in (BENIGN, ABUSIVE)):
+        family_of = {}  # too few to split by
+    keys = [
+        (
+            f"account:{row.account_id}",
+            f"content:{row.content_key or row.text}",
+            f"family:{family_of.get(row.account_id, row.account_id)}",
+        )
+        for row in rows
+    ]
     labels = np.array([row.label for row in rows], np.int64)
     return LabelledFiles(Labelled([row.text or "" for row in rows], labels, np.array(group_numbers(keys))), counts)
+
+
+def _families(rows: Sequence[Row], alphabet: Alphabet) -> dict[str, int]:
+    """The family of each account, by what its wording shares with that of others."""
+    accounts = list(dict.fromkeys(row.account_id for row in rows))
+    texts = (Shown(row.account_id, None, None, None, row.text) for row in rows)
+    return dict(zip(accounts, family_numbers(accounts, texts, alphabet).tolist(), strict=True))
 
 
 def group_numbers(keys: Iterable[Sequence[str]]) -> list[int]:

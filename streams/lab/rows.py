@@ -110,12 +110,14 @@ def attempted(request: CheckRequest, at_us: int, decision: str | None = None) ->
     )  # fmt: skip
 
 
-def read(file: Path, limit: int | None = None) -> Stream:
+def read(file: Path, limit: int | None = None, skip_unknown: bool = False) -> Stream:
     """The uploads of `file` ordered by time, at most the first `limit`; memory grows with the file.
 
-    Raises RowInvalid for the first row that cannot be used, and for a file that cannot be read.
+    Raises RowInvalid for the first row that cannot be used, and for a file that cannot be read. With `skip_unknown`,
+    rows of an account that cannot be known are left out instead.
     """
-    rows = list(read_rows(file))
+    given = list(read_rows(file, any_account=skip_unknown))
+    rows = [one for one in given if not skip_unknown or is_account(one[1].account_id)]
     if not rows:
         raise RowInvalid(file, None, "holds no rows")
     bare = sum(row.t is None for _, row in rows)
@@ -129,6 +131,8 @@ def read(file: Path, limit: int | None = None) -> Stream:
     # the sort is stable: rows of one moment stay in the order of the file
     ordered = sorted(range(len(rows)), key=lambda i: (times[i], rows[i][1].seq or 0))[:limit]
     notes = []
+    if len(rows) < len(given):
+        notes.append(f"{len(given) - len(rows)} rows are of an account that cannot be known; they are left out")
     if counted:
         notes.append("t is the row's number; rows are taken one a minute")
     if 0 < bare < len(rows):
@@ -224,8 +228,20 @@ def _recorded(line: int, row: Row, at_us: int, dropped: Counter[tuple[str, Dropp
 _COLUMNS = {"media.sha256": "content_key", "links": "urls"}
 
 
-def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
-    """Line number and row of each line that is not blank. Raises RowInvalid for the first that cannot be used."""
+def is_account(account_id: str) -> bool:
+    """Whether this can be an account's id: it is not too long, and no word for unknown."""
+    try:
+        read_fields({"account": {"id": account_id}}, MessageType.ROW)
+    except FieldRefused:
+        return False
+    return True
+
+
+def read_rows(file: Path, any_account: bool = False) -> Iterator[tuple[int, Row]]:
+    """Line number and row of each line that is not blank. Raises RowInvalid for the first that cannot be used.
+
+    With `any_account` a row's account may be a word for unknown.
+    """
     line = 0
     try:
         with _open(file) as source:
@@ -235,7 +251,7 @@ def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
                     raise RowInvalid(file, line, f"the row is longer than {MAX_ROW_BYTES:,} bytes")
                 if raw.isspace():
                     continue
-                yield line, _checked(file, line, raw)
+                yield line, _checked(file, line, raw, any_account)
     except (OSError, EOFError, gzip.BadGzipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RowInvalid(file, line + 1 if line else None, f"cannot be read: {reason}") from None
@@ -249,7 +265,7 @@ def _open(file: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(file, "rb") if packed else file.open("rb")
 
 
-def _checked(file: Path, line: int, raw: bytes) -> Row:
+def _checked(file: Path, line: int, raw: bytes, any_account: bool = False) -> Row:
     try:
         row = msgspec.convert(parse(raw), Row)
     except msgspec.ValidationError as error:
@@ -257,7 +273,8 @@ def _checked(file: Path, line: int, raw: bytes) -> Row:
     except NotJson as error:
         raise RowInvalid(file, line, f"is not JSON: {error}") from None
     try:
-        read_fields({"account": {"id": row.account_id}}, MessageType.ROW)
+        if not any_account:
+            read_fields({"account": {"id": row.account_id}}, MessageType.ROW)
     except FieldRefused as refused:
         problem = _ACCOUNTS.get(refused.reason or Dropped.UNKNOWN, "holds a character that cannot be seen")
         raise RowInvalid(file, line, f"field account_id: {problem}") from None

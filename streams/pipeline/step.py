@@ -26,6 +26,7 @@ from streams.core.events import Fault, Unreadable, read_record
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes, is_let_in
+from streams.core.models.marks import CaptionNumbers, ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import (
@@ -72,25 +73,28 @@ def process(
     acts: bool = True,
     backfill: Backfill | None = None,
     campaigns: Campaigns | None = None,
+    captions: ReadsCaptions | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
 
     `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
-    `web` reads the links of uploads. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes
-    the stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
+    `web` reads the links of uploads, `captions` the captions of the whole batch at once; without it accounts keep no
+    facts of their captions. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the
+    stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
     (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too, with
     `stamps`; `campaigns`, also of this crowd, finds what accounts show that is nearly the same.
     """
     dead: list[DeadLetter] = []
-    uploads: list[tuple[str, Upload]] = []
-    touched = _read_and_fold(batch, states, hashes, web, origin, dead, None if campaigns is None else uploads)
+    read = _read(batch, origin, dead)
+    uploads = [] if campaigns is None else _uploads(read)
+    touched = _folded(read, states, hashes, web, captions)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
 
     def fold_again(account: str, one: Touched) -> None:
-        bad = one.again(states.get(account), _events_of(account, batch), partial(scoring.one, account))
+        bad = one.again(states.get(account), _events_of(account, batch, captions), partial(scoring.one, account))
         dead.extend(_unprocessable(origin, account, bad))
 
     for account, one in touched.items():
@@ -216,20 +220,9 @@ def _scored(
     return changed, scoring.all(changed)
 
 
-def _read_and_fold(
-    batch: Sequence[Record],
-    states: Mapping[str, bytes],
-    hashes: KeyedHashes,
-    web: WebLinks,
-    origin: tuple[str, int],
-    dead: list[DeadLetter],
-    uploads: list[tuple[str, Upload]] | None,
-) -> dict[str, Touched]:
-    """Every account that a readable event touches, in the order they are met; unreadable events go to `dead`.
-
-    Uploads that were let in are added to `uploads`, each with its account, if it is given.
-    """
-    touched: dict[str, Touched] = {}
+def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> list[ReadEvent]:
+    """Every readable event, in order; unreadable ones go to `dead`."""
+    read: list[ReadEvent] = []
     for offset, key, value, headers, timestamp_ms in batch:
         try:
             event, at_us, unknown_fields, dropped = read_record(key, value, headers, timestamp_ms)
@@ -237,24 +230,51 @@ def _read_and_fold(
             kept = (value or b"")[:MAX_KEPT_BYTES]
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
-        account = event.account.id
-        one = touched.get(account)
-        if one is None:
-            one = touched[account] = Touched(states.get(account), hashes, web)
-        one.add(event, at_us, offset, value or b"", unknown_fields, dropped)
-        if uploads is not None and is_let_in(event):
-            uploads.append((account, (event, at_us)))
+        read.append(ReadEvent(event, at_us, offset, value or b"", unknown_fields, dropped))
+    return read
+
+
+def _folded(
+    read: Sequence[ReadEvent],
+    states: Mapping[str, bytes],
+    hashes: KeyedHashes,
+    web: WebLinks,
+    captions: ReadsCaptions | None,
+) -> dict[str, Touched]:
+    """Every account that an event touches, in the order they are met, with its events folded."""
+    touched: dict[str, Touched] = {}
+    numbers = {} if captions is None else _caption_numbers(read, captions)
+    for place, one in enumerate(read):
+        account = one.event.account.id
+        of = touched.get(account)
+        if of is None:
+            of = touched[account] = Touched(states.get(account), hashes, web)
+        of.add(one.event, one.at_us, one.offset, one.value, one.unknown_fields, one.dropped, numbers.get(place))
     return touched
 
 
-def _events_of(account: str, batch: Sequence[Record]) -> Iterable[ReadEvent]:
+def _uploads(read: Iterable[ReadEvent]) -> list[tuple[str, Upload]]:
+    """The uploads that were let in, each with its account."""
+    return [(one.event.account.id, (one.event, one.at_us)) for one in read if is_let_in(one.event)]
+
+
+def _caption_numbers(read: Sequence[ReadEvent], captions: ReadsCaptions) -> dict[int, CaptionNumbers]:
+    """The numbers of the captions of uploads that were let in, by their places among the events."""
+    texts: dict[int, str] = {}
+    for place, one in enumerate(read):
+        event = one.event
+        if is_let_in(event) and event.text:
+            texts[place] = event.text
+    return dict(zip(texts, captions.read(list(texts.values())), strict=True)) if texts else {}
+
+
+def _events_of(account: str, batch: Sequence[Record], captions: ReadsCaptions | None) -> Iterable[ReadEvent]:
     """The account's readable events, read once more."""
-    for offset, key, value, headers, timestamp_ms in batch:
-        if key != account.encode():
-            continue
-        with suppress(Unreadable):
-            event, at_us, unknown_fields, dropped = read_record(key, value, headers, timestamp_ms)
-            yield ReadEvent(event, at_us, offset, value or b"", unknown_fields, dropped)
+    for record in batch:
+        if record.key == account.encode():
+            for one in _read([record], ("", 0), []):
+                numbers = {} if captions is None else _caption_numbers([one], captions)
+                yield one._replace(caption=numbers.get(0))
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:

@@ -18,12 +18,13 @@ from streams.core.crowd import CONTENT, DEVICE, HOST, IP
 from streams.core.events import Dropping, kind_of, malformed
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import KeyedHashes, fold
+from streams.core.models.marks import CaptionNumbers
 from streams.core.weblinks import WebLinks
 
 
 class ReadEvent(NamedTuple):
     """An event with its time in µs, the offset and the bytes of its record, how many of its fields no event of its type
-    has, and which of its fields were dropped."""
+    has, which of its fields were dropped, and the numbers of its caption where captions are read."""
 
     event: Event
     at_us: int
@@ -31,6 +32,7 @@ class ReadEvent(NamedTuple):
     value: bytes
     unknown_fields: int
     dropped: Dropping
+    caption: CaptionNumbers | None = None
 
 
 class Unprocessable(NamedTuple):
@@ -72,11 +74,20 @@ class Touched:
         """Whether any event was folded."""
         return self.attempted > 0 or self.others is not None
 
-    def add(self, event: Event, at_us: int, offset: int, value: bytes, unknown_fields: int, dropped: Dropping) -> None:
+    def add(
+        self,
+        event: Event,
+        at_us: int,
+        offset: int,
+        value: bytes,
+        unknown_fields: int,
+        dropped: Dropping,
+        caption: CaptionNumbers | None = None,
+    ) -> None:
         """Fold one more event. If that raises, the account has `failed`: only `again` says what becomes of it."""
         if not self.failed:
             try:
-                self._fold(event, at_us, offset, value, unknown_fields, dropped)
+                self._fold(event, at_us, offset, value, unknown_fields, dropped, caption)
             except Exception:  # an error that an event causes must not stop its partition
                 self.failed = True
 
@@ -100,11 +111,19 @@ class Touched:
         return bad
 
     def _fold(
-        self, event: Event, at_us: int, offset: int, value: bytes, unknown_fields: int, dropped: Dropping
+        self,
+        event: Event,
+        at_us: int,
+        offset: int,
+        value: bytes,
+        unknown_fields: int,
+        dropped: Dropping,
+        caption: CaptionNumbers | None = None,
     ) -> None:
         facts = self.facts
         uploads = facts.uploads
-        if not fold(facts, event, at_us, offset, value, self._hashes, self._web, malformed(dropped) if dropped else 0):
+        broken = malformed(dropped) if dropped else 0
+        if not fold(facts, event, at_us, offset, value, self._hashes, self._web, broken, caption):
             self.duplicates += 1
             return
         if isinstance(event, Attempted):

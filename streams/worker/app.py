@@ -26,6 +26,7 @@ from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.facts import VERSION
 from streams.core.models.alphabet import build_alphabet
+from streams.core.models.marks import CaptionReader
 from streams.files.model_directory import Models
 from streams.pipeline.effects import Effects
 from streams.pipeline.step import process
@@ -141,6 +142,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         step=step,
         act_within_records=settings.act_within_records,
         backfill=backfill,
+        captions=CaptionReader(build_alphabet(), models.captions),
         campaigns=campaigns,
     )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)

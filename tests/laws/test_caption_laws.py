@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.captions import CaptionModel, caption_log_odds, sums_and_counts
+from streams.core.models.marks import CaptionReader
 from streams.core.models.ngrams import TABLE_BITS, views
 
 ALPHABET = build_alphabet()
@@ -30,6 +31,25 @@ def test_a_captions_number_does_not_depend_on_the_batch_around_it(batch: list[st
 
     assert together.tolist() == alone
     assert shuffled.tolist() == [alone[i] for i in order]
+
+
+READER = CaptionReader(ALPHABET, MODEL)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(captions, min_size=1, max_size=8), st.data())
+def test_the_numbers_that_facts_are_folded_from_do_not_depend_on_the_batch(
+    batch: list[str], data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(batch))))
+
+    together = READER.read(batch)
+    shuffled = READER.read([batch[i] for i in order])
+    alone = [READER.read([caption])[0] for caption in batch]
+
+    assert together == alone
+    assert shuffled == [alone[i] for i in order]
+    assert all(type(number) in (int, bytes) for numbers in together for number in numbers)
 
 
 def test_no_captions_have_no_numbers() -> None:

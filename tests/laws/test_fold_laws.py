@@ -136,7 +136,7 @@ def shuffled(events: list[Event], order: Any) -> list[Event]:
 
 ANY_ORDER = (
     "events", "created_us", "latest_us", "first_us", "last_us", "uploads", "refused", "completed", "malformed",
-    "networks", "devices", "reporters", "removals", "passed", "failed",
+    "networks", "devices", "reporters", "removals", "passed", "failed", "blamed", "deleted",
 )  # fmt: skip
 
 

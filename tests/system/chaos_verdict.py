@@ -16,7 +16,10 @@ from gate.records.score import decode_score, encode_score
 from gate.records.topics import Topic, Topics
 from gate.stores.kafka.topics import incarnation
 from gate.stores.redis.accounts import RedisAccountStore
+from streams.core.models.alphabet import build_alphabet
+from streams.core.models.marks import CaptionReader
 from streams.core.scorecard import Scorecard, without
+from streams.files.model_directory import load_models
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecard_text import scorecard_text
 from streams.files.scorecards import load_scorecard
@@ -146,11 +149,14 @@ async def replayed(
     truth = Truth({}, {}, set(), 0, ExactCrowd())
     hashes, web, origin = Hashes(salt), load_web_links(), (topics.events.name, partition)
     stamps = Stamps(epoch, partition, (topics.events.partitions,), generation=1)
+    captions = CaptionReader(build_alphabet(), load_models(None).captions)
     records = [r async for r in _records(bootstrap, topics.events, partition)]
     for first, last, life in _batches([r.offset for r in records], openings):
         truth.crowd.life = life
         batch = [Record(r.offset, r.key, r.value, r.headers, r.timestamp) for r in records[first:last]]
-        effects = process(batch, truth.states, truth.crowd, card, hashes, web, origin, epoch, 0, stamps)
+        effects = process(
+            batch, truth.states, truth.crowd, card, hashes, web, origin, epoch, 0, stamps, captions=captions
+        )
         truth.states.update(effects.states)
         truth.scores.update((score.account, score) for score, _ in effects.scores)
         truth.dead.update(letter.offset for letter in effects.dead)

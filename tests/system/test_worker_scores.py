@@ -113,7 +113,7 @@ async def test_other_models_score_all_anew_and_name_themselves_in_scores_log_and
 
         await eventually(name_the_models, timeout_s=40.0, every_s=0.1)
         after = await scores_of(worker, redis_url)
-        assert {score.models for score in before.values()} == {""}
+        assert {score.models for score in before.values()} == {load_models(None).hash}
         assert {score.shadow.scorecard for score in after.values() if score.shadow} == {other.scorecard.hash}
         assert all(score.shadow is not None and score.shadow.risk > score.risk for score in after.values())
         assert [after[a].risk for a in ACCOUNTS] == [before[a].risk for a in ACCOUNTS]

@@ -11,7 +11,7 @@ import pytest
 
 from gate.cli.main import run
 from gate.errors import OperatorError, PolicyInvalid
-from streams.files.models import read_model
+from streams.files.models import read_model, shipped_models
 from streams.lab.detection_figures import auc_of, calibration_error, detection_figures, recall_at_share
 from streams.lab.labelled_texts import group_numbers, read_labelled_captions
 
@@ -109,13 +109,15 @@ def test_a_damaged_model_is_refused_by_name(tmp_path: Path, damage: str) -> None
         read_model(tmp_path / "models")
 
 
-def test_evaluate_without_a_model_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = labelled_file(tmp_path / "rows.jsonl", 4)
+def test_evaluate_without_models_judges_the_shipped_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = labelled_file(tmp_path / "rows.jsonl", 40)
 
-    code = run(["evaluate", str(file)])
+    code = run(["evaluate", str(file), "--what", "captions", "-o", "json"])
 
-    assert code == OperatorError.exit_code
-    assert "--models" in capsys.readouterr().err
+    shipped = shipped_models()
+    assert code == 0
+    assert shipped is not None
+    assert json.loads(capsys.readouterr().out)["model"] == read_model(shipped).hash
 
 
 def test_figures_of_a_perfect_a_useless_and_a_reversed_ranking() -> None:

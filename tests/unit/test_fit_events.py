@@ -110,12 +110,14 @@ def test_counters_and_families_can_be_left_out() -> None:
 
 
 @pytest.mark.usefixtures("small_machine")
+@pytest.mark.parametrize("named", [False, True], ids=["no directory", "a directory without a card"])
 def test_later_events_are_judged_by_a_card_of_the_earlier_ones(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], named: bool
 ) -> None:
     file = stream(tmp_path / "rows.jsonl")
+    models_option = ["--models", str(tmp_path)] if named else []
 
-    code = run(["evaluate", str(file), "--what", "events", "-o", "json"])
+    code = run(["evaluate", str(file), "--what", "events", *models_option, "-o", "json"])
 
     figures = json.loads(capsys.readouterr().out)
     assert code == 0

@@ -15,7 +15,7 @@ from gate.core.media import Media
 from streams.core.crowd import Surroundings
 from streams.core.events import encode, time_us
 from streams.core.facts import Facts, pack, unpack
-from streams.core.features import features, recent
+from streams.core.features import PLACE, features, recent
 from streams.core.fold import REFUSALS, fold
 from streams.core.migration import WEEK_US
 from streams.core.rings import remembered
@@ -331,3 +331,39 @@ def test_fields_that_broke_their_rule_are_counted() -> None:
 
     assert state.malformed == 3
     assert state.networks == b""
+
+
+def test_sessions_gaps_and_what_the_owner_removes_are_counted() -> None:
+    begin = BEGAN
+    account = Account("a")
+    events: list[Event] = [
+        Attempted("e1", begin, account),
+        Attempted("e2", begin + timedelta(minutes=5), account),
+        Removed("e3", begin + timedelta(minutes=9), account, by="owner"),
+        Attempted("e4", begin + timedelta(days=40), account),
+        Removed("e5", begin + timedelta(days=41), account, by="owner"),
+        Completed("e6", begin + timedelta(days=41), account),
+    ]
+    facts = Facts()
+
+    for offset, event in enumerate(events):
+        fold(facts, event, time_us(event), offset, b"", HASHES, WEB)
+
+    assert (facts.sessions, facts.longest_gap) == (2, 40 * 1440 - 5)
+    assert (facts.deleted, facts.deleted_soon, facts.blamed) == (2, 1, 0)
+    vector = features(facts, Surroundings())
+    assert vector[PLACE["clean_completed"]] == 1
+    assert vector[PLACE["deleted_soon_share"]] == 1 / 5
+
+
+def test_an_account_that_was_reported_once_has_no_clean_history() -> None:
+    begin = BEGAN
+    facts = Facts()
+
+    for offset, event in enumerate(
+        (Completed("c", begin, Account("a")), Reported("r", begin, Account("a"), reporter="x"))
+    ):
+        fold(facts, event, time_us(event), offset, b"", HASHES, WEB)
+
+    assert facts.blamed == 1
+    assert features(facts, Surroundings())[PLACE["clean_completed"]] == 0

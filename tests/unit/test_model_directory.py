@@ -45,12 +45,22 @@ def score_of(models: Models, **values: float) -> Score:
     return models.scorecard.score("a-1", vector(**values), 5, 7, STAMP)
 
 
-def test_without_a_directory_there_are_no_models_and_scores_name_none() -> None:
+def test_without_a_directory_the_shipped_models_are_read_and_scores_name_them() -> None:
+    models = load_models(None)
+
+    assert models.captions is not None
+    assert models.hash == combined({"captions": models.captions.hash})
+    assert models.scorecard == replace(SHIPPED, models=models.hash)
+    assert json.loads(encode_score(score_of(models)))["models"] == models.hash
+
+
+def test_without_shipped_models_scores_name_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.files.model_directory.shipped_models", lambda: None)
+
     models = load_models(None)
 
     assert (models.hash, dict(models.read), models.captions) == ("", {}, None)
     assert models.scorecard == SHIPPED
-    assert score_of(models).models == ""
     assert "models" not in json.loads(encode_score(score_of(models)))
 
 
@@ -167,7 +177,7 @@ def test_the_worker_takes_its_models_from_the_environment_and_names_them_in_its_
     beside = models_of(read_worker_settings(env | {"UPLOAD_GATE_SHADOW_MODELS": str(shadow)}))
 
     other = load_models(shadow)
-    assert models_line(plain) == f"scores are made by scorecard {SHIPPED.hash} with no models"
+    assert models_line(plain) == f"scores are made by scorecard {SHIPPED.hash} with models {load_models(None).hash}"
     assert models_line(alone) == f"scores are made by scorecard {SHIPPED.hash} with models {alone.hash}"
     assert f"; scorecard {other.scorecard.hash} with models {other.hash} is in shadow" in models_line(beside)
     assert "its own captions and links are not read" in models_line(beside)

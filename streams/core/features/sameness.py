@@ -6,8 +6,9 @@ People repeat words. Machines also repeat the layout, and do not address other p
 from __future__ import annotations
 
 from streams.core.crowd import Surroundings
-from streams.core.facts import Facts
-from streams.core.features.feature import Feature
+from streams.core.facts import CaptionFacts, Facts
+from streams.core.features.feature import UNKNOWN, Feature
+from streams.core.models.marks import MARKS
 
 LEAST_TEXTS = 3
 SETTLED_TEXTS = 8.0
@@ -28,11 +29,35 @@ FEATURES = (
     Feature("mentions", "sameness", "captions that address somebody", "captions"),
     Feature("uniformity", "sameness", "captions of one layout that address nobody, more with each up to eight",
             "", 0.0, 1.0),
+    Feature("near_mean", "sameness", "how much of a caption's wording stood in one shortly before, on average",
+            "", 0.0, 1.0, True),
+    Feature("near_share", "sameness", "share of captions that nearly repeat one shortly before", "", 0.0, 1.0, True),
+    Feature("skeleton_share", "sameness", "share of captions with the marks of one shortly before, in the same order",
+            "", 0.0, 1.0, True),
+    Feature("template_again", "sameness", "share of later captions that begin like one shortly before", "", 0.0, 1.0, True),
+    Feature("content_again", "sameness", "content repeated shortly after, for each later caption", "", may_be_unknown=True),
 )  # fmt: skip
+_NO_CAPTIONS = (UNKNOWN,) * 5
 
 
 def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
+    return _repeats(facts) + (_NO_CAPTIONS if facts.captions is None else _likeness(facts, facts.captions))
+
+
+def _likeness(facts: Facts, kept: CaptionFacts) -> tuple[float, ...]:
+    """Shares of the captions after the first, which has nothing to repeat."""
+    later = max(1, kept.count - 1)
+    return (
+        kept.near / (MARKS * later),
+        kept.nearly / later,
+        kept.skeleton_repeats / later,
+        min(1.0, facts.template_repeats / later),
+        facts.content_repeats / later,
+    )
+
+
+def _repeats(facts: Facts) -> tuple[float, ...]:
     content, texts = facts.content_repeats, facts.texts
     content_share = min(1.0, 1.5 * content / (facts.uploads + 2)) if content else 0.0
     if not texts:

@@ -17,6 +17,7 @@ from streams.core.facts import Facts
 from streams.core.features import (
     age,
     campaign,
+    captions,
     challenge,
     crowd,
     fields,
@@ -25,6 +26,7 @@ from streams.core.features import (
     network,
     reports,
     sameness,
+    style,
     tempo,
     text,
 )
@@ -43,6 +45,8 @@ _FAMILY_FILES: Final = (
     challenge,
     fields,
     campaign,
+    captions,
+    style,
 )
 _READ: Final = tuple(family.read for family in _FAMILY_FILES)
 

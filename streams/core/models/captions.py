@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.models.alphabet import Alphabet
-from streams.core.models.ngrams import TABLE_BITS, views
+from streams.core.models.ngrams import TABLE_BITS, NgramView, views
 
 CHUNK: Final = 300
 """Captions read at once: what is held meanwhile stays inside a processor's cache."""
@@ -57,9 +57,14 @@ def sums_and_counts(
     table: NDArray[np.int16], alphabet: Alphabet, texts: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The sum of each caption's weights, and how many n-grams it has."""
-    sums = np.zeros(len(texts), np.int64)
-    counts = np.zeros(len(texts), np.int64)
-    for view in views(texts, alphabet):
+    return view_sums(table, views(texts, alphabet))
+
+
+def view_sums(table: NDArray[np.int16], of: tuple[NgramView, NgramView]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same from the two views of a batch."""
+    sums = np.zeros(len(of[0].starts) - 1, np.int64)
+    counts = np.zeros(len(sums), np.int64)
+    for view in of:
         end = int(view.starts[-1])
         weights = np.zeros(end, np.int32)
         for cells in view.cells:

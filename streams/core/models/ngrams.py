@@ -49,13 +49,39 @@ class NgramView:
     starts: Positions
 
 
+@dataclass(frozen=True, slots=True)
+class CaptionBatch:
+    """A batch of captions joined with pads, as code points, as folded letters and as n-grams.
+
+    `starts` tells where each caption begins among `codes`. `longest` holds the hash of the longest n-gram of letters that
+    begins at each position; where captions begin there is `letter_view.starts`.
+    """
+
+    codes: Codes
+    starts: Positions
+    letters: Codes
+    longest: Codes
+    letter_view: NgramView
+    shape_view: NgramView
+
+
 def views(texts: Sequence[str], alphabet: Alphabet) -> tuple[NgramView, NgramView]:
     """The letters and the shape of a batch of captions, which must not be empty."""
+    batch = read_batch(texts, alphabet)
+    return batch.letter_view, batch.shape_view
+
+
+def read_batch(texts: Sequence[str], alphabet: Alphabet) -> CaptionBatch:
+    """The batch that these captions make; there must be one at least."""
     codes, starts = _joined(texts)
     letters, letter_starts = _folded(codes, starts, alphabet)
     hashes = _rolled(letters, LETTER_NS)
     shape_hashes = _rolled(alphabet.shape[codes] + np.uint32(7777), (SHAPE_N,))
-    return (
+    return CaptionBatch(
+        codes,
+        starts,
+        letters,
+        hashes[-1],
         NgramView(tuple(map(_cells, hashes)), _first_of_kind(hashes[0], letter_starts), letter_starts),
         NgramView(tuple(map(_cells, shape_hashes)), _first_of_kind(shape_hashes[0], starts), starts),
     )

@@ -1,0 +1,78 @@
+"""Folds the numbers of one caption into what an account keeps of its captions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.core.facts import CaptionFacts, Facts
+from streams.core.models.marks import MARK_BYTES, MARKS, ODDS_STEPS, CaptionNumbers
+
+MAX_MARKS: Final = 30
+"""Marks that are remembered: those of fifteen captions or more."""
+MAX_SKELETONS: Final = 6
+LOW: Final = -ODDS_STEPS
+HIGH: Final = ODDS_STEPS
+"""Log odds below and above which a caption speaks for the account, or against it."""
+_RING_BYTES: Final = MAX_MARKS * MARK_BYTES
+_SKELETON_BYTES: Final = MAX_SKELETONS * MARK_BYTES
+
+
+def fold_caption(facts: Facts, caption: CaptionNumbers) -> None:
+    """Fold one caption of an upload that was let in, in place."""
+    kept = facts.captions
+    if kept is None:
+        kept = facts.captions = CaptionFacts()
+    (odds, marks, skeleton, chars, upper, digits, beyond, spaces, punctuation, emoji, mentions, tags, links, reply) = (
+        caption
+    )
+    kept.count += 1
+    if odds:
+        kept.odds += odds
+        kept.odds_squares += odds * odds
+        if odds > HIGH:
+            kept.high += 1
+        elif odds < LOW:
+            kept.low += 1
+    _fold_marks(kept, marks)
+    ring = kept.skeletons
+    if _holds(ring, skeleton):
+        kept.skeleton_repeats += 1
+    else:
+        kept.skeletons = (ring + skeleton)[-_SKELETON_BYTES:]
+    kept.chars += chars
+    kept.char_squares += chars * chars
+    kept.upper += upper
+    kept.digits += digits
+    kept.beyond += beyond
+    kept.spaces += spaces
+    kept.punctuation += punctuation
+    kept.emoji += emoji
+    kept.mentions += mentions
+    kept.tags += tags
+    kept.links += links
+    kept.replies += reply
+
+
+def _fold_marks(kept: CaptionFacts, marks: bytes) -> None:
+    ring = kept.marks
+    fresh = b""
+    hits = 0
+    for at in range(0, len(marks), MARK_BYTES):
+        mark = marks[at : at + MARK_BYTES]
+        if _holds(ring, mark):
+            hits += 1
+        else:
+            fresh += mark
+    if fresh:
+        kept.marks = (ring + fresh)[-_RING_BYTES:]
+    if hits:
+        kept.near += hits
+        if hits == MARKS:
+            kept.nearly += 1
+
+
+def _holds(ring: bytes, mark: bytes) -> bool:
+    at = ring.find(mark)
+    while at > 0 and at % MARK_BYTES:  # a match across two neighbours is not a mark
+        at = ring.find(mark, at + 1)
+    return at >= 0

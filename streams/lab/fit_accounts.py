@@ -1,0 +1,334 @@
+"""Fits a scorecard to labelled accounts, through the very fold that the worker runs.
+
+Training rows are accounts after their first few events and after more of them, so that the scorecard knows young
+accounts. Families of near-identical accounts are never in training and test at once. Figures come from accounts that no
+fold's model saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import OperatorError
+from streams.core.features import FAMILIES, FEATURES, PLACE
+from streams.core.models.alphabet import Alphabet
+from streams.core.models.captions import CaptionModel
+from streams.core.models.marks import CaptionReader, ReadsCaptions
+from streams.core.scorecard import Scorecard
+from streams.files.scorecards import load_scorecard
+from streams.lab.boosting import BAGS, Boosted, Matrix, Vectors, boost
+from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
+from streams.lab.detection_figures import DetectionFigures, detection_figures
+from streams.lab.families import family_numbers, shown
+from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress
+from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
+from streams.lab.snapshots import FoldedStream, account_labels, fold_stream
+from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
+
+AFTER: Final = (3, 5, 8, 12, 20, 35, 60, 100, 200, 400)
+"""The events after which an account is a row to fit to."""
+FOLDS: Final = 4
+BASE_RATE: Final = 0.02
+COUNTS: Final = frozenset(
+    ("uploads", "texts", "completed", "refused", "late", "quiet_days", "content_repeats", "template_repeats", "mentions",
+     "linked", "host_repeats", "gaps", "sessions", "longest_gap_days", "clean_completed")
+)  # fmt: skip
+"""Features that grow with an account's age and say little by themselves; their shares are fitted to instead."""
+SAID_TWICE: Final = frozenset(
+    ("content_share", "template_share", "uniformity", "caption_low_share", "caption_high_share", "link_share",
+     "host_share", "freshness", "content_spread", "link_spread")
+)  # fmt: skip
+"""Features that another one says as well; with both, the fit depends more on chance."""
+CROWD: Final = frozenset(("crowd", "campaign"))
+"""Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
+TIMED: Final = frozenset(("tempo", "age"))
+"""Families that mean nothing in a stream without times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """The caption model to read with, and hashes of some texts it was fitted on."""
+
+    model: CaptionModel | None
+    sketch: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledStreams:
+    """The uploads of some files in order of time, and their number in each file."""
+
+    uploads: Sequence[Recorded]
+    synthetic_times: bool
+    rows: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFit:
+    """A fitted scorecard, and how it judges accounts that it did not see.
+
+    `grouped` splits no family; `random` splits accounts anyhow; `later` judges accounts that began after the others, and
+    is None in a stream without times. `cross_fitted` tells whether captions were read by models of other families.
+    """
+
+    scorecard: Scorecard
+    accounts: int
+    positives: int
+    families: int
+    grouped: DetectionFigures
+    random: DetectionFigures
+    later: DetectionFigures | None
+    cross_fitted: bool
+    notes: tuple[str, ...] = ()
+
+
+def read_streams(files: Sequence[Path]) -> LabelledStreams:
+    """The labelled uploads of all files. Raises RowInvalid for a row that cannot be used."""
+    streams: list[tuple[Path, Stream]] = [(file, read(file, skip_unknown=True)) for file in files]
+    uploads = [upload for _, stream in streams for upload in stream.uploads]
+    uploads.sort(key=lambda upload: upload.at_us)
+    return LabelledStreams(
+        uploads,
+        any(stream.synthetic_times for _, stream in streams),
+        {file.name: len(stream.uploads) for file, stream in streams},
+        tuple(f"{file.name}: {note}" for file, stream in streams for note in stream.notes),
+    )
+
+
+def fit_accounts(
+    streams: LabelledStreams,
+    captions: Captions,
+    alphabet: Alphabet,
+    seed: int,
+    base_rate: float = BASE_RATE,
+    without: Collection[str] = (),
+    progress: Progress = lambda share, what: None,
+) -> AccountFit:
+    """Fit a scorecard. Raises OperatorError if a class has fewer than 25 labelled accounts, or nothing tells them apart."""
+    labels = account_labels(streams.uploads)
+    accounts = [account for account, label in labels.items() if label in (BENIGN, ABUSIVE)]
+    _require_accounts([labels[account] for account in accounts])
+    progress(0.02, "families")
+    families = family_numbers(accounts, map(shown, streams.uploads), alphabet)
+    enough = (
+        min(len(np.unique(families[[labels[a] == label for a in accounts]])) for label in (BENIGN, ABUSIVE)) >= FOLDS
+    )
+    family_of = dict(zip(accounts, families.tolist() if enough else range(len(accounts)), strict=True))
+    notes = () if enough else ("there are too few families to split by; accounts are split, which is too optimistic",)
+    progress(0.06, "captions")
+    reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
+    progress(0.25, "folding")
+    folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER)
+    vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times))
+    progress(0.35, "fitting")
+    made = _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
+    return replace(made, notes=notes)
+
+
+def _fit(
+    streams: LabelledStreams,
+    vectors: Vectors,
+    first_us: NDArray[np.int64],
+    seed: int,
+    base_rate: float,
+    crossed: bool,
+    progress: Progress,
+) -> AccountFit:
+    most = most_alone(base_rate)
+    last = _last_rows(vectors)
+    families, sums = _held_out(vectors, vectors.groups, seed, lambda done: progress(0.35 + 0.3 * done, "by families"))
+    alike = _account_weights(vectors)
+    capped = choose_cap(sums, vectors.labels, alike, _stages(vectors), most)
+    alone = _account_numbers(vectors)
+    _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
+    later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped)
+    progress(0.9, "all rows")
+    boosted = boost(vectors, seed, BAGS)
+    share = float((alike * vectors.labels).sum() / alike.sum())
+    card = scorecard_of(boosted, capped, share, base_rate, most)
+    progress(1.0, "done")
+    return AccountFit(
+        card,
+        int(last.sum()),
+        int(vectors.labels[last].sum()),
+        len(np.unique(vectors.groups)),
+        detection_figures(vectors.labels[last], capped.log_odds(sums[last])),
+        detection_figures(vectors.labels[last], capped.log_odds(loose[last])),
+        later,
+        crossed,
+    )
+
+
+def _require_accounts(labels: Sequence[int]) -> None:
+    positives = sum(labels)
+    for name, count in (("abusive", positives), ("honest", len(labels) - positives)):
+        if count < LEAST_LABELS:
+            raise OperatorError(
+                f"there are {count} {name} accounts, and a fit needs at least {LEAST_LABELS} of each class",
+                "give more labelled accounts",
+            )
+
+
+def _reader(
+    streams: LabelledStreams,
+    captions: Captions,
+    alphabet: Alphabet,
+    family_of: dict[str, int],
+    seed: int,
+    progress: Progress,
+) -> tuple[ReadsCaptions, bool]:
+    """What reads the captions: the model, or models of other families where the model learned from these captions."""
+    if captions.model is None:
+        return CaptionReader(alphabet), False
+    rows = [
+        (upload.request.text, upload.label, family_of[upload.request.account.id])
+        for upload in streams.uploads
+        if upload.request.text and upload.label in (BENIGN, ABUSIVE) and upload.request.account.id in family_of
+    ]
+    texts = [text for text, _, _ in rows]
+    known = share_known(captions.sketch, texts)
+    labels = np.array([label for _, label, _ in rows], np.int64)
+    groups = np.array([group for _, _, group in rows], np.int64)
+    classes = [len(np.unique(groups[labels == label])) for label in (BENIGN, ABUSIVE)]
+    if known <= KNOWN or min(classes) < FOLDS:
+        return CaptionReader(alphabet, captions.model), False
+    labelled = Labelled(texts, labels, groups)
+    return (
+        cross_fitted(labelled, alphabet, captions.model, seed, lambda done: progress(0.06 + 0.19 * done, "captions")),
+        True,
+    )
+
+
+def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> tuple[str, ...]:
+    """The features to fit to: those that vary, and are neither left out nor meaningless."""
+    known = {*FAMILIES, *PLACE}
+    for name in without:
+        if name not in known:
+            raise OperatorError(
+                f"--without {name} is neither a feature nor a family", f"known are {', '.join(sorted(known))}"
+            )
+    matrix = np.array([one.vector for one in folded.snapshots])
+    names = []
+    for feature in FEATURES:
+        column = matrix[:, PLACE[feature.name]]
+        varies = len(np.unique(column)) > 1
+        left_out = {feature.name, feature.family} & set(without) or (synthetic and feature.family in TIMED)
+        fit_to = feature.name not in COUNTS | SAID_TWICE and feature.family not in CROWD
+        if varies and not left_out and fit_to:
+            names.append(feature.name)
+    if not names:
+        raise OperatorError(
+            "no feature varies between these accounts", "give events with captions, devices, times or links"
+        )
+    return tuple(names)
+
+
+def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, ...]) -> Vectors:
+    """The rows to fit to. All rows of a family together weigh as the square root of its accounts."""
+    rows = [one for one in folded.snapshots if one.account in family_of]
+    groups = np.array([family_of[one.account] for one in rows], np.int64)
+    sizes = np.bincount(list(family_of.values()))
+    of_account: dict[str, int] = {}
+    for one in rows:
+        of_account[one.account] = of_account.get(one.account, 0) + 1
+    weights = np.array([1.0 / of_account[one.account] for one in rows]) / np.sqrt(sizes[groups])
+    return Vectors(
+        names,
+        np.array([one.vector for one in rows])[:, [PLACE[name] for name in names]],
+        np.array([folded.labels[one.account] for one in rows], np.int64),
+        weights / weights.mean(),
+        groups,
+        np.array([one.events for one in rows], np.int64),
+        np.array([one.account for one in rows]),
+    )
+
+
+def _held_out(
+    vectors: Vectors,
+    groups: NDArray[np.int64],
+    seed: int,
+    progress: Callable[[float], None],
+    families: tuple[str, ...] | None = None,
+) -> tuple[tuple[str, ...], Matrix]:
+    """Sums of points by family for each row, by terms that were fitted without the row and its group."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    parts: list[tuple[NDArray[Any], Boosted]] = []
+    count = min(FOLDS, *(len(np.unique(groups[vectors.labels == label])) for label in (BENIGN, ABUSIVE)))
+    if count < 2:
+        raise OperatorError("all accounts of a class belong to one family", "give accounts of more than one family")
+    split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    for number, (train, test) in enumerate(split.split(vectors.matrix, vectors.labels, groups)):
+        parts.append((test, boost(vectors.rows(train), seed)))
+        progress((number + 1) / count)
+    named = families or tuple(sorted({family for _, boosted in parts for family in boosted.families()}))
+    sums = np.zeros((len(vectors.labels), len(named)))
+    for test, boosted in parts:
+        sums[test] = _sums(boosted, vectors.rows(test), named)
+    return named, sums
+
+
+def _sums(boosted: Boosted, vectors: Vectors, families: tuple[str, ...]) -> Matrix:
+    found = boosted.by_family(vectors)
+    sums = np.zeros((len(found), len(families)))
+    for column, family in enumerate(boosted.families()):
+        if family in families:
+            sums[:, families.index(family)] = found[:, column]
+    return sums
+
+
+def _later(
+    vectors: Vectors, first_us: NDArray[np.int64], seed: int, families: tuple[str, ...], capped: Capped
+) -> DetectionFigures | None:
+    """The figures for the 30 % of accounts that began last, by terms fitted to the others; None if a class is missing."""
+    bound = np.quantile(first_us, 0.7)
+    train, test = first_us <= bound, (first_us > bound) & _last_rows(vectors)
+    labels = vectors.labels
+    if min(labels[train].sum(), (1 - labels[train]).sum()) < LEAST_LABELS or not 0 < labels[test].sum() < test.sum():
+        return None
+    boosted = boost(vectors.rows(train), seed)
+    return detection_figures(labels[test], capped.log_odds(_sums(boosted, vectors.rows(test), families)))
+
+
+def _stages(vectors: Vectors) -> list[NDArray[np.bool_]]:
+    """Rows after few, more and many events, as far as there are such of both classes."""
+    bounds = ((1, 6), (7, 30), (31, 1 << 40))
+    stages = [(vectors.events >= low) & (vectors.events <= high) for low, high in bounds]
+    return [rows for rows in stages if 0 < vectors.labels[rows].sum() < rows.sum()] or [vectors.events > 0]
+
+
+def _last_rows(vectors: Vectors) -> NDArray[np.bool_]:
+    """True for each account's row with the most events."""
+    last: dict[str, int] = {}
+    for row, account in enumerate(vectors.accounts.tolist()):
+        if account not in last or vectors.events[row] >= vectors.events[last[account]]:
+            last[account] = row
+    chosen = np.zeros(len(vectors.labels), np.bool_)
+    chosen[list(last.values())] = True
+    return chosen
+
+
+def _account_weights(vectors: Vectors) -> NDArray[np.float64]:
+    """Weights by which each account counts the same, however many rows it has."""
+    _, number, rows = np.unique(vectors.accounts, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = 1.0 / rows[number]
+    return weights
+
+
+def _account_numbers(vectors: Vectors) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = np.unique(vectors.accounts, return_inverse=True)[1].astype(np.int64)
+    return numbers
+
+
+def _first_times(uploads: Sequence[Recorded], folded: FoldedStream, family_of: dict[str, int]) -> NDArray[np.int64]:
+    """The time of the first event of each row's account, µs."""
+    first: dict[str, int] = {}
+    for upload in uploads:
+        first.setdefault(upload.request.account.id, upload.at_us)
+    return np.array([first[one.account] for one in folded.snapshots if one.account in family_of], np.int64)
