@@ -82,11 +82,10 @@ def process(
 
     `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
     `web` reads the links of uploads, `captions` the captions of the whole batch at once and `links` the log odds of its
-    links; without them accounts keep no facts of their captions or of such log odds. `now_us` is the wall clock,
-    which only stamps when a score was made. `stamps` makes the stamps of scores; without it they have no generation.
-    Where the partition is far behind, its scores do not act (`acts`). `backfill` is of this crowd and finds accounts
-    without an event in the batch that are scored too, with `stamps`; `campaigns`, also of this crowd, finds what
-    accounts show that is nearly the same.
+    links; without them accounts keep no facts of these. `now_us` only stamps when a score was made, `stamps` makes the
+    stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
+    (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too, with
+    `stamps`; `campaigns`, also of this crowd, finds what accounts show that is nearly the same.
     """
     dead: list[DeadLetter] = []
     read = _read(batch, origin, dead)
