@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
-from zlib import crc32
 
 import msgspec
 
@@ -20,7 +19,7 @@ from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import Campaigns, Upload
-from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
+from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
 from streams.core.events import Fault, Unreadable, read_record
 from streams.core.facts import Facts, pack, unpack
@@ -151,7 +150,7 @@ def surroundings_of(
 
 
 def _in_campaigns(around: Surroundings, account: str, campaigns: Campaigns) -> Surroundings:
-    belongs = campaigns.of(crc32(account.encode()))
+    belongs = campaigns.of(account_number(account))
     return around.in_campaigns(*belongs) if any(belongs) else around
 
 
@@ -292,7 +291,7 @@ def _show_campaigns(
             by_account.setdefault(account, {}).update(dict.fromkeys(shown, at_us))
     for account, features_shown in by_account.items():
         touched[account].shown.update(features_shown)
-    return [(crc32(account.encode()), tuple(features_shown)) for account, features_shown in by_account.items()]
+    return [(account_number(account), tuple(features_shown)) for account, features_shown in by_account.items()]
 
 
 def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:
@@ -310,7 +309,7 @@ def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill
     showed: list[Showing] = []
     for account, one in touched.items():
         if one.shown:
-            hashed = crc32(account.encode())
+            hashed = account_number(account)
             showed.append((hashed, one.shown, is_established(one.facts)))
             if backfill is not None:
                 backfill.remember(account, hashed)

@@ -18,9 +18,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from zlib import crc32
 
-from streams.core.crowd.account_ids import AccountIds
+from streams.core.crowd.account_ids import AccountIds, account_number
 from streams.core.crowd.counts import Crowd
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 
@@ -55,7 +54,7 @@ class Backfill:
         self._skipped = 0
 
     def remember(self, account: str, hashed: int) -> None:
-        """An account with this crc32 showed features."""
+        """An account with this number showed features."""
         self._ids.remember(account, hashed)
 
     def waits(self, partition: int) -> bool:
@@ -73,7 +72,7 @@ class Backfill:
         if not waiting:
             return []
         for account in scored:
-            waiting.pop(crc32(account.encode()), None)
+            waiting.pop(account_number(account), None)
         taken: list[str] = []
         for hashed in list(waiting):
             if len(taken) >= most:
