@@ -183,6 +183,11 @@ class Scoring(NamedTuple):
         return self.all({account: facts})[0]
 
 
+def accounts_of(scores: Iterable[EncodedScore]) -> tuple[str, ...]:
+    """The accounts that have these scores."""
+    return tuple([score.account for score, _ in scores])
+
+
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
     """The scores that the states of `accounts` give now, without an event of theirs.
 
@@ -328,7 +333,7 @@ def _with_earlier(
     earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, changed)
     stamps.learn(earlier)
     waited = again(earlier, states, scoring)
-    return Scores(scores + waited, backfilled=len(waited), skipped=backfill.take_skipped())
+    return Scores(scores + waited, waited=accounts_of(waited), skipped=backfill.take_skipped())
 
 
 def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unprocessable]) -> list[DeadLetter]:

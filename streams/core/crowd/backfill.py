@@ -3,7 +3,7 @@
 The first accounts of a farm are scored while nobody knows that their device is shared. A count matters to a score
 mostly by how often it doubles, so each kind has a ladder of counts (`STEPS`). When a feature reaches a higher step, by
 events of this worker or by what it hears of others, its members in the partitions of this worker wait to be scored again
-from their states. The caller takes a few of them with each batch of their partition.
+from their states. The caller takes a few of them with each batch of their partition, and gives back those whose scores are not committed.
 
 **Bounds.** A feature has at most 64 members in a partition, so a step makes at most 64 accounts wait there; a feature
 has at most as many steps as its ladder until its count falls. Scoring changes no count, so it makes no account wait.
@@ -83,6 +83,13 @@ class Backfill:
                 taken.append(known)
         return taken
 
+    def give_back(self, partition: int, accounts: Iterable[str]) -> None:
+        """Accounts that were taken wait again, because their scores were not committed."""
+        for account in accounts:
+            hashed = account_number(account)
+            self._ids.remember(account, hashed)
+            self._add(partition, hashed)
+
     def take_skipped(self) -> int:
         """How many accounts were skipped since the last call."""
         skipped, self._skipped = self._skipped, 0
@@ -107,10 +114,11 @@ class Backfill:
 
     def _wait(self, feature: tuple[int, int]) -> None:
         for partition, hashed in self._crowd.members(*feature):
-            waiting = self._waiting.setdefault(partition, {})
-            if hashed in waiting:
-                continue
-            if len(waiting) >= MAX_WAITING:
-                self._skipped += 1
-                continue
+            self._add(partition, hashed)
+
+    def _add(self, partition: int, hashed: int) -> None:
+        waiting = self._waiting.setdefault(partition, {})
+        if hashed not in waiting and len(waiting) >= MAX_WAITING:
+            self._skipped += 1
+        else:
             waiting[hashed] = None
