@@ -12,7 +12,7 @@ import typer
 
 from gate.app.operate import Details
 from gate.cli.addresses import Addresses
-from gate.cli.http_json import get_json
+from gate.cli.http_json import admin_token, get_json
 from gate.cli.output import Output, emit, result, say
 from gate.core.pause.board import Pause
 from gate.core.pause.ramp import default_ramp_us
@@ -94,7 +94,7 @@ def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], out
     problem = "nothing names its admin port, as --admin would"
     while addresses.admin is not None:
         try:
-            page = get_json(f"{addresses.admin}/v1/board", 1.0)
+            page = get_json(f"{addresses.admin}/v1/board", 1.0, admin_token())
             problem = "it does not obey the file"
             if obeys(page):
                 break
