@@ -31,8 +31,8 @@ hosts 16): 180,000 features of three accounts. All four kinds together stay belo
 with 1 MB.
 """
 
-from streams.core.crowd.around import Surroundings
 from streams.core.crowd.account_ids import account_number
+from streams.core.crowd.around import Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
 from streams.core.crowd.counts import MANY, Crowd, Showing
 from streams.core.crowd.hot import LEVELS, MAX_HOT, HotFact, HotFacts

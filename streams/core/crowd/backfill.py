@@ -3,7 +3,8 @@
 The first accounts of a farm are scored while nobody knows that their device is shared. A count matters to a score
 mostly by how often it doubles, so each kind has a ladder of counts (`STEPS`). When a feature reaches a higher step, by
 events of this worker or by what it hears of others, its members in the partitions of this worker wait to be scored again
-from their states. The caller takes a few of them with each batch of their partition, and gives back those whose scores are not committed.
+from their states. The caller takes a few of them with each batch of their partition, and gives back those whose scores
+are not committed.
 
 **Bounds.** A feature has at most 64 members in a partition, so a step makes at most 64 accounts wait there; a feature
 has at most as many steps as its ladder until its count falls. Scoring changes no count, so it makes no account wait.
