@@ -156,6 +156,7 @@ class Operate:
     async def extend(self, id_: str, by: str, for_us: int, *, machine: bool = False, enforce: bool = False) -> Pause:
         """Let the pause `id_` last until `for_us` µs from now, and enforce it if it only counted.
 
+        A person who extends a machine's pause takes it over: it is then theirs, and no lease.
         Raises ControlRefused if that is earlier than its end (a release ends a pause early), else as `release` does.
         """
 
@@ -170,8 +171,14 @@ class Operate:
                     left = duration_text(pause.expires_at_us - now_us)
                     raise ControlRefused(f"pause {id_} already lasts {left} more", f"to end it earlier, release {id_}")
                 mode = PauseMode.ENFORCE if enforce else pause.mode
-                longer = replace(pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode)
-                return self._permitted(PauseChange.EXTEND, longer, pause, by, machine, now_us)
+                takes_over = pause.machine and not machine
+                longer = replace(
+                    pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode,
+                    machine=pause.machine and machine, owner=by if takes_over else pause.owner,
+                )  # fmt: skip
+                # what a dry run or a lease was not asked for is asked as for a new pause
+                change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
+                return self._permitted(change, longer, pause, by, machine, now_us)
 
             return await self._written(trail, id_, later, now_us)
 
@@ -248,8 +255,13 @@ class Operate:
             return wanted
         if authority.emergency:
             return replace(wanted, emergency=authority.emergency)
+        why = " and ".join(MEANINGS[rule] for rule in broken)
+        if before is not None and change is PauseChange.SET:
+            raise ControlRefused(
+                f"a pause that {why} needs a second person, also if it was a dry run or a machine's", "set another of "
+                "the same uploads with `pause --propose`, or repeat it with --emergency WHY",
+            )  # fmt: skip
         if not authority.propose:
-            why = " and ".join(MEANINGS[rule] for rule in broken)
             raise ControlRefused(
                 f"a pause that {why} needs a second person", "repeat it with --propose and let them `approve` it, or with "
                 "--emergency WHY",

@@ -369,6 +369,37 @@ async def test_a_machine_holds_a_lease_of_a_minute_renews_it_and_touches_no_pers
     assert (await permitted.pause(Scope(), Action.STOP, "raid", "", "bot-alarm", MINUTE_US, machine)).machine
 
 
+@pytest.mark.parametrize("propose", [False, True])
+async def test_a_dry_run_is_enforced_by_one_person_only_where_one_person_might_have_set_it(
+    store: MemoryBoardStore, clock: StoppedClock, propose: bool
+) -> None:
+    operate = acting(store, rules=frozenset((TwoPersonRule.PLATFORM_WIDE,)), propose=propose)
+    details = Details(mode=PauseMode.DRY_RUN)
+    counting = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US, details)
+
+    with pytest.raises(ControlRefused, match="platform-wide needs a second person"):
+        await operate.extend(counting.id, "ann", 0, enforce=True)
+    urgent = acting(store, rules=ALL_RULES, emergency="raid now")
+    enforced = await urgent.extend(counting.id, "ann", 0, enforce=True)
+
+    assert (enforced.mode, enforced.emergency) == (PauseMode.ENFORCE, "raid now")
+
+
+async def test_a_person_who_extends_a_machines_pause_takes_it_over_with_the_limits_of_a_person(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    operate = acting(store)
+    lease = await operate.pause(NEW, Action.STOP, "raid", "", "alerts", MINUTE_US, Details(machine=True))
+
+    with pytest.raises(ControlRefused, match="lasts over 24h"):
+        await operate.extend(lease.id, "ann", 30 * 24 * HOUR_US)
+    taken = await operate.extend(lease.id, "ann", HOUR_US)
+    with pytest.raises(NotPermitted, match="which ann set"):
+        await operate.release(lease.id, "alerts", machine=True)
+
+    assert (taken.machine, taken.owner) == (False, "ann")
+
+
 async def test_an_extension_only_ever_lengthens(operate: Operate, clock: StoppedClock) -> None:
     pause = await raid(operate)
 
