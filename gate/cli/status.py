@@ -117,7 +117,7 @@ def _counted(addresses: Addresses, board: Board) -> dict[str, int]:
     if addresses.admin is None or all(pause.mode is PauseMode.ENFORCE for pause in board.pauses.values()):
         return {}
     try:
-        stats = get_json(f"{addresses.admin}/v1/stats", ANSWER_WITHIN_S)
+        stats = get_json(f"{addresses.admin}/v1/stats", ANSWER_WITHIN_S, admin_token())
     except UploadGateError:
         return {}
     counts = stats.get("dry_run") if isinstance(stats, dict) else None
