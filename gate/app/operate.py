@@ -125,9 +125,7 @@ class Operate:
 
         return await self._audited("pause", owner, id_, more.machine, act)
 
-    async def release(
-        self, id_: str, by: str, *, ramp_us: int | None = None, machine: bool = False, drill_passed: bool = False
-    ) -> Pause:
+    async def release(self, id_: str, by: str, *, ramp_us: int | None = None, machine: bool = False) -> Pause:
         """End the pause `id_` now and return its next revision.
 
         Its uploads come back over `ramp_us`; None: over a tenth of the time that it was in force (`default_ramp_us`).
@@ -140,9 +138,8 @@ class Operate:
             def end(board: Board, rev: int) -> Pause:
                 trail.before = board.pauses.get(id_)
                 pause = _running(board, id_, now_us)
-                extra = {**pause.extra, DRILL_PASSED: b"true"} if drill_passed else pause.extra
                 ended = replace(
-                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None, extra=extra,
+                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None,
                     ramp_us=_release_ramp_us(pause, now_us) if ramp_us is None else ramp_us,
                 )  # fmt: skip
                 if machine or pause.awaits_approval:
@@ -208,6 +205,17 @@ class Operate:
             return await self._written(trail, id_, approved, now_us)
 
         return await self._audited("approve", by, id_, False, act)
+
+    async def drill_passed(self, id_: str) -> Pause:
+        """Note that the released pause `id_` was a drill that passed. Raises OperatorError if there is none, else as `pause`."""
+
+        def passed(board: Board, rev: int) -> Pause:
+            pause = board.pauses.get(id_)
+            if pause is None or pause.released_at_us is None:
+                raise OperatorError(f"there is no released pause {id_}", "run the drill again")
+            return replace(pause, rev=rev, extra={**pause.extra, DRILL_PASSED: b"true"})
+
+        return await self._writer.write(id_, passed, await self._store.now_us())
 
     async def board(self) -> Board:
         """The stored board. Raises StoreUnavailable, StateUnreadable."""
