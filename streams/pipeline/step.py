@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
-from zlib import crc32
 
 import msgspec
 
@@ -20,7 +19,7 @@ from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import Campaigns, Upload
-from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
+from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
 from streams.core.events import Fault, Unreadable, read_record
 from streams.core.facts import Facts, pack, unpack
@@ -153,7 +152,7 @@ def surroundings_of(
 
 
 def _in_campaigns(around: Surroundings, account: str, campaigns: Campaigns) -> Surroundings:
-    belongs = campaigns.of(crc32(account.encode()))
+    belongs = campaigns.of(account_number(account))
     return around.in_campaigns(*belongs) if any(belongs) else around
 
 
@@ -184,6 +183,11 @@ class Scoring(NamedTuple):
     def one(self, account: str, facts: Facts) -> EncodedScore:
         """The score of one account."""
         return self.all({account: facts})[0]
+
+
+def accounts_of(scores: Iterable[EncodedScore]) -> tuple[str, ...]:
+    """The accounts that have these scores."""
+    return tuple([score.account for score, _ in scores])
 
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
@@ -312,7 +316,7 @@ def _show_campaigns(
             by_account.setdefault(account, {}).update(dict.fromkeys(shown, at_us))
     for account, features_shown in by_account.items():
         touched[account].shown.update(features_shown)
-    return [(crc32(account.encode()), tuple(features_shown)) for account, features_shown in by_account.items()]
+    return [(account_number(account), tuple(features_shown)) for account, features_shown in by_account.items()]
 
 
 def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:
@@ -330,7 +334,7 @@ def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill
     showed: list[Showing] = []
     for account, one in touched.items():
         if one.shown:
-            hashed = crc32(account.encode())
+            hashed = account_number(account)
             showed.append((hashed, one.shown, is_established(one.facts)))
             if backfill is not None:
                 backfill.remember(account, hashed)
@@ -349,7 +353,7 @@ def _with_earlier(
     earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, changed)
     stamps.learn(earlier)
     waited = again(earlier, states, scoring)
-    return Scores(scores + waited, backfilled=len(waited), skipped=backfill.take_skipped())
+    return Scores(scores + waited, waited=accounts_of(waited), skipped=backfill.take_skipped())
 
 
 def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unprocessable]) -> list[DeadLetter]:

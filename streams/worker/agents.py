@@ -24,7 +24,7 @@ from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
-from streams.pipeline.effects import DeadLetters, Effects
+from streams.pipeline.effects import DeadLetters, Effects, Scores
 from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled, rescored
@@ -140,9 +140,12 @@ class Folding:
         return forgotten(gone, owner.next) if gone else None
 
     def _give_back(self, owner: Owner, effects: Effects | None) -> None:
-        """The crowd's counts in effects that came to nothing are published with a later batch."""
-        if effects is not None and effects.crowd:
+        """Of effects that came to nothing, counts are published with a later batch, and who was taken to be scored waits."""
+        if effects is None:
+            return
+        if effects.crowd:
             self._crowd.give_back(owner.partition, effects.crowd)
+        self._backfill.give_back(owner.partition, effects.part(Scores).waited)
 
     def _judge(self, fetch: Fetch, effects: Effects) -> BreakerVerdict:
         """What the breaker says of the fetch; says once where a quarantine begins and where it ends."""
