@@ -32,8 +32,6 @@ _NAMES: Final = (*PARTS, "amount")
 _LN2: Final = log(2.0)
 _NEVER: Final = 12.0
 _USUAL_AMOUNT, _USUAL_SQUARE, _PRIOR = 3.0, 12.0, 2.0
-_LABEL_PRIOR: Final = 0.5
-"""Labels at the usual odds that stand beside those of an entry; with more, a first label says too little."""
 _FADE: Final = 0.99
 _BASE_FADE: Final = 0.9998
 
@@ -279,7 +277,7 @@ class Counters:
             return usual, usual
         gap = now - entry[at + 2]
         slow, fast = exp(-gap * self._label_slow), exp(-gap * self._label_fast)
-        good, bad = _LABEL_PRIOR * (1.0 - base), _LABEL_PRIOR * base
+        good, bad = 2.0 * (1.0 - base), 2.0 * base
         abusive, quick = entry[at + 1] * slow, entry[at + 4] * fast
         return (
             log((abusive + bad) / (entry[at] * slow - abusive + good)),
