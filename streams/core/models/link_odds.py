@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from streams.core.models.alphabet import Alphabet
-from streams.core.models.link_model import LinkModel, LinkText, link_log_odds, link_text
+from streams.core.models.link_model import LinkModel, link_log_odds, link_text
 from streams.core.models.marks import MOST_ODDS, ODDS_STEPS
-from streams.core.weblinks import WebLinks
+from streams.core.weblinks import Link, WebLinks
 
 
 class UploadLinks(NamedTuple):
@@ -42,15 +42,14 @@ class LinkReader:
 
     def read(self, uploads: Sequence[UploadLinks]) -> list[int | None]:
         """The log odds of each upload's worst link in 64ths, in order; None for an upload without a link."""
-        numbers: dict[LinkText, int] = {}  # a link that many uploads show is read once
+        numbers: dict[Link, int] = {}  # a link that many uploads show is read once
         linked = [self._numbered(upload, numbers) for upload in uploads]
         if not numbers:
             return [None] * len(uploads)
-        odds = link_log_odds(self.model, self.alphabet, list(numbers))
+        odds = link_log_odds(self.model, self.alphabet, [link_text(link, self.web) for link in numbers])
         whole = np.rint(np.clip(odds * ODDS_STEPS, -MOST_ODDS, MOST_ODDS)).astype(np.int64).tolist()
         return [max(whole[number] for number in mine) if mine else None for mine in linked]
 
-    def _numbered(self, upload: UploadLinks, numbers: dict[LinkText, int]) -> list[int]:
+    def _numbered(self, upload: UploadLinks, numbers: dict[Link, int]) -> list[int]:
         """The numbers of the upload's links; a new link gets the next one."""
-        found = (link_text(link, self.web) for link in self.web.links_in(upload.links, upload.text))
-        return [numbers.setdefault(link, len(numbers)) for link in found]
+        return [numbers.setdefault(link, len(numbers)) for link in self.web.links_in(upload.links, upload.text)]
