@@ -15,6 +15,7 @@ from streams.core.events import encode, time_us
 from streams.core.facts import Facts
 from streams.core.features import FEATURES, features, named
 from streams.core.fold import fold
+from streams.core.link_facts import fold_links
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.marks import CaptionReader
 from streams.core.scorecard import matrix_of
@@ -254,5 +255,7 @@ def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves
     raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys()
 
     assert raised == {term.name for term in SHIPPED.terms}
-    vector = features(folded(*spam, *said), everybody)
+    state = folded(*spam, *said)
+    fold_links(state, 70)
+    vector = features(state, everybody)
     assert all(one.low <= value <= one.high for one, value in zip(FEATURES, vector, strict=True))
