@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gate.app.converge import HEARD_WITHIN_US
 from gate.core.pause.board import Board, Pause, forget_ended
-from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError
+from gate.errors import ControlRefused, StateUnreadable, StoreUnavailable, UploadGateError
 from gate.ports.boards import BoardStore
 from gate.records.pause import MAX_REV
 
@@ -75,6 +75,12 @@ class BoardWriter:
     async def _replace(self, expected_rev: int, board: Board, wanted: Pause) -> bool:
         try:
             return await self._store.replace(expected_rev, board)
+        except StateUnreadable as error:
+            raise ControlRefused(
+                f"the board has no room for pause {wanted.id}: {error}; nothing was changed",
+                "name fewer accounts, or pause on each host with --direct file; a pause leaves the board an hour after "
+                f"its expiry, see {self._status}",
+            ) from error
         except StoreUnavailable:
             # the answer may have been lost after the write: the operator must learn that the pause is in force
             if (await self._store.read()).pauses.get(wanted.id) == wanted:

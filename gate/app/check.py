@@ -122,7 +122,7 @@ class Check:
         self._log = log
         self._back_pressure = back_pressure if back_pressure is not None else BackPressure()
         self._reports = reports
-        self._unanswered = reports.unanswered if reports is not None else _nobody
+        self._unanswered = reports.unanswered if reports is not None else lambda notice: None
         self._attempt = first_attempt
         self.trial: PolicyTrial | None = None
         """A candidate policy that is told of each decision, and changes none."""
@@ -315,10 +315,15 @@ class Check:
     ) -> Decision:  # fmt: skip
         """Decide by the store's answer, or by what the gate itself knows where there is none."""
         account = take_request.account
+        if pauses is not self._pauses:  # a board that came into force meanwhile is acknowledged, and so obeyed
+            _, pauses, _ = self._prepare(request, policy, now_us)
         if isinstance(answer, TakeResult):
             if not answer.repeated:  # a repeated answer tells what was known at the first check
                 self._last_known.remember(account, answer.standing)
-            return decide(request, class_, pauses, policy, now_us, answer)
+            decision = decide(request, class_, pauses, policy, now_us, answer)
+            if answer.charged and not decision.verdict.lets_in:
+                self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
+            return decision
         standing = self._last_known.of(account).meeting(take_request.hot)
         own: StoreAnswer
         if isinstance(answer, StoreOverloaded):
@@ -391,7 +396,3 @@ class Check:
         took_us = (self._timer_ns() - started_ns) // 1000
         self.counts.buckets[bisect_left(BOUNDS_US, took_us)] += checks
         self.counts.check_us += took_us * checks
-
-
-def _nobody(notice: Unanswered) -> None:
-    """Nobody gives back what was taken in vain."""

@@ -107,12 +107,14 @@ class FollowControls:
             self._say("the second channel of the kill switch answers again")
 
     async def _write_missing(self, known: Board) -> None:
-        """Write the pauses that this gate knows and the channel does not, with a jitter that keeps most gates from it."""
+        """Write the pauses that this gate knows and the channel does not, or would lose, with a jitter that keeps most gates
+        from it."""
         now_us = self._watch.store_now_us()
         ours = forget_ended(merge(known, without_superseded(self._watch.board)), now_us)
         lacking = {id_ for id_, pause in ours.pauses.items() if known.pauses.get(id_) != pause}
         if lacking:
             await self._store.replace(known.rev, merge(known, ours))
+        await self._store.repair(ours)
 
     def _look(self, why: str) -> None:
         if not self._stale and self.age_s() > STALE_AFTER_S:

@@ -125,9 +125,7 @@ class Operate:
 
         return await self._audited("pause", owner, id_, more.machine, act)
 
-    async def release(
-        self, id_: str, by: str, *, ramp_us: int | None = None, machine: bool = False, drill_passed: bool = False
-    ) -> Pause:
+    async def release(self, id_: str, by: str, *, ramp_us: int | None = None, machine: bool = False) -> Pause:
         """End the pause `id_` now and return its next revision.
 
         Its uploads come back over `ramp_us`; None: over a tenth of the time that it was in force (`default_ramp_us`).
@@ -140,9 +138,8 @@ class Operate:
             def end(board: Board, rev: int) -> Pause:
                 trail.before = board.pauses.get(id_)
                 pause = _running(board, id_, now_us)
-                extra = {**pause.extra, DRILL_PASSED: b"true"} if drill_passed else pause.extra
                 ended = replace(
-                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None, extra=extra,
+                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None,
                     ramp_us=_release_ramp_us(pause, now_us) if ramp_us is None else ramp_us,
                 )  # fmt: skip
                 if machine or pause.awaits_approval:
@@ -156,6 +153,7 @@ class Operate:
     async def extend(self, id_: str, by: str, for_us: int, *, machine: bool = False, enforce: bool = False) -> Pause:
         """Let the pause `id_` last until `for_us` µs from now, and enforce it if it only counted.
 
+        A person who extends a machine's pause takes it over: it is then theirs, and no lease.
         Raises ControlRefused if that is earlier than its end (a release ends a pause early), else as `release` does.
         """
 
@@ -170,8 +168,14 @@ class Operate:
                     left = duration_text(pause.expires_at_us - now_us)
                     raise ControlRefused(f"pause {id_} already lasts {left} more", f"to end it earlier, release {id_}")
                 mode = PauseMode.ENFORCE if enforce else pause.mode
-                longer = replace(pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode)
-                return self._permitted(PauseChange.EXTEND, longer, pause, by, machine, now_us)
+                takes_over = pause.machine and not machine
+                longer = replace(
+                    pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode,
+                    machine=pause.machine and machine, owner=by if takes_over else pause.owner,
+                )  # fmt: skip
+                # what a dry run or a lease was not asked for is asked as for a new pause
+                change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
+                return self._permitted(change, longer, pause, by, machine, now_us)
 
             return await self._written(trail, id_, later, now_us)
 
@@ -201,6 +205,17 @@ class Operate:
             return await self._written(trail, id_, approved, now_us)
 
         return await self._audited("approve", by, id_, False, act)
+
+    async def drill_passed(self, id_: str) -> Pause:
+        """Note that the released pause `id_` was a drill that passed. Raises OperatorError if there is none, else as `pause`."""
+
+        def passed(board: Board, rev: int) -> Pause:
+            pause = board.pauses.get(id_)
+            if pause is None or pause.released_at_us is None:
+                raise OperatorError(f"there is no released pause {id_}", "run the drill again")
+            return replace(pause, rev=rev, extra={**pause.extra, DRILL_PASSED: b"true"})
+
+        return await self._writer.write(id_, passed, await self._store.now_us())
 
     async def board(self) -> Board:
         """The stored board. Raises StoreUnavailable, StateUnreadable."""
@@ -248,8 +263,13 @@ class Operate:
             return wanted
         if authority.emergency:
             return replace(wanted, emergency=authority.emergency)
+        why = " and ".join(MEANINGS[rule] for rule in broken)
+        if before is not None and change is PauseChange.SET:
+            raise ControlRefused(
+                f"a pause that {why} needs a second person, also if it was a dry run or a machine's", "set another of "
+                "the same uploads with `pause --propose`, or repeat it with --emergency WHY",
+            )  # fmt: skip
         if not authority.propose:
-            why = " and ".join(MEANINGS[rule] for rule in broken)
             raise ControlRefused(
                 f"a pause that {why} needs a second person", "repeat it with --propose and let them `approve` it, or with "
                 "--emergency WHY",

@@ -49,8 +49,11 @@ def pause_by_file(
     details: Details,
     audit: AuditLog,
     output: Output,
+    emergency: str = "",
 ) -> None:
     """Write a pause into the host's file and wait until its gate obeys. Raises OperatorError, NotConverged."""
+    if details.machine:
+        raise OperatorError("--machine does not go with --direct file", "a lease goes through a shared channel")
     scope, action, reason, text, owner, for_us = wanted
     now_us = time.time_ns() // 1_000
     starts_us = None if details.starts_in_us is None else now_us + details.starts_in_us
@@ -59,8 +62,11 @@ def pause_by_file(
         (now_us if starts_us is None else starts_us) + for_us, set_at_us=now_us, factor=details.factor,
         percent=details.percent, exempt=details.exempt, mode=details.mode, in_flight=details.in_flight,
         ramp_us=default_ramp_us(for_us) if details.ramp_us is None else details.ramp_us, incident=details.incident,
+        emergency=emergency,
     )  # fmt: skip
-    entry = AuditEntry("pause", owner, AuditOutcome.DONE, pause.id, None, pause, via="file", direct=True)
+    entry = AuditEntry(
+        "pause", owner, AuditOutcome.DONE, pause.id, None, pause, "", None, emergency, False, "file", True
+    )
     _write(addresses, lambda data, at_us: with_pause(data, at_us, pause), entry, audit)
     if output is Output.TEXT:
         result(pause.id)
@@ -68,12 +74,38 @@ def pause_by_file(
 
 
 def release_by_file(addresses: Addresses, id_: str, by: str, audit: AuditLog, output: Output) -> None:
-    """Lift pause `id_` on this host by its file, and wait until its gate obeys. Raises OperatorError, NotConverged."""
+    """Lift pause `id_` on this host by its file, and wait until its gate obeys. Raises OperatorError, NotConverged.
+
+    An id that the gate does not know is an error; where no gate answers, it is written all the same.
+    """
+    known = _known(addresses)
+    if known is not None and id_ not in known and not _is_in_file(addresses, id_):
+        shown = f"it knows {', '.join(known[:10])}" if known else "it knows of no pause at all"
+        raise OperatorError(f"the gate of this host knows no pause {id_}; nothing was changed", shown)
     entry = AuditEntry("release", by, AuditOutcome.DONE, id_, via="file", direct=True)
     _write(addresses, lambda data, at_us: with_release(data, at_us, id_), entry, audit)
     if output is Output.TEXT:
         result(id_)
     _report(addresses, id_, lambda page: id_ in _lifted(page) or id_ not in _ids(page), output)
+
+
+def _known(addresses: Addresses) -> list[str] | None:
+    """The ids of all pauses that the gate of this host knows; None where it does not answer."""
+    try:
+        return None if addresses.admin is None else [str(one) for one in _ids(_page(addresses))]
+    except UploadGateError:
+        return None
+
+
+def _is_in_file(addresses: Addresses, id_: str) -> bool:
+    try:
+        return id_.encode() in addresses.break_glass.read_bytes()
+    except OSError:
+        return False
+
+
+def _page(addresses: Addresses) -> object:
+    return get_json(f"{addresses.admin}/v1/board", 1.0, admin_token())
 
 
 def _write(
@@ -94,7 +126,7 @@ def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], out
     problem = "nothing names its admin port, as --admin would"
     while addresses.admin is not None:
         try:
-            page = get_json(f"{addresses.admin}/v1/board", 1.0, admin_token())
+            page = _page(addresses)
             problem = "it does not obey the file"
             if obeys(page):
                 break

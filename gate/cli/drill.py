@@ -66,13 +66,14 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
             raise not_written(error, addresses, "the drill did not begin") from error
         try:
             obeyed = await _obeyed("the drill's pause", pause, operate, addresses)
-            _expect(addresses, scope, paused=True)
+            _expect(addresses, scope, pause.id, paused=True)
         except BaseException:
             await operate.release(pause.id, by, ramp_us=0)
             raise
-        released = await operate.release(pause.id, by, ramp_us=0, drill_passed=True)
+        released = await operate.release(pause.id, by, ramp_us=0)
         let_in = await _obeyed("the drill's release", released, operate, addresses)
-        _expect(addresses, scope, paused=False)
+        _expect(addresses, scope, pause.id, paused=False)
+        await operate.drill_passed(pause.id)
     took_s = time.monotonic() - began_s
     if output is Output.JSON:
         emit({
@@ -95,19 +96,21 @@ async def _obeyed(what: str, change: Pause, operate: Operate, addresses: Address
     return len(convergence.gates), convergence.seconds
 
 
-def _expect(addresses: Addresses, scope: Scope, paused: bool) -> None:
-    """Ask the gate at hand about one upload of the class. Raises NotConverged if it is not decided as expected."""
+def _expect(addresses: Addresses, scope: Scope, pause: str, paused: bool) -> None:
+    """Ask the gate at hand about one upload of the class. Raises NotConverged unless `pause` holds it, or none does."""
     from gate.cli.http_json import gate_token, post_json
 
     (class_,) = scope.classes
     upload = f"drill-{secrets.token_hex(6)}"
     body = {"upload_id": upload, "account": {"id": upload, "class": class_}, "media": {"kind": "image"}}
     answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), token=gate_token())
-    decision = answer.get("decision") if isinstance(answer, dict) else None
-    if (decision == "paused") != paused:
+    told = answer if isinstance(answer, dict) else {}
+    decision, by = told.get("decision"), told.get("pause")
+    meets = f"an upload of class {class_} meets {decision}" + (f" by pause {by}" if by else "")
+    if (by, decision) != (pause, "paused") if paused else (by is not None or decision in (None, "paused")):
+        expected = f"paused by {pause}" if paused else "paused by nothing any more"
         raise NotConverged(
-            f"an upload of class {class_} meets {decision} at the gate at {addresses.shown('gate')}, "
-            f"and was to be {'paused' if paused else 'let in'}",
+            f"{meets} at the gate at {addresses.shown('gate')}, and was to be {expected}",
             "see what holds it with `upload-gate status`",
         )
-    say(f"an upload of class {class_} meets {decision}, as it should")
+    say(f"{meets}, as it should")

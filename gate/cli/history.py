@@ -97,7 +97,7 @@ def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kaf
     except StoreUnavailable as error:
         say(f"warning: the copies in Kafka were not compared: {error}")
     else:
-        problems += copy_problems(lines, copies)
+        problems += copy_problems(lines, copies, log.chain)
     if output is Output.JSON:
         emit({"file": str(log.path), "records": len(lines), "problems": problems})
     else:
@@ -121,8 +121,8 @@ def send(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kafka
     emit({"sent": sent}) if output is Output.JSON else result(f"{sent} records sent to Kafka at {addresses.kafka}")
 
 
-def copy_problems(lines: Sequence[bytes], copies: Sequence[AuditRecord]) -> list[str]:
-    """A sentence for each record of this host's chain that Kafka has in another form, or has and the file lacks."""
+def copy_problems(lines: Sequence[bytes], copies: Sequence[AuditRecord], chain: str) -> list[str]:
+    """A sentence for each record of this host's `chain` that Kafka has in another form, or has and the file lacks."""
     own: dict[int, AuditRecord] = {}
     for line in lines:
         try:
@@ -130,7 +130,7 @@ def copy_problems(lines: Sequence[bytes], copies: Sequence[AuditRecord]) -> list
         except StateUnreadable:
             continue
         own[record.seq] = record
-    chains = {record.chain for record in own.values()}
+    chains = {chain, *(record.chain for record in own.values())}
     return [
         f"record {copy.seq} of {copy.chain} differs from its copy in Kafka"
         if copy.seq in own

@@ -110,6 +110,8 @@ def pause(
     for_us = min(_length_us(for_, authority), MAX_LENGTH_US) if not machine else _lease_us(for_)
     if len(text) > MAX_TEXT or len(incident) > MAX_TEXT:
         raise OperatorError(f"the message is longer than {MAX_TEXT} characters", "shorten it and link to the incident")
+    if direct is Direct.FILE and propose:
+        raise OperatorError("nobody approves what is in a break-glass file", "leave --propose or --direct out")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     say(
         f"{effect_of(action, details.factor, details.percent, details.exempt, details.mode)} {uploads_of(scope)} for "
@@ -127,7 +129,7 @@ def pause(
         raise not_written(problem, addresses, _other_ways(addresses, direct))
     wanted = (scope, action, reason, text, by, for_us)
     if direct is Direct.FILE:
-        pause_by_file(addresses, wanted, details, audit_log(addresses), output)
+        pause_by_file(addresses, wanted, details, audit_log(addresses), output, emergency)
         return
     run_change(_pause(addresses, wanted, details, authority, direct, output), addresses)
 

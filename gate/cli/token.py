@@ -103,6 +103,8 @@ def revoke(
 
     Example: upload-gate token revoke 3f9a01bc
     """
+    from gate.stores.disk.tokens import TokenFile
+
     gone: list[ServiceToken] = []
 
     def without(tokens: tuple[ServiceToken, ...]) -> tuple[ServiceToken, ...]:
@@ -113,6 +115,12 @@ def revoke(
         return tuple(each for each in tokens if each not in gone)
 
     path = _change(file, state, without)
+    left = TokenFile(path).read() or ()
+    for access in sorted({each.access for each in gone} - {each.access for each in left}):
+        say(
+            f"warning: no token is left for the {access} port. Gates that run let nobody in there; one that starts on "
+            "loopback asks nobody, one beyond loopback does not start"
+        )
     for each in gone:
         result(f"token {each.id} of {each.name} for the {each.access} port is revoked in {path}")
 

@@ -88,7 +88,10 @@ def with_pause(data: bytes | None, written_at_us: int, pause: Pause) -> bytes:
 
 
 def with_release(data: bytes | None, written_at_us: int, id_: str) -> bytes:
-    """The content of the file with pause `id_` lifted: without its entry, or with its id among the releases."""
+    """The content of the file with pause `id_` lifted: without its entry, or with its id among the releases.
+
+    Raises StateUnreadable.
+    """
     document = _Document() if data is None else _read(data)
     entries = _absolute(document, written_at_us)
     kept = [entry for entry in entries if _id_of(entry) != id_]
@@ -98,7 +101,9 @@ def with_release(data: bytes | None, written_at_us: int, id_: str) -> bytes:
 
 def _written(entries: list[bytes], releases: list[str]) -> bytes:
     fields = {"version": VERSION, "pauses": [msgspec.Raw(entry) for entry in entries], "releases": releases}
-    return msgspec.json.format(_encode(fields), indent=1) + b"\n"
+    written = msgspec.json.format(_encode(fields), indent=1) + b"\n"
+    _read(written)  # a file that no gate could read would lose what it held before
+    return written
 
 
 def _absolute(document: _Document, written_at_us: int) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Who may ask: the service tokens of one port, read from their file and checked on each request.
 
-A port asks for a token as soon as the file holds one for it. Beyond loopback it always asks. A file that is gone or
+A port asks for a token as soon as the file holds one for it, and until the gate ends: revoking the last token opens no
+port. Beyond loopback it always asks. A file that is gone or
 cannot be read changes nothing: the tokens that were valid stay valid, so that a slip of the pen closes no gate.
 """
 
@@ -29,14 +30,13 @@ class ServiceTokens:
 
     def __init__(self, access: Access, always: bool) -> None:
         self.access = access
-        self._always = always
         self._names: dict[bytes, str] = {}
         self.required = always
 
     def use(self, tokens: Sequence[ServiceToken]) -> None:
-        """Let these tokens open the port, and no others."""
+        """Let these tokens open the port, and no others. Once there was one, nobody gets in without one any more."""
         self._names = {token.digest: token.name for token in tokens if token.access is self.access}
-        self.required = self._always or bool(self._names)
+        self.required = self.required or bool(self._names)
 
     @property
     def names(self) -> list[str]:
@@ -133,7 +133,7 @@ class TokensInForce:
             for port in self._ports:
                 port.use(tokens)
                 if self._started:
-                    holders = ", ".join(port.names) or "nobody"
+                    holders = ", ".join(port.names) or ("nobody" if port.required else "everyone on this host")
                     self._say(f"the tokens of the {port.access} port have changed, it is open to {holders}")
         elif self._started:
             self._say(f"{self._file.path}: {tokens or 'the tokens are gone'}; those that were valid stay valid")

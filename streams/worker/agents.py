@@ -20,6 +20,7 @@ import msgspec
 from gate.errors import StateUnreadable, UploadGateError
 from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
+from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
@@ -73,17 +74,19 @@ class Folding:
         backfill: Backfill | None = None,
         campaigns: Campaigns | None = None,
         captions: ReadsCaptions | None = None,
+        links: ReadsLinks | None = None,
     ) -> None:
         """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done.
 
         `backfill` and `campaigns` are of this crowd; without `campaigns` none are found. `captions` reads
-        captions; without it accounts keep no facts of them.
+        captions, and `links` the log odds of links; without them accounts keep no facts of these.
         """
         self._scorecard = scorecard
         self._crowd = crowd
         self._backfill = backfill or Backfill(crowd)
         self._campaigns = campaigns
         self._captions = captions
+        self._links = links
         self._hashes = Hashes(salt)
         self._web = load_web_links()
         self._drain = drain_unreadable
@@ -178,6 +181,7 @@ class Folding:
                 self._backfill,
                 self._campaigns,
                 self._captions,
+                self._links,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

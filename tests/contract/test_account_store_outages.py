@@ -3,18 +3,22 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 from servers import running_redis
 from take_requests import admitted, one_limit, override, per_minute, score, take_request
 from waiting import eventually
 
 from gate.core.limits.limit import Rate
+from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.line import Line
+from gate.stores.redis.reservations import RedisReservationStore
 
 
 async def keys_of(store: RedisAccountStore, redis_url: str) -> dict[bytes, int]:
@@ -296,3 +300,60 @@ async def test_a_probe_leaves_no_key_behind(redis_store: RedisAccountStore, redi
 
     assert redis_store.stats.probes == 2
     assert redis_store.down is None
+
+
+async def test_reports_to_a_server_that_hangs_all_fail_within_one_deadline_and_do_not_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    plain = Line.call
+
+    async def counted(line: Line, packed: Sequence[bytes], until_s: float) -> list[Any]:
+        nonlocal calls
+        calls += 1
+        return await plain(line, packed, until_s)
+
+    monkeypatch.setattr(Line, "call", counted)
+    with running_redis(tmp_path) as server:
+        store = RedisReservationStore(server.url, deadline_s=0.1)
+        await store.settle([Report("a", "u", UploadOutcome.FAILED)])
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        calls = 0
+
+        reports = [Report("a", f"u-{n}", UploadOutcome.FAILED) for n in range(200)]
+        answers = await asyncio.gather(store.settle(reports), *(store.settle([each]) for each in reports[:30]))
+
+        os.kill(server.pid, signal.SIGCONT)
+        after = await store.settle(reports[:1])
+        await store.close()
+    assert [len(each) for each in answers] == [200, *[1] * 30]
+    assert all(isinstance(each, StoreUnavailable) for some in answers for each in some)
+    assert calls <= 3
+    assert after == [Settlement(SettledAs.UNKNOWN, None)]
+
+
+async def test_peeks_at_a_server_that_hangs_do_not_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    plain = Line.call
+
+    async def counted(line: Line, packed: Sequence[bytes], until_s: float) -> list[Any]:
+        nonlocal calls
+        calls += 1
+        return await plain(line, packed, until_s)
+
+    monkeypatch.setattr(Line, "call", counted)
+    with running_redis(tmp_path) as server:
+        store = RedisAccountStore(server.url, deadline_s=0.1)
+        await store.open()
+        await store.peek(take_request("u"))
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        calls = 0
+
+        answers = await asyncio.gather(*(store.peek(take_request("u")) for _ in range(30)), return_exceptions=True)
+
+        os.kill(server.pid, signal.SIGCONT)
+        await store.close()
+    assert all(isinstance(each, StoreUnavailable) for each in answers)
+    assert calls <= 3

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from waiting import eventually
 
 from gate.app.operate import Operate
@@ -17,6 +17,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
+from gate.records.control import pause_record
 from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import KafkaBoardStore
@@ -105,6 +106,48 @@ async def test_an_older_revision_that_arrives_later_changes_nothing(kafka_bootst
         await eventually(lambda: "p-2" in store.known.pauses)
 
     assert store.known.pauses["p-1"] == released
+
+
+@pytest.mark.parametrize("last", [pause_record(a_pause("p-1"))[1], b"", b"nonsense"])
+async def test_a_pause_whose_last_record_is_older_deleted_or_garbage_is_written_again(
+    kafka_bootstrap: str, topic: str, last: bytes
+) -> None:
+    producer: Any = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+    await producer.start()
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        released = replace(a_pause("p-1", 2), released_at_us=NOW_US, released_by="bob")
+        await store.replace(0, Board({"p-1": released}))
+        await producer.send_and_wait(topic, value=last or None, key=b"pause:p-1", partition=0)
+        await producer.send_and_wait(topic, value=pause_record(a_pause("p-2"))[1], key=b"pause:p-2", partition=0)
+        await producer.stop()
+        await eventually(lambda: "p-2" in store.known.pauses)
+
+        repaired = await store.repair(store.known)
+        await eventually(lambda: not store.outdated)
+        again = await store.repair(store.known)
+
+    assert (repaired, again) == (True, False)
+    assert await last_records(kafka_bootstrap, topic) == {
+        b"pause:p-1": pause_record(released)[1],
+        b"pause:p-2": pause_record(a_pause("p-2"))[1],
+    }
+
+
+async def last_records(bootstrap: str, topic: str) -> dict[bytes, bytes | None]:
+    """What compaction would leave of the topic."""
+    at = TopicPartition(topic, 0)
+    consumer: Any = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        consumer.assign([at])
+        await consumer.seek_to_beginning(at)
+        end, found = (await consumer.end_offsets([at]))[at], {}
+        while await consumer.position(at) < end:
+            for record in (await consumer.getmany(at, timeout_ms=500)).get(at, ()):
+                found[record.key] = record.value
+    finally:
+        await consumer.stop()
+    return found
 
 
 async def test_where_there_is_no_kafka_or_no_topic_each_call_ends_within_its_deadline(kafka_bootstrap: str) -> None:

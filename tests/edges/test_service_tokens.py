@@ -259,3 +259,22 @@ def test_neither_the_record_nor_the_port_shows_a_hash() -> None:
 
     assert token_digest(b"t").hex() not in shown
     assert repr(token_digest(b"t")) not in shown
+
+
+def test_revoking_the_last_token_opens_no_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "tokens.json"
+    said: list[str] = []
+    token = new(file, capsys, "media-api")
+    ports = [ServiceTokens(access, always=False) for access in (Access.CHECK, Access.ADMIN)]
+    tokens = TokensInForce(TokenFile(file), *ports, said.append)
+    tokens.start()
+
+    code = cli.run(["token", "revoke", "media-api", "--file", str(file)])
+    tokens._use(tokens._read())
+
+    assert code == 0
+    assert "no token is left for the check port" in " ".join(capsys.readouterr().err.split())
+    assert [port.required for port in ports] == [True, False]
+    with pytest.raises(RequestRejected):
+        ports[0].admit(((b"authorization", b"Bearer " + token.encode()),))
+    assert [line.rpartition("open to ")[2] for line in said] == ["nobody", "everyone on this host"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from gate.cli.history import copy_problems
 from gate.core.pause.board import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
@@ -110,3 +112,27 @@ def test_what_was_sent_is_not_sent_again_and_a_line_being_written_waits(tmp_path
 def test_garbage_is_no_record(line: bytes) -> None:
     with pytest.raises(StateUnreadable):
         decode_audit(line)
+
+
+def test_a_log_that_was_deleted_or_cut_off_is_missed_by_its_copies(tmp_path: Path) -> None:
+    for who in ("ann", "bob"):
+        a_log(tmp_path).record(entry(who))
+    lines = list(a_log(tmp_path).lines())
+    copies = [decode_audit(line) for line in lines]
+
+    whole, cut, deleted = (copy_problems(lines[:left], copies, "host-1") for left in (2, 1, 0))
+
+    assert whole == []
+    assert cut == ["record 2 of host-1 is in Kafka and not in the file"]
+    assert [problem[:18] for problem in deleted] == ["record 1 of host-1", "record 2 of host-1"]
+
+
+def test_a_record_of_which_the_disk_took_only_a_part_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda number, data: write(number, data[:40]))
+
+    a_log(tmp_path, said).record(entry())
+
+    assert len(said) == 1
+    assert "only a part of the record" in said[0]

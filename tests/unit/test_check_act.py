@@ -6,7 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import cast
 
+import pytest
+
 from gate.app.check import Check, LastKnown
+from gate.app.settle import Reports
 from gate.core.account import Account
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.limit import Rate
@@ -356,3 +359,47 @@ def test_an_account_of_which_nothing_is_known_any_more_is_forgotten() -> None:
     known.remember("c", Standing())
 
     assert (known.of("a"), known.of("b").risk, known.of("c")) == (Standing(), 0.9, Standing())
+
+
+class Held(MemoryAccountStore):
+    """A store that answers when it is told to, having taken already."""
+
+    def __init__(self) -> None:
+        super().__init__(Standstill())
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def take(self, request: TakeRequest) -> TakeResult:
+        found = await super().take(request)
+        self.asked.set()
+        await self.may_answer.wait()
+        return found
+
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+        found = await super().take_many(requests)
+        self.asked.set()
+        await self.may_answer.wait()
+        return found
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_pause_that_comes_into_force_while_the_store_is_asked_holds_the_upload_and_gives_its_tokens_back(
+    together: bool,
+) -> None:
+    store = Held()
+    reports = Reports(store, Counts())
+    check = Check(
+        load_policy(None), store, Standstill(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets,
+        reports=reports,
+    )  # fmt: skip
+    asking = asyncio.ensure_future(check.check_many([a_request()]) if together else check.check(a_request()))
+    await store.asked.wait()
+
+    check.board = Board({"p-1": a_pause()})
+    store.may_answer.set()
+    answer = await asking
+    decision = answer[0] if isinstance(answer, list) else answer
+
+    assert (decision.verdict, decision.pause, decision.board_rev) == (Verdict.PAUSED, "p-1", 3)
+    assert not decision.reserved
+    assert reports.waiting == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -154,6 +155,50 @@ async def test_what_ended_long_ago_leaves_the_board_and_the_revision_goes_on(
 
     assert third.rev == 3
     assert old.id not in (await store.read()).pauses
+
+
+async def test_machines_that_paused_all_week_leave_room_for_a_person(
+    operate: Operate, store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    lease = await operate.pause(NEW, Action.STOP, "bot-wave", "a spike", "alerts", MINUTE_US, Details(machine=True))
+    week = [
+        replace(
+            lease, id=f"p-{n}", rev=n, set_at_us=NOON_US + n * MINUTE_US, expires_at_us=NOON_US + (n + 1) * MINUTE_US
+        )
+        for n in range(1, 1_001)
+    ]
+    await store.replace(1, Board({each.id: each for each in week}))
+    clock.at_us = NOON_US + 24 * HOUR_US
+    operate = Operate(store, lambda: "p-now")
+
+    pause = await raid(operate)
+
+    assert (await store.read()).active(clock.at_us) == [pause]
+
+
+async def test_lists_of_accounts_that_are_over_leave_room_for_the_next_pause(
+    operate: Operate, store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    for number in range(4):
+        accounts = frozenset(f"{number:04d}-3f2504e0-4f89-11d3-9a0c-{each:012d}" for each in range(2_000))
+        await operate.pause(Scope(accounts=accounts), Action.STOP, "raid", "", "ann", MINUTE_US)
+        clock.at_us += 2 * HOUR_US
+
+    pause = await raid(operate)
+
+    assert (await store.read()).active(clock.at_us) == [pause]
+
+
+async def test_a_board_that_is_full_of_pauses_in_force_says_how_to_pause_all_the_same(operate: Operate) -> None:
+    accounts = [f"3f2504e0-4f89-11d3-9a0c-{each:012d}" for each in range(8_000)]
+    for at in range(0, 6_000, 2_000):
+        scope = Scope(accounts=frozenset(accounts[at : at + 2_000]))
+        await operate.pause(scope, Action.STOP, "raid", "", "ann", HOUR_US)
+
+    with pytest.raises(ControlRefused, match="no room for pause") as refused:
+        await operate.pause(Scope(accounts=frozenset(accounts[6_000:])), Action.STOP, "raid", "", "ann", HOUR_US)
+
+    assert "--direct file" in str(refused.value)
 
 
 async def test_a_write_whose_answer_was_lost_is_found_to_stand(clock: StoppedClock) -> None:
@@ -322,6 +367,37 @@ async def test_a_machine_holds_a_lease_of_a_minute_renews_it_and_touches_no_pers
     assert (await operate.release(lease.id, "ann")).released_by == "ann"
     permitted = acting(store, machines_platform_wide=True)
     assert (await permitted.pause(Scope(), Action.STOP, "raid", "", "bot-alarm", MINUTE_US, machine)).machine
+
+
+@pytest.mark.parametrize("propose", [False, True])
+async def test_a_dry_run_is_enforced_by_one_person_only_where_one_person_might_have_set_it(
+    store: MemoryBoardStore, clock: StoppedClock, propose: bool
+) -> None:
+    operate = acting(store, rules=frozenset((TwoPersonRule.PLATFORM_WIDE,)), propose=propose)
+    details = Details(mode=PauseMode.DRY_RUN)
+    counting = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US, details)
+
+    with pytest.raises(ControlRefused, match="platform-wide needs a second person"):
+        await operate.extend(counting.id, "ann", 0, enforce=True)
+    urgent = acting(store, rules=ALL_RULES, emergency="raid now")
+    enforced = await urgent.extend(counting.id, "ann", 0, enforce=True)
+
+    assert (enforced.mode, enforced.emergency) == (PauseMode.ENFORCE, "raid now")
+
+
+async def test_a_person_who_extends_a_machines_pause_takes_it_over_with_the_limits_of_a_person(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    operate = acting(store)
+    lease = await operate.pause(NEW, Action.STOP, "raid", "", "alerts", MINUTE_US, Details(machine=True))
+
+    with pytest.raises(ControlRefused, match="lasts over 24h"):
+        await operate.extend(lease.id, "ann", 30 * 24 * HOUR_US)
+    taken = await operate.extend(lease.id, "ann", HOUR_US)
+    with pytest.raises(NotPermitted, match="which ann set"):
+        await operate.release(lease.id, "alerts", machine=True)
+
+    assert (taken.machine, taken.owner) == (False, "ann")
 
 
 async def test_an_extension_only_ever_lengthens(operate: Operate, clock: StoppedClock) -> None:

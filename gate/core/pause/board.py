@@ -23,6 +23,8 @@ DEFAULT_DURATION_US = 4 * HOUR_US
 MAX_DURATION_US = DAY_US
 KEEP_ENDED_US = 7 * DAY_US
 """How long a pause stays in the set after its expiry, so that no late copy makes it active again."""
+KEPT_SIZE = 128 * 1024
+"""The size, in about bytes of their document, beyond which expired pauses are forgotten sooner: half of what a board holds."""
 
 
 class PauseChange(StrEnum):
@@ -183,7 +185,9 @@ def merge(left: Board, right: Board) -> Board:
 def forget_ended(board: Board, now_us: int) -> Board:
     """The board without the pauses that expired more than KEEP_ENDED_US ago: no copy of them can still arrive.
 
-    The pause of the highest revision always stays, so that the board's revision never falls.
+    Where the rest takes more than KEPT_SIZE, those that expired first are forgotten an hour after their ramp, so that
+    there is always room for the next pause; a copy of an expired pause has no effect. The pause of the highest revision
+    always stays, so that the board's revision never falls.
     """
     top = board.rev
     kept = {k: p for k, p in board.pauses.items() if p.rev == top or now_us < p.expires_at_us + KEEP_ENDED_US}
@@ -192,7 +196,31 @@ def forget_ended(board: Board, now_us: int) -> Board:
         for entry in board.unreadable
         if entry.rev == top or entry.expires_at_us is None or now_us < entry.expires_at_us + KEEP_ENDED_US
     )
-    return replace(board, pauses=kept, unreadable=unreadable)
+    return replace(board, pauses=_with_room(kept, top, now_us), unreadable=unreadable)
+
+
+def _with_room(pauses: dict[str, Pause], top: int, now_us: int) -> dict[str, Pause]:
+    excess = sum(map(_size, pauses.values())) - KEPT_SIZE
+    if excess <= 0:
+        return pauses
+    expired = [p for p in pauses.values() if p.rev != top and p.expires_at_us + p.ramp_us + HOUR_US <= now_us]
+    for pause in sorted(expired, key=lambda pause: (pause.expires_at_us, pause.id)):
+        del pauses[pause.id]
+        excess -= _size(pause)
+        if excess <= 0:
+            break
+    return pauses
+
+
+def _size(pause: Pause) -> int:
+    """About how many bytes the pause takes in a document, rather more than less."""
+    scope, exempt = pause.scope, pause.exempt
+    names = (
+        scope.classes, scope.surfaces, scope.kinds, scope.countries, scope.accounts,
+        exempt.classes, exempt.surfaces, exempt.kinds, exempt.countries, exempt.accounts,
+    )  # fmt: skip
+    texts = len(pause.text) + len(pause.incident) + len(pause.emergency)
+    return 800 + 2 * texts + sum(3 + len(name) for each in names if each for name in each)
 
 
 def without_superseded(board: Board) -> Board:

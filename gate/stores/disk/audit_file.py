@@ -6,6 +6,7 @@ yet and keeps the place in `audit.sent`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ class AuditFile:
     def __init__(self, directory: Path, chain: str, now_us: Callable[[], int], say: Callable[[str], None]) -> None:
         self.path = directory / FILE
         self._sent = directory / SENT
-        self._chain = chain
+        self.chain = chain
         self._now_us = now_us
         self._say = say
 
@@ -75,8 +76,10 @@ class AuditFile:
         number = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         with os.fdopen(number, "r+b", buffering=0) as file, _locked(number):
             seq, prev, is_torn = _end_of(file.fileno())
-            line = encode_audit(entry, self._chain, seq + 1, self._now_us(), prev)
-            os.write(number, (b"\n" if is_torn else b"") + line + b"\n")
+            line = encode_audit(entry, self.chain, seq + 1, self._now_us(), prev)
+            data = (b"\n" if is_torn else b"") + line + b"\n"
+            if os.write(number, data) != len(data):
+                raise OSError(errno.ENOSPC, "only a part of the record was written")
             os.fsync(number)
 
 

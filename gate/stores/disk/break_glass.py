@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -44,9 +45,16 @@ class BreakGlassFile:
 def rewrite(path: Path, change: Callable[[bytes | None, int], bytes]) -> None:
     """Replace the file's content by `change(content, µs of its writing)`; the content is None where there is no file.
 
-    A gate sees the old file or the new one. Raises OSError, and what `change` raises.
+    A gate sees the old file or the new one, and two changes at once follow each other. Raises OSError, and what `change`
+    raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _rewrite(path, change)
+
+
+def _rewrite(path: Path, change: Callable[[bytes | None, int], bytes]) -> None:
     try:
         with path.open("rb") as file:
             data, written_us = file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mtime_ns // 1_000

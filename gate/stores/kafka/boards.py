@@ -48,6 +48,7 @@ class KafkaBoardStore:
         self._deadline_s = deadline_s
         self._at = TopicPartition(topic, PARTITION)
         self._board = Board()
+        self._outdated: set[bytes] = set()
         self._gates: dict[str, tuple[bytes, int]] = {}
         self._next = 0
         self._end: int | None = None
@@ -78,6 +79,11 @@ class KafkaBoardStore:
         return self._board
 
     @property
+    def outdated(self) -> frozenset[bytes]:
+        """The keys whose last record is not what the board holds."""
+        return frozenset(self._outdated)
+
+    @property
     def caught_up(self) -> bool:
         """True once the topic was read to the end that it had when reading began, and while it is being read."""
         return self._end is not None and self._next >= self._end
@@ -106,8 +112,16 @@ class KafkaBoardStore:
         return True
 
     async def repair(self, board: Board) -> bool:
-        """See BoardStore. There is nothing to repair: a record that cannot be read hides no other."""
-        return False
+        """See BoardStore. Writes the pauses of `board` again whose last record is another one.
+
+        Compaction keeps the last record of a key. Where that is an older revision, a deletion or garbage, the pause would be
+        lost to whoever reads the topic anew.
+        """
+        await self._until_caught_up()
+        known = self._board.pauses
+        lost = [each for id_, each in known.items() if PAUSE + id_.encode() in self._outdated and id_ in board.pauses]
+        await self._send(map(pause_record, lost))
+        return bool(lost)
 
     async def changes(self) -> AsyncIterator[Board]:
         """See BoardStore. Ends never; while Kafka is away it yields nothing."""
@@ -232,6 +246,7 @@ class KafkaBoardStore:
             if self._topic not in await consumer.topics():
                 raise KeyError(self._topic)
             consumer.assign([self._at])
+            self._outdated = {PAUSE + id_.encode() for id_ in self._board.pauses}
             self._next = (await consumer.beginning_offsets([self._at]))[self._at]
             consumer.seek(self._at, self._next)
             self._end = (await consumer.end_offsets([self._at]))[self._at]
@@ -259,16 +274,26 @@ class KafkaBoardStore:
         value: bytes | None = record.value
         if key.startswith(GATE):
             self._hear_gate(key[len(GATE) :].decode("utf-8", "replace"), value, record.timestamp * 1_000)
-        elif key.startswith(PAUSE) and value:
-            try:
-                merged = merge(board, board_of_record(key, value))
-            except StateUnreadable:
-                self.unreadable += 1
-                return board
-            return board if merged == board else merged
+        elif key.startswith(PAUSE):
+            return self._hear_pause(board, key, value)
         elif key != CLOCK_KEY and value:
             self.unreadable += 1
         return board
+
+    def _hear_pause(self, board: Board, key: bytes, value: bytes | None) -> Board:
+        """The board with the record, noting whether it is what the board holds under its key."""
+        read = Board()
+        try:
+            read = board_of_record(key, value) if value else read
+        except StateUnreadable:
+            self.unreadable += 1
+        merged = merge(board, read)
+        known = merged.pauses.get(key[len(PAUSE) :].decode("utf-8", "replace"))
+        if known is None or read.pauses.get(known.id) == known or read.rev > known.rev:
+            self._outdated.discard(key)
+        else:
+            self._outdated.add(key)
+        return board if merged == board else merged
 
     def _hear_gate(self, process: str, value: bytes | None, at_us: int) -> None:
         if not value:

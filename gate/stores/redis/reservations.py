@@ -33,7 +33,7 @@ _BUCKET, _FLIGHT = 0, 1
 class RedisReservationStore:
     """A ReservationStore; see ports for what it promises. It connects on first use; use it in one event loop, until close().
 
-    `deadline_s` bounds each of its calls.
+    `deadline_s` bounds each `settle`, and each call of the server.
     """
 
     def __init__(self, url: str, prefix: str = "ug:", deadline_s: float = 0.5, *, stats: Stats | None = None) -> None:
@@ -61,15 +61,18 @@ class RedisReservationStore:
                 self._debts[limit.id.hex()] = limit.debt_id
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
-        """See ReservationStore."""
+        """See ReservationStore. The deadline bounds all of it, the wait for other calls included."""
         settled: list[Settlement | Exception] = []
-        for start in range(0, len(notices), MOST_AT_ONCE):
-            some = notices[start : start + MOST_AT_ONCE]
-            try:
-                async with self._turn:
-                    settled += await self._settle(some, now_us)
-            except StoreUnavailable as error:
-                settled += [error for _ in some]
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                for start in range(0, len(notices), MOST_AT_ONCE):
+                    async with self._turn:
+                        settled += await self._settle(notices[start : start + MOST_AT_ONCE], now_us)
+        except StoreUnavailable as error:
+            settled += [error for _ in notices[len(settled) :]]
+        except TimeoutError:
+            late = StoreUnavailable(f"Redis did not settle it within {self._deadline_s:g} s", "send the report again")
+            settled += [late for _ in notices[len(settled) :]]
         return settled
 
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:

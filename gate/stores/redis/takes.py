@@ -27,7 +27,7 @@ from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import Standing
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, StoreUnavailable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.stores.redis.batcher import Batcher
 from gate.stores.redis.line import Argument, Line, Run, Stats
@@ -184,10 +184,13 @@ class RedisTakeStore:
         return self._batcher.submit_all(requests)
 
     async def peek(self, request: TakeRequest) -> Peek:
-        """See TakeStore. On a connection of its own, so that no check waits for it."""
-        async with self._peeking:
-            until_s = asyncio.get_running_loop().time() + self._deadline_s
-            return await peek(self._peeks, self._prefix, request, until_s)
+        """See TakeStore. On a connection of its own, so that no check waits for it. Waiting for it counts, too."""
+        until_s = asyncio.get_running_loop().time() + self._deadline_s
+        try:
+            async with asyncio.timeout_at(until_s), self._peeking:
+                return await peek(self._peeks, self._prefix, request, until_s)
+        except TimeoutError:
+            raise StoreUnavailable(f"Redis did not answer within {self._deadline_s * 1000:.0f} ms") from None
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """See TakeStore."""

@@ -1,0 +1,140 @@
+"""`--direct file`: the host's own file, with a gate of the host that answers, asks for a token, or is away."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from gate.cli import main as cli
+from gate.core.pause.board import Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import StateUnreadable
+from gate.records.break_glass_document import decode_break_glass, with_pause
+from gate.stores.disk.break_glass import rewrite
+
+NOON_US = 1_800_000_000_000_000
+PAUSE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", None, NOON_US + 60_000_000, set_at_us=NOON_US)
+
+Run = Callable[..., tuple[int, str]]
+
+
+@contextmanager
+def a_gate(file: Path, token: str | None = None) -> Iterator[str]:
+    """A gate's board page that knows pause p-1 and what stands in the file."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            refused = token is not None and self.headers["Authorization"] != f"Bearer {token}"
+            content = json.loads(file.read_bytes()) if file.exists() else {}
+            pauses = [{"id": "p-1"}, *content.get("pauses", ())]
+            body = json.dumps({"pauses": pauses, "lifted": content.get("releases", [])}).encode()
+            self.send_response(401 if refused else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "up.json").write_text("{}")
+    monkeypatch.setenv("UPLOAD_GATE_STATE", str(tmp_path))
+    monkeypatch.setenv("UPLOAD_GATE_OWNER", "ann")
+    return tmp_path
+
+
+@pytest.fixture
+def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    def typed(*words: str) -> tuple[int, str]:
+        code = cli.run([*words, "--direct", "file"])
+        return code, " ".join(capsys.readouterr().err.split())
+
+    return typed
+
+
+def test_a_release_by_file_shows_the_gate_its_admin_token(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPLOAD_GATE_ADMIN_TOKEN", "ugt_secret")
+
+    with a_gate(home / "break-glass.json", "ugt_secret") as url:
+        code, said = run("release", "p-1", "--admin", url)
+
+    assert (code, "is obeyed by the gate" in said) == (0, True)
+
+
+def test_a_mistyped_id_is_an_error_and_no_release_that_is_obeyed(home: Path, run: Run) -> None:
+    file = home / "break-glass.json"
+
+    with a_gate(file) as url:
+        code, said = run("release", "p-l", "--admin", url)
+
+    assert (code, file.exists()) == (2, False)
+    assert "knows no pause p-l" in said
+
+
+def test_without_a_gate_that_answers_a_release_is_written_all_the_same(home: Path, run: Run) -> None:
+    code, _ = run("release", "p-9", "--admin", "http://127.0.0.1:9")
+
+    assert code == 3
+    assert json.loads((home / "break-glass.json").read_bytes())["releases"] == ["p-9"]
+
+
+@pytest.mark.parametrize("flag", ["--propose", "--machine"])
+def test_what_the_file_cannot_keep_is_refused_and_not_forgotten(home: Path, run: Run, flag: str) -> None:
+    code, said = run("pause", "--class", "new", "--reason", "raid", "--yes", flag, "--admin", "http://127.0.0.1:9")
+
+    assert (code, (home / "break-glass.json").exists()) == (2, False)
+    assert "--direct" in said
+
+
+def test_an_emergency_stands_in_the_file_and_in_the_audit_log(home: Path, run: Run) -> None:
+    words = ("pause", "--class", "new", "--for", "48h", "--reason", "raid", "--yes", "--emergency", "all is down")
+
+    code, _ = run(*words, "--admin", "http://127.0.0.1:9")
+
+    pause = json.loads((home / "break-glass.json").read_bytes())["pauses"][0]
+    recorded = json.loads((home / "audit.jsonl").read_bytes())
+    assert code == 3
+    assert (pause["emergency"], recorded["emergency"]) == ("all is down", "all is down")
+
+
+def test_two_operators_at_once_lose_no_pause(tmp_path: Path) -> None:
+    file = tmp_path / "break-glass.json"
+
+    def put(number: int) -> None:
+        pause = replace(PAUSE, id=f"p-{number}")
+        rewrite(file, lambda data, at_us: with_pause(data, at_us, pause))
+
+    with ThreadPoolExecutor(8) as operators:
+        list(operators.map(put, range(64)))
+
+    found = decode_break_glass(file.read_bytes(), NOON_US)
+    assert {pause.id for pause in found.pauses} == {f"p-{number}" for number in range(64)}
+
+
+def test_a_pause_too_long_for_the_file_leaves_the_file_as_it_was() -> None:
+    before = with_pause(None, NOON_US, PAUSE)
+    long = replace(PAUSE, id="p-2", scope=Scope(accounts=frozenset(f"{n:0200d}" for n in range(2_000))))
+
+    with pytest.raises(StateUnreadable, match="a file of more than"):
+        with_pause(before, NOON_US, long)

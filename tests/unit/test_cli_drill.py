@@ -1,0 +1,79 @@
+"""`drill`: what counts as its proof, with a store in memory and a gate that answers what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gate.app.operate import Operate, last_drill_us
+from gate.cli import drill, http_json
+from gate.cli import main as cli
+from gate.cli.addresses import Addresses
+from gate.core.pause.board import Pause
+from gate.stores.memory.boards import MemoryBoardStore
+
+NOON_US = 1_800_000_000_000_000
+HELD = {"decision": "paused", "pause": "p-1"}
+LET_IN = {"decision": "allow", "pause": None}
+
+
+class Noon:
+    def now_us(self) -> int:
+        return NOON_US
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryBoardStore:
+    """A store whose gates all obey at once."""
+    found = MemoryBoardStore(Noon())
+
+    @asynccontextmanager
+    async def operating(*_: object, **__: object) -> AsyncIterator[Operate]:
+        yield Operate(found, lambda: "p-1")
+
+    async def obeyed(what: str, change: Pause, operate: Operate, addresses: Addresses) -> tuple[int, float]:
+        return 2, 0.01
+
+    monkeypatch.setattr(drill, "operating", operating)
+    monkeypatch.setattr(drill, "_obeyed", obeyed)
+    monkeypatch.setenv("UPLOAD_GATE_STATE", str(tmp_path))
+    monkeypatch.setenv("UPLOAD_GATE_REDIS", "redis://127.0.0.1:9/0")
+    monkeypatch.setenv("UPLOAD_GATE_GATE", "http://127.0.0.1:9")
+    return found
+
+
+@pytest.fixture
+def gate_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def one_after_the_other(*answers: object) -> None:
+        left = iter(answers)
+        monkeypatch.setattr(http_json, "post_json", lambda *_, **__: next(left))
+
+    return one_after_the_other
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        (HELD, LET_IN, 0),
+        (HELD, HELD, 3),
+        (HELD, {"decision": "challenge", "pause": "p-2"}, 3),
+        ({"decision": "paused", "pause": "p-other"}, LET_IN, 3),
+        (LET_IN, LET_IN, 3),
+    ],
+)
+async def test_a_drill_has_passed_only_once_its_own_pause_held_an_upload_and_nothing_pauses_the_next(
+    store: MemoryBoardStore, gate_answers: Callable[..., None], first: object, second: object, code: int
+) -> None:
+    gate_answers(first, second)
+
+    # the command runs a loop of its own
+    found = await asyncio.to_thread(cli.run, ["drill", "--owner", "ann"])
+
+    board = await store.read()
+    assert found == code
+    assert board.active(NOON_US) == []
+    assert last_drill_us(board.pauses.values()) == (NOON_US if code == 0 else 0)
