@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import tomllib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +21,13 @@ from gate.errors import PolicyInvalid
 from streams.core.counters import Kept
 from streams.core.models.event_card import EventCard, EventTerm
 from streams.files.models import Provenance
+from streams.files.weights import read_about, read_arrays, require_finite
 
 NAME: Final = "events"
 LABELLED: Final = "events-labels"
 VERSION: Final = 2
+MOST_BYTES: Final = 1 << 28
+"""Most bytes of the counters, unpacked."""
 WITHOUT_LABELS: Final = "none"
 """Stands for: no label reaches the counters."""
 
@@ -83,23 +85,23 @@ def read_event_model(directory: Path) -> EventModel:
     about, counted = directory / f"{NAME}.json", directory / f"{NAME}.npz"
     written = directory / f"{NAME}.toml"
     try:
-        said = json.loads(about.read_bytes())
-        if not isinstance(said, dict) or said.get("version") != VERSION:
+        said = read_about(about)
+        if said.get("version") != VERSION:
             raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
         plain = _card(tomllib.loads(written.read_text()))
         written = directory / f"{LABELLED}.toml"
         labelled = _card(tomllib.loads(written.read_text()))
-        with np.load(BytesIO(counted.read_bytes()), allow_pickle=False) as found:
-            tables = tuple(
-                dict(zip(found[f"keys_{n}"].tolist(), found[f"entries_{n}"].tolist(), strict=True))
-                for n in range((len(found.files) - 1) // 2)
-            )
-            labels, abusive = map(float, found["labels"])
+        found = read_arrays(counted, MOST_BYTES)
+        tables = tuple(
+            dict(zip(found[f"keys_{n}"].tolist(), found[f"entries_{n}"].tolist(), strict=True))
+            for n in range((len(found) - 1) // 2)
+        )
+        labels, abusive = map(float, found["labels"])
         model = EventModel(plain, labelled, Kept(tables, (labels, abusive)), int(said["events"]), str(said["labels"]))
     except OSError as error:
         place = error.filename or written
         raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PolicyInvalid(str(written), None, "", f"is not a card of events: {error}") from None
     return model
 
@@ -126,4 +128,6 @@ def _card(data: dict[str, Any]) -> EventCard:
         terms.append(
             EventTerm(names, tuple(np.array(of, np.float64) for of in cuts), np.array(term["points"], np.float64))
         )
-    return event_card(terms, float(data["intercept"]), float(data["training_share"]))
+    intercept, share = float(data["intercept"]), float(data["training_share"])
+    require_finite(intercept, share, *(float(one) for term in terms for one in (*term.points.flat, *chain(*term.cuts))))
+    return event_card(terms, intercept, share)

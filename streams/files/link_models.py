@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from gate.errors import PolicyInvalid
 from streams.core.models.link_model import LinkModel
 from streams.files.models import Provenance
+from streams.files.weights import read_about, read_arrays, require_finite
 
 NAME: Final = "links"
 VERSION: Final = 1
@@ -53,16 +52,16 @@ def read_link_model(directory: Path) -> LinkModel:
     """The model in `directory`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
     weights, about = directory / f"{NAME}.npz", directory / f"{NAME}.json"
     try:
-        said = json.loads(about.read_bytes())
-        with np.load(BytesIO(weights.read_bytes()), allow_pickle=False) as found:
-            scale, offset, path_bound, prior = map(float, found["numbers"])
-            model = link_model(found["names"], found["paths"], scale, offset, path_bound, prior)
+        said, found = read_about(about), read_arrays(weights)
+        scale, offset, path_bound, prior = map(float, found["numbers"])
+        require_finite(scale, offset, path_bound, prior)
+        model = link_model(found["names"], found["paths"], scale, offset, path_bound, prior)
     except OSError as error:
         place = error.filename or weights
         raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise PolicyInvalid(str(weights), None, "", f"is not a links model: {error}") from None
-    if not isinstance(said, dict) or said.get("version") != VERSION:
+    if said.get("version") != VERSION:
         raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
     if said.get("hash") != model.hash:
         problem = f"names other weights than {weights.name} holds; fit the model again"

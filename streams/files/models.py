@@ -7,12 +7,10 @@ do not have the hash in `captions.json`.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from gate.errors import PolicyInvalid
 from streams.core.models.captions import CaptionModel
+from streams.files.weights import read_about, read_arrays, require_finite
 
 VERSION = 1
 
@@ -68,15 +67,16 @@ def read_model(directory: Path, name: str = "captions") -> CaptionModel:
     """The model called `name`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
     weights, about = directory / f"{name}.npz", directory / f"{name}.json"
     try:
-        said = json.loads(about.read_bytes())
-        with np.load(BytesIO(weights.read_bytes()), allow_pickle=False) as found:
-            model = caption_model(found["table"], float(found["scale"]), float(found["offset"]), float(found["prior"]))
+        said, found = read_about(about), read_arrays(weights)
+        numbers = [float(found[key]) for key in ("scale", "offset", "prior")]
+        require_finite(*numbers)
+        model = caption_model(found["table"], *numbers)
     except OSError as error:
         place = error.filename or weights
         raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise PolicyInvalid(str(weights), None, "", f"is not a {name} model: {error}") from None
-    if not isinstance(said, dict) or said.get("version") != VERSION:
+    if said.get("version") != VERSION:
         raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
     if said.get("hash") != model.hash:
         problem = f"names other weights than {weights.name} holds; fit the model again"
@@ -87,10 +87,10 @@ def read_model(directory: Path, name: str = "captions") -> CaptionModel:
 def read_sketch(directory: Path, name: str = "captions") -> tuple[int, ...]:
     """Hashes of some of the texts that the model called `name` was fitted on; none if they are not known."""
     try:
-        sketch = json.loads((directory / f"{name}.json").read_bytes()).get("sketch", [])
-    except (OSError, ValueError, AttributeError):
+        sketch = read_about(directory / f"{name}.json").get("sketch", [])
+        return tuple(sorted(number for number in sketch if isinstance(number, int)))
+    except (OSError, ValueError, TypeError):
         return ()
-    return tuple(sorted(number for number in sketch if isinstance(number, int)))
 
 
 def shipped_models() -> Path | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -247,6 +248,8 @@ def read_rows(file: Path, any_account: bool = False) -> Iterator[tuple[int, Row]
         with _open(file) as source:
             while raw := source.readline(MAX_ROW_BYTES + 1):
                 line += 1
+                if line == 1:
+                    raw = raw.removeprefix(BOM_UTF8)  # some programs begin a file with it
                 if len(raw) > MAX_ROW_BYTES:
                     raise RowInvalid(file, line, f"the row is longer than {MAX_ROW_BYTES:,} bytes")
                 if raw.isspace():

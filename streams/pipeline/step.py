@@ -98,9 +98,8 @@ def process(
         bad = one.again(states.get(account), _events_of(account, batch, captions, links), partial(scoring.one, account))
         dead.extend(_unprocessable(origin, account, bad))
 
-    for account, one in touched.items():
-        if one.failed:
-            fold_again(account, one)
+    for account in [account for account, one in touched.items() if one.failed]:
+        fold_again(account, touched[account])
     joined = [] if campaigns is None else _show_campaigns(campaigns, uploads, touched)
     _note(crowd, origin[1], touched, backfill)
     if campaigns is not None:
@@ -183,11 +182,6 @@ class Scoring(NamedTuple):
     def one(self, account: str, facts: Facts) -> EncodedScore:
         """The score of one account."""
         return self.all({account: facts})[0]
-
-
-def accounts_of(scores: Iterable[EncodedScore]) -> tuple[str, ...]:
-    """The accounts that have these scores."""
-    return tuple([score.account for score, _ in scores])
 
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
@@ -353,7 +347,9 @@ def _with_earlier(
     earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, changed)
     stamps.learn(earlier)
     waited = again(earlier, states, scoring)
-    return Scores(scores + waited, waited=accounts_of(waited), skipped=backfill.take_skipped())
+    return Scores(
+        scores + waited, waited=tuple([score.account for score, _ in waited]), skipped=backfill.take_skipped()
+    )
 
 
 def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unprocessable]) -> list[DeadLetter]:

@@ -163,6 +163,26 @@ def test_too_many_that_wait_are_skipped_and_counted(monkeypatch: pytest.MonkeyPa
     assert counted["upload_gate_scores_backfill_skipped"] == 4
 
 
+def test_no_account_waits_again_for_a_step_that_was_reached_however_many_features_there_are() -> None:
+    crowd = Crowd()
+    backfill = Backfill(crowd)
+    values = [number * 0x9E3779B97F4A7C15 & 0xFFFF_FFFF_FFFF_FFFF for number in range(1, 80_001)]
+    for value in values:
+        for account in (1, 2):
+            crowd.note(0, IP, value, account, AT_US)
+    backfill.remember("a", account_number("a"))
+    crowd.note(0, IP, values[0], account_number("a"), AT_US)
+    backfill.take(0, 1_000)
+
+    waited = 0
+    for value in values[:500]:
+        crowd.note(0, IP, value, account_number("a"), AT_US)
+        crowd.note(0, IP, value, 1, AT_US, established=True)
+        waited += len(backfill.take(0, 1_000))
+
+    assert waited <= 25
+
+
 def test_a_feature_whose_step_made_room_may_reach_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_FEATURES", 1)
     crowd = Crowd()

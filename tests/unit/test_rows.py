@@ -57,6 +57,14 @@ def test_packed_and_plain_files_are_told_apart_by_content(file: Path, packed: bo
     assert len(read(written(file, row(), row(t=101), packed=packed)).uploads) == 2
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_may_begin_with_a_byte_order_mark_and_its_lines_end_as_on_windows(file: Path, packed: bool) -> None:
+    lines = b"\xef\xbb\xbf" + b"".join(json.dumps(one).encode() + b"\r\n" for one in (row(), row(t=101)))
+    file.write_bytes(gzip.compress(lines) if packed else lines)
+
+    assert len(read(file).uploads) == 2
+
+
 def test_rows_are_ordered_by_time_and_stay_in_the_order_of_the_file_within_one_moment(file: Path) -> None:
     stream = read(written(file, row(account_id="c", t=2), row(account_id="a", t=1), row(account_id="b", t=1)))
 

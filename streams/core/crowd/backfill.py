@@ -10,7 +10,7 @@ are not committed.
 has at most as many steps as its ladder until its count falls. Scoring changes no count, so it makes no account wait.
 At most `MAX_WAITING` accounts of a partition wait; further ones are skipped and counted.
 
-**What it takes.** 16 MB for ids (`account_ids`), 10 MB for the steps of features, 100 bytes for each account that waits.
+**What it takes.** 16 MB for ids (`account_ids`), up to 34 MB for the steps of features, 100 bytes for each account that waits.
 After a restart nothing is known: the members before it are not scored again.
 """
 
@@ -22,7 +22,9 @@ from types import MappingProxyType
 
 from streams.core.crowd.account_ids import AccountIds, account_number
 from streams.core.crowd.counts import Crowd
+from streams.core.crowd.doorkeeper import Doorkeeper
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+from streams.core.crowd.record import VALUE
 
 STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     {
@@ -36,8 +38,11 @@ STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     }
 )
 """Counts from which a feature's members are scored again. A kind that is not named makes none wait."""
-MAX_FEATURES = 1 << 16
-"""Features whose step is remembered; the one that reached its step first makes room and may reach it again."""
+MAX_FEATURES = 1 << 21
+"""Slots for the steps that features have reached, a power of two. One slot holds what fell into it last, and the feature
+that was there may reach its step again: one in six where the crowd holds as many shared features as it may."""
+_APART = 0x9E3779B97F4A7C15
+"""Keeps equal values of two kinds apart."""
 MAX_WAITING = 16_384
 
 
@@ -49,7 +54,7 @@ class Backfill:
         self._steps = steps
         self._stirred = crowd.watch_stirred()
         self._stirred.take()  # who showed features before this began is not known
-        self._reached: dict[tuple[int, int], int] = {}
+        self._reached = Doorkeeper(MAX_FEATURES)
         self._waiting: dict[int, dict[int, None]] = {}
         self._ids = AccountIds()
         self._skipped = 0
@@ -102,16 +107,13 @@ class Backfill:
             steps = self._steps.get(feature[0])
             if steps is None:
                 continue
-            reached, before = bisect_right(steps, self._crowd.count(*feature)), self._reached.get(feature, 0)
-            if reached == before:
-                continue
+            kind, value = feature
+            key = value + kind * _APART & VALUE
+            reached, before = bisect_right(steps, self._crowd.count(kind, value)), self._reached.held(key)
             if reached > before:
                 self._wait(feature)
-            self._reached.pop(feature, None)
-            if reached:
-                if len(self._reached) >= MAX_FEATURES:
-                    del self._reached[next(iter(self._reached))]
-                self._reached[feature] = reached
+            if reached != before:
+                self._reached.swapped(key, reached)
 
     def _wait(self, feature: tuple[int, int]) -> None:
         for partition, hashed in self._crowd.members(*feature):
