@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-import uvicorn
-
 from gate.errors import LocalServerError, SettingInvalid
-from gate.serve.hot.app import EdgeConfig, EdgeLimits, OneWriteProtocol
+from gate.serve.hot.app import OneWriteProtocol, SweepingServer
+from gate.serve.hot.edge_limits import EdgeConfig, EdgeLimits
 from gate.settings import TlsFiles
 
 DRAIN_S: Final = 2
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
 """An idle connection is kept for longer than the pools of common clients and proxies keep theirs (60 s)."""
-SWEEP_EVERY: Final = 5
-"""Of uvicorn's ticks, ten a second."""
 
 
 NO_LIMITS: Final = EdgeLimits()
 """The default limits, whose refusals nobody counts."""
 
 
-class Server(uvicorn.Server):
+class Server(SweepingServer):
     """A uvicorn server without its signal handlers, because a second SIGTERM must not become a hard exit."""
 
     def __init__(self, app: Any, limits: EdgeLimits, tls: TlsFiles | None = None) -> None:
@@ -48,7 +46,7 @@ class Server(uvicorn.Server):
             timeout_keep_alive=KEEP_ALIVE_S,
             **({} if tls is None else _tls_options(tls)),
         )
-        config.limits = self._limits = limits
+        config.limits = limits
         super().__init__(config)
         self.ended = asyncio.Event()
 
@@ -56,18 +54,6 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install no handlers: the wiring installs its own."""
         yield
-
-    async def on_tick(self, counter: int) -> bool:
-        """Also close the connections whose request is late. Every connection is looked at, twice a second."""
-        if counter % SWEEP_EVERY == 0:
-            limit_s = self._limits.request_s
-            latest = asyncio.get_running_loop().time() - limit_s
-            for connection in list(self.server_state.connections):
-                if not isinstance(connection, OneWriteProtocol) or connection.awaited_since is None:
-                    continue
-                if connection.awaited_since < latest:
-                    connection.refuse("request.timeout", f"the request did not arrive within {limit_s:g} s")
-        return await super().on_tick(counter)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until `should_exit` is set. Sets `ended` when it returns or raises."""
@@ -113,6 +99,16 @@ def _tls_options(tls: TlsFiles) -> dict[str, Any]:
     if tls.client_ca is not None:
         options |= {"ssl_ca_certs": str(tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
     return options
+
+
+def allow_files(wanted: int) -> int:
+    """Let this process open `wanted` files and sockets, or as many as the system permits. Returns how many it may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    permitted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < permitted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (permitted, hard))
+        return permitted
+    return soft
 
 
 @contextmanager

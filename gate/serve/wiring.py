@@ -36,9 +36,10 @@ from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.hot.app import EdgeLimits, GateApp
+from gate.serve.hot.app import GateApp
+from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.policy_in_force import PolicyInForce
-from gate.serve.server import listening, serving
+from gate.serve.server import allow_files, listening, serving
 from gate.serve.service_tokens import TokensInForce, tokens_of
 from gate.settings import DEFAULT_PORTS, PREFIX, Settings, read_settings
 from gate.stores.disk.audit_file import AuditFile
@@ -54,6 +55,8 @@ log = logging.getLogger("upload_gate")
 
 GARBAGE_AFTER = 50_000
 """Garbage collection threshold, in new objects. Checks make no cycles, so Python's default of 700 would waste time."""
+OTHER_FILES = 512
+"""Files and sockets that a gate needs beside its connections for checks."""
 KNOWN_NETWORKS = 1 << 14
 """How many IPv6 addresses have their network cached in memory."""
 
@@ -63,6 +66,7 @@ def run(settings: Settings) -> None:
     import uvloop
 
     log_to_stderr("" if settings.worker is None else f"worker {settings.worker} ")
+    _allow_connections(settings.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
 
@@ -81,6 +85,12 @@ def log_to_stderr(whose: str) -> None:
     """Log to stderr, each line with `whose` in it."""
     line = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
+
+
+def _allow_connections(connections: int) -> None:
+    wanted = connections + OTHER_FILES
+    if 0 <= (permitted := allow_files(wanted)) < wanted:
+        log.warning("the system permits %d open files, and %d connections need %d", permitted, connections, wanted)
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:

@@ -7,9 +7,9 @@ from typing import Final
 from streams.core.facts import CaptionFacts, Facts
 from streams.core.models.marks import MARK_BYTES, MARKS, ODDS_STEPS, CaptionNumbers
 
-MAX_MARKS: Final = 30
-"""Marks that are remembered: those of fifteen captions or more."""
-MAX_SKELETONS: Final = 6
+MAX_MARKS: Final = 28
+"""Marks that are remembered: those of fourteen captions or more."""
+MAX_SKELETONS: Final = 4
 LOW: Final = -ODDS_STEPS
 HIGH: Final = ODDS_STEPS
 """Log odds below and above which a caption speaks for the account, or against it."""

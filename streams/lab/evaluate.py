@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gate.core.duration import DAY_US
 from gate.core.event import Attempted
 from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
-from streams.core.events import encode
+from streams.core.events import encode, time_us
 from streams.core.facts import unpack
 from streams.core.features import features, named
 from streams.core.models.alphabet import build_alphabet
@@ -48,9 +49,9 @@ def figures(labelled: Iterable[tuple[int, float]]) -> Figures:
 def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, batch: int = BATCH) -> Figures:
     """The figures for (label, event) pairs in stream order, by the last risk of each account; no server, no gate.
 
-    An account is abusive if any of its events is, else benign if any is. All is one partition, folded `batch` events at
-    a time, and every upload counts as let through: what the scorecard tells, before anybody acts on it. An account whose
-    surroundings have changed is scored again without an event, as by the worker.
+    An account is abusive if any of its events is, else benign if any is. All is one partition, folded `batch` events and
+    at most a day at a time, and every upload counts as let through: what the scorecard tells, before anybody acts on
+    it. An account whose surroundings have changed is scored again without an event, as by the worker.
     """
     states: dict[str, bytes] = {}
     risks: dict[str, float] = {}
@@ -68,13 +69,15 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
         states.update(effects.states)
         risks.update((score.account, score.risk) for score, _ in effects.scores)
 
+    today = 0
     for offset, (label, event) in enumerate(labelled):
-        account = event.account.id
-        labels[account] = max(labels.get(account, label), label)
-        records.append(Record(offset, account.encode(), encode(event), (), 0))
-        if len(records) >= batch:
+        account, day = event.account.id, time_us(event) // DAY_US
+        if records and (len(records) >= batch or day != today):
             fold()
             records.clear()
+        today = day
+        labels[account] = max(labels.get(account, label), label)
+        records.append(Record(offset, account.encode(), encode(event), (), 0))
     if records:
         fold()
     while backfill.waits(0):

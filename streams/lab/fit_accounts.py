@@ -28,7 +28,7 @@ from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
-from streams.lab.snapshots import FoldedStream, account_labels, fold_stream
+from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
 from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
 
 AFTER: Final = (3, 5, 8, 12, 20, 35, 60, 100, 200, 400)
@@ -213,7 +213,7 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> t
             raise OperatorError(
                 f"--without {name} is neither a feature nor a family", f"known are {', '.join(sorted(known))}"
             )
-    matrix = np.array([one.vector for one in folded.snapshots])
+    matrix = _matrix(folded.snapshots)
     names = []
     for feature in FEATURES:
         column = matrix[:, PLACE[feature.name]]
@@ -229,6 +229,11 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> t
     return tuple(names)
 
 
+def _matrix(rows: Sequence[FeatureSnapshot]) -> Matrix:
+    """The vectors to two decimals. Decaying counters differ in the third by the time of day, which means nothing."""
+    return np.round(np.array([one.vector for one in rows]), 2)
+
+
 def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, ...]) -> Vectors:
     """The rows to fit to. All rows of a family together weigh as the square root of its accounts."""
     rows = [one for one in folded.snapshots if one.account in family_of]
@@ -240,7 +245,7 @@ def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, 
     weights = np.array([1.0 / of_account[one.account] for one in rows]) / np.sqrt(sizes[groups])
     return Vectors(
         names,
-        np.array([one.vector for one in rows])[:, [PLACE[name] for name in names]],
+        _matrix(rows)[:, [PLACE[name] for name in names]],
         np.array([folded.labels[one.account] for one in rows], np.int64),
         weights / weights.mean(),
         groups,

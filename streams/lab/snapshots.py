@@ -1,7 +1,8 @@
 """Folds a labelled stream as the worker does, and keeps accounts' vectors of features after some of their events.
 
-All of it is one partition. Uploads are folded in batches, as `process` gets them; a batch ends where an account has
-reached an event whose vector is wanted. Every upload counts as let through.
+All of it is one partition. Uploads are folded in batches, as `process` gets them. A batch ends with its day, since what
+accounts share is counted by the day, and where an account has reached an event whose vector is wanted. Every upload
+counts as let through.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from gate.core.duration import DAY_US
 from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.events import encode
@@ -83,10 +85,12 @@ def fold_stream(
     totals = Counter(upload.request.account.id for upload in uploads)
     folding = _Folding(scorecard, captions, FoldedStream(account_labels(uploads), totals, events=len(uploads)))
     done: Counter[str] = Counter()
+    today = 0
     for offset, upload in enumerate(uploads):
-        account = upload.request.account.id
-        if account in folding.wanted or len(folding.records) >= BATCH:
+        account, day = upload.request.account.id, upload.at_us // DAY_US
+        if account in folding.wanted or len(folding.records) >= BATCH or day != today:
             folding.flush()
+        today = day
         done[account] += 1
         folding.records.append(Record(offset, account.encode(), encode(attempted(upload.request, upload.at_us)), (), 0))
         if done[account] in at or done[account] == totals[account]:

@@ -21,7 +21,8 @@ from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
 from gate.serve.clock import SystemClock
 from gate.serve.health import Health
-from gate.serve.hot.app import EdgeLimits, GateApp
+from gate.serve.hot.app import GateApp
+from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.policy_in_force import PolicyInForce
 from gate.serve.server import NO_LIMITS, listening, serving
 from gate.stores.disk.break_glass import BreakGlassFile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from running_gate import CHECK, Reply, raw, running_gate
 from waiting import eventually
 
-from gate.serve.hot.app import MAX_HEAD_BYTES, EdgeLimits, Send
-from gate.serve.server import KEEP_ALIVE_S, Server, listening, serving
+from gate.serve.hot.app import MAX_HEAD_BYTES, Send
+from gate.serve.hot.edge_limits import EdgeLimits
+from gate.serve.server import KEEP_ALIVE_S, Server, allow_files, listening, serving
 
 HEAD = b"POST /v1/check HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
@@ -161,3 +163,22 @@ def test_an_idle_connection_lives_longer_than_the_pools_of_clients_keep_theirs()
     server = Server(plain, EdgeLimits())
 
     assert server.config.timeout_keep_alive == KEEP_ALIVE_S > 60
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "set_to", "may_open"),
+    [
+        (1024, 4096, 2000, 2000, 2000), (1024, 1500, 2000, 1500, 1500), (4096, 4096, 2000, None, 4096),
+        (1024, resource.RLIM_INFINITY, 2000, 2000, 2000),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 2000, None, resource.RLIM_INFINITY),
+    ],
+)  # fmt: skip
+def test_a_gate_may_open_as_many_files_as_it_holds_connections(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, wanted: int, set_to: int | None, may_open: int
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, both: limits.append(both))
+
+    assert allow_files(wanted) == may_open
+    assert limits == ([] if set_to is None else [(set_to, hard)])

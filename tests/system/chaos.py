@@ -37,7 +37,7 @@ from gate.local.kafka import LocalKafka
 from gate.local.redis import LocalRedis
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare, lag
-from streams.files.scorecards import load_scorecard
+from streams.files.model_directory import load_models
 from tests.proxies import FaultProxy
 from tests.system.chaos_gate import answers
 from tests.system.chaos_load import PLAIN, Load, Shares
@@ -127,7 +127,7 @@ class Run:
         self._chance = random.Random(plan.seed + 1)
         self._slow = SlowCoordinator(plan.coordinator_delay_s, random.Random(plan.seed + 2))
         self._scorecard = lonely_scorecard(home / "scorecard.toml")
-        self._card = load_scorecard(self._scorecard)
+        self._card = load_models(None, self._scorecard).scorecard
         self.workers = [Worker(name, self._env(name), home / f"worker-{name}.log") for name in "ab"]
         self._restarts: dict[str, asyncio.Task[None]] = {}
 

@@ -252,7 +252,7 @@ def test_the_future_begins_five_minutes_after_the_broker_clock_and_is_not_judged
 
 def test_the_events_that_the_readme_shows_are_read_without_loss() -> None:
     readme = (FOLDER.parents[2] / "README.md").read_text()
-    section = readme[readme.index("Then report what happened") : readme.index("## Pause uploads")]
+    section = readme[readme.index("Then tell what happened") : readme.index("## Pause uploads")]
     plain, structured = (block.partition("```")[0] for block in section.split("```json\n")[1:])
     headers = [
         (name, value.encode())

@@ -15,7 +15,10 @@ from streams.core.events import encode, time_us
 from streams.core.facts import Facts
 from streams.core.features import FEATURES, features, named
 from streams.core.fold import fold
+from streams.core.models.alphabet import build_alphabet
+from streams.core.models.marks import CaptionReader
 from streams.core.scorecard import matrix_of
+from streams.files.model_directory import load_models
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
@@ -23,6 +26,7 @@ from streams.pipeline.hashes import Hashes
 HASHES = Hashes(b"salt")
 WEB = load_web_links()
 SHIPPED = load_scorecard(None)
+CAPTIONS = CaptionReader(build_alphabet(), load_models(None).captions)
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 OLD = Account("a-17", created_at=BEGAN - timedelta(days=400))
 
@@ -34,7 +38,9 @@ def upload(second: float, account: Account = OLD, **given: Any) -> Attempted:
 def folded(*events: Event) -> Facts:
     state = Facts()
     for offset, event in enumerate(events):
-        fold(state, event, time_us(event), offset, encode(event), HASHES, WEB)
+        text = event.text if isinstance(event, Attempted) else None
+        caption = CAPTIONS.read([text])[0] if text else None
+        fold(state, event, time_us(event), offset, encode(event), HASHES, WEB, caption=caption)
     return state
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -40,6 +39,7 @@ from gate.records.decision import (
 )
 from gate.records.report import MAX_REPORTS_BYTES, decode_reports, encode_report, encode_reports, report_answer
 from gate.serve.health import Health
+from gate.serve.hot.edge_limits import EdgeConfig, refusal_response
 from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
 from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 
@@ -67,9 +67,8 @@ _EXTRA: Final[Mapping[int, tuple[Header, ...]]] = {
 }
 """Headers of problems, by their status."""
 
-_HEAD: Final = (
-    b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-)
+SWEEP_EVERY: Final = 5
+"""Of uvicorn's ticks, ten a second."""
 MAX_HEAD_BYTES: Final = 32 << 10
 _STATUS_LINE: Final = b"HTTP/1."
 _INTERIM: Final = (b"HTTP/1.1 1", b"HTTP/1.0 1")
@@ -311,24 +310,6 @@ class OneWrite:
         self._transport.close()
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeLimits:
-    """What connections may cost: how many are held, and for how long a request may arrive, in seconds.
-
-    `rejected` counts what is refused, by its reason.
-    """
-
-    connections: int = 4096
-    request_s: float = 10.0
-    rejected: Callable[[str], None] = lambda reason: None
-
-
-class EdgeConfig(uvicorn.Config):
-    """uvicorn's configuration with the limits of connections."""
-
-    limits = EdgeLimits()
-
-
 class OneWriteProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=…)`; for apps that have the body ready when they send the head."""
 
@@ -382,8 +363,7 @@ class OneWriteProtocol(HttpToolsProtocol):
         self.config.limits.rejected(reason)
         cycle = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
-            body, status = problem(reason, detail), HTTPStatus(status_of(reason))
-            self._one_write.write(_HEAD % (status.value, status.phrase.encode(), len(body)) + body)
+            self._one_write.write(refusal_response(reason, detail))
         if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -393,3 +373,21 @@ class OneWriteProtocol(HttpToolsProtocol):
         """Also where a response without a body ends."""
         self._one_write.flush()
         super().on_response_complete()
+
+
+class SweepingServer(uvicorn.Server):
+    """Closes the connections whose request is late. Every connection is looked at, twice a second."""
+
+    config: EdgeConfig
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn calls this ten times a second."""
+        if counter % SWEEP_EVERY == 0:
+            limit_s = self.config.limits.request_s
+            latest = asyncio.get_running_loop().time() - limit_s
+            for connection in list(self.server_state.connections):
+                if not isinstance(connection, OneWriteProtocol) or connection.awaited_since is None:
+                    continue
+                if connection.awaited_since < latest:
+                    connection.refuse("request.timeout", f"the request did not arrive within {limit_s:g} s")
+        return await super().on_tick(counter)

@@ -1,0 +1,40 @@
+"""What a connection may cost, and the response to one that costs more. `gate.serve.hot.app` holds connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import uvicorn
+
+from gate.serve.problems import problem, status_of
+
+_HEAD: Final = (
+    b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """What connections may cost: how many are held, and for how long a request may arrive, in seconds.
+
+    `rejected` counts what is refused, by its reason.
+    """
+
+    connections: int = 4096
+    request_s: float = 10.0
+    rejected: Callable[[str], None] = lambda reason: None
+
+
+class EdgeConfig(uvicorn.Config):
+    """uvicorn's configuration with the limits of connections."""
+
+    limits = EdgeLimits()
+
+
+def refusal_response(reason: str, detail: str) -> bytes:
+    """A whole response that says why the connection is closed."""
+    body, status = problem(reason, detail), HTTPStatus(status_of(reason))
+    return _HEAD % (status.value, status.phrase.encode(), len(body)) + body
