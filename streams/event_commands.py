@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.errors import OperatorError
+
+if TYPE_CHECKING:
+    from streams.lab.events import EventStream
+    from streams.lab.fit_events import EventFit
 
 EventFiles = Annotated[
     list[Path],
@@ -40,7 +43,10 @@ def events_command(
         without: WithoutCounters = None,
         output: OutputFlag = Output.TEXT,
     ) -> None:
-        """Fit a card that judges each event by what its source, target, place and kind did before.
+        """Fit cards that judge each event by what its source, target, place and kind did before.
+
+        One is for judging without labels, the other for labels that reach the counters as --labels says (at once for
+        none); the figures are of the card for --labels.
 
         Example: upload-gate fit events transactions.jsonl.gz --labels immediate --out models
         """
@@ -64,24 +70,44 @@ def write_events(
     without: Sequence[str] = (),
     progress: Callable[[float, str], None] = lambda share, what: None,
 ) -> tuple[dict[str, float], str, dict[str, int]]:
-    """Fit the card of events and write it; its figures, its hash, and the rows by file."""
+    """Fit the cards of events and write them; the figures and the hash of the card for `labels`, and the rows by file."""
+    from streams.lab.events import read_events
+
+    return write_cards(read_events(files), out, seed, labels, without, progress)
+
+
+def write_cards(
+    stream: EventStream,
+    out: Path,
+    seed: int,
+    labels: str,
+    without: Sequence[str] = (),
+    progress: Callable[[float, str], None] = lambda share, what: None,
+) -> tuple[dict[str, float], str, dict[str, int]]:
+    """As `write_events`, for events that are read. There is always a card for judging without labels and one with them;
+    the latter is for labels that come at once where `labels` is none."""
     from streams.files.event_cards import EventModel, write_event_model
     from streams.files.models import Provenance
-    from streams.lab.events import judge_events, read_events
+    from streams.lab.events import Labels, judge_events
     from streams.lab.fit_events import fit_events
 
-    stream = read_events(files)
-    judged = judge_events(stream, labels, progress=lambda share: progress(0.3 * share, "counted"))
-    fit = fit_events(judged, seed, without, progress)
-    figures = {
+    delay = Labels.IMMEDIATE if labels == Labels.NONE else labels
+    judged = judge_events(stream, delay, progress=lambda share: progress(0.2 * share, "counted"))
+    plain = fit_events(judged, seed, (*without, "labels"), lambda share, what: progress(0.2 + 0.3 * share, what))
+    labelled = fit_events(judged, seed, without, lambda share, what: progress(0.5 + 0.5 * share, what))
+    model = EventModel(plain.card, labelled.card, judged.kept, 0 if stream.by_time else len(stream.events), delay)
+    about = _figures(plain) | {f"with_labels_{name}": value for name, value in _figures(labelled).items()}
+    write_event_model(model, Provenance(stream.rows, seed, about), out)
+    return _figures(plain if labels == Labels.NONE else labelled), model.card(labels).hash, stream.rows
+
+
+def _figures(fit: EventFit) -> dict[str, float]:
+    return {
         f"{prefix}{name}": value
         for prefix, of in (("", fit.later), ("random_split_", fit.random))
         for name, value in asdict(of).items()
         if value is not None
     }
-    model = EventModel(fit.card, judged.kept, 0 if stream.by_time else len(stream.events), labels)
-    write_event_model(model, Provenance(stream.rows, seed, figures), out)
-    return figures, fit.card.hash, stream.rows
 
 
 def evaluate_events(
@@ -95,7 +121,7 @@ def evaluate_events(
     """Judge each event as it comes. Where `models` holds no card, one is fitted to the earlier events for the later."""
     from streams.files.event_cards import read_event_model
     from streams.lab.detection_figures import detection_figures
-    from streams.lab.events import judge_events, read_events
+    from streams.lab.events import judge_events, left_of, read_events
     from streams.lab.fit_events import judge_later
 
     if models is None or not (models / "events.json").exists():
@@ -104,11 +130,8 @@ def evaluate_events(
         say("there is no card of events: one is fitted to the earlier 70 % of the events, and judged on the later 30 %")
     else:
         model = read_event_model(models)
-        card = model.card
+        card = left_of(model.card(labels), without)
         judged = judge_events(read_events(files, model.events), labels, model.kept)
-        needed = {name for term in card.terms for name in term.features} - set(judged.names)
-        if needed:
-            raise OperatorError("the card was fitted with labels", "give the --labels that it was fitted with")
         figures = detection_figures(judged.labels, card.log_odds(judged.matrix, judged.names))
     said = {
         "events": figures.rows,

@@ -12,8 +12,9 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
-from streams.account_commands import evaluate_accounts, fit_accounts
+from streams.account_commands import evaluate_accounts
 from streams.event_commands import LabelsOption, evaluate_events, events_command
+from streams.fit_accounts_command import fit_accounts
 from streams.link_commands import NegativesOption, evaluate_links, links_command
 from streams.model_options import FilesArgument, SeedOption, WithoutOption, progress_bar, require_fit
 

@@ -45,6 +45,19 @@ class CaptionFacts(msgspec.Struct, array_like=True, gc=False):
     skeletons: bytes = b""
 
 
+class LinkFacts(msgspec.Struct, array_like=True, gc=False):
+    """What the link model read in the account's uploads with links. It holds no link.
+
+    `count` such uploads had the sum `odds` and the sum of squares `odds_squares` of the log odds of their worst links,
+    in 64ths; `high` of them lay above a bound.
+    """
+
+    count: int = 0
+    odds: int = 0
+    odds_squares: int = 0
+    high: int = 0
+
+
 class Facts(msgspec.Struct, array_like=True, gc=False):
     """The facts of one account. Times are in µs since 1970, 0 if unknown; `digest` depends on every event's bytes.
 
@@ -58,7 +71,8 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
 
     `sessions` counts uploads half an hour or more after the one before, and the first; `longest_gap` is the most minutes
     between two of them. `deleted` counts uploads that the owner removed, `deleted_soon` those removed within ten minutes of
-    the last upload. `blamed` counts reports and removals by others, and never halves.
+    the last upload. `blamed` counts reports and removals by others, and never halves. `links` is
+    None until a link model has read an upload with links.
 
     New fields go to the end, so that older states read as if they had the default; any other change needs a VERSION.
     """
@@ -108,6 +122,7 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     deleted: int = 0
     deleted_soon: int = 0
     blamed: int = 0
+    links: LinkFacts | None = None
 
 
 VERSION = 3

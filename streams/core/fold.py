@@ -19,6 +19,7 @@ from streams.core import links, text
 from streams.core.beats import count_beat
 from streams.core.caption_facts import fold_caption
 from streams.core.facts import Facts
+from streams.core.link_facts import fold_links
 from streams.core.migration import MAX_REPORTERS, WEEK_US
 from streams.core.models.marks import CaptionNumbers
 from streams.core.rings import dated, remembered
@@ -81,13 +82,14 @@ def fold(
     web: WebLinks,
     malformed: int = 0,
     caption: CaptionNumbers | None = None,
+    link_odds: int | None = None,
 ) -> bool:
     """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
 
     False, and nothing is changed, if one of the account's last events had its type and id. `value` is the record's
     bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload. `malformed` is how many
-    of the event's fields broke their rule, `caption` the numbers of its caption where captions are read. Where it
-    raises, the facts are in no defined state.
+    of the event's fields broke their rule, `caption` the numbers of its caption where captions are read, `link_odds` the
+    log odds of its worst link where a link model reads them. Where it raises, the facts are in no defined state.
     """
     ids = remembered(facts.event_ids, hashes.mark(f"{event.__struct_config__.tag} {event.id}"), MAX_EVENT_IDS)
     if ids is facts.event_ids:
@@ -106,6 +108,8 @@ def fold(
         _fold_places(facts, event, at_us, hashes)
         if event.decision is None or event.decision not in REFUSALS:
             _fold_upload(facts, event, at_us, web, caption)
+            if link_odds is not None:
+                fold_links(facts, link_odds)
         elif facts.refused < MAX_REFUSED:
             facts.refused += 1
     elif isinstance(event, Completed):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import can_ada
 from publicsuffixlist import PublicSuffixList
@@ -52,6 +53,13 @@ _IN_WORD = re.compile(
     r"|(?<![\w@.%/\\:-])(?P<bare>[^\W_][\w-]{0,62}+(?:\.[\w-]{1,63}+){1,8}+)(?![\w@-])(?P<path>" + _REST + ")",
     re.IGNORECASE,
 )
+
+
+class Link(NamedTuple):
+    """A link as a browser reads it: its host, and its path without slashes at the end, `` for none."""
+
+    host: str
+    path: str
 
 
 def host(link: str) -> str:
@@ -122,6 +130,27 @@ def _marked_pieces(text: str) -> Iterator[str]:
             yield spaced[spaced.rfind(" ", 0, at) + 1 : end]
 
 
+def may_hold_link(text: str) -> bool:
+    """False for a caption that cannot hold a link, as most cannot."""
+    return "." in text or ":" in text or "/" in text or "\\" in text or not text.isascii()
+
+
+def _in_caption(text: str, most: int) -> Iterator[re.Match[str]]:
+    """What may be a link in the beginning and the end of a caption, at most `most` times."""
+    if len(text) > MAX_HEAD_CHARS + MAX_TAIL_CHARS:
+        text = f"{text[:MAX_HEAD_CHARS]} {text[-MAX_TAIL_CHARS:]}"
+    if not text.isascii():
+        text = without_ignorables(text)
+        for dot in _DOTS:
+            text = text.replace(dot, ".")
+    for word in _marked_pieces(text):
+        for found in _IN_WORD.finditer(word):
+            if most <= 0:
+                return
+            most -= 1
+            yield found
+
+
 class WebLinks:
     """Reads links and captions and tells registrable domains by `suffixes`, the text of the public suffix list.
 
@@ -138,20 +167,26 @@ class WebLinks:
 
     def hosts_in(self, links: Sequence[str], text: str | None) -> tuple[str, ...]:
         """The distinct hosts of links and of the links inside a caption, in their order, at most MAX_HOSTS."""
-        if not text or (
-            "." not in text and ":" not in text and "/" not in text and "\\" not in text and text.isascii()
-        ):
-            text = None  # it cannot hold a link, as most captions do not
+        if not text or not may_hold_link(text):
+            text = None
             if not links:
                 return ()
         looked_at = links[:MAX_CANDIDATES]
         hosts = dict.fromkeys(map(host, looked_at))
         if text:
-            if len(text) > MAX_HEAD_CHARS + MAX_TAIL_CHARS:
-                text = f"{text[:MAX_HEAD_CHARS]} {text[-MAX_TAIL_CHARS:]}"
-            hosts.update(dict.fromkeys(self._in_caption(text, MAX_CANDIDATES - len(looked_at))))
+            hosts.update(dict.fromkeys(map(self._named, _in_caption(text, MAX_CANDIDATES - len(looked_at)))))
         hosts.pop("", None)
         return tuple(hosts)[:MAX_HOSTS]
+
+    def links_in(self, links: Sequence[str], text: str | None) -> tuple[Link, ...]:
+        """The distinct links, with those inside a caption, whose hosts `hosts_in` gives, at most MAX_CANDIDATES."""
+        looked_at = links[:MAX_CANDIDATES]
+        read = dict.fromkeys(Link(name, link_path(link)) for link in looked_at if (name := host(link)))
+        if text and may_hold_link(text):
+            for found in _in_caption(text, MAX_CANDIDATES - len(looked_at)):
+                if name := self._named(found):
+                    read[Link(name, link_path(_unwrapped(found[0])))] = None
+        return tuple(read)
 
     def registrable(self, name: str) -> str:
         """The domain that somebody registered, or was given below a private suffix such as github.io; an address is
@@ -174,18 +209,6 @@ class WebLinks:
                 own = name[: -len(provider) - 1]
                 return (own, True) if own else (name, False)
         return name, False
-
-    def _in_caption(self, text: str, most: int) -> Iterator[str]:
-        if not text.isascii():
-            text = without_ignorables(text)
-            for dot in _DOTS:
-                text = text.replace(dot, ".")
-        for word in _marked_pieces(text):
-            for found in _IN_WORD.finditer(word):
-                if most <= 0:
-                    return
-                most -= 1
-                yield self._named(found)
 
     def _named(self, found: re.Match[str]) -> str:
         if full := found["full"]:

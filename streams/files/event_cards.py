@@ -1,6 +1,7 @@
-"""Reads and writes the card of events: `events.toml`, readable terms, and `events.npz`, what the counters held.
+"""Reads and writes the two cards of events, `events.toml` without labels and `events-labels.toml` with them, in readable
+terms, and `events.npz`, what the counters held.
 
-`events.json` has the hash, the provenance and the figures. The counters hold hashes in place of names.
+`events.json` has the hashes, the provenance and the figures. The counters hold hashes in place of names.
 """
 
 from __future__ import annotations
@@ -23,17 +24,28 @@ from streams.core.models.event_card import EventCard, EventTerm
 from streams.files.models import Provenance
 
 NAME: Final = "events"
-VERSION: Final = 1
+LABELLED: Final = "events-labels"
+VERSION: Final = 2
+WITHOUT_LABELS: Final = "none"
+"""Stands for: no label reaches the counters."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventModel:
-    """A card, what the counters held after the events it was fitted on, and the number of those events."""
+    """Two cards, what the counters held after the events they were fitted on, and the number of those events.
 
-    card: EventCard
+    `plain` reads no odds of labels. `labelled` was fitted with labels that reached the counters as `labels` says.
+    """
+
+    plain: EventCard
+    labelled: EventCard
     kept: Kept
     events: int
     labels: str
+
+    def card(self, labels: str) -> EventCard:
+        """The card for a stream whose labels reach the counters so."""
+        return self.plain if labels == WITHOUT_LABELS else self.labelled
 
 
 def event_card(terms: Sequence[EventTerm], intercept: float, share: float) -> EventCard:
@@ -44,8 +56,8 @@ def event_card(terms: Sequence[EventTerm], intercept: float, share: float) -> Ev
 def write_event_model(model: EventModel, provenance: Provenance, directory: Path) -> None:
     """Write the model into `directory`, which is created. The same model gives the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
-    card = model.card
-    (directory / f"{NAME}.toml").write_text(_text(card.terms, card.intercept, card.share))
+    for name, card in ((NAME, model.plain), (LABELLED, model.labelled)):
+        (directory / f"{name}.toml").write_text(_text(card.terms, card.intercept, card.share))
     arrays: dict[str, Any] = {"labels": np.array(model.kept.labels)}
     for number, table in enumerate(model.kept.tables):
         keys = sorted(table)
@@ -55,7 +67,8 @@ def write_event_model(model: EventModel, provenance: Provenance, directory: Path
     about = {
         "version": VERSION,
         "model": NAME,
-        "hash": card.hash,
+        "hash": model.plain.hash,
+        "hash_with_labels": model.labelled.hash,
         "files": dict(provenance.files),
         "seed": provenance.seed,
         "events": model.events,
@@ -67,24 +80,27 @@ def write_event_model(model: EventModel, provenance: Provenance, directory: Path
 
 def read_event_model(directory: Path) -> EventModel:
     """The model in `directory`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
-    written, about, counted = (directory / f"{NAME}.{end}" for end in ("toml", "json", "npz"))
+    about, counted = directory / f"{NAME}.json", directory / f"{NAME}.npz"
+    written = directory / f"{NAME}.toml"
     try:
         said = json.loads(about.read_bytes())
-        card = _card(tomllib.loads(written.read_text()))
+        if not isinstance(said, dict) or said.get("version") != VERSION:
+            raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
+        plain = _card(tomllib.loads(written.read_text()))
+        written = directory / f"{LABELLED}.toml"
+        labelled = _card(tomllib.loads(written.read_text()))
         with np.load(BytesIO(counted.read_bytes()), allow_pickle=False) as found:
             tables = tuple(
                 dict(zip(found[f"keys_{n}"].tolist(), found[f"entries_{n}"].tolist(), strict=True))
                 for n in range((len(found.files) - 1) // 2)
             )
             labels, abusive = map(float, found["labels"])
-        model = EventModel(card, Kept(tables, (labels, abusive)), int(said["events"]), str(said["labels"]))
+        model = EventModel(plain, labelled, Kept(tables, (labels, abusive)), int(said["events"]), str(said["labels"]))
     except OSError as error:
         place = error.filename or written
         raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise PolicyInvalid(str(written), None, "", f"is not a card of events: {error}") from None
-    if said.get("version") != VERSION:
-        raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
     return model
 
 

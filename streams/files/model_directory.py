@@ -1,8 +1,8 @@
 """A directory of fitted models → one value with one hash: what a worker scores with.
 
 `upload-gate fit` writes such a directory. It may hold a scorecard (`scorecard.toml`) and models whose numbers are
-features, such as `captions.npz` with `captions.json`; at least one of them. What it lacks is the packaged scorecard, or
-is not read. Without a directory the shipped models are read.
+features, `captions.npz` with `captions.json` and `links.npz` with `links.json`; at least one of them.
+What it lacks is the packaged scorecard, or is not read. Without a directory the shipped models are read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from typing import Final
 
 from gate.errors import PolicyInvalid
 from streams.core.models.captions import CaptionModel
+from streams.core.models.link_model import LinkModel
 from streams.core.scorecard import Scorecard
+from streams.files.link_models import read_link_model
 from streams.files.models import read_model, shipped_models
 from streams.files.scorecards import SHIPPED, load_scorecard
 
-READERS: Final[Mapping[str, Callable[[Path], CaptionModel]]] = MappingProxyType({"captions": read_model})
+READERS: Final[Mapping[str, Callable[[Path], CaptionModel | LinkModel]]] = MappingProxyType(
+    {"captions": read_model, "links": read_link_model}
+)
 """The models that features come from: the name of their files, and who reads them."""
 
 
@@ -33,12 +37,19 @@ class Models:
 
     scorecard: Scorecard
     hash: str
-    read: Mapping[str, CaptionModel]
+    read: Mapping[str, CaptionModel | LinkModel]
 
     @property
     def captions(self) -> CaptionModel | None:
         """The model of captions, if there is one."""
-        return self.read.get("captions")
+        found = self.read.get("captions")
+        return found if isinstance(found, CaptionModel) else None
+
+    @property
+    def links(self) -> LinkModel | None:
+        """The model of links, if there is one."""
+        found = self.read.get("links")
+        return found if isinstance(found, LinkModel) else None
 
     def with_shadow(self, shadow: Models) -> Models:
         """The same, with the other scorecard in shadow. Both read the features that these models give."""

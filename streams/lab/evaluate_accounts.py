@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gate.errors import OperatorError
 from streams.core.features import FAMILIES, PLACE
+from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard, without
 from streams.lab.detection_figures import auc_of, calibration_error, recall_at_share
@@ -118,6 +119,7 @@ def evaluate_accounts(
     captions: ReadsCaptions | None,
     after: Collection[int] = AFTER,
     left_out: Collection[str] = (),
+    links: ReadsLinks | None = None,
 ) -> AccountFigures:
     """The figures of `scorecard` without what is left out. Raises OperatorError for a name that is no feature or family."""
     for name in left_out:
@@ -125,7 +127,7 @@ def evaluate_accounts(
             known = ", ".join(sorted({*FAMILIES, *PLACE}))
             raise OperatorError(f"--without {name} is neither a feature nor a family", f"known are {known}")
     card = without(scorecard, left_out) if left_out else scorecard
-    folded = fold_stream(uploads, card, captions, after)
+    folded = fold_stream(uploads, card, captions, after, links)
     last = [one for one in folded.last().values() if folded.labels[one.account] in (BENIGN, ABUSIVE)]
     if not last:
         raise OperatorError("no account has a label of 0 or 1", "give a labelled stream")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gate.core.duration import parse_duration_us
 from gate.errors import OperatorError
 from streams.core.counters import BY_COUNT, BY_TIME, COUNT_NAMES, LABEL_NAMES, CountedEvent, Counters, Kept
-from streams.core.models.event_card import Matrix
+from streams.core.models.event_card import EventCard, Matrix
 from streams.lab.rows import ABUSIVE, BENIGN, Row, are_counted, read_rows
 
 FAMILIES: Final = ("amount", "source", "target", "place", "kind", "labels")
@@ -32,6 +32,10 @@ class Labels(StrEnum):
     IMMEDIATE = "immediate"
 
 
+class NoLabels(OperatorError):
+    """No row of the files has a label of 0 or 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class EventStream:
     """Events in order, with their times in the unit of `by_time` (seconds, else their number) and their labels."""
@@ -41,6 +45,11 @@ class EventStream:
     labels: NDArray[np.int64]
     by_time: bool
     rows: dict[str, int]
+
+    @property
+    def has_kinds(self) -> bool:
+        """Whether labelled events have a kind or an amount, without which their counters say little."""
+        return any(self.events[n].kind or self.events[n].amount for n in np.flatnonzero(self.labels >= 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +83,22 @@ def read_events(files: Sequence[Path], after: float = 0.0) -> EventStream:
         rows.sort(key=lambda row: row.t or 0)
     labels = np.array([row.label for row in rows], np.int64)
     if not rows or not (labels >= 0).any():
-        raise OperatorError("no row has a label of 0 or 1", "give a labelled stream")
+        raise NoLabels("no row has a label of 0 or 1", "give a labelled stream")
     times = [float(row.t or 0) if by_time else after + number for number, row in enumerate(rows, start=1)]
     return EventStream([_event(row) for row in rows], times, labels, by_time, counts)
+
+
+def read_events_of_kinds(files: Sequence[Path], labels: str) -> EventStream | None:
+    """The events of all files if labelled rows have a kind or an amount, else None. Raises OperatorError as
+    `read_events` and, where there are such rows, for a delay that `labels` does not name."""
+    try:
+        stream = read_events(files)
+    except NoLabels:
+        return None
+    if not stream.has_kinds:
+        return None
+    label_delay(labels, stream.by_time)
+    return stream
 
 
 def _event(row: Row) -> CountedEvent:
@@ -149,6 +171,17 @@ def judge_events(
 def family(name: str) -> str:
     """The family of a counter: that of its labels, or of the part it is about."""
     return "labels" if "_odds" in name else name.partition("_")[0]
+
+
+def counter_names() -> frozenset[str]:
+    """What can be left out of the cards of events: counters and families of them."""
+    return frozenset((*COUNT_NAMES, *LABEL_NAMES, *FAMILIES))
+
+
+def left_of(card: EventCard, left_out: Sequence[str]) -> EventCard:
+    """The card without the terms that read a counter which is left out. Raises OperatorError as `without`."""
+    kept = set(without(COUNT_NAMES + LABEL_NAMES, left_out))
+    return replace(card, terms=tuple(term for term in card.terms if kept.issuperset(term.features)))
 
 
 def without(names: Sequence[str], left_out: Iterable[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from gate.errors import OperatorError
 from streams.core.features import FAMILIES, FEATURES, PLACE
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CaptionModel
+from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import CaptionReader, ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.scorecards import load_scorecard
@@ -26,7 +27,7 @@ from streams.lab.boosting import BAGS, Boosted, Matrix, Vectors, boost
 from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
-from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress
+from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
 from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
@@ -42,7 +43,7 @@ COUNTS: Final = frozenset(
 """Features that grow with an account's age and say little by themselves; their shares are fitted to instead."""
 SAID_TWICE: Final = frozenset(
     ("content_share", "template_share", "uniformity", "caption_low_share", "caption_high_share", "link_share",
-     "host_share", "freshness", "content_spread", "link_spread")
+     "host_share", "freshness", "content_spread", "link_spread", "link_odds_high_share")
 )  # fmt: skip
 """Features that another one says as well; with both, the fit depends more on chance."""
 CROWD: Final = frozenset(("crowd", "campaign"))
@@ -109,8 +110,9 @@ def fit_accounts(
     base_rate: float = BASE_RATE,
     without: Collection[str] = (),
     progress: Progress = lambda share, what: None,
+    links: ReadsLinks | None = None,
 ) -> AccountFit:
-    """Fit a scorecard. Raises OperatorError if a class has fewer than 25 labelled accounts, or nothing tells them apart."""
+    """Fit a scorecard. Raises TooFewLabels if a class has fewer than 25 labelled accounts, or nothing tells them apart."""
     labels = account_labels(streams.uploads)
     accounts = [account for account, label in labels.items() if label in (BENIGN, ABUSIVE)]
     _require_accounts([labels[account] for account in accounts])
@@ -124,7 +126,7 @@ def fit_accounts(
     progress(0.06, "captions")
     reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
     progress(0.25, "folding")
-    folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER)
+    folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER, links)
     vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times))
     progress(0.35, "fitting")
     made = _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
@@ -152,6 +154,8 @@ def _fit(
     boosted = boost(vectors, seed, BAGS)
     share = float((alike * vectors.labels).sum() / alike.sum())
     card = scorecard_of(boosted, capped, share, base_rate, most)
+    if not card.terms:
+        raise TooFewLabels("no feature tells abusive accounts from honest ones", "give accounts that differ in more")
     progress(1.0, "done")
     return AccountFit(
         card,
@@ -169,7 +173,7 @@ def _require_accounts(labels: Sequence[int]) -> None:
     positives = sum(labels)
     for name, count in (("abusive", positives), ("honest", len(labels) - positives)):
         if count < LEAST_LABELS:
-            raise OperatorError(
+            raise TooFewLabels(
                 f"there are {count} {name} accounts, and a fit needs at least {LEAST_LABELS} of each class",
                 "give more labelled accounts",
             )
@@ -223,7 +227,7 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> t
         if varies and not left_out and fit_to:
             names.append(feature.name)
     if not names:
-        raise OperatorError(
+        raise TooFewLabels(
             "no feature varies between these accounts", "give events with captions, devices, times or links"
         )
     return tuple(names)
@@ -267,7 +271,7 @@ def _held_out(
     parts: list[tuple[NDArray[Any], Boosted]] = []
     count = min(FOLDS, *(len(np.unique(groups[vectors.labels == label])) for label in (BENIGN, ABUSIVE)))
     if count < 2:
-        raise OperatorError("all accounts of a class belong to one family", "give accounts of more than one family")
+        raise TooFewLabels("all accounts of a class belong to one family", "give accounts of more than one family")
     split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(split.split(vectors.matrix, vectors.labels, groups)):
         parts.append((test, boost(vectors.rows(train), seed)))

@@ -13,12 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.errors import OperatorError
 from streams.core.models.event_card import EventCard, EventTerm, Matrix
 from streams.files.event_cards import event_card
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.events import JudgedEvents, family, without
-from streams.lab.fit_texts import LEAST_LABELS, Progress
+from streams.lab.fit_texts import LEAST_LABELS, Progress, TooFewLabels
 
 EARLIER: Final = 0.7
 """Share of the events that is fitted to when the rest judges."""
@@ -43,7 +42,7 @@ class EventFit:
 def fit_events(
     judged: JudgedEvents, seed: int, left_out: Sequence[str] = (), progress: Progress = lambda share, what: None
 ) -> EventFit:
-    """Fit a card. Raises OperatorError if a class has fewer than 25 labels."""
+    """Fit a card. Raises TooFewLabels if a class has fewer than 25 labels."""
     _require_labels(judged.labels)
     names = without(judged.names, left_out)
     order = np.random.default_rng(seed).permutation(len(judged.labels))
@@ -58,7 +57,7 @@ def fit_events(
 
 
 def judge_later(judged: JudgedEvents, seed: int, left_out: Sequence[str] = ()) -> tuple[EventCard, DetectionFigures]:
-    """A card fitted to the earlier events, and its figures on the later ones. Raises OperatorError as `fit_events`."""
+    """A card fitted to the earlier events, and its figures on the later ones. Raises TooFewLabels as `fit_events`."""
     first = earlier(judged)
     _require_labels(judged.labels[first])
     card = fit_card(judged, without(judged.names, left_out), first, seed)
@@ -131,7 +130,7 @@ def _require_labels(labels: NDArray[np.int64]) -> None:
     positives = int(labels.sum())
     for name, count in (("abusive", positives), ("honest", len(labels) - positives)):
         if count < LEAST_LABELS:
-            raise OperatorError(
+            raise TooFewLabels(
                 f"there are {count} {name} events to fit to, and a fit needs at least {LEAST_LABELS} of each class",
                 "give more labelled rows",
             )

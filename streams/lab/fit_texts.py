@@ -36,6 +36,10 @@ Progress = Callable[[float, str], None]
 """A callback that gets the share that is done, in [0, 1], and the name of the step."""
 
 
+class TooFewLabels(OperatorError):
+    """The labelled rows do not suffice for a fit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """Texts with their labels (1 abusive, 0 honest) and groups. No fold splits a group."""

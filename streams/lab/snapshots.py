@@ -19,6 +19,7 @@ from streams.core.events import encode
 from streams.core.facts import unpack
 from streams.core.features import features
 from streams.core.models.alphabet import build_alphabet
+from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
@@ -76,14 +77,19 @@ def account_labels(uploads: Sequence[Recorded]) -> dict[str, int]:
 
 
 def fold_stream(
-    uploads: Sequence[Recorded], scorecard: Scorecard, captions: ReadsCaptions | None, at: Collection[int]
+    uploads: Sequence[Recorded],
+    scorecard: Scorecard,
+    captions: ReadsCaptions | None,
+    at: Collection[int],
+    links: ReadsLinks | None = None,
 ) -> FoldedStream:
     """Fold the uploads in their order; keep vectors after the events numbered in `at`, and after each account's last.
 
     An account whose surroundings change after its last event has one more snapshot, as the worker scores it again.
     """
     totals = Counter(upload.request.account.id for upload in uploads)
-    folding = _Folding(scorecard, captions, FoldedStream(account_labels(uploads), totals, events=len(uploads)))
+    made = FoldedStream(account_labels(uploads), totals, events=len(uploads))
+    folding = _Folding(scorecard, captions, made, links)
     done: Counter[str] = Counter()
     today = 0
     for offset, upload in enumerate(uploads):
@@ -103,12 +109,18 @@ def fold_stream(
 class _Folding:
     """The batch that is collected, and the accounts whose vectors are wanted after it."""
 
-    def __init__(self, scorecard: Scorecard, captions: ReadsCaptions | None, made: FoldedStream) -> None:
+    def __init__(
+        self,
+        scorecard: Scorecard,
+        captions: ReadsCaptions | None,
+        made: FoldedStream,
+        links: ReadsLinks | None = None,
+    ) -> None:
         self.made = made
         self.records: list[Record] = []
         self.wanted: dict[str, int] = {}
         self._finished: set[str] = set()
-        self._scorecard, self._captions = scorecard, captions
+        self._scorecard, self._captions, self._links = scorecard, captions, links
         self._crowd, self._hashes, self._web = Crowd(), Hashes(b""), load_web_links()
         self._backfill, self._stamps = Backfill(self._crowd), Stamps("offline", 0, (), 1)
         self._campaigns = Campaigns(self._crowd, build_alphabet())
@@ -121,7 +133,7 @@ class _Folding:
         began = time.process_time()
         effects = process(
             self.records, made.states, self._crowd, self._scorecard, self._hashes, self._web, ("offline", 0), "offline",
-            0, self._stamps, backfill=self._backfill, campaigns=self._campaigns, captions=self._captions,
+            0, self._stamps, backfill=self._backfill, campaigns=self._campaigns, captions=self._captions, links=self._links,
         )  # fmt: skip
         made.states.update(effects.states)
         made.cpu_s += time.process_time() - began

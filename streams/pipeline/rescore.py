@@ -16,7 +16,7 @@ from streams.core.crowd import Backfill, Crowd
 from streams.core.scorecard import Scorecard
 from streams.pipeline.effects import Effects, Scores
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import Scoring, again
+from streams.pipeline.step import Scoring, accounts_of, again
 
 BACKFILLED_A_TURN = 1_000
 
@@ -59,7 +59,7 @@ def backfilled(
     stamps.begin_generation(now_us)
     accounts = waiting.take(stamps.partition, BACKFILLED_A_TURN)
     made = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts, campaigns)
-    return Effects.of(next_offset, Scores(made, backfilled=len(made), skipped=waiting.take_skipped()))
+    return Effects.of(next_offset, Scores(made, waited=accounts_of(made), skipped=waiting.take_skipped()))
 
 
 def _scored(

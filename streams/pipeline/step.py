@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
-from zlib import crc32
 
 import msgspec
 
@@ -20,15 +19,16 @@ from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import Campaigns, Upload
-from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings
+from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
 from streams.core.events import Fault, Unreadable, read_record
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes, is_let_in
+from streams.core.models.link_odds import ReadsLinks, UploadLinks
 from streams.core.models.marks import CaptionNumbers, ReadsCaptions
 from streams.core.scorecard import Scorecard
-from streams.core.weblinks import WebLinks
+from streams.core.weblinks import WebLinks, may_hold_link
 from streams.pipeline.effects import (
     CampaignCounts,
     CrowdCounts,
@@ -74,27 +74,29 @@ def process(
     backfill: Backfill | None = None,
     campaigns: Campaigns | None = None,
     captions: ReadsCaptions | None = None,
+    links: ReadsLinks | None = None,
 ) -> Effects:
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
 
     `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
-    `web` reads the links of uploads, `captions` the captions of the whole batch at once; without it accounts keep no
-    facts of their captions. `now_us` is the wall clock, which only stamps when a score was made. `stamps` makes the
-    stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
-    (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too, with
-    `stamps`; `campaigns`, also of this crowd, finds what accounts show that is nearly the same.
+    `web` reads the links of uploads, `captions` the captions of the whole batch at once and `links` the log odds of its
+    links; without them accounts keep no facts of their captions or of such log odds. `now_us` is the wall clock,
+    which only stamps when a score was made. `stamps` makes the stamps of scores; without it they have no generation.
+    Where the partition is far behind, its scores do not act (`acts`). `backfill` is of this crowd and finds accounts
+    without an event in the batch that are scored too, with `stamps`; `campaigns`, also of this crowd, finds what
+    accounts show that is nearly the same.
     """
     dead: list[DeadLetter] = []
     read = _read(batch, origin, dead)
     uploads = [] if campaigns is None else _uploads(read)
-    touched = _folded(read, states, hashes, web, captions)
+    touched = _folded(read, states, hashes, web, captions, links)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
 
     def fold_again(account: str, one: Touched) -> None:
-        bad = one.again(states.get(account), _events_of(account, batch, captions), partial(scoring.one, account))
+        bad = one.again(states.get(account), _events_of(account, batch, captions, links), partial(scoring.one, account))
         dead.extend(_unprocessable(origin, account, bad))
 
     for account, one in touched.items():
@@ -151,7 +153,7 @@ def surroundings_of(
 
 
 def _in_campaigns(around: Surroundings, account: str, campaigns: Campaigns) -> Surroundings:
-    belongs = campaigns.of(crc32(account.encode()))
+    belongs = campaigns.of(account_number(account))
     return around.in_campaigns(*belongs) if any(belongs) else around
 
 
@@ -182,6 +184,11 @@ class Scoring(NamedTuple):
     def one(self, account: str, facts: Facts) -> EncodedScore:
         """The score of one account."""
         return self.all({account: facts})[0]
+
+
+def accounts_of(scores: Iterable[EncodedScore]) -> tuple[str, ...]:
+    """The accounts that have these scores."""
+    return tuple([score.account for score, _ in scores])
 
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
@@ -240,16 +247,21 @@ def _folded(
     hashes: KeyedHashes,
     web: WebLinks,
     captions: ReadsCaptions | None,
+    links: ReadsLinks | None,
 ) -> dict[str, Touched]:
     """Every account that an event touches, in the order they are met, with its events folded."""
     touched: dict[str, Touched] = {}
     numbers = {} if captions is None else _caption_numbers(read, captions)
+    odds = {} if links is None else _link_odds(read, links)
     for place, one in enumerate(read):
         account = one.event.account.id
         of = touched.get(account)
         if of is None:
             of = touched[account] = Touched(states.get(account), hashes, web)
-        of.add(one.event, one.at_us, one.offset, one.value, one.unknown_fields, one.dropped, numbers.get(place))
+        of.add(
+            one.event, one.at_us, one.offset, one.value, one.unknown_fields, one.dropped, numbers.get(place),
+            odds.get(place),
+        )  # fmt: skip
     return touched
 
 
@@ -268,13 +280,26 @@ def _caption_numbers(read: Sequence[ReadEvent], captions: ReadsCaptions) -> dict
     return dict(zip(texts, captions.read(list(texts.values())), strict=True)) if texts else {}
 
 
-def _events_of(account: str, batch: Sequence[Record], captions: ReadsCaptions | None) -> Iterable[ReadEvent]:
+def _link_odds(read: Sequence[ReadEvent], links: ReadsLinks) -> dict[int, int | None]:
+    """The log odds of the worst links of uploads that were let in, by their places among the events."""
+    uploads: dict[int, UploadLinks] = {}
+    for place, one in enumerate(read):
+        event = one.event
+        if is_let_in(event) and (event.links or (event.text and may_hold_link(event.text))):
+            uploads[place] = UploadLinks(event.links, event.text)
+    return dict(zip(uploads, links.read(list(uploads.values())), strict=True)) if uploads else {}
+
+
+def _events_of(
+    account: str, batch: Sequence[Record], captions: ReadsCaptions | None, links: ReadsLinks | None
+) -> Iterable[ReadEvent]:
     """The account's readable events, read once more."""
     for record in batch:
         if record.key == account.encode():
             for one in _read([record], ("", 0), []):
                 numbers = {} if captions is None else _caption_numbers([one], captions)
-                yield one._replace(caption=numbers.get(0))
+                odds = {} if links is None else _link_odds([one], links)
+                yield one._replace(caption=numbers.get(0), link_odds=odds.get(0))
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
@@ -292,7 +317,7 @@ def _show_campaigns(
             by_account.setdefault(account, {}).update(dict.fromkeys(shown, at_us))
     for account, features_shown in by_account.items():
         touched[account].shown.update(features_shown)
-    return [(crc32(account.encode()), tuple(features_shown)) for account, features_shown in by_account.items()]
+    return [(account_number(account), tuple(features_shown)) for account, features_shown in by_account.items()]
 
 
 def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:
@@ -310,7 +335,7 @@ def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill
     showed: list[Showing] = []
     for account, one in touched.items():
         if one.shown:
-            hashed = crc32(account.encode())
+            hashed = account_number(account)
             showed.append((hashed, one.shown, is_established(one.facts)))
             if backfill is not None:
                 backfill.remember(account, hashed)
@@ -329,7 +354,7 @@ def _with_earlier(
     earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, changed)
     stamps.learn(earlier)
     waited = again(earlier, states, scoring)
-    return Scores(scores + waited, backfilled=len(waited), skipped=backfill.take_skipped())
+    return Scores(scores + waited, waited=accounts_of(waited), skipped=backfill.take_skipped())
 
 
 def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unprocessable]) -> list[DeadLetter]:

@@ -24,7 +24,8 @@ from streams.core.weblinks import WebLinks
 
 class ReadEvent(NamedTuple):
     """An event with its time in µs, the offset and the bytes of its record, how many of its fields no event of its type
-    has, which of its fields were dropped, and the numbers of its caption where captions are read."""
+    has, which of its fields were dropped, the numbers of its caption where captions are read, and the log odds of its
+    worst link where a link model reads them."""
 
     event: Event
     at_us: int
@@ -33,6 +34,7 @@ class ReadEvent(NamedTuple):
     unknown_fields: int
     dropped: Dropping
     caption: CaptionNumbers | None = None
+    link_odds: int | None = None
 
 
 class Unprocessable(NamedTuple):
@@ -83,11 +85,12 @@ class Touched:
         unknown_fields: int,
         dropped: Dropping,
         caption: CaptionNumbers | None = None,
+        link_odds: int | None = None,
     ) -> None:
         """Fold one more event. If that raises, the account has `failed`: only `again` says what becomes of it."""
         if not self.failed:
             try:
-                self._fold(event, at_us, offset, value, unknown_fields, dropped, caption)
+                self._fold(event, at_us, offset, value, unknown_fields, dropped, caption, link_odds)
             except Exception:  # an error that an event causes must not stop its partition
                 self.failed = True
 
@@ -119,11 +122,12 @@ class Touched:
         unknown_fields: int,
         dropped: Dropping,
         caption: CaptionNumbers | None = None,
+        link_odds: int | None = None,
     ) -> None:
         facts = self.facts
         uploads = facts.uploads
         broken = malformed(dropped) if dropped else 0
-        if not fold(facts, event, at_us, offset, value, self._hashes, self._web, broken, caption):
+        if not fold(facts, event, at_us, offset, value, self._hashes, self._web, broken, caption, link_odds):
             self.duplicates += 1
             return
         if isinstance(event, Attempted):

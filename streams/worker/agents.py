@@ -20,10 +20,11 @@ import msgspec
 from gate.errors import StateUnreadable, UploadGateError
 from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
+from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
-from streams.pipeline.effects import DeadLetters, Effects
+from streams.pipeline.effects import DeadLetters, Effects, Scores
 from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled, rescored
@@ -73,17 +74,19 @@ class Folding:
         backfill: Backfill | None = None,
         campaigns: Campaigns | None = None,
         captions: ReadsCaptions | None = None,
+        links: ReadsLinks | None = None,
     ) -> None:
         """`step` stands for `streams.pipeline.step.process` where something else than scoring is to be done.
 
         `backfill` and `campaigns` are of this crowd; without `campaigns` none are found. `captions` reads
-        captions; without it accounts keep no facts of them.
+        captions, and `links` the log odds of links; without them accounts keep no facts of these.
         """
         self._scorecard = scorecard
         self._crowd = crowd
         self._backfill = backfill or Backfill(crowd)
         self._campaigns = campaigns
         self._captions = captions
+        self._links = links
         self._hashes = Hashes(salt)
         self._web = load_web_links()
         self._drain = drain_unreadable
@@ -137,9 +140,12 @@ class Folding:
         return forgotten(gone, owner.next) if gone else None
 
     def _give_back(self, owner: Owner, effects: Effects | None) -> None:
-        """The crowd's counts in effects that came to nothing are published with a later batch."""
-        if effects is not None and effects.crowd:
+        """Of effects that came to nothing, counts are published with a later batch, and who was taken to be scored waits."""
+        if effects is None:
+            return
+        if effects.crowd:
             self._crowd.give_back(owner.partition, effects.crowd)
+        self._backfill.give_back(owner.partition, effects.part(Scores).waited)
 
     def _judge(self, fetch: Fetch, effects: Effects) -> BreakerVerdict:
         """What the breaker says of the fetch; says once where a quarantine begins and where it ends."""
@@ -175,6 +181,7 @@ class Folding:
                 self._backfill,
                 self._campaigns,
                 self._captions,
+                self._links,
             )
         except msgspec.DecodeError as error:  # events never raise it
             problem = f"partition {owner.partition} of {topics.states.name} holds what is no account state: {error}"

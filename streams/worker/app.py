@@ -26,8 +26,10 @@ from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.facts import VERSION
 from streams.core.models.alphabet import build_alphabet
+from streams.core.models.link_odds import LinkReader
 from streams.core.models.marks import CaptionReader
 from streams.files.model_directory import Models
+from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import Effects
 from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
@@ -109,8 +111,9 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     campaigns = Campaigns(crowd, build_alphabet())
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
-        where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waits
-    )
+        where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waits,
+        backfill.give_back,
+    )  # fmt: skip
     app = App(
         settings.group,
         broker=f"kafka://{settings.kafka}",
@@ -144,6 +147,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         backfill=backfill,
         captions=CaptionReader(build_alphabet(), models.captions),
         campaigns=campaigns,
+        links=None if models.links is None else LinkReader(build_alphabet(), models.links, load_web_links()),
     )
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster))

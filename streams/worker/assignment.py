@@ -13,7 +13,7 @@ from typing import Protocol
 
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreMirror
-from streams.pipeline.effects import CrowdCount, Effects
+from streams.pipeline.effects import CrowdCount, Effects, Scores
 from streams.worker.breaker import BreakerVerdict
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
@@ -55,14 +55,16 @@ class Partitions:
         scoring: str = "",
         forget_after_us: int | None = None,
         waits: Callable[[int], bool] = lambda partition: False,
+        wait_again: Callable[[int, Sequence[str]], None] = lambda partition, accounts: None,
     ) -> None:
-        """`give_back` gets crowd counts that were taken and not committed; for `scoring`, `forget_after_us` and `waits`
-        see `commit.Owner`."""
+        """`give_back` gets crowd counts that were taken and not committed, `wait_again` the accounts that were scored
+        without an event and not committed; for `scoring`, `forget_after_us` and `waits` see `commit.Owner`."""
         self.where = where
         self._give_back = give_back
         self._scoring = scoring
         self._forget_after_us = forget_after_us
         self._waits = waits
+        self._wait_again = wait_again
         self.wake = asyncio.Event()
         self._store = store
         self._metrics = metrics
@@ -244,6 +246,9 @@ class Partitions:
         counts = [count for one in effects for count in one.crowd]
         if counts:
             self._give_back(partition, counts)
+        waited = [account for one in effects for account in one.part(Scores).waited]
+        if waited:
+            self._wait_again(partition, waited)
 
     def open_failed(self, error: Exception) -> None:
         """See Around."""

@@ -29,7 +29,7 @@ from streams.worker.crowd_feed import Hears, listen
 from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, ImpossibleStep, Partition, State
-from streams.worker.plain_records import yield_plain_records
+from streams.worker.plain_records import plain_records
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -166,7 +166,6 @@ class Intake(Service):
             except asyncio.CancelledError:  # the worker ends while it connects
                 await consumer.stop()
                 raise
-            yield_plain_records(consumer)
             self.consumer = consumer
             self._kafka.up()
             return True
@@ -258,7 +257,7 @@ class Intake(Service):
         if records:
             partition.on(Event.FETCH)
             partition.behind = behind
-            await self._hand_over(Fetch(partition, owner, records, end, behind))
+            await self._hand_over(Fetch(partition, owner, plain_records(records), end, behind))
         else:
             owner.next = end  # markers of transactions and aborted records are passed over
 

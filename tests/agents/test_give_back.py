@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from test_folding import FakeOwner, FakePartition
 
 from gate.records.topics import Topics
-from streams.core.crowd import DEVICE, Crowd
+from streams.core.crowd import DEVICE, Backfill, Crowd
 from streams.files.scorecards import load_scorecard
-from streams.pipeline.effects import CrowdCounts, Effects
+from streams.pipeline.effects import CrowdCounts, Effects, Scores
 from streams.pipeline.step import Record
 from streams.worker.agents import Fetch, Folding
 from streams.worker.assignment import Partitions
@@ -33,6 +33,12 @@ def shared_device(accounts: int, unreadable: int = 0) -> list[Any]:
     return [Record(at, b"a-%d" % at, value, (), NOW_MS) for at, value in enumerate(values)]
 
 
+def all_partitions(crowd: Crowd, backfill: Backfill) -> Partitions:
+    where, metrics = Where("k:1", Topics(), "g"), WorkerMetrics(CollectorRegistry())
+    kafka, redis = Outage("Kafka", lambda up: None), Outage("Redis", lambda up: None)
+    return Partitions(where, None, metrics, kafka, redis, crowd.give_back, wait_again=backfill.give_back)
+
+
 @pytest.mark.parametrize(("unreadable", "fails"), [(0, OSError("away")), (2_000, None)])
 async def test_counts_of_a_fetch_that_comes_to_nothing_are_taken_again(
     unreadable: int, fails: Exception | None
@@ -47,16 +53,33 @@ async def test_counts_of_a_fetch_that_comes_to_nothing_are_taken_again(
     assert [count.count for count in crowd.take_changed(0)] == [7]
 
 
+@pytest.mark.parametrize("handed_over", [False, True])
+async def test_accounts_whose_new_scores_came_to_nothing_wait_again(handed_over: bool) -> None:
+    """The device is shared by the second fetch, which fails: before it is handed over, or before it is committed."""
+    crowd, owner, records = Crowd(), FakeOwner(), shared_device(2)
+    backfill = Backfill(crowd)
+    folding = Folding(load_scorecard(None), crowd, b"salt", now_us=lambda: 0, backfill=backfill)
+    partitions = all_partitions(crowd, backfill)
+    partition = cast(Partition, FakePartition())
+    await folding.work(Fetch(partition, cast(Owner, owner), records[:1], 1))
+    owner.accounts.states.update(owner.acted[0].states)
+    owner.fails = None if handed_over else OSError("away")
+
+    await folding.work(Fetch(partition, cast(Owner, owner), records[1:], 2))
+    partitions.not_committed(0, owner.acted[1:])
+
+    assert [one.part(Scores).waited for one in owner.acted[1:]] == ([("a-0",)] if handed_over else [])
+    assert backfill.take(0, 9) == ["a-0"]
+
+
 def test_counts_of_an_owner_that_ends_with_uncommitted_batches_are_taken_again() -> None:
     crowd = Crowd()
     for account in range(7):
         crowd.note(3, DEVICE, 5, account, NOW_MS * 1_000)
     taken = crowd.take_changed(3)
-    where, metrics = Where("k:1", Topics(), "g"), WorkerMetrics(CollectorRegistry())
-    kafka, redis = Outage("Kafka", lambda up: None), Outage("Redis", lambda up: None)
+    partitions = all_partitions(crowd, Backfill(crowd))
     before = crowd.take_changed(3)
 
-    partitions = Partitions(where, None, metrics, kafka, redis, crowd.give_back)
     partitions.not_committed(3, [Effects.of(9, CrowdCounts(taken))])
     again = crowd.take_changed(3)
 

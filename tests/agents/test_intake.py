@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 from waiting import eventually
@@ -118,7 +118,10 @@ class FakeConsumer:
             if at in self.positions and self.positions[at] < self.end:
                 start = self.positions[at]
                 end = min(start + self.most, self.end)
-                found[at] = [SimpleNamespace(offset=offset) for offset in range(start, end)]
+                found[at] = [
+                    ConsumerRecord(at.topic, at.partition, one, 0, 0, None, b"", None, -1, 0, ())
+                    for one in range(start, end)
+                ]
                 self.positions[at] = end + self.markers
         return found
 

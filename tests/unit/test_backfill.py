@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 import pytest
 
 from gate.core.duration import DAY_US
 from gate.core.score import Stamp, replaces
-from streams.core.crowd import DEVICE, IP, STEPS, Backfill, Crowd
+from streams.core.crowd import DEVICE, IP, STEPS, Backfill, Crowd, account_number
 from streams.core.crowd import backfill as module
 from streams.core.crowd.account_ids import AccountIds
 from streams.core.crowd.record import name
@@ -171,11 +169,11 @@ def test_a_feature_whose_step_made_room_may_reach_it_again(monkeypatch: pytest.M
     backfill = Backfill(crowd)
     for value in (1, 2):
         for account in ("a", "b"):
-            backfill.remember(account, crc32(account.encode()))
-            crowd.note(0, IP, value, crc32(account.encode()), AT_US)
+            backfill.remember(account, account_number(account))
+            crowd.note(0, IP, value, account_number(account), AT_US)
         backfill.take(0, 100)
-    backfill.remember("c", crc32(b"c"))
-    crowd.note(0, IP, 1, crc32(b"c"), AT_US)
+    backfill.remember("c", account_number("c"))
+    crowd.note(0, IP, 1, account_number("c"), AT_US)
 
     assert sorted(backfill.take(0, 100)) == ["a", "b", "c"]
 
@@ -204,9 +202,9 @@ def test_an_account_is_known_by_its_hash_until_another_takes_its_slot() -> None:
     names = [f"a-{n}" for n in range(40)]
 
     for account in names:
-        ids.remember(account, crc32(account.encode()))
+        ids.remember(account, account_number(account))
 
-    held = [ids.held(crc32(account.encode())) for account in names]
+    held = [ids.held(account_number(account)) for account in names]
     assert 1 <= sum(account is not None for account in held) <= 4
     assert all(account in (None, given) for account, given in zip(held, names, strict=True))
 
@@ -216,9 +214,9 @@ def test_a_table_of_ids_that_grows_loses_none() -> None:
     names = [f"a-{n}" for n in range(20_000)]
 
     for account in names:
-        ids.remember(account, crc32(account.encode()))
+        ids.remember(account, account_number(account))
 
-    assert sum(ids.held(crc32(account.encode())) == account for account in names) > 0.8 * len(names)
+    assert sum(ids.held(account_number(account)) == account for account in names) > 0.8 * len(names)
 
 
 def test_a_count_that_falls_with_the_days_makes_nobody_wait() -> None:
@@ -228,8 +226,8 @@ def test_a_count_that_falls_with_the_days_makes_nobody_wait() -> None:
     for day in range(8):
         for account, shown in days.items():
             if day in shown:
-                backfill.remember(account, crc32(account.encode()))
-                crowd.note(0, IP, 1, crc32(account.encode()), AT_US + day * DAY_US)
+                backfill.remember(account, account_number(account))
+                crowd.note(0, IP, 1, account_number(account), AT_US + day * DAY_US)
         crowd.note(0, IP, 2, 7, AT_US + day * DAY_US)  # somebody opens each day
         taken = backfill.take(0, 100)
         if day == 0:

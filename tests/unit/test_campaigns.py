@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -13,10 +12,11 @@ from gate.core.duration import DAY_US
 from gate.core.event import Attempted
 from gate.core.media import Media
 from streams.core.campaigns import CampaignKind, Campaigns, Feature, Membership, campaign_id, key_of, known, parsed_id
+from streams.core.campaigns.captions_alike import CaptionGroups
 from streams.core.campaigns.catalogue import Campaign, Catalogue
 from streams.core.campaigns.links_alike import link_shape
 from streams.core.campaigns.pictures import Pictures
-from streams.core.crowd import Crowd, CrowdCount
+from streams.core.crowd import Crowd, CrowdCount, account_number
 from streams.core.models.alphabet import build_alphabet
 from streams.worker.campaign_feed import hear
 from tests.unit.test_near import SHORT_HASH, flipped, some_hashes
@@ -49,7 +49,7 @@ class Worker:
     def batch(self, partition: int, *shown: tuple[str, Attempted], day: int = 0, established: bool = False) -> None:
         at_us = AT_US + day * DAY_US
         found = self.campaigns.read([(event, at_us) for _, event in shown])
-        joined = [(crc32(account.encode()), features) for (account, _), features in zip(shown, found, strict=True)]
+        joined = [(account_number(account), features) for (account, _), features in zip(shown, found, strict=True)]
         told = [(hashed, dict.fromkeys(features, at_us), established) for hashed, features in joined]
         self.crowd.note_batch(partition, told)
         self.campaigns.look(joined)
@@ -64,7 +64,7 @@ class Worker:
         self.campaigns.look()
 
     def of(self, account: str) -> Membership:
-        return self.campaigns.of(crc32(account.encode()))
+        return self.campaigns.of(account_number(account))
 
 
 def listed(*records: list[tuple[bytes, bytes]], today: int = TODAY) -> list[Campaign]:
@@ -112,6 +112,20 @@ def test_captions_that_share_most_of_their_words_are_one_campaign_in_spite_of_ca
 
     assert worker.of("a-0").text == 5
     assert worker.of("b").text == 0
+
+
+def test_captions_that_nobody_repeats_push_out_no_campaign_that_is_still_shown() -> None:
+    groups = CaptionGroups(most=400)
+    numbers = np.random.default_rng(3)
+    begun = groups.group((1, 2, 3, 4))
+    found = []
+
+    for _ in range(20):
+        for marks in numbers.integers(1 << 32, size=(50, 4)).tolist():
+            groups.group(tuple(marks))
+        found.append(groups.group((1, 2, *numbers.integers(1 << 32, size=2).tolist())))
+
+    assert set(found) == {begun}
 
 
 def test_short_captions_that_everybody_writes_are_none() -> None:

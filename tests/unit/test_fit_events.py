@@ -14,7 +14,7 @@ from gate.cli.main import run
 from gate.errors import OperatorError, PolicyInvalid
 from streams.core.counters import COUNT_NAMES, LABEL_NAMES
 from streams.files.event_cards import read_event_model
-from streams.lab.events import family, judge_events, label_delay, read_events, without
+from streams.lab.events import FAMILIES, family, judge_events, label_delay, read_events, without
 
 pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 
@@ -142,21 +142,48 @@ def test_a_fitted_card_goes_on_where_the_fit_ended(tmp_path: Path, capsys: pytes
     model = read_event_model(tmp_path / "a")
     assert [*codes, code] == [0, 0, 0]
     assert figures["auc"] > 0.9
-    assert figures["model"] == model.card.hash
+    assert figures["model"] == model.labelled.hash
     assert model.events == 900
-    for name in ("events.toml", "events.json", "events.npz"):
+    for name in ("events.toml", "events-labels.toml", "events.json", "events.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 @pytest.mark.usefixtures("small_machine")
-def test_a_card_that_was_fitted_with_labels_needs_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("fitted", ["none", "immediate", "40"])
+def test_one_fit_serves_judging_with_labels_and_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fitted: str
+) -> None:
+    early, late = stream(tmp_path / "early.jsonl"), stream(tmp_path / "late.jsonl", 300, seed=4, first=2_000)
+    said = []
+    for words in (
+        ["fit", "events", str(early), "--labels", fitted, "--out", str(tmp_path / "m")],
+        *(["evaluate", str(late), "--what", "events", "--models", str(tmp_path / "m"), "--labels", labels]
+          for labels in ("none", "immediate", "20")),
+    ):  # fmt: skip
+        assert run([*words, "-o", "json"]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+
+    fit, plain, *labelled = said
+
+    model = read_event_model(tmp_path / "m")
+    assert fit["hash"] == model.card(fitted).hash
+    assert plain["model"] == model.plain.hash
+    assert {one["model"] for one in labelled} == {model.labelled.hash} != {model.plain.hash}
+    assert min(one["auc"] for one in (plain, *labelled)) > 0.85
+    assert not {name for term in model.plain.terms for name in term.features} & {*LABEL_NAMES}
+
+
+@pytest.mark.usefixtures("small_machine")
+def test_what_is_left_out_of_a_judgement_adds_no_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = stream(tmp_path / "rows.jsonl")
-    run(["fit", "events", str(file), "--labels", "immediate", "--out", str(tmp_path / "m")])
+    run(["fit", "events", str(file), "--out", str(tmp_path / "m")])
+    capsys.readouterr()
+    leave_all = [word for name in FAMILIES for word in ("--without", name)]
 
-    code = run(["evaluate", str(file), "--what", "events", "--models", str(tmp_path / "m")])
+    code = run(["evaluate", str(file), "--what", "events", "--models", str(tmp_path / "m"), *leave_all, "-o", "json"])
 
-    assert code == OperatorError.exit_code
-    assert "--labels" in capsys.readouterr().err
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["auc"] == 0.5
 
 
 def test_too_few_labels_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,12 +198,13 @@ def test_too_few_labels_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("small_machine")
-def test_a_damaged_card_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["events", "events-labels"])
+def test_a_damaged_card_is_refused_by_name(tmp_path: Path, name: str) -> None:
     run(["fit", "events", str(stream(tmp_path / "rows.jsonl")), "--out", str(tmp_path / "m")])
-    written = tmp_path / "m/events.toml"
+    written = tmp_path / f"m/{name}.toml"
     written.write_text(written.read_text().replace("intercept = ", "intercept = no"))
 
-    with pytest.raises(PolicyInvalid, match="events"):
+    with pytest.raises(PolicyInvalid, match=f"{name}.toml"):
         read_event_model(tmp_path / "m")
 
 

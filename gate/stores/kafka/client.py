@@ -9,7 +9,6 @@ from typing import Any
 
 FINISH_WITHIN_S = 1.0
 
-_NO_HEADERS: list[tuple[str, bytes]] = []
 Record = tuple[bytes | None, bytes | None]
 """Key and value. A value of None deletes the key's earlier value."""
 
@@ -32,27 +31,20 @@ async def connected(client: Any) -> None:
 async def send_packed(
     producer: Any, topic: str, partition: int, records: Iterable[Record]
 ) -> list[asyncio.Future[Any]]:
-    """Send `records` packed into batches, which is cheaper than a `send` for each. Returns a future for each batch.
-
-    The records are put into the batch's own builder, since `BatchBuilder.append` takes twice as long.
-    """
+    """Send `records` packed into batches, which is cheaper than a `send` for each. Returns a future for each batch."""
     sent: list[asyncio.Future[Any]] = []
-    batch, count, now_ms = producer.create_batch(), 0, time.time_ns() // 1_000_000
-    append = batch._builder.append
+    batch, now_ms = producer.create_batch(), time.time_ns() // 1_000_000
     for key, value in records:
-        if append(count, now_ms, key, value, _NO_HEADERS) is None:
-            sent.append(await _sent(producer, batch, count, topic, partition))
-            batch, count = producer.create_batch(), 0
-            append = batch._builder.append
-            append(count, now_ms, key, value, _NO_HEADERS)
-        count += 1
-    if count:
-        sent.append(await _sent(producer, batch, count, topic, partition))
+        if batch.append(key=key, value=value, timestamp=now_ms) is None:  # it is full
+            sent.append(await _sent(producer, batch, topic, partition))
+            batch = producer.create_batch()
+            batch.append(key=key, value=value, timestamp=now_ms)
+    if batch.record_count():
+        sent.append(await _sent(producer, batch, topic, partition))
     return sent
 
 
-async def _sent(producer: Any, batch: Any, count: int, topic: str, partition: int) -> asyncio.Future[Any]:
-    batch._relative_offset = count  # how many records the batch has
+async def _sent(producer: Any, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
     sent: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
     sent.add_done_callback(_retrieve_error)
     return sent

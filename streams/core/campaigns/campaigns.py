@@ -80,7 +80,7 @@ class Campaigns:
         return shown
 
     def look(self, joined: Iterable[tuple[int, Iterable[Feature]]] = ()) -> None:
-        """Take in what was noted: which campaigns are visible, and that accounts (32-bit hashes) joined campaigns."""
+        """Take in what was noted: which campaigns are visible, and that accounts (32-bit numbers) joined campaigns."""
         known = self._known
         known.look(self._described)
         for feature in self._shown:
@@ -102,7 +102,7 @@ class Campaigns:
         return at_us if first_us is None else min(first_us, at_us), at_us, [text]
 
     def of(self, account: int) -> Membership:
-        """The largest live campaigns that the account (32-bit hash) belongs to, by kind."""
+        """The largest live campaigns that the account (32-bit number) belongs to, by kind."""
         return self._known.of(account)
 
     @property

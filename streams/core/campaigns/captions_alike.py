@@ -5,7 +5,8 @@ and invisible characters. Two captions of the similarity `s` share a mark with p
 that two of its marks have in common; else it begins one of its own, which its marks name. A short caption belongs to no
 group, because many people write the same few words.
 
-Growth: 262,144 marks, about 150 bytes each (40 MB); the oldest makes room.
+Growth: 262,144 marks, about 150 bytes each (40 MB). The mark that was shown longest ago makes room, so captions that
+nobody repeats push out no campaign that is still shown.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class CaptionGroups:
     def _keep(self, marks: Marks, group: int) -> None:
         known = self._by_mark
         for key in _keys(marks):
-            if key not in known and len(known) >= self._most:
+            known.pop(key, None)  # what is shown again is the last to make room
+            if len(known) >= self._most:
                 del known[next(iter(known))]
             known[key] = group
 

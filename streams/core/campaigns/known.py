@@ -95,7 +95,7 @@ class KnownCampaigns:
                     self.join(account, (feature,))
 
     def join(self, account: int, features: Iterable[Feature]) -> None:
-        """The account (32-bit hash) showed these campaigns; it belongs to those that are visible."""
+        """The account (32-bit number) showed these campaigns; it belongs to those that are visible."""
         joined = [feature for feature in features if self._is_visible(feature)]
         if not joined:
             return
@@ -108,7 +108,7 @@ class KnownCampaigns:
             self._of_account[account] = _last_of_each_kind((*held, *new))
 
     def of(self, account: int) -> Membership:
-        """The largest live campaigns of the account (32-bit hash) at the last look, by kind."""
+        """The largest live campaigns of the account (32-bit number) at the last look, by kind."""
         features = self._of_account.get(account)
         if features is None:
             return NONE

@@ -19,7 +19,8 @@ the earlier owner with its own counts, so no count falls below a published one, 
 - One partition counts at most 64 accounts of a feature; beyond it the 64 last ones stand for all.
 - The doorkeeper forgets a lone account when another lone feature takes its slot, and a full table drops what few
   accounts share (`doorkeeper`, `rows`). Each kind has its own budget, so contents never push out devices.
-- Two accounts with one 32-bit hash count once: of 64 accounts one is missing in two million features.
+- Two accounts with one number of 32 bits count once: of 64 accounts one is missing in two million features. Nobody can
+  choose ids for that (`account_ids`).
 - An established account that shows the feature again when it is no longer clean may count as established until the day
   ends on which it last was. While a topic gets more partitions, an account that moved may count in both for a window.
 
@@ -30,6 +31,7 @@ hosts 16): 180,000 features of three accounts. All four kinds together stay belo
 with 1 MB.
 """
 
+from streams.core.crowd.account_ids import account_number
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
 from streams.core.crowd.counts import MANY, Crowd, Showing
@@ -58,4 +60,5 @@ __all__ = [
     "Kind",
     "Showing",
     "Surroundings",
+    "account_number",
 ]

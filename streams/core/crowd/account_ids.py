@@ -1,20 +1,27 @@
-"""Account ids by their 32-bit hash, for the members of features, of which the crowd keeps only hashes.
+"""Account ids by their 32-bit number, for the members of features, of which the crowd keeps only numbers.
+
+Whoever chooses the ids of accounts must not choose their numbers: accounts of one number would count as one, and an
+account would belong to the campaigns of another. So the number is Python's own hash of text, which has a secret key in
+each process. Numbers are never written anywhere, and counts do not depend on them.
 
 One slot holds the account that fell into it last. With `n` slots, an account is forgotten with probability
-1 - exp(-m / n) after `m` further accounts. Ids are compared with their hash, so none is taken for another one, except
-for two ids of equal hash.
+1 - exp(-m / n) after `m` further accounts. Ids are compared with their number, so none is taken for another one, except
+for two ids of equal number.
 
 Growth: eight bytes a slot, up to 2^21 slots (16 MB). The ids are those that the states have as keys.
 """
 
 from __future__ import annotations
 
-from zlib import crc32
-
 FIRST_SLOTS = 1 << 12
 MAX_SLOTS = 1 << 21
 SPARSE = 4
 """The table doubles after one account per this many slots."""
+
+
+def account_number(account: str) -> int:
+    """The number of an account in this process, 32 bits."""
+    return hash(account) & 0xFFFF_FFFF
 
 
 class AccountIds:
@@ -27,7 +34,7 @@ class AccountIds:
         self._taken = 0
 
     def remember(self, account: str, hashed: int) -> None:
-        """Keep an account by its crc32."""
+        """Keep an account by its number."""
         slots, at = self._slots, hashed & self._mask
         if slots[at] == account:
             return
@@ -38,6 +45,6 @@ class AccountIds:
             self._mask = len(self._slots) - 1
 
     def held(self, hashed: int) -> str | None:
-        """The account with this crc32; None if it is not known any more."""
+        """The account with this number; None if it is not known any more."""
         account = self._slots[hashed & self._mask]
-        return account if account is not None and crc32(account.encode()) == hashed else None
+        return account if account is not None and account_number(account) == hashed else None

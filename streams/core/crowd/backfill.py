@@ -3,7 +3,8 @@
 The first accounts of a farm are scored while nobody knows that their device is shared. A count matters to a score
 mostly by how often it doubles, so each kind has a ladder of counts (`STEPS`). When a feature reaches a higher step, by
 events of this worker or by what it hears of others, its members in the partitions of this worker wait to be scored again
-from their states. The caller takes a few of them with each batch of their partition.
+from their states. The caller takes a few of them with each batch of their partition, and gives back those whose scores
+are not committed.
 
 **Bounds.** A feature has at most 64 members in a partition, so a step makes at most 64 accounts wait there; a feature
 has at most as many steps as its ladder until its count falls. Scoring changes no count, so it makes no account wait.
@@ -18,9 +19,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from zlib import crc32
 
-from streams.core.crowd.account_ids import AccountIds
+from streams.core.crowd.account_ids import AccountIds, account_number
 from streams.core.crowd.counts import Crowd
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 
@@ -55,7 +55,7 @@ class Backfill:
         self._skipped = 0
 
     def remember(self, account: str, hashed: int) -> None:
-        """An account with this crc32 showed features."""
+        """An account with this number showed features."""
         self._ids.remember(account, hashed)
 
     def waits(self, partition: int) -> bool:
@@ -73,7 +73,7 @@ class Backfill:
         if not waiting:
             return []
         for account in scored:
-            waiting.pop(crc32(account.encode()), None)
+            waiting.pop(account_number(account), None)
         taken: list[str] = []
         for hashed in list(waiting):
             if len(taken) >= most:
@@ -83,6 +83,13 @@ class Backfill:
             if known is not None:
                 taken.append(known)
         return taken
+
+    def give_back(self, partition: int, accounts: Iterable[str]) -> None:
+        """Accounts that were taken wait again, because their scores were not committed."""
+        for account in accounts:
+            hashed = account_number(account)
+            self._ids.remember(account, hashed)
+            self._add(partition, hashed)
 
     def take_skipped(self) -> int:
         """How many accounts were skipped since the last call."""
@@ -108,10 +115,11 @@ class Backfill:
 
     def _wait(self, feature: tuple[int, int]) -> None:
         for partition, hashed in self._crowd.members(*feature):
-            waiting = self._waiting.setdefault(partition, {})
-            if hashed in waiting:
-                continue
-            if len(waiting) >= MAX_WAITING:
-                self._skipped += 1
-                continue
+            self._add(partition, hashed)
+
+    def _add(self, partition: int, hashed: int) -> None:
+        waiting = self._waiting.setdefault(partition, {})
+        if hashed not in waiting and len(waiting) >= MAX_WAITING:
+            self._skipped += 1
+        else:
             waiting[hashed] = None

@@ -22,7 +22,7 @@ MANY = 32
 """Accounts of a batch from which it costs less to look at all of them together."""
 
 Showing = tuple[int, Mapping[Feature, int], bool]
-"""An account (32-bit hash), the features it showed, each with when (µs), and whether it is established."""
+"""An account (32-bit number), the features it showed, each with when (µs), and whether it is established."""
 Owned = tuple[NDArray[np.uint64], NDArray[np.int64]]
 """Features of one kind, and which account each is of, by its place among them."""
 
@@ -47,7 +47,7 @@ class Crowd:
         return self._days.today
 
     def note(self, partition: int, kind: int, value: int, account: int, at_us: int, established: bool = False) -> None:
-        """An account (32-bit hash) of `partition` (16 bits) showed the feature `value` (64 bits) of `kind` at `at_us`.
+        """An account (32-bit number) of `partition` (16 bits) showed the feature `value` (64 bits) of `kind` at `at_us`.
 
         `established` says that the account is old and clean. The caller refuses events that are more than five minutes
         ahead of the broker. An event older than the window is not counted; a repeated one changes nothing.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CHUNK, sums_and_counts
 from streams.core.models.ngrams import TABLE_BITS
-from streams.core.weblinks import WebLinks, host, link_path
+from streams.core.weblinks import Link, WebLinks, host, link_path
 
 MAX_PATH_CHARS: Final = 60
 """Characters of a path that are read."""
@@ -58,7 +58,12 @@ def read_link(link: str, web: WebLinks) -> LinkText | None:
     Scheme, `www.`, letter case of the host, query, fragment and a slash at the end make no difference.
     """
     name = host(link)
-    return LinkText(web.own_name(name)[0], link_path(link)[:MAX_PATH_CHARS]) if name else None
+    return link_text(Link(name, link_path(link)), web) if name else None
+
+
+def link_text(link: Link, web: WebLinks) -> LinkText:
+    """What the model reads of a link that was found."""
+    return LinkText(web.own_name(link.host)[0], link.path[:MAX_PATH_CHARS])
 
 
 def link_log_odds(model: LinkModel, alphabet: Alphabet, links: Sequence[LinkText]) -> NDArray[np.float64]:

@@ -16,14 +16,19 @@ from streams.pipeline.effects.shadow import shadow_increments
 class Scores:
     """Encoded scores, one an account, and the accounts that are `gone`. Of merged scores the last of an account stays.
 
-    `backfilled` of the scores were made without an event of the account, because others share what it showed; `skipped`
+    The scores of `waited` were made without an event of the account, because others share what it showed; `skipped`
     accounts should have been scored so, and were too many.
     """
 
     encoded: list[EncodedScore]
     gone: tuple[str, ...] = ()
-    backfilled: int = 0
+    waited: tuple[str, ...] = ()
     skipped: int = 0
+
+    @property
+    def backfilled(self) -> int:
+        """How many scores were made without an event of the account."""
+        return len(self.waited)
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -38,8 +43,8 @@ class Scores:
                 for account in part.gone:
                     last.pop(account, None)
             last.update(scored)
-        backfilled, skipped = sum(part.backfilled for part in parts), sum(part.skipped for part in parts)
-        return cls([*last.values()], tuple(sorted(gone)), backfilled, skipped)
+        waited = tuple([account for part in parts for account in part.waited])
+        return cls([*last.values()], tuple(sorted(gone)), waited, sum(part.skipped for part in parts))
 
     @staticmethod
     def topic(topics: Topics) -> Topic:
