@@ -19,6 +19,9 @@ from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresse
 from gate.cli.board_access import YesFlag, person
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, result, say
 from gate.core.duration import duration_text, parse_duration_us
+from gate.core.fields.ids import identity
+from gate.core.fields.reasons import Unusable
+from gate.core.fields.sentinels import NO_IDS
 from gate.core.override import Override
 from gate.errors import OperatorError, UploadGateError
 
@@ -65,7 +68,7 @@ def set_(
     Example: upload-gate override set a-17 --limits trusted --for 7d --reason "moves her archive"
     """
     addresses = resolve_addresses(state, redis=redis)
-    override = _override(allow, deny, limits, for_, reason, person(by))
+    account, override = _account(account), _override(allow, deny, limits, for_, reason, person(by))
     (before,) = _run(addresses, lambda store: store.overrides([account]))
     if before is not None:
         say(f"it replaces: {sentence(account, before)}")
@@ -88,6 +91,7 @@ def show(
 
     Example: upload-gate override show a-17
     """
+    account = _account(account)
     (found,) = _run(resolve_addresses(state, redis=redis), lambda store: store.overrides([account]))
     if output is Output.JSON:
         emit({"account": account, "override": None if found is None else as_json(account, found)})
@@ -123,7 +127,7 @@ def remove(
 
     Example: upload-gate override remove a-17 --yes
     """
-    addresses = resolve_addresses(state, redis=redis)
+    addresses, account = resolve_addresses(state, redis=redis), _account(account)
     (found,) = _run(addresses, lambda store: store.overrides([account]))
     if found is None:
         raise UploadGateError(f"{account} has no override", "upload-gate override list shows all")
@@ -206,7 +210,17 @@ def _line(line: str, by: str) -> tuple[str, Override]:
     if limits is not None and not isinstance(limits, str):
         raise ValueError("limits is the name of a class")
     allow, deny = values.get("allow") is True, values.get("deny") is True
-    return str(texts["account"]), _override(allow, deny, limits, str(texts["for"]), str(texts["reason"]), by)
+    return _account(str(texts["account"])), _override(allow, deny, limits, str(texts["for"]), str(texts["reason"]), by)
+
+
+def _account(given: str) -> str:
+    """The account's id as checks read it. Raises OperatorError for one that no check can carry."""
+    try:
+        return identity(given, NO_IDS)
+    except Unusable as unusable:
+        raise OperatorError(
+            f"no check can carry the account id {given[:80]!r} ({unusable.reason})", "give the id as uploads carry it"
+        ) from None
 
 
 def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: str, by: str) -> Override:

@@ -98,7 +98,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ReservationSigner:
-    """Makes and reads the `reservation` of an answer: account and upload, signed under a key that all gates share.
+    """Makes and reads the `reservation` of an answer, signed under a key that all gates share: account, upload, and when it
+    began, because an upload that was given back and checked again has another reservation.
 
     The key follows from the salt of the pseudonyms (`UPLOAD_GATE_SALT`), so there is no second secret to hand out. Whoever
     passes a reservation on can report that upload and no other.
@@ -109,25 +110,30 @@ class ReservationSigner:
         self._hasher = blake2b(digest_size=12, person=b"reservation")
         self._hasher.update(blake2b(salt, digest_size=32, person=b"reservation").digest())
 
-    def sign(self, account: str, upload_id: str) -> str:
-        """The reservation of an upload."""
-        named = f"{len(account)}.{account}{upload_id}"
+    def sign(self, account: str, upload_id: str, began_us: int) -> str:
+        """The reservation of an upload that began at `began_us` by the store's clock."""
+        named = f"{len(account)}.{began_us}.{account}{upload_id}"
         hasher = self._hasher.copy()
         hasher.update(named.encode())
         return f"{hasher.hexdigest()}.{named}"
 
-    def read(self, reservation: str) -> tuple[str, str] | None:
-        """Account and upload; None if this is no reservation that `sign` made."""
+    def read(self, reservation: str) -> tuple[str, str, int] | None:
+        """Account, upload and beginning; None if this is no reservation that `sign` made."""
         _, _, named = reservation.partition(".")
-        length, _, both = named.partition(".")
-        if not (length.isascii() and length.isdigit() and len(length) < 4):
+        length, _, rest = named.partition(".")
+        began, _, both = rest.partition(".")
+        if not (_is_number(length, 3) and _is_number(began, 16)):
             return None
         account, upload_id = both[: int(length)], both[int(length) :]
         try:
-            expected = self.sign(account, upload_id)
+            expected = self.sign(account, upload_id, int(began))
         except UnicodeEncodeError:
             return None
-        return (account, upload_id) if compare_digest(expected.encode(), reservation.encode()) else None
+        return (account, upload_id, int(began)) if compare_digest(expected.encode(), reservation.encode()) else None
+
+
+def _is_number(text: str, digits: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= digits
 
 
 def encode_decision(
@@ -166,7 +172,9 @@ def answer(
         decision.stage,
         decision.reason,
         None if wait is None else -(-(wait + int(jitter() * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
-        signer.sign(decision.account, decision.upload_id) if signer is not None and decision.reserved else None,
+        signer.sign(decision.account, decision.upload_id, decision.room_at_us)
+        if signer is not None and decision.reserved
+        else None,
         decision.pause,
         decision.policy,
         decision.board_rev,

@@ -76,7 +76,7 @@ def decode_reports(body: bytes, signer: ReservationSigner) -> tuple[list[Report]
 def _report(raw: object, place: str, signer: ReservationSigner) -> Report:
     if not isinstance(raw, dict):
         raise RequestRejected("field.invalid", "must be an object", place.rstrip(".") or None)
-    account, upload_id = _named(raw, place, signer)
+    account, upload_id, began_us = _named(raw, place, signer)
     try:
         outcome = UploadOutcome(_required(raw, "outcome", place))
     except ValueError:
@@ -85,11 +85,11 @@ def _report(raw: object, place: str, signer: ReservationSigner) -> Report:
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_UPLOAD_BYTES):
         detail = f"is a whole number of bytes from 0 to {MAX_UPLOAD_BYTES}"
         raise RequestRejected("field.invalid", detail, f"{place}bytes")
-    return Report(account, upload_id, outcome, size)
+    return Report(account, upload_id, outcome, size, began_us)
 
 
-def _named(raw: Mapping[str, object], place: str, signer: ReservationSigner) -> tuple[str, str]:
-    """Account and upload."""
+def _named(raw: Mapping[str, object], place: str, signer: ReservationSigner) -> tuple[str, str, int | None]:
+    """Account, upload, and when the reservation began, where the report names it."""
     token = raw.get("reservation")
     if token is not None:
         upload = signer.read(token) if isinstance(token, str) else None
@@ -101,7 +101,7 @@ def _named(raw: Mapping[str, object], place: str, signer: ReservationSigner) -> 
         raise RequestRejected("field.missing", "is required, or `reservation` in its place", f"{place}account.id")
     if not isinstance(account, dict):
         raise RequestRejected("field.invalid", "must be an object", f"{place}account")
-    return _id(account, "id", f"{place}account."), _id(raw, "upload_id", place)
+    return _id(account, "id", f"{place}account."), _id(raw, "upload_id", place), None
 
 
 def _id(raw: Mapping[str, object], name: str, place: str) -> str:

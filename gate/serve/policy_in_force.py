@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.app.check import Check
+from gate.core.policy import Policy
 from gate.errors import PolicyInvalid
 from gate.policyfile import PolicyFile, parse_policy_file, policy_text
 
@@ -21,15 +22,20 @@ READ_EVERY_S: Final = 1.0
 class PolicyInForce:
     """The policy of `check` and its document. `problem` says why the file on disk is not in force, None while it is.
 
-    `path` is as in `load_policy`; the packaged policy cannot change while a gate runs.
+    `path` is as in `load_policy`; the packaged policy cannot change while a gate runs. `also` is called with each policy
+    that comes into force, for what obeys it beside the check.
     """
 
-    def __init__(self, path: Path | None, loaded: PolicyFile, check: Check, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path | None, loaded: PolicyFile, check: Check, say: Callable[[str], None],
+        also: Callable[[Policy], None] = lambda policy: None,
+    ) -> None:  # fmt: skip
         self.problem: str | None = None
         self._path = path
         self._loaded = loaded
         self._check = check
         self._say = say
+        self._also = also
         self._read: str | None = None
 
     @property
@@ -69,6 +75,7 @@ class PolicyInForce:
         was_wrong, self.problem = self.problem is not None, None
         if loaded.policy.hash != self._check.policy.hash:
             self._check.policy, self._loaded = loaded.policy, loaded
+            self._also(loaded.policy)
             self._say(f"policy {loaded.policy.hash} is in force")
         elif was_wrong:
             self._say(f"the policy file is valid again, {loaded.policy.hash} stays in force")

@@ -159,7 +159,9 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
     snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
     watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
     watch.start_from_disk()
-    in_force = PolicyInForce(settings.policy, loaded, check, log.warning)
+    in_force = PolicyInForce(
+        settings.policy, loaded, check, log.warning, lambda policy: takes.answer_within(policy.deadline_us / 1e6)
+    )
     health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
     return _Parts(clock, counts, names, check, reports, watch, in_force, health, lambda: takes.down)
 

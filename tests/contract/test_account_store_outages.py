@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import re
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,21 @@ from servers import running_redis
 from take_requests import admitted, one_limit, override, per_minute, score, take_request
 from waiting import eventually
 
+from gate.app.check import Check
 from gate.core.limits.limit import Rate
 from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
+from gate.core.pseudonym import Pseudonyms
 from gate.errors import StoreOverloaded, StoreUnavailable
+from gate.metrics import Counts
+from gate.policyfile import load_policy, load_policy_file, policy_text
 from gate.records.score import with_bytes
+from gate.serve.clock import SystemClock
+from gate.serve.policy_in_force import PolicyInForce
+from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.line import Line
 from gate.stores.redis.reservations import RedisReservationStore
+from gate.stores.redis.takes import RedisTakeStore
 
 
 async def keys_of(store: RedisAccountStore, redis_url: str) -> dict[bytes, int]:
@@ -357,3 +367,37 @@ async def test_peeks_at_a_server_that_hangs_do_not_queue(tmp_path: Path, monkeyp
         await store.close()
     assert all(isinstance(each, StoreUnavailable) for each in answers)
     assert calls <= 3
+
+
+async def test_the_deadline_of_a_reloaded_policy_bounds_takes_from_then_on(tmp_path: Path) -> None:
+    file, said = tmp_path / "policy.toml", list[str]()
+    text = policy_text(None)[0]
+    file.write_text(text)
+    with running_redis(tmp_path) as server:
+        store = RedisTakeStore(server.url, deadline_s=30.0)
+        await store.open()
+        check = Check(
+            load_policy(file), store, SystemClock(), Pseudonyms(b"salt"), Counts(), time.perf_counter_ns, LocalBuckets
+        )
+        in_force = PolicyInForce(
+            file,
+            load_policy_file(file),
+            check,
+            said.append,
+            lambda policy: store.answer_within(policy.deadline_us / 1e6),
+        )
+        assert (await store.take(take_request("u"))).charged
+        file.write_text(re.sub('deadline = "[0-9]+ms"', 'deadline = "60ms"', text))
+
+        in_force.reload()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(10.0):
+                answer = await asyncio.gather(store.take(take_request("v")), return_exceptions=True)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+            await store.close()
+
+    assert "is in force" in said[-1]
+    assert isinstance(answer[0], StoreUnavailable)

@@ -44,6 +44,26 @@ async def test_an_upload_that_is_let_in_is_reserved_and_its_reservation_settles_
     assert (second.status, second.json) == (200, {"upload_id": "u-1", "status": "repeated", "outcome": "failed"})
 
 
+async def test_a_report_that_is_sent_again_gives_back_nothing_of_a_check_in_between(tmp_path: Path) -> None:
+    check = {**CHECK, "media": {"kind": "image", "bytes": GIB}}
+    async with running_gate(tmp_path, takes_reports=True) as gate:
+        first = await gate.post("/v1/check", check)
+        repeated = await gate.post("/v1/check", check)
+        report = {"reservation": first.json["reservation"], "outcome": "failed"}
+        await gate.post("/v1/reports", report)
+        anew = await gate.post("/v1/check", check)
+        taken = await left(gate)
+
+        again = await gate.post("/v1/reports", report)
+        after = await left(gate)
+        done = await gate.post("/v1/reports", {"reservation": anew.json["reservation"], "outcome": "committed"})
+
+    assert first.json["reservation"] == repeated.json["reservation"] != anew.json["reservation"]
+    assert (again.status, again.json["reason"]) == (404, "report.unknown")
+    assert after["account.uploads.minute"] == taken["account.uploads.minute"]
+    assert done.json["status"] == "settled"
+
+
 async def test_a_list_of_reports_is_answered_in_its_order_whatever_each_meets(tmp_path: Path) -> None:
     async with running_gate(tmp_path, takes_reports=True) as gate:
         await gate.post("/v1/check", {**CHECK, "media": {"kind": "image", "bytes": GIB}})
@@ -152,9 +172,9 @@ ids = st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable())
 def test_a_reservation_names_its_upload_and_no_other(account: str, upload_id: str) -> None:
     signer = ReservationSigner(b"salt")
 
-    reservation = signer.sign(account, upload_id)
+    reservation = signer.sign(account, upload_id, 1_800_000_000_000_000)
 
-    assert signer.read(reservation) == (account, upload_id)
+    assert signer.read(reservation) == (account, upload_id, 1_800_000_000_000_000)
     assert ReservationSigner(b"other").read(reservation) is None
     for n in range(len(reservation)):
         assert signer.read(reservation[:n] + ("0" if reservation[n] != "0" else "1") + reservation[n + 1 :]) is None

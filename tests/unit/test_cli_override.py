@@ -139,3 +139,18 @@ def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:
     told = {"limit": "account.uploads.minute", "unit": "uploads", "burst": 5, "left": 3, "full_in": 39.2}
 
     assert limit_line(told) == "  account.uploads.minute: 3 of 5 uploads left, full in 39s"
+
+
+def test_an_account_is_read_as_checks_read_it_whether_typed_or_in_a_file(
+    redis_url: str, place: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "overrides.jsonl"
+    file.write_text('{"account":" a-2\\t","deny":true,"for":"7d","reason":"farm"}\n')
+
+    typed = run(["override", "set", " a-1 ", "--deny", "--for", "7d", "--reason", "farm", "--yes"])
+    imported = run(["override", "import", str(file), "--yes"])
+    hidden = run(["override", "set", "a\u200b-3", "--deny", "--for", "7d", "--reason", "farm", "--yes"])
+
+    found = [stored(redis_url, place, account) for account in ("a-1", "a-2")]
+    assert (typed, imported, hidden) == (0, 0, 2)
+    assert all(each is not None and not each.allow for each in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +18,15 @@ from gate.app.converge import (
     shared_names,
 )
 from gate.app.operate import Operate
+from gate.cli.addresses import Addresses
+from gate.cli.board_access import report
+from gate.cli.output import Output
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.ports.boards import Acknowledgement, Gates
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
+from gate.serve.clock import SystemClock
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
@@ -232,3 +237,22 @@ def test_gates_that_left_are_not_live_and_names_of_one_process_are_not_shared() 
 
     assert [each.gate for each in live] == ["g-1"]
     assert shared_names(live) == []
+
+
+async def test_an_acknowledgement_that_cannot_be_read_is_shown_with_the_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Damaged(MemoryBoardStore):
+        async def gates(self, within_us: int) -> Gates:
+            return replace(await super().gates(within_us), unreadable=("'g-2': no JSON",))
+
+    store = Damaged(SystemClock())
+    operate = Operate(store, lambda: "p-1")
+    pause = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", 60_000_000)
+    await store.acknowledge(Acknowledgement("g-1", "http://g-1", 1, 0, latest=(fingerprint(pause),), on_disk=True))
+    addresses = Addresses(tmp_path, {"redis": "redis://r"}, (), "ug:", {"redis": "--redis"})
+
+    await report("pause", pause, operate, addresses, Output.TEXT)
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "it is not known whether its gate obeys: 'g-2': no JSON" in said

@@ -82,12 +82,17 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """A report about one upload. `bytes` is the real size, None where it is not told or nothing was stored."""
+    """A report about one upload. `bytes` is the real size, None where it is not told or nothing was stored.
+
+    With `began_us` it is about the reservation that began then, and about no later one of the same upload: a report that is
+    sent twice must not give back what a new check took in between.
+    """
 
     account: str
     upload_id: str
     outcome: UploadOutcome
     bytes: int | None = None
+    began_us: int | None = None
 
 
 class Unanswered(msgspec.Struct, frozen=True, gc=False):
@@ -144,6 +149,8 @@ _EXPIRED: Final = frozenset((ReservationState.KEPT, ReservationState.RETURNED))
 def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Settling:
     """What `notice` changes. It changes nothing unless the reservation is open; a late report finds it expired."""
     if reservation is None or reservation.state is ReservationState.REFUSED:
+        return _UNKNOWN
+    if isinstance(notice, Report) and notice.began_us not in (None, reservation.began_us):
         return _UNKNOWN
     if isinstance(notice, Unanswered) and notice.attempt != reservation.attempt:
         return Settling(Settlement(SettledAs.REPEATED, reservation.state))

@@ -53,7 +53,7 @@ class Batcher(Generic[A, R]):
     ) -> None:
         self.shed = 0
         self._lanes = lanes
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._queue: deque[_Waiting[A, R]] = deque()
@@ -77,7 +77,7 @@ class Batcher(Generic[A, R]):
             sick = False
             if self._down is None:
                 try:
-                    await lane.probe(self._deadline_s)
+                    await lane.probe(self.deadline_s)
                 except StoreUnavailable as error:
                     self._down, sick = error.problem, True
             self._workers.append(asyncio.create_task(self._work(lane, sick)))
@@ -170,14 +170,14 @@ class Batcher(Generic[A, R]):
             self._queued -= len(items)
             if answers.done():
                 continue
-            if now_s - since_s > self._deadline_s / 2:
+            if now_s - since_s > self.deadline_s / 2:
                 self.shed += len(items)
                 _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
                 continue
             oldest_s = min(oldest_s, since_s)
             size += len(items)
             batch.append(waiting)
-        return batch, oldest_s + self._deadline_s
+        return batch, oldest_s + self.deadline_s
 
     async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], until_s: float) -> bool:
         """Send a batch and answer it. Returns True if that opened the breaker, which this lane must close again."""
@@ -243,7 +243,7 @@ class Batcher(Generic[A, R]):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             try:
-                await lane.probe(max(self._deadline_s, FIRST_PAUSE_S))
+                await lane.probe(max(self.deadline_s, FIRST_PAUSE_S))
             except Exception as error:  # of any kind, because only this task can close the breaker
                 self._down = str(error)
             else:

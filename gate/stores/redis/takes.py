@@ -192,6 +192,10 @@ class RedisTakeStore:
         except TimeoutError:
             raise StoreUnavailable(f"Redis did not answer within {self._deadline_s * 1000:.0f} ms") from None
 
+    def answer_within(self, deadline_s: float) -> None:
+        """Bound each take from now on by `deadline_s`."""
+        self._deadline_s = self._batcher.deadline_s = deadline_s
+
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """See TakeStore."""
         self._scripts.expect(classes)
