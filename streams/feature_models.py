@@ -34,7 +34,7 @@ class FeatureModels:
     link_files: tuple[str, ...] = ()
 
     def left_out(self, files: Collection[str]) -> tuple[str, ...]:
-        """The features that must not be fitted to: those of a link model which knows the links of `files` by heart."""
+        """The features that must not be fitted to: those of a link model that was fitted to the links of `files`."""
         known = sorted({*files} & {*self.link_files})
         if not known:
             return ()

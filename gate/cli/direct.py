@@ -1,4 +1,4 @@
-"""The ways on which an operator can reach the gates when the ordinary one is shut: Redis, Kafka, the host's own file."""
+"""`--direct`: reaches the gates through Redis, Kafka or the host's break-glass file when the ordinary way fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DirectFlag = Annotated[
     Direct | None,
     typer.Option(
         "--direct",
-        help="The way to take if the ordinary one is shut: Redis, Kafka, or the break-glass file of this host.",
+        help="Write through Redis, Kafka, or the break-glass file of this host, if the ordinary way fails.",
     ),
 ]
 

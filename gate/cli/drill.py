@@ -43,10 +43,10 @@ def drill(
     gate: GateFlag = None,
     admin: AdminFlag = None,
 ) -> None:
-    """Pause the canary class for a moment, check that it is paused, release it, and check that it is let in again.
+    """Pause the class `canary`, check that its uploads are held, release it, and check that they are let in again.
 
     Every live gate must obey both changes. A drill that passed sets upload_gate_drill_last_success_timestamp_seconds; an
-    alert fires if the last one is a week ago. Exit code 3 if anything did not work.
+    alert fires if no drill passed for a week. The exit code is 3 if a check fails.
 
     Example: upload-gate drill
     """

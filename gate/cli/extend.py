@@ -1,4 +1,4 @@
-"""`extend` and `approve`: let a pause last longer or act, and let a second person agree to a change."""
+"""`extend`: lets a pause last longer, or enforces a pause that only counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`history` and `audit`: what was done with the kill switch, by whom, and whether the record of it is whole."""
+"""`history` and `audit`: show who changed which pause, and check that the audit log is complete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def history(
     state: StateFlag = None,
     kafka: KafkaFlag = None,
 ) -> None:
-    """Show who paused, released, extended or approved what, with the attempts that were refused.
+    """Show who set, released, extended or approved which pause, including attempts that were refused.
 
     Example: upload-gate history p-7k2mq4xd
     """

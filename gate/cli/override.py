@@ -1,7 +1,7 @@
-"""`override`: staff decide about one account, or about those of a file, until an expiry: let in, refuse, or other limits.
+"""`override`: staff let an account in, refuse it, or give it the limits of a class, until an expiry.
 
-It writes Redis, which every check reads, so that it holds from the next check on. The stores hold no history; the reason, the
-owner and the expiry are kept with the override.
+The commands write to Redis, which every check reads, so an override holds from the next check on. Redis keeps its reason,
+its owner and its expiry, and no history.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def import_(
     state: StateFlag = None,
     redis: RedisFlag = None,
 ) -> None:
-    """Set the overrides of a file, one JSON object a line. It is read whole before anything is set, and shown first.
+    """Set the overrides of a file, one JSON object a line. The command reads the whole file and shows it before it sets anything.
 
     A line is {"account":"a-17","for":"7d","reason":"…"} with one of "allow":true, "deny":true, "limits":"CLASS".
 

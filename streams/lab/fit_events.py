@@ -1,6 +1,7 @@
 """Fits the card of events: an explainable boosting machine over the counters before each event, read out as points.
 
-The earlier events are fitted to, the later ones judge: a split by rows would know the bursts that it is tested on.
+The card is fitted to the earlier events and judged by the later ones. A random split would put events of one burst on
+both sides.
 """
 
 from __future__ import annotations
