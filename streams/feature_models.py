@@ -39,8 +39,8 @@ class FeatureModels:
         if not known:
             return ()
         say(
-            f"the link model was fitted to {', '.join(known)} too, so its log odds of these links are too good; accounts "
-            "are fitted without them. Fit the link model to other rows to use it"
+            f"the link model was fitted to {', '.join(known)} too, so it would judge these links too well; accounts are "
+            "fitted without its log odds. To use them, fit the link model to other rows"
         )
         return LINK_FEATURES
 

@@ -36,7 +36,7 @@ def approve(
     Example: upload-gate approve p-7k2mq4xd --by bob
     """
     if direct is Direct.FILE:
-        raise OperatorError("nothing in the break-glass file waits for an approval", "leave --direct out")
+        raise OperatorError("a pause in a break-glass file needs no approval", "leave --direct out")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     run_change(_approve(addresses, id_, person(by), direct, output), addresses)
 

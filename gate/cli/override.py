@@ -36,7 +36,9 @@ ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who decides
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Decide about single accounts until an expiry.", no_args_is_help=True, rich_markup_mode=None
+        help="Decide about single accounts, each until an expiry.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     for name, command in (
         ("set", set_), ("show", show), ("list", list_), ("remove", remove), ("import", import_),
@@ -49,8 +51,10 @@ def set_(
     account: Annotated[str, typer.Argument(help="Account id.")],
     for_: Annotated[str, typer.Option("--for", help="How long it holds, such as 7d; required.")],
     reason: Annotated[str, typer.Option("--reason", "-m", help="Why, in words; required.")],
-    allow: Annotated[bool, typer.Option("--allow", help="Let in, whatever score and limits say.")] = False,
-    deny: Annotated[bool, typer.Option("--deny", help="Refuse.")] = False,
+    allow: Annotated[
+        bool, typer.Option("--allow", help="Let the account in, regardless of its score and limits.")
+    ] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Refuse the account.")] = False,
     limits: Annotated[
         str | None, typer.Option("--limits", metavar="CLASS", help="Give the account the limits of that class.")
     ] = None,
