@@ -41,7 +41,7 @@ class ServiceToken:
 
 
 def token_digest(token: bytes) -> bytes:
-    """What is kept of a token."""
+    """The SHA-256 of a token, as the file keeps it."""
     return sha256(token).digest()
 
 

@@ -34,7 +34,7 @@ class ServiceTokens:
         self.required = always
 
     def use(self, tokens: Sequence[ServiceToken]) -> None:
-        """Let these tokens open the port, and no others. Once there was one, nobody gets in without one any more."""
+        """Let these tokens open the port, and no others. Once the port had a token, it never serves a request without one."""
         self._names = {token.digest: token.name for token in tokens if token.access is self.access}
         self.required = self.required or bool(self._names)
 
