@@ -37,9 +37,7 @@ TABLE: Final = (
     Named("upload_gate_check_seconds", "histogram", (), "Time from a decoded check to its decision"),
     Named("upload_gate_degraded_total", "counter", (), "Decisions given without the account store"),
     Named("upload_gate_shed_total", "counter", (), "Checks shed because too many waited for the account store"),
-    Named(
-        "upload_gate_reports_total", "counter", ("outcome", "met"), "Uploads that were settled, and what the word met"
-    ),
+    Named("upload_gate_reports_total", "counter", ("outcome", "met"), "Reports by outcome, and the state they found"),
     Named("upload_gate_shadow_refusals_total", "counter", ("limit",), "Uploads a shadow limit would have refused"),
     Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
     Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that were malformed"),

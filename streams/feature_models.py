@@ -34,13 +34,13 @@ class FeatureModels:
     link_files: tuple[str, ...] = ()
 
     def left_out(self, files: Collection[str]) -> tuple[str, ...]:
-        """The features that must not be fitted to: those of a link model which knows the links of `files` by heart."""
+        """The features that must not be fitted to: those of a link model that was fitted to the links of `files`."""
         known = sorted({*files} & {*self.link_files})
         if not known:
             return ()
         say(
-            f"the link model was fitted to {', '.join(known)} too, so its log odds of these links are too good; accounts "
-            "are fitted without them. Fit the link model to other rows to use it"
+            f"the link model was fitted to {', '.join(known)} too, so it would judge these links too well; accounts are "
+            "fitted without its log odds. To use them, fit the link model to other rows"
         )
         return LINK_FEATURES
 

@@ -1,4 +1,4 @@
-"""The command `fit accounts`: a scorecard fitted to labelled accounts, and the cards of events where rows are such."""
+"""The command `fit accounts`: fits a scorecard to labelled accounts, and the cards of events if rows have a kind or an amount."""
 
 from __future__ import annotations
 

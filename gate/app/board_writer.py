@@ -1,4 +1,4 @@
-"""Writes one change of the kill switch into the shared board: compare-and-set, again until it stands."""
+"""Writes one change of the kill switch into the shared board by compare-and-set, and repeats a write that lost a race."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ _Prepared = tuple[str, LivePauses, Decision | TakeRequest]
 class Check:
     """Decides uploads. `board`, `policy` and `instances` may be replaced at any time, between two checks.
 
-    `hot` holds the hot facts; whoever hears of one puts it there.
+    `hot` holds the hot facts; the readers of their topic and of Redis add to it.
 
     `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
     told of each check that the store may have charged although its caller got no answer that lets in. The checks of a gate are

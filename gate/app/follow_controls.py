@@ -1,8 +1,8 @@
-"""Keeps a gate on the second channel of the kill switch: obeys what arrives there, and writes there what it lacks.
+"""Follows the second channel of the kill switch: the gate obeys the pauses in it and writes those that it lacks.
 
-Either channel alone is enough: a pause that was written to one is obeyed by every gate that hears it, and each gate
-carries it to the other. A gate writes its acknowledgement to this channel once a second and hears it come back, which
-proves that the channel lives; without that for three seconds the channel counts as stale, and the gate says so.
+Either channel alone is enough: every gate obeys a pause that arrives by one channel, and copies it to the other. A gate
+writes its acknowledgement to this channel once a second and reads it back, which proves that the channel works. If it
+reads none for three seconds, it logs that the channel is stale.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FollowControls:
         return max(0.0, self._now_s() - since_s)
 
     async def run(self) -> None:
-        """Follow and beat, concurrently, until cancelled."""
+        """Read the channel and write acknowledgements, concurrently, until cancelled."""
         self._now_s = asyncio.get_running_loop().time
         self._began_s = self._now_s()
         async with asyncio.TaskGroup() as tasks:

@@ -266,7 +266,7 @@ class Operate:
         why = " and ".join(MEANINGS[rule] for rule in broken)
         if before is not None and change is PauseChange.SET:
             raise ControlRefused(
-                f"a pause that {why} needs a second person, also if it was a dry run or a machine's", "set another of "
+                f"a pause that {why} needs a second person, also if it only counted or a machine set it", "set another of "
                 "the same uploads with `pause --propose`, or repeat it with --emergency WHY",
             )  # fmt: skip
         if not authority.propose:

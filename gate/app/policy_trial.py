@@ -1,9 +1,9 @@
 """Runs a candidate policy in shadow beside the one in force, on the same checks, and counts where they would differ.
 
 A trial sees each check after it was decided: the request, the decision, and what the store had answered. It has no
-store, no port and no way to reply, so it can neither take tokens nor refuse. Limits that both policies share are taken
-from the decision itself. Those that the candidate changes are tried on buckets in the trial's own memory, which are full
-when it begins, so that a limit is tried fully once its `per` has passed.
+store, no port and no way to reply, so it can neither take tokens nor refuse. For limits that both policies share, the
+trial uses the decision itself. For limits that the candidate changes, it keeps buckets in its own memory. They are full
+when it begins, so its counts of a limit are exact only after the limit's `per` has passed.
 """
 
 from __future__ import annotations

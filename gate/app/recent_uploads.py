@@ -23,7 +23,7 @@ Counted = tuple[str, bool, bool]
 class RecentUploads:
     """The counts of one gate. `now_us` is the gate's clock; a clock that is set back counts into the current minute.
 
-    Whoever counts adds to `current`, after a `turn` where the time has reached `next_us`.
+    The caller adds to `current`, and first calls `turn` if the time has reached `next_us`.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
-"""The act of a report: settle reservations, count what the reports met. The gate itself gives back what was taken in vain.
+"""Settles reservations by reports, counts the outcomes, and gives back tokens that were taken in vain.
 
-A gate learns of two kinds of uploads that hold tokens in vain: those whose answer nobody got, because the store answered too
-late or the caller went away, and, where the policy says so, those that nobody has reported by the end of their lifetime. It
-settles them in the background. Of the first kind at most `MOST_WAITING` wait while the store is away; the rest is given back by
-the second kind or expires.
+Two kinds of uploads hold tokens in vain. The first are those whose answer nobody got, because the store answered too late or
+the caller went away. The second, if the policy says so, are those that nobody has reported by the end of their lifetime. A gate
+settles both in the background. At most `MOST_WAITING` of the first kind wait while the store is away; further ones are settled
+as the second kind, or expire.
 """
 
 from __future__ import annotations

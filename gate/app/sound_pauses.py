@@ -1,6 +1,6 @@
-"""Takes the pauses out of a board that raise when they are prepared or evaluated, so that those beside them are obeyed.
+"""Removes from a board the pauses that raise when they are prepared or evaluated, so that gates obey the others.
 
-No writer of ours makes such a pause. If one turns up all the same, it must take down neither the check nor the switch.
+This release writes no such pause. If the board holds one all the same, checks and the kill switch must go on.
 """
 
 from __future__ import annotations

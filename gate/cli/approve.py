@@ -1,4 +1,4 @@
-"""`approve`: lets a second person agree to a change of the kill switch that waits for one."""
+"""`approve`: a second person approves a proposed change of the kill switch, which then comes into force."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def approve(
     kafka: KafkaFlag = None,
     admin: AdminFlag = None,
 ) -> None:
-    """Approve what was proposed for a pause, and wait until every live gate obeys.
+    """Approve the change that was proposed for a pause, and wait until every live gate obeys.
 
-    Who proposed it or owns the pause cannot approve it (exit code 4).
+    The person who proposed the change, or owns the pause, cannot approve it (exit code 4).
 
     Example: upload-gate approve p-7k2mq4xd --by bob
     """
     if direct is Direct.FILE:
-        raise OperatorError("nothing in the break-glass file waits for an approval", "leave --direct out")
+        raise OperatorError("a pause in a break-glass file needs no approval", "leave --direct out")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     run_change(_approve(addresses, id_, person(by), direct, output), addresses)
 

@@ -1,4 +1,4 @@
-"""`audit`: the group of commands that check and send the record of all changes; see `history`."""
+"""`audit`: the group of the commands `verify` and `send`, which `gate.cli.history` holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the person at the command may do: the flags for a second person, an emergency and a machine, and the policy's rules."""
+"""The flags for a second person, an emergency and a machine, and the policy's rules about who may change pauses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from gate.core.pause.board import Pause, PauseChange
 from gate.errors import ControlRefused
 
 ProposeFlag = Annotated[
-    bool, typer.Option("--propose", help="Where the policy asks for a second person: let them approve it.")
+    bool,
+    typer.Option("--propose", help="If the policy requires a second person: propose the change, for them to approve."),
 ]
 EmergencyFlag = Annotated[
-    str, typer.Option("--emergency", metavar="WHY", help="Go ahead without a second person; the reason is recorded.")
+    str, typer.Option("--emergency", metavar="WHY", help="Go ahead without a second person; WHY is recorded.")
 ]
 MachineFlag = Annotated[
-    bool, typer.Option("--machine", help="A machine acts: its pause is a lease of at most 60s that `extend` renews.")
+    bool, typer.Option("--machine", help="Act as a machine: the pause lasts at most 60s, and `extend` renews it.")
 ]
 
 _CHANGES = {

@@ -1,4 +1,4 @@
-"""The ways on which an operator can reach the gates when the ordinary one is shut: Redis, Kafka, the host's own file."""
+"""`--direct`: reaches the gates through Redis, Kafka or the host's break-glass file when the ordinary way fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DirectFlag = Annotated[
     Direct | None,
     typer.Option(
         "--direct",
-        help="The way to take if the ordinary one is shut: Redis, Kafka, or the break-glass file of this host.",
+        help="Write through Redis, Kafka, or the break-glass file of this host, if the ordinary way fails.",
     ),
 ]
 
@@ -53,7 +53,7 @@ def pause_by_file(
 ) -> None:
     """Write a pause into the host's file and wait until its gate obeys. Raises OperatorError, NotConverged."""
     if details.machine:
-        raise OperatorError("--machine does not go with --direct file", "a lease goes through a shared channel")
+        raise OperatorError("--machine cannot be used with --direct file", "leave one of them out")
     scope, action, reason, text, owner, for_us = wanted
     now_us = time.time_ns() // 1_000
     starts_us = None if details.starts_in_us is None else now_us + details.starts_in_us
@@ -123,7 +123,7 @@ def _write(
 def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], output: Output) -> None:
     """Wait until the gate of this host shows that it obeys. Raises NotConverged."""
     until_s = time.monotonic() + OBEYED_WITHIN_S
-    problem = "nothing names its admin port, as --admin would"
+    problem = "its admin port is unknown; name it with --admin"
     while addresses.admin is not None:
         try:
             page = _page(addresses)

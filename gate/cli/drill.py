@@ -43,15 +43,18 @@ def drill(
     gate: GateFlag = None,
     admin: AdminFlag = None,
 ) -> None:
-    """Pause the canary class for a moment, check that it is paused, release it, and check that it is let in again.
+    """Pause the class `canary`, check that its uploads are held, release it, and check that they are let in again.
 
     Every live gate must obey both changes. A drill that passed sets upload_gate_drill_last_success_timestamp_seconds; an
-    alert fires if the last one is a week ago. Exit code 3 if anything did not work.
+    alert fires if no drill passed for a week. The exit code is 3 if a check fails.
 
     Example: upload-gate drill
     """
     if direct is Direct.FILE:
-        raise OperatorError("a drill goes through a shared channel", "leave --direct out, or give redis or kafka")
+        raise OperatorError(
+            "a drill needs Redis or Kafka",
+            "leave --direct out, or give redis or kafka",
+        )
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, gate=gate, admin=admin)
     scope = Scope(frozenset({fold_label(class_)}))
     run_change(_drill(addresses, scope, person(owner), direct, output), addresses)
@@ -106,11 +109,11 @@ def _expect(addresses: Addresses, scope: Scope, pause: str, paused: bool) -> Non
     answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), token=gate_token())
     told = answer if isinstance(answer, dict) else {}
     decision, by = told.get("decision"), told.get("pause")
-    meets = f"an upload of class {class_} meets {decision}" + (f" by pause {by}" if by else "")
+    meets = f"an upload of class {class_} gets the decision {decision}" + (f" by pause {by}" if by else "")
     if (by, decision) != (pause, "paused") if paused else (by is not None or decision in (None, "paused")):
-        expected = f"paused by {pause}" if paused else "paused by nothing any more"
+        expected = f"paused by {pause}" if paused else "no longer paused"
         raise NotConverged(
-            f"{meets} at the gate at {addresses.shown('gate')}, and was to be {expected}",
+            f"at the gate at {addresses.shown('gate')}, {meets}; expected: {expected}",
             "see what holds it with `upload-gate status`",
         )
-    say(f"{meets}, as it should")
+    say(f"{meets}, as expected")

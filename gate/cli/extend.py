@@ -1,4 +1,4 @@
-"""`extend` and `approve`: let a pause last longer or act, and let a second person agree to a change."""
+"""`extend`: lets a pause last longer, or enforces a pause that only counts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def extend(
     if not for_us and not enforce:
         raise OperatorError("--for is missing", "give --for, such as --for 2h, or --enforce")
     if direct is Direct.FILE:
-        raise OperatorError("the break-glass file extends no shared pause", "set another with pause --direct file")
+        raise OperatorError("a break-glass file cannot extend a pause", "set another with pause --direct file")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     authority = authority_of(addresses, propose, emergency)
     run_change(_extend(addresses, id_, person(by), for_us, machine, enforce, authority, direct, output), addresses)

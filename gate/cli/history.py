@@ -1,4 +1,4 @@
-"""`history` and `audit`: what was done with the kill switch, by whom, and whether the record of it is whole."""
+"""`history` and `audit`: show who changed which pause, and check that the audit log is complete."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ def register(app: typer.Typer) -> None:
 
 
 def history(
-    pause: Annotated[str | None, typer.Argument(metavar="ID", help="Only this pause.", show_default=False)] = None,
-    everywhere: Annotated[bool, typer.Option("--everywhere", help="The records of all hosts, from Kafka.")] = False,
-    last: Annotated[int, typer.Option(help="How many records, the newest.")] = LAST,
+    pause: Annotated[str | None, typer.Argument(metavar="ID", help="Show only this pause.", show_default=False)] = None,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="Show the records of all hosts, from Kafka.")
+    ] = False,
+    last: Annotated[int, typer.Option(help="How many of the newest records to show.")] = LAST,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     kafka: KafkaFlag = None,
 ) -> None:
-    """Show who paused, released, extended or approved what, with the attempts that were refused.
+    """Show who set, released, extended or approved which pause, including attempts that were refused.
 
     Example: upload-gate history p-7k2mq4xd
     """
@@ -104,7 +106,8 @@ def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kaf
         result(*problems, f"{len(lines)} records in {log.path}, {len(problems) or 'no'} problems")
     if problems:
         raise NotConverged(
-            f"the audit log {log.path} is not whole", "see the problems above; Kafka has the other copies"
+            f"the audit log {log.path} is incomplete or was changed",
+            "see the problems above; Kafka has the other copies",
         )
 
 

@@ -1,7 +1,7 @@
-"""`override`: staff decide about one account, or about those of a file, until an expiry: let in, refuse, or other limits.
+"""`override`: staff let an account in, refuse it, or give it the limits of a class, until an expiry.
 
-It writes Redis, which every check reads, so that it holds from the next check on. The stores hold no history; the reason, the
-owner and the expiry are kept with the override.
+The commands write to Redis, which every check reads, so an override holds from the next check on. Redis keeps its reason,
+its owner and its expiry, and no history.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who decides
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Decide about single accounts until an expiry.", no_args_is_help=True, rich_markup_mode=None
+        help="Decide about single accounts, each until an expiry.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     for name, command in (
         ("set", set_), ("show", show), ("list", list_), ("remove", remove), ("import", import_),
@@ -52,8 +54,10 @@ def set_(
     account: Annotated[str, typer.Argument(help="Account id.")],
     for_: Annotated[str, typer.Option("--for", help="How long it holds, such as 7d; required.")],
     reason: Annotated[str, typer.Option("--reason", "-m", help="Why, in words; required.")],
-    allow: Annotated[bool, typer.Option("--allow", help="Let in, whatever score and limits say.")] = False,
-    deny: Annotated[bool, typer.Option("--deny", help="Refuse.")] = False,
+    allow: Annotated[
+        bool, typer.Option("--allow", help="Let the account in, regardless of its score and limits.")
+    ] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Refuse the account.")] = False,
     limits: Annotated[
         str | None, typer.Option("--limits", metavar="CLASS", help="Give the account the limits of that class.")
     ] = None,
@@ -149,7 +153,7 @@ def import_(
     state: StateFlag = None,
     redis: RedisFlag = None,
 ) -> None:
-    """Set the overrides of a file, one JSON object a line. It is read whole before anything is set, and shown first.
+    """Set the overrides of a file, one JSON object a line. The command reads the whole file and shows it before it sets anything.
 
     A line is {"account":"a-17","for":"7d","reason":"…"} with one of "allow":true, "deny":true, "limits":"CLASS".
 

@@ -111,7 +111,7 @@ def pause(
     if len(text) > MAX_TEXT or len(incident) > MAX_TEXT:
         raise OperatorError(f"the message is longer than {MAX_TEXT} characters", "shorten it and link to the incident")
     if direct is Direct.FILE and propose:
-        raise OperatorError("nobody approves what is in a break-glass file", "leave --propose or --direct out")
+        raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     say(
         f"{effect_of(action, details.factor, details.percent, details.exempt, details.mode)} {uploads_of(scope)} for "
@@ -230,7 +230,7 @@ def _reason(given: str) -> str:
 
 def _factor(given: float) -> float:
     if not 0.0 < given < 1.0:
-        raise OperatorError("--factor is no share", "give a number between 0 and 1, such as 0.1 for one minute in ten")
+        raise OperatorError("--factor is not between 0 and 1", "give a number such as 0.1, for one minute in ten")
     return given
 
 

@@ -22,22 +22,26 @@ PlatformWideFlag = Annotated[bool, typer.Option("--all", help="Platform-wide: ev
 ActionFlag = Annotated[Action, typer.Option(help="What to do with uploads that it matches.")]
 FactorFlag = Annotated[float, typer.Option(help="For throttle: the share of minutes in which an account may upload.")]
 OnlyVerifiedFlag = Annotated[bool, typer.Option("--only-verified", help="Short for --action allow-only.")]
-PercentFlag = Annotated[int, typer.Option(help="Hold only this share of accounts, always the same ones.")]
+PercentFlag = Annotated[int, typer.Option(help="Hold only this percentage of accounts, always the same ones.")]
 ExceptClassFlag = Annotated[Many, typer.Option(help="Leave this class alone; may be repeated.")]
 ExceptSurfaceFlag = Annotated[Many, typer.Option(help="Leave this surface alone; may be repeated.")]
 ExceptKindFlag = Annotated[Many, typer.Option(help="Leave this kind alone; may be repeated.")]
 ExceptCountryFlag = Annotated[Many, typer.Option(help="Leave this country alone; may be repeated.")]
 ExceptAccountsFlag = Annotated[Path | None, typer.Option(help="Leave the accounts of this file alone.")]
 ExceptVerifiedFlag = Annotated[bool, typer.Option("--except-verified", help="Leave verified accounts alone.")]
-InFlightFlag = Annotated[InFlight, typer.Option(help="Uploads that began before: let them end, or not.")]
+InFlightFlag = Annotated[InFlight, typer.Option(help="Uploads under way: drain lets them end, abort holds them.")]
 CountOnlyFlag = Annotated[
-    bool, typer.Option("--count-only", help="Set it as a dry run: it acts on nothing and counts.")
+    bool, typer.Option("--count-only", help="Hold nothing, and count the uploads that it would hold.")
 ]
-EnforceFlag = Annotated[bool, typer.Option("--enforce", help="Enforce a list of accounts at once.")]
+EnforceFlag = Annotated[
+    bool, typer.Option("--enforce", help="With --accounts: hold them at once, without counting first.")
+]
 ForFlag = Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.")]
 StartInFlag = Annotated[str | None, typer.Option(help="Begin later, such as 30m from now.")]
-RampFlag = Annotated[str | None, typer.Option(help="Let accounts back over this time after its end; 0 at once.")]
-ReasonFlag = Annotated[str, typer.Option("--reason", "-r", help="Reason code of the policy, such as raid.")]
+RampFlag = Annotated[
+    str | None, typer.Option(help="Let accounts back over this time after the pause; 0 lets all back at once.")
+]
+ReasonFlag = Annotated[str, typer.Option("--reason", "-r", help="One of the policy's reasons, such as raid.")]
 MessageFlag = Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")]
 IncidentFlag = Annotated[str, typer.Option(help="Link to the incident.")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and write nothing.")]

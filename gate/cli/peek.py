@@ -1,4 +1,4 @@
-"""`peek`: asks a running gate what it would decide about one upload, and what is left of each limit. Takes nothing."""
+"""`peek`: asks a running gate what it would decide about one upload, and what is left of each limit. It takes no tokens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def peek(
     device: Annotated[str | None, typer.Option(help="Device id.")] = None,
     country: Annotated[str | None, typer.Option(help="Country, such as DE.")] = None,
     upload_id: Annotated[
-        str, typer.Option(help="Upload id, of an upload that was checked before or of none.")
+        str, typer.Option(help="Upload id; one that was checked before gets its earlier answer.")
     ] = "peek",
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,

@@ -84,7 +84,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
 
 
 def rare_labels(scope: Scope, names: PolicyNames) -> list[str]:
-    """A sentence for each kind or surface of the scope that the policy does not list, or that looks like a slip."""
+    """A sentence for each kind or surface of the scope that the policy does not list, or that looks mistyped."""
     from difflib import get_close_matches
     from fnmatch import fnmatchcase
 

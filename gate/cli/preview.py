@@ -86,7 +86,9 @@ def recent_sentences(gates: Sequence[Acknowledgement], live: int, scope: Scope, 
         )
         lines.append(f"by class: {classes}; {fine / met:.0%} of them are of accounts that score as harmless")
     if narrower:
-        lines.append("gates count by class alone, so that the narrower scope meets no more than this")
+        lines.append(
+            "gates count by class alone; this pause has a narrower scope, so it would have held at most this many"
+        )
     reached = {fold_label(name) for name, row in counts.items() if row[0]}
     return lines + [
         f"warning: no upload of class {name} reached any gate in the last {since}; is the class spelled right?"

@@ -109,7 +109,7 @@ class Release:
 
 
 def _refuse_all() -> list[str]:
-    raise OperatorError("--all does not go with --direct file", "name the pauses; `status` lists them")
+    raise OperatorError("--all cannot be used with --direct file", "name the pauses; `status` lists them")
 
 
 async def _release(

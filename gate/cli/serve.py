@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     state: Annotated[
-        Path | None, typer.Option("--state", help="Directory for the board's snapshot and the break-glass file.")
+        Path | None, typer.Option("--state", help="Directory for the snapshot of the pauses and the break-glass file.")
     ] = None,
     redis: Annotated[
         str | None, typer.Option("--redis", help="Redis of all gates, redis://[:password@]host:port/0.")
@@ -36,7 +36,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port for checks.")] = None,
     admin_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the admin API.")] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port of their own for /metrics and health.")
+        int | None, typer.Option(min=1, max=65535, help="Separate port for /metrics, /healthz and /readyz.")
     ] = None,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Processes on the port for checks, each with its own metrics port.")

@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
 def status(
     forget: Annotated[
         str | None,
-        typer.Option(metavar="GATE", help="Let a gate that is gone for good count no longer; refused while it runs."),
+        typer.Option(metavar="GATE", help="Stop counting a gate that is gone for good; refused while it runs."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again each second, until Ctrl-C.")] = False,
     yes: YesFlag = False,

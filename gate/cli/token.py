@@ -75,7 +75,7 @@ def new(
 
 
 def list_(file: FileFlag = None, state: StateFlag = None, output: OutputFlag = Output.TEXT) -> None:
-    """List the valid tokens by name, without the tokens themselves, which nobody keeps.
+    """List the valid tokens by name, without the tokens themselves, which are not stored.
 
     Example: upload-gate token list -o json
     """
@@ -95,7 +95,9 @@ def list_(file: FileFlag = None, state: StateFlag = None, output: OutputFlag = O
 
 
 def revoke(
-    token: Annotated[str, typer.Argument(help="A token's id, or the name whose tokens all end.", metavar="ID|NAME")],
+    token: Annotated[
+        str, typer.Argument(help="A token's id, or a name, all of whose tokens are revoked.", metavar="ID|NAME")
+    ],
     file: FileFlag = None,
     state: StateFlag = None,
 ) -> None:

@@ -1,6 +1,6 @@
-"""Service tokens: what a service shows to be answered. A gate keeps the SHA-256 of each, never the token.
+"""Service tokens, which a service sends with each request. A gate keeps the SHA-256 of each, never the token.
 
-A token is 256 random bits as text, so a plain hash is enough: nobody can try them all.
+A token is 256 random bits as text, so a plain hash is enough: nobody can guess it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ServiceToken:
 
 
 def token_digest(token: bytes) -> bytes:
-    """What is kept of a token."""
+    """The SHA-256 of a token, as the file keeps it."""
     return sha256(token).digest()
 
 

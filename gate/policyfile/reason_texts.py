@@ -1,6 +1,6 @@
 """Reads the wording of reasons (`reasons.toml`): what uploaders read of a decision, and staff of a score.
 
-The two are apart because they have different readers. A public text has no place for a value and names no evidence.
+A text for uploaders has no placeholder for a value and names no evidence.
 """
 
 from __future__ import annotations

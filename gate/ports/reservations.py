@@ -1,4 +1,4 @@
-"""The store of reservations: what became of the uploads that were let in."""
+"""The store of reservations: how each upload that was let in ended."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
      "after":PAUSE,"detail":"","approver":null,"emergency":"","machine":false,"via":"redis","direct":false,
      "prev":"64 hex digits","hash":"64 hex digits"}
 
-`hash` is SHA-256 over the line without it. `prev` is the hash of the line before, 64 zeros for the first. Whoever
-changes or removes a line must change all later ones; the copies on `gate.audit.v1` then differ.
+`hash` is SHA-256 over the line without it. `prev` is the hash of the line before, 64 zeros for the first. To
+change or remove a line, one must change all later lines, which then differ from their copies on `gate.audit.v1`.
 """
 
 from __future__ import annotations

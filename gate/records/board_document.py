@@ -2,10 +2,10 @@
 
     {"version": 1, "pauses": [PAUSE, …]}
 
-`gate.records.pause` reads and writes each pause. Bytes that are no such document are refused whole, and the caller
-keeps the last good state. A pause that cannot be read (a field out of bounds, an unknown action, a scope with an unknown
-set, a required field that is unknown) is kept byte for byte and not obeyed; the other pauses of the document are obeyed.
-An unknown field of the document is kept and written again.
+`gate.records.pause` reads and writes each pause. Other bytes are refused, and the caller keeps the last good state. A pause
+that cannot be read (a field out of bounds, an unknown action, a scope with an unknown set, a required field that is
+unknown) is kept byte for byte and not obeyed; gates obey the other pauses of the document. An unknown field of the
+document is kept and written again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keeps one gate's policy the one in its file: reads it again when it has changed, and keeps the last good one if it is wrong.
+"""Reads a gate's policy file again when it has changed, and keeps the last good policy if the file is wrong.
 
 The gate acknowledges the hash of its policy with its board, once a second, so that `status` shows which policy each
 process has.

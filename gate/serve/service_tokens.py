@@ -1,8 +1,8 @@
-"""Who may ask: the service tokens of one port, read from their file and checked on each request.
+"""Authenticates requests: reads the service tokens of one port from their file and checks each request.
 
-A port asks for a token as soon as the file holds one for it, and until the gate ends: revoking the last token opens no
-port. Beyond loopback it always asks. A file that is gone or
-cannot be read changes nothing: the tokens that were valid stay valid, so that a slip of the pen closes no gate.
+A port requires a token as soon as the file holds one for it, and from then on until the gate ends, so revoking the last
+token opens no port. Beyond loopback it always requires one. If the file is gone or cannot be read, the tokens that were
+valid stay valid, so that a mistake in the file locks no service out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ServiceTokens:
         self.required = always
 
     def use(self, tokens: Sequence[ServiceToken]) -> None:
-        """Let these tokens open the port, and no others. Once there was one, nobody gets in without one any more."""
+        """Let these tokens open the port, and no others. Once the port had a token, it never serves a request without one."""
         self._names = {token.digest: token.name for token in tokens if token.access is self.access}
         self.required = self.required or bool(self._names)
 

@@ -53,7 +53,7 @@ class Worker:
 
     @property
     def state(self) -> WorkerState:
-        """What is known of it."""
+        """The state of the process, for the pages."""
         pid = None if self._process is None or self._process.returncode is not None else self._process.pid
         return WorkerState(
             self.number,
@@ -109,7 +109,7 @@ class Worker:
         return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal; nothing if it does not run."""
+        """Send the process a signal, if it runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 

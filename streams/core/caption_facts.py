@@ -1,4 +1,4 @@
-"""Folds the numbers of one caption into what an account keeps of its captions."""
+"""Folds the numbers of one caption into the account's facts of captions."""
 
 from __future__ import annotations
 

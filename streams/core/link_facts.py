@@ -1,4 +1,4 @@
-"""Folds the log odds of an upload's worst link into what an account keeps of its links."""
+"""Folds the log odds of an upload's worst link into the account's facts of links."""
 
 from __future__ import annotations
 

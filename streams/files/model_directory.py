@@ -2,7 +2,8 @@
 
 `upload-gate fit` writes such a directory. It may hold a scorecard (`scorecard.toml`) and models whose numbers are
 features, `captions.npz` with `captions.json` and `links.npz` with `links.json`; at least one of them.
-What it lacks is the packaged scorecard, or is not read. Without a directory the shipped models are read.
+If it lacks a scorecard, the packaged one is used; a model that it lacks is not used. Without a directory the shipped models
+are read.
 """
 
 from __future__ import annotations

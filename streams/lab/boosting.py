@@ -1,7 +1,7 @@
 """Fits terms of a scorecard to vectors of features: an explainable boosting machine, read out as points of bins.
 
-A term is a table of points over the bins of one feature or of two. The machine sees nothing that the scorecard cannot
-say, so the points that are read out are the model itself.
+A term is a table of points over the bins of one feature or of two. The machine is fitted to the same bins as the
+scorecard, so the points that are read out are the whole model.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Judges a scorecard on labelled accounts, by the code that the worker runs: figures by account.
 
-Accounts are judged by their last risk, and by their risk after a number of events, as far as they have as many.
+Accounts are judged by their last risk. Accounts with enough events are also judged by their risk after 5, 20 and 100 of
+them, or the numbers of `--after`.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class JudgedEvents:
 
 
 def read_events(files: Sequence[Path], after: float = 0.0) -> EventStream:
-    """The events of all files, in order of time where all rows have one, else in the order of the files.
+    """The events of all files, in order of time if all rows have a time, else in the order of the files.
 
     Without times the first event has the number after `after`. Raises RowInvalid for a row that cannot be read.
     """

@@ -1,7 +1,7 @@
 """Groups accounts that must not be split between training and test: near-identical bots form families.
 
 Two accounts are of one family if they share a device, an address, contents or captions that few accounts have, or most
-of their wording. What many accounts share groups nobody: a campus is no family.
+of their wording. A value that many accounts share, such as the address of a campus, groups nobody.
 """
 
 from __future__ import annotations

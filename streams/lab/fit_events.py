@@ -1,6 +1,7 @@
 """Fits the card of events: an explainable boosting machine over the counters before each event, read out as points.
 
-The earlier events are fitted to, the later ones judge: a split by rows would know the bursts that it is tested on.
+The card is fitted to the earlier events and judged by the later ones. A random split would put events of one burst on
+both sides.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ EARLIER: Final = 0.7
 """Share of the events that is fitted to when the rest judges."""
 PAIRS, BINS, PAIR_BINS, LEAST_IN_LEAF = 12, 24, 8, 40
 LABEL_PAIRS, LABEL_BINS, LABEL_PAIR_BINS, LEAST_IN_LABEL_LEAF = 20, 48, 24, 20
-"""With labels finer bins pay: their odds are nearly the answer. Without them finer bins learn the past by heart."""
+"""Finer bins help with labels, whose odds nearly give the answer. Without labels they overfit."""
 BAGS: Final = 4
 ROUNDS: Final = 1_500
 DECIMALS: Final = 4

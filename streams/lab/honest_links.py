@@ -1,4 +1,4 @@
-"""Honest links that every fit of the link model has at hand, so that it needs no list of them.
+"""Honest links for every fit of the link model, so that a fit needs no list of its own.
 
 Two installed packages hold names of honest sites: the HSTS preload list, to which owners of sites register their domain,
 and the public suffix list, whose comments name the registries and companies behind the suffixes. Half of the

@@ -79,12 +79,11 @@ def process(
     """Fold a batch (not empty, in order of offsets) of the partition `origin`; never raises for what records hold,
     but raises msgspec.DecodeError for a state that cannot be read.
 
-    `states` is only read. `crowd` is updated with the features that accounts showed; a repeated batch may repeat that.
-    `web` reads the links of uploads, `captions` the captions of the whole batch at once and `links` the log odds of its
-    links; without them accounts keep no facts of these. `now_us` only stamps when a score was made, `stamps` makes the
-    stamps of scores; without it they have no generation. Where the partition is far behind, its scores do not act
-    (`acts`). `backfill` is of this crowd and finds accounts without an event in the batch that are scored too, with
-    `stamps`; `campaigns`, also of this crowd, finds what accounts show that is nearly the same.
+    Reads `states` and updates `crowd` with what accounts showed; a repeated batch may repeat that. `web` reads links,
+    `captions` and `links` the numbers of captions and the log odds of links; without them accounts keep no such facts.
+    `now_us` is the wall clock, and only stamps when a score was made. `stamps` stamps scores; without it they have no
+    generation. `acts` is False while the partition is far behind. With `stamps`, `backfill` adds accounts without an
+    event that are scored too. `campaigns` groups what accounts show that is nearly the same. Both belong to `crowd`.
     """
     dead: list[DeadLetter] = []
     read = _read(batch, origin, dead)

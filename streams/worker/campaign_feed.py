@@ -1,4 +1,4 @@
-"""Reads what every partition's owner publishes of campaigns, and merges it with what this worker knows.
+"""Reads the campaigns that the workers of all partitions publish, and merges them with those of this worker.
 
 `commit` publishes it in the transaction of its batch. A record that is older than the crowd's window is skipped.
 """

@@ -1,4 +1,4 @@
-"""The pipeline's records from those of the client, which have eleven fields."""
+"""Turns records of the Kafka client into the pipeline's smaller ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How a take is answered: the model that the store in memory runs and that the script in Redis must agree with.
 
-In order: an account that its standing refuses takes nothing; one whose limits staff have changed is taken from with those;
-an upload that was answered before gets its answer again, or a conflict if its content is another; any other upload takes from
-all its buckets or from none.
+In order: an account whose standing refuses it takes nothing. An account whose limits staff have changed takes by those. An
+upload that was answered before gets the same answer, or a conflict if its content differs. Any other upload takes from all its
+buckets or from none.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
       └───expired─────▶ KEPT | RETURNED   at the end of its lifetime, as the policy says
     REFUSED                           nothing was taken; it only repeats the answer until its retry-after has passed
 
-Only an OPEN reservation changes; every later report about it is told what happened first. `settle` decides, and the
+Only an OPEN reservation changes; the answer to every later report says how it was settled first. `settle` decides, and the
 stores carry out its changes in one atomic step.
 """
 
@@ -23,7 +23,7 @@ from gate.core.standing import Standing
 
 
 class ReservationState(IntEnum):
-    """What became of the upload. The numbers are stored."""
+    """How the upload ended. The numbers are stored."""
 
     OPEN = 1
     COMMITTED = 2
@@ -39,7 +39,7 @@ GIVEN_BACK: Final = frozenset((ReservationState.FAILED, ReservationState.ABORTED
 
 
 class UploadOutcome(StrEnum):
-    """What a report says became of the upload."""
+    """How the upload ended, as a report says."""
 
     COMMITTED = "committed"
     FAILED = "failed"
@@ -47,7 +47,7 @@ class UploadOutcome(StrEnum):
 
 
 class SettledAs(StrEnum):
-    """What a report met."""
+    """The state in which a report found the reservation."""
 
     SETTLED = "settled"
     REPEATED = "repeated"

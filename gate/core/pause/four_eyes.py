@@ -1,8 +1,8 @@
-"""Four eyes: which changes of the kill switch ask for a second person, as a table.
+"""Which changes of the kill switch need a second person, as a table.
 
-One person may always tighten at once. The policy lists the changes that need two (`second_person` in `[controls]`). Such
-a change is written as a proposal and comes into force when another person approves it. An emergency, given with its
-reason, lets one person go ahead; the reason is kept with the pause and in the audit log.
+The policy lists the changes that need one (`second_person` in `[controls]`); by default these are pauses that last over 24
+hours. Such a change is written as a proposal and comes into force when another person approves it. In an emergency one
+person may go ahead and gives a reason, which is kept with the pause and in the audit log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pauses of a board as checks read them: which is the strictest that holds an upload, in time that hardly grows.
+"""Finds the strictest pause that holds an upload, in a time that hardly grows with the number of pauses.
 
 Pauses are numbered by strictness, the strictest first. For each value of a set there is one integer whose bits are the
 pauses that the value is in, so a few dictionary reads and ANDs leave the candidates of an upload. Those are tried in

@@ -1,4 +1,4 @@
-"""What a connection may cost, and the response to one that costs more. `gate.serve.hot.app` holds connections to it."""
+"""Limits of connections, and the responses to a connection that exceeds one. `gate.serve.hot.app` enforces them."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ from gate.core.standing import Standing
 from gate.errors import StateUnreadable
 
 LATE_US: Final = HOUR_US
-"""How long a reservation is kept beyond its lifetime, at most another one, so that a late report is told what happened."""
+"""How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
 CODES: Final = {"account": 0, "ip": 1, "device": 2}
 NAMED: Final = 3
 _BY_BYTES, _IN_FLIGHT = 8, 16

@@ -1,14 +1,14 @@
 """Campaigns: contents, links and captions that are nearly the same, from many accounts within three days.
 
-**What is one.** Pictures belong together whose perceptual hashes are near each other (`near`), links of one host and
-path shape, and captions that share most of their 5-grams. Each group has a number that follows from its first member,
-so all workers give an exact copy the same one. Where two workers met different members first, each hears of the other's
+**What is one.** A campaign has pictures whose perceptual hashes are near each other (`near`), or links of one host and
+path shape, or captions that share most of their 5-grams. Each group has a number that follows from its first member,
+so all workers give an exact copy the same one. If two workers met different members first, each reads the other's
 examples: both numbers become the smaller one, and the members are counted together.
 
 **What is counted.** The crowd counts the distinct accounts of a group as it counts those of a device: by day of event
 time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What it states as
-missing is missing here too. Besides, of pairs of pictures at the full distance 5 in 100 are not found, and of pairs of
-captions with half of their 5-grams in common a third. A worker that restarts or takes a partition over knows the counts
+missing is missing here too. Besides, 5 in 100 pairs of pictures at the full distance are not found, and a third of the
+pairs of captions that share half of their 5-grams. A worker that restarts or takes a partition over knows the counts
 and not the members: an account belongs to a campaign again when it shows it again.
 
 **What it takes.** At most 24 MB a kind for counts; 300 MB for a million hashes of 64 bits and as much for longer ones,

@@ -1,4 +1,4 @@
-"""Campaigns as one worker finds and hears of them: which campaigns an upload shows, and what is published of them."""
+"""Finds the campaigns that an upload belongs to, in this worker's data and other workers', and publishes this worker's counts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""When something was shown first, for what turns out to be a campaign later. One slot holds what fell into it last.
+"""Remembers when an item was first shown, in case it becomes a campaign later. A slot holds the last item hashed to it.
 
-Growth: 2^18 slots of 12 bytes (3 MB). A lone item is forgotten when another one takes its slot.
+Growth: 2^18 slots of 12 bytes (3 MB). An item is forgotten when another one takes its slot.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The campaigns that a worker knows: their sightings, which of them are one, and which accounts belong to them.
 
-The crowd counts the members, as it counts those of a device. This module adds what it does not know. A campaign is
+The crowd counts the members, as it counts those of a device. This module adds the sightings and the accounts. A campaign is
 visible from `VISIBLE` accounts over all partitions. An account belongs to a campaign once that is visible; the members
 that the crowd remembers are found then, also those that came before.
 

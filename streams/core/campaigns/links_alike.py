@@ -1,8 +1,8 @@
 """The shape of a link: its host and its path, without what changes from one copy of a link to the next.
 
-Digits, long words and everything after `?` or `#` vary; so does the first part of a host below which somebody gives
-names away, but then it is another site, so hosts stay whole. A link without a path says only where it leads, which half
-of a platform may do; the counts of link hosts are for that.
+Digits, long words and everything after `?` or `#` vary between copies, so the shape leaves them out. Hosts stay whole,
+because names below a hosting provider are different sites. A link without a path has no shape, because many people link to
+the same host; the crowd's counts of link hosts cover that case.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Groups pictures that look nearly the same: gives each perceptual hash the number of its group.
 
 A group's number follows from the first hash of it that this worker met. A hash joins the group of the nearest hash that
-is remembered. Hashes of 64 and of 256 bits are kept apart. A hash with nearly all bits equal is of an empty picture,
-which everybody has, so it belongs to no group.
+is remembered. Hashes of 64 and of 256 bits are kept apart. A hash whose bits are nearly all equal is that of a blank
+picture, which many people upload, so it belongs to no group.
 
-Growth: `near` states what the near-duplicates take; it begins with the first hash of a length. 65,536 hashes are known
-exactly besides (12 MB).
+Growth: `near` states the memory for near-duplicates, which is taken from the first hash of a length on. 65,536 further
+hashes are kept to find exact copies (12 MB).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Account ids by their 32-bit number, for the members of features, of which the crowd keeps only numbers.
 
-Whoever chooses the ids of accounts must not choose their numbers: accounts of one number would count as one, and an
-account would belong to the campaigns of another. So the number is Python's own hash of text, which has a secret key in
-each process. Numbers are never written anywhere, and counts do not depend on them.
+An attacker may choose the ids of accounts, and must not thereby choose their numbers: accounts of one number would count
+as one, and an account would belong to the campaigns of another. So the number is Python's own hash of text, which has a
+secret key in each process. Numbers are never written anywhere, and counts do not depend on them.
 
 One slot holds the account that fell into it last. With `n` slots, an account is forgotten with probability
 1 - exp(-m / n) after `m` further accounts. Ids are compared with their number, so none is taken for another one, except

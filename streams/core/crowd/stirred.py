@@ -1,4 +1,4 @@
-"""The features whose counts may have changed since a reader last looked. Each reader of the crowd has one of its own."""
+"""Tracks which features' counts may have changed since a reader last looked. Each reader of the crowd has its own."""
 
 from __future__ import annotations
 

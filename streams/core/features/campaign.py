@@ -1,7 +1,7 @@
 """Campaign: how many other accounts show nearly the same picture, link or caption within a few days, and who they are.
 
-Established accounts speak for a campaign, as half of a platform passes on a picture that is funny: where they are half
-of the members, it says nothing.
+Established accounts speak for a campaign, because many honest people pass on a funny picture. If they are half of the
+members, the campaign is no evidence against the others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Network: how many accounts come from the same address and the same device.
 
-A device is rarely shared, a campus is. A school's tablet is shared by many who have been there for long.
+Few accounts share a device; many share the address of a campus. Accounts that share a school's tablet are mostly old.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sameness: repeated content, and captions from one template or with one layout.
 
-People repeat words. Machines also repeat the layout, and do not address other people.
+People repeat words. Bots also repeat the layout, and mention nobody.
 """
 
 from __future__ import annotations

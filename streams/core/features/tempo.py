@@ -1,4 +1,7 @@
-"""Tempo: how fast, and how evenly. People pause; their gaps spread over orders of magnitude, a metronome's do not."""
+"""Tempo: how fast and how evenly an account uploads.
+
+The gaps between a person's uploads spread over orders of magnitude; those of a script do not.
+"""
 
 from __future__ import annotations
 

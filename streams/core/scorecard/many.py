@@ -1,6 +1,6 @@
 """Scores a batch of accounts with numpy. The scores equal those of `one` bit by bit, whatever else is in the batch.
 
-Sums are of whole points, so that their order says nothing. The exponential is Python's own for every account, because
+Points are integers, so sums do not depend on their order. The exponential is Python's own for every account, because
 numpy's may differ in the last bit between the places of an array.
 """
 
