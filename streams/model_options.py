@@ -13,7 +13,12 @@ import typer
 from gate.errors import OperatorError
 
 FilesArgument = Annotated[
-    list[Path], typer.Argument(help="Labelled streams, *.jsonl or *.jsonl.gz.", show_default=False, metavar="FILE...")
+    list[Path],
+    typer.Argument(
+        help="Labelled streams, *.jsonl or *.jsonl.gz; config/README.md shows a row.",
+        show_default=False,
+        metavar="FILE...",
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")]
 WithoutOption = Annotated[

@@ -125,9 +125,9 @@ async def report(
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"
-    problem = not_obeyed(what, convergence, unheard, addresses)
-    if problem is not None:
-        raise problem
+    failed = not_obeyed(what, convergence, unheard, addresses)
+    if failed is not None:
+        raise failed
     if output is Output.TEXT:
         say(obeyed_sentence(what, convergence))
 

@@ -18,6 +18,7 @@ import typer
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, person
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, result, say
+from gate.cli.policy_names import unknown_class
 from gate.core.duration import duration_text, parse_duration_us
 from gate.core.fields.ids import identity
 from gate.core.fields.reasons import Unusable
@@ -76,6 +77,8 @@ def set_(
     (before,) = _run(addresses, lambda store: store.overrides([account]))
     if before is not None:
         say(f"it replaces: {sentence(account, before)}")
+    if limits is not None and (unknown := unknown_class(limits, addresses)) is not None:
+        say(unknown)
     if not yes and not confirmed(f"{sentence(account, override)}. Set it?"):
         raise cancel()
     _run(addresses, lambda store: store.put_override(account, override))
@@ -134,7 +137,7 @@ def remove(
     addresses, account = resolve_addresses(state, redis=redis), _account(account)
     (found,) = _run(addresses, lambda store: store.overrides([account]))
     if found is None:
-        raise UploadGateError(f"{account} has no override", "upload-gate override list shows all")
+        raise UploadGateError(f"{account} has no override", "see all with: upload-gate override list")
     if not yes and not confirmed(f"{sentence(account, found)}. Remove it?"):
         raise cancel()
     removed = _run(addresses, lambda store: store.remove_override(account))

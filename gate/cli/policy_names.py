@@ -83,6 +83,15 @@ def policy_names(addresses: Addresses) -> PolicyNames:
     )  # fmt: skip
 
 
+def unknown_class(name: str, addresses: Addresses) -> str | None:
+    """A warning if the policy of the system has no such class, with the nearest one that it has."""
+    names = policy_names(addresses)
+    if not names.classes or fold_label(name) in map(fold_label, names.classes):
+        return None
+    advice = _advice(name, names.classes)
+    return f"warning: the class {name} is not in {names.source}, so the account keeps its own limits. {advice}"
+
+
 def rare_labels(scope: Scope, names: PolicyNames) -> list[str]:
     """A sentence for each kind or surface of the scope that the policy does not list, or that looks mistyped."""
     from difflib import get_close_matches

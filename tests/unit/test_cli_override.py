@@ -65,6 +65,24 @@ def test_an_override_is_set_shown_listed_and_removed(
     assert stored(redis_url, place, "a-17") is None
 
 
+def test_a_mistyped_class_is_warned_about_and_set_all_the_same(
+    redis_url: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = ["override", "set", "a-17", "--for", "7d", "--reason", "x", "--by", "ada", "--yes"]
+
+    mistyped = run([*typed, "--limits", "trustd"])
+    warned = capsys.readouterr().err
+    known = run([*typed, "--limits", "trusted"])
+    afterwards = capsys.readouterr().err
+
+    assert (mistyped, known) == (0, 0)
+    assert "the class trustd is not in" in warned
+    assert "Did you mean trusted?" in warned
+    assert "warning" not in afterwards
+    assert (found := stored(redis_url, place, "a-17")) is not None
+    assert found.limits == "trusted"
+
+
 @pytest.mark.parametrize(
     "typed",
     [
