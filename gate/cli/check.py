@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
-from gate.cli.addresses import GateFlag, StateFlag, resolve_addresses
+from gate.cli.addresses import Addresses, GateFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import UploadGateError, redact
+
+AccountOption = Annotated[str, typer.Option(help="Account id.")]
+KindOption = Annotated[str, typer.Option(help="Media kind.")]
+ClassOption = Annotated[str | None, typer.Option("--class", "-c", help="Account class; else the policy derives it.")]
+BytesOption = Annotated[int | None, typer.Option("--bytes", min=0, help="Declared size.")]
+SurfaceOption = Annotated[str | None, typer.Option(help="Surface uploaded to.")]
+IpOption = Annotated[str | None, typer.Option(help="The uploader's IP address.")]
+DeviceOption = Annotated[str | None, typer.Option(help="Device id.")]
+CountryOption = Annotated[str | None, typer.Option(help="Country, such as DE.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,16 +27,14 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    account: Annotated[str, typer.Option(help="Account id.")],
-    kind: Annotated[str, typer.Option(help="Media kind.")] = "image",
-    class_: Annotated[
-        str | None, typer.Option("--class", "-c", help="Account class; else the policy derives it.")
-    ] = None,
-    bytes_: Annotated[int | None, typer.Option("--bytes", min=0, help="Declared size.")] = None,
-    surface: Annotated[str | None, typer.Option(help="Surface uploaded to.")] = None,
-    ip: Annotated[str | None, typer.Option(help="The uploader's IP address.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device id.")] = None,
-    country: Annotated[str | None, typer.Option(help="Country, such as DE.")] = None,
+    account: AccountOption,
+    kind: KindOption = "image",
+    class_: ClassOption = None,
+    bytes_: BytesOption = None,
+    surface: SurfaceOption = None,
+    ip: IpOption = None,
+    device: DeviceOption = None,
+    country: CountryOption = None,
     upload_id: Annotated[
         str | None, typer.Option(help="Upload id; one id takes tokens once. Default: a new one.")
     ] = None,
@@ -41,23 +48,13 @@ def check(
 
     Example: upload-gate check --account a-17 --kind image --class new
     """
-    from gate.cli.http_json import gate_token, post_json
-
     if upload_id is None:
         import secrets
 
         upload_id = f"cli-{secrets.token_hex(6)}"
     addresses = resolve_addresses(state, gate=gate)
-    body: dict[str, object] = {
-        "upload_id": upload_id,
-        "account": given({"id": account, "class": class_}),
-        "media": given({"kind": kind, "bytes": bytes_}),
-        **given({"surface": surface, "ip": ip, "device": device, "country": country}),
-    }
-    say(f"asking the gate at {addresses.shown('gate')}")
-    answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), token=gate_token())
-    if not isinstance(answer, dict) or "decision" not in answer:
-        raise UploadGateError(f"{redact(addresses.gate)} answered without a decision", "is it a gate's address?")
+    upload = upload_of(upload_id, account, kind, class_, bytes_, surface, ip, device, country)
+    answer = answer_of(addresses, "/v1/check", upload)
     if output is Output.TEXT:
         result(decision_sentence(account, answer))
     else:
@@ -84,6 +81,35 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
     return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait}){left_out}"
 
 
-def given(values: dict[str, object]) -> dict[str, object]:
+def upload_of(
+    upload_id: str, account: str, kind: str, class_: str | None, bytes_: int | None, surface: str | None,
+    ip: str | None, device: str | None, country: str | None,
+) -> dict[str, object]:  # fmt: skip
+    """The body of a check of one upload, without what is not given."""
+    return {
+        "upload_id": upload_id,
+        "account": _given({"id": account, "class": class_}),
+        "media": _given({"kind": kind, "bytes": bytes_}),
+        **_given({"surface": surface, "ip": ip, "device": device, "country": country}),
+    }
+
+
+def answer_of(addresses: Addresses, path: str, upload: dict[str, object]) -> dict[str, object]:
+    """The gate's answer at `path`, which holds a decision. Raises UploadGateError for any other answer."""
+    from gate.cli.http_json import gate_token, post_json
+
+    say(f"asking the gate at {addresses.shown('gate')}")
+    answer = post_json(f"{addresses.gate}{path}", json.dumps(upload).encode(), token=gate_token())
+    if not isinstance(answer, dict) or "decision" not in answer:
+        raise without_decision(addresses)
+    return answer
+
+
+def without_decision(addresses: Addresses) -> UploadGateError:
+    """The error of an answer that no gate gives."""
+    return UploadGateError(f"{redact(addresses.gate)} answered without a decision", "is it a gate's address?")
+
+
+def _given(values: dict[str, object]) -> dict[str, object]:
     """The values that are given."""
     return {name: value for name, value in values.items() if value is not None}

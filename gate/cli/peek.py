@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from gate.cli.addresses import GateFlag, StateFlag, resolve_addresses
-from gate.cli.check import decision_sentence, given
-from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.check import (
+    AccountOption,
+    BytesOption,
+    ClassOption,
+    CountryOption,
+    DeviceOption,
+    IpOption,
+    KindOption,
+    SurfaceOption,
+    answer_of,
+    decision_sentence,
+    upload_of,
+    without_decision,
+)
+from gate.cli.output import Output, OutputFlag, emit, result
 from gate.core.duration import duration_text
-from gate.errors import UploadGateError, redact
 
 
 def register(app: typer.Typer) -> None:
@@ -20,16 +31,14 @@ def register(app: typer.Typer) -> None:
 
 
 def peek(
-    account: Annotated[str, typer.Option(help="Account id.")],
-    kind: Annotated[str, typer.Option(help="Media kind.")] = "image",
-    class_: Annotated[
-        str | None, typer.Option("--class", "-c", help="Account class; else the policy derives it.")
-    ] = None,
-    bytes_: Annotated[int | None, typer.Option("--bytes", min=0, help="Declared size.")] = None,
-    surface: Annotated[str | None, typer.Option(help="Surface uploaded to.")] = None,
-    ip: Annotated[str | None, typer.Option(help="The uploader's IP address.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device id.")] = None,
-    country: Annotated[str | None, typer.Option(help="Country, such as DE.")] = None,
+    account: AccountOption,
+    kind: KindOption = "image",
+    class_: ClassOption = None,
+    bytes_: BytesOption = None,
+    surface: SurfaceOption = None,
+    ip: IpOption = None,
+    device: DeviceOption = None,
+    country: CountryOption = None,
     upload_id: Annotated[
         str, typer.Option(help="Upload id; one that was checked before gets its earlier answer.")
     ] = "peek",
@@ -41,24 +50,16 @@ def peek(
 
     Example: upload-gate peek --account a-17 --class new
     """
-    from gate.cli.http_json import gate_token, post_json
-
     addresses = resolve_addresses(state, gate=gate)
-    body: dict[str, object] = {
-        "upload_id": upload_id,
-        "account": given({"id": account, "class": class_}),
-        "media": given({"kind": kind, "bytes": bytes_}),
-        **given({"surface": surface, "ip": ip, "device": device, "country": country}),
-    }
-    say(f"asking the gate at {addresses.shown('gate')}")
-    answer = post_json(f"{addresses.gate}/v1/peek", json.dumps(body).encode(), token=gate_token())
-    decision = answer.get("decision") if isinstance(answer, dict) else None
-    if not isinstance(answer, dict) or not isinstance(decision, dict):
-        raise UploadGateError(f"{redact(addresses.gate)} answered without a decision", "is it a gate's address?")
+    upload = upload_of(upload_id, account, kind, class_, bytes_, surface, ip, device, country)
+    answer = answer_of(addresses, "/v1/peek", upload)
+    decision, limits = answer["decision"], answer.get("limits", ())
+    if not isinstance(decision, dict) or not isinstance(limits, list | tuple):
+        raise without_decision(addresses)
     if output is Output.JSON:
         emit(answer)
     else:
-        result(f"would {decision_sentence(account, decision)}", *map(limit_line, answer.get("limits", ())))
+        result(f"would {decision_sentence(account, decision)}", *map(limit_line, limits))
 
 
 def limit_line(limit: dict[str, object]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -10,10 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.errors import PolicyInvalid
 from streams.core.models.link_model import LinkModel
-from streams.files.models import Provenance
-from streams.files.weights import read_about, read_arrays, require_finite
+from streams.files.models import Provenance, read_named, write_about
+from streams.files.weights import Arrays, require_finite
 
 NAME: Final = "links"
 VERSION: Final = 1
@@ -37,33 +35,15 @@ def write_link_model(model: LinkModel, provenance: Provenance, directory: Path) 
         paths=model.paths,
         numbers=np.array([model.scale, model.offset, model.path_bound, model.prior]),
     )
-    about = {
-        "version": VERSION,
-        "model": NAME,
-        "hash": model.hash,
-        "files": dict(provenance.files),
-        "seed": provenance.seed,
-        "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
-    }
-    (directory / f"{NAME}.json").write_text(json.dumps(about, indent=1) + "\n")
+    write_about(directory, NAME, VERSION, model.hash, provenance, {})
 
 
 def read_link_model(directory: Path) -> LinkModel:
     """The model in `directory`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
-    weights, about = directory / f"{NAME}.npz", directory / f"{NAME}.json"
-    try:
-        said, found = read_about(about), read_arrays(weights)
+
+    def made(found: Arrays) -> LinkModel:
         scale, offset, path_bound, prior = map(float, found["numbers"])
         require_finite(scale, offset, path_bound, prior)
-        model = link_model(found["names"], found["paths"], scale, offset, path_bound, prior)
-    except OSError as error:
-        place = error.filename or weights
-        raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise PolicyInvalid(str(weights), None, "", f"is not a links model: {error}") from None
-    if said.get("version") != VERSION:
-        raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
-    if said.get("hash") != model.hash:
-        problem = f"names other weights than {weights.name} holds; fit the model again"
-        raise PolicyInvalid(str(about), None, "hash", problem)
-    return model
+        return link_model(found["names"], found["paths"], scale, offset, path_bound, prior)
+
+    return read_named(directory, NAME, VERSION, made)

@@ -7,20 +7,32 @@ do not have the hash in `captions.json`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from gate.errors import PolicyInvalid
 from streams.core.models.captions import CaptionModel
-from streams.files.weights import read_about, read_arrays, require_finite
+from streams.files.weights import Arrays, read_about, read_arrays, require_finite
 
 VERSION = 1
+
+
+class NamedModel(Protocol):
+    """A model that a hash of its weights names."""
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits."""
+        ...
+
+
+AnyModel = TypeVar("AnyModel", bound=NamedModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +63,52 @@ def write_model(model: CaptionModel, provenance: Provenance, directory: Path, na
         offset=np.float64(model.offset),
         prior=np.float64(model.prior),
     )
+    write_about(directory, name, VERSION, model.hash, provenance, {"sketch": list(provenance.sketch)})
+
+
+def write_about(
+    directory: Path, name: str, version: int, hash_: str, provenance: Provenance, further: Mapping[str, object]
+) -> None:
+    """Write what is said of the model called `name`: its hash, provenance and figures, and `further` keys."""
     about = {
-        "version": VERSION,
+        "version": version,
         "model": name,
-        "hash": model.hash,
+        "hash": hash_,
         "files": dict(provenance.files),
         "seed": provenance.seed,
         "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
-        "sketch": list(provenance.sketch),
+        **further,
     }
     (directory / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 def read_model(directory: Path, name: str = "captions") -> CaptionModel:
     """The model called `name`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
+
+    def made(found: Arrays) -> CaptionModel:
+        numbers = [float(found[key]) for key in ("scale", "offset", "prior")]
+        require_finite(*numbers)
+        return caption_model(found["table"], *numbers)
+
+    return read_named(directory, name, VERSION, made)
+
+
+def read_named(directory: Path, name: str, version: int, made: Callable[[Arrays], AnyModel]) -> AnyModel:
+    """The model that `made` makes of the arrays in `NAME.npz`, if `NAME.json` names its hash and this version.
+
+    Raises PolicyInvalid if a file is missing, damaged or of another version.
+    """
     weights, about = directory / f"{name}.npz", directory / f"{name}.json"
     try:
         said, found = read_about(about), read_arrays(weights)
-        numbers = [float(found[key]) for key in ("scale", "offset", "prior")]
-        require_finite(*numbers)
-        model = caption_model(found["table"], *numbers)
+        model = made(found)
     except OSError as error:
         place = error.filename or weights
         raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
     except (ValueError, KeyError, TypeError) as error:
         raise PolicyInvalid(str(weights), None, "", f"is not a {name} model: {error}") from None
-    if said.get("version") != VERSION:
-        raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
+    if said.get("version") != version:
+        raise PolicyInvalid(str(about), None, "version", f"must be {version}; fit the model again")
     if said.get("hash") != model.hash:
         problem = f"names other weights than {weights.name} holds; fit the model again"
         raise PolicyInvalid(str(about), None, "hash", problem)
