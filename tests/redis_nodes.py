@@ -169,6 +169,11 @@ class Watched:
             until(lambda each=each: len(say(each.port, "SENTINEL", "SENTINELS", "uploads")) == 2)
             until(lambda each=each: len(say(each.port, "SENTINEL", "REPLICAS", "uploads")) == 1)
 
+    def now(self) -> Node:
+        """The server that is the master now, as the first Sentinel says."""
+        _, port = say(self.sentinels[0].port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "uploads")
+        return next(node for node in (self.master, self.replica) if node.port == int(port))
+
     def stop(self) -> None:
         for server in (*self.sentinels, self.master, self.replica):
             server.kill()

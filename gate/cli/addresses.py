@@ -25,6 +25,7 @@ from gate.settings import (
     DEFAULT_PREFIX,
     DEFAULT_REDIS,
     default_state,
+    redis_problem,
 )
 
 DEFAULT_METRICS = (f"{DEFAULT_GATE}/metrics", f"http://127.0.0.1:{DEFAULT_PORTS['worker']}/metrics")
@@ -32,13 +33,18 @@ UP_FILE = "up.json"
 
 _DEFAULTS = {"redis": DEFAULT_REDIS, "kafka": DEFAULT_KAFKA, "gate": DEFAULT_GATE, "admin": DEFAULT_ADMIN}
 _SCHEMES = {
-    "redis": ("redis://", "rediss://", "unix://"),
     "gate": ("http://", "https://"),
     "admin": ("http://", "https://"),
 }
 
 StateFlag = Annotated[Path | None, typer.Option("--state", help="State directory of the system to talk to.")]
-RedisFlag = Annotated[str | None, typer.Option("--redis", help="Redis of the system, redis://[:password@]host:port/0.")]
+RedisFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        help="Redis of the system, redis://[:password@]host:port/0, redis+sentinel://host,…/service, or redis+cluster://host,….",
+    ),
+]
 KafkaFlag = Annotated[str | None, typer.Option("--kafka", help="Kafka of the system, host:port.")]
 GateFlag = Annotated[str | None, typer.Option("--gate", help="Base URL of a gate, such as http://10.0.0.7:8390.")]
 AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a gate's admin port.")]
@@ -175,6 +181,11 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
 
 
 def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
+    problem = redis_problem(known["redis"]) if "redis" in known else None
+    if problem is not None:
+        raise SettingInvalid(
+            f"the address of redis ({origin['redis']}) is not a usable URL: {problem}", "write redis://host:port"
+        )
     for name, schemes in _SCHEMES.items():
         if name in known and not (known[name].startswith(schemes) and _is_whole(known[name])):
             raise SettingInvalid(

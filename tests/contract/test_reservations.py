@@ -225,6 +225,7 @@ async def test_unreported_uploads_are_due_at_their_end_where_the_policy_gives_th
     for upload, account in (("u", "a"), ("v", "a}:b"), ("w", "a")):
         await store.take(check(upload, of, account=account, ip=None))
     await settled(store, report(UploadOutcome.COMMITTED, "w"))
+    store.expect([of])
 
     early = await store.due(10, NOW_US + LIFETIME_US - 1)
     due = await store.due(10, NOW_US + LIFETIME_US)

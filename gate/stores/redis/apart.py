@@ -8,7 +8,7 @@ and a report gives back each part once. A check is let in if all parts take; oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -49,6 +49,11 @@ class Parts:
 def entity_prefix(prefix: str) -> str:
     """The prefix of the keys of networks, devices, classes and the platform on a Cluster."""
     return f"{prefix}e:"
+
+
+def parts_key(prefix: str, class_: str) -> str:
+    """The set of the kinds of parts that uploads with the limits of a class have."""
+    return f"{prefix}2parts:{class_}"
 
 
 def upload_of(account: str, upload_id: str) -> str:
@@ -114,12 +119,11 @@ def further_requests(request: TakeRequest, lenient: bool) -> list[tuple[str, Tak
     ]
 
 
-def further_entities(limits: Sequence[ClassLimits], fingerprint: str) -> list[str]:
-    """The entities beside the account that an upload of these limits and of this fingerprint may have taken from."""
+def further_entities(kinds: Collection[str], fingerprint: str) -> list[str]:
+    """The entities of these kinds that an upload of this fingerprint may have taken from."""
     *_, ip, device = fingerprint.split("\n")
-    names = [f"ip:{ip}"] if ip and any(each.ip for each in limits) else []
-    names += [f"device:{device}"] if device and any(each.device for each in limits) else []
-    return [*names, *dict.fromkeys(buckets.entity for each in limits for buckets in each.shared)]
+    own = {"ip": ip, "device": device}
+    return [f"{kind}:{own[kind]}" if kind in own else kind for kind in sorted(kinds) if own.get(kind, kind)]
 
 
 def together(request: TakeRequest, own: TakeResult, others: Sequence[TakeResult]) -> TakeResult:
@@ -135,7 +139,7 @@ def together(request: TakeRequest, own: TakeResult, others: Sequence[TakeResult]
     rooms = [(own.room, own.now_us), *((each.room, each.now_us) for each in others)]
     found = [(_share(room, now_us), n) for n, (room, now_us) in enumerate(rooms) if room is not None]
     if not found or own.repeated:
-        return replace(own, shadow=own.shadow if own.repeated else shadow)
+        return replace(own, shadow=shadow)
     room, now_us = rooms[min(found)[1]]
     assert room is not None
     room = replace(room, full_at_us=room.full_at_us - now_us + own.now_us)  # each slot has the clock of its server

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from gate.errors import StoreUnavailable, redact
 from gate.stores.redis.address import Endpoint, Endpoints
-from gate.stores.redis.cluster_map import Redirect, SlotMap, read_slots, redirect_of, slot_of
+from gate.stores.redis.cluster_map import Redirect, SlotMap, read_slots, redirect_of, slot_of, tags
 from gate.stores.redis.line import Argument, Line, ReplyLost, Routed, Run, Stats, pack
 
 FIRST_REST_S: Final = 0.05
@@ -84,6 +84,7 @@ class ClusterLine:
     def __init__(
         self, endpoints: Endpoints, name: str = "upload-gate", stats: Stats | None = None, patient: bool = True
     ) -> None:
+        tags()  # now, as making them takes longer than a call may
         self._endpoints = endpoints
         self._name = name
         self._stats = stats if stats is not None else Stats()

