@@ -96,6 +96,20 @@ class Cluster:
         found: bytes = say(node.port, "CLUSTER", "MYID")
         return found
 
+    def master_of(self, slot: int) -> Node:
+        """The node that serves the slot."""
+        return self._serving(slot, 0)
+
+    def replica_of(self, slot: int) -> Node:
+        """The first replica of the node that serves the slot."""
+        return self._serving(slot, 1)
+
+    def _serving(self, slot: int, n: int) -> Node:
+        for start, end, *nodes in say(self.nodes[1].port, "CLUSTER", "SLOTS"):
+            if start <= slot <= end:
+                return next(node for node in self.nodes if node.port == nodes[n][1])
+        raise AssertionError(f"nobody serves slot {slot}")
+
     def move_slot(self, slot: int, source: Node, target: Node, between: Callable[[], None] = lambda: None) -> None:
         """Move a slot with its keys, one key after the other; `between` runs after each."""
         say(target.port, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))

@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
@@ -103,19 +104,20 @@ class RefusedElsewhere:
 
     async def _run(self) -> None:
         while self._waiting:
-            which, now_us, _ = self._waiting[0]
-            some: list[Report] = []
-            for each in self._waiting:
-                if each[:2] != (which, now_us) or len(some) == AT_ONCE:
-                    break
-                some.append(each[2])
-            settled = await self._stores[which].settle(some, now_us)
-            if any(isinstance(each, Exception) for each in settled):
-                await asyncio.sleep(TRY_AGAIN_S)
-                self._waiting.rotate(-len(some))
-                continue
-            for _ in some:
+            groups: dict[tuple[int, int | None], list[Report]] = defaultdict(list)
+            for which, now_us, report in islice(self._waiting, AT_ONCE):
+                groups[which, now_us].append(report)
+            settling = [self._stores[which].settle(some, now_us) for (which, now_us), some in groups.items()]
+            failed: list[tuple[int, int | None, Report]] = []
+            for ((which, now_us), some), settled in zip(groups.items(), await asyncio.gather(*settling), strict=True):
+                for report, each in zip(some, settled, strict=True):
+                    if isinstance(each, Exception):
+                        failed.append((which, now_us, report))
+            for _ in range(sum(map(len, groups.values()))):
                 self._waiting.popleft()
+            self._waiting.extend(failed)
+            if failed:
+                await asyncio.sleep(TRY_AGAIN_S)
 
 
 def cluster_wire(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
@@ -178,7 +180,7 @@ class ClusterTakeLane:
             for n, some in parts.items():
                 found[n] = self._whole(items[n], found[n], some)
             if self._refused.waiting:
-                await self._refused.give_back(until_s - asyncio.get_running_loop().time())
+                await self._refused.give_back((until_s - asyncio.get_running_loop().time()) / 4)
         problems = [each for each in found if isinstance(each, StoreUnavailable)]
         if len(problems) == len(found) and self._line.is_down:
             raise problems[0]
