@@ -46,6 +46,8 @@ from gate.cli.pause_flags import (
     OnlyVerifiedFlag,
     PercentFlag,
     PlatformWideFlag,
+    PublicFlag,
+    PublicLinkFlag,
     RampFlag,
     ReasonFlag,
     RiskFromFlag,
@@ -64,6 +66,7 @@ from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
 from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_TEXT
+from gate.records.pause_public import link_problem, public_problem
 
 
 def register(app: typer.Typer) -> None:
@@ -81,16 +84,19 @@ def pause(
     except_verified: ExceptVerifiedFlag = False, in_flight: InFlightFlag = InFlight.DRAIN,
     count_only: CountOnlyFlag = False, enforce: EnforceFlag = False, for_: ForFlag = "4h",
     start_in: StartInFlag = None, ramp: RampFlag = None, reason: ReasonFlag = "", text: MessageFlag = "",
-    incident: IncidentFlag = "", owner: OwnerFlag = None, machine: MachineFlag = False, propose: ProposeFlag = False,
-    emergency: EmergencyFlag = "", direct: DirectFlag = None, yes: YesFlag = False, dry_run: DryRunFlag = False,
-    output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None,
-    admin: AdminFlag = None,
+    incident: IncidentFlag = "", public: PublicFlag = "", public_link: PublicLinkFlag = "", owner: OwnerFlag = None,
+    machine: MachineFlag = False, propose: ProposeFlag = False, emergency: EmergencyFlag = "",
+    direct: DirectFlag = None, yes: YesFlag = False, dry_run: DryRunFlag = False, output: OutputFlag = Output.TEXT,
+    state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None, admin: AdminFlag = None,
 ) -> None:  # fmt: skip
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
     Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to
     case. A name that the policy does not have gives a warning, and is paused all the same. Prints the pause's id on
     stdout.
+
+    Exits 3 unless every gate is accounted for: each live gate obeys, and each acknowledgement can be read. A gate that
+    is gone for good is removed with `status --forget`.
 
     Example: upload-gate pause --class new --for 10m --reason raid -m "bots from everywhere" --yes
     """
@@ -102,7 +108,7 @@ def pause(
     details = Details(
         _factor(factor) if action is Action.THROTTLE else 0.0, _percent(percent), exempt,
         PauseMode.DRY_RUN if counts else PauseMode.ENFORCE, in_flight, _ramp_us(ramp), incident,
-        span_us("--start-in", start_in), machine,
+        *_public(public, public_link), span_us("--start-in", start_in), machine,
     )  # fmt: skip
     action = Action.ALLOW_ONLY if only_verified else action
     by, reason = person(owner), _reason(reason)
@@ -226,6 +232,17 @@ def _reason(given: str) -> str:
     if not reason or not reason.isprintable():
         raise OperatorError("a pause needs a reason", "give --reason, such as --reason raid")
     return reason
+
+
+def _public(text: str, link: str) -> tuple[str, str]:
+    """What uploaders are told. Raises OperatorError for what no answer may carry."""
+    text, link = text.strip(), link.strip()
+    for flag, problem in (("--public", public_problem(text)), ("--public-link", link_problem(link))):
+        if problem is not None:
+            raise OperatorError(f"{flag} {problem}", "correct it; nothing was changed")
+    if link and not text:
+        raise OperatorError("--public-link comes without a text", "add --public with what uploaders are told")
+    return text, link
 
 
 def _factor(given: float) -> float:
