@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hiredis
+from waiting import wait_until
 
 from gate.local.free_port import LOOPBACK, free_port, is_free
 from gate.local.redis import LocalRedis, server_binary
 from gate.local.server import LocalServer
 from gate.stores.redis.cluster_map import SLOTS
 from gate.stores.redis.line import pack
-
-WITHIN_S = 30.0
 
 
 def say(port: int, *command: str | int | bytes) -> Any:
@@ -33,14 +31,6 @@ def say(port: int, *command: str | int | bytes) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Wait for a condition, for half a minute at most."""
-    deadline = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline, "the servers did not get there"
-        time.sleep(0.02)
 
 
 class Node(LocalRedis):
@@ -77,15 +67,17 @@ class Cluster:
                 say(node.port, "CLUSTER", "ADDSLOTSRANGE", SLOTS * n // 3, SLOTS * (n + 1) // 3 - 1)
             if n:
                 say(first, "CLUSTER", "MEET", LOOPBACK, node.port, node.bus_port)
-        until(lambda: all(len(self._known(node)) == 6 for node in self.nodes))
+        wait_until(lambda: all(len(self._known(node)) == 6 for node in self.nodes))
         for master, replica in zip(self.nodes[:3], self.nodes[3:], strict=True):
             say(replica.port, "CLUSTER", "REPLICATE", self.id_of(master))
         self.settle()
 
     def settle(self) -> None:
         """Wait until every node sees all slots served, and each replica follows its master."""
-        until(lambda: all(b"cluster_state:ok" in say(node.port, "CLUSTER", "INFO") for node in self.nodes))
-        until(lambda: all(b"master_link_status:up" in say(node.port, "INFO", "replication") for node in self.replicas))
+        wait_until(lambda: all(b"cluster_state:ok" in say(node.port, "CLUSTER", "INFO") for node in self.nodes))
+        wait_until(
+            lambda: all(b"master_link_status:up" in say(node.port, "INFO", "replication") for node in self.replicas)
+        )
 
     @property
     def replicas(self) -> list[Any]:
@@ -178,10 +170,10 @@ class Watched:
     def start(self) -> None:
         for server in (self.master, self.replica, *self.sentinels):
             server.start()
-        until(lambda: b"master_link_status:up" in say(self.replica.port, "INFO", "replication"))
+        wait_until(lambda: b"master_link_status:up" in say(self.replica.port, "INFO", "replication"))
         for each in self.sentinels:
-            until(lambda each=each: len(say(each.port, "SENTINEL", "SENTINELS", "uploads")) == 2)
-            until(lambda each=each: len(say(each.port, "SENTINEL", "REPLICAS", "uploads")) == 1)
+            wait_until(lambda each=each: len(say(each.port, "SENTINEL", "SENTINELS", "uploads")) == 2)
+            wait_until(lambda each=each: len(say(each.port, "SENTINEL", "REPLICAS", "uploads")) == 1)
 
     def now(self) -> Node:
         """The server that is the master now, as the first Sentinel says."""

@@ -1,6 +1,7 @@
 """Checks on a Cluster and on a master with Sentinels, of real servers: while a node dies, a slot moves, a replica takes over."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -240,6 +241,17 @@ def board(rev: int) -> Board:
     return Board({pause.id: pause})
 
 
+async def on_the_master(store: RedisAccountStore, watched: Watched) -> None:
+    """Wait until takes go to the server that is the master now: the old one is left a second later, at most."""
+
+    async def arrives() -> bool:
+        account = f"there-{time.monotonic_ns()}"
+        await store.take_many([check(account, "u")])
+        return bool(say(watched.now().port, "EXISTS", account_key(store.prefix, account)))
+
+    await eventually(arrives)
+
+
 async def test_a_failover_that_an_operator_orders_loses_no_token(watched: Watched, unique: Callable[[], str]) -> None:
     accounts = [f"a{n}" for n in range(20)]
     before = watched.now()
@@ -249,6 +261,7 @@ async def test_a_failover_that_an_operator_orders_loses_no_token(watched: Watche
         await first.run()
         await asyncio.to_thread(say, watched.sentinels[0].port, "SENTINEL", "FAILOVER", "uploads")
         await eventually(lambda: watched.now() is not before)
+        await on_the_master(store, watched)
         await second.run()
 
     assert set(first.let_in.values()) == {BURST}
@@ -270,6 +283,7 @@ async def test_takes_follow_the_master_that_sentinels_name_when_one_dies(
             watched.now().kill()
 
     async with store_at(watched.url, unique()) as store:
+        await on_the_master(store, watched)
         load = Load(store, accounts)
         await load.run(kill)
 

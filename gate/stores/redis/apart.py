@@ -23,7 +23,7 @@ OWN: Final = "account"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class EntityPart:
     """The limits of one kind of entity. `lenient` refuses nobody, for accounts that an override lets in."""
 
     kind: str
@@ -32,16 +32,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ClassParts:
     """The limits of a class, cut by slot. The kind of a shared part is the name of its entity."""
 
     own: ClassLimits
-    ip: Part | None
-    device: Part | None
-    shared: tuple[Part, ...]
+    ip: EntityPart | None
+    device: EntityPart | None
+    shared: tuple[EntityPart, ...]
 
     @property
-    def others(self) -> tuple[Part, ...]:
+    def others(self) -> tuple[EntityPart, ...]:
         """The parts beside the account's."""
         return (*(part for part in (self.ip, self.device) if part is not None), *self.shared)
 
@@ -62,7 +62,7 @@ def upload_of(account: str, upload_id: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def parts_of(limits: ClassLimits) -> Parts:
+def parts_of(limits: ClassLimits) -> ClassParts:
     """The parts of a class."""
     own = ClassLimits(
         limits.account, None, None, (), limits.refuse_at, limits.max_score_age_us, limits.lifetime_us,
@@ -71,7 +71,7 @@ def parts_of(limits: ClassLimits) -> Parts:
     shared: dict[str, tuple[Limit, ...]] = {}
     for each in limits.shared:
         shared[each.entity] = (*shared.get(each.entity, ()), *each.limits.limits)
-    return Parts(
+    return ClassParts(
         own,
         None if limits.ip is None else _part("ip", limits.ip.limits, limits),
         None if limits.device is None else _part("device", limits.device.limits, limits),
@@ -79,13 +79,13 @@ def parts_of(limits: ClassLimits) -> Parts:
     )
 
 
-def _part(kind: str, limits: tuple[Limit, ...], of: ClassLimits) -> Part:
+def _part(kind: str, limits: tuple[Limit, ...], of: ClassLimits) -> EntityPart:
     shadows = tuple(Limit(each.name, each.rate, True, each.by_bytes, each.in_flight) for each in limits)
     strict, lenient = (
         ClassLimits(EntityLimits(some), None, None, (), None, 0, of.lifetime_us, of.returns, of.name)
         for some in (limits, shadows)
     )
-    return Part(kind, strict, lenient)
+    return EntityPart(kind, strict, lenient)
 
 
 def own_request(request: TakeRequest) -> TakeRequest:

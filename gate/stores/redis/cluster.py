@@ -55,7 +55,7 @@ class _Job:
     slot: int
     packed: bytes
     run: Run | None = None
-    ask: Endpoint | None = None
+    asked_at: Endpoint | None = None
     reply: Any = None
     problem: StoreUnavailable | None = None
     is_over: bool = False
@@ -205,7 +205,7 @@ class ClusterLine:
                 break
             by_node: dict[Endpoint | None, list[_Job]] = defaultdict(list)
             for job in waiting:
-                by_node[job.ask or self._serving(job.slot)].append(job)
+                by_node[job.asked_at or self._serving(job.slot)].append(job)
             calls = [self._send(at, some, until_s, again) for at, some in by_node.items()]
             await (asyncio.gather(*calls) if len(calls) > 1 else calls[0])
             waiting = [job for job in waiting if not job.is_over]
@@ -234,7 +234,9 @@ class ClusterLine:
             for job in jobs:
                 job.failed(problem, is_over=not self._patient, waits=True)
             return
-        packed = [part for job in jobs for part in ((_ASKING, job.packed) if job.ask is not None else (job.packed,))]
+        packed = [
+            part for job in jobs for part in ((_ASKING, job.packed) if job.asked_at is not None else (job.packed,))
+        ]
         halves = again and node.line.is_open and not any(job.lost for job in jobs)
         try:
             replies = await node.line.call(packed, (clock() + until_s) / 2 if halves else until_s)
@@ -244,9 +246,9 @@ class ClusterLine:
         node.answered()
         taken = iter(replies)
         for job in jobs:
-            if job.ask is not None:
+            if job.asked_at is not None:
                 next(taken)
-            job.ask, job.waits = None, False
+            job.asked_at, job.waits = None, False
             self._heard(node, job, next(taken))
 
     def _failed(self, node: _Node, jobs: list[_Job], error: StoreUnavailable, again: bool) -> None:
@@ -258,7 +260,7 @@ class ClusterLine:
             self._reload()
         for job in jobs:
             job.lost += 1
-            job.ask = None
+            job.asked_at = None
             is_over = not at_once and (not self._patient or (ran and not again))
             job.failed(error.problem, ran=ran, is_over=is_over, waits=not at_once)
 
@@ -281,7 +283,7 @@ class ClusterLine:
         kind, named = redirect
         job.waits = kind in (Redirect.WAIT, Redirect.REMAP)
         if kind is Redirect.ASK:
-            job.ask = named
+            job.asked_at = named
         elif kind is Redirect.MOVED and named is not None:
             self._moved[job.slot] = named
             self._reload()

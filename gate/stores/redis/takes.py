@@ -33,7 +33,6 @@ from gate.records.override import decode_stored_override, obeyed_override
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
-from gate.stores.redis.layout import due_key
 from gate.stores.redis.line import Argument, Line, Run, Stats
 from gate.stores.redis.peeks import peek
 from gate.stores.redis.unrolled import Unrolled
@@ -241,7 +240,7 @@ class Batch:
         self._hot: dict[int, MetFact] = {}
         packing = unrolled.packing
         keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
-        keys.append(due or due_key(prefix))
+        keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
         given: list[object] = [len(requests), *range(1, len(keys) + 1)]
         at: dict[str, int] = {}
