@@ -1,9 +1,9 @@
 """Campaigns: contents, links and captions that are nearly the same, from many accounts within three days.
 
 **What is one.** A campaign has pictures whose perceptual hashes are near each other (`near`), or links of one host and
-path shape (on a popular host, of one page), or captions that share most of their 5-grams. Each group has a number that follows from its first member,
-so all workers give an exact copy the same one. If two workers met different members first, each reads the other's
-examples: both numbers become the smaller one, and the members are counted together.
+path shape (on a popular host, to one page), or captions that share most of their 5-grams. Each group has a number that
+follows from its first member, so all workers give an exact copy the same one. If two workers met different members
+first, each reads the other's examples: both numbers become the smaller one, and the members are counted together.
 
 **What is counted.** The crowd counts the distinct accounts of a group as it counts those of a device: by day of event
 time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What it states as
