@@ -22,18 +22,14 @@ settings.load_profile("busy")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts long files first, so that at the end no core waits for one (with `--no-loadscope-reorder`)."""
-    items.sort(key=_starts_at)
+    """Puts files with slow tests first, so that at the end no core waits for one (with `--no-loadscope-reorder`)."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, _room(item)))
 
 
-def _starts_at(item: pytest.Item) -> tuple[int, bool]:
-    """Where a test stands in the order; tests of one file keep theirs."""
-    room = item.path.relative_to(Path(__file__).parent).parts[0]
-    return ROOMS.index(room) if room in ROOMS else len(ROOMS), _is_quick(item)
-
-
-def _is_quick(item: pytest.Item) -> bool:
-    return all(mark.name != "slow" for mark in getattr(item.getparent(pytest.Module), "own_markers", ()))
+def _room(item: pytest.Item) -> int:
+    name = item.path.relative_to(Path(__file__).parent).parts[0]
+    return ROOMS.index(name) if name in ROOMS else len(ROOMS)
 
 
 @pytest.fixture(scope="session")
