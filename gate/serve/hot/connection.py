@@ -2,7 +2,8 @@
 
 llhttp, the parser in `httptools`, rejects what makes two servers disagree on where a request ends: both lengths, a repeated
 length, bad chunks, folded lines, bare line feeds. What it lets pass is rejected here: a version other than 1.0 and 1.1, a
-transfer coding other than `chunked`, no `Host` or several. After a rejection of that kind the connection ends.
+transfer coding other than `chunked`, no `Host` or several, an upgrade with a body. After such a rejection the connection
+ends.
 
 Requests that a client sends ahead wait in order, and no more is read until they are answered. A request that is refused
 by its head is answered at once; its body is read and dropped.
@@ -12,79 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
 import httptools
 
 from gate.errors import RequestRejected
-from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, EdgeLimits, refusal_response
-from gate.serve.hot.exchange import HotApp, HotRequest, Response
+from gate.serve.hot.edge import Edge
+from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, refusal_response
+from gate.serve.hot.exchange import HotRequest, Response
 
 log = logging.getLogger("upload_gate.http")
 
-SWEEP_EVERY_S: Final = 0.5
 WIRE_BYTES: Final = 8
 """Bytes on the wire for one byte of body, at most: a chunk of one byte takes six."""
+_DOUBTFUL: Final = frozenset((b"transfer-encoding", b"upgrade"))
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
-
-
-class Edge:
-    """What the connections of one port share. `sweep` goes over them twice a second."""
-
-    def __init__(self, app: HotApp, limits: EdgeLimits, loop: asyncio.AbstractEventLoop) -> None:
-        self.app = app
-        self.limits = limits
-        self.loop = loop
-        self.connections: set[HotConnection] = set()
-        self.draining = False
-        self.emptied = asyncio.Event()
-        """Set when the last connection has ended while draining."""
-        self._starts: dict[int, bytes] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start_of(self, status: int) -> bytes:
-        """Status line and date of a response."""
-        start = self._starts.get(status)
-        if start is None:
-            date = formatdate(time.time(), usegmt=True)
-            start = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {date}\r\n".encode()
-            self._starts[status] = start
-        return start
-
-    def sweep(self) -> None:
-        """Close the connections that are late, and forget the date."""
-        self._starts.clear()
-        now_s = self.loop.time()
-        for connection in list(self.connections):
-            connection.close_if_late(now_s)
-        self._timer = self.loop.call_later(SWEEP_EVERY_S, self.sweep)
-
-    def drain(self) -> None:
-        """Close the idle connections, and each other one after its response."""
-        self.draining = True
-        if not self.connections:
-            self.emptied.set()
-        for connection in list(self.connections):
-            connection.close_if_idle()
-
-    def stop(self) -> None:
-        """Abort what is left."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for connection in list(self.connections):
-            connection.abort()
-
-    def lost(self, connection: HotConnection) -> None:
-        """A connection has ended."""
-        self.connections.discard(connection)
-        if self.draining and not self.connections:
-            self.emptied.set()
 
 
 class HotConnection(asyncio.Protocol):
@@ -227,11 +174,10 @@ class HotConnection(asyncio.Protocol):
         request.method = parser.get_method()
         version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive() and version == "1.1" and request.method != b"CONNECT"
-        if b"transfer-encoding" in headers or version != "1.1" or request.hosts != 1:
-            coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
-            if not (coding == b"chunked" and _is_sound(version, request)):
-                self._refuse(*_MALFORMED)
-                return
+        usual = version == "1.1" and request.hosts == 1 and headers.keys().isdisjoint(_DOUBTFUL)
+        if not (usual or _is_sound(version, request)):
+            self._refuse(*_MALFORMED)
+            return
         try:
             request.limit = limit = edge.app.admit(request)
             if b"content-length" in headers and int(headers[b"content-length"]) > limit:
@@ -391,10 +337,14 @@ class HotConnection(asyncio.Protocol):
 
 
 def _is_sound(version: str, request: HotRequest) -> bool:
-    """Whether version, `Host` and coding go together."""
-    if version == "1.1":
-        return request.hosts == 1
-    return version == "1.0" and request.hosts <= 1 and b"transfer-encoding" not in request.headers
+    """Whether it is certain what the request is and where it ends."""
+    headers = request.headers
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
+        return False
+    if b"upgrade" in headers and (coding is not None or headers.get(b"content-length", b"0").strip() != b"0"):
+        return False  # the parser takes the body for what comes after the upgrade
+    return request.hosts == 1 if version == "1.1" else version == "1.0" and request.hosts <= 1
 
 
 def too_large(limit: int) -> RequestRejected:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from gate.serve.hot.connection import Edge, HotConnection
+from gate.serve.hot.connection import HotConnection
+from gate.serve.hot.edge import Edge
 from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.hot.exchange import HotApp
 
