@@ -20,7 +20,7 @@ from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
-from gate.ports.boards import Acknowledgement, BoardStore, Gates
+from gate.ports.boards import BoardStore, Gates
 
 DRILL_PASSED = "drill_passed"
 """The field of a released pause that says that it was a drill and all gates obeyed it."""
@@ -37,6 +37,8 @@ class Details:
     in_flight: InFlight = InFlight.DRAIN
     ramp_us: int | None = None
     incident: str = ""
+    public: str = ""
+    public_link: str = ""
     starts_in_us: int | None = None
     machine: bool = False
 
@@ -118,7 +120,8 @@ class Operate:
             wanted = Pause(
                 id_, 1, scope, action, reason, text, owner, starts_us, expires_us, set_at_us=now_us,
                 factor=more.factor, percent=more.percent, exempt=more.exempt, mode=more.mode, in_flight=more.in_flight,
-                ramp_us=ramp_us, machine=more.machine, incident=more.incident,
+                ramp_us=ramp_us, machine=more.machine, incident=more.incident, public=more.public,
+                public_link=more.public_link,
             )  # fmt: skip
             wanted = self._permitted(PauseChange.SET, wanted, None, owner, more.machine, now_us)
             return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us)
@@ -229,9 +232,9 @@ class Operate:
         """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
 
-    async def forget(self, said: Acknowledgement) -> None:
-        """Delete the acknowledgement of a gate that is gone for good. Raises StoreUnavailable."""
-        await self._store.forget(said.process)
+    async def forget(self, process: str) -> None:
+        """Delete the acknowledgement of a gate process that is gone for good. Raises StoreUnavailable."""
+        await self._store.forget(process)
 
     async def durable(self) -> bool | None:
         """Whether the last change survives the loss of one server of the store; None if there is only one or it is unknown."""

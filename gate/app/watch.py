@@ -278,7 +278,7 @@ class Watch:
                     f"another gate runs under the name {other.gate}, at {other.url}: give each UPLOAD_GATE_NAME of its own",
                 )
         for problem in gates.unreadable:
-            self._tell(problem, f"an acknowledgement of another gate is ignored: {problem}")
+            self._tell(str(problem), f"an acknowledgement of another gate is ignored: {problem}")
 
     def _tell_unreadable_entries(self) -> None:
         entries = {entry.raw: entry for entry in self.board.unreadable}

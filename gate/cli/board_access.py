@@ -120,8 +120,6 @@ async def report(
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:
         say("warning: no replica has it yet; if the server is lost now, the gates write it back")
-    for entry in convergence.unreadable:
-        say(f"warning: an acknowledgement cannot be read, so it is not known whether its gate obeys: {entry}")
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"

@@ -44,6 +44,9 @@ def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
         f"by {pause.owner}{' (a machine)' if pause.machine else ''}",
         f"{left} left",
     ]
+    if pause.public:
+        told = textwrap.shorten(pause.public, LONGEST_TEXT, placeholder="…")
+        fields.append(f'tells uploaders "{told}"{f" {pause.public_link}" if pause.public_link else ""}')
     if pause.incident:
         fields.append(pause.incident)
     if pause.emergency:

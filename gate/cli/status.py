@@ -276,17 +276,23 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
         gates = await operate.gates(HEARD_WITHIN_US)
         known = [said for said in gates.acknowledgements if not said.left]
         named = [said for said in known if said.gate == name]
-        if not named:
-            names = ", ".join(sorted({said.gate for said in known})) or "none"
+        ruined = [entry for entry in gates.unreadable if entry.gate == name]
+        if not named and not ruined:
+            names = (
+                ", ".join(sorted({said.gate for said in known} | {entry.gate for entry in gates.unreadable})) or "none"
+            )
             raise OperatorError(f"no gate {name} was heard of in the last 5 minutes", f"known are: {names}")
         for said in named:
             if is_live(said, gates.now_us) or await asyncio.to_thread(_answers, said.url):
                 raise ControlRefused(f"gate {name} at {said.url} still runs", "stop it first")
-        say(f"gate {name} at {named[-1].url} does not answer; pauses would no longer wait for it nor name it")
+        if named:
+            say(f"gate {name} at {named[-1].url} does not answer; pauses would no longer wait for it nor name it")
+        else:
+            say(f"the acknowledgement of gate {name} cannot be read ({ruined[-1].why}); nobody knows whether it runs")
         if not yes and not confirmed("Forget this gate?"):
             raise cancel()
-        for said in named:
-            await operate.forget(said)
+        for process in (*(said.process for said in named), *(entry.process for entry in ruined)):
+            await operate.forget(process)
     say(f"gate {name} is forgotten; if it still runs, its next acknowledgement brings it back")
 
 

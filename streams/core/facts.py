@@ -1,9 +1,9 @@
 """An account's facts: bounded, packed, and folded only from its own events.
 
-They hold counts, decaying counters, small rings of hashes, and keyed hashes of networks and devices. They never hold a
-caption, link, address, device or reporter. They hold no facts of the crowd, so that they equal those of a replay
-exactly. A refused attempt updates times, networks, devices and one counter of its own only: a refusal must not lead to
-further refusals.
+They hold counts, decaying counters, small rings of hashes, and keyed hashes of networks, devices, contents and hosts. They
+never hold a caption, link, address, device or reporter. They hold no facts of the crowd, so that they equal those of a
+replay exactly. A refused attempt updates times, networks, devices and one counter of its own only: a refusal must not
+lead to further refusals.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     `day` count such uploads with these half-lives; `removals`, and challenges `passed` and `failed`, are counted with a
     half-life of a week (`window`). `late` counts uploads that came too late for these counts or for `beats`;
     `malformed` counts fields that broke their rule. `event_ids`, `groups`, `contents`, `templates` and `hosts` are
-    rings; `networks`, `devices` and
-    `reporters` dated items (`rings`). `layout_squares` is the sum of the squares of `layouts`.
+    rings; `networks`, `devices` and `reporters` dated items (`rings`). `content` and `host` are the hashes of the last
+    content and link host, of 64 bits; states of earlier releases may hold unkeyed ones of 32 bits until the next upload
+    or link. `layout_squares` is the sum of the squares of `layouts`.
 
     `sessions` counts uploads half an hour or more after the one before, and the first; `longest_gap` is the most minutes
     between two of them. `deleted` counts uploads that the owner removed, `deleted_soon` those removed within ten minutes of

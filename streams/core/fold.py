@@ -49,6 +49,7 @@ MEAN_OVER = 20
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 _LAST_DAY = 0xFFFF
 _LAST_MINUTE = 0xFFFF_FFFF
+_MARK = 0xFFFF_FFFF
 _NO_LAYOUTS = (0,) * text.LAYOUTS
 _place = Struct(">HQ").pack
 _mark = Struct("<I").pack
@@ -65,6 +66,15 @@ class KeyedHashes(Protocol):
     @property
     def devices(self) -> Mapping[str, int]:
         """For every device 64 bits, never 0."""
+        ...
+
+    @property
+    def hosts(self) -> Mapping[str, int]:
+        """For every link host 64 bits, never 0."""
+        ...
+
+    def content(self, value: str) -> int:
+        """64 bits for the hash of a content, never 0."""
         ...
 
     def mark(self, value: str) -> bytes:
@@ -107,7 +117,7 @@ def fold(
     if isinstance(event, Attempted):
         _fold_places(facts, event, at_us, hashes)
         if event.decision is None or event.decision not in REFUSALS:
-            _fold_upload(facts, event, at_us, web, caption)
+            _fold_upload(facts, event, at_us, hashes, web, caption)
             if link_odds is not None:
                 fold_links(facts, link_odds)
         elif facts.refused < MAX_REFUSED:
@@ -166,7 +176,9 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
             facts.devices = dated(kept, device, 2, MAX_PLACES)
 
 
-def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks, caption: CaptionNumbers | None) -> None:
+def _fold_upload(
+    facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes, web: WebLinks, caption: CaptionNumbers | None
+) -> None:
     if not facts.uploads:
         facts.first_us = facts.last_us = at_us
         facts.sessions = 1
@@ -182,9 +194,9 @@ def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks, capt
     if event.media is not None:
         content = event.media.phash or event.media.sha256
         if content:
-            facts.content = item = crc32(content.encode()) or 1
+            facts.content = item = hashes.content(content)
             before = facts.contents
-            ring = remembered(before, _mark(item), MAX_RING)
+            ring = remembered(before, _mark(item & _MARK), MAX_RING)
             if ring is before:
                 facts.content_repeats += 1
             else:
@@ -195,7 +207,7 @@ def _fold_upload(facts: Facts, event: Attempted, at_us: int, web: WebLinks, capt
             fold_caption(facts, caption)
     hosts = web.hosts_in(event.links, event.text)
     if hosts:
-        _fold_hosts(facts, hosts)
+        _fold_hosts(facts, hosts, hashes.hosts)
 
 
 def _fold_time(facts: Facts, group: str | None, at_us: int) -> None:
@@ -234,15 +246,15 @@ def _fold_text(facts: Facts, caption: str) -> None:
         facts.spam = before_spam + (spam - before_spam) / (texts if texts < MEAN_OVER else MEAN_OVER)
 
 
-def _fold_hosts(facts: Facts, names: tuple[str, ...]) -> None:
+def _fold_hosts(facts: Facts, names: tuple[str, ...], numbers: Mapping[str, int]) -> None:
     facts.linked = linked = facts.linked + 1
     worst = 0.0
     repeated = False
     for name in names:
         worst = max(worst, links.suspicion(name))
-        facts.host = item = crc32(name.encode()) or 1
+        facts.host = item = numbers[name]
         before = facts.hosts
-        facts.hosts = ring = remembered(before, _mark(item), MAX_RING)
+        facts.hosts = ring = remembered(before, _mark(item & _MARK), MAX_RING)
         repeated |= ring is before
     facts.host_repeats += repeated
     facts.suspicion += (worst - facts.suspicion) / min(linked, MEAN_OVER)

@@ -1,12 +1,15 @@
-"""Keyed hashes of networks and devices as numbers, equal to the names of their buckets in the gate.
+"""Keyed hashes as numbers: of networks and devices, equal to the names of their buckets in the gate, of contents and hosts.
 
-The caller of the pipeline makes one `Hashes` and passes it in. It caches a few thousand networks and devices, because
+Without the key nobody can make a host or a content that counts as another one.
+
+The caller of the pipeline makes one `Hashes` and passes it in. It caches a few thousand networks, devices and hosts, because
 the same ones recur.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 
 from gate.core.pseudonym import Pseudonyms
@@ -19,20 +22,32 @@ class Hashes:
     """Hashes under one salt. Grows to `most` values of each kind, then begins again.
 
     `networks` has 64 bits, never 0, for the network of every address, and raises ValueError for what is no address;
-    `devices` has 64 bits for every device.
+    `devices` has 64 bits for every device, `hosts` for every link host.
     """
 
     def __init__(self, salt: bytes, most: int = MAX_REMEMBERED) -> None:
         names = Pseudonyms(salt)
         self.networks: Mapping[str, int] = Remembered(names.number_of_ip, most)
         self.devices: Mapping[str, int] = Remembered(names.number_of_device, most)
-        self._mark = blake2b(blake2b(salt, digest_size=32).digest(), digest_size=4, person=b"mark")
+        self.hosts: Mapping[str, int] = Remembered(partial(_number, _hasher(salt, 8, b"host")), most)
+        self.content = partial(_number, _hasher(salt, 8, b"content"))
+        self._mark = _hasher(salt, 4, b"mark")
 
     def mark(self, value: str) -> bytes:
         """Four bytes for any other value, such as an event's id; they are not remembered."""
         hasher = self._mark.copy()
         hasher.update(value.encode())
         return hasher.digest()
+
+
+def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:
+    return blake2b(blake2b(salt, digest_size=32).digest(), digest_size=size, person=kind)
+
+
+def _number(hasher: blake2b, value: str) -> int:
+    own = hasher.copy()
+    own.update(value.encode())
+    return int.from_bytes(own.digest(), "little") or 1
 
 
 class Remembered(dict[str, int]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from streams.core.rings import remembered
 from streams.core.window import value
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
+from tests.unit.test_chosen_ids import EQUAL, PLAIN
 
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HASHES = Hashes(b"salt")
@@ -162,7 +164,7 @@ def test_the_packed_state_holds_nothing_that_was_written_or_whereabouts() -> Non
 
 
 def test_hashes_are_keyed_by_the_salt() -> None:
-    event = upload(ip="203.0.113.9", device="d")
+    event = upload(ip="203.0.113.9", device="d", media=Media(sha256="5ec2e7"), links=("https://host.example/p",))
     one, two = Facts(), Facts()
 
     fold(one, event, 1, 0, b"", Hashes(b"one"), WEB)
@@ -170,7 +172,18 @@ def test_hashes_are_keyed_by_the_salt() -> None:
 
     assert one.networks != two.networks
     assert one.devices != two.devices
+    assert (one.content, one.contents) != (two.content, two.contents)
+    assert (one.host, one.hosts) != (two.host, two.hosts)
     assert one.event_ids != two.event_ids
+
+
+def test_a_host_and_a_content_made_to_have_the_checksum_of_another_one_are_not_taken_for_it() -> None:
+    honest, forged = (f"{name}.example" for name in (PLAIN, EQUAL[0]))
+    one, two = (folded(upload(links=(f"https://{name}/p",), media=Media(sha256=name))) for name in (honest, forged))
+
+    assert crc32(honest.encode()) == crc32(forged.encode())
+    assert one.host != two.host
+    assert one.content != two.content
 
 
 def test_no_state_is_a_fresh_state_and_fresh_states_share_nothing() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import pytest
 
 from gate.core.pseudonym import Pseudonyms
 from streams.pipeline.hashes import Hashes
+from tests.unit.test_chosen_ids import EQUAL, PLAIN
 
 SALT = b"salt"
 
@@ -48,3 +51,18 @@ def test_marks_are_four_bytes_under_the_salt() -> None:
     assert len(Hashes(SALT).mark("e-1")) == 4
     assert Hashes(SALT).mark("e-1") == Hashes(SALT).mark("e-1")
     assert len({Hashes(salt).mark(value) for salt in (b"", b"one", b"s" * 200) for value in ("e-1", "e-2")}) == 6
+
+
+def test_hosts_and_contents_have_64_bits_under_the_salt_and_none_passes_for_another() -> None:
+    values = [f"{name}.example" for name in (PLAIN, *EQUAL)]
+    assert len({crc32(value.encode()) for value in values}) == 1
+
+    numbers = {
+        number
+        for hashes in (Hashes(b"one"), Hashes(b"two"))
+        for value in values
+        for number in (hashes.hosts[value], hashes.content(value))
+    }
+
+    assert len(numbers) == 4 * len(values)
+    assert max(numbers) > 1 << 60

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement, Gates
+from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.control import (
     CLOCK_KEY,
     GATE,
@@ -149,14 +149,14 @@ class KafkaBoardStore:
         await self._until_caught_up()
         now_us = self._now_us()
         read: list[Acknowledgement] = []
-        unreadable: list[str] = []
+        unreadable: list[UnreadableAcknowledgement] = []
         for process, (document, at_us) in sorted(self._gates.items()):
             if at_us < now_us - within_us:
                 continue
             try:
                 read.append(decode_gate(document, at_us))
             except StateUnreadable as error:
-                unreadable.append(f"{process!a}: {error}")
+                unreadable.append(UnreadableAcknowledgement(process, str(error), at_us))
         return Gates(now_us, tuple(read), tuple(unreadable))
 
     async def forget(self, process: str) -> None:
