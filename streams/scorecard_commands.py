@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.errors import PolicyInvalid
+from gate.errors import PolicyInvalid, file_problem
 
 if TYPE_CHECKING:
     from streams.core.scorecard import Scorecard
@@ -37,7 +37,7 @@ def check(
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyInvalid(str(file), None, "", f"cannot be read ({error}); give a TOML file") from error
+        raise PolicyInvalid(str(file), None, "", f"cannot be read ({file_problem(error)}); give a TOML file") from error
     card, complaints = check_scorecard(text, str(file))
     if output is Output.JSON:
         emit({
