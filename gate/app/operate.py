@@ -125,7 +125,7 @@ class Operate:
                 public_link=more.public_link,
             )  # fmt: skip
             wanted = self._permitted(PauseChange.SET, wanted, None, owner, more.machine, now_us)
-            return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us)
+            return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us, is_new=True)
 
         return await self._audited("pause", owner, id_, more.machine, act)
 
@@ -253,8 +253,10 @@ class Operate:
         """Wait until every live gate obeys `change`, at most `deadline_s` seconds. Raises StoreUnavailable."""
         return await converged(self._store, change, deadline_s)
 
-    async def _written(self, trail: _Trail, id_: str, change: Callable[[Board, int], Pause], now_us: int) -> Pause:
-        trail.after = await self._writer.write(id_, change, now_us)
+    async def _written(
+        self, trail: _Trail, id_: str, change: Callable[[Board, int], Pause], now_us: int, is_new: bool = False
+    ) -> Pause:
+        trail.after = await self._writer.write(id_, change, now_us, changes_known=not is_new)
         return trail.after
 
     def _permitted(
