@@ -9,6 +9,7 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import PolicyInvalid, file_problem
+from gate.policyfile.other_file import other_file
 
 if TYPE_CHECKING:
     from streams.core.scorecard import Scorecard
@@ -38,6 +39,8 @@ def check(
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyInvalid(str(file), None, "", f"cannot be read ({file_problem(error)}); give a TOML file") from error
+    if (other := other_file(text, "scorecard")) is not None:
+        raise PolicyInvalid(str(file), None, "", other)
     card, complaints = check_scorecard(text, str(file))
     if output is Output.JSON:
         emit({

@@ -41,7 +41,9 @@ class Site:
 
     async def start(self, name: str, clock_ahead_s: int = 0, redis: str = "") -> Running:
         """Start a gate and wait until it acknowledges."""
-        await self.command(b"SET", self.store._gate_keys[2], b"1")  # a store that has lost no acknowledgement since long
+        await self.command(
+            b"SET", self.store._gate_keys[2], b"1"
+        )  # a store that has lost no acknowledgement since long
         running = gate(self.home / name, redis or self.redis, self.prefix, name, clock_ahead_s)
         started = await asyncio.to_thread(self.stack.enter_context, running)
 
