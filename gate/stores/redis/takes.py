@@ -121,8 +121,12 @@ class TakeLane:
         if unrolled.tags:
             key = f"{self._prefix}2limits"
             pairs = [part for pair in unrolled.tags.items() for part in pair]
-            await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
-            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
+            try:
+                await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
+                await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
+            except StoreUnavailable as error:
+                if not str(error.__cause__).startswith("WRONGTYPE"):
+                    raise  # else the key holds no hash: gates of this policy need it for nothing
         self._described = unrolled
 
 
