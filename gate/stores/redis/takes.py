@@ -167,7 +167,9 @@ class RedisTakeStore:
             self._wire = cluster_wire(url, prefix, self._stats, lanes)
         else:
             self._wire = _single(url, prefix, self._stats, lanes)
-        self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(self._wire.lanes, deadline_s, max_batch, max_queue)
+        self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(
+            self._wire.lanes, deadline_s, max_batch, max_queue, lambda request: request.class_limits.rank
+        )
 
     @property
     def stats(self) -> Stats:
