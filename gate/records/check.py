@@ -218,7 +218,7 @@ def decode_checks(body: bytes, now_us: int) -> list[ReadCheck]:
         pass
     else:
         is_simple, has_space = _is_simple(body), _SPACE in body
-        if all([_is_plain(request, "-x", is_simple, has_space, latest) for request in plain]):
+        if all(_is_plain(request, "-x", is_simple, has_space, latest) for request in plain):
             return [(request, NOTHING_IGNORED) for request in plain]
     batch = _parsed(body)
     checks = batch.get("checks") if isinstance(batch, dict) else None

@@ -196,10 +196,13 @@ class HotConnection(asyncio.Protocol):
         if request.early is not None:
             return
         if not request.body:
-            request.body = part
+            request.body, size = part, len(part)
         else:
+            if request.rest is None:
+                request.rest = bytearray()
             request.rest += part
-        if len(request.body) + len(request.rest) > request.limit:
+            size = len(request.body) + len(request.rest)
+        if size > request.limit:
             self._reject(request, too_large(request.limit))
 
     def on_message_complete(self) -> None:
@@ -210,7 +213,7 @@ class HotConnection(asyncio.Protocol):
         self._ended += 1
         self._is_idle = True
         if request.early is None:
-            if request.rest:
+            if request.rest is not None:
                 request.body += request.rest
             self._accept(request)
 
