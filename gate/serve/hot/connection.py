@@ -322,6 +322,7 @@ class HotConnection(asyncio.Protocol):
             return
         elif self._is_idle:
             if waited_s > KEEP_ALIVE_S:
+                self._is_last = True
                 self._transport.close()
         elif waited_s > request_s:
             self._refuse("request.timeout", f"the request did not arrive within {request_s:g} s")
@@ -334,6 +335,7 @@ class HotConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection now, and what works for it."""
+        self._is_last = True
         if self._task is not None:
             self._task.cancel()
         self._transport.abort()
