@@ -18,17 +18,18 @@ import msgspec
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.campaigns import Campaigns, Upload
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
-from streams.core.events import Fault, Unreadable, read_record
+from streams.core.events import Fault
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
-from streams.core.fold import KeyedHashes, is_let_in
-from streams.core.models.link_odds import ReadsLinks, UploadLinks
-from streams.core.models.marks import CaptionNumbers, ReadsCaptions
+from streams.core.fold import KeyedHashes
+from streams.core.models.link_odds import ReadsLinks
+from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
-from streams.core.weblinks import WebLinks, may_hold_link
+from streams.core.weblinks import WebLinks
+from streams.pipeline.campaigns_shown import show_campaigns
 from streams.pipeline.effects import (
     CampaignCounts,
     CrowdCounts,
@@ -40,23 +41,14 @@ from streams.pipeline.effects import (
     Scores,
     States,
 )
+from streams.pipeline.reading import MAX_KEPT_BYTES as MAX_KEPT_BYTES
+from streams.pipeline.reading import Readers, read_again, read_events, uploads_of
+from streams.pipeline.reading import Record as Record
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.touched import ReadEvent, Touched, Unprocessable
+from streams.pipeline.touched import ReadUpload, Touched, Unprocessable
 
 BACKFILLED_A_BATCH = 256
 """Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
-MAX_KEPT_BYTES = 512 * 1024
-"""Most bytes of an unreadable event that its dead letter keeps. The full event is at its origin."""
-
-
-class Record(NamedTuple):
-    """One record of the events topic; `timestamp_ms` is the broker's append time."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-    timestamp_ms: int
 
 
 def process(
@@ -86,20 +78,21 @@ def process(
     event that are scored too. `campaigns` groups what accounts show that is nearly the same. Both belong to `crowd`.
     """
     dead: list[DeadLetter] = []
-    read = _read(batch, origin, dead)
-    uploads = [] if campaigns is None else _uploads(read)
-    touched = _folded(read, states, hashes, web, captions, links)
+    readers = Readers(captions, links)
+    read = read_events(batch, origin, dead)
+    uploads = [] if campaigns is None else uploads_of(read)
+    touched = _folded(readers.read(read), states, hashes, web)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
 
     def fold_again(account: str, one: Touched) -> None:
-        bad = one.again(states.get(account), _events_of(account, batch, captions, links), partial(scoring.one, account))
+        bad = one.again(states.get(account), read_again(account, batch, readers), partial(scoring.one, account))
         dead.extend(_unprocessable(origin, account, bad))
 
     for account in [account for account, one in touched.items() if one.failed]:
         fold_again(account, touched[account])
-    joined = [] if campaigns is None else _show_campaigns(campaigns, uploads, touched)
+    joined = [] if campaigns is None else show_campaigns(campaigns, uploads, touched, hashes.hosts)
     _note(crowd, origin[1], touched, backfill)
     if campaigns is not None:
         campaigns.look(joined)
@@ -127,7 +120,7 @@ def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campa
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
     around = crowd.around(networks, devices, facts.content, facts.host)
-    return around if campaigns is None else _in_campaigns(around, account, campaigns)
+    return around if campaigns is None else _in_campaigns(around, account, facts.host, campaigns)
 
 
 def surroundings_of(
@@ -144,12 +137,19 @@ def surroundings_of(
         [facts.content for facts in all_facts],
         [facts.host for facts in all_facts],
     )
-    if campaigns is None or not campaigns.has_members:
+    if campaigns is None:
         return around
-    return [_in_campaigns(one, account, campaigns) for one, account in zip(around, accounts, strict=True)]
+    return [
+        _in_campaigns(one, account, facts.host, campaigns)
+        for one, (account, facts) in zip(around, accounts.items(), strict=True)
+    ]
 
 
-def _in_campaigns(around: Surroundings, account: str, campaigns: Campaigns) -> Surroundings:
+def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Campaigns) -> Surroundings:
+    if around.link_accounts > 2 and campaigns.popular.has_host(host):
+        around = around.on_popular_host()
+    if not campaigns.has_members:
+        return around
     belongs = campaigns.of(account_number(account))
     return around.in_campaigns(*belongs) if any(belongs) else around
 
@@ -219,97 +219,22 @@ def _scored(
     return changed, scoring.all(changed)
 
 
-def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> list[ReadEvent]:
-    """Every readable event, in order; unreadable ones go to `dead`."""
-    read: list[ReadEvent] = []
-    for offset, key, value, headers, timestamp_ms in batch:
-        try:
-            event, at_us, unknown_fields, dropped = read_record(key, value, headers, timestamp_ms)
-        except Unreadable as error:
-            kept = (value or b"")[:MAX_KEPT_BYTES]
-            dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
-            continue
-        read.append(ReadEvent(event, at_us, offset, value or b"", unknown_fields, dropped))
-    return read
-
-
 def _folded(
-    read: Sequence[ReadEvent],
-    states: Mapping[str, bytes],
-    hashes: KeyedHashes,
-    web: WebLinks,
-    captions: ReadsCaptions | None,
-    links: ReadsLinks | None,
+    read: Iterable[ReadUpload], states: Mapping[str, bytes], hashes: KeyedHashes, web: WebLinks
 ) -> dict[str, Touched]:
     """Every account that an event touches, in the order they are met, with its events folded."""
     touched: dict[str, Touched] = {}
-    numbers = {} if captions is None else _caption_numbers(read, captions)
-    odds = {} if links is None else _link_odds(read, links)
-    for place, one in enumerate(read):
-        account = one.event.account.id
+    for one, caption, link_odds in read:
+        account = one[0].account.id
         of = touched.get(account)
         if of is None:
             of = touched[account] = Touched(states.get(account), hashes, web)
-        of.add(
-            one.event, one.at_us, one.offset, one.value, one.unknown_fields, one.dropped, numbers.get(place),
-            odds.get(place),
-        )  # fmt: skip
+        of.add(one, caption, link_odds)
     return touched
-
-
-def _uploads(read: Iterable[ReadEvent]) -> list[tuple[str, Upload]]:
-    """The uploads that were let in, each with its account."""
-    return [(one.event.account.id, (one.event, one.at_us)) for one in read if is_let_in(one.event)]
-
-
-def _caption_numbers(read: Sequence[ReadEvent], captions: ReadsCaptions) -> dict[int, CaptionNumbers]:
-    """The numbers of the captions of uploads that were let in, by their places among the events."""
-    texts: dict[int, str] = {}
-    for place, one in enumerate(read):
-        event = one.event
-        if is_let_in(event) and event.text:
-            texts[place] = event.text
-    return dict(zip(texts, captions.read(list(texts.values())), strict=True)) if texts else {}
-
-
-def _link_odds(read: Sequence[ReadEvent], links: ReadsLinks) -> dict[int, int | None]:
-    """The log odds of the worst links of uploads that were let in, by their places among the events."""
-    uploads: dict[int, UploadLinks] = {}
-    for place, one in enumerate(read):
-        event = one.event
-        if is_let_in(event) and (event.links or (event.text and may_hold_link(event.text))):
-            uploads[place] = UploadLinks(event.links, event.text)
-    return dict(zip(uploads, links.read(list(uploads.values())), strict=True)) if uploads else {}
-
-
-def _events_of(
-    account: str, batch: Sequence[Record], captions: ReadsCaptions | None, links: ReadsLinks | None
-) -> Iterable[ReadEvent]:
-    """The account's readable events, read once more."""
-    for record in batch:
-        if record.key == account.encode():
-            for one in _read([record], ("", 0), []):
-                numbers = {} if captions is None else _caption_numbers([one], captions)
-                odds = {} if links is None else _link_odds([one], links)
-                yield one._replace(caption=numbers.get(0), link_odds=odds.get(0))
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
-
-
-def _show_campaigns(
-    campaigns: Campaigns, uploads: Sequence[tuple[str, Upload]], touched: Mapping[str, Touched]
-) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
-    """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash."""
-    by_account: dict[str, dict[tuple[int, int], int]] = {}
-    found = campaigns.read([upload for _, upload in uploads])
-    for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
-        if shown:
-            by_account.setdefault(account, {}).update(dict.fromkeys(shown, at_us))
-    for account, features_shown in by_account.items():
-        touched[account].shown.update(features_shown)
-    return [(account_number(account), tuple(features_shown)) for account, features_shown in by_account.items()]
 
 
 def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:
