@@ -118,6 +118,10 @@ _SECRET = re.compile("pass|pwd|secret|token|key|credential|auth|signature", re.I
 
 def redact(url: str) -> str:
     """`url` with `***` for a password before the host and for each secret of its query, fit for a log line."""
+    scheme, mark, rest = url.partition("://")
+    if mark and "_" in scheme:  # Kafka's protocols, which `urlsplit` takes for paths
+        shown = redact(f"kafka://{rest}")
+        return scheme + shown.removeprefix("kafka") if shown != "***" else shown
     try:
         parts = urlsplit(url)
     except ValueError:  # not a URL, so the place of a secret in it is unknown

@@ -30,6 +30,7 @@ from gate.records.control import (
 )
 from gate.records.gate import decode_gate
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 
 DEADLINE_S: Final = 5.0
 PARTITION: Final = 0
@@ -211,7 +212,7 @@ class KafkaBoardStore:
             # the topic must exist already: whoever sends to an unknown name may create it, with other settings
             await self._until_caught_up()
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True,
+                **connection(self._bootstrap), acks="all", enable_idempotence=True,
                 request_timeout_ms=int(self._deadline_s * 1_000),
             )  # fmt: skip
             self._producer = producer
@@ -239,7 +240,7 @@ class KafkaBoardStore:
     async def _read(self) -> None:
         """Read the topic from its beginning until Kafka is away."""
         consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100
+            **connection(self._bootstrap), enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100
         )
         try:
             await connected(consumer)
