@@ -112,6 +112,13 @@ class LocalServerError(UploadGateError):
     """A server that `up` needs cannot be fetched or does not run."""
 
 
+def file_problem(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file cannot be read or written, in words for people, without the number of the error."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return error.strerror or str(error)
+
+
 _SECRET = re.compile("pass|pwd|secret|token|key|credential|auth|signature", re.IGNORECASE)
 """Words that mark a secret: a query parameter is hidden if its name contains one of them."""
 

@@ -258,7 +258,7 @@ class Watch:
         """Replace a stored document that cannot be read by the last good board. Raises StoreUnavailable."""
         self._count_unreadable()
         self._tell("unreadable", f"the board in the store cannot be read, the last good one is kept: {error}")
-        if not (self.ever_read or self._started_from_disk):
+        if not (self.ever_read or self._started_from_disk or self.board.rev):
             return  # this gate knows no good board: another gate must repair it
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.repair(self.board):

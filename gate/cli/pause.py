@@ -18,6 +18,7 @@ from gate.cli.board_access import (
     not_written,
     operating,
     person,
+    record_failed,
     report,
     run_change,
 )
@@ -111,12 +112,16 @@ def pause(
         *_public(public, public_link), span_us("--start-in", start_in), machine,
     )  # fmt: skip
     action = Action.ALLOW_ONLY if only_verified else action
-    authority = Authority(propose=propose, emergency=emergency)
-    for_us = min(_length_us(for_, authority), MAX_LENGTH_US) if not machine else _lease_us(for_)
-    wanted = (scope, action, _reason(reason), _text("--message", text), person(owner), for_us)
+    authority, who = Authority(propose=propose, emergency=emergency), person(owner)
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
+    try:
+        for_us = min(_length_us(for_, authority), MAX_LENGTH_US) if not machine else _lease_us(for_)
+    except ControlRefused as refused:
+        record_failed(addresses, "pause", who, refused)
+        raise
+    wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
     if direct is Direct.FILE and propose:
         raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
-    addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     say(_intention(wanted, details, addresses, direct))
     if counts and not count_only:
         say("a list of accounts is set as a dry run first; see its count with `status`, then `extend ID --enforce`")
@@ -148,7 +153,9 @@ def _carry_out(
     if not yes and not _confirmed(scope):
         raise cancel()
     if problem is not None and yes:
-        raise not_written(problem, addresses, _other_ways(addresses, direct))
+        failed = not_written(problem, addresses, _other_ways(addresses, direct))
+        record_failed(addresses, "pause", wanted[4], failed)
+        raise failed
     if direct is Direct.FILE:
         pause_by_file(addresses, wanted, details, audit_log(addresses), output, authority.emergency)
         return

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import YesFlag, operating
+from gate.cli.board_access import YesFlag, audit_log, operating, person
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
@@ -22,6 +22,7 @@ from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_wid
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import PauseMode
 from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError, redact
+from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import Acknowledgement, Gates
 from gate.records.board_document import board_digest
 from gate.records.board_page import decode_board_page
@@ -293,6 +294,8 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
             raise cancel()
         for process in (*(said.process for said in named), *(entry.process for entry in ruined)):
             await operate.forget(process)
+        entry = AuditEntry("forget gate", person(None), AuditOutcome.DONE, "", detail=f"gate {name}")
+        audit_log(addresses).record(entry)
     say(f"gate {name} is forgotten; if it still runs, its next acknowledgement brings it back")
 
 
