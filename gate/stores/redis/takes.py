@@ -250,22 +250,25 @@ class Batch:
         own: list[Argument] = []
         given: list[object] = [len(requests), *range(1, len(keys) + 1)]
         at: dict[str, int] = {}
+        of_account, of_score, of_override = f"{prefix}2a:{{", f"{prefix}score:{{", f"{prefix}override:{{"
+        of_upload, of_ip, of_device = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
             number, rates, flights, by_ip, by_device = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
-                keys += (f"{prefix}2a:{{{account}}}", f"{prefix}score:{{{account}}}", f"{prefix}override:{{{account}}}")
-            own.append(f"{prefix}2r:{{{account}}}{len(account)}:{request.upload_id}")
+                slot = account + "}"
+                keys += (of_account + slot, of_score + slot, of_override + slot)
+            own.append(f"{of_upload}{account}}}{len(account)}:{request.upload_id}")
             i = d = special = 0
             if by_ip and ip is not None:
-                i = at.get(name := f"{prefix}2b:ip:{ip}", 0)
+                i = at.get(name := of_ip + ip, 0)
                 if not i:
                     keys.append(name)
                     i = at[name] = len(keys)
             if by_device and device is not None:
-                d = at.get(name := f"{prefix}2b:device:{device}", 0)
+                d = at.get(name := of_device + device, 0)
                 if not d:
                     keys.append(name)
                     d = at[name] = len(keys)
@@ -286,17 +289,22 @@ class Batch:
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
+        classes, unscored, charged_only = self._unrolled.classes, _UNKNOWN, _CHARGED
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
+                room = Room(_limits(classes[class_ - 1])[limit - 1], int(wait))
+                results.append(TakeResult(unscored, True, False, None, (), int(now), room))
+                continue
             standing = _UNKNOWN
             if flags & _SCORED:
                 acts = not flags & _DOES_NOT_ACT
                 standing = Standing(risk, int(scored_at), None, int(half_life), base, int(now), acts)
             refusal: Refusal | None = None
-            room: Room | None = None
+            free: Room | None = None
             if class_:
-                named = _limits(self._unrolled.classes[class_ - 1])[limit - 1]
+                named = _limits(classes[class_ - 1])[limit - 1]
                 if flags & _CHARGED:
-                    room = Room(named, int(wait))
+                    free = Room(named, int(wait))
                 else:
                     refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
@@ -304,7 +312,7 @@ class Batch:
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
-            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now), room, conflict, limits_of))
+            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now), free, conflict, limits_of))
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
