@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from gate.core.fields import address
 
-_ARE_BYTES = frozenset(map(str, range(256))).issuperset
+_BYTES = frozenset(map(str, range(256)))
 _GROUP = "[0-9A-Fa-f]{1,4}"
 _IPV6 = re.compile(":".join([f"({_GROUP})"] * 4 + [_GROUP] * 4))
 """An address with all its groups written out, as most clients' addresses are; its first four groups are the network."""
@@ -71,8 +71,8 @@ def _hasher(salt: bytes, kind: bytes) -> blake2b:
 
 def is_ipv4(text: str) -> bool:
     """Whether `text` is an IPv4 address in its usual form: four numbers without leading zeros."""
-    parts = text.split(".")
-    return len(parts) == 4 and _ARE_BYTES(parts)
+    numbers = text.split(".", 4)
+    return len(numbers) == 4 and _BYTES.issuperset(numbers)
 
 
 def network(ip: str) -> str:
