@@ -121,8 +121,12 @@ class TakeLane:
         if unrolled.tags:
             key = f"{self._prefix}2limits"
             pairs = [part for pair in unrolled.tags.items() for part in pair]
-            await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
-            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
+            try:
+                await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
+                await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
+            except StoreUnavailable as error:
+                if not str(error.__cause__).startswith("WRONGTYPE"):
+                    raise  # else the key holds no hash: gates of this policy need it for nothing
         self._described = unrolled
 
 
@@ -163,7 +167,9 @@ class RedisTakeStore:
             self._wire = cluster_wire(url, prefix, self._stats, lanes)
         else:
             self._wire = _single(url, prefix, self._stats, lanes)
-        self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(self._wire.lanes, deadline_s, max_batch, max_queue)
+        self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(
+            self._wire.lanes, deadline_s, max_batch, max_queue, lambda request: request.class_limits.rank
+        )
 
     @property
     def stats(self) -> Stats:
