@@ -185,6 +185,22 @@ def test_a_class_that_the_gates_policy_does_not_have_is_warned_about_and_paused(
     assert system.json("status")["pauses"][0]["scope"] == {"classes": ["nw"]}
 
 
+def test_a_pause_whose_output_nobody_reads_waits_for_the_gates_all_the_same(system: Typed) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [PROGRAM, "pause", "--class", "new", "--reason", "raid", "--yes"], env=system.environment(), stdout=write,
+            stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(write)
+
+    assert done.returncode == 0, done.stderr
+    assert "is obeyed by 1 of 1 gates" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_several_pauses_are_released_at_once_with_one_document_and_those_that_cannot_be_are_named(
     system: Typed,
 ) -> None:
