@@ -11,6 +11,7 @@ from gate.errors import OperatorError
 
 if TYPE_CHECKING:
     from streams.lab.evaluate_accounts import AccountFigures, Ranking
+    from streams.lab.shadow_figures import ShadowFigures
 
 SCORECARD: Final = "scorecard.toml"
 
@@ -22,8 +23,12 @@ def evaluate_accounts(
     without: Sequence[str],
     plots: Path | None,
     output: Output,
+    shadow: Path | None = None,
 ) -> None:
-    """Judge the scorecard in `models`, the shipped one for None, on the accounts of `files`, and print the figures."""
+    """Judge the scorecard in `models`, the shipped one for None, on the accounts of `files`, and print the figures.
+
+    The scorecard in `shadow` judges the same features beside it, as in a worker.
+    """
     from streams.core.models.alphabet import build_alphabet
     from streams.core.models.link_odds import LinkReader
     from streams.core.models.marks import CaptionReader
@@ -42,7 +47,8 @@ def evaluate_accounts(
     streams = read_streams(files)
     for note in streams.notes:
         say(note)
-    figures = judge(streams.uploads, card, reader, counts, without, links)
+    beside = None if shadow is None else load_models(shadow).scorecard
+    figures = judge(streams.uploads, card, reader, counts, without, links, beside)
     if plots is not None:
         from streams.lab.plots import draw_accounts
 
@@ -77,8 +83,25 @@ def _evaluation_lines(figures: AccountFigures, hash_: str) -> list[str]:
         f"calibration error {shown(figures.ece)}; state {figures.state_bytes[0]:,} bytes (median), "
         f"{figures.state_bytes[1]:,} (most); {figures.us_per_event:.1f} µs of CPU an event"
     )
+    if figures.shadow is not None:
+        lines += _shadow_lines(figures.shadow)
     for name, moved in figures.families.items():
         lines.append(f"{name:<10} moves {moved.useful:6.1%} of accounts toward their label, {moved.harmful:6.1%} away")
+    return lines
+
+
+def _shadow_lines(shadow: ShadowFigures) -> list[str]:
+    lines = [
+        f"in shadow, the scorecard {shadow.hash} on the same features: AUC {shown(shadow.auc)}, recall "
+        f"{shown(shadow.recall_at_1pct_fpr)} at 1 % false positives; risks are {shadow.mean_apart:.3f} apart on average",
+        "share of accounts whose risks are apart at most "
+        + ", ".join(f"{band}: {share:.3f}" for band, share in shadow.apart.items()),
+    ]
+    for level, one in shadow.disagreements.items():
+        lines.append(
+            f"a risk of {level:g} is reached only live by {one.abusive_live:,} abusive and {one.benign_live:,} benign "
+            f"accounts, only in shadow by {one.abusive_shadow:,} and {one.benign_shadow:,}"
+        )
     return lines
 
 

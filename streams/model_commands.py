@@ -87,14 +87,20 @@ def evaluate(
     labels: LabelsOption = "none",
     plots: Annotated[Path | None, typer.Option(help="accounts: directory for plots, as PNG and SVG.")] = None,
     negatives: NegativesOption = None,
+    shadow: Annotated[
+        Path | None,
+        typer.Option(help="accounts: directory of models whose scorecard is compared, as a worker's in shadow."),
+    ] = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Measure how well a fitted model separates abuse on labelled rows, by the code that the worker runs.
 
     Example: upload-gate evaluate labelled.jsonl.gz --what captions --models models -o json
     """
+    if shadow is not None and what is not Judged.ACCOUNTS:
+        raise OperatorError("--shadow compares scorecards", "give --what accounts with it")
     if what is Judged.ACCOUNTS:
-        evaluate_accounts(files, models, after, without or (), plots, output)
+        evaluate_accounts(files, models, after, without or (), plots, output, shadow)
         return
     if what is Judged.LINKS:
         evaluate_links(files, models, negatives, output)

@@ -21,6 +21,7 @@ from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard, without
 from streams.lab.detection_figures import auc_of, calibration_error, recall_at_share
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded
+from streams.lab.shadow_figures import ShadowFigures, shadow_figures
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, fold_stream
 
 Odds = NDArray[np.float64]
@@ -70,6 +71,7 @@ class AccountFigures:
     us_per_event: float
     families: dict[str, Moved]
     curves: Curves
+    shadow: ShadowFigures | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The JSON that `-o json` prints."""
@@ -97,6 +99,7 @@ class AccountFigures:
                 name: {"useful": round(moved.useful, 4), "harmful": round(moved.harmful, 4)}
                 for name, moved in self.families.items()
             },
+            **({} if self.shadow is None else {"shadow": self.shadow.as_json()}),
         }
 
 
@@ -121,8 +124,12 @@ def evaluate_accounts(
     after: Collection[int] = AFTER,
     left_out: Collection[str] = (),
     links: ReadsLinks | None = None,
+    shadow: Scorecard | None = None,
 ) -> AccountFigures:
-    """The figures of `scorecard` without what is left out. Raises OperatorError for a name that is no feature or family."""
+    """The figures of `scorecard` without what is left out; `shadow` judges the same features beside it.
+
+    Raises OperatorError for a name that is no feature or family.
+    """
     for name in left_out:
         if name not in PLACE and name not in FAMILIES:
             known = ", ".join(sorted({*FAMILIES, *PLACE}))
@@ -152,6 +159,7 @@ def evaluate_accounts(
         folded.us_per_event,
         {name: _moved(labels, of) for name, of in families.items()},
         Curves(labels, odds, _at_share(labels, odds, card.base_rate), by_count, families),
+        None if shadow is None else shadow_figures(shadow.hash, labels, odds, _judged(shadow, folded, last)[1]),
     )
 
 

@@ -18,7 +18,7 @@ import msgspec
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.campaigns import Campaigns, Upload
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
 from streams.core.events import Fault
@@ -29,6 +29,7 @@ from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.core.weblinks import WebLinks
+from streams.pipeline.campaigns_shown import show_campaigns
 from streams.pipeline.effects import (
     CampaignCounts,
     CrowdCounts,
@@ -91,7 +92,7 @@ def process(
 
     for account in [account for account, one in touched.items() if one.failed]:
         fold_again(account, touched[account])
-    joined = [] if campaigns is None else _show_campaigns(campaigns, uploads, touched)
+    joined = [] if campaigns is None else show_campaigns(campaigns, uploads, touched, hashes.hosts)
     _note(crowd, origin[1], touched, backfill)
     if campaigns is not None:
         campaigns.look(joined)
@@ -119,7 +120,7 @@ def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campa
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
     around = crowd.around(networks, devices, facts.content, facts.host)
-    return around if campaigns is None else _in_campaigns(around, account, campaigns)
+    return around if campaigns is None else _in_campaigns(around, account, facts.host, campaigns)
 
 
 def surroundings_of(
@@ -136,12 +137,19 @@ def surroundings_of(
         [facts.content for facts in all_facts],
         [facts.host for facts in all_facts],
     )
-    if campaigns is None or not campaigns.has_members:
+    if campaigns is None:
         return around
-    return [_in_campaigns(one, account, campaigns) for one, account in zip(around, accounts, strict=True)]
+    return [
+        _in_campaigns(one, account, facts.host, campaigns)
+        for one, (account, facts) in zip(around, accounts.items(), strict=True)
+    ]
 
 
-def _in_campaigns(around: Surroundings, account: str, campaigns: Campaigns) -> Surroundings:
+def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Campaigns) -> Surroundings:
+    if around.link_accounts > 2 and campaigns.popular.has_host(host):
+        around = around.on_popular_host()
+    if not campaigns.has_members:
+        return around
     belongs = campaigns.of(account_number(account))
     return around.in_campaigns(*belongs) if any(belongs) else around
 
@@ -227,20 +235,6 @@ def _folded(
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
     return Stamp(epoch, offset)
-
-
-def _show_campaigns(
-    campaigns: Campaigns, uploads: Sequence[tuple[str, Upload]], touched: Mapping[str, Touched]
-) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
-    """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash."""
-    by_account: dict[str, dict[tuple[int, int], int]] = {}
-    found = campaigns.read([upload for _, upload in uploads])
-    for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
-        if shown:
-            by_account.setdefault(account, {}).update(dict.fromkeys(shown, at_us))
-    for account, features_shown in by_account.items():
-        touched[account].shown.update(features_shown)
-    return [(account_number(account), tuple(features_shown)) for account, features_shown in by_account.items()]
 
 
 def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> tuple[CrowdCounts, CampaignCounts]:

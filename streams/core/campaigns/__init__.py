@@ -1,9 +1,9 @@
 """Campaigns: contents, links and captions that are nearly the same, from many accounts within three days.
 
 **What is one.** A campaign has pictures whose perceptual hashes are near each other (`near`), or links of one host and
-path shape, or captions that share most of their 5-grams. Each group has a number that follows from its first member,
-so all workers give an exact copy the same one. If two workers met different members first, each reads the other's
-examples: both numbers become the smaller one, and the members are counted together.
+path shape (on a popular host, to one page), or captions that share most of their 5-grams. Each group has a number that
+follows from its first member, so all workers give an exact copy the same one. If two workers met different members
+first, each reads the other's examples: both numbers become the smaller one, and the members are counted together.
 
 **What is counted.** The crowd counts the distinct accounts of a group as it counts those of a device: by day of event
 time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What it states as
@@ -12,7 +12,7 @@ pairs of captions that share half of their 5-grams. A worker that restarts or ta
 and not the members: an account belongs to a campaign again when it shows it again.
 
 **What it takes.** At most 24 MB a kind for counts; 300 MB for a million hashes of 64 bits and as much for longer ones,
-taken as they fill; 40 MB for marks of captions; 70 MB for sightings, accounts and exact copies.
+taken as they fill; 40 MB for marks of captions; 40 MB for popular hosts; 70 MB for sightings, accounts and exact copies.
 """
 
 from streams.core.campaigns.campaign import CampaignKind, Feature, campaign_id, parsed_id

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from gate.core.duration import DAY_US
@@ -21,16 +22,19 @@ from streams.core.campaigns.campaign import (
 from streams.core.campaigns.captions_alike import LEAST_GRAMS, CaptionGroups, Marks, marks_of, written
 from streams.core.campaigns.first_sight import FirstSight
 from streams.core.campaigns.known import KnownCampaigns, Membership
-from streams.core.campaigns.links_alike import MAX_LINKS, link_shape
+from streams.core.campaigns.links_alike import MAX_LINKS, link_shape, pages
 from streams.core.campaigns.mixing import number_of, number_of_hash
 from streams.core.campaigns.pictures import CAPACITY, Pictures
-from streams.core.crowd import Crowd, CrowdCount
+from streams.core.campaigns.popular import PopularPages
+from streams.core.crowd import Crowd, CrowdCount, account_number
 from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name, parsed_name
 from streams.core.models.alphabet import Alphabet
 from streams.core.near import parse_hash
+from streams.core.weblinks import host, link_path
 
 MAX_PARTITION: Final = 0xFFFF
+_NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 Upload = tuple[Attempted, int]
 """An upload that was let in, and its time in µs."""
@@ -47,21 +51,28 @@ class Campaigns:
         self._pictures = Pictures(capacity)
         self._captions = CaptionGroups()
         self._first = FirstSight()
+        self.popular = PopularPages(crowd)
         self._shown: dict[Feature, tuple[int, str | Marks]] = {}
 
-    def read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
+    def read(
+        self, uploads: Sequence[Upload], hosts: Mapping[str, int] = _NO_HOSTS, established: Collection[str] = ()
+    ) -> list[tuple[Feature, ...]]:
         """The campaigns that each upload shows, which most are alone in. All are remembered.
 
-        The caller notes them in the crowd and calls `look`. An upload that cannot be read shows none.
+        `hosts` has the number of each link host, as the crowd counts it; without it no host is popular. `established`
+        are those of the accounts that are. The caller notes the campaigns in the crowd and calls `look`. An upload that
+        cannot be read shows none.
         """
         try:
-            return self._read(uploads)
+            return self._read(uploads, hosts, established)
         except Exception:  # an error that one upload causes must not stop its partition
             if len(uploads) == 1:
                 return [()]
-            return [features for upload in uploads for features in self.read([upload])]
+            return [features for upload in uploads for features in self.read([upload], hosts, established)]
 
-    def _read(self, uploads: Sequence[Upload]) -> list[tuple[Feature, ...]]:
+    def _read(
+        self, uploads: Sequence[Upload], hosts: Mapping[str, int], established: Collection[str]
+    ) -> list[tuple[Feature, ...]]:
         contents = self._pictures.groups([event.media.phash or "" if event.media else "" for event, _ in uploads])
         places = [place for place, (event, _) in enumerate(uploads) if len(event.text or "") >= LEAST_GRAMS]
         marks: list[Marks] = [()] * len(uploads)
@@ -71,6 +82,9 @@ class Campaigns:
         shown: list[tuple[Feature, ...]] = []
         for (event, at_us), content, caption in zip(uploads, contents, marks, strict=True):
             examples = self._features(event, content, caption)
+            if event.links:
+                for group in self._links(event, at_us, hosts, event.account.id in established):
+                    examples[LINK_CAMPAIGN, group] = f"{group:016x}"
             for feature, example in examples.items():
                 self._shown[feature] = at_us, example
             shown.append(tuple(examples))
@@ -169,14 +183,30 @@ class Campaigns:
                 found[PICTURE_CAMPAIGN, number_of(media.phash)] = media.phash
         elif media is not None and media.sha256:
             found[PICTURE_CAMPAIGN, number_of_hash(media.sha256)] = media.sha256
-        for link in event.links[:MAX_LINKS]:
-            shape = link_shape(link)
-            if shape:
-                group = number_of(shape)
-                found[LINK_CAMPAIGN, group] = f"{group:016x}"
         if marks:
             found[resolved((TEXT_CAMPAIGN, self._captions.group(marks)))] = marks
         return found
+
+    def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: bool) -> list[int]:
+        """The numbers of the groups of an upload's links; notes the pages for which they speak."""
+        groups: list[int] = []
+        popular, account = self.popular, account_number(event.account.id)
+        for link in event.links[:MAX_LINKS]:
+            shape = link_shape(link)
+            if not shape:
+                continue
+            if hosts is _NO_HOSTS:
+                groups.append(number_of(shape))
+                continue
+            name = host(link)
+            number, page = hosts[name], number_of(f"page {name}{link_path(link)}")
+            if popular.has_host(number):
+                path_is_popular = popular.is_well_known(number) or popular.has_page(page)
+                groups += [number_of(one) for one in pages(link, name, path_is_popular)]
+            else:
+                groups.append(number_of(shape))
+            popular.note(page, account, at_us, established)
+        return groups
 
     def _learned(self, feature: Feature, example: str) -> int:
         kind, group = feature

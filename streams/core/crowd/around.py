@@ -27,6 +27,10 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
     link_campaign_established: int = 0
     text_campaign_established: int = 0
 
+    def on_popular_host(self) -> Surroundings:
+        """The same surroundings where the link host is so popular that all who link to it count as established there."""
+        return msgspec.structs.replace(self, link_established=self.link_accounts)
+
     def in_campaigns(
         self, content: int, link: int, text: int, content_established: int, link_established: int, text_established: int
     ) -> Surroundings:

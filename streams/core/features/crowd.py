@@ -24,7 +24,8 @@ FEATURES = (
     Feature("content_spread", "crowd", "how far the last content spreads, 1 at 16 accounts; for a newborn account or one "
             "that goes on uploading, as everybody passes on a picture once", "", 0.0, 1.0),
     Feature("link_spread", "crowd", "how far the last host spreads, 1 at 16 accounts, times how often the account repeats "
-            "hosts; for a newborn account or hosts that look suspicious, as half of a platform links to the same big sites",
+            "hosts; for a newborn account or hosts that look suspicious, as half of a platform links to the same big sites; "
+            "nothing where half of these accounts are established",
             "", 0.0, 1.0),
 )  # fmt: skip
 
@@ -41,5 +42,6 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
         content = worth * min(1.0, log2(contents / 2.0) / FULL_DOUBLINGS)
     if hosts > 2 and facts.host_repeats:
         worth = PLAIN_WORTH + (1.0 - PLAIN_WORTH) * max(fresh, min(1.0, facts.suspicion))
+        worth *= max(0.0, 1.0 - 2.0 * around.link_established / hosts)
         link = min(1.0, facts.host_repeats / uploads) * worth * min(1.0, log2(hosts / 2.0) / FULL_DOUBLINGS)
     return contents, hosts, strangers(hosts, around.link_established), content, link
