@@ -15,7 +15,7 @@ up: $(BIN)/.ready
 	@exec $(BIN)/upload-gate up $(ARGS)
 
 test: $(BIN)/.ready
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(BIN)/.ready
 	@exec $(BIN)/python -m tests.bench $(ARGS)

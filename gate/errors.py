@@ -112,12 +112,23 @@ class LocalServerError(UploadGateError):
     """A server that `up` needs cannot be fetched or does not run."""
 
 
+def file_problem(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file cannot be read or written, in words for people, without the number of the error."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return error.strerror or str(error)
+
+
 _SECRET = re.compile("pass|pwd|secret|token|key|credential|auth|signature", re.IGNORECASE)
 """Words that mark a secret: a query parameter is hidden if its name contains one of them."""
 
 
 def redact(url: str) -> str:
     """`url` with `***` for a password before the host and for each secret of its query, fit for a log line."""
+    scheme, mark, rest = url.partition("://")
+    if mark and "_" in scheme:  # Kafka's protocols, which `urlsplit` takes for paths
+        shown = redact(f"kafka://{rest}")
+        return scheme + shown.removeprefix("kafka") if shown != "***" else shown
     try:
         parts = urlsplit(url)
     except ValueError:  # not a URL, so the place of a secret in it is unknown

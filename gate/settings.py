@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from gate.errors import SettingInvalid, redact
+from gate.records.kafka_address import parse_kafka_address
 
 PREFIX: Final = "UPLOAD_GATE_"
 DEFAULT_PORTS: Final[Mapping[str, int]] = {
@@ -31,7 +32,8 @@ DEFAULT_SALT: Final = "upload-gate"
 DOCUMENTED: Final[Mapping[str, str]] = {
     "STATE": "directory for what a process keeps on disk: the board's last snapshot, the break-glass file",
     "REDIS": "URL of the Redis that all gates and workers share",
-    "KAFKA": "bootstrap servers, host:port,host:port; without it no decision is published",
+    "KAFKA": "bootstrap servers, host:port,host:port; with TLS and a login "
+    "sasl_ssl://user@host:port?password_file=FILE&ca=FILE; without it no decision is published",
     "GATE": "base URL at which others reach this gate",
     "ADMIN": "base URL at which others reach this gate's admin port",
     "HOST": "address to listen on for checks",
@@ -167,7 +169,7 @@ def read_settings(environ: Mapping[str, str], machine: Callable[[], str] = socke
     return Settings(
         state=state,
         redis=given.read("REDIS", _redis, DEFAULT_REDIS),
-        kafka=given.read("KAFKA", _bootstrap, "") or None,
+        kafka=given.read("KAFKA", _kafka, "") or None,
         gate=gate,
         admin=given.read("ADMIN", _url, f"http://127.0.0.1:{admin_port}"),
         host=host,
@@ -289,12 +291,9 @@ def _redis(value: str) -> str:
     return value
 
 
-def _bootstrap(value: str) -> str:
-    for server in value.split(",") if value else ():
-        host, colon, port = server.strip().rpartition(":")
-        if not host or not colon:
-            raise ValueError(f"{server[:80]!r} is not host:port")
-        _port(port)
+def _kafka(value: str) -> str:
+    if value:
+        parse_kafka_address(value)
     return value
 
 

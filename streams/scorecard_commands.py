@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.errors import PolicyInvalid
+from gate.errors import PolicyInvalid, file_problem
+from gate.policyfile.other_file import other_file
 
 if TYPE_CHECKING:
     from streams.core.scorecard import Scorecard
@@ -37,7 +38,9 @@ def check(
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyInvalid(str(file), None, "", f"cannot be read ({error}); give a TOML file") from error
+        raise PolicyInvalid(str(file), None, "", f"cannot be read ({file_problem(error)}); give a TOML file") from error
+    if (other := other_file(text, "scorecard")) is not None:
+        raise PolicyInvalid(str(file), None, "", other)
     card, complaints = check_scorecard(text, str(file))
     if output is Output.JSON:
         emit({

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,9 +12,24 @@ from servers import running_kafka, running_redis
 from gate.errors import LocalServerError
 from gate.local.jars import default_cache, fetch_jars
 
+ROOMS = ("system", "edges", "house", "contract", "replay", "agents", "laws", "unit")
+"""The order of the test folders: files of the first ones take longest, and a file runs whole on one core."""
+
 # a busy machine makes inputs slowly, and no test asserts how long anything takes
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with slow tests first, so that at the end no core waits for one (with `--no-loadscope-reorder`)."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, _room(item)))
+
+
+def _room(item: pytest.Item) -> int:
+    name = item.path.relative_to(Path(__file__).parent).parts[0]
+    return ROOMS.index(name) if name in ROOMS else len(ROOMS)
 
 
 @pytest.fixture(scope="session")

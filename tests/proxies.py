@@ -39,6 +39,7 @@ class FaultProxy:
         self._passing.set()
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._stalled: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accepted, LOOPBACK, self._port, limit=1 << 20)
@@ -64,6 +65,11 @@ class FaultProxy:
     def release(self) -> None:
         """What was held goes on."""
         self._passing.set()
+
+    def stall(self) -> None:
+        """The connections of now stay open and pass nothing any more; new ones pass everything."""
+        for connection in self._connections:
+            self._stalled |= {connection.client, connection.server}
 
     def drop(self) -> None:
         """Abort all connections at both ends; what was on its way is lost."""
@@ -97,6 +103,7 @@ class FaultProxy:
         finally:
             connection.abort()
             self._connections.discard(connection)
+            self._stalled -= {connection.client, connection.server}
             connection.over.set()
 
     async def _pump(
@@ -128,6 +135,8 @@ class FaultProxy:
             if due > clock():
                 await asyncio.sleep(due - clock())
             await self._passing.wait()
+            if writer in self._stalled:
+                await asyncio.Event().wait()  # until the connection is aborted, which cancels this
             if not piece:
                 with contextlib.suppress(OSError, RuntimeError):
                     writer.close()

@@ -15,6 +15,9 @@ from gate.records.pause import MAX_REV
 REPAIRED_WITHIN_S = 3.0
 """How long a write waits for a gate to repair an unreadable board. A gate does so within a second."""
 
+CAUGHT_UP_WITHIN_S = 2.0
+"""How long a change waits for a gate to write back what the store has lost. A gate does so within a second."""
+
 _ATTEMPTS = 200
 _MOST_AHEAD = 1 << 40
 _REPAIR_POLL_S = 0.05
@@ -27,8 +30,13 @@ class BoardWriter:
         self._store = store
         self._status = status
 
-    async def write(self, id_: str, change: Callable[[Board, int], Pause], now_us: int) -> Pause:
+    async def write(
+        self, id_: str, change: Callable[[Board, int], Pause], now_us: int, changes_known: bool = True
+    ) -> Pause:
         """Put `change(board, revision)` on the board as pause `id_`, and return it.
+
+        With `changes_known` it is a change of a pause that exists. A store that was restored, or a channel that a gate has
+        not filled yet, may hold an older revision of it than the gates: the change waits until a gate has written it.
 
         Raises what `change` raises, StoreUnavailable (it may or may not have been written), StateUnreadable, and
         UploadGateError if others kept changing the board meanwhile.
@@ -37,6 +45,8 @@ class BoardWriter:
         wanted: Pause | None = None
         for _ in range(_ATTEMPTS):
             board = await self._readable_board()
+            if changes_known and wanted is None and board.rev < acknowledged_rev < board.rev + _MOST_AHEAD:
+                board = await self._caught_up(acknowledged_rev)
             # a store that wrote, lost the answer and repeated the write reports a conflict with our own first write
             if wanted is not None and board.pauses.get(id_) == wanted:
                 return wanted
@@ -60,6 +70,14 @@ class BoardWriter:
         except StoreUnavailable:
             return 0  # the store may still accept a pause although it cannot return the acknowledgements
         return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
+
+    async def _caught_up(self, rev: int) -> Board:
+        """The board once it holds what the gates hold, or as it is when no gate has written it in time."""
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + CAUGHT_UP_WITHIN_S
+        while (board := await self._readable_board()).rev < rev and clock() < until_s:
+            await asyncio.sleep(_REPAIR_POLL_S)
+        return board
 
     async def _readable_board(self) -> Board:
         clock = asyncio.get_running_loop().time

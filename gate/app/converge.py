@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from gate.core.pause.board import Pause
 from gate.errors import StateUnreadable
-from gate.ports.boards import Acknowledgement, BoardStore, Gates
+from gate.ports.boards import Acknowledgement, BoardStore, Gates, UnreadableAcknowledgement
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
 
@@ -70,7 +70,8 @@ class Convergence:
     """The gates that obey `change` and those that do not, by name. Seconds count from the start of the wait.
 
     `gates` were waited for; `left` and `unheard` were not. `shared_names` are names under which several processes are
-    live at once. `unreadable` describes acknowledgements that cannot be read. `accepted` holds the fingerprints and
+    live at once. `unreadable` are acknowledgements that cannot be read, without those of processes that a newer one of
+    their name has replaced: nobody knows whether their gates obey. `accepted` holds the fingerprints and
     digests that prove the change.
     """
 
@@ -80,7 +81,7 @@ class Convergence:
     unheard: tuple[GateResult, ...] = ()
     seconds: float = 0.0
     shared_names: tuple[str, ...] = ()
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[UnreadableAcknowledgement, ...] = ()
     accepted: frozenset[str] = frozenset()
 
     @property
@@ -95,8 +96,8 @@ class Convergence:
 
     @property
     def complete(self) -> bool:
-        """True where there is a live gate and every one of them obeys the change."""
-        return bool(self.gates) and not self.missing
+        """True where there is a live gate, every one of them obeys the change, and every acknowledgement can be read."""
+        return bool(self.gates) and not self.missing and not self.unreadable
 
 
 def is_live(said: Acknowledgement, now_us: int, within_us: int = LIVE_WITHIN_US) -> bool:
@@ -120,6 +121,17 @@ def live_gates(gates: Gates, within_us: int = LIVE_WITHIN_US) -> list[Acknowledg
     ]
 
 
+def unaccounted(gates: Gates) -> tuple[UnreadableAcknowledgement, ...]:
+    """The acknowledgements that cannot be read and whose process may still run.
+
+    A process is gone if another one of its name still acknowledges while it no longer does.
+    """
+    latest: dict[str, int] = {}
+    for said in live_gates(gates):
+        latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)
+    return tuple(entry for entry in gates.unreadable if entry.at_us > latest.get(entry.gate, 0) - SUCCEEDED_AFTER_US)
+
+
 def shared_names(live: Iterable[Acknowledgement]) -> list[str]:
     """The names under which several processes are live at once."""
     processes: dict[str, set[str]] = defaultdict(set)
@@ -137,8 +149,8 @@ async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Conv
     """Wait until every live gate obeys `change`, at most `deadline_s` seconds.
 
     A gate that stops acknowledging meanwhile counts as one that does not obey. Without a live gate it returns at once;
-    but if the store has lost acknowledgements, it waits until each gate had time for its next one. Raises
-    StoreUnavailable.
+    but if the store has lost acknowledgements, or one cannot be read that was written just now, it waits until each gate
+    had time for its next one. Raises StoreUnavailable.
     """
     clock = asyncio.get_running_loop().time
     began, rounds = clock(), 0
@@ -151,7 +163,8 @@ async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Conv
         waiting.heard(gates, passed)
         result = waiting.result(gates, passed)
         all_known = gates.now_us - gates.known_since_us >= LIVE_WITHIN_US or not gates.acknowledgements
-        if (all_known and not result.missing) or passed >= deadline_s:
+        may_mend = any(abs(gates.now_us - entry.at_us) <= LIVE_WITHIN_US for entry in result.unreadable)
+        if (all_known and not result.missing and not may_mend) or passed >= deadline_s:
             return result
         rounds += 1
         await asyncio.sleep(min(POLL_S, deadline_s - passed))
@@ -191,7 +204,7 @@ class _Waiting:
             unheard,
             passed,
             tuple(shared_names(live_gates(gates))),
-            gates.unreadable,
+            unaccounted(gates),
             frozenset(self.accepted),
         )
 

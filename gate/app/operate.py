@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 
 from gate.app.board_writer import BoardWriter
 from gate.app.converge import HEARD_WITHIN_US, Convergence, converged
-from gate.core.duration import duration_text
+from gate.core.duration import left_text
+from gate.core.fields.labels import fold_label
 from gate.core.pause.board import Board, Pause, PauseChange, Proposal
 from gate.core.pause.four_eyes import BY_DEFAULT, MEANINGS, TwoPersonRule, broken_rules
-from gate.core.pause.lease import lease_problem
+from gate.core.pause.lease import MAX_LEASE_US, lease_problem
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
-from gate.ports.boards import Acknowledgement, BoardStore, Gates
+from gate.ports.boards import BoardStore, Gates
 
 DRILL_PASSED = "drill_passed"
 """The field of a released pause that says that it was a drill and all gates obeyed it."""
@@ -37,6 +38,8 @@ class Details:
     in_flight: InFlight = InFlight.DRAIN
     ramp_us: int | None = None
     incident: str = ""
+    public: str = ""
+    public_link: str = ""
     starts_in_us: int | None = None
     machine: bool = False
 
@@ -118,10 +121,11 @@ class Operate:
             wanted = Pause(
                 id_, 1, scope, action, reason, text, owner, starts_us, expires_us, set_at_us=now_us,
                 factor=more.factor, percent=more.percent, exempt=more.exempt, mode=more.mode, in_flight=more.in_flight,
-                ramp_us=ramp_us, machine=more.machine, incident=more.incident,
+                ramp_us=ramp_us, machine=more.machine, incident=more.incident, public=more.public,
+                public_link=more.public_link,
             )  # fmt: skip
             wanted = self._permitted(PauseChange.SET, wanted, None, owner, more.machine, now_us)
-            return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us)
+            return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us, is_new=True)
 
         return await self._audited("pause", owner, id_, more.machine, act)
 
@@ -140,7 +144,7 @@ class Operate:
                 pause = _running(board, id_, now_us)
                 ended = replace(
                     pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None,
-                    ramp_us=_release_ramp_us(pause, now_us) if ramp_us is None else ramp_us,
+                    ramp_us=_release_ramp_us(pause, now_us, machine) if ramp_us is None else ramp_us,
                 )  # fmt: skip
                 if machine or pause.awaits_approval:
                     return self._permitted(PauseChange.RELEASE, ended, pause, by, machine, now_us) if machine else ended
@@ -163,9 +167,14 @@ class Operate:
             def later(board: Board, rev: int) -> Pause:
                 trail.before = board.pauses.get(id_)
                 pause = _running(board, id_, now_us)
+                if pause.awaits_approval:
+                    raise ControlRefused(
+                        f"pause {id_} waits for a second person, who approves it as it is",
+                        "release it and propose another",
+                    )
                 expires_us = now_us + for_us
                 if expires_us < pause.expires_at_us and not (enforce and for_us == 0):
-                    left = duration_text(pause.expires_at_us - now_us)
+                    left = left_text(pause.expires_at_us - now_us)
                     raise ControlRefused(f"pause {id_} already lasts {left} more", f"to end it earlier, release {id_}")
                 mode = PauseMode.ENFORCE if enforce else pause.mode
                 takes_over = pause.machine and not machine
@@ -196,7 +205,7 @@ class Operate:
                 proposal = pause.proposal
                 if proposal is None:
                     raise OperatorError(f"nothing about pause {id_} waits for an approval", "see it with `status`")
-                if by in (proposal.by, pause.owner):
+                if _person(by) in (_person(proposal.by), _person(pause.owner)):
                     raise NotPermitted(
                         f"{by} proposed this or owns the pause, and cannot approve it", "a second person has to approve"
                     )
@@ -229,9 +238,9 @@ class Operate:
         """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
 
-    async def forget(self, said: Acknowledgement) -> None:
-        """Delete the acknowledgement of a gate that is gone for good. Raises StoreUnavailable."""
-        await self._store.forget(said.process)
+    async def forget(self, process: str) -> None:
+        """Delete the acknowledgement of a gate process that is gone for good. Raises StoreUnavailable."""
+        await self._store.forget(process)
 
     async def durable(self) -> bool | None:
         """Whether the last change survives the loss of one server of the store; None if there is only one or it is unknown."""
@@ -244,8 +253,10 @@ class Operate:
         """Wait until every live gate obeys `change`, at most `deadline_s` seconds. Raises StoreUnavailable."""
         return await converged(self._store, change, deadline_s)
 
-    async def _written(self, trail: _Trail, id_: str, change: Callable[[Board, int], Pause], now_us: int) -> Pause:
-        trail.after = await self._writer.write(id_, change, now_us)
+    async def _written(
+        self, trail: _Trail, id_: str, change: Callable[[Board, int], Pause], now_us: int, is_new: bool = False
+    ) -> Pause:
+        trail.after = await self._writer.write(id_, change, now_us, changes_known=not is_new)
         return trail.after
 
     def _permitted(
@@ -293,7 +304,8 @@ class Operate:
                 act, by, id_, machine, trail, AuditOutcome.REFUSED if refused else AuditOutcome.FAILED, str(error)
             )
             raise
-        waits = made.proposal is not None and act != "approve"
+        before = None if trail.before is None else trail.before.proposal
+        waits = made.proposal is not None and made.proposal != before
         self._record(act, by, id_, machine, trail, AuditOutcome.PROPOSED if waits else AuditOutcome.DONE, "")
         return made
 
@@ -333,11 +345,11 @@ def _running(board: Board, id_: str, now_us: int) -> Pause:
     if pause is None and any(entry.id == id_ for entry in board.unreadable):
         raise OperatorError(f"pause {id_} cannot be read by this release", "release it with the release that wrote it")
     if pause is None:
-        raise OperatorError(f"there is no pause {id_}", _known(board, now_us))
+        raise OperatorError(f"there is no pause {id_}", _known(board, id_, now_us))
     if pause.released_at_us is not None:
         raise OperatorError(f"pause {id_} was released already, by {pause.released_by or 'an unnamed person'}")
     if now_us >= pause.expires_at_us:
-        ago = duration_text(now_us - pause.expires_at_us)
+        ago = left_text(now_us - pause.expires_at_us)
         raise OperatorError(f"pause {id_} expired already, {ago} ago")
     return pause
 
@@ -355,11 +367,20 @@ def _proposed(pause: Pause, proposal: Proposal, now_us: int) -> Pause:
             return replace(pause, expires_at_us=max(pause.expires_at_us, proposal.expires_at_us or 0))
 
 
-def _release_ramp_us(pause: Pause, now_us: int) -> int:
+def _release_ramp_us(pause: Pause, now_us: int, machine: bool = False) -> int:
     began_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
-    return 0 if began_us is None else default_ramp_us(max(0, now_us - began_us))
+    ramp_us = 0 if began_us is None else default_ramp_us(max(0, now_us - began_us))
+    return min(ramp_us, MAX_LEASE_US) if machine else ramp_us
 
 
-def _known(board: Board, now_us: int) -> str:
+def _person(name: str) -> str:
+    """A name in the form in which it is compared, so that another spelling is no second person."""
+    return fold_label(name)
+
+
+def _known(board: Board, id_: str, now_us: int) -> str:
+    meant = f"p-{id_.strip().lower().removeprefix('p-')}"
+    if meant in board.pauses:
+        return f"did you mean {meant}?"
     active = ", ".join(pause.id for pause in board.active(now_us))
     return f"active now: {active}" if active else "no pause is active now"

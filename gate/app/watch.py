@@ -258,7 +258,7 @@ class Watch:
         """Replace a stored document that cannot be read by the last good board. Raises StoreUnavailable."""
         self._count_unreadable()
         self._tell("unreadable", f"the board in the store cannot be read, the last good one is kept: {error}")
-        if not (self.ever_read or self._started_from_disk):
+        if not (self.ever_read or self._started_from_disk or self.board.rev):
             return  # this gate knows no good board: another gate must repair it
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.repair(self.board):
@@ -278,7 +278,7 @@ class Watch:
                     f"another gate runs under the name {other.gate}, at {other.url}: give each UPLOAD_GATE_NAME of its own",
                 )
         for problem in gates.unreadable:
-            self._tell(problem, f"an acknowledgement of another gate is ignored: {problem}")
+            self._tell(str(problem), f"an acknowledgement of another gate is ignored: {problem}")
 
     def _tell_unreadable_entries(self) -> None:
         entries = {entry.raw: entry for entry in self.board.unreadable}

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import typer
 
 from gate.errors import SettingInvalid, redact
+from gate.records.kafka_address import parse_kafka_address
 from gate.settings import (
     DEFAULT_ADMIN,
     DEFAULT_GATE,
@@ -39,7 +40,9 @@ _SCHEMES = {
 
 StateFlag = Annotated[Path | None, typer.Option("--state", help="State directory of the system to talk to.")]
 RedisFlag = Annotated[str | None, typer.Option("--redis", help="Redis of the system, redis://[:password@]host:port/0.")]
-KafkaFlag = Annotated[str | None, typer.Option("--kafka", help="Kafka of the system, host:port.")]
+KafkaFlag = Annotated[
+    str | None, typer.Option("--kafka", help="Kafka of the system, host:port, or a URL with TLS and a login.")
+]
 GateFlag = Annotated[str | None, typer.Option("--gate", help="Base URL of a gate, such as http://10.0.0.7:8390.")]
 AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a gate's admin port.")]
 
@@ -180,6 +183,11 @@ def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
             raise SettingInvalid(
                 f"the address of {name} ({origin[name]}) is not a usable URL", f"write {schemes[0]}host:port"
             )
+    if "kafka" in known:
+        try:
+            parse_kafka_address(known["kafka"])
+        except ValueError as error:
+            raise SettingInvalid(f"the address of kafka ({origin['kafka']}) cannot be used: {error}") from error
 
 
 def _is_whole(url: str) -> bool:

@@ -11,17 +11,19 @@ import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gate.app.operate import Authority, Operate, Way
-from gate.cli.addresses import Addresses
+from gate.cli.addresses import UP_FILE, Addresses
 from gate.cli.direct import Direct
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
 from gate.core.pause.board import Pause
-from gate.errors import OperatorError, StoreUnavailable, redact
+from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError, redact
+from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import BoardStore
 from gate.records.pause import MAX_NAME, pause_document
 from gate.stores.disk.audit_file import AuditFile
@@ -100,7 +102,31 @@ def audit_log(addresses: Addresses) -> AuditFile:
     """The audit log of the state directory, a chain of its own."""
     directory = str(addresses.state.absolute())
     chain = f"{socket.gethostname()}-{hashlib.sha256(directory.encode()).hexdigest()[:8]}"
-    return AuditFile(addresses.state, chain, lambda: time.time_ns() // 1_000, say)
+    told: set[Path] = set()
+
+    def recorded(path: Path) -> None:
+        if path not in told:
+            told.add(path)
+            say(f"recorded in {path}{_unsent_note(addresses)}")
+
+    return AuditFile(addresses.state, chain, lambda: time.time_ns() // 1_000, say, recorded)
+
+
+def _unsent_note(addresses: Addresses) -> str:
+    """What to do if no gate is known to send the log of this directory to Kafka."""
+    if (addresses.state / UP_FILE).exists() or os.environ.get("UPLOAD_GATE_STATE"):
+        return ""
+    return (
+        ", a default directory; a gate that runs with another state directory does not send it to Kafka, which "
+        "`upload-gate audit send` does"
+    )
+
+
+def record_failed(addresses: Addresses, act: str, by: str, error: UploadGateError, **more: str) -> None:
+    """Write to the audit log that an attempt was refused or failed before there was a change to write."""
+    refused = isinstance(error, OperatorError | ControlRefused | NotPermitted)
+    outcome = AuditOutcome.REFUSED if refused else AuditOutcome.FAILED
+    audit_log(addresses).record(AuditEntry(act, by, outcome, "", detail=str(error), **more))  # type: ignore[arg-type]
 
 
 async def report(
@@ -120,8 +146,6 @@ async def report(
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:
         say("warning: no replica has it yet; if the server is lost now, the gates write it back")
-    for entry in convergence.unreadable:
-        say(f"warning: an acknowledgement cannot be read, so it is not known whether its gate obeys: {entry}")
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from gate.cli.output import Output, emit, result, say
 from gate.core.pause.board import Pause
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, Scope
-from gate.errors import NotConverged, OperatorError, StateUnreadable, UploadGateError
+from gate.errors import NotConverged, OperatorError, StateUnreadable, UploadGateError, file_problem
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
 from gate.records.break_glass_document import with_pause, with_release
 from gate.stores.disk.break_glass import rewrite
@@ -62,7 +63,7 @@ def pause_by_file(
         (now_us if starts_us is None else starts_us) + for_us, set_at_us=now_us, factor=details.factor,
         percent=details.percent, exempt=details.exempt, mode=details.mode, in_flight=details.in_flight,
         ramp_us=default_ramp_us(for_us) if details.ramp_us is None else details.ramp_us, incident=details.incident,
-        emergency=emergency,
+        emergency=emergency, public=details.public, public_link=details.public_link,
     )  # fmt: skip
     entry = AuditEntry(
         "pause", owner, AuditOutcome.DONE, pause.id, None, pause, "", None, emergency, False, "file", True
@@ -81,7 +82,10 @@ def release_by_file(addresses: Addresses, id_: str, by: str, audit: AuditLog, ou
     known = _known(addresses)
     if known is not None and id_ not in known and not _is_in_file(addresses, id_):
         shown = f"it knows {', '.join(known[:10])}" if known else "it knows of no pause at all"
-        raise OperatorError(f"the gate of this host knows no pause {id_}; nothing was changed", shown)
+        unknown = OperatorError(f"the gate of this host knows no pause {id_}; nothing was changed", shown)
+        entry = AuditEntry("release", by, AuditOutcome.REFUSED, id_, detail=str(unknown), via="file", direct=True)
+        audit.record(entry)
+        raise unknown
     entry = AuditEntry("release", by, AuditOutcome.DONE, id_, via="file", direct=True)
     _write(addresses, lambda data, at_us: with_release(data, at_us, id_), entry, audit)
     if output is Output.TEXT:
@@ -115,7 +119,10 @@ def _write(
     try:
         rewrite(path, change)
     except (OSError, StateUnreadable) as error:
-        raise OperatorError(f"the break-glass file {path} cannot be written: {error}", "correct it by hand") from error
+        problem = file_problem(error) if isinstance(error, OSError) else str(error)
+        failed = OperatorError(f"the break-glass file {path} cannot be written: {problem}", "correct it by hand")
+        audit.record(replace(entry, outcome=AuditOutcome.FAILED, detail=str(failed)))
+        raise failed from error
     audit.record(entry)
     say(f"written to the break-glass file {path}; it holds on this host alone")
 

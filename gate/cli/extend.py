@@ -61,11 +61,12 @@ async def _extend(
 ) -> None:  # fmt: skip
     async with operating(addresses, authority, direct) as operate:
         try:
+            began_us = await operate.now_us()
             changed = await operate.extend(id_, by, for_us, machine=machine, enforce=enforce)
         except StoreUnavailable as error:
             raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
         if output is Output.TEXT:
             result(changed.id)
-        if changed.proposal is not None:
+        if changed.proposal is not None and changed.proposal.at_us >= began_us:
             raise proposed(changed, addresses)
         await report("the longer pause", changed, operate, addresses, output, direct)

@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
 
 
 def history(
-    pause: Annotated[str | None, typer.Argument(metavar="ID", help="Show only this pause.", show_default=False)] = None,
+    id_: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Show only this pause or account.", show_default=False)
+    ] = None,
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="Show the records of all hosts, from Kafka.")
     ] = False,
@@ -35,13 +37,15 @@ def history(
     state: StateFlag = None,
     kafka: KafkaFlag = None,
 ) -> None:
-    """Show who set, released, extended or approved which pause, including attempts that were refused.
+    """Show who set, released, extended or approved which pause, and who set or removed which override.
+
+    Attempts that were refused or failed are shown too.
 
     Example: upload-gate history p-7k2mq4xd
     """
     addresses = resolve_addresses(state, kafka=kafka)
     records = _from_kafka(addresses) if everywhere else _from_file(addresses)
-    found = [record for record in records if pause is None or record.pause == pause][-max(1, last) :]
+    found = [record for record in records if id_ is None or id_ in (record.pause, record.account)][-max(1, last) :]
     if output is Output.JSON:
         emit({"records": [record_json(record) for record in found]})
     else:
@@ -54,10 +58,17 @@ def record_fields(record: AuditRecord) -> list[str]:
     """A record as fields for people, the time first."""
     after, before = record.after or {}, record.before or {}
     what = after or before
-    fields = [local_time(round(record.at.timestamp() * 1_000_000)), f"{record.act} {record.pause}", f"by {record.who}"]
+    fields = [
+        local_time(round(record.at.timestamp() * 1_000_000)),
+        f"{record.act} {record.pause or record.account}".rstrip(),
+        f"by {record.who}",
+    ]
     if record.outcome != "done":
         fields.append(record.outcome.upper())
-    if what:
+    if what and record.account:
+        does = "allow" if what.get("allow") else f"limits of {what['limits_of']}" if what.get("limits_of") else "deny"
+        fields.append(f"{does}, {what.get('reason')}")
+    elif what:
         scope = what.get("scope") or {}
         uploads = " and ".join(
             f"{name} {'|'.join(map(str, v)) if isinstance(v, list) else v}" for name, v in scope.items()

@@ -7,6 +7,7 @@ uploads that a new pause should stop. So each such gate is queried over HTTP, an
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -54,6 +55,7 @@ def convergence_json(result: Convergence, unheard: Sequence[Acknowledgement]) ->
         "accepted_to_obeyed_seconds": round(result.seconds, 4) if complete else None,
         "left": [gate.said.gate for gate in result.left],
         "silent": [{"gate": gate.gate, "url": gate.url, "rev": gate.rev} for gate in unheard],
+        "unreadable": [{"gate": entry.gate, "why": entry.why} for entry in result.unreadable],
     }
 
 
@@ -69,15 +71,16 @@ def not_obeyed(
 ) -> NotConverged | None:
     """The error that names every gate which is not known to obey `act`; None if all obey."""
     rev, count = result.change.rev, len(result.gates)
-    if not count and not unheard:
+    total = count + len(unheard) + len(result.unreadable)
+    if not total:
         return NotConverged(
             f"{act} is written (rev {rev}), but no gate is live to obey it",
             f"gates obey it when they start; see {addresses.command('status')}",
         )
     if result.complete and not unheard:
         return None
-    problem = f"{act} is written (rev {rev}), but only {count - len(result.missing)} of {count + len(unheard)} gates "
-    problem += f"{'obeys' if count + len(unheard) == 1 else 'obey'} it after {result.seconds:.1f} s"
+    problem = f"{act} is written (rev {rev}), but only {count - len(result.missing)} of {total} gates "
+    problem += f"{'obeys' if total == 1 else 'obey'} it after {result.seconds:.1f} s"
     if result.missing:
         late = (f"{gate.said.gate} at {gate.said.url} (rev {gate.said.rev})" for gate in result.missing)
         problem += f"; not: {', '.join(late)}"
@@ -86,10 +89,13 @@ def not_obeyed(
             f"; gate {said.gate} at {said.url} was heard of in the last 5 minutes and no longer answers; it counts "
             f"until {forgotten_at(said)}"
         )
-    return NotConverged(problem, _remedy(result.change, unheard, addresses))
+    for entry in result.unreadable:
+        problem += f"; nobody knows whether gate {entry.gate!a} obeys, its acknowledgement cannot be read ({entry.why})"
+    names = [*(said.gate for said in unheard), *(entry.gate for entry in result.unreadable)]
+    return NotConverged(problem, _remedy(result.change, names, addresses))
 
 
-def _remedy(change: Pause, unheard: Sequence[Acknowledgement], addresses: Addresses) -> str:
+def _remedy(change: Pause, unheard: Sequence[str], addresses: Addresses) -> str:
     if change.released_at_us is None:
         remedy = (
             "Look at those gates; where they cannot be reached, put the pause into the break-glass file on their hosts, "
@@ -100,7 +106,7 @@ def _remedy(change: Pause, unheard: Sequence[Acknowledgement], addresses: Addres
             "Look at those gates; each keeps the pause until it reaches Redis again, or until it expires at "
             f"{instant(change.expires_at_us)}"
         )
-    gone = ", ".join(addresses.command(f"status --forget {said.gate}") for said in unheard)
+    gone = ", ".join(addresses.command(f"status --forget {shlex.quote(name)}") for name in unheard)
     return f"{remedy}. A gate that is gone for good: {gone}" if gone else remedy
 
 

@@ -1,7 +1,7 @@
 """`override`: staff let an account in, refuse it, or give it the limits of a class, until an expiry.
 
 The commands write to Redis, which every check reads, so an override holds from the next check on. Redis keeps its reason,
-its owner and its expiry, and no history.
+its owner and its expiry; the audit log keeps who set or removed it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import YesFlag, person
+from gate.cli.board_access import YesFlag, audit_log, person, record_failed
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, result, say
 from gate.cli.policy_names import unknown_class
-from gate.core.duration import duration_text, parse_duration_us
+from gate.core.duration import left_text, parse_duration_us
 from gate.core.fields.ids import identity
 from gate.core.fields.reasons import Unusable
 from gate.core.fields.sentinels import NO_IDS
 from gate.core.override import Override
-from gate.errors import OperatorError, UploadGateError
+from gate.errors import OperatorError, UploadGateError, file_problem
+from gate.ports.audit import AuditEntry, AuditOutcome
 
 if TYPE_CHECKING:
     from gate.stores.redis.overrides import RedisOverrideStore
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 MOST_LISTED: Final = 10_000
 MOST_IMPORTED: Final = 10_000
 SHOWN: Final = 20
+SET: Final = "override set"
+REMOVE: Final = "override remove"
 
 T = TypeVar("T")
 ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who decides; default as in `pause`.")]
@@ -74,14 +78,18 @@ def set_(
     """
     addresses = resolve_addresses(state, redis=redis)
     account, override = _account(account), _override(allow, deny, limits, for_, reason, person(by))
-    (before,) = _run(addresses, lambda store: store.overrides([account]))
+    (before,) = _before(addresses, SET, override.owner, [account])
     if before is not None:
         say(f"it replaces: {sentence(account, before)}")
     if limits is not None and (unknown := unknown_class(limits, addresses)) is not None:
         say(unknown)
     if not yes and not confirmed(f"{sentence(account, override)}. Set it?"):
         raise cancel()
-    _run(addresses, lambda store: store.put_override(account, override))
+    _change(
+        addresses,
+        [_entry(SET, override.owner, account, before, override)],
+        lambda store: store.put_override(account, override),
+    )
     if output is Output.JSON:
         emit(as_json(account, override))
     else:
@@ -125,6 +133,7 @@ def list_(output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: Redi
 
 def remove(
     account: Annotated[str, typer.Argument(help="Account id.")],
+    by: ByFlag = None,
     yes: YesFlag = False,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
@@ -135,12 +144,16 @@ def remove(
     Example: upload-gate override remove a-17 --yes
     """
     addresses, account = resolve_addresses(state, redis=redis), _account(account)
-    (found,) = _run(addresses, lambda store: store.overrides([account]))
+    who = person(by)
+    (found,) = _before(addresses, REMOVE, who, [account])
     if found is None:
-        raise UploadGateError(f"{account} has no override", "see all with: upload-gate override list")
+        missing = OperatorError(f"{account} has no override", "see all with: upload-gate override list")
+        record_failed(addresses, REMOVE, who, missing, account=account)
+        raise missing
     if not yes and not confirmed(f"{sentence(account, found)}. Remove it?"):
         raise cancel()
-    removed = _run(addresses, lambda store: store.remove_override(account))
+    entries = [_entry(REMOVE, who, account, found, None)]
+    removed = _change(addresses, entries, lambda store: store.remove_override(account))
     if output is Output.JSON:
         emit({"account": account, "removed": removed})
     else:
@@ -162,9 +175,10 @@ def import_(
 
     Example: upload-gate override import photographers.jsonl --dry-run
     """
-    wanted = read_file(file, person(by))
+    who = person(by)
+    wanted = read_file(file, who)
     addresses = resolve_addresses(state, redis=redis)
-    known = _run(addresses, lambda store: store.overrides([account for account, _ in wanted]))
+    known = _before(addresses, SET, who, [account for account, _ in wanted])
     replaced = sum(before is not None for before in known)
     say(*(sentence(account, override) for account, override in wanted[:SHOWN]))
     more = f", and {len(wanted) - SHOWN} more" if len(wanted) > SHOWN else ""
@@ -173,7 +187,11 @@ def import_(
     if is_set and not yes and not confirmed(f"Set {len(wanted)} overrides?"):
         raise cancel()
     if is_set:
-        _run(addresses, lambda store: _put(store, wanted))
+        entries = [
+            _entry(SET, override.owner, account, before, override)
+            for (account, override), before in zip(wanted, known, strict=True)
+        ]
+        _change(addresses, entries, lambda store: _put(store, wanted))
     if output is Output.JSON:
         emit({"overrides": len(wanted), "replaced": replaced, "set": is_set})
     else:
@@ -185,7 +203,7 @@ def read_file(file: Path, by: str) -> list[tuple[str, Override]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{file} cannot be read: {error}") from error
+        raise OperatorError(f"{file} cannot be read: {file_problem(error)}", "give a file of JSON lines") from error
     found: dict[str, Override] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -252,7 +270,7 @@ def sentence(account: str, override: Override) -> str:
     does = "is let in" if override.allow else "is refused"
     if override.limits is not None:
         does = f"has the limits of class {override.limits}"
-    left = duration_text(override.expires_at_us - time.time_ns() // 1000)
+    left = left_text(override.expires_at_us - time.time_ns() // 1000)
     return f"{account} {does} for {left}, by {override.owner}: {override.reason}"
 
 
@@ -267,6 +285,34 @@ def as_json(account: str, override: Override) -> dict[str, object]:
         "owner": override.owner,
         "expires_at": instant(override.expires_at_us),
     }
+
+
+def _entry(act: str, by: str, account: str, before: Override | None, after: Override | None) -> AuditEntry:
+    return AuditEntry(act, by, AuditOutcome.DONE, "", before, after, account=account)
+
+
+def _before(addresses: Addresses, act: str, by: str, accounts: Sequence[str]) -> list[Override | None]:
+    """The overrides that are there before a change. An attempt that fails here is recorded too."""
+    try:
+        return _run(addresses, lambda store: store.overrides(accounts))
+    except UploadGateError as error:
+        record_failed(addresses, act, by, error, account=accounts[0] if len(accounts) == 1 else "")
+        raise
+
+
+def _change(
+    addresses: Addresses, entries: Sequence[AuditEntry], act: Callable[[RedisOverrideStore], Coroutine[Any, Any, T]]
+) -> T:
+    """Change overrides, and write to the audit log what was done or failed."""
+    log = audit_log(addresses)
+    try:
+        changed = _run(addresses, act)
+    except UploadGateError as error:
+        # its answer may have been lost after the write, and of a file the first ones may be set
+        log.record_all(replace(entry, outcome=AuditOutcome.FAILED, detail=str(error)) for entry in entries)
+        raise
+    log.record_all(entries)
+    return changed
 
 
 async def _put(store: RedisOverrideStore, wanted: Sequence[tuple[str, Override]]) -> None:

@@ -18,6 +18,7 @@ from gate.cli.board_access import (
     not_written,
     operating,
     person,
+    record_failed,
     report,
     run_change,
 )
@@ -46,6 +47,8 @@ from gate.cli.pause_flags import (
     OnlyVerifiedFlag,
     PercentFlag,
     PlatformWideFlag,
+    PublicFlag,
+    PublicLinkFlag,
     RampFlag,
     ReasonFlag,
     RiskFromFlag,
@@ -64,6 +67,7 @@ from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable
 from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_TEXT
+from gate.records.pause_public import link_problem, public_problem
 
 
 def register(app: typer.Typer) -> None:
@@ -81,16 +85,19 @@ def pause(
     except_verified: ExceptVerifiedFlag = False, in_flight: InFlightFlag = InFlight.DRAIN,
     count_only: CountOnlyFlag = False, enforce: EnforceFlag = False, for_: ForFlag = "4h",
     start_in: StartInFlag = None, ramp: RampFlag = None, reason: ReasonFlag = "", text: MessageFlag = "",
-    incident: IncidentFlag = "", owner: OwnerFlag = None, machine: MachineFlag = False, propose: ProposeFlag = False,
-    emergency: EmergencyFlag = "", direct: DirectFlag = None, yes: YesFlag = False, dry_run: DryRunFlag = False,
-    output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None,
-    admin: AdminFlag = None,
+    incident: IncidentFlag = "", public: PublicFlag = "", public_link: PublicLinkFlag = "", owner: OwnerFlag = None,
+    machine: MachineFlag = False, propose: ProposeFlag = False, emergency: EmergencyFlag = "",
+    direct: DirectFlag = None, yes: YesFlag = False, dry_run: DryRunFlag = False, output: OutputFlag = Output.TEXT,
+    state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None, admin: AdminFlag = None,
 ) -> None:  # fmt: skip
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
     Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to
     case. A name that the policy does not have gives a warning, and is paused all the same. Prints the pause's id on
     stdout.
+
+    Exits 3 unless every gate is accounted for: each live gate obeys, and each acknowledgement can be read. A gate that
+    is gone for good is removed with `status --forget`.
 
     Example: upload-gate pause --class new --for 10m --reason raid -m "bots from everywhere" --yes
     """
@@ -101,24 +108,44 @@ def pause(
     counts = count_only or (accounts is not None and not enforce)
     details = Details(
         _factor(factor) if action is Action.THROTTLE else 0.0, _percent(percent), exempt,
-        PauseMode.DRY_RUN if counts else PauseMode.ENFORCE, in_flight, _ramp_us(ramp), incident,
-        span_us("--start-in", start_in), machine,
+        PauseMode.DRY_RUN if counts else PauseMode.ENFORCE, in_flight, _ramp_us(ramp), _text("--incident", incident),
+        *_public(public, public_link), span_us("--start-in", start_in), machine,
     )  # fmt: skip
     action = Action.ALLOW_ONLY if only_verified else action
-    by, reason = person(owner), _reason(reason)
-    authority = Authority(propose=propose, emergency=emergency)
-    for_us = min(_length_us(for_, authority), MAX_LENGTH_US) if not machine else _lease_us(for_)
-    if len(text) > MAX_TEXT or len(incident) > MAX_TEXT:
-        raise OperatorError(f"the message is longer than {MAX_TEXT} characters", "shorten it and link to the incident")
+    authority, who = Authority(propose=propose, emergency=emergency), person(owner)
+    addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
+    try:
+        for_us = min(_length_us(for_, authority), MAX_LENGTH_US) if not machine else _lease_us(for_)
+    except ControlRefused as refused:
+        record_failed(addresses, "pause", who, refused)
+        raise
+    wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
     if direct is Direct.FILE and propose:
         raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
-    addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
-    say(
+    say(_intention(wanted, details, addresses, direct))
+    if counts and not count_only:
+        say("a list of accounts is set as a dry run first; see its count with `status`, then `extend ID --enforce`")
+    _carry_out(addresses, wanted, details, authority, direct, yes=yes, dry_run=dry_run, output=output)
+
+
+Wanted = tuple[Scope, Action, str, str, str, int]
+"""Scope, action, reason, text, owner and length in µs of a new pause."""
+
+
+def _intention(wanted: Wanted, details: Details, addresses: Addresses, direct: Direct | None) -> str:
+    scope, action, reason, _, by, for_us = wanted
+    return (
         f"{effect_of(action, details.factor, details.percent, details.exempt, details.mode)} {uploads_of(scope)} for "
         f"{duration_text(for_us)}, reason {reason}, by {by}, {_place(addresses, direct)}"
     )
-    if counts and not count_only:
-        say("a list of accounts is set as a dry run first; see its count with `status`, then `extend ID --enforce`")
+
+
+def _carry_out(
+    addresses: Addresses, wanted: Wanted, details: Details, authority: Authority, direct: Direct | None, *, yes: bool,
+    dry_run: bool, output: Output,
+) -> None:  # fmt: skip
+    """Preview the pause, ask unless `yes`, and set it unless it is a dry run."""
+    scope, action, reason, _, _, for_us = wanted
     problem, authority = _warned(addresses, scope, action, reason, authority, direct)
     if dry_run:
         _dry_run(scope, action, reason, for_us, output)
@@ -126,10 +153,11 @@ def pause(
     if not yes and not _confirmed(scope):
         raise cancel()
     if problem is not None and yes:
-        raise not_written(problem, addresses, _other_ways(addresses, direct))
-    wanted = (scope, action, reason, text, by, for_us)
+        failed = not_written(problem, addresses, _other_ways(addresses, direct))
+        record_failed(addresses, "pause", wanted[4], failed)
+        raise failed
     if direct is Direct.FILE:
-        pause_by_file(addresses, wanted, details, audit_log(addresses), output, emergency)
+        pause_by_file(addresses, wanted, details, audit_log(addresses), output, authority.emergency)
         return
     run_change(_pause(addresses, wanted, details, authority, direct, output), addresses)
 
@@ -226,6 +254,25 @@ def _reason(given: str) -> str:
     if not reason or not reason.isprintable():
         raise OperatorError("a pause needs a reason", "give --reason, such as --reason raid")
     return reason
+
+
+def _text(flag: str, text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise OperatorError(
+            f"the text of {flag} is longer than {MAX_TEXT} characters", "shorten it and link to the incident"
+        )
+    return text
+
+
+def _public(text: str, link: str) -> tuple[str, str]:
+    """What uploaders are told. Raises OperatorError for what no answer may carry."""
+    text, link = text.strip(), link.strip()
+    for flag, problem in (("--public", public_problem(text)), ("--public-link", link_problem(link))):
+        if problem is not None:
+            raise OperatorError(f"{flag} {problem}", "correct it; nothing was changed")
+    if link and not text:
+        raise OperatorError("--public-link comes without a text", "add --public with what uploaders are told")
+    return text, link
 
 
 def _factor(given: float) -> float:

@@ -44,4 +44,8 @@ RampFlag = Annotated[
 ReasonFlag = Annotated[str, typer.Option("--reason", "-r", help="One of the policy's reasons, such as raid.")]
 MessageFlag = Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")]
 IncidentFlag = Annotated[str, typer.Option(help="Link to the incident.")]
+PublicFlag = Annotated[
+    str, typer.Option("--public", help="What answers tell the uploaders (`message`); at most 500 characters.")
+]
+PublicLinkFlag = Annotated[str, typer.Option("--public-link", help="A link for uploaders, beside --public (`link`).")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and write nothing.")]

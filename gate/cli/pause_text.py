@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gate.core.duration import duration_text
+from gate.core.duration import left_text
 from gate.core.pause.board import Pause, PauseChange
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.core.terminal import terminal_safe
@@ -35,7 +35,7 @@ def pause_lines(pause: Pause, now_us: int, width: int) -> list[str]:
 def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
     """The fields of a pause for people, the most important first; with `ends` also when it ends by this terminal's clock."""
     text = f' "{textwrap.shorten(pause.text, LONGEST_TEXT, placeholder="…")}"' if pause.text else ""
-    left = duration_text(pause.expires_at_us - now_us)
+    left = left_text(pause.expires_at_us - now_us)
     fields = [
         pause.id,
         effect_of(pause.action, pause.factor, pause.percent, pause.exempt, pause.mode),
@@ -44,6 +44,9 @@ def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
         f"by {pause.owner}{' (a machine)' if pause.machine else ''}",
         f"{left} left",
     ]
+    if pause.public:
+        told = textwrap.shorten(pause.public, LONGEST_TEXT, placeholder="…")
+        fields.append(f'tells uploaders "{told}"{f" {pause.public_link}" if pause.public_link else ""}')
     if pause.incident:
         fields.append(pause.incident)
     if pause.emergency:
@@ -68,7 +71,7 @@ def clock_time(us: int, now_us: int) -> str:
     full = local_time(us)
     day, clock, offset = full.split(" ")
     today = local_time(now_us).split(" ")[0]
-    far = duration_text(abs(us - now_us))
+    far = left_text(abs(us - now_us))
     away = f"in {far}" if us >= now_us else f"{far} ago"
     return f"{'' if day == today else day + ' '}{clock[:5]} {offset} ({away})"
 

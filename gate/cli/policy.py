@@ -42,8 +42,12 @@ def check(file: FileArgument, output: OutputFlag = Output.TEXT) -> None:
     Example: upload-gate policy check policy.toml
     """
     from gate.policyfile import check_policy, policy_text
+    from gate.policyfile.other_file import other_file
 
-    policy, complaints = check_policy(*policy_text(file))
+    text, name = policy_text(file)
+    if (other := other_file(text, "policy")) is not None:
+        raise PolicyInvalid(name, None, "", other)
+    policy, complaints = check_policy(text, name)
     if output is Output.JSON:
         emit({
             "file": str(file),

@@ -15,7 +15,7 @@ from gate.cli.direct import Direct, DirectFlag, release_by_file
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
 from gate.cli.pause_text import uploads_of
 from gate.cli.scope_flags import span_us
-from gate.core.duration import duration_text
+from gate.core.duration import duration_text, left_text
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Scope
@@ -76,6 +76,8 @@ def release(
 
     It prints each released pause, and the other pauses that still match the same uploads. Accounts come back over a
     tenth of the time that the pause was in force, at most 10 minutes; under 100 seconds all come back at once.
+
+    Exits 3 unless every gate is accounted for, as `pause` does.
 
     Example: upload-gate release p-7k2mq4xd --ramp 10m
     """
@@ -156,7 +158,7 @@ def released_sentence(pause: Pause) -> str:
     text = f' "{pause.text}"' if pause.text else ""
     since_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     released_us = pause.released_at_us
-    lasted = "" if since_us is None or released_us is None else f", set {duration_text(released_us - since_us)} ago"
+    lasted = "" if since_us is None or released_us is None else f", set {left_text(released_us - since_us)} ago"
     ramp = f"; accounts come back over {duration_text(pause.ramp_us)}" if pause.ramp_us else ""
     return (
         f"released {pause.id}: {pause.action.value} {uploads_of(pause.scope)}, {pause.reason}{text}, "
@@ -172,7 +174,7 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
             continue
         whole = all(not mine or (theirs and theirs <= mine) for mine, theirs in _pairs(pause.scope, released.scope))
         share = "those uploads stay" if whole else "some of those uploads stay"
-        left = duration_text(pause.expires_at_us - now_us)
+        left = left_text(pause.expires_at_us - now_us)
         sentences.append(
             f"note: {share} under pause {pause.id} ({pause.action.value} {pause.scope}, {pause.reason}, "
             f"by {pause.owner}, {left} left)"

@@ -10,7 +10,7 @@ from pathlib import Path
 from gate.core.duration import parse_duration_us
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.pause.scope import Exemption, Scope
-from gate.errors import OperatorError
+from gate.errors import OperatorError, file_problem
 from gate.records.pause import MAX_ACCOUNTS
 
 
@@ -70,7 +70,7 @@ def accounts_in(file: Path) -> frozenset[str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(
-            f"the list of accounts {file} cannot be read: {error}", "give a file of one id a line"
+            f"the list of accounts {file} cannot be read: {file_problem(error)}", "give a file of one id a line"
         ) from error
     found = frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if not found:

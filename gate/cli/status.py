@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import YesFlag, operating
+from gate.cli.board_access import YesFlag, audit_log, operating, person
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
@@ -22,6 +22,7 @@ from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_wid
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import PauseMode
 from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError, redact
+from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import Acknowledgement, Gates
 from gate.records.board_document import board_digest
 from gate.records.board_page import decode_board_page
@@ -276,17 +277,25 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
         gates = await operate.gates(HEARD_WITHIN_US)
         known = [said for said in gates.acknowledgements if not said.left]
         named = [said for said in known if said.gate == name]
-        if not named:
-            names = ", ".join(sorted({said.gate for said in known})) or "none"
+        ruined = [entry for entry in gates.unreadable if entry.gate == name]
+        if not named and not ruined:
+            names = (
+                ", ".join(sorted({said.gate for said in known} | {entry.gate for entry in gates.unreadable})) or "none"
+            )
             raise OperatorError(f"no gate {name} was heard of in the last 5 minutes", f"known are: {names}")
         for said in named:
             if is_live(said, gates.now_us) or await asyncio.to_thread(_answers, said.url):
                 raise ControlRefused(f"gate {name} at {said.url} still runs", "stop it first")
-        say(f"gate {name} at {named[-1].url} does not answer; pauses would no longer wait for it nor name it")
+        if named:
+            say(f"gate {name} at {named[-1].url} does not answer; pauses would no longer wait for it nor name it")
+        else:
+            say(f"the acknowledgement of gate {name} cannot be read ({ruined[-1].why}); nobody knows whether it runs")
         if not yes and not confirmed("Forget this gate?"):
             raise cancel()
-        for said in named:
-            await operate.forget(said)
+        for process in (*(said.process for said in named), *(entry.process for entry in ruined)):
+            await operate.forget(process)
+        entry = AuditEntry("forget gate", person(None), AuditOutcome.DONE, "", detail=f"gate {name}")
+        audit_log(addresses).record(entry)
     say(f"gate {name} is forgotten; if it still runs, its next acknowledgement brings it back")
 
 

@@ -85,6 +85,8 @@ class StageResult(msgspec.Struct, frozen=True, gc=False):
     retry_after_us: int | None = None
     pause: str | None = None
     hot: str | None = None
+    message: str = ""
+    link: str = ""
 
 
 def _result(
@@ -270,6 +272,8 @@ def decide(
         answer is not None and not degraded and not strongest.refuses,
         None if answer is None or answer.__class__ is not TakeResult else answer.room,
         0 if answer is None else answer.now_us,
+        strongest.message,
+        strongest.link,
     )
 
 
@@ -295,4 +299,8 @@ def _held(hit: Hit | None, stage: Stage) -> StageResult | None:
         return None
     pause = hit.pause
     verdict = _PAUSES[pause.action]
-    return _result(verdict, stage, f"pause.{pause.reason}", None if verdict.lets_in else hit.wait_us, pause.id)
+    wait_us = None if verdict.lets_in else hit.wait_us
+    return StageResult(
+        verdict, not verdict.lets_in, stage, f"pause.{pause.reason}", wait_us, pause.id,
+        message=pause.public, link=pause.public_link,
+    )  # fmt: skip

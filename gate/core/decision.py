@@ -50,7 +50,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
     `degraded` lists what could not be asked, such as `store`; the gate then decided by what it knows itself. `hot` names
     the hot fact that decided, as `device:` or `network:` and its pseudonym. `reserved` tells whether a report is awaited.
-    `room` is the emptiest bucket at `room_at_us`.
+    `room` is the emptiest bucket at `room_at_us`. `message` and `link` are what the pause that decided tells the uploader.
     """
 
     upload_id: str
@@ -70,3 +70,5 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     reserved: bool = False
     room: Room | None = None
     room_at_us: int = 0
+    message: str = ""
+    link: str = ""

@@ -43,3 +43,12 @@ def duration_text(us: int) -> str:
         if count:
             parts.append(f"{count}{name}")
     return " ".join(parts[:2]) or "0s"
+
+
+def left_text(us: int) -> str:
+    """About how long `us` µs are, for people who read how far away a time is: from 10 minutes on in whole minutes.
+
+    A pause of an hour that was set a moment ago has `1h` left, not `59m 59s`.
+    """
+    unit_us = MINUTE_US if us >= 10 * MINUTE_US - UNIT_US["s"] else UNIT_US["s"]
+    return duration_text((us + unit_us // 2) // unit_us * unit_us)

@@ -78,9 +78,11 @@ class LocalKafka(LocalServer):
 
     def _write_properties(self) -> Path:
         path = self.home / "kraft.properties"
-        lines = settings(self.home / "data", self.port, free_port(), self._advertised_port)
-        path.write_text("".join(f"{key}={_escaped(value)}\n" for key, value in lines.items()))
+        path.write_text("".join(f"{key}={_escaped(value)}\n" for key, value in self._settings().items()))
         return path
+
+    def _settings(self) -> dict[str, str]:
+        return settings(self.home / "data", self.port, free_port(), self._advertised_port)
 
     def _format(self, java: Path, properties: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

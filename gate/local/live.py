@@ -15,6 +15,7 @@ from rich.text import Text
 from gate.core.pause.board import Pause
 from gate.core.terminal import terminal_safe
 from gate.local.sample import Snapshot
+from gate.local.totals import RunningTotals
 
 VERDICTS = ("allow", "review", "throttle", "challenge", "deny", "paused")
 COLOURS = {
@@ -27,14 +28,15 @@ GAP = "  "
 
 
 class History:
-    """The snapshots of the last seconds, and rates over them. A counter that fell (after a restart) has the rate 0."""
+    """The snapshots of the last seconds, and rates over them. Totals go on when a process was started again."""
 
     def __init__(self) -> None:
         self._snapshots: deque[Snapshot] = deque(maxlen=64)
+        self._totals = RunningTotals()
 
     def add(self, snapshot: Snapshot) -> None:
         """Add one more snapshot."""
-        self._snapshots.append(snapshot)
+        self._snapshots.append(self._totals.of(snapshot))
         while len(self._snapshots) > 2 and self._snapshots[0].at_us < snapshot.at_us - WINDOW_US:
             self._snapshots.popleft()
 

@@ -11,6 +11,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -31,7 +32,7 @@ from gate.core.policy import (
     Unit,
     Unreported,
 )
-from gate.errors import PolicyInvalid
+from gate.errors import PolicyInvalid, file_problem
 from gate.policyfile.places import TomlPlaces, error_line
 from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable
 
@@ -91,10 +92,20 @@ def policy_text(path: Path | None) -> tuple[str, str]:
         if len(data) > MAX_FILE_BYTES:
             raise PolicyInvalid(str(path), None, "", f"has more than {MAX_FILE_BYTES} bytes; no policy needs as many")
         return data.decode(), str(path)
-    except OSError as error:
-        raise PolicyInvalid(str(path), None, "", f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise PolicyInvalid(str(path), None, "", "is not UTF-8 text") from error
+    except FileNotFoundError as error:
+        raise PolicyInvalid(
+            str(path), None, "", f"cannot be read: {file_problem(error)}{_preset_meant(path)}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyInvalid(str(path), None, "", f"cannot be read: {file_problem(error)}") from error
+
+
+def _preset_meant(path: Path) -> str:
+    """A hint where `path` may be meant as the name of a preset."""
+    if len(path.parts) != 1 or path.suffix:
+        return ""
+    close = get_close_matches(str(path).lower(), PRESETS, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; presets are {', '.join(PRESETS)}"
 
 
 def parse_policy(text: str, file: str) -> Policy:

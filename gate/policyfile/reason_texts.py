@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gate.core.score import Reason
-from gate.errors import PolicyInvalid
+from gate.errors import PolicyInvalid, file_problem
 from gate.policyfile import packaged_config
 
 SHIPPED: Final = "reasons.toml"
@@ -52,7 +52,7 @@ def load_reason_texts(path: Path | None) -> ReasonTexts:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyInvalid(str(path), None, "", f"cannot be read ({error}); give a TOML file") from None
+        raise PolicyInvalid(str(path), None, "", f"cannot be read ({file_problem(error)}); give a TOML file") from None
     return parse_reason_texts(text, str(path))
 
 

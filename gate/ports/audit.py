@@ -1,4 +1,4 @@
-"""The record of every change of the kill switch, done or refused."""
+"""The record of every change of the kill switch and of every override, done or refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gate.core.override import Override
 from gate.core.pause.board import Pause
 
 
@@ -20,7 +21,8 @@ class AuditOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One change: who did what to which pause, how it was before and after, and what became of it.
+    """One change: who did what to which pause, or to the override of which `account`, how it was before and after, and what
+    became of it.
 
     `via` is the way it took: `redis`, `kafka` or `file`; `direct` says that the operator chose the way (break-glass).
     `detail` is the reason of a refusal or a failure, `emergency` why one person went ahead alone.
@@ -30,14 +32,15 @@ class AuditEntry:
     who: str
     outcome: AuditOutcome
     pause: str
-    before: Pause | None = None
-    after: Pause | None = None
+    before: Pause | Override | None = None
+    after: Pause | Override | None = None
     detail: str = ""
     approver: str | None = None
     emergency: str = ""
     machine: bool = False
     via: str = "redis"
     direct: bool = False
+    account: str = ""
 
 
 class AuditLog(Protocol):

@@ -43,16 +43,33 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableAcknowledgement:
+    """An acknowledgement that cannot be read: the process that wrote it, the reason, and when the store received it."""
+
+    process: str
+    why: str
+    at_us: int = 0
+
+    @property
+    def gate(self) -> str:
+        """The gate's name, by which people know it."""
+        return self.process.rpartition(" ")[0] or self.process
+
+    def __str__(self) -> str:
+        return f"{self.process[:256]!a}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Gates:
     """The acknowledgements of a span of time, in the order of the gates' names. `now_us` is the store's clock.
 
-    `unreadable` describes each entry that could not be read, for display. `known_since_us` is the time since which the
+    `unreadable` are the entries that could not be read. `known_since_us` is the time since which the
     store has lost no acknowledgement. After a loss the store learns of a gate by its next acknowledgement.
     """
 
     now_us: int
     acknowledgements: tuple[Acknowledgement, ...] = ()
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[UnreadableAcknowledgement, ...] = ()
     known_since_us: int = 0
 
 

@@ -4,6 +4,8 @@
      "after":PAUSE,"detail":"","approver":null,"emergency":"","machine":false,"via":"redis","direct":false,
      "prev":"64 hex digits","hash":"64 hex digits"}
 
+A record of an override names its `account` and no pause.
+
 `hash` is SHA-256 over the line without it. `prev` is the hash of the line before, 64 zeros for the first. To
 change or remove a line, one must change all later lines, which then differ from their copies on `gate.audit.v1`.
 """
@@ -17,8 +19,11 @@ from typing import Any, Final
 
 import msgspec
 
+from gate.core.override import Override
+from gate.core.pause.board import Pause
 from gate.errors import StateUnreadable
 from gate.ports.audit import AuditEntry
+from gate.records.override import encode_override
 from gate.records.pause import encode_pause, instant
 
 VERSION: Final = 1
@@ -47,6 +52,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     machine: bool = False
     via: str = "redis"
     direct: bool = False
+    account: str = ""
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -65,8 +71,8 @@ def encode_audit(entry: AuditEntry, chain: str, seq: int, at_us: int, prev: str)
         "who": entry.who,
         "outcome": entry.outcome.value,
         "pause": entry.pause,
-        "before": None if entry.before is None else msgspec.Raw(encode_pause(entry.before)),
-        "after": None if entry.after is None else msgspec.Raw(encode_pause(entry.after)),
+        "before": _changed(entry.before),
+        "after": _changed(entry.after),
         "detail": entry.detail,
         "approver": entry.approver,
         "emergency": entry.emergency,
@@ -74,8 +80,15 @@ def encode_audit(entry: AuditEntry, chain: str, seq: int, at_us: int, prev: str)
         "via": entry.via,
         "direct": entry.direct,
         "prev": prev,
+        **({"account": entry.account} if entry.account else {}),
     }
     return _encode({**fields, "hash": _hash(fields)})
+
+
+def _changed(value: Pause | Override | None) -> msgspec.Raw | None:
+    if value is None:
+        return None
+    return msgspec.Raw(encode_pause(value) if isinstance(value, Pause) else encode_override(value))
 
 
 def decode_audit(line: bytes) -> AuditRecord:

@@ -46,9 +46,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class PartialAnswer(Answer, frozen=True, gc=False):
-    """The answer to a check of which some fields broke their rule, in whole or in part; `ignored` names them."""
+    """An answer with more to say. `ignored` names the fields of the check that broke their rule, in whole or in part;
+    `message` and `link` are what a pause tells the uploader. Each is absent where there is nothing to say.
+    """
 
-    ignored: tuple[str, ...]
+    ignored: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    message: str | msgspec.UnsetType = msgspec.UNSET
+    link: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
@@ -181,7 +185,14 @@ def answer(
         appeal_token(decision),
         decision.degraded,
     )
-    return PartialAnswer(*fields, tuple(ignored)) if ignored else Answer(*fields)
+    if not ignored and not decision.message:
+        return Answer(*fields)
+    return PartialAnswer(
+        *fields,
+        ignored=tuple(ignored) or msgspec.UNSET,
+        message=decision.message or msgspec.UNSET,
+        link=decision.link or msgspec.UNSET,
+    )
 
 
 def rate_limit_fields(decision: Decision) -> list[tuple[bytes, bytes]]:

@@ -29,6 +29,7 @@ from gate.core.pause.scope import NOBODY, Exemption, PauseMode, Scope
 from gate.errors import StateUnreadable
 from gate.records.complaints import plain_complaint
 from gate.records.pause_document import ExemptionDocument, PauseDocument, ProposalDocument, ScopeDocument
+from gate.records.pause_public import link_problem, public_problem
 
 VERSION: Final = 1
 """The version of documents that hold pauses."""
@@ -135,6 +136,8 @@ def pause_struct(pause: Pause) -> PauseDocument:
         approver=pause.approver,
         emergency=pause.emergency,
         proposal=None if proposal is None else _proposal_struct(proposal),
+        public=pause.public,
+        public_link=pause.public_link,
         requires=_required(pause),
     )
 
@@ -234,6 +237,8 @@ def _pause(read: PauseDocument, extra: Extra, place: str) -> Pause:
         read.approver,
         read.emergency,
         None if read.proposal is None else _proposal(read.proposal, f"{place}.proposal"),
+        read.public,
+        read.public_link,
     )
 
 
@@ -314,6 +319,9 @@ def _check_effect(pause: Pause, place: str) -> None:
     for name in ("incident", "emergency"):
         if len(getattr(pause, name)) > MAX_TEXT:
             raise out_of_bounds(f"{place}.{name}", f"is longer than {MAX_TEXT}")
+    for name, problem in (("public", public_problem(pause.public)), ("public_link", link_problem(pause.public_link))):
+        if problem is not None:
+            raise out_of_bounds(f"{place}.{name}", problem)
     if pause.approver is not None:
         _check_name(pause.approver, f"{place}.approver", MAX_NAME)
     younger_us, risk = pause.scope.younger_than_us, pause.scope.risk_from

@@ -69,6 +69,8 @@ class PauseDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     approver: str | None = None
     emergency: str = ""
     proposal: ProposalDocument | None = None
+    public: str = ""
+    public_link: str = ""
     requires: list[str] = []
     starts_at_us: int | None = None
     expires_at_us: int | None = None

@@ -225,7 +225,8 @@ def _schemas() -> dict[str, Any]:
     decision = records[PartialAnswer.__name__]
     decision["required"] = records[Answer.__name__]["required"]
     decision["description"] = (
-        "A decision, fit to be shown to the uploader. `ignored` is absent where no field was ignored."
+        "A decision, fit to be shown to the uploader. `ignored` is absent where no field was ignored, "
+        "`message` and `link` where no pause tells uploaders anything."
     )
     decision["properties"]["decision"] = {"enum": [verdict.value for verdict in Verdict]}
     decision["properties"]["stage"] = {"enum": [stage.value for stage in Stage]}

@@ -1,4 +1,7 @@
-"""Runs one uvicorn server on one listening socket, and stops it. The caller chooses the app and when to stop."""
+"""Runs one app on one listening socket, and stops it. The caller chooses the app and when to stop.
+
+The app of the hot port is served by `gate.serve.hot.server`, an ASGI app by uvicorn.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,26 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gate.errors import LocalServerError, SettingInvalid
-from gate.serve.hot.app import OneWriteProtocol, SweepingServer
-from gate.serve.hot.edge_limits import EdgeConfig, EdgeLimits
+from gate.serve.asgi import OneWriteProtocol, SweepingServer
+from gate.serve.hot.edge_limits import KEEP_ALIVE_S, EdgeConfig, EdgeLimits
+from gate.serve.hot.exchange import HotApp
+from gate.serve.hot.server import BACKLOG, DRAIN_S, HotServer
 from gate.settings import TlsFiles
-
-DRAIN_S: Final = 2
-BACKLOG: Final = 2048
-KEEP_ALIVE_S: Final = 75
-"""An idle connection is kept for longer than the pools of common clients and proxies keep theirs (60 s)."""
-
 
 NO_LIMITS: Final = EdgeLimits()
 """The default limits, whose refusals nobody counts."""
+
+
+class Running(Protocol):
+    """A server that runs."""
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set when it serves no more."""
+        ...
 
 
 class Server(SweepingServer):
@@ -66,11 +74,19 @@ class Server(SweepingServer):
 @asynccontextmanager
 async def serving(
     app: Any, port: socket.socket, limits: EdgeLimits = NO_LIMITS, tls: TlsFiles | None = None
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[Running]:
     """Serve `app` on a listening socket. On exit, requests that are under way have two seconds to finish.
 
     Raises SettingInvalid if the files of `tls` cannot be used.
     """
+    if isinstance(app, HotApp):
+        hot = HotServer(app, limits, None if tls is None else _context(tls))
+        await hot.start(port)
+        try:
+            yield hot
+        finally:
+            await hot.stop()
+        return
     server = _server(app, limits, tls)
     task = asyncio.create_task(server.serve([port]), name="http server")
     try:
@@ -87,10 +103,27 @@ def _server(app: Any, limits: EdgeLimits, tls: TlsFiles | None) -> Server:
     try:
         server.config.load()
     except (OSError, ssl.SSLError) as error:
-        raise SettingInvalid(
-            f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {error}", "check that they are PEM"
-        ) from None
+        raise _unusable(error) from None
     return server
+
+
+def _context(tls: TlsFiles) -> ssl.SSLContext:
+    """TLS of the hot port. A client without a certificate of the authorities gets no connection."""
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tls.cert, tls.key)
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(error) from None
+    return context
+
+
+def _unusable(error: Exception) -> SettingInvalid:
+    return SettingInvalid(
+        f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {error}", "check that they are PEM"
+    )
 
 
 def _tls_options(tls: TlsFiles) -> dict[str, Any]:

@@ -8,7 +8,7 @@ valid stay valid, so that a mistake in the file locks no service out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -22,7 +22,7 @@ CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="upload-gate"')
 _SCHEME: Final = b"bearer "
 _LONGEST: Final = 200
 
-Headers = Sequence[tuple[bytes, bytes]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class ServiceTokens:

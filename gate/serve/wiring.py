@@ -208,10 +208,12 @@ async def _follow_kafka(
     from gate.app.follow_controls import FollowControls
     from gate.stores.kafka.audit import send_audit
     from gate.stores.kafka.boards import KafkaBoardStore
+    from gate.stores.kafka.connection import connection
 
     def fault() -> None:
         counts.faults["watch"] += 1
 
+    connection(kafka)  # a file that cannot be read is said at the start
     topics = Topics(settings.topic_prefix)
     store = await stack.enter_async_context(KafkaBoardStore(kafka, topics.pauses.name))
     following = FollowControls(watch, store, log.warning, random.random, fault)

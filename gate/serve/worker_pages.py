@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gate.metrics import CONTENT_TYPE, ProcessCounts, exposition, process_registry
-from gate.serve.hot.app import JSON, TEXT, Receive, Scope, Send, answer
+from gate.serve.asgi import Receive, Scope, Send, answer
+from gate.serve.hot.exchange import JSON, TEXT
 from gate.serve.problems import CONTENT_TYPE as PROBLEM
 from gate.serve.problems import problem, status_of
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gate.core.duration import HOUR_US, parse_duration_us
-from gate.errors import PolicyInvalid
+from gate.errors import PolicyInvalid, file_problem
 from gate.policyfile import packaged_config
 from streams.core.features import FAMILIES
 from streams.core.scorecard import ALONE_AT_MOST, Scorecard, Term, faults, made_of
@@ -56,7 +56,7 @@ def load_scorecard(path: Path | None) -> Scorecard:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyInvalid(str(path), None, "", f"cannot be read ({error}); give a TOML file") from None
+        raise PolicyInvalid(str(path), None, "", f"cannot be read ({file_problem(error)}); give a TOML file") from None
     return parse_scorecard(text, str(path))
 
 

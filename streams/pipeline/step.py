@@ -18,17 +18,17 @@ import msgspec
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.campaigns import Campaigns, Upload
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
-from streams.core.events import Fault, Unreadable, read_record
+from streams.core.events import Fault
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import features, last_evidence_us, recent, recent_of
-from streams.core.fold import KeyedHashes, is_let_in
-from streams.core.models.link_odds import ReadsLinks, UploadLinks
-from streams.core.models.marks import CaptionNumbers, ReadsCaptions
+from streams.core.fold import KeyedHashes
+from streams.core.models.link_odds import ReadsLinks
+from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
-from streams.core.weblinks import WebLinks, may_hold_link
+from streams.core.weblinks import WebLinks
 from streams.pipeline.campaigns_shown import show_campaigns
 from streams.pipeline.effects import (
     CampaignCounts,
@@ -41,23 +41,14 @@ from streams.pipeline.effects import (
     Scores,
     States,
 )
+from streams.pipeline.reading import MAX_KEPT_BYTES as MAX_KEPT_BYTES
+from streams.pipeline.reading import Readers, read_again, read_events, uploads_of
+from streams.pipeline.reading import Record as Record
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.touched import ReadEvent, Touched, Unprocessable
+from streams.pipeline.touched import ReadUpload, Touched, Unprocessable
 
 BACKFILLED_A_BATCH = 256
 """Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
-MAX_KEPT_BYTES = 512 * 1024
-"""Most bytes of an unreadable event that its dead letter keeps. The full event is at its origin."""
-
-
-class Record(NamedTuple):
-    """One record of the events topic; `timestamp_ms` is the broker's append time."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-    timestamp_ms: int
 
 
 def process(
@@ -87,15 +78,16 @@ def process(
     event that are scored too. `campaigns` groups what accounts show that is nearly the same. Both belong to `crowd`.
     """
     dead: list[DeadLetter] = []
-    read = _read(batch, origin, dead)
-    uploads = [] if campaigns is None else _uploads(read)
-    touched = _folded(read, states, hashes, web, captions, links)
+    readers = Readers(captions, links)
+    read = read_events(batch, origin, dead)
+    uploads = [] if campaigns is None else uploads_of(read)
+    touched = _folded(readers.read(read), states, hashes, web)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
 
     def fold_again(account: str, one: Touched) -> None:
-        bad = one.again(states.get(account), _events_of(account, batch, captions, links), partial(scoring.one, account))
+        bad = one.again(states.get(account), read_again(account, batch, readers), partial(scoring.one, account))
         dead.extend(_unprocessable(origin, account, bad))
 
     for account in [account for account, one in touched.items() if one.failed]:
@@ -227,79 +219,18 @@ def _scored(
     return changed, scoring.all(changed)
 
 
-def _read(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> list[ReadEvent]:
-    """Every readable event, in order; unreadable ones go to `dead`."""
-    read: list[ReadEvent] = []
-    for offset, key, value, headers, timestamp_ms in batch:
-        try:
-            event, at_us, unknown_fields, dropped = read_record(key, value, headers, timestamp_ms)
-        except Unreadable as error:
-            kept = (value or b"")[:MAX_KEPT_BYTES]
-            dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
-            continue
-        read.append(ReadEvent(event, at_us, offset, value or b"", unknown_fields, dropped))
-    return read
-
-
 def _folded(
-    read: Sequence[ReadEvent],
-    states: Mapping[str, bytes],
-    hashes: KeyedHashes,
-    web: WebLinks,
-    captions: ReadsCaptions | None,
-    links: ReadsLinks | None,
+    read: Iterable[ReadUpload], states: Mapping[str, bytes], hashes: KeyedHashes, web: WebLinks
 ) -> dict[str, Touched]:
     """Every account that an event touches, in the order they are met, with its events folded."""
     touched: dict[str, Touched] = {}
-    numbers = {} if captions is None else _caption_numbers(read, captions)
-    odds = {} if links is None else _link_odds(read, links)
-    for place, one in enumerate(read):
-        account = one.event.account.id
+    for one, caption, link_odds in read:
+        account = one[0].account.id
         of = touched.get(account)
         if of is None:
             of = touched[account] = Touched(states.get(account), hashes, web)
-        of.add(
-            one.event, one.at_us, one.offset, one.value, one.unknown_fields, one.dropped, numbers.get(place),
-            odds.get(place),
-        )  # fmt: skip
+        of.add(one, caption, link_odds)
     return touched
-
-
-def _uploads(read: Iterable[ReadEvent]) -> list[tuple[str, Upload]]:
-    """The uploads that were let in, each with its account."""
-    return [(one.event.account.id, (one.event, one.at_us)) for one in read if is_let_in(one.event)]
-
-
-def _caption_numbers(read: Sequence[ReadEvent], captions: ReadsCaptions) -> dict[int, CaptionNumbers]:
-    """The numbers of the captions of uploads that were let in, by their places among the events."""
-    texts: dict[int, str] = {}
-    for place, one in enumerate(read):
-        event = one.event
-        if is_let_in(event) and event.text:
-            texts[place] = event.text
-    return dict(zip(texts, captions.read(list(texts.values())), strict=True)) if texts else {}
-
-
-def _link_odds(read: Sequence[ReadEvent], links: ReadsLinks) -> dict[int, int | None]:
-    """The log odds of the worst links of uploads that were let in, by their places among the events."""
-    uploads: dict[int, UploadLinks] = {}
-    for place, one in enumerate(read):
-        event = one.event
-        if is_let_in(event) and (event.links or (event.text and may_hold_link(event.text))):
-            uploads[place] = UploadLinks(event.links, event.text)
-    return dict(zip(uploads, links.read(list(uploads.values())), strict=True)) if uploads else {}
-
-
-def _events_of(
-    account: str, batch: Sequence[Record], captions: ReadsCaptions | None, links: ReadsLinks | None
-) -> Iterable[ReadEvent]:
-    """The account's readable events, read once more."""
-    for record in batch:
-        if record.key == account.encode():
-            for one in _read([record], ("", 0), []):
-                numbers = {} if captions is None else _caption_numbers([one], captions)
-                odds = {} if links is None else _link_odds([one], links)
-                yield one._replace(caption=numbers.get(0), link_odds=odds.get(0))
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:

@@ -24,8 +24,7 @@ from streams.core.weblinks import WebLinks
 
 class ReadEvent(NamedTuple):
     """An event with its time in µs, the offset and the bytes of its record, how many of its fields no event of its type
-    has, which of its fields were dropped, the numbers of its caption where captions are read, and the log odds of its
-    worst link where a link model reads them."""
+    has, and which of its fields were dropped. `upload` is the event if it is an attempt that was let in."""
 
     event: Event
     at_us: int
@@ -33,8 +32,13 @@ class ReadEvent(NamedTuple):
     value: bytes
     unknown_fields: int
     dropped: Dropping
-    caption: CaptionNumbers | None = None
-    link_odds: int | None = None
+    is_attempt: bool
+    upload: Attempted | None
+
+
+ReadUpload = tuple[ReadEvent, CaptionNumbers | None, int | None]
+"""An event with the numbers of its caption where captions are read, and the log odds of its worst link where a link model
+reads them."""
 
 
 class Unprocessable(NamedTuple):
@@ -76,35 +80,25 @@ class Touched:
         """Whether any event was folded."""
         return self.attempted > 0 or self.others is not None
 
-    def add(
-        self,
-        event: Event,
-        at_us: int,
-        offset: int,
-        value: bytes,
-        unknown_fields: int,
-        dropped: Dropping,
-        caption: CaptionNumbers | None = None,
-        link_odds: int | None = None,
-    ) -> None:
+    def add(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
         """Fold one more event. If that raises, the account has `failed`: only `again` says what becomes of it."""
         if not self.failed:
             try:
-                self._fold(event, at_us, offset, value, unknown_fields, dropped, caption, link_odds)
+                self._fold(read, caption, link_odds)
             except Exception:  # an error that an event causes must not stop its partition
                 self.failed = True
 
     def again(
-        self, state: bytes | None, events: Iterable[ReadEvent], check: Callable[[Facts], object]
+        self, state: bytes | None, events: Iterable[ReadUpload], check: Callable[[Facts], object]
     ) -> list[Unprocessable]:
         """Fold all events again, each on a copy that is kept if neither folding nor `check` raises; returns the rest."""
         self._begin(unpack(state))
         bad: list[Unprocessable] = []
-        for read in events:
+        for read, caption, link_odds in events:
             facts = pack(self.facts)
             before = {name: copy(getattr(self, name)) for name in self.__slots__}
             try:
-                self._fold(*read)
+                self._fold(read, caption, link_odds)
                 check(self.facts)
             except Exception as error:  # as above
                 bad.append(Unprocessable(read, type(error).__name__))
@@ -113,27 +107,16 @@ class Touched:
                 self.facts = unpack(facts)
         return bad
 
-    def _fold(
-        self,
-        event: Event,
-        at_us: int,
-        offset: int,
-        value: bytes,
-        unknown_fields: int,
-        dropped: Dropping,
-        caption: CaptionNumbers | None = None,
-        link_odds: int | None = None,
-    ) -> None:
-        facts = self.facts
-        uploads = facts.uploads
+    def _fold(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
+        event, at_us, offset, value, unknown_fields, dropped, is_attempt, upload = read
         broken = malformed(dropped) if dropped else 0
-        if not fold(facts, event, at_us, offset, value, self._hashes, self._web, broken, caption, link_odds):
+        if not fold(self.facts, event, at_us, offset, value, self._hashes, self._web, broken, caption, link_odds):
             self.duplicates += 1
             return
-        if isinstance(event, Attempted):
+        if is_attempt:
             self.attempted += 1
-            if facts.uploads != uploads:
-                self._show(event, at_us)
+            if upload is not None:
+                self._show(upload, at_us)
         else:
             self.others = self.others or Counter()
             self.others[kind_of(event)] += 1

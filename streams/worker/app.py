@@ -20,7 +20,9 @@ import faust
 import faust.app
 from prometheus_client import CollectorRegistry
 
+from gate.records.kafka_address import parse_kafka_address
 from gate.records.topics import Topics
+from gate.stores.kafka.connection import connection
 from gate.stores.redis.scores import RedisScoreStore
 from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
@@ -102,6 +104,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     kafka = Outage("Kafka", lambda up: metrics.kafka_up.set(int(up)))
     redis = Outage("Redis", lambda up: metrics.redis_up.set(int(up)))
     quiet_clients(kafka)
+    connection(settings.kafka)  # a file that cannot be read is said at the start
     where = Where(settings.kafka, Topics(settings.prefix, settings.partitions), settings.group)
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     models = models_of(settings)
@@ -116,7 +119,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     )  # fmt: skip
     app = App(
         settings.group,
-        broker=f"kafka://{settings.kafka}",
+        broker=f"kafka://{parse_kafka_address(settings.kafka).servers}",
         version=1,
         datadir=str(settings.state_dir / f"faust-{os.getpid()}"),
         topic_allow_declare=False,

@@ -21,7 +21,7 @@ from streams.worker.continuity import LogChange
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
-from streams.worker.scores_to_redis import ScoresToRedis
+from streams.worker.scores_to_redis import UNKNOWN_MARK, ScoresToRedis
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -167,8 +167,14 @@ class Partitions:
             for name in (f"{prefix}{owner.partition}",)
             if owner.redis.compare_mark(found[name], offered[name], owner.uncommitted)
         ]
-        if lost:
-            log.warning("Redis lacks scores that it had, of partitions %s: they are written again", lost)
+        # a worker that was killed wrote its last mark up to a second before its last scores
+        resumed = [n for n in lost if offered[f"{prefix}{n}"][0] == UNKNOWN_MARK and found[f"{prefix}{n}"]]
+        if resumed:
+            log.info(
+                "the worker before ended unexpectedly: the last scores of partitions %s are written again", resumed
+            )
+        if emptied := [n for n in lost if n not in resumed]:
+            log.warning("Redis lacks scores that it had, of partitions %s: they are written again", emptied)
 
     def request_scores(self, requests: int) -> None:
         """Score all accounts again, unless `requests` requests were obeyed already."""

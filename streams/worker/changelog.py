@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from gate.errors import StateUnreadable
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 from streams.core.facts import READABLE, VERSION, version
 
 WATERMARK_KEY = b"\xffwatermark"
@@ -71,7 +72,7 @@ class PartitionReader:
     def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
         self._at = TopicPartition(topic, partition)
         self._consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **connection(bootstrap),
             enable_auto_commit=False,
             isolation_level="read_committed",
             max_partition_fetch_bytes=4 << 20,

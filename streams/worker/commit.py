@@ -38,6 +38,7 @@ from aiokafka.protocol.transaction import (
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected, send_packed
+from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import compare_partitions
 from gate.stores.kafka.topics import group_offset, shapes
 from streams.pipeline.effects import Effects, Scores, States, merged
@@ -225,7 +226,7 @@ class Owner:
 
     async def _fence(self) -> None:
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self.where.bootstrap,
+            **connection(self.where.bootstrap),
             transactional_id=f"{self.where.group}-{self.where.topics.events.name}-{self.partition}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,

@@ -18,6 +18,7 @@ from mode import Service
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topic
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 from streams.worker.assignment import ENDING, Partitions
 from streams.worker.control_records import (
     ControlRecord,
@@ -128,7 +129,7 @@ async def resumed(partition: Partition, drains: bool, within_s: float = ANSWER_W
 
 async def send_control(bootstrap: str, topic: Topic, record: ControlRecord) -> None:
     """Write a control record and wait until it is kept. Raises StoreUnavailable."""
-    producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer: Any = AIOKafkaProducer(**connection(bootstrap), acks="all", enable_idempotence=True)
     try:
         async with asyncio.timeout(SEND_WITHIN_S):
             await connected(producer)

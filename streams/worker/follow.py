@@ -9,6 +9,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 
 POLL_MS = 500
 
@@ -22,7 +23,7 @@ class TopicFollower:
         self._since = since
         self._at = TopicPartition(topic, 0)
         self._consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+            **connection(bootstrap), enable_auto_commit=False, isolation_level="read_committed"
         )
 
     async def __aenter__(self) -> Self:

@@ -20,6 +20,7 @@ from mode import Service
 
 from gate.errors import ForeignCluster, StoreUnavailable, TopicUnfit
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import require_partitions, unlike
 from gate.stores.kafka.topics import declare
 from streams.worker.agents import Fetch
@@ -138,7 +139,7 @@ class Intake(Service):
         where = self._partitions.where
         while not self.should_stop:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=where.bootstrap,
+                **connection(where.bootstrap),
                 group_id=where.group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",

@@ -6,6 +6,7 @@ Without it the Kafka client would log seventy lines a second.
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -32,13 +33,27 @@ REFUSALS: Final = (
             kafka.GroupAuthorizationFailedError,
             kafka.ClusterAuthorizationFailedError,
             kafka.TransactionalIdAuthorizationFailed,
-            kafka.AuthenticationFailedError,
-            kafka.UnsupportedSaslMechanismError,
-            kafka.IllegalSaslStateError,
         ),
         0.0,
         "Grant this worker's user to read and write its topics, to use its consumer group, and to use the "
         "transactional ids that begin with the group's name",
+    ),
+    KafkaRefusal(
+        "login",
+        (
+            kafka.AuthenticationFailedError,
+            kafka.SaslAuthenticationFailed,
+            kafka.UnsupportedSaslMechanismError,
+            kafka.IllegalSaslStateError,
+        ),
+        0.0,
+        "Compare user, mechanism and password_file in UPLOAD_GATE_KAFKA with the broker's users, and start the worker again",
+    ),
+    KafkaRefusal(
+        "certificate",
+        (ssl.SSLCertVerificationError,),
+        0.0,
+        "Name the broker's authority as ca in UPLOAD_GATE_KAFKA, and a host that its certificate is for",
     ),
     KafkaRefusal(
         "missing topic",
@@ -114,7 +129,8 @@ class Outage:
 
 
 class ClientNoise(logging.Handler):
-    """Handles the Kafka client's log: a first complaint starts the outage, all others are counted and not printed."""
+    """Handles the Kafka client's log: a first complaint starts the outage, or names the refusal of a login or a
+    certificate; all others are counted and not printed."""
 
     def __init__(self, outage: Outage) -> None:
         super().__init__(logging.DEBUG)
@@ -124,8 +140,19 @@ class ClientNoise(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`."""
         self.swallowed += 1
-        if record.levelno >= logging.ERROR and _is_about_connections(record.getMessage()):
+        if record.levelno < logging.ERROR or not _is_about_connections(record.getMessage()):
+            return
+        why = _refused_connection(record)
+        if why is None:
             self._outage.down("the client cannot connect")
+        else:
+            self._outage.failed(why)
+
+
+def _refused_connection(record: logging.LogRecord) -> BaseException | None:
+    """The error among what was logged, if waiting does not cure it."""
+    told = record.args if isinstance(record.args, tuple) else ()
+    return next((one for one in told if isinstance(one, BaseException) and refusal(one) is not None), None)
 
 
 def _is_about_connections(message: str) -> bool:

@@ -21,6 +21,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerClosed
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 from streams.core.events import Unreadable, decode
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM
 from streams.worker.commit import kind_of
@@ -95,7 +96,7 @@ async def replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> Replay
     committed until then stays sent, and a second replay goes on behind it."""
     counts = ReplayCounts()
     producer: Any = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **connection(bootstrap),
         transactional_id=f"{topics.prefix}upload-gate-dlq-replay",
         max_request_size=4 << 20,
     )

@@ -23,6 +23,8 @@ from streams.worker.changelog import PartitionReader
 from streams.worker.outage import Outage
 
 PUT_WITHIN_S = 1.0
+UNKNOWN_MARK = "?"
+"""The mark that a worker expects before it has read one; no mark is written so."""
 CHUNK = 500
 
 
@@ -88,7 +90,7 @@ class ScoresToRedis:
     def mark(self) -> tuple[str, str]:
         """The mark that Redis should have by now, and the one it gets then (see `ScoreMirror.mark_filled`)."""
         filled_to = self._end if self.missing_from is None else min(self.missing_from, self._end)
-        return "?" if self._mark is None else self._mark, str(filled_to)
+        return UNKNOWN_MARK if self._mark is None else self._mark, str(filled_to)
 
     def compare_mark(self, found: str, offered: tuple[str, str], uncommitted: int) -> bool:
         """Learn what the mark was when `offered` was; True where Redis has lost scores that it had.

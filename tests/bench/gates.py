@@ -32,17 +32,18 @@ class Gate:
 
     def decide(self, class_: str) -> str:
         """The decision for one upload of an account of that class."""
-        body = {
-            "upload_id": f"try-{free_port()}",
-            "account": {"id": "try", "class": class_},
-            "media": {"kind": "image"},
-        }
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)
-        try:
-            connection.request("POST", "/v1/check", json.dumps(body), {"Content-Type": "application/json"})
-            return str(json.loads(connection.getresponse().read())["decision"])
-        finally:
-            connection.close()
+        return decide_at(self.port, class_)
+
+
+def decide_at(port: int, class_: str) -> str:
+    """The decision of the gate at `port` for one upload of an account of that class. Raises OSError without an answer."""
+    body = {"upload_id": f"try-{free_port()}", "account": {"id": "try", "class": class_}, "media": {"kind": "image"}}
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("POST", "/v1/check", json.dumps(body), {"Content-Type": "application/json"})
+        return str(json.loads(connection.getresponse().read())["decision"])
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 from redis import Redis
 from redis.client import PubSub
 
+from tests.bench import pause_faults
 from tests.bench.gates import Gate, gate, gate_environment
 from tests.bench.report import BenchError, Spec
 from tests.bench.stage import ROOT, Stage, own_environment
@@ -31,8 +32,9 @@ PAUSE = ("pause", "--class", "canary", "--for", "10m", "--reason", "drill", "-m"
 
 _OBEYED = Spec("pause accepted by Redis to every gate obeying", "ms", 100, 20)
 _SAID = Spec("pause accepted by Redis to every gate obeying, as the command says", "ms")
-_TYPED = Spec("pause command as typed", "s", 1.5, 0.6)
-SPECS = (_OBEYED, _SAID, _TYPED)
+_TYPED = Spec("pause command as typed, to its answer", "s", 0.6, 0.3)
+_FIRST = Spec("pause command as typed, to its first word", "ms", 300, 200)
+SPECS = (_OBEYED, _SAID, _TYPED, _FIRST, *pause_faults.SPECS)
 
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
@@ -45,12 +47,13 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
             stage.say(f"pauses: {turn + 1} of {rounds * PAUSES_A_ROUND}")
             with Witness(stage.redis().url, f"{environment['UPLOAD_GATE_PREFIX']}board:changes", gates) as witness:
                 began = time.monotonic()
-                said = _command([*PAUSE], environment)
+                said, first_s = _command([*PAUSE], environment)
                 found[_TYPED].append(time.monotonic() - began)
+                found[_FIRST].append(first_s * 1e3)
                 found[_OBEYED].append(witness.seconds() * 1e3)
             found[_SAID].append(float(str(said["accepted_to_obeyed_seconds"])) * 1e3)
             _command(["release", str(said["id"])], environment)
-    return found
+    return {**found, **pause_faults.measure(stage, rounds)}
 
 
 class Witness:
@@ -94,16 +97,21 @@ class Witness:
         return time.perf_counter() - began
 
 
-def _command(words: Sequence[str], environment: dict[str, str]) -> dict[str, object]:
-    """Run `upload-gate` as typed; what it printed."""
+def _command(words: Sequence[str], environment: dict[str, str]) -> tuple[dict[str, object], float]:
+    """Run `upload-gate` as typed; what it printed, and the seconds to its first word."""
     typed = [str(Path(sys.executable).with_name("upload-gate")), *words, "--yes", "-o", "json"]
-    done = subprocess.run(
-        typed, cwd=ROOT, env={**own_environment(), **environment}, capture_output=True, text=True,
-        timeout=COMMAND_WITHIN_S, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise BenchError(f"upload-gate {words[0]} ended with {done.returncode}: {done.stdout} {done.stderr}")
-    said = json.loads(done.stdout)
+    began = time.monotonic()
+    with subprocess.Popen(
+        typed, cwd=ROOT, env={**own_environment(), **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as running:  # fmt: skip
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        first_s = time.monotonic() - began
+        stdout, stderr = running.communicate(timeout=COMMAND_WITHIN_S)
+    if running.returncode != 0:
+        raise BenchError(f"upload-gate {words[0]} ended with {running.returncode}: {stdout} {first}{stderr}")
+    said = json.loads(stdout)
     if not isinstance(said, dict):
-        raise BenchError(f"upload-gate {words[0]} printed {done.stdout!r}")
-    return said
+        raise BenchError(f"upload-gate {words[0]} printed {stdout!r}")
+    return said, first_s

@@ -328,7 +328,7 @@ async def test_an_acknowledgement_that_cannot_be_read_is_passed_over_and_told(
 
     assert [said.gate for said in gates.acknowledgements] == ["gate"]
     assert len(gates.unreadable) == 2
-    assert all(line.isprintable() for line in gates.unreadable)
+    assert all(str(entry).isprintable() for entry in gates.unreadable)
     operate = Operate(redis_board, lambda: "p-new")
     set_ = await operate.pause(Scope(), Action.STOP, "raid", "", "ada", HOUR_US)
     released = await operate.release(set_.id, "ada")

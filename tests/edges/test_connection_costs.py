@@ -13,9 +13,9 @@ import pytest
 from running_gate import CHECK, Reply, raw, running_gate
 from waiting import eventually
 
-from gate.serve.hot.app import MAX_HEAD_BYTES, Send
-from gate.serve.hot.edge_limits import EdgeLimits
-from gate.serve.server import KEEP_ALIVE_S, Server, allow_files, listening, serving
+from gate.serve.asgi import Send
+from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, EdgeLimits
+from gate.serve.server import Server, allow_files, listening, serving
 
 HEAD = b"POST /v1/check HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import signal
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
+from certificates import make_certificates
 from running_gate import CHECK
 from test_serving import a_gate, answer
 from waiting import wait_until
@@ -24,34 +23,7 @@ from gate.settings import TlsFiles, read_settings
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two authorities and, of each, a certificate for 127.0.0.1: `ours` and `other`."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl")
-    home = tmp_path_factory.mktemp("certificates")
-
-    def run(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=home, check=True, capture_output=True)
-
-    (home / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("ours", "other"):
-        run(
-            "req",
-            "-x509",
-            *new_key,
-            "-keyout",
-            f"{name}-ca.key",
-            "-out",
-            f"{name}-ca.pem",
-            "-subj",
-            f"/CN={name}",
-            "-days",
-            "2",
-        )
-        run("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=127.0.0.1")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{name}-ca.pem", "-CAkey", f"{name}-ca.key", "-CAcreateserial",
-            "-out", f"{name}.pem", "-days", "2", "-extfile", "names")  # fmt: skip
-    return home
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def check(port: int, home: Path, certificate: str | None) -> int | str:

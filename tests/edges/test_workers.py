@@ -87,7 +87,7 @@ def test_workers_share_a_port_each_with_its_own_name_metrics_and_snapshot(
     tmp_path: Path, redis_url: str, unique: Callable[[], str]
 ) -> None:
     with workers(tmp_path, 3, redis_url, UPLOAD_GATE_PREFIX=f"{unique()}:", UPLOAD_GATE_NAME="host") as system:
-        wait_until(system.pids, 30)
+        wait_until(system.pids, 60)
         replies = [answer(system.port, "POST", "/v1/check", {**CHECK, "upload_id": f"u-{n}"}) for n in range(60)]
         targets = answer(system.metrics, "GET", "/prometheus/targets")
         metrics = answer(system.metrics, "GET", "/metrics")
@@ -119,7 +119,7 @@ def test_workers_share_a_port_each_with_its_own_name_metrics_and_snapshot(
 @pytest.mark.parametrize("crash", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_a_worker_that_crashes_or_hangs_comes_back_and_the_log_says_so(tmp_path: Path, crash: signal.Signals) -> None:
     with workers(tmp_path, 2, f"redis://127.0.0.1:{free_port()}/0") as system:
-        first = wait_until(system.pids, 30)
+        first = wait_until(system.pids, 60)
         os.kill(first[1], crash)
         second = wait_until(lambda: system.pids() if first[1] not in system.pids() else None, 40)
         reply = answer(system.port, "POST", "/v1/check", CHECK)
@@ -139,7 +139,7 @@ def test_a_request_under_way_is_answered_while_the_workers_end(tmp_path: Path) -
     import http.client
 
     with workers(tmp_path, 2, f"redis://127.0.0.1:{free_port()}/0") as system:
-        wait_until(system.pids, 30)
+        wait_until(system.pids, 60)
         connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=10)
         body = json.dumps(CHECK).encode()
         connection.putrequest("POST", "/v1/check")
@@ -160,7 +160,7 @@ def test_a_request_under_way_is_answered_while_the_workers_end(tmp_path: Path) -
 
 def test_when_the_supervisor_is_killed_its_workers_end(tmp_path: Path) -> None:
     with workers(tmp_path, 2, f"redis://127.0.0.1:{free_port()}/0") as system:
-        pids = wait_until(system.pids, 30)
+        pids = wait_until(system.pids, 60)
         system.process.kill()
         wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 15)
 
@@ -169,7 +169,7 @@ def test_a_changed_policy_reaches_every_worker(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text(POLICY)
     with workers(tmp_path, 2, f"redis://127.0.0.1:{free_port()}/0", UPLOAD_GATE_POLICY=str(policy)) as system:
-        wait_until(system.pids, 30)
+        wait_until(system.pids, 60)
         policy.write_text(POLICY + "[classes.new]\n")
         system.process.send_signal(signal.SIGHUP)
         hash_ = parse_policy(POLICY + "[classes.new]\n", "p").hash
@@ -180,7 +180,7 @@ def test_a_changed_policy_reaches_every_worker(tmp_path: Path) -> None:
 def test_a_port_that_another_gate_has_is_not_shared_with_it(tmp_path: Path) -> None:
     redis = f"redis://127.0.0.1:{free_port()}/0"
     with workers(tmp_path, 2, redis) as first:
-        wait_until(first.pids, 30)
+        wait_until(first.pids, 60)
         with workers(tmp_path, 2, redis, UPLOAD_GATE_PORT=str(first.port)) as second:
             _, told = second.process.communicate(timeout=20)
 

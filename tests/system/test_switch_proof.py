@@ -3,84 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from gate_process import gate
 from servers import running_redis
-from waiting import eventually, wait_until
+from waiting import eventually
 
 from gate.app.converge import LIVE_WITHIN_US, GateState
 from gate.app.operate import Operate
-from gate.cli.http_json import get_json
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
-from gate.errors import UploadGateError
-from gate.local.free_port import free_port
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.line import Line
 
-PROGRAM = str(Path(sys.executable).parent / "upload-gate")
 HOUR_US = 3_600_000_000
-
-
-@dataclass
-class Running:
-    """A gate process."""
-
-    process: subprocess.Popen[bytes]
-    admin: str
-    log: Path
-
-    def paused(self) -> list[str]:
-        """The ids of the pauses that it obeys."""
-        try:
-            page = get_json(f"{self.admin}/v1/board")
-        except UploadGateError:
-            return []
-        assert isinstance(page, dict)
-        return [pause["id"] for pause in page["pauses"]]
-
-    def end(self, how: signal.Signals) -> None:
-        """End it and wait until it is over."""
-        self.process.send_signal(how)
-        self.process.wait(20)
-
-
-@contextmanager
-def gate(state: Path, redis: str, prefix: str, name: str) -> Iterator[Running]:
-    port, admin = free_port(), free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("UPLOAD_GATE_")},
-        "UPLOAD_GATE_STATE": str(state), "UPLOAD_GATE_REDIS": redis, "UPLOAD_GATE_PREFIX": prefix,
-        "UPLOAD_GATE_SALT": "a salt for this test", "UPLOAD_GATE_NAME": name,
-        "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin),
-    }  # fmt: skip
-    state.mkdir(exist_ok=True)
-    with (state / "log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, "serve"], env=environment, stderr=log)
-    running = Running(process, f"http://127.0.0.1:{admin}", state / "log")
-    try:
-        wait_until(lambda: _answers(running), timeout_s=30)
-        yield running
-    finally:
-        if process.poll() is None:
-            running.end(signal.SIGTERM)
-
-
-def _answers(running: Running) -> bool:
-    assert running.process.poll() is None, running.log.read_text()
-    try:
-        get_json(f"{running.admin}/v1/board")
-    except UploadGateError:
-        return False
-    return True
 
 
 @pytest.fixture

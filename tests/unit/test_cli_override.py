@@ -16,6 +16,8 @@ from gate.cli.peek import limit_line
 from gate.core.duration import DAY_US
 from gate.core.override import Override
 from gate.errors import OperatorError
+from gate.local.free_port import free_port
+from gate.records.audit import AuditRecord, chain_problems, decode_audit
 from gate.stores.redis.overrides import RedisOverrideStore
 
 
@@ -172,3 +174,79 @@ def test_an_account_is_read_as_checks_read_it_whether_typed_or_in_a_file(
     found = [stored(redis_url, place, account) for account in ("a-1", "a-2")]
     assert (typed, imported, hidden) == (0, 0, 2)
     assert all(each is not None and not each.allow for each in found)
+
+
+def records(place: Path) -> list[AuditRecord]:
+    lines = (place / "audit.jsonl").read_bytes().splitlines()
+    assert list(chain_problems(lines)) == []
+    return [decode_audit(line) for line in lines]
+
+
+def test_who_set_and_removed_an_override_is_in_the_audit_log_and_so_is_what_was_refused_or_failed(
+    redis_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = ["override", "set", "a-17", "--for", "7d", "--reason", "known here", "--yes"]
+
+    codes = [
+        run([*typed, "--allow", "--by", "ada"]),
+        run([*typed, "--deny", "--by", "bob"]),
+        run(["override", "remove", "a-17", "--yes", "--by", "cid"]),
+        run(["override", "remove", "a-17", "--yes", "--by", "cid"]),
+    ]
+    err = capsys.readouterr().err
+    monkeypatch.setenv("UPLOAD_GATE_REDIS", f"redis://127.0.0.1:{free_port()}/0")
+    run([*typed, "--allow", "--by", "dan"])
+
+    found = records(tmp_path)
+    assert codes == [0, 0, 0, 2]
+    assert [(one.act, one.who, one.outcome, one.account, one.pause) for one in found[:4]] == [
+        ("override set", "ada", "done", "a-17", ""),
+        ("override set", "bob", "done", "a-17", ""),
+        ("override remove", "cid", "done", "a-17", ""),
+        ("override remove", "cid", "refused", "a-17", ""),
+    ]
+    assert found[0].before is None
+    assert found[1].before is not None
+    assert (found[1].before["allow"], found[1].before["owner"]) == (True, "ada")
+    assert found[2].after is None
+    assert "has no override" in found[3].detail
+    assert f"recorded in {tmp_path / 'audit.jsonl'}" in err
+    assert [(one.who, one.outcome) for one in found[4:]] == [("dan", "failed")]
+
+
+def test_a_file_of_overrides_is_recorded_account_by_account_and_history_shows_one_of_them(
+    redis_url: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "photographers.jsonl"
+    file.write_text("".join(f'{{"account":"a-{n}","for":"7d","reason":"x","limits":"trusted"}}\n' for n in range(30)))
+
+    code = run(["override", "import", str(file), "--by", "ada", "--yes"])
+    capsys.readouterr()
+    told = run(["history", "a-7"])
+
+    assert (code, told) == (0, 0)
+    assert [one.account for one in records(tmp_path)] == [f"a-{n}" for n in range(30)]
+    out = " ".join(capsys.readouterr().out.split())
+    assert "override set a-7 by ada limits of trusted, x" in out
+    assert "a-8" not in out
+
+
+def test_a_file_that_cannot_be_read_is_named_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "latin").write_bytes(b"a-\xe9\n")
+    for typed, words in (
+        (["override", "import", str(tmp_path / "none"), "--yes"], "No such file or directory"),
+        (["override", "import", str(tmp_path), "--yes"], "Is a directory"),
+        (["override", "import", str(tmp_path / "latin"), "--yes"], "it is not UTF-8 text"),
+        (["pause", "--accounts", str(tmp_path / "none"), "--reason", "raid", "--yes"], "No such file or directory"),
+        (["pause", "--accounts", str(tmp_path / "latin"), "--reason", "raid", "--yes"], "it is not UTF-8 text"),
+        (["scorecard", "check", str(tmp_path / "none")], "No such file or directory"),
+        (["policy", "check", str(tmp_path / "none")], "No such file or directory"),
+        (["events", "check", str(tmp_path / "none")], "No such file or directory"),
+    ):
+        code = run(typed)
+
+        err = capsys.readouterr().err
+        assert code == 2, typed
+        assert words in err
+        assert "Errno" not in err
+        assert "codec" not in err

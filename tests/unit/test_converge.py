@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -23,7 +25,8 @@ from gate.cli.board_access import report
 from gate.cli.output import Output
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
-from gate.ports.boards import Acknowledgement, Gates
+from gate.errors import NotConverged
+from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
 from gate.serve.clock import SystemClock
@@ -239,20 +242,83 @@ def test_gates_that_left_are_not_live_and_names_of_one_process_are_not_shared() 
     assert shared_names(live) == []
 
 
-async def test_an_acknowledgement_that_cannot_be_read_is_shown_with_the_result(
+class Damaged(MemoryBoardStore):
+    """A store that holds acknowledgements nobody can read; each is read in its turn of `damage`, the last one for ever."""
+
+    damage: ClassVar[list[tuple[UnreadableAcknowledgement, ...]]] = []
+
+    async def gates(self, within_us: int) -> Gates:
+        damage = self.damage.pop(0) if len(self.damage) > 1 else self.damage[0]
+        return replace(await super().gates(within_us), unreadable=damage)
+
+
+def ruined(process: str = "g-2 b-1", ago_us: int = 60_000_000) -> UnreadableAcknowledgement:
+    return UnreadableAcknowledgement(process, "no JSON", NOON_US - ago_us)
+
+
+async def with_damage(clock: StoppedClock, *damage: tuple[UnreadableAcknowledgement, ...]) -> Damaged:
+    store = Damaged(clock)
+    store.damage = list(damage)
+    await store.acknowledge(said("g-1", CHANGE))
+    return store
+
+
+async def test_a_gate_whose_acknowledgement_cannot_be_read_is_not_accounted_for(clock: StoppedClock) -> None:
+    store = await with_damage(clock, (ruined(),))
+
+    result = await converged(store, CHANGE, 5.0)
+
+    assert [gate.obeys for gate in result.gates] == [True]
+    assert [entry.gate for entry in result.unreadable] == ["g-2"]
+    assert not result.complete
+    assert result.seconds < 5.0  # a gate that is long silent does not hold up the command
+
+
+async def test_a_process_that_another_one_of_its_name_replaced_is_gone_though_nobody_can_read_it(
+    clock: StoppedClock,
+) -> None:
+    store = await with_damage(clock, (ruined("g-1 b-0"),))
+
+    result = await converged(store, CHANGE, 5.0)
+
+    assert (result.complete, result.unreadable) == (True, ())
+
+
+async def test_two_processes_of_one_name_that_both_run_are_both_accounted_for(clock: StoppedClock) -> None:
+    store = await with_damage(clock, (ruined("g-1 b-0", ago_us=0),))
+
+    result = await converged(store, CHANGE, 0.05)
+
+    assert not result.complete
+
+
+async def test_a_running_gate_gets_the_time_to_write_a_readable_acknowledgement(clock: StoppedClock) -> None:
+    store = await with_damage(clock, (ruined(ago_us=0),), (ruined(ago_us=0),), ())
+
+    result = await converged(store, CHANGE, 5.0)
+
+    assert (result.complete, store.damage) == (True, [()])
+
+
+async def test_a_command_names_the_gate_that_cannot_be_read_and_ends_as_not_converged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Damaged(MemoryBoardStore):
-        async def gates(self, within_us: int) -> Gates:
-            return replace(await super().gates(within_us), unreadable=("'g-2': no JSON",))
-
-    store = Damaged(SystemClock())
+    clock = SystemClock()
+    store = Damaged(clock)
+    store.damage = [(UnreadableAcknowledgement("g-2 b", "no JSON", clock.now_us() - 60_000_000),)]
     operate = Operate(store, lambda: "p-1")
     pause = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", 60_000_000)
     await store.acknowledge(Acknowledgement("g-1", "http://g-1", 1, 0, latest=(fingerprint(pause),), on_disk=True))
     addresses = Addresses(tmp_path, {"redis": "redis://r"}, (), "ug:", {"redis": "--redis"})
 
-    await report("pause", pause, operate, addresses, Output.TEXT)
+    with pytest.raises(NotConverged) as failed:
+        await report("pause", pause, operate, addresses, Output.JSON)
 
-    said = " ".join(capsys.readouterr().err.split())
-    assert "it is not known whether its gate obeys: 'g-2': no JSON" in said
+    problem = " ".join(str(failed.value).split())
+    assert failed.value.exit_code == 3
+    assert "only 1 of 2 gates obey it" in problem
+    assert "nobody knows whether gate 'g-2' obeys, its acknowledgement cannot be read (no JSON)" in problem
+    assert "status --forget g-2" in problem
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["unreadable"] == [{"gate": "g-2", "why": "no JSON"}]
+    assert printed["accepted_to_obeyed_seconds"] is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.duration import duration_text, parse_duration_us
+from gate.core.duration import MINUTE_US, duration_text, left_text, parse_duration_us
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,21 @@ def test_spans_are_shown_in_two_units() -> None:
         "1d 1h",
         "0s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [
+        (59 * MINUTE_US + 59_400_000, "1h"),
+        (60 * MINUTE_US - 1, "1h"),
+        (24 * 60 * MINUTE_US - 500_000, "1d"),
+        (10 * MINUTE_US - 300_000, "10m"),
+        (9 * MINUTE_US + 58_600_000, "9m 59s"),
+        (89 * MINUTE_US + 20_000_000, "1h 29m"),
+        (41_600_000, "42s"),
+        (400_000, "0s"),
+        (-5, "0s"),
+    ],
+)
+def test_how_long_it_is_until_a_time_is_told_as_people_say_it(us: int, text: str) -> None:
+    assert left_text(us) == text

@@ -15,7 +15,7 @@ from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
 from gate.core.pause.four_eyes import TwoPersonRule
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
-from gate.ports.audit import AuditEntry
+from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_REV
 from gate.stores.memory.boards import MemoryBoardStore
@@ -305,6 +305,75 @@ async def test_a_change_that_needs_two_persons_waits_as_a_proposal_and_another_o
     assert before == []
     assert (await store.read()).active(clock.at_us) == [approved]
     assert (approved.approver, approved.owner, approved.expires_at_us) == ("bob", "ann", clock.at_us + HOUR_US)
+
+
+async def test_a_proposal_cannot_be_extended_into_force(store: MemoryBoardStore, clock: StoppedClock) -> None:
+    """The proposal of an extension once took the place of the proposal to set the pause, which nobody had approved."""
+    operate = acting(store, rules=ALL_RULES, propose=True)
+    proposed = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+
+    for acts in (operate, acting(store, rules=ALL_RULES, emergency="in a hurry"), acting(store)):
+        with pytest.raises(ControlRefused, match="waits for a second person"):
+            await acts.extend(proposed.id, "ann", 30 * HOUR_US)
+
+    board = await store.read()
+    assert board.active(clock.at_us) == []
+    assert board.pauses[proposed.id] == proposed
+
+
+@pytest.mark.parametrize("spelling", ["ann", "Ann", "ANN ", " ann", "a\u200bnn", "ａｎｎ"])
+async def test_another_spelling_of_a_name_is_no_second_person(store: MemoryBoardStore, spelling: str) -> None:
+    operate = acting(store, rules=ALL_RULES, propose=True)
+    proposed = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+
+    with pytest.raises(NotPermitted, match="A second person has to approve"):
+        await operate.approve(proposed.id, spelling)
+
+
+async def test_an_extension_of_a_pause_whose_release_is_proposed_is_recorded_as_done(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    audit = Remembering()
+    pause = await raid(acting(store))
+    operate = acting(store, audit, rules=ALL_RULES, propose=True)
+    await operate.release(pause.id, "bob")
+    clock.at_us += MINUTE_US
+
+    longer = await operate.extend(pause.id, "cid", HOUR_US)
+
+    assert (longer.expires_at_us, longer.proposal is not None) == (clock.at_us + HOUR_US, True)
+    assert [(entry.act, entry.outcome) for entry in audit.entries] == [
+        ("release", AuditOutcome.PROPOSED),
+        ("extend", AuditOutcome.DONE),
+    ]
+
+
+async def test_a_machines_ramp_counts_to_its_minute(store: MemoryBoardStore, clock: StoppedClock) -> None:
+    operate = acting(store)
+    with pytest.raises(NotPermitted, match="the ramp after it included"):
+        await operate.pause(
+            NEW, Action.STOP, "raid", "", "bot-alarm", MINUTE_US, Details(machine=True, ramp_us=HOUR_US)
+        )
+    lease = await operate.pause(NEW, Action.STOP, "raid", "", "bot-alarm", MINUTE_US, Details(machine=True))
+    for _ in range(60):
+        clock.at_us += MINUTE_US // 2
+        await operate.extend(lease.id, "bot-alarm", MINUTE_US, machine=True)
+
+    with pytest.raises(NotPermitted, match="the ramp after it included"):
+        await operate.release(lease.id, "bot-alarm", ramp_us=HOUR_US, machine=True)
+    released = await operate.release(lease.id, "bot-alarm", machine=True)
+
+    assert released.over_at_us <= clock.at_us + MINUTE_US
+
+
+@pytest.mark.parametrize("typed", ["1", "P-1", " p-1 "])
+async def test_an_id_without_its_beginning_is_met_with_the_one_that_was_meant(operate: Operate, typed: str) -> None:
+    pause = await raid(operate)
+
+    with pytest.raises(OperatorError) as unknown:
+        await operate.release(typed.replace("1", pause.id.removeprefix("p-")), "bob")
+
+    assert f"Did you mean {pause.id}?" in str(unknown.value)
 
 
 async def test_a_release_that_is_proposed_leaves_the_pause_in_force_until_it_is_approved(

@@ -96,7 +96,7 @@ def check_scores(of: Any) -> None:
 
         assert one.risk == pytest.approx(1 / (1 + exp(-log_odds)), abs=5e-5)
         assert one.risk <= 0.5 or len(card.caps) > 1
-        assert many == [one] * 40
+        assert [score == one for score in many] == [True] * 40  # of scores themselves the message would take a minute
         assert one.risk == max(one.bot, one.scam)
         assert_reasons(one)
     names = ("minute", "hour", "day", "gaps", "burst", "rhythm")

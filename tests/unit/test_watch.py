@@ -459,6 +459,19 @@ async def test_a_gate_that_knows_no_good_board_repairs_nothing(tmp_path: Path) -
     assert bench.store.aside is None
 
 
+async def test_a_gate_that_knows_its_board_from_the_second_channel_alone_repairs_the_store(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.store.put_document(b"garbage")
+
+    async with bench.running():
+        await eventually(lambda: bench.check.counts.board_unreadable >= 3)
+        await bench.watch.hear_elsewhere(board_of(at_once()))
+        await eventually(lambda: bench.store.aside is not None)
+
+    assert bench.store.aside == b"garbage"
+    assert sorted((await bench.store.read()).pauses) == ["p-1"]
+
+
 async def test_a_gate_that_started_from_its_snapshot_repairs_the_store(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.disk.write(board_of(a_pause()))

@@ -58,7 +58,8 @@ class Pause:
     was written; only which uploads were under way by then depends on it. After its end a pause ramps down for `ramp_us`:
     the share of accounts that it still holds falls from all to none. `percent` is the share of accounts that it holds at
     all. `factor` belongs to a throttle. A machine's pause is a lease (`gate.core.pause.lease`). A pause whose `proposal`
-    is to set it is not in force before a second person approves it.
+    is to set it is not in force before a second person approves it. `public` is what answers tell the uploaders that the
+    pause holds, `public_link` a link beside it.
     """
 
     id: str
@@ -85,6 +86,8 @@ class Pause:
     approver: str | None = None
     emergency: str = ""
     proposal: Proposal | None = None
+    public: str = ""
+    public_link: str = ""
 
     def active(self, now_us: int) -> bool:
         """True from its start until it is released or expires. A ramp after that does not count."""
@@ -219,7 +222,7 @@ def _size(pause: Pause) -> int:
         scope.classes, scope.surfaces, scope.kinds, scope.countries, scope.accounts,
         exempt.classes, exempt.surfaces, exempt.kinds, exempt.countries, exempt.accounts,
     )  # fmt: skip
-    texts = len(pause.text) + len(pause.incident) + len(pause.emergency)
+    texts = sum(map(len, (pause.text, pause.incident, pause.emergency, pause.public, pause.public_link)))
     return 800 + 2 * texts + sum(3 + len(name) for each in names if each for name in each)
 
 

@@ -24,7 +24,7 @@ from gate.serve.admin.board_feed import BOARD_PATH, EVENTS_PATH, BoardFeed
 from gate.serve.admin.policy_trials import TRIAL_PATH, PolicyTrials
 from gate.serve.admin.responses import admin_response, refusal
 from gate.serve.health import Health
-from gate.serve.hot.app import JSON, TEXT
+from gate.serve.hot.exchange import JSON, TEXT
 from gate.serve.openapi import openapi
 from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 

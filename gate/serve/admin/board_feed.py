@@ -21,7 +21,7 @@ from gate.ports.clock import Clock
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
 from gate.serve.admin.responses import NO_STORE, admin_response, refusal
-from gate.serve.hot.app import JSON
+from gate.serve.hot.exchange import JSON
 
 BOARD_PATH: Final = "/v1/board"
 EVENTS_PATH: Final = "/v1/board/events"

@@ -1,4 +1,4 @@
-"""Limits of connections, and the responses to a connection that exceeds one. `gate.serve.hot.app` enforces them."""
+"""Limits of connections, and the responses to a connection that exceeds one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Final
 import uvicorn
 
 from gate.serve.problems import problem, status_of
+
+MAX_HEAD_BYTES: Final = 32 << 10
+KEEP_ALIVE_S: Final = 75
+"""An idle connection is kept for longer than the pools of common clients and proxies keep theirs (60 s)."""
 
 _HEAD: Final = (
     b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"

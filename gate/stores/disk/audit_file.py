@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -23,21 +23,33 @@ SENT: Final = "audit.sent"
 
 
 class AuditFile:
-    """An AuditLog in `directory`. Calls block. `chain` names this log among those of all hosts."""
+    """An AuditLog in `directory`. Calls block. `chain` names this log among those of all hosts. `recorded` hears of each
+    record that was written, and where.
+    """
 
-    def __init__(self, directory: Path, chain: str, now_us: Callable[[], int], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: Path, chain: str, now_us: Callable[[], int], say: Callable[[str], None],
+        recorded: Callable[[Path], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self.path = directory / FILE
         self._sent = directory / SENT
         self.chain = chain
         self._now_us = now_us
         self._say = say
+        self._recorded = recorded
 
     def record(self, entry: AuditEntry) -> None:
         """See AuditLog."""
+        self.record_all((entry,))
+
+    def record_all(self, entries: Iterable[AuditEntry]) -> None:
+        """Append the entries, one after the other, as `record` does."""
         try:
-            self._append(entry)
+            self._append(entries)
         except (OSError, StateUnreadable) as error:
             self._say(f"warning: the audit log {self.path} cannot be written: {error}")
+        else:
+            self._recorded(self.path)
 
     def lines(self) -> Iterator[bytes]:
         """The lines of the log; none where there is no log. Raises OSError."""
@@ -71,13 +83,15 @@ class AuditFile:
                 return place
         return 0
 
-    def _append(self, entry: AuditEntry) -> None:
+    def _append(self, entries: Iterable[AuditEntry]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         number = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         with os.fdopen(number, "r+b", buffering=0) as file, _locked(number):
             seq, prev, is_torn = _end_of(file.fileno())
-            line = encode_audit(entry, self.chain, seq + 1, self._now_us(), prev)
-            data = (b"\n" if is_torn else b"") + line + b"\n"
+            data = b"\n" if is_torn else b""
+            for count, entry in enumerate(entries, seq + 1):
+                line = encode_audit(entry, self.chain, count, self._now_us(), prev)
+                prev, data = decode_audit(line).hash, data + line + b"\n"
             if os.write(number, data) != len(data):
                 raise OSError(errno.ENOSPC, "only a part of the record was written")
             os.fsync(number)

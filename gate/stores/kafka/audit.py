@@ -17,6 +17,7 @@ from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.audit import AuditSpool
 from gate.records.audit import AuditRecord, decode_audit
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 
 PARTITION: Final = 0
 PIECE: Final = 100
@@ -47,7 +48,7 @@ async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
     lines, place = await asyncio.to_thread(log.unsent, PIECE)
     if not lines:
         return sent
-    producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer: Any = AIOKafkaProducer(**connection(bootstrap), acks="all", enable_idempotence=True)
     try:
         async with asyncio.timeout(DEADLINE_S):
             await connected(producer)
@@ -70,7 +71,7 @@ async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
 
 async def read_audit(bootstrap: str, topic: str) -> list[AuditRecord]:
     """The records of all hosts in the order of the topic, each once. Raises StoreUnavailable."""
-    consumer: Any = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer: Any = AIOKafkaConsumer(**connection(bootstrap), enable_auto_commit=False)
     found: dict[tuple[str, int, str], AuditRecord] = {}
     try:
         async with asyncio.timeout(DEADLINE_S):

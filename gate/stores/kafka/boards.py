@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement, Gates
+from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.control import (
     CLOCK_KEY,
     GATE,
@@ -30,6 +30,7 @@ from gate.records.control import (
 )
 from gate.records.gate import decode_gate
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 
 DEADLINE_S: Final = 5.0
 PARTITION: Final = 0
@@ -149,14 +150,14 @@ class KafkaBoardStore:
         await self._until_caught_up()
         now_us = self._now_us()
         read: list[Acknowledgement] = []
-        unreadable: list[str] = []
+        unreadable: list[UnreadableAcknowledgement] = []
         for process, (document, at_us) in sorted(self._gates.items()):
             if at_us < now_us - within_us:
                 continue
             try:
                 read.append(decode_gate(document, at_us))
             except StateUnreadable as error:
-                unreadable.append(f"{process!a}: {error}")
+                unreadable.append(UnreadableAcknowledgement(process, str(error), at_us))
         return Gates(now_us, tuple(read), tuple(unreadable))
 
     async def forget(self, process: str) -> None:
@@ -211,7 +212,7 @@ class KafkaBoardStore:
             # the topic must exist already: whoever sends to an unknown name may create it, with other settings
             await self._until_caught_up()
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True,
+                **connection(self._bootstrap), acks="all", enable_idempotence=True,
                 request_timeout_ms=int(self._deadline_s * 1_000),
             )  # fmt: skip
             self._producer = producer
@@ -239,7 +240,7 @@ class KafkaBoardStore:
     async def _read(self) -> None:
         """Read the topic from its beginning until Kafka is away."""
         consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100
+            **connection(self._bootstrap), enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100
         )
         try:
             await connected(consumer)

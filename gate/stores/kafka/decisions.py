@@ -22,6 +22,7 @@ from gate.core.decision import Decision
 from gate.core.request import CheckRequest
 from gate.records.decision import LoggedDecision, encode_record, logged
 from gate.stores.kafka.client import Record, connected, send_packed
+from gate.stores.kafka.connection import connection
 
 log = logging.getLogger("upload_gate.decisions")
 
@@ -117,7 +118,7 @@ class KafkaDecisionLog:
     async def _publish(self) -> None:
         """Connect and write until stopped and empty. Raises KafkaError, OSError, TimeoutError."""
         producer: Any = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, max_batch_size=1 << 18, request_timeout_ms=5_000
+            **connection(self._bootstrap), max_batch_size=1 << 18, request_timeout_ms=5_000
         )
         try:
             async with asyncio.timeout(SEND_WITHIN_S):

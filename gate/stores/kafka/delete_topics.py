@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
+from gate.stores.kafka.connection import connection
 
 DEADLINE_S = 15.0
 
@@ -17,7 +18,7 @@ async def drop(bootstrap: str, topics: Topics) -> None:
     """Delete all of `topics` that exist. Raises StoreUnavailable, and ValueError if they have no prefix."""
     if not topics.prefix:
         raise ValueError("topics without a prefix are the system's own")
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(**connection(bootstrap), request_timeout_ms=10_000)
     try:
         async with asyncio.timeout(DEADLINE_S):
             await admin.start()

@@ -15,6 +15,7 @@ from gate.core.event import Event
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 
 SEND_WITHIN_S = 30.0
 
@@ -35,7 +36,7 @@ class EventProducer:
     async def start(self) -> None:
         """Connect. Raises StoreUnavailable."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **connection(self._bootstrap),
             linger_ms=self._linger_ms,
             acks="all",
             enable_idempotence=True,

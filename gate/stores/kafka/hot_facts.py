@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from gate.errors import StoreUnavailable
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 
 PARTITION: Final = 0
 """The one partition of the topic."""
@@ -36,7 +37,7 @@ async def follow_hot_facts(bootstrap: str, topic: str, hear: Hear) -> None:
 
 async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
     consumer: Any = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        **connection(bootstrap), enable_auto_commit=False, isolation_level="read_committed"
     )
     try:
         await connected(consumer)
@@ -67,7 +68,7 @@ class HotFactProducer:
             async with asyncio.timeout(SEND_WITHIN_S):
                 if self._producer is None:
                     self._producer = AIOKafkaProducer(
-                        bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True
+                        **connection(self._bootstrap), acks="all", enable_idempotence=True
                     )
                     await connected(self._producer)
                 kept = [

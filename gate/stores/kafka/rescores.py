@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import declare, shapes
 
 SEND_WITHIN_S = 15.0
@@ -27,7 +28,7 @@ async def request_scores(bootstrap: str, topics: Topics, by: str, at: str) -> in
     if topics.events.name not in known:
         raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topics.events.name}", "Start a worker first")
     await declare(bootstrap, topics)
-    producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer: Any = AIOKafkaProducer(**connection(bootstrap), acks="all", enable_idempotence=True)
     try:
         async with asyncio.timeout(SEND_WITHIN_S):
             await connected(producer)

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from gate.errors import StoreUnavailable, TopicUnfit
 from gate.records.topics import Topic, Topics
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import TopicShape, shapes
 
 AT_LEAST = frozenset({"retention.ms", "max.message.bytes"})
@@ -83,7 +84,7 @@ def _suffices(name: str, is_now: str, needed: str) -> bool:
 
 async def _configs(bootstrap: str, names: list[str]) -> dict[str, dict[str, str]]:
     """The settings in force of each topic of `names` that exists and may be read."""
-    admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    admin: Any = AIOKafkaAdminClient(**connection(bootstrap), request_timeout_ms=10_000)
     try:
         await connected(admin)
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])

@@ -35,6 +35,7 @@ from aiokafka.protocol.types import (
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
+from gate.stores.kafka.connection import connection
 
 DEADLINE_S = 15.0
 BROKERS_CHOICE = -1  # the cluster's own default number of replicas
@@ -110,7 +111,7 @@ async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, T
     wanted = list(names)
 
     async def act() -> tuple[str, dict[str, TopicShape]]:
-        client = AIOKafkaClient(bootstrap_servers=bootstrap)
+        client = AIOKafkaClient(**connection(bootstrap))
         await client.bootstrap()
         try:
             try:
@@ -144,7 +145,7 @@ async def group_offset(bootstrap: str, group: str, topic: str, partition: int) -
 
 async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
     """Whether any broker of the cluster answers now."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    client = AIOKafkaClient(**connection(bootstrap))
     try:
         async with asyncio.timeout(deadline_s):
             await client.bootstrap()
@@ -217,7 +218,7 @@ async def _within(bootstrap: str, act: Callable[[], Awaitable[_T]]) -> _T:
 
 @asynccontextmanager
 async def _admin(bootstrap: str) -> AsyncIterator[Any]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(**connection(bootstrap), request_timeout_ms=10_000)
     try:
         await connected(admin)
         yield admin
@@ -227,7 +228,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def _consumer(bootstrap: str) -> AsyncIterator[Any]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**connection(bootstrap), enable_auto_commit=False)
     try:
         await connected(consumer)
         yield consumer

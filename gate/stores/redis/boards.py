@@ -21,10 +21,10 @@ from typing import Any
 from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement, Gates
+from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.board_document import decode_board, document_version, encode_board
 from gate.records.gate import decode_gate, encode_gate
-from gate.records.pause import MAX_NAME, VERSION
+from gate.records.pause import VERSION
 from gate.stores.redis.line import (
     Line,
     Run,
@@ -167,20 +167,22 @@ class RedisBoardStore:
         reply: list[bytes] = await self._run(Run(self._gates, self._gate_keys, (within_us,)))
         now, since, *entries = reply
         read: list[Acknowledgement] = []
-        unreadable: list[str] = []
+        unreadable: list[UnreadableAcknowledgement] = []
         for process, document, at in zip(entries[::3], entries[1::3], entries[2::3], strict=True):
             try:
                 read.append(decode_gate(document, int(at)))
             except StateUnreadable as error:
-                unreadable.append(f"{process[:MAX_NAME].decode('utf-8', 'replace')!a}: {error}")
+                name = process.decode("utf-8", "surrogateescape")
+                unreadable.append(UnreadableAcknowledgement(name, str(error), int(at)))
         known_since_us = int(since) if since.isdigit() else int(now)
         return Gates(int(now), tuple(sorted(read, key=lambda said: said.process)), tuple(unreadable), known_since_us)
 
     async def forget(self, process: str) -> None:
         """See BoardStore. Without its time an acknowledgement is not read, so the order of the two does not matter."""
         at, documents, _ = self._gate_keys
-        await self._command(b"ZREM", at, process)
-        await self._command(b"HDEL", documents, process)
+        name = process.encode("utf-8", "surrogateescape")
+        await self._command(b"ZREM", at, name)
+        await self._command(b"HDEL", documents, name)
 
     async def _stored(self) -> tuple[bytes, bytes | None]:
         try:

@@ -89,14 +89,15 @@ class CaptionReader:
         count = len(texts)
         marks, skeletons = _marks(batch), _skeletons(batch, self.alphabet)
         columns = [*_class_counts(batch, self._classes), *_word_counts(batch)]
-        rows = np.column_stack(columns).tolist()
         odds = [0] * count if self.model is None else _odds(self.model, batch)
-        return [
-            CaptionNumbers._make(
-                (odds[i], marks[i * _MARKED : (i + 1) * _MARKED], skeletons[i * 2 : i * 2 + 2], *rows[i])
-            )
-            for i in range(count)
-        ]
+        numbers = zip(
+            odds,
+            [marks[at : at + _MARKED] for at in range(0, len(marks), _MARKED)],
+            [skeletons[at : at + MARK_BYTES] for at in range(0, len(skeletons), MARK_BYTES)],
+            *[column.tolist() for column in columns],
+            strict=True,
+        )
+        return list(map(CaptionNumbers._make, numbers))
 
 
 _MARKED: Final = MARKS * MARK_BYTES

@@ -30,7 +30,8 @@ TABLE_BITS: Final = 18
 """An n-gram is one of 2^18 cells of a model's table."""
 _PADS: Final = 5
 _SLOT_BITS: Final = 9
-_GAPS: Final = tuple(map(ord, " .-_*"))
+_IS_GAP: Final = np.zeros(TABLE_SIZE, np.bool_)
+_IS_GAP[list(map(ord, " .-_*"))] = True
 _MULTIPLY: Final = np.uint32(0x01000193)
 _MIX: Final = np.uint32(0x85EBCA6B)
 _GOLDEN: Final = 2654435769
@@ -133,7 +134,7 @@ def _digits_to_letters(letters: Codes, codes: Codes, alphabet: Alphabet) -> None
 
 def _inner_gaps(letters: Codes) -> Mask:
     """The gaps of `s p a c e d` and `d.o.t.t.e.d` words: between two characters that stand alone."""
-    gap = np.isin(letters, _GAPS)
+    gap = _IS_GAP[letters]
     word = (letters > 96) | (letters == DIGIT)
     edge = gap | (letters == PAD)
     inner = np.zeros(len(letters), np.bool_)
@@ -143,7 +144,7 @@ def _inner_gaps(letters: Codes) -> Mask:
 
 def _repeated_gaps(letters: Codes) -> Mask:
     """All of a run of gaps but its first: spacing and dotting leave such runs between words."""
-    gap = np.isin(letters, _GAPS)
+    gap = _IS_GAP[letters]
     repeated = np.zeros(len(letters), np.bool_)
     repeated[1:] = gap[1:] & gap[:-1]
     return repeated

@@ -1,0 +1,352 @@
+"""One connection of the hot port: HTTP/1.1 on `httptools`, one request after the other, each response in one write.
+
+llhttp, the parser in `httptools`, rejects what makes two servers disagree on where a request ends: both lengths, a repeated
+length, bad chunks, folded lines, bare line feeds. What it lets pass is rejected here: a version other than 1.0 and 1.1, a
+transfer coding other than `chunked`, no `Host` or several, an upgrade with a body. After such a rejection the connection
+ends.
+
+Requests that a client sends ahead wait in order, and no more is read until they are answered. A request that is refused
+by its head is answered at once; its body is read and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from gate.errors import RequestRejected
+from gate.serve.hot.edge import Edge
+from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, refusal_response
+from gate.serve.hot.exchange import HotRequest, Response
+
+log = logging.getLogger("upload_gate.http")
+
+WIRE_BYTES: Final = 8
+"""Bytes on the wire for one byte of body, at most: a chunk of one byte takes six."""
+_DOUBTFUL: Final = frozenset((b"transfer-encoding", b"upgrade"))
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
+_LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
+
+
+class HotConnection(asyncio.Protocol):
+    """One connection; its methods named `on_…` are called by the parser."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._parser = httptools.HttpRequestParser(self)
+        self._reading: HotRequest | None = None
+        self._in_head = False
+        self._fed = 0
+        """Bytes of the request that is being read, as far as they came without the end of another."""
+        self._ended = 0
+        """How many requests were read to their end."""
+        self._waiting: deque[HotRequest] = deque()
+        self._answering: HotRequest | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_last = False
+        """No request is read any more."""
+        self._is_paused = False
+        self._stalled = False
+        self._since_s = 0.0
+        """Since when the next thing is awaited: a request or its rest; that the client reads; that the connection ends."""
+        self._is_idle = False
+        """A request was answered, and none has begun since."""
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol."""
+        edge = self._edge
+        self._transport = transport
+        self._since_s = edge.loop.time()
+        edge.connections.add(self)
+        if len(edge.connections) > edge.limits.connections:
+            self._refuse("connections.too_many", "too many connections; use a pool, or ask another gate")
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._is_last:
+            return
+        if self._fed + len(data) <= MAX_HEAD_BYTES:
+            self._feed(data)
+            return
+        at = 0  # in pieces, so that no head beyond its limit is ever complete
+        while at < len(data) and not self._is_last:
+            piece = data[at : at + (MAX_HEAD_BYTES - self._fed if self._in_head else MAX_HEAD_BYTES)]
+            at += len(piece)
+            self._feed(piece)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: the client does not read."""
+        self._stalled = True
+        self._since_s = self._edge.loop.time()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._stalled = False
+        self._proceed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._is_last = True
+        self._waiting.clear()
+        reading = self._reading
+        if reading is not None and reading.early is None and not self._in_head:
+            incomplete = RequestRejected("body.incomplete", "the connection closed before the body was complete")
+            self._edge.app.refused(reading, incomplete)
+        if self._answering is not None:
+            self._answering.gone = True
+        del self._parser  # it refers to this object
+        self._edge.lost(self)
+
+    # The parser
+
+    def _feed(self, data: bytes) -> None:
+        ended = self._ended
+        try:
+            while data:
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:  # the offer is not taken, and HTTP/1.1 goes on
+                    self._parser = httptools.HttpRequestParser(self)
+                    data = b"" if self._is_last else data[upgrade.args[0] :]
+        except httptools.HttpParserCallbackError:
+            log.exception("a fault of ours while reading a request")
+            self._refuse("fault.internal", "the gate failed; this is no decision, send the check again")
+        except httptools.HttpParserError:
+            if not self._is_last:  # else it is what follows the last request
+                self._refuse(*_MALFORMED)
+        if self._reading is not None and not self._is_last:
+            self._weigh(len(data) if ended == self._ended else 0)
+
+    def _weigh(self, more: int) -> None:
+        """Refuse a request that is not complete after more bytes than one may have."""
+        reading = self._reading
+        assert reading is not None
+        self._fed += more
+        if self._in_head:
+            if self._fed >= MAX_HEAD_BYTES:
+                self._refuse(*_LARGE_HEAD)
+        elif self._fed > MAX_HEAD_BYTES + WIRE_BYTES * reading.limit and reading.early is None:
+            self._reject(reading, too_large(reading.limit))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._reading = request = HotRequest()
+        if self._is_last:
+            request.early = b""
+        self._in_head = True
+        self._is_idle = False
+        self._fed = 0
+        self._since_s = self._edge.loop.time()
+
+    def on_url(self, target: bytes) -> None:
+        """A part of the target has arrived."""
+        assert self._reading is not None
+        self._reading.target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header has arrived. A trailer is dropped."""
+        if self._in_head:
+            assert self._reading is not None
+            name = name.lower()
+            if name == b"host":
+                self._reading.hosts += 1
+            self._reading.headers.setdefault(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: refuse the request, or let its body come."""
+        request, parser, edge = self._reading, self._parser, self._edge
+        assert request is not None
+        self._in_head = False
+        if request.early is not None:
+            return
+        headers = request.headers
+        request.method = parser.get_method()
+        version = parser.get_http_version()
+        request.keep_alive = parser.should_keep_alive() and version == "1.1" and request.method != b"CONNECT"
+        usual = version == "1.1" and request.hosts == 1 and headers.keys().isdisjoint(_DOUBTFUL)
+        if not (usual or _is_sound(version, request)):
+            self._refuse(*_MALFORMED)
+            return
+        try:
+            request.limit = limit = edge.app.admit(request)
+            if b"content-length" in headers and int(headers[b"content-length"]) > limit:
+                raise too_large(limit)
+        except RequestRejected as error:
+            self._reject(request, error)
+            return
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and version == "1.1":
+            request.awaits_continue = True
+            self._continue()
+
+    def on_body(self, part: bytes) -> None:
+        """A part of the body has arrived."""
+        request = self._reading
+        assert request is not None
+        if request.early is not None:
+            return
+        if not request.body:
+            request.body = part
+        else:
+            request.rest += part
+        if len(request.body) + len(request.rest) > request.limit:
+            self._reject(request, too_large(request.limit))
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        request, self._reading = self._reading, None
+        assert request is not None
+        self._fed = 0
+        self._ended += 1
+        self._is_idle = True
+        if request.early is None:
+            if request.rest:
+                request.body += request.rest
+            self._accept(request)
+
+    # The responses
+
+    def _reject(self, request: HotRequest, error: RequestRejected) -> None:
+        """Answer a request of which the body is not wanted."""
+        request.early = response = self._edge.app.refused(request, error)
+        if response[0] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or b"expect" in request.headers:
+            request.keep_alive = False  # the client may send the body or not; so nobody knows what follows
+        self._accept(request)
+
+    def _refuse(self, reason: str, detail: str) -> None:
+        """Answer what is no request, after those before it, and end the connection."""
+        self._edge.limits.rejected(reason)
+        request = self._reading if self._reading is not None else HotRequest()
+        if request.early is None:
+            request.early, request.keep_alive = refusal_response(reason, detail), False
+            self._accept(request)
+        self._is_last = True
+        self._proceed()
+
+    def _accept(self, request: HotRequest) -> None:
+        """Answer a request now, or after those before it."""
+        if self._is_last:
+            return
+        if not request.keep_alive:
+            self._is_last = True
+        if self._answering is None and not self._waiting and not self._stalled:
+            self._begin(request)
+        else:
+            self._waiting.append(request)
+            if not self._is_paused:
+                self._is_paused = True
+                self._transport.pause_reading()
+
+    def _begin(self, request: HotRequest) -> None:
+        if request.early is not None:
+            self._write(request, request.early)
+        else:
+            self._answering = request
+            self._task = self._edge.loop.create_task(self._respond(request))
+
+    async def _respond(self, request: HotRequest) -> None:
+        response = await self._edge.app.respond(request)
+        self._answering = None
+        if not request.gone:
+            self._write(request, response)
+            if self._waiting or self._is_paused or self._reading is not None:
+                self._proceed()
+
+    def _write(self, request: HotRequest, response: Response | bytes) -> None:
+        """Write a response, and end the connection if it was its last."""
+        edge, transport = self._edge, self._transport
+        if isinstance(response, bytes):
+            transport.write(response)
+        else:
+            status, body, kind, extra = response
+            lines = b"".join([b"%b: %b\r\n" % pair for pair in extra]) if extra else b""
+            if edge.draining:
+                request.keep_alive = False
+            if not request.keep_alive:
+                lines += b"connection: close\r\n"
+            shown = b"" if request.method == b"HEAD" else body
+            start = edge.start_of(status)
+            transport.write(
+                b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (start, kind, len(body), lines, shown)
+            )
+        self._since_s = edge.loop.time()
+        if not request.keep_alive:
+            self._is_last = True
+            self._waiting.clear()
+            transport.close()
+
+    def _proceed(self) -> None:
+        """Go on with the requests that wait; when all are answered, read on, or end the connection."""
+        while self._waiting and self._answering is None and not self._stalled:
+            self._begin(self._waiting.popleft())
+        if self._waiting or self._answering is not None or self._transport.is_closing():
+            return
+        if self._is_last:
+            self._transport.close()
+            return
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+        self._continue()
+
+    def _continue(self) -> None:
+        """Let the client send the body that it holds back, once it is its turn."""
+        reading = self._reading
+        if reading is not None and reading.awaits_continue and self._answering is None and not self._waiting:
+            reading.awaits_continue = False
+            self._transport.write(_CONTINUE)
+
+    # The time
+
+    def close_if_late(self, now_s: float) -> None:
+        """End the connection if the client lets it wait for too long."""
+        request_s = self._edge.limits.request_s
+        waited_s = now_s - self._since_s
+        if self._transport.is_closing() or self._stalled:
+            if waited_s > request_s:
+                self.abort()
+        elif self._answering is not None or self._waiting:
+            return
+        elif self._is_idle:
+            if waited_s > KEEP_ALIVE_S:
+                self._transport.close()
+        elif waited_s > request_s:
+            self._refuse("request.timeout", f"the request did not arrive within {request_s:g} s")
+
+    def close_if_idle(self) -> None:
+        """End the connection unless a request has begun."""
+        if self._reading is None and self._answering is None and not self._waiting:
+            self._is_last = True
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection now, and what works for it."""
+        if self._task is not None:
+            self._task.cancel()
+        self._transport.abort()
+
+
+def _is_sound(version: str, request: HotRequest) -> bool:
+    """Whether it is certain what the request is and where it ends."""
+    headers = request.headers
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
+        return False
+    if b"upgrade" in headers and (coding is not None or headers.get(b"content-length", b"0").strip() != b"0"):
+        return False  # the parser takes the body for what comes after the upgrade
+    return request.hosts == 1 if version == "1.1" else version == "1.0" and request.hosts <= 1
+
+
+def too_large(limit: int) -> RequestRejected:
+    """The rejection of a body with more than `limit` bytes."""
+    return RequestRejected("body.too_large", f"the body has at most {limit} bytes")

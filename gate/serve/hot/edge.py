@@ -1,0 +1,83 @@
+"""What the connections of the hot port share, and what is done to all of them: the sweep, twice a second, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from gate.serve.hot.edge_limits import EdgeLimits
+from gate.serve.hot.exchange import HotApp
+
+SWEEP_EVERY_S: Final = 0.5
+
+
+class OpenConnection(Protocol):
+    """One connection, as the sweep sees it."""
+
+    def close_if_late(self, now_s: float) -> None:
+        """End it if the client lets it wait for too long."""
+        ...
+
+    def close_if_idle(self) -> None:
+        """End it unless a request has begun."""
+        ...
+
+    def abort(self) -> None:
+        """End it now, and what works for it."""
+        ...
+
+
+class Edge:
+    """What the connections of one port share. `sweep` goes over them twice a second."""
+
+    def __init__(self, app: HotApp, limits: EdgeLimits, loop: asyncio.AbstractEventLoop) -> None:
+        self.app = app
+        self.limits = limits
+        self.loop = loop
+        self.connections: set[OpenConnection] = set()
+        self.draining = False
+        self.emptied = asyncio.Event()
+        """Set when the last connection has ended while draining."""
+        self._starts: dict[int, bytes] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start_of(self, status: int) -> bytes:
+        """Status line and date of a response."""
+        start = self._starts.get(status)
+        if start is None:
+            date = formatdate(time.time(), usegmt=True)
+            start = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {date}\r\n".encode()
+            self._starts[status] = start
+        return start
+
+    def sweep(self) -> None:
+        """Close the connections that are late, and forget the date."""
+        self._starts.clear()
+        now_s = self.loop.time()
+        for connection in list(self.connections):
+            connection.close_if_late(now_s)
+        self._timer = self.loop.call_later(SWEEP_EVERY_S, self.sweep)
+
+    def drain(self) -> None:
+        """Close the idle connections, and each other one after its response."""
+        self.draining = True
+        if not self.connections:
+            self.emptied.set()
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def stop(self) -> None:
+        """Abort what is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def lost(self, connection: OpenConnection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.emptied.set()

@@ -1,0 +1,64 @@
+"""The values that the server and the app of the hot port exchange: a request, and the response to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol, runtime_checkable
+
+from gate.errors import RequestRejected
+
+Header = tuple[bytes, bytes]
+Response = tuple[int, bytes, bytes, Sequence[Header]]
+"""Status, body, content type and further headers."""
+
+JSON: Final = b"application/json"
+TEXT: Final = b"text/plain; charset=utf-8"
+
+
+class HotRequest:
+    """One request, as far as it has arrived. `target` is as the client wrote it; names of headers are in lower case.
+
+    Of a header that comes more than once the first counts. `body` has at most `limit` bytes; parts of it after the first wait
+    in `rest` until it is complete. `early` is the response to a request that is refused before its body is read; bytes are
+    a whole response.
+    """
+
+    __slots__ = (
+        "awaits_continue", "body", "early", "gone", "headers", "hosts", "keep_alive", "limit", "method", "path", "rest", "target",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.target = self.path = self.method = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.hosts = 0
+        self.body = b""
+        self.rest = bytearray()
+        self.limit = 0
+        self.keep_alive = True
+        self.awaits_continue = False
+        self.early: Response | bytes | None = None
+        self.gone = False
+
+    def is_gone(self) -> bool:
+        """Whether the caller went away before the response."""
+        return self.gone
+
+
+@runtime_checkable
+class HotApp(Protocol):
+    """What `gate.serve.hot.connection` serves."""
+
+    def admit(self, request: HotRequest) -> int:
+        """How many bytes the body of `request`, of which the head has arrived, may have. Raises RequestRejected.
+
+        Sets `request.path`.
+        """
+        ...
+
+    async def respond(self, request: HotRequest) -> Response:
+        """The response to a whole request. Raises nothing."""
+        ...
+
+    def refused(self, request: HotRequest, error: RequestRejected) -> Response:
+        """The response to a request that is rejected; it also counts it."""
+        ...
