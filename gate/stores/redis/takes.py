@@ -250,25 +250,22 @@ class Batch:
         own: list[Argument] = []
         given: list[object] = [len(requests), *range(1, len(keys) + 1)]
         at: dict[str, int] = {}
-        of_account, of_score, of_override = f"{prefix}2a:{{", f"{prefix}score:{{", f"{prefix}override:{{"
-        of_upload, of_ip, of_device = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
             number, rates, flights, by_ip, by_device = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
-                slot = account + "}"
-                keys += (of_account + slot, of_score + slot, of_override + slot)
-            own.append(f"{of_upload}{account}}}{len(account)}:{request.upload_id}")
+                keys += (f"{prefix}2a:{{{account}}}", f"{prefix}score:{{{account}}}", f"{prefix}override:{{{account}}}")
+            own.append(f"{prefix}2r:{{{account}}}{len(account)}:{request.upload_id}")
             i = d = special = 0
             if by_ip and ip is not None:
-                i = at.get(name := of_ip + ip, 0)
+                i = at.get(name := f"{prefix}2b:ip:{ip}", 0)
                 if not i:
                     keys.append(name)
                     i = at[name] = len(keys)
             if by_device and device is not None:
-                d = at.get(name := of_device + device, 0)
+                d = at.get(name := f"{prefix}2b:device:{device}", 0)
                 if not d:
                     keys.append(name)
                     d = at[name] = len(keys)
