@@ -18,7 +18,7 @@ import msgspec
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.campaigns import Campaigns
+from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
 from streams.core.events import Fault
@@ -151,7 +151,7 @@ def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Camp
     if not campaigns.has_members:
         return around
     belongs = campaigns.of(account_number(account))
-    return around.in_campaigns(*belongs) if any(belongs) else around
+    return around if belongs is NO_CAMPAIGNS or not any(belongs) else around.in_campaigns(*belongs)
 
 
 class Scoring(NamedTuple):

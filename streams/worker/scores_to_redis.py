@@ -24,6 +24,7 @@ from streams.worker.outage import Outage
 
 PUT_WITHIN_S = 1.0
 SLICES = 10
+"""Parts of the time that an answer may take (`within`)."""
 UNKNOWN_MARK = "?"
 """The mark that a worker expects before it has read one; no mark is written so."""
 CHUNK = 500
@@ -66,7 +67,7 @@ class ScoresToRedis:
             return True
         if self.missing_from is None or not self._redis.is_down:
             try:
-                await _within(PUT_WITHIN_S, self._store.put_scores(scores))
+                await within(PUT_WITHIN_S, self._store.put_scores(scores))
                 return True
             except (StoreUnavailable, TimeoutError) as error:
                 self._redis.down(str(error) or "no answer in time")
@@ -144,7 +145,7 @@ class ScoresToRedis:
         return False
 
 
-async def _within(seconds: float, work: Coroutine[object, object, object]) -> None:
+async def within(seconds: float, work: Coroutine[object, object, object]) -> None:
     """Wait for `work`, at most so long. Raises TimeoutError.
 
     The other partitions fold in the same event loop, and an answer that came meanwhile is not late. So the time is counted

@@ -24,6 +24,7 @@ from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCoun
 from streams.worker import scores_to_redis
 from streams.worker.agents import declare_agents
 from streams.worker.app import App
+from streams.worker.assignment import Partitions
 from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import (
     Accounts,
@@ -157,6 +158,24 @@ async def test_an_answer_that_came_while_other_partitions_were_folded_is_not_lat
     assert put
     assert [s.account for s, _ in store.got] == ["a"]
     assert scores.missing_from is None
+
+
+async def test_marks_that_are_compared_while_other_partitions_are_folded_are_no_outage() -> None:
+    class Answering(Store):
+        async def mark_filled(self, marks: dict[str, tuple[str, str]]) -> dict[str, str]:
+            asyncio.get_running_loop().call_later(0.01, time.sleep, 1.5)  # a partition is folded
+            await asyncio.sleep(0.02)
+            return dict.fromkeys(marks, "")
+
+    told: list[bool] = []
+    partitions = cast(Any, Partitions.__new__(Partitions))
+    partitions._store, partitions._redis, partitions._all = Answering(), Outage("Redis", told.append), {}
+    partitions.where = SimpleNamespace(topics=SimpleNamespace(scores=SimpleNamespace(name="scores")))
+
+    await partitions.catch_up_redis()
+
+    assert False not in told
+    assert not partitions._redis.is_down
 
 
 async def test_scores_that_are_not_answered_in_time_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
