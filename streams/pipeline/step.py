@@ -23,7 +23,7 @@ from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, acc
 from streams.core.established import is_established
 from streams.core.events import Fault
 from streams.core.facts import Facts, pack, unpack
-from streams.core.features import features, last_evidence_us, recent, recent_of
+from streams.core.features import last_evidence_us, recent, recent_of, vector_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
@@ -170,7 +170,7 @@ class Scoring(NamedTuple):
         stamped, each = self.stamped, [*accounts.values()]
         scores = self.scorecard.score_batch(
             list(accounts),
-            list(map(features, each, surroundings_of(self.crowd, accounts, self.campaigns))),
+            list(map(vector_of, each, surroundings_of(self.crowd, accounts, self.campaigns))),
             list(map(last_evidence_us, each)),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],

@@ -196,10 +196,13 @@ class HotConnection(asyncio.Protocol):
         if request.early is not None:
             return
         if not request.body:
-            request.body = part
+            request.body, size = part, len(part)
         else:
+            if request.rest is None:
+                request.rest = bytearray()
             request.rest += part
-        if len(request.body) + len(request.rest) > request.limit:
+            size = len(request.body) + len(request.rest)
+        if size > request.limit:
             self._reject(request, too_large(request.limit))
 
     def on_message_complete(self) -> None:
@@ -210,7 +213,7 @@ class HotConnection(asyncio.Protocol):
         self._ended += 1
         self._is_idle = True
         if request.early is None:
-            if request.rest:
+            if request.rest is not None:
                 request.body += request.rest
             self._accept(request)
 
@@ -319,6 +322,7 @@ class HotConnection(asyncio.Protocol):
             return
         elif self._is_idle:
             if waited_s > KEEP_ALIVE_S:
+                self._is_last = True
                 self._transport.close()
         elif waited_s > request_s:
             self._refuse("request.timeout", f"the request did not arrive within {request_s:g} s")
@@ -331,6 +335,7 @@ class HotConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection now, and what works for it."""
+        self._is_last = True
         if self._task is not None:
             self._task.cancel()
         self._transport.abort()

@@ -32,8 +32,8 @@ R_co = TypeVar("R_co", covariant=True)
 class Lane(Protocol[A_contra, R_co]):
     """A connection to the server that carries one call at a time."""
 
-    async def call(self, items: Sequence[A_contra], within_s: float) -> Sequence[R_co]:
-        """One answer for each item, in order. Raises StoreUnavailable if the server does not answer."""
+    async def call(self, items: Sequence[A_contra], within_s: float) -> Sequence[R_co | Exception]:
+        """One answer or error for each item, in order. Raises StoreUnavailable if the server does not answer."""
         ...
 
     async def probe(self, within_s: float) -> None:
