@@ -34,6 +34,7 @@ from gate.ports.scores import ScoreStore
 from gate.ports.takes import TakeStore
 from streams.core.crowd import DEVICE, IP, LEVELS
 from streams.lab.evaluate import Figures, figures
+from streams.lab.next_upload import MEETS, NextUploads
 from streams.lab.rows import (
     ABUSIVE,
     BENIGN,
@@ -51,8 +52,6 @@ SETTLE_S = 1.0
 """Longer than a count takes from one partition to the scores of another, which is two transactions and two polls."""
 SETTLED_WITHIN_S = 15.0
 
-MEETS = frozenset(("review", "challenge", "deny"))
-"""Verdicts with which a risk meets an upload."""
 HOT_FROM = min(LEVELS[IP], LEVELS[DEVICE])
 """Accounts on one device or address from which the worker may publish it as a hot fact."""
 
@@ -71,6 +70,7 @@ class Tally:
     benign_refused: int = 0
     refused_accounts: set[str] = field(default_factory=set)
     met_accounts: set[str] = field(default_factory=set)
+    met_next: set[str] = field(default_factory=set)
 
     def add(self, upload: Recorded, decision: Decision) -> None:
         """Count one upload. An account is abusive if any of its uploads is, else benign if any is."""
@@ -118,6 +118,10 @@ class Outcome:
             "benign_accounts_ever_refused": len(benign & tally.refused_accounts),
             "abusive_accounts_met": sum(tally.labels[a] == ABUSIVE for a in tally.met_accounts),
             "benign_accounts_met": len(benign & tally.met_accounts),
+            "abusive_accounts_met_or_next": sum(
+                tally.labels[a] == ABUSIVE for a in tally.met_accounts | tally.met_next
+            ),
+            "benign_accounts_met_or_next": len(benign & (tally.met_accounts | tally.met_next)),
             "auc": _rounded(self.figures.auc),
             "recall_at_1pct_fpr": _rounded(self.figures.recall),
             "synthetic_times": self.synthetic_times,
@@ -133,7 +137,7 @@ class Judge:
     """
 
     def __init__(self, policy: Policy, store: TakeStore, salt: bytes) -> None:
-        self._policy = policy
+        self.policy = policy
         self._store = store
         self._names = Pseudonyms(salt)
         self._at_us = 0
@@ -154,7 +158,7 @@ class Judge:
     async def _decide(self, upload: Recorded) -> Decision:
         request, at_us = upload.request, upload.at_us
         self._at_us = max(self._at_us, at_us)
-        policy, pauses = self._policy, LivePauses()
+        policy, pauses = self.policy, LivePauses()
         class_ = policy.class_of(request.account, at_us)
         decision = decide(request, class_, pauses, policy, at_us)
         if decision is None:
@@ -213,7 +217,7 @@ async def replay(
     `hot_facts` gives `judge` the hot facts that the worker has published after a window. `alive` raises if the worker
     has ended; `log_tail` returns the end of its log. Raises StoreUnavailable, also if scores do not arrive.
     """
-    tally, sharing = Tally(), Sharing()
+    tally, sharing, following = Tally(), Sharing(), NextUploads(judge.policy, store)
     count = 0
     began = time.monotonic()
     span_us = None if speed is None else round(speed * 250_000)
@@ -229,14 +233,18 @@ async def replay(
         await _scored(store, last_of_each(window, await publish(events)), alive, log_tail)
         if sharing.add(window):
             await hot_facts()
+        await following.look(window)
         for upload, decision in zip(window, decisions, strict=True):
             tally.add(upload, decision)
         count += 1
         progress(tally.uploads)
     seconds = time.monotonic() - began
-    risks = await _settled(store, list(tally.labels))
-    hot = judge.hot_risks
-    labelled = figures((label, max(risks[account], hot.get(account, 0.0))) for account, label in tally.labels.items())
+    # scores of accounts that have long been inactive in recorded time expire during a long stream
+    risks = following.risks | await _settled(store, list(tally.labels))
+    tally.met_next, hot = following.met, judge.hot_risks
+    labelled = figures(
+        (label, max(risks.get(account, 0.0), hot.get(account, 0.0))) for account, label in tally.labels.items()
+    )
     return Outcome(tally, labelled, stream.synthetic_times, count, seconds)
 
 
@@ -313,7 +321,7 @@ async def _risks(store: ScoreStore, accounts: Sequence[str]) -> dict[str, float]
     for start in range(0, len(accounts), WINDOW):
         part = accounts[start : start + WINDOW]
         scores: list[Score | None] = await store.scores(part)
-        found.update((a, 0.0 if score is None else score.risk) for a, score in zip(part, scores, strict=True))
+        found.update((a, score.risk) for a, score in zip(part, scores, strict=True) if score is not None)
     return found
 
 

@@ -217,6 +217,16 @@ async def test_a_new_account_on_a_device_that_is_a_hot_fact_is_met_at_its_first_
     assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (3, 0)
 
 
+async def test_an_account_with_one_upload_counts_as_met_if_its_score_would_meet_the_next_one() -> None:
+    uploads = [fresh(f"a-{n}", n * MINUTE_US, f"d-{n}", n % 2) for n in range(8)]
+
+    outcome, _ = await run(uploads, lambda event: 0.9 if event.account.id in ("a-1", "a-3", "a-4") else 0.1)
+
+    shown = outcome.as_json()
+    assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (0, 0)
+    assert (shown["abusive_accounts_met_or_next"], shown["benign_accounts_met_or_next"]) == (2, 1)
+
+
 def fresh(account: str, at_us: int, device: str, label: int) -> Recorded:
     created = datetime.fromtimestamp(at_us / 1e6, UTC)
     request = CheckRequest(f"u-{account}", Account(account, created_at=created), Media("image"), device=device)
