@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench.gates import Gate, gate, gate_environment
 from tests.bench.report import Absent, Spec
-from tests.bench.rivals.caller import BATCH, PING
+from tests.bench.rivals.caller import PING
 from tests.bench.rivals.calls import Load, calls, flush
 from tests.bench.rivals.servers import Server, ratelimit
 from tests.bench.stage import Stage
