@@ -31,7 +31,8 @@ DEFAULT_SALT: Final = "upload-gate"
 
 DOCUMENTED: Final[Mapping[str, str]] = {
     "STATE": "directory for what a process keeps on disk: the board's last snapshot, the break-glass file",
-    "REDIS": "URL of the Redis that all gates and workers share",
+    "REDIS": "URL of the Redis that all gates and workers share: redis://host:port/db, rediss:// with TLS, "
+    "redis+sentinel://host:port,host:port/service, or redis+cluster://host:port,host:port",
     "KAFKA": "bootstrap servers, host:port,host:port; with TLS and a login "
     "sasl_ssl://user@host:port?password_file=FILE&ca=FILE; without it no decision is published",
     "GATE": "base URL at which others reach this gate",
@@ -278,17 +279,40 @@ def _url(value: str) -> str:
 
 
 def _redis(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("it must start with redis://, rediss:// or unix://")
-    if parts.scheme != "unix":
-        if not parts.hostname:
-            raise ValueError("it names no host; write redis://host:6379/0")
-        try:
-            parts.port  # noqa: B018 (reading it checks it)
-        except ValueError:
-            raise ValueError("its port is not a number between 0 and 65535") from None
+    problem = redis_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
     return value
+
+
+def redis_problem(value: str) -> str | None:
+    """What is wrong with the URL of Redis, None if nothing is."""
+    parts = urlsplit(value)
+    kind, plus, nodes = parts.scheme.partition("+")
+    if kind not in ("redis", "rediss", "unix") or (plus and (kind == "unix" or nodes not in ("sentinel", "cluster"))):
+        return "it must start with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
+    if kind == "unix":
+        return None
+    hosts = parts.netloc.rpartition("@")[2]
+    for host in hosts.split(",") if plus else (hosts,):
+        one = urlsplit(f"//{host}")
+        if not one.hostname:
+            return f"it names no host; write {kind}{plus}{nodes}://{_EXAMPLES.get(nodes, 'host:6379/0')}"
+        try:
+            usable = one.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            return "its port is not a number between 1 and 65535"
+    path = parts.path.strip("/")
+    if nodes == "sentinel" and not re.fullmatch(r"[A-Za-z0-9._-]+(/[0-9]+)?", path):
+        return "it names no service; write redis+sentinel://host:26379,host:26379/service"
+    if nodes == "cluster" and path not in ("", "0"):
+        return "a Cluster has no databases; leave the path out"
+    return None
+
+
+_EXAMPLES: Final = {"sentinel": "host:26379,host:26379/service", "cluster": "host:6379,host:6379"}
 
 
 def _kafka(value: str) -> str:

@@ -126,7 +126,10 @@ async def _replay(stream: Stream, policy: Policy, places: ReplayServers, pace: f
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with replay_system(places) as own:
         judge = Judge(policy, own.store, own.salt)
-        return await run(stream, judge, own.store, own.publish, pace, own.alive, own.log_tail, progress)
+        return await run(
+            stream, judge, own.store, own.publish, pace, own.alive, own.log_tail, progress,
+            lambda: own.hot_facts(judge.hear),
+        )  # fmt: skip
 
 
 def simulate(

@@ -71,6 +71,11 @@ class FaultProxy:
         for connection in self._connections:
             self._stalled |= {connection.client, connection.server}
 
+    def lead_to(self, server_port: int) -> None:
+        """Connections from now on lead to the server on that port; those that are open are aborted."""
+        self._server_port = server_port
+        self.drop()
+
     def drop(self) -> None:
         """Abort all connections at both ends; what was on its way is lost."""
         for connection in self._connections:

@@ -104,7 +104,9 @@ class BoardInForce:
         if board is self._heard:
             return False  # a store returns the same object as long as its document does not change
         self._heard = board
-        merged = forget_ended(merge(self.board, board), self.store_now_us())
+        merged = merge(self.board, board)
+        if self.store_clock.known:  # by a clock that may be days ahead, a pause in force would be forgotten
+            merged = forget_ended(merged, self.store_now_us())
         if merged == self.board:
             return False
         self._decide_by(merged)

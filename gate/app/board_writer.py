@@ -26,9 +26,10 @@ _REPAIR_POLL_S = 0.05
 class BoardWriter:
     """Writes to `store`. `status` is the command that shows the board, for messages."""
 
-    def __init__(self, store: BoardStore, status: str) -> None:
+    def __init__(self, store: BoardStore, status: str, caught_up_within_s: float = CAUGHT_UP_WITHIN_S) -> None:
         self._store = store
         self._status = status
+        self._caught_up_within_s = caught_up_within_s
 
     async def write(
         self, id_: str, change: Callable[[Board, int], Pause], now_us: int, changes_known: bool = True
@@ -74,7 +75,7 @@ class BoardWriter:
     async def _caught_up(self, rev: int) -> Board:
         """The board once it holds what the gates hold, or as it is when no gate has written it in time."""
         clock = asyncio.get_running_loop().time
-        until_s = clock() + CAUGHT_UP_WITHIN_S
+        until_s = clock() + self._caught_up_within_s
         while (board := await self._readable_board()).rev < rev and clock() < until_s:
             await asyncio.sleep(_REPAIR_POLL_S)
         return board

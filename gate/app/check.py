@@ -321,7 +321,7 @@ class Check:
             if not answer.repeated:  # a repeated answer tells what was known at the first check
                 self._last_known.remember(account, answer.standing)
             decision = decide(request, class_, pauses, policy, now_us, answer)
-            if answer.charged and not decision.verdict.lets_in:
+            if answer.charged and not decision.reserved:
                 self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
             return decision
         standing = self._last_known.of(account).meeting(take_request.hot)
@@ -349,17 +349,17 @@ class Check:
         counts = self.counts
         key = (decision.verdict, decision.class_, decision.stage, reason)
         counts.decisions[key] = counts.decisions.get(key, 0) + 1
-        risk, review_from = decision.risk, self._policy.thresholds[decision.class_].lowest
+        lets_in, risk, lowest = decision.verdict.lets_in, decision.risk, self._policy.thresholds[decision.class_].lowest
         recent = self.recent
         if now_us >= recent.next_us:
             recent.turn(now_us)
-        counted = (decision.class_, decision.verdict.lets_in, risk is None or risk < review_from)
+        counted = (decision.class_, lets_in, risk is None or risk < lowest)
         recent.current[counted] = recent.current.get(counted, 0) + 1
         if decision.degraded:
             counts.degraded += 1
         for limit in decision.shadow:
             counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
-        if self._pauses.dry_run.entries and decision.verdict.lets_in:
+        if self._pauses.dry_run.entries and lets_in:
             self._count_dry_run(request, decision, now_us)
         if self._log is not None:
             self._log.record(request, decision, now_us, ignored)

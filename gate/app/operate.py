@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from gate.app.board_writer import BoardWriter
+from gate.app.board_writer import CAUGHT_UP_WITHIN_S, BoardWriter
 from gate.app.converge import HEARD_WITHIN_US, Convergence, converged
 from gate.core.duration import left_text
 from gate.core.fields.labels import fold_label
@@ -75,7 +75,10 @@ class _Trail:
 
 
 class Operate:
-    """The acts on one board. `new_id` returns pause ids that were never used before; `status` is named in messages."""
+    """The acts on one board. `new_id` returns pause ids that were never used before; `status` is named in messages.
+
+    A change of a pause waits `caught_up_within_s` for a gate to write back what the store has lost.
+    """
 
     def __init__(
         self,
@@ -85,10 +88,11 @@ class Operate:
         authority: Authority | None = None,
         audit: AuditLog | None = None,
         way: Way | None = None,
+        caught_up_within_s: float = CAUGHT_UP_WITHIN_S,
     ) -> None:
         self._store = store
         self._new_id = new_id
-        self._writer = BoardWriter(store, status)
+        self._writer = BoardWriter(store, status, caught_up_within_s)
         self._authority = Authority() if authority is None else authority
         self._audit = audit
         self._way = Way() if way is None else way

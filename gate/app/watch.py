@@ -240,7 +240,9 @@ class Watch:
             in_force.follow_clock()
 
     async def _write_back(self, stored: Board) -> None:
-        """Write the gate's board to a store that lost pauses in a failover or a restore."""
+        """Write the gate's board to a store that lost pauses in a failover or a restore, once its clock is known."""
+        if not self._in_force.store_clock.known:
+            return
         compared = (stored, self.board)
         if self._written_back is not None and all(map(is_, compared, self._written_back)):
             return  # neither has changed since they were compared

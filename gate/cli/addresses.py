@@ -26,6 +26,7 @@ from gate.settings import (
     DEFAULT_PREFIX,
     DEFAULT_REDIS,
     default_state,
+    redis_problem,
 )
 
 DEFAULT_METRICS = (f"{DEFAULT_GATE}/metrics", f"http://127.0.0.1:{DEFAULT_PORTS['worker']}/metrics")
@@ -33,13 +34,18 @@ UP_FILE = "up.json"
 
 _DEFAULTS = {"redis": DEFAULT_REDIS, "kafka": DEFAULT_KAFKA, "gate": DEFAULT_GATE, "admin": DEFAULT_ADMIN}
 _SCHEMES = {
-    "redis": ("redis://", "rediss://", "unix://"),
     "gate": ("http://", "https://"),
     "admin": ("http://", "https://"),
 }
 
 StateFlag = Annotated[Path | None, typer.Option("--state", help="State directory of the system to talk to.")]
-RedisFlag = Annotated[str | None, typer.Option("--redis", help="Redis of the system, redis://[:password@]host:port/0.")]
+RedisFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        help="Redis of the system, redis://[:password@]host:port/0, redis+sentinel://host,…/service, or redis+cluster://host,….",
+    ),
+]
 KafkaFlag = Annotated[
     str | None, typer.Option("--kafka", help="Kafka of the system, host:port, or a URL with TLS and a login.")
 ]
@@ -178,6 +184,11 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
 
 
 def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
+    problem = redis_problem(known["redis"]) if "redis" in known else None
+    if problem is not None:
+        raise SettingInvalid(
+            f"the address of redis ({origin['redis']}) is not a usable URL: {problem}", "write redis://host:port"
+        )
     for name, schemes in _SCHEMES.items():
         if name in known and not (known[name].startswith(schemes) and _is_whole(known[name])):
             raise SettingInvalid(

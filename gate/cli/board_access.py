@@ -22,7 +22,15 @@ from gate.cli.direct import Direct
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
 from gate.core.pause.board import Pause
-from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError, redact
+from gate.errors import (
+    ControlRefused,
+    NotConverged,
+    NotPermitted,
+    OperatorError,
+    StoreUnavailable,
+    UploadGateError,
+    redact,
+)
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import BoardStore
 from gate.records.pause import MAX_NAME, pause_document
@@ -133,15 +141,20 @@ async def report(
     act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output, direct: Direct | None = None
 ) -> None:
     """Wait until the gates obey `changed`, and print which do. Raises NotConverged unless all gates obey."""
+    document, failed = await obedience(act, changed, operate, addresses, output, direct)
+    if output is Output.JSON:
+        emit(document)
+    if failed is not None:
+        raise failed
+
+
+async def obedience(
+    act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output, direct: Direct | None = None
+) -> tuple[dict[str, object], NotConverged | None]:
+    """Wait until the gates obey `changed`, and say which do. Returns the document for `-o json`, and the error unless all
+    gates obey."""
     durable = await operate.durable()
     convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
-    if output is Output.JSON:
-        emit({
-            **pause_document(changed, await operate.now_us()),
-            **convergence_json(convergence, unheard),
-            "durable": durable,
-            **({"kafka": addresses.kafka} if direct is Direct.KAFKA else {"redis": redact(addresses.redis)}),
-        })  # fmt: skip
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:
@@ -150,10 +163,15 @@ async def report(
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"
     failed = not_obeyed(what, convergence, unheard, addresses)
-    if failed is not None:
-        raise failed
-    if output is Output.TEXT:
+    if failed is None and output is Output.TEXT:
         say(obeyed_sentence(what, convergence))
+    document = {
+        **pause_document(changed, await operate.now_us()),
+        **convergence_json(convergence, unheard),
+        "durable": durable,
+        **({"kafka": addresses.kafka} if direct is Direct.KAFKA else {"redis": redact(addresses.redis)}),
+    }
+    return document, failed
 
 
 def not_written(error: StoreUnavailable, addresses: Addresses, remedy: str) -> StoreUnavailable:

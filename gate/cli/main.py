@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import typer
 
-from gate.cli.output import CANCELLED, say
-from gate.errors import LocalServerError, OperatorError, UploadGateError
+from gate.cli.output import CANCELLED, say, stdout_lost
+from gate.errors import LocalServerError, OperatorError, UploadGateError, file_problem
 
 COMMANDS = {
     "pause": "gate.cli.pause",
@@ -46,8 +46,12 @@ _VERSION_FLAGS = ("--version", "-V")
 
 
 def main() -> None:
-    """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
+    """Run the command line and exit. A result that could not be written, other than to a closed pipe, is an error."""
+    code, lost = run(sys.argv[1:]), stdout_lost()
+    if lost is not None and not isinstance(lost, BrokenPipeError):
+        say(f"error: the result cannot be written: {file_problem(lost)}")
+        code = code or UploadGateError.exit_code
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

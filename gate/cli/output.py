@@ -5,10 +5,13 @@ Every line passes `terminal_safe`, so that no account id, pause text or server's
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, TextIO
@@ -45,12 +48,12 @@ def result(*lines: str, wraps: bool = True) -> None:
 
 def emit(value: object) -> None:
     """Print `value` as JSON on stdout."""
-    print(json_safe(json.dumps(value, ensure_ascii=False, indent=2)), flush=True)
+    _written(sys.stdout, json_safe(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def confirmed(question: str) -> bool:
     """Ask on stderr, and return True only for a typed yes. The end of input and Ctrl-C count as no."""
-    print(f"{terminal_safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    _written(sys.stderr, f"{terminal_safe(question)} [y/N] ", end="")
     try:
         answer = sys.stdin.readline() if sys.stdin is not None else ""
     except KeyboardInterrupt:
@@ -62,7 +65,7 @@ def confirmed(question: str) -> bool:
 
 def typed(question: str, expected: str) -> bool:
     """Ask on stderr, and return True only if `expected` is typed in full."""
-    print(f"{terminal_safe(question)} ", end="", file=sys.stderr, flush=True)
+    _written(sys.stderr, f"{terminal_safe(question)} ", end="")
     try:
         answer = sys.stdin.readline() if sys.stdin is not None else ""
     except KeyboardInterrupt:
@@ -91,8 +94,43 @@ def wrapped(line: str, width: int) -> list[str]:
     return textwrap.wrap(line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
 
 
-def _print(lines: tuple[str, ...], stream: TextIO, wraps: bool = True) -> None:
-    is_terminal = wraps and stream.isatty()
+class LostStream(io.TextIOBase):
+    """Takes the place of a stream that nobody reads any more, so that a change goes on and its exit code tells how it ended.
+
+    `error` is why it was lost.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+    def write(self, text: str, /) -> int:
+        """Drops it."""
+        return len(text)
+
+
+def stdout_lost() -> OSError | None:
+    """Why nobody reads stdout any more; None as long as it is written."""
+    return sys.stdout.error if isinstance(sys.stdout, LostStream) else None
+
+
+def _written(stream: TextIO | None, text: str, end: str = "\n") -> None:
+    """Write to `stream`, which is None if it was closed before the start. A stream that fails is written no more."""
+    if stream is None:
+        return
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except OSError as error:
+        lost = LostStream(error)
+        with suppress(OSError):  # what is left in its buffer would raise again at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stdout:
+            sys.stdout = lost
+        elif stream is sys.stderr:
+            sys.stderr = lost
+
+
+def _print(lines: tuple[str, ...], stream: TextIO | None, wraps: bool = True) -> None:
+    is_terminal = wraps and stream is not None and stream.isatty()
     for line in map(terminal_safe, lines):
         shown = wrapped(line, shutil.get_terminal_size().columns) if is_terminal else [line]
-        print("\n".join(shown), file=stream, flush=True)
+        _written(stream, "\n".join(shown))

@@ -7,13 +7,20 @@ from typing import Annotated
 
 import typer
 
+from gate.cli.completion import class_names, known_values, reason_names
 from gate.core.pause.scope import Action, InFlight
 
 Many = list[str] | None
 
-ClassesFlag = Annotated[Many, typer.Option("--class", "-c", help="Account class; may be repeated.")]
-SurfaceFlag = Annotated[Many, typer.Option(help="Surface uploaded to; may be repeated.")]
-KindFlag = Annotated[Many, typer.Option(help="Media kind, such as image; may be repeated.")]
+ClassesFlag = Annotated[
+    Many, typer.Option("--class", "-c", help="Account class; may be repeated.", autocompletion=class_names)
+]
+SurfaceFlag = Annotated[
+    Many, typer.Option(help="Surface uploaded to; may be repeated.", autocompletion=known_values("surface"))
+]
+KindFlag = Annotated[
+    Many, typer.Option(help="Media kind, such as image; may be repeated.", autocompletion=known_values("kind"))
+]
 CountryFlag = Annotated[Many, typer.Option(help="Country, such as DE; may be repeated.")]
 YoungerThanFlag = Annotated[str | None, typer.Option(help="Accounts created less than this ago, such as 7d.")]
 RiskFromFlag = Annotated[float | None, typer.Option(help="Accounts with at least this risk, from 0 to 1.")]
@@ -23,7 +30,9 @@ ActionFlag = Annotated[Action, typer.Option(help="What to do with uploads that i
 FactorFlag = Annotated[float, typer.Option(help="For throttle: the share of minutes in which an account may upload.")]
 OnlyVerifiedFlag = Annotated[bool, typer.Option("--only-verified", help="Short for --action allow-only.")]
 PercentFlag = Annotated[int, typer.Option(help="Hold only this percentage of accounts, always the same ones.")]
-ExceptClassFlag = Annotated[Many, typer.Option(help="Leave this class alone; may be repeated.")]
+ExceptClassFlag = Annotated[
+    Many, typer.Option(help="Leave this class alone; may be repeated.", autocompletion=class_names)
+]
 ExceptSurfaceFlag = Annotated[Many, typer.Option(help="Leave this surface alone; may be repeated.")]
 ExceptKindFlag = Annotated[Many, typer.Option(help="Leave this kind alone; may be repeated.")]
 ExceptCountryFlag = Annotated[Many, typer.Option(help="Leave this country alone; may be repeated.")]
@@ -41,7 +50,9 @@ StartInFlag = Annotated[str | None, typer.Option(help="Begin later, such as 30m 
 RampFlag = Annotated[
     str | None, typer.Option(help="Let accounts back over this time after the pause; 0 lets all back at once.")
 ]
-ReasonFlag = Annotated[str, typer.Option("--reason", "-r", help="One of the policy's reasons, such as raid.")]
+ReasonFlag = Annotated[
+    str, typer.Option("--reason", "-r", help="One of the policy's reasons, such as raid.", autocompletion=reason_names)
+]
 MessageFlag = Annotated[str, typer.Option("--message", "-m", help="What happened, for your colleagues.")]
 IncidentFlag = Annotated[str, typer.Option(help="Link to the incident.")]
 PublicFlag = Annotated[

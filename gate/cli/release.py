@@ -10,16 +10,16 @@ import typer
 from gate.app.operate import Authority, Operate
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
-from gate.cli.board_access import YesFlag, audit_log, not_written, operating, person, report, run_change
+from gate.cli.board_access import YesFlag, audit_log, not_written, obedience, operating, person, run_change
 from gate.cli.direct import Direct, DirectFlag, release_by_file
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
-from gate.cli.pause_text import uploads_of
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
+from gate.cli.pause_text import clock_time, uploads_of
 from gate.cli.scope_flags import span_us
 from gate.core.duration import duration_text, left_text
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Scope
-from gate.errors import ControlRefused, NotConverged, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
+from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 
 COMPLETE_WITHIN_S = 0.3
 WITHOUT_REDIS = (
@@ -117,40 +117,68 @@ def _refuse_all() -> list[str]:
 async def _release(
     addresses: Addresses, options: Release, authority: Authority, direct: Direct | None, output: Output
 ) -> None:
+    """Release the pauses one after the other, and only then wait for the gates: a gate that does not answer delays none."""
     problems: list[UploadGateError] = []
+    documents: list[dict[str, object]] = []
     async with operating(addresses, authority, direct) as operate:
         ids = options.ids
         try:
             if not ids:
-                ids = tuple(pause.id for pause in (await operate.board()).active(await operate.now_us()))
+                known, now_us = await operate.board(), await operate.now_us()
+                ids = tuple(pause.id for pause in known.active(now_us))
+                say(*_not_in_force(known, now_us))
                 if not ids:
                     say("no pause is in force; nothing was changed")
-            for id_ in ids:
+            done: list[Pause] = []
+            for id_ in dict.fromkeys(ids):
                 try:
-                    await _release_one(operate, addresses, id_, options, direct, output)
-                except (OperatorError, ControlRefused, NotPermitted, NotConverged) as error:
+                    done.append(await _release_one(operate, addresses, id_, options, output))
+                except (OperatorError, ControlRefused, NotPermitted) as error:
                     problems.append(error)
-                    if len(ids) > 1:
-                        say(f"error: {error}")
+            board, now_us = await operate.board(), await operate.now_us()
+            for released in done:
+                say(
+                    released_sentence(released),
+                    *still_paused(released, board, now_us),
+                    _released_where(addresses, direct),
+                )
+                document, failed = await obedience("release of", released, operate, addresses, output, direct)
+                documents.append(document)
+                problems += [] if failed is None else [failed]
         except StoreUnavailable as error:
             raise not_written(error, addresses, WITHOUT_REDIS) from error
+    if output is Output.JSON and (len(documents) == 1 == len(options.ids)):
+        emit(documents[0])
+    elif output is Output.JSON and len(options.ids) != 1:
+        emit({"releases": documents, "problems": [str(problem) for problem in problems]})
     if problems:
+        for problem in problems[1:]:
+            say(f"error: {problem}")
         raise problems[0]
 
 
-async def _release_one(
-    operate: Operate, addresses: Addresses, id_: str, options: Release, direct: Direct | None, output: Output
-) -> None:
+async def _release_one(operate: Operate, addresses: Addresses, id_: str, options: Release, output: Output) -> Pause:
+    """Release one pause. Raises ControlRefused if it waits for a second person, and what `Operate.release` raises."""
     released = await operate.release(id_, options.by, ramp_us=options.ramp_us, machine=options.machine)
-    board, now_us = await operate.board(), await operate.now_us()
     if output is Output.TEXT:
         result(released.id)
     if released.proposal is not None:
         raise proposed(released, addresses)
-    say(released_sentence(released), *still_paused(released, board, now_us))
-    where = f"Kafka at {addresses.shown('kafka')}" if direct is Direct.KAFKA else f"Redis at {addresses.shown('redis')}"
-    say(f"released in {where}")
-    await report("release of", released, operate, addresses, output, direct)
+    return released
+
+
+def _not_in_force(board: Board, now_us: int) -> list[str]:
+    """A sentence for each pause that begins later: `--all` releases those in force."""
+    return [
+        f"note: pause {pause.id} begins {clock_time(pause.starts_at_us, now_us)} and stays; to release it, name it"
+        for pause in board.pauses.values()
+        if pause.released_at_us is None and pause.starts_at_us is not None and pause.starts_at_us > now_us
+    ]
+
+
+def _released_where(addresses: Addresses, direct: Direct | None) -> str:
+    name = "kafka" if direct is Direct.KAFKA else "redis"
+    return f"released in {name.capitalize()} at {addresses.shown(name)}"
 
 
 def released_sentence(pause: Pause) -> str:
@@ -172,7 +200,7 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
     for pause in (*board.break_glass, *board.active(now_us)):
         if pause.id == released.id or not _overlap(pause.scope, released.scope):
             continue
-        whole = all(not mine or (theirs and theirs <= mine) for mine, theirs in _pairs(pause.scope, released.scope))
+        whole = _holds_all(pause, released.scope)
         share = "those uploads stay" if whole else "some of those uploads stay"
         left = left_text(pause.expires_at_us - now_us)
         sentences.append(
@@ -180,6 +208,18 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
             f"by {pause.owner}, {left} left)"
         )
     return sentences
+
+
+def _holds_all(pause: Pause, scope: Scope) -> bool:
+    """True if the pause surely holds every upload of the scope."""
+    mine = pause.scope
+    return (
+        all(not some or (theirs and theirs <= some) for some, theirs in _pairs(mine, scope))
+        and mine.younger_than_us in (None, scope.younger_than_us)
+        and mine.risk_from in (None, scope.risk_from)
+        and pause.percent == 100
+        and not pause.exempt
+    )
 
 
 def _overlap(left: Scope, right: Scope) -> bool:

@@ -17,7 +17,7 @@ from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resol
 from gate.cli.board_access import YesFlag, audit_log, operating, person
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.obedience import forgotten_at
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import PauseMode
@@ -78,7 +78,7 @@ def status(
         asyncio.run(forget_gate(addresses, forget, yes))
         return
     _show(addresses, output, clear=False)
-    while watch:
+    while watch and stdout_lost() is None:
         time.sleep(WATCH_EVERY_S)
         try:
             _show(addresses, output, clear=True)

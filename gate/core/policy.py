@@ -180,6 +180,8 @@ ANY_VALUE = KnownValues(frozenset("*"), frozenset("*"), frozenset("*"))
 class Policy:
     """All rules of a decision except the pauses. `thresholds` has an entry for every class of `classes`.
 
+    Overload sheds checks of the first of `classes` first.
+
     `upload_lifetime_us` is how long an answered upload is reserved. With `unreported_returns` the tokens of an upload that
     nobody has reported by then are given back. `assumed_bytes` is the size of an upload of a class whose check states none.
     """
@@ -294,6 +296,7 @@ class Policy:
             self.upload_lifetime_us,
             self.unreported_returns,
             class_,
+            self.classes.index(class_),
         )
 
     def _entity_limits(self, subject: Subject, class_: str, kind: str | None) -> EntityLimits | None:

@@ -136,6 +136,16 @@ def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: d
     """Whether a check or an attempted upload is kept unchanged. `own_id` is the id of an event, `body` the JSON it was
     read from, `latest` the latest valid creation time of its account. The decoder has checked lengths, types and zones.
     """
+    return _is_plain(upload, own_id, _is_simple(body), _SPACE in body, latest)
+
+
+def _is_simple(body: bytes) -> bool:
+    """Whether no character of the JSON is hidden; a search for an integer in bytes takes a fifth of a search for bytes."""
+    return _ESCAPE not in body and _DELETE not in body and body.isascii()
+
+
+def _is_plain(upload: DescribedUpload, own_id: str, is_simple: bool, has_space: bool, latest: datetime) -> bool:
+    """`is_plain_upload` for JSON of which it is known whether it is simple and has spaces."""
     account, ip, device, media = upload.account, upload.ip, upload.device, upload.media
     account_id, upload_id, made, class_ = account.id, upload.upload_id, account.created_at, account.class_
     kind, sha256, phash = _NO_MEDIA if media is None else (media.kind, media.sha256, media.phash)
@@ -152,11 +162,9 @@ def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: d
         and (phash is None or is_plain_hash(phash))
     ):
         return False
-    # no character is hidden; a search for an integer in bytes takes a fifth of a search for bytes
-    is_simple = _ESCAPE not in body and _DELETE not in body and body.isascii()
     if not is_simple and not are_visible(f"{own_id}{account_id}{upload_id}{device}{sha256}{phash}"):
         return False
-    if is_simple and _SPACE not in body:
+    if is_simple and not has_space:
         return True
     text, links = upload.text, upload.links
     return (
@@ -194,7 +202,7 @@ def decode_check(body: bytes, now_us: int) -> ReadCheck:
     except _UNDECODABLE:
         pass
     else:
-        if is_plain_upload(plain, "-x", body, _latest(now_us // 1_000_000)):
+        if _is_plain(plain, "-x", _is_simple(body), _SPACE in body, _latest(now_us // 1_000_000)):
             return plain, NOTHING_IGNORED
     return _read(_parsed(body), now_us, "")
 
@@ -209,7 +217,8 @@ def decode_checks(body: bytes, now_us: int) -> list[ReadCheck]:
     except _UNDECODABLE:
         pass
     else:
-        if all(is_plain_upload(request, "-x", body, latest) for request in plain):
+        is_simple, has_space = _is_simple(body), _SPACE in body
+        if all(_is_plain(request, "-x", is_simple, has_space, latest) for request in plain):
             return [(request, NOTHING_IGNORED) for request in plain]
     batch = _parsed(body)
     checks = batch.get("checks") if isinstance(batch, dict) else None

@@ -205,13 +205,13 @@ def rate_limit_fields(decision: Decision) -> list[tuple[bytes, bytes]]:
     if room is not None and wait is None:
         limit, now_us = room.limit, decision.room_at_us
         seconds = -((now_us - room.full_at_us) // 1_000_000)
-        told = f'"{limit.name}";r={room.left(now_us)};t={seconds if seconds > 0 else 0}'
-        return [(b"ratelimit-policy", policy_field(limit)), (b"ratelimit", told.encode("latin-1", "replace"))]
+        told = f"{_quoted(limit.name)};r={room.left(now_us)};t={seconds if seconds > 0 else 0}"
+        return [(b"ratelimit-policy", policy_field(limit)), (b"ratelimit", told.encode())]
     fields: list[tuple[bytes, bytes]] = []
     if wait is not None:
         seconds = retry_after_s(wait)
         if decision.stage is Stage.BUCKET:
-            fields.append((b"ratelimit", f'"{decision.reason}";r=0;t={seconds}'.encode("latin-1", "replace")))
+            fields.append((b"ratelimit", f"{_quoted(decision.reason)};r=0;t={seconds}".encode()))
         fields.append((b"retry-after", b"%d" % seconds))
     return fields
 
@@ -220,7 +220,7 @@ def peek_fields(decision: Decision, rooms: Sequence[Room]) -> list[tuple[bytes, 
     """The same fields for a peek, with every limit."""
     now_us = decision.room_at_us
     shown = [
-        f'"{room.limit.name}";r={room.left(now_us)};t={max(0, -(-(room.full_at_us - now_us) // 1_000_000))}'
+        f"{_quoted(room.limit.name)};r={room.left(now_us)};t={max(0, -(-(room.full_at_us - now_us) // 1_000_000))}"
         for room in rooms
     ]
     fields = (
@@ -229,7 +229,7 @@ def peek_fields(decision: Decision, rooms: Sequence[Room]) -> list[tuple[bytes, 
     if not rooms or not now_us:
         return fields
     policies = b", ".join(policy_field(room.limit) for room in rooms)
-    return [(b"ratelimit-policy", policies), (b"ratelimit", ", ".join(shown).encode("latin-1", "replace")), *fields]
+    return [(b"ratelimit-policy", policies), (b"ratelimit", ", ".join(shown).encode()), *fields]
 
 
 @lru_cache(maxsize=1_024)
@@ -238,7 +238,14 @@ def policy_field(limit: Limit) -> bytes:
     rate = limit.rate
     unit = ';qu="content-bytes"' if limit.by_bytes else ';qu="concurrent-requests"' if limit.in_flight else ""
     window = "" if limit.in_flight else f";w={max(1, rate.per_us // 1_000_000)}"
-    return f'"{limit.name}";q={rate.burst}{unit}{window}'.encode("latin-1", "replace")
+    return f"{_quoted(limit.name)};q={rate.burst}{unit}{window}".encode()
+
+
+@lru_cache(maxsize=1_024)
+def _quoted(name: str) -> str:
+    """The name of a limit as a string of a header field (RFC 9651), which holds visible ASCII and spaces."""
+    shown = "".join(each if " " <= each <= "~" else "?" for each in name)
+    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def retry_after_s(wait_us: int) -> int:

@@ -47,8 +47,8 @@ from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.cluster_reservations import reservation_store
 from gate.stores.redis.hot_facts import RedisHotFacts
-from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.takes import RedisTakeStore
 
 log = logging.getLogger("upload_gate")
@@ -148,7 +148,7 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
     stack.push_async_callback(boards.close)
     decisions, dropped = await _decision_log(settings, stack, counts)
     names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
-    reservations = RedisReservationStore(settings.redis, settings.prefix)
+    reservations = reservation_store(settings.redis, settings.prefix)
     stack.push_async_callback(reservations.close)
     reports = Reports(reservations, counts)
     check = Check(

@@ -33,27 +33,36 @@ def fold_caption(facts: Facts, caption: CaptionNumbers) -> None:
             kept.high += 1
         elif odds < LOW:
             kept.low += 1
-    _fold_marks(kept, marks)
+    if kept.marks.find(marks[:MARK_BYTES]) < 0 and kept.marks.find(marks[MARK_BYTES:]) < 0:  # most captions are new
+        kept.marks = (kept.marks + marks)[-_RING_BYTES:]
+    else:
+        _fold_known_marks(kept, marks)
     ring = kept.skeletons
-    if _holds(ring, skeleton):
+    if ring.find(skeleton) >= 0 and _holds(ring, skeleton):
         kept.skeleton_repeats += 1
     else:
         kept.skeletons = (ring + skeleton)[-_SKELETON_BYTES:]
     kept.chars += chars
     kept.char_squares += chars * chars
-    kept.upper += upper
-    kept.digits += digits
-    kept.beyond += beyond
     kept.spaces += spaces
-    kept.punctuation += punctuation
-    kept.emoji += emoji
-    kept.mentions += mentions
-    kept.tags += tags
-    kept.links += links
-    kept.replies += reply
+    if upper:
+        kept.upper += upper
+    if digits:
+        kept.digits += digits
+    if beyond:
+        kept.beyond += beyond
+    if punctuation:
+        kept.punctuation += punctuation
+    if emoji:
+        kept.emoji += emoji
+    if mentions or tags or links or reply:
+        kept.mentions += mentions
+        kept.tags += tags
+        kept.links += links
+        kept.replies += reply
 
 
-def _fold_marks(kept: CaptionFacts, marks: bytes) -> None:
+def _fold_known_marks(kept: CaptionFacts, marks: bytes) -> None:
     ring = kept.marks
     fresh = b""
     hits = 0

@@ -26,7 +26,7 @@ from gate.core.fields.labels import MAX_LABEL_CHARS, label
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.plain import is_plain_followup, is_plain_id
 from gate.core.fields.rules import EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
-from gate.core.fields.times import EARLIEST, LATEST_US, MAX_AHEAD_US
+from gate.core.fields.times import EARLIEST, LATEST_US, MAX_AHEAD_US, since_epoch_us
 from gate.core.media import Media
 from gate.records.check import is_plain_upload
 
@@ -329,7 +329,7 @@ def read_record(
     """A record's event as in `decode_counting`, with its time in µs as the second. Raises Unreadable, as
     `check_record` does too."""
     event, unknown_fields, dropped = decode_counting(value, headers)
-    at_us = round(event.at.timestamp() * 1_000_000)
+    at_us = since_epoch_us(event.at)
     check_record(event, at_us, key, timestamp_ms)
     return event, at_us, unknown_fields, dropped
 
@@ -356,4 +356,4 @@ def kind_of(event: Event) -> str:
 
 def time_us(event: Event) -> int:
     """The event's time in µs since 1970."""
-    return round(event.at.timestamp() * 1_000_000)
+    return since_epoch_us(event.at)

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from gate.core.duration import DAY_US, MINUTE_US
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
-from gate.core.fields.times import MAX_AHEAD_US
+from gate.core.fields.times import MAX_AHEAD_US, since_epoch_us
 from streams.core import links, text
 from streams.core.beats import count_beat
 from streams.core.caption_facts import fold_caption
@@ -113,7 +113,7 @@ def fold(
     if at_us > facts.latest_us:
         facts.latest_us = at_us
     if not facts.created_us and event.account.created_at is not None:
-        _fold_creation(facts, round(event.account.created_at.timestamp() * 1_000_000), at_us)
+        _fold_creation(facts, since_epoch_us(event.account.created_at), at_us)
     if isinstance(event, Attempted):
         _fold_places(facts, event, at_us, hashes)
         if event.decision is None or event.decision not in REFUSALS:
@@ -179,20 +179,21 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
 def _fold_upload(
     facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes, web: WebLinks, caption: CaptionNumbers | None
 ) -> None:
-    if not facts.uploads:
+    uploads, last_us, media, caption_text = facts.uploads, facts.last_us, event.media, event.text
+    if not uploads:
         facts.first_us = facts.last_us = at_us
         facts.sessions = 1
-    elif at_us > facts.last_us:
-        if at_us - facts.last_us >= SESSION_US:
+    elif at_us > last_us:
+        if at_us - last_us >= SESSION_US:
             facts.sessions += 1
-            facts.longest_gap = max(facts.longest_gap, (at_us - facts.last_us) // MINUTE_US)
+            facts.longest_gap = max(facts.longest_gap, (at_us - last_us) // MINUTE_US)
         facts.last_us = at_us
     elif at_us < facts.first_us:
         facts.first_us = at_us
-    facts.uploads += 1
+    facts.uploads = uploads + 1
     _fold_time(facts, event.media_group, at_us)
-    if event.media is not None:
-        content = event.media.phash or event.media.sha256
+    if media is not None:
+        content = media.phash or media.sha256
         if content:
             facts.content = item = hashes.content(content)
             before = facts.contents
@@ -201,11 +202,11 @@ def _fold_upload(
                 facts.content_repeats += 1
             else:
                 facts.contents = ring
-    if event.text:
-        _fold_text(facts, event.text)
+    if caption_text:
+        _fold_text(facts, caption_text)
         if caption is not None:
             fold_caption(facts, caption)
-    hosts = web.hosts_in(event.links, event.text)
+    hosts = web.hosts_in(event.links, caption_text)
     if hosts:
         _fold_hosts(facts, hosts, hashes.hosts)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 from typing import Any, Final
 
@@ -239,14 +240,15 @@ def _matrix(rows: Sequence[FeatureSnapshot]) -> Matrix:
 
 
 def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, ...]) -> Vectors:
-    """The rows to fit to. All rows of a family together weigh as the square root of its accounts."""
+    """The rows to fit to. All rows of a family together weigh as the square root of its accounts; a row after few events,
+    where accounts are hardest to tell apart, weighs more than a later one."""
     rows = [one for one in folded.snapshots if one.account in family_of]
     groups = np.array([family_of[one.account] for one in rows], np.int64)
     sizes = np.bincount(list(family_of.values()))
     of_account: dict[str, int] = {}
     for one in rows:
         of_account[one.account] = of_account.get(one.account, 0) + 1
-    weights = np.array([1.0 / of_account[one.account] for one in rows]) / np.sqrt(sizes[groups])
+    weights = np.array([1.0 / of_account[one.account] / sqrt(one.events) for one in rows]) / np.sqrt(sizes[groups])
     return Vectors(
         names,
         _matrix(rows)[:, [PLACE[name] for name in names]],

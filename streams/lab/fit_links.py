@@ -31,6 +31,8 @@ from streams.lab.rows import ABUSIVE
 
 MOST_SITES: Final = 60_000
 """Hosts of a source of links that are used; of more a sample is drawn."""
+HALF_AS_LIKELY_S: Final = 90 * 86_400.0
+"""A host that was seen so much earlier than the list's last is half as likely to be drawn."""
 MOST_JUDGED: Final = 12_000
 """Hosts of a source that cross-validation uses: it fits many times."""
 FOLDS: Final = 3
@@ -98,14 +100,21 @@ def fit_links(
 
 
 def _sample(source: Sequence[LinkRow], rng: random.Random) -> list[LinkRow]:
-    """One link of each host, of at most MOST_SITES hosts, in no order."""
+    """One link of each host, of at most MOST_SITES hosts, in no order: of dated ones more of those seen lately."""
     once: dict[tuple[str, bool], LinkRow] = {}
+    latest: dict[tuple[str, bool], float] = {}
     for row in source:
         key = (row.text.name, row.hosted)
         if key not in once or (row.text.path and not once[key].text.path):
             once[key] = row
-    found = list(once.values())
-    return rng.sample(found, min(MOST_SITES, len(found)))
+        if row.at_s is not None:
+            latest[key] = max(row.at_s, latest.get(key, row.at_s))
+    end = max(latest.values(), default=0.0)
+    # the least of exponential times is drawn with a chance that goes by its weight
+    times = {key: rng.expovariate(1.0) * 2.0 ** ((end - latest.get(key, end)) / HALF_AS_LIKELY_S) for key in once}
+    chosen = sorted(once, key=times.__getitem__)[:MOST_SITES]
+    rng.shuffle(chosen)
+    return [once[key] for key in chosen]
 
 
 def _require_sites(rows: Sequence[Sequence[LinkRow]]) -> None:

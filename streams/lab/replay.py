@@ -17,9 +17,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
+from gate.app.hear_hot_facts import HearHotFacts
 from gate.core.decide import LivePauses, decide
 from gate.core.decision import Decision
 from gate.core.event import Attempted
+from gate.core.hot_facts import HotFactTable
+from gate.core.limits.take import TakeRequest
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -27,7 +32,9 @@ from gate.core.score import Score
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreStore
 from gate.ports.takes import TakeStore
+from streams.core.crowd import DEVICE, IP, LEVELS
 from streams.lab.evaluate import Figures, figures
+from streams.lab.next_upload import MEETS, NextUploads
 from streams.lab.rows import (
     ABUSIVE,
     BENIGN,
@@ -45,6 +52,9 @@ SETTLE_S = 1.0
 """Longer than a count takes from one partition to the scores of another, which is two transactions and two polls."""
 SETTLED_WITHIN_S = 15.0
 
+HOT_FROM = min(LEVELS[IP], LEVELS[DEVICE])
+"""Accounts on one device or address from which the worker may publish it as a hot fact."""
+
 Publish = Callable[[Sequence[Attempted]], Awaitable[Sequence[tuple[int, int]]]]
 """Publishes events in order and returns partition and offset of each. Raises StoreUnavailable."""
 
@@ -59,6 +69,8 @@ class Tally:
     benign_uploads: int = 0
     benign_refused: int = 0
     refused_accounts: set[str] = field(default_factory=set)
+    met_accounts: set[str] = field(default_factory=set)
+    met_next: set[str] = field(default_factory=set)
 
     def add(self, upload: Recorded, decision: Decision) -> None:
         """Count one upload. An account is abusive if any of its uploads is, else benign if any is."""
@@ -69,6 +81,8 @@ class Tally:
         self.labels[account] = max(self.labels.get(account, upload.label), upload.label)
         if refused:
             self.refused_accounts.add(account)
+        if decision.verdict in MEETS:
+            self.met_accounts.add(account)
         if upload.label == BENIGN:
             self.benign_uploads += 1
             self.benign_refused += refused
@@ -76,7 +90,8 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a replay. `seconds` is the time from its first check to its last score."""
+    """The result of a replay. `figures` are those of each account's last score, or of the risk of a hot fact that it was
+    judged by where that is higher. `seconds` is the time from its first check to its last score."""
 
     tally: Tally
     figures: Figures
@@ -101,6 +116,12 @@ class Outcome:
             "benign_uploads_refused": tally.benign_refused,
             "benign_accounts": len(benign),
             "benign_accounts_ever_refused": len(benign & tally.refused_accounts),
+            "abusive_accounts_met": sum(tally.labels[a] == ABUSIVE for a in tally.met_accounts),
+            "benign_accounts_met": len(benign & tally.met_accounts),
+            "abusive_accounts_met_or_next": sum(
+                tally.labels[a] == ABUSIVE for a in tally.met_accounts | tally.met_next
+            ),
+            "benign_accounts_met_or_next": len(benign & (tally.met_accounts | tally.met_next)),
             "auc": _rounded(self.figures.auc),
             "recall_at_1pct_fpr": _rounded(self.figures.recall),
             "synthetic_times": self.synthetic_times,
@@ -110,25 +131,74 @@ class Outcome:
 
 
 class Judge:
-    """Decides uploads as the gate does, at their recorded time, without any pause, so that only the policy decides."""
+    """Decides uploads as the gate does, at their recorded time, without any pause, so that only the policy decides.
+
+    It is the clock of the hot facts too: they expire by the recorded time of the last upload.
+    """
 
     def __init__(self, policy: Policy, store: TakeStore, salt: bytes) -> None:
-        self._policy = policy
+        self.policy = policy
         self._store = store
         self._names = Pseudonyms(salt)
+        self._at_us = 0
+        self._hot = HotFactTable()
+        self.hear = HearHotFacts(self._hot, self).hear
+        """Takes key and value of each record of a hot fact."""
+        self.hot_risks: dict[str, float] = {}
+        """The highest risk of a hot fact that each account was judged by."""
+
+    def now_us(self) -> int:
+        """The recorded time of the last upload."""
+        return self._at_us
 
     async def decide(self, uploads: Sequence[Recorded]) -> list[Decision]:
         """The decisions in their order. Raises StoreUnavailable."""
-        return list(await asyncio.gather(*(self._decide(upload.request, upload.at_us) for upload in uploads)))
+        return list(await asyncio.gather(*map(self._decide, uploads)))
 
-    async def _decide(self, request: CheckRequest, at_us: int) -> Decision:
-        policy, pauses = self._policy, LivePauses()
+    async def _decide(self, upload: Recorded) -> Decision:
+        request, at_us = upload.request, upload.at_us
+        self._at_us = max(self._at_us, at_us)
+        policy, pauses = self.policy, LivePauses()
         class_ = policy.class_of(request.account, at_us)
         decision = decide(request, class_, pauses, policy, at_us)
         if decision is None:
-            answer = await self._store.take(policy.take_request(request, class_, self._names, at_us))
+            answer = await self._store.take(
+                self._with_hot(policy.take_request(request, class_, self._names, at_us), upload)
+            )
             decision = decide(request, class_, pauses, policy, at_us, answer)
         return decision
+
+    def _with_hot(self, taking: TakeRequest, upload: Recorded) -> TakeRequest:
+        hot = self._hot.met(taking.device, taking.ip, upload.request.account.created_at, upload.at_us)
+        if hot is None:
+            return taking
+        account = upload.request.account.id
+        self.hot_risks[account] = max(hot.risk, self.hot_risks.get(account, 0.0))
+        return msgspec.structs.replace(taking, hot=hot)
+
+
+class Sharing:
+    """Tells windows whose devices or addresses so many accounts share that they may be hot facts."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[tuple[str, str], set[str]] = {}
+
+    def add(self, window: Sequence[Recorded]) -> bool:
+        """Add a window's uploads. Returns whether any of them comes from such a device or address."""
+        is_hot = False
+        for upload in window:
+            request = upload.request
+            for kind, value in (("device", request.device), ("ip", request.ip)):
+                if value is not None:
+                    accounts = self._accounts.setdefault((kind, value), set())
+                    if len(accounts) < HOT_FROM:
+                        accounts.add(request.account.id)
+                    is_hot |= len(accounts) >= HOT_FROM
+        return is_hot
+
+
+async def no_hot_facts() -> None:
+    """Reads none."""
 
 
 async def replay(
@@ -140,13 +210,14 @@ async def replay(
     alive: Callable[[], None] = lambda: None,
     log_tail: Callable[[], str] = lambda: "",
     progress: Callable[[int], None] = lambda uploads: None,
+    hot_facts: Callable[[], Awaitable[None]] = no_hot_facts,
 ) -> Outcome:
     """Replay `stream`, `speed` times faster than recorded, or as fast as possible if `speed` is None.
 
-    `alive` raises if the worker has ended; `log_tail` returns the end of its log. Raises StoreUnavailable, also if
-    scores do not arrive.
+    `hot_facts` gives `judge` the hot facts that the worker has published after a window. `alive` raises if the worker
+    has ended; `log_tail` returns the end of its log. Raises StoreUnavailable, also if scores do not arrive.
     """
-    tally = Tally()
+    tally, sharing, following = Tally(), Sharing(), NextUploads(judge.policy, store)
     count = 0
     began = time.monotonic()
     span_us = None if speed is None else round(speed * 250_000)
@@ -160,13 +231,20 @@ async def replay(
             for upload, decision in zip(window, decisions, strict=True)
         ]
         await _scored(store, last_of_each(window, await publish(events)), alive, log_tail)
+        if sharing.add(window):
+            await hot_facts()
+        await following.look(window)
         for upload, decision in zip(window, decisions, strict=True):
             tally.add(upload, decision)
         count += 1
         progress(tally.uploads)
     seconds = time.monotonic() - began
-    risks = await _settled(store, list(tally.labels))
-    labelled = figures((label, risks[account]) for account, label in tally.labels.items())
+    # scores of accounts that have long been inactive in recorded time expire during a long stream
+    risks = following.risks | await _settled(store, list(tally.labels))
+    tally.met_next, hot = following.met, judge.hot_risks
+    labelled = figures(
+        (label, max(risks.get(account, 0.0), hot.get(account, 0.0))) for account, label in tally.labels.items()
+    )
     return Outcome(tally, labelled, stream.synthetic_times, count, seconds)
 
 
@@ -243,7 +321,7 @@ async def _risks(store: ScoreStore, accounts: Sequence[str]) -> dict[str, float]
     for start in range(0, len(accounts), WINDOW):
         part = accounts[start : start + WINDOW]
         scores: list[Score | None] = await store.scores(part)
-        found.update((a, 0.0 if score is None else score.risk) for a, score in zip(part, scores, strict=True))
+        found.update((a, score.risk) for a, score in zip(part, scores, strict=True) if score is not None)
     return found
 
 

@@ -27,8 +27,11 @@ from gate.stores.kafka.events import EventProducer
 from gate.stores.kafka.topics import declare
 from gate.stores.redis import delete_keys
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.hot_facts import AT_ONCE, Hear, RedisHotFacts
 
 TAKE_WITHIN_S = 10.0
+HOT_WITHIN_S = 0.3
+"""Longer than the worker waits between two publications of hot facts."""
 WORKER_GRACE_S = 6.0
 
 
@@ -45,15 +48,24 @@ class ReplayServers:
 class ReplaySystem:
     """The topics, worker and keys of one replay."""
 
-    def __init__(self, store: RedisAccountStore, producer: EventProducer, worker: Child, salt: str) -> None:
+    def __init__(
+        self, store: RedisAccountStore, producer: EventProducer, worker: Child, salt: str, hot: RedisHotFacts
+    ) -> None:
         self.store = store
         self.salt = salt.encode()
         self._producer = producer
         self._worker = worker
+        self._hot = hot
 
     async def publish(self, events: Sequence[Event]) -> list[tuple[int, int]]:
         """See replay.Publish."""
         return await self._producer.send_many(events)
+
+    async def hot_facts(self, hear: Hear) -> None:
+        """Tell `hear` the hot facts, once the worker has had the time to publish them. Raises StoreUnavailable."""
+        await asyncio.sleep(HOT_WITHIN_S)
+        while await self._hot.read(hear) == AT_ONCE:
+            pass
 
     def alive(self) -> None:
         """Raises StoreUnavailable with the end of the worker's log if the worker has ended."""
@@ -78,16 +90,18 @@ async def replay_system(places: ReplayServers) -> AsyncIterator[ReplaySystem]:
         "replay worker", [sys.executable, "-m", "streams.worker"],
         log=directory / "worker.log", env=worker_environment(places, topics.prefix, salt, directory),
     )  # fmt: skip
+    hot = RedisHotFacts(places.redis, prefix=topics.prefix)
     try:
         await store.open()
         await store.ping()
         await declare(places.kafka, topics)
         await asyncio.to_thread(worker.start)
         async with EventProducer(places.kafka, topics, linger_ms=0) as producer:
-            yield ReplaySystem(store, producer, worker, salt)
+            yield ReplaySystem(store, producer, worker, salt, hot)
     finally:
         await asyncio.to_thread(worker.stop, WORKER_GRACE_S)
         await store.close()
+        await hot.close()
         # topics and keys that cannot be removed now have the prefix of this replay, so nothing else reads them
         with contextlib.suppress(StoreUnavailable):
             await delete_topics.drop(places.kafka, topics)

@@ -74,7 +74,7 @@ def fit_capped(sums: Matrix, labels: NDArray[np.int64], weights: NDArray[np.floa
         return float((share * np.logaddexp(0.0, -margin)).sum()), np.array([slope, pull.sum()])
 
     # an offset above the prior's log odds would lift accounts without evidence, and lower the cap
-    bounds = [(0.05, 5.0), (-15.0, log(prior / (1.0 - prior)))]
+    bounds = [(0.05, 20.0), (-15.0, log(prior / (1.0 - prior)))]
     found = minimize(loss, np.array([0.8, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
     return Capped(float(found.x[0]), float(found.x[1]), cap)
 

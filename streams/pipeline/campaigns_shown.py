@@ -33,7 +33,11 @@ def show_campaigns(
     found = campaigns.read([upload for _, upload in uploads], hosts, established)
     for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
         if shown:
-            by_account.setdefault(account, {}).update(dict.fromkeys(shown, at_us))
+            of_account = by_account.get(account)
+            if of_account is None:
+                of_account = by_account[account] = {}
+            for feature in shown:
+                of_account[feature] = at_us
     for account, features_shown in by_account.items():
         touched[account].shown.update(features_shown)
     return [(account_number(account), tuple(features_shown)) for account, features_shown in by_account.items()]

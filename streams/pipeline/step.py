@@ -18,12 +18,12 @@ import msgspec
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
-from streams.core.campaigns import Campaigns
+from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
 from streams.core.established import is_established
 from streams.core.events import Fault
 from streams.core.facts import Facts, pack, unpack
-from streams.core.features import features, last_evidence_us, recent, recent_of
+from streams.core.features import last_evidence_us, recent, recent_of, vector_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
@@ -151,7 +151,7 @@ def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Camp
     if not campaigns.has_members:
         return around
     belongs = campaigns.of(account_number(account))
-    return around.in_campaigns(*belongs) if any(belongs) else around
+    return around if belongs is NO_CAMPAIGNS or not any(belongs) else around.in_campaigns(*belongs)
 
 
 class Scoring(NamedTuple):
@@ -170,7 +170,7 @@ class Scoring(NamedTuple):
         stamped, each = self.stamped, [*accounts.values()]
         scores = self.scorecard.score_batch(
             list(accounts),
-            list(map(features, each, surroundings_of(self.crowd, accounts, self.campaigns))),
+            list(map(vector_of, each, surroundings_of(self.crowd, accounts, self.campaigns))),
             list(map(last_evidence_us, each)),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],

@@ -21,7 +21,7 @@ from streams.worker.continuity import LogChange
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
-from streams.worker.scores_to_redis import UNKNOWN_MARK, ScoresToRedis
+from streams.worker.scores_to_redis import PUT_WITHIN_S, UNKNOWN_MARK, ScoresToRedis, within
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -144,10 +144,7 @@ class Partitions:
             return
         owners = [p.owner for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
         try:
-            async with asyncio.timeout(1.0):
-                await self._compare_marks(self._store, owners)
-                if self._redis.is_down:
-                    await self._store.scores(("-",))
+            await within(PUT_WITHIN_S, self._compare_marks(self._store, owners))
             behind = [owner.redis for owner in owners if owner.redis.missing_from is not None]
             done = [await redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for redis in behind]
         except (StoreUnavailable, TimeoutError) as error:
@@ -157,7 +154,7 @@ class Partitions:
             self._redis.up()
 
     async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner]) -> None:
-        """Check by the marks whether Redis has lost scores. Raises StoreUnavailable."""
+        """Check by the marks whether Redis has lost scores, and whether it answers again. Raises StoreUnavailable."""
         prefix = f"{self.where.topics.scores.name}:"
         offered = {f"{prefix}{owner.partition}": owner.redis.mark() for owner in owners}
         found = await store.mark_filled(offered)
@@ -175,6 +172,8 @@ class Partitions:
             )
         if emptied := [n for n in lost if n not in resumed]:
             log.warning("Redis lacks scores that it had, of partitions %s: they are written again", emptied)
+        if self._redis.is_down:
+            await store.scores(("-",))
 
     def request_scores(self, requests: int) -> None:
         """Score all accounts again, unless `requests` requests were obeyed already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,8 +21,10 @@ from gate.ports.scores import EncodedScore, ScoreStore
 from gate.records.score import with_bytes
 from gate.settings import read_settings
 from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCounts, Scores, States, merged
+from streams.worker import scores_to_redis
 from streams.worker.agents import declare_agents
 from streams.worker.app import App
+from streams.worker.assignment import Partitions
 from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import (
     Accounts,
@@ -135,6 +138,59 @@ async def test_scores_go_straight_to_redis_while_it_answers() -> None:
     assert put
     assert scores.missing_from is None
     assert [s.account for s, _ in store.got] == ["a"]
+
+
+async def test_an_answer_that_came_while_other_partitions_were_folded_is_not_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Answering(Store):
+        async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
+            asyncio.get_running_loop().call_later(0.01, time.sleep, 0.4)  # another partition is folded
+            await asyncio.sleep(0.02)
+            return await super().put_scores(scores)
+
+    monkeypatch.setattr(scores_to_redis, "PUT_WITHIN_S", 0.3)
+    store = Answering()
+    scores = scores_to(store)
+
+    put = await scores.put([score("a", 1)])
+
+    assert put
+    assert [s.account for s, _ in store.got] == ["a"]
+    assert scores.missing_from is None
+
+
+async def test_marks_that_are_compared_while_other_partitions_are_folded_are_no_outage() -> None:
+    class Answering(Store):
+        async def mark_filled(self, marks: dict[str, tuple[str, str]]) -> dict[str, str]:
+            asyncio.get_running_loop().call_later(0.01, time.sleep, 1.5)  # a partition is folded
+            await asyncio.sleep(0.02)
+            return dict.fromkeys(marks, "")
+
+    told: list[bool] = []
+    partitions = cast(Any, Partitions.__new__(Partitions))
+    partitions._store, partitions._redis, partitions._all = Answering(), Outage("Redis", told.append), {}
+    partitions.where = SimpleNamespace(topics=SimpleNamespace(scores=SimpleNamespace(name="scores")))
+
+    await partitions.catch_up_redis()
+
+    assert False not in told
+    assert not partitions._redis.is_down
+
+
+async def test_scores_that_are_not_answered_in_time_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Frozen(Store):
+        async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
+            await asyncio.Event().wait()
+            return 0
+
+    monkeypatch.setattr(scores_to_redis, "PUT_WITHIN_S", 0.05)
+    scores = scores_to(Frozen())
+
+    put = await scores.put([score("a", 1)])
+
+    assert not put
+    assert scores.missing_from == 100
 
 
 async def test_redis_away_leaves_what_it_lacks_from_where_the_scores_topic_ended() -> None:

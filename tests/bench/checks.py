@@ -39,6 +39,7 @@ _OWN_RATIO = Spec("gate CPU per HTTP check / our own server answering a constant
 _BATCHED_RATIO = Spec("gate CPU per check in a batch of 32 / one request of uvicorn, answering a constant", "×")
 _SINGLE_KAFKA = Spec("gate CPU per HTTP check, decisions published to Kafka", "µs")
 _BATCHED_KAFKA = Spec("gate CPU per check in a batch of 32, decisions published to Kafka", "µs")
+_CROWDED = Spec("checks answered without the store, of 64 connections with 32 checks each in closed loop", "%", 0, 0)
 _SINGLE_REDIS = Spec("Redis CPU per HTTP check", "µs")
 _BATCHED_REDIS = Spec("Redis CPU per check in a batch of 32", "µs")
 SPECS = (
@@ -53,6 +54,7 @@ SPECS = (
     _BATCHED_KAFKA,
     _SINGLE_REDIS,
     _BATCHED_REDIS,
+    _CROWDED,
 )
 
 
@@ -64,6 +66,7 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
         with gate(stage, gate_environment(stage, stage.fresh("checks"))) as plain:
             single, single_redis = _load(stage, plain, SINGLE_CHECKS, 1, CONNECTIONS, turn)
             batched, batched_redis = _load(stage, plain, BATCHED_CHECKS, BATCH, BATCH_CONNECTIONS, turn)
+            found[_CROWDED].append(_crowded(stage, plain, turn))
         floor, own_floor = _constant(stage, "uvicorn", turn), _constant(stage, "own", turn)
         found[_SINGLE].append(single)
         found[_CONSTANT].append(floor)
@@ -80,6 +83,16 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
             found[_SINGLE_KAFKA].append(_load(stage, publishing, SINGLE_CHECKS, 1, CONNECTIONS, turn)[0])
             found[_BATCHED_KAFKA].append(_load(stage, publishing, BATCHED_CHECKS, BATCH, BATCH_CONNECTIONS, turn)[0])
     return found
+
+
+def _crowded(stage: Stage, under: Gate, seed: int) -> float:
+    """The share of checks, in %, that Redis had no part in while as many batches come as a large service sends at once."""
+    with Redis.from_url(stage.redis().url) as client:
+        client.flushall()
+    with _client(under.port, BATCHED_CHECKS, BATCH, CONNECTIONS, seed) as client:
+        client.go()
+        answer = json.loads(client.go())
+    return float(100 * answer["without_store"] / answer["checks"])
 
 
 def _constant(stage: Stage, server: str, seed: int) -> float:

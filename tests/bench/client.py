@@ -1,7 +1,7 @@
 """A light caller of the gate: raw HTTP over many connections that stay open, the next request when the last is answered.
 
 Builds its requests first, says `ready`, on each `go` sends a warm-up or the load, and answers with one JSON object:
-`{"checks","allowed"}`. Light, because it shares the machine with what it measures.
+`{"checks","allowed","without_store"}`. Light, because it shares the machine with what it measures.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from gate.local.free_port import LOOPBACK
 from tests.bench.crowd import checks
 
 ALLOWED = b'"decision":"allow"'
+WITHOUT_STORE = (b'"degraded":["store"]', b'"stage":"overload"')
 
 
 class _Connection(asyncio.Protocol):
     """Asks, reads until the body is whole, asks again."""
 
-    def __init__(self, requests: Iterator[bytes], done: asyncio.Future[int]) -> None:
+    def __init__(self, requests: Iterator[bytes], done: asyncio.Future[tuple[int, int]]) -> None:
         self._requests = requests
         self._done = done
         self._buffer = b""
-        self._allowed = 0
+        self._allowed = self._without_store = 0
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -45,6 +46,7 @@ class _Connection(asyncio.Protocol):
             self._fail(f"the gate answered {buffer[:300]!r}")
         elif len(buffer) >= head + 4 + length:
             self._allowed += buffer.count(ALLOWED)
+            self._without_store += sum(map(buffer.count, WITHOUT_STORE))
             self._buffer = b""
             self._next()
 
@@ -59,7 +61,7 @@ class _Connection(asyncio.Protocol):
         if request is not None:
             self._transport.write(request)
         elif not self._done.done():
-            self._done.set_result(self._allowed)
+            self._done.set_result((self._allowed, self._without_store))
             self._transport.close()
 
     def _fail(self, why: str) -> None:
@@ -69,14 +71,15 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def drive(port: int, requests: list[bytes], connections: int) -> int:
-    """Send all requests over that many connections; how many decisions were `allow`."""
+async def drive(port: int, requests: list[bytes], connections: int) -> tuple[int, int]:
+    """Send all requests over that many connections; how many decisions were `allow`, and how many the store had no part in."""
     loop = asyncio.get_running_loop()
     shared = iter(requests)
-    waiting: list[asyncio.Future[int]] = [loop.create_future() for _ in range(connections)]
+    waiting: list[asyncio.Future[tuple[int, int]]] = [loop.create_future() for _ in range(connections)]
     for done in waiting:
         await loop.create_connection(lambda done=done: _Connection(shared, done), LOOPBACK, port)  # type: ignore[misc]
-    return sum(await asyncio.gather(*waiting))
+    allowed, without_store = zip(*await asyncio.gather(*waiting), strict=True)
+    return sum(allowed), sum(without_store)
 
 
 def requests_of(bodies: list[bytes], batch: int) -> list[bytes]:
@@ -105,8 +108,8 @@ def main() -> None:
     print("ready", flush=True)
     for count, requests in loads:
         sys.stdin.readline()
-        allowed = asyncio.run(drive(given.port, requests, given.connections))
-        print(json.dumps({"checks": count, "allowed": allowed}), flush=True)
+        allowed, without_store = asyncio.run(drive(given.port, requests, given.connections))
+        print(json.dumps({"checks": count, "allowed": allowed, "without_store": without_store}), flush=True)
 
 
 if __name__ == "__main__":

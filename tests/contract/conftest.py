@@ -1,8 +1,16 @@
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from redis_nodes import running_cluster
 
 from gate.stores.redis.accounts import RedisAccountStore
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real Cluster that stays as it is; keep to keys of your own (`unique`)."""
+    with running_cluster(tmp_path_factory.mktemp("quiet-cluster")) as cluster:
+        yield cluster.url
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from gate.ports.boards import Acknowledgement
 from gate.records.control import pause_record
 from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
-from gate.stores.kafka.boards import KafkaBoardStore
+from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
 from gate.stores.kafka.topics import declare
 
 HOUR_US = 3_600_000_000
@@ -161,3 +161,14 @@ async def test_where_there_is_no_kafka_or_no_topic_each_call_ends_within_its_dea
             ):
                 with pytest.raises(StoreUnavailable):
                     await call
+
+
+def test_acknowledgements_of_processes_that_ended_long_ago_make_room_for_those_that_run() -> None:
+    store = KafkaBoardStore("127.0.0.1:1", "controls")
+
+    for number in range(MOST_GATES + 1):
+        store._hear_gate(f"g boot-{number}", b"{}" * 100_000 if number == 7 else b"{}", number)
+
+    assert f"g boot-{MOST_GATES}" in store._gates
+    assert "g boot-0" not in store._gates
+    assert len(store._gates) <= MOST_GATES

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import cast
 
 import h11
@@ -17,13 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waiting import eventually
 
-from gate.errors import RequestRejected
+from gate.errors import RequestRejected, SettingInvalid
 from gate.serve.hot import server as hot_server
 from gate.serve.hot.connection import HotConnection
 from gate.serve.hot.edge import Edge
 from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, EdgeLimits
 from gate.serve.hot.exchange import HotRequest, Response
 from gate.serve.server import listening, serving
+from gate.settings import TlsFiles
 
 LIMIT = 1_000
 POST = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
@@ -563,3 +565,12 @@ async def test_connections_beyond_the_cap_are_refused_and_counted_until_others_e
 
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert rejected[0] == "connections.too_many"
+
+
+async def test_files_of_tls_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+
+    with listening("127.0.0.1", 0, "PORT") as port, pytest.raises(SettingInvalid, match="cannot be used"):
+        async with serving(Echo(), port, tls=TlsFiles(wrong, wrong, None)):
+            raise AssertionError

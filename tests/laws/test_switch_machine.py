@@ -220,7 +220,7 @@ class SwitchMachine(RuleBasedStateMachine):
 
     def write(self, through: str) -> tuple[Channel, Operate]:
         store = self.redis if through == "redis" else self.kafka
-        return store, Operate(store, lambda: next(self.ids))
+        return store, Operate(store, lambda: next(self.ids), caught_up_within_s=0.0)
 
     @rule(through=st.sampled_from(("redis", "kafka")), minutes=st.sampled_from((1, 10, 60)))
     def pause(self, through: str, minutes: int) -> None:

@@ -1,17 +1,21 @@
 """The replay over stores in memory and a worker that scores what it is told to: windows, decisions, figures."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
 from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.event import Attempted
+from gate.core.hot_facts import HotKind, SharedFeature
 from gate.core.media import Media
+from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
 from gate.errors import StoreUnavailable
 from gate.policyfile import load_policy
+from gate.records.hot_fact import encode_hot_fact, encode_hot_key
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from streams.lab import replay as replaying
@@ -23,7 +27,7 @@ from streams.lab.replay import (
     replay,
     windows,
 )
-from streams.lab.rows import Recorded, Stream
+from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream
 
 SECOND_US = 1_000_000
 
@@ -188,3 +192,42 @@ async def test_a_worker_that_has_ended_ends_the_replay_at_once() -> None:
 
     with pytest.raises(StoreUnavailable, match="status 1"):
         await replay(Stream((upload("a", 0),), False), judge, store, worker.publish, alive=alive)
+
+
+async def test_a_new_account_on_a_device_that_is_a_hot_fact_is_met_at_its_first_upload() -> None:
+    store, heard = MemoryAccountStore(Clock()), []
+    judge = Judge(load_policy(None), store, b"salt")
+    device = SharedFeature(HotKind.DEVICE, Pseudonyms(b"salt").of_device("rack"), 9, 0, 0.95, expires_day=7)
+    uploads = [
+        fresh(f"a-{n}", n * MINUTE_US, "rack" if n != 3 else "own", ABUSIVE if n != 3 else BENIGN) for n in range(8)
+    ]
+
+    async def hot_facts() -> None:
+        heard.append(judge.now_us())
+        judge.hear(encode_hot_key(device.kind, device.hash), encode_hot_fact(device))
+
+    worker = Worker(store, lambda event: 0.0)
+    stream = Stream(tuple(uploads), False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replaying, "windows", lambda uploads, span_us=None: [[one] for one in uploads])
+        outcome = await replay(stream, judge, store, worker.publish, hot_facts=hot_facts)
+
+    shown = outcome.as_json()
+    assert heard == [n * MINUTE_US for n in (4, 5, 6, 7)]
+    assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (3, 0)
+
+
+async def test_an_account_with_one_upload_counts_as_met_if_its_score_would_meet_the_next_one() -> None:
+    uploads = [fresh(f"a-{n}", n * MINUTE_US, f"d-{n}", n % 2) for n in range(8)]
+
+    outcome, _ = await run(uploads, lambda event: 0.9 if event.account.id in ("a-1", "a-3", "a-4") else 0.1)
+
+    shown = outcome.as_json()
+    assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (0, 0)
+    assert (shown["abusive_accounts_met_or_next"], shown["benign_accounts_met_or_next"]) == (2, 1)
+
+
+def fresh(account: str, at_us: int, device: str, label: int) -> Recorded:
+    created = datetime.fromtimestamp(at_us / 1e6, UTC)
+    request = CheckRequest(f"u-{account}", Account(account, created_at=created), Media("image"), device=device)
+    return Recorded(at_us, request, label)

@@ -185,6 +185,40 @@ def test_a_class_that_the_gates_policy_does_not_have_is_warned_about_and_paused(
     assert system.json("status")["pauses"][0]["scope"] == {"classes": ["nw"]}
 
 
+def test_a_pause_whose_output_nobody_reads_waits_for_the_gates_all_the_same(system: Typed) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [PROGRAM, "pause", "--class", "new", "--reason", "raid", "--yes"], env=system.environment(), stdout=write,
+            stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(write)
+
+    assert done.returncode == 0, done.stderr
+    assert "is obeyed by 1 of 1 gates" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_several_pauses_are_released_at_once_with_one_document_and_those_that_cannot_be_are_named(
+    system: Typed,
+) -> None:
+    ids = [system.json("pause", "--class", "new", "--reason", "raid", "--yes")["id"] for _ in range(2)]
+    later = system.json("pause", "--class", "trusted", "--reason", "raid", "--start-in", "1h", "--yes")["id"]
+
+    some = system.run("release", ids[0], "p-none", ids[0], "-o", "json")
+    rest = system.run("release", "--all", "--yes", "-o", "json")
+
+    told = json.loads(some.stdout)
+    assert some.returncode == 2
+    assert [one["id"] for one in told["releases"]] == [ids[0]]
+    assert "there is no pause p-none" in told["problems"][0]
+    assert rest.returncode == 0, rest.stderr
+    assert [one["id"] for one in json.loads(rest.stdout)["releases"]] == [ids[1]]
+    assert f"pause {later} begins" in rest.stderr
+
+
 def test_a_release_says_what_it_released_and_what_still_pauses_those_uploads(system: Typed) -> None:
     narrow = system.run(*PAUSE_NEW).stdout.strip()
     wide = system.run("pause", "--class", "new", "--class", "regular", "--reason", "scam-wave", "--yes").stdout.strip()

@@ -173,6 +173,8 @@ def test_a_pause_gets_through_kafka_with_redis_down_and_reaches_a_redis_that_los
     set_ = system.done("pause", *RAID, "--direct", "kafka")
 
     assert [system.paused(host) for host in (0, 1)] == [[set_], [set_]]
+    started_in_the_outage = system.start_gate()
+    wait_until(lambda: system.paused(started_in_the_outage) == [set_])
     system.redis.start()
     wait_until(lambda: set_ in system.stored(), timeout_s=20)
     later = system.done("pause", "--class", "trusted", "--reason", "raid", "--yes")

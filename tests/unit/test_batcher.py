@@ -298,3 +298,78 @@ async def test_items_that_are_sent_singly_share_the_deadline_of_their_batch_and_
     assert all(isinstance(answer, StoreOverloaded) for answer in answers[answered:])
     assert all(0 < later <= earlier - 0.09 for earlier, later in pairwise(lane.given_s[1:]))
     assert batcher.shed == 8 - answered
+
+
+@pytest.fixture
+async def ranked(lane: HeldLane) -> AsyncIterator[Batcher[int, int]]:
+    """Four items wait at most; the rank of an item is its hundreds."""
+    batcher: Batcher[int, int] = Batcher([lane], 30.0, max_batch=2, max_queue=4, rank=lambda item: item // 100)
+    await batcher.open()
+    yield batcher
+    await batcher.close()
+
+
+async def waiting(batcher: Batcher[int, int], *items: int) -> list[asyncio.Task[int]]:
+    """Submit each item after the one before it."""
+    tasks = []
+    for item in items:
+        tasks.append(asyncio.create_task(batcher.submit(item)))
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_in_a_full_queue_the_newest_of_the_lowest_rank_gives_way_to_a_higher(
+    lane: HeldLane, ranked: Batcher[int, int]
+) -> None:
+    lane.open.clear()
+    under_way = await waiting(ranked, 1)
+    low = await waiting(ranked, 10, 110, 11, 12)
+    high = await waiting(ranked, 200, 111)
+    lane.open.set()
+
+    answers = await asyncio.gather(*under_way, *low, *high, return_exceptions=True)
+
+    assert [isinstance(answer, StoreOverloaded) for answer in answers] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert lane.calls[1:] == [[200, 110], [111, 10]]
+    assert ranked.shed == 2
+
+
+async def test_an_item_that_outranks_none_of_those_that_wait_is_shed_itself(
+    lane: HeldLane, ranked: Batcher[int, int]
+) -> None:
+    lane.open.clear()
+    tasks = await waiting(ranked, 1, 100, 101, 102, 103, 104, 5)
+    lane.open.set()
+
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [
+        item
+        for item, answer in zip((1, 100, 101, 102, 103, 104, 5), answers, strict=True)
+        if not isinstance(answer, int)
+    ] == [104, 5]
+
+
+async def test_of_many_ranks_at_once_exactly_the_lowest_are_shed(lane: HeldLane) -> None:
+    batcher: Batcher[int, int] = Batcher([lane], 30.0, max_batch=2, max_queue=20, rank=lambda item: item // 100)
+    await batcher.open()
+    lane.open.clear()
+    first = await waiting(batcher, 1)
+    items = [100 * rank + n for n in range(20) for rank in (2, 0, 3, 1)]
+    tasks = await waiting(batcher, *items)
+    lane.open.set()
+
+    answers = await asyncio.gather(*first, *tasks, return_exceptions=True)
+    await batcher.close()
+
+    answered = [item for item, answer in zip(items, answers[1:], strict=True) if isinstance(answer, int)]
+    assert sorted(answered) == [300 + n for n in range(20)]
+    assert batcher.shed == 60

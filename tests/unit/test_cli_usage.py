@@ -358,6 +358,31 @@ def test_completion_offers_the_ids_of_pauses_and_nothing_where_no_gate_answers(
     assert offered == [["p-1", "p-3"], []]
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("--class n", ["new"]),
+        ("--reason ", ["raid", "legal"]),
+        ("--kind im", ["image"]),
+        ("--except-class ", ["new", "vip"]),
+    ],
+)
+def test_completion_offers_the_names_of_the_policy_in_force(
+    typed: str, offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = {"classes": ["new", "vip"], "reasons": ["raid", "legal"], "known": {"kind": ["image", "video"]}}
+    monkeypatch.setenv("_UPLOAD_GATE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"upload-gate pause {typed}")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    found = []
+    for answer in (lambda *_: policy, lambda *_: None):
+        monkeypatch.setattr("gate.cli.http_json.get_json", answer)
+        cli.run([])
+        found.append(capsys.readouterr().out.split())
+
+    assert found == [offered, []]
+
+
 def _accepted(server: socket.socket) -> int:
     """How many connections wait to be accepted."""
     count = 0

@@ -25,7 +25,7 @@ pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 def small_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, names in (
         ("fit_events", {"PAIRS": 1, "LABEL_PAIRS": 1, "BAGS": 1, "ROUNDS": 40}),
-        ("boosting", {"BAGS": 1, "FEW_BAGS": 1, "MOST_ROUNDS": 100, "MOST_PAIRS": 1}),
+        ("boosting", {"BAGS": 1, "FEW_BAGS": 1, "ROUNDS": 100, "MOST_PAIRS": 1}),
     ):
         for name, value in names.items():
             monkeypatch.setattr(f"streams.lab.{module}.{name}", value)

@@ -37,7 +37,7 @@ MUTANTS = (
     (FOLD, "elif facts.refused < MAX_REFUSED:", "elif facts.refused > MAX_REFUSED:"),
     (FOLD, 'if event.by != "owner":', 'if event.by == "owner":'),
     (FOLD, "0 <= at_us - facts.last_us <= SOON_US", "0 <= at_us - facts.last_us"),
-    (FOLD, "if at_us - facts.last_us >= SESSION_US:", "if at_us - facts.last_us <= SESSION_US:"),
+    (FOLD, "if at_us - last_us >= SESSION_US:", "if at_us - last_us <= SESSION_US:"),
     (FOLD, "ring = remembered(before, _mark(item & _MARK), MAX_RING)\n            if ring is before:",
      "ring = remembered(before, _mark(item & _MARK), MAX_RING)\n            if ring is not before:"),
     (FOLD, "if at_us < facts.last_us - LATE_US:", "if at_us < facts.last_us:"),

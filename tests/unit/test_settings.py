@@ -54,6 +54,11 @@ def test_secrets_are_neither_in_repr_nor_in_what_is_shown() -> None:
         ("REDIS", "http://h"),
         ("REDIS", "redis://"),
         ("REDIS", "redis://h:port"),
+        ("REDIS", "redis+cluster://h,"),
+        ("REDIS", "redis+cluster://h:1,h:port"),
+        ("REDIS", "redis+cluster://h/1"),
+        ("REDIS", "redis+sentinel://h"),
+        ("REDIS", "redis+proxy://h"),
         ("KAFKA", "h"),
         ("KAFKA", "h:1,i"),
         ("PREFIX", "a{b}"),
@@ -112,3 +117,11 @@ def test_metrics_and_health_have_a_port_of_their_own_where_checks_are_open_to_ot
 )  # fmt: skip
 def test_loopback_is_known(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["rediss://u:p@h:1/0", "redis+sentinel://a:1,b/uploads/2", "redis+cluster://u:p@a:1,[::1]:2", "unix:///run/r.sock"],
+)
+def test_redis_may_be_one_server_a_master_with_sentinels_or_a_cluster(url: str) -> None:
+    assert read_settings({"UPLOAD_GATE_REDIS": url}).redis == url

@@ -19,6 +19,7 @@ from gate.app.check import Check
 from gate.app.converge import converged
 from gate.app.watch import Watch
 from gate.core.account import Account
+from gate.core.duration import DAY_US
 from gate.core.media import Media
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
@@ -375,7 +376,9 @@ async def test_a_disk_that_hangs_holds_up_no_acknowledgement(tmp_path: Path, mon
     assert bench.disk.written[-1] == 7
 
 
-@pytest.mark.parametrize("ahead_us", [-3_600_000_000, -4_000_000, 0, 4_000_000, 3_600_000_000])
+@pytest.mark.parametrize(
+    "ahead_us", [-30 * DAY_US, -3_600_000_000, -4_000_000, 0, 4_000_000, 3_600_000_000, 30 * DAY_US]
+)
 async def test_what_is_acknowledged_is_obeyed_whatever_the_gates_clock_says(tmp_path: Path, ahead_us: int) -> None:
     bench = Bench(tmp_path, ahead_us=ahead_us)
     pause = at_once()
@@ -386,7 +389,7 @@ async def test_what_is_acknowledged_is_obeyed_whatever_the_gates_clock_says(tmp_
         when_acknowledged.append(", ".join(found.id for found in active))
 
     bench.store.at_acknowledging = judge
-    await bench.store.replace(0, board_of(pause))
+    await bench.store.replace(0, board_of(pause, at_once("p-2", 2, 1_000_000)))
     async with bench.running():
         await eventually(lambda: bench.store.taken)
         during = (await bench.check.check(an_upload())).pause
@@ -398,7 +401,7 @@ async def test_what_is_acknowledged_is_obeyed_whatever_the_gates_clock_says(tmp_
             clock.at_us += 1
         after = (await bench.check.check(an_upload())).pause
 
-    assert acknowledged == {"p-1"}
+    assert acknowledged == {"p-1, p-2"}
     assert (during, before_the_end, after) == ("p-1", "p-1", None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -16,7 +16,6 @@ LATEST_US = 32_503_680_000_000_000
 """The year 3000. An event with a later time is refused."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US = 631_152_000_000_000
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def moment(value: object) -> datetime:
@@ -35,7 +34,8 @@ def moment(value: object) -> datetime:
 
 def since_epoch_us(value: datetime) -> int:
     """µs since 1970."""
-    return (value - EPOCH) // _MICROSECOND
+    since = value - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds  # a division takes twice as long
 
 
 def creation(value: object, at_us: int) -> datetime:

@@ -27,7 +27,8 @@ class ClassLimits:
 
     The limits of an upload's account, IP network and device; the buckets `shared` by all uploads of the class; the
     risk that refuses (None: no score does) while it is no older than `max_score_age_us`; for how long an upload is
-    reserved; whether its tokens return if nobody has reported it by then; and the class whose limits these are.
+    reserved; whether its tokens return if nobody has reported it by then; the class whose limits these are; and its rank:
+    overload sheds the lowest first.
     """
 
     account: EntityLimits | None
@@ -39,6 +40,7 @@ class ClassLimits:
     lifetime_us: int
     returns: bool = False
     name: str = ""
+    rank: int = 0
     byte_rates: tuple[Rate, ...] = field(init=False)
     """The rates of all limits that count bytes, in the order of `entity_limits`."""
 

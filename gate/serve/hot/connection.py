@@ -28,7 +28,6 @@ log = logging.getLogger("upload_gate.http")
 
 WIRE_BYTES: Final = 8
 """Bytes on the wire for one byte of body, at most: a chunk of one byte takes six."""
-_DOUBTFUL: Final = frozenset((b"transfer-encoding", b"upgrade"))
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
@@ -132,7 +131,9 @@ class HotConnection(asyncio.Protocol):
         """Refuse a request that is not complete after more bytes than one may have."""
         reading = self._reading
         assert reading is not None
-        self._fed += more
+        if not self._fed:
+            self._since_s = self._edge.loop.time()
+        self._fed += more or 1
         if self._in_head:
             if self._fed >= MAX_HEAD_BYTES:
                 self._refuse(*_LARGE_HEAD)
@@ -147,7 +148,6 @@ class HotConnection(asyncio.Protocol):
         self._in_head = True
         self._is_idle = False
         self._fed = 0
-        self._since_s = self._edge.loop.time()
 
     def on_url(self, target: bytes) -> None:
         """A part of the target has arrived."""
@@ -172,10 +172,13 @@ class HotConnection(asyncio.Protocol):
             return
         headers = request.headers
         request.method = parser.get_method()
-        version = parser.get_http_version()
-        request.keep_alive = parser.should_keep_alive() and version == "1.1" and request.method != b"CONNECT"
-        usual = version == "1.1" and request.hosts == 1 and headers.keys().isdisjoint(_DOUBTFUL)
-        if not (usual or _is_sound(version, request)):
+        goes_on = parser.should_keep_alive()
+        # only of version 1.1 a connection goes on without being asked to; to be told the version costs more
+        is_usual = goes_on and b"connection" not in headers
+        version = "1.1" if is_usual else parser.get_http_version()
+        request.keep_alive = goes_on and version == "1.1" and request.method != b"CONNECT"
+        is_doubtful = request.hosts != 1 or b"transfer-encoding" in headers or b"upgrade" in headers
+        if (is_doubtful or not is_usual) and not _is_sound(version, request):
             self._refuse(*_MALFORMED)
             return
         try:
@@ -196,10 +199,13 @@ class HotConnection(asyncio.Protocol):
         if request.early is not None:
             return
         if not request.body:
-            request.body = part
+            request.body, size = part, len(part)
         else:
+            if request.rest is None:
+                request.rest = bytearray()
             request.rest += part
-        if len(request.body) + len(request.rest) > request.limit:
+            size = len(request.body) + len(request.rest)
+        if size > request.limit:
             self._reject(request, too_large(request.limit))
 
     def on_message_complete(self) -> None:
@@ -210,7 +216,7 @@ class HotConnection(asyncio.Protocol):
         self._ended += 1
         self._is_idle = True
         if request.early is None:
-            if request.rest:
+            if request.rest is not None:
                 request.body += request.rest
             self._accept(request)
 
@@ -319,6 +325,7 @@ class HotConnection(asyncio.Protocol):
             return
         elif self._is_idle:
             if waited_s > KEEP_ALIVE_S:
+                self._is_last = True
                 self._transport.close()
         elif waited_s > request_s:
             self._refuse("request.timeout", f"the request did not arrive within {request_s:g} s")
@@ -331,6 +338,7 @@ class HotConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection now, and what works for it."""
+        self._is_last = True
         if self._task is not None:
             self._task.cancel()
         self._transport.abort()

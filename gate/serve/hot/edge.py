@@ -55,11 +55,11 @@ class Edge:
 
     def sweep(self) -> None:
         """Close the connections that are late, and forget the date."""
+        self._timer = self.loop.call_later(SWEEP_EVERY_S, self.sweep)
         self._starts.clear()
         now_s = self.loop.time()
         for connection in list(self.connections):
             connection.close_if_late(now_s)
-        self._timer = self.loop.call_later(SWEEP_EVERY_S, self.sweep)
 
     def drain(self) -> None:
         """Close the idle connections, and each other one after its response."""

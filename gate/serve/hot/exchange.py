@@ -23,21 +23,15 @@ class HotRequest:
     a whole response.
     """
 
-    __slots__ = (
-        "awaits_continue", "body", "early", "gone", "headers", "hosts", "keep_alive", "limit", "method", "path", "rest", "target",
-    )  # fmt: skip
+    target = path = method = body = b""
+    hosts = limit = 0
+    keep_alive = True
+    awaits_continue = gone = False
+    rest: bytearray | None = None
+    early: Response | bytes | None = None
 
     def __init__(self) -> None:
-        self.target = self.path = self.method = b""
         self.headers: dict[bytes, bytes] = {}
-        self.hosts = 0
-        self.body = b""
-        self.rest = bytearray()
-        self.limit = 0
-        self.keep_alive = True
-        self.awaits_continue = False
-        self.early: Response | bytes | None = None
-        self.gone = False
 
     def is_gone(self) -> bool:
         """Whether the caller went away before the response."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from heapq import nsmallest
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -28,6 +29,7 @@ from gate.records.control import (
     gate_record,
     pause_record,
 )
+from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
 from gate.records.gate import decode_gate
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
@@ -299,8 +301,13 @@ class KafkaBoardStore:
     def _hear_gate(self, process: str, value: bytes | None, at_us: int) -> None:
         if not value:
             self._gates.pop(process, None)
-        elif process in self._gates or len(self._gates) < MOST_GATES:
-            self._gates[process] = value, at_us
+            return
+        if process not in self._gates and len(self._gates) >= MOST_GATES:
+            # each process has a record for ever: the new ones count, and not those that ended long ago
+            oldest = nsmallest(MOST_GATES // 10, self._gates, key=lambda known: self._gates[known][1])
+            for known in oldest:
+                del self._gates[known]
+        self._gates[process] = value[: MAX_GATE_BYTES + 1], at_us
 
     def _tick(self, at_us: int) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -11,9 +11,9 @@ from gate.core.override import Override
 from gate.core.score import Score
 from gate.ports.scores import EncodedScore
 from gate.stores.redis import scores as score_store
+from gate.stores.redis.cluster_reservations import reservation_store
 from gate.stores.redis.line import Stats
 from gate.stores.redis.overrides import RedisOverrideStore
-from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.scores import RedisScoreStore
 from gate.stores.redis.takes import RedisTakeStore
 
@@ -40,7 +40,7 @@ class RedisAccountStore:
         self._takes = RedisTakeStore(
             url, prefix, deadline_s, lanes=lanes, max_batch=max_batch, max_queue=max_queue, stats=stats
         )
-        self._reservations = RedisReservationStore(url, prefix, bulk_deadline_s, stats=stats)
+        self._reservations = reservation_store(url, prefix, bulk_deadline_s, stats=stats)
         self._scores = RedisScoreStore(url, prefix, bulk_deadline_s, stats=stats)
         self._overrides = RedisOverrideStore(url, prefix, bulk_deadline_s, stats=stats)
 

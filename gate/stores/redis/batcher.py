@@ -2,9 +2,11 @@
 
 There is no timer: a lone check is sent at once, and under load each call carries the items that have arrived meanwhile,
 up to `max_batch`. A lane carries one call at a time, and a second lane is used only for a full batch: the server works
-on one call at a time as well, and few large calls cost both sides less than many small ones. An item that does not fit
-into the queue is shed at once: it fails with StoreOverloaded and is never sent. So is an item that has waited for half
-its deadline.
+on one call at a time as well, and few large calls cost both sides less than many small ones.
+
+Overload sheds the lowest ranks first: an item that is shed fails with StoreOverloaded and is never sent. Items of a higher rank
+are sent first. Where the queue is full, the newest item of the lowest rank is shed, be it the one that arrives. So is an item
+that has waited for half its deadline.
 
 It contains a circuit breaker. When a lane fails, the breaker opens: nothing is sent, and every check fails at once,
 until a probe on that lane is answered. The lane probes with growing pauses, one probe at a time, with or without
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from gate.errors import StoreOverloaded, StoreUnavailable
@@ -32,8 +34,8 @@ R_co = TypeVar("R_co", covariant=True)
 class Lane(Protocol[A_contra, R_co]):
     """A connection to the server that carries one call at a time."""
 
-    async def call(self, items: Sequence[A_contra], within_s: float) -> Sequence[R_co]:
-        """One answer for each item, in order. Raises StoreUnavailable if the server does not answer."""
+    async def call(self, items: Sequence[A_contra], within_s: float) -> Sequence[R_co | Exception]:
+        """One answer or error for each item, in order. Raises StoreUnavailable if the server does not answer."""
         ...
 
     async def probe(self, within_s: float) -> None:
@@ -49,14 +51,22 @@ class Batcher(Generic[A, R]):
     """Sends items over lanes in batches. `deadline_s` bounds each item's wait, call and repetitions together."""
 
     def __init__(
-        self, lanes: Sequence[Lane[A, R]], deadline_s: float, max_batch: int = 32, max_queue: int = 1024
+        self,
+        lanes: Sequence[Lane[A, R]],
+        deadline_s: float,
+        max_batch: int = 32,
+        max_queue: int = 1024,
+        rank: Callable[[A], int] = lambda item: 0,
     ) -> None:
         self.shed = 0
         self._lanes = lanes
         self.deadline_s = deadline_s
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._queue: deque[_Waiting[A, R]] = deque()
+        self._rank = rank
+        self._queues: dict[int, deque[_Waiting[A, R]]] = {}
+        self._ranks: list[int] = []
+        """The ranks that have a queue, the highest first."""
         self._queued = 0
         self._under_way = 0
         self._idle: list[asyncio.Future[None]] = []
@@ -123,16 +133,33 @@ class Batcher(Generic[A, R]):
     def _enqueue(self, items: Sequence[A]) -> asyncio.Future[list[R | Exception]]:
         if self._down is not None:
             raise StoreUnavailable(self._down)
-        if self._queued + len(items) > self._max_queue:
-            self.shed += len(items)
-            raise StoreOverloaded(f"overloaded: {self._queued} checks wait already")
+        rank = self._rank(items[0]) if len(items) == 1 else max(map(self._rank, items))
+        while self._queued + len(items) > self._max_queue:
+            if not self._shed_below(rank):
+                self.shed += len(items)
+                raise StoreOverloaded(f"overloaded: {self._queued} checks wait already")
+        queue = self._queues.get(rank)
+        if queue is None:
+            queue = self._queues[rank] = deque()
+            self._ranks = sorted(self._queues, reverse=True)
         answers: asyncio.Future[list[R | Exception]] = self._loop.create_future()
-        self._queue.append((items, answers, self._loop.time()))
+        queue.append((items, answers, self._loop.time()))
         self._queued += len(items)
         if self._idle and self._is_due():
             self._under_way += 1  # now, as otherwise the next item of this turn would wake another lane in vain
             self._idle.pop().set_result(None)
         return answers
+
+    def _shed_below(self, rank: int) -> bool:
+        """Shed what came last among the lowest rank that waits. Returns False if that is not below `rank`."""
+        lowest = next((each for each in reversed(self._ranks) if self._queues[each]), rank)
+        if lowest >= rank:
+            return False
+        waiting = self._queues[lowest].pop()
+        self._queued -= len(waiting[0])
+        self.shed += len(waiting[0])
+        _fail([waiting], StoreOverloaded, "overloaded: a check of a higher class took its place")
+        return True
 
     def _is_due(self) -> bool:
         """Whether to start one more call now. Otherwise the queued items wait for the end of a call under way."""
@@ -164,19 +191,22 @@ class Batcher(Generic[A, R]):
         batch: list[_Waiting[A, R]] = []
         size = 0
         oldest_s = now_s
-        while self._queue and size + len(self._queue[0][0]) <= self._max_batch:
-            waiting = self._queue.popleft()
-            items, answers, since_s = waiting
-            self._queued -= len(items)
-            if answers.done():
-                continue
-            if now_s - since_s > self.deadline_s / 2:
-                self.shed += len(items)
-                _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
-                continue
-            oldest_s = min(oldest_s, since_s)
-            size += len(items)
-            batch.append(waiting)
+        for queue in map(self._queues.__getitem__, self._ranks):
+            while queue and size + len(queue[0][0]) <= self._max_batch:
+                waiting = queue.popleft()
+                items, answers, since_s = waiting
+                self._queued -= len(items)
+                if answers.done():
+                    continue
+                if now_s - since_s > self.deadline_s / 2:
+                    self.shed += len(items)
+                    _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
+                    continue
+                oldest_s = min(oldest_s, since_s)
+                size += len(items)
+                batch.append(waiting)
+            if queue:
+                break
         return batch, oldest_s + self.deadline_s
 
     async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], until_s: float) -> bool:
@@ -251,8 +281,9 @@ class Batcher(Generic[A, R]):
                 return
 
     def _fail_queue(self) -> None:
-        waiting = list(self._queue)
-        self._queue.clear()
+        waiting = [each for queue in self._queues.values() for each in queue]
+        for queue in self._queues.values():
+            queue.clear()
         self._queued = 0
         _fail(waiting, StoreUnavailable, self._down or "the store is closed")
 

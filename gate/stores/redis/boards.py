@@ -7,6 +7,8 @@
     {prefix}gates:documents      hash: the acknowledgement of each process, as JSON
     {prefix}gates:since          the time since which no acknowledgement was lost
 
+On a Cluster `board` and `gates` are hash tags, {prefix}{board} and so on: the keys of each lie in one slot.
+
 The listening connection has a heartbeat, because a half-open connection would go unnoticed for minutes.
 """
 
@@ -25,6 +27,7 @@ from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.board_document import decode_board, document_version, encode_board
 from gate.records.gate import decode_gate, encode_gate
 from gate.records.pause import VERSION
+from gate.stores.redis.connect import line_to
 from gate.stores.redis.line import (
     Line,
     Run,
@@ -50,17 +53,17 @@ class RedisBoardStore:
         heartbeat_s: float = HEARTBEAT_S,
         dead_after_s: float = DEAD_AFTER_S,
     ) -> None:
-        self._url = url
         self._deadline_s = deadline_s
         self._heartbeat_s = heartbeat_s
         self._dead_after_s = dead_after_s
-        self._board_key = f"{prefix}board"
-        self._channel = f"{prefix}board:changes"
-        self._aside_key = f"{prefix}board:unreadable"
-        self._gate_keys = (f"{prefix}gates:at", f"{prefix}gates:documents", f"{prefix}gates:since")
-        self._last: tuple[bytes, bytes, Board] | None = None
         self._stats = Stats()
-        self._line = Line(url, "upload-gate-board", self._stats)
+        self._line = line_to(url, "upload-gate-board", self._stats)
+        board, gates = ("{board}", "{gates}") if self._line.is_clustered else ("board", "gates")
+        self._board_key = f"{prefix}{board}"
+        self._channel = f"{prefix}board:changes"
+        self._aside_key = f"{prefix}{board}:unreadable"
+        self._gate_keys = (f"{prefix}{gates}:at", f"{prefix}{gates}:documents", f"{prefix}{gates}:since")
+        self._last: tuple[bytes, bytes, Board] | None = None
         self._lock = asyncio.Lock()
         self._replace = Script.named("replace_board")
         self._repair = Script.named("repair_board")
@@ -84,7 +87,7 @@ class RedisBoardStore:
 
     async def ping(self) -> None:
         """Return once the server answers. Raises StoreUnavailable."""
-        await self._command(b"PING")
+        await self._command(b"PING", at=self._board_key)
 
     async def read(self) -> Board:
         """See BoardStore."""
@@ -108,10 +111,10 @@ class RedisBoardStore:
 
     async def durable(self) -> bool | None:
         """Whether a replica has what was just written; None if the server has no replica. Raises StoreUnavailable."""
-        role = await self._command(b"ROLE")
+        role = await self._command(b"ROLE", at=self._board_key)
         if not isinstance(role, list) or role[0] != b"master" or not role[2]:
             return None
-        return int(await self._command(b"WAIT", b"1", b"%d" % WAIT_MS)) > 0
+        return int(await self._command(b"WAIT", b"1", b"%d" % WAIT_MS, at=self._board_key)) > 0
 
     async def repair(self, board: Board) -> bool:
         """See BoardStore. If only the revision beside the document is wrong, the document's pauses are kept."""
@@ -131,7 +134,7 @@ class RedisBoardStore:
 
     async def changes(self) -> AsyncIterator[Board]:
         """See BoardStore. Holds a connection of its own until the iteration ends."""
-        line = Line(self._url, "upload-gate-push", self._stats)
+        line = await self._line.line_at(self._board_key, self._deadline_s)
         pulse: asyncio.Task[None] | None = None
         try:
             await line.execute(b"SUBSCRIBE", self._channel, within_s=self._deadline_s)
@@ -159,7 +162,7 @@ class RedisBoardStore:
 
     async def now_us(self) -> int:
         """See BoardStore."""
-        seconds, microseconds = await self._command(b"TIME")
+        seconds, microseconds = await self._command(b"TIME", at=self._gate_keys[0])
         return int(seconds) * 1_000_000 + int(microseconds)
 
     async def gates(self, within_us: int) -> Gates:
@@ -193,9 +196,9 @@ class RedisBoardStore:
             raise
         return rev or b"0", document
 
-    async def _command(self, *command: bytes | str) -> Any:
+    async def _command(self, *command: bytes | str, at: str | None = None) -> Any:
         async with self._lock:
-            return await self._line.execute(*command, within_s=self._deadline_s)
+            return await self._line.execute(*command, within_s=self._deadline_s, at=at)
 
     async def _run(self, run: Run) -> Any:
         async with self._lock:

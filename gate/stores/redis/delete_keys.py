@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gate.errors import StoreUnavailable
-from gate.stores.redis.line import Line
+from gate.stores.redis.connect import line_to
 
 SYSTEM_PREFIX = "ug:"
 KEYS_A_CALL = 1000
@@ -17,20 +16,12 @@ async def drop(url: str, prefix: str) -> int:
     """
     if not prefix or prefix.startswith(SYSTEM_PREFIX) or set(prefix) & set("*?[]\\"):
         raise ValueError(f"{prefix!r} is not the prefix of a replay")
-    line = Line(url, "upload-gate-drop")
+    line = line_to(url, "upload-gate-drop")
     gone = 0
     try:
-        cursor: bytes = b"0"
-        while True:
-            reply = await line.execute(
-                b"SCAN", cursor, b"MATCH", f"{prefix}*", b"COUNT", KEYS_A_CALL, within_s=DEADLINE_S
-            )
-            if not isinstance(reply, list) or len(reply) != 2:
-                raise StoreUnavailable("Redis did not answer SCAN with a list of keys")
-            cursor, keys = reply
+        async for keys in line.scan(f"{prefix}*", KEYS_A_CALL, DEADLINE_S):
             if keys:
-                gone += int(await line.execute(b"UNLINK", *keys, within_s=DEADLINE_S))
-            if cursor == b"0":
-                return gone
+                gone += await line.delete(keys, DEADLINE_S)
+        return gone
     finally:
         await line.close()

@@ -12,7 +12,8 @@ from typing import Final
 
 from gate.core.hot_facts import LONGEST_DAYS
 from gate.errors import StoreUnavailable
-from gate.stores.redis.line import Line, pack
+from gate.stores.redis.connect import line_to
+from gate.stores.redis.line import Argument
 
 MOST_ENTRIES: Final = 50_000
 KEPT_S: Final = LONGEST_DAYS * 86_400
@@ -30,7 +31,7 @@ class RedisHotFacts:
 
     def __init__(self, url: str, prefix: str = "ug:") -> None:
         self._key = f"{prefix}hot"
-        self._line = Line(url, "upload-gate-hot")
+        self._line = line_to(url, "upload-gate-hot")
         self._last: bytes = b"0"
 
     async def close(self) -> None:
@@ -40,20 +41,17 @@ class RedisHotFacts:
     async def send(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Add entries in their order. Raises StoreUnavailable; then any may be kept."""
         for at in range(0, len(records), AT_ONCE):
-            commands = [
-                pack((b"XADD", self._key, b"MAXLEN", b"~", MOST_ENTRIES, b"*", b"key", key, b"value", value or b""))
+            commands: list[Sequence[Argument]] = [
+                (b"XADD", self._key, b"MAXLEN", b"~", MOST_ENTRIES, b"*", b"key", key, b"value", value or b"")
                 for key, value in records[at : at + AT_ONCE]
             ]
-            commands.append(pack((b"EXPIRE", self._key, KEPT_S)))
-            until_s = asyncio.get_running_loop().time() + DEADLINE_S
-            for reply in await self._line.call(commands, until_s):
-                if isinstance(reply, Exception):
-                    raise StoreUnavailable(f"Redis refused a hot fact: {reply}")
+            commands.append((b"EXPIRE", self._key, KEPT_S))
+            await self._line.pipeline([(self._key, command) for command in commands], DEADLINE_S)
 
     async def read(self, hear: Hear) -> int:
         """Tell `hear` the entries since the last that it was told; returns how many. Raises StoreUnavailable."""
         reply = await self._line.execute(
-            b"XREAD", b"COUNT", AT_ONCE, b"STREAMS", self._key, self._last, within_s=DEADLINE_S
+            b"XREAD", b"COUNT", AT_ONCE, b"STREAMS", self._key, self._last, within_s=DEADLINE_S, at=self._key
         )
         entries = reply[0][1] if reply else []
         for name, fields in entries:

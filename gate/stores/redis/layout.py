@@ -5,7 +5,8 @@
     {prefix}2b:ENTITY               the buckets of a network, a device, a class or the platform
     {prefix}2f:ENTITY               the reservations of an entity that are open, where a limit counts them
     {prefix}2limits                 which limits each class had whose reservations are kept, by tag
-    {prefix}2due                    reservations whose tokens return at the end of their lifetime, sorted by it
+    {prefix}2due                    reservations whose tokens return at the end of their lifetime, sorted by it; on a Cluster
+                                    a list for each slot, {prefix}2due:{TAG}
 
 The `2` is the version of the layout: gates of another layout never read these keys.
 
@@ -41,6 +42,7 @@ from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import ClassLimits
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
+from gate.stores.redis.cluster_map import tags
 
 LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
@@ -63,6 +65,11 @@ def account_key(prefix: str, account: str) -> str:
 def upload_key(prefix: str, account: str, upload_id: str) -> str:
     """The key of a reservation where it has one of its own."""
     return f"{prefix}2r:{{{account}}}{upload_name(account, upload_id)}"
+
+
+def due_key(prefix: str, slot: int | None = None) -> str:
+    """The key of the list of what is due, on a Cluster that of one slot."""
+    return f"{prefix}2due" if slot is None else f"{prefix}2due:{{{tags()[slot]}}}"
 
 
 def upload_name(account: str, upload_id: str) -> str:

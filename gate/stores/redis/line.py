@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -38,6 +38,9 @@ CLOSE_WITHIN_S = 1.0
 
 Argument = bytes | str | int
 """One argument of a command. The command's name is the first argument."""
+
+Routed = tuple[str | bytes, Sequence[Argument]]
+"""A command and the key that says which node of a Cluster carries it out."""
 
 
 class ReplyLost(StoreUnavailable):
@@ -95,19 +98,22 @@ class Run:
         return pack((*verb, len(self.keys), *self.keys, *self.args))
 
 
-def pack(command: tuple[Argument, ...]) -> bytes:
+def pack(command: Sequence[Argument]) -> bytes:
     """The bytes of one command. Arguments are not split: `SCRIPT LOAD` takes two arguments."""
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes tuples of one only
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub takes tuples of one only
     return packed
 
 
 class Line:
     """A connection that opens on first use. It is not for concurrent use; its owner closes it."""
 
+    is_clustered = False
+
     def __init__(self, url: str, name: str = "upload-gate", stats: Stats | None = None) -> None:
+        self._url, self._name = url, name
         self._where = redact(url)
         self._stats = stats if stats is not None else Stats()
-        self._connection = _connection(url, name)
+        self._connection = connection_to(url, name)
         self._replies: Replies | None = None
         self._was_open = False
 
@@ -179,13 +185,51 @@ class Line:
             await self._drop()
         raise StoreUnavailable(f"Redis at {self._where} refused a call: {reply}") from reply
 
-    async def execute(self, *command: Argument, within_s: float) -> Any:
-        """The reply to one idempotent command, repeated once if the connection broke. Raises StoreUnavailable."""
-        until_s = asyncio.get_running_loop().time() + within_s
-        (reply,) = await self._call([pack(command)], until_s, again=True)
-        if isinstance(reply, ResponseError):
-            await self.refuse(reply)
+    async def execute(self, *command: Argument, within_s: float, at: str | None = None) -> Any:
+        """The reply to one idempotent command, repeated once if the connection broke. Raises StoreUnavailable.
+
+        `at` is the key whose node of a Cluster is meant.
+        """
+        (reply,) = await self.pipeline(((at or "", command),), within_s)
         return reply
+
+    async def pipeline(self, calls: Sequence[Routed], within_s: float) -> list[Any]:
+        """The replies to idempotent commands, all repeated once if the connection broke. Raises StoreUnavailable."""
+        until_s = asyncio.get_running_loop().time() + within_s
+        replies = await self._call([pack(command) for _, command in calls], until_s, again=True)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                await self.refuse(reply)
+        return replies
+
+    async def line_at(self, key: str, within_s: float) -> Line:
+        """A new connection to the node of a Cluster that serves the key; here to the one server. Its owner closes it."""
+        return self.twin()
+
+    def twin(self) -> Line:
+        """A new connection to the same server."""
+        return Line(self._url, self._name, self._stats)
+
+    async def values(self, keys: Sequence[str], within_s: float) -> list[bytes | None]:
+        """The values of the keys, in order. Raises StoreUnavailable."""
+        found: list[bytes | None] = await self.execute(b"MGET", *keys, within_s=within_s)
+        return found
+
+    async def delete(self, keys: Sequence[bytes], within_s: float) -> int:
+        """Delete the keys; returns how many there were. Raises StoreUnavailable."""
+        return int(await self.execute(b"UNLINK", *keys, within_s=within_s))
+
+    async def scan(self, match: str, count: int, within_s: float) -> AsyncIterator[list[bytes]]:
+        """The keys that match a pattern, some at a time; a key may come twice. Raises StoreUnavailable."""
+        cursor: bytes = b"0"
+        while True:
+            reply = await self.execute(b"SCAN", cursor, b"MATCH", match, b"COUNT", count, within_s=within_s)
+            if not isinstance(reply, list) or len(reply) != 2:
+                raise StoreUnavailable("Redis did not answer SCAN with a list of keys")
+            cursor, keys = reply
+            yield keys
+            if cursor == b"0":
+                return
 
     async def send(self, *command: Argument) -> None:
         """Send a command on an open connection without waiting for a reply. Raises StoreUnavailable."""
@@ -241,7 +285,8 @@ def _why(error: BaseException) -> str:
     return str(error)
 
 
-def _connection(url: str, name: str) -> Connection | UnixDomainSocketConnection:
+def connection_to(url: str, name: str) -> Connection | UnixDomainSocketConnection:
+    """A connection of redis-py that is not open yet and repeats nothing. Raises SettingInvalid."""
     try:
         settings: dict[str, Any] = dict(parse_url(url))
     except ValueError as error:

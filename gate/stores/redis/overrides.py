@@ -12,7 +12,8 @@ from typing import Final
 from gate.core.override import Override
 from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override, stored_override
-from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.connect import line_to
+from gate.stores.redis.line import Stats
 
 DEADLINE_S: Final = 2.0
 KEYS_A_CALL: Final = 1_000
@@ -26,7 +27,7 @@ class RedisOverrideStore:
     ) -> None:
         self._prefix = prefix
         self._deadline_s = deadline_s
-        self._line = Line(url, "upload-gate-overrides", stats)
+        self._line = line_to(url, "upload-gate-overrides", stats)
         self._turn = asyncio.Lock()
 
     async def close(self) -> None:
@@ -46,7 +47,7 @@ class RedisOverrideStore:
         for start in range(0, len(accounts), KEYS_A_CALL):
             keys = [f"{self._prefix}override:{{{account}}}" for account in accounts[start : start + KEYS_A_CALL]]
             async with self._turn:
-                values = await self._line.execute(b"MGET", *keys, within_s=self._deadline_s)
+                values = await self._line.values(keys, self._deadline_s)
             found += [None if value is None else _read(value) for value in values]
         return found
 
@@ -58,16 +59,13 @@ class RedisOverrideStore:
 
     async def all_overrides(self, most: int) -> dict[str, Override]:
         """See OverrideStore."""
-        begin, cursor = f"{self._prefix}override:{{", b"0"
+        begin = f"{self._prefix}override:{{"
         accounts: set[str] = set()
-        while len(accounts) < most:
-            async with self._turn:
-                cursor, keys = await self._line.execute(
-                    b"SCAN", cursor, b"MATCH", f"{begin}*", b"COUNT", KEYS_A_CALL, within_s=self._deadline_s
-                )
-            accounts.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
-            if cursor == b"0":
-                break
+        async with self._turn:
+            async for keys in self._line.scan(f"{begin}*", KEYS_A_CALL, self._deadline_s):
+                accounts.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
+                if len(accounts) >= most:
+                    break
         named = sorted(accounts)
         found = await self.overrides(named)
         return {account: override for account, override in zip(named, found, strict=True) if override is not None}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-
-from redis.exceptions import ResponseError
 
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import Flights, Tats, rooms
@@ -17,31 +16,33 @@ from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.records.score import decode_stored_score
 from gate.stores.redis import layout
-from gate.stores.redis.line import Argument, Line, pack
+from gate.stores.redis.apart import entity_prefix
+from gate.stores.redis.connect import AnyLine
 
 
-async def peek(line: Line, prefix: str, request: TakeRequest, until_s: float) -> Peek:
+async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float) -> Peek:
     """What a take of `request` would answer, by the loop's time `until_s`. Raises StoreUnavailable."""
     account = request.account
     shared = frozenset(each.entity for each in request.class_limits.shared)
     entities = [each.entity for each in request.buckets]
-    keys: list[Argument] = [
+    keys = [
         layout.account_key(prefix, account),
         layout.upload_key(prefix, account, request.upload_id),
         f"{prefix}score:{{{account}}}",
         f"{prefix}override:{{{account}}}",
-        *(f"{prefix}2b:{entity}" for entity in entities),
-        *(f"{prefix}2f:{entity}" for entity in entities),
+        *_bucket_keys(prefix, entities, f"account:{{{account}}}", line.is_clustered),
     ]
-    replies = await line.call([pack((b"TIME",)), pack((b"MGET", *keys))], until_s)
-    for reply in replies:
-        if isinstance(reply, ResponseError):
-            await line.refuse(reply)
-    seconds, microseconds = map(int, replies[0])
+    clock = asyncio.get_running_loop().time
+    values: Sequence[bytes | None]
+    if line.is_clustered:
+        time = await line.execute(b"TIME", within_s=until_s - clock(), at=keys[0])
+        values = await line.values(keys, until_s - clock())
+    else:
+        time, values = await line.pipeline([("", (b"TIME",)), ("", (b"MGET", *keys))], until_s - clock())
+    seconds, microseconds = map(int, time)
     now_us = seconds * 1_000_000 + microseconds if request.now_us is None else request.now_us
-    values: Sequence[bytes | None] = replies[1]
     own, records = layout.read_buckets(values[0], account=True)
-    buckets = [layout.read_buckets(value)[0] for value in values[4 : 4 + len(entities)]]
+    buckets = [layout.read_buckets(value, line.is_clustered)[0] for value in values[4 : 4 + len(entities)]]
     flights = [layout.read_flights(value) for value in values[4 + len(entities) :]]
     tats: Tats = {}
     open_: Flights = {}
@@ -58,6 +59,17 @@ async def peek(line: Line, prefix: str, request: TakeRequest, until_s: float) ->
     room = rooms(tats, open_, request.buckets, now_us)
     result, _ = answered(request, standing, _known(record), tats, open_, now_us)
     return Peek(result, room)
+
+
+def _bucket_keys(prefix: str, entities: Sequence[str], account: str, is_clustered: bool) -> list[str]:
+    """The keys of the buckets of all entities, then those of what they have in flight."""
+    if not is_clustered:
+        return [*(f"{prefix}2b:{entity}" for entity in entities), *(f"{prefix}2f:{entity}" for entity in entities)]
+    apart = entity_prefix(prefix)
+    flights = [
+        f"{prefix}2f:{entity}" if entity == account else f"{apart}2f:account:{{{entity}}}" for entity in entities
+    ]
+    return [*(layout.account_key(apart, entity) for entity in entities), *flights]
 
 
 def _known(record: bytes | None) -> Reservation | None:

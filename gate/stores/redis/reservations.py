@@ -10,37 +10,56 @@ import asyncio
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
-
-from redis.exceptions import ResponseError
+from typing import Final, NamedTuple
 
 from gate.core.limits.reservation import Expired, Notice, Reservation, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
-from gate.stores.redis.line import Argument, Line, ReplyLost, Run, Script, Stats, pack
+from gate.stores.redis.cluster_map import SLOTS, slot_of
+from gate.stores.redis.connect import line_to
+from gate.stores.redis.line import Argument, Routed, Run, Script, Stats
 
 MOST_AT_ONCE: Final = 64
 """Words that share two calls."""
 ROUNDS: Final = 5
 """How often a notice is tried whose reservation changes meanwhile."""
 MOST_LIMITS: Final = 4_096
+SLOTS_A_LOOK: Final = 512
+"""Slots of a Cluster whose lists one call of `due` reads. All are read after 32 calls."""
 _CHANGE = struct.Struct("<BB4s4sd")
 _UNKNOWN_DEBT: Final = b"gone"
 _BUCKET, _FLIGHT = 0, 1
 
 
+class Met(NamedTuple):
+    """The reservation that a notice met, and the class whose limits were taken from, empty where none of the account were."""
+
+    reservation: Reservation
+    limits_of: str
+
+
 class RedisReservationStore:
     """A ReservationStore; see ports for what it promises. It connects on first use; use it in one event loop, until close().
 
-    `deadline_s` bounds each `settle`, and each call of the server.
+    `deadline_s` bounds each `settle`, and each call of the server. On a Cluster
+    it settles the account's part alone; `cluster_reservations` settles all parts.
     """
 
-    def __init__(self, url: str, prefix: str = "ug:", deadline_s: float = 0.5, *, stats: Stats | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str = "ug:",
+        deadline_s: float = 0.5,
+        *,
+        stats: Stats | None = None,
+    ) -> None:
+        self._returns = False
+        self._next_slot = 0
         self._prefix = prefix
         self._deadline_s = deadline_s
         self._script = Script.named("settle")
-        self._line = Line(url, "upload-gate-settle", stats)
+        self._line = line_to(url, "upload-gate-settle", stats)
         self._turn = asyncio.Lock()
         self._debts: dict[str, bytes] = {}
         self._described: dict[bytes, layout.Described] = {}
@@ -54,6 +73,7 @@ class RedisReservationStore:
         if len(self._debts) > MOST_LIMITS:
             self._debts.clear()
             self._described.clear()
+        self._returns = self._returns or any(each.returns for each in classes)
         for each in classes:
             description = layout.described(each)
             self._described[layout.tagged(description)[0]] = description
@@ -62,12 +82,18 @@ class RedisReservationStore:
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore. The deadline bounds all of it, the wait for other calls included."""
+        return await self.settle_met(notices, now_us, {})
+
+    async def settle_met(
+        self, notices: Sequence[Notice], now_us: int | None, met: dict[Notice, Met]
+    ) -> list[Settlement | Exception]:
+        """`settle`, and put into `met` the reservation that each notice met."""
         settled: list[Settlement | Exception] = []
         try:
             async with asyncio.timeout(self._deadline_s):
                 for start in range(0, len(notices), MOST_AT_ONCE):
                     async with self._turn:
-                        settled += await self._settle(notices[start : start + MOST_AT_ONCE], now_us)
+                        settled += await self._settle(notices[start : start + MOST_AT_ONCE], now_us, met)
         except StoreUnavailable as error:
             settled += [error for _ in notices[len(settled) :]]
         except TimeoutError:
@@ -80,21 +106,41 @@ class RedisReservationStore:
         async with self._turn:
             if now_us is None:
                 now_us = _time(await self._line.execute(b"TIME", within_s=self._deadline_s))
-            command = (b"ZRANGEBYSCORE", f"{self._prefix}2due", b"-inf", now_us, b"LIMIT", 0, most)
-            keys = await self._line.execute(*command, within_s=self._deadline_s)
-            uploads = {key: layout.upload_of_key(self._prefix, key.decode(errors="replace")) for key in keys}
-            if strange := [key for key, upload in uploads.items() if upload is None]:
-                await self._line.execute(b"ZREM", f"{self._prefix}2due", *strange, within_s=self._deadline_s)
-        return [Expired(*upload) for upload in uploads.values() if upload is not None]
+            lists = self._due_lists()
+            calls = [(key, (b"ZRANGEBYSCORE", key, b"-inf", now_us, b"LIMIT", 0, most)) for key in lists]
+            replies = await self._line.pipeline(calls, self._deadline_s)
+            over: list[Expired] = []
+            for list_, keys in zip(lists, replies, strict=True):
+                uploads = {key: layout.upload_of_key(self._prefix, key.decode(errors="replace")) for key in keys}
+                if strange := [key for key, upload in uploads.items() if upload is None]:
+                    await self._line.execute(b"ZREM", list_, *strange, within_s=self._deadline_s)
+                over += [Expired(*upload) for upload in uploads.values() if upload is not None]
+        return over
 
-    async def _settle(self, notices: Sequence[Notice], now_us: int | None) -> list[Settlement | Exception]:
+    def _due_lists(self) -> list[str]:
+        """The lists to look at: on a Cluster some at a time, and none unless the policy gives back what nobody reports."""
+        if not self._line.is_clustered:
+            return [layout.due_key(self._prefix)]
+        if not self._returns:
+            return []
+        first = self._next_slot
+        self._next_slot = (first + SLOTS_A_LOOK) % SLOTS
+        return [layout.due_key(self._prefix, slot) for slot in range(first, first + SLOTS_A_LOOK)]
+
+    def _due_list(self, account: str) -> str:
+        slot = slot_of(layout.account_key("", account)) if self._line.is_clustered else None
+        return layout.due_key(self._prefix, slot)
+
+    async def _settle(
+        self, notices: Sequence[Notice], now_us: int | None, met: dict[Notice, Met]
+    ) -> list[Settlement | Exception]:
         settled: dict[int, Settlement | Exception] = {}
         waiting = list(range(len(notices)))
         in_vain = 0
         while waiting and in_vain < ROUNDS:
             # those about one upload go one after the other, each by what the one before it has left
             first = {(notices[n].account, notices[n].upload_id): n for n in reversed(waiting)}
-            runs = await self._decided(notices, sorted(first.values()), settled, now_us)
+            runs = await self._decided(notices, sorted(first.values()), settled, now_us, met)
             if runs:
                 await self._carry_out(runs, settled)
             before, waiting = len(waiting), [n for n in waiting if n not in settled]
@@ -108,13 +154,14 @@ class RedisReservationStore:
         waiting: list[int],
         settled: dict[int, Settlement | Exception],
         now_us: int | None,
+        met: dict[Notice, Met],
     ) -> list[tuple[int, Settling, Run]]:
         """What to carry out. Words that change nothing are settled at once."""
-        keys: list[Argument] = []
+        keys: list[str] = []
         for n in waiting:
             account, upload_id = notices[n].account, notices[n].upload_id
             keys += (layout.account_key(self._prefix, account), layout.upload_key(self._prefix, account, upload_id))
-        clock, values = await self._read(keys)
+        clocks, values = await self._read(keys)
         found = [
             self._record(notice, values[2 * at], values[2 * at + 1])
             for at, notice in enumerate(notices[n] for n in waiting)
@@ -122,9 +169,11 @@ class RedisReservationStore:
         read = [None if record is None else _read(record) for record in found]
         await self._learn({layout.tag_of(each[1]) for each in read if each is not None})
         runs: list[tuple[int, Settling, Run]] = []
-        for n, record, each in zip(waiting, found, read, strict=True):
+        for n, clock, record, each in zip(waiting, clocks, found, read, strict=True):
             notice = notices[n]
             known = None if each is None else self._with_taken(notice.account, *each)
+            if known is not None:
+                met[notice] = Met(known, self._class_of(each))
             settling = settle(known, notice, clock if now_us is None else now_us)
             if settling.reservation is None or record is None or known is None:
                 settled[n] = settling.settlement
@@ -144,6 +193,10 @@ class RedisReservationStore:
             if value is not None:
                 with suppress(StateUnreadable):
                     self._described[tag] = layout.read_described(value)
+
+    def _class_of(self, each: tuple[Reservation, bytes] | None) -> str:
+        description = None if each is None else self._described.get(layout.tag_of(each[1]))
+        return "" if description is None else description.name
 
     def _with_taken(self, account: str, kept: Reservation, taken: bytes) -> Reservation | None:
         tag = layout.tag_of(taken)
@@ -182,7 +235,7 @@ class RedisReservationStore:
             changes += _CHANGE.pack(keys.index(key) + 1, kind, bytes.fromhex(change.limit), debt, number)
         assert settling.reservation is not None
         settled = layout.settled_record(record, settling.reservation.state)
-        keys.append(f"{self._prefix}2due")
+        keys.append(self._due_list(notice.account))
         return Run(self._script, keys, (record, settled, "" if now_us is None else now_us, changes))
 
     async def _carry_out(
@@ -197,20 +250,21 @@ class RedisReservationStore:
     async def _forget(self, notice: Expired) -> None:
         """Take a reservation that needs nothing any more off the list of what is due."""
         key = layout.upload_key(self._prefix, notice.account, notice.upload_id)
-        await self._line.execute(b"ZREM", f"{self._prefix}2due", key, within_s=self._deadline_s)
+        await self._line.execute(b"ZREM", self._due_list(notice.account), key, within_s=self._deadline_s)
 
-    async def _read(self, keys: Sequence[Argument]) -> tuple[int, list[bytes | None]]:
-        """The server's clock and the values of `keys`."""
-        until_s = asyncio.get_running_loop().time() + self._deadline_s
-        commands = [pack((b"TIME",)), pack((b"MGET", *keys))]
-        try:
-            replies = await self._line.call(commands, until_s)
-        except ReplyLost:
-            replies = await self._line.call(commands, until_s)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                await self._line.refuse(reply)
-        return _time(replies[0]), replies[1]
+    async def _read(self, keys: Sequence[str]) -> tuple[list[int], list[bytes | None]]:
+        """For each two of `keys`, which lie on one server, its clock; and the values of all."""
+        pairs = [keys[n : n + 2] for n in range(0, len(keys), 2)]
+        calls: list[Routed]
+        if not self._line.is_clustered:
+            calls = [("", (b"TIME",)), ("", (b"MGET", *keys))]
+            clock, values = await self._line.pipeline(calls, self._deadline_s)
+            return [_time(clock) for _ in pairs], values
+        calls = []
+        for pair in pairs:
+            calls += [(pair[0], (b"TIME",)), (pair[0], (b"MGET", *pair))]
+        replies = await self._line.pipeline(calls, self._deadline_s)
+        return [_time(clock) for clock in replies[::2]], [value for values in replies[1::2] for value in values]
 
 
 def _read(record: bytes) -> tuple[Reservation, bytes] | None:

@@ -14,7 +14,9 @@ from typing import Final
 from gate.core.score import Score
 from gate.ports.scores import EncodedScore
 from gate.records.score import decode_stored_score, stored_score
-from gate.stores.redis.line import Line, Run, Script, Stats
+from gate.stores.redis.cluster_map import slot_of
+from gate.stores.redis.connect import line_to
+from gate.stores.redis.line import Run, Script, Stats
 
 SCORE_TTL_MS: Final = 90 * 86_400_000
 SCORES_A_CALL: Final = 64
@@ -36,7 +38,7 @@ class RedisScoreStore:
         self._put = Script.named("put_scores")
         self._mark = Script.named("mark_filled")
         self._forget = Script.named("forget_scores")
-        self._line = Line(url, "upload-gate-scores", stats)
+        self._line = line_to(url, "upload-gate-scores", stats)
         self._turn = asyncio.Lock()
 
     async def close(self) -> None:
@@ -62,28 +64,26 @@ class RedisScoreStore:
         for start in range(0, len(accounts), SCORES_A_TURN):
             keys = [self._key(account) for account in accounts[start : start + SCORES_A_TURN]]
             async with self._turn:
-                values += await self._line.execute(b"MGET", *keys, within_s=self._deadline_s)
+                values += await self._line.values(keys, self._deadline_s)
         return [None if value is None else decode_stored_score(value) for value in values]
 
     async def some_accounts(self, most: int) -> list[str]:
         """Accounts that have a score, in no order: all of them, or about `most`. Raises StoreUnavailable."""
-        begin, cursor = f"{self._prefix}score:{{", b"0"
+        begin = f"{self._prefix}score:{{"
         found: set[str] = set()
-        while len(found) < most:
-            async with self._turn:
-                cursor, keys = await self._line.execute(
-                    b"SCAN", cursor, b"MATCH", f"{begin}*", b"COUNT", SCORES_A_TURN, within_s=self._deadline_s
-                )
-            found.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
-            if cursor == b"0":
-                break
+        async with self._turn:
+            async for keys in self._line.scan(f"{begin}*", SCORES_A_TURN, self._deadline_s):
+                found.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
+                if len(found) >= most:
+                    break
         return list(found)
 
     async def mark_filled(self, marks: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         """See ScoreMirror."""
         if not marks:
             return {}
-        keys = [f"{self._prefix}scores:{name}" for name in marks]
+        begin = f"{self._prefix}{{scores}}:" if self._line.is_clustered else f"{self._prefix}scores:"
+        keys = [f"{begin}{name}" for name in marks]
         run = Run(self._mark, keys, [value for pair in marks.values() for value in pair])
         async with self._turn:
             (reply,) = await self._line.run([run], self._deadline_s)
@@ -94,13 +94,18 @@ class RedisScoreStore:
         forgotten = 0
         for start in range(0, len(accounts), SCORES_A_TURN):
             some = accounts[start : start + SCORES_A_TURN]
-            runs = [
-                Run(self._forget, [self._key(account) for account in some[at : at + SCORES_A_CALL]], (before_us,))
-                for at in range(0, len(some), SCORES_A_CALL)
-            ]
+            runs = [Run(self._forget, keys, (before_us,)) for keys in self._together(some)]
             async with self._turn:
                 forgotten += sum(await self._line.run(runs, self._deadline_s, again=True))
         return forgotten
+
+    def _together(self, accounts: Sequence[str]) -> list[list[str]]:
+        """The keys of the accounts, cut into those that may share a call: on a Cluster those of one slot."""
+        keys = [self._key(account) for account in accounts]
+        by_slot: dict[int, list[str]] = {}
+        for key in keys:
+            by_slot.setdefault(slot_of(key) if self._line.is_clustered else 0, []).append(key)
+        return [some[at : at + SCORES_A_CALL] for some in by_slot.values() for at in range(0, len(some), SCORES_A_CALL)]
 
     def _key(self, account: str) -> str:
         return f"{self._prefix}score:{{{account}}}"
@@ -108,18 +113,22 @@ class RedisScoreStore:
     def _runs(self, scores: Sequence[EncodedScore]) -> Iterator[list[Run]]:
         """The calls that store `scores`, some at a time, each packed only when its turn has come."""
         turn: list[Run] = []
-        chunk: dict[str, bytes] = {}
+        open_: dict[int, dict[str, bytes]] = {}
+        size = 0
         for scored in scores:
             key = self._key(scored.score.account)
+            slot = slot_of(key) if self._line.is_clustered else 0
+            chunk = open_.setdefault(slot, {})
             if len(chunk) == SCORES_A_CALL or key in chunk:  # a script reads all before it writes
                 turn.append(self._run(chunk))
-                chunk = {}
-                if len(turn) == SCORES_A_TURN // SCORES_A_CALL:
-                    yield turn
-                    turn = []
+                chunk = open_[slot] = {}
             chunk[key] = stored_score(scored)
-        if chunk:
-            yield [*turn, self._run(chunk)]
+            size += 1
+            if size == SCORES_A_TURN:
+                yield [*turn, *map(self._run, open_.values())]
+                turn, open_, size = [], {}, 0
+        if size:
+            yield [*turn, *map(self._run, open_.values())]
 
     def _run(self, chunk: dict[str, bytes]) -> Run:
         return Run(self._put, list(chunk), (SCORE_TTL_MS, *chunk.values()))

@@ -1,4 +1,4 @@
-"""The take store in Redis (or Valkey), 7.0 or newer, standalone.
+"""The take store in Redis (or Valkey), 7.0 or newer: on one server, as told here, or on a Cluster, see `cluster_takes`.
 
 `gate.stores.redis.layout` says which keys and values it keeps. It also reads `{prefix}score:{ACCOUNT}` and
 `{prefix}override:{ACCOUNT}`, which its neighbours `scores` and `overrides` write. All keys of an account share a slot, and the
@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -29,7 +30,9 @@ from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.records.override import decode_stored_override, obeyed_override
-from gate.stores.redis.batcher import Batcher
+from gate.stores.redis.address import is_cluster
+from gate.stores.redis.batcher import Batcher, Lane
+from gate.stores.redis.connect import line_to, single_line_to
 from gate.stores.redis.line import Argument, Line, Run, Stats
 from gate.stores.redis.peeks import peek
 from gate.stores.redis.unrolled import Unrolled
@@ -48,7 +51,7 @@ _UNKNOWN = Standing()
 
 _pack = msgspec.msgpack.Encoder().encode
 
-_PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
+PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
 
 
@@ -98,7 +101,7 @@ class TakeLane:
     async def probe(self, within_s: float) -> None:
         """See batcher.Lane. Writes as a take does, so that a server that only reads does not pass for a sound one."""
         self._stats.probes += 1
-        await self._take((_PROBE,), within_s)
+        await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
         unrolled = self._scripts.of(items)
@@ -118,9 +121,22 @@ class TakeLane:
         if unrolled.tags:
             key = f"{self._prefix}2limits"
             pairs = [part for pair in unrolled.tags.items() for part in pair]
-            await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
-            await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
+            try:
+                await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
+                await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
+            except StoreUnavailable as error:
+                if not str(error.__cause__).startswith("WRONGTYPE"):
+                    raise  # else the key holds no hash: gates of this policy need it for nothing
         self._described = unrolled
+
+
+@dataclass(frozen=True, slots=True)
+class TakeWire:
+    """How takes reach Redis: the lanes of the batcher, who learns the classes of a policy, and who closes the connections."""
+
+    lanes: Sequence[Lane[TakeRequest, TakeResult]]
+    expect: Callable[[Sequence[ClassLimits]], None]
+    close: Callable[[], Awaitable[None]]
 
 
 class RedisTakeStore:
@@ -141,17 +157,18 @@ class RedisTakeStore:
         stats: Stats | None = None,
     ) -> None:
         self._stats = stats if stats is not None else Stats()
-        self._lines = [Line(url, "upload-gate-take", self._stats) for _ in range(lanes)]
-        self._peeks = Line(url, "upload-gate-peek", self._stats)
+        self._peeks = line_to(url, "upload-gate-peek", self._stats)
         self._peeking = asyncio.Lock()
         self._prefix = prefix
         self._deadline_s = deadline_s
-        self._scripts = Scripts()
+        if is_cluster(url):
+            from gate.stores.redis.cluster_takes import cluster_wire  # here, because it builds on this module
+
+            self._wire = cluster_wire(url, prefix, self._stats, lanes)
+        else:
+            self._wire = _single(url, prefix, self._stats, lanes)
         self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(
-            [TakeLane(line, self._scripts, prefix, self._stats) for line in self._lines],
-            deadline_s,
-            max_batch,
-            max_queue,
+            self._wire.lanes, deadline_s, max_batch, max_queue, lambda request: request.class_limits.rank
         )
 
     @property
@@ -172,8 +189,8 @@ class RedisTakeStore:
     async def close(self) -> None:
         """Close every connection; pending takes fail."""
         await self._batcher.close()
-        for line in (*self._lines, self._peeks):
-            await line.close()
+        await self._wire.close()
+        await self._peeks.close()
 
     def take(self, request: TakeRequest) -> Coroutine[Any, Any, TakeResult]:
         """See TakeStore."""
@@ -198,7 +215,18 @@ class RedisTakeStore:
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """See TakeStore."""
-        self._scripts.expect(classes)
+        self._wire.expect(classes)
+
+
+def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
+    scripts = Scripts()
+    lines = [single_line_to(url, "upload-gate-take", stats) for _ in range(lanes)]
+
+    async def close() -> None:
+        for line in lines:
+            await line.close()
+
+    return TakeWire([TakeLane(line, scripts, prefix, stats) for line in lines], scripts.expect, close)
 
 
 class Batch:
@@ -209,14 +237,16 @@ class Batch:
 
     __slots__ = ("_hot", "_unrolled", "arguments", "keys", "script", "unreadable")
 
-    def __init__(self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str) -> None:
+    def __init__(
+        self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str, due: str | None = None
+    ) -> None:
         self.unreadable = 0
         self.script = unrolled.script
         self._unrolled = unrolled
         self._hot: dict[int, MetFact] = {}
         packing = unrolled.packing
         keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
-        keys.append(f"{prefix}2due")
+        keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
         given: list[object] = [len(requests), *range(1, len(keys) + 1)]
         at: dict[str, int] = {}
@@ -256,17 +286,22 @@ class Batch:
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
+        classes, unscored, charged_only = self._unrolled.classes, _UNKNOWN, _CHARGED
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
+                room = Room(_limits(classes[class_ - 1])[limit - 1], int(wait))
+                results.append(TakeResult(unscored, True, False, None, (), int(now), room))
+                continue
             standing = _UNKNOWN
             if flags & _SCORED:
                 acts = not flags & _DOES_NOT_ACT
                 standing = Standing(risk, int(scored_at), None, int(half_life), base, int(now), acts)
             refusal: Refusal | None = None
-            room: Room | None = None
+            free: Room | None = None
             if class_:
-                named = _limits(self._unrolled.classes[class_ - 1])[limit - 1]
+                named = _limits(classes[class_ - 1])[limit - 1]
                 if flags & _CHARGED:
-                    room = Room(named, int(wait))
+                    free = Room(named, int(wait))
                 else:
                     refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
@@ -274,7 +309,7 @@ class Batch:
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
-            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now), room, conflict, limits_of))
+            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now), free, conflict, limits_of))
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):

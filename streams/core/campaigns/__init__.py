@@ -17,9 +17,10 @@ taken as they fill; 40 MB for marks of captions; 40 MB for popular hosts; 70 MB 
 
 from streams.core.campaigns.campaign import CampaignKind, Feature, campaign_id, parsed_id
 from streams.core.campaigns.campaigns import Campaigns, Upload, key_of
-from streams.core.campaigns.known import VISIBLE, Membership
+from streams.core.campaigns.known import NO_CAMPAIGNS, VISIBLE, Membership
 
 __all__ = [
+    "NO_CAMPAIGNS",
     "VISIBLE",
     "CampaignKind",
     "Campaigns",

@@ -80,16 +80,19 @@ class Campaigns:
         for place, found in zip(places, read, strict=True):
             marks[place] = found
         shown: list[tuple[Feature, ...]] = []
+        items: list[int] = []
+        times: list[int] = []
+        last, features_of = self._shown, self._features
         for (event, at_us), content, caption in zip(uploads, contents, marks, strict=True):
-            examples = self._features(event, content, caption)
+            examples = features_of(event, content, caption)
             if event.links:
                 for group in self._links(event, at_us, hosts, event.account.id in established):
                     examples[LINK_CAMPAIGN, group] = f"{group:016x}"
             for feature, example in examples.items():
-                self._shown[feature] = at_us, example
+                last[feature] = at_us, example
+                items.append(feature[1])
+                times.append(at_us)
             shown.append(tuple(examples))
-        items = [feature[1] for features in shown for feature in features]
-        times = [at_us for (_, at_us), features in zip(uploads, shown, strict=True) for _ in features]
         self._first.see(items, times)
         return shown
 
@@ -97,12 +100,13 @@ class Campaigns:
         """Take in what was noted: which campaigns are visible, and that accounts (32-bit numbers) joined campaigns."""
         known = self._known
         known.look(self._described)
-        for feature in self._shown:
-            if feature in known.sightings:
-                known.sighted(feature, *self._described(feature))
+        for feature in [feature for feature in self._shown if feature in known.sightings]:
+            known.sighted(feature, *self._described(feature))
         self._shown.clear()
+        is_alone = known.sightings.keys().isdisjoint
         for account, features in joined:
-            known.join(account, features)
+            if not is_alone(features):  # nearly all are
+                known.join(account, features)
 
     def _described(self, feature: Feature) -> tuple[int, int, list[str]]:
         """When the campaign was shown first and last, as far as that is known here, and an example."""
@@ -176,13 +180,14 @@ class Campaigns:
         """The campaigns that an upload shows, with an example of each."""
         found: dict[Feature, str | Marks] = {}
         resolved, media = self._known.resolved, event.media
-        if content and media is not None:
-            found[resolved((PICTURE_CAMPAIGN, content))] = media.phash or ""
-        elif media is not None and media.phash:
-            if parse_hash(media.phash) is None:  # of another algorithm, so only equal ones are alike
-                found[PICTURE_CAMPAIGN, number_of(media.phash)] = media.phash
-        elif media is not None and media.sha256:
-            found[PICTURE_CAMPAIGN, number_of_hash(media.sha256)] = media.sha256
+        phash, sha256 = (None, None) if media is None else (media.phash, media.sha256)
+        if phash and content:
+            found[resolved((PICTURE_CAMPAIGN, content))] = phash
+        elif phash:
+            if parse_hash(phash) is None:  # of another algorithm, so only equal ones are alike
+                found[PICTURE_CAMPAIGN, number_of(phash)] = phash
+        elif sha256:
+            found[PICTURE_CAMPAIGN, number_of_hash(sha256)] = sha256
         if marks:
             found[resolved((TEXT_CAMPAIGN, self._captions.group(marks)))] = marks
         return found

@@ -36,7 +36,7 @@ class Membership(NamedTuple):
     text_established: int = 0
 
 
-NONE: Final = Membership()
+NO_CAMPAIGNS: Final = Membership()
 _PLACE: Final[Mapping[int, int]] = {number: place for place, number in enumerate(NUMBERS.values())}
 
 
@@ -111,7 +111,7 @@ class KnownCampaigns:
         """The largest live campaigns of the account (32-bit number) at the last look, by kind."""
         features = self._of_account.get(account)
         if features is None:
-            return NONE
+            return NO_CAMPAIGNS
         accounts, established = [0, 0, 0], [0, 0, 0]
         for feature in features:
             sighting = self.sightings.get(self.resolved(feature))

@@ -3,7 +3,7 @@
 from streams.core.features.feature import UNKNOWN, Feature
 from streams.core.features.places import recent, recent_of
 from streams.core.features.times import last_evidence_us, reporters_lately
-from streams.core.features.vector import FAMILIES, FEATURES, PLACE, Features, features, named
+from streams.core.features.vector import FAMILIES, FEATURES, PLACE, Features, features, named, vector_of
 
 __all__ = [
     "FAMILIES",
@@ -18,4 +18,5 @@ __all__ = [
     "recent",
     "recent_of",
     "reporters_lately",
+    "vector_of",
 ]

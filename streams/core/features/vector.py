@@ -71,11 +71,16 @@ class Features(tuple[float, ...]):
 
 def features(facts: Facts, around: Surroundings) -> Features:
     """The vector of an account with these surroundings, as of its last event."""
+    return Features(vector_of(facts, around))
+
+
+def vector_of(facts: Facts, around: Surroundings) -> list[float]:
+    """The same numbers without their names, at less cost."""
     now_us = facts.latest_us
     vector: list[float] = []
     for read in _READ:
         vector += read(facts, around, now_us)
-    return Features(vector)
+    return vector
 
 
 def named(vector: Sequence[float]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.models.alphabet import PAD, TABLE_SIZE, Alphabet, Codes
-from streams.core.models.captions import CHUNK, CaptionModel, view_sums
+from streams.core.models.captions import CaptionModel, view_sums
 from streams.core.models.ngrams import CaptionBatch, read_batch
 
 ODDS_STEPS: Final = 64
@@ -23,6 +23,9 @@ MOST_ODDS: Final = 4 * ODDS_STEPS
 MARKS: Final = 2
 """Minhash marks of a caption's 5-grams. Near-duplicates share them: each with the share of 5-grams that they share."""
 MARK_BYTES: Final = 2
+CHUNK_CHARS: Final = 32_000
+"""About how many characters are read at once: what is held meanwhile stays inside a processor's cache."""
+MOST_CAPTIONS: Final = 2_048
 _MULTIPLIERS: Final = tuple(np.uint32(number) for number in (0x9E3779B1, 0x85EBCA77))
 _NOTHING: Final = np.uint32(0xFFFFFFFF)
 
@@ -80,8 +83,9 @@ class CaptionReader:
     def read(self, texts: Sequence[str]) -> list[CaptionNumbers]:
         """The numbers of each caption, in order."""
         made: list[CaptionNumbers] = []
-        for start in range(0, len(texts), CHUNK):
-            made += self._read(texts[start : start + CHUNK])
+        chunk = min(MOST_CAPTIONS, max(1, CHUNK_CHARS * len(texts) // (sum(map(len, texts)) + 1)))
+        for start in range(0, len(texts), chunk):
+            made += self._read(texts[start : start + chunk])
         return made
 
     def _read(self, texts: Sequence[str]) -> list[CaptionNumbers]:

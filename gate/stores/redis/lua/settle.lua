@@ -104,5 +104,5 @@ for k in pairs(changed) do
     call('SET', KEYS[k], v, 'KEEPTTL')
   end
 end
-call('ZREM', KEYS[#KEYS], KEYS[2])
+redis.pcall('ZREM', KEYS[#KEYS], KEYS[2])
 return 1

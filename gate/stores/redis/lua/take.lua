@@ -353,6 +353,7 @@ for j = 1, nd do
   end
   call('SET', KEYS[k], v, 'PX', ttl[k])
 end
-if #due > 0 then call('ZADD', KEYS[G[1 + SHARED]], unpack(due)) end
+-- a list of what is due that is none must not undo what the checks have been told
+if #due > 0 then redis.pcall('ZADD', KEYS[G[1 + SHARED]], unpack(due)) end
 extra[1] = table.concat(out)
 return extra

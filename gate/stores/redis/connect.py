@@ -1,0 +1,27 @@
+"""The connections of a store to Redis: to one server, to the master that Sentinels name, or to the nodes of a Cluster."""
+
+from __future__ import annotations
+
+from gate.stores.redis.address import is_cluster, read_endpoints
+from gate.stores.redis.cluster import ClusterLine
+from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.sentinel import SentinelLine
+
+AnyLine = Line | ClusterLine
+
+
+def line_to(url: str, name: str = "upload-gate", stats: Stats | None = None) -> AnyLine:
+    """A connection that opens on first use. Raises SettingInvalid."""
+    endpoints = read_endpoints(url)
+    if endpoints is None:
+        return Line(url, name, stats)
+    if is_cluster(url):
+        return ClusterLine(endpoints, name, stats)
+    return SentinelLine(endpoints, name, stats)
+
+
+def single_line_to(url: str, name: str = "upload-gate", stats: Stats | None = None) -> Line:
+    """`line_to` for a URL that names no Cluster."""
+    line = line_to(url, name, stats)
+    assert isinstance(line, Line)
+    return line

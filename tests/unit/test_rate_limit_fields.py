@@ -1,0 +1,63 @@
+"""The header fields that tell of limits: whatever a limit is called, each stays one field of visible ASCII."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.core.decision import Decision, Stage, Verdict
+from gate.core.limits.limit import Limit, Rate, Room
+from gate.records.decision import peek_fields, rate_limit_fields
+
+NOW_US = 1_000_000
+
+
+def let_in(name: str) -> Decision:
+    room = Room(Limit(name, Rate(5, 60_000_000, 5)), NOW_US + 12_000_000)
+    return Decision("u", "a", "new", Verdict.ALLOW, Stage.DEFAULT, "allow", None, None, "p", 0, None, (), room=room,
+                    room_at_us=NOW_US)  # fmt: skip
+
+
+def refused(name: str) -> Decision:
+    return Decision("u", "a", "new", Verdict.THROTTLE, Stage.BUCKET, name, 1_500_000, None, "p", 0, None, ())
+
+
+def test_an_upload_that_is_let_in_is_told_of_the_limit_with_the_least_room() -> None:
+    fields = rate_limit_fields(let_in("account.minute"))
+
+    assert fields == [(b"ratelimit-policy", b'"account.minute";q=5;w=60'), (b"ratelimit", b'"account.minute";r=4;t=12')]
+
+
+def test_an_upload_that_is_refused_is_told_of_the_limit_that_refused_and_when_to_come_back() -> None:
+    fields = rate_limit_fields(refused("account.minute"))
+
+    assert fields == [(b"ratelimit", b'"account.minute";r=0;t=2'), (b"retry-after", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\r\nset-cookie: b", b'"a??set-cookie: b"'),
+        ('a"b\\c', b'"a\\"b\\\\c"'),
+        ("größe", b'"gr??e"'),
+    ],
+)
+def test_a_name_is_shown_as_a_string_of_a_header_field(name: str, shown: bytes) -> None:
+    assert rate_limit_fields(refused(name))[0][1].startswith(shown + b";r=0")
+    assert rate_limit_fields(let_in(name))[0][1].startswith(shown + b";q=5")
+
+
+@given(st.text(max_size=20))
+def test_no_name_of_a_limit_ends_its_field(name: str) -> None:
+    room = let_in(name).room
+    assert room is not None
+
+    for fields in (
+        rate_limit_fields(let_in(name)),
+        rate_limit_fields(refused(name)),
+        peek_fields(let_in(name), [room]),
+    ):
+        for _, value in fields:
+            assert value.isascii()
+            assert value.decode().isprintable()
