@@ -6,10 +6,10 @@ No contender is a dependency of the project. Where one cannot be had here, its r
 from __future__ import annotations
 
 from tests.bench.report import Spec
-from tests.bench.rivals import many_accounts, own_decision, take_client
+from tests.bench.rivals import in_memory, libraries, many_accounts, over_http, own_decision, take_client
 from tests.bench.stage import Stage
 
-PARTS = (own_decision, take_client, many_accounts)
+PARTS = (over_http, libraries, own_decision, take_client, many_accounts, in_memory)
 SPECS = tuple(spec for part in PARTS for spec in part.SPECS)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.bench.report import Absent, BenchError, Spec
 from tests.bench.rivals.calls import flush
+from tests.bench.rivals.installed import WITHIN_S, installed
 from tests.bench.rivals.library_loop import LIBRARIES, ONE_BUCKET
 from tests.bench.stage import ROOT, Stage, own_environment
 
@@ -21,7 +22,6 @@ CHECKS = 5_000
 OWN_CHECKS = 32_000
 CALLERS = 64
 BATCH = 32
-WITHIN_S = 300.0
 
 _CPU = {name: Spec(f"{name} / ours, in process on Redis, CPU per check", "×", 15, 20, True) for name in LIBRARIES}
 _REDIS = {name: Spec(f"{name} / ours, in process on Redis, Redis CPU", "×", 3, 5, True) for name in LIBRARIES}
@@ -40,7 +40,7 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
     found: dict[Spec, list[float]] = {spec: [] for spec in SPECS}
     python: Path | None = None
     try:
-        python = _with_libraries(stage)
+        python = installed(stage, "the libraries were", REQUIREMENTS) / "python"
     except Absent as error:
         stage.say(f"rivals: {error}")
         of_theirs = (each for group in (_CPU, _REDIS, _THEIRS, _THEIRS_REDIS) for each in group.values())
@@ -77,22 +77,3 @@ def _run(stage: Stage, command: list[str]) -> tuple[float, float]:
         raise BenchError(f"{' '.join(command[-4:])} failed: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
     said = json.loads(done.stdout)
     return float(said["us"]), float(said["redis_us"])
-
-
-def _with_libraries(stage: Stage) -> Path:
-    """The interpreter of an environment that has the libraries. Raises Absent."""
-    home = stage.home / "libraries"
-    python = home / "bin" / "python"
-    stage.say(f"rivals: installing {', '.join(REQUIREMENTS[:3])}")
-    for command in (
-        [sys.executable, "-m", "venv", str(home)],
-        [str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS],
-    ):
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Absent(f"the libraries were not run: {error}") from error
-        if done.returncode:
-            last = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
-            raise Absent(f"the libraries were not run: {last}")
-    return python

