@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -24,7 +24,7 @@ from gate.core.decide import LivePauses, decide
 from gate.core.decision import Decision
 from gate.core.event import Attempted
 from gate.core.hot_facts import HotFactTable
-from gate.core.limits.take import TakeRequest
+from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -141,6 +141,7 @@ class Judge:
         self._store = store
         self._names = Pseudonyms(salt)
         self._at_us = 0
+        self._unranked: dict[ClassLimits, ClassLimits] = {}
         self._hot = HotFactTable()
         self.hear = HearHotFacts(self._hot, self).hear
         """Takes key and value of each record of a hot fact."""
@@ -162,11 +163,18 @@ class Judge:
         class_ = policy.class_of(request.account, at_us)
         decision = decide(request, class_, pauses, policy, at_us)
         if decision is None:
-            answer = await self._store.take(
-                self._with_hot(policy.take_request(request, class_, self._names, at_us), upload)
-            )
+            taking = self._in_turn(policy.take_request(request, class_, self._names, at_us))
+            answer = await self._store.take(self._with_hot(taking, upload))
             decision = decide(request, class_, pauses, policy, at_us, answer)
         return decision
+
+    def _in_turn(self, taking: TakeRequest) -> TakeRequest:
+        """The same request without a rank: a store that is asked for a whole window at once sends higher ranks first, and
+        recorded times would run backwards."""
+        limits = self._unranked.get(taking.class_limits)
+        if limits is None:
+            limits = self._unranked[taking.class_limits] = replace(taking.class_limits, rank=0)
+        return msgspec.structs.replace(taking, class_limits=limits)
 
     def _with_hot(self, taking: TakeRequest, upload: Recorded) -> TakeRequest:
         hot = self._hot.met(taking.device, taking.ip, upload.request.account.created_at, upload.at_us)
