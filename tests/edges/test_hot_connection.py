@@ -6,7 +6,7 @@ Most tests hand bytes to a connection over a transport that only records, so tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -574,3 +574,40 @@ async def test_files_of_tls_that_cannot_be_used_are_told(tmp_path: Path) -> None
     with listening("127.0.0.1", 0, "PORT") as port, pytest.raises(SettingInvalid, match="cannot be used"):
         async with serving(Echo(), port, tls=TlsFiles(wrong, wrong, None)):
             raise AssertionError
+
+
+async def over_tcp(end: Callable[[asyncio.StreamWriter], None]) -> tuple[Echo, bytes]:
+    """What a client reads that ends its connection in this way while its request is answered."""
+    app = Echo()
+    with listening("127.0.0.1", 0, "PORT") as port:
+        async with serving(app, port) as running:
+            assert isinstance(running, hot_server.HotServer)
+            reader, writer = await asyncio.open_connection(*port.getsockname())
+            writer.write(GET.replace(b"/next", b"/slow"))
+            await eventually(lambda: app.seen)
+            (connection,) = running._edge.connections
+            assert isinstance(connection, HotConnection)
+            end(writer)
+            await eventually(lambda: connection._is_last)
+
+            app.go.set()
+
+            await eventually(lambda: app.gone)
+            answer = b"" if writer.is_closing() else await reader.read()
+            writer.close()
+    return app, answer
+
+
+async def test_a_client_that_shuts_its_side_down_after_its_request_still_gets_the_answer() -> None:
+    app, answer = await over_tcp(asyncio.StreamWriter.write_eof)
+
+    assert app.gone == [False]
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert b"connection: close\r\n" in answer
+    assert answer.endswith(b"GET /slow ")
+
+
+async def test_a_client_that_closes_its_connection_before_the_answer_is_gone() -> None:
+    app, _ = await over_tcp(asyncio.StreamWriter.close)
+
+    assert app.gone == [True]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from http import HTTPStatus
 from typing import Final
@@ -28,6 +29,8 @@ log = logging.getLogger("upload_gate.http")
 
 WIRE_BYTES: Final = 8
 """Bytes on the wire for one byte of body, at most: a chunk of one byte takes six."""
+_TCP_CLOSED: Final = 7
+"""The state of a connection that was reset, as Linux numbers it."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
@@ -92,6 +95,27 @@ class HotConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._stalled = False
         self._proceed()
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol: the client sends no more. Over TCP it still gets the answer to what it sent whole.
+
+        It may also be gone altogether. An interim response tells: the host of a closed socket answers it with a reset.
+        """
+        request = self._waiting[-1] if self._waiting else self._answering
+        if request is None or self._transport.get_extra_info("sslcontext") is not None:
+            return False
+        request.keep_alive, self._is_last = False, True
+        for each in (self._answering, *self._waiting):
+            if each is not None:
+                each.is_reset = self._is_reset
+        if not request.is_of_1_0:
+            self._transport.write(_CONTINUE)
+        return True
+
+    def _is_reset(self) -> bool:
+        """Whether the client's host has reset the connection, which is no longer read."""
+        port = self._transport.get_extra_info("socket")
+        return port is not None and port.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSED
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -176,6 +200,7 @@ class HotConnection(asyncio.Protocol):
         # only of version 1.1 a connection goes on without being asked to; to be told the version costs more
         is_usual = goes_on and b"connection" not in headers
         version = "1.1" if is_usual else parser.get_http_version()
+        request.is_of_1_0 = version == "1.0"
         request.keep_alive = goes_on and version == "1.1" and request.method != b"CONNECT"
         is_doubtful = request.hosts != 1 or b"transfer-encoding" in headers or b"upgrade" in headers
         if (is_doubtful or not is_usual) and not _is_sound(version, request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from gate.errors import RequestRejected
@@ -26,8 +26,10 @@ class HotRequest:
     target = path = method = body = b""
     hosts = limit = 0
     keep_alive = True
-    awaits_continue = gone = False
+    awaits_continue = gone = is_of_1_0 = False
     rest: bytearray | None = None
+    is_reset: Callable[[], bool] | None = None
+    """Where the client sends no more: whether it is gone altogether."""
     early: Response | bytes | None = None
 
     def __init__(self) -> None:
@@ -35,7 +37,7 @@ class HotRequest:
 
     def is_gone(self) -> bool:
         """Whether the caller went away before the response."""
-        return self.gone
+        return self.gone or (self.is_reset is not None and self.is_reset())
 
 
 @runtime_checkable
