@@ -42,6 +42,7 @@ class WithoutStore:
         self._local = local(1)
         self._policy: Policy | None = None
         self._modes: Mapping[str, OnStoreError] = {}
+        self._kept: dict[EntityLimits, str | EntityLimits | None] = {}
 
     @property
     def instances(self) -> int:
@@ -61,7 +62,8 @@ class WithoutStore:
         """
         if policy is not self._policy:
             self._policy, self._modes = policy, {limit.name: limit.on_store_error for limit in policy.limits}
-        override = standing.override_in_force(now_us)
+            self._kept.clear()
+        override = None if standing.override is None else standing.override_in_force(now_us)
         if override is not None and override.allow:
             return TakeResult(standing, True, False, None, (), now_us)
         closed, local = self._split(request)
@@ -74,11 +76,21 @@ class WithoutStore:
         """The name of a closed limit, if there is one; else the buckets of the local limits."""
         local: list[EntityBuckets] = []
         for buckets in request.buckets:
-            limits = buckets.limits.limits
-            for limit in limits:
-                if self._modes[limit.name] is OnStoreError.CLOSED and not limit.shadow:
-                    return limit.name, ()
-            kept = tuple(limit for limit in limits if self._modes[limit.name] is OnStoreError.LOCAL)
-            if kept:
-                local.append(EntityBuckets(buckets.entity, EntityLimits(kept)))
+            limits = buckets.limits
+            kept = self._kept[limits] if limits in self._kept else self._kept_of(limits)
+            if kept is limits:
+                local.append(buckets)
+            elif isinstance(kept, str):
+                return kept, ()
+            elif kept is not None:
+                local.append(EntityBuckets(buckets.entity, kept))
         return None, tuple(local)
+
+    def _kept_of(self, limits: EntityLimits) -> str | EntityLimits | None:
+        """The name of a closed limit, if there is one; else the local limits, None where there are none."""
+        modes = [(limit, self._modes[limit.name]) for limit in limits.limits]
+        closed = (limit.name for limit, mode in modes if mode is OnStoreError.CLOSED and not limit.shadow)
+        local = tuple(limit for limit, mode in modes if mode is OnStoreError.LOCAL)
+        some = (limits if len(local) == len(modes) else EntityLimits(local)) if local else None
+        self._kept[limits] = kept = next(closed, some)
+        return kept

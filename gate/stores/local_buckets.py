@@ -7,9 +7,17 @@ here: refusing a few uploads too many is the safe side.
 from __future__ import annotations
 
 from gate.core.limits.gcra import Refusal, take
-from gate.core.limits.limit import EntityBuckets
+from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit
 
 MAX_BUCKETS = 100_000
+NOTHING_REFUSED: tuple[Refusal | None, tuple[str, ...]] = (None, ())
+
+
+MAX_LIMITS = 1_024
+"""Limits of entities that are kept worked out; a policy has a few dozen."""
+
+_Row = tuple[str, int, int, Limit | None]
+"""A limit's name, the cost of one upload and the tolerance in µs, and the limit itself where it counts bytes."""
 
 
 class LocalBuckets:
@@ -19,6 +27,7 @@ class LocalBuckets:
         self._instances = max(1, instances)
         self._max_buckets = max_buckets
         self._tats: dict[tuple[str, str], int] = {}
+        self._rows: dict[EntityLimits, tuple[_Row, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._tats)
@@ -27,10 +36,47 @@ class LocalBuckets:
         self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
     ) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take from all buckets or from none, like `gate.core.limits.gcra.take`, by this gate's share of each limit."""
-        answer = take(self._tats, buckets, size, now_us, sharers=self._instances)
+        answer = NOTHING_REFUSED
+        if not self._take_where_all_have_room(buckets, size, now_us):
+            answer = take(self._tats, buckets, size, now_us, sharers=self._instances)
         if len(self._tats) > self._max_buckets:
             self._forget(now_us)
         return answer
+
+    def _take_where_all_have_room(self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int) -> bool:
+        """Take if every bucket has room, which is nearly always so, and tell whether it did. It knows no more of the
+        algorithm than that; all else is for `gcra.take`, several times slower."""
+        tats, moved = self._tats, []
+        for each in buckets:
+            entity, rows = each.entity, self._rows.get(each.limits)
+            for name, cost_us, tolerance_us, by_bytes in self._rows_of(each.limits) if rows is None else rows:
+                if by_bytes is not None:
+                    cost_us, tolerance_us = self._share(by_bytes, size)
+                tat_us = tats.get(key := (entity, name), 0)
+                after_us = (tat_us if tat_us > now_us else now_us) + cost_us
+                if after_us - now_us > tolerance_us:
+                    return False
+                moved.append((key, after_us))
+        tats.update(moved)
+        return True
+
+    def _rows_of(self, limits: EntityLimits) -> tuple[_Row, ...]:
+        if len(self._rows) >= MAX_LIMITS:
+            self._rows.clear()
+        rows = [
+            (limit.name, *self._share(limit, 0), limit if limit.by_bytes else None)
+            for limit in limits.limits
+            # nothing is in flight here, so such a limit always has room, unless it never has
+            if not (limit.in_flight and limit.rate.burst)
+        ]
+        self._rows[limits] = tuple(rows)
+        return self._rows[limits]
+
+    def _share(self, limit: Limit, size: int) -> tuple[int, int]:
+        """The cost of an upload in this gate's share of the limit, and the tolerance, in µs; see `gcra.take_reserved`."""
+        whole_us, tolerance_us = limit.cost_us(size), limit.tolerance_us
+        cost_us = whole_us * self._instances
+        return cost_us, max(tolerance_us, cost_us) if whole_us <= tolerance_us else tolerance_us
 
     def _forget(self, now_us: int) -> None:
         """Drop the buckets that are full again. If that is not enough, drop the tenth that was added first."""

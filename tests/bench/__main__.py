@@ -30,6 +30,7 @@ from tests.bench import (
     streams,
 )
 from tests.bench.report import BenchError, Row, as_json, as_table, rows
+from tests.bench.rivals import group as rivals
 from tests.bench.stage import Stage
 
 GROUPS = {
@@ -41,6 +42,7 @@ GROUPS = {
     "cores": cores,
     "script": script,
     "checks": checks,
+    "rivals": rivals,
     "latency": latency,
     "pauses": pauses,
     "near": near,

@@ -126,12 +126,12 @@ class Talker:
         self._process.kill()
         self._process.communicate()
 
-    def go(self) -> str:
-        """Let it work; what it says at the end. Raises BenchError when it fails."""
+    def go(self, word: str = "go") -> str:
+        """Let it work, as `word` says; what it says at the end. Raises BenchError when it fails."""
         if self._process.stdin is None:
             raise BenchError(f"{self._name} cannot be spoken to")
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write("go\n")
+            self._process.stdin.write(f"{word}\n")
             self._process.stdin.flush()
         return self._line()
 

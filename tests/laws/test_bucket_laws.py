@@ -223,6 +223,39 @@ def test_gates_on_their_own_let_in_no_more_together_than_the_limit(rate: Rate, i
     assert all(count >= 1 for count in let_in)
 
 
+own_limits = st.builds(
+    lambda names, *rest: EntityLimits(
+        tuple(Limit(name, *each) for name, each in zip(names, zip(*rest, strict=True), strict=True))
+    ),
+    st.permutations(["one", "two", "three"]),
+    st.lists(
+        st.builds(Rate, st.integers(0, 9), st.sampled_from([60_000_000, DAY_US]), st.integers(0, 6)),
+        min_size=3,
+        max_size=3,
+    ),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+
+
+@given(
+    st.lists(own_limits, min_size=1, max_size=3),
+    st.integers(1, 3),
+    st.lists(st.tuples(sizes, st.integers(0, 2_000_000) | st.integers(-3_600_000_000, 3_600_000_000)), max_size=40),
+)
+def test_own_buckets_answer_as_the_model_does(
+    known: list[EntityLimits], instances: int, uploads: list[tuple[int, int]]
+) -> None:
+    buckets = tuple(EntityBuckets(f"e{n}", each) for n, each in enumerate(known))
+    own, tats, now_us = LocalBuckets(instances), dict[tuple[str, str], int](), START_US
+
+    for size, step_us in uploads:
+        now_us += step_us
+
+        assert own.take(buckets, size, now_us) == take(tats, buckets, size, now_us, sharers=instances)
+
+
 def test_own_buckets_stay_within_their_size_and_forget_the_full_ones_first() -> None:
     buckets = LocalBuckets(1, max_buckets=100)
     long = one_limit("long", "l", Rate(1, DAY_US, 1))

@@ -108,12 +108,14 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     def buckets(self) -> tuple[EntityBuckets, ...]:
         """The buckets of every entity that this upload takes from."""
         limits = self.class_limits
-        own = (
-            (f"account:{{{self.account}}}", limits.account),
-            (f"ip:{self.ip}", None if self.ip is None else limits.ip),
-            (f"device:{self.device}", None if self.device is None else limits.device),
-        )
-        return (*(EntityBuckets(entity, each) for entity, each in own if each is not None), *limits.shared)
+        found: list[EntityBuckets] = []
+        if limits.account is not None:
+            found.append(EntityBuckets(f"account:{{{self.account}}}", limits.account))
+        if self.ip is not None and limits.ip is not None:
+            found.append(EntityBuckets(f"ip:{self.ip}", limits.ip))
+        if self.device is not None and limits.device is not None:
+            found.append(EntityBuckets(f"device:{self.device}", limits.device))
+        return (*found, *limits.shared)
 
 
 class TakeResult(msgspec.Struct, frozen=True, gc=False):

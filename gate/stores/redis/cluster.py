@@ -126,6 +126,14 @@ class ClusterLine:
         if not await self._load(within_s):
             raise StoreUnavailable(f"no node of the Redis Cluster at {self._where} answers")
 
+    async def connect(self, within_s: float) -> None:
+        """Find out anew who serves which slot, and open the connection to each master that answers. Raises StoreUnavailable."""
+        until_s = asyncio.get_running_loop().time() + within_s
+        await self.remap(within_s)
+        left_s = until_s - asyncio.get_running_loop().time()
+        opening = (self._node(at).line.connect(left_s) for at in self.masters)
+        await asyncio.gather(*opening, return_exceptions=True)
+
     async def run(self, runs: Sequence[Run], within_s: float, *, again: bool = False) -> list[Any]:
         """See Line. The keys of each run share a slot."""
         outcomes = await self.outcomes(runs, asyncio.get_running_loop().time() + within_s, again=again)

@@ -27,7 +27,7 @@ from gate.stores.redis.cluster_map import slot_of, tags
 from gate.stores.redis.layout import account_key, due_key
 from gate.stores.redis.line import Routed, Run, Stats
 from gate.stores.redis.reservations import RedisReservationStore
-from gate.stores.redis.takes import LIMITS_TTL_MS, PROBE, Batch, Scripts, TakeWire
+from gate.stores.redis.takes import CONNECT_WITHIN_S, LIMITS_TTL_MS, PROBE, Batch, Scripts, TakeWire
 from gate.stores.redis.unrolled import Unrolled
 
 MOST_WAITING: Final = 10_000
@@ -189,8 +189,8 @@ class ClusterTakeLane:
     async def probe(self, within_s: float) -> None:
         """See batcher.Lane. Takes on every master, and is content with one that answers."""
         self._stats.probes += 1
+        await self._line.connect(CONNECT_WITHIN_S)
         until_s = asyncio.get_running_loop().time() + within_s
-        await self._line.remap(within_s)
         slots = [self._line.slot_on(master) for master in self._line.masters]
         found = await self._take([(_PROBING, replace(PROBE, account=tags()[slot])) for slot in slots], until_s)
         problems = [each for each in found if isinstance(each, StoreUnavailable)]

@@ -40,6 +40,9 @@ from gate.stores.redis.unrolled import Unrolled
 MOST_CLASSES: Final = 48
 """Classes that one script has at most; with more, those of the batch alone are written."""
 
+CONNECT_WITHIN_S: Final = 0.5
+"""How long a probe may take to connect."""
+
 LIMITS_TTL_MS: Final = 64 * 86_400_000
 """How long it is kept which limits a class had: longer than any reservation."""
 
@@ -99,8 +102,12 @@ class TakeLane:
         return await self._take(items, within_s)
 
     async def probe(self, within_s: float) -> None:
-        """See batcher.Lane. Writes as a take does, so that a server that only reads does not pass for a sound one."""
+        """See batcher.Lane. Writes as a take does, so that a server that only reads does not pass for a sound one.
+
+        To connect takes several round trips and is no part of a check. So it has more time.
+        """
         self._stats.probes += 1
+        await self._line.connect(CONNECT_WITHIN_S)
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:

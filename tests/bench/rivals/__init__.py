@@ -1,0 +1,1 @@
+"""Other rate limiters beside ours; `group` has the figures."""

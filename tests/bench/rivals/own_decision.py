@@ -1,0 +1,77 @@
+"""A decision in process that asks no store: the board, the last known standing of the account, and buckets of this process.
+
+This is what a gate decides by while Redis is away. Pauses are in force, none of which holds the upload. The best of several
+turns counts.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from gate.app.check import NO_STORE, LastKnown
+from gate.app.without_store import WithoutStore
+from gate.core.account import Account
+from gate.core.decide import decide, live_pauses
+from gate.core.decision import Decision
+from gate.core.media import Media
+from gate.core.pseudonym import Pseudonyms
+from gate.core.request import CheckRequest
+from gate.core.standing import Standing
+from gate.policyfile import load_policy
+from gate.stores.local_buckets import LocalBuckets
+from tests.bench.board import NOW_US, board_of
+from tests.bench.report import BenchError, Spec
+from tests.bench.rivals.own_loop import POLICY
+from tests.bench.stage import Stage
+
+DECISIONS = 20_000
+TURNS = 5
+PAUSES = 50
+ACCOUNTS = 1_000
+
+_DECISION = Spec("in-process decision from board, last known standing and own buckets (no lease)", "µs", 3, 1)
+SPECS = (_DECISION,)
+
+
+def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
+    """CPU of one decision, three limits of an account. Raises BenchError where one was not let in."""
+    runs = []
+    for turn in range(rounds):
+        stage.say(f"rivals: decisions in process, round {turn + 1} of {rounds}")
+        runs.append(min(_cost() for _ in range(TURNS)))
+    return {_DECISION: runs}
+
+
+def _cost() -> float:
+    policy, names, pauses = load_policy(POLICY), Pseudonyms(b"bench"), live_pauses(board_of(PAUSES), NOW_US)
+    known, without = LastKnown(), WithoutStore(LocalBuckets)
+    made = datetime(2020, 1, 1, tzinfo=UTC)
+    requests = [
+        CheckRequest(
+            f"u-{n}",
+            Account(f"b-{n % ACCOUNTS}", "regular", made),
+            Media("image", 100_000),
+            surface="post",
+            country="DE",
+        )
+        for n in range(DECISIONS)
+    ]
+    for n in range(ACCOUNTS):
+        known.remember(f"b-{n}", Standing(0.1, NOW_US, as_of_us=NOW_US))
+
+    def decision(request: CheckRequest) -> Decision:
+        class_ = policy.class_of(request.account, NOW_US)
+        first = decide(request, class_, pauses, policy, NOW_US)
+        if first is not None:
+            return first
+        take_request = policy.take_request(request, class_, names)
+        own = without.take(policy, take_request, known.of(request.account.id), NOW_US)
+        return decide(request, class_, pauses, policy, NOW_US, own, NO_STORE)
+
+    began = time.process_time_ns()
+    decisions = [decision(request) for request in requests]
+    used = time.process_time_ns() - began
+    if not all(each.verdict.lets_in for each in decisions):
+        raise BenchError("a decision in process was refused, so refusals would be measured")
+    return used / DECISIONS / 1_000
