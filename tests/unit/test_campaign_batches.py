@@ -32,5 +32,6 @@ def test_a_content_hash_that_only_looks_like_a_number_stops_no_batch(sha256: str
         campaigns=campaigns,
     )  # fmt: skip
 
-    assert set(effects.states) == set("abcd") and not effects.dead
+    assert set(effects.states) == set("abcd")
+    assert not effects.dead
     assert [count for count, _ in campaigns.sizes().values()] == [1, 0, 0]

@@ -77,7 +77,8 @@ def test_what_is_forgotten_makes_room_before_what_few_link_to(monkeypatch: pytes
         for account in range(2, LEAST_ESTABLISHED + 1):
             pages.note(page, account, later * DAY_US, True)
 
-    assert pages.has_page(8) and pages.has_page(9)
+    assert pages.has_page(8)
+    assert pages.has_page(9)
 
 
 def test_a_farm_that_linked_to_its_host_first_is_counted_when_aged_accounts_follow() -> None:
