@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import Final
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST: Final = (1 << 63) - 1
+_HEX: Final = re.compile("[0-9a-fA-F]{16}")
 _MULTIPLIERS: Final = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SHIFTS: Final = (np.uint64(30), np.uint64(27), np.uint64(31))
 
@@ -23,10 +25,9 @@ def number_of(text: str) -> int:
 
 def number_of_hash(text: str) -> int:
     """The number of a hash of bytes, which is mixed already if it is in hex."""
-    try:
-        return int(text[:16], 16) >> 1 or 1 if len(text) >= 32 else number_of(text)
-    except ValueError:
+    if len(text) < 32 or not _HEX.match(text):  # Python would read a sign, spaces and other scripts too
         return number_of(text)
+    return int(text[:16], 16) >> 1 or 1
 
 
 def numbers_of(rows: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -1,16 +1,22 @@
 """Knows hosts and pages that established accounts link to, so that a popular service is no sign of a campaign.
 
 A page is a host with a path. It is popular once several established accounts have linked to it, and they are not few
-beside the others. A scam's host is new to the platform, and who wants to make it popular needs an established account
-for every four others. Hosts that half of the world links to are popular from the start.
+beside the others. A scam's host is new to the platform. To make it popular takes five established accounts, each a month
+old with five uploads and no complaint, and one more for every four others; 32 of them make up for any number. A popular
+host hides only links to different pages. Hosts that half of the world links to are popular from the start.
 
-Growth: 4,096 hosts and pages with at most 160 accounts each (40 MB); the one that an established account linked to
-longest ago makes room. Other accounts begin none, so a flood of hosts pushes out nothing.
+What is known here is of this worker's partitions since it started, and is no part of an account's state: after a restart
+the counts of all partitions of the last days say which hosts are popular, until established accounts have linked again.
+
+Growth: 4,096 hosts and pages with at most 160 accounts each (40 MB). One that nobody established has linked to for four
+weeks makes room, then of those with the fewest established accounts the one that such an account linked to longest ago. So
+neither other accounts, which begin none, nor a few established ones push out what many link to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 from gate.core.duration import DAY_US
@@ -42,13 +48,26 @@ WELL_KNOWN: Final = frozenset((
 popular host, so many accounts with one page are still a campaign."""
 
 
+class _Linked:
+    """The last day on which an established account linked to a page, who did, and who else did."""
+
+    __slots__ = ("day", "established", "others")
+
+    def __init__(self, day: int, others: set[int]) -> None:
+        self.day = day
+        self.established: set[int] = set()
+        self.others = others
+
+
 class PopularPages:
     """The hosts and pages that established accounts link to, by number. Mutable, used by the crowd's one thread."""
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
         self._well_known: frozenset[int] = frozenset()
-        self._linked: dict[int, tuple[int, set[int], set[int]]] = {}
+        self._linked: dict[int, _Linked] = {}
+        self._ranks: tuple[dict[int, None], ...] = tuple({} for _ in range(KEPT_ESTABLISHED + 1))
+        """The pages by their number of established accounts, the one linked to longest ago first."""
 
     def know(self, hosts: Mapping[str, int]) -> None:
         """Take the numbers of the well-known hosts from `hosts`, the numbers under which all hosts are noted."""
@@ -56,23 +75,42 @@ class PopularPages:
             self._well_known = frozenset(hosts[name] for name in WELL_KNOWN)
 
     def note(self, page: int, account: int, at_us: int, established: bool) -> None:
-        """An account (32-bit number) linked to the page or host."""
+        """An account (32-bit number) linked to the page or host. One that is established no more counts with the others."""
         linked = self._linked.get(page)
         if not established:
-            if linked is not None and len(linked[2]) < KEPT_OTHERS:
-                linked[2].add(account)
+            if linked is not None:
+                if account in linked.established:
+                    del self._ranks[len(linked.established)][page]
+                    linked.established.discard(account)
+                    self._ranks[len(linked.established)][page] = None
+                if len(linked.others) < KEPT_OTHERS:
+                    linked.others.add(account)
             return
         day = at_us // DAY_US
-        if linked is None or day > linked[0] + KEPT_DAYS:
-            linked = (day, set(), set())
-        _, ours, others = linked
-        if len(ours) < KEPT_ESTABLISHED:
-            ours.add(account)
-        others.discard(account)
-        self._linked.pop(page, None)
-        if len(self._linked) >= MAX_PAGES:
-            del self._linked[next(iter(self._linked))]
-        self._linked[page] = (day, ours, others)
+        if linked is not None:
+            del self._ranks[len(linked.established)][page]
+        elif len(self._linked) >= MAX_PAGES:
+            self._make_room()
+        if linked is None or day > linked.day + KEPT_DAYS:
+            linked = self._linked[page] = _Linked(day, self._others_before(page))
+        linked.day = max(linked.day, day)  # an event may come late
+        if len(linked.established) < KEPT_ESTABLISHED:
+            linked.established.add(account)
+        linked.others.discard(account)
+        self._ranks[len(linked.established)][page] = None
+
+    def _others_before(self, host: int) -> set[int]:
+        """Who linked to the host before an established account did, as the crowd knows them; nobody for a page."""
+        strangers = self._crowd.strangers(HOST, host)
+        return set(islice(strangers, KEPT_OTHERS))
+
+    def _make_room(self) -> None:
+        oldest = [next(iter(pages)) for pages in self._ranks if pages]
+        goes = next((page for page in oldest if self._is_forgotten(self._linked[page])), oldest[0])
+        del self._ranks[len(self._linked.pop(goes).established)][goes]
+
+    def _is_forgotten(self, linked: _Linked) -> bool:
+        return (self._crowd.today or 0) > linked.day + KEPT_DAYS
 
     def has_host(self, host: int) -> bool:
         """Whether the host is popular, by what this worker knows or by all partitions' counts of the last days."""
@@ -81,7 +119,9 @@ class PopularPages:
     def has_page(self, page: int) -> bool:
         """Whether the page is popular by what this worker knows."""
         linked = self._linked.get(page)
-        return linked is not None and _is_popular(len(linked[1]), len(linked[2]))
+        if linked is None or self._is_forgotten(linked):
+            return False
+        return _is_popular(len(linked.established), len(linked.others))
 
     def is_well_known(self, host: int) -> bool:
         """Whether the host is one of those that are popular everywhere."""

@@ -184,6 +184,12 @@ class Crowd:
         """The partition and the hash of each account that is known to show a feature, up to 64 a partition."""
         return whom(self._tables[kind].own.row(value))
 
+    def strangers(self, kind: int, value: int) -> Iterator[int]:
+        """The hash of each account that is known to show a feature and was not established when it last did."""
+        table = self._tables[kind]
+        members = whole(table.own.row(value), table.own.today)
+        return (account for _, established, _, account in members if not established)
+
     def move(self, kind: int, value: int, to: int) -> None:
         """Count the members of the feature `value` as members of `to`, too, and publish `value` again."""
         table = self._tables[kind]

@@ -1,0 +1,37 @@
+"""What a batch makes of contents that only look like what they should be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streams.core.campaigns import Campaigns
+from streams.core.crowd import Crowd
+from streams.core.models.alphabet import build_alphabet
+from streams.files.public_suffixes import load_web_links
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.hashes import Hashes
+from streams.pipeline.step import Record, process
+
+
+@pytest.mark.parametrize("sha256", ["-" + "1" * 63, "+" + "1" * 63, "1 " * 32, "1_" * 32, "٣" * 64, "ab" * 32])
+def test_a_content_hash_that_only_looks_like_a_number_stops_no_batch(sha256: str) -> None:
+    crowd = Crowd()
+    campaigns = Campaigns(crowd, build_alphabet(), capacity=1 << 10)
+    batch = [
+        Record(n, account.encode(), json.dumps({
+            "type": "attempted", "id": "e-1", "at": "2026-11-20T08:00:00Z", "account": {"id": account},
+            "media": {"kind": "image", "sha256": sha256},
+        }).encode(), (), 0)
+        for n, account in enumerate("abcd")
+    ]  # fmt: skip
+
+    effects = process(
+        batch, {}, crowd, load_scorecard(None), Hashes(b"salt"), load_web_links(), ("events", 0), "epoch", 0,
+        campaigns=campaigns,
+    )  # fmt: skip
+
+    assert set(effects.states) == set("abcd")
+    assert not effects.dead
+    assert [count for count, _ in campaigns.sizes().values()] == [1, 0, 0]
