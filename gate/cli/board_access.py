@@ -164,7 +164,8 @@ async def obedience(
     what = f"{act} {changed.id}"
     failed = not_obeyed(what, convergence, unheard, addresses)
     if failed is None and output is Output.TEXT:
-        say(obeyed_sentence(what, convergence))
+        store = "Kafka" if direct is Direct.KAFKA else "Redis"
+        say(obeyed_sentence(what, convergence, store, await operate.now_us()))
     document = {
         **pause_document(changed, await operate.now_us()),
         **convergence_json(convergence, unheard),

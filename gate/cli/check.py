@@ -78,7 +78,10 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
     ignored = answer.get("ignored")
     named = ", ".join(map(str, ignored)) if isinstance(ignored, list) else ""
     left_out = f"; ignored: {named}" if named else ""
-    return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait}){left_out}"
+    degraded = answer.get("degraded")
+    without = f"; decided without: {', '.join(map(str, degraded))}" if isinstance(degraded, list) and degraded else ""
+    told = "".join(f"; {answer[name]}" for name in ("message", "link") if answer.get(name))
+    return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait}){left_out}{without}{told}"
 
 
 def upload_of(

@@ -69,4 +69,4 @@ async def _extend(
             result(changed.id)
         if changed.proposal is not None and changed.proposal.at_us >= began_us:
             raise proposed(changed, addresses)
-        await report("the longer pause", changed, operate, addresses, output, direct)
+        await report("the changed pause", changed, operate, addresses, output, direct)

@@ -59,11 +59,14 @@ def convergence_json(result: Convergence, unheard: Sequence[Acknowledgement]) ->
     }
 
 
-def obeyed_sentence(act: str, result: Convergence) -> str:
-    """The sentence that says all gates obey `act`, such as `pause p-…`."""
-    count = len(result.gates)
-    after = f"{result.seconds:.2f} s after Redis accepted it"
-    return f"{act} is obeyed by {count} of {count} gates (rev {result.change.rev}, {after})"
+def obeyed_sentence(act: str, result: Convergence, store: str = "Redis", now_us: int | None = None) -> str:
+    """The sentence that says all gates obey `act`, such as `pause p-…`, and when it begins if that is after `now_us`."""
+    change, count = result.change, len(result.gates)
+    after = f"{result.seconds:.2f} s after {store} accepted it"
+    starts_us = change.starts_at_us
+    waits = now_us is not None and starts_us is not None and starts_us > now_us and change.released_at_us is None
+    start = f"; it begins at {instant(starts_us)}" if waits and starts_us is not None else ""
+    return f"{act} is obeyed by {count} of {count} gates (rev {change.rev}, {after}){start}"
 
 
 def not_obeyed(

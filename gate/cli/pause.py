@@ -134,10 +134,15 @@ Wanted = tuple[Scope, Action, str, str, str, int]
 
 def _intention(wanted: Wanted, details: Details, addresses: Addresses, direct: Direct | None) -> str:
     scope, action, reason, _, by, for_us = wanted
+    by += " as a machine" if details.machine else ""
     return (
         f"{effect_of(action, details.factor, details.percent, details.exempt, details.mode)} {uploads_of(scope)} for "
-        f"{duration_text(for_us)}, reason {reason}, by {by}, {_place(addresses, direct)}"
+        f"{duration_text(for_us)}{_start(details.starts_in_us)}, reason {reason}, by {by}, {_place(addresses, direct)}"
     )
+
+
+def _start(starts_in_us: int | None) -> str:
+    return "" if starts_in_us is None else f", beginning in {duration_text(starts_in_us)}"
 
 
 def _carry_out(

@@ -9,6 +9,7 @@ from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.event import Attempted
 from gate.core.hot_facts import HotKind, SharedFeature
+from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.media import Media
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -225,6 +226,23 @@ async def test_an_account_with_one_upload_counts_as_met_if_its_score_would_meet_
     shown = outcome.as_json()
     assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (0, 0)
     assert (shown["abusive_accounts_met_or_next"], shown["benign_accounts_met_or_next"]) == (2, 1)
+
+
+async def test_a_window_is_taken_in_the_order_of_its_times_whatever_the_classes() -> None:
+    ranks = []
+
+    class Store(MemoryAccountStore):
+        async def take(self, request: TakeRequest) -> TakeResult:
+            ranks.append(request.class_limits.rank)
+            return await super().take(request)
+
+    policy = load_policy(None)
+    judge = Judge(policy, Store(Clock()), b"salt")
+
+    await judge.decide([upload("new", 0), upload("old", 400 * 86_400_000_000)])
+
+    assert len({limits.rank for limits in policy.class_limits}) > 1
+    assert ranks == [0, 0]
 
 
 def fresh(account: str, at_us: int, device: str, label: int) -> Recorded:

@@ -68,6 +68,16 @@ def test_all_gates_obeying_is_one_sentence_with_the_time_it_took() -> None:
     assert shown["accepted_to_obeyed_seconds"] == 0.04
 
 
+def test_a_pause_that_begins_later_says_when_and_which_store_took_it() -> None:
+    later = replace(CHANGE, starts_at_us=NOON_US + 120_000_000)
+    result = Convergence(later, (obeying("g-1", 42, 0.031),), seconds=0.04)
+
+    said = obeyed_sentence("pause p-1", result, "Kafka", NOON_US)
+
+    assert "after Kafka accepted it); it begins at 20" in said
+    assert "begins" not in obeyed_sentence("pause p-1", result, "Kafka", NOON_US + 120_000_000)
+
+
 def test_a_gate_that_does_not_obey_is_named_with_its_revision() -> None:
     result = Convergence(CHANGE, (obeying("g-1", 42, 0.1), obeying("g-2", 41, None)), seconds=5.0)
 

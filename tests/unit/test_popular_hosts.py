@@ -81,15 +81,22 @@ def one_page(rng: random.Random, account: int, n: int) -> str:
     return f"https://films.example/watch?v=scamscamscam&t={key(rng)}"
 
 
+def redirected(rng: random.Random, account: int, n: int) -> str:
+    return f"https://www.google.com/url?q=https%3A%2F%2Fbrightcoin-event.example%2Fjoin%3Finvite%3D{key(rng)}"
+
+
 def own_page(rng: random.Random, account: int, n: int) -> str:
     return f"https://films.example/u/brightcoin?invite={key(rng)}"
 
 
 @pytest.mark.parametrize(
     ("link", "given"),
-    [(scam, {}), (one_page, {}), (own_page, {}), (scam, {"count": 8})],
-    ids=["new host", "one page of a popular host", "a page of its own there", "eight old accounts linked before"],
-)
+    [(scam, {}), (one_page, {}), (own_page, {}), (scam, {"count": 8}), (redirected, {})],
+    ids=[
+        "new host", "one page of a popular host", "a page of its own there", "eight old accounts linked before",
+        "a redirect of a well-known host",
+    ],
+)  # fmt: skip
 def test_a_campaign_that_rotates_queries_stands_out_as_it_does_where_nobody_knows_its_host(
     link: Link, given: dict[str, int]
 ) -> None:

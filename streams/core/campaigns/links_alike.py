@@ -8,14 +8,17 @@ the same host; the crowd's counts of link hosts cover that case.
 
 On a popular host many people link to different pages of one shape, so there a link is told by its page: the whole path,
 and where the path itself is popular, as `/watch`, each long value of the query. A value that is made up for each copy
-of a link hides the others from nobody.
+of a link hides the others from nobody. Where a value of the query is a link itself, as in a redirect, that link's shape or
+host counts.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
+from streams.core.campaigns.popular import WELL_KNOWN
 from streams.core.weblinks import host, link_path
 
 MAX_LINKS: Final = 3
@@ -23,6 +26,8 @@ MAX_LINKS: Final = 3
 MAX_SEGMENTS: Final = 4
 MAX_VALUES: Final = 4
 """The most values of a query that are looked at."""
+MAX_GIVEN: Final = 16
+"""The most values of a query in which a link is looked for."""
 LEAST_VALUE: Final = 5
 """Characters from which a value may name a page."""
 LONG_WORD: Final = 20
@@ -35,6 +40,7 @@ _ABOUT_THE_LINK: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of values that tell where a link was copied, and not where it leads."""
+_IS_LINK: Final = re.compile(r"https?:[/\\\\]{1,8}", re.IGNORECASE)
 _VARYING: Final = re.compile(r"\d[\da-f]*", re.IGNORECASE)
 
 
@@ -52,12 +58,26 @@ def pages(link: str, name: str, path_is_popular: bool) -> list[str]:
     """What the link to the popular host `name` has in common with others to the same page; nothing without a page."""
     path = link_path(link)
     page = f"{name}{path}"
+    query = _QUERY.search(link[:2_048])
+    given = query[1].split("&") if query else []
+    aims = [aim for aim in map(_aim, given[:MAX_GIVEN]) if aim]
+    if aims:
+        return aims[:MAX_VALUES]
     if path_is_popular:
-        query = _QUERY.search(link[:2_048])
-        values = [value for value in (query[1] if query else "").split("&") if _names_a_page(value)]
+        values = [value for value in given if _names_a_page(value)]
         if values:
             return [f"{page}?{value}" for value in values[:MAX_VALUES]]
     return [page] if path else []
+
+
+def _aim(value: str) -> str:
+    """What copies of the link have in common that a value holds, as a redirect's does; empty if it holds none, or one to a
+    well-known host, which is a page of its own."""
+    aim = unquote(value.partition("=")[2])
+    if not _IS_LINK.match(aim):
+        return ""
+    name = host(aim)
+    return "" if name in WELL_KNOWN else link_shape(aim) or name
 
 
 def _names_a_page(value: str) -> bool:
