@@ -373,3 +373,26 @@ async def test_of_many_ranks_at_once_exactly_the_lowest_are_shed(lane: HeldLane)
     answered = [item for item, answer in zip(items, answers[1:], strict=True) if isinstance(answer, int)]
     assert sorted(answered) == [300 + n for n in range(20)]
     assert batcher.shed == 60
+
+
+async def test_what_waits_behind_higher_ranks_is_shed_after_half_its_deadline_too() -> None:
+    class Filling(HeldLane):
+        """During each call a full batch of a higher rank arrives."""
+
+        async def call(self, items: Sequence[int], within_s: float) -> list[int]:
+            higher.append(asyncio.create_task(batcher.submit_all([2, 2])))
+            await asyncio.sleep(0)
+            return await super().call(items, within_s)
+
+    higher: list[asyncio.Task[list[int | Exception]]] = []
+    batcher: Batcher[int, int] = Batcher([Filling()], 0.05, max_batch=2, rank=lambda item: item)
+    await batcher.open()
+    first = asyncio.create_task(batcher.submit_all([2, 2]))
+    await asyncio.sleep(0)
+
+    with pytest.raises(StoreOverloaded):
+        async with asyncio.timeout(10.0):
+            await batcher.submit(1)
+
+    await batcher.close()
+    await asyncio.gather(first, *higher, return_exceptions=True)

@@ -187,7 +187,8 @@ class Batcher(Generic[A, R]):
                 await self._recover(lane)
 
     def _next(self, now_s: float) -> tuple[list[_Waiting[A, R]], float]:
-        """The next batch and its deadline (loop's time, s). Sheds items that have waited for half their deadline."""
+        """The next batch and its deadline (loop's time, s), after what has waited for too long is shed."""
+        self._shed_late(now_s)
         batch: list[_Waiting[A, R]] = []
         size = 0
         oldest_s = now_s
@@ -198,16 +199,22 @@ class Batcher(Generic[A, R]):
                 self._queued -= len(items)
                 if answers.done():
                     continue
-                if now_s - since_s > self.deadline_s / 2:
-                    self.shed += len(items)
-                    _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
-                    continue
                 oldest_s = min(oldest_s, since_s)
                 size += len(items)
                 batch.append(waiting)
             if queue:
                 break
         return batch, oldest_s + self.deadline_s
+
+    def _shed_late(self, now_s: float) -> None:
+        """Shed items that have waited for half their deadline, also those whose turn has not come for the higher ranks."""
+        for queue in self._queues.values():
+            while queue and now_s - queue[0][2] > self.deadline_s / 2:
+                waiting = queue.popleft()
+                self._queued -= len(waiting[0])
+                if not waiting[1].done():
+                    self.shed += len(waiting[0])
+                    _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
 
     async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], until_s: float) -> bool:
         """Send a batch and answer it. Returns True if that opened the breaker, which this lane must close again."""
