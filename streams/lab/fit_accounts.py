@@ -47,7 +47,7 @@ SAID_TWICE: Final = frozenset(
      "host_share", "freshness", "content_spread", "link_spread", "link_odds_high_share")
 )  # fmt: skip
 """Features that another one says as well; with both, the fit depends more on chance."""
-OF_ONE_FAMILY: Final = frozenset(("layout_concentration",))
+OF_ONE_FAMILY: Final = frozenset(("layout_concentration", "near_mean", "near_share", "skeleton_share"))
 """Features that tell bots of one family apart and mislead about those of others: without them more is caught there."""
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
