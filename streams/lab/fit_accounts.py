@@ -47,6 +47,8 @@ SAID_TWICE: Final = frozenset(
      "host_share", "freshness", "content_spread", "link_spread", "link_odds_high_share")
 )  # fmt: skip
 """Features that another one says as well; with both, the fit depends more on chance."""
+OF_ONE_FAMILY: Final = frozenset(("layout_concentration", "near_mean", "near_share", "skeleton_share"))
+"""Features that tell bots of one family apart and mislead about those of others: without them more is caught there."""
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
 TIMED: Final = frozenset(("tempo", "age"))
@@ -224,7 +226,7 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> t
         column = matrix[:, PLACE[feature.name]]
         varies = len(np.unique(column)) > 1
         left_out = {feature.name, feature.family} & set(without) or (synthetic and feature.family in TIMED)
-        fit_to = feature.name not in COUNTS | SAID_TWICE and feature.family not in CROWD
+        fit_to = feature.name not in COUNTS | SAID_TWICE | OF_ONE_FAMILY and feature.family not in CROWD
         if varies and not left_out and fit_to:
             names.append(feature.name)
     if not names:

@@ -20,6 +20,7 @@ from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
 from streams.lab.cross_fitted import cross_fitted, share_known, sketch_of
 from streams.lab.families import Shown, family_numbers
+from streams.lab.fit_accounts import OF_ONE_FAMILY
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
@@ -152,6 +153,20 @@ def test_no_family_alone_lifts_an_account_of_the_base_rate_above_one_half(fitted
     for family in {term.family for term in card.terms}:
         odds = card.most_alone(family) + np.log(card.base_rate / (1 - card.base_rate))
         assert 1 / (1 + np.exp(-odds)) <= 0.5
+
+
+def test_a_fit_leaves_out_what_only_tells_bots_of_one_family_apart(tmp_path: Path) -> None:
+    layouts = ("", "@ann ", "#sun ")
+    rows = rows_of(5)
+    for row in rows:
+        row["text"] = layouts[0 if row["label"] else row["seq"] % 3] + row["text"]
+    file, out = written(tmp_path / "layouts.jsonl", rows), tmp_path / "models"
+
+    run(["fit", "accounts", str(file), "--out", str(out), "-o", "json"])
+
+    used = {feature for term in load_scorecard(out / "scorecard.toml").terms for feature in term.features}
+    assert used
+    assert not used & OF_ONE_FAMILY
 
 
 def test_the_same_rows_and_seed_give_the_same_scorecard(fitted: Path, tmp_path: Path) -> None:
