@@ -430,10 +430,35 @@ async def test_a_connection_ends_where_its_request_says_so_and_goes_on_otherwise
     assert line.transport.data.count(b"connection: close\r\n") == closes
 
 
-async def test_an_upgrade_with_a_body_is_refused_because_its_end_is_not_certain() -> None:
+@pytest.mark.parametrize("piece", [1, 7, 1 << 16])
+async def test_the_body_of_a_request_that_offers_an_upgrade_is_read_to_its_length_and_no_further(piece: int) -> None:
+    line = Line()
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAEAAEAAAAIAAAAA\r\nupgrade: h2c\r\n"
+    sent = POST + offer + b"content-length: %d\r\n\r\n" % len(GET) + GET + GET
+
+    await line.feed(*(sent[at : at + piece] for at in range(0, len(sent), piece)))
+
+    assert line.app.seen == [(b"POST", b"/echo", GET), (b"GET", b"/next", b"")]
+    assert [status for status, _ in answers(line.transport.data, ["POST", "GET"])] == [200, 200]
+    assert not line.transport.closed
+
+
+async def test_a_refused_request_that_offers_an_upgrade_has_its_body_dropped() -> None:
+    line = Line()
+    unknown = POST.replace(b"/echo", b"/missing")
+
+    await line.feed(
+        unknown + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n\r\n" % len(GET) + GET + GET
+    )
+
+    assert line.app.seen == [(b"GET", b"/next", b"")]
+    assert [status for status, _ in answers(line.transport.data, ["POST", "GET"])] == [404, 200]
+
+
+async def test_an_upgrade_with_a_chunked_body_is_refused_because_its_end_is_not_certain() -> None:
     line = Line()
 
-    await line.feed(POST + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n\r\n" % len(GET) + GET)
+    await line.feed(POST + b"connection: upgrade\r\nupgrade: h2c\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + GET)
 
     assert line.app.seen == []
     assert [status for status, _ in answers(line.transport.data, ["POST"])] == [400]

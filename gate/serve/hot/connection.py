@@ -2,7 +2,7 @@
 
 llhttp, the parser in `httptools`, rejects what makes two servers disagree on where a request ends: both lengths, a repeated
 length, bad chunks, folded lines, bare line feeds. What it lets pass is rejected here: a version other than 1.0 and 1.1, a
-transfer coding other than `chunked`, no `Host` or several, an upgrade with a body. After such a rejection the connection
+transfer coding other than `chunked`, no `Host` or several, an upgrade with a chunked body. After such a rejection the connection
 ends.
 
 Requests that a client sends ahead wait in order, and no more is read until they are answered. A request that is refused
@@ -32,6 +32,8 @@ WIRE_BYTES: Final = 8
 _TCP_CLOSED: Final = 7
 """The state of a connection that was reset, as Linux numbers it."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODY_FOLLOWS: Final = b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: %b\r\n\r\n"
+"""The head after which a new parser reads the body of a request that offered an upgrade; nothing else of it is used."""
 _MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
 
@@ -46,6 +48,8 @@ class HotConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._reading: HotRequest | None = None
         self._in_head = False
+        self._offering: HotRequest | None = None
+        """A request that offers an upgrade, whose body has not begun."""
         self._fed = 0
         """Bytes of the request that is being read, as far as they came without the end of another."""
         self._ended = 0
@@ -142,6 +146,8 @@ class HotConnection(asyncio.Protocol):
                 except httptools.HttpParserUpgrade as upgrade:  # the offer is not taken, and HTTP/1.1 goes on
                     self._parser = httptools.HttpRequestParser(self)
                     data = b"" if self._is_last else data[upgrade.args[0] :]
+                    if self._offering is not None:
+                        self._parser.feed_data(_BODY_FOLLOWS % self._offering.headers[b"content-length"])
         except httptools.HttpParserCallbackError:
             log.exception("a fault of ours while reading a request")
             self._refuse("fault.internal", "the gate failed; this is no decision, send the check again")
@@ -166,6 +172,8 @@ class HotConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._offering is not None:
+            return
         self._reading = request = HotRequest()
         if self._is_last:
             request.early = b""
@@ -176,7 +184,8 @@ class HotConnection(asyncio.Protocol):
     def on_url(self, target: bytes) -> None:
         """A part of the target has arrived."""
         assert self._reading is not None
-        self._reading.target += target
+        if self._in_head:
+            self._reading.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header has arrived. A trailer is dropped."""
@@ -192,7 +201,8 @@ class HotConnection(asyncio.Protocol):
         request, parser, edge = self._reading, self._parser, self._edge
         assert request is not None
         self._in_head = False
-        if request.early is not None:
+        if self._offering is not None or request.early is not None:
+            self._offering = None
             return
         headers = request.headers
         request.method = parser.get_method()
@@ -234,9 +244,13 @@ class HotConnection(asyncio.Protocol):
             self._reject(request, too_large(request.limit))
 
     def on_message_complete(self) -> None:
-        """The request is complete."""
-        request, self._reading = self._reading, None
+        """The request is complete, or the head of one that offers an upgrade is: the parser ends there, its body follows."""
+        request = self._reading
         assert request is not None
+        if self._parser.should_upgrade() and int(request.headers.get(b"content-length", 0)):
+            self._offering = request
+            return
+        self._reading = None
         self._fed = 0
         self._ended += 1
         self._is_idle = True
@@ -375,7 +389,7 @@ def _is_sound(version: str, request: HotRequest) -> bool:
     coding = headers.get(b"transfer-encoding")
     if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
         return False
-    if b"upgrade" in headers and (coding is not None or headers.get(b"content-length", b"0").strip() != b"0"):
+    if b"upgrade" in headers and coding is not None:
         return False  # the parser takes the body for what comes after the upgrade
     return request.hosts == 1 if version == "1.1" else version == "1.0" and request.hosts <= 1
 
