@@ -12,6 +12,7 @@ import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
+from gate.cli.pause_text import effect_of, uploads_of
 from gate.core.fields.labels import fold_label
 from gate.core.pause.board import Pause
 from gate.core.pause.ramp import position
@@ -70,7 +71,7 @@ def explain(
         emit({"account": account, "score": None if score is None else _json(score, texts, _now_us()), "pauses": pauses})
         return
     result(*([f"{account} has no score"] if score is None else score_lines(score, texts, _now_us())))
-    result(*(f"may be held by {pause}" for pause in pauses))
+    result(*(f"may be met by {pause}" for pause in pauses))
 
 
 async def _score_and_pauses(addresses: Addresses, account: str, class_: str | None) -> tuple[Score | None, list[str]]:
@@ -92,7 +93,8 @@ async def _pauses(addresses: Addresses, account: str, class_: str | None, risk: 
         say(f"warning: which pauses may hold it is unknown: {error}")
         return []
     return [
-        f"{pause.id}: {pause.action.value} {pause.scope}, {pause.reason}, by {pause.owner}"
+        f"{pause.id}: {effect_of(pause.action, pause.factor, pause.percent, pause.exempt, pause.mode)} "
+        f"{uploads_of(pause.scope)}, {pause.reason}, by {pause.owner}"
         for pause in board.active(now_us)
         if may_hold(pause, account, class_, risk)
     ]

@@ -58,16 +58,18 @@ from gate.cli.pause_flags import (
 )
 from gate.cli.pause_text import effect_of, uploads_of
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
-from gate.core.duration import HOUR_US, duration_text, parse_duration_us
+from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
 from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US
-from gate.core.pause.lease import MAX_LEASE_US
+from gate.core.pause.lease import MAX_LEASE_US, TOO_LONG_A_LEASE
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
-from gate.errors import ControlRefused, OperatorError, StoreUnavailable
+from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable
 from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_TEXT
 from gate.records.pause_public import link_problem, public_problem
+
+MAX_LENGTH_US = 30 * DAY_US
 
 
 def register(app: typer.Typer) -> None:
@@ -115,8 +117,8 @@ def pause(
     authority, who = Authority(propose=propose, emergency=emergency), person(owner)
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     try:
-        for_us = min(_length_us(for_, authority), MAX_LENGTH_US) if not machine else _lease_us(for_)
-    except ControlRefused as refused:
+        for_us = _lease_us(for_) if machine else _length_us(for_, authority)
+    except (ControlRefused, NotPermitted) as refused:
         record_failed(addresses, "pause", who, refused)
         raise
     wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
@@ -165,9 +167,6 @@ def _carry_out(
         pause_by_file(addresses, wanted, details, audit_log(addresses), output, authority.emergency)
         return
     run_change(_pause(addresses, wanted, details, authority, direct, output), addresses)
-
-
-MAX_LENGTH_US = 30 * 24 * HOUR_US
 
 
 def _place(addresses: Addresses, direct: Direct | None) -> str:
@@ -300,8 +299,11 @@ def _ramp_us(given: str | None) -> int | None:
 
 
 def _lease_us(text: str) -> int:
-    """The length of a machine's pause: what was typed, 60 s where nothing was."""
-    return MAX_LEASE_US if text == "4h" else _length_us(text, Authority())
+    """The length of a machine's pause: what was typed, 60 s where nothing was. Raises NotPermitted beyond that."""
+    length_us = MAX_LEASE_US if text == "4h" else _length_us(text, Authority())
+    if length_us > MAX_LEASE_US:
+        raise NotPermitted(TOO_LONG_A_LEASE, "give --for 60s, and renew it with `extend`")
+    return length_us
 
 
 def _length_us(text: str, authority: Authority) -> int:
@@ -310,6 +312,10 @@ def _length_us(text: str, authority: Authority) -> int:
         length_us = parse_duration_us(text, most)
     except ValueError as error:
         raise OperatorError(f"--for: {error}", f"without --for it is {duration_text(DEFAULT_DURATION_US)}") from error
+    if length_us > MAX_LENGTH_US:
+        raise OperatorError(
+            f"--for: a pause of {text.strip()} is longer than 30d", "set a shorter one, and extend it later"
+        )
     if length_us > MAX_DURATION_US and not authority.propose and not authority.emergency:
         raise ControlRefused(
             f"--for: a pause of {text.strip()} is longer than {most}",
