@@ -72,6 +72,13 @@ class BoardWriter:
             return 0  # the store may still accept a pause although it cannot return the acknowledgements
         return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
 
+    async def caught_up(self) -> Board:
+        """The board once it holds what the gates hold, or as it is when no gate has written it in time. Raises
+        StoreUnavailable and StateUnreadable."""
+        rev = await self._acknowledged_rev()
+        board = await self._readable_board()
+        return await self._caught_up(rev) if board.rev < rev < board.rev + _MOST_AHEAD else board
+
     async def _caught_up(self, rev: int) -> Board:
         """The board once it holds what the gates hold, or as it is when no gate has written it in time."""
         clock = asyncio.get_running_loop().time

@@ -230,6 +230,11 @@ class Operate:
 
         return await self._writer.write(id_, passed, await self._store.now_us())
 
+    async def caught_up_board(self) -> Board:
+        """The board with what gates have learned another way and write back: a pause set in Kafka, or one that the store
+        lost. Raises what `BoardWriter.caught_up` raises."""
+        return await self._writer.caught_up()
+
     async def board(self) -> Board:
         """The stored board. Raises StoreUnavailable, StateUnreadable."""
         return await self._store.read()

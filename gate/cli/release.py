@@ -124,7 +124,7 @@ async def _release(
         ids = options.ids
         try:
             if not ids:
-                known, now_us = await operate.board(), await operate.now_us()
+                known, now_us = await operate.caught_up_board(), await operate.now_us()
                 ids = tuple(pause.id for pause in known.active(now_us))
                 say(*_not_in_force(known, now_us))
                 if not ids:

@@ -259,6 +259,21 @@ async def test_a_revision_lies_above_what_gates_hold_though_the_store_was_restor
     assert (await raid(operate)).rev == 51
 
 
+async def test_what_gates_have_learned_another_way_is_waited_for_before_all_pauses_are_listed(
+    operate: Operate, store: MemoryBoardStore
+) -> None:
+    await store.acknowledge(Acknowledgement("g-1", "http://g-1", 1, 0))
+    listing = asyncio.create_task(operate.caught_up_board())
+    await asyncio.sleep(0.02)
+    before = listing.done()
+
+    written = replace(await raid(Operate(MemoryBoardStore(StoppedClock()), ids())), rev=1)
+    await store.replace(0, Board({written.id: written}))
+
+    assert not before
+    assert written.id in (await listing).pauses
+
+
 async def test_an_unreadable_board_is_waited_for_until_a_gate_has_repaired_it(
     operate: Operate, store: MemoryBoardStore
 ) -> None:
