@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -49,16 +50,17 @@ class Workers:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` free ports in a row."""
+    """The first of `count` free ports in a row. They lie below those that the system gives to connections, since one of
+    another test might take a port before the worker listens on it."""
     while True:
-        first = free_port()
+        first = random.randrange(20_000, 32_000)
         if all(free_port(first + n) == first + n for n in range(count)):
             return first
 
 
 @contextmanager
 def workers(state: Path, count: int, redis: str, **more: str) -> Iterator[Workers]:
-    port, metrics, admin = free_port(), free_ports(count + 1), free_ports(count)
+    port, metrics, admin = free_ports(1), free_ports(count + 1), free_ports(count)
     environment = {
         **os.environ, "UPLOAD_GATE_STATE": str(state), "UPLOAD_GATE_REDIS": redis, "UPLOAD_GATE_SALT": "s",
         "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin), "UPLOAD_GATE_METRICS_PORT": str(metrics),
