@@ -312,24 +312,29 @@ async def test_a_probe_leaves_no_key_behind(redis_store: RedisAccountStore, redi
     assert redis_store.down is None
 
 
-async def test_reports_to_a_server_that_hangs_all_fail_within_one_deadline_and_do_not_queue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = 0
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[bytes]]:
+    """The calls that go over any line, as they are sent."""
+    made: list[Sequence[bytes]] = []
     plain = Line.call
 
     async def counted(line: Line, packed: Sequence[bytes], until_s: float) -> list[Any]:
-        nonlocal calls
-        calls += 1
+        made.append(packed)
         return await plain(line, packed, until_s)
 
     monkeypatch.setattr(Line, "call", counted)
+    return made
+
+
+async def test_reports_to_a_server_that_hangs_all_fail_within_one_deadline_and_do_not_queue(
+    tmp_path: Path, calls: list[Sequence[bytes]]
+) -> None:
     with running_redis(tmp_path) as server:
         store = RedisReservationStore(server.url, deadline_s=0.1)
         await store.settle([Report("a", "u", UploadOutcome.FAILED)])
         assert server.pid is not None
         os.kill(server.pid, signal.SIGSTOP)
-        calls = 0
+        calls.clear()
 
         reports = [Report("a", f"u-{n}", UploadOutcome.FAILED) for n in range(200)]
         answers = await asyncio.gather(store.settle(reports), *(store.settle([each]) for each in reports[:30]))
@@ -339,34 +344,25 @@ async def test_reports_to_a_server_that_hangs_all_fail_within_one_deadline_and_d
         await store.close()
     assert [len(each) for each in answers] == [200, *[1] * 30]
     assert all(isinstance(each, StoreUnavailable) for some in answers for each in some)
-    assert calls <= 3
+    assert len(calls) <= 3
     assert after == [Settlement(SettledAs.UNKNOWN, None)]
 
 
-async def test_peeks_at_a_server_that_hangs_do_not_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-    plain = Line.call
-
-    async def counted(line: Line, packed: Sequence[bytes], until_s: float) -> list[Any]:
-        nonlocal calls
-        calls += 1
-        return await plain(line, packed, until_s)
-
-    monkeypatch.setattr(Line, "call", counted)
+async def test_peeks_at_a_server_that_hangs_do_not_queue(tmp_path: Path, calls: list[Sequence[bytes]]) -> None:
     with running_redis(tmp_path) as server:
         store = RedisAccountStore(server.url, deadline_s=0.1)
         await store.open()
         await store.peek(take_request("u"))
         assert server.pid is not None
         os.kill(server.pid, signal.SIGSTOP)
-        calls = 0
+        calls.clear()
 
         answers = await asyncio.gather(*(store.peek(take_request("u")) for _ in range(30)), return_exceptions=True)
 
         os.kill(server.pid, signal.SIGCONT)
         await store.close()
     assert all(isinstance(each, StoreUnavailable) for each in answers)
-    assert calls <= 3
+    assert len(calls) <= 3
 
 
 async def test_the_deadline_of_a_reloaded_policy_bounds_takes_from_then_on(tmp_path: Path) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 
 import pytest
+from pages import page
 
 from gate.cli import main as cli
 from gate.core.pause.board import Pause
@@ -30,28 +30,14 @@ Run = Callable[..., tuple[int, str]]
 def a_gate(file: Path, token: str | None = None) -> Iterator[str]:
     """A gate's board page that knows pause p-1 and what stands in the file."""
 
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            refused = token is not None and self.headers["Authorization"] != f"Bearer {token}"
-            content = json.loads(file.read_bytes()) if file.exists() else {}
-            pauses = [{"id": "p-1"}, *content.get("pauses", ())]
-            body = json.dumps({"pauses": pauses, "lifted": content.get("releases", [])}).encode()
-            self.send_response(401 if refused else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(headers: Message) -> tuple[int, bytes]:
+        refused = token is not None and headers["Authorization"] != f"Bearer {token}"
+        content = json.loads(file.read_bytes()) if file.exists() else {}
+        pauses = [{"id": "p-1"}, *content.get("pauses", ())]
+        return 401 if refused else 200, json.dumps({"pauses": pauses, "lifted": content.get("releases", [])}).encode()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with page(answer) as url:
+        yield url
 
 
 @pytest.fixture

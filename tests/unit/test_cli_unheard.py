@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from pages import page
 
 from gate.app.converge import Convergence, GateResult, GateState
 from gate.cli.obedience import query_unheard
@@ -20,25 +20,8 @@ CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2_000_00
 
 @contextmanager
 def answering(body: object) -> Iterator[str]:
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with page(lambda _: (200, json.dumps(body).encode())) as url:
+        yield url
 
 
 LIVE = GateResult(Acknowledgement("g-live", "http://g-live", 7, 0), GateState.OBEYS, 0.01)
