@@ -365,7 +365,7 @@ class _Branch:
         yield from (f"    {line}" for line in self._write_account())
         yield "  end"
         # where all reservations are open there is no room for a refusal, and nothing to write
-        yield "elseif from or nr % 128 < IN_VALUE or needless(records, 1, byte(records, 3)) then"
+        yield "elseif from or nr % 128 < IN_VALUE or needless(v, q, byte(v, q + 2)) then"
         yield from (f"  {line}" for line in self._keep("5", "64", "wait", "P('<Hc0', #why, why)", None))
         yield f"elseif {account} then"
         yield from (f"  {line}" for line in self._write_account())
@@ -378,14 +378,15 @@ class _Branch:
         yield f"local rest = {more}"
         yield f"if keep < now + {lasts or span} then keep = now + {lasts or span} end"
         yield "if from or nr % 128 >= IN_VALUE then"
-        yield f"  records, nr = with_record(records, nr, {record}, from, to, M + n, {lasts or 'nil'})"
-        yield from (f"  {line}" for line in self._write_account())
+        yield "  local records"
+        yield f"  records, nr = with_record(v, q, nr, {record}, from, to, M + n, {lasts or 'nil'})"
+        yield from (f"  {line}" for line in self._write_account("records"))
         yield "else"
-        yield from (f"  {line}" for line in self._write_account(f" .. {record}"))
+        yield "  nr = nr + 1"
+        yield from (f"  {line}" for line in self._write_account(f"(v and sub(v, q) or '') .. {record}"))
         yield "end"
 
-    def _write_account(self, record: str = "") -> Iterator[str]:
-        """Writes the account, with one reservation more if that is given."""
+    def _write_account(self, records: str = "(v and sub(v, q) or '')") -> Iterator[str]:
         names, n = self._layouts.variables("account"), self._layouts.number["account"]
         tats = "".join(f"{name}, " for name in names)
         yield f"local top = keep - {GRACE_US}"
@@ -394,10 +395,10 @@ class _Branch:
         yield "if nf > 0 then"
         yield "  local last"
         yield "  foreign, last = pruned(foreign)"
-        yield "  nf, records = #foreign / 12, foreign .. records"
+        yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        yield f"V[a_] = H{n} .. P(F{n}, {tats}keep, nf, nr{' + 1' if record else ''}) .. records{record}"
+        yield f"V[a_] = H{n} .. P(F{n}, {tats}keep, nf, nr) .. foreign .. {records}"
         yield f"write(a_, kept_for(top - now + {GRACE_US}))"
 
     def _write_entities(self, only: str) -> Iterator[str]:

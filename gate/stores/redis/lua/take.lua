@@ -25,7 +25,7 @@ local SUREST = 1e-6             -- as in gate/core/score.py
 local IN_VALUE = 4              -- reservations kept in the account's value; more get keys of their own
 local MANY = 8                  -- from so many values on it pays to find out whether they can be written at once
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
-local log, exp, call, A = math.log, math.exp, redis.call, ARGV[1]
+local log, exp, call, KEYS, A = math.log, math.exp, redis.call, KEYS, ARGV[1]
 local count = U('<H', A)
 local M = #KEYS - count
 local V = M > 0 and call('MGET', unpack(KEYS, 1, M)) or {}
@@ -190,9 +190,8 @@ local function override_of(override)
   return override, allow == 1, allow == 0, limits
 end
 
--- Where the reservation of upload `id` lies among `records`; nil where it does not.
-local function located(records, id)
-  local p = 1
+-- Where the reservation of upload `id` lies among those from `p` on; nil where it does not.
+local function located(records, id, p)
   while p + 2 <= #records do
     local size, length = U('<HB', records, p)
     if size < 25 or p + size - 1 > #records then return nil end
@@ -233,14 +232,13 @@ local function tidied(records)
   return left, n
 end
 
--- The reservations of an account with one more, in the place of the one from `from` to `to`. Where there are too many it gets
--- a key of its own; a refusal is then forgotten. 128 is added to the number of reservations once one has its own key.
-local function with_record(records, nr, record, from, to, own_key, lasts)
+-- The reservations of an account, which lie from `q` on, with one more in the place of the one from `from` to `to`. Where
+-- there are too many it gets a key of its own; a refusal is then forgotten. 128 is added to the number of reservations once
+-- one has its own key.
+local function with_record(v, q, nr, record, from, to, own_key, lasts)
   local spilled = nr >= 128 and 128 or 0
-  local n = nr - spilled
-  if from then
-    records, n = sub(records, 1, from - 1) .. sub(records, to + 1), n - 1
-  end
+  local n, records = nr - spilled, from and sub(v, q, from - 1) .. sub(v, to + 1) or sub(v, q)
+  if from then n = n - 1 end
   if n >= IN_VALUE and needless(records, 1, byte(records, 3)) then records, n = tidied(records) end
   if n < IN_VALUE then return records .. record, n + 1 + spilled end
   if not lasts then return records, n + spilled end
@@ -289,23 +287,24 @@ for n = 1, count do
   end
   local shadowed, refused, wait = '', 0, 0
   if not stop then
-    local v, keep, nf, nr, q, records, foreign = V[a_], 0, 0, 0, 1, '', ''
+    local v, keep, nf, nr, q, foreign = V[a_], 0, 0, 0, 1, ''
     local from, to, own, id, answered
     --@ACCOUNT
+    if nf > 0 then
+      foreign = sub(v, q, q + 12 * nf - 1)
+      q = q + 12 * nf
+    end
     if nr > 0 then
-      if nf > 0 then foreign = sub(v, q, q + 12 * nf - 1) end
-      records, id = sub(v, q + 12 * nf), sub(KEYS[M + n], #KEYS[a_] + 1)
-      if find(records, id, 1, true) then from, to = located(records, id) end
+      id = sub(KEYS[M + n], #KEYS[a_] + 1)
+      if find(v, id, q, true) then from, to = located(v, id, q) end
       if nr >= 128 and now >= keep then nr = nr - 128 end
       if nr >= 128 and not from then
         own = apart[KEYS[M + n]]
         own = own and V[own] or call('GET', KEYS[M + n])
       end
-    elseif nf > 0 then
-      foreign = sub(v, q, q + 12 * nf - 1)
     end
     if from or own then
-      local record = own or sub(records, from, to)
+      local record = own or sub(v, from, to)
       local state, rflags, who, began, till, asked, names, known_risk, known_at = reservation_of(record)
       if not state then
         unreadable = true
@@ -321,7 +320,7 @@ for n = 1, count do
               local k = apart[KEYS[M + n]]
               if k then V[k] = record else call('SET', KEYS[M + n], record, 'KEEPTTL') end
             else
-              V[a_] = sub(v, 1, q - 1) .. foreign .. sub(records, 1, from - 1) .. record .. sub(records, to + 1)
+              V[a_] = sub(v, 1, from - 1) .. record .. sub(v, to + 1)
               write(a_, kept_for(math.max(keep, --@LATEST) - now + 60000000))
             end
           end
