@@ -63,21 +63,23 @@ def mutants(source: str) -> Iterator[Callable[[], Mutant]]:
 
 
 def _made(tree: ast.Module, place: Place, near: ast.AST) -> Mutant:
-    before = ast.unparse(near)
+    before = ast.unparse(near).splitlines()
     place.change()
-    mutant = Mutant(getattr(near, "lineno", 0), before, ast.unparse(near), ast.unparse(tree))
+    after = ast.unparse(near).splitlines()
+    source = ast.unparse(tree)
     place.undo()
-    return mutant
+    line = next((n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new), 0)
+    return Mutant(getattr(near, "lineno", 0) + line, before[line].strip(), after[line].strip(), source)
 
 
 def places(tree: ast.Module) -> Iterator[tuple[Place, ast.AST]]:
-    """All places, each with the smallest expression or statement around it that a reader can make sense of."""
+    """All places, each with the expression or statement around it."""
     for parent, field, index, node in _code(tree):
         new = OPERATORS.get(type(node))
         if new is not None:
             yield _swapped(parent, field, index, node, new()), parent
         elif type(node) in JUMPS:
-            yield _swapped(parent, field, index, node, JUMPS[type(node)]()), node
+            yield _swapped(parent, field, index, node, JUMPS[type(node)]()), parent
         elif isinstance(node, ast.Constant) and (number := _other(node.value)) is not None:
             yield _swapped(parent, field, index, node, ast.Constant(number)), parent
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -85,7 +87,7 @@ def places(tree: ast.Module) -> Iterator[tuple[Place, ast.AST]]:
         elif isinstance(node, ast.Name) and node.id in CALLS and field == "func":
             yield _swapped(parent, field, index, node, ast.Name(CALLS[node.id], ast.Load())), parent
         elif field == "test" and isinstance(node, (ast.Name, ast.Attribute, ast.Call)):
-            yield _swapped(parent, field, index, node, ast.UnaryOp(ast.Not(), node)), node
+            yield _swapped(parent, field, index, node, ast.UnaryOp(ast.Not(), node)), parent
 
 
 def _other(value: object) -> object:
