@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import typer
 
-from gate.cli.output import CANCELLED, say, stdout_lost
-from gate.errors import LocalServerError, OperatorError, UploadGateError, file_problem
+from gate.cli.output import CANCELLED, say, say_error, stdout_lost
+from gate.errors import OperatorError, UploadGateError, file_problem
 
 COMMANDS = {
     "pause": "gate.cli.pause",
@@ -66,8 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         app(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:
         _trace(debug)
-        # only a message that ends with the last lines of a server's log has several lines
-        say(*f"error: {error}".split("\n")) if isinstance(error, LocalServerError) else say(f"error: {error}")
+        say_error(error)
         return error.exit_code
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:

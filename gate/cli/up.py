@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -172,8 +173,8 @@ class _Run:
                     down = system.supervisor.down()
                     if screen is not None:
                         size = (screen.console.width, screen.console.height)
-                        status = next_commands(plan)[-1]
-                        view = draw(history, down, plan.addresses(), self._hints(plan), size, status)
+                        status, token = next_commands(plan)[-1], give_token(plan)
+                        view = draw(history, down, plan.addresses(), self._hints(plan), size, status, token)
                         screen.update(view, refresh=True)
                     elif time.monotonic() - printed_s >= LINE_EVERY_S:
                         printed_s = time.monotonic()
@@ -194,16 +195,29 @@ class _Run:
         return Live(auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
 
+def give_token(plan: Plan) -> str:
+    """The command that gives the traffic of this run a token of its own; empty if it runs none."""
+    if not plan.has_traffic:
+        return ""
+    typed, where = _typed(plan)
+    return f"{typed} token new traffic{where} > {shlex.quote(str(plan.traffic_token))}"
+
+
 def next_commands(plan: Plan) -> list[str]:
     """Three commands for a newcomer to try next. They name the state directory if it is not the default."""
-    from gate.settings import default_state
-
-    program = Path(sys.argv[0]).absolute()
-    typed = ".venv/bin/upload-gate" if program.parent == Path.cwd() / ".venv/bin" else "upload-gate"
-    own = plan.options.state != default_state(os.environ).absolute()
-    where = f" --state {plan.options.state}" if own else ""
+    typed, where = _typed(plan)
     return [
         f"{typed} check --account a-17 --kind image --class new{where}",
         f'{typed} pause --class new --for 10m --reason raid -m "bots from everywhere" --yes{where}',
         f"{typed} status{where}",
     ]
+
+
+def _typed(plan: Plan) -> tuple[str, str]:
+    """How this program is typed here, and the option that names the state directory if it is not the default."""
+    from gate.settings import default_state
+
+    program = Path(sys.argv[0]).absolute()
+    typed = ".venv/bin/upload-gate" if program.parent == Path.cwd() / ".venv/bin" else "upload-gate"
+    own = plan.options.state != default_state(os.environ).absolute()
+    return typed, f" --state {shlex.quote(str(plan.options.state))}" if own else ""

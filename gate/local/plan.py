@@ -19,6 +19,8 @@ PROCESSES_GROUP = "upload_gate.processes"
 """The group of entry points through which other packages add processes to `up`; see `parts`."""
 WORKER = "worker"
 """The process whose metrics page the live view reads beside the gate's."""
+TRAFFIC_TOKEN = "traffic.token"
+"""The file in the state directory from which the traffic of `up` takes its token."""
 SALT_BYTES = 32
 DEFAULT_GROUP = "upload-gate"
 """The consumer group where several machines share one Kafka."""
@@ -80,6 +82,16 @@ class Plan:
         """Every page to scrape, the gate's first."""
         pages = (f"{self.gate}/metrics", self.worker_metrics)
         return tuple(page for page in pages if page is not None)
+
+    @property
+    def has_traffic(self) -> bool:
+        """Whether this run sends uploads of its own, simulated or from a labelled stream."""
+        return self.kafka is not None and (self.options.traffic or self.options.replay is not None)
+
+    @property
+    def traffic_token(self) -> Path:
+        """The file whose token those uploads carry, if it exists."""
+        return self.options.state / TRAFFIC_TOKEN
 
     def up_file(self) -> str:
         """The content of `up.json`, by which commands find this system. It may hold a password."""
