@@ -94,11 +94,11 @@ async def _pauses(addresses: Addresses, account: str, class_: str | None, risk: 
         say(f"warning: which pauses may hold it is unknown: {error}")
         return []
     return [
-        f"{pause.id}: {_in_words(pause)}" for pause in board.active(now_us) if may_hold(pause, account, class_, risk)
+        f"{pause.id}: {_sentence(pause)}" for pause in board.active(now_us) if may_hold(pause, account, class_, risk)
     ]
 
 
-def _in_words(pause: Pause) -> str:
+def _sentence(pause: Pause) -> str:
     effect = f"{effect_of(pause.action, pause.factor, pause.mode)} {uploads_of(pause.scope)}"
     return ", ".join([effect, *narrowing(pause.percent, pause.exempt), pause.reason, f"by {pause.owner}"])
 

@@ -72,7 +72,7 @@ def record_fields(record: AuditRecord) -> list[str]:
         does = "allow" if what.get("allow") else f"limits of {what['limits_of']}" if what.get("limits_of") else "deny"
         fields.append(f"{does}, {what.get('reason')}")
     elif what:
-        fields += _pause_in_words(what)
+        fields += _pause_fields(what)
     if record.approver:
         fields.append(f"approved by {record.approver}")
     if record.emergency:
@@ -84,7 +84,7 @@ def record_fields(record: AuditRecord) -> list[str]:
     return fields
 
 
-def _pause_in_words(recorded: dict[str, Any]) -> list[str]:
+def _pause_fields(recorded: dict[str, Any]) -> list[str]:
     """What a recorded pause does, in the words of `status`; its action and reason alone if a newer release wrote it."""
     try:
         pause = decode_pause(msgspec.json.encode(recorded))

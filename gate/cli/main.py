@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 error · 2 usage or cancelled · 3 not converged or refu
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -60,6 +61,8 @@ def run(arguments: Sequence[str]) -> int:
     if _asks_for_version(arguments):
         _print_version()
         return 0
+    if not debug:  # the Kafka client logs what it tries again; what fails for good comes as an error
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app = build(arguments)
         _require_values(app, arguments)

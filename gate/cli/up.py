@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.addresses import resolve_addresses, state_directory
+from gate.cli.addresses import state_directory
 from gate.cli.output import Output, OutputFlag, result, say
 from gate.local.stop_request import StopRequest
 
@@ -53,6 +53,14 @@ def up(
     speed: Annotated[
         float, typer.Option(min=0.001, help="With --replay: how many times faster than recorded.")
     ] = 3600.0,
+    port_base: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_531,
+            help="The first of five ports: gate, admin, worker's metrics, Redis, Kafka; default 8390 to 8392, 6390, 9392.",
+        ),
+    ] = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Start Redis, Kafka, the worker, the gate and simulated traffic on this machine; stop them all on Ctrl-C.
@@ -62,6 +70,7 @@ def up(
 
     Example: upload-gate up --no-traffic --state /var/lib/upload-gate
     """
+    from gate.cli.given_servers import require_servers
     from gate.errors import SettingInvalid
     from gate.local.plan import UpOptions
 
@@ -73,11 +82,10 @@ def up(
         load_policy(policy)  # raises PolicyInvalid for a file that no gate could use
     if scorecard is not None and not scorecard.is_file():
         raise SettingInvalid(f"--scorecard {scorecard} is not a file")
-    if redis is not None:
-        resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
+    require_servers(redis, kafka)
     options = UpOptions(
         state=state_directory(state, os.environ)[0].absolute(), redis=redis, kafka=kafka, policy=policy,
-        scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
+        scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed, port_base=port_base,
     )  # fmt: skip
     raise typer.Exit(_Run(options, output is Output.JSON).run())
 
@@ -104,6 +112,8 @@ class _Run:
             plan = make_plan(self._options)
             for note in plan.notes:
                 self.say(note)
+            if plan.has_moved_ports:
+                self.say("to choose the ports, give --port-base N")
             system = System(plan, self.say, self._stop_request)
             stack.callback(self._stop, system)
             began = time.monotonic()
