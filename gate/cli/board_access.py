@@ -28,7 +28,6 @@ from gate.cli.output import CANCELLED, Output, emit, say
 from gate.core.pause.board import Pause
 from gate.errors import (
     ControlRefused,
-    NotConverged,
     NotPermitted,
     OperatorError,
     StateUnreadable,

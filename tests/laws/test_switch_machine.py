@@ -310,8 +310,8 @@ class SwitchMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.promised)
     @rule(
-        through=st.sampled_from(("redis", "kafka")), other=st.sampled_from(("extend", "release")), minutes=st.sampled_from((30, 90)),
-        which=st.integers(0, 9),
+        through=st.sampled_from(("redis", "kafka")), other=st.sampled_from(("extend", "release")),
+        minutes=st.sampled_from((30, 90)), which=st.integers(0, 9),
     )  # fmt: skip
     def two_operators_at_once(self, through: str, other: str, minutes: int, which: int) -> None:
         """One extends a pause in one channel, one extends or releases it in the other, before any gate hears of either."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -254,6 +255,47 @@ def test_what_was_paused_stays_paused_while_kafka_is_killed_and_a_gate_starts_in
         wait_until(caught_up, timeout_s=60, every_s=1.0)
 
 
+def test_release_all_right_after_a_pause_in_kafka_releases_it(system: System) -> None:
+    """The gates copy it to Redis within a second or two; the release reads both channels instead of waiting for them."""
+    for _ in range(3):
+        set_ = system.done("pause", *RAID, "--direct", "kafka")
+
+        released = system.run("release", "--all", "--yes", "--instant")
+
+        assert released.returncode == 0, released.stderr
+        assert released.stdout.split() == [set_]
+        assert system.paused(0) == system.paused(1) == []
+
+
+def test_a_command_says_which_channel_it_could_not_read(system: System) -> None:
+    set_ = system.done("pause", *RAID)
+
+    released = system.run("release", set_, "--instant", "--kafka", f"127.0.0.1:{free_port()}")
+
+    assert released.returncode == 0, released.stderr
+    assert "warning: Kafka at" in released.stderr
+    assert "cannot be read" in released.stderr
+
+
+def test_two_operators_at_once_in_two_channels_and_the_release_stands(system: System) -> None:
+    """An extension in Kafka that comes a moment after the release in Redis has the higher revision, and loses all the same."""
+    set_ = system.done("pause", *RAID)
+    for _ in range(3):
+        system.done("pause", "--class", "trusted", "--for", "1m", "--reason", "other", "--yes", "--direct", "kafka")
+    with ThreadPoolExecutor(2) as pool:
+        releasing = pool.submit(system.run, "release", set_, "--instant")
+        extending = pool.submit(system.run, "extend", set_, "--for", "2h", "--direct", "kafka")
+        released, extended = releasing.result(), extending.result()
+
+    assert released.returncode == 0, released.stderr
+    wait_until(lambda: set_ not in (system.paused(0) or []) and set_ not in (system.paused(1) or []))
+    if extended.returncode:
+        assert "released" in extended.stderr
+    shown = json.loads(system.run("status", "-o", "json").stdout)
+    assert set_ not in [pause["id"] for pause in shown["pauses"]]
+    assert all(gate["obeys"] for gate in shown["gates"])
+
+
 def test_a_drill_exercises_the_switch_and_every_gate_tells_when_it_passed(system: System) -> None:
     passed = system.run("drill", "-o", "json")
 
@@ -292,12 +334,16 @@ def test_two_persons_set_a_long_pause_as_typed_and_the_first_alone_cannot(system
     id_ = proposed.stdout.strip()
     shown = json.loads(system.run("status", "-o", "json").stdout)
     own = system.run("approve", id_, "--by", "ann")
+    same_login = system.run("approve", id_, "--by", "bob")
     before = system.paused(0)
-    approved = system.run("approve", id_, "--by", "bob")
+    approved = system.run("approve", id_, "--by", "bob", "--emergency", "nobody else awake")
 
     assert (refused.returncode, proposed.returncode, own.returncode, approved.returncode) == (3, 3, 4, 0), (
         approved.stderr
     )
+    assert same_login.returncode == 4
+    assert "this login" in same_login.stderr
+    assert "EMERGENCY: nobody else awake" in system.run("history", id_).stdout
     assert "second person" in refused.stderr
     assert [pause["id"] for pause in shown["waiting"]] == [id_]
     assert (before, system.paused(0), system.paused(1)) == ([], [id_], [id_])
