@@ -65,7 +65,7 @@ async def operating(
     is_kafka = direct is Direct.KAFKA
     way = Way("kafka" if is_kafka else "redis", direct is not None)
     known = replace(Authority() if authority is None else authority, identity=login_identity())
-    async with _kafka_board(addresses) if is_kafka else _redis_board(addresses) as store:
+    async with kafka_board(addresses) if is_kafka else redis_board(addresses) as store:
         audit, channels = audit_log(addresses), BothChannels(_other_channel(addresses, is_kafka))
         yield Operate(store, new_pause_id, addresses.command("status"), known, audit, way, channels=channels)
 
@@ -75,12 +75,13 @@ def _other_channel(addresses: Addresses, is_kafka: bool) -> OtherChannel | None:
     if not addresses.both_channels:
         return None
     if is_kafka:
-        return OtherChannel(f"Redis at {addresses.shown('redis')}", lambda: _redis_board(addresses))
-    return OtherChannel(f"Kafka at {addresses.shown('kafka')}", lambda: _kafka_board(addresses))
+        return OtherChannel(f"Redis at {addresses.shown('redis')}", lambda: redis_board(addresses))
+    return OtherChannel(f"Kafka at {addresses.shown('kafka')}", lambda: kafka_board(addresses))
 
 
 @asynccontextmanager
-async def _kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
+async def kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
+    """The board in the system's Kafka, between its connecting and its closing."""
     from gate.records.topics import Topics
     from gate.stores.kafka.boards import KafkaBoardStore
 
@@ -90,7 +91,8 @@ async def _kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
 
 
 @asynccontextmanager
-async def _redis_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
+async def redis_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
+    """The board in the system's Redis, between its connecting and its closing."""
     from gate.stores.redis.boards import RedisBoardStore
 
     redis = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)

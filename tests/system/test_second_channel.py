@@ -28,10 +28,12 @@ from gate.local.redis import LocalRedis
 from gate.records.audit import chain_problems
 from gate.records.topics import Topics
 from gate.stores.kafka.audit import read_audit
+from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.topics import declare
 from gate.stores.redis.line import Line
 
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
+USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
 RAID = ("--class", "new", "--for", "1h", "--reason", "raid", "--yes")
 
 
@@ -58,6 +60,26 @@ class System:
             "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin), "UPLOAD_GATE_OWNER": "ann",
             "UPLOAD_GATE_GATE": f"http://127.0.0.1:{port}", "UPLOAD_GATE_ADMIN": f"http://127.0.0.1:{admin}",
         }  # fmt: skip
+
+    def with_users(self) -> None:
+        """Give Redis the users of the deployment: new gates come as `gate`, the terminal of host 0 as `oncall`."""
+        for line in USERS.read_text().splitlines():
+            _, name, *rules = line.split()
+            self.redis_command("ACL", "SETUSER", name, "reset", *rules)
+        self.redis_of[0] = self.redis_as("oncall")
+
+    def redis_as(self, name: str) -> str:
+        return self.redis.url.replace("redis://", f"redis://{name}:{name.upper()}_PASSWORD@")
+
+    def redis_command(self, *command: str) -> Any:
+        async def execute() -> Any:
+            line = Line(self.redis.url)
+            try:
+                return await line.execute(*command, within_s=5.0)
+            finally:
+                await line.close()
+
+        return asyncio.run(execute())
 
     def start_gate(self) -> int:
         host = len(self.ports)
@@ -103,6 +125,15 @@ class System:
     def decision(self, host: int, class_: str = "new") -> str:
         done = self.run("check", "--account", "a-1", "--class", class_, "-o", "json", host=host)
         return str(json.loads(done.stdout)["decision"])
+
+    def in_kafka(self) -> set[str]:
+        """The ids of the pauses in Kafka."""
+
+        async def read() -> set[str]:
+            async with KafkaBoardStore(self.kafka, Topics(self.prefix).pauses.name, deadline_s=20.0) as store:
+                return set((await store.read()).pauses)
+
+        return asyncio.run(read())
 
     def stored(self) -> dict[str, Any]:
         """The pauses in Redis by id."""
@@ -294,6 +325,32 @@ def test_two_operators_at_once_in_two_channels_and_the_release_stands(system: Sy
     shown = json.loads(system.run("status", "-o", "json").stdout)
     assert set_ not in [pause["id"] for pause in shown["pauses"]]
     assert all(gate["obeys"] for gate in shown["gates"])
+
+
+def test_with_the_users_of_the_deployment_a_failover_loses_no_pause(system: System) -> None:
+    """Gates may not write the board. The keeper, which runs only afterwards, gets what Redis lost from Kafka."""
+    system.with_users()
+    system.redis_of[2] = system.redis_of[3] = system.redis_as("gate")
+    for process in system.processes:
+        process.terminate()
+        process.wait(20)
+    cut = system.start_gate()
+    set_ = system.run("pause", *RAID).stdout.strip()
+    wait_until(lambda: system.paused(cut) == [set_])
+    wait_until(lambda: set_ in system.in_kafka(), timeout_s=30)
+
+    system.redis_command("DEL", "ug:board")
+    newcomer = system.start_gate()
+    wait_until(lambda: system.paused(newcomer) == [set_], timeout_s=30)
+    lost, held = system.stored(), system.paused(cut)
+    keeper = subprocess.Popen([PROGRAM, "keeper", "--redis", system.redis_as("keeper")], env=system.environment(0))
+    system.processes.append(keeper)
+    wait_until(lambda: set_ in system.stored(), timeout_s=30)
+    released = system.run("release", set_, "--instant")
+
+    assert (lost, held) == ({}, [set_])
+    wait_until(lambda: system.paused(cut) == system.paused(newcomer) == [])
+    assert released.stdout.strip() == set_
 
 
 def test_a_drill_exercises_the_switch_and_every_gate_tells_when_it_passed(system: System) -> None:
