@@ -146,7 +146,7 @@ async def test_the_keepers_user_writes_back_what_a_failover_lost_and_repairs_wha
     assert lost.rev == 0
     assert back == await oncall.read()
     assert f"p-{before + 1}" in back.pauses
-    assert [line.partition(";")[0] for line in said][0] == "Redis had lost pauses"
+    assert said[0].startswith("Redis had lost pauses")
     assert "could not be read" in said[1]
     for each in (keeper, oncall):
         await each.close()
