@@ -4,7 +4,7 @@ A script that walks a table of limits spends more time on the walk than on the a
 store sends one script a policy instead. `lua/take.lua` holds what is the same for all policies, and the marks where the rest
 goes; this module writes the rest. The model it must agree with is `gate.core.limits.gcra`.
 
-All limits on one subject that any class has share a layout, so that a class that lacks one leaves its TAT alone.
+`gate.stores.redis.bucket_layouts` says how the buckets of an entity lie in its value.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gate.core.limits.gcra import GRACE_US
-from gate.core.limits.limit import NEVER_US, EntityLimits, Limit, Rate
+from gate.core.limits.limit import NEVER_US, Limit, Rate
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.layout import LATE_US, DescribedLimit, described, header, tagged
+from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, quoted
+from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
 from gate.stores.redis.line import Script
 from gate.stores.redis.lua import script
 
 MAX_LIFETIME_US: Final = 1 << 47
-_OWN: Final = ("account", "ip", "device")
 _INFINITE: Final = "math.huge"
 _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
@@ -85,17 +85,8 @@ def _flying(limits: ClassLimits) -> Iterator[str]:
     )
 
 
-def entities_of(limits: ClassLimits) -> list[tuple[str, EntityLimits]]:
-    """The limits of each entity of a class in the order of their numbers; a shared entity under its key's name."""
-    own = zip(_OWN, (limits.account, limits.ip, limits.device), strict=True)
-    return [
-        *((subject, each) for subject, each in own if each is not None),
-        *((f"={each.entity}", each.limits) for each in limits.shared),
-    ]
-
-
 def _source(unrolled: Unrolled) -> str:
-    layouts = _Layouts(unrolled)
+    layouts = BucketLayouts(unrolled.classes, unrolled.shared)
     ways = []
     for number, limits in enumerate(unrolled.classes, 1):
         ways.append(f"{'if' if number == 1 else 'elseif'} by == {number} then")
@@ -129,68 +120,10 @@ def _tables(unrolled: Unrolled) -> list[str]:
     ]
 
 
-def quoted(raw: bytes) -> str:
-    """Bytes as a Lua string."""
-    return '"' + "".join(chr(b) if 48 <= b < 58 or 65 <= b < 91 or 97 <= b < 123 else f"\\{b:03d}" for b in raw) + '"'
-
-
-class _Layouts:
-    """For each subject the limits of all classes together, and the Lua names of their ids and heads."""
-
-    def __init__(self, unrolled: Unrolled) -> None:
-        self.limits: dict[str, list[bytes]] = {"account": []}
-        self.shared_at = {f"={entity}": n for n, entity in enumerate(unrolled.shared, 1)}
-        for limits in unrolled.classes:
-            for subject, each in entities_of(limits):
-                known = self.limits.setdefault(subject, [])
-                known += dict.fromkeys(at.id for at in each.limits if not at.in_flight and at.id not in known)
-        self.number = {subject: n for n, subject in enumerate(self.limits)}
-        if any(len(ids) > 60 for ids in self.limits.values()):
-            raise ValueError("a policy has at most 60 limits on one subject")
-
-    def constants(self) -> list[str]:
-        lines = []
-        for subject, ids in self.limits.items():
-            n, more = self.number[subject], "dBB" if subject == "account" else ""
-            lines.append(f"local I{n} = {{{', '.join(map(quoted, ids))}}}")
-            lines.append(f"local H{n}, F{n} = {quoted(header(ids))}, '<{'d' * len(ids)}{more}'")
-        return lines
-
-    def variables(self, subject: str) -> list[str]:
-        """The TATs of a subject in its layout."""
-        return [f"t{self.number[subject]}_{n}" for n in range(len(self.limits[subject]))]
-
-    def variable(self, subject: str, limit: Limit) -> str:
-        return f"t{self.number[subject]}_{self.limits[subject].index(limit.id)}"
-
-    def least(self, subject: str) -> int:
-        return 1 + 12 * len(self.limits[subject]) + (10 if subject == "account" else 0)
-
-    def head_length(self, subject: str) -> int:
-        return 1 + 4 * len(self.limits[subject])
-
-    def read_account(self) -> list[str]:
-        names, n = self.variables("account"), self.number["account"]
-        tats = "".join(f"{name}, " for name in names)
-        zeros = [f"{', '.join(names)} = {', '.join('0' for _ in names)}"] if names else []
-        test = f"#v < {self.least('account')} or find(v, H{n}, 1, true) ~= 1"
-        return [
-            *([f"local {', '.join(names)}"] if names else []),
-            "if v then",
-            f"  if {test} then v = relaid(v, H{n}, I{n}, true) end",
-            f"  {tats}keep, nf, nr, q = U(F{n}, v, {1 + self.head_length('account')})",
-            *(["else", *(f"  {line}" for line in zeros)] if zeros else []),
-            "end",
-        ]
-
-    def latest(self) -> str:
-        return ", ".join(["0", *self.variables("account")])
-
-
 class _Branch:
     """The Lua of one class: reads its entities, looks at its limits, and moves all TATs or none."""
 
-    def __init__(self, limits: ClassLimits, layouts: _Layouts, flights: tuple[str, ...]) -> None:
+    def __init__(self, limits: ClassLimits, layouts: BucketLayouts, flights: tuple[str, ...]) -> None:
         self._limits = limits
         self._layouts = layouts
         self._entities = entities_of(limits)
@@ -351,7 +284,9 @@ class _Branch:
         """What was taken where every limit gave."""
         if not self._sized:
             return quoted(tag)
-        if any(self._guard(subject) for subject, each in self._entities if any(limit.by_bytes for limit in each.limits)):
+        if any(
+            self._guard(subject) for subject, each in self._entities if any(limit.by_bytes for limit in each.limits)
+        ):
             return " .. ".join([quoted(tag), *(f"({x} and P('<I6', {cost}) or '')" for x, cost in self._sized)])
         costs = ", ".join(cost for _, cost in self._sized)
         return f"P('<c4{'I6' * len(self._sized)}', {quoted(tag)}, {costs})"
