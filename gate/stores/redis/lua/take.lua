@@ -22,7 +22,7 @@
 local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a time that is not below it is not believed
 local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
 local SUREST = 1e-6             -- as in gate/core/score.py
-local IN_VALUE = 4              -- reservations kept in the account's value; more get keys of their own
+local IN_VALUE = 6              -- reservations kept in the account's value; more get keys of their own
 local MANY = 8                  -- from so many values on it pays to find out whether they can be written at once
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
 local log, exp, call, KEYS, A = math.log, math.exp, redis.call, KEYS, ARGV[1]
@@ -242,8 +242,9 @@ local function with_record(v, q, nr, record, from, to, own_key, lasts)
   if n >= IN_VALUE and needless(records, 1, byte(records, 3)) then records, n = tidied(records) end
   if n < IN_VALUE then return records .. record, n + 1 + spilled end
   if not lasts then return records, n + spilled end
-  V[own_key], apart[KEYS[own_key]] = record, own_key
-  write(own_key, kept_for(lasts))
+  local k = apart[KEYS[own_key]] or own_key
+  V[k], apart[KEYS[k]] = record, k
+  write(k, kept_for(lasts))
   return records, n + 128
 end
 
