@@ -1,7 +1,7 @@
 -- Unit: ms. Stores scores whose stamps come after those of what is there. KEYS: one a score. ARGV[1]: how long they are
 -- kept; ARGV[1 + i]: the value of KEYS[i]. A value begins with  risk, at, offset (doubles), epoch (u16 length), and then
--- up to two sections before its document, which begins with {:  17 (u8), 17 bytes that say how the score decays;
--- 2 (u8), generation (double), partitions, partition (u32).
+-- up to two sections before its document, which begins with {:  12 or 17 (u8), as many bytes that say how the score decays;
+-- 3 (u8), generation (u56), partitions, partition (u32), or of an earlier release 2 (u8), generation (double), the others.
 -- The order is that of gate.core.score.replaces. A score whose stored stamp cannot be one is replaced.
 -- Reply: how many were stored.
 local U, sub, byte, find = struct.unpack, string.sub, string.byte, string.find
@@ -10,9 +10,11 @@ local U, sub, byte, find = struct.unpack, string.sub, string.byte, string.find
 local function stamp(value)
   local offset, length = U('<dH', value, 17)
   local s, tail = {offset, 0, 0, 0, epoch = sub(value, 27, 26 + length)}, 27 + length
-  if byte(value, tail) == 17 then tail = tail + 18 end
-  if byte(value, tail) == 2 and #value >= tail + 16 then
-    s[4], s[2], s[3], tail = U('<dI4I4', value, tail + 1)
+  local size = byte(value, tail)
+  if size == 12 or size == 17 then tail = tail + 1 + size end
+  local format = byte(value, tail) == 3 and '<I7I4I4' or byte(value, tail) == 2 and '<dI4I4'
+  if format and #value >= tail + 16 then
+    s[4], s[2], s[3], tail = U(format, value, tail + 1)
     return s, tail - 1
   end
   return s, 0
