@@ -50,7 +50,6 @@ _KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
 _NOW = struct.Struct("<d")
-_REQUEST = struct.Struct("<BBHHHIH")
 _UNKNOWN = Standing()
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
@@ -255,11 +254,10 @@ class Batch:
         keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
         given = [_COUNT.pack(len(requests))]
-        packed = _REQUEST.pack
         at: dict[str, int] = {}
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
-            number, rates, flights, by_ip, by_device, more = packing[request.class_limits]
+            number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
@@ -282,15 +280,17 @@ class Batch:
             if request.keep_limits:
                 special += _KEEP_LIMITS
             what = request.fingerprint.encode()
-            now_us = request.now_us
-            if now_us is None:
-                given += (packed(number, special, a, i, d, request.attempt, len(what)), what)
-            else:
+            numbers: list[int] = []
+            for rate in rates:
+                cost = rate.cost_us(request.size)
+                numbers.append(cost if cost < NEVER_US else NEVER_US)
+            for subject in flights:
+                numbers.append(_flight_key(prefix, subject, request, keys, at))
+            if request.now_us is not None:
                 special += _RECORDED
-                given += (packed(number, special, a, i, d, request.attempt, len(what)), what, _NOW.pack(now_us))
-            if more is not None:
-                costs = [min(rate.cost_us(request.size), NEVER_US) for rate in rates]
-                given.append(more.pack(*costs, *(_flight_key(prefix, each, request, keys, at) for each in flights)))
+            given += (packed(number, special, a, i, d, request.attempt, len(what), *numbers), what)
+            if request.now_us is not None:
+                given.append(_NOW.pack(request.now_us))
         self.keys = [*keys, *own]
         self.arguments = (b"".join(given),)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -30,14 +30,14 @@ _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
 
 
 class Packing(NamedTuple):
-    """What the request of a class needs beside its own values, and how the numbers at its end are packed, None for none."""
+    """What the request of a class needs beside its own values, and what packs its numbers."""
 
     number: int
     byte_rates: tuple[Rate, ...]
     flights: tuple[str, ...]
     by_ip: bool
     by_device: bool
-    numbers: struct.Struct | None
+    packed: Callable[..., bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,12 @@ class Unrolled:
         packing = {
             each: Packing(
                 n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None,
-                _numbers(len(each.byte_rates), len(self.flights[each])),
+                struct.Struct(f"<BBHHHIH{len(each.byte_rates)}d{len(self.flights[each])}H").pack,
             )
             for each, n in self.numbers.items()
         }  # fmt: skip
         object.__setattr__(self, "packing", packing)
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
-
-
-def _numbers(costs: int, flights: int) -> struct.Struct | None:
-    return struct.Struct(f"<{costs}d{flights}H") if costs or flights else None
 
 
 def _flying(limits: ClassLimits) -> Iterator[str]:
