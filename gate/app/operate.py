@@ -230,6 +230,14 @@ class Operate:
         """The board of both channels as they are now. Raises StoreUnavailable, StateUnreadable."""
         return await self._channels.with_board(await self._store.read())
 
+    async def released_meanwhile(self, change: Pause) -> Pause | None:
+        """The pause of `change` if somebody else has released it, as far as the store knows. Raises as `board` does.
+
+        Gates copy a release from the other channel within a second or two, so a gate that obeys `change` has brought it.
+        """
+        found = (await self._store.read()).pauses.get(change.id)
+        return found if found is not None and found.released_at_us is not None else None
+
     async def board(self) -> Board:
         """The stored board. Raises StoreUnavailable, StateUnreadable."""
         return await self._store.read()

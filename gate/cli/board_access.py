@@ -201,8 +201,8 @@ async def _overruled(act: str, changed: Pause, operate: Operate) -> ControlRefus
     if act == "pause" or changed.released_at_us is not None:
         return None  # nobody else knows the id of a new pause
     with suppress(StoreUnavailable, StateUnreadable):
-        found = (await operate.known_board()).board.pauses.get(changed.id)
-        if found is not None and found.released_at_us is not None:
+        found = await operate.released_meanwhile(changed)
+        if found is not None:
             by = found.released_by or "an unnamed person"
             return ControlRefused(
                 f"pause {changed.id} was released at the same moment, by {by}: a release is final, so this change has no "
