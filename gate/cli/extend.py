@@ -69,5 +69,5 @@ async def _extend(
         if output is Output.TEXT:
             result(changed.id)
         if changed.proposal is not None and changed.proposal.at_us >= began_us:
-            raise proposed(changed, addresses)
+            raise proposed(changed, addresses, output, began_us)
         await report("the changed pause", changed, operate, addresses, output, direct)

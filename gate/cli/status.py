@@ -21,10 +21,11 @@ from gate.cli.direct import Direct
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.obedience import forgotten_at
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, stdout_lost
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
-from gate.core.pause.board import Board, Pause, merge
+from gate.core.pause.board import Board, merge
 from gate.core.pause.scope import PauseMode
+from gate.core.pause.wording import pause_counts, ramping, waiting
 from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError, redact
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import Acknowledgement, Gates
@@ -84,12 +85,18 @@ def status(
         asyncio.run(forget_gate(addresses, forget, yes))
         return
     _show(addresses, output, clear=False)
-    while watch and stdout_lost() is None:
+    if watch:
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends, and no cancelled change
+            _watch(addresses, output)
+
+
+def _watch(addresses: Addresses, output: Output) -> None:
+    while stdout_lost() is None:
         time.sleep(WATCH_EVERY_S)
         try:
             _show(addresses, output, clear=True)
         except UploadGateError as error:
-            say(f"error: {error}")
+            say_error(error)
 
 
 def _show(addresses: Addresses, output: Output, clear: bool) -> None:
@@ -224,10 +231,8 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
         "rev": view.rev,
         "policy": policy,
         "pauses": [pause_document(pause, view.now_us) for pause in view.board.active(view.now_us)],
-        "waiting": [pause_document(pause, view.now_us) for pause in waiting(view)],
-        "ramping": [
-            pause_document(pause, view.now_us) for pause in view.board.pauses.values() if pause.ramping(view.now_us)
-        ],
+        "waiting": [pause_document(pause, view.now_us) for pause in waiting(view.board, view.now_us)],
+        "ramping": [pause_document(pause, view.now_us) for pause in ramping(view.board, view.now_us)],
         "counted": dict(view.counted),
         "lifted": sorted(view.board.lifted),
         "break_glass": [pause_document(pause, view.now_us) for pause in view.board.break_glass],
@@ -251,20 +256,18 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
     """The view as lines for people, none wider than `width`."""
     pauses = view.board.active(view.now_us)
     where = f"the gate at {redact(addresses.admin or '')}" if view.source == "gate" else addresses.shown(view.source)
-    count = f"{len(pauses)} active {'pause' if len(pauses) == 1 else 'pauses'} (rev {view.rev})"
-    lines = lines_of([count, f"in {where}"], width)
+    lines = lines_of([*pause_counts(view.board, view.now_us, view.rev), f"in {where}"], width)
     for pause in pauses:
         counted = [f"would have held {view.counted.get(pause.id, 0):,} uploads, by the gate at hand"]
         more = counted if pause.mode is PauseMode.DRY_RUN else []
         lifted = ["LIFTED on this host by its break-glass file"] if pause.id in view.board.lifted else []
         lines += _indented([*pause_fields(pause, view.now_us, ends=True), *more, *lifted], width)
-    for pause in waiting(view):
+    for pause in waiting(view.board, view.now_us):
         begins = "" if pause.starts_at_us is None else f"BEGINS {clock_time(pause.starts_at_us, view.now_us)}"
         lines += _indented([*pause_fields(pause, view.now_us), *([begins] if begins else [])], width)
-    for pause in view.board.pauses.values():
-        if pause.ramping(view.now_us):
-            back = clock_time(pause.over_at_us, view.now_us)
-            lines += _indented([pause.id, f"has ended: accounts come back until {back}"], width)
+    for pause in ramping(view.board, view.now_us):
+        back = clock_time(pause.over_at_us, view.now_us)
+        lines += _indented([pause.id, f"has ended: accounts come back until {back}"], width)
     for pause in view.board.break_glass:
         lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
     for said, earlier in one_a_name(view):
@@ -275,15 +278,6 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
     if view.source != "gate" and not view.gates:
         lines.append("no gate was heard of in the last 5 minutes")
     return [*lines, *lines_of([f"policy {policy}"], width)]
-
-
-def waiting(view: StatusView) -> list[Pause]:
-    """The pauses that have not begun: those of a later start, and those that a second person must approve."""
-    return [
-        pause
-        for _, pause in sorted(view.board.pauses.items())
-        if pause.released_at_us is None and view.now_us < pause.expires_at_us and not pause.active(view.now_us)
-    ]
 
 
 def one_a_name(view: StatusView) -> list[tuple[Acknowledgement, int]]:
