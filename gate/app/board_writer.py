@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from gate.app.converge import HEARD_WITHIN_US
@@ -61,7 +60,8 @@ class BoardWriter:
             if wanted is not None and board.pauses.get(id_) == wanted:
                 return wanted
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
-            wanted = change(board, max(board.rev, ahead) + 1)
+            # a forged revision at the very top must not end all changes: copies of one revision are joined as well
+            wanted = change(board, min(max(board.rev, ahead) + 1, MAX_REV))
             kept = forget_ended(board, now_us)
             if not changes_known:
                 self._check_room(kept, wanted, now_us)
@@ -75,16 +75,19 @@ class BoardWriter:
     def _check_room(self, board: Board, wanted: Pause, now_us: int) -> None:
         """Raise ControlRefused if the new pause takes more room than it may."""
         share, pauses = share_of(wanted), {**board.pauses, wanted.id: wanted}
-        with suppress(StateUnreadable):
+        problem = ""
+        try:
             size = len(encode_board(replace(board, pauses=pauses)))
             if share < WHOLE:
                 size += RELEASE_BYTES * sum(pause.released_at_us is None for pause in pauses.values())
             if len(pauses) <= share * MAX_PAUSES and size <= share * MAX_BYTES:
                 return
+        except StateUnreadable as error:
+            problem = f": {error}"
         whose = "machines" if wanted.machine else "pauses that are not platform-wide"
         kinds = "" if share == WHOLE else f"; the last {1 - share:.0%} is kept from {whose}"
         raise ControlRefused(
-            f"the board has no room for pause {wanted.id}{kinds}; nothing was changed",
+            f"the board has no room for pause {wanted.id}{problem}{kinds}; nothing was changed",
             f"{to_release(board.pauses, now_us)}. A pause of a list takes room for each account; --direct file pauses on one "
             f"host; see {self._status}",
         )

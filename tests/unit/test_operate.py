@@ -583,3 +583,21 @@ async def test_leases_that_came_and_went_leave_room_for_the_next(store: MemoryBo
         clock.at_us += MINUTE_US // 6
 
     assert len((await store.read()).pauses) < 100
+
+
+async def test_a_forged_revision_at_the_top_ends_no_changes(store: MemoryBoardStore, clock: StoppedClock) -> None:
+    """One record in Kafka with the highest revision once made every further pause impossible."""
+    forged = Pause(
+        "p-far", MAX_REV, Scope(), Action.REVIEW, "x", "", "eve", None, clock.at_us + 1, set_at_us=clock.at_us
+    )
+    await store.replace(0, Board({"p-far": forged}))
+    operate = Operate(store, lambda: "p-new")
+
+    pause = await raid(operate)
+    longer = await operate.extend(pause.id, "bob", 3 * HOUR_US)
+    held = (await store.read()).active(clock.at_us + 2)
+    released = await operate.release(pause.id, "ann", ramp_us=0)
+
+    assert held == [longer]
+    assert (await store.read()).pauses[pause.id] == released
+    assert (await store.read()).active(clock.at_us + 2) == []
