@@ -173,7 +173,8 @@ async def obedience(
     """Wait until the gates obey `changed`, and say which do. Returns the document for `-o json`, and the error unless all
     gates obey."""
     durable = await operate.durable()
-    convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
+    waited = await operate.converged(changed, OBEY_DEADLINE_S)
+    convergence, unheard = await query_unheard(waited, await operate.silent_gates())
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:
