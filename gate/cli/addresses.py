@@ -58,7 +58,8 @@ AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a ga
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """The address of each part, or None. `origin` maps a part to the source of its address; `prefix` begins every
-    Redis key. `group` is the consumer group that `up.json` names for the Kafka of the same file.
+    Redis key. `group` is the consumer group that `up.json` names for the Kafka of the same file. `both_channels` is true
+    if Redis and Kafka surely belong to one system: both are in `up.json`, or the user named both.
 
     URLs may hold a password and are not in `repr`; show them through `shown`.
     """
@@ -69,6 +70,7 @@ class Addresses:
     prefix: str
     origin: Mapping[str, str]
     group: str | None = None
+    both_channels: bool = False
 
     @property
     def redis(self) -> str:
@@ -159,6 +161,8 @@ def resolve_addresses(
         environ.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
         origin,
         environ.get("UPLOAD_GATE_GROUP") or (group if isinstance(group, str) and group else None),
+        bool(given["redis"] and given["kafka"])
+        or all(written.get(name) is not None and known.get(name) == written[name] for name in ("redis", "kafka")),
     )
 
 

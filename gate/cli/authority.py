@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gate.app.operate import Authority
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses
 from gate.cli.output import Output, emit
 from gate.core.pause.board import Pause, PauseChange

@@ -34,6 +34,7 @@ COMMANDS = {
     "policy": "gate.cli.policy",
     "token": "gate.cli.token",
     "serve": "gate.cli.serve",
+    "keeper": "gate.cli.keeper",
     "up": "gate.cli.up",
 }
 """Our commands, and the module of each. Each module has `register(app)`."""

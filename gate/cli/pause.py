@@ -7,7 +7,8 @@ import time
 
 import typer
 
-from gate.app.operate import Authority, Details
+from gate.app.operate import Details
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, proposed
 from gate.cli.board_access import (

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gate.app.operate import Authority, Operate
+from gate.app.operate import Operate
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
 from gate.cli.board_access import YesFlag, audit_log, not_written, obedience, operating, person, run_change
@@ -127,7 +128,7 @@ async def _release(
             if not ids:
                 known, now_us = await operate.caught_up_board(), await operate.now_us()
                 ids = tuple(pause.id for pause in known.active(now_us))
-                say(*_not_in_force(known, now_us))
+                say(*(f"warning: {sentence}" for sentence in operate.unread), *_not_in_force(known, now_us))
                 if not ids:
                     say("no pause is in force; nothing was changed")
             done: list[Pause] = []
@@ -142,6 +143,8 @@ async def _release(
                     problems.append(proposed(released, addresses, Output.TEXT, now_us))
                 except (OperatorError, ControlRefused, NotPermitted) as error:
                     problems.append(error)
+            if options.ids:
+                say(*(f"warning: {sentence}" for sentence in operate.unread))
             board, now_us = await operate.board(), await operate.now_us()
             for released in done:
                 say(

@@ -2,9 +2,9 @@
 
     {"version":1,"chain":"host","seq":7,"at":"…Z","act":"pause","who":"ann","outcome":"done","pause":"p-…","before":null,
      "after":PAUSE,"detail":"","approver":null,"emergency":"","machine":false,"via":"redis","direct":false,
-     "prev":"64 hex digits","hash":"64 hex digits"}
+     "identity":"1000@ops-1","prev":"64 hex digits","hash":"64 hex digits"}
 
-A record of an override names its `account` and no pause.
+A record of an override names its `account` and no pause. `identity` is the login that ran the command.
 
 `hash` is SHA-256 over the line without it. `prev` is the hash of the line before, 64 zeros for the first. To
 change or remove a line, one must change all later lines, which then differ from their copies on `gate.audit.v1`.
@@ -54,6 +54,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     via: str = "redis"
     direct: bool = False
     account: str = ""
+    identity: str = ""
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -82,6 +83,7 @@ def encode_audit(entry: AuditEntry, chain: str, seq: int, at_us: int, prev: str)
         "direct": entry.direct,
         "prev": prev,
         **({"account": entry.account} if entry.account else {}),
+        **({"identity": entry.identity} if entry.identity else {}),
     }
     return _encode({**fields, "hash": _hash(fields)})
 

@@ -1,4 +1,7 @@
-"""A plugin for pytest: loads the module that UPLOAD_GATE_MUTANT names from a file, in place of its own text."""
+"""A plugin for pytest: loads the module that UPLOAD_GATE_MUTANT names from a file, in place of its own text.
+
+Generated examples that fail are not made smaller, because nobody reads them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType
+
+from hypothesis import Phase, settings
 
 NAME, _, FILE = os.environ["UPLOAD_GATE_MUTANT"].partition("=")
 
@@ -37,3 +42,9 @@ class Place:
 
 
 sys.meta_path.insert(0, Place())  # type: ignore[arg-type]
+
+
+def pytest_configure() -> None:
+    """Called once the project's own settings are loaded."""
+    settings.register_profile("mutant", settings(), phases=[Phase.explicit, Phase.generate])
+    settings.load_profile("mutant")
