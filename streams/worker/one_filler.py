@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-
-from gate.ports.scores import ScoreMirror
+from typing import Protocol
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -20,6 +19,14 @@ ALONE_AFTER = 3
 """So many rounds in a row the own name stayed: no other group is alive."""
 
 
+class Claims(Protocol):
+    """Keeps a name, which is compared and set in one step."""
+
+    async def claim(self, name: str, expected: str, following: str) -> str:
+        """Set the claim `name` to `following` if it is `expected`, and return what it was. Raises StoreUnavailable."""
+        ...
+
+
 class OneFiller:
     """`cluster` returns the id of the Kafka cluster, empty where it is not known: groups of two clusters may have one name.
 
@@ -27,7 +34,7 @@ class OneFiller:
     """
 
     def __init__(
-        self, store: ScoreMirror | None, group: str, scores_topic: str, cluster: Callable[[], str], prefix: str
+        self, store: Claims | None, group: str, scores_topic: str, cluster: Callable[[], str], prefix: str
     ) -> None:
         self._store = store
         self._group = group
@@ -45,7 +52,7 @@ class OneFiller:
         if self._store is None or not cluster:
             return True
         mine = f"{self._group}@{cluster}"
-        found = (await self._store.mark_filled({self._name: (self._expected, mine)}))[self._name]
+        found = await self._store.claim(self._name, self._expected, mine)
         if found not in ("", mine, self._expected):
             self._note(found)
         else:

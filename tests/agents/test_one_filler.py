@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gate.core.score import Score
-from gate.ports.scores import EncodedScore
 from streams.worker.one_filler import OneFiller
 
 
-class Marks:
-    """The marks of a Redis."""
+class Claims:
+    """The claims of a Redis."""
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
 
-    async def mark_filled(self, marks: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-        before = {name: self.kept.get(name, "") for name in marks}
-        self.kept |= {name: following for name, (expected, following) in marks.items() if before[name] == expected}
+    async def claim(self, name: str, expected: str, following: str) -> str:
+        before = self.kept.get(name, "")
+        if before == expected:
+            self.kept[name] = following
         return before
 
-    async def put_scores(self, scores: Sequence[EncodedScore]) -> int:
-        return 0
 
-    async def scores(self, accounts: Sequence[str]) -> list[Score | None]:
-        return []
-
-    async def forget_scores(self, accounts: Sequence[str], before_us: int) -> int:
-        return 0
-
-
-def filler(marks: Marks, group: str, cluster: str = "c-1") -> OneFiller:
+def filler(marks: Claims, group: str, cluster: str = "c-1") -> OneFiller:
     return OneFiller(marks, group, "accounts.scores.v1", lambda: cluster, "ug:")
 
 
@@ -45,7 +34,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_two_groups_that_live_are_told_once_each_and_compare_nothing(
     group: str, cluster: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    marks = Marks()
+    marks = Claims()
     one, other = filler(marks, "ours"), filler(marks, group, cluster)
 
     alone = [(await one.is_alone(), await other.is_alone()) for _ in range(30)]
@@ -58,7 +47,7 @@ async def test_two_groups_that_live_are_told_once_each_and_compare_nothing(
 
 
 async def test_workers_of_one_group_are_alone(caplog: pytest.LogCaptureFixture) -> None:
-    marks = Marks()
+    marks = Claims()
     workers = [filler(marks, "ours") for _ in range(3)]
 
     alone = [await worker.is_alone() for _ in range(10) for worker in workers]
@@ -68,7 +57,7 @@ async def test_workers_of_one_group_are_alone(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_the_name_that_a_former_group_left_is_replaced_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    marks = Marks()
+    marks = Claims()
     await filler(marks, "former").is_alone()
     now = filler(marks, "ours")
 
@@ -79,7 +68,7 @@ async def test_the_name_that_a_former_group_left_is_replaced_without_a_word(capl
 
 
 async def test_a_redis_that_was_emptied_is_no_other_group(caplog: pytest.LogCaptureFixture) -> None:
-    marks = Marks()
+    marks = Claims()
     worker = filler(marks, "ours")
     first = await worker.is_alone()
     marks.kept.clear()
@@ -92,7 +81,7 @@ async def test_a_redis_that_was_emptied_is_no_other_group(caplog: pytest.LogCapt
 
 async def test_the_end_of_the_other_group_is_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    marks = Marks()
+    marks = Claims()
     one, other = filler(marks, "ours"), filler(marks, "theirs")
     for _ in range(20):
         await one.is_alone()
