@@ -302,13 +302,18 @@ class ClusterLine:
         at_once = ran and again and not any(job.lost for job in jobs)
         if not at_once:
             node.failed(asyncio.get_running_loop().time(), error.problem)
-            node.wake(lambda: node.at in self.masters)
+            node.wake(lambda: self._still_serves(node))
             self._reload()
         for job in jobs:
             job.lost += 1
             job.asked_at = None
             is_over = not at_once and (not self._patient or (ran and not again))
             job.failed(error.problem, ran=ran, is_over=is_over, waits=not at_once)
+
+    def _still_serves(self, node: _Node) -> bool:
+        """Whether a node that is away is still a master. Another one may have taken its slots since the last map."""
+        self._reload()
+        return node.at in self.masters
 
     def _heard(self, node: _Node, job: _Job, reply: Any) -> None:
         if not isinstance(reply, ResponseError):
