@@ -27,7 +27,7 @@ from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
-from gate.core.standing import Standing
+from gate.core.standing import UNKNOWN, Standing
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.stores.redis.address import is_cluster
@@ -50,7 +50,6 @@ _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT
 _KEEP_LIMITS = 8
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
-_UNKNOWN = Standing()
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -293,13 +292,13 @@ class Batch:
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
-        classes, unscored, charged_only = self._unrolled.classes, _UNKNOWN, _CHARGED
+        classes, unscored, charged_only = self._unrolled.classes, UNKNOWN, _CHARGED
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
             if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
                 room = Room(_limits(classes[class_ - 1])[limit - 1], int(wait))
                 results.append(TakeResult(unscored, True, False, None, (), int(now), room))
                 continue
-            standing = _UNKNOWN
+            standing = UNKNOWN
             if flags & _SCORED:
                 acts = not flags & _DOES_NOT_ACT
                 standing = Standing(risk, int(scored_at), None, int(half_life), base, int(now), acts)
