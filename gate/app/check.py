@@ -218,10 +218,11 @@ class Check:
         return decide(request, class_, pauses, policy, now_us, peeked.result), peeked.rooms
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
-        class_, pauses = policy.class_of(request.account, now_us), self._pauses
+        class_, pauses, risk = policy.class_of(request.account, now_us), self._pauses, None
         try:
             decision = decide(request, class_, pauses, policy, now_us)
-            risk = refusing_risk(pauses.by_risk, request, class_, now_us) if pauses.by_risk.entries else None
+            if pauses.by_risk.entries:
+                risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         except Exception:
             # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
             self.counts.faults["check"] += 1
@@ -312,11 +313,8 @@ class Check:
         class_, risk = decision.class_, decision.risk
         harmless = risk is None or risk < self._policy.thresholds[class_].lowest
         self._count(
-            (
-                decision.verdict, class_, decision.stage, decision.reason, decision.pause, decision.degraded,
-                decision.shadow, harmless,
-            ),
-            1, now_us,
+            decision.verdict, class_, decision.stage, decision.reason, decision.pause, decision.degraded,
+            decision.shadow, harmless, 1, now_us,
         )  # fmt: skip
         if self._pauses.dry_run.entries and decision.verdict.lets_in:
             self._count_dry_run(request, decision, now_us)
@@ -338,7 +336,7 @@ class Check:
             )  # fmt: skip
             alike[key] = alike.get(key, 0) + 1
         for key, times in alike.items():
-            self._count(key, times, now_us)
+            self._count(*key, times, now_us)
         if self._pauses.dry_run.entries:
             for request, decision in zip(requests, decisions, strict=True):
                 if decision.verdict.lets_in:
@@ -347,9 +345,11 @@ class Check:
             for request, decision, fields in zip(requests, decisions, ignored, strict=True):
                 self._log.record(request, decision, now_us, fields)
 
-    def _count(self, counted: _Counted, times: int, now_us: int) -> None:
+    def _count(
+        self, verdict: Verdict, class_: str, stage: Stage, reason: str, pause: str | None, degraded: tuple[str, ...],
+        shadow: tuple[str, ...], is_harmless: bool, times: int, now_us: int,
+    ) -> None:  # fmt: skip
         """Count decisions that are alike in all that is counted."""
-        verdict, class_, stage, reason, pause, degraded, shadow, is_harmless = counted
         if pause is not None and reason not in self._pause_reasons:
             reason = OTHER_PAUSE
         counts, recent = self.counts, self.recent

@@ -259,7 +259,7 @@ def decide(
                 and (
                     standing.override is not None
                     or standing.hot is not None
-                    or (risk is not None and policy.thresholds[class_].verdict_at(risk) is not None)
+                    or (risk is not None and risk >= policy.thresholds[class_].lowest)
                 )
             )
         ):

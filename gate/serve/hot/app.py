@@ -20,6 +20,7 @@ from gate.app.check import Check
 from gate.app.settle import Reports
 from gate.core.decision import Stage
 from gate.core.limits.reservation import SettledAs
+from gate.core.policy import Policy
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected, StoreUnavailable
 from gate.ports.clock import Clock
@@ -49,6 +50,9 @@ _REUSED: Final = (
 _LINES: Final[Mapping[int, bytes]] = {HTTPStatus.UNAUTHORIZED: b"%b: %b\r\n" % CHALLENGE}
 """Further lines of the head of problems, by their status."""
 
+MOST_LISTED: Final = 4_096
+"""How many such values are remembered."""
+
 Handler = Callable[[HotRequest], Awaitable[Response]]
 
 
@@ -71,6 +75,8 @@ class GateApp:
         self._reports = reports
         self._signer = signer
         self._tokens = tokens
+        self._listed: set[tuple[str | None, ...]] = set()
+        self._listed_by: Policy | None = None
         self._posts: dict[bytes, tuple[Handler, int]] = {
             b"/v1/check": (self._one, MAX_BODY_BYTES),
             b"/v1/checks": (self._many, MAX_BATCH_BYTES),
@@ -154,7 +160,11 @@ class GateApp:
 
     async def _many(self, request: HotRequest) -> Response:
         read = decode_checks(request.body, self._clock.now_us())
-        told = [self._told(asked, ignored) for asked, ignored in read]
+        told, listed = [], self._listed_now()
+        for asked, ignored in read:
+            if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in listed:
+                ignored = self._told(asked, ignored)
+            told.append(ignored)
         decisions = await self._check.check_many([asked for asked, _ in read], request.is_gone, told)
         return 200, encode_decisions(decisions, self._jitter, told, self._signer), JSON, b""
 
@@ -189,15 +199,29 @@ class GateApp:
 
         Kinds, surfaces and countries that the policy does not list are counted, and stay in the check.
         """
-        policy = self._check.policy
-        class_ = request.account.class_
-        if class_ not in policy.thresholds and class_ is not None:
+        listed, policy, class_ = self._listed_now(), self._check.policy, request.account.class_
+        values = (class_, request.media.kind, request.surface, request.country)
+        if values in listed:
+            if ignored:
+                self._check.counts.ignored(ignored)
+            return ignored
+        unlisted = policy.known.unlisted(request)
+        if not policy.has_class(class_):
             ignored = {**ignored, "account.class": CLASS_UNKNOWN}
+        elif not unlisted:
+            listed.add(values)
         if ignored:
             self._check.counts.ignored(ignored)
-        for field in policy.known.unlisted(request):
+        for field in unlisted:
             self._check.counts.unlisted[field] += 1
         return ignored
+
+    def _listed_now(self) -> set[tuple[str | None, ...]]:
+        """Class, kind, surface and country of checks, as far as they were found to be listed in the policy in force."""
+        if self._check.policy is not self._listed_by or len(self._listed) > MOST_LISTED:
+            self._listed_by = self._check.policy
+            self._listed.clear()
+        return self._listed
 
     async def _metrics(self, request: HotRequest) -> Response:
         kind, body = self._health.metrics()
