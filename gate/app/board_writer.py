@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gate.app.converge import HEARD_WITHIN_US
-from gate.core.pause.board import Board, Pause, forget_ended
+from gate.core.pause.board import Board, Pause, forget_ended, merge
 from gate.errors import ControlRefused, StateUnreadable, StoreUnavailable, UploadGateError
 from gate.ports.boards import BoardStore
 from gate.records.pause import MAX_REV
@@ -17,6 +17,8 @@ REPAIRED_WITHIN_S = 3.0
 
 CAUGHT_UP_WITHIN_S = 2.0
 """How long a change waits for a gate to write back what the store has lost. A gate does so within a second."""
+
+NOTHING = Board()
 
 _ATTEMPTS = 200
 _MOST_AHEAD = 1 << 40
@@ -32,12 +34,14 @@ class BoardWriter:
         self._caught_up_within_s = caught_up_within_s
 
     async def write(
-        self, id_: str, change: Callable[[Board, int], Pause], now_us: int, changes_known: bool = True
-    ) -> Pause:
+        self, id_: str, change: Callable[[Board, int], Pause], now_us: int, changes_known: bool = True,
+        elsewhere: Board = NOTHING,
+    ) -> Pause:  # fmt: skip
         """Put `change(board, revision)` on the board as pause `id_`, and return it.
 
         With `changes_known` it is a change of a pause that exists. A store that was restored, or a channel that a gate has
         not filled yet, may hold an older revision of it than the gates: the change waits until a gate has written it.
+        `elsewhere` is what the other channel holds; what the store lacks of it is written together with the change.
 
         Raises what `change` raises, StoreUnavailable (it may or may not have been written), StateUnreadable, and
         UploadGateError if others kept changing the board meanwhile.
@@ -45,16 +49,18 @@ class BoardWriter:
         acknowledged_rev = await self._acknowledged_rev()
         wanted: Pause | None = None
         for _ in range(_ATTEMPTS):
-            board = await self._readable_board()
+            stored = await self._readable_board()
+            board = merge(stored, elsewhere)
             if changes_known and wanted is None and board.rev < acknowledged_rev < board.rev + _MOST_AHEAD:
-                board = await self._caught_up(acknowledged_rev)
+                stored = await self._caught_up(acknowledged_rev)
+                board = merge(stored, elsewhere)
             # a store that wrote, lost the answer and repeated the write reports a conflict with our own first write
             if wanted is not None and board.pauses.get(id_) == wanted:
                 return wanted
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
             wanted = change(board, max(board.rev, ahead) + 1)
             kept = forget_ended(board, now_us)
-            if await self._replace(board.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
+            if await self._replace(stored.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
                 return wanted
         raise UploadGateError(
             f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
@@ -72,12 +78,12 @@ class BoardWriter:
             return 0  # the store may still accept a pause although it cannot return the acknowledgements
         return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
 
-    async def caught_up(self) -> Board:
-        """The board once it holds what the gates hold, or as it is when no gate has written it in time. Raises
+    async def caught_up(self, elsewhere: Board = NOTHING) -> Board:
+        """The board with `elsewhere`, once it holds what the gates hold or no gate has written it in time. Raises
         StoreUnavailable and StateUnreadable."""
         rev = await self._acknowledged_rev()
-        board = await self._readable_board()
-        return await self._caught_up(rev) if board.rev < rev < board.rev + _MOST_AHEAD else board
+        board = merge(await self._readable_board(), elsewhere)
+        return merge(await self._caught_up(rev), elsewhere) if board.rev < rev < board.rev + _MOST_AHEAD else board
 
     async def _caught_up(self, rev: int) -> Board:
         """The board once it holds what the gates hold, or as it is when no gate has written it in time."""

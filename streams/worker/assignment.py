@@ -13,6 +13,7 @@ from typing import Protocol
 
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreMirror
+from gate.stores.kafka.trouble import kafka_trouble
 from streams.pipeline.effects import CrowdCount, Effects, Scores
 from streams.worker.breaker import BreakerVerdict
 from streams.worker.changelog import Accounts
@@ -266,8 +267,7 @@ class Partitions:
         if kind == "other":
             log.error("partition %d: a batch failed and is done again", partition, exc_info=error)
         elif not self._kafka.is_down:
-            said = str(error) or type(error).__name__
-            log.warning("partition %d: a batch is done again (%s: %s)", partition, kind, said)
+            log.warning("partition %d: a batch is done again (%s: %s)", partition, kind, kafka_trouble(error))
 
     def committed(self, effects: Effects, seconds: float) -> None:
         """See Around."""

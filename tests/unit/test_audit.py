@@ -14,7 +14,7 @@ from gate.core.pause.board import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.audit import AuditEntry, AuditOutcome
-from gate.records.audit import chain_problems, decode_audit
+from gate.records.audit import chain_problems, check_chain, decode_audit, encode_audit
 from gate.stores.disk.audit_file import AuditFile
 
 NOON_US = 1_800_000_000_000_000
@@ -136,3 +136,41 @@ def test_a_record_of_which_the_disk_took_only_a_part_is_said(tmp_path: Path, mon
 
     assert len(said) == 1
     assert "only a part of the record" in said[0]
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_one_altered_line_is_one_problem_also_beside_its_copy(tmp_path: Path, number: int) -> None:
+    for who in ("ann", "bob", "cid", "dan"):
+        a_log(tmp_path).record(entry(who))
+    lines = list(a_log(tmp_path).lines())
+    copies = [decode_audit(line) for line in lines]
+
+    for altered in (lines[number - 1].replace(b'"who":"', b'"who":"not '), b"no record"):
+        checked = check_chain([*lines[: number - 1], altered, *lines[number:]])
+
+        assert [problem.partition(":")[0] for problem in checked.problems] == [f"line {number}"]
+        assert copy_problems(lines, copies, "host-1", checked.damaged) == []
+        assert checked.damaged == {number}
+
+
+def test_a_record_with_a_hash_made_anew_is_one_problem_of_its_own_line(tmp_path: Path) -> None:
+    for who in ("ann", "bob", "cid"):
+        a_log(tmp_path).record(entry(who))
+    first, second, third = a_log(tmp_path).lines()
+    copies = [decode_audit(line) for line in (first, second, third)]
+    forged = encode_audit(entry("eve"), "host-1", 2, NOON_US, copies[0].hash)
+
+    checked = check_chain([first, forged, third])
+
+    assert [problem[:32] for problem in checked.problems] == ["line 2: record 2 was altered and"]
+    assert copy_problems([first, forged, third], copies, "host-1", checked.damaged) == []
+
+
+def test_a_record_that_was_removed_beside_an_altered_line_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    for who in ("ann", "bob", "cid", "dan"):
+        a_log(tmp_path).record(entry(who))
+    first, _, _, fourth = a_log(tmp_path).lines()
+
+    problems = check_chain([first, b"no record", fourth]).problems
+
+    assert [problem.partition(":")[0] for problem in problems] == ["line 2", "line 3"]

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from gate.app.operate import Authority, Details, Operate
+from gate.app.operate import Details, Operate
+from gate.app.permission import Authority
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
 from gate.core.pause.four_eyes import TwoPersonRule
