@@ -152,7 +152,8 @@ class GateApp:
 
     async def _one(self, request: HotRequest) -> Response:
         asked, ignored = decode_check(request.body, self._clock.now_us())
-        ignored = self._told(asked, ignored)
+        if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in self._listed_now():
+            ignored = self._told(asked, ignored)
         decision = await self._check.check(asked, request.is_gone, ignored)
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
@@ -199,17 +200,12 @@ class GateApp:
 
         Kinds, surfaces and countries that the policy does not list are counted, and stay in the check.
         """
-        listed, policy, class_ = self._listed_now(), self._check.policy, request.account.class_
-        values = (class_, request.media.kind, request.surface, request.country)
-        if values in listed:
-            if ignored:
-                self._check.counts.ignored(ignored)
-            return ignored
+        policy, class_ = self._check.policy, request.account.class_
         unlisted = policy.known.unlisted(request)
         if not policy.has_class(class_):
             ignored = {**ignored, "account.class": CLASS_UNKNOWN}
         elif not unlisted:
-            listed.add(values)
+            self._listed_now().add((class_, request.media.kind, request.surface, request.country))
         if ignored:
             self._check.counts.ignored(ignored)
         for field in unlisted:

@@ -34,7 +34,7 @@ _TCP_CLOSED: Final = 7
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_FOLLOWS: Final = b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: %b\r\n\r\n"
 """The head after which a new parser reads the body of a request that offered an upgrade; nothing else of it is used."""
-_DOUBTFUL: Final = frozenset((b"connection", b"transfer-encoding", b"upgrade"))
+_UNUSUAL: Final = frozenset((b"connection", b"transfer-encoding", b"upgrade", b"expect"))
 """Headers of requests that are looked at twice."""
 _MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
@@ -192,18 +192,17 @@ class HotConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header has arrived. A trailer is dropped."""
-        if self._in_head:
-            assert self._reading is not None
-            name = name.lower()
-            headers = self._reading.headers
+        request = self._reading
+        if self._in_head and request is not None:
+            name, headers = name.lower(), request.headers
             if name not in headers:
                 headers[name] = value
             elif name == b"host":
-                self._reading.is_of_several_hosts = True
+                request.is_of_several_hosts = True
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse the request, or let its body come."""
-        request, parser, edge = self._reading, self._parser, self._edge
+        request, parser = self._reading, self._parser
         assert request is not None
         self._in_head = False
         if self._offering is not None or request.early is not None:
@@ -213,7 +212,8 @@ class HotConnection(asyncio.Protocol):
         request.method = parser.get_method()
         goes_on = parser.should_keep_alive()
         # only of version 1.1 a connection goes on without being asked to; to be told the version costs more
-        if not (goes_on and _DOUBTFUL.isdisjoint(headers) and b"host" in headers) or request.is_of_several_hosts:
+        is_usual = goes_on and _UNUSUAL.isdisjoint(headers) and b"host" in headers
+        if not is_usual or request.is_of_several_hosts:
             version = parser.get_http_version()
             request.is_of_1_0 = version == "1.0"
             request.keep_alive = goes_on and version == "1.1"
@@ -223,13 +223,14 @@ class HotConnection(asyncio.Protocol):
         if request.method == b"CONNECT":
             request.keep_alive = False
         try:
-            request.limit = limit = edge.app.admit(request)
-            if b"content-length" in headers and int(headers[b"content-length"]) > limit:
+            request.limit = limit = self._edge.app.admit(request)
+            length = headers.get(b"content-length")
+            if length is not None and int(length) > limit:
                 raise too_large(limit)
         except RequestRejected as error:
             self._reject(request, error)
             return
-        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not request.is_of_1_0:
+        if not is_usual and headers.get(b"expect", b"").lower() == b"100-continue" and not request.is_of_1_0:
             request.awaits_continue = True
             self._continue()
 
