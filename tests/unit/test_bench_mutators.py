@@ -2,6 +2,7 @@
 
 import ast
 
+from tests.bench.mutation.lua_mutators import lua_mutants
 from tests.bench.mutation.mutators import mutants
 
 SOURCE = '''
@@ -54,3 +55,27 @@ def test_a_mutant_leaves_the_next_ones_as_they_were() -> None:
     again = [make().source for make in mutants(SOURCE)]
 
     assert first == again
+
+
+LUA = """-- until 5 <= 6
+local n, name = 3, 'a < 4 and b'
+if n <= 2 and n ~= 1 then return true end
+return n * 10 - f(x2, '<I4')
+"""
+
+
+def test_of_a_script_too_and_neither_its_comments_nor_its_texts() -> None:
+    made = [make() for make in lua_mutants(LUA)]
+
+    assert [(mutant.line, mutant.after) for mutant in made] == [
+        (2, "local n, name = 4, 'a < 4 and b'"),
+        (3, "if n < 2 and n ~= 1 then return true end"),
+        (3, "if n <= 3 and n ~= 1 then return true end"),
+        (3, "if n <= 2 or n ~= 1 then return true end"),
+        (3, "if n <= 2 and n == 1 then return true end"),
+        (3, "if n <= 2 and n ~= 2 then return true end"),
+        (3, "if n <= 2 and n ~= 1 then return false end"),
+        (4, "return n / 10 - f(x2, '<I4')"),
+        (4, "return n * 11 - f(x2, '<I4')"),
+        (4, "return n * 10 + f(x2, '<I4')"),
+    ]

@@ -1,7 +1,8 @@
-"""How many slips of the hand in the cores of both halves the tests notice: a sample of mutants, by a seed.
+"""How many slips of the hand in both cores and in the Lua of the stores the tests notice: a sample of mutants, by a seed.
 
-Each mutant meets the unit and law tests that import its module, then those one import further away. It counts as killed
-where a test fails or hangs. Survivors are printed: some of them change nothing, the others want a test.
+Each mutant of a core meets the unit and law tests that import its module, then those one import further away; each of a
+script meets those that run it in a real server. It counts as killed where a test fails or hangs. Survivors are printed:
+some of them change nothing, the others want a test.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.bench.mutation.lua_mutators import lua_mutants
 from tests.bench.mutation.mutators import Mutant, mutants
 from tests.bench.report import Spec
 from tests.bench.stage import Stage
@@ -29,8 +31,24 @@ WITHIN_S = 240.0
 FILES_AT_ONCE = 12
 GROUPS = 2
 
+LUA = "gate/stores/redis/lua"
+SCRIPTS = {
+    "take": (
+        "laws/test_reservation_laws.py",
+        "laws/test_bucket_laws.py",
+        "laws/test_decay_laws.py",
+        "contract/test_stored_numbers.py",
+        "contract/test_account_store.py",
+        "contract/test_reservations.py",
+        "contract/test_account_store_outages.py",
+    ),
+    "settle": ("laws/test_reservation_laws.py", "contract/test_reservations.py", "contract/test_stored_numbers.py"),
+    "put_scores": ("contract/test_score_order.py", "contract/test_account_store.py", "contract/test_stored_numbers.py"),
+}
+"""The scripts that decide, each with the tests that run it."""
 KILLED = {
-    core: Spec(f"mutants of {core} that tests notice", "share", 0.85, 0.95, higher_is_better=True) for core in CORES
+    core: Spec(f"mutants of {core} that tests notice", "share", 0.85, 0.95, higher_is_better=True)
+    for core in (*CORES, LUA)
 }
 SPECS = tuple(KILLED.values())
 
@@ -59,6 +77,10 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
 
 
 def _planted(core: str) -> Iterator[Planted]:
+    if core == LUA:
+        for name in SCRIPTS:
+            for make in lua_mutants((ROOT / LUA / f"{name}.lua").read_text()):
+                yield Planted(f"lua:{name}", make)
     for file in sorted((ROOT / core).rglob("*.py")):
         for make in mutants(file.read_text()):
             yield Planted(_module(file), make)
@@ -95,7 +117,10 @@ def _passes(tests: Sequence[Path], mutant: str) -> bool:
 
 
 def _tests(module: str) -> Iterator[list[Path]]:
-    """Two groups of test files: those that import the module, or else what imports it, and those one import further."""
+    """Those that run a script; of a module two groups, those that import it, or what imports it, and those one further."""
+    if module.startswith("lua:"):
+        yield [ROOT / "tests" / file for file in SCRIPTS[module.removeprefix("lua:")]]
+        return
     met: set[Path] = set()
     near, groups = {module}, 0
     while near and groups < GROUPS:

@@ -1,4 +1,4 @@
-"""A plugin for pytest: loads the module that UPLOAD_GATE_MUTANT names from a file, in place of its own text.
+"""A plugin for pytest: loads the module, or `lua:` script, that UPLOAD_GATE_MUTANT names from a file instead of its own.
 
 Generated examples that fail are not made smaller, because nobody reads them.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from types import CodeType
 
 from hypothesis import Phase, settings
+
+from gate.stores.redis import lua
 
 NAME, _, FILE = os.environ["UPLOAD_GATE_MUTANT"].partition("=")
 
@@ -41,7 +43,15 @@ class Place:
         )
 
 
-sys.meta_path.insert(0, Place())  # type: ignore[arg-type]
+def _change_script(name: str, changed: bytes) -> None:
+    plain = lua.script
+    lua.script = lambda asked: changed if asked == name else plain(asked)
+
+
+if NAME.startswith("lua:"):
+    _change_script(NAME.removeprefix("lua:"), Path(FILE).read_bytes())
+else:
+    sys.meta_path.insert(0, Place())  # type: ignore[arg-type]
 
 
 def pytest_configure() -> None:
