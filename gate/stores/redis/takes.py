@@ -48,8 +48,8 @@ LIMITS_TTL_MS: Final = 64 * 86_400_000
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
-_COUNT = struct.Struct("<H")
-_NOW = struct.Struct("<d")
+_SHORT = struct.Struct("<H")
+_DOUBLE = struct.Struct("<d")
 _REQUEST = struct.Struct("<BBHHHIH")
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
@@ -253,19 +253,19 @@ class Batch:
         keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
         keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
-        given = [_COUNT.pack(len(requests))]
-        packed = _REQUEST.pack
+        given = [_SHORT.pack(len(requests))]
+        packed, a_double = _REQUEST.pack, _DOUBLE.pack
         at: dict[str, int] = {}
         # prefixes are added once a batch, because to add up two strings takes half as long as to format three
         account_key, score_key, override_key = f"{prefix}2a:", f"{prefix}score:", f"{prefix}override:"
         record_key, ip_key, device_key = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
-            number, rates, flights, by_ip, by_device, more = packing[request.class_limits]
+            number, rates, flights, by_ip, by_device = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
-                slot = "{" + account + "}"
+                slot = f"{{{account}}}"
                 keys += (account_key + slot, score_key + slot, override_key + slot)
             own.append(f"{record_key}{account}}}{len(account)}:{request.upload_id}")
             i = d = special = 0
@@ -284,18 +284,17 @@ class Batch:
                 special = int(request.class_limits.refused_by(hot))
             if request.keep_limits:
                 special += _KEEP_LIMITS
-            what = request.fingerprint.encode()
-            now_us = request.now_us
-            if now_us is None:
+            what, size = request.fingerprint.encode(), request.size
+            if request.now_us is None:
                 given += (packed(number, special, a, i, d, request.attempt, len(what)), what)
             else:
-                special += _RECORDED
-                given += (packed(number, special, a, i, d, request.attempt, len(what)), what, _NOW.pack(now_us))
-            if more is not None:
-                size = request.size
-                costs = [cost if (cost := rate.cost_us(size)) < NEVER_US else NEVER_US for rate in rates]
-                at_keys = [_flight_key(prefix, each, request, keys, at) for each in flights] if flights else ()
-                given.append(more.pack(*costs, *at_keys))
+                given += (packed(number, special + _RECORDED, a, i, d, request.attempt, len(what)), what)
+                given.append(_DOUBLE.pack(request.now_us))
+            for rate in rates:
+                cost = rate.cost_us(size)
+                given.append(a_double(cost if cost < NEVER_US else NEVER_US))
+            for subject in flights:
+                given.append(_SHORT.pack(_flight_key(prefix, subject, request, keys, at)))
         self.keys = [*keys, *own]
         self.arguments = (b"".join(given),)
 
@@ -337,11 +336,11 @@ class Batch:
 
     def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
         """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
-        (length,) = _COUNT.unpack_from(more)
-        end = _COUNT.size + length
+        (length,) = _SHORT.unpack_from(more)
+        end = _SHORT.size + length
         override, limits_of = None, result.limits_of
         if length:
-            value = more[_COUNT.size : end]
+            value = more[_SHORT.size : end]
             try:
                 override = decode_stored_override(value)
             except StateUnreadable:
