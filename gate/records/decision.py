@@ -169,7 +169,8 @@ def answer(
 
     With a `signer` an upload that is let in carries the reservation by which it is reported.
     """
-    wait, upload_id, lets_in = decision.retry_after_us, decision.upload_id, decision.verdict.lets_in
+    wait, upload_id = decision.retry_after_us, decision.upload_id
+    lets_in = decision.reserved or decision.verdict.lets_in  # only what is let in is reserved, and nearly all is
     plain = Answer(
         upload_id,
         decision.verdict,
