@@ -319,7 +319,7 @@ class _Branch:
         yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        yield f"V[a_] = H{n} .. P(F{n}, {tats}keep, nf, nr) .. foreign .. {records}"
+        yield f"V[a_] = H{n} .. P(F{n}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
         yield f"write(a_, kept_for(top - now + {GRACE_US}))"
 
     def _write_entities(self, only: str) -> Iterator[str]:
