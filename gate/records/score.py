@@ -20,8 +20,9 @@ are kept in `Score.extra` and written again.
 
 A stored score is a head, which the scripts read, and then that document. The head: risk, `at` and offset as
 little-endian doubles (times in µs), the length of the epoch as u16, the epoch; then up to two sections, each with a byte
-that names it. A score that decays or does not act: 17, half-life in µs and base as doubles, u8 that is 1 if it acts. A
-stamp with a generation: 2, generation as double, `partitions` and `partition` as u32. The document begins with `{`.
+that names it. A score that decays or does not act: 12, half-life in µs as u56, base in millionths as u32, u8 that is 1 if it
+acts; of an earlier release 17, half-life and base as doubles, the u8. A stamp with a generation: 3, generation as u56, of an
+earlier release 2, generation as double; then `partitions` and `partition` as u32. The document begins with `{`.
 Leaves to the stores which of two scores wins.
 """
 
@@ -46,10 +47,15 @@ MAX_BYTES: Final = 64 * 1024
 LONGEST_HALF_LIFE_S: Final = 10 * 365 * 86_400
 
 _HEAD = struct.Struct("<dddH")
-_DECAY = struct.Struct("<BddB")
-_STAMP = struct.Struct("<BdII")
-_WITH_DECAY: Final = 17
-_WITH_STAMP: Final = 2
+_DECAY = struct.Struct("<B7sIB")
+_WIDE_DECAY = struct.Struct("<BddB")
+_STAMP = struct.Struct("<B7sII")
+_WIDE_STAMP = struct.Struct("<BdII")
+_WITH_DECAY, _WITH_WIDE_DECAY, _WITH_STAMP, _WITH_WIDE_STAMP = 12, 17, 3, 2
+_SECTIONS: Final = (
+    {_WITH_DECAY: _DECAY.size, _WITH_WIDE_DECAY: _WIDE_DECAY.size},
+    {_WITH_STAMP: _STAMP.size, _WITH_WIDE_STAMP: _WIDE_STAMP.size},
+)
 
 
 class _Reason(msgspec.Struct, gc=False):
@@ -221,9 +227,10 @@ def stored_score(scored: EncodedScore) -> bytes:
     epoch = stamp.epoch.encode()
     head = _HEAD.pack(round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch)) + epoch
     if score.half_life_us or not score.acts:
-        head += _DECAY.pack(_WITH_DECAY, score.half_life_us, _rounded_weight(score.base), score.acts)
+        half_life = score.half_life_us.to_bytes(7, "little")
+        head += _DECAY.pack(_WITH_DECAY, half_life, round(score.base * 1_000_000), score.acts)
     if stamp.generation:
-        head += _STAMP.pack(_WITH_STAMP, stamp.generation, stamp.partitions, stamp.partition)
+        head += _STAMP.pack(_WITH_STAMP, stamp.generation.to_bytes(7, "little"), stamp.partitions, stamp.partition)
     return head + data
 
 
@@ -232,7 +239,6 @@ def decode_stored_score(value: bytes) -> Score:
     if len(value) < _HEAD.size:
         raise StateUnreadable("a stored score is cut short")
     start = _HEAD.size + _HEAD.unpack_from(value)[3]
-    for tag, section in ((_WITH_DECAY, _DECAY), (_WITH_STAMP, _STAMP)):
-        if value[start : start + 1] == bytes((tag,)):
-            start += section.size
+    for sizes in _SECTIONS:
+        start += sizes.get(value[start] if start < len(value) else 0, 0)
     return decode_score(value[start:])

@@ -140,7 +140,7 @@ def test_a_stamp_with_a_generation_stands_whole_in_the_document_and_behind_the_e
         "partitions": 8,
         "generation": 1_700_000_000_000,
     }
-    assert struct.unpack_from("<BdII", value, 39) == (2, 1_700_000_000_000.0, 8, 5)
+    assert struct.unpack_from("<B7sII", value, 39) == (3, (1_700_000_000_000).to_bytes(7, "little"), 8, 5)
     assert decode_stored_score(value).stamp == stamp
 
 
@@ -155,9 +155,20 @@ def test_a_score_that_decays_says_so_in_the_document_and_in_the_head() -> None:
         "base": 0.021858,
         "acts": False,
     }
-    assert struct.unpack_from("<BddB", value, 26 + len("cluster/topic")) == (17, 259_200_000_000, 0.021858, 0)
+    assert struct.unpack_from("<BIHBIB", value, 26 + len("cluster/topic")) == (
+        12, 259_200_000_000 & 0xFFFFFFFF, 259_200_000_000 >> 32, 0, 21_858, 0,
+    )  # fmt: skip
     assert decode_stored_score(value) == decode_score(encode_score(DECAYING))
     assert encode_score(decode_stored_score(value)) == encode_score(DECAYING)
+
+
+def test_a_decaying_score_that_an_earlier_release_stored_is_read() -> None:
+    value = stored_score(with_bytes(DECAYING))
+    at = 26 + len("cluster/topic")
+
+    earlier = value[:at] + struct.pack("<BddB", 17, 259_200_000_000, 0.021858, 0) + value[at + 13 :]
+
+    assert decode_stored_score(earlier) == decode_stored_score(value)
 
 
 def test_a_half_life_of_null_does_not_decay() -> None:
