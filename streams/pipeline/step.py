@@ -170,7 +170,7 @@ class Scoring(NamedTuple):
         stamped, each = self.stamped, [*accounts.values()]
         scores = self.scorecard.score_batch(
             list(accounts),
-            list(map(vector_of, each, surroundings_of(self.crowd, accounts, self.campaigns))),
+            map(vector_of, each, surroundings_of(self.crowd, accounts, self.campaigns)),
             list(map(last_evidence_us, each)),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],

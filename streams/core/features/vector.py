@@ -3,7 +3,7 @@
 Each family of features has a file, which lists what its numbers mean and reads them. A scorecard weighs features by
 their names; it caps the evidence of a family. A vector is a tuple of floats in the order of `FEATURES`. A feature is
 added in its family's file; a family also has a line in
-`_FAMILY_FILES`.
+`_FAMILY_FILES` and in `vector_of`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ _FAMILY_FILES: Final = (
     captions,
     style,
 )
-_READ: Final = tuple(family.read for family in _FAMILY_FILES)
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for family in _FAMILY_FILES for feature in family.FEATURES)
 """The closed, ordered list: what each number of a vector means."""
@@ -75,12 +74,24 @@ def features(facts: Facts, around: Surroundings) -> Features:
 
 
 def vector_of(facts: Facts, around: Surroundings) -> list[float]:
-    """The same numbers without their names, at less cost."""
+    """The same numbers without their names, at less cost. The families stand in the order of `_FAMILY_FILES`."""
     now_us = facts.latest_us
-    vector: list[float] = []
-    for read in _READ:
-        vector += read(facts, around, now_us)
-    return vector
+    return [  # each call has a place of its own, which the interpreter makes quicker than a loop over them
+        *history.read(facts, around, now_us),
+        *tempo.read(facts, around, now_us),
+        *age.read(facts, around, now_us),
+        *sameness.read(facts, around, now_us),
+        *network.read(facts, around, now_us),
+        *crowd.read(facts, around, now_us),
+        *links.read(facts, around, now_us),
+        *text.read(facts, around, now_us),
+        *reports.read(facts, around, now_us),
+        *challenge.read(facts, around, now_us),
+        *fields.read(facts, around, now_us),
+        *campaign.read(facts, around, now_us),
+        *captions.read(facts, around, now_us),
+        *style.read(facts, around, now_us),
+    ]
 
 
 def named(vector: Sequence[float]) -> dict[str, float]:

@@ -79,13 +79,20 @@ class Scorecard:
     def score_batch(
         self,
         accounts: Sequence[str],
-        vectors: Sequence[Sequence[float]],
+        vectors: Iterable[Sequence[float]],
         at_us: Sequence[int],
         scored_at_us: int,
         stamps: Sequence[Stamp],
         acts: bool = True,
     ) -> list[Score]:
-        """The scores of many accounts, equal bit by bit to those of `score`."""
+        """The scores of many accounts, equal bit by bit to those of `score`.
+
+        Of many vectors each is read once and let go, so that a large batch stays inside a processor's cache.
+        """
+        shadows: Sequence[ShadowScore | None] = [None] * len(accounts)
+        if self.shadow is not None:
+            vectors = list(vectors)
+            shadows = self._shadows(self.shadow, vectors)
         hash_, half_life_us, base, models = self.hash, self.half_life_us, self.base, self.models
         return [
             Score(
@@ -93,18 +100,17 @@ class Scorecard:
                 models, shadow,
             )
             for account, (bot, scam, risk, reasons), at, stamp, shadow in zip(
-                accounts, self._judged(vectors), at_us, stamps, self._shadows(vectors), strict=True
+                accounts, self._judged(vectors, len(accounts)), at_us, stamps, shadows, strict=True
             )
         ]  # fmt: skip
 
-    def _judged(self, vectors: Sequence[Sequence[float]]) -> Iterable[Judged]:
-        return map(self._one.judge, vectors) if len(vectors) <= FEW else self._many.judge(vectors)
+    def _judged(self, vectors: Iterable[Sequence[float]], count: int) -> Iterable[Judged]:
+        return map(self._one.judge, vectors) if count <= FEW else self._many.judge(vectors)
 
-    def _shadows(self, vectors: Sequence[Sequence[float]]) -> Sequence[ShadowScore | None]:
-        other = self.shadow
-        if other is None:
-            return [None] * len(vectors)
-        return [ShadowScore(bot, scam, risk, other.hash, other.models) for bot, scam, risk, _ in other._judged(vectors)]
+    @staticmethod
+    def _shadows(other: Scorecard, vectors: Sequence[Sequence[float]]) -> list[ShadowScore | None]:
+        judged = other._judged(vectors, len(vectors))
+        return [ShadowScore(bot, scam, risk, other.hash, other.models) for bot, scam, risk, _ in judged]
 
     def log_odds(self, matrix: Matrix) -> Matrix:
         """The log odds of each account's risk. `matrix` is accounts by features, in the order of FEATURES."""
