@@ -125,6 +125,10 @@ class Campaigns:
         """The largest live campaigns that the account (32-bit number) belongs to, by kind."""
         return self._known.of(account)
 
+    def among(self, accounts: Iterable[int]) -> set[int]:
+        """Those of the accounts (32-bit numbers) that belong to a campaign."""
+        return self._known.among(accounts)
+
     @property
     def has_members(self) -> bool:
         """Whether any account belongs to a campaign."""

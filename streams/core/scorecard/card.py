@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gate.core.score import Score, ShadowScore, Stamp
+from streams.core.features import ReadsVector, vector_reader
 from streams.core.scorecard.many import Batched, Matrix
 from streams.core.scorecard.one import Judged, OneByOne
 from streams.core.scorecard.scale import Scale, log_odds_of, probability
@@ -60,12 +61,17 @@ class Scorecard:
     base: float
     models: str = ""
     shadow: Scorecard | None = field(default=None, repr=False, compare=False)
+    read: ReadsVector = field(init=False, repr=False, compare=False)
+    """Reads the vector of an account as far as the terms look at it."""
     scale: Scale = field(init=False, repr=False, compare=False)
     _one: OneByOne = field(init=False, repr=False, compare=False)
     _many: Batched = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         scale = Scale(self.start, self.slope / UNIT)
+        cards = (self,) if self.shadow is None else (self, self.shadow)
+        names = {feature for card in cards for term in card.terms for feature in term.features}
+        object.__setattr__(self, "read", vector_reader(names))
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "_one", OneByOne(self.terms, self.caps, scale))
         object.__setattr__(self, "_many", Batched(self.terms, self.caps, scale))
