@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-import msgspec
 from msgspec.structs import replace
 
 from gate.core.hot_facts import MetFact
@@ -47,12 +46,12 @@ LIMITS_TTL_MS: Final = 64 * 86_400_000
 """How long it is kept which limits a class had: longer than any reservation."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
-_KEEP_LIMITS = 8
+_KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
+_NOW = struct.Struct("<d")
+_REQUEST = struct.Struct("<BBHHHIH")
 _UNKNOWN = Standing()
-
-_pack = msgspec.msgpack.Encoder().encode
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
@@ -255,11 +254,12 @@ class Batch:
         keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
         keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
-        given: list[object] = [len(requests), *range(1, len(keys) + 1)]
+        given = [_COUNT.pack(len(requests))]
+        packed = _REQUEST.pack
         at: dict[str, int] = {}
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
-            number, rates, flights, by_ip, by_device = packing[request.class_limits]
+            number, rates, flights, by_ip, by_device, more = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
@@ -281,14 +281,18 @@ class Batch:
                 special = int(request.class_limits.refused_by(hot))
             if request.keep_limits:
                 special += _KEEP_LIMITS
-            given += (number, request.now_us or False, special, a, i, d, request.attempt, request.fingerprint)
-            for rate in rates:
-                cost = rate.cost_us(request.size)
-                given.append(cost if cost < NEVER_US else NEVER_US)
-            for subject in flights:
-                given.append(_flight_key(prefix, subject, request, keys, at))
+            what = request.fingerprint.encode()
+            now_us = request.now_us
+            if now_us is None:
+                given += (packed(number, special, a, i, d, request.attempt, len(what)), what)
+            else:
+                special += _RECORDED
+                given += (packed(number, special, a, i, d, request.attempt, len(what)), what, _NOW.pack(now_us))
+            if more is not None:
+                costs = [min(rate.cost_us(request.size), NEVER_US) for rate in rates]
+                given.append(more.pack(*costs, *(_flight_key(prefix, each, request, keys, at) for each in flights)))
         self.keys = [*keys, *own]
-        self.arguments = (_pack(given),)
+        self.arguments = (b"".join(given),)
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
