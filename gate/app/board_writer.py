@@ -65,7 +65,12 @@ class BoardWriter:
             kept = forget_ended(board, now_us)
             if not changes_known:
                 self._check_room(kept, wanted, now_us)
-            if await self._replace(stored.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
+            written = replace(kept, pauses={**kept.pauses, id_: wanted})
+            if elsewhere.pauses and not _fits(written):
+                # the other channel holds more than a board may: this change must not wait for that
+                own = forget_ended(stored, now_us)
+                written = replace(own, pauses={**own.pauses, id_: wanted})
+            if await self._replace(stored.rev, written, wanted):
                 return wanted
         raise UploadGateError(
             f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
@@ -142,3 +147,11 @@ class BoardWriter:
             if (await self._store.read()).pauses.get(wanted.id) == wanted:
                 return True
             raise
+
+
+def _fits(board: Board) -> bool:
+    try:
+        encode_board(board)
+    except StateUnreadable:
+        return False
+    return True
