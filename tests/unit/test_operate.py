@@ -628,3 +628,16 @@ class Flooded(MemoryBoardStore):
 
     async def read(self) -> Board:
         return self.board
+
+
+async def test_what_waits_longer_than_its_pause_lasts_cannot_be_approved(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    operate = acting(store, rules=ALL_RULES, propose=True)
+    proposed = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+    clock.at_us += HOUR_US
+
+    with pytest.raises(OperatorError, match="expired already"):
+        await operate.approve(proposed.id, "bob")
+
+    assert (await store.read()).active(clock.at_us) == []
