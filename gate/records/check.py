@@ -61,6 +61,7 @@ _AHEAD: Final = timedelta(microseconds=MAX_AHEAD_US)
 _PROBLEMS: Final = {
     Dropped.UNKNOWN: "is empty or a word for unknown",
     Dropped.INVISIBLE: "holds a character that cannot be seen",
+    Dropped.NOT_UTF8: "holds a character that is not UTF-8, or that was replaced by U+FFFD on its way",
     Dropped.TYPE_WRONG: "is of the wrong JSON type",
 }
 

@@ -157,10 +157,11 @@ async def test_a_workers_user_writes_scores_marks_and_hot_facts(as_user: AsUser)
 
     stored = await scores.put_scores([with_bytes(score(f"w{n}")) for n in range(200)])
     await scores.mark_filled({"0": ("", "x")})
+    claims = [await scores.claim("filled-by", "", "ours") for _ in range(2)]
     await hot.send([(b"k", b"v")])
     await scores.ping()
 
-    assert stored == 200
+    assert (stored, claims) == (200, ["", "ours"])
     assert await scores.forget_scores([f"w{n}" for n in range(200)], NOW_US + 1) == 200
     await scores.close()
     await hot.close()

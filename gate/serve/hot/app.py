@@ -35,6 +35,7 @@ from gate.records.decision import (
 from gate.records.report import MAX_REPORTS_BYTES, decode_reports, encode_report, encode_reports, report_answer
 from gate.serve.health import Health
 from gate.serve.hot.exchange import JSON, TEXT, Header, HotRequest, Response
+from gate.serve.hot.unknown_fields import UnknownFields
 from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
 from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 
@@ -70,6 +71,7 @@ class GateApp:
         self._reports = reports
         self._signer = signer
         self._tokens = tokens
+        self._unknown = UnknownFields(check.counts, log.warning)
         self._posts: dict[bytes, tuple[Handler, int]] = {
             b"/v1/check": (self._one, MAX_BODY_BYTES),
             b"/v1/checks": (self._many, MAX_BATCH_BYTES),
@@ -139,15 +141,21 @@ class GateApp:
         return status, body, CONTENT_TYPE, _EXTRA.get(status, ())
 
     async def _one(self, request: HotRequest) -> Response:
-        asked, ignored = decode_check(request.body, self._clock.now_us())
+        now_us = self._clock.now_us()
+        asked, ignored = decode_check(request.body, now_us)
         ignored = self._told(asked, ignored)
+        if now_us >= self._unknown.due_us:
+            self._unknown.look(request.body, now_us)
         decision = await self._check.check(asked, request.is_gone, ignored)
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
         return 200, encode_decision(decision, self._jitter, ignored, self._signer), JSON, rate_limit_fields(decision)
 
     async def _many(self, request: HotRequest) -> Response:
-        read = decode_checks(request.body, self._clock.now_us())
+        now_us = self._clock.now_us()
+        read = decode_checks(request.body, now_us)
+        if now_us >= self._unknown.due_us:
+            self._unknown.look(request.body, now_us)
         told = [self._told(asked, ignored) for asked, ignored in read]
         decisions = await self._check.check_many([asked for asked, _ in read], request.is_gone, told)
         return 200, encode_decisions(decisions, self._jitter, told, self._signer), JSON, ()
