@@ -35,6 +35,7 @@ from gate.records.pause import pause_document
 
 ANSWER_WITHIN_S = 1.0
 WATCH_EVERY_S = 1.0
+NAMED = 5
 CONTROLS_FRESH_S = 3.0
 """A gate hears Kafka while its last proof of it is no older."""
 
@@ -130,7 +131,8 @@ def _view(addresses: Addresses) -> StatusView:
     unknown = [pause.id for pause in page.board.active(stored.now_us) if pause.id not in stored.board.pauses]
     notes = [*stored.notes, *page.problems]
     if unknown:
-        notes.append(f"Redis does not hold what the gate at hand obeys: {', '.join(unknown)}")
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        notes.append(f"Redis does not hold what the gate at hand obeys: {', '.join(unknown[:NAMED])}{more}")
     shown = replace(shown, break_glass=page.board.break_glass, lifted=page.board.lifted)
     return replace(stored, board=shown, rev=shown.rev, notes=tuple(notes), counted=_counted(addresses, shown))
 
