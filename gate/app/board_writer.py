@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from gate.app.converge import HEARD_WITHIN_US
 from gate.core.pause.board import Board, Pause, forget_ended, merge
+from gate.core.pause.room import RELEASE_BYTES, WHOLE, share_of, to_release
 from gate.errors import ControlRefused, StateUnreadable, StoreUnavailable, UploadGateError
 from gate.ports.boards import BoardStore
-from gate.records.pause import MAX_REV
+from gate.records.board_document import MAX_PAUSES, encode_board
+from gate.records.pause import MAX_BYTES, MAX_REV
 
 REPAIRED_WITHIN_S = 3.0
 """How long a write waits for a gate to repair an unreadable board. A gate does so within a second."""
@@ -58,13 +60,36 @@ class BoardWriter:
             if wanted is not None and board.pauses.get(id_) == wanted:
                 return wanted
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
-            wanted = change(board, max(board.rev, ahead) + 1)
+            # a forged revision at the very top must not end all changes: copies of one revision are joined as well
+            wanted = change(board, min(max(board.rev, ahead) + 1, MAX_REV))
             kept = forget_ended(board, now_us)
+            if not changes_known:
+                self._check_room(kept, wanted, now_us)
             if await self._replace(stored.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
                 return wanted
         raise UploadGateError(
             f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
             f"see who writes to it with {self._status}, then try again",
+        )
+
+    def _check_room(self, board: Board, wanted: Pause, now_us: int) -> None:
+        """Raise ControlRefused if the new pause takes more room than it may."""
+        share, pauses = share_of(wanted), {**board.pauses, wanted.id: wanted}
+        problem = ""
+        try:
+            size = len(encode_board(replace(board, pauses=pauses)))
+            if share < WHOLE:
+                size += RELEASE_BYTES * sum(pause.released_at_us is None for pause in pauses.values())
+            if len(pauses) <= share * MAX_PAUSES and size <= share * MAX_BYTES:
+                return
+        except StateUnreadable as error:
+            problem = f": {error}"
+        whose = "machines" if wanted.machine else "pauses that are not platform-wide"
+        kinds = "" if share == WHOLE else f"; the last {1 - share:.0%} is kept from {whose}"
+        raise ControlRefused(
+            f"the board has no room for pause {wanted.id}{problem}{kinds}; nothing was changed",
+            f"{to_release(board.pauses, now_us)}. A pause of a list takes room for each account; --direct file pauses on one "
+            f"host; see {self._status}",
         )
 
     async def _acknowledged_rev(self) -> int:
@@ -110,8 +135,7 @@ class BoardWriter:
         except StateUnreadable as error:
             raise ControlRefused(
                 f"the board has no room for pause {wanted.id}: {error}; nothing was changed",
-                "name fewer accounts, or pause on each host with --direct file; a pause leaves the board an hour after "
-                f"its expiry, see {self._status}",
+                f"{to_release(board.pauses, wanted.set_at_us or 0)}; see {self._status}",
             ) from error
         except StoreUnavailable:
             # the answer may have been lost after the write: the operator must learn that the pause is in force

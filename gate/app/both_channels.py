@@ -20,6 +20,8 @@ from gate.ports.boards import BoardStore
 HEARD_WITHIN_S: Final = 1.5
 """How long a reader waits for the other channel. Kafka returns its topic in about 0.2 s, and a frozen server never."""
 
+KEPT_S: Final = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class OtherChannel:
@@ -43,13 +45,23 @@ class BothChannels:
     def __init__(self, other: OtherChannel | None = None, within_s: float = HEARD_WITHIN_S) -> None:
         self._other = other
         self._within_s = within_s
+        self._last: tuple[float, KnownBoard] | None = None
 
     async def read(self) -> KnownBoard:
-        """The board of the other channel, empty where there is none or it does not answer. Never raises."""
+        """The board of the other channel, empty where there is none or it does not answer. Never raises.
+
+        It is read at most once in KEPT_S seconds, so that the release of many pauses reads it once.
+        """
         if self._other is None:
             return KnownBoard(Board())
+        now_s = asyncio.get_running_loop().time()
+        if self._last is None or now_s - self._last[0] > KEPT_S:
+            self._last = now_s, await self._read(self._other)
+        return self._last[1]
+
+    async def _read(self, other: OtherChannel) -> KnownBoard:
         try:
-            async with asyncio.timeout(self._within_s), self._other.opened() as store:
+            async with asyncio.timeout(self._within_s), other.opened() as store:
                 return KnownBoard(await store.read())
         except (StoreUnavailable, StateUnreadable) as error:
             why = error.problem.rstrip(".")
@@ -57,7 +69,7 @@ class BothChannels:
             why = str(error) or f"no answer within {self._within_s:g} s"
         return KnownBoard(
             Board(),
-            (f"{self._other.name} cannot be read ({why}); a change that it received just now may be missing here",),
+            (f"{other.name} cannot be read ({why}); a change that it received just now may be missing here",),
         )
 
     async def with_board(self, board: Board) -> KnownBoard:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from gate.app.board_writer import CAUGHT_UP_WITHIN_S, BoardWriter
 from gate.app.both_channels import BothChannels, KnownBoard
-from gate.app.converge import HEARD_WITHIN_US, Convergence, converged
+from gate.app.converge import HEARD_WITHIN_US, SILENT_WITHIN_US, Convergence, converged
 from gate.app.permission import Authority, check_approver, permitted
 from gate.core.duration import left_text
 from gate.core.pause.board import Board, Pause, PauseChange, Proposal
@@ -21,7 +21,7 @@ from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
-from gate.ports.boards import BoardStore, Gates
+from gate.ports.boards import Acknowledgement, BoardStore, Gates
 
 DRILL_PASSED = "drill_passed"
 """The field of a released pause that says that it was a drill and all gates obeyed it."""
@@ -230,6 +230,14 @@ class Operate:
         """The board of both channels as they are now. Raises StoreUnavailable, StateUnreadable."""
         return await self._channels.with_board(await self._store.read())
 
+    async def released_meanwhile(self, change: Pause) -> Pause | None:
+        """The pause of `change` if somebody else has released it, as far as the store knows. Raises as `board` does.
+
+        Gates copy a release from the other channel within a second or two, so a gate that obeys `change` has brought it.
+        """
+        found = (await self._store.read()).pauses.get(change.id)
+        return found if found is not None and found.released_at_us is not None else None
+
     async def board(self) -> Board:
         """The stored board. Raises StoreUnavailable, StateUnreadable."""
         return await self._store.read()
@@ -241,6 +249,16 @@ class Operate:
     async def gates(self, within_us: int = HEARD_WITHIN_US) -> Gates:
         """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
+
+    async def silent_gates(self) -> list[Acknowledgement]:
+        """The last process of each gate that was heard of within the hour, but not in the last five minutes, and that did not
+        say that it stops. Most are gone for good; one that is cut off from every channel may still decide."""
+        gates = await self._store.gates(SILENT_WITHIN_US)
+        last: dict[str, Acknowledgement] = {}
+        for said in sorted(gates.acknowledgements, key=lambda said: said.acknowledged_at_us):
+            last[said.gate] = said
+        heard_us = gates.now_us - HEARD_WITHIN_US
+        return [said for _, said in sorted(last.items()) if not said.left and said.acknowledged_at_us < heard_us]
 
     async def forget(self, process: str) -> None:
         """Delete the acknowledgement of a gate process that is gone for good. Raises StoreUnavailable."""

@@ -173,7 +173,8 @@ async def obedience(
     """Wait until the gates obey `changed`, and say which do. Returns the document for `-o json`, and the error unless all
     gates obey."""
     durable = await operate.durable()
-    convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
+    waited = await operate.converged(changed, OBEY_DEADLINE_S)
+    convergence, unheard = await query_unheard(waited, await operate.silent_gates())
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:
@@ -201,8 +202,8 @@ async def _overruled(act: str, changed: Pause, operate: Operate) -> ControlRefus
     if act == "pause" or changed.released_at_us is not None:
         return None  # nobody else knows the id of a new pause
     with suppress(StoreUnavailable, StateUnreadable):
-        found = (await operate.known_board()).board.pauses.get(changed.id)
-        if found is not None and found.released_at_us is not None:
+        found = await operate.released_meanwhile(changed)
+        if found is not None:
             by = found.released_by or "an unnamed person"
             return ControlRefused(
                 f"pause {changed.id} was released at the same moment, by {by}: a release is final, so this change has no "

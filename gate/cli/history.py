@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -64,7 +64,7 @@ def record_fields(record: AuditRecord) -> list[str]:
     fields = [
         local_time(round(record.at.timestamp() * 1_000_000)),
         f"{record.act} {record.pause or record.account}".rstrip(),
-        f"by {record.who}",
+        f"by {_by(record)}",
     ]
     if record.outcome != "done":
         fields.append(record.outcome.upper())
@@ -166,13 +166,43 @@ def copy_problems(
             continue
         own[record.seq] = record
     chains = {chain, *(record.chain for record in own.values())}
-    return [
+    forked, forks = _forks(own, [copy for copy in copies if copy.chain in chains])
+    return forks + [
         f"record {copy.seq} of {copy.chain} differs from its copy in Kafka"
         if copy.seq in own
         else f"record {copy.seq} of {copy.chain} is in Kafka and not in the file"
         for copy in copies
-        if copy.chain in chains and copy.seq not in damaged and (copy.seq not in own or own[copy.seq].hash != copy.hash)
+        if copy.chain in chains
+        and copy.seq not in damaged
+        and copy.hash not in forked
+        and (copy.seq not in own or own[copy.seq].hash != copy.hash)
     ]
+
+
+def _forks(own: Mapping[int, AuditRecord], copies: Sequence[AuditRecord]) -> tuple[set[str], list[str]]:
+    """The hashes of the copies that another log wrote into this chain, and a sentence for each place where it forks.
+
+    Kafka then has two versions of a record, this file's and another one: a state directory was copied or restored, or
+    records were forged and sent.
+    """
+    sent = {copy.hash for copy in copies}
+    forked: set[str] = set()
+    sentences: list[str] = []
+    for copy in sorted(copies, key=lambda each: each.seq):
+        mine = own.get(copy.seq)
+        if copy.prev in forked:
+            forked.add(copy.hash)
+        elif mine is not None and mine.hash != copy.hash and mine.hash in sent:
+            forked.add(copy.hash)
+            sentences.append(
+                f"record {copy.seq} of {copy.chain} exists twice in Kafka: this file's by {_by(mine)}, and another one by "
+                f"{_by(copy)}; two logs continue one chain, so give each host a state directory of its own"
+            )
+    return forked, sentences
+
+
+def _by(record: AuditRecord) -> str:
+    return f"{record.who} ({record.identity})" if record.identity else record.who
 
 
 def _from_file(addresses: Addresses) -> list[AuditRecord]:

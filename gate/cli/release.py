@@ -216,6 +216,12 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
             f"note: {share} under pause {pause.id} ({pause.action.value} {pause.scope}, {pause.reason}, "
             f"by {pause.owner}, {left} left)"
         )
+    for _, pause in sorted(board.pauses.items()):
+        if pause.id != released.id and pause.ramping(now_us) and _overlap(pause.scope, released.scope):
+            sentences.append(
+                f"note: some of those uploads stay under pause {pause.id}, which has ended and lets accounts back until "
+                f"{clock_time(pause.over_at_us, now_us)}"
+            )
     return sentences
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -22,11 +22,14 @@ from servers import running_kafka, running_redis
 from waiting import eventually, wait_until
 
 from gate.cli.http_json import get_json
+from gate.core.duration import HOUR_US
+from gate.core.pause.board import by_local_clock
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
 from gate.local.redis import LocalRedis
 from gate.records.audit import chain_problems
 from gate.records.topics import Topics
+from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.kafka.audit import read_audit
 from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.topics import declare
@@ -49,13 +52,14 @@ class System:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     redis_of: dict[int, str] = field(default_factory=dict)
     """The way to Redis of a host that has one of its own."""
+    kafka_of: dict[int, str] = field(default_factory=dict)
 
     def environment(self, host: int) -> dict[str, str]:
         port, admin = self.ports[host]
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("UPLOAD_GATE_")},
             "UPLOAD_GATE_STATE": str(self.home / f"host-{host}"), "UPLOAD_GATE_REDIS": self.redis_of.get(host, self.redis.url),
-            "UPLOAD_GATE_KAFKA": self.kafka, "UPLOAD_GATE_TOPIC_PREFIX": self.prefix,
+            "UPLOAD_GATE_KAFKA": self.kafka_of.get(host, self.kafka), "UPLOAD_GATE_TOPIC_PREFIX": self.prefix,
             "UPLOAD_GATE_SALT": "a salt for this test", "UPLOAD_GATE_NAME": f"g-{host}",
             "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin), "UPLOAD_GATE_OWNER": "ann",
             "UPLOAD_GATE_GATE": f"http://127.0.0.1:{port}", "UPLOAD_GATE_ADMIN": f"http://127.0.0.1:{admin}",
@@ -325,6 +329,33 @@ def test_two_operators_at_once_in_two_channels_and_the_release_stands(system: Sy
     shown = json.loads(system.run("status", "-o", "json").stdout)
     assert set_ not in [pause["id"] for pause in shown["pauses"]]
     assert all(gate["obeys"] for gate in shown["gates"])
+
+
+@pytest.mark.parametrize("reboots", [False, True])
+def test_a_gate_whose_clock_is_an_hour_ahead_and_that_reaches_nobody_keeps_its_pauses(
+    system: System, reboots: bool
+) -> None:
+    """To a host an hour ahead everything in its snapshot is an hour old: the pause, and the mark of the store's clock."""
+    set_ = system.done("pause", "--class", "new", "--for", "10m", "--reason", "raid", "--yes")
+    system.processes[1].terminate()
+    system.processes[1].wait(20)
+    snapshot = BoardSnapshot(system.home / "host-1" / "board.json")
+    board, mark = snapshot.read(), snapshot.clock
+    assert board is not None
+    assert mark is not None
+    boot = "another boot" if reboots else mark.boot
+    snapshot.write(by_local_clock(board, -HOUR_US), replace(mark, store_us=mark.store_us - HOUR_US, boot=boot))
+    system.redis_of[1] = f"redis://127.0.0.1:{free_port()}/0"
+    system.kafka_of[1] = f"127.0.0.1:{free_port()}"
+
+    system.restart_gate(1)
+    decided, held = system.decision(1), system.paused(1)
+    shown = system.run("status", host=1)
+
+    assert (decided, held) == ("paused", [set_])
+    assert ("has not met the store's clock" in shown.stderr) == reboots
+    system.redis_of.clear()
+    system.kafka_of.clear()
 
 
 def test_with_the_users_of_the_deployment_a_failover_loses_no_pause(system: System) -> None:

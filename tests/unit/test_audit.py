@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -174,3 +175,21 @@ def test_a_record_that_was_removed_beside_an_altered_line_is_a_problem_of_its_ow
     problems = check_chain([first, b"no record", fourth]).problems
 
     assert [problem.partition(":")[0] for problem in problems] == ["line 2", "line 3"]
+
+
+def test_two_logs_that_continue_one_chain_are_told_apart(tmp_path: Path) -> None:
+    """A state directory was copied: both hosts then write records of the same numbers, and both logs are whole."""
+    for who in ("ann", "bob"):
+        a_log(tmp_path / "one").record(entry(who))
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    for who in ("ann", "cid"):
+        a_log(tmp_path / "one").record(entry(who))
+    for who in ("eve", "eve", "eve"):
+        a_log(tmp_path / "two").record(entry(who))
+    one, two = (list(a_log(tmp_path / name).lines()) for name in ("one", "two"))
+    copies = [decode_audit(line) for line in (*one, *two[2:])]
+
+    (fork,) = copy_problems(one, copies, "host-1")
+
+    assert list(chain_problems(one)) == list(chain_problems(two)) == []
+    assert "record 3 of host-1 exists twice in Kafka: this file's by ann, and another one by eve" in fork

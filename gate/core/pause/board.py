@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gate.core.duration import DAY_US, HOUR_US
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.pause.join import joined
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 
@@ -193,7 +193,7 @@ def merge(left: Board, right: Board) -> Board:
 def forget_ended(board: Board, now_us: int) -> Board:
     """The board without the pauses that expired more than KEEP_ENDED_US ago: no copy of them can still arrive.
 
-    Where the rest takes more than KEPT_SIZE, those that expired first are forgotten an hour after their ramp, so that
+    Where the rest takes more than KEPT_SIZE, those that expired first are forgotten a minute after their ramp, so that
     there is always room for the next pause; a copy of an expired pause has no effect. The pause of the highest revision
     always stays, so that the board's revision never falls.
     """
@@ -211,7 +211,7 @@ def _with_room(pauses: dict[str, Pause], top: int, now_us: int) -> dict[str, Pau
     excess = sum(map(_size, pauses.values())) - KEPT_SIZE
     if excess <= 0:
         return pauses
-    expired = [p for p in pauses.values() if p.rev != top and p.expires_at_us + p.ramp_us + HOUR_US <= now_us]
+    expired = [p for p in pauses.values() if p.rev != top and p.expires_at_us + p.ramp_us + MINUTE_US <= now_us]
     for pause in sorted(expired, key=lambda pause: (pause.expires_at_us, pause.id)):
         del pauses[pause.id]
         excess -= _size(pause)
