@@ -250,7 +250,7 @@ class Operate:
         """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
 
-    async def silent_gates(self) -> list[Acknowledgement]:
+    async def lapsed_gates(self) -> list[Acknowledgement]:
         """The last process of each gate that was heard of within the hour, but not in the last five minutes, and that did not
         say that it stops. Most are gone for good; one that is cut off from every channel may still decide."""
         gates = await self._store.gates(SILENT_WITHIN_US)

@@ -24,15 +24,15 @@ MOST_ASKED = 32
 
 
 async def query_unheard(
-    result: Convergence, silent: Sequence[Acknowledgement] = ()
+    result: Convergence, lapsed: Sequence[Acknowledgement] = ()
 ) -> tuple[Convergence, list[Acknowledgement]]:
     """`result` plus the unheard gates that answer over HTTP, and the gates that do not answer there either.
 
-    `silent` are gates that no longer count, as they were not heard of for five minutes. Most are gone; one that answers
+    `lapsed` are gates that no longer count, as they were not heard of for five minutes. Most are gone; one that answers
     still decides, and counts.
     """
     asked = [gate.said for gate in result.unheard[:MOST_ASKED]]
-    others = [said for said in silent if said.gate not in {gate.said.gate for gate in (*result.gates, *result.unheard)}]
+    others = [said for said in lapsed if said.gate not in {gate.said.gate for gate in (*result.gates, *result.unheard)}]
     others = others[:MOST_ASKED]
     answers = await asyncio.gather(
         *(asyncio.to_thread(_obeys, said.url, result.accepted) for said in (*asked, *others))

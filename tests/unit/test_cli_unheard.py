@@ -77,7 +77,7 @@ async def test_a_gate_that_was_silent_for_more_than_five_minutes_counts_if_it_st
     assert quiet == []
 
 
-async def test_the_silent_gates_are_those_of_the_last_hour_that_neither_left_nor_came_back() -> None:
+async def test_the_lapsed_gates_are_those_of_the_last_hour_that_neither_left_nor_came_back() -> None:
     class Hour:
         at_us = 1_800_000_000_000_000
 
@@ -93,6 +93,6 @@ async def test_the_silent_gates_are_those_of_the_last_hour_that_neither_left_nor
     clock.at_us += 10 * 60_000_000
     await store.acknowledge(Acknowledgement("g-back", "http://g", 1, 0, boot="b-2"))
 
-    silent = await Operate(store, lambda: "p-1").silent_gates()
+    silent = await Operate(store, lambda: "p-1").lapsed_gates()
 
     assert [said.gate for said in silent] == ["g-cut-off"]
