@@ -144,8 +144,8 @@ class GateApp:
         now_us = self._clock.now_us()
         asked, ignored = decode_check(request.body, now_us)
         ignored = self._told(asked, ignored)
-        if now_us >= self._unknown.due_us:
-            self._unknown.look(request.body, now_us)
+        if now_us >= self._unknown.check_due_us:
+            self._unknown.look_at_check(request.body, now_us)
         decision = await self._check.check(asked, request.is_gone, ignored)
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
@@ -154,8 +154,8 @@ class GateApp:
     async def _many(self, request: HotRequest) -> Response:
         now_us = self._clock.now_us()
         read = decode_checks(request.body, now_us)
-        if now_us >= self._unknown.due_us:
-            self._unknown.look(request.body, now_us)
+        if now_us >= self._unknown.batch_due_us:
+            self._unknown.look_at_batch(request.body, now_us)
         told = [self._told(asked, ignored) for asked, ignored in read]
         decisions = await self._check.check_many([asked for asked, _ in read], request.is_gone, told)
         return 200, encode_decisions(decisions, self._jitter, told, self._signer), JSON, ()
