@@ -85,7 +85,7 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
         })  # fmt: skip
     else:
         result(
-            f"the drill passed in {took_s:.1f} s: {obeyed[0]} gates paused {scope} after {obeyed[1]:.2f} s and released it "
+            f"the drill passed in {took_s:.1f} s: {obeyed[0]} {'gate' if obeyed[0] == 1 else 'gates'} paused {scope} after {obeyed[1]:.2f} s and released it "
             f"after {let_in[1]:.2f} s"
         )
 

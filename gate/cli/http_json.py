@@ -99,4 +99,6 @@ def _json(status: int, data: bytes, shown: str) -> object:
 def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
+    if isinstance(error, http.client.HTTPException | ConnectionResetError):
+        return "what answers there closes the connection or does not speak HTTP; is it Upload Gate's address?"
     return str(error) or type(error).__name__
