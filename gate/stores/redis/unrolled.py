@@ -10,10 +10,9 @@ goes; this module writes the rest. The model it must agree with is `gate.core.li
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import NEVER_US, Limit, Rate
@@ -29,15 +28,9 @@ _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
 
 
-class Packing(NamedTuple):
-    """What the request of a class needs beside its own values, and how the numbers at its end are packed, None for none."""
-
-    number: int
-    byte_rates: tuple[Rate, ...]
-    flights: tuple[str, ...]
-    by_ip: bool
-    by_device: bool
-    numbers: struct.Struct | None
+Packing = tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool]
+"""What the request of a class needs beside its own values: the class's number, its rates on bytes, the subjects of its limits on
+what is in flight, and whether it limits networks and devices. A plain tuple, because each check takes it apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +56,12 @@ class Unrolled:
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
         object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
-        packing = {
-            each: Packing(
-                n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None,
-                _numbers(len(each.byte_rates), len(self.flights[each])),
-            )
+        packing: dict[ClassLimits, Packing] = {
+            each: (n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None)
             for each, n in self.numbers.items()
-        }  # fmt: skip
+        }
         object.__setattr__(self, "packing", packing)
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
-
-
-def _numbers(costs: int, flights: int) -> struct.Struct | None:
-    return struct.Struct(f"<{costs}d{flights}H") if costs or flights else None
 
 
 def _flying(limits: ClassLimits) -> Iterator[str]:
