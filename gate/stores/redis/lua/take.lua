@@ -7,8 +7,8 @@
 --          score and its override; networks and devices; what is in flight. Then, one a request, the upload's own key
 -- ARGV[1]  number of requests (u16), then for each  number of its class (u8), whom a hot fact refuses (u8: 0 nobody, 1 an
 --          account whose score does not count, 2 anybody; + 8: keep these limits, + 16: a recorded clock), key numbers of
---          account, network, device (u16, 0: unknown), attempt (u32), fingerprint (u16 length), now if it is recorded, costs
---          that count bytes (doubles), key numbers of what is in flight (u16)
+--          account, network, device (u16, 0: unknown), attempt (u32), length of the fingerprint (u16), costs that count bytes
+--          (doubles), key numbers of what is in flight (u16), the fingerprint, now if it is recorded (double)
 -- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, 16 a stored value was
 --          not believed, 32 the score does not act, 64 other content, 128 limits of another class), now, risk as of now,
 --          at, half-life, base, wait (doubles), number of a class (u8, 0: none) and of a limit in it (u16): where the upload
@@ -275,13 +275,14 @@ end
 
 local out, extra, pos = {}, {''}, 3
 for n = 1, count do
-  local by, hot, a_, i_, d_, attempt, what, p = U('<BBHHHI4Hc0', A, pos)
+  local by, hot, a_, i_, d_, attempt, length, p = U('<BBHHHI4H', A, pos)
+  pos = p + LENGTH[by] + length
+  local what = sub(A, pos - length, pos - 1)
   if hot >= 16 then
-    hot, recorded, now, p = hot - 16, true, U('<d', A, p)
+    hot, recorded, now, pos = hot - 16, true, U('<d', A, pos)
   else
     now, recorded = clock or time(), false
   end
-  pos = p + LENGTH[by]
   local flags, risk, sat, half_life, base, unreadable = 0, 0, 0, 0, 0, false
   local score, override = V[a_ + 1], V[a_ + 2]
   if score then flags, risk, sat, half_life, base, unreadable = score_of(score) end
