@@ -8,6 +8,7 @@
     │   └── TopicUnfit        … in the settings of a Kafka topic
     ├── NotPermitted          the operator's role: another person, or a person in place of a machine, may do it
     ├── ControlRefused        nobody's fault: the policy does not permit this change of the kill switch
+    ├── AwaitsApproval        nobody's fault: the change is proposed, and a second person has to approve it
     ├── NotConverged          a change was written, but not every gate obeys it yet: check the gates that are named
     ├── StoreUnavailable      a server's fault: it does not answer in time; try again, and look at the server
     ├── StoreOverloaded       the load's fault: the server works, but the call was not sent; try again later
@@ -74,6 +75,12 @@ class TopicUnfit(OperatorError):
 
 class ControlRefused(UploadGateError):
     """A change to the kill switch that the policy does not permit."""
+
+    exit_code = 3
+
+
+class AwaitsApproval(UploadGateError):
+    """A change was proposed, as it was meant to be, and is not in force before a second person approves it."""
 
     exit_code = 3
 

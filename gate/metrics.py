@@ -44,6 +44,12 @@ TABLE: Final = (
     Named(
         "upload_gate_check_fields_ignored_total", "counter", ("field", "reason"), "Fields of checks that were ignored"
     ),
+    Named(
+        "upload_gate_check_fields_unknown_total",
+        "counter",
+        ("meant",),
+        "Fields that no check has, by the field that is meant; one body in five seconds is looked at",
+    ),
     Named("upload_gate_faults_total", "counter", ("where",), "Faults of our own that were caught"),
     Named("upload_gate_pauses_active", "gauge", (), "Pauses in force, break-glass entries included"),
     Named("upload_gate_board_rev", "gauge", (), "Revision of the kill switch this gate obeys"),
@@ -110,6 +116,7 @@ class Counts:
     store_errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STORE_ERROR_KINDS, 0))
     rejected: dict[str, int] = field(default_factory=dict)
     fields_ignored: dict[tuple[str, str], int] = field(default_factory=dict)
+    fields_unknown: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_US) + 1))
     dry_run: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -125,6 +132,10 @@ class Counts:
         """Count the ignored fields of one check, each with its reason. Fields and reasons are closed lists."""
         for key in fields.items():
             self.fields_ignored[key] = self.fields_ignored.get(key, 0) + 1
+
+    def unknown_field(self, meant: str) -> None:
+        """Count one field that no check has; `meant` is a field's name, or `other`."""
+        self.fields_unknown[meant] = self.fields_unknown.get(meant, 0) + 1
 
     def would_hold(self, pause: str, action: str, reason: str) -> None:
         """Count an upload that a pause in dry run would have held. Counts by pause are kept for the last `MOST_PAUSES`."""
@@ -192,6 +203,7 @@ class GateCollector(Collector):
             "upload_gate_check_fields_ignored_total": {
                 (f, why): v for (f, why), v in list(counts.fields_ignored.items())
             },
+            "upload_gate_check_fields_unknown_total": {(k,): v for k, v in list(counts.fields_unknown.items())},
             "upload_gate_faults_total": {(k,): v for k, v in counts.faults.items()},
             "upload_gate_pause_dry_run_total": {(str(a), r): v for (a, r), v in list(counts.dry_run.items())},
             "upload_gate_degraded_total": {(): counts.degraded},

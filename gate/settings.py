@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from gate.errors import SettingInvalid, redact
-from gate.records.kafka_address import parse_kafka_address
+from gate.records.kafka_address import read_kafka_address
 
 PREFIX: Final = "UPLOAD_GATE_"
 DEFAULT_PORTS: Final[Mapping[str, int]] = {
@@ -317,7 +317,7 @@ _EXAMPLES: Final = {"sentinel": "host:26379,host:26379/service", "cluster": "hos
 
 def _kafka(value: str) -> str:
     if value:
-        parse_kafka_address(value)
+        read_kafka_address(value, f"{PREFIX}KAFKA")
     return value
 
 

@@ -12,7 +12,7 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.errors import SettingInvalid, StoreUnavailable
+from gate.errors import SettingInvalid
 
 if TYPE_CHECKING:
     from streams.core.campaigns.catalogue import Campaign, Catalogue
@@ -87,6 +87,7 @@ def _catalogue(state: Path | None, kafka: str | None) -> Catalogue:
     """All that the topic holds. Raises StoreUnavailable and SettingInvalid."""
     from aiokafka.errors import KafkaError
 
+    from gate.stores.kafka.trouble import kafka_unavailable
     from streams.dlq.cluster import cluster
     from streams.worker.campaigns_of_topic import read_campaigns
 
@@ -94,8 +95,7 @@ def _catalogue(state: Path | None, kafka: str | None) -> Catalogue:
     try:
         return asyncio.run(read_campaigns(bootstrap, topics.campaigns.name))
     except (KafkaError, OSError, TimeoutError, KeyError) as error:
-        said = str(error) or type(error).__name__
-        raise StoreUnavailable(f"campaigns cannot be read from Kafka at {bootstrap}: {said}") from error
+        raise kafka_unavailable(bootstrap, "does not return campaigns", error) from error
 
 
 def as_json(one: Campaign) -> dict[str, object]:

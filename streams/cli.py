@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import logging
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from gate.cli.addresses import GateFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.addresses import DEFAULT_PORT, GateFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
@@ -64,7 +63,6 @@ def replay(
     from streams.lab.replay_system import ReplayServers
     from streams.lab.rows import not_after, read
 
-    _quiet()
     pace = _pace(speed)
     rules = load_policy(policy)
     card = load_models(models, scorecard).scorecard
@@ -167,7 +165,6 @@ def simulate(
             raise SettingInvalid(f"--file {file} cannot be written: {error.strerror}") from None
         say(f"wrote {uploads:,} labelled rows to {file}")
         return
-    _quiet()
     addresses = resolve_addresses(state, gate=gate, kafka=kafka)
     say(f"uploading to the gate at {addresses.shown('gate')}, events to Kafka at {addresses.shown('kafka')}")
     options = traffic.TrafficOptions(addresses.gate, addresses.kafka, rate, seed, seconds=seconds)
@@ -183,11 +180,17 @@ def _text_file(path: Path) -> TextIO:
 def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None) -> None:
     """Run one stream worker: it reads events from Kafka and writes scores to Kafka and Redis.
 
+    Where --kafka is given and nothing names a Redis, it writes them to Kafka alone.
+
     Example: upload-gate worker --kafka 10.0.0.6:9092 --redis redis://10.0.0.5:6379/0
     """
     _require_streams()
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
-    named = {"STATE": str(addresses.state), "REDIS": addresses.redis, "KAFKA": addresses.kafka}
+    named = {"STATE": str(addresses.state), "KAFKA": addresses.kafka}
+    if "redis" in addresses.known and not (kafka and addresses.origin["redis"] == DEFAULT_PORT):
+        named["REDIS"] = addresses.redis
+    else:
+        say("no Redis is named (--redis, UPLOAD_GATE_REDIS): scores go to Kafka alone, and no gate decides by them")
     if addresses.group is not None:
         named["GROUP"] = addresses.group
     environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
@@ -224,11 +227,6 @@ def outcome_lines(outcome: Outcome) -> list[str]:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
         lines.append(f"{name:<32} {shown}")
     return lines
-
-
-def _quiet() -> None:
-    # the Kafka client logs failures that it retries by itself; final failures are raised as errors
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _seconds(text: str) -> float:

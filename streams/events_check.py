@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.core.fields import Dropped, MessageType
+from gate.core.fields.parse import parse
+from gate.core.fields.unknown import meant, unknown_names
 from gate.errors import RequestRejected, SettingInvalid
 
 MAX_LINE_BYTES = 1 << 20
 """A longer line is skipped and reported as too large."""
 NOT_ALL_READ = 1
+LONGEST_SHOWN = 60
+TYPE = frozenset(("type",))
+"""What an event has beside the fields of the table."""
 
 
 class As(StrEnum):
@@ -31,7 +38,8 @@ class As(StrEnum):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """How one line is read. `event` holds the kept fields, `dropped` maps each dropped field to the reason."""
+    """How one line is read. `event` holds the kept fields, `dropped` maps each dropped field to the reason, `unknown` each
+    field that no such message has to the one that is probably meant."""
 
     line: int
     read: bool
@@ -40,6 +48,7 @@ class Reading(msgspec.Struct, frozen=True):
     event: dict[str, Any] | None
     dropped: dict[str, str]
     hosts: tuple[str, ...]
+    unknown: dict[str, str | None] = {}
 
 
 events = typer.Typer(no_args_is_help=True, help="See how events and checks are read.", rich_markup_mode=None)
@@ -56,51 +65,94 @@ def check(
     as_: Annotated[As, typer.Option("--as", help="What the lines are.")] = As.EVENT,
     output: OutputFlag = Output.TEXT,
 ) -> None:
-    """Show how each line of a file is read: kept fields, dropped fields with the reason, and the hosts it links to.
+    """Show how each line of a file is read: kept fields, dropped fields with the reason, misspelt ones, and linked hosts.
 
     Ends with 0 if all lines are read, else 1. Example: upload-gate events check events.jsonl -o json
     """
     readings = list(_readings(file, reader(as_, time.time_ns() // 1000)))
     unread = sum(not reading.read for reading in readings)
     if output is Output.JSON:
-        emit(msgspec.to_builtins(readings))
+        emit([_as_json(reading) for reading in readings])
     else:
         for reading in readings:
-            result(described(reading))
-        dropped = sum(len(reading.dropped) for reading in readings)
-        say(f"{len(readings):,} lines: {len(readings) - unread:,} read, {unread:,} not; {dropped:,} fields dropped")
+            result(*described(reading))
+        say(_sum(readings, unread))
     if unread:
         raise typer.Exit(NOT_ALL_READ)
 
 
-def described(reading: Reading) -> str:
-    """One line for people."""
+def described(reading: Reading) -> list[str]:
+    """A reading as lines for people: what is kept, dropped and not known, each on a line of its own."""
     if not reading.read:
-        return f"{reading.line}: not read: {reading.reason}: {reading.detail}"
-    dropped = ", ".join(f"{field} ({reason})" for field, reason in reading.dropped.items())
-    hosts = " ".join(reading.hosts)
-    return f"{reading.line}: read{f'; dropped {dropped}' if dropped else ''}{f'; hosts {hosts}' if hosts else ''}"
+        return [f"{reading.line}: not read: {reading.reason}: {reading.detail}"]
+    told = {
+        "kept": ", ".join(_kept_fields(reading.event or {})),
+        "dropped": ", ".join(f"{field} ({reason}: {_meaning(reason)})" for field, reason in reading.dropped.items()),
+        "unknown": ", ".join(
+            f"{name} (did you mean {meant}?)" if meant else name for name, meant in reading.unknown.items()
+        ),
+        "hosts": " ".join(reading.hosts),
+    }
+    return [f"{reading.line}: read", *(f"   {what:<9}{text}" for what, text in told.items() if text)]
+
+
+def _kept_fields(event: Mapping[str, Any], part: str = "") -> Iterator[str]:
+    for name, value in event.items():
+        if isinstance(value, dict):
+            yield from _kept_fields(value, f"{name}.")
+        elif value is not None and value != []:
+            shown = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            yield f"{part}{name} {shorten(shown, LONGEST_SHOWN, placeholder='…') if len(shown) > LONGEST_SHOWN else shown}"
+
+
+def _meaning(reason: str) -> str:
+    return Dropped(reason).meaning if reason in list(Dropped) else "it cannot be used"
+
+
+def _sum(readings: Sequence[Reading], unread: int) -> str:
+    dropped, unknown = (sum(len(each) for each in told) for told in (
+        [reading.dropped for reading in readings], [reading.unknown for reading in readings],
+    ))  # fmt: skip
+    count = (
+        f"{len(readings):,} line{'' if len(readings) == 1 else 's'}: {len(readings) - unread:,} read, {unread:,} not"
+    )
+    fields = f"{dropped:,} field{'' if dropped == 1 else 's'} dropped"
+    return f"{count}; {fields}" + (f", {unknown:,} not known" if unknown else "")
+
+
+def _as_json(reading: Reading) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(reading)
+    return shown if reading.unknown else {name: value for name, value in shown.items() if name != "unknown"}
+
+
+def _unknown(data: bytes, subject: MessageType) -> dict[str, str | None]:
+    """The fields of a readable line that its message lacks; those of a CloudEvent are in its data, and are not looked at."""
+    raw = parse(data)
+    if not isinstance(raw, dict) or "specversion" in raw:
+        return {}
+    return {name: meant(name, subject) for name in unknown_names(raw, subject, TYPE)}
 
 
 def reader(as_: As, now_us: int) -> Callable[[int, bytes], Reading]:
     """Returns a function that reads a line by its number and bytes. `now_us` is the arrival time of a check."""
     from gate.records.check import decode_check
-    from streams.core.events import Unreadable, check_record, decode_counting, time_us
+    from streams.core.events import Unreadable, check_record, decode_counting, kind_of, time_us
     from streams.files.public_suffixes import load_web_links
 
     links = load_web_links()
 
-    def kept(line: int, value: Any, dropped: Mapping[str, str]) -> Reading:
+    def kept(line: int, data: bytes, subject: MessageType, value: Any, dropped: Mapping[str, str]) -> Reading:
         hosts = links.hosts_in(getattr(value, "links", ()), getattr(value, "text", None))
-        return Reading(line, True, None, None, msgspec.to_builtins(value), {**dropped}, hosts)
+        fields = msgspec.to_builtins(value)
+        return Reading(line, True, None, None, fields, {**dropped}, hosts, _unknown(data, subject))
 
     def read(line: int, data: bytes) -> Reading:
         try:
             if as_ is As.CHECK:
-                return kept(line, *decode_check(data, now_us))
+                return kept(line, data, MessageType.CHECK, *decode_check(data, now_us))
             event, _, dropped = decode_counting(data)
             check_record(event, time_us(event), event.account.id.encode(), 0)
-            return kept(line, event, dropped)
+            return kept(line, data, MessageType(kind_of(event)), event, dropped)
         except Unreadable as error:
             return Reading(line, False, error.reason, error.detail, None, {}, ())
         except RequestRejected as error:

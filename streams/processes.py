@@ -17,9 +17,9 @@ def worker(plan: Plan) -> ProcessSpec:
 def traffic(plan: Plan) -> ProcessSpec | None:
     """Simulated uploads, or those of a labelled stream; None if the options turn traffic off."""
     options = plan.options
-    if plan.kafka is None or not (options.traffic or options.replay is not None):
+    if plan.kafka is None or not plan.has_traffic:
         return None
-    arguments = ["--gate", plan.gate, "--kafka", plan.kafka]
+    arguments = ["--gate", plan.gate, "--kafka", plan.kafka, "--token-file", str(plan.traffic_token)]
     if options.replay is None:
         arguments += ["--rate", f"{options.rate:g}", "--seed", str(options.seed)]
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from typing import Annotated
@@ -31,7 +30,6 @@ def rescore(
     """
     from gate.stores.kafka.rescores import request_scores
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what fails for good comes as an error
     found = resolve_addresses(state, kafka=kafka)
     who = person(by)
     if not yes and not confirmed(f"Score all accounts of Kafka at {found.shown('kafka')} again?"):

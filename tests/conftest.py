@@ -1,5 +1,6 @@
 """The servers all tests may share, one of each for the whole run, and names by which tests keep apart on them."""
 
+import gc
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts files with slow tests first, so that at the end no core waits for one (with `--no-loadscope-reorder`)."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, _room(item)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Collects garbage after a file with slow tests, so that what its clients left is told there and in no later test."""
+    if item.get_closest_marker("slow") and (nextitem is None or nextitem.path != item.path):
+        gc.collect()
 
 
 def _room(item: pytest.Item) -> int:

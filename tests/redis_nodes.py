@@ -11,11 +11,14 @@ from typing import Any
 import hiredis
 from waiting import wait_until
 
+from gate.errors import LocalServerError
 from gate.local.free_port import LOOPBACK, free_port, is_free
 from gate.local.redis import LocalRedis, server_binary
 from gate.local.server import LocalServer
 from gate.stores.redis.cluster_map import SLOTS
 from gate.stores.redis.line import pack
+
+ATTEMPTS = 3
 
 
 def say(port: int, *command: str | int | bytes) -> Any:
@@ -188,12 +191,27 @@ class Watched:
 @contextmanager
 def running_cluster(home: Path) -> Iterator[Cluster]:
     """Three masters with a replica each."""
-    cluster = Cluster(home)
+    cluster = _started(home, 0)
     try:
-        cluster.start()
         yield cluster
     finally:
         cluster.stop()
+
+
+def _started(home: Path, attempt: int) -> Cluster:
+    """A Cluster on other ports where a connection has just been given one of those that were picked."""
+    cluster = Cluster(home / str(attempt))
+    try:
+        cluster.start()
+    except LocalServerError:
+        cluster.stop()
+        if attempt == ATTEMPTS:
+            raise
+        return _started(home, attempt + 1)
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
 
 
 @contextmanager

@@ -53,22 +53,22 @@ class BackPressure:
     async def _wait(self, checks: int) -> None:
         if self._waiting_checks + checks > self._most_waiting:
             raise StoreOverloaded(f"{self._waiting_checks} checks of batches wait already")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append((checks, turn))
         self._waiting_checks += checks
+        late = loop.call_later(self._within_s, _end, turn)
         try:
-            async with asyncio.timeout(self._within_s):
-                await turn
-        except TimeoutError:
-            self._give_up(checks, turn)
-            raise StoreOverloaded("the batch waited for too long") from None
-        except asyncio.CancelledError:
+            await turn
+        except (StoreOverloaded, asyncio.CancelledError):
             self._give_up(checks, turn)
             raise
+        finally:
+            late.cancel()
 
     def _give_up(self, checks: int, turn: asyncio.Future[None]) -> None:
         """Leave the queue. A turn that was given at the same moment goes to the next batch."""
-        if turn.cancelled():
+        if turn.cancelled() or turn.exception() is not None:
             self._waiting_checks -= checks
         else:
             self._under_way -= checks
@@ -81,10 +81,16 @@ class BackPressure:
         """Give waiting batches their turn, as far as there is room."""
         while self._waiting:
             checks, turn = self._waiting[0]
-            if not turn.cancelled():
+            if not turn.done():
                 if not self._fits(checks):
                     return
                 self._waiting_checks -= checks
                 self._under_way += checks
                 turn.set_result(None)
             self._waiting.popleft()
+
+
+def _end(turn: asyncio.Future[None]) -> None:
+    """Let a batch wait no longer."""
+    if not turn.done():
+        turn.set_exception(StoreOverloaded("the batch waited for too long"))

@@ -7,16 +7,16 @@ fails, the gate goes on deciding by the board, and its acknowledgement says that
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from gate.app.check import Check
+from gate.app.store_clock import CLOCK_MOVED_US, ClockSteps, StoreClock
 from gate.core.pause.board import Board, Pause, by_local_clock, forget_ended, merge
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore
-from gate.ports.clock import Clock
+from gate.ports.clock import Clock, ClockMark, Uptime
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
 from gate.stores.disk.snapshot import BoardSnapshot
@@ -25,45 +25,8 @@ LATEST: Final = 32
 """How many fingerprints an acknowledgement carries: those of the pauses with the highest revisions."""
 
 KEEP_WITHIN_S: Final = 1.0
-CLOCK_MOVED_US: Final = 20_000
-_SAMPLES: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ClockSample:
-    """How far this process's clock is ahead of the store's, in µs, and the error bound: half the time of the call."""
-
-    ahead_us: int
-    accuracy_us: int
-
-
-class StoreClock:
-    """This gate's estimate of the store's clock: the most accurate of the last samples.
-
-    A sample that contradicts the estimate means that a clock was set, so the earlier samples are dropped.
-    """
-
-    def __init__(self) -> None:
-        self._samples: deque[ClockSample] = deque(maxlen=_SAMPLES)
-
-    @property
-    def known(self) -> bool:
-        """True once the store has told its time."""
-        return bool(self._samples)
-
-    @property
-    def best(self) -> ClockSample:
-        """The most accurate sample. Before the first sample both clocks are assumed to agree."""
-        return min(self._samples, key=lambda sample: sample.accuracy_us, default=ClockSample(0, 0))
-
-    def learn(self, store_us: int, before_us: int, after_us: int) -> None:
-        """Add a sample: the store returned `store_us` in a call between `before_us` and `after_us` of our clock."""
-        accuracy_us = max(0, after_us - before_us) // 2
-        sample = ClockSample(before_us + (after_us - before_us) // 2 - store_us, accuracy_us)
-        known = self.best
-        if self._samples and abs(sample.ahead_us - known.ahead_us) > sample.accuracy_us + known.accuracy_us:
-            self._samples.clear()
-        self._samples.append(sample)
+MARK_EVERY_US: Final = 60_000_000
+"""How old the mark of the store's clock in the snapshot may become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +41,12 @@ class BoardProof:
 class BoardInForce:
     """Adopts boards: merges the pauses of each source into the board that `check` decides by, and drops none."""
 
-    def __init__(self, check: Check, clock: Clock) -> None:
+    def __init__(self, check: Check, clock: Clock, uptime: Uptime | None = None) -> None:
         self._check = check
         self._clock = clock
-        self._ahead_us = 0
+        self._uptime = uptime
+        self._steps = None if uptime is None else ClockSteps(clock, uptime)
+        self._ahead_us = (0, 0)
         self._proof: tuple[Board, BoardProof] | None = None
         self._heard: Board | None = None
         self.store_clock = StoreClock()
@@ -118,33 +83,60 @@ class BoardInForce:
 
     def follow_clock(self) -> None:
         """Convert the board's times again if the store's clock has moved against ours."""
-        ahead_us = self.store_clock.best.ahead_us
-        if abs(ahead_us - self._ahead_us) > CLOCK_MOVED_US:
-            self._ahead_us = ahead_us if abs(ahead_us) > CLOCK_MOVED_US else 0
+        ahead_us = self.store_clock.best.ahead_us, self.store_clock.begins_ahead_us
+        if any(abs(now - known) > CLOCK_MOVED_US for now, known in zip(ahead_us, self._ahead_us, strict=True)):
+            ends_us, begins_us = (each if abs(each) > CLOCK_MOVED_US else 0 for each in ahead_us)
+            self._ahead_us = ends_us, begins_us
             self._decide_by(self.board)
+
+    def follow_steps(self) -> None:
+        """Keep the estimate of the store's clock if the host's own clock was set."""
+        if self._steps is not None and (by_us := self._steps.stepped_us()):
+            self.store_clock.step(by_us)
+            self.follow_clock()
+
+    def start_from(self, mark: ClockMark) -> None:
+        """Fall back on what the last run knew of the store's clock."""
+        if self._uptime is not None:
+            self.store_clock.start_from(mark, self._clock.now_us(), self._uptime)
+            self.follow_clock()
+
+    def mark(self) -> ClockMark | None:
+        """What is known of the store's clock now, for the snapshot; None if nothing is."""
+        if self._uptime is None or not self.store_clock.has_basis:
+            return None
+        return ClockMark(
+            self.store_now_us(), self.store_clock.begins_ahead_us, self._uptime.boot, self._uptime.elapsed_us()
+        )
 
     def _decide_by(self, board: Board) -> None:
         self.board = board
-        self._check.board = by_local_clock(board, self._ahead_us)
+        self._check.board = by_local_clock(board, *self._ahead_us)
 
 
 class BoardKeeper:
     """Keeps boards: the only writer of the snapshot. Of two boards at once, the later one in force is written last."""
 
-    def __init__(self, snapshot: BoardSnapshot, say: Callable[[str], None], failed: Callable[[], None]) -> None:
+    def __init__(
+        self, snapshot: BoardSnapshot, say: Callable[[str], None], failed: Callable[[], None],
+        mark: Callable[[], ClockMark | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._snapshot = snapshot
         self._say = say
         self._failed = failed
+        self._mark = mark
         self._kept: Board | None = None
+        self._marked: ClockMark | None = None
         self._writing: asyncio.Task[str | None] | None = None
         self._told = False
 
     async def keep(self, board: Board) -> bool:
         """Write `board` unless it is on the disk already; return whether it is there now.
 
-        Stops waiting for a disk that hangs after KEEP_WITHIN_S seconds. Not for concurrent use.
+        It is written again when its mark of the store's clock is old. Stops waiting for a disk that hangs after
+        KEEP_WITHIN_S seconds. Not for concurrent use.
         """
-        if board is self._kept:
+        if board is self._kept and not self._mark_is_old():
             return True
         if self._writing is None:
             self._writing = asyncio.create_task(asyncio.to_thread(self._write, board), name="board snapshot")
@@ -165,11 +157,17 @@ class BoardKeeper:
             self._say(f"the board's snapshot is written to {self._snapshot.path} again")
         return True
 
+    def _mark_is_old(self) -> bool:
+        mark, known = self._mark(), self._marked
+        return mark is not None and (known is None or mark.elapsed_us - known.elapsed_us >= MARK_EVERY_US)
+
     def _write(self, board: Board) -> str | None:
+        mark = self._mark()
         try:
-            self._snapshot.write(board)
+            self._snapshot.write(board, mark)
         except (OSError, StateUnreadable) as error:
             return str(error)
+        self._marked = mark
         return None
 
     def _not_kept(self, problem: str) -> bool:

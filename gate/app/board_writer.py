@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gate.app.converge import HEARD_WITHIN_US
-from gate.core.pause.board import Board, Pause, forget_ended
+from gate.core.pause.board import Board, Pause, forget_ended, merge
+from gate.core.pause.room import RELEASE_BYTES, WHOLE, share_of, to_release
 from gate.errors import ControlRefused, StateUnreadable, StoreUnavailable, UploadGateError
 from gate.ports.boards import BoardStore
-from gate.records.pause import MAX_REV
+from gate.records.board_document import MAX_PAUSES, encode_board
+from gate.records.pause import MAX_BYTES, MAX_REV
 
 REPAIRED_WITHIN_S = 3.0
 """How long a write waits for a gate to repair an unreadable board. A gate does so within a second."""
 
 CAUGHT_UP_WITHIN_S = 2.0
 """How long a change waits for a gate to write back what the store has lost. A gate does so within a second."""
+
+NOTHING = Board()
 
 _ATTEMPTS = 200
 _MOST_AHEAD = 1 << 40
@@ -32,12 +36,14 @@ class BoardWriter:
         self._caught_up_within_s = caught_up_within_s
 
     async def write(
-        self, id_: str, change: Callable[[Board, int], Pause], now_us: int, changes_known: bool = True
-    ) -> Pause:
+        self, id_: str, change: Callable[[Board, int], Pause], now_us: int, changes_known: bool = True,
+        elsewhere: Board = NOTHING,
+    ) -> Pause:  # fmt: skip
         """Put `change(board, revision)` on the board as pause `id_`, and return it.
 
         With `changes_known` it is a change of a pause that exists. A store that was restored, or a channel that a gate has
         not filled yet, may hold an older revision of it than the gates: the change waits until a gate has written it.
+        `elsewhere` is what the other channel holds; what the store lacks of it is written together with the change.
 
         Raises what `change` raises, StoreUnavailable (it may or may not have been written), StateUnreadable, and
         UploadGateError if others kept changing the board meanwhile.
@@ -45,20 +51,45 @@ class BoardWriter:
         acknowledged_rev = await self._acknowledged_rev()
         wanted: Pause | None = None
         for _ in range(_ATTEMPTS):
-            board = await self._readable_board()
+            stored = await self._readable_board()
+            board = merge(stored, elsewhere)
             if changes_known and wanted is None and board.rev < acknowledged_rev < board.rev + _MOST_AHEAD:
-                board = await self._caught_up(acknowledged_rev)
+                stored = await self._caught_up(acknowledged_rev)
+                board = merge(stored, elsewhere)
             # a store that wrote, lost the answer and repeated the write reports a conflict with our own first write
             if wanted is not None and board.pauses.get(id_) == wanted:
                 return wanted
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
-            wanted = change(board, max(board.rev, ahead) + 1)
+            # a forged revision at the very top must not end all changes: copies of one revision are joined as well
+            wanted = change(board, min(max(board.rev, ahead) + 1, MAX_REV))
             kept = forget_ended(board, now_us)
-            if await self._replace(board.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
+            if not changes_known:
+                self._check_room(kept, wanted, now_us)
+            if await self._replace(stored.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
                 return wanted
         raise UploadGateError(
             f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
             f"see who writes to it with {self._status}, then try again",
+        )
+
+    def _check_room(self, board: Board, wanted: Pause, now_us: int) -> None:
+        """Raise ControlRefused if the new pause takes more room than it may."""
+        share, pauses = share_of(wanted), {**board.pauses, wanted.id: wanted}
+        problem = ""
+        try:
+            size = len(encode_board(replace(board, pauses=pauses)))
+            if share < WHOLE:
+                size += RELEASE_BYTES * sum(pause.released_at_us is None for pause in pauses.values())
+            if len(pauses) <= share * MAX_PAUSES and size <= share * MAX_BYTES:
+                return
+        except StateUnreadable as error:
+            problem = f": {error}"
+        whose = "machines" if wanted.machine else "pauses that are not platform-wide"
+        kinds = "" if share == WHOLE else f"; the last {1 - share:.0%} is kept from {whose}"
+        raise ControlRefused(
+            f"the board has no room for pause {wanted.id}{problem}{kinds}; nothing was changed",
+            f"{to_release(board.pauses, now_us)}. A pause of a list takes room for each account; --direct file pauses on one "
+            f"host; see {self._status}",
         )
 
     async def _acknowledged_rev(self) -> int:
@@ -72,12 +103,12 @@ class BoardWriter:
             return 0  # the store may still accept a pause although it cannot return the acknowledgements
         return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
 
-    async def caught_up(self) -> Board:
-        """The board once it holds what the gates hold, or as it is when no gate has written it in time. Raises
+    async def caught_up(self, elsewhere: Board = NOTHING) -> Board:
+        """The board with `elsewhere`, once it holds what the gates hold or no gate has written it in time. Raises
         StoreUnavailable and StateUnreadable."""
         rev = await self._acknowledged_rev()
-        board = await self._readable_board()
-        return await self._caught_up(rev) if board.rev < rev < board.rev + _MOST_AHEAD else board
+        board = merge(await self._readable_board(), elsewhere)
+        return merge(await self._caught_up(rev), elsewhere) if board.rev < rev < board.rev + _MOST_AHEAD else board
 
     async def _caught_up(self, rev: int) -> Board:
         """The board once it holds what the gates hold, or as it is when no gate has written it in time."""
@@ -104,8 +135,7 @@ class BoardWriter:
         except StateUnreadable as error:
             raise ControlRefused(
                 f"the board has no room for pause {wanted.id}: {error}; nothing was changed",
-                "name fewer accounts, or pause on each host with --direct file; a pause leaves the board an hour after "
-                f"its expiry, see {self._status}",
+                f"{to_release(board.pauses, wanted.set_at_us or 0)}; see {self._status}",
             ) from error
         except StoreUnavailable:
             # the answer may have been lost after the write: the operator must learn that the pause is in force

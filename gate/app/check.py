@@ -22,7 +22,7 @@ from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import LocalTake, WithoutStore
 from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
-from gate.core.decision import Decision
+from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
 from gate.core.limits.reservation import Unanswered
@@ -32,7 +32,7 @@ from gate.core.pause.index import refusing_risk, strictest
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import Standing
+from gate.core.standing import LastKnown
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
@@ -41,47 +41,14 @@ from gate.ports.takes import TakeStore
 
 SHED_RETRY_US: Final = 2_000_000
 """When to come back after a check was shed."""
-LAST_KNOWN: Final = 50_000
-"""Accounts whose standing is remembered, about 250 bytes each."""
 NO_STORE: Final = ("store",)
 """`Decision.degraded` where the store was not asked or did not answer."""
 
 
-class LastKnown:
-    """The last standing of recent accounts that have a score or an override, `accounts` at most and half of them at least.
-
-    Two halves are kept: when the recent one is full, it replaces the older one, which is forgotten. A standing is
-    forgotten early rather than late, and remembering one costs the same however many there are.
-    """
-
-    def __init__(self, accounts: int = LAST_KNOWN) -> None:
-        self._half = max(1, accounts // 2)
-        self._recent: dict[str, Standing] = {}
-        self._older: dict[str, Standing] = {}
-
-    def __len__(self) -> int:
-        return len(self._recent) + len(self._older)
-
-    def remember(self, account: str, standing: Standing) -> None:
-        """Keep `standing`; where it says nothing, forget what was known before."""
-        recent = self._recent
-        if standing.risk is None and standing.override is None:
-            if account in recent or account in self._older:
-                recent.pop(account, None)
-                self._older.pop(account, None)
-            return
-        if len(recent) >= self._half and account not in recent:
-            self._older, self._recent = recent, {account: standing}
-        else:
-            recent[account] = standing
-
-    def of(self, account: str) -> Standing:
-        """What is remembered of the account; an empty standing where nothing is."""
-        return self._recent.get(account) or self._older.get(account) or Standing()
-
-
 _ATTEMPTS: Final = (1 << 32) - 1
 
+_Counted = tuple[Verdict, str, Stage, str, str | None, tuple[str, ...], tuple[str, ...], bool]
+"""What is counted of a decision: verdict, class, stage, reason, pause, what was not asked, limits in shadow, a harmless score."""
 _Prepared = tuple[str, LivePauses, Decision | TakeRequest]
 """The class, the pauses, and either the decision or what the store is requested to take before there is one."""
 
@@ -217,12 +184,11 @@ class Check:
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         prepared = [self._prepare(request, policy, now_us) for request in requests]
-        take_requests = [first for *_, first in prepared if not isinstance(first, Decision)]
+        take_requests = [first for _, _, first in prepared if not isinstance(first, Decision)]
         answers = iter(await self._answers(take_requests, policy))
         is_gone = gone is not None and gone()
         decisions: list[Decision] = []
-        told = ignored or ((),) * len(requests)
-        for request, (class_, pauses, first), fields in zip(requests, prepared, told, strict=True):
+        for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
             answer = None
             if isinstance(first, Decision):
                 decision = first
@@ -231,10 +197,10 @@ class Check:
                 decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
                 if is_gone and decision.reserved:
                     self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
-            self._note(request, decision, now_us, fields)
             if self.trial is not None:
                 self._try(request, decision, policy, pauses, answer, now_us)
             decisions.append(decision)
+        self._note_all(requests, decisions, now_us, ignored or ((),) * len(requests))
         self._took(started_ns, len(decisions))
         return decisions
 
@@ -252,10 +218,11 @@ class Check:
         return decide(request, class_, pauses, policy, now_us, peeked.result), peeked.rooms
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
-        class_, pauses = policy.class_of(request.account, now_us), self._pauses
+        class_, pauses, risk = policy.class_of(request.account, now_us), self._pauses, None
         try:
             decision = decide(request, class_, pauses, policy, now_us)
-            risk = refusing_risk(pauses.by_risk, request, class_, now_us) if pauses.by_risk.entries else None
+            if pauses.by_risk.entries:
+                risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         except Exception:
             # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
             self.counts.faults["check"] += 1
@@ -343,26 +310,59 @@ class Check:
 
     def _note(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str]) -> None:
         """Count the decision and hand it to the log."""
-        reason = decision.reason
-        if decision.pause is not None and reason not in self._pause_reasons:
-            reason = OTHER_PAUSE
-        counts = self.counts
-        key = (decision.verdict, decision.class_, decision.stage, reason)
-        counts.decisions[key] = counts.decisions.get(key, 0) + 1
-        lets_in, risk, lowest = decision.verdict.lets_in, decision.risk, self._policy.thresholds[decision.class_].lowest
-        recent = self.recent
-        if now_us >= recent.next_us:
-            recent.turn(now_us)
-        counted = (decision.class_, lets_in, risk is None or risk < lowest)
-        recent.current[counted] = recent.current.get(counted, 0) + 1
-        if decision.degraded:
-            counts.degraded += 1
-        for limit in decision.shadow:
-            counts.shadow[limit] = counts.shadow.get(limit, 0) + 1
-        if self._pauses.dry_run.entries and lets_in:
+        class_, risk = decision.class_, decision.risk
+        harmless = risk is None or risk < self._policy.thresholds[class_].lowest
+        self._count(
+            decision.verdict, class_, decision.stage, decision.reason, decision.pause, decision.degraded,
+            decision.shadow, harmless, 1, now_us,
+        )  # fmt: skip
+        if self._pauses.dry_run.entries and decision.verdict.lets_in:
             self._count_dry_run(request, decision, now_us)
         if self._log is not None:
             self._log.record(request, decision, now_us, ignored)
+
+    def _note_all(
+        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], now_us: int,
+        ignored: Sequence[Collection[str]],
+    ) -> None:  # fmt: skip
+        """`_note` for a batch. What is counted alike is counted at once, and nearly all of a batch is."""
+        thresholds = self._policy.thresholds
+        alike: dict[_Counted, int] = {}
+        for decision in decisions:
+            class_, risk = decision.class_, decision.risk
+            key = (
+                decision.verdict, class_, decision.stage, decision.reason, decision.pause, decision.degraded,
+                decision.shadow, risk is None or risk < thresholds[class_].lowest,
+            )  # fmt: skip
+            alike[key] = alike.get(key, 0) + 1
+        for key, times in alike.items():
+            self._count(*key, times, now_us)
+        if self._pauses.dry_run.entries:
+            for request, decision in zip(requests, decisions, strict=True):
+                if decision.verdict.lets_in:
+                    self._count_dry_run(request, decision, now_us)
+        if self._log is not None:
+            for request, decision, fields in zip(requests, decisions, ignored, strict=True):
+                self._log.record(request, decision, now_us, fields)
+
+    def _count(
+        self, verdict: Verdict, class_: str, stage: Stage, reason: str, pause: str | None, degraded: tuple[str, ...],
+        shadow: tuple[str, ...], is_harmless: bool, times: int, now_us: int,
+    ) -> None:  # fmt: skip
+        """Count decisions that are alike in all that is counted."""
+        if pause is not None and reason not in self._pause_reasons:
+            reason = OTHER_PAUSE
+        counts, recent = self.counts, self.recent
+        key = (verdict, class_, stage, reason)
+        counts.decisions[key] = counts.decisions.get(key, 0) + times
+        if now_us >= recent.next_us:
+            recent.turn(now_us)
+        upload = (class_, verdict.lets_in, is_harmless)
+        recent.current[upload] = recent.current.get(upload, 0) + times
+        if degraded:
+            counts.degraded += times
+        for limit in shadow:
+            counts.shadow[limit] = counts.shadow.get(limit, 0) + times
 
     def _count_dry_run(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
         """Count the upload for the strictest pause in dry run that would have held it."""

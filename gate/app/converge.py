@@ -25,6 +25,9 @@ LIVE_WITHIN_US = 3_000_000
 HEARD_WITHIN_US = 300_000_000
 """A gate that was live this long ago and has not announced its stop may still decide by an old board."""
 
+SILENT_WITHIN_US = 3_600_000_000
+"""A gate that was live this long ago counts no longer by itself, but a command asks it whether it still decides."""
+
 SUCCEEDED_AFTER_US = 1_500_000
 """A process that misses acknowledgements for this long counts as ended if another process of its name acknowledges."""
 

@@ -91,7 +91,9 @@ class FollowControls:
         self._look("its own acknowledgements do not come back")
 
     async def _acknowledge(self) -> None:
+        before_us = self._watch.now_us()
         self._sent_us = await self._store.acknowledge(self._watch.acknowledgement())
+        self._watch.learn_clock_elsewhere(self._sent_us, before_us)
 
     async def _listen_for_own(self) -> None:
         """Note that the channel lives if the last acknowledgement came back."""

@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from gate.app.board_writer import CAUGHT_UP_WITHIN_S, BoardWriter
-from gate.app.converge import HEARD_WITHIN_US, Convergence, converged
+from gate.app.both_channels import BothChannels, KnownBoard
+from gate.app.converge import HEARD_WITHIN_US, SILENT_WITHIN_US, Convergence, converged
+from gate.app.permission import Authority, check_approver, permitted
 from gate.core.duration import left_text
-from gate.core.fields.labels import fold_label
 from gate.core.pause.board import Board, Pause, PauseChange, Proposal
-from gate.core.pause.four_eyes import BY_DEFAULT, MEANINGS, TwoPersonRule, broken_rules
-from gate.core.pause.lease import MAX_LEASE_US, lease_problem
+from gate.core.pause.lease import MAX_LEASE_US
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
-from gate.ports.boards import BoardStore, Gates
+from gate.ports.boards import Acknowledgement, BoardStore, Gates
 
 DRILL_PASSED = "drill_passed"
 """The field of a released pause that says that it was a drill and all gates obeyed it."""
@@ -42,19 +42,6 @@ class Details:
     public_link: str = ""
     starts_in_us: int | None = None
     machine: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """How far the person who acts may go: the policy's rules for two, and what they do about them.
-
-    `propose` writes a change that needs two as a proposal; `emergency` is the reason for which one goes ahead alone.
-    """
-
-    rules: frozenset[TwoPersonRule] = BY_DEFAULT
-    machines_platform_wide: bool = False
-    propose: bool = False
-    emergency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +76,7 @@ class Operate:
         audit: AuditLog | None = None,
         way: Way | None = None,
         caught_up_within_s: float = CAUGHT_UP_WITHIN_S,
+        channels: BothChannels | None = None,
     ) -> None:
         self._store = store
         self._new_id = new_id
@@ -96,6 +84,9 @@ class Operate:
         self._authority = Authority() if authority is None else authority
         self._audit = audit
         self._way = Way() if way is None else way
+        self._channels = BothChannels() if channels is None else channels
+        self.unread: tuple[str, ...] = ()
+        """A sentence for each channel that could not be read when a change was made or the board was read."""
 
     async def pause(
         self,
@@ -128,7 +119,7 @@ class Operate:
                 ramp_us=ramp_us, machine=more.machine, incident=more.incident, public=more.public,
                 public_link=more.public_link,
             )  # fmt: skip
-            wanted = self._permitted(PauseChange.SET, wanted, None, owner, more.machine, now_us)
+            wanted = permitted(self._authority, PauseChange.SET, wanted, None, owner, more.machine, now_us)
             return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us, is_new=True)
 
         return await self._audited("pause", owner, id_, more.machine, act)
@@ -147,12 +138,12 @@ class Operate:
                 trail.before = board.pauses.get(id_)
                 pause = _running(board, id_, now_us)
                 ended = replace(
-                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None,
+                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None, machine=pause.machine and machine,
                     ramp_us=_release_ramp_us(pause, now_us, machine) if ramp_us is None else ramp_us,
                 )  # fmt: skip
-                if machine or pause.awaits_approval:
-                    return self._permitted(PauseChange.RELEASE, ended, pause, by, machine, now_us) if machine else ended
-                return self._permitted(PauseChange.RELEASE, ended, pause, by, machine, now_us)
+                if pause.awaits_approval and not machine:
+                    return ended
+                return permitted(self._authority, PauseChange.RELEASE, ended, pause, by, machine, now_us)
 
             return await self._written(trail, id_, end, now_us)
 
@@ -188,7 +179,7 @@ class Operate:
                 )  # fmt: skip
                 # what a dry run or a lease was not asked for is asked as for a new pause
                 change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
-                return self._permitted(change, longer, pause, by, machine, now_us)
+                return permitted(self._authority, change, longer, pause, by, machine, now_us)
 
             return await self._written(trail, id_, later, now_us)
 
@@ -209,11 +200,11 @@ class Operate:
                 proposal = pause.proposal
                 if proposal is None:
                     raise OperatorError(f"nothing about pause {id_} waits for an approval", "see it with `status`")
-                if _person(by) in (_person(proposal.by), _person(pause.owner)):
-                    raise NotPermitted(
-                        f"{by} proposed this or owns the pause, and cannot approve it", "a second person has to approve"
-                    )
-                return replace(_proposed(pause, proposal, now_us), rev=rev, approver=by, proposal=None)
+                check_approver(pause, proposal, by, self._authority)
+                emergency = self._authority.emergency or pause.emergency
+                return replace(
+                    _proposed(pause, proposal, now_us), rev=rev, approver=by, proposal=None, emergency=emergency
+                )  # fmt: skip
 
             return await self._written(trail, id_, approved, now_us)
 
@@ -231,9 +222,21 @@ class Operate:
         return await self._writer.write(id_, passed, await self._store.now_us())
 
     async def caught_up_board(self) -> Board:
-        """The board with what gates have learned another way and write back: a pause set in Kafka, or one that the store
-        lost. Raises what `BoardWriter.caught_up` raises."""
-        return await self._writer.caught_up()
+        """The board of both channels, with what gates have learned another way and write back, such as a pause that the
+        store lost. Raises what `BoardWriter.caught_up` raises."""
+        return await self._writer.caught_up(await self._other_channel())
+
+    async def known_board(self) -> KnownBoard:
+        """The board of both channels as they are now. Raises StoreUnavailable, StateUnreadable."""
+        return await self._channels.with_board(await self._store.read())
+
+    async def released_meanwhile(self, change: Pause) -> Pause | None:
+        """The pause of `change` if somebody else has released it, as far as the store knows. Raises as `board` does.
+
+        Gates copy a release from the other channel within a second or two, so a gate that obeys `change` has brought it.
+        """
+        found = (await self._store.read()).pauses.get(change.id)
+        return found if found is not None and found.released_at_us is not None else None
 
     async def board(self) -> Board:
         """The stored board. Raises StoreUnavailable, StateUnreadable."""
@@ -246,6 +249,16 @@ class Operate:
     async def gates(self, within_us: int = HEARD_WITHIN_US) -> Gates:
         """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable."""
         return await self._store.gates(within_us)
+
+    async def lapsed_gates(self) -> list[Acknowledgement]:
+        """The last process of each gate that was heard of within the hour, but not in the last five minutes, and that did not
+        say that it stops. Most are gone for good; one that is cut off from every channel may still decide."""
+        gates = await self._store.gates(SILENT_WITHIN_US)
+        last: dict[str, Acknowledgement] = {}
+        for said in sorted(gates.acknowledgements, key=lambda said: said.acknowledged_at_us):
+            last[said.gate] = said
+        heard_us = gates.now_us - HEARD_WITHIN_US
+        return [said for _, said in sorted(last.items()) if not said.left and said.acknowledged_at_us < heard_us]
 
     async def forget(self, process: str) -> None:
         """Delete the acknowledgement of a gate process that is gone for good. Raises StoreUnavailable."""
@@ -265,41 +278,14 @@ class Operate:
     async def _written(
         self, trail: _Trail, id_: str, change: Callable[[Board, int], Pause], now_us: int, is_new: bool = False
     ) -> Pause:
-        trail.after = await self._writer.write(id_, change, now_us, changes_known=not is_new)
+        elsewhere = Board() if is_new else await self._other_channel()
+        trail.after = await self._writer.write(id_, change, now_us, changes_known=not is_new, elsewhere=elsewhere)
         return trail.after
 
-    def _permitted(
-        self, change: PauseChange, wanted: Pause, before: Pause | None, by: str, machine: bool, now_us: int
-    ) -> Pause:
-        """`wanted` as it may be written: in force, as an emergency, or as a proposal. Raises NotPermitted, ControlRefused."""
-        authority = self._authority
-        if machine:
-            problem = lease_problem(wanted, before, now_us, authority.machines_platform_wide)
-            if problem is not None:
-                raise NotPermitted(problem, "a person may do it")
-            return wanted
-        broken = broken_rules(change, wanted, authority.rules)
-        if not broken:
-            return wanted
-        if authority.emergency:
-            return replace(wanted, emergency=authority.emergency)
-        why = " and ".join(MEANINGS[rule] for rule in broken)
-        if before is not None and change is PauseChange.SET:
-            raise ControlRefused(
-                f"a pause that {why} needs a second person, also if it only counted or a machine set it", "set another of "
-                "the same uploads with `pause --propose`, or repeat it with --emergency WHY",
-            )  # fmt: skip
-        if not authority.propose:
-            raise ControlRefused(
-                f"a pause that {why} needs a second person", "repeat it with --propose and let them `approve` it, or with "
-                "--emergency WHY",
-            )  # fmt: skip
-        proposal = Proposal(change, by, now_us)
-        if before is None:
-            return replace(wanted, proposal=proposal)
-        if change is PauseChange.RELEASE:
-            return replace(before, rev=wanted.rev, proposal=replace(proposal, ramp_us=wanted.ramp_us))
-        return replace(before, rev=wanted.rev, proposal=replace(proposal, expires_at_us=wanted.expires_at_us))
+    async def _other_channel(self) -> Board:
+        read = await self._channels.read()
+        self.unread = read.unread
+        return read.board
 
     async def _audited(
         self, act: str, by: str, id_: str, machine: bool, change: Callable[[_Trail], Awaitable[Pause]]
@@ -338,6 +324,7 @@ class Operate:
                 machine,
                 self._way.via,
                 self._way.direct,
+                identity=self._authority.identity,
             )
         )
 
@@ -380,11 +367,6 @@ def _release_ramp_us(pause: Pause, now_us: int, machine: bool = False) -> int:
     began_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     ramp_us = 0 if began_us is None else default_ramp_us(max(0, now_us - began_us))
     return min(ramp_us, MAX_LEASE_US) if machine else ramp_us
-
-
-def _person(name: str) -> str:
-    """A name in the form in which it is compared, so that another spelling is no second person."""
-    return fold_label(name)
 
 
 def _known(board: Board, id_: str, now_us: int) -> str:

@@ -39,5 +39,5 @@ def sound_pauses(pauses: LivePauses, request: CheckRequest, class_: str, now_us:
     def sound(index: PauseIndex) -> PauseIndex:
         return index_of((entry.pause for entry in index.entries if fine(entry)), now_us)
 
-    parts = (pauses.break_glass, pauses.shared, pauses.by_risk, pauses.dry_run)
-    return LivePauses(pauses.rev, *map(sound, parts))
+    enforced = (sound(pauses.break_glass), sound(pauses.shared), sound(pauses.by_risk))
+    return LivePauses(pauses.rev, *enforced, sound(pauses.dry_run))

@@ -20,7 +20,7 @@ from gate.app.obey_break_glass import ObeyBreakGlass
 from gate.core.pause.board import Board, forget_ended, merge, without_superseded
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, BoardStore
-from gate.ports.clock import Clock
+from gate.ports.clock import Clock, Uptime
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 
@@ -50,6 +50,7 @@ class Watch:
         say: Callable[[str], None],
         poll_s: float = POLL_S,
         draw: Callable[[], float] = lambda: 0.5,
+        uptime: Uptime | None = None,
     ) -> None:
         self._check = check
         self._store = store
@@ -58,9 +59,9 @@ class Watch:
         self._say = say
         self._poll_s = poll_s
         self._draw = draw
-        self._in_force = BoardInForce(check, clock)
+        self._in_force = BoardInForce(check, clock, uptime)
         self._break_glass = ObeyBreakGlass(break_glass, self._in_force, clock, say, self._count_unreadable)
-        self._keeper = BoardKeeper(snapshot, say, self._count_fault)
+        self._keeper = BoardKeeper(snapshot, say, self._count_fault, self._in_force.mark)
         self._acknowledger = Acknowledger(store, clock, said, check)
         self._settling = asyncio.Lock()
         self._fresh_us = clock.now_us()
@@ -98,6 +99,20 @@ class Watch:
         """This gate's estimate of the store's clock now."""
         return self._in_force.store_now_us()
 
+    @property
+    def clock_known(self) -> bool:
+        """False while the store's time may be later than this gate takes it for, so that pauses may last too long here."""
+        return not self._in_force.store_clock.is_lower_bound
+
+    def learn_clock_elsewhere(self, store_us: int, before_us: int) -> None:
+        """Note the second channel's clock, told in a call that began at `before_us` of ours and has just ended."""
+        self._in_force.store_clock.learn_elsewhere(store_us, before_us, self._clock.now_us())
+        self._in_force.follow_clock()
+
+    def now_us(self) -> int:
+        """This gate's own clock."""
+        return self._clock.now_us()
+
     def proof(self) -> BoardProof:
         """The proof of the board that is in force."""
         return self._in_force.proof()
@@ -122,6 +137,7 @@ class Watch:
             if board is not None:
                 self._started_from_disk = True
                 self._in_force.adopt(board)
+                self._start_clock()
         except (OSError, StateUnreadable) as error:
             self._count_unreadable()
             self._say(f"the board's snapshot {self._snapshot.path} is not used: {error}; starting without it")
@@ -129,6 +145,17 @@ class Watch:
                 with suppress(OSError):
                     self._snapshot.set_aside()
         self._break_glass.read()
+
+    def _start_clock(self) -> None:
+        """Count the pauses' times by what the last run knew of the store's clock."""
+        self._in_force.follow_steps()
+        if self._snapshot.clock is not None:
+            self._in_force.start_from(self._snapshot.clock)
+        if not self.clock_known:
+            self._say(
+                "the store's clock is unknown since the machine's start: until it answers, each pause of the snapshot lasts "
+                "for the time that was left when the snapshot was written"
+            )
 
     async def first_read(self) -> None:
         """Wait for the first board from the store, as long as a gate without a snapshot may wait before it decides."""
@@ -173,6 +200,7 @@ class Watch:
                     await self._keep_and_acknowledge()
 
     async def _read_file(self) -> None:
+        self._in_force.follow_steps()
         self._break_glass.read()
 
     async def _poll(self) -> None:

@@ -7,7 +7,7 @@ account.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from gate.core.limits.gcra import Refusal
@@ -23,9 +23,7 @@ CLOSED_RETRY_US: Final = 5_000_000
 class LocalTake(Protocol):
     """Buckets of this process, each with this gate's share of its limit, for the time the store does not answer."""
 
-    def take(
-        self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
-    ) -> tuple[Refusal | None, tuple[str, ...]]:
+    def take(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take from all buckets or from none.
 
         Returns the refusal with the longest wait, and the names of shadow limits that would have refused.
@@ -75,7 +73,13 @@ class WithoutStore:
     def _split(self, request: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
         """The name of a closed limit, if there is one; else the buckets of the local limits."""
         local: list[EntityBuckets] = []
-        for buckets in request.buckets:
+        all_of_it, known = request.buckets, self._kept
+        for buckets in all_of_it:
+            if known.get(buckets.limits) is not buckets.limits:
+                break
+        else:
+            return None, all_of_it
+        for buckets in all_of_it:
             limits = buckets.limits
             kept = self._kept[limits] if limits in self._kept else self._kept_of(limits)
             if kept is limits:

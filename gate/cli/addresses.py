@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import typer
 
 from gate.errors import SettingInvalid, redact
-from gate.records.kafka_address import parse_kafka_address
+from gate.records.kafka_address import read_kafka_address
 from gate.settings import (
     DEFAULT_ADMIN,
     DEFAULT_GATE,
@@ -31,6 +31,8 @@ from gate.settings import (
 
 DEFAULT_METRICS = (f"{DEFAULT_GATE}/metrics", f"http://127.0.0.1:{DEFAULT_PORTS['worker']}/metrics")
 UP_FILE = "up.json"
+DEFAULT_PORT = "default port"
+"""The origin of an address that nothing names."""
 
 _DEFAULTS = {"redis": DEFAULT_REDIS, "kafka": DEFAULT_KAFKA, "gate": DEFAULT_GATE, "admin": DEFAULT_ADMIN}
 _SCHEMES = {
@@ -56,7 +58,8 @@ AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a ga
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """The address of each part, or None. `origin` maps a part to the source of its address; `prefix` begins every
-    Redis key. `group` is the consumer group that `up.json` names for the Kafka of the same file.
+    Redis key. `group` is the consumer group that `up.json` names for the Kafka of the same file. `both_channels` is true
+    if Redis and Kafka surely belong to one system: both are in `up.json`, or the user named both.
 
     URLs may hold a password and are not in `repr`; show them through `shown`.
     """
@@ -67,6 +70,7 @@ class Addresses:
     prefix: str
     origin: Mapping[str, str]
     group: str | None = None
+    both_channels: bool = False
 
     @property
     def redis(self) -> str:
@@ -142,7 +146,7 @@ def resolve_addresses(
         elif isinstance(up, str) and up:
             known[name], origin[name] = up, str(home / UP_FILE)
         elif not is_named:
-            known[name], origin[name] = default, "default port"
+            known[name], origin[name] = default, DEFAULT_PORT
     _check(known, origin)
     for name in ("gate", "admin"):
         if name in known:
@@ -157,6 +161,8 @@ def resolve_addresses(
         environ.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
         origin,
         environ.get("UPLOAD_GATE_GROUP") or (group if isinstance(group, str) and group else None),
+        bool(given["redis"] and given["kafka"])
+        or all(written.get(name) is not None and known.get(name) == written[name] for name in ("redis", "kafka")),
     )
 
 
@@ -195,10 +201,8 @@ def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
                 f"the address of {name} ({origin[name]}) is not a usable URL", f"write {schemes[0]}host:port"
             )
     if "kafka" in known:
-        try:
-            parse_kafka_address(known["kafka"])
-        except ValueError as error:
-            raise SettingInvalid(f"the address of kafka ({origin['kafka']}) cannot be used: {error}") from error
+        source = origin["kafka"]
+        read_kafka_address(known["kafka"], f"kafka in {source}" if source.endswith(UP_FILE) else source)
 
 
 def _is_whole(url: str) -> bool:

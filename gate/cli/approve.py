@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import not_written, operating, person, report, run_change
 from gate.cli.direct import Direct, DirectFlag
@@ -22,6 +25,9 @@ def register(app: typer.Typer) -> None:
 def approve(
     id_: PauseId,
     by: ByFlag = None,
+    emergency: Annotated[
+        str, typer.Option("--emergency", metavar="WHY", help="Approve what you proposed yourself; WHY is recorded.")
+    ] = "",
     direct: DirectFlag = None,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
@@ -31,22 +37,26 @@ def approve(
 ) -> None:
     """Approve the change that was proposed for a pause, and wait until every live gate obeys.
 
-    The person who proposed the change, or owns the pause, cannot approve it (exit code 4).
+    The person who proposed the change, or owns the pause, cannot approve it (exit code 4), and neither can the login (user
+    and host) that proposed it, under whatever name.
 
     Example: upload-gate approve p-7k2mq4xd --by bob
     """
     if direct is Direct.FILE:
         raise OperatorError("a pause in a break-glass file needs no approval", "leave --direct out")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
-    run_change(_approve(addresses, id_, person(by), direct, output), addresses)
+    run_change(_approve(addresses, id_, person(by), emergency, direct, output), addresses)
 
 
-async def _approve(addresses: Addresses, id_: str, by: str, direct: Direct | None, output: Output) -> None:
-    async with operating(addresses, direct=direct) as operate:
+async def _approve(
+    addresses: Addresses, id_: str, by: str, emergency: str, direct: Direct | None, output: Output
+) -> None:
+    async with operating(addresses, Authority(emergency=emergency), direct) as operate:
         try:
             changed = await operate.approve(id_, by)
         except StoreUnavailable as error:
             raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
+        say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)
         act = "released" if changed.released_at_us is not None else changed.action.value

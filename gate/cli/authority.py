@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from gate.app.operate import Authority
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses
+from gate.cli.output import Output, emit
 from gate.core.pause.board import Pause, PauseChange
-from gate.errors import ControlRefused
+from gate.errors import AwaitsApproval
+from gate.records.pause import pause_document
 
 ProposeFlag = Annotated[
     bool,
@@ -37,11 +39,13 @@ def authority_of(addresses: Addresses, propose: bool, emergency: str) -> Authori
     return Authority(names.second_person, names.machines_platform_wide, propose, emergency)
 
 
-def proposed(pause: Pause, addresses: Addresses) -> ControlRefused:
-    """The error that a change is proposed and waits for a second person."""
+def proposed(pause: Pause, addresses: Addresses, output: Output, now_us: int) -> AwaitsApproval:
+    """What tells that a change is proposed and waits for a second person. With `-o json` it prints the pause, too."""
+    if output is Output.JSON:
+        emit(pause_document(pause, now_us))
     proposal = pause.proposal
     state = _CHANGES[PauseChange.SET if proposal is None else proposal.change]
-    return ControlRefused(
-        f"pause {pause.id} {state} until a second person approves",
+    return AwaitsApproval(
+        f"proposed: pause {pause.id} {state} until a second person approves",
         f"they type {addresses.command(f'approve {pause.id}')}",
     )

@@ -10,23 +10,27 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gate.app.operate import Authority, Operate, Way
+from gate.app.both_channels import BothChannels, OtherChannel
+from gate.app.operate import Operate, Way
+from gate.app.permission import Authority
 from gate.cli.addresses import UP_FILE, Addresses
 from gate.cli.direct import Direct
+from gate.cli.identity import login_identity
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
 from gate.core.pause.board import Pause
 from gate.errors import (
     ControlRefused,
-    NotConverged,
     NotPermitted,
     OperatorError,
+    StateUnreadable,
     StoreUnavailable,
     UploadGateError,
     redact,
@@ -58,23 +62,37 @@ async def operating(
     Its calls raise StoreUnavailable while that server is away. The first call connects, so that a server which does not
     answer takes one deadline. Every change is written to the audit log of the state directory.
     """
-    via = "kafka" if direct is Direct.KAFKA else "redis"
-    way = Way(via, direct is not None)
-    async with _board_store(addresses, direct) as store:
-        audit = audit_log(addresses)
-        yield Operate(store, new_pause_id, addresses.command("status"), authority, audit, way)
+    is_kafka = direct is Direct.KAFKA
+    way = Way("kafka" if is_kafka else "redis", direct is not None)
+    known = replace(Authority() if authority is None else authority, identity=login_identity())
+    async with kafka_board(addresses) if is_kafka else redis_board(addresses) as store:
+        audit, channels = audit_log(addresses), BothChannels(_other_channel(addresses, is_kafka))
+        yield Operate(store, new_pause_id, addresses.command("status"), known, audit, way, channels=channels)
+
+
+def _other_channel(addresses: Addresses, is_kafka: bool) -> OtherChannel | None:
+    """The channel that a command does not write to; None where nothing says that it belongs to the same system."""
+    if not addresses.both_channels:
+        return None
+    if is_kafka:
+        return OtherChannel(f"Redis at {addresses.shown('redis')}", lambda: redis_board(addresses))
+    return OtherChannel(f"Kafka at {addresses.shown('kafka')}", lambda: kafka_board(addresses))
 
 
 @asynccontextmanager
-async def _board_store(addresses: Addresses, direct: Direct | None) -> AsyncIterator[BoardStore]:
-    if direct is Direct.KAFKA:
-        from gate.records.topics import Topics
-        from gate.stores.kafka.boards import KafkaBoardStore
+async def kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
+    """The board in the system's Kafka, between its connecting and its closing."""
+    from gate.records.topics import Topics
+    from gate.stores.kafka.boards import KafkaBoardStore
 
-        topic = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", "")).pauses.name
-        async with KafkaBoardStore(addresses.kafka, topic) as kafka:
-            yield kafka
-        return
+    topic = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", "")).pauses.name
+    async with KafkaBoardStore(addresses.kafka, topic) as kafka:
+        yield kafka
+
+
+@asynccontextmanager
+async def redis_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
+    """The board in the system's Redis, between its connecting and its closing."""
     from gate.stores.redis.boards import RedisBoardStore
 
     redis = RedisBoardStore(addresses.redis, prefix=addresses.prefix, deadline_s=STORE_DEADLINE_S)
@@ -134,7 +152,8 @@ def record_failed(addresses: Addresses, act: str, by: str, error: UploadGateErro
     """Write to the audit log that an attempt was refused or failed before there was a change to write."""
     refused = isinstance(error, OperatorError | ControlRefused | NotPermitted)
     outcome = AuditOutcome.REFUSED if refused else AuditOutcome.FAILED
-    audit_log(addresses).record(AuditEntry(act, by, outcome, "", detail=str(error), **more))  # type: ignore[arg-type]
+    entry = AuditEntry(act, by, outcome, "", detail=str(error), identity=login_identity(), **more)  # type: ignore[arg-type]
+    audit_log(addresses).record(entry)
 
 
 async def report(
@@ -150,11 +169,12 @@ async def report(
 
 async def obedience(
     act: str, changed: Pause, operate: Operate, addresses: Addresses, output: Output, direct: Direct | None = None
-) -> tuple[dict[str, object], NotConverged | None]:
+) -> tuple[dict[str, object], UploadGateError | None]:
     """Wait until the gates obey `changed`, and say which do. Returns the document for `-o json`, and the error unless all
     gates obey."""
     durable = await operate.durable()
-    convergence, unheard = await query_unheard(await operate.converged(changed, OBEY_DEADLINE_S))
+    waited = await operate.converged(changed, OBEY_DEADLINE_S)
+    convergence, unheard = await query_unheard(waited, await operate.lapsed_gates())
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:
@@ -162,7 +182,9 @@ async def obedience(
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
     what = f"{act} {changed.id}"
-    failed = not_obeyed(what, convergence, unheard, addresses)
+    failed: UploadGateError | None = not_obeyed(what, convergence, unheard, addresses) or await _overruled(
+        act, changed, operate
+    )
     if failed is None and output is Output.TEXT:
         store = "Kafka" if direct is Direct.KAFKA else "Redis"
         say(obeyed_sentence(what, convergence, store, await operate.now_us()))
@@ -173,6 +195,22 @@ async def obedience(
         **({"kafka": addresses.kafka} if direct is Direct.KAFKA else {"redis": redact(addresses.redis)}),
     }
     return document, failed
+
+
+async def _overruled(act: str, changed: Pause, operate: Operate) -> ControlRefused | None:
+    """The error for a change of a pause that somebody else released at the same moment; None where nobody did."""
+    if act == "pause" or changed.released_at_us is not None:
+        return None  # nobody else knows the id of a new pause
+    with suppress(StoreUnavailable, StateUnreadable):
+        found = await operate.released_meanwhile(changed)
+        if found is not None:
+            by = found.released_by or "an unnamed person"
+            return ControlRefused(
+                f"pause {changed.id} was released at the same moment, by {by}: a release is final, so this change has no "
+                "effect",
+                "set another pause of the same uploads with `pause`",
+            )
+    return None
 
 
 def not_written(error: StoreUnavailable, addresses: Addresses, remedy: str) -> StoreUnavailable:

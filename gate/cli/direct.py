@@ -14,6 +14,7 @@ import typer
 from gate.app.operate import Details
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
+from gate.cli.identity import login_identity
 from gate.cli.output import Output, emit, result, say
 from gate.core.pause.board import Pause
 from gate.core.pause.ramp import default_ramp_us
@@ -66,8 +67,9 @@ def pause_by_file(
         emergency=emergency, public=details.public, public_link=details.public_link,
     )  # fmt: skip
     entry = AuditEntry(
-        "pause", owner, AuditOutcome.DONE, pause.id, None, pause, "", None, emergency, False, "file", True
-    )
+        "pause", owner, AuditOutcome.DONE, pause.id, None, pause, "", None, emergency, False, "file", True,
+        identity=login_identity(),
+    )  # fmt: skip
     _write(addresses, lambda data, at_us: with_pause(data, at_us, pause), entry, audit)
     if output is Output.TEXT:
         result(pause.id)
@@ -83,10 +85,19 @@ def release_by_file(addresses: Addresses, id_: str, by: str, audit: AuditLog, ou
     if known is not None and id_ not in known and not _is_in_file(addresses, id_):
         shown = f"it knows {', '.join(known[:10])}" if known else "it knows of no pause at all"
         unknown = OperatorError(f"the gate of this host knows no pause {id_}; nothing was changed", shown)
-        entry = AuditEntry("release", by, AuditOutcome.REFUSED, id_, detail=str(unknown), via="file", direct=True)
+        entry = AuditEntry(
+            "release",
+            by,
+            AuditOutcome.REFUSED,
+            id_,
+            detail=str(unknown),
+            via="file",
+            direct=True,
+            identity=login_identity(),
+        )
         audit.record(entry)
         raise unknown
-    entry = AuditEntry("release", by, AuditOutcome.DONE, id_, via="file", direct=True)
+    entry = AuditEntry("release", by, AuditOutcome.DONE, id_, via="file", direct=True, identity=login_identity())
     _write(addresses, lambda data, at_us: with_release(data, at_us, id_), entry, audit)
     if output is Output.TEXT:
         result(id_)

@@ -12,10 +12,11 @@ import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
-from gate.cli.pause_text import effect_of, uploads_of
+from gate.cli.pause_text import uploads_of
 from gate.core.fields.labels import fold_label
 from gate.core.pause.board import Pause
 from gate.core.pause.ramp import position
+from gate.core.pause.wording import effect_of, narrowing
 from gate.core.score import Score, risk_at
 from gate.errors import StateUnreadable, StoreUnavailable, redact
 from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
@@ -93,11 +94,13 @@ async def _pauses(addresses: Addresses, account: str, class_: str | None, risk: 
         say(f"warning: which pauses may hold it is unknown: {error}")
         return []
     return [
-        f"{pause.id}: {effect_of(pause.action, pause.factor, pause.percent, pause.exempt, pause.mode)} "
-        f"{uploads_of(pause.scope)}, {pause.reason}, by {pause.owner}"
-        for pause in board.active(now_us)
-        if may_hold(pause, account, class_, risk)
+        f"{pause.id}: {_sentence(pause)}" for pause in board.active(now_us) if may_hold(pause, account, class_, risk)
     ]
+
+
+def _sentence(pause: Pause) -> str:
+    effect = f"{effect_of(pause.action, pause.factor, pause.mode)} {uploads_of(pause.scope)}"
+    return ", ".join([effect, *narrowing(pause.percent, pause.exempt), pause.reason, f"by {pause.owner}"])
 
 
 def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None) -> bool:

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from gate.app.operate import Authority
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
 from gate.cli.board_access import not_written, operating, person, report, run_change
 from gate.cli.direct import Direct, DirectFlag
-from gate.cli.output import Output, OutputFlag, result
+from gate.cli.output import Output, OutputFlag, result, say
 from gate.cli.release import PauseId
 from gate.cli.scope_flags import span_us
 from gate.errors import OperatorError, StoreUnavailable
@@ -65,8 +65,9 @@ async def _extend(
             changed = await operate.extend(id_, by, for_us, machine=machine, enforce=enforce)
         except StoreUnavailable as error:
             raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
+        say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)
         if changed.proposal is not None and changed.proposal.at_us >= began_us:
-            raise proposed(changed, addresses)
+            raise proposed(changed, addresses, output, began_us)
         await report("the changed pause", changed, operate, addresses, output, direct)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from gate.cli.addresses import Addresses, KafkaFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import audit_log
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.cli.pause_text import lines_of, local_time, terminal_width
+from gate.core.pause.wording import effect_of, narrowing
 from gate.errors import NotConverged, StateUnreadable, StoreUnavailable
-from gate.records.audit import AuditRecord, chain_problems, decode_audit
+from gate.records.audit import AuditRecord, check_chain, decode_audit
+from gate.records.pause import decode_pause
 from gate.records.topics import Topics
 
 LAST = 20
@@ -32,7 +35,7 @@ def history(
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="Show the records of all hosts, from Kafka.")
     ] = False,
-    last: Annotated[int, typer.Option(help="How many of the newest records to show.")] = LAST,
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest records to show.")] = LAST,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     kafka: KafkaFlag = None,
@@ -45,7 +48,7 @@ def history(
     """
     addresses = resolve_addresses(state, kafka=kafka)
     records = _from_kafka(addresses) if everywhere else _from_file(addresses)
-    found = [record for record in records if id_ is None or id_ in (record.pause, record.account)][-max(1, last) :]
+    found = [record for record in records if id_ is None or id_ in (record.pause, record.account)][-last:]
     if output is Output.JSON:
         emit({"records": [record_json(record) for record in found]})
     else:
@@ -61,7 +64,7 @@ def record_fields(record: AuditRecord) -> list[str]:
     fields = [
         local_time(round(record.at.timestamp() * 1_000_000)),
         f"{record.act} {record.pause or record.account}".rstrip(),
-        f"by {record.who}",
+        f"by {_by(record)}",
     ]
     if record.outcome != "done":
         fields.append(record.outcome.upper())
@@ -69,11 +72,7 @@ def record_fields(record: AuditRecord) -> list[str]:
         does = "allow" if what.get("allow") else f"limits of {what['limits_of']}" if what.get("limits_of") else "deny"
         fields.append(f"{does}, {what.get('reason')}")
     elif what:
-        scope = what.get("scope") or {}
-        uploads = " and ".join(
-            f"{name} {'|'.join(map(str, v)) if isinstance(v, list) else v}" for name, v in scope.items()
-        )
-        fields.append(f"{what.get('action')} {uploads or 'platform-wide'}, {what.get('reason')}")
+        fields += _pause_fields(what)
     if record.approver:
         fields.append(f"approved by {record.approver}")
     if record.emergency:
@@ -83,6 +82,16 @@ def record_fields(record: AuditRecord) -> list[str]:
     if record.detail:
         fields.append(record.detail)
     return fields
+
+
+def _pause_fields(recorded: dict[str, Any]) -> list[str]:
+    """What a recorded pause does, in the words of `status`; its action and reason alone if a newer release wrote it."""
+    try:
+        pause = decode_pause(msgspec.json.encode(recorded))
+    except StateUnreadable as error:
+        return [f"{recorded.get('action')}, {recorded.get('reason')}, of uploads that cannot be read here ({error})"]
+    effect = effect_of(pause.action, pause.factor, pause.mode)
+    return [f"{effect} {pause.scope}", *narrowing(pause.percent, pause.exempt), pause.reason]
 
 
 def record_json(record: AuditRecord) -> dict[str, object]:
@@ -104,22 +113,29 @@ def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kaf
     addresses = resolve_addresses(state, kafka=kafka)
     log = audit_log(addresses)
     lines = list(log.lines())
-    problems = list(chain_problems(lines))
+    checked = check_chain(lines)
+    problems, kept = list(checked.problems), list[int]()
     try:
         copies = _from_kafka(addresses)
     except StoreUnavailable as error:
         say(f"warning: the copies in Kafka were not compared: {error}")
     else:
-        problems += copy_problems(lines, copies, log.chain)
+        problems += copy_problems(lines, copies, log.chain, checked.damaged)
+        kept = sorted({copy.seq for copy in copies if copy.chain == log.chain and copy.seq in checked.damaged})
     if output is Output.JSON:
         emit({"file": str(log.path), "records": len(lines), "problems": problems})
     else:
-        result(*problems, f"{len(lines)} records in {log.path}, {len(problems) or 'no'} problems")
+        count = f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}"
+        result(*problems, f"{len(lines)} records in {log.path}, {count}")
     if problems:
-        raise NotConverged(
-            f"the audit log {log.path} is incomplete or was changed",
-            "see the problems above; Kafka has the other copies",
-        )
+        raise NotConverged(f"the audit log {log.path} is incomplete or was changed", _where_the_original_is(kept))
+
+
+def _where_the_original_is(kept: Sequence[int]) -> str:
+    if not kept:
+        return "see the problems above"
+    records = f"record {kept[0]}" if len(kept) == 1 else f"records {', '.join(map(str, kept[:10]))}"
+    return f"Kafka has {records} as written at first: `upload-gate history --everywhere` shows it"
 
 
 @audit.command()
@@ -135,8 +151,13 @@ def send(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kafka
     emit({"sent": sent}) if output is Output.JSON else result(f"{sent} records sent to Kafka at {addresses.kafka}")
 
 
-def copy_problems(lines: Sequence[bytes], copies: Sequence[AuditRecord], chain: str) -> list[str]:
-    """A sentence for each record of this host's `chain` that Kafka has in another form, or has and the file lacks."""
+def copy_problems(
+    lines: Sequence[bytes], copies: Sequence[AuditRecord], chain: str, damaged: frozenset[int] = frozenset()
+) -> list[str]:
+    """A sentence for each record of this host's `chain` that Kafka has in another form, or has and the file lacks.
+
+    `damaged` are the records of lines that are known to be at fault, of which there is nothing more to say.
+    """
     own: dict[int, AuditRecord] = {}
     for line in lines:
         try:
@@ -145,13 +166,43 @@ def copy_problems(lines: Sequence[bytes], copies: Sequence[AuditRecord], chain: 
             continue
         own[record.seq] = record
     chains = {chain, *(record.chain for record in own.values())}
-    return [
+    forked, forks = _forks(own, [copy for copy in copies if copy.chain in chains])
+    return forks + [
         f"record {copy.seq} of {copy.chain} differs from its copy in Kafka"
         if copy.seq in own
         else f"record {copy.seq} of {copy.chain} is in Kafka and not in the file"
         for copy in copies
-        if copy.chain in chains and (copy.seq not in own or own[copy.seq].hash != copy.hash)
+        if copy.chain in chains
+        and copy.seq not in damaged
+        and copy.hash not in forked
+        and (copy.seq not in own or own[copy.seq].hash != copy.hash)
     ]
+
+
+def _forks(own: Mapping[int, AuditRecord], copies: Sequence[AuditRecord]) -> tuple[set[str], list[str]]:
+    """The hashes of the copies that another log wrote into this chain, and a sentence for each place where it forks.
+
+    Kafka then has two versions of a record, this file's and another one: a state directory was copied or restored, or
+    records were forged and sent.
+    """
+    sent = {copy.hash for copy in copies}
+    forked: set[str] = set()
+    sentences: list[str] = []
+    for copy in sorted(copies, key=lambda each: each.seq):
+        mine = own.get(copy.seq)
+        if copy.prev in forked:
+            forked.add(copy.hash)
+        elif mine is not None and mine.hash != copy.hash and mine.hash in sent:
+            forked.add(copy.hash)
+            sentences.append(
+                f"record {copy.seq} of {copy.chain} exists twice in Kafka: this file's by {_by(mine)}, and another one by "
+                f"{_by(copy)}; two logs continue one chain, so give each host a state directory of its own"
+            )
+    return forked, sentences
+
+
+def _by(record: AuditRecord) -> str:
+    return f"{record.who} ({record.identity})" if record.identity else record.who
 
 
 def _from_file(addresses: Addresses) -> list[AuditRecord]:

@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 error · 2 usage or cancelled · 3 not converged or refu
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -14,8 +15,8 @@ from itertools import pairwise
 
 import typer
 
-from gate.cli.output import CANCELLED, say, stdout_lost
-from gate.errors import LocalServerError, OperatorError, UploadGateError, file_problem
+from gate.cli.output import CANCELLED, say, say_error, stdout_lost
+from gate.errors import OperatorError, UploadGateError, file_problem
 
 COMMANDS = {
     "pause": "gate.cli.pause",
@@ -33,6 +34,7 @@ COMMANDS = {
     "policy": "gate.cli.policy",
     "token": "gate.cli.token",
     "serve": "gate.cli.serve",
+    "keeper": "gate.cli.keeper",
     "up": "gate.cli.up",
 }
 """Our commands, and the module of each. Each module has `register(app)`."""
@@ -60,14 +62,15 @@ def run(arguments: Sequence[str]) -> int:
     if _asks_for_version(arguments):
         _print_version()
         return 0
+    if not debug:  # the Kafka client logs what it tries again; what fails for good comes as an error
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app = build(arguments)
         _require_values(app, arguments)
         app(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:
         _trace(debug)
-        # only a message that ends with the last lines of a server's log has several lines
-        say(*f"error: {error}".split("\n")) if isinstance(error, LocalServerError) else say(f"error: {error}")
+        say_error(error)
         return error.exit_code
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:

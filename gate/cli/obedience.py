@@ -23,17 +23,27 @@ ANSWER_WITHIN_S = 0.5
 MOST_ASKED = 32
 
 
-async def query_unheard(result: Convergence) -> tuple[Convergence, list[Acknowledgement]]:
-    """`result` plus the unheard gates that answer over HTTP, and the gates that do not answer there either."""
-    asked = result.unheard[:MOST_ASKED]
-    answers = await asyncio.gather(*(asyncio.to_thread(_obeys, gate.said.url, result.accepted) for gate in asked))
+async def query_unheard(
+    result: Convergence, lapsed: Sequence[Acknowledgement] = ()
+) -> tuple[Convergence, list[Acknowledgement]]:
+    """`result` plus the unheard gates that answer over HTTP, and the gates that do not answer there either.
+
+    `lapsed` are gates that no longer count, as they were not heard of for five minutes. Most are gone; one that answers
+    still decides, and counts.
+    """
+    asked = [gate.said for gate in result.unheard[:MOST_ASKED]]
+    others = [said for said in lapsed if said.gate not in {gate.said.gate for gate in (*result.gates, *result.unheard)}]
+    others = others[:MOST_ASKED]
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(_obeys, said.url, result.accepted) for said in (*asked, *others))
+    )  # fmt: skip
     answering, unheard = list(result.gates), [gate.said for gate in result.unheard[MOST_ASKED:]]
-    for gate, obeys in zip(asked, answers, strict=True):
-        if obeys is None:
-            unheard.append(gate.said)
-        else:
+    for number, (said, obeys) in enumerate(zip((*asked, *others), answers, strict=True)):
+        if obeys is not None:
             state = GateState.OBEYS if obeys else GateState.LATE
-            answering.append(GateResult(gate.said, state, result.seconds if obeys else None))
+            answering.append(GateResult(said, state, result.seconds if obeys else None))
+        elif number < len(asked):
+            unheard.append(said)
     return replace(result, gates=tuple(sorted(answering, key=lambda gate: gate.said.process))), unheard
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, TextIO
 import typer
 
 from gate.core.terminal import json_safe, terminal_safe
+from gate.errors import AwaitsApproval, LocalServerError, PolicyInvalid, UploadGateError
 
 CANCELLED = 2
 
@@ -39,6 +40,16 @@ OutputFlag = Annotated[
 def say(*lines: str) -> None:
     """Print lines for people, on stderr."""
     _print(lines, sys.stderr)
+
+
+def say_error(error: UploadGateError) -> None:
+    """Print an error on stderr, and what waits for a second person without the word error.
+
+    A server's log and the complaints about a policy are several lines; any other message stays on one.
+    """
+    lead = "" if isinstance(error, AwaitsApproval) else "error: "
+    several = isinstance(error, LocalServerError | PolicyInvalid)
+    say(*f"{lead}{error}".split("\n")) if several else say(f"{lead}{error}")
 
 
 def result(*lines: str, wraps: bool = True) -> None:

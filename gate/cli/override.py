@@ -18,6 +18,7 @@ import typer
 
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, person, record_failed
+from gate.cli.identity import login_identity
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, result, say
 from gate.cli.policy_names import unknown_class
 from gate.core.duration import left_text, parse_duration_us
@@ -288,7 +289,7 @@ def as_json(account: str, override: Override) -> dict[str, object]:
 
 
 def _entry(act: str, by: str, account: str, before: Override | None, after: Override | None) -> AuditEntry:
-    return AuditEntry(act, by, AuditOutcome.DONE, "", before, after, account=account)
+    return AuditEntry(act, by, AuditOutcome.DONE, "", before, after, account=account, identity=login_identity())
 
 
 def _before(addresses: Addresses, act: str, by: str, accounts: Sequence[str]) -> list[Override | None]:

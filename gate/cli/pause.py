@@ -7,7 +7,8 @@ import time
 
 import typer
 
-from gate.app.operate import Authority, Details
+from gate.app.operate import Details
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, proposed
 from gate.cli.board_access import (
@@ -56,7 +57,7 @@ from gate.cli.pause_flags import (
     SurfaceFlag,
     YoungerThanFlag,
 )
-from gate.cli.pause_text import effect_of, uploads_of
+from gate.cli.pause_intention import Wanted, dry_run_document, intention_lines
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
@@ -124,27 +125,10 @@ def pause(
     wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
     if direct is Direct.FILE and propose:
         raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
-    say(_intention(wanted, details, addresses, direct))
+    say(*intention_lines(wanted, details, _place(addresses, direct)))
     if counts and not count_only:
         say("a list of accounts is set as a dry run first; see its count with `status`, then `extend ID --enforce`")
     _carry_out(addresses, wanted, details, authority, direct, yes=yes, dry_run=dry_run, output=output)
-
-
-Wanted = tuple[Scope, Action, str, str, str, int]
-"""Scope, action, reason, text, owner and length in µs of a new pause."""
-
-
-def _intention(wanted: Wanted, details: Details, addresses: Addresses, direct: Direct | None) -> str:
-    scope, action, reason, _, by, for_us = wanted
-    by += " as a machine" if details.machine else ""
-    return (
-        f"{effect_of(action, details.factor, details.percent, details.exempt, details.mode)} {uploads_of(scope)} for "
-        f"{duration_text(for_us)}{_start(details.starts_in_us)}, reason {reason}, by {by}, {_place(addresses, direct)}"
-    )
-
-
-def _start(starts_in_us: int | None) -> str:
-    return "" if starts_in_us is None else f", beginning in {duration_text(starts_in_us)}"
 
 
 def _carry_out(
@@ -152,10 +136,12 @@ def _carry_out(
     dry_run: bool, output: Output,
 ) -> None:  # fmt: skip
     """Preview the pause, ask unless `yes`, and set it unless it is a dry run."""
-    scope, action, reason, _, _, for_us = wanted
+    scope, action, reason, *_ = wanted
     problem, authority = _warned(addresses, scope, action, reason, authority, direct)
     if dry_run:
-        _dry_run(scope, action, reason, for_us, output)
+        say("dry run: nothing was changed")
+        if output is Output.JSON:
+            emit(dry_run_document(wanted, details))
         return
     if not yes and not _confirmed(scope):
         raise cancel()
@@ -216,7 +202,7 @@ def _warned(
 
 
 async def _pause(
-    addresses: Addresses, wanted: tuple[Scope, Action, str, str, str, int], details: Details, authority: Authority,
+    addresses: Addresses, wanted: Wanted, details: Details, authority: Authority,
     direct: Direct | None, output: Output,
 ) -> None:  # fmt: skip
     async with operating(addresses, authority, direct) as operate:
@@ -227,7 +213,7 @@ async def _pause(
         if output is Output.TEXT:
             result(written.id)
         if written.proposal is not None:
-            raise proposed(written, addresses)
+            raise proposed(written, addresses, output, await operate.now_us())
         await report("pause", written, operate, addresses, output, direct)
 
 
@@ -237,20 +223,6 @@ def _other_ways(addresses: Addresses, direct: Direct | None) -> str:
         f"Without {'Kafka' if direct is Direct.KAFKA else 'Redis'}, repeat it with {other}, or put the pause into the "
         f"break-glass file on each gate's host (--direct file writes {addresses.break_glass} on this one)"
     )
-
-
-def _dry_run(scope: Scope, action: Action, reason: str, for_us: int, output: Output) -> None:
-    say("dry run: nothing was changed")
-    if output is Output.JSON:
-        emit({
-            "id": None,
-            "dry_run": True,
-            "scope": {name: sorted(values) for name, values in scope.sets.items() if values},
-            "covers": str(scope),
-            "action": action.value,
-            "reason": reason,
-            "for_seconds": for_us / 1_000_000,
-        })  # fmt: skip
 
 
 def _reason(given: str) -> str:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from gate.core.duration import left_text
 from gate.core.pause.board import Pause, PauseChange
-from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
+from gate.core.pause.scope import Scope
+from gate.core.pause.wording import effect_of, narrowing
 from gate.core.terminal import terminal_safe
 
 NARROWEST = 40
@@ -38,15 +39,15 @@ def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
     left = left_text(pause.expires_at_us - now_us)
     fields = [
         pause.id,
-        effect_of(pause.action, pause.factor, pause.percent, pause.exempt, pause.mode),
+        effect_of(pause.action, pause.factor, pause.mode),
         str(pause.scope),
+        *narrowing(pause.percent, pause.exempt),
         f"{pause.reason}{text}",
         f"by {pause.owner}{' (a machine)' if pause.machine else ''}",
         f"{left} left",
     ]
     if pause.public:
-        told = textwrap.shorten(pause.public, LONGEST_TEXT, placeholder="…")
-        fields.append(f'tells uploaders "{told}"{f" {pause.public_link}" if pause.public_link else ""}')
+        fields.append(public_text(pause.public, pause.public_link))
     if pause.incident:
         fields.append(pause.incident)
     if pause.emergency:
@@ -91,16 +92,9 @@ def lines_of(fields: Sequence[str], width: int) -> list[str]:
     return [*lines, line] if line else lines
 
 
-def effect_of(action: Action, factor: float, percent: int, exempt: Exemption, mode: PauseMode) -> str:
-    """What a pause does, such as `throttle to 10% of minutes 25% of accounts, except class trusted, of`."""
-    said = action.value
-    if action is Action.THROTTLE:
-        said += f" to {factor:.0%} of minutes"
-    if percent < 100:
-        said += f" {percent}% of accounts in"
-    if exempt:
-        said += f" (except {exempt})"
-    return f"count what would {said}" if mode is PauseMode.DRY_RUN else said
+def public_text(text: str, link: str) -> str:
+    """What a pause tells uploaders, as a field."""
+    return f'tells uploaders "{textwrap.shorten(text, LONGEST_TEXT, placeholder="…")}"{f" {link}" if link else ""}'
 
 
 def uploads_of(scope: Scope) -> str:

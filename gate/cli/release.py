@@ -7,19 +7,21 @@ from typing import Annotated
 
 import typer
 
-from gate.app.operate import Authority, Operate
+from gate.app.operate import Operate
+from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
 from gate.cli.board_access import YesFlag, audit_log, not_written, obedience, operating, person, run_change
 from gate.cli.direct import Direct, DirectFlag, release_by_file
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error
 from gate.cli.pause_text import clock_time, uploads_of
 from gate.cli.scope_flags import span_us
 from gate.core.duration import duration_text, left_text
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Scope
-from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
+from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
+from gate.records.pause import pause_document
 
 COMPLETE_WITHIN_S = 0.3
 WITHOUT_REDIS = (
@@ -126,15 +128,23 @@ async def _release(
             if not ids:
                 known, now_us = await operate.caught_up_board(), await operate.now_us()
                 ids = tuple(pause.id for pause in known.active(now_us))
-                say(*_not_in_force(known, now_us))
+                say(*(f"warning: {sentence}" for sentence in operate.unread), *_not_in_force(known, now_us))
                 if not ids:
                     say("no pause is in force; nothing was changed")
             done: list[Pause] = []
             for id_ in dict.fromkeys(ids):
                 try:
-                    done.append(await _release_one(operate, addresses, id_, options, output))
+                    released = await _release_one(operate, id_, options, output)
+                    if released.proposal is None:
+                        done.append(released)
+                        continue
+                    now_us = await operate.now_us()
+                    documents.append(pause_document(released, now_us))
+                    problems.append(proposed(released, addresses, Output.TEXT, now_us))
                 except (OperatorError, ControlRefused, NotPermitted) as error:
                     problems.append(error)
+            if options.ids:
+                say(*(f"warning: {sentence}" for sentence in operate.unread))
             board, now_us = await operate.board(), await operate.now_us()
             for released in done:
                 say(
@@ -152,18 +162,17 @@ async def _release(
     elif output is Output.JSON and len(options.ids) != 1:
         emit({"releases": documents, "problems": [str(problem) for problem in problems]})
     if problems:
+        problems.sort(key=lambda problem: isinstance(problem, AwaitsApproval))  # what failed comes first
         for problem in problems[1:]:
-            say(f"error: {problem}")
+            say_error(problem)
         raise problems[0]
 
 
-async def _release_one(operate: Operate, addresses: Addresses, id_: str, options: Release, output: Output) -> Pause:
-    """Release one pause. Raises ControlRefused if it waits for a second person, and what `Operate.release` raises."""
+async def _release_one(operate: Operate, id_: str, options: Release, output: Output) -> Pause:
+    """Release one pause, or propose that. Raises what `Operate.release` raises."""
     released = await operate.release(id_, options.by, ramp_us=options.ramp_us, machine=options.machine)
     if output is Output.TEXT:
         result(released.id)
-    if released.proposal is not None:
-        raise proposed(released, addresses)
     return released
 
 
@@ -207,6 +216,12 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
             f"note: {share} under pause {pause.id} ({pause.action.value} {pause.scope}, {pause.reason}, "
             f"by {pause.owner}, {left} left)"
         )
+    for _, pause in sorted(board.pauses.items()):
+        if pause.id != released.id and pause.ramping(now_us) and _overlap(pause.scope, released.scope):
+            sentences.append(
+                f"note: some of those uploads stay under pause {pause.id}, which has ended and lets accounts back until "
+                f"{clock_time(pause.over_at_us, now_us)}"
+            )
     return sentences
 
 

@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gate.core.duration import parse_duration_us
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.pause.scope import Exemption, Scope
 from gate.errors import OperatorError, file_problem
 from gate.records.pause import MAX_ACCOUNTS
+
+MAX_LIST_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,14 @@ def exemption_of(given: ScopeFlags, verified: bool) -> Exemption:
 def accounts_in(file: Path) -> frozenset[str]:
     """The account ids of a file, one a line; empty lines and those that begin with # do not count. Raises OperatorError."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        with file.open("rb") as opened:
+            data = opened.read(MAX_LIST_BYTES + 1)
+        if len(data) > MAX_LIST_BYTES:
+            raise OperatorError(
+                f"the list of accounts {file} is longer than {MAX_LIST_BYTES} bytes",
+                f"at most {MAX_ACCOUNTS} ids go into one pause: split it",
+            )
+        lines = data.decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(
             f"the list of accounts {file} cannot be read: {file_problem(error)}", "give a file of one id a line"

@@ -7,20 +7,25 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Annotated
 
 import typer
 
+from gate.app.both_channels import HEARD_WITHIN_S, KnownBoard
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, operating, person
+from gate.cli.direct import Direct
 from gate.cli.http_json import admin_token, get_json
+from gate.cli.identity import login_identity
 from gate.cli.obedience import forgotten_at
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, stdout_lost
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board, merge
 from gate.core.pause.scope import PauseMode
+from gate.core.pause.wording import pause_counts, ramping, waiting
 from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError, redact
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import Acknowledgement, Gates
@@ -30,11 +35,13 @@ from gate.records.pause import pause_document
 
 ANSWER_WITHIN_S = 1.0
 WATCH_EVERY_S = 1.0
+CONTROLS_FRESH_S = 3.0
+"""A gate hears Kafka while its last proof of it is no older."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The state of the kill switch as far as it could be read. `source` is `redis` or `gate`; a gate knows no `gates`.
+    """The state of the kill switch as far as it could be read. `source` is `redis`, `gate` or `kafka`; a gate knows no `gates`.
 
     `now_us` is the clock by which pauses begin and end. `notes` name the parts that could not be read.
     """
@@ -78,12 +85,18 @@ def status(
         asyncio.run(forget_gate(addresses, forget, yes))
         return
     _show(addresses, output, clear=False)
-    while watch and stdout_lost() is None:
+    if watch:
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends, and no cancelled change
+            _watch(addresses, output)
+
+
+def _watch(addresses: Addresses, output: Output) -> None:
+    while stdout_lost() is None:
         time.sleep(WATCH_EVERY_S)
         try:
             _show(addresses, output, clear=True)
         except UploadGateError as error:
-            say(f"error: {error}")
+            say_error(error)
 
 
 def _show(addresses: Addresses, output: Output, clear: bool) -> None:
@@ -99,18 +112,27 @@ def _show(addresses: Addresses, output: Output, clear: bool) -> None:
 
 
 def _view(addresses: Addresses) -> StatusView:
-    """The board from Redis, with the break-glass entries of the gate at hand; from that gate alone if Redis is down."""
+    """The board from Redis, with what the gate at hand knows beyond it; from that gate or Kafka alone if Redis is down."""
+    page: GatePage | UploadGateError
     try:
-        stored = asyncio.run(_from_redis(addresses))
+        page = _gate_page(addresses)
+    except UploadGateError as error:
+        page = error
+    try:
+        # a gate that hears Kafka knows what is there; without one, Kafka itself is read
+        heard = isinstance(page, GatePage) and page.hears_kafka
+        stored = asyncio.run(_stored(addresses, None, both=not heard))
     except (StoreUnavailable, StateUnreadable) as error:
-        return _from_gate(addresses, error)
-    try:
-        board, _, problems = _gate_board(addresses)
-    except UploadGateError:
+        return _without_redis(addresses, error, page)
+    if isinstance(page, UploadGateError):
         return stored
-    notes = (*stored.notes, *problems)
-    shown = replace(stored.board, break_glass=board.break_glass, lifted=board.lifted)
-    return replace(stored, board=shown, notes=notes, counted=_counted(addresses, shown))
+    shown = merge(stored.board, Board(page.board.pauses))
+    unknown = [pause.id for pause in page.board.active(stored.now_us) if pause.id not in stored.board.pauses]
+    notes = [*stored.notes, *page.problems]
+    if unknown:
+        notes.append(f"Redis does not hold what the gate at hand obeys: {', '.join(unknown)}")
+    shown = replace(shown, break_glass=page.board.break_glass, lifted=page.board.lifted)
+    return replace(stored, board=shown, rev=shown.rev, notes=tuple(notes), counted=_counted(addresses, shown))
 
 
 def _counted(addresses: Addresses, board: Board) -> dict[str, int]:
@@ -125,46 +147,68 @@ def _counted(addresses: Addresses, board: Board) -> dict[str, int]:
     return {str(id_): count for id_, count in (counts or {}).items() if isinstance(count, int)}
 
 
-async def _from_redis(addresses: Addresses) -> StatusView:
+async def _stored(addresses: Addresses, direct: Direct | None, both: bool) -> StatusView:
+    """The board and the gates as the chosen channel holds them, and with `both` also what the other channel holds."""
     from gate.app.converge import HEARD_WITHIN_US
 
-    async with operating(addresses) as operate:
-        board = await operate.board()
+    async with operating(addresses, direct=direct) as operate:
+        known = await operate.known_board() if both else KnownBoard(await operate.board())
         gates = await operate.gates(HEARD_WITHIN_US)
+        board, source = known.board, "redis" if direct is None else direct.value
         running = tuple(said for said in gates.acknowledgements if not said.left)
-        notes = tuple(f"an acknowledgement in Redis cannot be read: {why}" for why in gates.unreadable)
+        notes = known.unread if direct is None else ()
+        notes += tuple(f"an acknowledgement in {source.capitalize()} cannot be read: {why}" for why in gates.unreadable)
         notes += tuple(
             f"an entry of the board cannot be read and is not obeyed: {entry.why}" for entry in board.unreadable
         )
-        return StatusView("redis", board, board.rev, running, gates.now_us, notes)
+        return StatusView(source, board, board.rev, running, gates.now_us, notes)
 
 
-def _from_gate(addresses: Addresses, problem: UploadGateError) -> StatusView:
+def _without_redis(addresses: Addresses, problem: UploadGateError, page: GatePage | UploadGateError) -> StatusView:
+    """What the gate at hand obeys; without one, what Kafka holds. Raises StoreUnavailable where neither answers."""
     from gate.serve.clock import SystemClock
 
-    try:
-        board, rev, problems = _gate_board(addresses)
-    except UploadGateError as second:
-        raise StoreUnavailable(
-            f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(addresses.admin or 'none is named')}) "
-            f"returns the board: {problem.problem.rstrip('.')}; {second.problem.rstrip('.')}",
-            "start it with `upload-gate up`, or name it with --state, --redis or --admin",
-        ) from second
-    shown = redact(addresses.admin or "")
-    note = f"Redis cannot be read ({problem.problem.rstrip('.')}); this is what the gate at {shown} obeys"
-    return StatusView("gate", board, rev, (), SystemClock().now_us(), (note, *problems))
+    failed = f"Redis cannot be read ({problem.problem.rstrip('.')})"
+    if isinstance(page, GatePage):
+        note = f"{failed}; this is what the gate at {redact(addresses.admin or '')} obeys"
+        return StatusView("gate", page.board, page.rev, (), SystemClock().now_us(), (note, *page.problems))
+    with suppress(StoreUnavailable, StateUnreadable, TimeoutError):
+        if addresses.both_channels:
+            found = asyncio.run(asyncio.wait_for(_stored(addresses, Direct.KAFKA, both=False), HEARD_WITHIN_S))
+            note = f"{failed}, and no gate at hand; this is what Kafka holds"
+            return replace(found, notes=(note, *found.notes))
+    raise StoreUnavailable(
+        f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(addresses.admin or 'none is named')}) "
+        f"returns the board: {problem.problem.rstrip('.')}; {page.problem.rstrip('.')}",
+        "start it with `upload-gate up`, or name it with --state, --redis or --admin",
+    ) from page
 
 
-def _gate_board(addresses: Addresses) -> tuple[Board, int, tuple[str, ...]]:
-    """The board, its revision, and what is amiss with the host's break-glass file, as the gate at hand shows them.
+@dataclass(frozen=True, slots=True)
+class GatePage:
+    """What the gate at hand shows: its board and revision, whether it hears Kafka, and sentences on what is amiss."""
 
-    Raises UploadGateError.
-    """
+    board: Board
+    rev: int
+    hears_kafka: bool
+    problems: tuple[str, ...] = ()
+
+
+def _gate_page(addresses: Addresses) -> GatePage:
+    """The page of the gate at hand. Raises UploadGateError."""
     if addresses.admin is None:
         raise UploadGateError("nothing names a gate's admin port, as --admin would")
     page = get_json(f"{addresses.admin}/v1/board", ANSWER_WITHIN_S, admin_token())
-    problems = page.get("break_glass_problems") if isinstance(page, dict) else None
-    return *decode_board_page(json.dumps(page).encode()), tuple(map(str, problems or ()))
+    board, rev = decode_board_page(json.dumps(page).encode())
+    fields = page if isinstance(page, dict) else {}
+    problems = tuple(map(str, fields.get("break_glass_problems") or ()))
+    age_s = fields.get("controls_age_s")
+    if fields.get("clock_known") is False:
+        problems += (
+            "the gate at hand has not met the store's clock since its start: it keeps each pause for the time that was "
+            "left when its snapshot was written",
+        )
+    return GatePage(board, rev, isinstance(age_s, int | float) and age_s < CONTROLS_FRESH_S, problems)
 
 
 def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
@@ -187,10 +231,8 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
         "rev": view.rev,
         "policy": policy,
         "pauses": [pause_document(pause, view.now_us) for pause in view.board.active(view.now_us)],
-        "waiting": [pause_document(pause, view.now_us) for pause in waiting(view)],
-        "ramping": [
-            pause_document(pause, view.now_us) for pause in view.board.pauses.values() if pause.ramping(view.now_us)
-        ],
+        "waiting": [pause_document(pause, view.now_us) for pause in waiting(view.board, view.now_us)],
+        "ramping": [pause_document(pause, view.now_us) for pause in ramping(view.board, view.now_us)],
         "counted": dict(view.counted),
         "lifted": sorted(view.board.lifted),
         "break_glass": [pause_document(pause, view.now_us) for pause in view.board.break_glass],
@@ -213,21 +255,19 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
 def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int) -> list[str]:
     """The view as lines for people, none wider than `width`."""
     pauses = view.board.active(view.now_us)
-    where = addresses.shown("redis") if view.source == "redis" else f"the gate at {redact(addresses.admin or '')}"
-    count = f"{len(pauses)} active {'pause' if len(pauses) == 1 else 'pauses'} (rev {view.rev})"
-    lines = lines_of([count, f"in {where}"], width)
+    where = f"the gate at {redact(addresses.admin or '')}" if view.source == "gate" else addresses.shown(view.source)
+    lines = lines_of([*pause_counts(view.board, view.now_us, view.rev), f"in {where}"], width)
     for pause in pauses:
         counted = [f"would have held {view.counted.get(pause.id, 0):,} uploads, by the gate at hand"]
         more = counted if pause.mode is PauseMode.DRY_RUN else []
         lifted = ["LIFTED on this host by its break-glass file"] if pause.id in view.board.lifted else []
         lines += _indented([*pause_fields(pause, view.now_us, ends=True), *more, *lifted], width)
-    for pause in waiting(view):
+    for pause in waiting(view.board, view.now_us):
         begins = "" if pause.starts_at_us is None else f"BEGINS {clock_time(pause.starts_at_us, view.now_us)}"
         lines += _indented([*pause_fields(pause, view.now_us), *([begins] if begins else [])], width)
-    for pause in view.board.pauses.values():
-        if pause.ramping(view.now_us):
-            back = clock_time(pause.over_at_us, view.now_us)
-            lines += _indented([pause.id, f"has ended: accounts come back until {back}"], width)
+    for pause in ramping(view.board, view.now_us):
+        back = clock_time(pause.over_at_us, view.now_us)
+        lines += _indented([pause.id, f"has ended: accounts come back until {back}"], width)
     for pause in view.board.break_glass:
         lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
     for said, earlier in one_a_name(view):
@@ -235,18 +275,9 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
         if earlier:
             fields.append("(an earlier process of it stopped without saying so)")
         lines += lines_of(fields, width)
-    if view.source == "redis" and not view.gates:
+    if view.source != "gate" and not view.gates:
         lines.append("no gate was heard of in the last 5 minutes")
     return [*lines, *lines_of([f"policy {policy}"], width)]
-
-
-def waiting(view: StatusView) -> list[Pause]:
-    """The pauses that have not begun: those of a later start, and those that a second person must approve."""
-    return [
-        pause
-        for _, pause in sorted(view.board.pauses.items())
-        if pause.released_at_us is None and view.now_us < pause.expires_at_us and not pause.active(view.now_us)
-    ]
 
 
 def one_a_name(view: StatusView) -> list[tuple[Acknowledgement, int]]:
@@ -294,7 +325,9 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
             raise cancel()
         for process in (*(said.process for said in named), *(entry.process for entry in ruined)):
             await operate.forget(process)
-        entry = AuditEntry("forget gate", person(None), AuditOutcome.DONE, "", detail=f"gate {name}")
+        entry = AuditEntry(
+            "forget gate", person(None), AuditOutcome.DONE, "", detail=f"gate {name}", identity=login_identity()
+        )
         audit_log(addresses).record(entry)
     say(f"gate {name} is forgotten; if it still runs, its next acknowledgement brings it back")
 

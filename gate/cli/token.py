@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gate.cli.addresses import StateFlag, state_directory
+from gate.cli.addresses import UP_FILE, StateFlag, state_directory
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
 from gate.core.service_token import MOST_OF_A_NAME, Access, ServiceToken, of_name, token_digest
 from gate.errors import ControlRefused, OperatorError, SettingInvalid
@@ -66,7 +66,10 @@ def new(
             )
         return (*tokens, made)
 
+    before = _any_for(token_file(file, state), access)
     path = _change(file, state, added)
+    if access is Access.CHECK and not before:
+        say(*_closes_for_traffic(path.parent))
     say(f"token {made.id} of {name} opens the {access} port of the gates that read {path}; it is not shown again")
     if output is Output.JSON:
         emit({"name": name, "id": made.id, "access": access.value, "token": text})
@@ -125,6 +128,24 @@ def revoke(
         )
     for each in gone:
         result(f"token {each.id} of {each.name} for the {each.access} port is revoked in {path}")
+
+
+def _closes_for_traffic(state: Path) -> list[str]:
+    """A warning where `up` runs with this state directory, whose uploads carried no token until now."""
+    from gate.local.plan import TRAFFIC_TOKEN
+
+    if not (state / UP_FILE).exists():
+        return []
+    return [
+        "warning: from now on the gate refuses checks without a token, those of the simulated traffic of `upload-gate up` "
+        f"too; it takes a token from {state / TRAFFIC_TOKEN}"
+    ]
+
+
+def _any_for(path: Path, access: Access) -> bool:
+    from gate.stores.disk.tokens import TokenFile
+
+    return any(each.access is access for each in TokenFile(path).read() or ())
 
 
 def token_file(file: Path | None, state: Path | None) -> Path:

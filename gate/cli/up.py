@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.addresses import resolve_addresses, state_directory
+from gate.cli.addresses import state_directory
 from gate.cli.output import Output, OutputFlag, result, say
 from gate.local.stop_request import StopRequest
 
@@ -52,6 +53,14 @@ def up(
     speed: Annotated[
         float, typer.Option(min=0.001, help="With --replay: how many times faster than recorded.")
     ] = 3600.0,
+    port_base: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_531,
+            help="The first of five ports: gate, admin, worker's metrics, Redis, Kafka; default 8390 to 8392, 6390, 9392.",
+        ),
+    ] = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Start Redis, Kafka, the worker, the gate and simulated traffic on this machine; stop them all on Ctrl-C.
@@ -61,6 +70,7 @@ def up(
 
     Example: upload-gate up --no-traffic --state /var/lib/upload-gate
     """
+    from gate.cli.given_servers import require_servers
     from gate.errors import SettingInvalid
     from gate.local.plan import UpOptions
 
@@ -72,11 +82,10 @@ def up(
         load_policy(policy)  # raises PolicyInvalid for a file that no gate could use
     if scorecard is not None and not scorecard.is_file():
         raise SettingInvalid(f"--scorecard {scorecard} is not a file")
-    if redis is not None:
-        resolve_addresses(redis=redis, environ={})  # raises SettingInvalid for a URL that no process could use
+    require_servers(redis, kafka)
     options = UpOptions(
         state=state_directory(state, os.environ)[0].absolute(), redis=redis, kafka=kafka, policy=policy,
-        scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed,
+        scorecard=scorecard, traffic=traffic, rate=rate, seed=seed, replay=replay, speed=speed, port_base=port_base,
     )  # fmt: skip
     raise typer.Exit(_Run(options, output is Output.JSON).run())
 
@@ -103,6 +112,8 @@ class _Run:
             plan = make_plan(self._options)
             for note in plan.notes:
                 self.say(note)
+            if plan.has_moved_ports:
+                self.say("to choose the ports, give --port-base N")
             system = System(plan, self.say, self._stop_request)
             stack.callback(self._stop, system)
             began = time.monotonic()
@@ -172,8 +183,8 @@ class _Run:
                     down = system.supervisor.down()
                     if screen is not None:
                         size = (screen.console.width, screen.console.height)
-                        status = next_commands(plan)[-1]
-                        view = draw(history, down, plan.addresses(), self._hints(plan), size, status)
+                        status, token = next_commands(plan)[-1], give_token(plan)
+                        view = draw(history, down, plan.addresses(), self._hints(plan), size, status, token)
                         screen.update(view, refresh=True)
                     elif time.monotonic() - printed_s >= LINE_EVERY_S:
                         printed_s = time.monotonic()
@@ -194,16 +205,29 @@ class _Run:
         return Live(auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
 
+def give_token(plan: Plan) -> str:
+    """The command that gives the traffic of this run a token of its own; empty if it runs none."""
+    if not plan.has_traffic:
+        return ""
+    typed, where = _typed(plan)
+    return f"{typed} token new traffic{where} > {shlex.quote(str(plan.traffic_token))}"
+
+
 def next_commands(plan: Plan) -> list[str]:
     """Three commands for a newcomer to try next. They name the state directory if it is not the default."""
-    from gate.settings import default_state
-
-    program = Path(sys.argv[0]).absolute()
-    typed = ".venv/bin/upload-gate" if program.parent == Path.cwd() / ".venv/bin" else "upload-gate"
-    own = plan.options.state != default_state(os.environ).absolute()
-    where = f" --state {plan.options.state}" if own else ""
+    typed, where = _typed(plan)
     return [
         f"{typed} check --account a-17 --kind image --class new{where}",
         f'{typed} pause --class new --for 10m --reason raid -m "bots from everywhere" --yes{where}',
         f"{typed} status{where}",
     ]
+
+
+def _typed(plan: Plan) -> tuple[str, str]:
+    """How this program is typed here, and the option that names the state directory if it is not the default."""
+    from gate.settings import default_state
+
+    program = Path(sys.argv[0]).absolute()
+    typed = ".venv/bin/upload-gate" if program.parent == Path.cwd() / ".venv/bin" else "upload-gate"
+    own = plan.options.state != default_state(os.environ).absolute()
+    return typed, f" --state {shlex.quote(str(plan.options.state))}" if own else ""

@@ -28,7 +28,7 @@ from gate.core.pause.index import EMPTY, Hit, PauseIndex, index_of, strictest
 from gate.core.pause.scope import Action, PauseMode
 from gate.core.policy import Policy
 from gate.core.request import CheckRequest
-from gate.core.standing import Standing
+from gate.core.standing import UNKNOWN, Standing
 
 
 class LivePauses(msgspec.Struct, frozen=True):
@@ -43,6 +43,12 @@ class LivePauses(msgspec.Struct, frozen=True):
     shared: PauseIndex = EMPTY
     by_risk: PauseIndex = EMPTY
     dry_run: PauseIndex = EMPTY
+    are_none: bool = True
+    """Whether no pause can hold any upload; it follows from the others."""
+
+    def __post_init__(self) -> None:
+        are_none = not (self.break_glass.entries or self.shared.entries or self.by_risk.entries)
+        msgspec.structs.force_setattr(self, "are_none", are_none)
 
 
 def live_pauses(board: Board, now_us: int) -> LivePauses:
@@ -66,6 +72,7 @@ class Shed(msgspec.Struct, frozen=True, gc=False):
     retry_after_us: int
     now_us: int
     shadow: tuple[str, ...] = ()
+    room: None = None
 
 
 StoreAnswer = TakeResult | Shed
@@ -231,29 +238,34 @@ def decide(
     `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the clock of `answer`.
     """
     # the tests spare nearly every check the walk through stages that have nothing to say
-    strongest = _ALLOWED
-    shared, glass = pauses.shared, pauses.break_glass
-    if (
-        (shared.entries and shared.candidates(request, class_))
-        or (glass.entries and glass.candidates(request, class_))
-        or request.account.id in policy.deny_accounts
-    ):
+    strongest, any_pauses = _ALLOWED, not pauses.are_none
+    if (any_pauses and _may_hold(pauses, request, class_)) or request.account.id in policy.deny_accounts:
         strongest = _walk(_BOARD_STAGES, strongest, request, class_, pauses, policy, now_us)
-    if not strongest.refuses:
-        if answer is None:
+    if answer is None:
+        if not strongest.refuses:
             return None
-        if pauses.by_risk.entries and pauses.by_risk.candidates(request, class_):
+        answer = _NOT_NEEDED
+    standing = answer.standing
+    risk = standing.risk
+    if not strongest.refuses:
+        if any_pauses and pauses.by_risk.entries and pauses.by_risk.candidates(request, class_):
             strongest = _walk((_pause_by_risk,), strongest, request, class_, pauses, policy, now_us, answer)
-        standing = answer.standing
         if not strongest.refuses and (
             answer.__class__ is not TakeResult
             or answer.refusal is not None
             or answer.conflict
-            or standing.override is not None
-            or standing.hot is not None
-            or (standing.risk is not None and policy.thresholds[class_].verdict_at(standing.risk) is not None)
+            or (
+                standing is not UNKNOWN
+                and (
+                    standing.override is not None
+                    or standing.hot is not None
+                    or (risk is not None and risk >= policy.thresholds[class_].lowest)
+                )
+            )
         ):
             strongest = _walk(_STORE_STAGES, strongest, answer, class_, policy)
+    if risk is not None and standing.as_of_us != answer.now_us:  # the store nearly always tells it as of just then
+        risk = standing.risk_now(answer.now_us)
     return Decision(
         request.upload_id,
         request.account.id,
@@ -265,22 +277,28 @@ def decide(
         strongest.pause,
         policy.hash,
         pauses.rev,
-        None if answer is None else _risk(answer),
-        () if answer is None else answer.shadow,
+        risk,
+        answer.shadow,
         degraded,
         strongest.hot,
-        answer is not None and not degraded and not strongest.refuses,
-        None if answer is None or answer.__class__ is not TakeResult else answer.room,
-        0 if answer is None else answer.now_us,
+        not degraded and not strongest.refuses,
+        answer.room,
+        answer.now_us,
         strongest.message,
         strongest.link,
     )
 
 
-def _risk(answer: StoreAnswer) -> float | None:
-    """The risk as of the answer; the store nearly always tells it as of just then."""
-    standing = answer.standing
-    return standing.risk if standing.as_of_us == answer.now_us else standing.risk_now(answer.now_us)
+_NOT_NEEDED: Final = TakeResult(UNKNOWN, False, False, None, (), 0)
+"""In place of an answer where the board decides."""
+
+
+def _may_hold(pauses: LivePauses, request: CheckRequest, class_: str) -> bool:
+    """Whether a pause that needs no score may hold the upload."""
+    shared, glass = pauses.shared, pauses.break_glass
+    return bool(
+        (shared.entries and shared.candidates(request, class_)) or (glass.entries and glass.candidates(request, class_))
+    )
 
 
 def _walk(stages: Iterable[Callable[..., StageResult | None]], strongest: StageResult, *facts: object) -> StageResult:

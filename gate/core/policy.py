@@ -208,6 +208,8 @@ class Policy:
     _staff_limits: Mapping[tuple[str, str | None, float | None], ClassLimits] = field(
         init=False, repr=False, compare=False
     )
+    _any_kind: Mapping[str, ClassLimits] = field(init=False, repr=False, compare=False)
+    """The limits of each class where no limit names a media kind."""
     _kinds: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -225,6 +227,7 @@ class Policy:
         object.__setattr__(self, "_kinds", kinds)
         object.__setattr__(self, "_class_limits", limits)
         object.__setattr__(self, "_staff_limits", staff)
+        object.__setattr__(self, "_any_kind", {class_: limits[class_, None] for class_ in self.thresholds})
 
     @property
     def class_limits(self) -> tuple[ClassLimits, ...]:
@@ -254,11 +257,10 @@ class Policy:
         """The request to the account store for this upload. `now_us` is set only in a replay: the recorded time."""
         ip, device, media = request.ip, request.device, request.media
         kind, size = media.kind, media.bytes
-        limited_as = self._limited_as(kind) if self._kinds else None
         return TakeRequest(
             request.account.id,
             request.upload_id,
-            self._class_limits[class_, limited_as],
+            self._class_limits[class_, self._limited_as(kind)] if self._kinds else self._any_kind[class_],
             None if ip is None else names.of_ip(ip),
             None if device is None else names.of_device(device),
             self.assumed_bytes.get(class_, 0) if size is None else size,

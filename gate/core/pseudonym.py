@@ -30,30 +30,31 @@ class Pseudonyms:
 
     def __init__(self, salt: bytes, cached: Callable[[Callable[[str], str]], Callable[[str], str]] = _uncached) -> None:
         self._network = cached(network)
-        self._of_ip = _hasher(salt, b"ip")
-        self._of_device = _hasher(salt, b"device")
+        # bound once, because each check calls both
+        self._of_ip = _hasher(salt, b"ip").copy
+        self._of_device = _hasher(salt, b"device").copy
 
     def of_ip(self, ip: str) -> str:
         """The pseudonym of an address's network. Raises ValueError as `network` does."""
-        hasher = self._of_ip.copy()
+        hasher = self._of_ip()
         hasher.update((self._network(ip) if ":" in ip else ip).encode())
         return hasher.hexdigest()
 
     def number_of_ip(self, ip: str) -> int:
         """`of_ip` as a number of 64 bits."""
-        hasher = self._of_ip.copy()
+        hasher = self._of_ip()
         hasher.update((self._network(ip) if ":" in ip else ip).encode())
         return int.from_bytes(hasher.digest(), "big")
 
     def number_of_device(self, device: str) -> int:
         """`of_device` as a number of 64 bits."""
-        hasher = self._of_device.copy()
+        hasher = self._of_device()
         hasher.update(device.encode())
         return int.from_bytes(hasher.digest(), "big")
 
     def of_device(self, device: str) -> str:
         """The pseudonym of a device."""
-        hasher = self._of_device.copy()
+        hasher = self._of_device()
         hasher.update(device.encode())
         return hasher.hexdigest()
 

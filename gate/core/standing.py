@@ -1,6 +1,11 @@
-"""The standing of an account at a check: its risk, a staff override, and a hot fact that applies to the upload."""
+"""The standing of an account at a check: its risk, a staff override, and a hot fact that applies to the upload.
+
+A gate remembers the last standings that it met, for the time in which the store does not answer.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
@@ -68,3 +73,42 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
         if hot is self.hot:
             return self
         return msgspec.structs.replace(self, hot=hot)
+
+
+UNKNOWN: Final = Standing()
+"""The standing of an account of which nothing is known. Stores use this one object, by which it is told at once."""
+LAST_KNOWN: Final = 50_000
+"""Accounts whose standing is remembered, about 250 bytes each."""
+
+
+class LastKnown:
+    """The last standing of recent accounts that have a score or an override, `accounts` at most and half of them at least.
+
+    Two halves are kept: when the recent one is full, it replaces the older one, which is forgotten. A standing is
+    forgotten early rather than late, and remembering one costs the same however many there are.
+    """
+
+    def __init__(self, accounts: int = LAST_KNOWN) -> None:
+        self._half = max(1, accounts // 2)
+        self._recent: dict[str, Standing] = {}
+        self._older: dict[str, Standing] = {}
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._older)
+
+    def remember(self, account: str, standing: Standing) -> None:
+        """Keep `standing`; where it says nothing, forget what was known before."""
+        recent = self._recent
+        if standing.risk is None and standing.override is None:
+            if account in recent or account in self._older:
+                recent.pop(account, None)
+                self._older.pop(account, None)
+            return
+        if len(recent) >= self._half and account not in recent:
+            self._older, self._recent = recent, {account: standing}
+        else:
+            recent[account] = standing
+
+    def of(self, account: str) -> Standing:
+        """What is remembered of the account; an empty standing where nothing is."""
+        return self._recent.get(account) or self._older.get(account) or UNKNOWN

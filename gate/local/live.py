@@ -9,10 +9,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from textwrap import wrap
 
 from rich.text import Text
 
+from gate.core.duration import left_text
 from gate.core.pause.board import Pause
+from gate.core.pause.wording import effect_of, narrowing, pause_counts
 from gate.core.terminal import terminal_safe
 from gate.local.sample import Snapshot
 from gate.local.totals import RunningTotals
@@ -23,6 +26,10 @@ COLOURS = {
 }  # fmt: skip
 WINDOW_US = 5_000_000
 MESSAGES = 3
+BESIDE = 5
+"""What matters at least as much stays beside a long list of pauses, which is then shown in short form."""
+CELL = 40
+"""A screen of 80 columns shows two figures a line."""
 SCREEN = (80, 24)
 GAP = "  "
 
@@ -74,6 +81,13 @@ class History:
             return 0.0
         return max(0.0, pair[1].store_errors - pair[0].store_errors) / (pair[1].at_us - pair[0].at_us) * 1e6
 
+    def token_refusal_rate(self) -> float:
+        """Requests per second over the window that the gate answered with 401."""
+        pair = self._pair()
+        if pair is None or pair[1].decisions is None:
+            return 0.0
+        return max(0.0, pair[1].without_token - pair[0].without_token) / (pair[1].at_us - pair[0].at_us) * 1e6
+
     def _pair(self) -> tuple[Snapshot, Snapshot] | None:
         if len(self._snapshots) < 2 or self._snapshots[-1].at_us <= self._snapshots[0].at_us:
             return None
@@ -106,6 +120,8 @@ def line(history: History, down: Sequence[str]) -> str:
     ]
     if not last.redis_answers:
         parts.append("Redis does not answer")
+    if history.token_refusal_rate():
+        parts.append(f"401 for want of a valid token: {history.token_refusal_rate():.1f} requests/s")
     if down:
         parts.append(f"DOWN: {', '.join(down)}")
     return terminal_safe(" · ".join(parts))
@@ -118,27 +134,32 @@ def draw(
     messages: Sequence[str],
     size: tuple[int, int] = SCREEN,
     status: str = "upload-gate status",
+    give_token: str = "",
 ) -> Text:
-    """The whole screen, at most as large as `size` (columns, rows). `status` is the command that shows every pause."""
+    """The whole screen, at most as large as `size` (columns, rows). `status` is the command that shows every pause.
+
+    `give_token` is the command that gives the traffic of `up` itself a token, empty if there is no such traffic.
+    """
     width, height = size[0], max(size[1] - 1, 1)  # the cursor stands on a line of its own
-    lines = [
-        *_parts(history.last, down),
-        *_pauses(history.last, width, height, status),
+    alarms = _alarms(history, down, give_token, width)
+    others = [
         *_uploads(history),
-        *_streams(history),
-        *_addresses(addresses),
-        *(_Line(3, Text(terminal_safe(said), style="yellow")) for said in messages[-MESSAGES:]),
-        _Line(5, Text("Ctrl-C stops everything", style="dim")),
+        *_streams(history, width),
+        *_addresses(addresses, width),
+        *(_Line(4, Text(terminal_safe(said), style="yellow")) for said in messages[-MESSAGES:]),
+        _Line(BESIDE, Text("Ctrl-C stops everything", style="dim")),
     ]
-    kept = _fitting(lines, height)
+    beside = height - len(alarms) - sum(other.matters >= BESIDE for other in others)
+    pauses = _pauses(history.last, width, (max(beside, 2), max(height - len(alarms) - 2, 1)), status)
+    kept = _fitting([*alarms, *pauses, *others], height)
     for shown in kept:
         shown.text.truncate(width, overflow="ellipsis")
     return Text("\n").join(shown.text for shown in kept)
 
 
 def time_left(seconds: int) -> str:
-    """How long a pause still lasts, such as `9m 12s left`."""
-    return f"{seconds // 60}m {seconds % 60}s left" if seconds >= 60 else f"{seconds}s left"
+    """How long a pause still lasts, such as `9m 12s left` or `3h 58m left`."""
+    return f"{left_text(seconds * 1_000_000)} left"
 
 
 def _fitting(lines: list[_Line], height: int) -> list[_Line]:
@@ -147,8 +168,9 @@ def _fitting(lines: list[_Line], height: int) -> list[_Line]:
     return [lines[at] for at in sorted(by_weight[:height])]
 
 
-def _parts(last: Snapshot | None, down: Sequence[str]) -> list[_Line]:
-    """A line on each part that does not run or does not answer."""
+def _alarms(history: History, down: Sequence[str], give_token: str, width: int) -> list[_Line]:
+    """What does not run, does not answer or is refused, and what to do about it, in full."""
+    last = history.last
     said = [f"not running: {', '.join(down)}"] if down else []
     if last is not None:
         if last.decisions is None:
@@ -157,35 +179,53 @@ def _parts(last: Snapshot | None, down: Sequence[str]) -> list[_Line]:
             said.append("Redis does not answer: known pauses hold, scores and shared limits do not count")
         if last.has_worker and last.events is None:
             said.append("the worker does not answer: scores age")
-    return [_Line(9, Text(sentence, style="bold red")) for sentence in said]
+        said += _without_token(history, give_token)
+    rows = [row for sentence in said for row in wrap(terminal_safe(sentence), width, subsequent_indent=GAP)]
+    return [_Line(9, Text(row, style="bold red")) for row in rows]
 
 
-def _pauses(last: Snapshot | None, width: int, height: int, status: str) -> list[_Line]:
+def _without_token(history: History, give_token: str) -> list[str]:
+    """That the gate answers 401, and how the traffic of `up` gets a token if it is this traffic that is refused."""
+    refused = history.token_refusal_rate()
+    if not refused:
+        return []
+    if give_token and not any(history.decision_rates().values()):
+        return [f"the gate refuses the simulated traffic (401), which has no valid token. Give it one: {give_token}"]
+    return [f"the gate answers {refused:.1f} requests per second with 401: they carry no valid token"]
+
+
+def _pauses(last: Snapshot | None, width: int, rooms: tuple[int, int], status: str) -> list[_Line]:
+    """The pauses in force, one a line if that leaves room for the rest of the screen, else in short form.
+
+    `rooms` are the rows beside everything that matters, and those of the whole screen.
+    """
     if last is None or last.board is None:
         return [_Line(8, Text("pauses: unknown, the gate's admin port does not answer", style="bold red"))]
     pauses = _in_force(last)
-    if not pauses:
-        return [_Line(8, Text("pauses: none", style="dim"))]
-    room = max(height - 3, 1)
-    if len(pauses) + 1 <= room:
-        rows = [_pause_line(pause, last.at_us) for pause in pauses]
+    head = Text(GAP.join(pause_counts(last.board, last.at_us, last.board_rev)), style="bold" if pauses else "dim")
+    beside, whole = rooms
+    if len(pauses) + 1 <= beside:
+        rows = [_pause_line(pause, last.at_us, pause.id in last.board.lifted) for pause in pauses]
     else:
-        rows = _pause_columns(pauses, last.at_us, width, room - 1, status)
-    return [_Line(8, Text(f"pauses: {len(pauses)}", style="bold")), *(_Line(8, row) for row in rows)]
+        rows = _pause_columns(pauses, last.at_us, width, (beside - 1, whole - 1), status)
+    return [_Line(8, head), *(_Line(8, row) for row in rows)]
 
 
-def _pause_line(pause: Pause, now_us: int) -> Text:
+def _pause_line(pause: Pause, now_us: int, lifted: bool) -> Text:
     said = terminal_safe(f"{pause.reason}: {pause.text}" if pause.text else pause.reason)
-    fields = [pause.action.value, str(pause.scope), _left(pause, now_us), pause.owner, said]
+    effect = effect_of(pause.action, pause.factor, pause.mode)
+    scope = [str(pause.scope), *narrowing(pause.percent, pause.exempt)]
+    fields = [*(["LIFTED on this host"] if lifted else []), effect, _left(pause, now_us), *scope, pause.owner, said]
     return Text.assemble((GAP + terminal_safe(pause.id), "bold red"), GAP, GAP.join(map(terminal_safe, fields)))
 
 
-def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, room: int, status: str) -> list[Text]:
+def _pause_columns(pauses: Sequence[Pause], now_us: int, width: int, rooms: tuple[int, int], status: str) -> list[Text]:
     """Every pause in short form, several per line, by its id alone if necessary. Pauses without room are counted."""
     in_short = [f"{pause.id} {_left(pause, now_us)} {pause.scope}" for pause in pauses]
-    rows = _columns(in_short, width)
-    if len(rows) > room:
-        rows = _columns([pause.id for pause in pauses], width)
+    forms = (_columns(in_short, width), _columns([pause.id for pause in pauses], width))
+    fits = ((rows, room) for rows, room in ((forms[0], rooms[0]), (forms[1], rooms[0]), (forms[0], rooms[1])))
+    rows = next((rows for rows, room in fits if len(rows) <= room), forms[1])
+    room = rooms[1]
     if len(rows) > room:
         shown = sum(len(row) for row in rows[: room - 1])
         rows = [*rows[: room - 1], [f"and {len(pauses) - shown} more: see `{status}`"]]
@@ -216,45 +256,53 @@ def _uploads(history: History) -> list[_Line]:
     return lines
 
 
-def _streams(history: History) -> list[_Line]:
+def _streams(history: History, width: int) -> list[_Line]:
     last = history.last
     if last is None:
         return []
-    rows: list[tuple[int, str, str, str]] = []
+    lines: list[_Line] = []
     if last.events is not None:
         score = history.score_rate()
         shown = "?" if score is None else f"{score:.1f}"
-        rows.append((6, f"scores per second {history.span_text}", shown, ""))
-        rows.append((6, "lag, records behind", "?" if last.lag is None else f"{last.lag:,.0f}", ""))
-        rows.append((4, "events folded", f"{last.events:,.0f}", ""))
-        rows.append(
-            (
-                6 if last.dead_letters else 4,
-                "dead letters",
-                f"{last.dead_letters:,.0f}",
-                "red" if last.dead_letters else "",
-            )
-        )
+        lines += _two_a_line(6, width, (
+            (f"scores per second {history.span_text}", shown, ""),
+            ("lag, records behind", "?" if last.lag is None else f"{last.lag:,.0f}", ""),
+        ))  # fmt: skip
+        lines += _two_a_line(6 if last.dead_letters else 4, width, (
+            ("events folded", f"{last.events:,.0f}", ""),
+            ("dead letters", f"{last.dead_letters:,.0f}", "red" if last.dead_letters else ""),
+        ))  # fmt: skip
     by_stage = ", ".join(f"{stage} {count:,.0f}" for stage, count in sorted(last.stages.items()))
-    rows.append((3, "decided by stage", by_stage or "-", ""))
+    lines += _two_a_line(3, width, (("decided by stage", by_stage or "-", ""),))
     if last.store_errors:
         rate = history.store_error_rate()
-        rows.append(
-            (6, "store errors", f"{rate:.1f} per second {history.span_text}, {last.store_errors:,.0f} in all", "red")
-        )
-    return [
-        _Line(matters, Text.assemble(f"{name:<29}", (terminal_safe(value), style)))
-        for matters, name, value, style in rows
-    ]
-
-
-def _addresses(addresses: Sequence[tuple[str, str]]) -> list[_Line]:
-    """The addresses, the first as the most important. Addresses of one name share a line."""
-    lines: list[_Line] = []
-    for name, group in groupby(addresses, key=lambda pair: pair[0]):
-        value = GAP.join(address for _, address in group)
-        lines.append(_Line(5 if not lines else 3, Text(f"{name:<9}{terminal_safe(value)}")))
+        said = f"{rate:.1f} per second {history.span_text}, {last.store_errors:,.0f} in all"
+        lines += _two_a_line(6, width, (("store errors", said, "red"),))
     return lines
+
+
+def _two_a_line(matters: int, width: int, figures: Sequence[tuple[str, str, str]]) -> list[_Line]:
+    """Figures as (name, value, style), side by side where the terminal is wide enough."""
+    cells = [Text.assemble(f"{name:<27}", (terminal_safe(value), style)) for name, value, style in figures]
+    if len(cells) < 2 or width < 2 * CELL or cells[0].cell_len >= CELL:
+        return [_Line(matters, cell) for cell in cells]
+    cells[0].pad_right(CELL - cells[0].cell_len)
+    return [_Line(matters, Text.assemble(*cells))]
+
+
+def _addresses(addresses: Sequence[tuple[str, str]], width: int) -> list[_Line]:
+    """The addresses, the first as the most important; short ones and those of one name share a line."""
+    cells = [
+        f"{name:<9}{terminal_safe(GAP.join(address for _, address in group))}"
+        for name, group in groupby(addresses, key=lambda pair: pair[0])
+    ]
+    rows: list[str] = []
+    for cell in cells:
+        if rows and len(rows[-1]) < CELL + len(GAP) and max(len(rows[-1]) + 2, CELL + 2) + len(cell) <= width:
+            rows[-1] = f"{rows[-1]:<{CELL}}{GAP}{cell}"
+        else:
+            rows.append(cell)
+    return [_Line(BESIDE if number == 0 else 3, Text(row)) for number, row in enumerate(rows)]
 
 
 def _in_force(last: Snapshot) -> list[Pause]:

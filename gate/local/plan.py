@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -17,8 +17,12 @@ from gate.settings import DEFAULT_PORTS
 
 PROCESSES_GROUP = "upload_gate.processes"
 """The group of entry points through which other packages add processes to `up`; see `parts`."""
+PORTS = ("gate", "admin", "worker", "redis", "kafka")
+"""The order of the ports that `--port-base` counts from."""
 WORKER = "worker"
 """The process whose metrics page the live view reads beside the gate's."""
+TRAFFIC_TOKEN = "traffic.token"
+"""The file in the state directory from which the traffic of `up` takes its token."""
 SALT_BYTES = 32
 DEFAULT_GROUP = "upload-gate"
 """The consumer group where several machines share one Kafka."""
@@ -39,6 +43,8 @@ class UpOptions:
     seed: int = 7
     replay: Path | None = None
     speed: float = 1.0
+    port_base: int | None = None
+    """The first of the ports in the order of `PORTS`; None for the default ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Plan:
     salt: str = field(repr=False)
     group: str = DEFAULT_GROUP
     notes: tuple[str, ...] = ()
+    has_moved_ports: bool = False
 
     @property
     def gate(self) -> str:
@@ -80,6 +87,16 @@ class Plan:
         """Every page to scrape, the gate's first."""
         pages = (f"{self.gate}/metrics", self.worker_metrics)
         return tuple(page for page in pages if page is not None)
+
+    @property
+    def has_traffic(self) -> bool:
+        """Whether this run sends uploads of its own, simulated or from a labelled stream."""
+        return self.kafka is not None and (self.options.traffic or self.options.replay is not None)
+
+    @property
+    def traffic_token(self) -> Path:
+        """The file whose token those uploads carry, if it exists."""
+        return self.options.state / TRAFFIC_TOKEN
 
     def up_file(self) -> str:
         """The content of `up.json`, by which commands find this system. It may hold a password."""
@@ -140,23 +157,32 @@ def make_plan(
 ) -> Plan:
     """Choose ports, salt and consumer group. A default port that is taken is replaced by a free one, with a note.
 
-    `processes` names the processes that installed packages add; without any, Kafka is not needed.
+    Raises SettingInvalid for a taken port of `port_base`, which the user chose. `processes` names the processes that
+    installed packages add; without any, Kafka is not needed.
     """
     notes: list[str] = []
     names = [entry.name for entry in process_entries()] if processes is None else processes
 
+    base = options.port_base
+
     def port(name: str) -> int:
-        wanted = DEFAULT_PORTS[name]
+        wanted = DEFAULT_PORTS[name] if base is None else base + PORTS.index(name)
         got = pick(wanted)
+        if got != wanted and base is not None:
+            raise SettingInvalid(
+                f"port {wanted} is taken, which --port-base {base} gives to {name}",
+                f"stop what listens there, or choose another --port-base: {len(PORTS)} ports from it on are used",
+            )
         if got != wanted:
             notes.append(f"port {wanted} is taken: {name} moves to {got}")
         return got
 
     if not names:
         notes.append("no installed package adds a stream worker: only Redis and the gate run, and no account is scored")
+    said = len(notes)
     redis_port = None if options.redis is not None else port("redis")
     kafka_port = None if options.kafka is not None or not names else port("kafka")
-    return Plan(
+    plan = Plan(
         options=options,
         redis=options.redis or f"redis://{LOOPBACK}:{redis_port}/0",
         redis_port=redis_port,
@@ -168,8 +194,8 @@ def make_plan(
         salt=keep_salt(options.state / "salt"),
         group=environ.get("UPLOAD_GATE_GROUP")
         or (DEFAULT_GROUP if options.kafka else keep_group(options.state / "group")),
-        notes=tuple(notes),
     )
+    return replace(plan, notes=tuple(notes), has_moved_ports=len(notes) > said)
 
 
 def keep_salt(path: Path) -> str:

@@ -27,6 +27,9 @@ FRESH_FOR_S = 1.5
 STORE_AWAY = '"store_answers":false'
 """What a board page holds while the gate's Redis does not answer."""
 
+NO_TOKEN = ("token.missing", "token.unknown")
+"""The reasons for which a gate answers 401."""
+
 Samples = list[tuple[str, dict[str, str], float]]
 
 
@@ -55,6 +58,9 @@ class Snapshot:
     board: Board | None = None
     has_worker: bool = True
     redis_answers: bool = True
+    board_rev: int = 0
+    without_token: float = 0.0
+    """Requests that were answered with 401."""
 
 
 def pages_of(plan: Plan) -> MetricsPages:
@@ -134,8 +140,8 @@ def take_snapshot(pages: MetricsPages) -> Snapshot:
 
 def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapshot:
     gate = _samples(read(pages.gate))
+    board, rev = _board(page) if (page := read(pages.board)) is not None else (None, 0)
     worker = None if pages.worker is None else _samples(read(pages.worker))
-    board = read(pages.board)
     return Snapshot(
         at_us=time.time_ns() // 1000,
         decisions=None if gate is None else _by(gate, "upload_gate_decisions_total", "decision"),
@@ -146,8 +152,12 @@ def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapsho
         lag=None if worker is None else _total(worker, "upload_gate_worker_lag_records"),
         partitions=_total(worker or [], "upload_gate_worker_partitions"),
         store_errors=_total(gate or [], "upload_gate_store_errors_total"),
-        board=_board(board),
-        redis_answers=board is None or STORE_AWAY not in board,
+        without_token=sum(
+            _by(gate or [], "upload_gate_requests_rejected_total", "reason").get(r, 0.0) for r in NO_TOKEN
+        ),
+        board=board,
+        board_rev=rev,
+        redis_answers=page is None or STORE_AWAY not in page,
         has_worker=pages.worker is not None,
     )
 
@@ -161,13 +171,11 @@ def _samples(body: str | None) -> Samples | None:
         return None
 
 
-def _board(body: str | None) -> Board | None:
-    if body is None:
-        return None
+def _board(body: str) -> tuple[Board | None, int]:
     try:
-        return decode_board_page(body.encode())[0]
+        return decode_board_page(body.encode())
     except StateUnreadable:
-        return None
+        return None, 0
 
 
 def _by(samples: Samples, name: str, label: str) -> dict[str, float]:

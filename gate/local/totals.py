@@ -22,6 +22,7 @@ class RunningTotals:
                 decisions=self._dict("decision", snapshot.decisions),
                 stages=self._dict("stage", snapshot.stages),
                 store_errors=self._on("store_errors", snapshot.store_errors),
+                without_token=self._on("without_token", snapshot.without_token),
             )
         if snapshot.scores is not None:
             snapshot = replace(

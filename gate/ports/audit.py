@@ -25,7 +25,8 @@ class AuditEntry:
     became of it.
 
     `via` is the way it took: `redis`, `kafka` or `file`; `direct` says that the operator chose the way (break-glass).
-    `detail` is the reason of a refusal or a failure, `emergency` why one person went ahead alone.
+    `detail` is the reason of a refusal or a failure, `emergency` why one person went ahead alone. `who` is the name that
+    the person gave, `identity` the login that ran the command, such as `1000@ops-1`.
     """
 
     act: str
@@ -41,6 +42,7 @@ class AuditEntry:
     via: str = "redis"
     direct: bool = False
     account: str = ""
+    identity: str = ""
 
 
 class AuditLog(Protocol):

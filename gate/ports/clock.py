@@ -1,7 +1,8 @@
-"""The wall clock."""
+"""The wall clock, and the time since the machine's start, which nobody can set."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -11,3 +12,26 @@ class Clock(Protocol):
     def now_us(self) -> int:
         """µs since 1970, UTC. It may step back, so no caller may rely on it growing."""
         ...
+
+
+class Uptime(Protocol):
+    """The time since the machine's start. `boot` names that start: times of one boot can be compared."""
+
+    @property
+    def boot(self) -> str:
+        """The name of the machine's start; empty where it is unknown."""
+        ...
+
+    def elapsed_us(self) -> int:
+        """µs since the machine's start, sleep included. It never steps."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMark:
+    """What was known of the store's clock at one moment: its time, how far the host's clock was ahead, and the uptime."""
+
+    store_us: int
+    ahead_us: int
+    boot: str
+    elapsed_us: int

@@ -2,9 +2,9 @@
 
     {"version":1,"chain":"host","seq":7,"at":"…Z","act":"pause","who":"ann","outcome":"done","pause":"p-…","before":null,
      "after":PAUSE,"detail":"","approver":null,"emergency":"","machine":false,"via":"redis","direct":false,
-     "prev":"64 hex digits","hash":"64 hex digits"}
+     "identity":"1000@ops-1","prev":"64 hex digits","hash":"64 hex digits"}
 
-A record of an override names its `account` and no pause.
+A record of an override names its `account` and no pause. `identity` is the login that ran the command.
 
 `hash` is SHA-256 over the line without it. `prev` is the hash of the line before, 64 zeros for the first. To
 change or remove a line, one must change all later lines, which then differ from their copies on `gate.audit.v1`.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     via: str = "redis"
     direct: bool = False
     account: str = ""
+    identity: str = ""
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -81,6 +83,7 @@ def encode_audit(entry: AuditEntry, chain: str, seq: int, at_us: int, prev: str)
         "direct": entry.direct,
         "prev": prev,
         **({"account": entry.account} if entry.account else {}),
+        **({"identity": entry.identity} if entry.identity else {}),
     }
     return _encode({**fields, "hash": _hash(fields)})
 
@@ -105,18 +108,47 @@ def decode_audit(line: bytes) -> AuditRecord:
     return record
 
 
+@dataclass(frozen=True, slots=True)
+class ChainCheck:
+    """The outcome of the check of a chain: one sentence for each line at fault, and the records that stood there."""
+
+    problems: tuple[str, ...]
+    damaged: frozenset[int]
+    """Sequence numbers of the records whose own line cannot be believed."""
+
+
 def chain_problems(lines: Iterable[bytes]) -> Iterator[str]:
-    """A sentence for each break of the chain, with the number of the line."""
-    prev, seq = FIRST, 0
+    """A sentence for each line at fault, with its number."""
+    yield from check_chain(lines).problems
+
+
+def check_chain(lines: Iterable[bytes]) -> ChainCheck:
+    """Check each line by itself and by the one before it. What follows from one bad line is no further problem."""
+    problems: list[str] = []
+    damaged: set[int] = set()
+    prev, seq, unread, number = FIRST, 0, 0, 0
     for number, line in enumerate(lines, 1):
         try:
             record = decode_audit(line)
         except StateUnreadable as error:
-            yield f"line {number}: {error}"
+            problems.append(f"line {number}: {error}")
+            unread += 1
             continue
-        if (record.prev, record.seq) != (prev, seq + 1):
-            yield f"line {number}: record {record.seq} does not follow record {seq}: a record was removed or inserted"
-        prev, seq = record.hash, record.seq
+        skipped = record.seq - seq - 1
+        if 0 < skipped <= unread:  # it follows the lines that cannot be read, whose hashes cannot be compared
+            damaged |= set(range(seq + 1, record.seq))
+        elif skipped == 0 and record.prev != prev and seq:
+            problems.append(
+                f"line {number - 1}: record {seq} was altered and given a new hash: record {record.seq} follows another one"
+            )
+            damaged.add(seq)
+        elif (record.prev, skipped) != (prev, 0):
+            problems.append(
+                f"line {number}: record {record.seq} does not follow record {seq}: a record was removed or inserted"
+            )
+        prev, seq, unread = record.hash, record.seq, 0
+    damaged |= set(range(seq + 1, seq + 1 + unread))
+    return ChainCheck(tuple(problems), frozenset(damaged))
 
 
 def _hash(fields: dict[str, Any]) -> str:

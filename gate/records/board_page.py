@@ -1,7 +1,8 @@
 """A gate's board as its admin port shows it (`/v1/board`): the pauses as documents, each with its state.
 
 `pauses` are in force; those of the host's break-glass file come first and are marked `break_glass`. `scheduled` pauses
-have not begun, `ended` ones are over. `unreadable` are entries that this gate passes on but does not obey.
+have not begun or wait for a second person, `ended` ones are over. `unreadable` are entries that this gate passes on but
+does not obey.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Final
 import msgspec
 
 from gate.core.pause.board import Board, Pause
+from gate.core.pause.wording import waiting
 from gate.errors import StateUnreadable
 from gate.records.board_document import board_digest
 from gate.records.pause import SHOWN, VERSION, decode_pause, pause_document
 
 BREAK_GLASS: Final = "break_glass"
+RAMPING: Final = "ramping"
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -38,7 +41,7 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
     """
     shown = [pause_document(pause, now_us) for _, pause in sorted(board.pauses.items())]
     glass = [{**pause_document(pause, host_now_us), BREAK_GLASS: True} for pause in board.break_glass]
-    waiting = [pause.id for pause in board.pauses.values() if _waits(pause, now_us)]
+    begins_later = {pause.id for pause in waiting(board, now_us)}
     return _encode(
         {
             "version": VERSION,
@@ -46,8 +49,8 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
             "digest": board_digest(board),
             **said,
             "pauses": [pause for pause in glass + shown if pause["active"]],
-            "scheduled": [pause for pause in shown if pause["id"] in waiting],
-            "ended": [pause for pause in glass + shown if not pause["active"] and pause["id"] not in waiting],
+            "scheduled": [pause for pause in shown if pause["id"] in begins_later],
+            "ended": [pause for pause in glass + shown if not pause["active"] and pause["id"] not in begins_later],
             "unreadable": [
                 {"id": entry.id, "rev": entry.rev, "why": entry.why, "entry": entry.raw.decode("utf-8", "replace")}
                 for entry in board.unreadable
@@ -57,13 +60,15 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
 
 
 def decode_board_page(data: bytes) -> tuple[Board, int]:
-    """The board of a page, with its pauses in force, scheduled and from the break-glass file, and its revision.
+    """The board of a page, and its revision: its pauses in force and from the break-glass file, those that wait, and those
+    after which accounts still come back.
 
     Raises StateUnreadable.
     """
     try:
         page = _decode(data)
-        found = [_shown(fields) for fields in (*page.pauses, *page.scheduled)]
+        ramping = (fields for fields in page.ended if bytes(fields.get(RAMPING, b"false")) == b"true")
+        found = [_shown(fields) for fields in (*page.pauses, *page.scheduled, *ramping)]
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StateUnreadable(f"the gate's board cannot be read: {error}") from error
     shared = {pause.id: pause for pause, break_glass in found if not break_glass}
@@ -74,7 +79,3 @@ def decode_board_page(data: bytes) -> tuple[Board, int]:
 def _shown(fields: Mapping[str, msgspec.Raw]) -> tuple[Pause, bool]:
     own = {name: value for name, value in fields.items() if name not in SHOWN and name != BREAK_GLASS}
     return decode_pause(_encode(own), "the gate's pause"), bytes(fields.get(BREAK_GLASS, b"false")) == b"true"
-
-
-def _waits(pause: Pause, now_us: int) -> bool:
-    return pause.released_at_us is None and pause.starts_at_us is not None and now_us < pause.starts_at_us

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from socket import AF_INET, inet_pton
 from types import MappingProxyType
 from typing import Annotated, Final, Protocol
 
@@ -34,7 +35,6 @@ from gate.core.fields.rules import MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MA
 from gate.core.fields.sentinels import ANY
 from gate.core.fields.times import EARLIEST, MAX_AHEAD_US
 from gate.core.media import Media
-from gate.core.pseudonym import is_ipv4
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
 
@@ -61,6 +61,7 @@ _AHEAD: Final = timedelta(microseconds=MAX_AHEAD_US)
 _PROBLEMS: Final = {
     Dropped.UNKNOWN: "is empty or a word for unknown",
     Dropped.INVISIBLE: "holds a character that cannot be seen",
+    Dropped.NOT_UTF8: "holds a character that is not UTF-8, or that was replaced by U+FFFD on its way",
     Dropped.TYPE_WRONG: "is of the wrong JSON type",
 }
 
@@ -109,6 +110,17 @@ _is_shortest = lru_cache(maxsize=1 << 14)(is_shortest_address)
 """Cached, because the same few thousand addresses recur."""
 
 
+def _is_plain_address(ip: str) -> bool:
+    """Whether an address is in its usual form. The C library knows an IPv4 address in a sixth of the time of our own test."""
+    if ":" not in ip:
+        try:
+            inet_pton(AF_INET, ip)
+        except (OSError, ValueError):  # ValueError: it holds a NUL
+            return _is_shortest(ip)
+        return True
+    return _is_shortest(ip)
+
+
 class DescribedUpload(Protocol):
     """The common fields of a check and an attempted upload."""
 
@@ -152,7 +164,7 @@ def _is_plain(upload: DescribedUpload, own_id: str, is_simple: bool, has_space: 
     surface = upload.surface
     if not (
         (made is None or (made.year > _FIRST_YEAR and made <= latest))
-        and (ip is None or is_ipv4(ip) or _is_shortest(ip))
+        and (ip is None or _is_plain_address(ip))
         and (kind in COMMON_LABELS or is_plain_label(kind, _NOTHING))
         and (class_ in COMMON_LABELS or is_plain_label(class_, ANY))
         and (surface in COMMON_LABELS or is_plain_label(surface, ANY))
@@ -218,7 +230,10 @@ def decode_checks(body: bytes, now_us: int) -> list[ReadCheck]:
         pass
     else:
         is_simple, has_space = _is_simple(body), _SPACE in body
-        if all(_is_plain(request, "-x", is_simple, has_space, latest) for request in plain):
+        for request in plain:  # a generator in `all` takes longer
+            if not _is_plain(request, "-x", is_simple, has_space, latest):
+                break
+        else:
             return [(request, NOTHING_IGNORED) for request in plain]
     batch = _parsed(body)
     checks = batch.get("checks") if isinstance(batch, dict) else None

@@ -169,67 +169,76 @@ def answer(
 
     With a `signer` an upload that is let in carries the reservation by which it is reported.
     """
-    wait = decision.retry_after_us
-    fields = (
-        decision.upload_id,
+    wait, upload_id = decision.retry_after_us, decision.upload_id
+    lets_in = decision.reserved or decision.verdict.lets_in  # only what is let in is reserved, and nearly all is
+    plain = Answer(
+        upload_id,
         decision.verdict,
         decision.stage,
         decision.reason,
         None if wait is None else -(-(wait + int(jitter() * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
-        signer.sign(decision.account, decision.upload_id, decision.room_at_us)
-        if signer is not None and decision.reserved
+        signer.sign(decision.account, upload_id, decision.room_at_us)
+        if decision.reserved and signer is not None
         else None,
         decision.pause,
         decision.policy,
         decision.board_rev,
-        appeal_token(decision),
+        None if lets_in else appeal_token(decision),
         decision.degraded,
     )
     if not ignored and not decision.message:
-        return Answer(*fields)
+        return plain
+    first = (plain.upload_id, plain.decision, plain.stage, plain.reason, plain.retry_after, plain.reservation)
     return PartialAnswer(
-        *fields,
+        *first,
+        plain.pause,
+        plain.policy,
+        plain.board_rev,
+        plain.appeal,
+        plain.degraded,
         ignored=tuple(ignored) or msgspec.UNSET,
         message=decision.message or msgspec.UNSET,
         link=decision.link or msgspec.UNSET,
     )
 
 
-def rate_limit_fields(decision: Decision) -> list[tuple[bytes, bytes]]:
-    """`RateLimit-Policy`, `RateLimit` and `Retry-After` of one decision, empty where no limit has a say.
+def rate_limit_lines(decision: Decision) -> bytes:
+    """`RateLimit-Policy`, `RateLimit` and `Retry-After` of one decision as lines of a head; empty where no limit has a say.
 
     The fields are those of draft-ietf-httpapi-ratelimit-headers-10: of an upload that was let in they tell of the limit with
     the least room, of one that was refused of the limit that refused.
     """
     room, wait = decision.room, decision.retry_after_us
     if room is not None and wait is None:
-        limit, now_us = room.limit, decision.room_at_us
+        now_us = decision.room_at_us
         seconds = -((now_us - room.full_at_us) // 1_000_000)
-        told = f"{_quoted(limit.name)};r={room.left(now_us)};t={seconds if seconds > 0 else 0}"
-        return [(b"ratelimit-policy", policy_field(limit)), (b"ratelimit", told.encode())]
-    fields: list[tuple[bytes, bytes]] = []
-    if wait is not None:
-        seconds = retry_after_s(wait)
-        if decision.stage is Stage.BUCKET:
-            fields.append((b"ratelimit", f"{_quoted(decision.reason)};r=0;t={seconds}".encode()))
-        fields.append((b"retry-after", b"%d" % seconds))
-    return fields
+        return b"%b;r=%d;t=%d\r\n" % (_policy_line(room.limit), room.left(now_us), seconds if seconds > 0 else 0)
+    if wait is None:
+        return b""
+    seconds = retry_after_s(wait)
+    if decision.stage is Stage.BUCKET:
+        return f"ratelimit: {_quoted(decision.reason)};r=0;t={seconds}\r\nretry-after: {seconds}\r\n".encode()
+    return b"retry-after: %d\r\n" % seconds
 
 
-def peek_fields(decision: Decision, rooms: Sequence[Room]) -> list[tuple[bytes, bytes]]:
-    """The same fields for a peek, with every limit."""
-    now_us = decision.room_at_us
-    shown = [
+def peek_lines(decision: Decision, rooms: Sequence[Room]) -> bytes:
+    """The same lines for a peek, with every limit."""
+    now_us, wait = decision.room_at_us, decision.retry_after_us
+    retry = b"" if wait is None else b"retry-after: %d\r\n" % retry_after_s(wait)
+    if not rooms or not now_us:
+        return retry
+    policies = b", ".join(policy_field(room.limit) for room in rooms)
+    shown = ", ".join(
         f"{_quoted(room.limit.name)};r={room.left(now_us)};t={max(0, -(-(room.full_at_us - now_us) // 1_000_000))}"
         for room in rooms
-    ]
-    fields = (
-        [] if decision.retry_after_us is None else [(b"retry-after", b"%d" % retry_after_s(decision.retry_after_us))]
     )
-    if not rooms or not now_us:
-        return fields
-    policies = b", ".join(policy_field(room.limit) for room in rooms)
-    return [(b"ratelimit-policy", policies), (b"ratelimit", ", ".join(shown).encode()), *fields]
+    return b"ratelimit-policy: %b\r\nratelimit: %b\r\n%b" % (policies, shown.encode(), retry)
+
+
+@lru_cache(maxsize=1_024)
+def _policy_line(limit: Limit) -> bytes:
+    """`RateLimit-Policy` of a limit, and the begin of its `RateLimit`."""
+    return b"ratelimit-policy: %b\r\nratelimit: %b" % (policy_field(limit), _quoted(limit.name).encode())
 
 
 @lru_cache(maxsize=1_024)

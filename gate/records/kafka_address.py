@@ -7,13 +7,17 @@ names the file of the password and never the password, so that an address may be
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
+from gate.errors import SettingInvalid
+
 PROTOCOLS: Final = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")
 _OF_SASL: Final = ("mechanism", "password_file")
 _OF_TLS: Final = ("ca", "cert", "key")
 
@@ -46,6 +50,17 @@ class KafkaAddress:
         return self.protocol.endswith("ssl")
 
 
+WRITE: Final = "write host:port, or host:port,host:port, or with TLS and a login sasl_ssl://user@host:port?password_file=FILE&ca=FILE"
+
+
+def read_kafka_address(text: str, source: str) -> KafkaAddress:
+    """The address that a flag, a variable or a file gives. Raises SettingInvalid, which names that `source`."""
+    try:
+        return parse_kafka_address(text)
+    except ValueError as error:
+        raise SettingInvalid(f"{source} is unusable: {error}", WRITE) from None
+
+
 def parse_kafka_address(text: str) -> KafkaAddress:
     """The address that `text` says. Raises ValueError with what is wrong and what to write."""
     protocol, scheme, rest = text.rpartition("://")
@@ -71,6 +86,10 @@ def _servers(text: str) -> str:
         host, colon, port = server.strip().rpartition(":")
         if not host or not colon:
             raise ValueError(f"{server[:80]!r} is not host:port")
+        if "@" in host:  # what stands before it may be a password, and is not repeated
+            raise ValueError("a user stands before the host; a login needs sasl_ssl:// or sasl_plaintext://")
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{host[:80]!r} is no name or address of a host")
         if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
             raise ValueError(f"the port of {server[:80]!r} is not a number between 1 and 65535")
     return text

@@ -167,7 +167,8 @@ def _exemption_struct(exempt: Exemption) -> ExemptionDocument:
 def _proposal_struct(proposal: Proposal) -> ProposalDocument:
     at, expires_at = instant(proposal.at_us), instant(proposal.expires_at_us)
     assert at is not None
-    return ProposalDocument(proposal.change, proposal.by, at, expires_at, _seconds(proposal.ramp_us))
+    ramp_seconds = _seconds(proposal.ramp_us)
+    return ProposalDocument(proposal.change, proposal.by, at, expires_at, ramp_seconds, proposal.identity)
 
 
 def _seconds(us: int | None) -> int | None:
@@ -272,7 +273,10 @@ def _proposal(read: ProposalDocument, place: str) -> Proposal:
         raise out_of_bounds(f"{place}.at", "is missing")
     _check_name(read.by, f"{place}.by", MAX_NAME)
     ramp_us = None if read.ramp_seconds is None else read.ramp_seconds * _SECOND_US
-    return Proposal(read.change, read.by, at_us, _either(read.expires_at, None, f"{place}.expires_at"), ramp_us)
+    expires_at_us = _either(read.expires_at, None, f"{place}.expires_at")
+    if read.identity:
+        _check_name(read.identity, f"{place}.identity", MAX_NAME)
+    return Proposal(read.change, read.by, at_us, expires_at_us, ramp_us, read.identity)
 
 
 def _either(at: datetime | None, at_us: int | None, place: str) -> int | None:

@@ -41,6 +41,7 @@ class ProposalDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     at: datetime
     expires_at: datetime | None = None
     ramp_seconds: int | None = None
+    identity: str = ""
 
 
 class PauseDocument(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,11 +11,10 @@ from typing import Final
 
 import msgspec
 
-from gate.core.fields.ids import MAX_ID_BYTES, identity
+from gate.core.fields.ids import MAX_ID_BYTES, key
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.reasons import Dropped, Unusable
 from gate.core.fields.rules import MAX_UPLOAD_BYTES
-from gate.core.fields.sentinels import NO_IDS
 from gate.core.limits.reservation import Report, ReservationState, SettledAs, Settlement, UploadOutcome
 from gate.errors import RequestRejected
 from gate.records.decision import ReservationSigner
@@ -107,7 +106,7 @@ def _named(raw: Mapping[str, object], place: str, signer: ReservationSigner) -> 
 def _id(raw: Mapping[str, object], name: str, place: str) -> str:
     value = _required(raw, name, place)
     try:
-        return identity(value, NO_IDS)
+        return key(value)
     except Unusable as unusable:
         if unusable.reason is Dropped.TOO_LONG:
             raise RequestRejected("id.too_long", f"has at most {MAX_ID_BYTES} bytes", f"{place}{name}") from None

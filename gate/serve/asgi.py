@@ -16,8 +16,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gate.serve.hot.edge_limits import MAX_HEAD_BYTES, EdgeConfig, refusal_response
-from gate.serve.hot.exchange import JSON, Header
+from gate.serve.hot.exchange import JSON
 
+Header = tuple[bytes, bytes]
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

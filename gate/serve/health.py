@@ -38,7 +38,7 @@ class Health:
         self._dropped = dropped
         self._store_down = store_down
         self._policy = policy
-        self._controls_age: Callable[[], float] = lambda: 0.0
+        self._controls_age: Callable[[], float] | None = None
         self._started_us = clock.now_us()
         self._registry = gate_registry(check.counts, self.gauges)
 
@@ -72,7 +72,7 @@ class Health:
             started_s=self._started_us / 1e6,
             cpu_s=times.user + times.system,
             drilled_s=last_drill_us(board.pauses.values()) / 1e6,
-            controls_age_s=self._controls_age(),
+            controls_age_s=0.0 if self._controls_age is None else self._controls_age(),
         )
 
     @property
@@ -113,6 +113,8 @@ class Health:
             "age_s": round(watch.age_us() / 1e6, 3),
             "store_answers": watch.reachable,
             "on_disk": watch.on_disk,
+            "clock_known": watch.clock_known,
+            "controls_age_s": None if self._controls_age is None else round(self._controls_age(), 3),
             "break_glass_problems": watch.break_glass_problems,
             "lifted": sorted(watch.board.lifted),
         }

@@ -34,7 +34,7 @@ from gate.records.decision import ReservationSigner
 from gate.records.topics import Topics
 from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
-from gate.serve.clock import SystemClock
+from gate.serve.clock import SystemClock, SystemUptime
 from gate.serve.health import Health
 from gate.serve.hot.app import GateApp
 from gate.serve.hot.edge_limits import EdgeLimits
@@ -157,7 +157,9 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
     )  # fmt: skip
     said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
     snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
-    watch = Watch(check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random)
+    watch = Watch(
+        check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random, uptime=SystemUptime()
+    )  # fmt: skip
     watch.start_from_disk()
     in_force = PolicyInForce(
         settings.policy, loaded, check, log.warning, lambda policy: takes.answer_within(policy.deadline_us / 1e6)

@@ -6,6 +6,8 @@ here: refusing a few uploads too many is the safe side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gate.core.limits.gcra import Refusal, take
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit
 
@@ -26,41 +28,66 @@ class LocalBuckets:
     def __init__(self, instances: int, max_buckets: int = MAX_BUCKETS) -> None:
         self._instances = max(1, instances)
         self._max_buckets = max_buckets
-        self._tats: dict[tuple[str, str], int] = {}
-        self._rows: dict[EntityLimits, tuple[_Row, ...]] = {}
+        self._tats: dict[str, dict[str, int]] = {}
+        """The TATs of each entity by the names of its limits."""
+        self._count = 0
+        self._rows: dict[EntityLimits, tuple[tuple[str, ...], tuple[_Row, ...]]] = {}
 
     def __len__(self) -> int:
-        return len(self._tats)
+        return self._count
 
-    def take(
-        self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int
-    ) -> tuple[Refusal | None, tuple[str, ...]]:
+    def take(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take from all buckets or from none, like `gate.core.limits.gcra.take`, by this gate's share of each limit."""
         answer = NOTHING_REFUSED
         if not self._take_where_all_have_room(buckets, size, now_us):
-            answer = take(self._tats, buckets, size, now_us, sharers=self._instances)
-        if len(self._tats) > self._max_buckets:
+            answer = self._take_by_the_model(buckets, size, now_us)
+        if self._count > self._max_buckets:
             self._forget(now_us)
         return answer
 
-    def _take_where_all_have_room(self, buckets: tuple[EntityBuckets, ...], size: int, now_us: int) -> bool:
+    def _take_where_all_have_room(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> bool:
         """Take if every bucket has room, which is nearly always so, and tell whether it did. It knows no more of the
         algorithm than that; all else is for `gcra.take`, several times slower."""
-        tats, moved = self._tats, []
+        moved: list[tuple[dict[str, int], tuple[str, ...], list[int]]] = []
         for each in buckets:
-            entity, rows = each.entity, self._rows.get(each.limits)
-            for name, cost_us, tolerance_us, by_bytes in self._rows_of(each.limits) if rows is None else rows:
+            names, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
+            tats = self._tats.get(each.entity)
+            if tats is None:
+                if not rows:
+                    continue
+                tats = self._tats[each.entity] = {}  # it does not stay empty: if not here, the model takes
+            after: list[int] = []
+            for name, cost_us, tolerance_us, by_bytes in rows:
                 if by_bytes is not None:
                     cost_us, tolerance_us = self._share(by_bytes, size)
-                tat_us = tats.get(key := (entity, name), 0)
+                tat_us = tats.get(name, now_us)
                 after_us = (tat_us if tat_us > now_us else now_us) + cost_us
                 if after_us - now_us > tolerance_us:
                     return False
-                moved.append((key, after_us))
-        tats.update(moved)
+                after.append(after_us)
+            moved.append((tats, names, after))
+        for tats, names, after in moved:
+            before = len(tats)
+            for name, after_us in zip(names, after):  # noqa: B905  (as long as each other; to test it costs more than the loop)
+                tats[name] = after_us
+            self._count += len(tats) - before
         return True
 
-    def _rows_of(self, limits: EntityLimits) -> tuple[_Row, ...]:
+    def _take_by_the_model(
+        self, buckets: Sequence[EntityBuckets], size: int, now_us: int
+    ) -> tuple[Refusal | None, tuple[str, ...]]:
+        """Let the model take."""
+        entities = dict.fromkeys(each.entity for each in buckets)
+        tats = {(entity, name): tat for entity in entities for name, tat in self._tats.get(entity, {}).items()}
+        answer = take(tats, tuple(buckets), size, now_us, sharers=self._instances)
+        self._count -= sum(len(self._tats.pop(entity, ())) for entity in entities)
+        for (entity, name), tat_us in tats.items():
+            self._tats.setdefault(entity, {})[name] = tat_us
+        self._count += len(tats)
+        return answer
+
+    def _rows_of(self, limits: EntityLimits) -> tuple[tuple[str, ...], tuple[_Row, ...]]:
+        """The names of the limits, and their rows."""
         if len(self._rows) >= MAX_LIMITS:
             self._rows.clear()
         rows = [
@@ -69,7 +96,7 @@ class LocalBuckets:
             # nothing is in flight here, so such a limit always has room, unless it never has
             if not (limit.in_flight and limit.rate.burst)
         ]
-        self._rows[limits] = tuple(rows)
+        self._rows[limits] = tuple(name for name, *_ in rows), tuple(rows)
         return self._rows[limits]
 
     def _share(self, limit: Limit, size: int) -> tuple[int, int]:
@@ -79,9 +106,16 @@ class LocalBuckets:
         return cost_us, max(tolerance_us, cost_us) if whole_us <= tolerance_us else tolerance_us
 
     def _forget(self, now_us: int) -> None:
-        """Drop the buckets that are full again. If that is not enough, drop the tenth that was added first."""
-        self._tats = {key: tat for key, tat in self._tats.items() if tat > now_us}
-        if len(self._tats) > self._max_buckets:
-            oldest = list(self._tats)[: len(self._tats) - self._max_buckets * 9 // 10]
-            for key in oldest:
-                del self._tats[key]
+        """Drop the buckets that are full again. If that is not enough, drop the entities that were added first until a
+        tenth is free."""
+        kept: dict[str, dict[str, int]] = {}
+        for entity, tats in self._tats.items():
+            if left := {name: tat for name, tat in tats.items() if tat > now_us}:
+                kept[entity] = left
+        count = sum(map(len, kept.values()))
+        if count > self._max_buckets:
+            for entity in list(kept):
+                if count <= self._max_buckets * 9 // 10:
+                    break
+                count -= len(kept.pop(entity))
+        self._tats, self._count = kept, count

@@ -314,6 +314,7 @@ _PROBLEMS = {
     Dropped.TYPE_WRONG: "Wrong JSON type",
     Dropped.UNKNOWN: "Is empty, or a word for unknown",
     Dropped.INVISIBLE: "Holds a character that cannot be seen",
+    Dropped.NOT_UTF8: "Holds a character that is not UTF-8, or that was replaced by U+FFFD on its way",
     Dropped.INVALID: "at has no time zone or is no time; write RFC 3339, such as 2026-11-23T10:00:00Z",
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from streams.core.migration import FORMER, migrated
+from streams.core.migration import SECOND, THIRD, migrated, shortened, trimmed
 
 
 class CaptionFacts(msgspec.Struct, array_like=True, gc=False):
@@ -68,7 +68,8 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     `malformed` counts fields that broke their rule. `event_ids`, `groups`, `contents`, `templates` and `hosts` are
     rings; `networks`, `devices` and `reporters` dated items (`rings`). `content` and `host` are the hashes of the last
     content and link host, of 64 bits; states of earlier releases may hold unkeyed ones of 32 bits until the next upload
-    or link. `layout_squares` is the sum of the squares of `layouts`.
+    or link. `layouts` counts captions by layout, up to the last layout that was met; `layout_squares` is the sum of its
+    squares.
 
     `sessions` counts uploads half an hour or more after the one before, and the first; `longest_gap` is the most minutes
     between two of them. `deleted` counts uploads that the owner removed, `deleted_soon` those removed within ten minutes of
@@ -126,11 +127,11 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     links: LinkFacts | None = None
 
 
-VERSION = 3
-"""The version of the packed layout, its first byte. States of the previous version are read too, older ones are not."""
+VERSION = 4
+"""The version of the packed layout, its first byte. States of the two versions before are read too, older ones are not."""
 
 _VERSION = bytes((VERSION,))
-READABLE = frozenset((_VERSION, FORMER))
+READABLE = frozenset((_VERSION, THIRD, SECOND))
 """The first byte of every state that `unpack` reads."""
 
 
@@ -163,14 +164,23 @@ def unpack(data: bytes | None) -> Facts:
     first = data[:1]
     if first == _VERSION:
         return _unpack(data[1:])
-    if first == FORMER:
+    if first == THIRD:
+        return _of_third(_unpack(data[1:]))
+    if first == SECOND:
         return Facts(**migrated(data[1:]))
     raise msgspec.DecodeError(f"not a state of version {VERSION}")
 
 
+def _of_third(facts: Facts) -> Facts:
+    """The facts of a state of the third layout, which differs in these fields only."""
+    facts.contents, facts.templates, facts.hosts = map(shortened, (facts.contents, facts.templates, facts.hosts))
+    facts.layouts = trimmed(facts.layouts)
+    return facts
+
+
 def latest_us(data: bytes) -> int:
     """The time of the account's latest event of any kind, µs. Raises msgspec.DecodeError as `unpack` does."""
-    if data[:1] == _VERSION:
+    if data[:1] in (_VERSION, THIRD):
         return _unpack_beginning(data[1:]).latest_us
     return unpack(data).latest_us
 

@@ -20,7 +20,7 @@ from streams.core.beats import count_beat
 from streams.core.caption_facts import fold_caption
 from streams.core.facts import Facts
 from streams.core.link_facts import fold_links
-from streams.core.migration import MAX_REPORTERS, WEEK_US
+from streams.core.migration import MAX_REPORTERS, RING_MARK_BYTES, WEEK_US
 from streams.core.models.marks import CaptionNumbers
 from streams.core.rings import dated, remembered
 from streams.core.weblinks import WebLinks
@@ -32,7 +32,8 @@ MAX_EVENT_IDS = 32
 An event that is delivered again within them changes nothing. One in 134 million new events is taken for one of them.
 """
 MAX_RING = 12
-"""How much is remembered of contents, templates and hosts."""
+"""How much is remembered of contents, templates and hosts, three bytes each: one in 1.4 million new ones is taken for one
+of them."""
 MAX_GROUPS = 4
 """Albums whose parts are known to belong together."""
 MAX_PLACES = 4
@@ -49,8 +50,7 @@ MEAN_OVER = 20
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 _LAST_DAY = 0xFFFF
 _LAST_MINUTE = 0xFFFF_FFFF
-_MARK = 0xFFFF_FFFF
-_NO_LAYOUTS = (0,) * text.LAYOUTS
+_MARK = 0xFF_FFFF
 _place = Struct(">HQ").pack
 _mark = Struct("<I").pack
 
@@ -197,7 +197,7 @@ def _fold_upload(
         if content:
             facts.content = item = hashes.content(content)
             before = facts.contents
-            ring = remembered(before, _mark(item & _MARK), MAX_RING)
+            ring = remembered(before, (item & _MARK).to_bytes(RING_MARK_BYTES, "little"), MAX_RING)
             if ring is before:
                 facts.content_repeats += 1
             else:
@@ -228,14 +228,14 @@ def _fold_time(facts: Facts, group: str | None, at_us: int) -> None:
 def _fold_text(facts: Facts, caption: str) -> None:
     template, layout, spam = text.read(caption)
     before = facts.templates
-    ring = remembered(before, _mark(template), MAX_RING)
+    ring = remembered(before, (template & _MARK).to_bytes(RING_MARK_BYTES, "little"), MAX_RING)
     if ring is before:
         facts.template_repeats += 1
     else:
         facts.templates = ring
     layouts = facts.layouts
-    if not layouts:
-        layouts += _NO_LAYOUTS
+    if layout >= len(layouts):
+        layouts += [0] * (layout + 1 - len(layouts))
     alike = layouts[layout]
     layouts[layout] = alike + 1
     facts.layout_squares += 2 * alike + 1
@@ -255,7 +255,7 @@ def _fold_hosts(facts: Facts, names: tuple[str, ...], numbers: Mapping[str, int]
         worst = max(worst, links.suspicion(name))
         facts.host = item = numbers[name]
         before = facts.hosts
-        facts.hosts = ring = remembered(before, _mark(item & _MARK), MAX_RING)
+        facts.hosts = ring = remembered(before, (item & _MARK).to_bytes(RING_MARK_BYTES, "little"), MAX_RING)
         repeated |= ring is before
     facts.host_repeats += repeated
     facts.suspicion += (worst - facts.suspicion) / min(linked, MEAN_OVER)

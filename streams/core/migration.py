@@ -1,4 +1,7 @@
-"""Converts a state of the second layout to the fields of the third, so that no account loses its history.
+"""Converts states of earlier layouts to the fields of the one in force, so that no account loses its history.
+
+The third layout kept marks of four bytes in the rings of contents, templates and hosts, of which the first three stay,
+and counted captions of every layout, also where there were none. The second layout differs in more.
 
 Decaying counters keep their values. The second layout kept a running mean and variance of gaps; they become as many
 gaps with the same mean and variance. Unnamed reports become separate reporters with the same weight. Hashes of networks
@@ -17,8 +20,11 @@ from streams.core.beats import KEPT
 from streams.core.rings import dated
 from streams.core.window import counter_of
 
-FORMER = b"\x02"
-"""The first byte of a state of the second layout."""
+SECOND, THIRD = b"\x02", b"\x03"
+"""The first bytes of states of the second and of the third layout."""
+RING_MARK_BYTES = 3
+"""Bytes of a mark in the rings of contents, templates and hosts."""
+_LONG_MARK_BYTES = 4
 WEEK_US = 7 * DAY_US
 MAX_REPORTERS = 16
 _LONGEST_GAP_MS = 400 * 86_400_000
@@ -65,6 +71,19 @@ class _Former(msgspec.Struct, array_like=True):
 _decode = msgspec.msgpack.Decoder(_Former).decode
 
 
+def shortened(ring: bytes) -> bytes:
+    """A ring of the second or third layout with the marks of the one in force."""
+    return b"".join([ring[at : at + RING_MARK_BYTES] for at in range(0, len(ring), _LONG_MARK_BYTES)])
+
+
+def trimmed(layouts: list[int]) -> list[int]:
+    """Counts by layout, up to the last one that is not 0."""
+    used = len(layouts)
+    while used and not layouts[used - 1]:
+        used -= 1
+    return layouts[:used]
+
+
 def migrated(body: bytes) -> dict[str, Any]:
     """The fields of `Facts` by name. Raises msgspec.DecodeError if `body` is not of the second layout."""
     was = _decode(body)
@@ -77,6 +96,10 @@ def migrated(body: bytes) -> dict[str, Any]:
         **{name: getattr(was, name) for name in named},
         "created_us": was.created_us if 0 < was.created_us <= (latest_us or was.created_us) else 0,
         "latest_us": latest_us,
+        "contents": shortened(was.contents),
+        "templates": shortened(was.templates),
+        "hosts": shortened(was.hosts),
+        "layouts": trimmed(was.layouts),
         "minute": counter_of(was.minute, was.last_us, MINUTE_US),
         "hour": counter_of(was.hour, was.last_us, HOUR_US),
         "day": counter_of(was.day, was.last_us, DAY_US),

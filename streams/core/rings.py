@@ -1,23 +1,21 @@
 """Bounded memories of an account's recent features, packed as bytes.
 
-A *ring* keeps the last few distinct items in the order they came. *Dated items* keep the few distinct items that were
-shown last by event time, each with when that was; they are the same in whatever order events come.
+A *ring* keeps the marks of the last few distinct items in the order they came; all its marks have one length. *Dated
+items* keep the few distinct items that were shown last by event time, each with when that was; they are the same in
+whatever order events come.
 """
 
 from __future__ import annotations
-
-MARK = 4
-"""Bytes of an item of a ring."""
 
 
 def remembered(ring: bytes, mark: bytes, items: int) -> bytes:
     """The ring with `mark` in it, in place of the oldest of `items`; the same object where it was in it already."""
     at = ring.find(mark)  # takes half as long as `in`
     while at >= 0:
-        if not at % MARK:  # a match across two neighbours is not a mark
+        if not at % len(mark):  # a match across two neighbours is not a mark
             return ring
         at = ring.find(mark, at + 1)
-    return (ring + mark)[-items * MARK :]
+    return (ring + mark)[-items * len(mark) :]
 
 
 def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:

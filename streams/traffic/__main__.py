@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m streams.traffic", description=__doc__)
     parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", DEFAULT_GATE))
     parser.add_argument("--kafka", default=environ.get("UPLOAD_GATE_KAFKA", DEFAULT_KAFKA))
+    parser.add_argument("--token-file", type=Path, help="holds the gate's token where UPLOAD_GATE_TOKEN does not")
     parser.add_argument("--rate", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--replay", type=Path)
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     # while a broker is down the client logs dozens of lines a second; we log once that it is away
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    options = TrafficOptions(given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed)
+    options = TrafficOptions(
+        given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed, token_file=given.token_file
+    )
     try:
         asyncio.run(run(options, lambda line: print(line, file=sys.stderr, flush=True)))
     except OperatorError as error:

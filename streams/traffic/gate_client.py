@@ -7,7 +7,8 @@ without an answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import msgspec
@@ -37,14 +38,16 @@ class _Checks(msgspec.Struct):
 class GateClient:
     """A client of one gate at `url`. Not for concurrent use; its owner closes it.
 
-    `token` is the service token that the gate asks for, None where it asks for none.
+    `token` returns the service token that the gate asks for, None where it asks for none. It is called again when the gate
+    refuses the last one.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: Callable[[], str | None] = lambda: None) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port or 80
-        self._authorization = f"Authorization: Bearer {token}\r\n" if token else ""
+        self._token = token
+        self._held = token()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(_Answers)
@@ -57,18 +60,22 @@ class GateClient:
                 status, answer = await self._call(body)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             self._drop()
-            raise GateUnreachable(str(error) or f"no answer within {DEADLINE_S:g} s") from None
+            raise GateUnreachable(f"the gate does not answer: {_reason(error)}") from None
         except asyncio.CancelledError:
             self._drop()
             raise
+        if status == HTTPStatus.UNAUTHORIZED:
+            had, self._held = self._held, self._token()
+            sent = "their token is not valid" if had else "they carry no token"
+            raise GateUnreachable(f"the gate refuses the checks (401): {sent}")
         if status != 200:
-            raise GateUnreachable(f"it answered {status}: {answer[:200].decode(errors='replace')}")
+            raise GateUnreachable(f"the gate answered {status}: {answer[:200].decode(errors='replace')}")
         try:
             decisions = [each.decision for each in self._decoder.decode(answer).decisions]
         except msgspec.MsgspecError as error:
-            raise GateUnreachable(f"it answered something else: {error}") from None
+            raise GateUnreachable(f"the gate answered something else: {error}") from None
         if len(decisions) != len(requests):
-            raise GateUnreachable(f"it answered {len(decisions)} of {len(requests)} checks")
+            raise GateUnreachable(f"the gate answered {len(decisions)} of {len(requests)} checks")
         return decisions
 
     async def close(self) -> None:
@@ -90,9 +97,10 @@ class GateClient:
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
+        authorization = f"Authorization: Bearer {self._held}\r\n" if self._held else ""
         head = (
             f"POST /v1/checks HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{self._authorization}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{authorization}\r\n"
         )
         writer.write(head.encode() + body)
         await writer.drain()
@@ -107,3 +115,11 @@ class GateClient:
         if headers.get("connection", "").lower() == "close":
             self._drop()
         return int(lines[0].split(" ")[1]), answer
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, EOFError | ConnectionResetError):
+        return "it closed the connection"
+    return str(error) or f"no answer within {DEADLINE_S:g} s"

@@ -40,7 +40,10 @@ LET_IN = (None, "allow", "review")
 
 @dataclass(frozen=True, slots=True)
 class TrafficOptions:
-    """What to send and where: the uploads of `replay` at `speed` × recorded, else `rate` simulated ones a second."""
+    """What to send and where: the uploads of `replay` at `speed` × recorded, else `rate` simulated ones a second.
+
+    Checks carry the token of UPLOAD_GATE_TOKEN, else that of `token_file`, which may appear or change while it runs.
+    """
 
     gate: str
     kafka: str
@@ -49,6 +52,17 @@ class TrafficOptions:
     replay: Path | None = None
     speed: float = 1.0
     seconds: float | None = None
+    token_file: Path | None = None
+
+    def token(self) -> str | None:
+        """The token that the gate asks for, None if there is none."""
+        given = os.environ.get("UPLOAD_GATE_TOKEN")
+        if given or self.token_file is None:
+            return given or None
+        try:
+            return self.token_file.read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
 
 
 class Source(Protocol):
@@ -136,7 +150,7 @@ class Traffic:
         try:
             decisions = await self._gate.check_many([upload.request for upload in uploads])
         except GateUnreachable as error:
-            self._gate_link.lost(str(error))
+            self._gate_link.lost(f"{error}; uploads go on without a decision")
             return [None] * len(uploads)
         self._gate_link.works()
         return decisions
@@ -145,7 +159,7 @@ class Traffic:
         try:
             await self._events.send_many(events)
         except StoreUnavailable as error:
-            self._kafka_link.lost(str(error))
+            self._kafka_link.lost(f"Kafka takes no events, and they are lost: {error}")
         else:
             self._kafka_link.works()
 
@@ -157,21 +171,21 @@ class Traffic:
 
 
 class _Link:
-    """Logs once that a server is away, and once that it is back."""
+    """Logs each reason for which a server is away once, and once that it is back."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         self._name = name
         self._say = say
-        self._away = False
+        self._lost: set[str] = set()
 
     def lost(self, why: str) -> None:
-        if not self._away:
-            self._away = True
-            self._say(f"{self._name} does not answer, going on without: {why}")
+        if why not in self._lost:
+            self._lost.add(why)
+            self._say(why)
 
     def works(self) -> None:
-        if self._away:
-            self._away = False
+        if self._lost:
+            self._lost.clear()
             self._say(f"{self._name} answers again")
 
 
@@ -191,7 +205,7 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
         source = Simulated(options.seed, start_us, options.rate)
     else:
         source = await asyncio.to_thread(Recording, options.replay, _now_us(), options.speed)
-    gate, events = GateClient(options.gate, os.environ.get("UPLOAD_GATE_TOKEN")), KafkaEvents(options.kafka)
+    gate, events = GateClient(options.gate, options.token), KafkaEvents(options.kafka)
     traffic = Traffic(source, gate, events, say, options.seed)
     count = 0
     try:

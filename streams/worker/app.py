@@ -45,6 +45,7 @@ from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.models_in_use import models_line, models_of
 from streams.worker.monitor import RebalanceMonitor
 from streams.worker.one_cluster import OneCluster
+from streams.worker.one_filler import OneFiller
 from streams.worker.outage import ClientNoise, Outage
 from streams.worker.pages import Pages, declare_pages
 from streams.worker.settings import LOOPBACK, WorkerSettings, read_worker_settings
@@ -141,19 +142,14 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         CampaignFeed(where.bootstrap, where.topics.campaigns.name, campaigns, kafka, metrics.show_campaigns)
     )
     folding = Folding(
-        scorecard,
-        crowd,
-        settings.salt,
-        settings.drain_unreadable,
-        step=step,
-        act_within_records=settings.act_within_records,
-        backfill=backfill,
-        captions=CaptionReader(build_alphabet(), models.captions),
-        campaigns=campaigns,
+        scorecard, crowd, settings.salt, settings.drain_unreadable, step=step,
+        act_within_records=settings.act_within_records, backfill=backfill,
+        captions=CaptionReader(build_alphabet(), models.captions), campaigns=campaigns,
         links=None if models.links is None else LinkReader(build_alphabet(), models.links, load_web_links()),
-    )
+    )  # fmt: skip
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
-    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster))
+    filler = OneFiller(store, where.group, where.topics.scores.name, lambda: cluster.known, settings.redis_prefix)
+    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster, filler))
     if settings.web_port:
         app.serves_pages = True
         declare_pages(app, Pages(partitions, crowd, scorecard, campaigns))

@@ -13,12 +13,14 @@ from typing import Protocol
 
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreMirror
+from gate.stores.kafka.trouble import kafka_trouble
 from streams.pipeline.effects import CrowdCount, Effects, Scores
 from streams.worker.breaker import BreakerVerdict
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
 from streams.worker.continuity import LogChange
 from streams.worker.metrics import WorkerMetrics
+from streams.worker.one_filler import OneFiller
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
 from streams.worker.scores_to_redis import PUT_WITHIN_S, UNKNOWN_MARK, ScoresToRedis, within
@@ -138,13 +140,16 @@ class Partitions:
         for partition in self._all.values():
             partition.on(Event.TOPIC_CHANGED, Misplaced(f"{topic} is another topic now"))
 
-    async def catch_up_redis(self) -> None:
-        """Write the scores that Redis lacks, once. Logs if Redis is away, was emptied or is back. Raises KafkaError."""
+    async def catch_up_redis(self, filler: OneFiller | None = None) -> None:
+        """Write the scores that Redis lacks, once. Logs if Redis is away, was emptied or is back. Raises KafkaError.
+
+        Where `filler` knows of another group that fills this Redis, the marks say nothing and are not compared.
+        """
         if self._store is None:
             return
         owners = [p.owner for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
         try:
-            await within(PUT_WITHIN_S, self._compare_marks(self._store, owners))
+            await within(PUT_WITHIN_S, self._compare_marks(self._store, owners, filler))
             behind = [owner.redis for owner in owners if owner.redis.missing_from is not None]
             done = [await redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for redis in behind]
         except (StoreUnavailable, TimeoutError) as error:
@@ -153,8 +158,10 @@ class Partitions:
         if all(done):
             self._redis.up()
 
-    async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner]) -> None:
+    async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner], filler: OneFiller | None) -> None:
         """Check by the marks whether Redis has lost scores, and whether it answers again. Raises StoreUnavailable."""
+        if filler is not None and not await filler.is_alone():
+            owners = ()
         prefix = f"{self.where.topics.scores.name}:"
         offered = {f"{prefix}{owner.partition}": owner.redis.mark() for owner in owners}
         found = await store.mark_filled(offered)
@@ -266,8 +273,7 @@ class Partitions:
         if kind == "other":
             log.error("partition %d: a batch failed and is done again", partition, exc_info=error)
         elif not self._kafka.is_down:
-            said = str(error) or type(error).__name__
-            log.warning("partition %d: a batch is done again (%s: %s)", partition, kind, said)
+            log.warning("partition %d: a batch is done again (%s: %s)", partition, kind, kafka_trouble(error))
 
     def committed(self, effects: Effects, seconds: float) -> None:
         """See Around."""

@@ -19,26 +19,18 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     IllegalOperation,
     InvalidProducerEpoch,
     KafkaError,
-    NodeNotReadyError,
     ProducerClosed,
     ProducerFenced,
-)
-from aiokafka.protocol.transaction import (
-    AddOffsetsToTxnRequest,
-    AddPartitionsToTxnRequest,
-    EndTxnRequest,
-    TxnOffsetCommitRequest,
 )
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected, send_packed
-from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import compare_partitions
 from gate.stores.kafka.topics import group_offset, shapes
 from streams.pipeline.effects import Effects, Scores, States, merged
@@ -52,6 +44,7 @@ from streams.worker.changelog import (
 )
 from streams.worker.chores import Chores
 from streams.worker.continuity import Log, LogChange, Resumption, ScoreBasis, next_generation, resume, score_basis
+from streams.worker.producer import ResultUnknown, transactional_producer
 from streams.worker.scores_to_redis import ScoresToRedis
 
 COMMIT_EVERY_S = 0.2
@@ -59,14 +52,6 @@ MAX_AHEAD = 20_000  # scores that are folded and not committed
 COMMIT_WITHIN_S = 20.0
 SHORTER_FOR_S = 2.0  # a log that still ends before its watermark after this has lost its end
 OPEN_WITHIN_S = 8.0
-TRANSACTION_TIMEOUT_MS = 15_000  # how long a frozen worker's half transaction can hold up readers
-REQUEST_TIMEOUT_MS = 10_000
-SENT_ONCE = (AddPartitionsToTxnRequest, AddOffsetsToTxnRequest, TxnOffsetCommitRequest, EndTxnRequest)
-"""Requests that steer a transaction. They say which producer they come from, and not which transaction they mean."""
-
-
-class ResultUnknown(UploadGateError):
-    """The answer to a request that steers a transaction was lost. Only a new producer can find out what it did."""
 
 
 class Fenced(UploadGateError):
@@ -225,15 +210,8 @@ class Owner:
         return len(self._uncommitted)
 
     async def _fence(self) -> None:
-        self._producer = AIOKafkaProducer(
-            **connection(self.where.bootstrap),
-            transactional_id=f"{self.where.group}-{self.where.topics.events.name}-{self.partition}",
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            max_batch_size=1 << 20,
-            max_request_size=4 << 20,
-        )
-        send_once(self._producer)
+        transactional_id = f"{self.where.group}-{self.where.topics.events.name}-{self.partition}"
+        self._producer = transactional_producer(self.where.bootstrap, transactional_id)
         await connected(self._producer)
 
     async def settle(self) -> None:
@@ -349,28 +327,6 @@ class Owner:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def send_once(producer: Any) -> None:
-    """Make `producer` fail for good where it would send a request of `SENT_ONCE` again because its answer was lost.
-
-    The first copy may reach the broker late, even after its connection was closed, and then it would act on whichever
-    transaction the producer has open: a late commit makes half of that one visible. What a producer that failed has
-    sent is harmless, because the next one of the transactional id raises the epoch before anything else is sent.
-    """
-    send = producer.client.send
-
-    async def once(node: int, request: Any, **options: Any) -> Any:
-        try:
-            return await send(node, request, **options)
-        except NodeNotReadyError:
-            raise  # there was no connection to send it on
-        except KafkaError as error:
-            if isinstance(request, SENT_ONCE):  # not as KafkaError, after which the client sends it again
-                raise ResultUnknown(f"no answer to a request of a transaction: {error!r}") from error
-            raise
-
-    producer.client.send = once
 
 
 def kind_of(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from gate.errors import StoreUnavailable
 from gate.records.topics import Topic
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_unavailable
 from streams.worker.assignment import ENDING, Partitions
 from streams.worker.control_records import (
     ControlRecord,
@@ -135,7 +136,6 @@ async def send_control(bootstrap: str, topic: Topic, record: ControlRecord) -> N
             await connected(producer)
             await producer.send_and_wait(topic.name, key=record.key, value=encode_control(record), partition=0)
     except (KafkaError, OSError, TimeoutError) as error:
-        said = str(error) or type(error).__name__
-        raise StoreUnavailable(f"Kafka at {bootstrap} did not keep the record: {said}", "Check that it runs") from error
+        raise kafka_unavailable(bootstrap, "did not keep the record", error) from error
     finally:
         await producer.stop()

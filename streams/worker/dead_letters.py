@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka.errors import KafkaError
 
-from gate.errors import SettingInvalid, StoreUnavailable
+from gate.errors import SettingInvalid
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import end_offsets
+from gate.stores.kafka.trouble import kafka_unavailable
 from streams.worker.changelog import PartitionReader
 
 REPLAYED_KEY = b"replayed"
@@ -147,8 +148,8 @@ def kafka_away(bootstrap: str) -> Any:
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
-        problem = f"the dead letters at {bootstrap} cannot be read: {str(error) or type(error).__name__}"
-        raise StoreUnavailable(problem, "Check that Kafka runs and that the worker has started once") from error
+        remedy = "Check that it runs there and that a worker has started once"
+        raise kafka_unavailable(bootstrap, "does not return dead letters", error, remedy) from error
 
 
 def _read(records: Iterable[Any], partition: int) -> Iterable[FoundLetter | ReplayMarker]:

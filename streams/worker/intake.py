@@ -23,6 +23,7 @@ from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import require_partitions, unlike
 from gate.stores.kafka.topics import declare
+from gate.stores.kafka.trouble import kafka_trouble
 from streams.worker.agents import Fetch
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Misplaced, Owner
@@ -118,7 +119,7 @@ class Intake(Service):
                 async with asyncio.timeout(5.0):
                     await consumer.stop()
             except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("could not leave the group properly: %s", str(error) or type(error).__name__)
+                log.warning("could not leave the group properly: %s", kafka_trouble(error))
 
     @Service.task
     async def _read(self) -> None:

@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from gate.errors import UploadGateError
 from streams.worker.app import App, build
-from streams.worker.commit import ResultUnknown, kind_of
+from streams.worker.commit import kind_of
+from streams.worker.producer import ResultUnknown
 from streams.worker.settings import read_worker_settings
 
 log = logging.getLogger("upload_gate.worker")

@@ -23,6 +23,11 @@ class OneCluster:
         self._cluster_id = cluster_id
         self._known = ""
 
+    @property
+    def known(self) -> str:
+        """The id of the cluster, empty as long as it is not known."""
+        return self._known
+
     async def require(self) -> None:
         """Learn the cluster's id the first time. Raises ForeignCluster where it is another one now.
 

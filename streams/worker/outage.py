@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 from aiokafka import errors as kafka
 
+from gate.stores.kafka.trouble import kafka_trouble
+
 log = logging.getLogger("upload_gate.worker")
 
 
@@ -105,7 +107,7 @@ class Outage:
 
     def failed(self, error: BaseException) -> None:
         """Record that a call raised `error`. Logs each kind of refusal and its remedy once."""
-        said = str(error) or type(error).__name__
+        said = kafka_trouble(error)
         found = refusal(error)
         if found is None:
             self.down(said)

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerClosed
 
-from gate.errors import StoreUnavailable, UploadGateError
+from gate.errors import UploadGateError
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_unavailable
 from streams.core.events import Unreadable, decode
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM
 from streams.worker.commit import kind_of
@@ -125,9 +126,8 @@ async def replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> Replay
 def _stopped(bootstrap: str, error: Exception) -> UploadGateError:
     if kind_of(error) == "fenced":
         return Replaced("another replay began and goes on with the remaining letters", "See `dlq list` when it is done")
-    said = str(error) or type(error).__name__
-    problem = f"Kafka at {bootstrap} stopped the replay: {said}"
-    return StoreUnavailable(problem, "Type it again once Kafka answers: what was sent is not sent twice")
+    remedy = "Type it again once Kafka answers: what was sent is not sent twice"
+    return kafka_unavailable(bootstrap, "stopped the replay", error, remedy)
 
 
 async def _judged(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> AsyncIterator[_Judged]:

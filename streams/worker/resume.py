@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from gate.errors import SettingInvalid, StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import end_offsets
+from gate.stores.kafka.trouble import kafka_unavailable
 from streams.worker.control_records import ResumeAnswer, ResumeCommand, ResumeOutcome, decode_control
 from streams.worker.controls import send_control
 from streams.worker.follow import TopicFollower
@@ -33,8 +34,7 @@ async def resume(
             await send_control(bootstrap, topics.controls, command)
             answers = await _answers(follower, command.id, wanted, within_s)
     except (KafkaError, KeyError, OSError, TimeoutError) as error:
-        said = str(error) or type(error).__name__
-        raise StoreUnavailable(f"Kafka at {bootstrap} does not answer: {said}", "Check that it runs") from error
+        raise kafka_unavailable(bootstrap, "does not answer", error) from error
     return [answers.get(n) or ResumeAnswer(command.id, n, ResumeOutcome.NO_WORKER) for n in sorted(wanted)]
 
 

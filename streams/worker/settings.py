@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gate.core.duration import DAY_US, parse_duration_us
 from gate.errors import SettingInvalid
-from gate.records.kafka_address import parse_kafka_address
+from gate.records.kafka_address import WRITE, read_kafka_address
 from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
 
 SESSION_TIMEOUT_MS = 6_000
@@ -59,11 +59,8 @@ def read_worker_settings(env: Mapping[str, str]) -> WorkerSettings:
     """Settings from `UPLOAD_GATE_…` variables. Raises SettingInvalid, naming the variable."""
     kafka = env.get("UPLOAD_GATE_KAFKA", "")
     if not kafka:
-        raise SettingInvalid("UPLOAD_GATE_KAFKA is not set", "Set it to the brokers, as HOST:PORT")
-    try:
-        parse_kafka_address(kafka)
-    except ValueError as error:
-        raise SettingInvalid(f"UPLOAD_GATE_KAFKA cannot be used: {error}") from error
+        raise SettingInvalid("UPLOAD_GATE_KAFKA is not set", WRITE)
+    read_kafka_address(kafka, "UPLOAD_GATE_KAFKA")
     unreadable = env.get("UPLOAD_GATE_UNREADABLE", "stop")
     if unreadable not in ("stop", "drain"):
         raise SettingInvalid(f"UPLOAD_GATE_UNREADABLE is {unreadable!r}", "Use stop or drain")

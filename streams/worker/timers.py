@@ -17,6 +17,7 @@ from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.monitor import RebalanceMonitor
 from streams.worker.one_cluster import OneCluster
+from streams.worker.one_filler import OneFiller
 from streams.worker.outage import Outage
 from streams.worker.partition import Partition
 
@@ -37,6 +38,7 @@ class Upkeep:
         metrics: WorkerMetrics,
         monitor: RebalanceMonitor,
         cluster: OneCluster,
+        filler: OneFiller,
     ) -> None:
         self._partitions = partitions
         self._intake = intake
@@ -44,6 +46,7 @@ class Upkeep:
         self._metrics = metrics
         self._monitor = monitor
         self._cluster = cluster
+        self._filler = filler
         self._topic_was = ""
 
     async def look(self) -> None:
@@ -66,7 +69,7 @@ class Upkeep:
 
     async def fill_redis(self) -> None:
         """Write the scores that Redis lacks, including those that it has lost."""
-        await self._against_outages(self._partitions.catch_up_redis)
+        await self._against_outages(lambda: self._partitions.catch_up_redis(self._filler))
 
     async def look_for_requests(self) -> None:
         """Obey a request to score all accounts again."""

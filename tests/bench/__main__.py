@@ -29,6 +29,7 @@ from tests.bench import (
     states,
     streams,
 )
+from tests.bench.mutation import group as mutation
 from tests.bench.report import BenchError, Row, as_json, as_table, rows
 from tests.bench.rivals import group as rivals
 from tests.bench.stage import Stage
@@ -48,6 +49,7 @@ GROUPS = {
     "near": near,
     "scores": scores,
     "machine": machine,
+    "mutation": mutation,
 }
 ROUNDS = 3
 

@@ -32,11 +32,11 @@ class OwnConstant:
 
     async def respond(self, request: HotRequest) -> Response:
         """See HotApp."""
-        return 200, self._body, JSON, ()
+        return 200, self._body, JSON, b""
 
     def refused(self, request: HotRequest, error: RequestRejected) -> Response:
         """See HotApp."""
-        return 400, b"{}", JSON, ()
+        return 400, b"{}", JSON, b""
 
 
 def uvicorn_constant(body: bytes) -> Callable[[Scope, Receive, Send], Awaitable[None]]:

@@ -295,7 +295,7 @@ async def test_a_clock_that_steps_back_earns_no_second_twice(store: AccountStore
     assert sum(t.charged for t in results) == 1
 
 
-async def test_many_requests_at_once_are_answered_in_their_order_and_share_one_bucket(store: AccountStore) -> None:
+async def test_many_requests_at_once_share_one_bucket_and_each_gets_its_own_answer(store: AccountStore) -> None:
     five = one_limit("account:{a}", "limit", Rate(1, MINUTE_US, 5))
     requests = [take_request(f"u-{number}", five) for number in range(100)]
 
@@ -303,7 +303,7 @@ async def test_many_requests_at_once_are_answered_in_their_order_and_share_one_b
     again = await store.take_many(requests)
 
     charged = [isinstance(answer, TakeResult) and answer.charged for answer in answers]
-    assert charged == [True] * 5 + [False] * 95
+    assert sum(charged) == 5  # which five is open, because they go to a server over several connections
     assert [isinstance(answer, TakeResult) and answer.repeated for answer in again] == charged
 
 

@@ -220,6 +220,7 @@ async def test_scores_marks_overrides_and_hot_facts_reach_every_slot(
     stored = await scores.put_scores([with_bytes(score(account)) for account in accounts])
     older = await scores.put_scores([with_bytes(score(account, offset=0)) for account in accounts[:100]])
     marks = [await scores.mark_filled({"0": ("", "x"), "1": ("y", "z")}) for _ in range(2)]
+    claims = [await scores.claim("filled-by", expected, "ours") for expected in ("", "theirs", "ours")]
     for account in accounts[:50]:
         await overrides.put_override(account, override(allow=True))
     await hot.send([(b"k%d" % n, b"v") for n in range(10)])
@@ -229,6 +230,7 @@ async def test_scores_marks_overrides_and_hot_facts_reach_every_slot(
     assert [each.account for each in await scores.scores(accounts) if each is not None] == accounts
     assert set(await scores.some_accounts(10_000)) == set(accounts)
     assert marks == [{"0": "", "1": ""}, {"0": "x", "1": ""}]
+    assert claims == ["", "ours", "ours"]
     assert set(await overrides.all_overrides(1_000)) == set(accounts[:50])
     assert await scores.forget_scores(accounts, NOW_US + 1) == 3_000
     assert heard == [b"k%d" % n for n in range(10)]

@@ -11,6 +11,7 @@ from servers import running_redis
 from take_requests import DAY_US, MINUTE_US, NOW_US, override, score
 from waiting import eventually
 
+from gate.app.keep_board import KeepBoard
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import Report, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest
@@ -124,15 +125,43 @@ async def test_neither_a_gate_nor_a_worker_may_write_a_pause_or_push_one(as_user
         await each.close()
 
 
+async def test_the_keepers_user_writes_back_what_a_failover_lost_and_repairs_what_cannot_be_read(
+    as_user: AsUser,
+) -> None:
+    keeper, oncall = (RedisBoardStore(as_user(user), deadline_s=5.0) for user in ("keeper", "oncall"))
+    said: list[str] = []
+    keeping = KeepBoard(keeper, None, said.append)
+    before = (await oncall.read()).rev
+    await oncall.replace(before, board(before + 1))
+    await keeping.step()
+    key = oncall._board_key
+
+    await oncall._command(b"DEL", key, at=key)
+    lost = await oncall.read()
+    await keeping.step()
+    back = await oncall.read()
+    await oncall._command(b"HSET", key, b"document", b"garbage", at=key)
+    await keeping.step()
+
+    assert lost.rev == 0
+    assert back == await oncall.read()
+    assert f"p-{before + 1}" in back.pauses
+    assert said[0].startswith("Redis had lost pauses")
+    assert "could not be read" in said[1]
+    for each in (keeper, oncall):
+        await each.close()
+
+
 async def test_a_workers_user_writes_scores_marks_and_hot_facts(as_user: AsUser) -> None:
     scores, hot = RedisScoreStore(as_user("worker")), RedisHotFacts(as_user("worker"))
 
     stored = await scores.put_scores([with_bytes(score(f"w{n}")) for n in range(200)])
     await scores.mark_filled({"0": ("", "x")})
+    claims = [await scores.claim("filled-by", "", "ours") for _ in range(2)]
     await hot.send([(b"k", b"v")])
     await scores.ping()
 
-    assert stored == 200
+    assert (stored, claims) == (200, ["", "ours"])
     assert await scores.forget_scores([f"w{n}" for n in range(200)], NOW_US + 1) == 200
     await scores.close()
     await hot.close()

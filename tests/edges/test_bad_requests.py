@@ -203,3 +203,16 @@ async def test_a_fault_of_ours_is_a_500_and_no_decision(tmp_path: Path) -> None:
     assert "decision" not in reply.json
     assert "secret" not in reply.body.decode()
     assert gate.check.counts.faults["http"] == 1
+
+
+async def test_a_misspelt_field_of_a_check_is_counted_by_the_field_that_is_meant(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        reply = await gate.post(
+            "/v1/check", b'{"upload_id":"u-1","account":{"id":"a-1"},"media":{"kind":"image"},"devise":"d"}'
+        )
+
+        metrics = await gate.get("/metrics")
+
+    assert (reply.status, reply.json["decision"]) == (200, "allow")
+    assert "ignored" not in reply.json
+    assert 'upload_gate_check_fields_unknown_total{meant="device"} 1.0' in metrics.body.decode()

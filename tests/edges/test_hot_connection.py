@@ -53,11 +53,11 @@ class Echo:
         if request.target == b"/slow":
             await self.go.wait()
         self.gone.append(request.is_gone())
-        return 200, request.method + b" " + request.target + b" " + request.body, b"text/plain", ()
+        return 200, request.method + b" " + request.target + b" " + request.body, b"text/plain", b""
 
     def refused(self, request: HotRequest, error: RequestRejected) -> Response:
         self.rejected.append(error.reason)
-        return 413 if error.reason == "body.too_large" else 404, b"refused", b"text/plain", ()
+        return 413 if error.reason == "body.too_large" else 404, b"refused", b"text/plain", b""
 
 
 class Recorder:
@@ -590,6 +590,17 @@ async def test_connections_beyond_the_cap_are_refused_and_counted_until_others_e
 
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert rejected[0] == "connections.too_many"
+
+
+async def test_requests_sent_ahead_behind_a_slow_one_are_all_answered_however_many_they_are() -> None:
+    line, ahead = Line(), 2_000
+    await line.feed(GET.replace(b"/next", b"/slow") + GET * ahead)
+    assert line.transport.data == b""
+
+    line.app.go.set()
+
+    await eventually(lambda: len(line.app.seen) == ahead + 1)
+    assert [status for status, _ in answers(line.transport.data, ["GET"] * (ahead + 1))] == [200] * (ahead + 1)
 
 
 async def test_files_of_tls_that_cannot_be_used_are_told(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -46,7 +45,8 @@ def test_every_alert_fires_when_it_should_and_not_before(promtool: str) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_that_never_fires_fails_its_own_test(alert: str, promtool: str, tmp_path: Path) -> None:
-    shutil.copy(RULES / "alerts_test.yml", tmp_path)
+    head, *cases = re.split(r"(?m)^(?=  - name: )", (RULES / "alerts_test.yml").read_text())
+    (tmp_path / "alerts_test.yml").write_text(head + "".join(case for case in cases if alert in case))
     rules = (RULES / "alerts.yml").read_text()
     never, count = re.subn(rf"(alert: {alert}\n\s+expr: ).*", r"\1vector(0) == 1", rules)
     (tmp_path / "alerts.yml").write_text(never)

@@ -256,6 +256,17 @@ def test_own_buckets_answer_as_the_model_does(
         assert own.take(buckets, size, now_us) == take(tats, buckets, size, now_us, sharers=instances)
 
 
+def test_own_buckets_keep_nothing_of_an_entity_from_which_nothing_is_taken() -> None:
+    buckets, never = LocalBuckets(1), Rate(0, DAY_US, 0)
+    flying = EntityLimits((Limit("open", Rate(1, DAY_US, 9), in_flight=True),))
+
+    for n in range(100):
+        assert buckets.take((EntityBuckets(f"e{n}", flying),), 0, START_US)[0] is None
+        assert buckets.take((one_limit(f"f{n}", "l", never),), 0, START_US)[0] is not None
+
+    assert (len(buckets), buckets._tats) == (0, {})
+
+
 def test_own_buckets_stay_within_their_size_and_forget_the_full_ones_first() -> None:
     buckets = LocalBuckets(1, max_buckets=100)
     long = one_limit("long", "l", Rate(1, DAY_US, 1))

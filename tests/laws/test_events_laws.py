@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -102,17 +103,20 @@ def test_the_quick_way_to_read_an_event_finds_what_the_thorough_one_does(value: 
     assert quick == what_comes_of(decode_thoroughly, value)
 
 
+@pytest.mark.parametrize("size", [3, 4])
 @given(st.lists(marks, max_size=40))
 @example([0x04030201, 0x08070605, 0x06050403, 0x06050403])
+@example([0x030201, 0x060504, 0x050403, 0x050403])
 @settings(max_examples=400, deadline=None)
-def test_a_ring_remembers_the_last_dozen_and_nothing_that_lies_across_two_of_them(items: list[int]) -> None:
+def test_a_ring_remembers_the_last_dozen_and_nothing_that_lies_across_two_of_them(size: int, items: list[int]) -> None:
     ring, model = b"", list[int]()
-    for item in items:
-        after = remembered(ring, item.to_bytes(4, "little"), MAX_RING)
+    for whole in items:
+        item = whole & ((1 << 8 * size) - 1)
+        after = remembered(ring, item.to_bytes(size, "little"), MAX_RING)
 
         assert (after is ring) == (item in model)
         if item not in model:
             model = [*model, item][-MAX_RING:]
         ring = after
 
-        assert [int.from_bytes(ring[at : at + 4], "little") for at in range(0, len(ring), 4)] == model
+        assert [int.from_bytes(ring[at : at + size], "little") for at in range(0, len(ring), size)] == model

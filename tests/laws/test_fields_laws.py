@@ -125,6 +125,21 @@ def test_the_quick_way_to_read_a_check_says_what_the_table_says(name: str) -> No
             assert quick[1] == slow.dropped, spelt(value)
 
 
+numbers = st.sampled_from(
+    ["0", "1", "9", "99", "255", "256", "00", "01", "1 ", "\u0663", "+1", "0x1", "1e1", "1\x00", ""]
+)
+
+
+@given(st.lists(numbers, min_size=3, max_size=5).map(".".join))
+@settings(max_examples=600, deadline=None)
+def test_the_quick_way_tells_an_address_from_what_nearly_is_one_as_the_table_does(ip: str) -> None:
+    given = changed("ip", ip)
+
+    quick, slow = of_check(given), thoroughly(given)
+
+    assert quick == (msgspec.to_builtins(msgspec.convert(slow.kept, CheckRequest)), slow.dropped)
+
+
 @given(st.sampled_from(OF_CHECKS), st.sampled_from(NAUGHTY) | st.text(max_size=80))
 @settings(max_examples=1_000, deadline=None)
 def test_reading_what_was_kept_keeps_it_and_drops_nothing(name: str, value: Any) -> None:

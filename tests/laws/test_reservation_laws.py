@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -57,14 +58,18 @@ def a_class(rng: random.Random, name: str) -> ClassLimits:
 
 
 async def live(
-    model: MemoryAccountStore, store: RedisAccountStore, seed: int, attempts: itertools.count[int]
+    model: MemoryAccountStore,
+    store: RedisAccountStore,
+    seed: int,
+    attempts: itertools.count[int],
+    make: Callable[[random.Random, str], ClassLimits] = a_class,
 ) -> tuple[int, int]:
     """One life: two policies alternate, clocks run and step back, uploads are repeated, changed, reported and expire.
 
     An account has few uploads at once, because Redis repeats only the last refusals of an account, and the model all.
     """
     rng = random.Random(seed)
-    policies = [[a_class(rng, name) for name in "xyz"] for _ in range(2)]
+    policies = [[make(rng, name) for name in "xyz"] for _ in range(2)]
     now_us, checks, settled = START_US, 0, 0
     for policy in policies:
         model.expect(policy)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gate.app.check import Check
-from gate.app.converge import converged
+from gate.app.converge import HEARD_WITHIN_US, converged
 from gate.app.follow_controls import FollowControls
 from gate.app.operate import Operate
 from gate.app.watch import Watch
@@ -31,10 +31,11 @@ from gate.core.pause.board import Board, Pause, merge
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.errors import StateUnreadable, StoreUnavailable
+from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
+from gate.ports.clock import ClockMark
 from gate.records.board_document import decode_board, encode_board
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
@@ -47,6 +48,7 @@ REQUESTS = [CheckRequest("u", Account(f"a-{n}", "new"), Media("image")) for n in
 GATES = 3
 ROOM_US = 5 * SECOND_US
 """How early a gate may end a pause: what its clock may be off by without having met the store's."""
+CLOCKS = (0, 4 * SECOND_US, -4 * SECOND_US, 3_600 * SECOND_US, -3_600 * SECOND_US)
 
 
 class Time:
@@ -59,6 +61,25 @@ class Time:
 
     def now_us(self) -> int:
         return Time.true_us + self.ahead_us
+
+
+class Uptime:
+    """The time since a machine's start, which nobody sets."""
+
+    def __init__(self) -> None:
+        self.boots = 1
+        self.since_us = Time.true_us
+
+    @property
+    def boot(self) -> str:
+        return f"boot-{self.boots}"
+
+    def elapsed_us(self) -> int:
+        return Time.true_us - self.since_us
+
+    def reboot(self) -> None:
+        self.boots += 1
+        self.since_us = Time.true_us
 
 
 class Channel(MemoryBoardStore):
@@ -101,12 +122,13 @@ class Memory:
 
     def __init__(self) -> None:
         self.document: bytes | None = None
+        self.clock: ClockMark | None = None
 
     def read(self) -> Board | None:
         return None if self.document is None else decode_board(self.document)
 
-    def write(self, board: Board) -> None:
-        self.document = encode_board(board)
+    def write(self, board: Board, clock: ClockMark | None = None) -> None:
+        self.document, self.clock = encode_board(board), clock
 
     def set_aside(self) -> Path:
         return self.path
@@ -126,7 +148,7 @@ class GateUnderTest:
 
     def __init__(self, number: int, redis: Reach, kafka: Reach, ahead_us: int) -> None:
         self.number, self.redis, self.kafka = number, redis, kafka
-        self.clock, self.disk = Time(ahead_us), Memory()
+        self.clock, self.disk, self.uptime = Time(ahead_us), Memory(), Uptime()
         self.boots = itertools.count(1)
         self.running = False
 
@@ -147,8 +169,9 @@ class GateUnderTest:
             self.clock,
             said,
             self.disk,
-            NoFile(),
-            lambda *_: None,  # type: ignore[arg-type]
+            NoFile(),  # type: ignore[arg-type]
+            lambda *_: None,
+            uptime=self.uptime,
         )
         self.watch.start_from_disk()
         self.follow = FollowControls(self.watch, self.kafka, lambda *_: None, lambda: 0.5, lambda: None)  # type: ignore[arg-type]
@@ -158,6 +181,7 @@ class GateUnderTest:
         """What a gate does within a second."""
         if not self.running:
             return
+        await self.watch._read_file()
         for one in (self.watch._poll, self.follow._beat):
             with suppress(StoreUnavailable, TimeoutError, StateUnreadable):
                 await one()
@@ -189,9 +213,7 @@ class SwitchMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.loop.close()
 
-    @initialize(
-        ahead=st.lists(st.sampled_from((0, 4 * SECOND_US, -4 * SECOND_US, 3_600 * SECOND_US)), min_size=3, max_size=3)
-    )
+    @initialize(ahead=st.lists(st.sampled_from(CLOCKS), min_size=3, max_size=3))
     def begin(self, ahead: list[int]) -> None:
         self.gates = [
             GateUnderTest(n, self.redis.of(self.redis_links, n), self.kafka.of(self.kafka_links, n), ahead[n])
@@ -216,7 +238,12 @@ class SwitchMachine(RuleBasedStateMachine):
         if not store.up:
             return False
         result = self.run(converged(store, change, 0.0))
-        return bool(result.complete) and not result.unheard
+        return bool(result.complete) and not result.unheard and not self.is_forgotten(store)
+
+    def is_forgotten(self, store: Channel) -> bool:
+        """Whether a gate is no longer counted, as it was not heard of for five minutes. The promise does not cover it."""
+        heard = self.run(store.gates(HEARD_WITHIN_US)).acknowledgements
+        return {said.gate for said in heard} != {f"g-{number}" for number in range(GATES)}
 
     def write(self, through: str) -> tuple[Channel, Operate]:
         store = self.redis if through == "redis" else self.kafka
@@ -264,14 +291,55 @@ class SwitchMachine(RuleBasedStateMachine):
     def garbage(self) -> None:
         self.redis.put_document(b'{"pauses": [')
 
-    @rule(gate=st.integers(0, GATES - 1))
-    def restart(self, gate: int) -> None:
+    @rule(gate=st.integers(0, GATES - 1), reboots=st.booleans(), ahead=st.none() | st.sampled_from(CLOCKS))
+    def restart(self, gate: int, reboots: bool, ahead: int | None) -> None:
+        """A start in the middle of whatever is going on, of the process or of its machine, whose clock may be set meanwhile."""
         one = self.gates[gate]
-        # a clock that is an hour off is told by the store; a gate that cannot ask goes by its host's clock
-        reaches = self.redis.up and gate in self.redis_links
-        if reaches or abs(one.clock.ahead_us) < ROOM_US:
-            one.start()
-            self.run(one.step())
+        if reboots:
+            one.uptime.reboot()
+        if ahead is not None:
+            one.clock.ahead_us = ahead
+        one.start()
+        self.run(one.step())
+
+    @rule(gate=st.integers(0, GATES - 1), ahead=st.sampled_from(CLOCKS))
+    def set_a_clock(self, gate: int, ahead: int) -> None:
+        """Somebody sets the clock of a running gate's host, which the gate notices within a second."""
+        self.gates[gate].clock.ahead_us = ahead
+        self.run(self.gates[gate].watch._read_file())
+
+    @precondition(lambda self: self.promised)
+    @rule(
+        through=st.sampled_from(("redis", "kafka")), other=st.sampled_from(("extend", "release")),
+        minutes=st.sampled_from((30, 90)), which=st.integers(0, 9),
+    )  # fmt: skip
+    def two_operators_at_once(self, through: str, other: str, minutes: int, which: int) -> None:
+        """One extends a pause in one channel, one extends or releases it in the other, before any gate hears of either."""
+        if not (self.redis.up and self.kafka.up):
+            return
+        id_ = sorted(self.promised)[which % len(self.promised)]
+        ways = ("redis", "kafka") if through == "redis" else ("kafka", "redis")
+        (first, one), (second, two) = (self.write(way) for way in ways)
+        before = self.promised.pop(id_)
+        changed = [None, None]
+        with suppress(OperatorError, ControlRefused, StateUnreadable):
+            changed[0] = self.run(one.extend(id_, "ann", minutes * 60 * SECOND_US))
+        with suppress(OperatorError, ControlRefused, StateUnreadable):
+            changed[1] = self.run(
+                two.extend(id_, "bob", 60 * 60 * SECOND_US) if other == "extend" else two.release(id_, "bob", ramp_us=0)
+            )
+        longer = [each for each in changed if each is not None and each.released_at_us is None]
+        if changed[1] is not None and other == "release":
+            if self.exits_0(second, changed[1]):
+                self.released[id_] = before
+            return
+        # an extension promises its end as soon as its command has ended with 0
+        ends = [
+            each for each, store in zip(changed, (first, second), strict=True) if each and self.exits_0(store, each)
+        ]
+        self.promised[id_] = max(
+            [before, *(each for each in ends if each in longer)], key=lambda each: each.expires_at_us
+        )
 
     @rule(seconds=st.sampled_from((1, 2, 5, 30, 300)))
     def time_passes(self, seconds: int) -> None:

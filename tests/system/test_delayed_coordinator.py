@@ -7,11 +7,13 @@ closed, as a network may.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
@@ -27,9 +29,9 @@ from gate.stores.kafka.events import EventProducer
 from gate.stores.kafka.topics import declare
 from streams.core.facts import Facts, pack
 from streams.pipeline.effects import Effects, States
-from streams.worker import commit
+from streams.worker import producer
 from streams.worker.changelog import Accounts
-from streams.worker.commit import Owner, Where
+from streams.worker.commit import Fenced, Owner, Where
 from streams.worker.outage import Outage
 from streams.worker.scores_to_redis import ScoresToRedis
 from tests.system.transaction_requests import ADD_OFFSETS, END_TXN, PRODUCE, STEERING, api_key
@@ -115,7 +117,7 @@ class Life:
                 await owner.act(Effects.of(at + 1, States(self.batches[at])), time.monotonic())
                 await owner.settle()
                 assert owner.uncommitted == 0 or not owner.is_open
-        except commit.Fenced:
+        except Fenced:
             pass
 
     def require_whole(self, owner: Owner) -> None:
@@ -138,10 +140,14 @@ async def life_behind(
     kafka: tuple[LocalKafka, int], name: str, batches: list[dict[str, bytes]], hold: Callable[[bytes], float]
 ) -> AsyncIterator[Life]:
     server, port = kafka
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     async with FaultProxy(port, server.port, hold):
         life = Life(server.bootstrap, Topics(f"{name}."), batches)
         await life.write_events()
         yield life
+    gc.collect()
+    assert complaints == []  # whoever wrote has got each error, and the log gets none again
 
 
 class LateCommit:
@@ -166,7 +172,7 @@ class LateCommit:
 async def test_a_commit_that_comes_late_does_not_commit_half_of_the_next_transaction(
     kafka: tuple[LocalKafka, int], unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS)
+    monkeypatch.setattr(producer, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS)
     batches = [version(1, 10), version(2, 1_500), version(3, 10)]
     hold = LateCommit()
     async with life_behind(kafka, unique(), batches, hold) as life:
@@ -183,7 +189,7 @@ async def test_a_commit_that_comes_late_does_not_commit_half_of_the_next_transac
 async def test_whole_batches_are_committed_however_late_the_coordinator_hears(
     seed: int, kafka: tuple[LocalKafka, int], unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS)
+    monkeypatch.setattr(producer, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS)
     chance = random.Random(seed)
     held: list[int] = []
 
@@ -208,7 +214,7 @@ async def test_whole_batches_are_committed_however_late_the_coordinator_hears(
 async def test_an_owner_that_is_closed_while_a_request_is_on_its_way_ends_without_an_error(
     kafka: tuple[LocalKafka, int], unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS)
+    monkeypatch.setattr(producer, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS)
     held: list[int] = []
 
     def hold(message: bytes) -> float:

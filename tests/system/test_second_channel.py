@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -21,16 +22,21 @@ from servers import running_kafka, running_redis
 from waiting import eventually, wait_until
 
 from gate.cli.http_json import get_json
+from gate.core.duration import HOUR_US
+from gate.core.pause.board import by_local_clock
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
 from gate.local.redis import LocalRedis
 from gate.records.audit import chain_problems
 from gate.records.topics import Topics
+from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.kafka.audit import read_audit
+from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.topics import declare
 from gate.stores.redis.line import Line
 
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
+USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
 RAID = ("--class", "new", "--for", "1h", "--reason", "raid", "--yes")
 
 
@@ -46,17 +52,38 @@ class System:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     redis_of: dict[int, str] = field(default_factory=dict)
     """The way to Redis of a host that has one of its own."""
+    kafka_of: dict[int, str] = field(default_factory=dict)
 
     def environment(self, host: int) -> dict[str, str]:
         port, admin = self.ports[host]
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("UPLOAD_GATE_")},
             "UPLOAD_GATE_STATE": str(self.home / f"host-{host}"), "UPLOAD_GATE_REDIS": self.redis_of.get(host, self.redis.url),
-            "UPLOAD_GATE_KAFKA": self.kafka, "UPLOAD_GATE_TOPIC_PREFIX": self.prefix,
+            "UPLOAD_GATE_KAFKA": self.kafka_of.get(host, self.kafka), "UPLOAD_GATE_TOPIC_PREFIX": self.prefix,
             "UPLOAD_GATE_SALT": "a salt for this test", "UPLOAD_GATE_NAME": f"g-{host}",
             "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin), "UPLOAD_GATE_OWNER": "ann",
             "UPLOAD_GATE_GATE": f"http://127.0.0.1:{port}", "UPLOAD_GATE_ADMIN": f"http://127.0.0.1:{admin}",
         }  # fmt: skip
+
+    def with_users(self) -> None:
+        """Give Redis the users of the deployment: new gates come as `gate`, the terminal of host 0 as `oncall`."""
+        for line in USERS.read_text().splitlines():
+            _, name, *rules = line.split()
+            self.redis_command("ACL", "SETUSER", name, "reset", *rules)
+        self.redis_of[0] = self.redis_as("oncall")
+
+    def redis_as(self, name: str) -> str:
+        return self.redis.url.replace("redis://", f"redis://{name}:{name.upper()}_PASSWORD@")
+
+    def redis_command(self, *command: str) -> Any:
+        async def execute() -> Any:
+            line = Line(self.redis.url)
+            try:
+                return await line.execute(*command, within_s=5.0)
+            finally:
+                await line.close()
+
+        return asyncio.run(execute())
 
     def start_gate(self) -> int:
         host = len(self.ports)
@@ -102,6 +129,15 @@ class System:
     def decision(self, host: int, class_: str = "new") -> str:
         done = self.run("check", "--account", "a-1", "--class", class_, "-o", "json", host=host)
         return str(json.loads(done.stdout)["decision"])
+
+    def in_kafka(self) -> set[str]:
+        """The ids of the pauses in Kafka."""
+
+        async def read() -> set[str]:
+            async with KafkaBoardStore(self.kafka, Topics(self.prefix).pauses.name, deadline_s=20.0) as store:
+                return set((await store.read()).pauses)
+
+        return asyncio.run(read())
 
     def stored(self) -> dict[str, Any]:
         """The pauses in Redis by id."""
@@ -254,6 +290,100 @@ def test_what_was_paused_stays_paused_while_kafka_is_killed_and_a_gate_starts_in
         wait_until(caught_up, timeout_s=60, every_s=1.0)
 
 
+def test_release_all_right_after_a_pause_in_kafka_releases_it(system: System) -> None:
+    """The gates copy it to Redis within a second or two; the release reads both channels instead of waiting for them."""
+    for _ in range(3):
+        set_ = system.done("pause", *RAID, "--direct", "kafka")
+
+        released = system.run("release", "--all", "--yes", "--instant")
+
+        assert released.returncode == 0, released.stderr
+        assert released.stdout.split() == [set_]
+        assert system.paused(0) == system.paused(1) == []
+
+
+def test_a_command_says_which_channel_it_could_not_read(system: System) -> None:
+    set_ = system.done("pause", *RAID)
+
+    released = system.run("release", set_, "--instant", "--kafka", f"127.0.0.1:{free_port()}")
+
+    assert released.returncode == 0, released.stderr
+    assert "warning: Kafka at" in released.stderr
+    assert "cannot be read" in released.stderr
+
+
+def test_two_operators_at_once_in_two_channels_and_the_release_stands(system: System) -> None:
+    """An extension in Kafka that comes a moment after the release in Redis has the higher revision, and loses all the same."""
+    set_ = system.done("pause", *RAID)
+    for _ in range(3):
+        system.done("pause", "--class", "trusted", "--for", "1m", "--reason", "other", "--yes", "--direct", "kafka")
+    with ThreadPoolExecutor(2) as pool:
+        releasing = pool.submit(system.run, "release", set_, "--instant")
+        extending = pool.submit(system.run, "extend", set_, "--for", "2h", "--direct", "kafka")
+        released, extended = releasing.result(), extending.result()
+
+    assert released.returncode == 0, released.stderr
+    wait_until(lambda: set_ not in (system.paused(0) or []) and set_ not in (system.paused(1) or []))
+    if extended.returncode:
+        assert "released" in extended.stderr
+    shown = json.loads(system.run("status", "-o", "json").stdout)
+    assert set_ not in [pause["id"] for pause in shown["pauses"]]
+    assert all(gate["obeys"] for gate in shown["gates"])
+
+
+@pytest.mark.parametrize("reboots", [False, True])
+def test_a_gate_whose_clock_is_an_hour_ahead_and_that_reaches_nobody_keeps_its_pauses(
+    system: System, reboots: bool
+) -> None:
+    """To a host an hour ahead everything in its snapshot is an hour old: the pause, and the mark of the store's clock."""
+    set_ = system.done("pause", "--class", "new", "--for", "10m", "--reason", "raid", "--yes")
+    system.processes[1].terminate()
+    system.processes[1].wait(20)
+    snapshot = BoardSnapshot(system.home / "host-1" / "board.json")
+    board, mark = snapshot.read(), snapshot.clock
+    assert board is not None
+    assert mark is not None
+    boot = "another boot" if reboots else mark.boot
+    snapshot.write(by_local_clock(board, -HOUR_US), replace(mark, store_us=mark.store_us - HOUR_US, boot=boot))
+    system.redis_of[1] = f"redis://127.0.0.1:{free_port()}/0"
+    system.kafka_of[1] = f"127.0.0.1:{free_port()}"
+
+    system.restart_gate(1)
+    decided, held = system.decision(1), system.paused(1)
+    shown = system.run("status", host=1)
+
+    assert (decided, held) == ("paused", [set_])
+    assert ("has not met the store's clock" in shown.stderr) == reboots
+    system.redis_of.clear()
+    system.kafka_of.clear()
+
+
+def test_with_the_users_of_the_deployment_a_failover_loses_no_pause(system: System) -> None:
+    """Gates may not write the board. The keeper, which runs only afterwards, gets what Redis lost from Kafka."""
+    system.with_users()
+    system.redis_of[2] = system.redis_of[3] = system.redis_as("gate")
+    for process in system.processes:
+        process.terminate()
+        process.wait(20)
+    cut = system.start_gate()
+    set_ = system.run("pause", *RAID).stdout.strip()
+    wait_until(lambda: system.paused(cut) == [set_])
+    wait_until(lambda: set_ in system.in_kafka(), timeout_s=30)
+
+    system.redis_command("DEL", "ug:board")
+    newcomer = system.start_gate()
+    wait_until(lambda: system.paused(newcomer) == [set_], timeout_s=30)
+    lost, held = system.stored(), system.paused(cut)
+    keeper = subprocess.Popen([PROGRAM, "keeper", "--redis", system.redis_as("keeper")], env=system.environment(0))
+    system.processes.append(keeper)
+    wait_until(lambda: set_ in system.stored(), timeout_s=30)
+    released = system.run("release", set_, "--instant")
+
+    assert (lost, held) == ({}, [set_])
+    wait_until(lambda: system.paused(cut) == system.paused(newcomer) == [])
+    assert released.stdout.strip() == set_
+
+
 def test_a_drill_exercises_the_switch_and_every_gate_tells_when_it_passed(system: System) -> None:
     passed = system.run("drill", "-o", "json")
 
@@ -292,12 +422,16 @@ def test_two_persons_set_a_long_pause_as_typed_and_the_first_alone_cannot(system
     id_ = proposed.stdout.strip()
     shown = json.loads(system.run("status", "-o", "json").stdout)
     own = system.run("approve", id_, "--by", "ann")
+    same_login = system.run("approve", id_, "--by", "bob")
     before = system.paused(0)
-    approved = system.run("approve", id_, "--by", "bob")
+    approved = system.run("approve", id_, "--by", "bob", "--emergency", "nobody else awake")
 
     assert (refused.returncode, proposed.returncode, own.returncode, approved.returncode) == (3, 3, 4, 0), (
         approved.stderr
     )
+    assert same_login.returncode == 4
+    assert "this login" in same_login.stderr
+    assert "EMERGENCY: nobody else awake" in system.run("history", id_).stdout
     assert "second person" in refused.stderr
     assert [pause["id"] for pause in shown["waiting"]] == [id_]
     assert (before, system.paused(0), system.paused(1)) == ([], [id_], [id_])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gate.core.pause.board import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.audit import AuditEntry, AuditOutcome
-from gate.records.audit import chain_problems, decode_audit
+from gate.records.audit import chain_problems, check_chain, decode_audit, encode_audit
 from gate.stores.disk.audit_file import AuditFile
 
 NOON_US = 1_800_000_000_000_000
@@ -136,3 +137,59 @@ def test_a_record_of_which_the_disk_took_only_a_part_is_said(tmp_path: Path, mon
 
     assert len(said) == 1
     assert "only a part of the record" in said[0]
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_one_altered_line_is_one_problem_also_beside_its_copy(tmp_path: Path, number: int) -> None:
+    for who in ("ann", "bob", "cid", "dan"):
+        a_log(tmp_path).record(entry(who))
+    lines = list(a_log(tmp_path).lines())
+    copies = [decode_audit(line) for line in lines]
+
+    for altered in (lines[number - 1].replace(b'"who":"', b'"who":"not '), b"no record"):
+        checked = check_chain([*lines[: number - 1], altered, *lines[number:]])
+
+        assert [problem.partition(":")[0] for problem in checked.problems] == [f"line {number}"]
+        assert copy_problems(lines, copies, "host-1", checked.damaged) == []
+        assert checked.damaged == {number}
+
+
+def test_a_record_with_a_hash_made_anew_is_one_problem_of_its_own_line(tmp_path: Path) -> None:
+    for who in ("ann", "bob", "cid"):
+        a_log(tmp_path).record(entry(who))
+    first, second, third = a_log(tmp_path).lines()
+    copies = [decode_audit(line) for line in (first, second, third)]
+    forged = encode_audit(entry("eve"), "host-1", 2, NOON_US, copies[0].hash)
+
+    checked = check_chain([first, forged, third])
+
+    assert [problem[:32] for problem in checked.problems] == ["line 2: record 2 was altered and"]
+    assert copy_problems([first, forged, third], copies, "host-1", checked.damaged) == []
+
+
+def test_a_record_that_was_removed_beside_an_altered_line_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    for who in ("ann", "bob", "cid", "dan"):
+        a_log(tmp_path).record(entry(who))
+    first, _, _, fourth = a_log(tmp_path).lines()
+
+    problems = check_chain([first, b"no record", fourth]).problems
+
+    assert [problem.partition(":")[0] for problem in problems] == ["line 2", "line 3"]
+
+
+def test_two_logs_that_continue_one_chain_are_told_apart(tmp_path: Path) -> None:
+    """A state directory was copied: both hosts then write records of the same numbers, and both logs are whole."""
+    for who in ("ann", "bob"):
+        a_log(tmp_path / "one").record(entry(who))
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    for who in ("ann", "cid"):
+        a_log(tmp_path / "one").record(entry(who))
+    for who in ("eve", "eve", "eve"):
+        a_log(tmp_path / "two").record(entry(who))
+    one, two = (list(a_log(tmp_path / name).lines()) for name in ("one", "two"))
+    copies = [decode_audit(line) for line in (*one, *two[2:])]
+
+    (fork,) = copy_problems(one, copies, "host-1")
+
+    assert list(chain_problems(one)) == list(chain_problems(two)) == []
+    assert "record 3 of host-1 exists twice in Kafka: this file's by ann, and another one by eve" in fork

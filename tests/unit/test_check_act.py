@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from gate.app.check import Check, LastKnown
+from gate.app.check import Check
 from gate.app.settle import Reports
 from gate.core.account import Account
 from gate.core.decision import Decision, Stage, Verdict
@@ -29,7 +29,7 @@ from gate.core.policy import (
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
-from gate.core.standing import Standing
+from gate.core.standing import LastKnown, Standing
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy

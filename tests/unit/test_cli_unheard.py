@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pages import page
 
 from gate.app.converge import Convergence, GateResult, GateState
+from gate.app.operate import Operate
 from gate.cli.obedience import query_unheard
 from gate.core.pause.board import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
+from gate.stores.memory.boards import MemoryBoardStore
 
 CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2_000_000_000_000_000)
 
@@ -58,3 +60,39 @@ async def test_a_gate_that_does_not_answer_is_told_of() -> None:
 
     assert result.complete
     assert [gate.gate for gate in quiet] == ["g-gone", "g-other"]
+
+
+async def test_a_gate_that_was_silent_for_more_than_five_minutes_counts_if_it_still_decides() -> None:
+    """Cut off from every channel it lets in what the pause should stop; one that does not answer is gone."""
+    with answering({"board_digest": "d-6", "board_latest": ["p-0@6"]}) as old:
+        silent = [
+            Acknowledgement("g-cut-off", old, 6, 0),
+            Acknowledgement("g-gone", f"http://127.0.0.1:{free_port()}", 6, 0),
+            Acknowledgement("g-live", old, 6, 0),
+        ]
+        result, quiet = await query_unheard(waited(), silent)
+
+    assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [("g-cut-off", False), ("g-live", True)]
+    assert not result.complete
+    assert quiet == []
+
+
+async def test_the_lapsed_gates_are_those_of_the_last_hour_that_neither_left_nor_came_back() -> None:
+    class Hour:
+        at_us = 1_800_000_000_000_000
+
+        def now_us(self) -> int:
+            return self.at_us
+
+    clock = Hour()
+    store = MemoryBoardStore(clock)
+    await store.acknowledge(Acknowledgement("g-long-gone", "http://g", 1, 0, boot="b-1"))
+    clock.at_us += 59 * 60_000_000
+    for gate, boot, left in (("g-cut-off", "b-1", False), ("g-left", "b-1", True), ("g-back", "b-1", False)):
+        await store.acknowledge(Acknowledgement(gate, "http://g", 1, 0, boot=boot, left=left))
+    clock.at_us += 10 * 60_000_000
+    await store.acknowledge(Acknowledgement("g-back", "http://g", 1, 0, boot="b-2"))
+
+    silent = await Operate(store, lambda: "p-1").lapsed_gates()
+
+    assert [said.gate for said in silent] == ["g-cut-off"]

@@ -85,13 +85,35 @@ def test_a_check_that_is_refused_names_its_field(tmp_path: Path) -> None:
     assert json.loads(out)[0]["detail"] == "media.kind is required"
 
 
-def test_in_words_each_line_is_one_and_the_sum_is_on_stderr(tmp_path: Path) -> None:
+def test_in_words_it_tells_what_is_kept_and_dropped_and_the_sum_is_on_stderr(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, {**EVENT, "ip": "x", "links": ["https://a.test"]}, b"{", output="text")
 
     assert code == 1
-    assert out.splitlines()[0] == "1: read; dropped ip (value.invalid); hosts a.test"
-    assert out.splitlines()[1].startswith("2: not read: json.malformed: ")
-    assert err.splitlines() == ["2 lines: 1 read, 1 not; 1 fields dropped"]
+    *first, last = out.splitlines()
+    assert first == [
+        "1: read",
+        "   kept     type attempted, id e-1, at 2026-11-20T08:00:00Z, account.id a-1, links https://a.test",
+        "   dropped  ip (value.invalid: it is none of what the field may hold)",
+        "   hosts    a.test",
+    ]
+    assert last.startswith("2: not read: json.malformed: ")
+    assert err.splitlines() == ["2 lines: 1 read, 1 not; 1 field dropped"]
+
+
+@pytest.mark.parametrize("as_", ["event", "check"])
+def test_a_misspelt_field_is_named_with_the_one_that_is_meant(tmp_path: Path, as_: str) -> None:
+    lost = {**CHECK, **(EVENT if as_ == "event" else {}), "devise": "d-5", "class": "new", "x-trace": "1"}
+    lost["media"] = {"kind": "image", "byte": 5}
+
+    code, out, _ = run(tmp_path, lost, as_=as_)
+    _, text, err = run(tmp_path, lost, as_=as_, output="text")
+
+    assert code == 0
+    assert json.loads(out)[0]["unknown"] == {
+        "devise": "device", "class": "account.class", "x-trace": None, "media.byte": "media.bytes",
+    }  # fmt: skip
+    assert "unknown  devise (did you mean device?), class (did you mean account.class?), x-trace, " in text
+    assert err.strip().endswith("4 not known")
 
 
 def test_stdin_is_read_and_a_file_that_is_not_there_is_an_error_of_usage(

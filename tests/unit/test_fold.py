@@ -150,6 +150,13 @@ def test_no_sequence_of_events_makes_the_state_large() -> None:
     assert len(pack(state)) < 1024
 
 
+def test_counts_by_layout_reach_to_the_last_layout_that_was_met() -> None:
+    plain, tagged = upload(1.0, text="a cat"), upload(2.0, text="a cat #cat")
+
+    assert folded(plain).layouts == [1]
+    assert folded(plain, tagged).layouts == folded(tagged, plain).layouts == [1, 0, 1]
+
+
 def test_the_packed_state_holds_nothing_that_was_written_or_whereabouts() -> None:
     secrets = {
         "text": "meet me at noon",

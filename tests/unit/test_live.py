@@ -233,3 +233,68 @@ def test_an_answer_that_is_overdue_counts_as_none(monkeypatch: pytest.MonkeyPatc
         goes_on.set()
 
     assert overdue.decisions is None
+
+
+ADDRESSES = [
+    ("gate", "http://127.0.0.1:8390/v1/check"), ("admin", "http://127.0.0.1:8391"), ("redis", "redis://127.0.0.1:6390/0"),
+    ("kafka", "127.0.0.1:9392"), ("logs", "/home/kim/.local/state/upload-gate/log"),
+    ("metrics", "http://127.0.0.1:8390/metrics"), ("metrics", "http://127.0.0.1:8392/metrics"),
+]  # fmt: skip
+
+
+def running(pauses: int, refused: float = 0.0, uploads: float = 20.0) -> History:
+    """A system as `up` runs it, five seconds apart; `refused` requests per second meet a 401."""
+    verdicts = ("allow", "review", "challenge", "deny", "paused")
+    texts = [replace(PAUSE, id=f"p-{number:04}", expires_at_us=NOW_US + 14_330_000_000) for number in range(pauses)]
+    history = History()
+    for at_us, count in ((NOW_US - 5_000_000, 0.0), (NOW_US, 5 * uploads)):
+        history.add(Snapshot(
+            at_us, dict.fromkeys(verdicts, 100.0 + count), {"default": 9.0, "score": 7.0, "pause": 5.0}, 5.0 + count,
+            5.0 + count, 0.0, 4.0, 4.0, 0.0, board(*texts), without_token=refused * (0.0 if at_us < NOW_US else 5.0),
+            board_rev=7,
+        ))  # fmt: skip
+    return history
+
+
+@pytest.mark.parametrize("pauses", [0, 1, 4])
+def test_an_ordinary_screen_of_80_by_24_leaves_out_nothing(pauses: int) -> None:
+    shown = "\n".join(printed(draw(running(pauses), [], ADDRESSES, ["try: status", "one", "two"], (80, 24)), 80))
+
+    wanted = (
+        "allow", "review", "challenge", "deny", "paused", "scores per second", "lag, records behind", "events folded",
+        "dead letters", "decided by stage", "Ctrl-C", "try: status", "two", *dict(ADDRESSES),
+        *(f"p-{number:04}" for number in range(pauses)),
+    )  # fmt: skip
+    assert [expected for expected in wanted if expected not in shown] == []
+
+
+def test_many_pauses_leave_room_for_what_is_uploaded() -> None:
+    shown = "\n".join(printed(draw(running(12), [], ADDRESSES, [], (80, 24)), 80))
+
+    assert [number for number in range(12) if f"p-{number:04}" not in shown] == []
+    assert "allow" in shown
+    assert "scores per second" in shown
+
+
+def test_a_long_pause_is_told_in_hours_and_counted_as_status_counts() -> None:
+    lines = printed(draw(running(1), [], ADDRESSES, [], (80, 24)), 80)
+
+    assert lines[0] == "1 active pause (rev 7)"
+    assert "3h 59m left" in lines[1]
+
+
+def test_traffic_of_its_own_that_has_no_token_is_told_with_the_command_in_full() -> None:
+    command = "upload-gate token new traffic --state /var/lib/upload-gate > /var/lib/upload-gate/traffic.token"
+
+    lines = printed(draw(running(0, 9.8, 0.0), [], ADDRESSES, [], (80, 24), give_token=command), 80)
+
+    assert lines[0].startswith("the gate refuses the simulated traffic (401)")
+    assert command in " ".join(line.strip() for line in lines[:4])
+    assert "401 for want of a valid token: 9.8 requests/s" in line(running(0, 9.8, 0.0), [])
+
+
+def test_requests_of_others_without_a_token_are_told_as_such() -> None:
+    lines = printed(draw(running(0, 2.0), [], ADDRESSES, [], (80, 24), give_token="upload-gate token new"), 80)
+
+    assert lines[0] == "the gate answers 2.0 requests per second with 401: they carry no valid token"
+    assert "401" not in "\n".join(printed(draw(running(0), [], ADDRESSES, [], (80, 24)), 80))

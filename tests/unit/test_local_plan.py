@@ -27,6 +27,18 @@ def test_a_taken_default_port_moves_to_a_free_one_and_says_so(tmp_path: Path) ->
     assert plan.notes == (f"port {taken} is taken: gate moves to 40001",)
 
 
+def test_ports_that_were_chosen_follow_each_other_and_never_move(tmp_path: Path) -> None:
+    options = UpOptions(tmp_path, port_base=9000)
+
+    plan = make_plan(options, pick=lambda wanted: wanted or 0, processes=["worker"])
+
+    assert (plan.gate_port, plan.admin_port, plan.worker_port, plan.redis_port, plan.kafka_port) == (
+        9000, 9001, 9002, 9003, 9004,
+    )  # fmt: skip
+    with pytest.raises(SettingInvalid, match="port 9001 is taken, which --port-base 9000 gives to admin"):
+        make_plan(options, pick=lambda wanted: 1 if wanted == 9001 else wanted or 0, processes=["worker"])
+
+
 def test_servers_that_are_given_are_used_and_get_no_port(tmp_path: Path) -> None:
     plan = make_plan(UpOptions(tmp_path, redis="redis://r:1/0", kafka="k:2"), pick=lambda wanted: wanted or 0)
 

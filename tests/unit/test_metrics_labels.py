@@ -84,6 +84,7 @@ def test_every_metric_of_the_table_is_exported_and_no_other() -> None:
     counts.would_hold("p-1", "stop", "pause.raid")
     counts.reject("field.missing")
     counts.ignored({"ip": "value.invalid"})
+    counts.unknown_field("device")
 
     families = list(gate_registry(counts, gauges).collect())
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from gate.app.operate import Authority, Details, Operate
+from gate.app.operate import Details, Operate
+from gate.app.permission import Authority
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
 from gate.core.pause.four_eyes import TwoPersonRule
@@ -542,3 +543,61 @@ async def test_every_change_is_recorded_with_what_was_before_and_after_and_so_is
         ("pause", "ann", "refused", None, None),
     ]
     assert "released already" in audit.entries[2].detail
+
+
+@pytest.mark.parametrize("filler", ["person", "machine"])
+async def test_a_board_that_is_filled_always_has_room_for_a_platform_wide_stop_and_for_releases(
+    store: MemoryBoardStore, clock: StoppedClock, filler: str
+) -> None:
+    machine = filler == "machine"
+    fills = Operate(store, ids())
+    accounts = frozenset(f"account-{n:04d}-{'x' * 60}" for n in range(80))
+    refused, filled = None, 0
+    while refused is None:
+        scope = Scope(frozenset((f"c-{filled}",)), accounts=accounts if filled % 2 else frozenset())
+        try:
+            await fills.pause(scope, Action.STOP, "list", "", "mallory", MINUTE_US, Details(machine=machine, ramp_us=0))
+            filled += 1
+        except ControlRefused as error:
+            refused = error
+
+    stop = await Operate(store, lambda: "p-stop").pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+    released = [await fills.release(f"p-{n}", "somebody with a longer name") for n in range(1, filled + 1)]
+
+    assert "mallory's; release some" in str(refused)
+    assert (await store.read()).active(clock.at_us) == [stop]
+    assert {pause.released_at_us for pause in released} == {clock.at_us}
+    if machine:
+        # what a machine may not take is there for persons
+        await Operate(store, lambda: "p-new").pause(Scope(frozenset(("new",))), Action.STOP, "raid", "", "ann", HOUR_US)
+
+
+async def test_leases_that_came_and_went_leave_room_for_the_next(store: MemoryBoardStore, clock: StoppedClock) -> None:
+    """A machine that sets a new lease every few seconds once filled the board within the hour."""
+    operate = Operate(store, ids())
+    text = "x" * 1_900
+
+    for n in range(200):
+        scope = Scope(frozenset((f"c-{n}",)))
+        await operate.pause(scope, Action.STOP, "alarm", text, "alarm", MINUTE_US, Details(machine=True, ramp_us=0))
+        clock.at_us += MINUTE_US // 6
+
+    assert len((await store.read()).pauses) < 100
+
+
+async def test_a_forged_revision_at_the_top_ends_no_changes(store: MemoryBoardStore, clock: StoppedClock) -> None:
+    """One record in Kafka with the highest revision once made every further pause impossible."""
+    forged = Pause(
+        "p-far", MAX_REV, Scope(), Action.REVIEW, "x", "", "eve", None, clock.at_us + 1, set_at_us=clock.at_us
+    )
+    await store.replace(0, Board({"p-far": forged}))
+    operate = Operate(store, lambda: "p-new")
+
+    pause = await raid(operate)
+    longer = await operate.extend(pause.id, "bob", 3 * HOUR_US)
+    held = (await store.read()).active(clock.at_us + 2)
+    released = await operate.release(pause.id, "ann", ramp_us=0)
+
+    assert held == [longer]
+    assert (await store.read()).pauses[pause.id] == released
+    assert (await store.read()).active(clock.at_us + 2) == []

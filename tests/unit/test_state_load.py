@@ -28,7 +28,6 @@ from streams.worker.changelog import (
     encode_watermark,
 )
 
-GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "states.v2.json").read_text())
 MARK = Watermark("c/t", 7)
 STATE = Facts(events=3, offset=6, layouts=[0] * 16)
 FIRST = msgspec.msgpack.encode(STATE)
@@ -71,8 +70,10 @@ async def test_an_account_of_an_older_release_starts_anew_and_the_watermark_stay
     assert accounts.mark == MARK
 
 
-async def test_a_state_of_the_release_before_is_kept_as_it_is() -> None:
-    former = base64.b64decode(GOLDEN[0]["state"])
+@pytest.mark.parametrize("layout", [VERSION - 1, VERSION - 2])
+async def test_a_state_of_the_two_releases_before_is_kept_as_it_is(layout: int) -> None:
+    golden: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / f"states.v{layout}.json").read_text())
+    former = base64.b64decode(golden[0]["state"])
 
     accounts = await loaded((b"a", former))
 

@@ -21,7 +21,7 @@ from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from streams.traffic import gate_client as asking
 from streams.traffic.gate_client import GateClient, GateUnreachable
-from streams.traffic.run import Simulated, Traffic
+from streams.traffic.run import Simulated, Traffic, TrafficOptions
 from streams.traffic.simulate import Truth, Upload
 
 SECOND_US = 1_000_000
@@ -56,7 +56,7 @@ class Kept:
 
 
 @asynccontextmanager
-async def gate(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def gate(*answers: bytes, heads: list[bytes] | None = None) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server that gives each call the next of `answers`, the last one for ever; and the bodies it was sent."""
     asked: list[bytes] = []
 
@@ -64,6 +64,8 @@ async def gate(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if heads is not None:
+                    heads.append(head)
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 asked.append(await reader.readexactly(length))
                 writer.write(answers[min(len(asked), len(answers)) - 1])
@@ -127,6 +129,30 @@ async def test_without_a_gate_uploads_go_ahead_and_it_is_said_once() -> None:
     assert [event.decision for event in attempts] == [None] * 120
     assert len(said) == 1
     assert "the gate does not answer" in said[0]
+
+
+async def test_a_refused_token_is_said_in_words_and_the_next_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UPLOAD_GATE_TOKEN", raising=False)
+    token, heads = tmp_path / "traffic.token", list[bytes]()
+    options = TrafficOptions("http://gate", "kafka", token_file=token)
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}"
+    kept, said = Kept(), list[str]()
+
+    async with gate(refusal, refusal, answer("allow"), heads=heads) as (url, _):
+        caller = GateClient(url, options.token)
+        traffic = Traffic(Given([upload(1)]), caller, kept, said.append, seed=1)
+        await traffic.step(0)
+        token.write_text("ugt_new\n")
+        for number in (2, 3):
+            await Traffic(Given([upload(number)]), caller, kept, said.append, seed=1).step(0)
+        await caller.close()
+
+    assert said[0] == "the gate refuses the checks (401): they carry no token; uploads go on without a decision"
+    attempts = [event.decision for event in kept.events if isinstance(event, Attempted)]
+    assert attempts == [None, None, "allow"]
+    assert [b"Bearer ugt_new" in head for head in heads] == [False, False, True]
 
 
 async def test_without_kafka_it_goes_on_and_says_so_once_and_when_it_is_back() -> None:

@@ -14,9 +14,9 @@ import pytest
 from waiting import eventually
 
 from gate.app import board_in_force
-from gate.app.board_in_force import StoreClock
 from gate.app.check import Check
 from gate.app.converge import converged
+from gate.app.store_clock import StoreClock
 from gate.app.watch import Watch
 from gate.core.account import Account
 from gate.core.duration import DAY_US
@@ -29,6 +29,7 @@ from gate.errors import StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
+from gate.ports.clock import ClockMark
 from gate.records.board_document import encode_board
 from gate.records.break_glass_document import encode_break_glass
 from gate.stores.disk.break_glass import BreakGlassFile
@@ -102,7 +103,7 @@ class Disk(BoardSnapshot):
         self.error: OSError | None = None
         self.hold: threading.Event | None = None
 
-    def write(self, board: Board) -> None:
+    def write(self, board: Board, clock: ClockMark | None = None) -> None:
         self.writing += 1
         self.most_at_once = max(self.most_at_once, self.writing)
         try:
@@ -110,7 +111,7 @@ class Disk(BoardSnapshot):
                 self.hold.wait(10)
             if self.error is not None:
                 raise self.error
-            super().write(board)
+            super().write(board, clock)
             self.written.append(board.rev)
         finally:
             self.writing -= 1

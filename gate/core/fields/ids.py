@@ -7,8 +7,8 @@ from collections.abc import Container
 from hashlib import blake2b
 
 from gate.core.fields.reasons import Dropped, Unusable
-from gate.core.fields.sentinels import NO_HASHES
-from gate.core.fields.text import is_hidden
+from gate.core.fields.sentinels import NO_HASHES, NO_IDS
+from gate.core.fields.text import REPLACEMENT, is_hidden
 
 MAX_ID_BYTES = 256
 """Longest id in UTF-8 bytes."""
@@ -30,6 +30,14 @@ def identity(value: str, none: Container[str]) -> str:
     if len(trimmed) > SHORT_CHARS and len(trimmed.encode()) > MAX_ID_BYTES:
         raise Unusable(Dropped.TOO_LONG)
     return trimmed
+
+
+def key(value: str) -> str:
+    """An id by which uploads, accounts and events are told apart. Raises Unusable as `identity` does, and if a character of
+    it was lost: two ids would become one."""
+    if REPLACEMENT in value:
+        raise Unusable(Dropped.NOT_UTF8)
+    return identity(value, NO_IDS)
 
 
 def digest_of(value: str) -> str:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from gate.core.fields import rules
 from gate.core.fields.address import address
-from gate.core.fields.ids import content_hash, digest_of, identity, perceptual_hash
+from gate.core.fields.ids import content_hash, digest_of, identity, key, perceptual_hash
 from gate.core.fields.labels import country, label, optional_label
 from gate.core.fields.reasons import Dropped, FieldRefused, Unusable
 from gate.core.fields.rules import BY_SUBJECT, PARTS, FieldKind, MessageType, Rule
-from gate.core.fields.sentinels import NO_DEVICES, NO_IDS
+from gate.core.fields.sentinels import NO_DEVICES
 from gate.core.fields.text import repaired
 from gate.core.fields.times import creation, moment, since_epoch_us
 
@@ -109,7 +109,7 @@ def _read(rule: Rule, given: Value, at_us: int, dropped: dict[str, Dropped]) -> 
 
 
 _OF_STRINGS: dict[FieldKind, Callable[[str], str]] = {
-    FieldKind.KEY: lambda value: identity(value, NO_IDS),
+    FieldKind.KEY: key,
     FieldKind.ID: lambda value: identity(value, NO_DEVICES),
     FieldKind.CONTENT: content_hash,
     FieldKind.PERCEPTUAL: perceptual_hash,

@@ -15,6 +15,7 @@ class Dropped(StrEnum):
     TYPE_WRONG = "type.wrong"
     INVALID = "value.invalid"
     INVISIBLE = "value.invisible"
+    NOT_UTF8 = "value.not_utf8"
     TOO_LONG = "value.too_long"
     OUT_OF_RANGE = "value.out_of_range"
     FUTURE = "clock.future"
@@ -40,6 +41,7 @@ _MEANINGS = {
     Dropped.TYPE_WRONG: "another JSON type was expected",
     Dropped.INVALID: "it is none of what the field may hold",
     Dropped.INVISIBLE: "it holds a character that cannot be seen",
+    Dropped.NOT_UTF8: "it is an id with a character that is not UTF-8, or was replaced by U+FFFD on its way",
     Dropped.TOO_LONG: "it is longer than the field may be",
     Dropped.OUT_OF_RANGE: "the number is too small or too large",
     Dropped.FUTURE: "the time is more than 5 minutes ahead",

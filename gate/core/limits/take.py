@@ -115,7 +115,7 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
             found.append(EntityBuckets(f"ip:{self.ip}", limits.ip))
         if self.device is not None and limits.device is not None:
             found.append(EntityBuckets(f"device:{self.device}", limits.device))
-        return (*found, *limits.shared)
+        return (*found, *limits.shared) if limits.shared else tuple(found)
 
 
 class TakeResult(msgspec.Struct, frozen=True, gc=False):

@@ -1,9 +1,10 @@
 """The kill switch as a value: the fields of a pause, the uploads it matches, and the merge of two views of the switch.
 
-The state is a set of pauses merged by the highest revision of each id. Merging is commutative, associative and
-idempotent, so the order, the channel and the number of deliveries cannot matter. A release is a pause's next
-revision and keeps its expiry. It stays in the set until that expiry has long passed, so that an old copy cannot bring
-the pause back. For the same reason no revision may move the expiry forward in time: a pause ends early by a release.
+The state is a set of pauses, and two copies of one pause are joined part by part (`gate.core.pause.join`). Merging is
+commutative, associative and idempotent, so the order, the channel and the number of deliveries cannot matter. A release
+is a pause's next revision, keeps its expiry and is final. It stays in the set until that expiry has long passed, so that
+an old copy cannot bring the pause back. For the same reason no revision may move the expiry forward in time: a pause ends
+early by a release.
 
 A newer release may write fields that this release does not know. They are kept unchanged in `extra`.
 An entry that this release cannot read is kept as an `UnreadablePause`. It is not obeyed; an older, readable
@@ -13,10 +14,11 @@ revision of the same pause is obeyed until a newer readable one arrives.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gate.core.duration import DAY_US, HOUR_US
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
+from gate.core.pause.join import joined
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 
 DEFAULT_DURATION_US = 4 * HOUR_US
@@ -41,13 +43,17 @@ Extra = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A change of a pause that waits for a second person. `expires_at_us` and `ramp_us` are the values it would set."""
+    """A change of a pause that waits for a second person. `expires_at_us` and `ramp_us` are the values it would set.
+
+    `by` is the name that the proposer gave, `identity` the login that ran the command; empty where it is unknown.
+    """
 
     change: PauseChange
     by: str
     at_us: int
     expires_at_us: int | None = None
     ramp_us: int | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +165,13 @@ class Board:
         return [self.pauses[key] for key in sorted(self.pauses) if self.pauses[key].active(now_us)]
 
     def holds(self, pause: Pause) -> bool:
-        """True if the board has exactly this pause or a later revision of it."""
+        """True if nothing of this pause is missing on the board, or is overruled there by a release."""
         known = self.pauses.get(pause.id)
-        return known is not None and (known == pause or known.rev > pause.rev)
+        return known is not None and joined(known, pause) == known
 
 
 def merge(left: Board, right: Board) -> Board:
-    """The pauses of both boards: of each id the one with the higher revision.
+    """The pauses of both boards: of each id what both copies say together (`gate.core.pause.join`).
 
     The break-glass entries and what they lift are those of `left`. The unknown fields of the document come from the board
     with the higher revision.
@@ -173,8 +179,7 @@ def merge(left: Board, right: Board) -> Board:
     pauses = dict(left.pauses)
     for key, pause in right.pauses.items():
         known = pauses.get(key)
-        if known is None or pause.rev > known.rev or (pause.rev == known.rev and _wins(pause, known)):
-            pauses[key] = pause
+        pauses[key] = pause if known is None or known is pause else joined(known, pause)
     return Board(
         pauses,
         left.break_glass,
@@ -188,7 +193,7 @@ def merge(left: Board, right: Board) -> Board:
 def forget_ended(board: Board, now_us: int) -> Board:
     """The board without the pauses that expired more than KEEP_ENDED_US ago: no copy of them can still arrive.
 
-    Where the rest takes more than KEPT_SIZE, those that expired first are forgotten an hour after their ramp, so that
+    Where the rest takes more than KEPT_SIZE, those that expired first are forgotten a minute after their ramp, so that
     there is always room for the next pause; a copy of an expired pause has no effect. The pause of the highest revision
     always stays, so that the board's revision never falls.
     """
@@ -206,7 +211,7 @@ def _with_room(pauses: dict[str, Pause], top: int, now_us: int) -> dict[str, Pau
     excess = sum(map(_size, pauses.values())) - KEPT_SIZE
     if excess <= 0:
         return pauses
-    expired = [p for p in pauses.values() if p.rev != top and p.expires_at_us + p.ramp_us + HOUR_US <= now_us]
+    expired = [p for p in pauses.values() if p.rev != top and p.expires_at_us + p.ramp_us + MINUTE_US <= now_us]
     for pause in sorted(expired, key=lambda pause: (pause.expires_at_us, pause.id)):
         del pauses[pause.id]
         excess -= _size(pause)
@@ -232,18 +237,20 @@ def without_superseded(board: Board) -> Board:
     return replace(board, pauses={k: p for k, p in board.pauses.items() if p.rev >= later.get(k, 0)})
 
 
-def by_local_clock(board: Board, ahead_us: int) -> Board:
+def by_local_clock(board: Board, ahead_us: int, begins_ahead_us: int | None = None) -> Board:
     """The board with its times converted to a clock that is `ahead_us` ahead of the store's clock (negative: behind).
 
-    Break-glass entries are not converted: they use the clock of their own host already.
+    Starts are converted by `begins_ahead_us` where the difference is not known exactly. Break-glass entries are not
+    converted: they use the clock of their own host already.
     """
-    if not ahead_us:
+    starts_ahead_us = ahead_us if begins_ahead_us is None else begins_ahead_us
+    if not ahead_us and not starts_ahead_us:
         return board
 
     def moved(pause: Pause) -> Pause:
         return replace(
             pause,
-            starts_at_us=_plus(pause.starts_at_us, ahead_us),
+            starts_at_us=_plus(pause.starts_at_us, starts_ahead_us),
             expires_at_us=pause.expires_at_us + ahead_us,
             released_at_us=_plus(pause.released_at_us, ahead_us),
             set_at_us=_plus(pause.set_at_us, ahead_us),
@@ -254,29 +261,6 @@ def by_local_clock(board: Board, ahead_us: int) -> Board:
 
 def _plus(us: int | None, ahead_us: int) -> int | None:
     return None if us is None else us + ahead_us
-
-
-def _wins(pause: Pause, known: Pause) -> bool:
-    return pause is not known and pause != known and _order(pause) > _order(known)
-
-
-def _order(pause: Pause) -> tuple[int, int, str]:
-    # No writer of ours puts two contents under one revision. If it happens all the same, every process must choose the
-    # same one: a release wins over a pause, and otherwise the order of their contents decides.
-    content = [_comparable(getattr(pause, name)) for name in _CONTENT]
-    return pause.rev, int(pause.released_at_us is not None), repr(content)
-
-
-_CONTENT = tuple(each.name for each in fields(Pause) if each.name not in ("id", "rev"))
-
-
-def _comparable(value: object) -> object:
-    """The value in a form whose `repr` is the same in every process: sets and mappings have no order of their own."""
-    if isinstance(value, Scope | Exemption):
-        return [_comparable(getattr(value, each.name)) for each in fields(value)]
-    if isinstance(value, frozenset):
-        return sorted(value)
-    return sorted(value.items()) if isinstance(value, Mapping) else value
 
 
 def _unreadable(pauses: Mapping[str, Pause], entries: Iterable[UnreadablePause]) -> tuple[UnreadablePause, ...]:

@@ -64,7 +64,7 @@ class PolicyTrials:
             return refusal("policy.invalid", f"a policy is UTF-8 text of at most {MAX_FILE_BYTES} bytes")
         candidate, complaints = check_policy(text, "the candidate")
         if candidate is None:
-            return refusal("policy.invalid", "\n".join(map(str, complaints[:20])))
+            return refusal("policy.invalid", "; ".join(map(str, complaints[:20])))
         check = self._check
         self._last = PolicyTrial(candidate, self._names, self._local, check.instances, now_us, now_us + span_us)
         check.trial = self._last

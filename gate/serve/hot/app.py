@@ -7,6 +7,7 @@ process runs) and `/readyz` (which of its servers answer), unless they have a po
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from gate.app.check import Check
 from gate.app.settle import Reports
 from gate.core.decision import Stage
 from gate.core.limits.reservation import SettledAs
+from gate.core.policy import Policy
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected, StoreUnavailable
 from gate.ports.clock import Clock
@@ -29,12 +31,13 @@ from gate.records.decision import (
     encode_decisions,
     encode_peek,
     peek_answer,
-    peek_fields,
-    rate_limit_fields,
+    peek_lines,
+    rate_limit_lines,
 )
 from gate.records.report import MAX_REPORTS_BYTES, decode_reports, encode_report, encode_reports, report_answer
 from gate.serve.health import Health
-from gate.serve.hot.exchange import JSON, TEXT, Header, HotRequest, Response
+from gate.serve.hot.exchange import JSON, TEXT, HotRequest, Response
+from gate.serve.hot.unknown_fields import UnknownFields
 from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
 from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 
@@ -45,8 +48,11 @@ _REUSED: Final = (
     "give each upload an id of its own"
 )
 
-_EXTRA: Final[Mapping[int, tuple[Header, ...]]] = {HTTPStatus.UNAUTHORIZED: (CHALLENGE,)}
-"""Headers of problems, by their status."""
+_LINES: Final[Mapping[int, bytes]] = {HTTPStatus.UNAUTHORIZED: b"%b: %b\r\n" % CHALLENGE}
+"""Further lines of the head of problems, by their status."""
+
+MOST_LISTED: Final = 4_096
+"""How many such values are remembered."""
 
 Handler = Callable[[HotRequest], Awaitable[Response]]
 
@@ -70,6 +76,9 @@ class GateApp:
         self._reports = reports
         self._signer = signer
         self._tokens = tokens
+        self._listed: set[tuple[str | None, ...]] = set()
+        self._listed_by: Policy | None = None
+        self._unknown = UnknownFields(check.counts, log.warning)
         self._posts: dict[bytes, tuple[Handler, int]] = {
             b"/v1/check": (self._one, MAX_BODY_BYTES),
             b"/v1/checks": (self._many, MAX_BATCH_BYTES),
@@ -128,78 +137,105 @@ class GateApp:
             self._check.counts.faults["http"] += 1
             log.exception("a fault of ours on %s", request.path.decode("latin-1"))
             body = problem("fault.internal", "the gate failed; this is no decision, send the check again")
-            return status_of("fault.internal"), body, CONTENT_TYPE, ()
+            return status_of("fault.internal"), body, CONTENT_TYPE, b""
 
     def refused(self, request: HotRequest, error: RequestRejected) -> Response:
         """See HotApp."""
         self._check.counts.reject(error.reason)
         status, body = problem_of(error)
         if error.reason == "method.not_allowed":
-            return status, body, CONTENT_TYPE, ((b"allow", b"GET, HEAD" if request.path in self._gets else b"POST"),)
-        return status, body, CONTENT_TYPE, _EXTRA.get(status, ())
+            return (
+                status,
+                body,
+                CONTENT_TYPE,
+                b"allow: GET, HEAD\r\n" if request.path in self._gets else b"allow: POST\r\n",
+            )
+        return status, body, CONTENT_TYPE, _LINES.get(status, b"")
 
     async def _one(self, request: HotRequest) -> Response:
-        asked, ignored = decode_check(request.body, self._clock.now_us())
-        ignored = self._told(asked, ignored)
+        now_us = self._clock.now_us()
+        asked, ignored = decode_check(request.body, now_us)
+        if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in self._listed_now():
+            ignored = self._told(asked, ignored)
+        if now_us >= self._unknown.due_us:
+            self._unknown.look(request.body, now_us)
         decision = await self._check.check(asked, request.is_gone, ignored)
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
-        return 200, encode_decision(decision, self._jitter, ignored, self._signer), JSON, rate_limit_fields(decision)
+        return 200, encode_decision(decision, self._jitter, ignored, self._signer), JSON, rate_limit_lines(decision)
 
     async def _many(self, request: HotRequest) -> Response:
-        read = decode_checks(request.body, self._clock.now_us())
-        told = [self._told(asked, ignored) for asked, ignored in read]
+        now_us = self._clock.now_us()
+        read = decode_checks(request.body, now_us)
+        if now_us >= self._unknown.due_us:
+            self._unknown.look(request.body, now_us)
+        told, listed = [], self._listed_now()
+        for asked, ignored in read:
+            if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in listed:
+                ignored = self._told(asked, ignored)
+            told.append(ignored)
         decisions = await self._check.check_many([asked for asked, _ in read], request.is_gone, told)
-        return 200, encode_decisions(decisions, self._jitter, told, self._signer), JSON, ()
+        return 200, encode_decisions(decisions, self._jitter, told, self._signer), JSON, b""
 
     async def _peek(self, request: HotRequest) -> Response:
         asked, ignored = decode_check(request.body, self._clock.now_us())
         ignored = self._told(asked, ignored)
         try:
-            decision, rooms = await self._check.peek(asked)
+            decision, rooms = await asyncio.create_task(self._check.peek(asked))  # the store's deadlines need a task
         except StoreUnavailable as error:
             self._check.counts.store_errors["unavailable"] += 1
-            return 503, problem("store.unavailable", str(error)), CONTENT_TYPE, ()
+            return 503, problem("store.unavailable", str(error)), CONTENT_TYPE, b""
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
-        return 200, encode_peek(peek_answer(decision, rooms, ignored)), JSON, peek_fields(decision, rooms)
+        return 200, encode_peek(peek_answer(decision, rooms, ignored)), JSON, peek_lines(decision, rooms)
 
     async def _report(self, request: HotRequest) -> Response:
         assert self._reports is not None
         assert self._signer is not None
         reports, is_list = decode_reports(request.body, self._signer)
-        settled = await self._reports.settle(reports)
+        settled = await asyncio.create_task(self._reports.settle(reports))
         answers = [report_answer(report, each) for report, each in zip(reports, settled, strict=True)]
         if is_list:
-            return 200, encode_reports(answers), JSON, ()
+            return 200, encode_reports(answers), JSON, b""
         if isinstance(settled[0], Exception):
-            return 503, problem("store.unavailable", str(settled[0])), CONTENT_TYPE, ()
+            return 503, problem("store.unavailable", str(settled[0])), CONTENT_TYPE, b""
         if settled[0].settled is SettledAs.UNKNOWN:
             raise RequestRejected("report.unknown", "no upload of this id was let in for this account, or long ago")
-        return 200, encode_report(answers[0]), JSON, ()
+        return 200, encode_report(answers[0]), JSON, b""
 
     def _told(self, request: CheckRequest, ignored: Ignored) -> Ignored:
         """Count and return the fields that the answer names as ignored, also a class that the policy does not have.
 
         Kinds, surfaces and countries that the policy does not list are counted, and stay in the check.
         """
-        if not self._check.policy.has_class(request.account.class_):
+        policy, class_ = self._check.policy, request.account.class_
+        unlisted = policy.known.unlisted(request)
+        if not policy.has_class(class_):
             ignored = {**ignored, "account.class": CLASS_UNKNOWN}
+        elif not unlisted:
+            self._listed_now().add((class_, request.media.kind, request.surface, request.country))
         if ignored:
             self._check.counts.ignored(ignored)
-        for field in self._check.policy.known.unlisted(request):
+        for field in unlisted:
             self._check.counts.unlisted[field] += 1
         return ignored
 
+    def _listed_now(self) -> set[tuple[str | None, ...]]:
+        """Class, kind, surface and country of checks, as far as they were found to be listed in the policy in force."""
+        if self._check.policy is not self._listed_by or len(self._listed) > MOST_LISTED:
+            self._listed_by = self._check.policy
+            self._listed.clear()
+        return self._listed
+
     async def _metrics(self, request: HotRequest) -> Response:
         kind, body = self._health.metrics()
-        return 200, body, kind, ()
+        return 200, body, kind, b""
 
     async def _alive(self, request: HotRequest) -> Response:
-        return 200, b"alive\n", TEXT, ()
+        return 200, b"alive\n", TEXT, b""
 
     async def _ready(self, request: HotRequest) -> Response:
-        return 200, self._health.ready(), JSON, ()
+        return 200, self._health.ready(), JSON, b""
 
 
 def path_of(target: bytes) -> bytes:

@@ -23,7 +23,7 @@ import httptools
 from gate.errors import RequestRejected
 from gate.serve.hot.edge import Edge
 from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, refusal_response
-from gate.serve.hot.exchange import HotRequest, Response
+from gate.serve.hot.exchange import Handling, HotRequest, Response
 
 log = logging.getLogger("upload_gate.http")
 
@@ -34,6 +34,8 @@ _TCP_CLOSED: Final = 7
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_FOLLOWS: Final = b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: %b\r\n\r\n"
 """The head after which a new parser reads the body of a request that offered an upgrade; nothing else of it is used."""
+_UNUSUAL: Final = frozenset((b"connection", b"transfer-encoding", b"upgrade", b"expect"))
+"""Headers of requests that are looked at twice."""
 _MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
 
@@ -56,7 +58,8 @@ class HotConnection(asyncio.Protocol):
         """How many requests were read to their end."""
         self._waiting: deque[HotRequest] = deque()
         self._answering: HotRequest | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._handling: Handling | None = None
+        self._is_proceeding = False
         self._is_last = False
         """No request is read any more."""
         self._is_paused = False
@@ -189,16 +192,17 @@ class HotConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header has arrived. A trailer is dropped."""
-        if self._in_head:
-            assert self._reading is not None
-            name = name.lower()
-            if name == b"host":
-                self._reading.hosts += 1
-            self._reading.headers.setdefault(name, value)
+        request = self._reading
+        if self._in_head and request is not None:
+            name, headers = name.lower(), request.headers
+            if name not in headers:
+                headers[name] = value
+            elif name == b"host":
+                request.is_of_several_hosts = True
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse the request, or let its body come."""
-        request, parser, edge = self._reading, self._parser, self._edge
+        request, parser = self._reading, self._parser
         assert request is not None
         self._in_head = False
         if self._offering is not None or request.early is not None:
@@ -208,22 +212,25 @@ class HotConnection(asyncio.Protocol):
         request.method = parser.get_method()
         goes_on = parser.should_keep_alive()
         # only of version 1.1 a connection goes on without being asked to; to be told the version costs more
-        is_usual = goes_on and b"connection" not in headers
-        version = "1.1" if is_usual else parser.get_http_version()
-        request.is_of_1_0 = version == "1.0"
-        request.keep_alive = goes_on and version == "1.1" and request.method != b"CONNECT"
-        is_doubtful = request.hosts != 1 or b"transfer-encoding" in headers or b"upgrade" in headers
-        if (is_doubtful or not is_usual) and not _is_sound(version, request):
-            self._refuse(*_MALFORMED)
-            return
+        is_usual = goes_on and _UNUSUAL.isdisjoint(headers) and b"host" in headers
+        if not is_usual or request.is_of_several_hosts:
+            version = parser.get_http_version()
+            request.is_of_1_0 = version == "1.0"
+            request.keep_alive = goes_on and version == "1.1"
+            if not request.is_sound(version):
+                self._refuse(*_MALFORMED)
+                return
+        if request.method == b"CONNECT":
+            request.keep_alive = False
         try:
-            request.limit = limit = edge.app.admit(request)
-            if b"content-length" in headers and int(headers[b"content-length"]) > limit:
+            request.limit = limit = self._edge.app.admit(request)
+            length = headers.get(b"content-length")
+            if length is not None and int(length) > limit:
                 raise too_large(limit)
         except RequestRejected as error:
             self._reject(request, error)
             return
-        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and version == "1.1":
+        if not is_usual and headers.get(b"expect", b"").lower() == b"100-continue" and not request.is_of_1_0:
             request.awaits_continue = True
             self._continue()
 
@@ -296,11 +303,12 @@ class HotConnection(asyncio.Protocol):
         if request.early is not None:
             self._write(request, request.early)
         else:
+            edge = self._edge
             self._answering = request
-            self._task = self._edge.loop.create_task(self._respond(request))
+            self._handling = handling = Handling(edge.loop, request, edge.app.respond(request), self._answered)
+            handling.go_on()
 
-    async def _respond(self, request: HotRequest) -> None:
-        response = await self._edge.app.respond(request)
+    def _answered(self, request: HotRequest, response: Response) -> None:
         self._answering = None
         if not request.gone:
             self._write(request, response)
@@ -313,17 +321,14 @@ class HotConnection(asyncio.Protocol):
         if isinstance(response, bytes):
             transport.write(response)
         else:
-            status, body, kind, extra = response
-            lines = b"".join([b"%b: %b\r\n" % pair for pair in extra]) if extra else b""
+            status, body, kind, lines = response
             if edge.draining:
                 request.keep_alive = False
             if not request.keep_alive:
                 lines += b"connection: close\r\n"
+            start = edge.starts.get((status, kind)) or edge.start_of(status, kind)
             shown = b"" if request.method == b"HEAD" else body
-            start = edge.start_of(status)
-            transport.write(
-                b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (start, kind, len(body), lines, shown)
-            )
+            transport.write(b"%bcontent-length: %d\r\n%b\r\n%b" % (start, len(body), lines, shown))
         self._since_s = edge.loop.time()
         if not request.keep_alive:
             self._is_last = True
@@ -332,8 +337,12 @@ class HotConnection(asyncio.Protocol):
 
     def _proceed(self) -> None:
         """Go on with the requests that wait; when all are answered, read on, or end the connection."""
+        if self._is_proceeding:  # an answer that was there at once
+            return
+        self._is_proceeding = True
         while self._waiting and self._answering is None and not self._stalled:
             self._begin(self._waiting.popleft())
+        self._is_proceeding = False
         if self._waiting or self._answering is not None or self._transport.is_closing():
             return
         if self._is_last:
@@ -378,20 +387,9 @@ class HotConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection now, and what works for it."""
         self._is_last = True
-        if self._task is not None:
-            self._task.cancel()
+        if self._answering is not None and self._handling is not None:
+            self._handling.cancel()
         self._transport.abort()
-
-
-def _is_sound(version: str, request: HotRequest) -> bool:
-    """Whether it is certain what the request is and where it ends."""
-    headers = request.headers
-    coding = headers.get(b"transfer-encoding")
-    if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
-        return False
-    if b"upgrade" in headers and coding is not None:
-        return False  # the parser takes the body for what comes after the upgrade
-    return request.hosts == 1 if version == "1.1" else version == "1.0" and request.hosts <= 1
 
 
 def too_large(limit: int) -> RequestRejected:

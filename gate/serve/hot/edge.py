@@ -41,22 +41,21 @@ class Edge:
         self.draining = False
         self.emptied = asyncio.Event()
         """Set when the last connection has ended while draining."""
-        self._starts: dict[int, bytes] = {}
+        self.starts: dict[tuple[int, bytes], bytes] = {}
+        """The first lines of responses that were written since the last sweep; `start_of` makes others."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def start_of(self, status: int) -> bytes:
-        """Status line and date of a response."""
-        start = self._starts.get(status)
-        if start is None:
-            date = formatdate(time.time(), usegmt=True)
-            start = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {date}\r\n".encode()
-            self._starts[status] = start
+    def start_of(self, status: int, kind: bytes) -> bytes:
+        """Status line, date and content type of a response."""
+        date = formatdate(time.time(), usegmt=True)
+        line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {date}\r\n".encode()
+        start = self.starts[status, kind] = line + b"content-type: %b\r\n" % kind
         return start
 
     def sweep(self) -> None:
         """Close the connections that are late, and forget the date."""
         self._timer = self.loop.call_later(SWEEP_EVERY_S, self.sweep)
-        self._starts.clear()
+        self.starts.clear()
         now_s = self.loop.time()
         for connection in list(self.connections):
             connection.close_if_late(now_s)

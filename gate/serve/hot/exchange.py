@@ -1,15 +1,15 @@
-"""The values that the server and the app of the hot port exchange: a request, and the response to it."""
+"""What the server and the app of the hot port exchange: a request, the response to it, and the work in between."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, runtime_checkable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, runtime_checkable
 
 from gate.errors import RequestRejected
 
-Header = tuple[bytes, bytes]
-Response = tuple[int, bytes, bytes, Sequence[Header]]
-"""Status, body, content type and further headers."""
+Response = tuple[int, bytes, bytes, bytes]
+"""Status, body, content type and further lines of the head, each with its end."""
 
 JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -24,9 +24,9 @@ class HotRequest:
     """
 
     target = path = method = body = b""
-    hosts = limit = 0
+    limit = 0
     keep_alive = True
-    awaits_continue = gone = is_of_1_0 = False
+    awaits_continue = gone = is_of_1_0 = is_of_several_hosts = False
     rest: bytearray | None = None
     is_reset: Callable[[], bool] | None = None
     """Where the client sends no more: whether it is gone altogether."""
@@ -38,6 +38,62 @@ class HotRequest:
     def is_gone(self) -> bool:
         """Whether the caller went away before the response."""
         return self.gone or (self.is_reset is not None and self.is_reset())
+
+    def is_sound(self, version: str) -> bool:
+        """Whether it is certain what the request is and where it ends."""
+        headers = self.headers
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
+            return False
+        if b"upgrade" in headers and coding is not None:
+            return False  # the parser takes the body for what comes after the upgrade
+        if self.is_of_several_hosts:
+            return False
+        return b"host" in headers if version == "1.1" else version == "1.0"
+
+
+class Handling:
+    """The work on one request, which `answered` is told the response of. It runs without a task, which would cost a tenth of a
+    check; what needs one, as `asyncio.timeout` does, makes its own.
+    """
+
+    __slots__ = ("_answered", "_awaited", "_is_cancelled", "_loop", "_request", "_work")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, request: HotRequest, work: Coroutine[Any, Any, Response],
+        answered: Callable[[HotRequest, Response], None],
+    ) -> None:  # fmt: skip
+        self._loop = loop
+        self._request = request
+        self._work = work
+        self._answered = answered
+        self._awaited: asyncio.Future[Any] | None = None
+        self._is_cancelled = False
+
+    def go_on(self, awaited: object = None) -> None:
+        """Work until something must be awaited, and then go on when that is there."""
+        try:
+            if self._is_cancelled:
+                next_one = self._work.throw(asyncio.CancelledError())
+            else:
+                next_one = self._work.send(None)
+        except StopIteration as end:
+            self._awaited = None
+            self._answered(self._request, end.value)
+        except asyncio.CancelledError:
+            self._awaited = None
+        else:
+            self._awaited = next_one
+            if next_one is None:  # only the turn of the loop is awaited
+                self._loop.call_soon(self.go_on)
+            else:
+                next_one._asyncio_future_blocking = False  # as a task tells the future that it is awaited
+                next_one.add_done_callback(self.go_on)
+
+    def cancel(self) -> None:
+        """Raise CancelledError where the work waits. Work that has ended stays as it is."""
+        if self._awaited is None or not self._awaited.cancel():
+            self._is_cancelled = True
 
 
 @runtime_checkable
@@ -52,7 +108,7 @@ class HotApp(Protocol):
         ...
 
     async def respond(self, request: HotRequest) -> Response:
-        """The response to a whole request. Raises nothing."""
+        """The response to a whole request. Raises nothing. It runs in no task."""
         ...
 
     def refused(self, request: HotRequest, error: RequestRejected) -> Response:

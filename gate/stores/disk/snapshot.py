@@ -1,10 +1,11 @@
 """The board's snapshot on disk, from which a gate starts when it cannot reach the store.
 
-    {"version": 1, "sha256": HEX, "board": DOCUMENT}
+    {"version": 1, "sha256": HEX, "board": DOCUMENT, "clock": {"store_us": …, "ahead_us": …, "boot": …, "elapsed_us": …}}
 
 A snapshot is written to a temporary file beside it, synced, and moved into place; then the directory is synced. After
 a crash the file holds the old snapshot or the new one. The checksum covers the document's bytes and detects a torn or
-altered file. A snapshot of an earlier release is the document alone.
+altered file. A snapshot of an earlier release is the document alone. `clock` says what the gate knew of the store's clock
+when it wrote, so that a start without the store ends no pause early by a host's clock that is wrong.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import msgspec
 
 from gate.core.pause.board import Board
 from gate.errors import StateUnreadable
+from gate.ports.clock import ClockMark
 from gate.records.board_document import decode_board, encode_board
-from gate.records.pause import MAX_BYTES
+from gate.records.pause import MAX_BYTES, MAX_TIME_US
 
 VERSION: Final = 1
 _WRAPPING: Final = 1_024
@@ -31,10 +33,12 @@ class _Snapshot(msgspec.Struct, frozen=True):
     version: int
     sha256: str
     board: msgspec.Raw
+    clock: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Snapshot).decode
+_decode_clock = msgspec.json.Decoder(ClockMark | None).decode
 
 
 class BoardSnapshot:
@@ -42,6 +46,8 @@ class BoardSnapshot:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.clock: ClockMark | None = None
+        """The mark of the snapshot that was read last; None if it has none that can be used."""
 
     def read(self) -> Board | None:
         """The board that was written last, None if there is no file. Raises OSError, StateUnreadable."""
@@ -52,15 +58,20 @@ class BoardSnapshot:
             return None
         if len(data) > MAX_BYTES + _WRAPPING:
             raise StateUnreadable(f"it is longer than {MAX_BYTES + _WRAPPING} bytes")
-        return decode_board(_document(data))
+        document, clock = _parts(data)
+        board = decode_board(document)
+        self.clock = clock
+        return board
 
-    def write(self, board: Board) -> None:
-        """Replace the snapshot by `board`. When it returns, the board is safe on the disk.
+    def write(self, board: Board, clock: ClockMark | None = None) -> None:
+        """Replace the snapshot by `board` and the mark `clock`. When it returns, the board is safe on the disk.
 
         Raises OSError, and StateUnreadable for a board that could not be read back; the old snapshot then stays.
         """
         document = encode_board(board)
-        data = _encode(_Snapshot(VERSION, hashlib.sha256(document).hexdigest(), msgspec.Raw(document)))
+        data = _encode(
+            _Snapshot(VERSION, hashlib.sha256(document).hexdigest(), msgspec.Raw(document), msgspec.Raw(_encode(clock)))
+        )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(prefix=f"{self.path.name}.", suffix=".tmp", dir=self.path.parent)
         try:
@@ -82,15 +93,19 @@ class BoardSnapshot:
         return aside
 
 
-def _document(data: bytes) -> bytes:
+def _parts(data: bytes) -> tuple[bytes, ClockMark | None]:
+    """The board's document and the mark of the clock. Raises StateUnreadable for a wrong checksum."""
     try:
         read = _decode(data)
     except (msgspec.DecodeError, RecursionError):
-        return data  # a bare document, or garbage that is no document either
-    document = bytes(read.board)
+        return data, None  # a bare document, or garbage that is no document either
+    document, clock = bytes(read.board), None
     if hashlib.sha256(document).hexdigest() != read.sha256:
         raise StateUnreadable("its checksum is wrong: the file is torn or was altered")
-    return document
+    with suppress(msgspec.DecodeError):  # pauses matter more than the mark
+        clock = _decode_clock(read.clock)
+    is_usable = clock is not None and 0 <= clock.store_us < MAX_TIME_US and abs(clock.ahead_us) < MAX_TIME_US
+    return document, clock if is_usable else None
 
 
 def _sync_directory(path: Path) -> None:

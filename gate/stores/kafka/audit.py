@@ -18,6 +18,7 @@ from gate.ports.audit import AuditSpool
 from gate.records.audit import AuditRecord, decode_audit
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_unavailable
 
 PARTITION: Final = 0
 PIECE: Final = 100
@@ -60,10 +61,7 @@ async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
             sent += len(lines)
             lines, place = await asyncio.to_thread(log.unsent, PIECE)
     except AWAY as error:
-        raise StoreUnavailable(
-            f"Kafka at {bootstrap} did not keep audit records: {str(error) or type(error).__name__}",
-            "check that it runs",
-        ) from error
+        raise kafka_unavailable(bootstrap, "did not keep audit records", error) from error
     finally:
         await producer.stop()
     return sent
@@ -87,9 +85,7 @@ async def read_audit(bootstrap: str, topic: str) -> list[AuditRecord]:
                     for record in records:
                         _keep(found, record.value or b"")
     except AWAY as error:
-        raise StoreUnavailable(
-            f"Kafka at {bootstrap} does not return audit records: {str(error) or type(error).__name__}"
-        ) from error
+        raise kafka_unavailable(bootstrap, "does not return audit records", error) from error
     finally:
         await consumer.stop()
     return list(found.values())

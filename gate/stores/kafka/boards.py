@@ -33,6 +33,7 @@ from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
 from gate.records.gate import decode_gate
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import CHECK_IT, kafka_trouble, kafka_unavailable
 
 DEADLINE_S: Final = 5.0
 PARTITION: Final = 0
@@ -185,7 +186,7 @@ class KafkaBoardStore:
             raise StoreUnavailable(
                 f"Kafka at {self._bootstrap} did not return topic {self._topic} within {self._deadline_s:g} s: "
                 f"{self._problem}",
-                "check that it runs",
+                CHECK_IT,
             ) from error
 
     async def _send(self, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
@@ -200,10 +201,7 @@ class KafkaBoardStore:
                 kept = await asyncio.gather(*sending)
         except AWAY as error:
             await self._drop_producer()
-            raise StoreUnavailable(
-                f"Kafka at {self._bootstrap} did not keep it: {str(error) or type(error).__name__}",
-                "check that it runs",
-            ) from error
+            raise kafka_unavailable(self._bootstrap, "did not keep it", error) from error
         times = [int(one.timestamp) * 1_000 for one in kept]
         for at_us in times:
             self._tick(at_us)
@@ -233,9 +231,7 @@ class KafkaBoardStore:
             try:
                 await self._read()
             except (*AWAY, KeyError) as error:
-                self._problem = (
-                    f"there is no topic {error}" if isinstance(error, KeyError) else str(error) or "no answer"
-                )
+                self._problem = kafka_trouble(error)
                 self._end = None
                 await asyncio.sleep(TRY_AGAIN_S)
 

@@ -23,6 +23,7 @@ from gate.core.request import CheckRequest
 from gate.records.decision import LoggedDecision, encode_record, logged
 from gate.stores.kafka.client import Record, connected, send_packed
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_trouble
 
 log = logging.getLogger("upload_gate.decisions")
 
@@ -100,7 +101,7 @@ class KafkaDecisionLog:
             try:
                 await self._publish()
             except EXPECTED as error:
-                self._say("decisions are not published: %s", str(error) or type(error).__name__)
+                self._say("decisions are not published: %s", kafka_trouble(error))
                 await asyncio.sleep(TRY_AGAIN_S)
             except Exception as error:
                 # a bug of ours must not stop the publishing of later decisions

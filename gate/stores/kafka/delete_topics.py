@@ -7,9 +7,9 @@ import asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_unavailable
 
 DEADLINE_S = 15.0
 
@@ -27,8 +27,6 @@ async def drop(bootstrap: str, topics: Topics) -> None:
             if names:
                 await admin.delete_topics(names)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(
-            f"Kafka at {bootstrap} did not delete topics: {error or type(error).__name__}"
-        ) from error
+        raise kafka_unavailable(bootstrap, "did not delete topics", error) from error
     finally:
         await admin.close()

@@ -16,6 +16,7 @@ from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_unavailable
 
 SEND_WITHIN_S = 30.0
 
@@ -93,5 +94,4 @@ class EventProducer:
 
 
 def _unavailable(bootstrap: str, error: BaseException) -> StoreUnavailable:
-    said = str(error) or type(error).__name__
-    return StoreUnavailable(f"Kafka at {bootstrap} did not keep the events: {said}", "Check that it runs")
+    return kafka_unavailable(bootstrap, "did not keep the events", error)

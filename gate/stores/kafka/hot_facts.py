@@ -9,9 +9,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.errors import StoreUnavailable
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_unavailable
 
 PARTITION: Final = 0
 """The one partition of the topic."""
@@ -78,10 +78,7 @@ class HotFactProducer:
                 await asyncio.gather(*kept)
         except (KafkaError, OSError, TimeoutError) as error:
             await self.stop()
-            said = str(error) or type(error).__name__
-            raise StoreUnavailable(
-                f"Kafka at {self._bootstrap} did not keep hot facts: {said}", "Check that it runs"
-            ) from error
+            raise kafka_unavailable(self._bootstrap, "did not keep hot facts", error) from error
 
     async def stop(self) -> None:
         """Disconnect. Nothing when it is not connected."""

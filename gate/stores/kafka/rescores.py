@@ -15,6 +15,7 @@ from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import declare, shapes
+from gate.stores.kafka.trouble import kafka_unavailable
 
 SEND_WITHIN_S = 15.0
 
@@ -35,10 +36,7 @@ async def request_scores(bootstrap: str, topics: Topics, by: str, at: str) -> in
             value = json.dumps({"by": by, "at": at, "version": 1}).encode()
             await producer.send_and_wait(topics.rescores.name, key=b"all", value=value)
     except (KafkaError, OSError, TimeoutError) as error:
-        said = str(error) or type(error).__name__
-        raise StoreUnavailable(
-            f"Kafka at {bootstrap} did not keep the request: {said}", "Check that it runs"
-        ) from error
+        raise kafka_unavailable(bootstrap, "did not keep the request", error) from error
     finally:
         await producer.stop()
     return known[topics.events.name].partitions

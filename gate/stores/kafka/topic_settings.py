@@ -18,6 +18,7 @@ from gate.records.topics import Topic, Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import TopicShape, shapes
+from gate.stores.kafka.trouble import kafka_unavailable
 
 AT_LEAST = frozenset({"retention.ms", "max.message.bytes"})
 """Settings of which a larger value is fine as well; -1 means unlimited."""
@@ -89,8 +90,7 @@ async def _configs(bootstrap: str, names: list[str]) -> dict[str, dict[str, str]
         await connected(admin)
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     except (KafkaError, OSError, TimeoutError) as error:
-        said = str(error) or type(error).__name__
-        raise StoreUnavailable(f"Kafka at {bootstrap} does not return its topics' settings: {said}") from error
+        raise kafka_unavailable(bootstrap, "does not return its topics' settings", error) from error
     finally:
         await admin.close()
     return {

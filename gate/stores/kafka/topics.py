@@ -36,6 +36,7 @@ from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.trouble import kafka_unavailable
 
 DEADLINE_S = 15.0
 BROKERS_CHOICE = -1  # the cluster's own default number of replicas
@@ -212,8 +213,7 @@ async def _within(bootstrap: str, act: Callable[[], Awaitable[_T]]) -> _T:
         async with asyncio.timeout(DEADLINE_S):
             return await act()
     except (KafkaError, OSError, TimeoutError) as error:
-        problem = f"Kafka at {bootstrap} does not answer: {str(error) or type(error).__name__}"
-        raise StoreUnavailable(problem, "Check that it runs and that the address is right") from error
+        raise kafka_unavailable(bootstrap, "does not answer", error) from error
 
 
 @asynccontextmanager

@@ -128,15 +128,16 @@ class Batcher(Generic[A, R]):
                 if isinstance(each, asyncio.Future):
                     each.cancel()
             raise
-        return [answer for piece in answers for answer in piece]
+        return answers[0] if len(answers) == 1 else [answer for piece in answers for answer in piece]
 
     def _enqueue(self, items: Sequence[A]) -> asyncio.Future[list[R | Exception]]:
         if self._down is not None:
             raise StoreUnavailable(self._down)
-        rank = self._rank(items[0]) if len(items) == 1 else max(map(self._rank, items))
-        while self._queued + len(items) > self._max_queue:
+        count = len(items)
+        rank = self._rank(items[0]) if count == 1 else max(map(self._rank, items))
+        while self._queued + count > self._max_queue:
             if not self._shed_below(rank):
-                self.shed += len(items)
+                self.shed += count
                 raise StoreOverloaded(f"overloaded: {self._queued} checks wait already")
         queue = self._queues.get(rank)
         if queue is None:
@@ -144,7 +145,7 @@ class Batcher(Generic[A, R]):
             self._ranks = sorted(self._queues, reverse=True)
         answers: asyncio.Future[list[R | Exception]] = self._loop.create_future()
         queue.append((items, answers, self._loop.time()))
-        self._queued += len(items)
+        self._queued += count
         if self._idle and self._is_due():
             self._under_way += 1  # now, as otherwise the next item of this turn would wake another lane in vain
             self._idle.pop().set_result(None)
@@ -220,7 +221,7 @@ class Batcher(Generic[A, R]):
         """Send a batch and answer it. Returns True if that opened the breaker, which this lane must close again."""
         items = batch[0][0] if len(batch) == 1 else [item for waiting in batch for item in waiting[0]]
         try:
-            found: Sequence[R | Exception] = await lane.call(items, until_s - self._loop.time())
+            found = [*await lane.call(items, until_s - self._loop.time())]
         except StoreUnavailable as error:
             _fail(batch, StoreUnavailable, error.problem, may_have_run=True)
             return self._break(error.problem)
@@ -310,10 +311,14 @@ def _fail(
             answers.set_result(errors)
 
 
-def _answer(batch: list[_Waiting[A, R]], found: Sequence[R | Exception]) -> None:
+def _answer(batch: list[_Waiting[A, R]], found: list[R | Exception]) -> None:
+    if len(batch) == 1:
+        if not batch[0][1].done():
+            batch[0][1].set_result(found)
+        return
     start = 0
     for items, answers, _ in batch:
         end = start + len(items)
         if not answers.done():
-            answers.set_result([*found[start:end]])
+            answers.set_result(found[start:end])
         start = end

@@ -1,6 +1,6 @@
 """The score store in Redis (or Valkey): `{prefix}score:{ACCOUNT}`, kept 90 days after it was put last.
 
-`{prefix}scores:NAME` are marks of how far the scores were filled.
+`{prefix}scores:NAME` are marks of how far the scores were filled, `{prefix}{scores}:NAME` are claims of who fills them.
 
 `gate.records.score` says what a stored score looks like.
 """
@@ -88,6 +88,17 @@ class RedisScoreStore:
         async with self._turn:
             (reply,) = await self._line.run([run], self._deadline_s)
         return {name: value.decode(errors="replace") for name, value in zip(marks, reply, strict=True)}
+
+    async def claim(self, name: str, expected: str, following: str) -> str:
+        """Set the claim `name` to `following` if it is `expected`, in one step. Returns what it was; "" means none.
+
+        Raises StoreUnavailable; it may have been set all the same.
+        """
+        run = Run(self._mark, [f"{self._prefix}{{scores}}:{name}"], (expected, following))
+        async with self._turn:
+            (reply,) = await self._line.run([run], self._deadline_s)
+        before: bytes = reply[0]
+        return before.decode(errors="replace")
 
     async def forget_scores(self, accounts: Sequence[str], before_us: int) -> int:
         """See ScoreMirror."""

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-import msgspec
 from msgspec.structs import replace
 
 from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
-from gate.core.standing import Standing
+from gate.core.standing import UNKNOWN, Standing
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.stores.redis.address import is_cluster
@@ -47,12 +46,11 @@ LIMITS_TTL_MS: Final = 64 * 86_400_000
 """How long it is kept which limits a class had: longer than any reservation."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
-_KEEP_LIMITS = 8
+_KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
-_COUNT = struct.Struct("<H")
-_UNKNOWN = Standing()
-
-_pack = msgspec.msgpack.Encoder().encode
+_SHORT = struct.Struct("<H")
+_DOUBLE = struct.Struct("<d")
+_REQUEST = struct.Struct("<BBHHHIH")
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
@@ -255,24 +253,29 @@ class Batch:
         keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
         keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
-        given: list[object] = [len(requests), *range(1, len(keys) + 1)]
+        given = [_SHORT.pack(len(requests))]
+        packed, a_double = _REQUEST.pack, _DOUBLE.pack
         at: dict[str, int] = {}
+        # prefixes are added once a batch, because to add up two strings takes half as long as to format three
+        account_key, score_key, override_key = f"{prefix}2a:", f"{prefix}score:", f"{prefix}override:"
+        record_key, ip_key, device_key = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
             number, rates, flights, by_ip, by_device = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
-                keys += (f"{prefix}2a:{{{account}}}", f"{prefix}score:{{{account}}}", f"{prefix}override:{{{account}}}")
-            own.append(f"{prefix}2r:{{{account}}}{len(account)}:{request.upload_id}")
+                slot = f"{{{account}}}"
+                keys += (account_key + slot, score_key + slot, override_key + slot)
+            own.append(f"{record_key}{account}}}{len(account)}:{request.upload_id}")
             i = d = special = 0
             if by_ip and ip is not None:
-                i = at.get(name := f"{prefix}2b:ip:{ip}", 0)
+                i = at.get(name := ip_key + ip, 0)
                 if not i:
                     keys.append(name)
                     i = at[name] = len(keys)
             if by_device and device is not None:
-                d = at.get(name := f"{prefix}2b:device:{device}", 0)
+                d = at.get(name := device_key + device, 0)
                 if not d:
                     keys.append(name)
                     d = at[name] = len(keys)
@@ -281,32 +284,37 @@ class Batch:
                 special = int(request.class_limits.refused_by(hot))
             if request.keep_limits:
                 special += _KEEP_LIMITS
-            given += (number, request.now_us or False, special, a, i, d, request.attempt, request.fingerprint)
+            what, size = request.fingerprint.encode(), request.size
+            if request.now_us is None:
+                given += (packed(number, special, a, i, d, request.attempt, len(what)), what)
+            else:
+                given += (packed(number, special + _RECORDED, a, i, d, request.attempt, len(what)), what)
+                given.append(_DOUBLE.pack(request.now_us))
             for rate in rates:
-                cost = rate.cost_us(request.size)
-                given.append(cost if cost < NEVER_US else NEVER_US)
+                cost = rate.cost_us(size)
+                given.append(a_double(cost if cost < NEVER_US else NEVER_US))
             for subject in flights:
-                given.append(_flight_key(prefix, subject, request, keys, at))
+                given.append(_SHORT.pack(_flight_key(prefix, subject, request, keys, at)))
         self.keys = [*keys, *own]
-        self.arguments = (_pack(given),)
+        self.arguments = (b"".join(given),)
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
-        classes, unscored, charged_only = self._unrolled.classes, _UNKNOWN, _CHARGED
+        limits_by_class, unscored, charged_only = _limits(self._unrolled.classes), UNKNOWN, _CHARGED
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
             if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
-                room = Room(_limits(classes[class_ - 1])[limit - 1], int(wait))
+                room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
                 results.append(TakeResult(unscored, True, False, None, (), int(now), room))
                 continue
-            standing = _UNKNOWN
+            standing = UNKNOWN
             if flags & _SCORED:
                 acts = not flags & _DOES_NOT_ACT
                 standing = Standing(risk, int(scored_at), None, int(half_life), base, int(now), acts)
             refusal: Refusal | None = None
             free: Room | None = None
             if class_:
-                named = _limits(classes[class_ - 1])[limit - 1]
+                named = limits_by_class[class_ - 1][limit - 1]
                 if flags & _CHARGED:
                     free = Room(named, int(wait))
                 else:
@@ -328,11 +336,11 @@ class Batch:
 
     def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
         """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
-        (length,) = _COUNT.unpack_from(more)
-        end = _COUNT.size + length
+        (length,) = _SHORT.unpack_from(more)
+        end = _SHORT.size + length
         override, limits_of = None, result.limits_of
         if length:
-            value = more[_COUNT.size : end]
+            value = more[_SHORT.size : end]
             try:
                 override = decode_stored_override(value)
             except StateUnreadable:
@@ -361,7 +369,7 @@ def _flight_key(prefix: str, subject: str, request: TakeRequest, keys: list[Argu
     return number
 
 
-@lru_cache(maxsize=256)
-def _limits(class_limits: ClassLimits) -> tuple[Limit, ...]:
-    """All limits of a class, in the order of their numbers in the script."""
-    return tuple(limit for each in class_limits.entity_limits for limit in each.limits)
+@lru_cache(maxsize=64)
+def _limits(classes: tuple[ClassLimits, ...]) -> tuple[tuple[Limit, ...], ...]:
+    """All limits of each class, in the order of their numbers in the script."""
+    return tuple(tuple(limit for each in one.entity_limits for limit in each.limits) for one in classes)

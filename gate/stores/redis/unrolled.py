@@ -4,7 +4,7 @@ A script that walks a table of limits spends more time on the walk than on the a
 store sends one script a policy instead. `lua/take.lua` holds what is the same for all policies, and the marks where the rest
 goes; this module writes the rest. The model it must agree with is `gate.core.limits.gcra`.
 
-All limits on one subject that any class has share a layout, so that a class that lacks one leaves its TAT alone.
+`gate.stores.redis.bucket_layouts` says how the buckets of an entity lie in its value.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
-from gate.core.limits.limit import NEVER_US, EntityLimits, Limit, Rate
+from gate.core.limits.limit import NEVER_US, Limit, Rate
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.layout import LATE_US, DescribedLimit, described, header, tagged
+from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, quoted
+from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
 from gate.stores.redis.line import Script
 from gate.stores.redis.lua import script
 
 MAX_LIFETIME_US: Final = 1 << 47
-_OWN: Final = ("account", "ip", "device")
 _INFINITE: Final = "math.huge"
 _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
+
+
+Packing = tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool]
+"""What the request of a class needs beside its own values: the class's number, its rates on bytes, the subjects of its limits on
+what is in flight, and whether it limits networks and devices. A plain tuple, because each check takes it apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
     """The script for some classes. `shared` are the shared entities in the order of their key numbers, without the due list.
 
-    `numbers` maps each class to its number in the script; `flights` the subjects of each whose in-flight keys it wants;
-    `packing` both with the rates of its limits on bytes, and whether it limits networks and devices.
+    `numbers` maps each class to its number in the script; `flights` the subjects of each whose in-flight keys it wants.
     """
 
     classes: tuple[ClassLimits, ...]
@@ -41,7 +45,7 @@ class Unrolled:
     shared: tuple[str, ...] = field(init=False)
     numbers: dict[ClassLimits, int] = field(init=False)
     flights: dict[ClassLimits, tuple[str, ...]] = field(init=False)
-    packing: dict[ClassLimits, tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool]] = field(init=False)
+    packing: dict[ClassLimits, Packing] = field(init=False)
     tags: dict[bytes, bytes] = field(init=False)
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
@@ -52,7 +56,7 @@ class Unrolled:
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
         object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
-        packing = {
+        packing: dict[ClassLimits, Packing] = {
             each: (n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None)
             for each, n in self.numbers.items()
         }
@@ -67,17 +71,8 @@ def _flying(limits: ClassLimits) -> Iterator[str]:
     )
 
 
-def entities_of(limits: ClassLimits) -> list[tuple[str, EntityLimits]]:
-    """The limits of each entity of a class in the order of their numbers; a shared entity under its key's name."""
-    own = zip(_OWN, (limits.account, limits.ip, limits.device), strict=True)
-    return [
-        *((subject, each) for subject, each in own if each is not None),
-        *((f"={each.entity}", each.limits) for each in limits.shared),
-    ]
-
-
 def _source(unrolled: Unrolled) -> str:
-    layouts = _Layouts(unrolled)
+    layouts = BucketLayouts(unrolled.classes, unrolled.shared)
     ways = []
     for number, limits in enumerate(unrolled.classes, 1):
         ways.append(f"{'if' if number == 1 else 'elseif'} by == {number} then")
@@ -100,7 +95,7 @@ def _source(unrolled: Unrolled) -> str:
 
 def _tables(unrolled: Unrolled) -> list[str]:
     classes = unrolled.classes
-    lengths = [8 + len(limits.byte_rates) + len(unrolled.flights[limits]) for limits in classes]
+    lengths = [8 * len(limits.byte_rates) + 2 * len(unrolled.flights[limits]) for limits in classes]
     refuse = [_INFINITE if each.refuse_at is None else repr(each.refuse_at) for each in classes]
     return [
         f"local SHARED = {len(unrolled.shared) + 1}",
@@ -111,80 +106,21 @@ def _tables(unrolled: Unrolled) -> list[str]:
     ]
 
 
-def quoted(raw: bytes) -> str:
-    """Bytes as a Lua string."""
-    return '"' + "".join(chr(b) if 48 <= b < 58 or 65 <= b < 91 or 97 <= b < 123 else f"\\{b:03d}" for b in raw) + '"'
-
-
-class _Layouts:
-    """For each subject the limits of all classes together, and the Lua names of their ids and heads."""
-
-    def __init__(self, unrolled: Unrolled) -> None:
-        self.limits: dict[str, list[bytes]] = {"account": []}
-        self.shared_at = {f"={entity}": n for n, entity in enumerate(unrolled.shared, 2)}
-        self.due_at = len(unrolled.shared) + 2
-        for limits in unrolled.classes:
-            for subject, each in entities_of(limits):
-                known = self.limits.setdefault(subject, [])
-                known += dict.fromkeys(at.id for at in each.limits if not at.in_flight and at.id not in known)
-        self.number = {subject: n for n, subject in enumerate(self.limits)}
-        if any(len(ids) > 60 for ids in self.limits.values()):
-            raise ValueError("a policy has at most 60 limits on one subject")
-
-    def constants(self) -> list[str]:
-        lines = []
-        for subject, ids in self.limits.items():
-            n, more = self.number[subject], "dBB" if subject == "account" else ""
-            lines.append(f"local I{n} = {{{', '.join(map(quoted, ids))}}}")
-            lines.append(f"local H{n}, F{n} = {quoted(header(ids))}, '<c{1 + 4 * len(ids)}{'d' * len(ids)}{more}'")
-        return lines
-
-    def variables(self, subject: str) -> list[str]:
-        """The TATs of a subject in its layout."""
-        return [f"t{self.number[subject]}_{n}" for n in range(len(self.limits[subject]))]
-
-    def variable(self, subject: str, limit: Limit) -> str:
-        return f"t{self.number[subject]}_{self.limits[subject].index(limit.id)}"
-
-    def least(self, subject: str) -> int:
-        return 1 + 12 * len(self.limits[subject]) + (10 if subject == "account" else 0)
-
-    def head_length(self, subject: str) -> int:
-        return 1 + 4 * len(self.limits[subject])
-
-    def read_account(self) -> list[str]:
-        names, n = self.variables("account"), self.number["account"]
-        tats = "".join(f"{name}, " for name in names)
-        zeros = [f"{', '.join(names)} = {', '.join('0' for _ in names)}"] if names else []
-        test = f"#v < {self.least('account')} or sub(v, 1, {self.head_length('account')}) ~= H{n}"
-        return [
-            *([f"local {', '.join(names)}"] if names else []),
-            "if v then",
-            f"  if {test} then v = relaid(v, H{n}, I{n}, true) end",
-            "  local _",
-            f"  _, {tats}keep, nf, nr, q = U(F{n}, v)",
-            *(["else", *(f"  {line}" for line in zeros)] if zeros else []),
-            "end",
-        ]
-
-    def latest(self) -> str:
-        return ", ".join(["0", *self.variables("account")])
-
-
 class _Branch:
     """The Lua of one class: reads its entities, looks at its limits, and moves all TATs or none."""
 
-    def __init__(self, limits: ClassLimits, layouts: _Layouts, flights: tuple[str, ...]) -> None:
+    def __init__(self, limits: ClassLimits, layouts: BucketLayouts, flights: tuple[str, ...]) -> None:
         self._limits = limits
         self._layouts = layouts
         self._entities = entities_of(limits)
         self._lifetime = min(limits.lifetime_us, MAX_LIFETIME_US)
-        self._flight_at = {subject: f"G[p + {len(limits.byte_rates) + n}]" for n, subject in enumerate(flights)}
+        self._costs = [f"c{n}" for n in range(1, 1 + len(limits.byte_rates))]
+        self._flight_at = {subject: f"g{n}" for n, subject in enumerate(flights, 1)}
         self._described = described(limits)
         self._listed: list[str] = []
         """For each limit the Lua that says what was taken from it."""
-        self._sized: list[str] = []
-        """For each limit on bytes the Lua that says how much was taken from it."""
+        self._sized: list[tuple[str, str]] = []
+        """For each limit on bytes the Lua that tells whether it gave, and how much."""
         self._moves: dict[str, list[str]] = {}
         self._off: list[str] = []
         self._subjects = list(dict.fromkeys(subject for subject, _ in self._entities))
@@ -204,7 +140,7 @@ class _Branch:
                 number += 1
                 cost = str(min(limit.rate.cost_us(1), NEVER_US))
                 if limit.by_bytes:
-                    cost, costs = f"G[p + {costs}]", costs + 1
+                    cost, costs = self._costs[costs], costs + 1
                 yield from self._look(subject, limit, number, cost)
             if inside:
                 yield "end"
@@ -219,10 +155,14 @@ class _Branch:
 
     def _key(self, subject: str) -> str:
         own = {"account": "a_", "ip": "i_", "device": "d_"}.get(subject)
-        return own or f"G[{self._layouts.shared_at[subject]}]"
+        return own or str(self._layouts.shared_at[subject])
 
     def _keys(self) -> Iterator[str]:
-        """Declares what is read inside guards and needed after them."""
+        """Declares what is read inside guards and needed after them, and reads what came with the request."""
+        given = [*self._costs, *self._flight_at.values()]
+        if given:
+            formats = "d" * len(self._costs) + "H" * len(self._flight_at)
+            yield f"local {', '.join(given)} = U('<{formats}', A, p)"
         for subject in self._subjects:
             n = self._layouts.number[subject]
             names = self._layouts.variables(subject) if subject != "account" else []
@@ -242,12 +182,11 @@ class _Branch:
             yield f"if type(e{n}) ~= 'table' then e{n} = {opened}; V[{key}] = e{n} end"
             yield f"{', '.join(names)} = {', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))}"
             return
-        test = f"#e{n} < {layouts.least(subject)} or sub(e{n}, 1, {layouts.head_length(subject)}) ~= H{n}"
+        test = f"#e{n} < {layouts.least(subject)} or find(e{n}, H{n}, 1, true) ~= 1"
         yield f"e{n} = V[{key}]"
         yield f"if e{n} then"
         yield f"  if {test} then e{n} = relaid(e{n}, H{n}, I{n}) end"
-        yield f"  fixed{n}, {', '.join(names)}, q{n} = U(F{n}, e{n})"
-        yield f"  fixed{n} = nil"
+        yield f"  {', '.join(names)}, q{n} = U(F{n}, e{n}, {1 + layouts.head_length(subject)})"
         yield f"else {', '.join(names)} = {', '.join('0' for _ in names)} end"
 
     def _others(self, subject: str) -> str:
@@ -272,7 +211,7 @@ class _Branch:
         t, tolerance = self._layouts.variable(subject, limit), min(limit.rate.tolerance_us, NEVER_US)
         self._listed.append(f"({x} and {_taken_from(known, cost)} or '')")
         if limit.by_bytes:
-            self._sized.append(f"({x} and P('<I6', {cost}) or '')")
+            self._sized.append((x, cost))
         yield f"if {t} < now then {x} = now + {cost} elseif {t} <= now + {tolerance + GRACE_US} then {x} = {t} + {cost} else"
         yield "  local wrong"
         yield f"  {t}, wrong = late({self._others(subject)}, {quoted(limit.debt_id)}, {t}, {tolerance})"
@@ -314,7 +253,7 @@ class _Branch:
         tag, _ = tagged(self._described)
         yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
         if self._described.limits:
-            yield f"local more = {' .. '.join([quoted(tag), *self._sized])}"
+            yield f"local more = {self._taken(tag)}"
             yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
         else:
             yield "local more = ''"
@@ -327,6 +266,17 @@ class _Branch:
             yield "due[#due + 1], due[#due + 2] = till, KEYS[M + n]"
         yield "flags, refused, wait = flags + 1, room, full"
 
+    def _taken(self, tag: bytes) -> str:
+        """What was taken where every limit gave."""
+        if not self._sized:
+            return quoted(tag)
+        if any(
+            self._guard(subject) for subject, each in self._entities if any(limit.by_bytes for limit in each.limits)
+        ):
+            return " .. ".join([quoted(tag), *(f"({x} and P('<I6', {cost}) or '')" for x, cost in self._sized)])
+        costs = ", ".join(cost for _, cost in self._sized)
+        return f"P('<c4{'I6' * len(self._sized)}', {quoted(tag)}, {costs})"
+
     def _refuse(self) -> Iterator[str]:
         yield from self._write_entities("fixed")
         account = f"fixed{self._layouts.number['account']}" if "account" in self._subjects else "false"
@@ -336,7 +286,7 @@ class _Branch:
         yield from (f"    {line}" for line in self._write_account())
         yield "  end"
         # where all reservations are open there is no room for a refusal, and nothing to write
-        yield "elseif from or nr % 128 < IN_VALUE or needless(records, 1, byte(records, 3)) then"
+        yield "elseif from or nr % 128 < IN_VALUE or needless(v, q, byte(v, q + 2)) then"
         yield from (f"  {line}" for line in self._keep("5", "64", "wait", "P('<Hc0', #why, why)", None))
         yield f"elseif {account} then"
         yield from (f"  {line}" for line in self._write_account())
@@ -344,14 +294,20 @@ class _Branch:
 
     def _keep(self, state: str, flags: str, span: str, more: str, lasts: str | None) -> Iterator[str]:
         """Appends the reservation and writes the account."""
-        parts = f"1 + 24 + #id + #what + #rest, #id, id, {state}, {flags}, attempt, now, {span}, #what, what"
+        numbers = f"25 + #id + #what + #rest, #id, id, {state}, {flags}, attempt, now, {span}, #what"
+        record = f"P('<HBc0BBI4dI6H', {numbers}) .. what .. rest"
         yield f"local rest = {more}"
-        yield f"local record = P('<HBc0BBI4dI6Hc0', {parts}) .. rest"
-        yield f"records, nr = with_record(records, nr, record, from, to, KEYS[M + n], {lasts or 'nil'})"
-        yield f"if keep < now + {lasts or 'wait'} then keep = now + {lasts or 'wait'} end"
-        yield from self._write_account()
+        yield f"if keep < now + {lasts or span} then keep = now + {lasts or span} end"
+        yield "if from or nr % 128 >= IN_VALUE then"
+        yield "  local records"
+        yield f"  records, nr = with_record(v, q, nr, {record}, from, to, M + n, {lasts or 'nil'})"
+        yield from (f"  {line}" for line in self._write_account("records"))
+        yield "else"
+        yield "  nr = nr + 1"
+        yield from (f"  {line}" for line in self._write_account(f"(v and sub(v, q) or '') .. {record}"))
+        yield "end"
 
-    def _write_account(self) -> Iterator[str]:
+    def _write_account(self, records: str = "(v and sub(v, q) or '')") -> Iterator[str]:
         names, n = self._layouts.variables("account"), self._layouts.number["account"]
         tats = "".join(f"{name}, " for name in names)
         yield f"local top = keep - {GRACE_US}"
@@ -363,7 +319,7 @@ class _Branch:
         yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        yield f"V[a_] = P(F{n}, H{n}, {tats}keep, nf, nr) .. foreign .. records"
+        yield f"V[a_] = H{n} .. P(F{n}, {tats}keep, nf, nr) .. foreign .. {records}"
         yield f"write(a_, kept_for(top - now + {GRACE_US}))"
 
     def _write_entities(self, only: str) -> Iterator[str]:
@@ -379,15 +335,15 @@ class _Branch:
                 yield f"{', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))} = {', '.join(names)}"
                 yield f"if recorded or not ttl[{key}] then write({key}, recorded and 'recorded' or 'live') end"
             else:
-                yield f"local top, others = {names[0]}, e{n} and sub(e{n}, q{n}) or ''"
+                yield f"local top, others = {names[0]}, ''"
                 for name in names[1:]:
                     yield f"if {name} > top then top = {name} end"
-                yield "if others ~= '' then"
+                yield f"if e{n} and q{n} <= #e{n} then"
                 yield "  local last"
-                yield "  others, last = pruned(others)"
+                yield f"  others, last = pruned(sub(e{n}, q{n}))"
                 yield "  if last > top then top = last end"
                 yield "end"
-                yield f"V[{key}] = P(F{n}, H{n}, {', '.join(names)}) .. others"
+                yield f"V[{key}] = H{n} .. P(F{n}, {', '.join(names)}) .. others"
                 yield f"write({key}, kept_for(top - now + {GRACE_US}))"
             if tests:
                 yield "end"

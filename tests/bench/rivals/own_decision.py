@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from gate.app.check import NO_STORE, LastKnown
+from gate.app.check import NO_STORE
 from gate.app.without_store import WithoutStore
 from gate.core.account import Account
 from gate.core.decide import decide, live_pauses
@@ -17,7 +17,7 @@ from gate.core.decision import Decision
 from gate.core.media import Media
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import Standing
+from gate.core.standing import LastKnown, Standing
 from gate.policyfile import load_policy
 from gate.stores.local_buckets import LocalBuckets
 from tests.bench.board import NOW_US, board_of

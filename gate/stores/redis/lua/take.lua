@@ -5,10 +5,10 @@
 --
 -- KEYS     the keys that are read: shared entities, the last of them the list of what is due; accounts, each followed by its
 --          score and its override; networks and devices; what is in flight. Then, one a request, the upload's own key
--- ARGV[1]  msgpack, a flat list:  number of requests, key numbers of the shared entities (0: none of this batch), then for
---          each request  number of its class, now (false: the server's clock), whom a hot fact refuses (0 nobody, 1 an
---          account whose score does not count, 2 anybody; + 8: keep these limits), key numbers of account, network, device
---          (0: unknown), attempt, fingerprint, costs that count bytes, key numbers of what is in flight
+-- ARGV[1]  number of requests (u16), then for each  number of its class (u8), whom a hot fact refuses (u8: 0 nobody, 1 an
+--          account whose score does not count, 2 anybody; + 8: keep these limits, + 16: a recorded clock), key numbers of
+--          account, network, device (u16, 0: unknown), attempt (u32), fingerprint (u16 length), now if it is recorded, costs
+--          that count bytes (doubles), key numbers of what is in flight (u16)
 -- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, 16 a stored value was
 --          not believed, 32 the score does not act, 64 other content, 128 limits of another class), now, risk as of now,
 --          at, half-life, base, wait (doubles), number of a class (u8, 0: none) and of a limit in it (u16): where the upload
@@ -23,13 +23,15 @@ local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a
 local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
 local SUREST = 1e-6             -- as in gate/core/score.py
 local IN_VALUE = 6              -- reservations kept in the account's value; more get keys of their own
+local MANY = 8                  -- from so many values on it pays to find out whether they can be written at once
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
-local log, exp, call, G = math.log, math.exp, redis.call, cmsgpack.unpack(ARGV[1])
-local count = G[1]
+local log, exp, call, KEYS, A = math.log, math.exp, redis.call, KEYS, ARGV[1]
+local count = U('<H', A)
 local M = #KEYS - count
 local V = M > 0 and call('MGET', unpack(KEYS, 1, M)) or {}
 local ttl, dirty, nd = {}, {}, 0    -- of the keys to write
 local due, clock, now, recorded = {}, false, 0, false
+local apart = {}                    -- uploads' own keys that are written, with their numbers
 --@IDS
 
 local function time()
@@ -188,9 +190,8 @@ local function override_of(override)
   return override, allow == 1, allow == 0, limits
 end
 
--- Where the reservation of upload `id` lies among `records`; nil where it does not.
-local function located(records, id)
-  local p = 1
+-- Where the reservation of upload `id` lies among those from `p` on; nil where it does not.
+local function located(records, id, p)
   while p + 2 <= #records do
     local size, length = U('<HB', records, p)
     if size < 25 or p + size - 1 > #records then return nil end
@@ -231,18 +232,19 @@ local function tidied(records)
   return left, n
 end
 
--- The reservations of an account with one more, in the place of the one from `from` to `to`. Where there are too many it gets
--- a key of its own; a refusal is then forgotten. 128 is added to the number of reservations once one has its own key.
-local function with_record(records, nr, record, from, to, own_key, lasts)
+-- The reservations of an account, which lie from `q` on, with one more in the place of the one from `from` to `to`. Where
+-- there are too many it gets a key of its own; a refusal is then forgotten. 128 is added to the number of reservations once
+-- one has its own key.
+local function with_record(v, q, nr, record, from, to, own_key, lasts)
   local spilled = nr >= 128 and 128 or 0
-  local n = nr - spilled
-  if from then
-    records, n = sub(records, 1, from - 1) .. sub(records, to + 1), n - 1
-  end
+  local n, records = nr - spilled, from and sub(v, q, from - 1) .. sub(v, to + 1) or sub(v, q)
+  if from then n = n - 1 end
   if n >= IN_VALUE and needless(records, 1, byte(records, 3)) then records, n = tidied(records) end
   if n < IN_VALUE then return records .. record, n + 1 + spilled end
   if not lasts then return records, n + spilled end
-  call('SET', own_key, record, 'PX', kept_for(lasts))
+  local k = apart[KEYS[own_key]] or own_key
+  V[k], apart[KEYS[k]] = record, k
+  write(k, kept_for(lasts))
   return records, n + 128
 end
 
@@ -253,21 +255,23 @@ local function opened(v, head, least, format, ids)
     for i = 1, #ids do tats[i] = 0 end
     return tats
   end
-  if #v < least or sub(v, 1, #head) ~= head then v = relaid(v, head, ids) end
-  local tats = {U(format, v)}
+  if #v < least or find(v, head, 1, true) ~= 1 then v = relaid(v, head, ids) end
+  local tats = {U(format, v, #head + 1)}
   local from = tats[#tats]
   tats[#tats] = nil
-  table.remove(tats, 1)
   tats.head, tats.format, tats.others = head, format, sub(v, from)
   return tats
 end
 
-local out, extra, pos = {}, {''}, 2 + SHARED
+local out, extra, pos = {}, {''}, 3
 for n = 1, count do
-  local by, at_, hot, a_, i_, d_, attempt, what = unpack(G, pos, pos + 7)
-  local p = pos + 8
-  pos = pos + LENGTH[by]
-  if at_ then now, recorded = at_, true else now, recorded = clock or time(), false end
+  local by, hot, a_, i_, d_, attempt, what, p = U('<BBHHHI4Hc0', A, pos)
+  if hot >= 16 then
+    hot, recorded, now, p = hot - 16, true, U('<d', A, p)
+  else
+    now, recorded = clock or time(), false
+  end
+  pos = p + LENGTH[by]
   local flags, risk, sat, half_life, base, unreadable = 0, 0, 0, 0, 0, false
   local score, override = V[a_ + 1], V[a_ + 2]
   if score then flags, risk, sat, half_life, base, unreadable = score_of(score) end
@@ -284,20 +288,24 @@ for n = 1, count do
   end
   local shadowed, refused, wait = '', 0, 0
   if not stop then
-    local v, keep, nf, nr, q, records, foreign = V[a_], 0, 0, 0, 1, '', ''
+    local v, keep, nf, nr, q, foreign = V[a_], 0, 0, 0, 1, ''
     local from, to, own, id, answered
     --@ACCOUNT
-    if nr > 0 then
-      if nf > 0 then foreign = sub(v, q, q + 12 * nf - 1) end
-      records, id = sub(v, q + 12 * nf), sub(KEYS[M + n], #KEYS[a_] + 1)
-      if find(records, id, 1, true) then from, to = located(records, id) end
-      if nr >= 128 and now >= keep then nr = nr - 128 end
-      if nr >= 128 and not from then own = call('GET', KEYS[M + n]) end
-    elseif nf > 0 then
+    if nf > 0 then
       foreign = sub(v, q, q + 12 * nf - 1)
+      q = q + 12 * nf
+    end
+    if nr > 0 then
+      id = sub(KEYS[M + n], #KEYS[a_] + 1)
+      if find(v, id, q, true) then from, to = located(v, id, q) end
+      if nr >= 128 and now >= keep then nr = nr - 128 end
+      if nr >= 128 and not from then
+        own = apart[KEYS[M + n]]
+        own = own and V[own] or call('GET', KEYS[M + n])
+      end
     end
     if from or own then
-      local record = own or sub(records, from, to)
+      local record = own or sub(v, from, to)
       local state, rflags, who, began, till, asked, names, known_risk, known_at = reservation_of(record)
       if not state then
         unreadable = true
@@ -310,9 +318,10 @@ for n = 1, count do
             local at = 6 + byte(record, 3)
             record = sub(record, 1, at - 1) .. P('<I4', 0) .. sub(record, at + 4)
             if own then
-              call('SET', KEYS[M + n], record, 'KEEPTTL')
+              local k = apart[KEYS[M + n]]
+              if k then V[k] = record else call('SET', KEYS[M + n], record, 'KEEPTTL') end
             else
-              V[a_] = sub(v, 1, q - 1) .. foreign .. sub(records, 1, from - 1) .. record .. sub(records, to + 1)
+              V[a_] = sub(v, 1, from - 1) .. record .. sub(v, to + 1)
               write(a_, kept_for(math.max(keep, --@LATEST) - now + 60000000))
             end
           end
@@ -340,6 +349,23 @@ for n = 1, count do
   end
 end
 
+-- Where server and user have a command that writes many values, it costs less than half as much as one for each.
+local function writes_many()
+  local known, allowed = pcall(redis.acl_check_cmd, 'MSETEX', 1, KEYS[dirty[1]], '')
+  return known and allowed
+end
+
+local function write_all(group, ms)
+  local n = group.n
+  if n == 3 then
+    call('SET', group[2], group[3], 'PX', ms)
+  else
+    group[1], group[n + 1], group[n + 2] = (n - 1) / 2, 'PX', ms
+    call('MSETEX', unpack(group, 1, n + 2))
+  end
+end
+
+local many, groups = nd >= MANY and writes_many(), {}
 for j = 1, nd do
   local k = dirty[j]
   local v = V[k]
@@ -348,12 +374,25 @@ for j = 1, nd do
     recorded = ttl[k] == 'recorded'
     if v.others ~= '' then others, top = pruned(v.others) end
     for i = 1, #v do if v[i] > top then top = v[i] end end
-    v = P(v.format, v.head, unpack(v)) .. others
+    v = v.head .. P(v.format, unpack(v)) .. others
     ttl[k] = kept_for(top - now + 60000000)
   end
-  call('SET', KEYS[k], v, 'PX', ttl[k])
+  local ms = ttl[k]
+  if many then
+    local group = groups[ms]
+    if not group or group.n > 2000 then   -- more would not fit on the stack
+      if group then write_all(group, ms) end
+      group = {n = 1}
+      groups[ms] = group
+    end
+    local n = group.n
+    group[n + 1], group[n + 2], group.n = KEYS[k], v, n + 2
+  else
+    call('SET', KEYS[k], v, 'PX', ms)
+  end
 end
+for ms, group in pairs(groups) do write_all(group, ms) end
 -- a list of what is due that is none must not undo what the checks have been told
-if #due > 0 then redis.pcall('ZADD', KEYS[G[1 + SHARED]], unpack(due)) end
+if #due > 0 then redis.pcall('ZADD', KEYS[SHARED], unpack(due)) end
 extra[1] = table.concat(out)
 return extra

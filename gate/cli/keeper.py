@@ -1,0 +1,44 @@
+"""`keeper`: writes back to Redis what a failover has lost of the pauses, where the gates' user may only read them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+import typer
+
+from gate.cli.addresses import Addresses, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import kafka_board, redis_board
+from gate.cli.output import say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="keeper")(keeper)
+
+
+def keeper(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None) -> None:
+    """Keep the pauses in Redis and Kafka whole, until a signal ends it.
+
+    Where gates may only read the pauses in Redis (user `gate` of deploy/redis/users.acl), it writes back what a failover or
+    a restore has lost, from Kafka and from its own memory, and repairs what cannot be read. Several may run at once.
+
+    Example: upload-gate keeper --redis redis://keeper:PASSWORD@10.0.0.5:6379/0 --kafka 10.0.0.6:9092
+    """
+    asyncio.run(_keep(resolve_addresses(state, redis=redis, kafka=kafka)))
+
+
+async def _keep(addresses: Addresses) -> None:
+    from gate.app.keep_board import KeepBoard
+
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(redis_board(addresses))
+        kafka = await stack.enter_async_context(kafka_board(addresses)) if addresses.both_channels else None
+        channels = f"Redis at {addresses.shown('redis')}"
+        channels += f" and Kafka at {addresses.shown('kafka')}" if kafka is not None else ", without Kafka"
+        say(f"keeping the pauses in {channels}")
+        keeping = asyncio.create_task(KeepBoard(redis, kafka, say).run(), name="keeper")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
+        await asyncio.gather(keeping, return_exceptions=True)

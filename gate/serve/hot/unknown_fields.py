@@ -1,0 +1,59 @@
+"""Looks for misspelt fields in checks: counts them by the field that is meant, and logs each name once.
+
+One body in five seconds is looked at, because reading it once more costs as much as the check's own reading. A sender that
+misspells a field does so in every check, so one of them is soon met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gate.core.fields import MessageType
+from gate.core.fields.parse import NotJson, parse
+from gate.core.fields.unknown import hint, meant, unknown_names
+from gate.core.terminal import terminal_safe
+from gate.metrics import Counts
+
+LOOK_EVERY_US: Final = 5_000_000
+LARGEST: Final = 64 << 10
+"""A larger body is not looked at."""
+MOST_NAMES: Final = 32
+"""So many names are logged; senders with names made at random would fill the log."""
+LONGEST_SHOWN: Final = 80
+OTHER: Final = "other"
+
+
+class UnknownFields:
+    """The unknown fields of checks. `say` logs, `counts` has the counter."""
+
+    def __init__(self, counts: Counts, say: Callable[[str], None]) -> None:
+        self._counts = counts
+        self._say = say
+        self._said: set[str] = set()
+        self.due_us = 0
+        """The next body that is read at this time or later is looked at; the caller compares it, which costs no call."""
+
+    def look(self, body: bytes, now_us: int) -> None:
+        """Look at the body of a check, or of a batch, that has been read."""
+        if len(body) > LARGEST:
+            return
+        self.due_us = now_us + LOOK_EVERY_US
+        try:
+            whole = parse(body)
+        except NotJson:
+            return
+        checks = whole.get("checks") if isinstance(whole, dict) else None
+        for raw in checks if isinstance(checks, list) else [whole]:
+            if isinstance(raw, dict):
+                for name in unknown_names(raw, MessageType.CHECK):
+                    self._note(name)
+
+    def _note(self, name: str) -> None:
+        self._counts.unknown_field(meant(name, MessageType.CHECK) or OTHER)
+        shown = terminal_safe(name[:LONGEST_SHOWN])
+        if shown not in self._said and len(self._said) < MOST_NAMES:
+            self._said.add(shown)
+            self._say(
+                f"checks carry {shown}, a field that no check has and that is not used{hint(name, MessageType.CHECK)}"
+            )

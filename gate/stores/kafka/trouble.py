@@ -1,0 +1,77 @@
+"""Turns what the Kafka client raises into words: what happened, and what to do, in place of the library's text."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+from aiokafka import errors as kafka
+
+from gate.errors import StoreUnavailable, UploadGateError
+
+CHECK_IT: Final = "check that it runs there, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
+
+_NO_ANSWER: Final = "no answer in time"
+_CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
+    ((ssl.SSLCertVerificationError,), "its certificate is not one that this side trusts"),
+    ((ssl.SSLError,), "it does not speak TLS as the address says"),
+    (
+        (
+            kafka.AuthenticationFailedError,
+            kafka.SaslAuthenticationFailed,
+            kafka.UnsupportedSaslMechanismError,
+            kafka.AuthenticationMethodNotSupported,
+            kafka.IllegalSaslStateError,
+        ),
+        "it refuses the login",
+    ),
+    (
+        (
+            kafka.TopicAuthorizationFailedError,
+            kafka.GroupAuthorizationFailedError,
+            kafka.ClusterAuthorizationFailedError,
+            kafka.TransactionalIdAuthorizationFailed,
+        ),
+        "its access lists do not permit this user to do that",
+    ),
+    ((kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError), "the topic does not exist"),
+    ((kafka.MessageSizeTooLargeError, kafka.RecordTooLargeError), "a record is larger than the broker takes"),
+    ((kafka.NotEnoughReplicasError, kafka.NotEnoughReplicasAfterAppendError), "too few of its replicas answer"),
+    ((TimeoutError, kafka.KafkaTimeoutError, kafka.RequestTimedOutError), _NO_ANSWER),
+    ((ConnectionRefusedError,), "connection refused"),
+    (
+        (
+            kafka.KafkaConnectionError,
+            kafka.NoBrokersAvailable,
+            kafka.KafkaUnavailableError,
+            kafka.NodeNotReadyError,
+            kafka.BrokerNotAvailableError,
+            kafka.MetadataEmptyBrokerList,
+        ),
+        "no connection, or nothing there that speaks Kafka",
+    ),
+    (
+        (kafka.LeaderNotAvailableError, kafka.NotLeaderForPartitionError, kafka.GroupCoordinatorNotAvailableError),
+        "it has no leader for this at the moment",
+    ),
+)
+
+
+def kafka_trouble(error: BaseException) -> str:
+    """What happened, in a few words. An error that has none here is named by its kind, without the library's prose."""
+    if isinstance(error, UploadGateError):
+        return error.problem.rstrip(".")
+    for one in (error.__cause__, error):
+        for kinds, cause in _CAUSES:
+            if isinstance(one, kinds):
+                return cause
+    if isinstance(error, KeyError):
+        return f"there is no topic {error}"
+    if isinstance(error, OSError):
+        return error.strerror or "no connection"
+    return f"the client reports {type(error).__name__}"
+
+
+def kafka_unavailable(bootstrap: str, what: str, error: BaseException, remedy: str = CHECK_IT) -> StoreUnavailable:
+    """The error of a call that failed: `Kafka at ADDRESS {what}: why`."""
+    return StoreUnavailable(f"Kafka at {bootstrap} {what}: {kafka_trouble(error)}", remedy)

@@ -1,0 +1,82 @@
+"""Notices that workers of another consumer group write scores to the same Redis keys, and says so once.
+
+Each group would take the other's marks for scores that Redis has lost, and write all of its own again, without end. So a
+group writes its name beside the marks every second. A name that was left by a group that has ended is replaced once; one
+that comes back belongs to a group that is alive.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+log = logging.getLogger("upload_gate.worker")
+
+CERTAIN_AFTER = 3
+"""So many times a foreign name came back: its group is alive."""
+ALONE_AFTER = 3
+"""So many rounds in a row the own name stayed: no other group is alive."""
+
+
+class Claims(Protocol):
+    """Keeps a name, which is compared and set in one step."""
+
+    async def claim(self, name: str, expected: str, following: str) -> str:
+        """Set the claim `name` to `following` if it is `expected`, and return what it was. Raises StoreUnavailable."""
+        ...
+
+
+class OneFiller:
+    """`cluster` returns the id of the Kafka cluster, empty where it is not known: groups of two clusters may have one name.
+
+    `prefix` begins the keys of scores, for the log.
+    """
+
+    def __init__(
+        self, store: Claims | None, group: str, scores_topic: str, cluster: Callable[[], str], prefix: str
+    ) -> None:
+        self._store = store
+        self._group = group
+        self._name = f"{scores_topic}:filled-by"
+        self._cluster = cluster
+        self._prefix = prefix
+        self._expected = ""
+        self._met = 0
+        self._own = 0
+        self._said = False
+
+    async def is_alone(self) -> bool:
+        """Whether no other group is known to fill this Redis. Raises StoreUnavailable."""
+        cluster = self._cluster()
+        if self._store is None or not cluster:
+            return True
+        mine = f"{self._group}@{cluster}"
+        found = await self._store.claim(self._name, self._expected, mine)
+        if found not in ("", mine, self._expected):
+            self._note(found)
+        else:
+            self._own += 1
+        self._expected = mine if found == self._expected else found
+        if self._own >= ALONE_AFTER:
+            self._is_alone_again()
+        return self._met == 0
+
+    def _note(self, other: str) -> None:
+        self._met, self._own = self._met + 1, 0
+        if self._met < CERTAIN_AFTER or self._said:
+            return
+        self._said = True
+        group, _, cluster = other.rpartition("@")
+        log.error(
+            "another consumer group, %s of the Kafka cluster %s, writes scores to the same Redis (keys %sscore:…), and each "
+            "replaces the other's. Stop one of the two, or give one keys and topics of its own (UPLOAD_GATE_PREFIX and "
+            "UPLOAD_GATE_TOPIC_PREFIX, for its gates too). To share the work, give both the same UPLOAD_GATE_GROUP",
+            group, cluster, self._prefix,
+        )  # fmt: skip
+
+    def _is_alone_again(self) -> None:
+        self._met = 0
+        if self._said:
+            self._said = False
+            log.warning("no other consumer group writes scores to this Redis any more")

@@ -1,0 +1,165 @@
+"""How many slips of the hand in both cores and in the Lua of the stores the tests notice: a sample of mutants, by a seed.
+
+Each mutant of a core meets the unit and law tests that import its module, then those one import further away; each of a
+script meets those that run it in a real server. It counts as killed where a test fails or hangs. Survivors are printed:
+some of them change nothing, the others want a test.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tests.bench.mutation.lua_mutators import lua_mutants
+from tests.bench.mutation.mutators import Mutant, mutants
+from tests.bench.report import Spec
+from tests.bench.stage import Stage
+
+ROOT = Path(__file__).parents[3]
+CORES = ("gate/core", "streams/core")
+TESTS = ("tests/unit", "tests/laws")
+A_ROUND = 40
+WITHIN_S = 240.0
+FILES_AT_ONCE = 12
+GROUPS = 2
+
+LUA = "gate/stores/redis/lua"
+SCRIPTS = {
+    "take": (
+        "laws/test_reservation_laws.py",
+        "laws/test_bucket_laws.py",
+        "laws/test_decay_laws.py",
+        "contract/test_stored_numbers.py",
+        "contract/test_account_store.py",
+        "contract/test_reservations.py",
+        "contract/test_account_store_outages.py",
+    ),
+    "settle": ("laws/test_reservation_laws.py", "contract/test_reservations.py", "contract/test_stored_numbers.py"),
+    "put_scores": ("contract/test_score_order.py", "contract/test_account_store.py", "contract/test_stored_numbers.py"),
+}
+"""The scripts that decide, each with the tests that run it."""
+KILLED = {
+    core: Spec(f"mutants of {core} that tests notice", "share", 0.85, 0.95, higher_is_better=True)
+    for core in (*CORES, LUA)
+}
+SPECS = tuple(KILLED.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A mutant and the module that it is of, as Python names it."""
+
+    module: str
+    make: Callable[[], Mutant]
+
+
+def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
+    """A round is `A_ROUND` mutants of each core; the same seed gives the same ones."""
+    runs: dict[Spec, list[float]] = {}
+    for core, spec in KILLED.items():
+        planted = list(_planted(core))
+        sample = random.Random(core).sample(planted, min(len(planted), A_ROUND * rounds))
+        killed = 0
+        for n, each in enumerate(sample):
+            killed += _is_killed(stage, each)
+            if (n + 1) % 10 == 0:
+                stage.say(f"{core}: {killed} of {n + 1} mutants killed ({len(planted):,} places in all)")
+        runs[spec] = [killed / len(sample)]
+    return runs
+
+
+def _planted(core: str) -> Iterator[Planted]:
+    if core == LUA:
+        for name in SCRIPTS:
+            for make in lua_mutants((ROOT / LUA / f"{name}.lua").read_text()):
+                yield Planted(f"lua:{name}", make)
+    for file in sorted((ROOT / core).rglob("*.py")):
+        for make in mutants(file.read_text()):
+            yield Planted(_module(file), make)
+
+
+def _is_killed(stage: Stage, planted: Planted) -> bool:
+    mutant = planted.make()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "mutant.py")
+        file.write_text(mutant.source)
+        for tests in _tests(planted.module):
+            if not _passes(tests, f"{planted.module}={file}"):
+                return True
+    stage.say(f"  survives: {planted.module}, line {mutant.line}: {mutant.before!r} as {mutant.after!r}")
+    return False
+
+
+def _passes(tests: Sequence[Path], mutant: str) -> bool:
+    command = [sys.executable, "-m", "pytest", "-qx", "-p", "tests.bench.mutation.in_place", "-p", "no:cacheprovider"]
+    environment = os.environ | {"UPLOAD_GATE_MUTANT": mutant, "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            [*command, "-m", "not slow", "--timeout", "60", *map(str, tests)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode in (0, 5)  # 5: no test was selected
+
+
+def _tests(module: str) -> Iterator[list[Path]]:
+    """Those that run a script; of a module two groups, those that import it, or what imports it, and those one further."""
+    if module.startswith("lua:"):
+        yield [ROOT / "tests" / file for file in SCRIPTS[module.removeprefix("lua:")]]
+        return
+    met: set[Path] = set()
+    near, groups = {module}, 0
+    while near and groups < GROUPS:
+        files = [file for file, names in _imports_of_tests().items() if names & near and file not in met]
+        met.update(files)
+        if files:
+            groups += 1
+            yield sorted(files, key=lambda file: _distance(module, file))[:FILES_AT_ONCE]
+        near = {name for name, names in _imports_of_modules().items() if names & near}
+
+
+def _distance(module: str, file: Path) -> tuple[bool, bool, int]:
+    """A key that sorts the files first that are most likely to notice, and notice soon."""
+    return module.rpartition(".")[2] not in file.stem, file.parent.name != "unit", file.stat().st_size
+
+
+@cache
+def _imports_of_tests() -> dict[Path, frozenset[str]]:
+    files = sorted(file for folder in TESTS for file in (ROOT / folder).rglob("test_*.py"))
+    return {file: _imports(file) for file in files}
+
+
+@cache
+def _imports_of_modules() -> dict[str, frozenset[str]]:
+    files = sorted(file for half in ("gate", "streams") for file in (ROOT / half).rglob("*.py"))
+    return {_module(file): _imports(file) for file in files}
+
+
+def _imports(file: Path) -> frozenset[str]:
+    """The names of modules that a file imports, and `package.name` of all names that it takes from a package."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(found)
+
+
+def _module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -1,0 +1,73 @@
+"""A server that can write many values with one command does so where the user may; the outcome is the same without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis_nodes import say
+from servers import running_redis
+from take_requests import DAY_US, MINUTE_US, NOW_US
+
+from gate.core.limits.limit import EntityLimits, Limit, Rate
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.stores.redis.accounts import RedisAccountStore
+
+LIMITS = EntityLimits((Limit("count", Rate(9, MINUTE_US, 9)), Limit("bytes", Rate(90, MINUTE_US, 90), by_bytes=True)))
+OF = ClassLimits(LIMITS, LIMITS, LIMITS, (), 0.9, DAY_US, MINUTE_US, name="new")
+BATCH = [
+    TakeRequest("often" if n < 9 else f"a{n}", f"u{n % 14}", OF, f"{n:x}", f"{n:x}", n, NOW_US + n, attempt=1 + n)
+    for n in range(28)
+]
+"""Many uploads of one account, so that some of its reservations get keys of their own, and some uploads twice."""
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    with running_redis(tmp_path) as server:
+        known = say(server.port, "COMMAND", "INFO", "MSETEX")[0] is not None
+        say(server.port, "ACL", "SETUSER", "few", "on", ">few", "~*", "&*", "+@all", *(["-msetex"] if known else []))
+        yield server.port
+
+
+async def taken(port: int, user: str) -> tuple[list[TakeResult | Exception], dict[bytes, bytes]]:
+    """What is answered to the batch, sent twice, and what is stored then."""
+    store = RedisAccountStore(f"redis://{user}127.0.0.1:{port}/0", deadline_s=5.0)
+    await store.open()
+    results = [*await store.take_many(BATCH), *await store.take_many(BATCH)]
+    await store.close()
+    keys = [key for key in say(port, "KEYS", "*") if say(port, "TYPE", key) == b"string"]
+    values = {key: say(port, "GET", key) for key in keys}
+    assert all(0 < say(port, "PTTL", key) <= 4_000_000 for key in keys)
+    say(port, "FLUSHALL")
+    return results, values
+
+
+def calls(port: int, command: str) -> Any:
+    statistics = say(port, "INFO", "commandstats").decode()
+    return sum(line.startswith(f"cmdstat_{command}:calls=") for line in statistics.splitlines())
+
+
+async def test_answers_and_values_are_the_same_with_one_command_for_many_values_and_without(port: int) -> None:
+    many = await taken(port, "")
+    say(port, "CONFIG", "RESETSTAT")
+
+    few = await taken(port, "few:few@")
+
+    assert few == many
+    assert sum(isinstance(each, TakeResult) and each.charged for each in few[0]) > 9
+    assert any(b"2r:{often}" in key for key in few[1])
+    assert not calls(port, "msetex")
+    assert (
+        say(port, "ACL", "LOG") == []
+    )  # to find out what the user may leaves no trace that staff would have to look into
+
+
+async def test_a_batch_writes_its_values_with_one_command_where_the_server_has_it(port: int) -> None:
+    known = say(port, "COMMAND", "INFO", "MSETEX")[0] is not None
+
+    await taken(port, "")
+
+    assert bool(calls(port, "msetex")) == known

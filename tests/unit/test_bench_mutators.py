@@ -1,0 +1,81 @@
+"""The mutants of the bench change one place each, and what cannot run or only words a message stays."""
+
+import ast
+
+from tests.bench.mutation.lua_mutators import lua_mutants
+from tests.bench.mutation.mutators import mutants
+
+SOURCE = '''
+from __future__ import annotations
+
+LIMIT = 3
+
+
+def fits(size: int | None, most: int = LIMIT) -> bool:
+    """Whether it fits."""
+    if not size:
+        raise ValueError(f"of {size + 1}: {most < 2}")
+    for each in range(2):
+        if size <= each and most > 1:
+            continue
+    return any([size < most]) and True
+'''
+
+
+def test_each_mutant_changes_one_place_of_the_code() -> None:
+    plain = ast.unparse(ast.parse(SOURCE)).splitlines()
+
+    made = [make() for make in mutants(SOURCE)]
+
+    lines = [mutant.source.splitlines() for mutant in made]
+    assert all(sum(a != b for a, b in zip(plain, each, strict=True)) == 1 for each in lines)
+    assert len({mutant.source for mutant in made}) == len(made)
+    assert all(mutant.before != mutant.after for mutant in made)
+
+
+def test_comparisons_numbers_conditions_and_jumps_are_changed_and_annotations_and_messages_are_not() -> None:
+    made = {(mutant.before, mutant.after) for mutant in (make() for make in mutants(SOURCE))}
+
+    assert ("size <= each", "size < each") in made
+    assert ("LIMIT = 3", "LIMIT = 4") in made
+    assert ("size <= each and most > 1", "size <= each or most > 1") in made
+    assert ("continue", "break") in made
+    assert ("any([size < most])", "all([size < most])") in made
+    assert not [before for before, _ in made if "raise" in before or "None" in before or "{" in before]
+
+
+def test_the_line_that_is_told_is_the_one_that_changed() -> None:
+    (made,) = [mutant for mutant in (make() for make in mutants(SOURCE)) if mutant.after == "break"]
+
+    assert SOURCE.splitlines()[made.line - 1].strip() == "continue"
+
+
+def test_a_mutant_leaves_the_next_ones_as_they_were() -> None:
+    first = [make().source for make in mutants(SOURCE)]
+    again = [make().source for make in mutants(SOURCE)]
+
+    assert first == again
+
+
+LUA = """-- until 5 <= 6
+local n, name = 3, 'a < 4 and b'
+if n <= 2 and n ~= 1 then return true end
+return n * 10 - f(x2, '<I4')
+"""
+
+
+def test_of_a_script_too_and_neither_its_comments_nor_its_texts() -> None:
+    made = [make() for make in lua_mutants(LUA)]
+
+    assert [(mutant.line, mutant.after) for mutant in made] == [
+        (2, "local n, name = 4, 'a < 4 and b'"),
+        (3, "if n < 2 and n ~= 1 then return true end"),
+        (3, "if n <= 3 and n ~= 1 then return true end"),
+        (3, "if n <= 2 or n ~= 1 then return true end"),
+        (3, "if n <= 2 and n == 1 then return true end"),
+        (3, "if n <= 2 and n ~= 2 then return true end"),
+        (3, "if n <= 2 and n ~= 1 then return false end"),
+        (4, "return n / 10 - f(x2, '<I4')"),
+        (4, "return n * 11 - f(x2, '<I4')"),
+        (4, "return n * 10 + f(x2, '<I4')"),
+    ]
