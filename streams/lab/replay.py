@@ -4,7 +4,8 @@ Uploads are processed in windows in stream order: a window is decided, its event
 and the next window waits until the worker's scores of this one are in the account store. So a check knows everything
 that happened before its window, and nothing of the window itself. A window ends before it would hold more than
 `REPEATS` uploads of one account and, once it has `FULL_ENOUGH` rows, before it would hold more than that of one device,
-address, content or link. So a check misses at most the last `REPEATS - 1` uploads of its account.
+address, content or link. So a check misses at most the last `REPEATS - 1` uploads of its account. No window spans more
+than `SPAN_US` of recorded time: counts of what accounts share last for days, and would be gone at its end.
 
 The caller provides the store, the publisher and the clock.
 """
@@ -22,6 +23,7 @@ import msgspec
 from gate.app.hear_hot_facts import HearHotFacts
 from gate.core.decide import LivePauses, decide
 from gate.core.decision import Decision
+from gate.core.duration import DAY_US
 from gate.core.event import Attempted
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.take import ClassLimits, TakeRequest
@@ -46,6 +48,7 @@ from streams.lab.rows import (
 WINDOW = 250
 REPEATS = 3
 FULL_ENOUGH = 24
+SPAN_US = 3 * DAY_US
 POLL_S = 0.003
 SCORED_WITHIN_S = 60.0
 SETTLE_S = 1.0
@@ -228,7 +231,7 @@ async def replay(
     tally, sharing, following = Tally(), Sharing(), NextUploads(judge.policy, store)
     count = 0
     began = time.monotonic()
-    span_us = None if speed is None else round(speed * 250_000)
+    span_us = SPAN_US if speed is None else min(SPAN_US, round(speed * 250_000))
     for window in windows(stream.uploads, span_us=span_us):
         if speed is not None:
             ahead_s = (window[0].at_us - stream.uploads[0].at_us) / 1e6 / speed - (time.monotonic() - began)
@@ -257,9 +260,9 @@ async def replay(
 
 
 def windows(
-    uploads: Iterable[Recorded], size: int = WINDOW, repeats: int = REPEATS, span_us: int | None = None
+    uploads: Iterable[Recorded], size: int = WINDOW, repeats: int = REPEATS, span_us: int = SPAN_US
 ) -> Iterator[list[Recorded]]:
-    """The windows of the stream, by the rules of the module. With `span_us` no window spans more recorded time."""
+    """The windows of the stream, by the rules of the module. No window spans more recorded time than `span_us`."""
     window: list[Recorded] = []
     accounts: Counter[str] = Counter()
     shared: Counter[tuple[str, str]] = Counter()
@@ -267,7 +270,7 @@ def windows(
         account, features = upload.request.account.id, _features(upload.request)
         full = len(window) >= size or accounts[account] >= repeats
         crowded = len(window) >= FULL_ENOUGH and any(shared[feature] >= repeats for feature in features)
-        long = span_us is not None and bool(window) and upload.at_us - window[0].at_us > span_us
+        long = bool(window) and upload.at_us - window[0].at_us > span_us
         if full or crowded or long:
             yield window
             window = []

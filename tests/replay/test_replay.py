@@ -103,6 +103,12 @@ def test_a_paced_window_spans_little_recorded_time() -> None:
     assert [len(window) for window in windows(uploads, span_us=SECOND_US)] == [2, 2, 2]
 
 
+def test_a_window_ends_before_the_counts_of_its_first_uploads_are_gone() -> None:
+    uploads = [upload(f"a-{i}", i * 24 * HOUR_US) for i in range(8)]
+
+    assert [len(window) for window in windows(uploads)] == [4, 4]
+
+
 def test_one_account_stands_for_each_partition() -> None:
     window = [upload(name, 0) for name in ("a", "b", "c", "a")]
 
