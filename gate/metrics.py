@@ -48,7 +48,7 @@ TABLE: Final = (
         "upload_gate_check_fields_unknown_total",
         "counter",
         ("meant",),
-        "Fields that no check has, by the field that is meant; one body in five seconds is looked at",
+        "Fields that no check has, by the field that is meant, in one check and one batch of five seconds",
     ),
     Named("upload_gate_faults_total", "counter", ("where",), "Faults of our own that were caught"),
     Named("upload_gate_pauses_active", "gauge", (), "Pauses in force, break-glass entries included"),

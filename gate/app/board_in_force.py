@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from gate.app.check import Check
 from gate.app.store_clock import CLOCK_MOVED_US, ClockSteps, StoreClock
 from gate.core.pause.board import Board, Pause, by_local_clock, forget_ended, merge
+from gate.core.pause.room import fitting
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.ports.clock import Clock, ClockMark, Uptime
-from gate.records.board_document import board_digest
-from gate.records.pause import fingerprint
+from gate.records.board_document import MAX_PAUSES, board_digest
+from gate.records.pause import MAX_BYTES, fingerprint
 from gate.stores.disk.snapshot import BoardSnapshot
 
 LATEST: Final = 32
@@ -165,7 +167,13 @@ class BoardKeeper:
         mark = self._mark()
         try:
             self._snapshot.write(board, mark)
-        except (OSError, StateUnreadable) as error:
+        except OSError as error:
+            return str(error)
+        except StateUnreadable as error:
+            part = fitting(board, MAX_PAUSES, MAX_BYTES)
+            with suppress(OSError, StateUnreadable):
+                self._snapshot.write(part, mark)
+                return f"{error}; it holds the {len(part.pauses)} that matter most"
             return str(error)
         self._marked = mark
         return None

@@ -43,7 +43,7 @@ class BoardWriter:
 
         With `changes_known` it is a change of a pause that exists. A store that was restored, or a channel that a gate has
         not filled yet, may hold an older revision of it than the gates: the change waits until a gate has written it.
-        `elsewhere` is what the other channel holds; what the store lacks of it is written together with the change.
+        `elsewhere` is what the other channel holds: the change is made to the pause as both channels together know it.
 
         Raises what `change` raises, StoreUnavailable (it may or may not have been written), StateUnreadable, and
         UploadGateError if others kept changing the board meanwhile.
@@ -62,10 +62,12 @@ class BoardWriter:
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
             # a forged revision at the very top must not end all changes: copies of one revision are joined as well
             wanted = change(board, min(max(board.rev, ahead) + 1, MAX_REV))
-            kept = forget_ended(board, now_us)
+            # what only the other channel holds is left to the gates and the keeper, who know that it belongs here
+            kept = forget_ended(stored, now_us)
             if not changes_known:
                 self._check_room(kept, wanted, now_us)
-            if await self._replace(stored.rev, replace(kept, pauses={**kept.pauses, id_: wanted}), wanted):
+            written = replace(kept, pauses={**kept.pauses, id_: wanted})
+            if await self._replace(stored.rev, written, wanted):
                 return wanted
         raise UploadGateError(
             f"the board changed {_ATTEMPTS} times while pause {id_} was being written",

@@ -38,7 +38,7 @@ class KeepBoard:
     async def run(self) -> None:
         """Listen to Redis, and compare the channels each second, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._for_ever("its push", self._listen), name="board push")
+            tasks.create_task(self._for_ever("the push of Redis", self._listen), name="board push")
             tasks.create_task(self._for_ever("Redis", self._keep_redis), name="board in Redis")
             if self._kafka is not None:
                 tasks.create_task(self._for_ever("Kafka", self._keep_kafka), name="board in Kafka")

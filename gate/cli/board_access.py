@@ -22,7 +22,7 @@ from gate.app.operate import Operate, Way
 from gate.app.permission import Authority
 from gate.cli.addresses import UP_FILE, Addresses
 from gate.cli.direct import Direct
-from gate.cli.identity import login_identity
+from gate.cli.identity import login_identity, login_name
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
 from gate.core.pause.board import Pause
@@ -112,8 +112,11 @@ def run_change(change: Coroutine[object, object, None], addresses: Addresses) ->
 
 
 def person(given: str | None) -> str:
-    """The name of the operator: `given`, else UPLOAD_GATE_OWNER, else the shell's user. Raises OperatorError."""
-    owner = given or os.environ.get("UPLOAD_GATE_OWNER") or os.environ.get("SUDO_USER")
+    """The name of the operator: `given`, else UPLOAD_GATE_OWNER, the caller of `sudo`, the login or the shell's user.
+
+    Raises OperatorError.
+    """
+    owner = given or os.environ.get("UPLOAD_GATE_OWNER") or os.environ.get("SUDO_USER") or login_name()
     if not owner:
         try:
             owner = getpass.getuser()

@@ -84,8 +84,9 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
             "released_after_seconds": round(let_in[1], 4), "seconds": round(took_s, 3),
         })  # fmt: skip
     else:
+        gates = f"{obeyed[0]} gate{'' if obeyed[0] == 1 else 's'}"
         result(
-            f"the drill passed in {took_s:.1f} s: {obeyed[0]} gates paused {scope} after {obeyed[1]:.2f} s and released it "
+            f"the drill passed in {took_s:.1f} s: {gates} paused {scope} after {obeyed[1]:.2f} s and released it "
             f"after {let_in[1]:.2f} s"
         )
 

@@ -64,7 +64,7 @@ def record_fields(record: AuditRecord) -> list[str]:
     fields = [
         local_time(round(record.at.timestamp() * 1_000_000)),
         f"{record.act} {record.pause or record.account}".rstrip(),
-        f"by {_by(record)}",
+        f"by {record.who}",
     ]
     if record.outcome != "done":
         fields.append(record.outcome.upper())
@@ -81,6 +81,8 @@ def record_fields(record: AuditRecord) -> list[str]:
         fields.append(f"directly in {record.via} (break-glass)")
     if record.detail:
         fields.append(record.detail)
+    if record.identity:
+        fields.append(f"login {record.identity}")
     return fields
 
 

@@ -84,7 +84,10 @@ def _json(status: int, data: bytes, shown: str) -> object:
     problem = content if isinstance(content, dict) else {}
     detail = str(problem.get("detail") or problem.get("title") or f"status {status}")
     if status == HTTPStatus.UNAUTHORIZED:
-        remedy = "set UPLOAD_GATE_TOKEN for the port for checks, UPLOAD_GATE_ADMIN_TOKEN for the admin port"
+        remedy = (
+            "set UPLOAD_GATE_TOKEN for the port for checks, UPLOAD_GATE_ADMIN_TOKEN for the admin port; "
+            "`upload-gate token new NAME` makes the one, with --admin the other"
+        )
         raise RequestRejected(str(problem.get("type", "rejected")), f"refused by {shown}: {detail}. Here: {remedy}")
     if status < 500 and status != 404:
         field = problem.get("field")
@@ -96,4 +99,6 @@ def _json(status: int, data: bytes, shown: str) -> object:
 def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
+    if isinstance(error, http.client.HTTPException | ConnectionResetError):
+        return "what answers there closes the connection or does not speak HTTP; is it Upload Gate's address?"
     return str(error) or type(error).__name__

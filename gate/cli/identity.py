@@ -8,6 +8,7 @@ share one identity.
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,13 +25,27 @@ def login_identity(
     return f"{_uid(environ, login_id, effective_uid())}@{socket.gethostname()}"
 
 
-def _uid(environ: Mapping[str, str], login_id: Path, effective: int) -> int:
+def login_name(login_id: Path = LOGIN_ID) -> str | None:
+    """The name of the kernel's login id, None where the kernel keeps none or the name is unknown."""
+    uid = _login_uid(login_id)
     try:
-        uid = int(login_id.read_text())
-    except (OSError, ValueError):
-        uid = _UNSET
-    if uid != _UNSET:
+        return None if uid is None else pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _uid(environ: Mapping[str, str], login_id: Path, effective: int) -> int:
+    uid = _login_uid(login_id)
+    if uid is not None:
         return uid
     called_by = environ.get("SUDO_UID", "")
     # whoever is not root could write anything into the variable
     return int(called_by) if effective == 0 and called_by.isdecimal() and called_by.isascii() else effective
+
+
+def _login_uid(login_id: Path) -> int | None:
+    try:
+        uid = int(login_id.read_text())
+    except (OSError, ValueError):
+        return None
+    return None if uid == _UNSET else uid

@@ -35,6 +35,7 @@ from gate.records.pause import pause_document
 
 ANSWER_WITHIN_S = 1.0
 WATCH_EVERY_S = 1.0
+NAMED = 5
 CONTROLS_FRESH_S = 3.0
 """A gate hears Kafka while its last proof of it is no older."""
 
@@ -101,12 +102,15 @@ def _watch(addresses: Addresses, output: Output) -> None:
 
 def _show(addresses: Addresses, output: Output, clear: bool) -> None:
     view = _view(addresses)
-    policy, policy_text = _policy_hash(addresses)
+    policy, policy_text, problem = _policy_hash(addresses)
     if clear and output is Output.TEXT and sys.stdout.isatty():
         sys.stdout.write("\x1b[H\x1b[2J")
     say(*(f"warning: {note}" for note in view.notes))
+    if problem is not None:
+        said = "; ".join(problem.split("\n"))
+        say(f"warning: the policy file has mistakes, and the last good one stays in force: {said}")
     if output is Output.JSON:
-        emit(_json(view, policy, addresses))
+        emit({**_json(view, policy, addresses), "policy_problem": problem})
     else:
         result(*status_lines(view, policy_text, addresses, terminal_width()))
 
@@ -130,7 +134,8 @@ def _view(addresses: Addresses) -> StatusView:
     unknown = [pause.id for pause in page.board.active(stored.now_us) if pause.id not in stored.board.pauses]
     notes = [*stored.notes, *page.problems]
     if unknown:
-        notes.append(f"Redis does not hold what the gate at hand obeys: {', '.join(unknown)}")
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        notes.append(f"Redis does not hold what the gate at hand obeys: {', '.join(unknown[:NAMED])}{more}")
     shown = replace(shown, break_glass=page.board.break_glass, lifted=page.board.lifted)
     return replace(stored, board=shown, rev=shown.rev, notes=tuple(notes), counted=_counted(addresses, shown))
 
@@ -211,16 +216,20 @@ def _gate_page(addresses: Addresses) -> GatePage:
     return GatePage(board, rev, isinstance(age_s, int | float) and age_s < CONTROLS_FRESH_S, problems)
 
 
-def _policy_hash(addresses: Addresses) -> tuple[str | None, str]:
-    """The hash of the policy in force, or None and why it is unknown."""
+def _policy_hash(addresses: Addresses) -> tuple[str | None, str, str | None]:
+    """The hash of the policy in force, or None and why it is unknown; and why a changed policy file is not in force."""
     try:
         if addresses.admin is None:
             raise UploadGateError("nothing names a gate's admin port, as --admin would")
         answer = get_json(f"{addresses.admin}/v1/policy", ANSWER_WITHIN_S, admin_token())
     except UploadGateError as error:
-        return None, f"unknown: {error.problem}"
-    hash_ = answer.get("hash") if isinstance(answer, dict) else None
-    return (hash_, hash_) if isinstance(hash_, str) else (None, "unknown: the gate does not report its hash")
+        return None, f"unknown: {error.problem}", None
+    fields = answer if isinstance(answer, dict) else {}
+    hash_, problem = fields.get("hash"), fields.get("problem")
+    problem = problem if isinstance(problem, str) else None
+    if not isinstance(hash_, str):
+        return None, "unknown: the gate does not report its hash", problem
+    return hash_, hash_, problem
 
 
 def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -126,6 +126,7 @@ def revoke(
             f"warning: no token is left for the {access} port. Gates that run let nobody in there; one that starts on "
             "loopback asks nobody, one beyond loopback does not start"
         )
+    say(*_taken_from_traffic(path.parent, gone))
     for each in gone:
         result(f"token {each.id} of {each.name} for the {each.access} port is revoked in {path}")
 
@@ -140,6 +141,20 @@ def _closes_for_traffic(state: Path) -> list[str]:
         "warning: from now on the gate refuses checks without a token, those of the simulated traffic of `upload-gate up` "
         f"too; it takes a token from {state / TRAFFIC_TOKEN}"
     ]
+
+
+def _taken_from_traffic(state: Path, gone: Iterable[ServiceToken]) -> list[str]:
+    """A warning where the traffic of `up` with this state directory carries one of the tokens that are revoked."""
+    from gate.local.plan import TRAFFIC_TOKEN
+
+    file = state / TRAFFIC_TOKEN
+    try:
+        digest = token_digest(file.read_bytes().strip())
+    except OSError:
+        return []
+    if all(each.digest != digest for each in gone):
+        return []
+    return [f"warning: the simulated traffic of `upload-gate up` carries this token; write another one into {file}"]
 
 
 def _any_for(path: Path, access: Access) -> bool:

@@ -122,6 +122,8 @@ def line(history: History, down: Sequence[str]) -> str:
         parts.append("Redis does not answer")
     if history.token_refusal_rate():
         parts.append(f"401 for want of a valid token: {history.token_refusal_rate():.1f} requests/s")
+    if last.policy_refused:
+        parts.append("the policy file has mistakes, and the last good one stays in force")
     if down:
         parts.append(f"DOWN: {', '.join(down)}")
     return terminal_safe(" · ".join(parts))
@@ -141,7 +143,7 @@ def draw(
     `give_token` is the command that gives the traffic of `up` itself a token, empty if there is no such traffic.
     """
     width, height = size[0], max(size[1] - 1, 1)  # the cursor stands on a line of its own
-    alarms = _alarms(history, down, give_token, width)
+    alarms = _alarms(history, down, (status, give_token), width)
     others = [
         *_uploads(history),
         *_streams(history, width),
@@ -168,9 +170,9 @@ def _fitting(lines: list[_Line], height: int) -> list[_Line]:
     return [lines[at] for at in sorted(by_weight[:height])]
 
 
-def _alarms(history: History, down: Sequence[str], give_token: str, width: int) -> list[_Line]:
+def _alarms(history: History, down: Sequence[str], commands: tuple[str, str], width: int) -> list[_Line]:
     """What does not run, does not answer or is refused, and what to do about it, in full."""
-    last = history.last
+    last, (status, give_token) = history.last, commands
     said = [f"not running: {', '.join(down)}"] if down else []
     if last is not None:
         if last.decisions is None:
@@ -179,6 +181,8 @@ def _alarms(history: History, down: Sequence[str], give_token: str, width: int) 
             said.append("Redis does not answer: known pauses hold, scores and shared limits do not count")
         if last.has_worker and last.events is None:
             said.append("the worker does not answer: scores age")
+        if last.policy_refused:
+            said.append(f"the policy file has mistakes, and the last good one stays in force: `{status}` names them")
         said += _without_token(history, give_token)
     rows = [row for sentence in said for row in wrap(terminal_safe(sentence), width, subsequent_indent=GAP)]
     return [_Line(9, Text(row, style="bold red")) for row in rows]

@@ -61,6 +61,8 @@ class Snapshot:
     board_rev: int = 0
     without_token: float = 0.0
     """Requests that were answered with 401."""
+    policy_refused: bool = False
+    """The policy file was changed and is wrong, so the last good policy is in force."""
 
 
 def pages_of(plan: Plan) -> MetricsPages:
@@ -157,6 +159,7 @@ def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapsho
         ),
         board=board,
         board_rev=rev,
+        policy_refused=_total(gate or [], "upload_gate_policy_file_refused") > 0,
         redis_answers=page is None or STORE_AWAY not in page,
         has_worker=pages.worker is not None,
     )

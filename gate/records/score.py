@@ -20,14 +20,16 @@ are kept in `Score.extra` and written again.
 
 A stored score is a head, which the scripts read, and then that document. The head: risk, `at` and offset as
 little-endian doubles (times in µs), the length of the epoch as u16, the epoch; then up to two sections, each with a byte
-that names it. A score that decays or does not act: 17, half-life in µs and base as doubles, u8 that is 1 if it acts. A
-stamp with a generation: 2, generation as double, `partitions` and `partition` as u32. The document begins with `{`.
+that names it. A score that decays or does not act: 12, half-life in µs as u56, base in millionths as u32, u8 that is 1 if it
+acts; of an earlier release 17, half-life and base as doubles, the u8. A stamp with a generation: 3, generation as u56, of an
+earlier release 2, generation as double; then `partitions` and `partition` as u32. The document begins with `{`.
 Leaves to the stores which of two scores wins.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -46,10 +48,15 @@ MAX_BYTES: Final = 64 * 1024
 LONGEST_HALF_LIFE_S: Final = 10 * 365 * 86_400
 
 _HEAD = struct.Struct("<dddH")
-_DECAY = struct.Struct("<BddB")
-_STAMP = struct.Struct("<BdII")
-_WITH_DECAY: Final = 17
-_WITH_STAMP: Final = 2
+_DECAY = struct.Struct("<B7sIB")
+_WIDE_DECAY = struct.Struct("<BddB")
+_STAMP = struct.Struct("<B7sII")
+_WIDE_STAMP = struct.Struct("<BdII")
+_WITH_DECAY, _WITH_WIDE_DECAY, _WITH_STAMP, _WITH_WIDE_STAMP = 12, 17, 3, 2
+_SECTIONS: Final = (
+    {_WITH_DECAY: _DECAY.size, _WITH_WIDE_DECAY: _WIDE_DECAY.size},
+    {_WITH_STAMP: _STAMP.size, _WITH_WIDE_STAMP: _WIDE_STAMP.size},
+)
 
 
 class _Reason(msgspec.Struct, gc=False):
@@ -104,11 +111,17 @@ def rounded(value: float) -> float:
 
 
 _rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few hundred points
-_time_of_batch = lru_cache(maxsize=4)(time_of)  # the scores of a batch are made at one time
 
 
 def encode_score(score: Score) -> bytes:
     """`score` as one JSON object. Equal scores give equal bytes. Raises ValueError on a number that is not finite."""
+    if score.stamp.generation and not score.extra and score.shadow is None:  # as a worker makes it
+        return _of_parts(score)
+    return encode_whole(score)
+
+
+def encode_whole(score: Score) -> bytes:
+    """The same bytes, at more cost."""
     stamp, half_life_us = score.stamp, score.half_life_us
     # a stamp with a generation has all fields, and is written as it stands
     written: Any = stamp if stamp.generation else _Stamp(stamp.epoch, stamp.offset)
@@ -120,7 +133,7 @@ def encode_score(score: Score) -> bytes:
             round(score.risk * 1_000_000) / 1_000_000,
             list(map(_reason, score.reasons)),
             time_of(score.at_us),
-            _time_of_batch(score.scored_at_us),
+            time_of(score.scored_at_us),
             written,
             score.scorecard,
             VERSION,
@@ -132,6 +145,59 @@ def encode_score(score: Score) -> bytes:
         )
     )
     return with_unknown_fields(data, score.extra) if score.extra else data
+
+
+def _of_parts(score: Score) -> bytes:
+    """The score of parts that recur: most accounts have the same few risks, reasons and seconds."""
+    stamp, at_us, scored_at_us = score.stamp, score.at_us, score.scored_at_us
+    reasons = ",".join(map(_reason_part, score.reasons)) if score.reasons else ""
+    return (
+        f'{{"account":{_json(score.account)},{_risk_part(score.bot, score.scam, score.risk)},"reasons":[{reasons}],'
+        f'"at":{_time_part(at_us)},"scored_at":{_time_of_batch(scored_at_us)},{_epoch_part(stamp.epoch)}{stamp.offset},'
+        f'"partition":{stamp.partition},"partitions":{stamp.partitions},"generation":{stamp.generation}}},'
+        f"{_end_part(score.scorecard, score.half_life_us, score.base, bool(score.acts), score.models)}"
+    ).encode()
+
+
+def _json(value: object) -> str:
+    return _encode(value).decode()
+
+
+@lru_cache(maxsize=4096)
+def _risk_part(bot: float, scam: float, risk: float) -> str:
+    return f'"bot":{_json(rounded(bot))},"scam":{_json(rounded(scam))},"risk":{_json(rounded(risk))}'
+
+
+@lru_cache(maxsize=4096)
+def _reason_part(reason: Reason) -> str:
+    return _json(_reason(reason))
+
+
+def _time_part(us: int) -> str:
+    second, fraction = divmod(us, 1_000_000)
+    return f'{_second_part(second)}.{fraction:06d}Z"' if fraction else f'{_second_part(second)}Z"'
+
+
+_time_of_batch = lru_cache(maxsize=4)(_time_part)  # the scores of a batch are made at one time
+
+
+@lru_cache(maxsize=1024)
+def _second_part(second: int) -> str:
+    return _json(time_of(second * 1_000_000))[:-2]
+
+
+@lru_cache(maxsize=64)
+def _epoch_part(epoch: str) -> str:
+    return f'"stamp":{{"epoch":{_json(epoch)},"offset":'
+
+
+@lru_cache(maxsize=64)
+def _end_part(scorecard: str, half_life_us: int, base: float, acts: bool, models: str) -> str:
+    """The rest of the document, from the scorecard on."""
+    decay = f',"half_life":{_json(half_life_us / 1_000_000)},"base":{_json(rounded(base))}' if half_life_us else ""
+    late = "" if acts else ',"acts":false'
+    made_of = f',"models":{_json(models)}' if models else ""
+    return f'"scorecard":{_json(scorecard)},"version":{VERSION}{decay}{late}{made_of}}}'
 
 
 def _shadow(shadow: ShadowScore) -> _Shadow:
@@ -218,13 +284,28 @@ def stored_score(scored: EncodedScore) -> bytes:
     """A score as Redis stores it."""
     score, data = scored
     stamp = score.stamp
+    if stamp.generation and (score.half_life_us or not score.acts):  # as a worker makes it
+        epoch, pack = _whole_head(stamp.epoch)
+        return pack(
+            round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch), epoch,
+            _WITH_DECAY, score.half_life_us, _rounded_weight(score.base), score.acts,
+            _WITH_STAMP, stamp.generation, stamp.partitions, stamp.partition,
+        ) + data  # fmt: skip
     epoch = stamp.epoch.encode()
     head = _HEAD.pack(round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch)) + epoch
     if score.half_life_us or not score.acts:
-        head += _DECAY.pack(_WITH_DECAY, score.half_life_us, _rounded_weight(score.base), score.acts)
+        half_life = score.half_life_us.to_bytes(7, "little")
+        head += _DECAY.pack(_WITH_DECAY, half_life, round(score.base * 1_000_000), score.acts)
     if stamp.generation:
-        head += _STAMP.pack(_WITH_STAMP, stamp.generation, stamp.partitions, stamp.partition)
+        head += _STAMP.pack(_WITH_STAMP, stamp.generation.to_bytes(7, "little"), stamp.partitions, stamp.partition)
     return head + data
+
+
+@lru_cache(maxsize=64)
+def _whole_head(epoch: str) -> tuple[bytes, Callable[..., bytes]]:
+    """The epoch's bytes, and what packs a head with both sections."""
+    encoded = epoch.encode()
+    return encoded, struct.Struct(f"<dddH{len(encoded)}sBddBBdII").pack
 
 
 def decode_stored_score(value: bytes) -> Score:
@@ -232,7 +313,6 @@ def decode_stored_score(value: bytes) -> Score:
     if len(value) < _HEAD.size:
         raise StateUnreadable("a stored score is cut short")
     start = _HEAD.size + _HEAD.unpack_from(value)[3]
-    for tag, section in ((_WITH_DECAY, _DECAY), (_WITH_STAMP, _STAMP)):
-        if value[start : start + 1] == bytes((tag,)):
-            start += section.size
+    for sizes in _SECTIONS:
+        start += sizes.get(value[start] if start < len(value) else 0, 0)
     return decode_score(value[start:])

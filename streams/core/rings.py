@@ -15,7 +15,8 @@ def remembered(ring: bytes, mark: bytes, items: int) -> bytes:
         if not at % len(mark):  # a match across two neighbours is not a mark
             return ring
         at = ring.find(mark, at + 1)
-    return (ring + mark)[-items * len(mark) :]
+    longer = ring + mark
+    return longer if len(longer) <= items * len(mark) else longer[len(mark) :]
 
 
 def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:

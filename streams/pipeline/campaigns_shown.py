@@ -22,22 +22,20 @@ def show_campaigns(
     """
     popular = campaigns.popular
     popular.know(hosts)
-    established = {account for account, one in touched.items() if one.facts.host and is_established(one.facts)}
-    for account, one in touched.items():
-        if one.facts.host:
-            number = account_number(account)
-            for (kind, value), at_us in one.shown.items():
-                if kind == HOST:
-                    popular.note(value, number, at_us, account in established)
-    by_account: dict[str, dict[tuple[int, int], int]] = {}
+    linking = [(account, one) for account, one in touched.items() if one.facts.host]
+    established = {account for account, one in linking if is_established(one.facts)}
+    for account, one in linking:
+        number = account_number(account)
+        for (kind, value), at_us in one.shown.items():
+            if kind == HOST:
+                popular.note(value, number, at_us, account in established)
+    by_account: dict[str, tuple[tuple[int, int], ...]] = {}
     found = campaigns.read([upload for _, upload in uploads], hosts, established)
     for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
         if shown:
-            of_account = by_account.get(account)
-            if of_account is None:
-                of_account = by_account[account] = {}
+            before = by_account.get(account)
+            by_account[account] = shown if before is None else tuple(dict.fromkeys(before + shown))
+            times = touched[account].shown
             for feature in shown:
-                of_account[feature] = at_us
-    for account, features_shown in by_account.items():
-        touched[account].shown.update(features_shown)
-    return [(account_number(account), tuple(features_shown)) for account, features_shown in by_account.items()]
+                times[feature] = at_us
+    return [*zip(map(account_number, by_account), by_account.values(), strict=True)]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -23,7 +24,7 @@ from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, acc
 from streams.core.established import is_established
 from streams.core.events import Fault
 from streams.core.facts import Facts, pack, unpack
-from streams.core.features import last_evidence_us, recent, recent_of, vector_of
+from streams.core.features import last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
@@ -129,20 +130,20 @@ def surroundings_of(
     """The `surroundings` of each account."""
     if len(accounts) < MANY:
         return [surroundings(crowd, facts, account, campaigns) for account, facts in accounts.items()]
-    all_facts = [*accounts.values()]
-    latest_us = [facts.latest_us for facts in all_facts]
-    around = crowd.around_batch(
-        recent_of([facts.networks for facts in all_facts], latest_us),
-        recent_of([facts.devices for facts in all_facts], latest_us),
-        [facts.content for facts in all_facts],
-        [facts.host for facts in all_facts],
-    )
+    networks, devices, contents, hosts, latest_us = zip(*map(_places_of, accounts.values()), strict=True)
+    around = crowd.around_batch(recent_of(networks, latest_us), recent_of(devices, latest_us), contents, hosts)
     if campaigns is None:
         return around
+    members = campaigns.among(map(account_number, accounts))
     return [
-        _in_campaigns(one, account, facts.host, campaigns)
-        for one, (account, facts) in zip(around, accounts.items(), strict=True)
+        _in_campaigns(one, account, host, campaigns)
+        if one.link_accounts > 2 or (members and account_number(account) in members)  # few are
+        else one
+        for one, account, host in zip(around, accounts, hosts, strict=True)
     ]
+
+
+_places_of = attrgetter("networks", "devices", "content", "host", "latest_us")
 
 
 def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Campaigns) -> Surroundings:
@@ -170,7 +171,7 @@ class Scoring(NamedTuple):
         stamped, each = self.stamped, [*accounts.values()]
         scores = self.scorecard.score_batch(
             list(accounts),
-            list(map(vector_of, each, surroundings_of(self.crowd, accounts, self.campaigns))),
+            map(self.scorecard.read, each, surroundings_of(self.crowd, accounts, self.campaigns)),
             list(map(last_evidence_us, each)),
             self.now_us,
             [stamped(account, facts.offset) for account, facts in accounts.items()],

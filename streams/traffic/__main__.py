@@ -33,8 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replay", type=Path)
     parser.add_argument("--speed", type=float, default=1.0)
     given = parser.parse_args(arguments)
-    # while a broker is down the client logs dozens of lines a second; we log once that it is away
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # while a broker is down the client logs dozens of lines a second, and asyncio the tasks that it leaves; we log once
+    # that it is away
+    for noisy in ("aiokafka", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     options = TrafficOptions(
         given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed, token_file=given.token_file
     )

@@ -22,6 +22,7 @@ from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
 from gate.policyfile import load_policy
 from gate.records.score import stored_score, with_bytes
+from gate.stores.redis.layout import NARROW
 from gate.stores.redis.takes import Batch
 from gate.stores.redis.unrolled import Unrolled
 from tests.bench.report import Spec
@@ -144,14 +145,17 @@ def _memory(client: Redis, prefix: str) -> tuple[float, float]:
 
     key, scored = f"{prefix}:2a:{{{requests[0].account}}}", f"{prefix}:score:{{{requests[0].account}}}"
     # what is kept of a score is the same with and without the reasons, which staff alone read
-    score = Score(requests[0].account, 0.5, 0.25, 0.5, (), 1, 1, Stamp("e", 1), "s")
-    client.set(scored, stored_score(with_bytes(score))[:62], px=86_400_000)
+    score = Score(
+        requests[0].account, 0.5, 0.25, 0.5, (), 1, 1, Stamp("e", 1, 1, 4, 1), "s", half_life_us=1 << 40, base=0.02
+    )  # fmt: skip
+    value = stored_score(with_bytes(score))
+    client.set(scored, value[: value.index(b"{")], px=86_400_000)
     take(requests[:BATCH])
     one = _bytes_of(client, key)
     take([_another_upload(request) for request in requests[:BATCH]])
     two = _bytes_of(client, key)
     value = client.get(key)
-    client.set(key, value[: 1 + 12 * value[0]] + bytes(10), px=3_600_000)
+    client.set(key, value[: 1 + 12 * (value[0] - NARROW)] + bytes(6), px=3_600_000)
     without = _bytes_of(client, key) + _bytes_of(client, scored)
     client.flushdb()
     return without, two - one

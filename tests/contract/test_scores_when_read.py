@@ -135,8 +135,20 @@ async def test_an_upload_that_was_let_in_stays_so_when_a_hot_fact_that_reviews_i
         (17, 1e300, 0.02, 1),
         (17, 1e9, float("nan"), 1),
         (17, 1e9, 0.0, 7),
+        (12, 1 << 55, 20_000, 1),
+        (12, 1 << 30, 1_000_001, 1),
+        (12, 1 << 30, 0, 7),
     ],
-    ids=["half-life NaN", "half-life below 0", "half-life 1e300", "base NaN", "neither acts nor not"],
+    ids=[
+        "half-life NaN",
+        "half-life below 0",
+        "half-life 1e300",
+        "base NaN",
+        "neither acts nor not",
+        "short, half-life 2^55",
+        "short, base above 1",
+        "short, neither acts nor not",
+    ],
 )
 async def test_a_decay_that_cannot_be_true_does_not_decay_and_is_counted(
     redis_store: RedisAccountStore, redis_url: str, unique: Callable[[], str], rest: tuple[float, ...]
@@ -144,7 +156,11 @@ async def test_a_decay_that_cannot_be_true_does_not_decay_and_is_counted(
     await redis_store.put_scores([with_bytes(decaying(0.95, HOUR_US))])
     line, key = Line(redis_url), f"{redis_store.prefix}score:{{a}}"
     value = await line.execute(b"GET", key, within_s=5.0)
-    damaged = value[:27] + struct.pack("<BddB", *rest) + value[45:]
+    tag, half_life, base, acts = rest
+    section = struct.pack("<BddB", *rest)
+    if tag == 12:
+        section = struct.pack("<B7sIB", 12, int(half_life).to_bytes(7, "little"), int(base), int(acts))
+    damaged = value[:27] + section + value[40:]
     await line.execute(b"SET", key, damaged, within_s=5.0)
     await line.close()
 

@@ -147,6 +147,7 @@ def test_the_page_names_every_file_beside_it() -> None:
     for name in (
         "systemd/upload-gate.service",
         "systemd/upload-gate-worker.service",
+        "systemd/upload-gate-keeper.service",
         "compose.yaml",
         "k8s/",
         "runbooks/",

@@ -181,6 +181,7 @@ def test_the_members_of_all_partitions_add_up_and_each_account_counts_once() -> 
 
     assert high.of("b-0").content == low.of("a-0").content == 16
     assert [one.members for one in listed(low.told(0), records)] == [7]  # nothing new to tell of partition 0
+    assert low.campaigns.among([account_number("a-1"), account_number("nobody")]) == {account_number("a-1")}
     assert [campaign.members for campaign in listed(_again(low, 0), _again(high, 1))] == [16]
 
 

@@ -186,3 +186,21 @@ def test_a_gate_shows_what_waits_for_a_second_person_and_what_ramps_as_its_board
 
     assert pause_counts(shown, NOON_US, rev) == pause_counts(board, NOON_US, rev)
     assert pause_counts(shown, NOON_US, rev)[1:] == ["1 waiting", "1 ended, accounts come back"]
+
+
+def test_status_names_the_mistakes_of_a_policy_file_that_is_not_in_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = {"rev": 0, "pauses": [], "hash": "abc", "problem": "p.toml:1: foo: unknown key\np.toml:2: bar: unknown key"}
+    with page(lambda _: (200, json.dumps(both).encode())) as admin:
+        where = ["--state", str(tmp_path), "--admin", admin, "--redis", f"redis://127.0.0.1:{free_port()}/0"]
+        ended = cli.run(["status", *where])
+        text = capsys.readouterr()
+        cli.run(["status", "-o", "json", *where])
+
+    assert ended == 0
+    assert (
+        "warning: the policy file has mistakes, and the last good one stays in force: p.toml:1: foo: unknown key; "
+        in text.err
+    )
+    assert json.loads(capsys.readouterr().out)["policy_problem"] == both["problem"]

@@ -13,7 +13,16 @@ import pytest
 
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts, unpack
-from streams.core.features import FAMILIES, FEATURES, PLACE, features, last_evidence_us, named
+from streams.core.features import (
+    FAMILIES,
+    FEATURES,
+    PLACE,
+    features,
+    last_evidence_us,
+    named,
+    vector_of,
+    vector_reader,
+)
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "states.v2.json").read_text())
 
@@ -34,6 +43,19 @@ def test_an_account_nobody_knows_has_a_vector_of_zeros_and_of_what_is_not_known(
         math.isnan(value) if feature.may_be_unknown else value == 0.0
         for feature, value in zip(FEATURES, vector, strict=True)
     )
+
+
+@pytest.mark.parametrize("names", [(), ("burst",), ("mention_rate", "freshness", "ip_accounts"), tuple(PLACE)])
+def test_a_reader_of_some_features_reads_their_families_and_leaves_the_others_unknown(names: tuple[str, ...]) -> None:
+    families = {FEATURES[PLACE[name]].family for name in names}
+    read = vector_reader(names)
+
+    for golden in GOLDEN[:20]:
+        facts, around = unpack(base64.b64decode(golden["state"])), Surroundings(*golden["around"])
+        whole, some = vector_of(facts, around), read(facts, around)
+        for feature, value, expected in zip(FEATURES, some, whole, strict=True):
+            is_read = feature.family in families
+            assert value == expected or (math.isnan(value) and (math.isnan(expected) or not is_read))
 
 
 def signals_of(of: dict[str, float]) -> dict[str, float]:

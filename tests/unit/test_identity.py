@@ -9,7 +9,7 @@ import pytest
 
 from gate.app.operate import Operate
 from gate.app.permission import Authority
-from gate.cli.identity import login_identity
+from gate.cli.identity import login_identity, login_name
 from gate.core.pause.four_eyes import TwoPersonRule
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotPermitted
@@ -41,6 +41,17 @@ def test_the_login_counts_before_sudo_and_sudo_only_for_root(
     identity = login_identity({} if sudo is None else {"SUDO_UID": sudo}, login_id, lambda: effective)
 
     assert identity == f"{expected}@{HOST}"
+
+
+def test_the_login_has_a_name_where_the_kernel_keeps_one(tmp_path: Path) -> None:
+    login_id = tmp_path / "loginuid"
+
+    names = []
+    for content in ("0", "4294967295", "4000000000"):
+        login_id.write_text(content)
+        names.append(login_name(login_id))
+
+    assert names == ["root", None, None]
 
 
 class Remembering:

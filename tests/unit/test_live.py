@@ -298,3 +298,19 @@ def test_requests_of_others_without_a_token_are_told_as_such() -> None:
 
     assert lines[0] == "the gate answers 2.0 requests per second with 401: they carry no valid token"
     assert "401" not in "\n".join(printed(draw(running(0), [], ADDRESSES, [], (80, 24)), 80))
+
+
+def test_a_policy_file_with_mistakes_is_told_with_the_command_that_names_them() -> None:
+    page = PAGE + "upload_gate_policy_file_refused 1.0\n"
+    history = History()
+    with Sampler(MetricsPages("gate", "board"), {"gate": page}.get) as sampler:
+        wait_until(lambda: sampler.snapshot().decisions is not None)
+        history.add(sampler.snapshot())
+
+    shown = " ".join(row.strip() for row in printed(draw(history, [], [], [], (80, 24), "upload-gate status -s"), 80))
+
+    assert (
+        "the policy file has mistakes, and the last good one stays in force: `upload-gate status -s` names them"
+        in shown
+    )
+    assert "the policy file has mistakes" in line(history, [])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
+from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.operate import Details, Operate
 from gate.app.permission import Authority
 from gate.core.duration import HOUR_US, MINUTE_US
@@ -601,3 +603,41 @@ async def test_a_forged_revision_at_the_top_ends_no_changes(store: MemoryBoardSt
     assert held == [longer]
     assert (await store.read()).pauses[pause.id] == released
     assert (await store.read()).active(clock.at_us + 2) == []
+
+
+async def test_another_channel_that_is_flooded_keeps_no_change_from_being_written(clock: StoppedClock) -> None:
+    """1,500 pauses in Kafka are more than a board may hold: the release once was refused for want of room."""
+    store, flooded = MemoryBoardStore(clock), Flooded(clock)
+    ends_us = clock.at_us + HOUR_US
+    flooded.board = Board({
+        f"p-k{n}": Pause(f"p-k{n}", n + 1, Scope(frozenset(("k",))), Action.REVIEW, "x", "", "eve", None, ends_us, set_at_us=1)
+        for n in range(1_500)
+    })  # fmt: skip
+    pause = await raid(Operate(store, lambda: "p-new"))
+    both = BothChannels(OtherChannel("Kafka", lambda: nullcontext(flooded)))
+
+    released = await Operate(store, lambda: "", channels=both).release(pause.id, "ann", ramp_us=0)
+
+    assert (await store.read()).pauses == {pause.id: released}
+
+
+class Flooded(MemoryBoardStore):
+    """A channel that holds more than fits into one document."""
+
+    board = Board()
+
+    async def read(self) -> Board:
+        return self.board
+
+
+async def test_what_waits_longer_than_its_pause_lasts_cannot_be_approved(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    operate = acting(store, rules=ALL_RULES, propose=True)
+    proposed = await operate.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+    clock.at_us += HOUR_US
+
+    with pytest.raises(OperatorError, match="expired already"):
+        await operate.approve(proposed.id, "bob")
+
+    assert (await store.read()).active(clock.at_us) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from gate.core.score import Score, Stamp
 from streams.core.crowd import Crowd
 from streams.core.facts import unpack
+from streams.core.features import last_evidence_us, vector_of
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
@@ -209,6 +210,19 @@ def test_an_event_at_the_end_of_all_times_is_a_dead_letter_though_no_broker_cloc
     assert run(record(3, "a"), states=effects.states).dead == []
 
 
+@pytest.mark.parametrize("accounts", [1, 40])
+def test_scores_equal_those_of_the_whole_vector(accounts: int) -> None:
+    batch = [record(at, f"a-{at}", text=f"Sale {at}, come by", ip="203.0.113.9") for at in range(accounts)]
+    crowd = Crowd()
+
+    effects = process(batch, {}, crowd, SHIPPED, Hashes(b"salt"), WEB, ("events", 3), "epoch", 7)
+
+    for (score, _), (account, state) in zip(effects.scores, effects.states.items(), strict=True):
+        facts = unpack(state)
+        whole = vector_of(facts, surroundings(crowd, facts))
+        assert score == SHIPPED.score(account, whole, last_evidence_us(facts), 7, score.stamp)
+
+
 class Unscorable(Scorecard):
     """A scorecard that raises from one moment on, as a fault of ours would for what one event brought about."""
 
@@ -217,7 +231,7 @@ class Unscorable(Scorecard):
     def score_batch(
         self,
         accounts: Sequence[str],
-        vectors: Sequence[Sequence[float]],
+        vectors: Iterable[Sequence[float]],
         at_us: Sequence[int],
         scored_at_us: int,
         stamps: Sequence[Stamp],

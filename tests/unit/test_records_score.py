@@ -19,6 +19,7 @@ from gate.records.score import (
     decode_score,
     decode_stored_score,
     encode_score,
+    encode_whole,
     rounded,
     stored_score,
     with_bytes,
@@ -95,6 +96,32 @@ def test_a_score_reads_back_as_written_but_for_rounding(score: Score) -> None:
     assert math.isclose(again.risk, score.risk, abs_tol=5.1e-7)
 
 
+@given(
+    scores,
+    st.lists(
+        st.builds(Reason, st.text(max_size=9), st.none() | st.floats(-1e9, 1e9), st.floats(-9, 9), st.none() | unit),
+        max_size=5,
+    ),
+    st.integers(0, 10 * 365 * 86_400_000_000),
+    unit,
+    st.booleans(),
+    st.sampled_from(["", "16ab", "ü"]),
+)
+def test_a_score_of_parts_that_recur_is_written_as_a_whole_one(
+    score: Score, reasons: list[Reason], half_life_us: int, base: float, acts: bool, models: str
+) -> None:
+    decaying = replace(score, reasons=tuple(reasons), half_life_us=half_life_us, base=base, acts=acts, models=models)
+
+    assert encode_score(decaying) == encode_whole(decaying)
+
+
+@pytest.mark.parametrize("us", [0, 1, 999_999, 1_000_000, 1_700_000_000_120_000, -1, 253_402_300_799_999_999])
+def test_a_time_of_parts_is_written_as_a_whole_one(us: int) -> None:
+    score = replace(SCORE, stamp=Stamp("c/t", 1, 0, 4, 7), at_us=us, scored_at_us=us)
+
+    assert encode_score(score) == encode_whole(score)
+
+
 @given(st.floats(-1000, 1000))
 def test_rounding_agrees_with_six_printed_digits_and_is_stable(value: float) -> None:
     assert rounded(rounded(value)) == rounded(value)
@@ -140,11 +167,28 @@ def test_a_stamp_with_a_generation_stands_whole_in_the_document_and_behind_the_e
         "partitions": 8,
         "generation": 1_700_000_000_000,
     }
-    assert struct.unpack_from("<BdII", value, 39) == (2, 1_700_000_000_000.0, 8, 5)
+    assert struct.unpack_from("<B7sII", value, 39) == (3, (1_700_000_000_000).to_bytes(7, "little"), 8, 5)
     assert decode_stored_score(value).stamp == stamp
 
 
 DECAYING = msgspec.structs.replace(SCORE, half_life_us=259_200_000_000, base=0.021858123, acts=False)
+
+
+def test_a_head_with_both_sections_has_them_one_after_the_other() -> None:
+    stamp = Stamp("clüster", 42, partition=5, partitions=8, generation=1_700_000_000_000)
+    scored = with_bytes(replace(DECAYING, stamp=stamp))
+
+    value = stored_score(scored)
+
+    epoch = "clüster".encode()
+    assert value == (
+        struct.pack("<dddH", 0.912346, SCORE.at_us, 42, len(epoch))
+        + epoch
+        + struct.pack("<BddB", 17, 259_200_000_000, 0.021858, 0)
+        + struct.pack("<BdII", 2, 1_700_000_000_000, 8, 5)
+        + scored.data
+    )
+    assert decode_stored_score(value) == decode_score(scored.data)
 
 
 def test_a_score_that_decays_says_so_in_the_document_and_in_the_head() -> None:
@@ -155,9 +199,20 @@ def test_a_score_that_decays_says_so_in_the_document_and_in_the_head() -> None:
         "base": 0.021858,
         "acts": False,
     }
-    assert struct.unpack_from("<BddB", value, 26 + len("cluster/topic")) == (17, 259_200_000_000, 0.021858, 0)
+    assert struct.unpack_from("<BIHBIB", value, 26 + len("cluster/topic")) == (
+        12, 259_200_000_000 & 0xFFFFFFFF, 259_200_000_000 >> 32, 0, 21_858, 0,
+    )  # fmt: skip
     assert decode_stored_score(value) == decode_score(encode_score(DECAYING))
     assert encode_score(decode_stored_score(value)) == encode_score(DECAYING)
+
+
+def test_a_decaying_score_that_an_earlier_release_stored_is_read() -> None:
+    value = stored_score(with_bytes(DECAYING))
+    at = 26 + len("cluster/topic")
+
+    earlier = value[:at] + struct.pack("<BddB", 17, 259_200_000_000, 0.021858, 0) + value[at + 13 :]
+
+    assert decode_stored_score(earlier) == decode_stored_score(value)
 
 
 def test_a_half_life_of_null_does_not_decay() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gate.app.board_in_force import BoardKeeper
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
@@ -101,3 +103,20 @@ def test_the_file_is_synced_before_it_is_moved_and_the_directory_after(
     snapshot.write(board_of("a"))
 
     assert done == ["file", "move", "directory"]
+
+
+async def test_of_a_board_too_large_to_write_the_snapshot_holds_what_matters_most(snapshot: BoardSnapshot) -> None:
+    said: list[str] = []
+    far_us = 2_000_000_000_000_000
+    stop = Pause("p-stop", 1, Scope(), Action.STOP, "raid", "", "ann", None, far_us, set_at_us=far_us - 1)
+    flood = {f"p-{n}": replace(stop, id=f"p-{n}", rev=n + 2, scope=Scope(frozenset((f"c-{n}",)))) for n in range(1_500)}
+    keeper = BoardKeeper(snapshot, said.append, lambda: None)
+
+    on_disk = await keeper.keep(Board({**flood, "p-stop": stop}))
+    kept = snapshot.read()
+
+    assert not on_disk
+    assert kept is not None
+    assert "p-stop" in kept.pauses
+    assert "p-1499" in kept.pauses
+    assert "that matter most" in said[0]

@@ -57,8 +57,8 @@ def test_each_unknown_field_is_counted_and_logged_once_also_in_a_batch() -> None
     fields = UnknownFields(counts, said.append)
 
     for _ in range(3):
-        fields.look(body(devise="d-1", session=5), NOW_US)
-    fields.look(json.dumps({"checks": [json.loads(body(contry="DE"))] * 2}).encode(), NOW_US)
+        fields.look_at_check(body(devise="d-1", session=5), NOW_US)
+    fields.look_at_batch(json.dumps({"checks": [json.loads(body(contry="DE"))] * 2}).encode(), NOW_US)
 
     assert counts.fields_unknown == {"device": 3, OTHER: 3, "country": 2}
     assert said == [
@@ -73,7 +73,7 @@ def test_the_names_that_are_logged_are_bounded_and_cannot_steer_a_terminal() -> 
     fields = UnknownFields(counts, said.append)
 
     for number in range(2 * MOST_NAMES):
-        fields.look(body(**{f"\x1b{number}": 1}), NOW_US)
+        fields.look_at_check(body(**{f"\x1b{number}": 1}), NOW_US)
 
     assert counts.fields_unknown == {OTHER: 2 * MOST_NAMES}
     assert len(said) == MOST_NAMES
@@ -84,18 +84,19 @@ def test_the_next_look_is_seconds_later_and_a_large_body_is_left_alone() -> None
     counts = Counts()
     fields = UnknownFields(counts, print)
 
-    fields.look(body(text="x" * LARGEST, devise="d-1"), NOW_US)
-    untouched = (dict(counts.fields_unknown), fields.due_us)
-    fields.look(body(devise="d-1"), NOW_US)
+    fields.look_at_check(body(text="x" * LARGEST, devise="d-1"), NOW_US)
+    untouched = dict(counts.fields_unknown)
+    fields.look_at_batch(body(devise="d-1"), NOW_US + 7)
 
-    assert untouched == ({}, 0)
-    assert fields.due_us == NOW_US + 5_000_000
+    assert untouched == {}
+    assert counts.fields_unknown == {"device": 1}
+    assert (fields.check_due_us, fields.batch_due_us) == (NOW_US + 5_000_000, NOW_US + 5_000_007)
 
 
 @pytest.mark.parametrize("bytes_", [b"", b"[1]", b"5", b"{", b'{"checks":[1,null]}', b"\xff"])
 def test_what_is_no_check_is_passed_over(bytes_: bytes) -> None:
     counts = Counts()
 
-    UnknownFields(counts, print).look(bytes_, NOW_US)
+    UnknownFields(counts, print).look_at_check(bytes_, NOW_US)
 
     assert counts.fields_unknown == {}

@@ -208,19 +208,19 @@ def forget_ended(board: Board, now_us: int) -> Board:
 
 
 def _with_room(pauses: dict[str, Pause], top: int, now_us: int) -> dict[str, Pause]:
-    excess = sum(map(_size, pauses.values())) - KEPT_SIZE
+    excess = sum(map(size_of, pauses.values())) - KEPT_SIZE
     if excess <= 0:
         return pauses
     expired = [p for p in pauses.values() if p.rev != top and p.expires_at_us + p.ramp_us + MINUTE_US <= now_us]
     for pause in sorted(expired, key=lambda pause: (pause.expires_at_us, pause.id)):
         del pauses[pause.id]
-        excess -= _size(pause)
+        excess -= size_of(pause)
         if excess <= 0:
             break
     return pauses
 
 
-def _size(pause: Pause) -> int:
+def size_of(pause: Pause) -> int:
     """About how many bytes the pause takes in a document, rather more than less."""
     scope, exempt = pause.scope, pause.exempt
     names = (

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from gate.core.pause.board import Pause
+from gate.core.pause.board import Board, Pause, size_of
 from gate.core.pause.scope import PauseMode
 
 MACHINES: Final = 0.5
@@ -48,3 +49,20 @@ def to_release(pauses: Mapping[str, Pause], now_us: int) -> str:
     )
     named = " ".join(pause.id for pause in theirs[:_NAMED])
     return f"{most} of {len(running)} pauses are {owner}'s; release some that are no longer needed, such as {named}"
+
+
+def fitting(board: Board, most_pauses: int, most_bytes: int) -> Board:
+    """The part of a board too large to write that matters most: pauses of the whole platform in force first, then by revision,
+    the newest first. Channels that somebody floods can hold more pauses than a board may."""
+    kept: dict[str, Pause] = {}
+    left = most_bytes
+    for pause in sorted(
+        board.pauses.values(),
+        key=lambda each: (each.scope.platform_wide and each.released_at_us is None, each.rev),
+        reverse=True,
+    ):
+        size = size_of(pause)
+        if len(kept) < most_pauses and size <= left:
+            kept[pause.id] = pause
+            left -= size
+    return replace(board, pauses=kept, unreadable=())

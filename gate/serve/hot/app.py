@@ -157,8 +157,8 @@ class GateApp:
         asked, ignored = decode_check(request.body, now_us)
         if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in self._listed_now():
             ignored = self._told(asked, ignored)
-        if now_us >= self._unknown.due_us:
-            self._unknown.look(request.body, now_us)
+        if now_us >= self._unknown.check_due_us:
+            self._unknown.look_at_check(request.body, now_us)
         decision = await self._check.check(asked, request.is_gone, ignored)
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
@@ -167,8 +167,8 @@ class GateApp:
     async def _many(self, request: HotRequest) -> Response:
         now_us = self._clock.now_us()
         read = decode_checks(request.body, now_us)
-        if now_us >= self._unknown.due_us:
-            self._unknown.look(request.body, now_us)
+        if now_us >= self._unknown.batch_due_us:
+            self._unknown.look_at_batch(request.body, now_us)
         told, listed = [], self._listed_now()
         for asked, ignored in read:
             if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in listed:

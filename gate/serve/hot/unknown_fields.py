@@ -1,7 +1,8 @@
 """Looks for misspelt fields in checks: counts them by the field that is meant, and logs each name once.
 
-One body in five seconds is looked at, because reading it once more costs as much as the check's own reading. A sender that
-misspells a field does so in every check, so one of them is soon met.
+Of single checks and of batches one body each in five seconds is looked at, because reading it once more costs as much as the
+check's own reading. A sender that misspells a field does so in every check, so one of them is soon met; and whoever tries a
+check by hand is not lost among the batches of a busy service.
 """
 
 from __future__ import annotations
@@ -31,14 +32,22 @@ class UnknownFields:
         self._counts = counts
         self._say = say
         self._said: set[str] = set()
-        self.due_us = 0
+        self.check_due_us = self.batch_due_us = 0
         """The next body that is read at this time or later is looked at; the caller compares it, which costs no call."""
 
-    def look(self, body: bytes, now_us: int) -> None:
-        """Look at the body of a check, or of a batch, that has been read."""
+    def look_at_check(self, body: bytes, now_us: int) -> None:
+        """Look at the body of a single check that has been read."""
+        self.check_due_us = now_us + LOOK_EVERY_US
+        self._look(body)
+
+    def look_at_batch(self, body: bytes, now_us: int) -> None:
+        """Look at the body of a batch that has been read."""
+        self.batch_due_us = now_us + LOOK_EVERY_US
+        self._look(body)
+
+    def _look(self, body: bytes) -> None:
         if len(body) > LARGEST:
             return
-        self.due_us = now_us + LOOK_EVERY_US
         try:
             whole = parse(body)
         except NotJson:

@@ -10,7 +10,7 @@ from typing import Final
 
 from gate.core.limits.limit import EntityLimits, Limit
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.layout import header
+from gate.stores.redis.layout import account_header, header
 
 _OWN: Final = ("account", "ip", "device")
 
@@ -46,9 +46,10 @@ class BucketLayouts:
     def constants(self) -> list[str]:
         lines = []
         for subject, ids in self.limits.items():
-            n, more = self.number[subject], "dBB" if subject == "account" else ""
+            n, more = self.number[subject], "I4BB" if subject == "account" else ""
+            head = account_header(ids) if subject == "account" else header(ids)
             lines.append(f"local I{n} = {{{', '.join(map(quoted, ids))}}}")
-            lines.append(f"local H{n}, F{n} = {quoted(header(ids))}, '<{'d' * len(ids)}{more}'")
+            lines.append(f"local H{n}, F{n} = {quoted(head)}, '<{'d' * len(ids)}{more}'")
         return lines
 
     def variables(self, subject: str) -> list[str]:
@@ -59,7 +60,7 @@ class BucketLayouts:
         return f"t{self.number[subject]}_{self.limits[subject].index(limit.id)}"
 
     def least(self, subject: str) -> int:
-        return 1 + 12 * len(self.limits[subject]) + (10 if subject == "account" else 0)
+        return 1 + 12 * len(self.limits[subject]) + (6 if subject == "account" else 0)
 
     def head_length(self, subject: str) -> int:
         return 1 + 4 * len(self.limits[subject])
@@ -74,6 +75,7 @@ class BucketLayouts:
             "if v then",
             f"  if {test} then v = relaid(v, H{n}, I{n}, true) end",
             f"  {tats}keep, nf, nr, q = U(F{n}, v, {1 + self.head_length('account')})",
+            "  keep = keep * 1000000",
             *(["else", *(f"  {line}" for line in zeros)] if zeros else []),
             "end",
         ]

@@ -2,14 +2,15 @@
 
 Commands to several nodes are sent in parallel under one deadline. A command that a node did not carry out, because the slot has
 moved or is moving, or because the node is loading or has become a replica, is sent again within the deadline; nothing of it
-ran. A node that fails rests for a moment, in which its commands fail at once, and the others go on.
+ran. A node that fails rests until it answers a PING: its commands fail at once meanwhile, and the others go on. So a frozen node
+costs one call its deadline, and not one call in every second.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,9 @@ LONGEST_REST_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.001
 LONGEST_PAUSE_S: Final = 0.05
 MAP_WITHIN_S: Final = 0.5
+MAP_AFTER_S: Final = 0.002
+"""The answers to the call that made a new map necessary go first."""
+WAKE_WITHIN_S: Final = 0.5
 _ASKING: Final = pack((b"ASKING",))
 
 
@@ -36,16 +40,45 @@ class _Node:
         self.at = at
         self.line = line
         self.problem = ""
-        self.rests_until_s = 0.0
+        self.waking: asyncio.Task[None] | None = None
+        self._rests_until_s = 0.0
         self._rest_s = FIRST_REST_S
+
+    def rests(self, now_s: float) -> bool:
+        """Whether it failed and has not answered since."""
+        return self._rests_until_s > now_s or (self.waking is not None and not self.waking.done())
 
     def failed(self, now_s: float, problem: str) -> None:
         self.problem = problem
-        self.rests_until_s = now_s + self._rest_s
+        self._rests_until_s = now_s + self._rest_s
         self._rest_s = min(2 * self._rest_s, LONGEST_REST_S)
 
     def answered(self) -> None:
-        self.rests_until_s, self._rest_s = 0.0, FIRST_REST_S
+        self._rests_until_s, self._rest_s = 0.0, FIRST_REST_S
+
+    def wake(self, serves: Callable[[], bool]) -> None:
+        """Find out in the background when it answers again, while it `serves`. Until then its connection is in use."""
+        if self.waking is None or self.waking.done():
+            self.waking = asyncio.create_task(self._until_it_answers(serves))
+
+    async def sleep_on(self) -> None:
+        """Stop `wake`."""
+        if self.waking is not None:
+            self.waking.cancel()
+            await asyncio.gather(self.waking, return_exceptions=True)
+            self.waking = None
+
+    async def _until_it_answers(self, serves: Callable[[], bool]) -> None:
+        clock = asyncio.get_running_loop().time
+        while self._rests_until_s and serves():
+            await asyncio.sleep(self._rests_until_s - clock())
+            try:
+                await self.line.connect(WAKE_WITHIN_S)
+                await self.line.execute(b"PING", within_s=WAKE_WITHIN_S)
+            except StoreUnavailable as error:
+                self.failed(clock(), error.problem)
+            else:
+                self.answered()
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +138,7 @@ class ClusterLine:
     def is_down(self) -> bool:
         """Whether every master that is known rests."""
         now_s = asyncio.get_running_loop().time()
-        return all(self._node(at).rests_until_s > now_s for at in self.masters)
+        return all(self._node(at).rests(now_s) for at in self.masters)
 
     def slot_on(self, node: Endpoint) -> int:
         """A slot that the master serves."""
@@ -119,6 +152,7 @@ class ClusterLine:
             await asyncio.gather(self._loading, return_exceptions=True)
             self._loading = None
         for node in self._nodes.values():
+            await node.sleep_on()
             await node.line.close()
 
     async def remap(self, within_s: float) -> None:
@@ -130,6 +164,8 @@ class ClusterLine:
         """Find out anew who serves which slot, and open the connection to each master that answers. Raises StoreUnavailable."""
         until_s = asyncio.get_running_loop().time() + within_s
         await self.remap(within_s)
+        for node in self._nodes.values():
+            await node.sleep_on()
         left_s = until_s - asyncio.get_running_loop().time()
         opening = (self._node(at).line.connect(left_s) for at in self.masters)
         await asyncio.gather(*opening, return_exceptions=True)
@@ -178,13 +214,14 @@ class ClusterLine:
         if self._map is None:
             await self.remap(within_s)
         for master in self.masters:
+            await self._node(master).sleep_on()
             async for keys in self._node(master).line.scan(match, count, within_s):
                 yield keys
 
     async def line_at(self, key: str, within_s: float) -> Line:
         """A new connection to the node that serves the key. Its owner closes it."""
         at = None if self._map is None else self._map.node(slot_of(key))
-        if at is None or self._node(at).rests_until_s > asyncio.get_running_loop().time():
+        if at is None or self._node(at).rests(asyncio.get_running_loop().time()):
             await self.remap(within_s)
             at = self._map.node(slot_of(key)) if self._map is not None else None
         if at is None:
@@ -237,7 +274,7 @@ class ClusterLine:
         if at is None:
             self._reload()
         node = None if at is None else self._node(at)
-        if node is None or node.rests_until_s > clock():
+        if node is None or node.rests(clock()):
             problem = "no node of the Redis Cluster serves the slot" if node is None else node.problem
             for job in jobs:
                 job.failed(problem, is_over=not self._patient, waits=True)
@@ -265,12 +302,18 @@ class ClusterLine:
         at_once = ran and again and not any(job.lost for job in jobs)
         if not at_once:
             node.failed(asyncio.get_running_loop().time(), error.problem)
+            node.wake(lambda: self._still_serves(node))
             self._reload()
         for job in jobs:
             job.lost += 1
             job.asked_at = None
             is_over = not at_once and (not self._patient or (ran and not again))
             job.failed(error.problem, ran=ran, is_over=is_over, waits=not at_once)
+
+    def _still_serves(self, node: _Node) -> bool:
+        """Whether a node that is away is still a master. Another one may have taken its slots since the last map."""
+        self._reload()
+        return node.at in self.masters
 
     def _heard(self, node: _Node, job: _Job, reply: Any) -> None:
         if not isinstance(reply, ResponseError):
@@ -303,7 +346,11 @@ class ClusterLine:
         """Ask for a new map in the background, not more often than once in a rest."""
         now_s = asyncio.get_running_loop().time()
         if (self._loading is None or self._loading.done()) and now_s >= self._loaded_at_s + FIRST_REST_S:
-            self._loading = asyncio.create_task(self._load(MAP_WITHIN_S))
+            self._loading = asyncio.create_task(self._load_soon())
+
+    async def _load_soon(self) -> bool:
+        await asyncio.sleep(MAP_AFTER_S)
+        return await self._load(MAP_WITHIN_S)
 
     async def _load(self, within_s: float) -> bool:
         """Take the map of the first node that answers. Returns False if none does."""

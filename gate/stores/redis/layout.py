@@ -11,8 +11,9 @@
 The `2` is the version of the layout: gates of another layout never read these keys.
 
     buckets      n (u8), n limit ids (4 bytes), n TATs (doubles), then entries of limits that this policy does not have
-    account      n, ids, TATs as above, until when reservations last (double), number of such entries (u8), number of
-                 reservations (u8; 128 is added once one has a key of its own), the entries, the reservations
+    account      n + 64, ids, TATs as above, until when reservations last (u32, seconds), number of such entries (u8), number of
+                 reservations (u8; 128 is added once one has a key of its own), the entries, the reservations; without the
+                 64 until when reservations last is a double, in µs
     entry        limit id (4 bytes), TAT (double)
     reservation  its length (u16), upload (u8 length), state, flags (u8), attempt (u32), began (double), µs until it ends (u48),
                  fingerprint (u16 length), then, by its flags: 64 names by newline (u16 length), 1 risk and its time (doubles),
@@ -48,10 +49,13 @@ LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
 CODES: Final = {"account": 0, "ip": 1, "device": 2}
 NAMED: Final = 3
+NARROW: Final = 64
+"""What is added to the number of limits in an account's value. Values of earlier releases lack it."""
 _BY_BYTES, _IN_FLIGHT = 8, 16
 _SCORED, _LISTED, _DOES_NOT_ACT, _RETURNS, _NAMES = 1, 4, 8, 16, 64
 _HEAD = struct.Struct("<BBId6sH")
-_ACCOUNT = struct.Struct("<dBB")
+_ACCOUNT = struct.Struct("<IBB")
+_WIDE_ACCOUNT = struct.Struct("<dBB")
 _ENTRY = struct.Struct("<4sd")
 _TIMES = struct.Struct("<dd")
 _SIZE = struct.Struct("<H")
@@ -92,6 +96,11 @@ def upload_of_key(prefix: str, key: str) -> tuple[str, str] | None:
 def header(ids: Sequence[bytes]) -> bytes:
     """The head of a value with buckets of these limits."""
     return bytes([len(ids)]) + b"".join(ids)
+
+
+def account_header(ids: Sequence[bytes]) -> bytes:
+    """The head of an account's value with buckets of these limits."""
+    return bytes([NARROW + len(ids)]) + b"".join(ids)
 
 
 class Described(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -162,16 +171,16 @@ def read_buckets(value: bytes | None, account: bool = False) -> tuple[dict[bytes
     """The TATs of a value by limit id, debts included, and the reservations after them."""
     if not value:
         return {}, b""
-    count = value[0]
+    count, behind = value[0] % NARROW, _ACCOUNT if value[0] >= NARROW else _WIDE_ACCOUNT
     start = 1 + 12 * count
-    if len(value) < start + (_ACCOUNT.size if account else 0):
+    if len(value) < start + (behind.size if account else 0):
         return {}, b""
     ids = [value[1 + 4 * n : 5 + 4 * n] for n in range(count)]
     tats = dict(zip(ids, struct.unpack_from(f"<{count}d", value, 1 + 4 * count), strict=True))
     entries, records = value[start:], b""
     if account:
-        _, foreign, _ = _ACCOUNT.unpack_from(value, start)
-        at = start + _ACCOUNT.size
+        _, foreign, _ = behind.unpack_from(value, start)
+        at = start + behind.size
         entries, records = value[at : at + 12 * foreign], value[at + 12 * foreign :]
     whole = len(entries) - len(entries) % _ENTRY.size
     tats |= dict(_ENTRY.iter_unpack(entries[:whole]))

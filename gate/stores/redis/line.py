@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -33,6 +32,7 @@ from redis.exceptions import (
 
 from gate.errors import SettingInvalid, StoreUnavailable, redact
 from gate.stores.redis.lua import script
+from gate.stores.redis.trouble import redis_trouble
 
 CLOSE_WITHIN_S = 1.0
 POLLS_WHEN_LATE: Final = 2
@@ -159,7 +159,11 @@ class Line:
             await self._drop()
             self._stats.errors += 1
             late = isinstance(error, TimeoutError)
-            what = f"did not answer within {within_s * 1000:.0f} ms" if late else f"cannot be reached: {_why(error)}"
+            what = (
+                f"did not answer within {within_s * 1000:.0f} ms"
+                if late
+                else f"cannot be reached: {redis_trouble(error)}"
+            )
             kind = ReplyLost if opened else StoreUnavailable
             raise kind(f"Redis at {self._where} {what}") from error
         except BaseException:
@@ -279,18 +283,6 @@ class Line:
             self._stats.reconnects += 1
         self._was_open = True
         return self._replies
-
-
-def _why(error: BaseException) -> str:
-    """What keeps a connection from being opened, in words; the client's own text where there are none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(cause, socket.gaierror):
-            return "its host name cannot be resolved"
-        cause = cause.__cause__ or cause.__context__
-    return str(error)
 
 
 def connection_to(url: str, name: str) -> Connection | UnixDomainSocketConnection:

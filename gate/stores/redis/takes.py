@@ -48,9 +48,9 @@ LIMITS_TTL_MS: Final = 64 * 86_400_000
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
-_SHORT = struct.Struct("<H")
-_DOUBLE = struct.Struct("<d")
-_REQUEST = struct.Struct("<BBHHHIH")
+_COUNT = struct.Struct("<H")
+_NOW = struct.Struct("<d")
+_UNKNOWN = Standing()
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
@@ -253,15 +253,14 @@ class Batch:
         keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
         keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
-        given = [_SHORT.pack(len(requests))]
-        packed, a_double = _REQUEST.pack, _DOUBLE.pack
+        given = [_COUNT.pack(len(requests))]
         at: dict[str, int] = {}
         # prefixes are added once a batch, because to add up two strings takes half as long as to format three
         account_key, score_key, override_key = f"{prefix}2a:", f"{prefix}score:", f"{prefix}override:"
         record_key, ip_key, device_key = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
-            number, rates, flights, by_ip, by_device = packing[request.class_limits]
+            number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
             a = at.get(account)
             if a is None:
                 a = at[account] = len(keys) + 1
@@ -284,17 +283,17 @@ class Batch:
                 special = int(request.class_limits.refused_by(hot))
             if request.keep_limits:
                 special += _KEEP_LIMITS
-            what, size = request.fingerprint.encode(), request.size
-            if request.now_us is None:
-                given += (packed(number, special, a, i, d, request.attempt, len(what)), what)
-            else:
-                given += (packed(number, special + _RECORDED, a, i, d, request.attempt, len(what)), what)
-                given.append(_DOUBLE.pack(request.now_us))
+            what, numbers = request.fingerprint.encode(), []
             for rate in rates:
-                cost = rate.cost_us(size)
-                given.append(a_double(cost if cost < NEVER_US else NEVER_US))
+                cost = rate.cost_us(request.size)
+                numbers.append(cost if cost < NEVER_US else NEVER_US)
             for subject in flights:
-                given.append(_SHORT.pack(_flight_key(prefix, subject, request, keys, at)))
+                numbers.append(_flight_key(prefix, subject, request, keys, at))
+            if request.now_us is None:
+                given += (packed(number, special, a, i, d, request.attempt, len(what), *numbers), what)
+            else:
+                given += (packed(number, special + _RECORDED, a, i, d, request.attempt, len(what), *numbers), what)
+                given.append(_NOW.pack(request.now_us))
         self.keys = [*keys, *own]
         self.arguments = (b"".join(given),)
 
@@ -336,11 +335,11 @@ class Batch:
 
     def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
         """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
-        (length,) = _SHORT.unpack_from(more)
-        end = _SHORT.size + length
+        (length,) = _COUNT.unpack_from(more)
+        end = _COUNT.size + length
         override, limits_of = None, result.limits_of
         if length:
-            value = more[_SHORT.size : end]
+            value = more[_COUNT.size : end]
             try:
                 override = decode_stored_override(value)
             except StateUnreadable:

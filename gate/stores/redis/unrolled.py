@@ -10,7 +10,8 @@ goes; this module writes the rest. The model it must agree with is `gate.core.li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,9 +29,10 @@ _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
 
 
-Packing = tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool]
+Packing = tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool, Callable[..., bytes]]
 """What the request of a class needs beside its own values: the class's number, its rates on bytes, the subjects of its limits on
-what is in flight, and whether it limits networks and devices. A plain tuple, because each check takes it apart."""
+what is in flight, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check takes it
+apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,12 @@ class Unrolled:
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
         object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
         packing: dict[ClassLimits, Packing] = {
-            each: (n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None)
+            each: (
+                n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None,
+                struct.Struct(f"<BBHHHIH{len(each.byte_rates)}d{len(self.flights[each])}H").pack,
+            )
             for each, n in self.numbers.items()
-        }
+        }  # fmt: skip
         object.__setattr__(self, "packing", packing)
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
 
@@ -319,7 +324,7 @@ class _Branch:
         yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        yield f"V[a_] = H{n} .. P(F{n}, {tats}keep, nf, nr) .. foreign .. {records}"
+        yield f"V[a_] = H{n} .. P(F{n}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
         yield f"write(a_, kept_for(top - now + {GRACE_US}))"
 
     def _write_entities(self, only: str) -> Iterator[str]:

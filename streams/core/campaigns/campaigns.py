@@ -9,6 +9,7 @@ from typing import Final
 
 from gate.core.duration import DAY_US
 from gate.core.event import Attempted
+from gate.core.media import Media
 from streams.core.campaigns.campaign import (
     KIND_OF,
     CampaignKind,
@@ -38,6 +39,8 @@ _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 Upload = tuple[Attempted, int]
 """An upload that was let in, and its time in µs."""
+Example = tuple[Feature, str | Marks]
+"""A campaign, and the content, link or caption that showed it."""
 
 
 class Campaigns:
@@ -82,17 +85,16 @@ class Campaigns:
         shown: list[tuple[Feature, ...]] = []
         items: list[int] = []
         times: list[int] = []
-        last, features_of = self._shown, self._features
+        last, content_of = self._shown, self._content
         for (event, at_us), content, caption in zip(uploads, contents, marks, strict=True):
-            examples = features_of(event, content, caption)
-            if event.links:
-                for group in self._links(event, at_us, hosts, event.account.id in established):
-                    examples[LINK_CAMPAIGN, group] = f"{group:016x}"
-            for feature, example in examples.items():
+            examples = content_of(event.media, content)
+            if caption or event.links:
+                examples += self._caption_and_links(event, at_us, caption, hosts, established)
+            for feature, example in examples:
                 last[feature] = at_us, example
                 items.append(feature[1])
                 times.append(at_us)
-            shown.append(tuple(examples))
+            shown.append((examples[0][0],) if len(examples) == 1 else tuple(dict(examples)))
         self._first.see(items, times)
         return shown
 
@@ -122,6 +124,10 @@ class Campaigns:
     def of(self, account: int) -> Membership:
         """The largest live campaigns that the account (32-bit number) belongs to, by kind."""
         return self._known.of(account)
+
+    def among(self, accounts: Iterable[int]) -> set[int]:
+        """Those of the accounts (32-bit numbers) that belong to a campaign."""
+        return self._known.among(accounts)
 
     @property
     def has_members(self) -> bool:
@@ -176,21 +182,29 @@ class Campaigns:
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
         return True
 
-    def _features(self, event: Attempted, content: int, marks: Marks) -> dict[Feature, str | Marks]:
-        """The campaigns that an upload shows, with an example of each."""
-        found: dict[Feature, str | Marks] = {}
-        resolved, media = self._known.resolved, event.media
-        phash, sha256 = (None, None) if media is None else (media.phash, media.sha256)
+    def _content(self, media: Media | None, content: int) -> tuple[Example, ...]:
+        """The campaign of an upload's content, with an example, if it has one."""
+        if media is None:
+            return ()
+        phash, sha256 = media.phash, media.sha256
         if phash and content:
-            found[resolved((PICTURE_CAMPAIGN, content))] = phash
-        elif phash:
-            if parse_hash(phash) is None:  # of another algorithm, so only equal ones are alike
-                found[PICTURE_CAMPAIGN, number_of(phash)] = phash
-        elif sha256:
-            found[PICTURE_CAMPAIGN, number_of_hash(sha256)] = sha256
+            return ((self._known.resolved((PICTURE_CAMPAIGN, content)), phash),)
+        if phash:
+            # only equal ones of another algorithm are alike
+            return (((PICTURE_CAMPAIGN, number_of(phash)), phash),) if parse_hash(phash) is None else ()
+        return (((PICTURE_CAMPAIGN, number_of_hash(sha256)), sha256),) if sha256 else ()
+
+    def _caption_and_links(
+        self, event: Attempted, at_us: int, marks: Marks, hosts: Mapping[str, int], established: Collection[str]
+    ) -> tuple[Example, ...]:
+        """The campaigns of an upload's caption and links, with an example of each."""
+        found: list[Example] = []
         if marks:
-            found[resolved((TEXT_CAMPAIGN, self._captions.group(marks)))] = marks
-        return found
+            found.append((self._known.resolved((TEXT_CAMPAIGN, self._captions.group(marks))), marks))
+        if event.links:
+            groups = dict.fromkeys(self._links(event, at_us, hosts, event.account.id in established))
+            found += [((LINK_CAMPAIGN, group), f"{group:016x}") for group in groups]
+        return tuple(found)
 
     def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: bool) -> list[int]:
         """The numbers of the groups of an upload's links; notes the pages for which they speak."""

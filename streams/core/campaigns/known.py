@@ -107,6 +107,10 @@ class KnownCampaigns:
         elif new := [feature for feature in joined if feature not in held]:
             self._of_account[account] = _last_of_each_kind((*held, *new))
 
+    def among(self, accounts: Iterable[int]) -> set[int]:
+        """Those of the accounts (32-bit numbers) that showed a visible campaign."""
+        return self._of_account.keys() & accounts if self._of_account else set()
+
     def of(self, account: int) -> Membership:
         """The largest live campaigns of the account (32-bit number) at the last look, by kind."""
         features = self._of_account.get(account)

@@ -3,7 +3,17 @@
 from streams.core.features.feature import UNKNOWN, Feature
 from streams.core.features.places import recent, recent_of
 from streams.core.features.times import last_evidence_us, reporters_lately
-from streams.core.features.vector import FAMILIES, FEATURES, PLACE, Features, features, named, vector_of
+from streams.core.features.vector import (
+    FAMILIES,
+    FEATURES,
+    PLACE,
+    Features,
+    ReadsVector,
+    features,
+    named,
+    vector_of,
+    vector_reader,
+)
 
 __all__ = [
     "FAMILIES",
@@ -12,6 +22,7 @@ __all__ = [
     "UNKNOWN",
     "Feature",
     "Features",
+    "ReadsVector",
     "features",
     "last_evidence_us",
     "named",
@@ -19,4 +30,5 @@ __all__ = [
     "recent_of",
     "reporters_lately",
     "vector_of",
+    "vector_reader",
 ]

@@ -29,6 +29,8 @@ def last_evidence_us(facts: Facts) -> int:
     challenges are counted by the week, so one counts until the end of its week. Without evidence, the last event's time.
     """
     latest_us, at_us = facts.latest_us, facts.last_us
+    if not (facts.reporters or facts.removals or facts.failed):  # nearly all of them
+        return at_us if 0 < at_us < latest_us else latest_us
     if facts.reporters:  # the latest comes first
         at_us = max(at_us, int.from_bytes(facts.reporters[:4], "big") * MINUTE_US)
     for counter in (facts.removals, facts.failed):

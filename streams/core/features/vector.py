@@ -3,14 +3,14 @@
 Each family of features has a file, which lists what its numbers mean and reads them. A scorecard weighs features by
 their names; it caps the evidence of a family. A vector is a tuple of floats in the order of `FEATURES`. A feature is
 added in its family's file; a family also has a line in
-`_FAMILY_FILES`.
+`_FAMILY_FILES` and in `vector_reader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
@@ -30,9 +30,22 @@ from streams.core.features import (
     tempo,
     text,
 )
-from streams.core.features.feature import Feature
+from streams.core.features.feature import UNKNOWN, Feature
 
-_FAMILY_FILES: Final = (
+ReadsFamily = Callable[[Facts, Surroundings, int], tuple[float, ...]]
+
+
+class Family(Protocol):
+    """A family's file."""
+
+    @property
+    def FEATURES(self) -> tuple[Feature, ...]: ...
+
+    @property
+    def read(self) -> ReadsFamily: ...
+
+
+_FAMILY_FILES: Final[tuple[Family, ...]] = (
     history,
     tempo,
     age,
@@ -48,7 +61,6 @@ _FAMILY_FILES: Final = (
     captions,
     style,
 )
-_READ: Final = tuple(family.read for family in _FAMILY_FILES)
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for family in _FAMILY_FILES for feature in family.FEATURES)
 """The closed, ordered list: what each number of a vector means."""
@@ -76,13 +88,52 @@ def features(facts: Facts, around: Surroundings) -> Features:
 
 def vector_of(facts: Facts, around: Surroundings) -> list[float]:
     """The same numbers without their names, at less cost."""
-    now_us = facts.latest_us
-    vector: list[float] = []
-    for read in _READ:
-        vector += read(facts, around, now_us)
-    return vector
+    return _read_all(facts, around)
+
+
+ReadsVector = Callable[[Facts, Surroundings], list[float]]
+
+
+def vector_reader(names: Collection[str]) -> ReadsVector:
+    """Reads vectors for those who look at the features `names` only: families without one of them are unknown."""
+    (
+        read_history, read_tempo, read_age, read_sameness, read_network, read_crowd,
+        read_links, read_text, read_reports, read_challenge, read_fields,
+        read_campaign, read_captions, read_style,
+    ) = (_read_of(family, names) for family in _FAMILY_FILES)  # fmt: skip
+
+    def read(facts: Facts, around: Surroundings) -> list[float]:
+        now_us = facts.latest_us
+        return [  # each call has a place of its own, which the interpreter makes quicker than a loop over them
+            *read_history(facts, around, now_us),
+            *read_tempo(facts, around, now_us),
+            *read_age(facts, around, now_us),
+            *read_sameness(facts, around, now_us),
+            *read_network(facts, around, now_us),
+            *read_crowd(facts, around, now_us),
+            *read_links(facts, around, now_us),
+            *read_text(facts, around, now_us),
+            *read_reports(facts, around, now_us),
+            *read_challenge(facts, around, now_us),
+            *read_fields(facts, around, now_us),
+            *read_campaign(facts, around, now_us),
+            *read_captions(facts, around, now_us),
+            *read_style(facts, around, now_us),
+        ]
+
+    return read
+
+
+def _read_of(family: Family, names: Collection[str]) -> ReadsFamily:
+    if any(feature.name in names for feature in family.FEATURES):
+        return family.read
+    unknown = (UNKNOWN,) * len(family.FEATURES)
+    return lambda facts, around, now_us: unknown
 
 
 def named(vector: Sequence[float]) -> dict[str, float]:
     """The vector's numbers by the names of the features."""
     return {feature.name: value for feature, value in zip(FEATURES, vector, strict=True)}
+
+
+_read_all: Final = vector_reader(PLACE)

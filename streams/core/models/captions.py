@@ -68,7 +68,7 @@ def view_sums(table: NDArray[np.int16], of: tuple[NgramView, NgramView]) -> tupl
         end = int(view.starts[-1])
         weights = np.zeros(end, np.int32)
         for cells in view.cells:
-            weights += table[cells[:end]]
+            weights += table.take(cells[:end])
         weights *= view.first
         sums += np.add.reduceat(weights, view.starts[:-1], dtype=np.int64)
         counts += len(view.cells) * np.add.reduceat(view.first, view.starts[:-1], dtype=np.int64)

@@ -133,7 +133,7 @@ def _marks(batch: CaptionBatch) -> bytes:
 
 def _skeletons(batch: CaptionBatch, alphabet: Alphabet) -> bytes:
     """For each caption two bytes that stand for the order of its classes of characters, runs and spaces left out."""
-    shape = alphabet.shape[batch.codes]
+    shape = alphabet.shape.take(batch.codes)
     shape = np.where(shape == 65, np.uint32(97), shape)
     keep = (shape != 32) & (shape != PAD)
     keep[1:] &= shape[1:] != shape[:-1]
@@ -142,7 +142,7 @@ def _skeletons(batch: CaptionBatch, alphabet: Alphabet) -> bytes:
     kept = shape[keep]
     lengths = np.diff(starts)
     place = np.arange(len(kept)) - np.repeat(starts[:-1], lengths)
-    mixed = (kept + np.uint32(11)) * _POWERS[place]
+    mixed = (kept + np.uint32(11)) * _POWERS.take(place)
     sums = np.add.reduceat(np.append(mixed, np.uint32(0)), starts[:-1], dtype=np.uint32)
     sums = np.where(lengths > 0, sums, np.uint32(0))
     skeletons: bytes = ((sums ^ (sums >> np.uint32(16))) & np.uint32(0xFFFF)).astype("<u2").tobytes()
@@ -162,7 +162,7 @@ def _class_counts(batch: CaptionBatch, classes: NDArray[np.uint8]) -> list[NDArr
     end = int(starts[-1])
     size = len(starts) - 1
     segment = np.repeat(np.arange(0, size * _CLASSES, _CLASSES), np.diff(starts))
-    counts = np.bincount(segment + classes[batch.codes[:end]], minlength=size * _CLASSES)
+    counts = np.bincount(segment + classes.take(batch.codes[:end]), minlength=size * _CLASSES)
     table = counts.reshape(size, _CLASSES)
     chars = np.diff(starts) - _PADS
     named = (_UPPER, _DIGIT, _BEYOND, _SPACE, _PUNCTUATION, _EMOJI)

@@ -77,7 +77,7 @@ def read_batch(texts: Sequence[str], alphabet: Alphabet) -> CaptionBatch:
     codes, starts = _joined(texts)
     letters, letter_starts = _folded(codes, starts, alphabet)
     hashes = _rolled(letters, LETTER_NS)
-    shape_hashes = _rolled(alphabet.shape[codes] + np.uint32(7777), (SHAPE_N,))
+    shape_hashes = _rolled(alphabet.shape.take(codes) + np.uint32(7777), (SHAPE_N,))
     return CaptionBatch(
         codes,
         starts,
@@ -109,7 +109,7 @@ def _joined(texts: Sequence[str]) -> tuple[Codes, Positions]:
 
 def _folded(codes: Codes, starts: Positions, alphabet: Alphabet) -> tuple[Codes, Positions]:
     """Letters of one alphabet, with spelling tricks undone, and where each caption begins among them."""
-    letters = alphabet.fold[codes]
+    letters = alphabet.fold.take(codes)
     _digits_to_letters(letters, codes, alphabet)
     letters, starts = _kept(letters, letters != 0, starts)
     keep = ~_inner_gaps(letters)
@@ -121,7 +121,7 @@ def _folded(codes: Codes, starts: Positions, alphabet: Alphabet) -> tuple[Codes,
 
 def _digits_to_letters(letters: Codes, codes: Codes, alphabet: Alphabet) -> None:
     """A digit counts as a letter only beside one, so that whole numbers stay numbers. In place."""
-    stands_for = alphabet.leet[codes]
+    stands_for = alphabet.leet.take(codes)
     at = np.flatnonzero(stands_for)
     at = at[(at > 0) & (at < len(codes) - 1)]
     if not len(at):
@@ -134,7 +134,7 @@ def _digits_to_letters(letters: Codes, codes: Codes, alphabet: Alphabet) -> None
 
 def _inner_gaps(letters: Codes) -> Mask:
     """The gaps of `s p a c e d` and `d.o.t.t.e.d` words: between two characters that stand alone."""
-    gap = _IS_GAP[letters]
+    gap = _IS_GAP.take(letters)
     word = (letters > 96) | (letters == DIGIT)
     edge = gap | (letters == PAD)
     inner = np.zeros(len(letters), np.bool_)
@@ -144,7 +144,7 @@ def _inner_gaps(letters: Codes) -> Mask:
 
 def _repeated_gaps(letters: Codes) -> Mask:
     """All of a run of gaps but its first: spacing and dotting leave such runs between words."""
-    gap = _IS_GAP[letters]
+    gap = _IS_GAP.take(letters)
     repeated = np.zeros(len(letters), np.bool_)
     repeated[1:] = gap[1:] & gap[:-1]
     return repeated
@@ -181,6 +181,6 @@ def _first_of_kind(hashes: Codes, starts: Positions) -> Mask:
     slot |= (hashes[:end] >> np.uint32(32 - _SLOT_BITS)).view(np.int32)
     earliest = np.empty((len(starts) - 1) << _SLOT_BITS, np.int32)
     earliest[slot[::-1]] = position[::-1]  # of several positions the one written last stays, which is the first
-    other = earliest[slot]
-    first: Mask = (other == position) | (hashes[other] != hashes[:end])
+    other = earliest.take(slot)
+    first: Mask = (other == position) | (hashes.take(other) != hashes[:end])
     return first

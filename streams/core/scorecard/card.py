@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gate.core.score import Score, ShadowScore, Stamp
+from streams.core.features import ReadsVector, vector_reader
 from streams.core.scorecard.many import Batched, Matrix
 from streams.core.scorecard.one import Judged, OneByOne
 from streams.core.scorecard.scale import Scale, log_odds_of, probability
@@ -60,12 +61,17 @@ class Scorecard:
     base: float
     models: str = ""
     shadow: Scorecard | None = field(default=None, repr=False, compare=False)
+    read: ReadsVector = field(init=False, repr=False, compare=False)
+    """Reads the vector of an account as far as the terms look at it."""
     scale: Scale = field(init=False, repr=False, compare=False)
     _one: OneByOne = field(init=False, repr=False, compare=False)
     _many: Batched = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         scale = Scale(self.start, self.slope / UNIT)
+        cards = (self,) if self.shadow is None else (self, self.shadow)
+        names = {feature for card in cards for term in card.terms for feature in term.features}
+        object.__setattr__(self, "read", vector_reader(names))
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "_one", OneByOne(self.terms, self.caps, scale))
         object.__setattr__(self, "_many", Batched(self.terms, self.caps, scale))
@@ -79,13 +85,20 @@ class Scorecard:
     def score_batch(
         self,
         accounts: Sequence[str],
-        vectors: Sequence[Sequence[float]],
+        vectors: Iterable[Sequence[float]],
         at_us: Sequence[int],
         scored_at_us: int,
         stamps: Sequence[Stamp],
         acts: bool = True,
     ) -> list[Score]:
-        """The scores of many accounts, equal bit by bit to those of `score`."""
+        """The scores of many accounts, equal bit by bit to those of `score`.
+
+        Of many vectors each is read once and let go, so that a large batch stays inside a processor's cache.
+        """
+        shadows: Sequence[ShadowScore | None] = [None] * len(accounts)
+        if self.shadow is not None:
+            vectors = list(vectors)
+            shadows = self._shadows(self.shadow, vectors)
         hash_, half_life_us, base, models = self.hash, self.half_life_us, self.base, self.models
         return [
             Score(
@@ -93,18 +106,17 @@ class Scorecard:
                 models, shadow,
             )
             for account, (bot, scam, risk, reasons), at, stamp, shadow in zip(
-                accounts, self._judged(vectors), at_us, stamps, self._shadows(vectors), strict=True
+                accounts, self._judged(vectors, len(accounts)), at_us, stamps, shadows, strict=True
             )
         ]  # fmt: skip
 
-    def _judged(self, vectors: Sequence[Sequence[float]]) -> Iterable[Judged]:
-        return map(self._one.judge, vectors) if len(vectors) <= FEW else self._many.judge(vectors)
+    def _judged(self, vectors: Iterable[Sequence[float]], count: int) -> Iterable[Judged]:
+        return map(self._one.judge, vectors) if count <= FEW else self._many.judge(vectors)
 
-    def _shadows(self, vectors: Sequence[Sequence[float]]) -> Sequence[ShadowScore | None]:
-        other = self.shadow
-        if other is None:
-            return [None] * len(vectors)
-        return [ShadowScore(bot, scam, risk, other.hash, other.models) for bot, scam, risk, _ in other._judged(vectors)]
+    @staticmethod
+    def _shadows(other: Scorecard, vectors: Sequence[Sequence[float]]) -> list[ShadowScore | None]:
+        judged = other._judged(vectors, len(vectors))
+        return [ShadowScore(bot, scam, risk, other.hash, other.models) for bot, scam, risk, _ in judged]
 
     def log_odds(self, matrix: Matrix) -> Matrix:
         """The log odds of each account's risk. `matrix` is accounts by features, in the order of FEATURES."""

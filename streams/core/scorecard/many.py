@@ -84,10 +84,10 @@ class Batched:
         totals: Matrix = np.minimum(np.maximum(families, -self._caps), self._caps).sum(axis=0)
         return totals
 
-    def judge(self, vectors: Sequence[Sequence[float]]) -> list[Judged]:
+    def judge(self, vectors: Iterable[Sequence[float]]) -> list[Judged]:
         """What the terms say of each vector."""
         if not self._names:
-            return [(*self._scale.split(0, 0, 0, 0), ())] * len(vectors)
+            return [(*self._scale.split(0, 0, 0, 0), ()) for _ in vectors]
         # a getter of one item would give that item, and no row
         rows = map(itemgetter(*self._columns, self._columns[0]), vectors)
         matrix = _packed(rows, len(self._columns) + 1)

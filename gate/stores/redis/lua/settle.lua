@@ -31,16 +31,24 @@ else
   return 0
 end
 
+-- How many limits the layout of a value has, and how many bytes an account has behind their TATs.
+local function layout_of(v)
+  local n = byte(v, 1) or 0
+  if n >= 64 then return n - 64, 6 end
+  return n, 10
+end
+
 -- Where the entries of other limits begin in a value, and how many there are.
 local function entries_of(v, k)
-  local from = 2 + 12 * (byte(v, 1) or 0)
+  local n, size = layout_of(v)
+  local from = 2 + 12 * n
   if k ~= 1 then return from, math.floor((#v + 1 - from) / 12) end
-  return from + 10, byte(v, from + 8) or 0
+  return from + size, byte(v, from + size - 2) or 0
 end
 
 -- Where the TAT of a limit stands, nil where it does not.
 local function place_of(v, k, id)
-  local n = byte(v, 1) or 0
+  local n = layout_of(v)
   for i = 0, n - 1 do
     if sub(v, 2 + 4 * i, 5 + 4 * i) == id then return 2 + 4 * n + 8 * i end
   end
@@ -63,7 +71,7 @@ local function with_tat(v, k, id, tat)
 end
 
 local function move(k, id, debt, delta)
-  local v = values[k] or (k == 1 and P('<BdBB', 0, 0, 0, 0) or P('<B', 0))
+  local v = values[k] or (k == 1 and P('<BI4BB', 64, 0, 0, 0) or P('<B', 0))
   local p = place_of(v, k, id)
   local tat = p and U('<d', v, p) or 0
   if delta > 0 then

@@ -7,8 +7,8 @@
 --          score and its override; networks and devices; what is in flight. Then, one a request, the upload's own key
 -- ARGV[1]  number of requests (u16), then for each  number of its class (u8), whom a hot fact refuses (u8: 0 nobody, 1 an
 --          account whose score does not count, 2 anybody; + 8: keep these limits, + 16: a recorded clock), key numbers of
---          account, network, device (u16, 0: unknown), attempt (u32), fingerprint (u16 length), now if it is recorded, costs
---          that count bytes (doubles), key numbers of what is in flight (u16)
+--          account, network, device (u16, 0: unknown), attempt (u32), length of the fingerprint (u16), costs that count bytes
+--          (doubles), key numbers of what is in flight (u16), the fingerprint, now if it is recorded (double)
 -- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, 16 a stored value was
 --          not believed, 32 the score does not act, 64 other content, 128 limits of another class), now, risk as of now,
 --          at, half-life, base, wait (doubles), number of a class (u8, 0: none) and of a limit in it (u16): where the upload
@@ -79,19 +79,27 @@ local function pruned(entries)
   return live, top
 end
 
--- A value of other limits in the layout of these; an account's value has more behind its TATs.
+-- A time in seconds that is not before it.
+local function seconds(us)
+  return us < 4294967294000000 and (us + 999999) / 1000000 or 4294967295
+end
+
+-- A value of other limits, or of an earlier release, in the layout of these; an account's has more behind its TATs.
 local function relaid(v, head, ids, account)
   local n, tats, entries, more = byte(v, 1) or 0, {}, '', ''
+  local is_wide, size = n < 64, account and 6 or 0
+  if n >= 64 then n = n - 64 elseif account then size = 10 end
   local from, foreign = 2 + 12 * n, 0
-  if #v + 1 < from + (account and 10 or 0) then
+  if #v + 1 < from + size then
     n, v = 0, ''
-    if account then more = P('<dBB', 0, 0, 0) end
+    if account then more = P('<I4BB', 0, 0, 0) end
   elseif account then
-    local keep, nf, nr = U('<dBB', v, from)
+    local keep, nf, nr = U(is_wide and '<dBB' or '<I4BB', v, from)
+    if is_wide then keep = seconds(keep) end
     foreign = 12 * nf
-    if #v + 1 < from + 10 + foreign then foreign, nr = 0, 0 end
-    entries, more = sub(v, from + 10, from + 9 + foreign), sub(v, from + 10 + foreign)
-    more = P('<dBB', keep, 0, nr) .. more
+    if #v + 1 < from + size + foreign then foreign, nr = 0, 0 end
+    entries, more = sub(v, from + size, from + size - 1 + foreign), sub(v, from + size + foreign)
+    more = P('<I4BB', keep, 0, nr) .. more
   else
     entries = sub(v, from)
   end
@@ -109,7 +117,7 @@ local function relaid(v, head, ids, account)
   others = pruned(others)
   if not account then return laid .. others end
   if #others > 1200 then others = '' end   -- no policy has a hundred limits on one entity
-  return laid .. sub(more, 1, 8) .. P('<B', #others / 12) .. sub(more, 10, 10) .. others .. sub(more, 11)
+  return laid .. sub(more, 1, 4) .. P('<B', #others / 12) .. sub(more, 6, 6) .. others .. sub(more, 7)
 end
 
 -- A TAT that is later than its limit allows: true where it is a debt, else an empty bucket that fills from now on.
@@ -172,8 +180,10 @@ local function score_of(score)
   if not (risk >= 0 and risk <= 1 and is_time(at)) then return 0, 0, 0, 0, 0, true end
   if #score < 26 then return 4, risk, at, 0, 0, false end
   local from = 27 + U('<H', score, 25)
-  if byte(score, from) ~= 17 or #score < from + 17 then return 4, risk, at, 0, 0, false end
-  local half_life, base, acts = U('<ddB', score, from + 1)
+  local size = byte(score, from)
+  if size ~= 12 and size ~= 17 or #score < from + size then return 4, risk, at, 0, 0, false end
+  local half_life, base, acts = U(size == 12 and '<I7I4B' or '<ddB', score, from + 1)
+  if size == 12 then base = base / 1000000 end
   if not (is_time(half_life) and base >= 0 and base <= 1 and acts <= 1) then return 4, risk, at, 0, 0, true end
   return acts == 1 and 4 or 36, risk_at(risk, at, half_life, base), at, half_life, base, false
 end
@@ -265,13 +275,14 @@ end
 
 local out, extra, pos = {}, {''}, 3
 for n = 1, count do
-  local by, hot, a_, i_, d_, attempt, what, p = U('<BBHHHI4Hc0', A, pos)
+  local by, hot, a_, i_, d_, attempt, length, p = U('<BBHHHI4H', A, pos)
+  pos = p + LENGTH[by] + length
+  local what = sub(A, pos - length, pos - 1)
   if hot >= 16 then
-    hot, recorded, now, p = hot - 16, true, U('<d', A, p)
+    hot, recorded, now, pos = hot - 16, true, U('<d', A, pos)
   else
     now, recorded = clock or time(), false
   end
-  pos = p + LENGTH[by]
   local flags, risk, sat, half_life, base, unreadable = 0, 0, 0, 0, 0, false
   local score, override = V[a_ + 1], V[a_ + 2]
   if score then flags, risk, sat, half_life, base, unreadable = score_of(score) end
