@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 from streams.core.scorecard import ALONE_AT_MOST, Scorecard, made_of
 from streams.lab.boosting import Boosted, Matrix, as_term
 
-CAPS: Final = (1.5, 2.0, 2.5, 3.0, 3.5, 20.0)
-"""Caps in log odds of risk that are tried, beside the one that follows from `alone_at_most`."""
+CAPS: Final = (3.0, 3.5, 20.0)
+"""Caps in log odds of risk that are tried, beside the one that follows from `alone_at_most`.
+
+Lower ones rank as well among the families of the training rows, and much worse among others: there many honest accounts
+reach a low cap in several families, and are no longer told from those that are far beyond it.
+"""
 FEW_HONEST: Final = 0.03
 """The share of honest rows among which a ranking must tell the abusive ones apart."""
 HALF_LIFE_US: Final = 72 * 3_600_000_000

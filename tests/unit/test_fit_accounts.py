@@ -298,3 +298,14 @@ def test_the_cap_that_is_chosen_never_exceeds_what_one_family_may_say() -> None:
 
     assert most == pytest.approx(3.8918, abs=1e-3)
     assert 0.0 < capped.cap <= most
+
+
+def test_a_low_cap_is_not_chosen_because_it_ranks_a_little_better_among_the_training_rows() -> None:
+    rng = np.random.default_rng(5)
+    labels = (rng.random(2_000) < 0.5).astype(np.int64)
+    sums = np.column_stack([0.6 * (2.0 * labels - 1.0) + rng.normal(0.0, 1.5, 2_000) for _ in range(3)])
+    sums[(labels == 0) & (rng.random(2_000) < 0.05), 0] = 9.0
+
+    capped = choose_cap(sums, labels, np.ones(2_000), [np.ones(2_000, np.bool_)], most_alone(0.02))
+
+    assert capped.cap >= 3.0
