@@ -288,8 +288,8 @@ def stored_score(scored: EncodedScore) -> bytes:
         epoch, pack = _whole_head(stamp.epoch)
         return pack(
             round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch), epoch,
-            _WITH_DECAY, score.half_life_us, _rounded_weight(score.base), score.acts,
-            _WITH_STAMP, stamp.generation, stamp.partitions, stamp.partition,
+            _WITH_DECAY, score.half_life_us.to_bytes(7, "little"), round(score.base * 1_000_000), score.acts,
+            _WITH_STAMP, stamp.generation.to_bytes(7, "little"), stamp.partitions, stamp.partition,
         ) + data  # fmt: skip
     epoch = stamp.epoch.encode()
     head = _HEAD.pack(round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch)) + epoch
@@ -305,7 +305,7 @@ def stored_score(scored: EncodedScore) -> bytes:
 def _whole_head(epoch: str) -> tuple[bytes, Callable[..., bytes]]:
     """The epoch's bytes, and what packs a head with both sections."""
     encoded = epoch.encode()
-    return encoded, struct.Struct(f"<dddH{len(encoded)}sBddBBdII").pack
+    return encoded, struct.Struct(f"<dddH{len(encoded)}sB7sIBB7sII").pack
 
 
 def decode_stored_score(value: bytes) -> Score:

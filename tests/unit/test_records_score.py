@@ -184,8 +184,8 @@ def test_a_head_with_both_sections_has_them_one_after_the_other() -> None:
     assert value == (
         struct.pack("<dddH", 0.912346, SCORE.at_us, 42, len(epoch))
         + epoch
-        + struct.pack("<BddB", 17, 259_200_000_000, 0.021858, 0)
-        + struct.pack("<BdII", 2, 1_700_000_000_000, 8, 5)
+        + struct.pack("<B7sIB", 12, (259_200_000_000).to_bytes(7, "little"), 21_858, 0)
+        + struct.pack("<B7sII", 3, (1_700_000_000_000).to_bytes(7, "little"), 8, 5)
         + scored.data
     )
     assert decode_stored_score(value) == decode_score(scored.data)
