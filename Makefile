@@ -8,6 +8,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
+# tests wait for servers half of their time, so two of them share a core
+PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((cores < 5 ? 2 * cores : cores + 4)))
 
 .PHONY: up test bench chaos fuzz lock clean
 
@@ -15,7 +17,7 @@ up: $(BIN)/.ready
 	@exec $(BIN)/upload-gate up $(ARGS)
 
 test: $(BIN)/.ready
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(BIN)/.ready
 	@exec $(BIN)/python -m tests.bench $(ARGS)

@@ -43,9 +43,19 @@ async def keys_of(store: RedisAccountStore, redis_url: str) -> dict[bytes, int]:
     return left
 
 
+async def until_probes_left(store: RedisAccountStore, redis_url: str) -> None:
+    """Returns once the keys of the first probes have expired."""
+
+    async def is_empty() -> bool:
+        return await keys_of(store, redis_url) == {}
+
+    await eventually(is_empty)
+
+
 async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
     redis_store: RedisAccountStore, redis_url: str
 ) -> None:
+    await until_probes_left(redis_store, redis_url)
     await redis_store.take(
         take_request("u", per_minute("minute", 1), per_minute("fast", 100_000, "platform"), now_us=None)
     )
@@ -306,10 +316,7 @@ async def test_more_checks_than_may_wait_are_shed_as_overload_and_the_breaker_st
 
 
 async def test_a_probe_leaves_no_key_behind(redis_store: RedisAccountStore, redis_url: str) -> None:
-    async def is_empty() -> bool:
-        return await keys_of(redis_store, redis_url) == {}
-
-    await eventually(is_empty)
+    await until_probes_left(redis_store, redis_url)
 
     assert redis_store.stats.probes == 2
     assert redis_store.down is None
