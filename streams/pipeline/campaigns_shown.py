@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from streams.core.campaigns import Campaigns, Upload
+from streams.core.campaigns import Campaigns, Feature, Upload
 from streams.core.crowd import HOST, account_number
 from streams.core.established import is_established
 from streams.pipeline.touched import Touched
@@ -15,7 +15,7 @@ def show_campaigns(
     uploads: Sequence[tuple[str, Upload]],
     touched: Mapping[str, Touched],
     hosts: Mapping[str, int],
-) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
+) -> list[tuple[int, Iterable[Feature]]]:
     """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash.
 
     `hosts` has the number of each link host.
@@ -29,12 +29,17 @@ def show_campaigns(
         for (kind, value), at_us in one.shown.items():
             if kind == HOST:
                 popular.note(value, number, at_us, account in established)
-    by_account: dict[str, tuple[tuple[int, int], ...]] = {}
+    by_account: dict[str, tuple[Feature, ...] | dict[Feature, None]] = {}
     found = campaigns.read([upload for _, upload in uploads], hosts, established)
     for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
         if shown:
             before = by_account.get(account)
-            by_account[account] = shown if before is None else tuple(dict.fromkeys(before + shown))
+            if before is None:  # most accounts show campaigns with one upload of a batch
+                by_account[account] = shown
+            elif isinstance(before, dict):
+                before.update(dict.fromkeys(shown))
+            else:
+                by_account[account] = dict.fromkeys(before + shown)
             times = touched[account].shown
             for feature in shown:
                 times[feature] = at_us
