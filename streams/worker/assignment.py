@@ -160,7 +160,7 @@ class Partitions:
 
     async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner], filler: OneFiller | None) -> None:
         """Check by the marks whether Redis has lost scores, and whether it answers again. Raises StoreUnavailable."""
-        if filler is not None and not await filler.is_alone():
+        if filler is not None and not filler.alone:
             owners = ()
         prefix = f"{self.where.topics.scores.name}:"
         offered = {f"{prefix}{owner.partition}": owner.redis.mark() for owner in owners}

@@ -1,8 +1,8 @@
 """Notices that workers of another consumer group write scores to the same Redis keys, and says so once.
 
 Each group would take the other's marks for scores that Redis has lost, and write all of its own again, without end. So a
-group writes its name beside the marks every second. A name that was left by a group that has ended is replaced once; one
-that comes back belongs to a group that is alive.
+group writes its name beside the marks every second, also while it writes scores again. A name that was left by a group that
+has ended is replaced once; one that comes back belongs to a group that is alive.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from gate.errors import StoreUnavailable
+
 log = logging.getLogger("upload_gate.worker")
 
 CERTAIN_AFTER = 3
 """So many times a foreign name came back: its group is alive."""
 ALONE_AFTER = 3
-"""So many rounds in a row the own name stayed: no other group is alive."""
+"""So many rounds in a row the own name stayed: the foreign name was probably left behind."""
+GONE_AFTER = 6
+"""So many rounds in a row the own name stayed: no other group is alive, not even one that looks half as often."""
 
 
 class Claims(Protocol):
@@ -45,9 +49,21 @@ class OneFiller:
         self._met = 0
         self._own = 0
         self._said = False
+        self._has_answer = False
+        self.alone = False
+        """The last answer of `is_alone`. False before the first call, True while Redis has refused or missed all calls."""
 
     async def is_alone(self) -> bool:
         """Whether no other group is known to fill this Redis. Raises StoreUnavailable."""
+        try:
+            self.alone = await self._look()
+        except StoreUnavailable:
+            self.alone = self.alone or not self._has_answer
+            raise
+        self._has_answer = True
+        return self.alone
+
+    async def _look(self) -> bool:
         cluster = self._cluster()
         if self._store is None or not cluster:
             return True
@@ -58,9 +74,9 @@ class OneFiller:
         else:
             self._own += 1
         self._expected = mine if found == self._expected else found
-        if self._own >= ALONE_AFTER:
+        if self._own >= GONE_AFTER:
             self._is_alone_again()
-        return self._met == 0
+        return self._met == 0 or (self._met < CERTAIN_AFTER and self._own >= ALONE_AFTER)
 
     def _note(self, other: str) -> None:
         self._met, self._own = self._met + 1, 0

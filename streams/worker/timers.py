@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import faust
@@ -70,6 +71,11 @@ class Upkeep:
     async def fill_redis(self) -> None:
         """Write the scores that Redis lacks, including those that it has lost."""
         await self._against_outages(lambda: self._partitions.catch_up_redis(self._filler))
+
+    async def claim_redis(self) -> None:
+        """Notice other groups that fill this Redis. It takes its turn of its own, because filling may take minutes."""
+        with suppress(StoreUnavailable):  # `fill_redis` says that Redis is away
+            await self._filler.is_alone()
 
     async def look_for_requests(self) -> None:
         """Obey a request to score all accounts again."""
@@ -145,6 +151,10 @@ def declare_timers(app: faust.App, upkeep: Upkeep) -> None:
     @app.timer(interval=EVERY_S)
     async def look() -> None:
         await upkeep.look()
+
+    @app.timer(interval=EVERY_S)
+    async def claim_redis() -> None:
+        await upkeep.claim_redis()
 
     @app.timer(interval=EVERY_S)
     async def fill_redis() -> None:

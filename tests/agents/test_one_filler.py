@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from gate.errors import StoreUnavailable
 from streams.worker.one_filler import OneFiller
+from streams.worker.timers import Upkeep
 
 
 class Claims:
@@ -44,6 +49,65 @@ async def test_two_groups_that_live_are_told_once_each_and_compare_nothing(
     assert len(said) == 2
     assert f"another consumer group, {group} of the Kafka cluster {cluster}," in "".join(said)
     assert all("UPLOAD_GATE_PREFIX" in line and "UPLOAD_GATE_GROUP" in line for line in said)
+
+
+@pytest.mark.parametrize("slower", [2, 3])
+async def test_a_group_that_looks_less_often_is_met_all_the_same(slower: int, caplog: pytest.LogCaptureFixture) -> None:
+    marks = Claims()
+    one, other = filler(marks, "ours"), filler(marks, "theirs")
+
+    alone = []
+    for number in range(120):
+        alone.append(await one.is_alone())
+        if number % slower == 0:
+            alone.append(await other.is_alone())
+
+    assert not any(alone[40:])
+    assert len(told(caplog)) == 2
+
+
+def upkeep(filler: OneFiller, fill: Any) -> Upkeep:
+    """Upkeep that does nothing but fill Redis, by `fill`."""
+    partitions: Any = SimpleNamespace(catch_up_redis=fill)
+    nobody: Any = None
+    return Upkeep(partitions, nobody, nobody, nobody, nobody, nobody, filler)
+
+
+async def test_a_group_names_itself_while_it_still_writes_scores_again() -> None:
+    marks, full = Claims(), asyncio.Event()
+    ours, theirs = filler(marks, "ours"), filler(marks, "theirs")
+    busy = upkeep(ours, lambda _: full.wait())
+    filling = asyncio.create_task(busy.fill_redis())
+    await asyncio.sleep(0)
+
+    for _ in range(12):
+        await busy.claim_redis()
+        await theirs.is_alone()
+
+    assert not filling.done()
+    assert not ours.alone
+    assert not theirs.alone
+    full.set()
+    await filling
+
+
+async def test_a_redis_that_is_away_leaves_the_last_answer_as_it_was() -> None:
+    marks = Claims()
+    ours = filler(marks, "ours")
+    busy = upkeep(ours, None)
+    before = ours.alone
+    await busy.claim_redis()
+
+    async def away(*claim: str) -> str:
+        raise StoreUnavailable("nobody there")
+
+    marks.claim = away  # type: ignore[method-assign, assignment]
+    await busy.claim_redis()
+    never_answered = filler(marks, "theirs")
+    await upkeep(never_answered, None).claim_redis()
+
+    assert (before, ours.alone) == (False, True)
+    assert never_answered.alone
 
 
 async def test_workers_of_one_group_are_alone(caplog: pytest.LogCaptureFixture) -> None:
