@@ -1,9 +1,16 @@
 """The mutants of the bench change one place each, and what cannot run or only words a message stays."""
 
 import ast
+from collections.abc import Sequence
+from pathlib import Path
 
+import pytest
+
+from tests.bench.mutation import group
 from tests.bench.mutation.lua_mutators import lua_mutants
-from tests.bench.mutation.mutators import mutants
+from tests.bench.mutation.mutators import Mutant, mutants
+from tests.bench.report import BenchError
+from tests.bench.stage import Stage
 
 SOURCE = '''
 from __future__ import annotations
@@ -79,3 +86,27 @@ def test_of_a_script_too_and_neither_its_comments_nor_its_texts() -> None:
         (4, "return n * 11 - f(x2, '<I4')"),
         (4, "return n * 10 + f(x2, '<I4')"),
     ]
+
+
+PLANTED = group.Planted("lua:settle", group.ROOT / group.LUA / "settle.lua", lambda: Mutant(1, "a", "b", "b"))
+
+
+def test_a_mutant_is_killed_where_tests_fail_with_it_and_pass_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[str] = []
+
+    def passes(tests: Sequence[Path], mutant: str) -> bool:
+        met.append(mutant)
+        return mutant == f"lua:settle={PLANTED.file}"
+
+    monkeypatch.setattr(group, "_passes", passes)
+    monkeypatch.setattr(group, "_require_passing", group._require_passing.__wrapped__)
+
+    assert group._is_killed(Stage(print), PLANTED)
+    assert len(met) == 2
+
+
+def test_tests_that_fail_without_a_mutant_give_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "_passes", lambda tests, mutant: False)
+
+    with pytest.raises(BenchError, match="fail without a mutant of lua:settle"):
+        group._is_killed(Stage(print), PLANTED)

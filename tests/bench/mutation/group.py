@@ -1,8 +1,8 @@
-"""How many slips of the hand in both cores and in the Lua of the stores the tests notice: a sample of mutants, by a seed.
+"""How many slips of the hand in both cores and in the Lua that decides the tests notice: a sample of mutants, by a seed.
 
 Each mutant of a core meets the unit and law tests that import its module, then those one import further away; each of a
-script meets those that run it in a real server. It counts as killed where a test fails or hangs. Survivors are printed:
-some of them change nothing, the others want a test.
+script meets those that run it in a real server. It counts as killed where a test fails or hangs, and the same tests pass
+without it. Survivors are printed: some of them change nothing, the others want a test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.bench.mutation.lua_mutators import lua_mutants
 from tests.bench.mutation.mutators import Mutant, mutants
-from tests.bench.report import Spec
+from tests.bench.report import BenchError, Spec
 from tests.bench.stage import Stage
 
 ROOT = Path(__file__).parents[3]
@@ -47,17 +47,18 @@ SCRIPTS = {
 }
 """The scripts that decide, each with the tests that run it."""
 KILLED = {
-    core: Spec(f"mutants of {core} that tests notice", "share", 0.85, 0.95, higher_is_better=True)
-    for core in (*CORES, LUA)
+    core: Spec(f"mutants of {of} that tests notice", "share", 0.85, 0.95, higher_is_better=True)
+    for core, of in (*zip(CORES, CORES, strict=True), (LUA, ", ".join(f"{name}.lua" for name in SCRIPTS)))
 }
 SPECS = tuple(KILLED.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A mutant and the module that it is of, as Python names it."""
+    """A mutant and the module that it is of, as Python names it, with the module's own file."""
 
     module: str
+    file: Path
     make: Callable[[], Mutant]
 
 
@@ -79,11 +80,12 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
 def _planted(core: str) -> Iterator[Planted]:
     if core == LUA:
         for name in SCRIPTS:
-            for make in lua_mutants((ROOT / LUA / f"{name}.lua").read_text()):
-                yield Planted(f"lua:{name}", make)
+            own = ROOT / LUA / f"{name}.lua"
+            for make in lua_mutants(own.read_text()):
+                yield Planted(f"lua:{name}", own, make)
     for file in sorted((ROOT / core).rglob("*.py")):
         for make in mutants(file.read_text()):
-            yield Planted(_module(file), make)
+            yield Planted(_module(file), file, make)
 
 
 def _is_killed(stage: Stage, planted: Planted) -> bool:
@@ -93,9 +95,20 @@ def _is_killed(stage: Stage, planted: Planted) -> bool:
         file.write_text(mutant.source)
         for tests in _tests(planted.module):
             if not _passes(tests, f"{planted.module}={file}"):
+                _require_passing(tuple(tests), f"{planted.module}={planted.file}")
                 return True
     stage.say(f"  survives: {planted.module}, line {mutant.line}: {mutant.before!r} as {mutant.after!r}")
     return False
+
+
+@cache
+def _require_passing(tests: Sequence[Path], unchanged: str) -> None:
+    """Raises BenchError if the tests fail without a mutant too: then that they fail with one says nothing."""
+    if not _passes(tests, unchanged):
+        names = " ".join(str(file.relative_to(ROOT)) for file in tests)
+        raise BenchError(
+            f"tests fail without a mutant of {unchanged.partition('=')[0]}, so no figure is known: {names}"
+        )
 
 
 def _passes(tests: Sequence[Path], mutant: str) -> bool:
