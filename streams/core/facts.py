@@ -167,7 +167,10 @@ def unpack(data: bytes | None) -> Facts:
     if first == THIRD:
         return _of_third(_unpack(data[1:]))
     if first == SECOND:
-        return Facts(**migrated(data[1:]))
+        try:
+            return Facts(**migrated(data[1:]))
+        except (ArithmeticError, ValueError) as error:  # numbers that no state holds
+            raise msgspec.DecodeError(f"not a state of version {SECOND[0]}: {error}") from error
     raise msgspec.DecodeError(f"not a state of version {VERSION}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,18 @@ def test_a_migrated_state_is_kept_in_the_new_layout(state: bytes) -> None:
 def test_what_the_third_layout_did_not_write_is_refused(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         unpack(b"\x03" + body)
+
+
+@pytest.mark.parametrize(("place", "value"), [(26, -1), (26, 1 << 63), (31, math.inf), (31, math.nan), (11, math.nan)])
+def test_numbers_that_the_second_layout_could_not_hold_are_refused_or_read(place: int, value: float) -> None:
+    former: list[Any] = msgspec.msgpack.decode(STATES[-1][1:])
+    former[place] = value
+
+    try:
+        facts = unpack(b"\x02" + msgspec.msgpack.encode(former))
+    except msgspec.DecodeError:
+        return
+    assert unpack(pack(facts)) == facts
 
 
 @pytest.mark.parametrize("body", [b"", b"\x90", b"\xff", msgspec.msgpack.encode({"events": 1})])
