@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def traffic_token(self) -> Path:
-        """The file whose token those uploads carry, if it exists."""
+        """The file whose token those uploads carry, if it holds one."""
         return self.options.state / TRAFFIC_TOKEN
 
     def up_file(self) -> str:
@@ -195,6 +195,8 @@ def make_plan(
         group=environ.get("UPLOAD_GATE_GROUP")
         or (DEFAULT_GROUP if options.kafka else keep_group(options.state / "group")),
     )
+    if plan.has_traffic and not plan.traffic_token.exists():
+        write_private(plan.traffic_token, "")  # the shell that writes a token into it leaves it private
     return replace(plan, notes=tuple(notes), has_moved_ports=len(notes) > said)
 
 

@@ -36,6 +36,8 @@ MAX_FOLLOWING = 20_000
 
 
 LET_IN = (None, "allow", "review")
+MOST_REASONS = 8
+"""Reasons of one outage that are logged: what a server answers may differ each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class Traffic:
 
 
 class _Link:
-    """Logs each reason for which a server is away once, and once that it is back."""
+    """Logs each of the first reasons for which a server is away once, and once that it is back."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         self._name = name
@@ -179,7 +181,7 @@ class _Link:
         self._lost: set[str] = set()
 
     def lost(self, why: str) -> None:
-        if why not in self._lost:
+        if why not in self._lost and len(self._lost) < MOST_REASONS:
             self._lost.add(why)
             self._say(why)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,19 @@ def test_the_salt_is_made_once_is_private_and_never_shown(tmp_path: Path) -> Non
     assert len(plan.salt) == 64
     assert (tmp_path / "salt").stat().st_mode & 0o077 == 0
     assert plan.salt not in repr(plan)
+
+
+def test_the_file_for_the_token_of_the_traffic_is_private_before_a_shell_writes_into_it(tmp_path: Path) -> None:
+    given, none = UpOptions(tmp_path / "a"), UpOptions(tmp_path / "b", traffic=False)
+    plan = make_plan(given, pick=lambda wanted: wanted or 0, processes=["worker", "traffic"])
+    quiet = make_plan(none, pick=lambda wanted: wanted or 0, processes=["worker", "traffic"])
+
+    subprocess.run(["sh", "-c", f"umask 022; echo ugt_new > {shlex.quote(str(plan.traffic_token))}"], check=True)
+    make_plan(given, pick=lambda wanted: wanted or 0, processes=["worker", "traffic"])
+
+    assert plan.traffic_token.read_text() == "ugt_new\n"
+    assert plan.traffic_token.stat().st_mode & 0o077 == 0
+    assert not quiet.traffic_token.exists()
 
 
 def test_an_empty_salt_is_an_error_since_it_would_mean_the_public_default(tmp_path: Path) -> None:

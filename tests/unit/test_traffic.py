@@ -42,6 +42,13 @@ class Given:
         return due
 
 
+class OneAtATime:
+    """A source that gives one upload at each call."""
+
+    def due(self, now_us: int) -> list[Upload]:
+        return [upload(now_us)]
+
+
 class Kept:
     """Kafka, which may be away."""
 
@@ -129,6 +136,21 @@ async def test_without_a_gate_uploads_go_ahead_and_it_is_said_once() -> None:
     assert [event.decision for event in attempts] == [None] * 120
     assert len(said) == 1
     assert "the gate does not answer" in said[0]
+
+
+async def test_a_gate_that_answers_something_else_each_time_does_not_fill_the_log() -> None:
+    kept, said = Kept(), list[str]()
+    errors = [b"HTTP/1.1 500 Error\r\nContent-Length: 2\r\n\r\n%02d" % number for number in range(30)]
+
+    async with gate(*errors, answer("allow")) as (url, _):
+        caller = GateClient(url)
+        traffic = Traffic(OneAtATime(), caller, kept, said.append, seed=1)
+        for second in range(31):
+            await traffic.step(second)
+        await caller.close()
+
+    assert len(said) == 8 + 1
+    assert said[-1] == "the gate answers again"
 
 
 async def test_a_refused_token_is_said_in_words_and_the_next_one_is_taken(
