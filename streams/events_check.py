@@ -19,7 +19,7 @@ import typer
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.core.fields import Dropped, MessageType
 from gate.core.fields.parse import parse
-from gate.core.fields.unknown import meant, unknown_names
+from gate.core.fields.unknown import meant, unknown_names, worded
 from gate.errors import RequestRejected, SettingInvalid
 
 MAX_LINE_BYTES = 1 << 20
@@ -88,9 +88,7 @@ def described(reading: Reading) -> list[str]:
     told = {
         "kept": ", ".join(_kept_fields(reading.event or {})),
         "dropped": ", ".join(f"{field} ({reason}: {_meaning(reason)})" for field, reason in reading.dropped.items()),
-        "unknown": ", ".join(
-            f"{name} (did you mean {meant}?)" if meant else name for name, meant in reading.unknown.items()
-        ),
+        "unknown": ", ".join(f"{name}{worded(name, found)}" for name, found in reading.unknown.items()),
         "hosts": " ".join(reading.hosts),
     }
     return [f"{reading.line}: read", *(f"   {what:<9}{text}" for what, text in told.items() if text)]

@@ -116,6 +116,20 @@ def test_a_misspelt_field_is_named_with_the_one_that_is_meant(tmp_path: Path, as
     assert err.strip().endswith("4 not known")
 
 
+@pytest.mark.parametrize("as_", ["event", "check"])
+def test_a_field_that_is_written_flat_is_named_with_its_place(tmp_path: Path, as_: str) -> None:
+    flat = {**CHECK, **(EVENT if as_ == "event" else {}), "account.class": "new", "media.bytes": 5}
+
+    code, out, _ = run(tmp_path, flat, as_=as_)
+    _, text, _ = run(tmp_path, flat, as_=as_, output="text")
+
+    assert code == 0
+    assert json.loads(out)[0]["unknown"] == {"account.class": "account.class", "media.bytes": "media.bytes"}
+    assert (
+        "unknown  account.class (did you mean class inside account?), media.bytes (did you mean bytes inside " in text
+    )
+
+
 def test_stdin_is_read_and_a_file_that_is_not_there_is_an_error_of_usage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,8 @@ def unknown_names(raw: Mapping[str, Any], subject: MessageType, more: frozenset[
     `more` are further names that the top of such a message may have.
     """
     known = _known(subject)
-    found = [name for name in raw if name not in known and name not in more]
+    # a name such as `account.class` is that of a field inside `account`, and of none at the top
+    found = [name for name in raw if (name not in known or "." in name) and name not in more]
     for part in sorted(PARTS):
         inner = raw.get(part)
         if isinstance(inner, dict) and part in known:
@@ -38,6 +39,8 @@ def meant(name: str, subject: MessageType) -> str | None:
     by_last = {full.rpartition(".")[2]: full for full in sorted(_known(subject), reverse=True)}
     part, _, last = name.rpartition(".")
     wanted = last.lower().replace("-", "_")
+    if name in _known(subject):
+        return name
     if wanted in by_last:
         return by_last[wanted]
     own = [full.rpartition(".")[2] for full in _known(subject) if part and full.startswith(f"{part}.")]
@@ -49,8 +52,15 @@ def meant(name: str, subject: MessageType) -> str | None:
 
 def hint(name: str, subject: MessageType) -> str:
     """` (did you mean FIELD?)`, empty where nothing is similar."""
-    found = meant(name, subject)
-    return f" (did you mean {found}?)" if found is not None else ""
+    return worded(name, meant(name, subject))
+
+
+def worded(name: str, found: str | None) -> str:
+    """The hint for a name of which `meant` has found this."""
+    if found is None:
+        return ""
+    part, _, last = name.rpartition(".")
+    return f" (did you mean {last} inside {part}?)" if found == name else f" (did you mean {found}?)"
 
 
 @cache
