@@ -74,7 +74,7 @@ class Upkeep:
 
     async def claim_redis(self) -> None:
         """Notice other groups that fill this Redis. It takes its turn of its own, because filling may take minutes."""
-        with suppress(StoreUnavailable):  # `fill_redis` says that Redis is away
+        with suppress(StoreUnavailable, OSError):  # `fill_redis` says that Redis is away
             await self._filler.is_alone()
 
     async def look_for_requests(self) -> None:
