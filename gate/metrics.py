@@ -133,9 +133,9 @@ class Counts:
         for key in fields.items():
             self.fields_ignored[key] = self.fields_ignored.get(key, 0) + 1
 
-    def unknown_field(self, meant: str) -> None:
-        """Count one field that no check has; `meant` is a field's name, or `other`."""
-        self.fields_unknown[meant] = self.fields_unknown.get(meant, 0) + 1
+    def unknown_field(self, meant: str, times: int = 1) -> None:
+        """Count fields that no check has; `meant` is a field's name, or `other`."""
+        self.fields_unknown[meant] = self.fields_unknown.get(meant, 0) + times
 
     def would_hold(self, pause: str, action: str, reason: str) -> None:
         """Count an upload that a pause in dry run would have held. Counts by pause are kept for the last `MOST_PAUSES`."""

@@ -27,6 +27,8 @@ LATEST: Final = 32
 """How many fingerprints an acknowledgement carries: those of the pauses with the highest revisions."""
 
 KEEP_WITHIN_S: Final = 1.0
+SHARES: Final = (1, 2, 4, 8)
+"""A board that is too large for the snapshot is cut down to the whole of its room, else to a half, and so on."""
 MARK_EVERY_US: Final = 60_000_000
 """How old the mark of the store's clock in the snapshot may become."""
 
@@ -47,11 +49,10 @@ class BoardInForce:
         self._check = check
         self._clock = clock
         self._uptime = uptime
-        self._steps = None if uptime is None else ClockSteps(clock, uptime)
         self._ahead_us = (0, 0)
         self._proof: tuple[Board, BoardProof] | None = None
         self._heard: Board | None = None
-        self.store_clock = StoreClock()
+        self.store_clock = StoreClock(None if uptime is None else ClockSteps(clock, uptime))
         self.board = Board()
 
     def store_now_us(self) -> int:
@@ -93,8 +94,7 @@ class BoardInForce:
 
     def follow_steps(self) -> None:
         """Keep the estimate of the store's clock if the host's own clock was set."""
-        if self._steps is not None and (by_us := self._steps.stepped_us()):
-            self.store_clock.step(by_us)
+        if self.store_clock.follow_steps():
             self.follow_clock()
 
     def start_from(self, mark: ClockMark) -> None:
@@ -104,12 +104,15 @@ class BoardInForce:
             self.follow_clock()
 
     def mark(self) -> ClockMark | None:
-        """What is known of the store's clock now, for the snapshot; None if nothing is."""
-        if self._uptime is None or not self.store_clock.has_basis:
+        """What is known of the store's clock now, for the snapshot; None if nothing is.
+
+        A mark without a boot stays a lower bound for the next process, too.
+        """
+        known = self.store_clock
+        if self._uptime is None or not known.has_basis:
             return None
-        return ClockMark(
-            self.store_now_us(), self.store_clock.begins_ahead_us, self._uptime.boot, self._uptime.elapsed_us()
-        )
+        boot = "" if known.is_lower_bound else self._uptime.boot
+        return ClockMark(self.store_now_us(), known.begins_ahead_us, boot, self._uptime.elapsed_us())
 
     def _decide_by(self, board: Board) -> None:
         self.board = board
@@ -141,14 +144,17 @@ class BoardKeeper:
         if board is self._kept and not self._mark_is_old():
             return True
         if self._writing is None:
-            self._writing = asyncio.create_task(asyncio.to_thread(self._write, board), name="board snapshot")
+            self._writing = asyncio.create_task(
+                asyncio.to_thread(self._write, board, self._mark()), name="board snapshot"
+            )
             began, wait_s = board, KEEP_WITHIN_S
         else:
             began, wait_s = None, 0.0  # an earlier write still hangs: it may hold another board
         await asyncio.wait({self._writing}, timeout=wait_s)
         if not self._writing.done():
             return self._not_kept(f"the disk took longer than {KEEP_WITHIN_S:g} s")
-        problem, self._writing = self._writing.result(), None
+        ended, self._writing = self._writing, None  # before its fault is raised, or no board would be written again
+        problem = ended.result()
         if problem is not None:
             return self._not_kept(problem)
         if began is None:
@@ -163,17 +169,17 @@ class BoardKeeper:
         mark, known = self._mark(), self._marked
         return mark is not None and (known is None or mark.elapsed_us - known.elapsed_us >= MARK_EVERY_US)
 
-    def _write(self, board: Board) -> str | None:
-        mark = self._mark()
+    def _write(self, board: Board, mark: ClockMark | None) -> str | None:
         try:
             self._snapshot.write(board, mark)
         except OSError as error:
             return str(error)
         except StateUnreadable as error:
-            part = fitting(board, MAX_PAUSES, MAX_BYTES)
-            with suppress(OSError, StateUnreadable):
-                self._snapshot.write(part, mark)
-                return f"{error}; it holds the {len(part.pauses)} that matter most"
+            for share in SHARES:  # sizes are estimates, and names of other scripts take several times as much
+                part = fitting(board, MAX_PAUSES, MAX_BYTES // share)
+                with suppress(OSError, StateUnreadable):
+                    self._snapshot.write(part, mark)
+                    return f"{error}; it holds the {len(part.pauses)} that matter most"
             return str(error)
         self._marked = mark
         return None

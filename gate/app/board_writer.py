@@ -86,7 +86,7 @@ class BoardWriter:
                 return
         except StateUnreadable as error:
             problem = f": {error}"
-        whose = "machines" if wanted.machine else "pauses that are not platform-wide"
+        whose = "machines" if wanted.machine else "all but platform-wide pauses that are enforced"
         kinds = "" if share == WHOLE else f"; the last {1 - share:.0%} is kept from {whose}"
         raise ControlRefused(
             f"the board has no room for pause {wanted.id}{problem}{kinds}; nothing was changed",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gate.core.pause.board import Board, merge
-from gate.errors import StateUnreadable, StoreUnavailable
+from gate.errors import UploadGateError
 from gate.ports.boards import BoardStore
 
 HEARD_WITHIN_S: Final = 1.5
@@ -63,7 +63,7 @@ class BothChannels:
         try:
             async with asyncio.timeout(self._within_s), other.opened() as store:
                 return KnownBoard(await store.read())
-        except (StoreUnavailable, StateUnreadable) as error:
+        except UploadGateError as error:
             why = error.problem.rstrip(".")
         except (TimeoutError, OSError) as error:
             why = str(error) or f"no answer within {self._within_s:g} s"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace as copy_with
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 from gate.app.back_pressure import BackPressure
 from gate.app.policy_trial import PolicyTrial
 from gate.app.recent_uploads import RecentUploads
+from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import LocalTake, WithoutStore
@@ -26,7 +26,7 @@ from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
 from gate.core.limits.reservation import Unanswered
-from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board
 from gate.core.pause.index import refusing_risk, strictest
 from gate.core.policy import Policy
@@ -95,7 +95,7 @@ class Check:
         """A candidate policy that is told of each decision, and changes none."""
         self._board = Board()
         self._pauses = LivePauses()
-        self._refusing: dict[tuple[int, float], tuple[ClassLimits, ClassLimits]] = {}
+        self._refusing = RefusingLimits()
         self.policy = policy
 
     @property
@@ -155,7 +155,7 @@ class Check:
             try:
                 answer = await self._takes.take(first)
                 if isinstance(answer, TakeResult) and answer.limits_of is not None:
-                    first = policy.with_limits_of(first, answer.limits_of)
+                    first = self._refusing.by_override(policy, first, answer.limits_of)
                     answer = await self._takes.take(first)
             except Exception as error:
                 # whatever is wrong with the store or its client, the upload service waits for an answer
@@ -166,7 +166,7 @@ class Check:
             decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
             if decision.reserved and gone is not None and gone():
                 self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
-        self._note(request, decision, now_us, ignored)
+        self._note(request, decision, policy, now_us, ignored)
         if self.trial is not None:
             self._try(request, decision, policy, pauses, answer, now_us)
         self._took(started_ns, 1)
@@ -200,7 +200,7 @@ class Check:
             if self.trial is not None:
                 self._try(request, decision, policy, pauses, answer, now_us)
             decisions.append(decision)
-        self._note_all(requests, decisions, now_us, ignored or ((),) * len(requests))
+        self._note_all(requests, decisions, policy, now_us, ignored or ((),) * len(requests))
         self._took(started_ns, len(decisions))
         return decisions
 
@@ -211,7 +211,7 @@ class Check:
         asked = policy.take_request(request, class_, self._names) if isinstance(first, Decision) else first
         peeked = await self._takes.peek(asked)
         if peeked.result.limits_of is not None:
-            asked = policy.with_limits_of(asked, peeked.result.limits_of)
+            asked = self._refusing.by_override(policy, asked, peeked.result.limits_of)
             peeked = await self._takes.peek(asked)
         if isinstance(first, Decision):
             return first, peeked.rooms
@@ -234,23 +234,13 @@ class Check:
         self._attempt = attempt = self._attempt % _ATTEMPTS + 1
         take_request = policy.take_request(request, class_, self._names, None, attempt)
         if risk is not None:
-            take_request = replace(take_request, class_limits=self._refusing_from(take_request.class_limits, risk))
+            take_request = replace(take_request, class_limits=self._refusing.of(take_request.class_limits, risk))
         facts = self.hot
         if facts.devices or facts.networks:
             hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
             if hot is not None:
                 take_request = replace(take_request, hot=hot)
         return class_, pauses, take_request
-
-    def _refusing_from(self, limits: ClassLimits, risk: float) -> ClassLimits:
-        """The limits under which the store takes nothing from `risk` on, the same object each time."""
-        if limits.refuse_at is not None and limits.refuse_at <= risk:
-            return limits
-        found = self._refusing.get((id(limits), risk))
-        if found is None:
-            # the original is kept beside the copy, so that its id stays its own
-            found = self._refusing[id(limits), risk] = limits, copy_with(limits, refuse_at=risk)
-        return found[1]
 
     async def _answers(self, requests: list[TakeRequest], policy: Policy) -> list[TakeResult | Exception]:
         """The store's answers to a batch, in its order."""
@@ -265,7 +255,7 @@ class Check:
                     if isinstance(answer, TakeResult) and answer.limits_of is not None
                 ]
                 if staff:
-                    again = [policy.with_limits_of(requests[n], limits_of) for n, limits_of in staff]
+                    again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]
                     for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
                         answers[n] = answer
                 return answers
@@ -308,10 +298,12 @@ class Check:
             self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
         return decision
 
-    def _note(self, request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str]) -> None:
-        """Count the decision and hand it to the log."""
+    def _note(
+        self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int, ignored: Collection[str]
+    ) -> None:
+        """Count the decision and hand it to the log. `policy` made it; the one in force now may lack its class."""
         class_, risk = decision.class_, decision.risk
-        harmless = risk is None or risk < self._policy.thresholds[class_].lowest
+        harmless = risk is None or risk < policy.thresholds[class_].lowest
         self._count(
             decision.verdict, class_, decision.stage, decision.reason, decision.pause, decision.degraded,
             decision.shadow, harmless, 1, now_us,
@@ -322,11 +314,11 @@ class Check:
             self._log.record(request, decision, now_us, ignored)
 
     def _note_all(
-        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], now_us: int,
+        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], policy: Policy, now_us: int,
         ignored: Sequence[Collection[str]],
     ) -> None:  # fmt: skip
         """`_note` for a batch. What is counted alike is counted at once, and nearly all of a batch is."""
-        thresholds = self._policy.thresholds
+        thresholds = policy.thresholds
         alike: dict[_Counted, int] = {}
         for decision in decisions:
             class_, risk = decision.class_, decision.risk

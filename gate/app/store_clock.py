@@ -36,10 +36,12 @@ AGREES: Final = ClockSample(0, 0)
 class StoreClock:
     """The most accurate of the last samples, else a fallback.
 
-    A sample that contradicts the estimate means that a clock was set, so the earlier samples are dropped.
+    A sample that contradicts the estimate means that a clock was set, so the earlier samples are dropped. `steps` tells when
+    the host's own clock was set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps: ClockSteps | None = None) -> None:
+        self._steps = steps
         self._samples: deque[ClockSample] = deque(maxlen=_SAMPLES)
         self._elsewhere: ClockSample | None = None
         self._marked: ClockSample | None = None
@@ -77,6 +79,7 @@ class StoreClock:
 
     def learn(self, store_us: int, before_us: int, after_us: int) -> None:
         """Add a sample: the store returned `store_us` in a call between `before_us` and `after_us` of our clock."""
+        self.follow_steps()
         sample = _sample(store_us, before_us, after_us)
         known = self.best
         if self._samples and abs(sample.ahead_us - known.ahead_us) > sample.accuracy_us + known.accuracy_us:
@@ -85,6 +88,7 @@ class StoreClock:
 
     def learn_elsewhere(self, store_us: int, before_us: int, after_us: int) -> None:
         """Note the clock of the second channel, which counts until the store has told its time."""
+        self.follow_steps()
         self._elsewhere = _sample(store_us, before_us, after_us)
 
     def start_from(self, mark: ClockMark, now_us: int, uptime: Uptime) -> None:
@@ -95,6 +99,16 @@ class StoreClock:
         self._marked = ClockSample(now_us - store_us, 0)
         self._is_lower_bound = not same_boot
         self._begins_ahead_us = mark.ahead_us
+
+    def follow_steps(self) -> bool:
+        """Keep the estimate where the host's clock was set; tells whether it was.
+
+        It comes before each new sample, which has the step in it already: the step would be counted twice.
+        """
+        by_us = 0 if self._steps is None else self._steps.stepped_us()
+        if by_us:
+            self.step(by_us)
+        return by_us != 0
 
     def step(self, by_us: int) -> None:
         """Follow a step of the host's own clock."""
@@ -130,8 +144,8 @@ class ClockSteps:
 
 
 def _sample(store_us: int, before_us: int, after_us: int) -> ClockSample:
-    between_us = after_us - before_us
-    return ClockSample(before_us + between_us // 2 - store_us, max(0, between_us) // 2)
+    between_us = after_us - before_us  # it is negative where the clock was set back in between
+    return ClockSample(before_us + between_us // 2 - store_us, abs(between_us) // 2)
 
 
 def _stepped(sample: ClockSample | None, by_us: int) -> ClockSample | None:

@@ -273,8 +273,9 @@ class Policy:
 
     def with_limits_of(self, request: TakeRequest, limits_class: str) -> TakeRequest:
         """The same request with the limits that a staff override gives; with its own if there is no such class (now)."""
-        kind = self._limited_as(request.kind)
-        limits = self._staff_limits.get((limits_class, kind, request.class_limits.refuse_at))
+        kind, own = self._limited_as(request.kind), self.thresholds.get(request.class_)
+        refuse_at = request.class_limits.refuse_at if own is None else own.refuse_at  # a pause by risk has its own
+        limits = self._staff_limits.get((limits_class, kind, refuse_at))
         if limits is None:
             return msgspec.structs.replace(request, keep_limits=True)
         return msgspec.structs.replace(request, class_limits=limits)

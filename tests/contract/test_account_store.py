@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 from take_requests import (
     DAY_US,
     MINUTE_US,
@@ -19,7 +20,7 @@ from take_requests import (
 
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeResult
-from gate.core.score import Score
+from gate.core.score import Score, Stamp, risk_at
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
@@ -250,6 +251,20 @@ async def test_scores_come_back_whole_in_the_order_given(store: AccountStore) ->
     found = await store.scores(["ü", "nobody", "a"])
 
     assert found == [score("ü", risk=0.25), None, score("a")]
+
+
+async def test_a_score_as_a_worker_makes_it_decays_and_acts_at_a_check(store: AccountStore) -> None:
+    made = replace(
+        score(risk=0.875, at_us=NOW_US - 30 * MINUTE_US), stamp=Stamp("c/t", 7, 1, 4, 9), half_life_us=600_000_000, base=0.25,
+        acts=False,
+    )  # fmt: skip
+    await store.put_scores([with_bytes(made)])
+
+    standing = (await store.take(take_request("u"))).standing
+
+    assert (standing.half_life_us, standing.base, standing.acts) == (600_000_000, 0.25, False)
+    assert standing.risk == pytest.approx(risk_at(0.875, NOW_US - 30 * MINUTE_US, 600_000_000, 0.25, NOW_US))
+    assert await store.scores(["a"]) == [made]
 
 
 async def test_an_older_stamp_never_replaces_a_newer_and_a_new_epoch_always_does(store: AccountStore) -> None:

@@ -270,6 +270,25 @@ async def test_as_many_are_in_flight_at_once_as_the_limit_says_and_reports_make_
     assert (after_failure.charged, after_expiry.charged) == (True, True)
 
 
+async def test_an_account_with_the_name_of_another_key_has_values_of_its_own(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix = f"{unique()}:"
+    store = RedisAccountStore(redis_url, prefix=prefix, deadline_s=5.0)
+    await store.open()
+    of = limits(Limit("one", Rate(1, MINUTE_US, 1)), FLYING)
+    names = (f"{prefix}2f:account:{{victim}}", "victim", f"{prefix}2b:ip:1f")
+    checks = [check(f"u{n}", of, account=name) for n, name in enumerate(names)]
+
+    first = await store.take_many(checks)
+    again = await store.take_many([check(f"v{n}", of, account=name) for n, name in enumerate(names)])
+    await store.close()
+
+    assert [each.charged for each in first if not isinstance(each, Exception)] == [True] * 3
+    refusals = [None if isinstance(each, Exception) or each.refusal is None else each.refusal.limit for each in again]
+    assert refusals == ["one"] * 3
+
+
 async def test_of_a_hundred_checks_at_once_exactly_as_many_are_in_flight_as_the_limit_says(store: Store) -> None:
     of = limits(FLYING)
 

@@ -6,6 +6,7 @@ import struct
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 from take_requests import (
     MINUTE_US,
     NOW_US,
@@ -236,3 +237,26 @@ async def test_a_score_whose_stored_offset_cannot_be_one_is_replaced(
     stored = await redis_store.put_scores([with_bytes(score(risk=0.2, offset=2))])
 
     assert stored == 1
+
+
+async def test_an_accounts_value_that_is_cut_or_altered_anywhere_fails_no_check(
+    redis_store: RedisAccountStore, line: Line
+) -> None:
+    key, wide = f"{redis_store.prefix}2a:{{a}}", per_minute("wide", 1_000_000, "account:{a}")
+    await redis_store.put_scores([with_bytes(score(risk=0.5))])
+    for n in range(7):
+        await redis_store.take(take_request(f"u{n}", wide, per_minute("shadowed", 0, "platform", shadow=True)))
+    value = await get(line, key)
+    first = value[: len(value) // 3]  # its head and two reservations
+    cut = [value[:length] for length in range(len(value))]
+    altered = [value[:at] + b"\xff" + value[at + 1 :] for at in range(len(first))]
+    known = take_request("new", wide)
+    batch = [known, *(replace(known, upload_id=upload) for upload in ("u0", "u1")), replace(known, account="b")]
+
+    results = []
+    for stored in (*cut, *altered):
+        await put(line, key, stored)
+        results += await redis_store.take_many(batch)
+
+    assert [each for each in results if isinstance(each, Exception)] == []
+    assert all(each.charged for each in results[3::4] if not isinstance(each, Exception))

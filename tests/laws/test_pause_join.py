@@ -82,6 +82,18 @@ def test_a_board_holds_a_change_only_if_nothing_of_it_is_missing() -> None:
     assert not Board({"p-1": extended}).holds(RELEASED)
 
 
+PROPOSALS = tuple(
+    Proposal(PauseChange.SET, by, 0, identity=identity) for by in ("ann", "bob") for identity in ("", "1000@ops-1")
+)
+
+
+def test_of_two_proposals_under_one_revision_all_processes_wait_with_the_same_one() -> None:
+    known = replace(WAITS, proposal=Proposal(PauseChange.SET, "ann", 0, identity="1000@ops-1"))
+
+    assert joined(WAITS, known) is known
+    assert joined(known, WAITS) is known
+
+
 @st.composite
 def copies(draw: st.DrawFn) -> Pause:
     """A copy as some sequence of acts may leave it. Nothing but a release changes the ramp."""
@@ -97,7 +109,7 @@ def copies(draw: st.DrawFn) -> Pause:
         released_at_us=released,
         released_by=None if released is None else draw(st.sampled_from(("ann", "bob"))),
         ramp_us=PAUSE.ramp_us if released is None else draw(st.integers(0, 2)),
-        proposal=Proposal(PauseChange.SET, "ann", 0) if awaits else None,
+        proposal=draw(st.sampled_from(PROPOSALS)) if awaits else None,
         extra={} if released is None else draw(st.sampled_from(({}, {"drill_passed": b"true"}))),
     )
 

@@ -235,6 +235,47 @@ async def test_a_check_under_way_while_the_policy_changes_is_decided_by_the_old_
     assert decision.policy != "other"
 
 
+@pytest.mark.parametrize("in_a_batch", [False, True])
+async def test_a_check_of_a_class_that_a_new_policy_drops_meanwhile_is_answered(in_a_batch: bool) -> None:
+    class Slow(MemoryAccountStore):
+        async def take(self, request: TakeRequest) -> TakeResult:
+            kept = {name: each for name, each in check.policy.thresholds.items() if name != "business"}
+            check.policy = replace(check.policy, classes=tuple(kept), thresholds=kept, limits=())
+            return await super().take(request)
+
+    store = Slow(Standstill())
+    await store.put_scores([with_bytes(Score("a-1", 0.0, 0.1, 0.1, (), NOW_US, NOW_US, Stamp("e", 1), "s"))])
+    check = a_check(store)
+    asked = CheckRequest("u-1", Account("a-1", class_="business"), Media("image"))
+
+    (decision,) = await check.check_many([asked]) if in_a_batch else [await check.check(asked)]
+
+    assert (decision.verdict, decision.class_) == (Verdict.ALLOW, "business")
+    assert not check.policy.has_class("business")
+
+
+@pytest.mark.parametrize("in_a_batch", [False, True])
+async def test_limits_by_override_are_those_of_the_override_also_while_a_pause_looks_at_the_risk(
+    in_a_batch: bool,
+) -> None:
+    store = MemoryAccountStore(Standstill())
+    rates = {"regular": Rate(1, 60_000_000, 1), "trusted": Rate(9, 60_000_000, 9)}
+    limit = LimitRule("account", Subject.ACCOUNT, Unit.UPLOADS, Mode.ENFORCE, OnStoreError.LOCAL, rates)
+    check = a_check(store, replace(load_policy(None), limits=(limit,)))
+    await store.put_override("a-1", Override(False, "r", "ann", NOW_US + 60_000_000, limits="trusted"))
+    check.board = Board({"p-1": a_pause(scope=Scope(risk_from=0.3))})
+    requests = [a_request(f"u-{n}") for n in range(4)]
+
+    calm = await check.check_many(requests) if in_a_batch else [await check.check(each) for each in requests]
+    _, rooms = await check.peek(a_request("u-8"))
+    await store.put_scores([with_bytes(Score("a-1", 0.0, 0.4, 0.4, (), NOW_US, NOW_US, Stamp("e", 1), "s"))])
+    risky = await check.check(a_request("u-9"))
+
+    assert [each.verdict for each in calm] == [Verdict.ALLOW] * 4
+    assert risky.pause == "p-1"
+    assert [room.left(NOW_US) for room in rooms] == [5]
+
+
 async def test_every_decision_is_handed_to_the_log_once() -> None:
     log = Remembering()
     check = a_check(MemoryAccountStore(Standstill()), log=log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -17,9 +17,16 @@ from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
 from gate.core.pause.four_eyes import TwoPersonRule
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
-from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
+from gate.errors import (
+    ControlRefused,
+    NotPermitted,
+    OperatorError,
+    SettingInvalid,
+    StoreUnavailable,
+    UploadGateError,
+)
 from gate.ports.audit import AuditEntry, AuditOutcome
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import Acknowledgement, BoardStore
 from gate.records.pause import MAX_REV
 from gate.stores.memory.boards import MemoryBoardStore
 
@@ -547,18 +554,21 @@ async def test_every_change_is_recorded_with_what_was_before_and_after_and_so_is
     assert "released already" in audit.entries[2].detail
 
 
-@pytest.mark.parametrize("filler", ["person", "machine"])
+@pytest.mark.parametrize("filler", ["person", "machine", "dry runs of the whole platform"])
 async def test_a_board_that_is_filled_always_has_room_for_a_platform_wide_stop_and_for_releases(
     store: MemoryBoardStore, clock: StoppedClock, filler: str
 ) -> None:
-    machine = filler == "machine"
+    machine, mode = filler == "machine", PauseMode.DRY_RUN if "dry" in filler else PauseMode.ENFORCE
+    details = Details(machine=machine, ramp_us=0, mode=mode)
     fills = Operate(store, ids())
     accounts = frozenset(f"account-{n:04d}-{'x' * 60}" for n in range(80))
     refused, filled = None, 0
     while refused is None:
         scope = Scope(frozenset((f"c-{filled}",)), accounts=accounts if filled % 2 else frozenset())
+        if mode is PauseMode.DRY_RUN:
+            scope = Scope()
         try:
-            await fills.pause(scope, Action.STOP, "list", "", "mallory", MINUTE_US, Details(machine=machine, ramp_us=0))
+            await fills.pause(scope, Action.STOP, "list", "", "mallory", MINUTE_US, details)
             filled += 1
         except ControlRefused as error:
             refused = error
@@ -619,6 +629,19 @@ async def test_another_channel_that_is_flooded_keeps_no_change_from_being_writte
     released = await Operate(store, lambda: "", channels=both).release(pause.id, "ann", ramp_us=0)
 
     assert (await store.read()).pauses == {pause.id: released}
+
+
+async def test_another_channel_whose_address_is_unusable_costs_no_change(store: MemoryBoardStore) -> None:
+    def opened() -> AbstractAsyncContextManager[BoardStore]:
+        raise SettingInvalid("no such server")
+
+    pause = await raid(Operate(store, lambda: "p-new"))
+    operate = Operate(store, lambda: "", channels=BothChannels(OtherChannel("Kafka", opened)))
+
+    released = await operate.release(pause.id, "ann", ramp_us=0)
+
+    assert (await store.read()).pauses == {pause.id: released}
+    assert operate.unread[0].startswith("Kafka cannot be read (no such server)")
 
 
 class Flooded(MemoryBoardStore):

@@ -191,6 +191,18 @@ def test_a_head_with_both_sections_has_them_one_after_the_other() -> None:
     assert decode_stored_score(value) == decode_score(scored.data)
 
 
+@given(scores, st.integers(0, 10 * 365 * 86_400_000_000), unit, st.booleans())
+def test_every_score_is_read_back_from_what_redis_stores_of_it(
+    score: Score, half_life_us: int, base: float, acts: bool
+) -> None:
+    scored = with_bytes(replace(score, half_life_us=half_life_us, base=base, acts=acts))
+
+    value = stored_score(scored)
+
+    assert value.endswith(scored.data)
+    assert decode_stored_score(value) == decode_score(scored.data)
+
+
 def test_a_score_that_decays_says_so_in_the_document_and_in_the_head() -> None:
     document, value = json.loads(encode_score(DECAYING)), stored_score(with_bytes(DECAYING))
 

@@ -13,6 +13,7 @@ from gate.app.board_in_force import BoardKeeper
 from gate.core.pause.board import Board, Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
+from gate.ports.clock import ClockMark
 from gate.records.board_document import encode_board
 from gate.stores.disk.snapshot import BoardSnapshot
 
@@ -120,3 +121,41 @@ async def test_of_a_board_too_large_to_write_the_snapshot_holds_what_matters_mos
     assert "p-stop" in kept.pauses
     assert "p-1499" in kept.pauses
     assert "that matter most" in said[0]
+
+
+async def test_a_board_too_large_for_its_names_of_another_script_is_kept_in_part(snapshot: BoardSnapshot) -> None:
+    far_us = 2_000_000_000_000_000
+    stop = Pause("p-stop", 1, Scope(), Action.STOP, "raid", "", "ann", None, far_us, set_at_us=far_us - 1)
+    names = [frozenset(f"{'名' * 250}{number}-{n}" for number in range(250)) for n in range(4)]
+    flood = {
+        f"p-{n}": replace(stop, id=f"p-{n}", rev=n + 2, scope=Scope(accounts=each)) for n, each in enumerate(names)
+    }
+    keeper = BoardKeeper(snapshot, lambda said: None, lambda: None)
+
+    on_disk = await keeper.keep(Board({**flood, "p-stop": stop}))
+    kept = snapshot.read()
+
+    assert not on_disk
+    assert kept is not None
+    assert {"p-stop", "p-3"} <= kept.pauses.keys()
+
+
+async def test_a_fault_in_one_write_does_not_keep_the_next_board_from_the_disk(tmp_path: Path) -> None:
+    class Faulty(BoardSnapshot):
+        is_faulty = True
+
+        def write(self, board: Board, clock: ClockMark | None = None) -> None:
+            if self.is_faulty:
+                raise RuntimeError("a fault of ours")
+            super().write(board, clock)
+
+    snapshot = Faulty(tmp_path / "board.json")
+    keeper = BoardKeeper(snapshot, lambda said: None, lambda: None)
+    with pytest.raises(RuntimeError):
+        await keeper.keep(board_of("a"))
+    snapshot.is_faulty = False
+
+    on_disk = await keeper.keep(board_of("b"))
+
+    assert on_disk
+    assert snapshot.read() == board_of("b")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from gate.app.board_in_force import BoardInForce
+from gate.app.check import Check
 from gate.app.store_clock import ClockSteps, StoreClock
 from gate.core.pause.board import Board, Pause, by_local_clock
 from gate.core.pause.scope import Action, Scope
@@ -105,6 +109,53 @@ def test_a_step_of_the_hosts_clock_moves_no_pause() -> None:
 
     assert (first, quiet, steps.stepped_us()) == (0, 0, 0)
     assert store_us(known, host) == host.true_us
+
+
+def test_what_is_only_a_lower_bound_stays_one_over_another_restart_of_the_process() -> None:
+    host = Host(boot="boot-2")
+    host.true_us += 600 * SECOND_US  # the machine was down for ten minutes
+    starts_us = NOON_US + 300 * SECOND_US
+    pause = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", starts_us, starts_us + HOUR_US)
+    first = BoardInForce(cast(Check, SimpleNamespace()), host, host)
+    first.start_from(MARK)
+    mark = first.mark()
+    host.true_us += 5 * SECOND_US
+    check = SimpleNamespace()
+    second = BoardInForce(cast(Check, check), host, host)
+
+    assert mark is not None
+    second.adopt(Board({"p-1": pause}))
+    second.start_from(mark)
+
+    assert second.store_clock.is_lower_bound
+    assert check.board.pauses["p-1"].active(host.now_us())
+
+
+@pytest.mark.parametrize("set_us", [HOUR_US, -HOUR_US])
+def test_a_step_of_the_hosts_clock_is_not_counted_again_after_a_sample_that_has_it(set_us: int) -> None:
+    host = Host()
+    known, elsewhere = (StoreClock(ClockSteps(host, host)) for _ in range(2))
+    for each in (known, elsewhere):
+        each.follow_steps()
+        each.learn_elsewhere(NOON_US, NOON_US, NOON_US)
+    known.learn(NOON_US, NOON_US, NOON_US)
+    host.ahead_us = set_us
+
+    known.learn(NOON_US, host.now_us(), host.now_us())
+    elsewhere.learn_elsewhere(NOON_US, host.now_us(), host.now_us())
+    stepped = known.follow_steps(), elsewhere.follow_steps()
+
+    assert stepped == (False, False)
+    assert (store_us(known, host), store_us(elsewhere, host)) == (NOON_US, NOON_US)
+
+
+@pytest.mark.parametrize("set_us", [HOUR_US, -HOUR_US])
+def test_a_call_during_which_the_hosts_clock_is_set_is_no_accurate_sample(set_us: int) -> None:
+    known = StoreClock()
+
+    known.learn(NOON_US, NOON_US, NOON_US + set_us)
+
+    assert known.best.accuracy_us == HOUR_US // 2
 
 
 def test_a_snapshot_keeps_the_mark_of_the_clock(tmp_path: Path) -> None:

@@ -80,6 +80,17 @@ def test_the_names_that_are_logged_are_bounded_and_cannot_steer_a_terminal() -> 
     assert not any("\x1b" in line for line in said)
 
 
+def test_of_a_body_full_of_unknown_fields_a_bounded_number_is_compared_with_ours() -> None:
+    counts, said = Counts(), list[str]()
+    fields = UnknownFields(counts, said.append)
+    full = {"devise": 1, **{f"x{number}": 1 for number in range(2 * MOST_NAMES)}, "contry": 1}
+
+    fields.look_at_check(body(**full), NOW_US)
+
+    assert counts.fields_unknown == {"device": 1, OTHER: 2 * MOST_NAMES + 1}
+    assert len(said) == MOST_NAMES
+
+
 def test_the_next_look_is_seconds_later_and_a_large_body_is_left_alone() -> None:
     counts = Counts()
     fields = UnknownFields(counts, print)

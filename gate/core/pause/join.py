@@ -39,7 +39,7 @@ def joined(left: Pause, right: Pause) -> Pause:
     """The join of two copies of one pause; `left` itself if it is as high in every part."""
     if left == right:
         return left
-    base = left if (left.rev, _content(left)) >= (right.rev, _content(right)) else right
+    base = max(left, right, key=_order)
     machine = left.machine and right.machine
     enforced = PauseMode.ENFORCE in (left.mode, right.mode)
     release = _release(left, right, machine)
@@ -68,6 +68,11 @@ def _release(left: Pause, right: Pause, machine: bool) -> Pause | None:
 def _planned_ramp_us(left: Pause, right: Pause) -> int:
     """The ramp after the expiry, which only a release changes."""
     return max((each.ramp_us for each in (left, right) if each.released_at_us is None), default=left.ramp_us)
+
+
+def _order(pause: Pause) -> tuple[int, str, str]:
+    # of two proposals to set it under one revision, all processes must wait with the same one
+    return pause.rev, _content(pause), repr(pause.proposal) if pause.awaits_approval else ""
 
 
 def _content(pause: Pause) -> str:

@@ -9,7 +9,7 @@ full.
 |---|---|
 | a machine's | a half |
 | a person's | fifteen sixteenths |
-| a person's, platform-wide | all of it |
+| a person's, platform-wide and enforced | all of it |
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def share_of(pause: Pause) -> float:
     """The share of the room that may be taken once the new pause is on the board."""
     if pause.machine:
         return MACHINES
-    return WHOLE if pause.scope.platform_wide else PERSONS
+    return WHOLE if pause.scope.platform_wide and pause.mode is PauseMode.ENFORCE else PERSONS
 
 
 def to_release(pauses: Mapping[str, Pause], now_us: int) -> str:

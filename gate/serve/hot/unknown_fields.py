@@ -1,12 +1,14 @@
 """Looks for misspelt fields in checks: counts them by the field that is meant, and logs each name once.
 
 Of single checks and of batches one body each in five seconds is looked at, because reading it once more costs as much as the
-check's own reading. A sender that misspells a field does so in every check, so one of them is soon met; and whoever tries a
-check by hand is not lost among the batches of a busy service.
+check's own reading. Of each body a bounded number of names is compared with ours; any more count as `other`. A sender that
+misspells a field does so in every check, so one of them is soon met; and whoever tries a check by hand is not lost among the
+batches of a busy service.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -20,7 +22,8 @@ LOOK_EVERY_US: Final = 5_000_000
 LARGEST: Final = 64 << 10
 """A larger body is not looked at."""
 MOST_NAMES: Final = 32
-"""So many names are logged; senders with names made at random would fill the log."""
+"""So many names of a body are compared with ours, which takes as long as some checks do, and so many are logged in all:
+senders with names made at random would stop all checks, or fill the log."""
 LONGEST_SHOWN: Final = 80
 OTHER: Final = "other"
 
@@ -53,13 +56,18 @@ class UnknownFields:
         except NotJson:
             return
         checks = whole.get("checks") if isinstance(whole, dict) else None
+        names: Counter[str] = Counter()
         for raw in checks if isinstance(checks, list) else [whole]:
             if isinstance(raw, dict):
-                for name in unknown_names(raw, MessageType.CHECK):
-                    self._note(name)
+                names.update(unknown_names(raw, MessageType.CHECK))
+        for number, (name, times) in enumerate(names.items()):
+            if number < MOST_NAMES:
+                self._note(name, times)
+            else:
+                self._counts.unknown_field(OTHER, times)
 
-    def _note(self, name: str) -> None:
-        self._counts.unknown_field(meant(name, MessageType.CHECK) or OTHER)
+    def _note(self, name: str, times: int) -> None:
+        self._counts.unknown_field(meant(name, MessageType.CHECK) or OTHER, times)
         shown = terminal_safe(name[:LONGEST_SHOWN])
         if shown not in self._said and len(self._said) < MOST_NAMES:
             self._said.add(shown)

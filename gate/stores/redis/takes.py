@@ -254,6 +254,7 @@ class Batch:
         keys.append(due or f"{prefix}2due")
         own: list[Argument] = []
         given = [_COUNT.pack(len(requests))]
+        accounts: dict[str, int] = {}  # apart from other keys, because an account may have the name of a key
         at: dict[str, int] = {}
         # prefixes are added once a batch, because to add up two strings takes half as long as to format three
         account_key, score_key, override_key = f"{prefix}2a:", f"{prefix}score:", f"{prefix}override:"
@@ -261,9 +262,9 @@ class Batch:
         for n, request in enumerate(requests):
             account, ip, device, hot = request.account, request.ip, request.device, request.hot
             number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
-            a = at.get(account)
+            a = accounts.get(account)
             if a is None:
-                a = at[account] = len(keys) + 1
+                a = accounts[account] = len(keys) + 1
                 slot = f"{{{account}}}"
                 keys += (account_key + slot, score_key + slot, override_key + slot)
             own.append(f"{record_key}{account}}}{len(account)}:{request.upload_id}")
@@ -345,7 +346,7 @@ class Batch:
             except StateUnreadable:
                 override = obeyed_override(value)
                 self.unreadable += 1
-        shadow = tuple(more[end:].decode().split("\n")) if len(more) > end else ()
+        shadow = tuple(more[end:].decode(errors="replace").split("\n")) if len(more) > end else ()
         refusal = result.refusal
         if refusal is not None and not refusal.limit:
             refusal, shadow = Refusal(shadow[0], refusal.retry_after_us), ()

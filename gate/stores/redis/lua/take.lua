@@ -213,18 +213,24 @@ end
 
 -- What a reservation says, nil where it cannot be true:  state, flags, attempt, began, until, fingerprint, names, risk, at.
 local function reservation_of(record)
-  if #record < 25 then return nil end
-  local size, _, state, flags, attempt, began, span, what, p = U('<HBc0BBI4dI6Hc0', record)
-  local names, risk, at = '', 0, 0
-  if flags % 128 >= 64 then names, p = U('<Hc0', record, p) end
+  if #record < 25 or #record < 25 + byte(record, 3) then return nil end
+  local size, _, state, flags, attempt, began, span, length, p = U('<HBc0BBI4dI6H', record)
+  local what, names, risk, at, left = sub(record, p, p + length - 1), '', 0, 0, flags % 2 == 1 and 16 or 0
+  p = p + length
+  if flags % 128 >= 64 then
+    if p + 1 > #record or p + 1 + U('<H', record, p) > #record then return nil end
+    names, p = U('<Hc0', record, p)
+  end
+  if p + left - 1 > #record then return nil end
   if flags % 2 == 1 then risk, at, p = U('<dd', record, p) end
   if size ~= #record or not (is_time(began) and is_time(at) and risk >= 0 and risk <= 1) then return nil end
   return state, flags, attempt, began, began + span, what, names, risk, at
 end
 
 -- Whether nobody needs the reservation at `p`, whose upload's name is that long: it is over, or a refusal. One that is over
--- and whose tokens return is needed until they have.
+-- and whose tokens return is needed until they have. One that is cut short cannot be read.
 local function needless(records, p, length)
+  if not length or p + 22 + length > #records then return true end
   local state, flags, _, began, span = U('<BBI4dI6', records, p + 3 + length)
   return state == 5 or not recorded and now >= began + span and not (state == 1 and flags % 32 >= 16)
 end
