@@ -8,8 +8,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
-# tests wait for servers half of their time, so two of them share a core
-PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((cores < 5 ? 2 * cores : cores + 4)))
+# one more than cores, because tests often wait for servers
+PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
 
 .PHONY: up test bench chaos fuzz lock clean
 

@@ -201,9 +201,12 @@ async def test_a_failover_that_loses_writes_loses_no_pause_while_a_gate_lives(tm
                 async def back() -> bool:
                     return pause.id in (await site.store.read()).pauses
 
+                async def obeyed() -> bool:
+                    return (await site.operator().converged(pause, 5.0)).complete
+
                 await eventually(back)
                 assert running.paused() == [pause.id]
-                assert (await site.operator().converged(pause, 5.0)).complete
+                await eventually(obeyed)  # acknowledgements were lost, too, and follow the board
             finally:
                 await asyncio.to_thread(site.stack.close)
                 await site.store.close()
