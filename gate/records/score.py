@@ -305,7 +305,8 @@ def stored_score(scored: EncodedScore) -> bytes:
 def _whole_head(epoch: str) -> tuple[bytes, Callable[..., bytes]]:
     """The epoch's bytes, and what packs a head with both sections."""
     encoded = epoch.encode()
-    return encoded, struct.Struct(f"<dddH{len(encoded)}sB7sIBB7sII").pack
+    sections = _DECAY.format.removeprefix("<") + _STAMP.format.removeprefix("<")
+    return encoded, struct.Struct(f"{_HEAD.format}{len(encoded)}s{sections}").pack
 
 
 def decode_stored_score(value: bytes) -> Score:

@@ -50,7 +50,6 @@ _KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
 _NOW = struct.Struct("<d")
-_UNKNOWN = Standing()
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
