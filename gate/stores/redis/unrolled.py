@@ -17,10 +17,10 @@ from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import NEVER_US, Limit, Rate
-from gate.core.limits.take import ClassLimits
+from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, quoted
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
-from gate.stores.redis.line import Script
+from gate.stores.redis.line import Argument, Script
 from gate.stores.redis.lua import script
 
 MAX_LIFETIME_US: Final = 1 << 47
@@ -52,7 +52,7 @@ class Unrolled:
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
     def __post_init__(self) -> None:
-        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits)
+        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits or each.leased)
         object.__setattr__(self, "tags", tags)
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
@@ -74,6 +74,19 @@ def _flying(limits: ClassLimits) -> Iterator[str]:
     yield from dict.fromkeys(
         subject for subject, each in entities_of(limits) if any(limit.in_flight for limit in each.limits)
     )
+
+
+def flight_key(prefix: str, subject: str, request: TakeRequest, keys: list[Argument], at: dict[str, int]) -> int:
+    """The number of the key that holds what is in flight for the subject; 0 where its entity is unknown."""
+    own = {"account": f"account:{{{request.account}}}", "ip": f"ip:{request.ip}", "device": f"device:{request.device}"}
+    if (subject == "ip" and request.ip is None) or (subject == "device" and request.device is None):
+        return 0
+    name = f"{prefix}2f:{subject[1:] if subject.startswith('=') else own[subject]}"
+    number = at.get(name)
+    if number is None:
+        keys.append(name)
+        number = at[name] = len(keys)
+    return number
 
 
 def _source(unrolled: Unrolled) -> str:
@@ -257,7 +270,7 @@ class _Branch:
         yield from self._write_entities("")
         tag, _ = tagged(self._described)
         yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
-        if self._described.limits:
+        if self._described.limits or self._described.leased:
             yield f"local more = {self._taken(tag)}"
             yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
         else:
