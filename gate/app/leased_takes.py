@@ -197,7 +197,7 @@ class LeasedTakes:
         for leased in self._classes.values():
             if leased is not None:
                 leased.is_on = all(lease.most_us for lease in leased.leases)
-                _find_scarce(leased)
+                _note_scarce(leased)
 
     async def give_all_back(self) -> None:
         """Give back everything, as the gate stops. What does not reach the store is lost."""
@@ -297,7 +297,7 @@ def _told(leased: LeasedClass, result: TakeResult) -> TakeResult:
     return replace(result, room=leased.scarce)
 
 
-def _find_scarce(leased: LeasedClass) -> None:
+def _note_scarce(leased: LeasedClass) -> None:
     leased.scarce, leased.scarce_share = None, 2.0
     for lease in leased.leases:
         room = lease.room

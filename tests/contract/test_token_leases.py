@@ -1,4 +1,4 @@
-"""What leases promise, over the store in memory and the one in Redis: no token is given twice, and none but a dead gate's is lost."""
+"""What leases promise, over the store in memory and the one in Redis: no token is given twice, only a dead gate's are lost."""
 
 from __future__ import annotations
 
