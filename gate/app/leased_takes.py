@@ -66,7 +66,7 @@ Given = tuple[LeasedClass, tuple[int, ...]]
 class LeasedTakes:
     """A TakeStore that takes from leases where it can; between `run` and its end it renews them.
 
-    `gates` tells how many gates there are, `uptime_us` the time of a clock that never steps.
+    `gates` tells how many gates there are, from the first renewal on; `uptime_us` the time of a clock that never steps.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class LeasedTakes:
         self._store = leases
         self._counts = counts
         self._gates = gates
+        self._known_gates = 1
         self._uptime_us = uptime_us
         self._leases: dict[Key, TokenLease] = {}
         self._classes: dict[ClassLimits, LeasedClass | None] = {}
@@ -184,7 +185,8 @@ class LeasedTakes:
 
     async def renew(self) -> None:
         """Draw what is wanted, and give back what is not."""
-        now_us, gates = self._uptime_us(), self._gates()
+        now_us = self._uptime_us()
+        self._known_gates = gates = self._gates()
         wanted: list[tuple[TokenLease, int]] = []
         for key, lease in list(self._leases.items()):
             lease.look(most_held(lease.limit, gates) if key in self._wanted else 0, now_us)
@@ -273,7 +275,7 @@ class LeasedTakes:
             lease = self._leases[key] = TokenLease(entity, limit, self._uptime_us())
         lease.limit = limit  # a new policy may change what is leased
         if not lease.most_us:
-            lease.most_us = most_held(limit, self._gates())
+            lease.most_us = most_held(limit, self._known_gates)
         return lease
 
 
