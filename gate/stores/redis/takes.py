@@ -18,7 +18,7 @@ import struct
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -82,15 +82,46 @@ class Scripts:
         return self._known
 
 
+class ScriptPart(NamedTuple):
+    """The requests of a batch that share a script; whether their gate takes from leases in place of shared buckets."""
+
+    leased: bool
+    requests: Sequence[TakeRequest]
+    unrolled: Unrolled
+
+
+class ScriptPair:
+    """A script for classes with leases and one for those without. The first reads no shared bucket."""
+
+    def __init__(self) -> None:
+        self._scripts = {False: Scripts(), True: Scripts()}
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Write the scripts for these classes and those known before."""
+        for leased, scripts in self._scripts.items():
+            scripts.expect([each for each in classes if bool(each.leased) is leased])
+
+    def parts_of(self, requests: Sequence[TakeRequest]) -> list[ScriptPart]:
+        """The requests by their script; nearly always all have the same."""
+        leases = [bool(request.class_limits.leased) for request in requests]
+        if all(leases) or not any(leases):
+            return [ScriptPart(leases[0], requests, self._scripts[leases[0]].of(requests))]
+        parts = []
+        for leased, scripts in self._scripts.items():
+            some = [request for request, each in zip(requests, leases, strict=True) if each is leased]
+            parts.append(ScriptPart(leased, some, scripts.of(some)))
+        return parts
+
+
 class TakeLane:
     """Carries one batch of checks as one call. A call whose reply was lost is repeated once: the script knows uploads
     it has charged."""
 
-    def __init__(self, line: Line, scripts: Scripts, prefix: str, stats: Stats) -> None:
+    def __init__(self, line: Line, scripts: ScriptPair, prefix: str, stats: Stats) -> None:
         self._line = line
         self._scripts = scripts
         self._prefix = prefix
-        self._described: Unrolled | None = None
+        self._described: dict[bool, Unrolled] = {}
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -109,17 +140,23 @@ class TakeLane:
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
-        unrolled = self._scripts.of(items)
-        if unrolled is not self._described:
+        parts = self._scripts.parts_of(items)
+        if any(self._described.get(part.leased) is not part.unrolled for part in parts):
             clock = asyncio.get_running_loop().time
             until_s = clock() + within_s
-            await self._describe(unrolled, within_s / 2)
+            for part in parts:
+                if self._described.get(part.leased) is not part.unrolled:
+                    await self._describe(part.unrolled, (until_s - clock()) / 2)
+                    self._described[part.leased] = part.unrolled
             within_s = until_s - clock()
-        batch = Batch(items, unrolled, self._prefix)
-        (reply,) = await self._line.run((batch,), within_s, again=True)
-        results = batch.read(reply)
-        self._stats.unreadable += batch.unreadable
-        return results
+        batches = [Batch(part.requests, part.unrolled, self._prefix) for part in parts]
+        replies = await self._line.run(batches, within_s, again=True)
+        results = [batch.read(reply) for batch, reply in zip(batches, replies, strict=True)]
+        self._stats.unreadable += sum(batch.unreadable for batch in batches)
+        if len(parts) == 1:
+            return results[0]
+        by_leased = {part.leased: iter(found) for part, found in zip(parts, results, strict=True)}
+        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
 
     async def _describe(self, unrolled: Unrolled, within_s: float) -> None:
         """Store what the tags in reservations will stand for, before the first of them is made."""
@@ -132,7 +169,6 @@ class TakeLane:
             except StoreUnavailable as error:
                 if not str(error.__cause__).startswith("WRONGTYPE"):
                     raise  # else the key holds no hash: gates of this policy need it for nothing
-        self._described = unrolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +260,7 @@ class RedisTakeStore:
 
 
 def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
-    scripts = Scripts()
+    scripts = ScriptPair()
     lines = [single_line_to(url, "upload-gate-take", stats) for _ in range(lanes)]
 
     async def close() -> None:

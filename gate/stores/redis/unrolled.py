@@ -53,7 +53,7 @@ class Unrolled:
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
     def __post_init__(self) -> None:
-        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits)
+        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits or each.leased)
         object.__setattr__(self, "tags", tags)
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
@@ -265,7 +265,7 @@ class _Branch:
         yield from self._write_entities("")
         tag, _ = tagged(self._described)
         yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
-        if self._described.limits:
+        if self._described.limits or self._described.leased:
             yield f"local more = {self._taken(tag)}"
             yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
         else:
