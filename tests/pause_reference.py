@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from gate.core.account import Account
 from gate.core.fields.times import since_epoch_us
 from gate.core.media import Media
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.index import index_of
 from gate.core.pause.index import strictest as strictest_of_index
 from gate.core.pause.ramp import TURN_US, position

@@ -15,7 +15,8 @@ from gate.app.both_channels import BothChannels, KnownBoard
 from gate.app.converge import HEARD_WITHIN_US, SILENT_WITHIN_US, Convergence, converged
 from gate.app.permission import Authority, check_approver, permitted
 from gate.core.duration import left_text
-from gate.core.pause.board import Board, Pause, PauseChange, Proposal
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.lease import MAX_LEASE_US
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gate.core.fields.labels import fold_label
-from gate.core.pause.board import Pause, PauseChange, Proposal
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.four_eyes import BY_DEFAULT, MEANINGS, TwoPersonRule, broken_rules
 from gate.core.pause.lease import lease_problem
 from gate.errors import ControlRefused, NotPermitted

@@ -9,7 +9,7 @@ import typer
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses
 from gate.cli.output import Output, emit
-from gate.core.pause.board import Pause, PauseChange
+from gate.core.pause.entry import Pause, PauseChange
 from gate.errors import AwaitsApproval
 from gate.records.pause import pause_document
 

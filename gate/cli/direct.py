@@ -16,7 +16,7 @@ from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.output import Output, emit, result, say
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged, OperatorError, StateUnreadable, UploadGateError, file_problem

@@ -14,7 +14,7 @@ from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresse
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
 from gate.cli.pause_text import uploads_of
 from gate.core.fields.labels import fold_label
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position
 from gate.core.pause.wording import effect_of, narrowing
 from gate.core.score import Score, risk_at

@@ -61,7 +61,7 @@ from gate.cli.pause_intention import Wanted, dry_run_document, intention_lines
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
-from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US
+from gate.core.pause.entry import DEFAULT_DURATION_US, MAX_DURATION_US
 from gate.core.pause.lease import MAX_LEASE_US, TOO_LONG_A_LEASE
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Action, InFlight, PauseMode, Scope

@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from gate.core.duration import DAY_US
-from gate.core.pause.board import Extra, Pause, Proposal
+from gate.core.pause.entry import Extra, Pause, Proposal
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import NOBODY, Exemption, PauseMode, Scope
 from gate.errors import StateUnreadable

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from gate.core.pause.board import PauseChange
+from gate.core.pause.entry import PauseChange
 from gate.core.pause.scope import Action, InFlight, PauseMode
 
 

@@ -13,7 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from waiting import eventually
 
 from gate.app.operate import Operate
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port

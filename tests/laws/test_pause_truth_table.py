@@ -22,7 +22,8 @@ from gate.core.decision import Decision, Stage, Verdict
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause, PauseChange, Proposal
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.index import index_of, refusing_risk, strictest
 from gate.core.pause.ramp import position
 from gate.core.pause.scope import STRICTNESS, Action, Exemption, InFlight, PauseMode, Scope

@@ -12,7 +12,8 @@ import pytest
 from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.keep_board import KeepBoard
 from gate.core.duration import DAY_US
-from gate.core.pause.board import KEEP_ENDED_US, Board, Pause, merge
+from gate.core.pause.board import KEEP_ENDED_US, Board, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.records.board_document import encode_board

@@ -14,7 +14,8 @@ from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.operate import Details, Operate
 from gate.app.permission import Authority
 from gate.core.duration import HOUR_US, MINUTE_US
-from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
+from gate.core.pause.board import KEEP_ENDED_US, Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.four_eyes import TwoPersonRule
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.errors import (

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.pause.board import Board, Pause, UnreadablePause, merge
+from gate.core.pause.board import Board, UnreadablePause, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Final
 
-from gate.core.pause.board import MAX_DURATION_US, Pause, PauseChange
+from gate.core.pause.entry import MAX_DURATION_US, Pause, PauseChange
 from gate.core.pause.scope import PauseMode
 
 

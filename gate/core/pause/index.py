@@ -17,7 +17,7 @@ import msgspec
 
 from gate.core.duration import HOUR_US
 from gate.core.fields.times import since_epoch_us
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position, returns_at_us, share, turn_opens_at_us
 from gate.core.pause.scope import STRICTNESS, Action, Exemption, InFlight
 from gate.core.request import CheckRequest
