@@ -152,7 +152,11 @@ async def test_what_expired_long_ago_is_forgotten_by_readers_and_deleted_from_th
 
     assert known == {"p-lately", "p-now"}
     last = await last_records(kafka_bootstrap, topic)
-    assert {key for key, value in last.items() if value is not None} == {b"pause:p-lately", b"pause:p-now", b"pause:p-next"}
+    assert {key for key, value in last.items() if value is not None} == {
+        b"pause:p-lately",
+        b"pause:p-now",
+        b"pause:p-next",
+    }
     assert last[b"pause:p-old"] is None
 
 
