@@ -51,12 +51,18 @@ def default_policy() -> tuple[str, str]:
 
 
 def packaged_config(name: str) -> tuple[str, str]:
-    """Text and name of a config file of the package, from the wheel (`gate/_config`) or the checkout (`config`)."""
-    package = resources.files("gate")
-    for place in (package.joinpath("_config", name), Path(str(package)).parent / "config" / name):
-        if place.is_file():
-            return place.read_text(encoding="utf-8"), str(place)
-    raise PolicyInvalid(name, None, "", "the packaged file is missing; install the package again")
+    """Text and name of a config file of the package."""
+    place = packaged_file(name)
+    if place is None:
+        raise PolicyInvalid(name, None, "", "the packaged file is missing; install the package again")
+    return place.read_text(encoding="utf-8"), str(place)
+
+
+def packaged_file(name: str) -> Path | None:
+    """A config file of the package in the wheel (`gate/_config`) or the checkout (`config`); None where there is none."""
+    package = Path(str(resources.files("gate")))
+    places = (package / "_config" / name, package.parent / "config" / name)
+    return next((place for place in places if place.is_file()), None)
 
 
 @dataclass(frozen=True, slots=True)

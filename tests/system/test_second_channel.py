@@ -35,6 +35,8 @@ from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.topics import declare
 from gate.stores.redis.line import Line
 
+pytestmark = pytest.mark.long
+
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
 USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
 RAID = ("--class", "new", "--for", "1h", "--reason", "raid", "--yes")
