@@ -14,7 +14,8 @@ from typing import Final
 
 from gate.app.check import Check
 from gate.app.store_clock import CLOCK_MOVED_US, ClockSteps, StoreClock
-from gate.core.pause.board import Board, Pause, by_local_clock, forget_ended, merge
+from gate.core.pause.board import Board, by_local_clock, forget_ended, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.room import fitting
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gate.app.converge import HEARD_WITHIN_US
-from gate.core.pause.board import Board, Pause, forget_ended, merge
+from gate.core.pause.board import Board, forget_ended, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.room import RELEASE_BYTES, WHOLE, share_of, to_release
 from gate.errors import ControlRefused, StateUnreadable, StoreUnavailable, UploadGateError
 from gate.ports.boards import BoardStore

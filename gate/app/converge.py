@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore, Gates, UnreadableAcknowledgement
 from gate.records.board_document import board_digest

@@ -25,7 +25,7 @@ from gate.cli.direct import Direct
 from gate.cli.identity import login_identity, login_name
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.errors import (
     ControlRefused,
     NotPermitted,

@@ -16,7 +16,7 @@ from gate.cli.direct import Direct, DirectFlag
 from gate.cli.obedience import not_obeyed, query_unheard
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.core.fields.labels import fold_label
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged, OperatorError, StoreUnavailable
 

@@ -15,7 +15,7 @@ from gate.app.converge import HEARD_WITHIN_US, Convergence, GateResult, GateStat
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
 from gate.cli.output import instant
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.errors import NotConverged, UploadGateError
 from gate.ports.boards import Acknowledgement
 

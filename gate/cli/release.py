@@ -17,7 +17,8 @@ from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result,
 from gate.cli.pause_text import clock_time, uploads_of
 from gate.cli.scope_flags import span_us
 from gate.core.duration import duration_text, left_text
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Scope
 from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError

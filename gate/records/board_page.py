@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.wording import waiting
 from gate.errors import StateUnreadable
 from gate.records.board_document import board_digest

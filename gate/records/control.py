@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gate.core.pause.board import Board, Pause, UnreadablePause
+from gate.core.pause.board import Board, UnreadablePause
+from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement
 from gate.records.board_document import set_aside

@@ -22,7 +22,8 @@ from gate.core.decision import Decision, Stage, Verdict
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause, PauseChange, Proposal
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.index import index_of, refusing_risk, strictest
 from gate.core.pause.ramp import position
 from gate.core.pause.scope import STRICTNESS, Action, Exemption, InFlight, PauseMode, Scope
@@ -269,7 +270,10 @@ def test_one_more_pause_never_loosens_whatever_its_percent_ramp_or_exemption(
 @given(pauses())
 def test_every_field_of_a_pause_survives_its_bytes(pause: Pause) -> None:
     released = pause.released_at_us
-    whole = replace(pause, starts_at_us=None, released_by=None if released is None else "bob", incident="https://x/1")
+    whole = replace(
+        pause, starts_at_us=None, released_by=None if released is None else "bob", incident="https://x/1",
+        salt="p-9", identity="1000@ops-1",
+    )  # fmt: skip
 
     assert decode_pause(encode_pause(whole)) == whole
 

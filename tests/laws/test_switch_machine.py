@@ -27,7 +27,8 @@ from gate.core.account import Account
 from gate.core.decide import decide, live_pauses
 from gate.core.decision import Verdict
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause, merge
+from gate.core.pause.board import Board, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest

@@ -19,7 +19,7 @@ from waiting import eventually
 
 from gate.app.converge import LIVE_WITHIN_US
 from gate.app.operate import Details, Operate
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError
 from gate.local.free_port import free_port

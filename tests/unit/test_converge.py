@@ -23,7 +23,8 @@ from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
 from gate.cli.board_access import report
 from gate.cli.output import Output
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged
 from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement

@@ -16,6 +16,8 @@ from streams.core.counters import COUNT_NAMES, LABEL_NAMES
 from streams.files.event_cards import read_event_model
 from streams.lab.events import FAMILIES, family, judge_events, label_delay, read_events, without
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gate.app.board_in_force import BoardKeeper
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.clock import ClockMark
