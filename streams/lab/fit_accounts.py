@@ -31,7 +31,7 @@ from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
-from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
+from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of, weigh_families
 
 AFTER: Final = (3, 5, 8, 12, 20, 35, 60, 100, 200, 400)
 """The events after which an account is a row to fit to."""
@@ -150,13 +150,14 @@ def _fit(
     families, sums = _held_out(vectors, vectors.groups, seed, lambda done: progress(0.35 + 0.3 * done, "by families"))
     alike = _account_weights(vectors)
     capped = choose_cap(sums, vectors.labels, alike, _stages(vectors), most)
+    capped = weigh_families(capped, sums, vectors.labels, alike)
     alone = _account_numbers(vectors)
     _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
     later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped)
     progress(0.9, "all rows")
     boosted = boost(vectors, seed, BAGS)
     share = float((alike * vectors.labels).sum() / alike.sum())
-    card = scorecard_of(boosted, capped, share, base_rate, most)
+    card = scorecard_of(boosted, families, capped, share, base_rate, most)
     if not card.terms:
         raise TooFewLabels("no feature tells abusive accounts from honest ones", "give accounts that differ in more")
     progress(1.0, "done")
@@ -205,7 +206,7 @@ def _reader(
     classes = [len(np.unique(groups[labels == label])) for label in (BENIGN, ABUSIVE)]
     if known <= KNOWN or min(classes) < FOLDS:
         return CaptionReader(alphabet, captions.model), False
-    labelled = Labelled(texts, labels, groups)
+    labelled = Labelled(texts, labels, groups, groups)
     return (
         cross_fitted(labelled, alphabet, captions.model, seed, lambda done: progress(0.06 + 0.19 * done, "captions")),
         True,

@@ -26,7 +26,13 @@ LEAST_LABELS: Final = 25
 FOLDS: Final = 10
 FEW_FOLDS: Final = 3
 """Folds where there are many rows."""
-STRENGTH: Final = 30.0
+EVIDENCE: Final = 100_000.0
+"""How much all rows together weigh against the pull of weights to zero. More rows weigh no more: most of them come from
+authors and bots that are known already."""
+STRONGEST: Final = 100.0
+"""The most that one row weighs."""
+OF_ONE_AUTHOR: Final = 0.75
+"""The power of the number of an author's texts by which each of them weighs less."""
 _CHUNK: Final = 500
 _USUAL_LENGTH: Final = 20.0
 _MANY: Final = 20_000
@@ -42,11 +48,15 @@ class TooFewLabels(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts with their labels (1 abusive, 0 honest) and groups. No fold splits a group."""
+    """Texts with their labels (1 abusive, 0 honest) and groups. No fold splits a group.
+
+    `authors` numbers the account, or the family of near-identical accounts, that wrote a text.
+    """
 
     texts: Sequence[str]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
+    authors: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +76,11 @@ def fit_texts(
     matrix = caption_matrix(labelled.texts, alphabet)
     labels = labelled.labels
     progress(0.1, "read")
-    grouped = _held_out(matrix, labels, labelled.groups, seed, lambda share: progress(0.1 + 0.4 * share, "by groups"))
-    alone = np.arange(len(labels))
-    shuffled = _held_out(matrix, labels, alone, seed, lambda share: progress(0.5 + 0.4 * share, "by rows"))
-    weights, intercept = _learn(matrix, labels)
+    rows = _author_weights(labelled.authors)
+    groups, alone = labelled.groups, np.arange(len(labels))
+    grouped = _held_out(matrix, labels, rows, groups, seed, lambda share: progress(0.1 + 0.4 * share, "by groups"))
+    shuffled = _held_out(matrix, labels, rows, alone, seed, lambda share: progress(0.5 + 0.4 * share, "by rows"))
+    weights, intercept = _learn(matrix, labels, rows)
     slope, shift = calibrate(grouped, labels)
     progress(1.0, "done")
     table, scale = quantised(weights * slope)
@@ -92,13 +103,14 @@ def fold_models(
     from sklearn.model_selection import StratifiedGroupKFold
 
     matrix, labels = caption_matrix(labelled.texts, alphabet), labelled.labels
+    rows = _author_weights(labelled.authors)
     fold_of = np.zeros(len(labels), np.int64)
     values = np.zeros(len(labels))
     fitted: list[tuple[NDArray[np.float64], float]] = []
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(split.split(matrix, labels, labelled.groups)):
         fold_of[test] = number
-        fitted.append(_learn(matrix[train], labels[train]))
+        fitted.append(_learn(matrix[train], labels[train], rows[train]))
         values[test] = _values(matrix[test], *fitted[-1])
         progress((number + 1) / folds)
     slope, shift = calibrate(values, labels)
@@ -150,8 +162,21 @@ def _matrix(texts: Sequence[str], views_of: Callable[[Sequence[str]], Sequence[N
     return matrix
 
 
-def _learn(matrix: Any, labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-    """Weights by cell, for sums divided by the root of a text's number of n-grams, and the intercept."""
+def _author_weights(authors: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A weight for each text, by which the texts of one author together weigh as the fourth root of their number.
+
+    Else the model would learn the wording of the few largest families of bots, and would know others less well.
+    """
+    _, number, texts = np.unique(authors, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = texts[number].astype(np.float64) ** -OF_ONE_AUTHOR
+    return weights
+
+
+def _learn(matrix: Any, labels: NDArray[np.int64], rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Weights by cell, for sums divided by the root of a text's number of n-grams, and the intercept.
+
+    `rows` weigh the texts of a class against each other. Both classes weigh the same.
+    """
     from scipy.sparse import csr_matrix, diags
     from sklearn.linear_model import LogisticRegression
 
@@ -161,11 +186,16 @@ def _learn(matrix: Any, labels: NDArray[np.int64]) -> tuple[NDArray[np.float64],
     lengths = diags(1.0 / np.sqrt(_USUAL_LENGTH * np.maximum(counts, 1)))
     weighed = csr_matrix(lengths @ matrix @ diags(rarity), dtype=np.float64)
     many = len(labels) > _MANY
+    of_class = np.bincount(labels, rows, 2)
     model = LogisticRegression(
-        C=STRENGTH, max_iter=200, solver="liblinear", class_weight="balanced", random_state=0,
-        dual=many, tol=0.1 if many else 1e-4,
-    )  # fmt: skip
-    model.fit(weighed, labels)
+        C=min(STRONGEST, EVIDENCE / len(labels)),
+        max_iter=200,
+        solver="liblinear",
+        random_state=0,
+        dual=many,
+        tol=0.1 if many else 1e-4,
+    )
+    model.fit(weighed, labels, sample_weight=rows * (len(labels) / 2.0 / of_class)[labels])
     return model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH), float(model.intercept_[0])
 
 
@@ -176,7 +206,12 @@ def _values(matrix: Any, weights: NDArray[np.float64], intercept: float) -> NDAr
 
 
 def _held_out(
-    matrix: Any, labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int, progress: Callable[[float], None]
+    matrix: Any,
+    labels: NDArray[np.int64],
+    rows: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    seed: int,
+    progress: Callable[[float], None],
 ) -> NDArray[np.float64]:
     """The value of each row by a model that was fitted without the row and its group."""
     from sklearn.model_selection import StratifiedGroupKFold
@@ -187,7 +222,7 @@ def _held_out(
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(split.split(matrix, labels, groups), start=1):
         if 0 < labels[train].sum() < len(train):
-            values[test] = _values(matrix[test], *_learn(matrix[train], labels[train]))
+            values[test] = _values(matrix[test], *_learn(matrix[train], labels[train], rows[train]))
         progress(number / folds)
     return values
 

@@ -55,7 +55,9 @@ def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = No
         for row in rows
     ]
     labels = np.array([row.label for row in rows], np.int64)
-    return LabelledFiles(Labelled([row.text or "" for row in rows], labels, np.array(group_numbers(keys))), counts)
+    texts = [row.text or "" for row in rows]
+    authors = group_numbers([of_account, of_family] for of_account, _, of_family in keys)
+    return LabelledFiles(Labelled(texts, labels, np.array(group_numbers(keys)), np.array(authors)), counts)
 
 
 def _families(rows: Sequence[Row], alphabet: Alphabet) -> dict[str, int]:

@@ -12,8 +12,11 @@ import pytest
 
 from gate.cli.main import run
 from gate.errors import OperatorError, PolicyInvalid
+from streams.core.models.alphabet import build_alphabet
+from streams.core.models.captions import caption_log_odds
 from streams.files.models import read_model, shipped_models
 from streams.lab.detection_figures import auc_of, calibration_error, detection_figures, recall_at_share
+from streams.lab.fit_texts import Labelled, fold_models
 from streams.lab.labelled_texts import group_numbers, read_labelled_captions
 
 GOOD = (
@@ -70,6 +73,23 @@ def test_a_fitted_model_tells_held_out_captions_apart(tmp_path: Path, capsys: py
     assert figures["auc"] > 0.95
     assert figures["recall_at_1pct_fpr"] > 0.9
     assert figures["ece"] < 0.2
+
+
+def test_many_captions_of_one_account_do_not_drown_those_of_other_accounts() -> None:
+    rng = random.Random(5)
+    loud = [f"double your coins {rng.randrange(9)} at {rng.choice(GOOD)}" for _ in range(150)]
+    others = [f"claim a free token {rng.randrange(9)} at {rng.choice(GOOD)}" for _ in range(15)]
+    honest = [f"{rng.choice(GOOD)} and {rng.choice(GOOD)} {rng.randrange(9)}" for _ in range(150)]
+    texts, alone = [*loud, *others, *honest], np.arange(315)
+    labels = np.array([1] * 165 + [0] * 150, np.int64)
+    authors = np.where(alone < len(loud), 0, alone)
+    alphabet = build_alphabet()
+
+    _, as_they_are = fold_models(Labelled(texts, labels, alone, alone), alphabet, 1, 2, lambda share: None)
+    _, by_author = fold_models(Labelled(texts, labels, alone, authors), alphabet, 1, 2, lambda share: None)
+
+    before, after = (caption_log_odds(models[0], alphabet, [loud[0], others[0]]) for models in (as_they_are, by_author))
+    assert after[1] - after[0] > before[1] - before[0] + 0.5
 
 
 def test_a_fit_says_how_many_labels_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
