@@ -72,7 +72,8 @@ class Unreported(StrEnum):
 class LimitRule:
     """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes.
 
-    Where `kinds` is not empty, it applies to uploads of these media kinds alone.
+    Where `kinds` is not empty, it applies to uploads of these media kinds alone. A gate may hold a `lease` of so many units
+    of a class's or the platform's bucket; see `Limit`.
     """
 
     name: str
@@ -82,6 +83,7 @@ class LimitRule:
     on_store_error: OnStoreError
     rates: Mapping[str, Rate]
     kinds: frozenset[str] = frozenset()
+    lease: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,7 @@ class Policy:
                 rule.mode is Mode.SHADOW,
                 rule.unit is Unit.BYTES,
                 rule.unit is Unit.IN_FLIGHT,
+                rule.lease if subject in (Subject.CLASS, Subject.PLATFORM) else 0,
             )
             for rule in self.limits
             if rule.subject is subject

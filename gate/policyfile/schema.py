@@ -104,6 +104,11 @@ _BUCKET = _table(
         "unit": {"description": "What it counts; `uploads` where it is left out.", "enum": ["uploads", "bytes"]},
         "per": _duration("The span in which `rate` units may come on average."),
         "rates": _named(_RATE, "The rate of each class; a class without one is not limited.", 1),
+        "lease": {
+            "description": "What each gate may take of a class's or the platform's limit beforehand, so that its checks need "
+            "no call for it. `auto`: where all gates together then hold a tenth of the burst at most; 0: nothing.",
+            "anyOf": [{"const": "auto"}, *_amount("")["anyOf"]],
+        },
         **_OF_ANY_LIMIT,
     },
     ("on", "per", "rates"),

@@ -46,7 +46,8 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 class Took(msgspec.Struct, frozen=True, gc=False):
     """What an upload took from one bucket, as time in µs; a reservation in flight costs no time.
 
-    `rate` is set where the limit counts bytes: it gives the cost of the real size.
+    `rate` is set where the limit counts bytes: it gives the cost of the real size. What is `leased` the gate had taken from
+    the bucket beforehand, and gave to the upload out of its own memory.
     """
 
     entity: str
@@ -54,6 +55,7 @@ class Took(msgspec.Struct, frozen=True, gc=False):
     cost_us: int
     rate: Rate | None = None
     in_flight: bool = False
+    leased: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -128,7 +130,7 @@ def rooms(tats: Tats, flights: Flights, buckets: tuple[EntityBuckets, ...], now_
             open_ = [until for until in flights.get(cost.key, ()) if until > now_us]
             found.append(Room(cost.limit, max(open_, default=now_us), len(open_)))
         else:
-            found.append(Room(cost.limit, _believed_tat_us(dict(tats), cost, now_us)))
+            found.append(Room(cost.limit, believed_tat_us(dict(tats), cost.key, cost.tolerance_us, now_us)))
     return tuple(found)
 
 
@@ -154,16 +156,17 @@ def _wait_us(tats: Tats, flights: Flights, cost: _Cost, now_us: int) -> int | No
         if not burst:
             return None
         return 0 if len(open_) < burst else open_[len(open_) - burst] - now_us
-    wait = _believed_tat_us(tats, cost, now_us) + cost.cost_us - cost.tolerance_us - now_us
+    wait = believed_tat_us(tats, cost.key, cost.tolerance_us, now_us) + cost.cost_us - cost.tolerance_us - now_us
     return None if wait > 0 and cost.cost_us > cost.tolerance_us else wait
 
 
-def _believed_tat_us(tats: Tats, cost: _Cost, now_us: int) -> int:
-    tat_us = tats.get(cost.key, 0)
-    if tat_us > now_us + cost.tolerance_us + GRACE_US:
-        entity, limit = cost.key
+def believed_tat_us(tats: Tats, key: tuple[str, str], tolerance_us: int, now_us: int) -> int:
+    """When the bucket will be full, at the earliest now. A TAT that is too late is corrected in place."""
+    tat_us = tats.get(key, 0)
+    if tat_us > now_us + tolerance_us + GRACE_US:
+        entity, limit = key
         if tat_us > tats.get((entity, Limit.debt_of(limit)), 0):
-            tats[cost.key] = tat_us = now_us + cost.tolerance_us
+            tats[key] = tat_us = now_us + tolerance_us
     return max(tat_us, now_us)
 
 

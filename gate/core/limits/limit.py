@@ -37,7 +37,8 @@ class Limit:
     """One named limit on an entity, compared by identity as the limits of an entity are.
 
     It counts bytes if `by_bytes`, open reservations if `in_flight`, else uploads. A `shadow` limit never refuses. Of the rate
-    of an `in_flight` limit only the burst counts: that many at once.
+    of an `in_flight` limit only the burst counts: that many at once. A gate may take `lease` units beforehand and give them
+    out by itself, None: as many as `gate.core.limits.token_lease` says, 0: none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Limit:
     shadow: bool = False
     by_bytes: bool = False
     in_flight: bool = False
+    lease: int | None = 0
     tolerance_us: int = field(init=False, repr=False)
     """The whole burst as time, in µs."""
     unit_us: int = field(init=False, repr=False)
@@ -90,11 +92,15 @@ class EntityBuckets(msgspec.Struct, frozen=True, gc=False):
 
 
 class Room(msgspec.Struct, frozen=True, gc=False):
-    """The room in one bucket: its limit, and when it is full again. Of what is in flight, how many are `open`."""
+    """The room in one bucket: its limit, and when it is full again. Of what is in flight, how many are `open`.
+
+    Where the gate holds a lease of the bucket, its `held_us` count as room too: `full_at_us` is earlier by as much.
+    """
 
     limit: Limit
     full_at_us: int
     open: int = 0
+    held_us: int = 0
 
     def left(self, now_us: int) -> int:
         """How many units fit at `now_us`."""

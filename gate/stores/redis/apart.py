@@ -66,7 +66,7 @@ def parts_of(limits: ClassLimits) -> ClassParts:
     """The parts of a class."""
     own = ClassLimits(
         limits.account, None, None, (), limits.refuse_at, limits.max_score_age_us, limits.lifetime_us,
-        limits.returns, limits.name,
+        limits.returns, limits.name, leased=limits.leased,
     )  # fmt: skip
     shared: dict[str, tuple[Limit, ...]] = {}
     for each in limits.shared:

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -32,8 +32,9 @@ from gate.records.override import decode_stored_override, obeyed_override
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
-from gate.stores.redis.line import Argument, Line, Run, Stats
+from gate.stores.redis.line import Line, Stats
 from gate.stores.redis.peeks import peek
+from gate.stores.redis.take_keys import TakeKeys, keys_under, shared_keys, with_raw_names
 from gate.stores.redis.unrolled import Unrolled
 
 MOST_CLASSES: Final = 48
@@ -81,15 +82,46 @@ class Scripts:
         return self._known
 
 
+class ScriptPart(NamedTuple):
+    """The requests of a batch that share a script; whether their gate takes from leases in place of shared buckets."""
+
+    leased: bool
+    requests: Sequence[TakeRequest]
+    unrolled: Unrolled
+
+
+class ScriptPair:
+    """A script for classes with leases and one for those without. The first reads no shared bucket."""
+
+    def __init__(self) -> None:
+        self._scripts = {False: Scripts(), True: Scripts()}
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Write the scripts for these classes and those known before."""
+        for leased, scripts in self._scripts.items():
+            scripts.expect([each for each in classes if bool(each.leased) is leased])
+
+    def parts_of(self, requests: Sequence[TakeRequest]) -> list[ScriptPart]:
+        """The requests by their script; nearly always all have the same."""
+        leases = [bool(request.class_limits.leased) for request in requests]
+        if all(leases) or not any(leases):
+            return [ScriptPart(leases[0], requests, self._scripts[leases[0]].of(requests))]
+        parts = []
+        for leased, scripts in self._scripts.items():
+            some = [request for request, each in zip(requests, leases, strict=True) if each is leased]
+            parts.append(ScriptPart(leased, some, scripts.of(some)))
+        return parts
+
+
 class TakeLane:
     """Carries one batch of checks as one call. A call whose reply was lost is repeated once: the script knows uploads
     it has charged."""
 
-    def __init__(self, line: Line, scripts: Scripts, prefix: str, stats: Stats) -> None:
+    def __init__(self, line: Line, scripts: ScriptPair, prefix: str, stats: Stats) -> None:
         self._line = line
         self._scripts = scripts
         self._prefix = prefix
-        self._described: Unrolled | None = None
+        self._described: dict[bool, Unrolled] = {}
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -108,17 +140,23 @@ class TakeLane:
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
-        unrolled = self._scripts.of(items)
-        if unrolled is not self._described:
+        parts = self._scripts.parts_of(items)
+        if any(self._described.get(part.leased) is not part.unrolled for part in parts):
             clock = asyncio.get_running_loop().time
             until_s = clock() + within_s
-            await self._describe(unrolled, within_s / 2)
+            for part in parts:
+                if self._described.get(part.leased) is not part.unrolled:
+                    await self._describe(part.unrolled, (until_s - clock()) / 2)
+                    self._described[part.leased] = part.unrolled
             within_s = until_s - clock()
-        batch = Batch(items, unrolled, self._prefix)
-        (reply,) = await self._line.run((Run(batch.script, batch.keys, batch.arguments),), within_s, again=True)
-        results = batch.read(reply)
-        self._stats.unreadable += batch.unreadable
-        return results
+        batches = [Batch(part.requests, part.unrolled, self._prefix) for part in parts]
+        replies = await self._line.run(batches, within_s, again=True)
+        results = [batch.read(reply) for batch, reply in zip(batches, replies, strict=True)]
+        self._stats.unreadable += sum(batch.unreadable for batch in batches)
+        if len(parts) == 1:
+            return results[0]
+        by_leased = {part.leased: iter(found) for part, found in zip(parts, results, strict=True)}
+        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
 
     async def _describe(self, unrolled: Unrolled, within_s: float) -> None:
         """Store what the tags in reservations will stand for, before the first of them is made."""
@@ -131,7 +169,6 @@ class TakeLane:
             except StoreUnavailable as error:
                 if not str(error.__cause__).startswith("WRONGTYPE"):
                     raise  # else the key holds no hash: gates of this policy need it for nothing
-        self._described = unrolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +260,7 @@ class RedisTakeStore:
 
 
 def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
-    scripts = Scripts()
+    scripts = ScriptPair()
     lines = [single_line_to(url, "upload-gate-take", stats) for _ in range(lanes)]
 
     async def close() -> None:
@@ -234,12 +271,12 @@ def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
 
 
 class Batch:
-    """The keys and arguments of one call, and how to read its reply. Packed at once for all requests, not for each.
+    """One call for some checks, packed at once for all of them, and how to read its reply. See `script_call.ScriptCall`.
 
     `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
     """
 
-    __slots__ = ("_hot", "_unrolled", "arguments", "keys", "script", "unreadable")
+    __slots__ = ("_argument", "_hot", "_key_count", "_keys", "_unrolled", "first_key", "script", "unreadable")
 
     def __init__(
         self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str, due: str | None = None
@@ -248,54 +285,82 @@ class Batch:
         self.script = unrolled.script
         self._unrolled = unrolled
         self._hot: dict[int, MetFact] = {}
-        packing = unrolled.packing
-        keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
-        keys.append(due or f"{prefix}2due")
-        own: list[Argument] = []
+        self.first_key, shared = shared_keys(prefix, unrolled.shared, due)
+        keys = self._pack(requests, keys_under(prefix), shared)
+        if not keys.isascii():
+            lengths = [len(request.account) for request in requests]
+            keys = self._pack(with_raw_names(requests), keys_under(prefix), shared, lengths)
+        self._keys = keys.encode("latin-1")
+
+    def packed(self, known: bool) -> bytes:
+        """See `script_call.ScriptCall`."""
+        return self.script.packed(known, self._key_count, self._keys, self._argument)
+
+    def _pack(
+        self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
+    ) -> str:
+        """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
+        packing, lengths, network, device = self._unrolled.packing, keys.lengths, keys.network, keys.device
+        to_network, to_device, encoding = len(network), len(device), "latin-1" if characters else "utf-8"
+        shown, own = [shared], list[str]()
         given = [_COUNT.pack(len(requests))]
-        accounts: dict[str, int] = {}  # apart from other keys, because an account may have the name of a key
-        at: dict[str, int] = {}
-        # prefixes are added once a batch, because to add up two strings takes half as long as to format three
-        account_key, score_key, override_key = f"{prefix}2a:", f"{prefix}score:", f"{prefix}override:"
-        record_key, ip_key, device_key = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
+        count = 1 + len(self._unrolled.shared)
+        accounts, networks, devices, flying = dict[str, int](), dict[str, int](), dict[str, int](), dict[str, int]()
         for n, request in enumerate(requests):
-            account, ip, device, hot = request.account, request.ip, request.device, request.hot
+            account, upload, ip, of_device = request.account, request.upload_id, request.ip, request.device
             number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
-            a = accounts.get(account)
-            if a is None:
-                a = accounts[account] = len(keys) + 1
-                slot = f"{{{account}}}"
-                keys += (account_key + slot, score_key + slot, override_key + slot)
-            own.append(f"{record_key}{account}}}{len(account)}:{request.upload_id}")
+            first, second, third, last, length, before, behind = (
+                keys.parts(len(account), characters[n]) if characters else keys[len(account)]
+            )
+            a = accounts.setdefault(account, count + 1)
+            if a > count:
+                count += 3
+                shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
+            own.append(f"{lengths[length + len(upload)]}{before}{account}{behind}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:
-                i = at.get(name := ip_key + ip, 0)
-                if not i:
-                    keys.append(name)
-                    i = at[name] = len(keys)
-            if by_device and device is not None:
-                d = at.get(name := device_key + device, 0)
-                if not d:
-                    keys.append(name)
-                    d = at[name] = len(keys)
-            if hot is not None:
-                self._hot[n] = hot
-                special = int(request.class_limits.refused_by(hot))
-            if request.keep_limits:
-                special += _KEEP_LIMITS
-            what, numbers = request.fingerprint.encode(), []
-            for rate in rates:
-                cost = rate.cost_us(request.size)
+                i = networks.setdefault(ip, count + 1)
+                if i > count:
+                    count = i
+                    shown.append(f"{lengths[to_network + len(ip)]}{network}{ip}\r\n")
+            if by_device and of_device is not None:
+                d = devices.setdefault(of_device, count + 1)
+                if d > count:
+                    count = d
+                    shown.append(f"{lengths[to_device + len(of_device)]}{device}{of_device}\r\n")
+            now_us = request.now_us
+            if request.hot is not None or request.keep_limits or now_us is not None:
+                special = self._special(n, request)
+            size, kind = request.size, request.kind
+            # `request.fingerprint`, in half the time
+            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{of_device or ''}".encode(encoding)
+            numbers: list[int] = [number, special, a, i, d, request.attempt, len(what)]
+            for per_us, rate in rates:
+                cost = -(-size * per_us // rate) if rate else NEVER_US
                 numbers.append(cost if cost < NEVER_US else NEVER_US)
             for subject in flights:
-                numbers.append(_flight_key(prefix, subject, request, keys, at))
-            if request.now_us is None:
-                given += (packed(number, special, a, i, d, request.attempt, len(what), *numbers), what)
-            else:
-                given += (packed(number, special + _RECORDED, a, i, d, request.attempt, len(what), *numbers), what)
-                given.append(_NOW.pack(request.now_us))
-        self.keys = [*keys, *own]
-        self.arguments = (b"".join(given),)
+                name = keys.in_flight(subject, request)
+                at = flying.setdefault(name, count + 1) if name else 0
+                if at > count:
+                    count = at
+                    shown.append(name)
+                numbers.append(at)
+            given += (packed(*numbers), what)
+            if now_us is not None:
+                given.append(_NOW.pack(now_us))
+        self._key_count = count + len(own)
+        self._argument = b"".join(given)
+        return "".join(shown) + "".join(own)
+
+    def _special(self, n: int, request: TakeRequest) -> int:
+        """What few checks have: a hot fact, which is remembered for the answer; limits to keep; a recorded clock."""
+        special = _RECORDED if request.now_us is not None else 0
+        if request.keep_limits:
+            special += _KEEP_LIMITS
+        if request.hot is not None:
+            self._hot[n] = request.hot
+            special += request.class_limits.refused_by(request.hot)
+        return special
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
@@ -353,19 +418,6 @@ class Batch:
             limits_of = override.limits
         standing = replace(result.standing, override=override)
         return replace(result, standing=standing, refusal=refusal, shadow=shadow, limits_of=limits_of)
-
-
-def _flight_key(prefix: str, subject: str, request: TakeRequest, keys: list[Argument], at: dict[str, int]) -> int:
-    """The number of the key that holds what is in flight for the subject; 0 where its entity is unknown."""
-    own = {"account": f"account:{{{request.account}}}", "ip": f"ip:{request.ip}", "device": f"device:{request.device}"}
-    if (subject == "ip" and request.ip is None) or (subject == "device" and request.device is None):
-        return 0
-    name = f"{prefix}2f:{subject[1:] if subject.startswith('=') else own[subject]}"
-    number = at.get(name)
-    if number is None:
-        keys.append(name)
-        number = at[name] = len(keys)
-    return number
 
 
 @lru_cache(maxsize=64)

@@ -13,6 +13,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import gcd
 from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
@@ -20,8 +21,8 @@ from gate.core.limits.limit import NEVER_US, Limit, Rate
 from gate.core.limits.take import ClassLimits
 from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, quoted
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
-from gate.stores.redis.line import Script
 from gate.stores.redis.lua import script
+from gate.stores.redis.script_call import Script
 
 MAX_LIFETIME_US: Final = 1 << 47
 _INFINITE: Final = "math.huge"
@@ -29,10 +30,10 @@ _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
 
 
-Packing = tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool, Callable[..., bytes]]
-"""What the request of a class needs beside its own values: the class's number, its rates on bytes, the subjects of its limits on
-what is in flight, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check takes it
-apart."""
+Packing = tuple[int, tuple[tuple[int, int], ...], tuple[str, ...], bool, bool, Callable[..., bytes]]
+"""What the request of a class needs beside its own values: the class's number, period and rate of its limits on bytes (rate 0:
+nothing passes), the subjects of its limits on what is in flight, whether it limits networks and devices, and what packs its
+numbers. A plain tuple, because each check takes it apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Unrolled:
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
     def __post_init__(self) -> None:
-        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits)
+        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits or each.leased)
         object.__setattr__(self, "tags", tags)
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
@@ -60,13 +61,20 @@ class Unrolled:
         object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
         packing: dict[ClassLimits, Packing] = {
             each: (
-                n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None,
+                n, tuple(map(_period_and_rate, each.byte_rates)), self.flights[each],
+                each.ip is not None, each.device is not None,
                 struct.Struct(f"<BBHHHIH{len(each.byte_rates)}d{len(self.flights[each])}H").pack,
             )
             for each, n in self.numbers.items()
         }  # fmt: skip
         object.__setattr__(self, "packing", packing)
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
+
+
+def _period_and_rate(rate: Rate) -> tuple[int, int]:
+    """Both in lowest terms, because small numbers are multiplied and divided faster."""
+    shared = gcd(rate.per_us, rate.rate)
+    return (rate.per_us // shared, rate.rate // shared) if rate.rate and rate.burst else (0, 0)
 
 
 def _flying(limits: ClassLimits) -> Iterator[str]:
@@ -257,7 +265,7 @@ class _Branch:
         yield from self._write_entities("")
         tag, _ = tagged(self._described)
         yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
-        if self._described.limits:
+        if self._described.limits or self._described.leased:
             yield f"local more = {self._taken(tag)}"
             yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
         else:
