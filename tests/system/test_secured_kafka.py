@@ -24,6 +24,7 @@ from gate.ports.boards import Acknowledgement
 from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import KafkaBoardStore
+from gate.stores.kafka.rescores import request_scores
 from gate.stores.kafka.topics import answers, declare
 
 NOW_US = SystemClock().now_us()
@@ -114,7 +115,11 @@ async def test_with_the_access_lists_of_the_deployment_each_program_does_its_wor
         await drained(kafka.bootstrap, worker)
 
         assert len(await values(kafka.bootstrap, worker.topics.scores)) == 1
-        assert worker.said("access lists") == 0
+        assert (
+            await request_scores(as_("oncall"), worker.topics, "ann", "2026-11-27T03:00:00Z")
+            == worker.topics.partitions
+        )
+        assert worker.said("access lists") + worker.said("refuses") == 0
 
 
 @pytest.mark.parametrize(
