@@ -22,7 +22,7 @@ from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import LocalTake, WithoutStore
-from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses, needs_store
+from gate.core.decide import LivePauses, Shed, StoreAnswer, allowed, decide, live_pauses, needs_store
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -33,7 +33,7 @@ from gate.core.pause.index import refusing_risk, strictest
 from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import LastKnown
+from gate.core.standing import UNKNOWN, LastKnown
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
@@ -189,12 +189,28 @@ class Check:
         if len(answers) < len(prepared):
             given = iter(answers)
             answers = [None if isinstance(first, Decision) else next(given) for _, _, first in prepared]
-        decisions: list[Decision] = []
+        decisions, others, by_class = list[Decision](), list[Decision](), dict[str, int]()
+        is_calm, rev, remember = needs_store(self._pauses, policy), self._pauses.rev, self._last_known.remember
         for request, (class_, pauses, first), answer in zip(requests, prepared, answers, strict=True):
+            if (
+                is_calm
+                and isinstance(answer, TakeResult)
+                and answer.charged
+                and not answer.repeated
+                and answer.standing is UNKNOWN
+                and not answer.shadow
+            ):  # nearly every one
+                remember(request.account.id, UNKNOWN)
+                by_class[class_] = by_class.get(class_, 0) + 1
+                decisions.append(allowed(request, class_, rev, policy.hash, answer))
+                continue
             if isinstance(first, Decision):
-                decisions.append(first)
-            elif answer is not None:
-                decisions.append(self._decide(request, class_, pauses, policy, now_us, first, answer))
+                decision = first
+            else:
+                assert answer is not None
+                decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
+            decisions.append(decision)
+            others.append(decision)
         if gone is not None and gone():
             for (_, _, first), decision in zip(prepared, decisions, strict=True):
                 if decision.reserved and not isinstance(first, Decision):
@@ -202,7 +218,10 @@ class Check:
         if self.trial is not None:
             for request, (_, pauses, _), answer, decision in zip(requests, prepared, answers, decisions, strict=True):
                 self._try(request, decision, policy, pauses, answer, now_us)
-        self._note_all(requests, decisions, policy, now_us, ignored or ((),) * len(requests))
+        for class_, times in by_class.items():
+            self._count(Verdict.ALLOW, class_, Stage.DEFAULT, "allow", None, (), (), True, times, now_us)
+        self._count_all(others, policy, now_us)
+        self._log_all(requests, decisions, now_us, ignored or ((),) * len(requests))
         self._took(started_ns, len(decisions))
         return decisions
 
@@ -300,11 +319,8 @@ class Check:
         if self._log is not None:
             self._log.record(request, decision, now_us, ignored)
 
-    def _note_all(
-        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], policy: Policy, now_us: int,
-        ignored: Sequence[Collection[str]],
-    ) -> None:  # fmt: skip
-        """`_note` for a batch. What is counted alike is counted at once, and nearly all of a batch is."""
+    def _count_all(self, decisions: Sequence[Decision], policy: Policy, now_us: int) -> None:
+        """Count decisions. What is counted alike is counted at once, and most of a batch is."""
         thresholds = policy.thresholds
         alike: dict[_Counted, int] = {}
         for decision in decisions:
@@ -316,6 +332,12 @@ class Check:
             alike[key] = alike.get(key, 0) + 1
         for key, times in alike.items():
             self._count(*key, times, now_us)
+
+    def _log_all(
+        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], now_us: int,
+        ignored: Sequence[Collection[str]],
+    ) -> None:  # fmt: skip
+        """Count the uploads that a pause in dry run would have held, and hand the decisions to the log."""
         if self._pauses.dry_run.entries:
             for request, decision in zip(requests, decisions, strict=True):
                 if decision.verdict.lets_in:
