@@ -333,10 +333,13 @@ class Batch:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
         limits_by_class, unscored, charged_only = _limits(self._unrolled.classes), UNKNOWN, _CHARGED
+        last_now, now_us = -1.0, -1  # all checks of a call have the time of the server but for repeated ones
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if now != last_now:
+                last_now, now_us = now, int(now)
             if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
                 room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
-                results.append(TakeResult(unscored, True, False, None, (), int(now), room))
+                results.append(TakeResult(unscored, True, False, None, (), now_us, room))
                 continue
             standing = UNKNOWN
             if flags & _SCORED:
