@@ -252,40 +252,40 @@ class Batch:
         self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
     ) -> str:
         """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
-        packing, lengths, network, device = self._unrolled.packing, keys.lengths, keys.network, keys.device
-        to_network, to_device, encoding = len(network), len(device), "latin-1" if characters else "utf-8"
+        packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
+        begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
         shown, own = [shared], list[str]()
         given = [_COUNT.pack(len(requests))]
         flying = self._keys_in_flight(requests, keys, shown)
         count = 1 + len(self._unrolled.shared) + len(flying)
         accounts, networks, devices = dict[str, int](), dict[str, int](), dict[str, int]()
         for n, request in enumerate(requests):
-            account, upload, ip, of_device = request.account, request.upload_id, request.ip, request.device
+            account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
             number, alone, by_ip, by_device, packed = packing[request.class_limits]
-            first, second, third, last, length, before, behind = (
+            first, second, third, last, length, between = (
                 keys.parts(len(account), characters[n]) if characters else keys[len(account)]
             )
             a = accounts.setdefault(account, count + 1)
             if a > count:
                 count += 3
                 shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
-            own.append(f"{lengths[length + len(upload)]}{before}{account}{behind}{upload}\r\n")
+            own.append(f"{begin_upload[length + len(upload)]}{account}{between}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:
                 i = networks.setdefault(ip, count + 1)
                 if i > count:
                     count = i
-                    shown.append(f"{lengths[to_network + len(ip)]}{network}{ip}\r\n")
-            if by_device and of_device is not None:
-                d = devices.setdefault(of_device, count + 1)
+                    shown.append(f"{begin_network[len(ip)]}{ip}\r\n")
+            if by_device and device is not None:
+                d = devices.setdefault(device, count + 1)
                 if d > count:
                     count = d
-                    shown.append(f"{lengths[to_device + len(of_device)]}{device}{of_device}\r\n")
+                    shown.append(f"{begin_device[len(device)]}{device}\r\n")
             now_us, size, kind, attempt = request.now_us, request.size, request.kind, request.attempt
             if request.hot is not None or request.keep_limits or now_us is not None:
                 special = self._special(n, request)
             # `request.fingerprint`, in half the time
-            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{of_device or ''}".encode(encoding)
+            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{device or ''}".encode(encoding)
             if alone is not None:
                 per_us, rate = alone
                 cost = -(-size * per_us // rate)
