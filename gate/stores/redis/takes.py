@@ -32,9 +32,10 @@ from gate.records.override import decode_stored_override, obeyed_override
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
+from gate.stores.redis.layout import flight_key
 from gate.stores.redis.line import Argument, Line, Run, Stats
 from gate.stores.redis.peeks import peek
-from gate.stores.redis.unrolled import Unrolled, flight_key
+from gate.stores.redis.unrolled import Unrolled
 
 MOST_CLASSES: Final = 48
 """Classes that one script has at most; with more, those of the batch alone are written."""
