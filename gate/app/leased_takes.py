@@ -86,6 +86,12 @@ class LeasedClass:
         """Whether each lease may hold anything."""
         self.look()
 
+    def wanting(self) -> list[TokenLease]:
+        """The leases that an upload needs which got nothing: those of the first way that is not scarce, and all that are."""
+        ways = (way for way in self.ways if not any(lease.is_scarce for lease in way.leases))
+        way = next(ways, self.ways[-1])
+        return [lease for lease in self.leases if lease.is_scarce or lease in way.leases]
+
     def look(self) -> None:
         """Work out what follows from the leases as they are now."""
         self.is_on = all(lease.most_us for lease in self.leases)
@@ -272,7 +278,7 @@ class LeasedTakes:
                     self._wake.set()
             self._counts.lease_takes["lease"] += 1
             return way, costs
-        for lease in leased.leases:
+        for lease in leased.wanting():
             lease.demand_us += lease.limit.cost_us(request.size)
             lease.demands += 1
         self._wake.set()
