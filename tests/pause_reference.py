@@ -66,10 +66,12 @@ def holds(pause: Pause, request: CheckRequest, class_: str, now_us: int, risk: f
         share = 1 - (now_us - pause.ended_at_us) / pause.ramp_us
     else:
         return False
-    if position(pause.id, account.id) >= pause.percent / 100 * share:
+    if position(pause.salt or pause.id, account.id) >= pause.percent / 100 * share:
         return False
     turn = now_us // TURN_US
-    return pause.action is not Action.THROTTLE or position(f"{turn}:{pause.id}", account.id) >= pause.factor
+    return (
+        pause.action is not Action.THROTTLE or position(f"{turn}:{pause.salt or pause.id}", account.id) >= pause.factor
+    )
 
 
 def enforced(pauses: Iterable[Pause]) -> list[Pause]:

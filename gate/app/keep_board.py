@@ -78,8 +78,7 @@ class KeepBoard:
                 )
             return
         self._was_sound = True
-        self._hear(stored)
-        ours = forget_ended(merge(stored, without_superseded(self.board)), await self._redis.now_us())
+        ours = self._known_with(stored, await self._redis.now_us())
         if _lacks(stored, ours) and await self._redis.replace(stored.rev, ours):
             self._say(f"Redis had lost pauses; revision {ours.rev} is written back")
 
@@ -87,14 +86,19 @@ class KeepBoard:
         if self._kafka is None:
             return
         known = await self._kafka.read()
-        self._hear(known)
-        ours = forget_ended(merge(known, without_superseded(self.board)), await self._kafka.now_us())
+        ours = self._known_with(known, await self._kafka.now_us())
         if _lacks(known, ours):
             await self._kafka.replace(known.rev, merge(known, ours))
         await self._kafka.repair(ours)
 
     def _hear(self, board: Board) -> None:
         self.board = merge(self.board, board)
+
+    def _known_with(self, stored: Board, now_us: int) -> Board:
+        """The board as it should be in a channel that holds `stored`; what expired long ago is forgotten here too."""
+        self._hear(stored)
+        self.board = forget_ended(self.board, now_us)
+        return forget_ended(merge(stored, without_superseded(self.board)), now_us)
 
     def _tell(self, what: str, problem: str) -> None:
         """Log that a channel fails or answers again, once each."""

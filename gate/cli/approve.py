@@ -37,8 +37,8 @@ def approve(
 ) -> None:
     """Approve the change that was proposed for a pause, and wait until every live gate obeys.
 
-    The person who proposed the change, or owns the pause, cannot approve it (exit code 4), and neither can the login (user
-    and host) that proposed it, under whatever name.
+    The person who proposed the change cannot approve it (exit code 4), and neither can the login (user and host) that
+    proposed it, under whatever name.
 
     Example: upload-gate approve p-7k2mq4xd --by bob
     """

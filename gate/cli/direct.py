@@ -64,7 +64,7 @@ def pause_by_file(
         (now_us if starts_us is None else starts_us) + for_us, set_at_us=now_us, factor=details.factor,
         percent=details.percent, exempt=details.exempt, mode=details.mode, in_flight=details.in_flight,
         ramp_us=default_ramp_us(for_us) if details.ramp_us is None else details.ramp_us, incident=details.incident,
-        emergency=emergency, public=details.public, public_link=details.public_link,
+        emergency=emergency, public=details.public, public_link=details.public_link, identity=login_identity(),
     )  # fmt: skip
     entry = AuditEntry(
         "pause", owner, AuditOutcome.DONE, pause.id, None, pause, "", None, emergency, False, "file", True,

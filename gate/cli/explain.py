@@ -112,7 +112,7 @@ def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None)
         (not scope.accounts or account in scope.accounts)
         and (class_ is None or not scope.classes or fold_label(class_) in scope.classes)
         and (scope.risk_from is None or (risk is not None and risk >= scope.risk_from))
-        and position(pause.id, account) < pause.percent / 100
+        and position(pause.drawn_by, account) < pause.percent / 100
     )
 
 

@@ -151,6 +151,7 @@ def as_json(policy: Policy) -> dict[str, object]:
         "controls": {
             "second_person": sorted(policy.second_person),
             "machines_platform_wide": policy.machines_platform_wide,
+            "alone_for_seconds": policy.alone_us / 1_000_000,
         },
         "reservations": {
             "lifetime_seconds": policy.upload_lifetime_us / 1_000_000,
@@ -192,6 +193,8 @@ def policy_lines(policy: Policy) -> list[str]:
     lines = [f"policy {policy.hash}, default class {policy.default_class}", f"reasons: {', '.join(policy.reasons)}"]
     rules = ", ".join(sorted(policy.second_person)) or "nothing"
     lines.append(f"a second person is needed for: {rules}")
+    if policy.second_person and policy.alone_us:
+        lines.append(f"whoever sets a pause acts alone for its first {duration_text(policy.alone_us)}")
     for name, t in policy.thresholds.items():
         steps = [
             f"{step} at {at:g}"

@@ -22,7 +22,7 @@ from gate.core.limits.limit import (
     Rate,
 )
 from gate.core.limits.take import ClassLimits, TakeRequest
-from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
+from gate.core.pause.four_eyes import ALONE_BY_DEFAULT_US, BY_DEFAULT, TwoPersonRule
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 
@@ -222,6 +222,7 @@ class Policy:
     deadline_us: int
     second_person: frozenset[TwoPersonRule] = BY_DEFAULT
     machines_platform_wide: bool = False
+    alone_us: int = ALONE_BY_DEFAULT_US
     known: KnownValues = ANY_VALUE
     unreported_returns: bool = False
     assumed_bytes: Mapping[str, int] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from typing import Final
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.limits.limit import Rate
-from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
+from gate.core.pause.four_eyes import ALONE_BY_DEFAULT_US, BY_DEFAULT, TwoPersonRule
 from gate.core.policy import (
     KnownValues,
     LimitRule,
@@ -200,6 +200,7 @@ def _policy(top: TomlTable) -> Policy:
         deadline_us=deadline_us,
         second_person=controls[0],
         machines_platform_wide=controls[1],
+        alone_us=controls[2],
         known=known,
         unreported_returns=gives_back,
         assumed_bytes=assumed_bytes,
@@ -231,8 +232,12 @@ def _denied(table: TomlTable) -> frozenset[str]:
     return accounts
 
 
-def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
-    """The changes of the kill switch that need two persons, and whether machines may pause the whole platform."""
+def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool, int]:
+    """The changes of the kill switch that need two persons, whether machines may pause the whole platform, and how long the
+    one who set a pause acts alone: not at all where the file lists rules of its own and does not say."""
+    alone_us = table.duration_us("alone_for", 0 if "second_person" in table else ALONE_BY_DEFAULT_US, zero=True) or 0
+    if alone_us > DAY_US:
+        table.complain("alone_for", "is longer than 24h, which one person may pause at most")
     named = table.texts("second_person", tuple(sorted(BY_DEFAULT))) or ()
     known = {rule.value: rule for rule in TwoPersonRule}
     for name in named:
@@ -240,7 +245,7 @@ def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
             table.complain("second_person", f"there is no rule {name!r}; there are {', '.join(known)}")
     permitted = table.flag("machines_platform_wide", False)
     table.end()
-    return frozenset(known[name] for name in named if name in known), permitted
+    return frozenset(known[name] for name in named if name in known), permitted, alone_us
 
 
 def _known_values(table: TomlTable) -> KnownValues:

@@ -172,6 +172,12 @@ _TOP: dict[str, Any] = {
                 "type": "array",
                 "items": {"enum": [rule.value for rule in TwoPersonRule]},
             },
+            "alone_for": {
+                "description": "How long after a pause begins the one who set it acts alone. A whole number with ms, s, m, "
+                "h or d; 0s: not at all.",
+                "type": "string",
+                "pattern": f"^[0-9]{{1,9}}({'|'.join(UNIT_US)})$",
+            },
             "machines_platform_wide": {
                 "description": "Whether a machine's lease may pause the whole platform.",
                 "type": "boolean",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
 from gate.stores.kafka.topics import declare
 
-HOUR_US = 3_600_000_000
+DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 NOW_US = SystemClock().now_us()
 
 
@@ -132,6 +133,41 @@ async def test_a_pause_whose_last_record_is_older_deleted_or_garbage_is_written_
         b"pause:p-1": pause_record(released)[1],
         b"pause:p-2": pause_record(a_pause("p-2"))[1],
     }
+
+
+async def test_what_expired_long_ago_is_forgotten_by_readers_and_deleted_from_the_topic(
+    kafka_bootstrap: str, topic: str
+) -> None:
+    old = replace(a_pause("p-old"), set_at_us=NOW_US - 9 * DAY_US, expires_at_us=NOW_US - 8 * DAY_US)
+    lately = replace(old, id="p-lately", expires_at_us=NOW_US - DAY_US, released_at_us=NOW_US - 2 * DAY_US)
+    async with producing(kafka_bootstrap) as producer, KafkaBoardStore(kafka_bootstrap, topic) as store:
+        for pause in (old, lately, a_pause("p-now", 2)):
+            key, value = pause_record(pause)
+            await producer.send_and_wait(topic, value=value, key=key, partition=0)
+        await eventually(lambda: "p-now" in store.known.pauses)
+        known = set(store.known.pauses)
+
+        await store.repair(store.known)
+        await store.replace(2, Board({"p-old": old, **store.known.pauses, "p-next": a_pause("p-next", 3)}))
+
+    assert known == {"p-lately", "p-now"}
+    last = await last_records(kafka_bootstrap, topic)
+    assert {key for key, value in last.items() if value is not None} == {
+        b"pause:p-lately",
+        b"pause:p-now",
+        b"pause:p-next",
+    }
+    assert last[b"pause:p-old"] is None
+
+
+@asynccontextmanager
+async def producing(bootstrap: str) -> AsyncIterator[Any]:
+    producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
 
 
 async def last_records(bootstrap: str, topic: str) -> dict[bytes, bytes | None]:

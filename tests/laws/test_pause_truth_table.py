@@ -270,7 +270,10 @@ def test_one_more_pause_never_loosens_whatever_its_percent_ramp_or_exemption(
 @given(pauses())
 def test_every_field_of_a_pause_survives_its_bytes(pause: Pause) -> None:
     released = pause.released_at_us
-    whole = replace(pause, starts_at_us=None, released_by=None if released is None else "bob", incident="https://x/1")
+    whole = replace(
+        pause, starts_at_us=None, released_by=None if released is None else "bob", incident="https://x/1",
+        salt="p-9", identity="1000@ops-1",
+    )  # fmt: skip
 
     assert decode_pause(encode_pause(whole)) == whole
 

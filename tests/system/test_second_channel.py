@@ -440,6 +440,10 @@ def test_two_persons_set_a_long_pause_as_typed_and_the_first_alone_cannot(system
     longer = system.run("extend", id_, "--for", "1h")
     assert longer.returncode == 3
     assert "already lasts" in longer.stderr
+    platform_wide = system.run("pause", "--all", "--reason", "raid", "--yes")
+    assert platform_wide.returncode == 0, platform_wide.stderr
+    assert "it ENDS 1h after its start unless a second person approves" in platform_wide.stderr
+    assert system.paused(1) == sorted([id_, platform_wide.stdout.strip()])
 
 
 def test_a_machine_renews_its_lease_and_cannot_release_a_person(system: System) -> None:

@@ -13,11 +13,15 @@ import pytest
 from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.operate import Details, Operate
 from gate.app.permission import Authority
+from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.media import Media
 from gate.core.pause.board import KEEP_ENDED_US, Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.four_eyes import TwoPersonRule
+from gate.core.pause.index import index_of, strictest
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
+from gate.core.request import CheckRequest
 from gate.errors import (
     ControlRefused,
     NotPermitted,
@@ -493,6 +497,27 @@ async def test_a_person_who_extends_a_machines_pause_takes_it_over_with_the_limi
         await operate.release(lease.id, "alerts", machine=True)
 
     assert (taken.machine, taken.owner) == (False, "ann")
+
+
+async def test_a_share_of_a_scope_stays_the_same_accounts_when_it_is_set_again_and_more_of_them_when_it_is_raised(
+    operate: Operate, store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    uploads = [CheckRequest("u", Account(f"a-{n}"), Media("image")) for n in range(400)]
+
+    async def held_by(percent: int, scope: Scope = NEW) -> set[str]:
+        pause = await operate.pause(scope, Action.STOP, "raid", "", "ann", HOUR_US, Details(percent=percent))
+        index = index_of([pause], clock.at_us)
+        return {each.account.id for each in uploads if strictest(index, each, "new", clock.at_us) is not None}
+
+    tenth = await held_by(10)
+    clock.at_us += 2 * HOUR_US  # it has ended
+    again, raised, everyone = await held_by(10), await held_by(30), await held_by(100)
+    other = await held_by(10, Scope(kinds=frozenset(("image",))))
+
+    assert again == tenth
+    assert len(tenth) < len(raised) < len(everyone) == 400
+    assert tenth < raised
+    assert other != tenth
 
 
 async def test_an_extension_only_ever_lengthens(operate: Operate, clock: StoppedClock) -> None:

@@ -54,7 +54,8 @@ class Pause:
     the share of accounts that it still holds falls from all to none. `percent` is the share of accounts that it holds at
     all. `factor` belongs to a throttle. A machine's pause is a lease (`gate.core.pause.lease`). A pause whose `proposal`
     is to set it is not in force before a second person approves it. `public` is what answers tell the uploaders that the
-    pause holds, `public_link` a link beside it.
+    pause holds, `public_link` a link beside it. `identity` is the login that set it, empty where it is unknown. `salt`
+    draws the accounts of `percent` (`gate.core.pause.ramp`); where it is empty, the id does.
     """
 
     id: str
@@ -83,6 +84,8 @@ class Pause:
     proposal: Proposal | None = None
     public: str = ""
     public_link: str = ""
+    identity: str = ""
+    salt: str = ""
 
     def active(self, now_us: int) -> bool:
         """True from its start until it is released or expires. A ramp after that does not count."""
@@ -97,6 +100,16 @@ class Pause:
     def awaits_approval(self) -> bool:
         """True for a pause that does not act before a second person approves it."""
         return self.proposal is not None and self.proposal.change is PauseChange.SET
+
+    @property
+    def begins_at_us(self) -> int | None:
+        """When it begins: its start, or when it was set."""
+        return self.set_at_us if self.starts_at_us is None else self.starts_at_us
+
+    @property
+    def drawn_by(self) -> str:
+        """The salt by which its share of the accounts is drawn."""
+        return self.salt or self.id
 
     @property
     def ended_at_us(self) -> int:

@@ -17,7 +17,8 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.core.pause.board import Board, merge
+from gate.core.duration import HOUR_US
+from gate.core.pause.board import Board, forget_ended, merge
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.control import (
@@ -40,6 +41,9 @@ PARTITION: Final = 0
 POLL_MS: Final = 200
 TRY_AGAIN_S: Final = 1.0
 MOST_GATES: Final = 10_000
+FORGET_LATER_US: Final = HOUR_US
+"""How much later than gates a reader forgets a pause: clocks differ, and no gate may write again what was just deleted."""
+FORGET_EVERY_S: Final = 60.0
 AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
@@ -53,6 +57,8 @@ class KafkaBoardStore:
         self._at = TopicPartition(topic, PARTITION)
         self._board = Board()
         self._outdated: set[bytes] = set()
+        self._ended: set[bytes] = set()
+        self._forget_at_s = 0.0
         self._gates: dict[str, tuple[bytes, int]] = {}
         self._next = 0
         self._end: int | None = None
@@ -103,7 +109,8 @@ class KafkaBoardStore:
         known = self._board
         if known.rev != expected_rev:
             return False
-        records = [pause_record(pause) for id_, pause in board.pauses.items() if known.pauses.get(id_) != pause]
+        kept = forget_ended(board, self._now_us() - FORGET_LATER_US).pauses
+        records = [pause_record(pause) for id_, pause in kept.items() if known.pauses.get(id_) != pause]
         aside = {entry.raw for entry in known.unreadable}
         others = [entry_record(entry) for entry in board.unreadable if entry.raw not in aside]
         records += [record for record in others if record is not None]
@@ -116,7 +123,8 @@ class KafkaBoardStore:
         return True
 
     async def repair(self, board: Board) -> bool:
-        """See BoardStore. Writes the pauses of `board` again whose last record is another one.
+        """See BoardStore. Writes the pauses of `board` again whose last record is another one, and deletes those that
+        expired long ago.
 
         Compaction keeps the last record of a key. Where that is an older revision, a deletion or garbage, the pause would be
         lost to whoever reads the topic anew.
@@ -124,7 +132,7 @@ class KafkaBoardStore:
         await self._until_caught_up()
         known = self._board.pauses
         lost = [each for id_, each in known.items() if PAUSE + id_.encode() in self._outdated and id_ in board.pauses]
-        await self._send(map(pause_record, lost))
+        await self._send([*map(pause_record, lost), *((key, b"") for key in sorted(self._ended))])
         return bool(lost)
 
     async def changes(self) -> AsyncIterator[Board]:
@@ -245,7 +253,7 @@ class KafkaBoardStore:
             if self._topic not in await consumer.topics():
                 raise KeyError(self._topic)
             consumer.assign([self._at])
-            self._outdated = {PAUSE + id_.encode() for id_ in self._board.pauses}
+            self._outdated, self._ended = {PAUSE + id_.encode() for id_ in self._board.pauses}, set()
             self._next = (await consumer.beginning_offsets([self._at]))[self._at]
             consumer.seek(self._at, self._next)
             self._end = (await consumer.end_offsets([self._at]))[self._at]
@@ -264,6 +272,8 @@ class KafkaBoardStore:
             self._tick(record.timestamp * 1_000)
             board = self._merged(board, record)
             self._next = record.offset + 1
+        if board is not self._board or asyncio.get_running_loop().time() >= self._forget_at_s:
+            board = self._without_ended(board)
         async with self._moved:
             self._board = board
             self._moved.notify_all()
@@ -282,6 +292,7 @@ class KafkaBoardStore:
     def _hear_pause(self, board: Board, key: bytes, value: bytes | None) -> Board:
         """The board with the record, noting whether it is what the board holds under its key."""
         read = Board()
+        self._ended.discard(key)
         try:
             read = board_of_record(key, value) if value else read
         except StateUnreadable:
@@ -293,6 +304,15 @@ class KafkaBoardStore:
         else:
             self._outdated.add(key)
         return board if merged == board else merged
+
+    def _without_ended(self, board: Board) -> Board:
+        """The board without the pauses that expired long ago by the broker's clock; `repair` then deletes their records."""
+        self._forget_at_s = asyncio.get_running_loop().time() + FORGET_EVERY_S
+        kept = forget_ended(board, self._now_us() - FORGET_LATER_US)
+        forgotten = {PAUSE + id_.encode() for id_ in board.pauses.keys() - kept.pauses.keys()}
+        self._ended |= forgotten
+        self._outdated -= forgotten
+        return kept if forgotten or len(kept.unreadable) < len(board.unreadable) else board
 
     def _hear_gate(self, process: str, value: bytes | None, at_us: int) -> None:
         if not value:

@@ -40,11 +40,10 @@ from gate.core.duration import HOUR_US
 from gate.core.limits.gcra import Refusal, Took
 from gate.core.limits.limit import EntityLimits, Rate
 from gate.core.limits.reservation import Reservation, ReservationState
-from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.limits.take import ClassLimits
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
 from gate.stores.redis.cluster_map import tags
-from gate.stores.redis.line import Argument
 
 LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
@@ -92,19 +91,6 @@ def upload_of_key(prefix: str, key: str) -> tuple[str, str] | None:
             return rest[:end], upload_id
         end = rest.find("}", end + 1)
     return None
-
-
-def flight_key(prefix: str, subject: str, request: TakeRequest, keys: list[Argument], at: dict[str, int]) -> int:
-    """The number of the key that holds what is in flight for the subject; 0 where its entity is unknown."""
-    own = {"account": f"account:{{{request.account}}}", "ip": f"ip:{request.ip}", "device": f"device:{request.device}"}
-    if (subject == "ip" and request.ip is None) or (subject == "device" and request.device is None):
-        return 0
-    name = f"{prefix}2f:{subject[1:] if subject.startswith('=') else own[subject]}"
-    number = at.get(name)
-    if number is None:
-        keys.append(name)
-        number = at[name] = len(keys)
-    return number
 
 
 def header(ids: Sequence[bytes]) -> bytes:

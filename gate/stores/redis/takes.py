@@ -27,14 +27,15 @@ from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import UNKNOWN, Standing
-from gate.errors import StateUnreadable, StoreUnavailable
-from gate.records.override import decode_stored_override, obeyed_override
+from gate.errors import StoreUnavailable
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
-from gate.stores.redis.layout import flight_key
-from gate.stores.redis.line import Argument, Line, Run, Stats
+from gate.stores.redis.limit_tags import store_tags
+from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.more_answers import with_more
 from gate.stores.redis.peeks import peek
+from gate.stores.redis.take_keys import TakeKeys, keys_under, shared_keys, with_raw_names
 from gate.stores.redis.unrolled import Unrolled
 
 MOST_CLASSES: Final = 48
@@ -42,9 +43,6 @@ MOST_CLASSES: Final = 48
 
 CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""
-
-LIMITS_TTL_MS: Final = 64 * 86_400_000
-"""How long it is kept which limits a class had: longer than any reservation."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _KEEP_LIMITS, _RECORDED = 8, 16
@@ -146,30 +144,17 @@ class TakeLane:
             until_s = clock() + within_s
             for part in parts:
                 if self._described.get(part.leased) is not part.unrolled:
-                    await self._describe(part.unrolled, (until_s - clock()) / 2)
+                    await store_tags(self._line, self._prefix, part.unrolled, (until_s - clock()) / 2)
                     self._described[part.leased] = part.unrolled
             within_s = until_s - clock()
         batches = [Batch(part.requests, part.unrolled, self._prefix) for part in parts]
-        runs = [Run(batch.script, batch.keys, batch.arguments) for batch in batches]
-        replies = await self._line.run(runs, within_s, again=True)
+        replies = await self._line.run(batches, within_s, again=True)
         results = [batch.read(reply) for batch, reply in zip(batches, replies, strict=True)]
         self._stats.unreadable += sum(batch.unreadable for batch in batches)
         if len(parts) == 1:
             return results[0]
         by_leased = {part.leased: iter(found) for part, found in zip(parts, results, strict=True)}
         return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
-
-    async def _describe(self, unrolled: Unrolled, within_s: float) -> None:
-        """Store what the tags in reservations will stand for, before the first of them is made."""
-        if unrolled.tags:
-            key = f"{self._prefix}2limits"
-            pairs = [part for pair in unrolled.tags.items() for part in pair]
-            try:
-                await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
-                await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
-            except StoreUnavailable as error:
-                if not str(error.__cause__).startswith("WRONGTYPE"):
-                    raise  # else the key holds no hash: gates of this policy need it for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +257,12 @@ def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
 
 
 class Batch:
-    """The keys and arguments of one call, and how to read its reply. Packed at once for all requests, not for each.
+    """One call for some checks, packed at once for all of them, and how to read its reply. See `script_call.ScriptCall`.
 
     `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
     """
 
-    __slots__ = ("_hot", "_unrolled", "arguments", "keys", "script", "unreadable")
+    __slots__ = ("_argument", "_hot", "_key_count", "_keys", "_unrolled", "first_key", "script", "unreadable")
 
     def __init__(
         self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str, due: str | None = None
@@ -286,54 +271,82 @@ class Batch:
         self.script = unrolled.script
         self._unrolled = unrolled
         self._hot: dict[int, MetFact] = {}
-        packing = unrolled.packing
-        keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
-        keys.append(due or f"{prefix}2due")
-        own: list[Argument] = []
+        self.first_key, shared = shared_keys(prefix, unrolled.shared, due)
+        keys = self._pack(requests, keys_under(prefix), shared)
+        if not keys.isascii():
+            lengths = [len(request.account) for request in requests]
+            keys = self._pack(with_raw_names(requests), keys_under(prefix), shared, lengths)
+        self._keys = keys.encode("latin-1")
+
+    def packed(self, known: bool) -> bytes:
+        """See `script_call.ScriptCall`."""
+        return self.script.packed(known, self._key_count, self._keys, self._argument)
+
+    def _pack(
+        self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
+    ) -> str:
+        """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
+        packing, lengths, network, device = self._unrolled.packing, keys.lengths, keys.network, keys.device
+        to_network, to_device, encoding = len(network), len(device), "latin-1" if characters else "utf-8"
+        shown, own = [shared], list[str]()
         given = [_COUNT.pack(len(requests))]
-        accounts: dict[str, int] = {}  # apart from other keys, because an account may have the name of a key
-        at: dict[str, int] = {}
-        # prefixes are added once a batch, because to add up two strings takes half as long as to format three
-        account_key, score_key, override_key = f"{prefix}2a:", f"{prefix}score:", f"{prefix}override:"
-        record_key, ip_key, device_key = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
+        count = 1 + len(self._unrolled.shared)
+        accounts, networks, devices, flying = dict[str, int](), dict[str, int](), dict[str, int](), dict[str, int]()
         for n, request in enumerate(requests):
-            account, ip, device, hot = request.account, request.ip, request.device, request.hot
+            account, upload, ip, of_device = request.account, request.upload_id, request.ip, request.device
             number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
-            a = accounts.get(account)
-            if a is None:
-                a = accounts[account] = len(keys) + 1
-                slot = f"{{{account}}}"
-                keys += (account_key + slot, score_key + slot, override_key + slot)
-            own.append(f"{record_key}{account}}}{len(account)}:{request.upload_id}")
+            first, second, third, last, length, before, behind = (
+                keys.parts(len(account), characters[n]) if characters else keys[len(account)]
+            )
+            a = accounts.setdefault(account, count + 1)
+            if a > count:
+                count += 3
+                shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
+            own.append(f"{lengths[length + len(upload)]}{before}{account}{behind}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:
-                i = at.get(name := ip_key + ip, 0)
-                if not i:
-                    keys.append(name)
-                    i = at[name] = len(keys)
-            if by_device and device is not None:
-                d = at.get(name := device_key + device, 0)
-                if not d:
-                    keys.append(name)
-                    d = at[name] = len(keys)
-            if hot is not None:
-                self._hot[n] = hot
-                special = int(request.class_limits.refused_by(hot))
-            if request.keep_limits:
-                special += _KEEP_LIMITS
-            what, numbers = request.fingerprint.encode(), []
-            for rate in rates:
-                cost = rate.cost_us(request.size)
+                i = networks.setdefault(ip, count + 1)
+                if i > count:
+                    count = i
+                    shown.append(f"{lengths[to_network + len(ip)]}{network}{ip}\r\n")
+            if by_device and of_device is not None:
+                d = devices.setdefault(of_device, count + 1)
+                if d > count:
+                    count = d
+                    shown.append(f"{lengths[to_device + len(of_device)]}{device}{of_device}\r\n")
+            now_us = request.now_us
+            if request.hot is not None or request.keep_limits or now_us is not None:
+                special = self._special(n, request)
+            size, kind = request.size, request.kind
+            # `request.fingerprint`, in half the time
+            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{of_device or ''}".encode(encoding)
+            numbers: list[int] = [number, special, a, i, d, request.attempt, len(what)]
+            for per_us, rate in rates:
+                cost = -(-size * per_us // rate) if rate else NEVER_US
                 numbers.append(cost if cost < NEVER_US else NEVER_US)
             for subject in flights:
-                numbers.append(flight_key(prefix, subject, request, keys, at))
-            if request.now_us is None:
-                given += (packed(number, special, a, i, d, request.attempt, len(what), *numbers), what)
-            else:
-                given += (packed(number, special + _RECORDED, a, i, d, request.attempt, len(what), *numbers), what)
-                given.append(_NOW.pack(request.now_us))
-        self.keys = [*keys, *own]
-        self.arguments = (b"".join(given),)
+                name = keys.in_flight(subject, request)
+                at = flying.setdefault(name, count + 1) if name else 0
+                if at > count:
+                    count = at
+                    shown.append(name)
+                numbers.append(at)
+            given += (packed(*numbers), what)
+            if now_us is not None:
+                given.append(_NOW.pack(now_us))
+        self._key_count = count + len(own)
+        self._argument = b"".join(given)
+        return "".join(shown) + "".join(own)
+
+    def _special(self, n: int, request: TakeRequest) -> int:
+        """What few checks have: a hot fact, which is remembered for the answer; limits to keep; a recorded clock."""
+        special = _RECORDED if request.now_us is not None else 0
+        if request.keep_limits:
+            special += _KEEP_LIMITS
+        if request.hot is not None:
+            self._hot[n] = request.hot
+            special += request.class_limits.refused_by(request.hot)
+        return special
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
@@ -365,32 +378,12 @@ class Batch:
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
-            results[at] = self._with_more(results[at], more)
+            results[at], is_readable = with_more(results[at], more)
+            self.unreadable += not is_readable
         for at, hot in self._hot.items():
             if not results[at].repeated:  # such an upload was let in before, and stays so
                 results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results
-
-    def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
-        """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
-        (length,) = _COUNT.unpack_from(more)
-        end = _COUNT.size + length
-        override, limits_of = None, result.limits_of
-        if length:
-            value = more[_COUNT.size : end]
-            try:
-                override = decode_stored_override(value)
-            except StateUnreadable:
-                override = obeyed_override(value)
-                self.unreadable += 1
-        shadow = tuple(more[end:].decode(errors="replace").split("\n")) if len(more) > end else ()
-        refusal = result.refusal
-        if refusal is not None and not refusal.limit:
-            refusal, shadow = Refusal(shadow[0], refusal.retry_after_us), ()
-        if limits_of is not None and override is not None:
-            limits_of = override.limits
-        standing = replace(result.standing, override=override)
-        return replace(result, standing=standing, refusal=refusal, shadow=shadow, limits_of=limits_of)
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,8 @@ from gate.stores.redis.apart import entity_prefix
 from gate.stores.redis.cluster import ClusterLine
 from gate.stores.redis.connect import line_to
 from gate.stores.redis.layout import account_key
-from gate.stores.redis.line import Run, Script, Stats
+from gate.stores.redis.line import Stats
+from gate.stores.redis.script_call import Run, Script
 
 MOST_AT_ONCE: Final = 64
 """Exchanges that share a call."""

@@ -13,15 +13,16 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import gcd
 from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import NEVER_US, Limit, Rate
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, quoted
+from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, quoted
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
-from gate.stores.redis.line import Script
 from gate.stores.redis.lua import script
+from gate.stores.redis.script_call import Script
 
 MAX_LIFETIME_US: Final = 1 << 47
 _INFINITE: Final = "math.huge"
@@ -29,10 +30,10 @@ _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
 
 
-Packing = tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool, Callable[..., bytes]]
-"""What the request of a class needs beside its own values: the class's number, its rates on bytes, the subjects of its limits on
-what is in flight, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check takes it
-apart."""
+Packing = tuple[int, tuple[tuple[int, int], ...], tuple[str, ...], bool, bool, Callable[..., bytes]]
+"""What the request of a class needs beside its own values: the class's number, period and rate of its limits on bytes (rate 0:
+nothing passes), the subjects of its limits on what is in flight, whether it limits networks and devices, and what packs its
+numbers. A plain tuple, because each check takes it apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,11 @@ class Unrolled:
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
-        object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
+        object.__setattr__(self, "flights", {limits: tuple(in_flight_of(limits)) for limits in self.classes})
         packing: dict[ClassLimits, Packing] = {
             each: (
-                n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None,
+                n, tuple(map(_period_and_rate, each.byte_rates)), self.flights[each],
+                each.ip is not None, each.device is not None,
                 struct.Struct(f"<BBHHHIH{len(each.byte_rates)}d{len(self.flights[each])}H").pack,
             )
             for each, n in self.numbers.items()
@@ -69,11 +71,10 @@ class Unrolled:
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
 
 
-def _flying(limits: ClassLimits) -> Iterator[str]:
-    """The subjects with limits on what is in flight, each once: account, ip, device, or the name of a shared entity."""
-    yield from dict.fromkeys(
-        subject for subject, each in entities_of(limits) if any(limit.in_flight for limit in each.limits)
-    )
+def _period_and_rate(rate: Rate) -> tuple[int, int]:
+    """Both in lowest terms, because small numbers are multiplied and divided faster."""
+    shared = gcd(rate.per_us, rate.rate)
+    return (rate.per_us // shared, rate.rate // shared) if rate.rate and rate.burst else (0, 0)
 
 
 def _source(unrolled: Unrolled) -> str:
