@@ -370,7 +370,7 @@ class Batch:
                 else:
                     refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
-            if repeated and not charged:  # the name of the limit comes with `_with_more`
+            if repeated and not charged:  # the name of the limit comes with `with_more`
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
