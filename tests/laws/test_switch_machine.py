@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gate.app.check import Check
 from gate.app.converge import HEARD_WITHIN_US, converged
 from gate.app.follow_controls import FollowControls
+from gate.app.keep_board import KeepBoard
 from gate.app.operate import Operate
 from gate.app.watch import Watch
 from gate.core.account import Account
@@ -32,7 +33,7 @@ from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable
+from gate.errors import AccessRefused, ControlRefused, OperatorError, StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.boards import LATELY_US, Acknowledgement
@@ -109,6 +110,9 @@ class Merging(Channel):
 class Reach:
     """The channel as one gate reaches it, or not. A BoardStore."""
 
+    only_reads = False
+    """True for a gate whose user may not write pauses; a keeper writes in its place."""
+
     def __init__(self, channel: Channel, links: set[int], gate: int) -> None:
         self._channel = channel
         self._links = links
@@ -117,6 +121,8 @@ class Reach:
     def __getattr__(self, name: str) -> Any:
         if not self._channel.up or self._gate not in self._links:
             raise StoreUnavailable("cut off")
+        if self.only_reads and name in ("replace", "repair"):
+            raise AccessRefused("its access lists do not permit this user to do that")
         return getattr(self._channel, name)
 
 
@@ -201,6 +207,8 @@ class GateUnderTest:
 class SwitchMachine(RuleBasedStateMachine):
     """Steps of operators and of faults. `promised` are the pauses that were reported as obeyed by all."""
 
+    keeper: KeepBoard | None = None
+
     def __init__(self) -> None:
         super().__init__()
         Time.true_us = NOON_US
@@ -220,14 +228,21 @@ class SwitchMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.loop.close()
 
-    @initialize(ahead=st.lists(st.sampled_from(CLOCKS), min_size=3, max_size=3), kafka_ahead=st.sampled_from(CLOCKS))
-    def begin(self, ahead: list[int], kafka_ahead: int = 0) -> None:
+    @initialize(
+        ahead=st.lists(st.sampled_from(CLOCKS), min_size=3, max_size=3), kafka_ahead=st.sampled_from(CLOCKS),
+        has_keeper=st.booleans(),
+    )  # fmt: skip
+    def begin(self, ahead: list[int], kafka_ahead: int = 0, has_keeper: bool = False) -> None:
         self.kafka.clock.ahead_us = kafka_ahead
+        if has_keeper:
+            own: list[Any] = [each.of({GATES}, GATES) for each in (self.redis, self.kafka)]
+            self.keeper = KeepBoard(*own, lambda _: None)
         self.gates = [
             GateUnderTest(n, self.redis.of(self.redis_links, n), self.kafka.of(self.kafka_links, n), ahead[n])
             for n in range(GATES)
         ]
         for gate in self.gates:
+            gate.redis.only_reads = gate.kafka.only_reads = has_keeper
             gate.start()
         self.second()
 
@@ -236,6 +251,10 @@ class SwitchMachine(RuleBasedStateMachine):
         Time.true_us += SECOND_US
         for gate in self.gates:
             self.run(gate.step())
+        if self.keeper is not None:
+            for keeps in (self.keeper._keep_kafka, self.keeper._keep_redis):
+                with suppress(StoreUnavailable, StateUnreadable):
+                    self.run(keeps())
         with suppress(StateUnreadable):
             self.old.append(encode_board(self.run(self.redis.read())))
 
