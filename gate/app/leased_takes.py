@@ -144,44 +144,41 @@ class LeasedTakes:
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore."""
-        given = self._give(request)
-        if given is None:
+        lent = self.give(request)
+        if lent is None:
             return await self._takes.take(request)
-        way = given[0]
+        rest, given = lent
         try:
-            result = await self._takes.take(replace(request, class_limits=way.remaining))
+            result = await self._takes.take(rest)
         except Exception as error:
-            _settle(given, was_used=getattr(error, "may_have_run", False))
+            self.settle(given, was_used=getattr(error, "may_have_run", False))
             raise
         except asyncio.CancelledError:
-            _settle(given, was_used=True)
+            self.settle(given, was_used=True)
             raise
-        _settle(given, was_used=result.charged and not result.repeated)
-        return _told(way, result)
+        self.settle(given, was_used=result.charged and not result.repeated)
+        return _told(given[0], result)
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         """See TakeStore."""
-        given = [self._give(request) for request in requests]
-        sent = [
-            request if each is None else replace(request, class_limits=each[0].remaining)
-            for request, each in zip(requests, given, strict=True)
-        ]
+        lent = [self.give(request) for request in requests]
+        sent = [request if each is None else each[0] for request, each in zip(requests, lent, strict=True)]
         try:
             results = await self._takes.take_many(sent)
         except BaseException:
-            for each in given:
+            for each in lent:
                 if each is not None:
-                    _settle(each, was_used=True)
+                    self.settle(each[1], was_used=True)
             raise
-        for n, each in enumerate(given):
+        for n, each in enumerate(lent):
             if each is None:
                 continue
             result = results[n]
             if isinstance(result, TakeResult):
-                _settle(each, was_used=result.charged and not result.repeated)
-                results[n] = _told(each[0], result)
+                self.settle(each[1], was_used=result.charged and not result.repeated)
+                results[n] = _told(each[1][0], result)
             else:
-                _settle(each, was_used=getattr(result, "may_have_run", False))
+                self.settle(each[1], was_used=getattr(result, "may_have_run", False))
         return results
 
     async def peek(self, request: TakeRequest) -> Peek:
@@ -259,8 +256,8 @@ class LeasedTakes:
             outcome = "failed" if isinstance(each, Exception) else "given_back" if us < 0 else "drawn"
             self._counts.lease_exchanges[outcome] += 1
 
-    def _give(self, request: TakeRequest) -> Given | None:
-        """Tokens for the upload from every lease of one way, or from none."""
+    def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
+        """Tokens for the upload from every lease of one way, or from none; and the request for what the store is to take."""
         limits = request.class_limits
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
@@ -277,13 +274,21 @@ class LeasedTakes:
                 if lease.held_us < lease.low_us:
                     self._wake.set()
             self._counts.lease_takes["lease"] += 1
-            return way, costs
+            return replace(request, class_limits=way.remaining), (way, costs)
         for lease in leased.wanting():
             lease.demand_us += lease.limit.cost_us(request.size)
             lease.demands += 1
         self._wake.set()
         self._counts.lease_takes["bucket"] += 1
         return None
+
+    def settle(self, given: Given, *, was_used: bool) -> None:
+        """Note that an upload has used what it was given, or that it has not."""
+        way, costs = given
+        for lease, cost in zip(way.leases, costs):  # noqa: B905
+            lease.out_us -= cost
+            if not was_used:
+                lease.held_us += cost
 
     def _learn(self, limits: ClassLimits) -> LeasedClass | None:
         """The leases of a class; None where it has none."""
@@ -325,15 +330,6 @@ class LeasedTakes:
         if not lease.most_us:
             lease.most_us = most_held(limit, self._known_gates)
         return lease
-
-
-def _settle(given: Given, *, was_used: bool) -> None:
-    """Note that an upload has used what it was given, or that it has not."""
-    way, costs = given
-    for lease, cost in zip(way.leases, costs):  # noqa: B905
-        lease.out_us -= cost
-        if not was_used:
-            lease.held_us += cost
 
 
 def _told(way: LeasedWay, result: TakeResult) -> TakeResult:
