@@ -15,13 +15,14 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
+from gate.app.batch_takes import BatchTakes
 from gate.app.policy_trial import PolicyTrial
 from gate.app.recent_uploads import RecentUploads
 from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import Leases, LocalTake, WithoutStore
-from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
+from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses, needs_store
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -29,7 +30,7 @@ from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board
 from gate.core.pause.index import refusing_risk, strictest
-from gate.core.policy import Policy
+from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import LastKnown
@@ -44,8 +45,6 @@ SHED_RETRY_US: Final = 2_000_000
 NO_STORE: Final = ("store",)
 """`Decision.degraded` where the store was not asked or did not answer."""
 
-
-_ATTEMPTS: Final = (1 << 32) - 1
 
 _Counted = tuple[Verdict, str, Stage, str, str | None, tuple[str, ...], tuple[str, ...], bool]
 """What is counted of a decision: verdict, class, stage, reason, pause, what was not asked, limits in shadow, a harmless score."""
@@ -89,7 +88,6 @@ class Check:
         self._without_store = WithoutStore(local, leases)
         self._last_known = LastKnown()
         self._log = log
-        self._back_pressure = back_pressure if back_pressure is not None else BackPressure()
         self._reports = reports
         self._unanswered = reports.unanswered if reports is not None else lambda notice: None
         self._attempt = first_attempt
@@ -98,6 +96,8 @@ class Check:
         self._board = Board()
         self._pauses = LivePauses()
         self._refusing = RefusingLimits()
+        room = back_pressure if back_pressure is not None else BackPressure()
+        self._batches = BatchTakes(takes, room, self._refusing, self._unanswered)
         self.policy = policy
 
     @property
@@ -185,23 +185,25 @@ class Check:
         A batch waits while too many checks of other batches are with the store; see `BackPressure`.
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
-        prepared = [self._prepare(request, policy, now_us) for request in requests]
+        prepared = self._prepare_all(requests, policy, now_us)
         take_requests = [first for _, _, first in prepared if not isinstance(first, Decision)]
-        answers = iter(await self._answers(take_requests, policy))
-        is_gone = gone is not None and gone()
+        answers: Sequence[TakeResult | Exception | None] = await self._batches.answers(take_requests, policy)
+        if len(answers) < len(prepared):
+            given = iter(answers)
+            answers = [None if isinstance(first, Decision) else next(given) for _, _, first in prepared]
         decisions: list[Decision] = []
-        for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
-            answer = None
+        for request, (class_, pauses, first), answer in zip(requests, prepared, answers, strict=True):
             if isinstance(first, Decision):
-                decision = first
-            else:
-                answer = next(answers)
-                decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
-                if is_gone and decision.reserved:
+                decisions.append(first)
+            elif answer is not None:
+                decisions.append(self._decide(request, class_, pauses, policy, now_us, first, answer))
+        if gone is not None and gone():
+            for (_, _, first), decision in zip(prepared, decisions, strict=True):
+                if decision.reserved and not isinstance(first, Decision):
                     self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
-            if self.trial is not None:
+        if self.trial is not None:
+            for request, (_, pauses, _), answer, decision in zip(requests, prepared, answers, decisions, strict=True):
                 self._try(request, decision, policy, pauses, answer, now_us)
-            decisions.append(decision)
         self._note_all(requests, decisions, policy, now_us, ignored or ((),) * len(requests))
         self._took(started_ns, len(decisions))
         return decisions
@@ -233,7 +235,7 @@ class Check:
             risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         if decision is not None:
             return class_, pauses, decision
-        self._attempt = attempt = self._attempt % _ATTEMPTS + 1
+        self._attempt = attempt = self._attempt % MOST_ATTEMPTS + 1
         take_request = policy.take_request(request, class_, self._names, None, attempt)
         if risk is not None:
             take_request = replace(take_request, class_limits=self._refusing.of(take_request.class_limits, risk))
@@ -244,29 +246,14 @@ class Check:
                 take_request = replace(take_request, hot=hot)
         return class_, pauses, take_request
 
-    async def _answers(self, requests: list[TakeRequest], policy: Policy) -> list[TakeResult | Exception]:
-        """The store's answers to a batch, in its order."""
-        if not requests:
-            return []
-        try:
-            async with self._back_pressure.room_for(len(requests)):
-                answers = await self._takes.take_many(requests)
-                staff = [
-                    (n, answer.limits_of)
-                    for n, answer in enumerate(answers)
-                    if isinstance(answer, TakeResult) and answer.limits_of is not None
-                ]
-                if staff:
-                    again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]
-                    for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
-                        answers[n] = answer
-                return answers
-        except Exception as error:
-            return [error for _ in requests]
-        except asyncio.CancelledError:
-            for request in requests:
-                self._unanswered(Unanswered(request.account, request.upload_id, request.attempt))
-            raise
+    def _prepare_all(self, requests: Sequence[CheckRequest], policy: Policy, now_us: int) -> Sequence[_Prepared]:
+        """`_prepare` for a batch."""
+        pauses, facts = self._pauses, self.hot
+        if not needs_store(pauses, policy) or facts.devices or facts.networks:
+            return [self._prepare(request, policy, now_us) for request in requests]
+        before, self._attempt = self._attempt, (self._attempt + len(requests) - 1) % MOST_ATTEMPTS + 1
+        take_requests = policy.take_requests(requests, self._names, now_us, before)
+        return [(each.class_, pauses, each) for each in take_requests]
 
     def _decide(
         self, request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int,

@@ -289,6 +289,11 @@ def decide(
     )
 
 
+def needs_store(pauses: LivePauses, policy: Policy) -> bool:
+    """Whether no upload at all is decided before the store has answered, as nearly always. `decide` then need not be asked."""
+    return pauses.are_none and not policy.deny_accounts
+
+
 _NOT_NEEDED: Final = TakeResult(UNKNOWN, False, False, None, (), 0)
 """In place of an answer where the board decides."""
 

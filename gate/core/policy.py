@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -191,6 +192,8 @@ def _pattern(values: frozenset[str]) -> re.Pattern[str]:
     return re.compile("|".join(parts) or "(?!)", re.DOTALL)
 
 
+MOST_ATTEMPTS: Final = (1 << 32) - 1
+"""So many checks have a number of their own; the next one begins anew."""
 EVERY_KIND = "*"
 """Stands for a media kind that is not known: every limit that has kinds applies to it."""
 ANY_VALUE = KnownValues(frozenset("*"), frozenset("*"), frozenset("*"))
@@ -292,6 +295,35 @@ class Policy:
             kind,
             attempt,
         )
+
+    def take_requests(
+        self, requests: Sequence[CheckRequest], names: Pseudonyms, now_us: int, attempt: int
+    ) -> list[TakeRequest]:
+        """`take_request` of each by its class at `now_us`, numbered after `attempt`."""
+        limits_by_class, assumed, of_ip, of_device = self._any_kind, self.assumed_bytes, names.of_ip, names.of_device
+        class_of, thresholds, kinds = self.class_of, self.thresholds, self._kinds
+        found = []
+        for request in requests:
+            account, ip, device, media = request.account, request.ip, request.device, request.media
+            given, kind, size = account.class_, media.kind, media.bytes
+            class_ = given if given is not None and given in thresholds else class_of(account, now_us)
+            attempt = attempt % MOST_ATTEMPTS + 1
+            found.append(
+                TakeRequest(
+                    account.id,
+                    request.upload_id,
+                    self._class_limits[class_, self._limited_as(kind)] if kinds else limits_by_class[class_],
+                    None if ip is None else of_ip(ip),
+                    None if device is None else of_device(device),
+                    assumed.get(class_, 0) if size is None else size,
+                    None,
+                    None,
+                    class_,
+                    kind,
+                    attempt,
+                )
+            )
+        return found
 
     def with_limits_of(self, request: TakeRequest, limits_class: str) -> TakeRequest:
         """The same request with the limits that a staff override gives; with its own if there is no such class (now)."""

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from gate.core.decision import Decision, Stage
+from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.limit import Limit, Room
 from gate.core.request import CheckRequest
 
@@ -113,11 +113,15 @@ class ReservationSigner:
         # the key comes first and has a fixed length, so that key and upload fit into one block of the hash
         self._hasher = blake2b(digest_size=12, person=b"reservation")
         self._hasher.update(blake2b(salt, digest_size=32, person=b"reservation").digest())
+        self._copied = self._hasher.copy
 
     def sign(self, account: str, upload_id: str, began_us: int) -> str:
         """The reservation of an upload that began at `began_us` by the store's clock."""
-        named = f"{len(account)}.{began_us}.{account}{upload_id}"
-        hasher = self._hasher.copy()
+        return self.signed(f"{len(account)}.{began_us}.{account}{upload_id}")
+
+    def signed(self, named: str) -> str:
+        """What `sign` makes of what it names."""
+        hasher = self._copied()
         hasher.update(named.encode())
         return f"{hasher.hexdigest()}.{named}"
 
@@ -155,8 +159,53 @@ def encode_decisions(
     signer: ReservationSigner | None = None,
 ) -> bytes:  # fmt: skip
     """The body that answers a batch, in its order; `ignored` has an entry for each check, see `encode_decision`."""
+    if signer is not None:
+        body = _body_of_some_allowed(decisions, jitter, ignored, signer)
+        if body is not None:
+            return body
     pairs = zip(decisions, ignored, strict=True)
     return _encode(_Answers([answer(decision, jitter, fields, signer) for decision, fields in pairs]))
+
+
+def _body_of_some_allowed(
+    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]],
+    signer: ReservationSigner,
+) -> bytes | None:  # fmt: skip
+    """The body of `encode_decisions`, in half the time where most uploads are let in by default: two fields tell their answers
+    apart. None where an id has characters that JSON spells in another way.
+    """
+    policy, board_rev, default, began_us, began = decisions[0].policy, decisions[0].board_rev, Stage.DEFAULT, -1, ""
+    start, middle, end = _around(policy, board_rev)
+    signed, answers, reservations = signer.signed, list[str](), list[str]()
+    for decision, fields in zip(decisions, ignored, strict=True):
+        if (
+            decision.stage is default
+            and decision.reserved
+            and decision.policy is policy
+            and decision.board_rev == board_rev
+            and not fields
+        ):
+            account, upload_id = decision.account, decision.upload_id
+            if decision.room_at_us != began_us:
+                began_us = decision.room_at_us
+                began = f".{began_us}."
+            reservation = signed(f"{len(account)}{began}{account}{upload_id}")
+            reservations.append(reservation)
+            answers.append(f"{start}{upload_id}{middle}{reservation}{end}")
+        else:
+            answers.append(_encode(answer(decision, jitter, fields, signer)).decode())
+    shown = "".join(reservations)
+    if len(_encode(shown)) != len(shown) + 2:
+        return None
+    return f'{{"decisions":[{",".join(answers)}]}}'.encode()
+
+
+@lru_cache(maxsize=16)
+def _around(policy: str, board_rev: int) -> tuple[str, str, str]:
+    """What stands before the upload of an answer that lets in by default, between upload and reservation, and after it."""
+    allowed = Answer("<>", Verdict.ALLOW, Stage.DEFAULT, "allow", None, "<>", None, policy, board_rev, None, ())
+    start, middle, end = _encode(allowed).decode().split("<>", 2)
+    return start, middle, end
 
 
 def answer(

@@ -20,7 +20,8 @@ from gate.policyfile import packaged_file
 from streams.core.models.captions import CaptionModel
 from streams.files.weights import Arrays, read_about, read_arrays, require_finite
 
-VERSION = 1
+VERSION = 2
+"""Version 2 of a caption model has weights for words and pairs of words too."""
 
 
 class NamedModel(Protocol):

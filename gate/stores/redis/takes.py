@@ -18,7 +18,8 @@ import struct
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -36,10 +37,8 @@ from gate.stores.redis.line import Line, Stats
 from gate.stores.redis.more_answers import with_more
 from gate.stores.redis.peeks import peek
 from gate.stores.redis.take_keys import TakeKeys, keys_under, shared_keys, with_raw_names
+from gate.stores.redis.take_scripts import ScriptPair
 from gate.stores.redis.unrolled import Unrolled
-
-MOST_CLASSES: Final = 48
-"""Classes that one script has at most; with more, those of the batch alone are written."""
 
 CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""
@@ -52,63 +51,6 @@ _NOW = struct.Struct("<d")
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
-
-
-class Scripts:
-    """The script for the classes that are expected, kept until a batch brings others."""
-
-    def __init__(self) -> None:
-        self._known = Unrolled(())
-
-    def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the script for these classes and those known before."""
-        others = [each for each in classes if each not in self._known.numbers]
-        if others:
-            before = self._known.classes if len(self._known.classes) + len(others) <= MOST_CLASSES else ()
-            self._known = Unrolled((*before, *others))
-
-    def of(self, requests: Sequence[TakeRequest]) -> Unrolled:
-        """A script that has the class of each request."""
-        numbers = self._known.numbers
-        for request in requests:
-            if request.class_limits not in numbers:
-                needed = list(dict.fromkeys(each.class_limits for each in requests))
-                self.expect(needed)
-                if any(each not in self._known.numbers for each in needed):
-                    self._known = Unrolled(tuple(needed))
-                break
-        return self._known
-
-
-class ScriptPart(NamedTuple):
-    """The requests of a batch that share a script; whether their gate takes from leases in place of shared buckets."""
-
-    leased: bool
-    requests: Sequence[TakeRequest]
-    unrolled: Unrolled
-
-
-class ScriptPair:
-    """A script for classes with leases and one for those without. The first reads no shared bucket."""
-
-    def __init__(self) -> None:
-        self._scripts = {False: Scripts(), True: Scripts()}
-
-    def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the scripts for these classes and those known before."""
-        for leased, scripts in self._scripts.items():
-            scripts.expect([each for each in classes if bool(each.leased) is leased])
-
-    def parts_of(self, requests: Sequence[TakeRequest]) -> list[ScriptPart]:
-        """The requests by their script; nearly always all have the same."""
-        leases = [bool(request.class_limits.leased) for request in requests]
-        if all(leases) or not any(leases):
-            return [ScriptPart(leases[0], requests, self._scripts[leases[0]].of(requests))]
-        parts = []
-        for leased, scripts in self._scripts.items():
-            some = [request for request, each in zip(requests, leases, strict=True) if each is leased]
-            parts.append(ScriptPart(leased, some, scripts.of(some)))
-        return parts
 
 
 class TakeLane:
@@ -138,23 +80,33 @@ class TakeLane:
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
+        classes = {item.class_limits for item in items}
+        for unrolled in self._described.values():
+            if classes <= unrolled.packing.keys():  # nearly always
+                (results,) = await self._run(((items, unrolled),), within_s)
+                return results
         parts = self._scripts.parts_of(items)
-        if any(self._described.get(part.leased) is not part.unrolled for part in parts):
-            clock = asyncio.get_running_loop().time
-            until_s = clock() + within_s
-            for part in parts:
-                if self._described.get(part.leased) is not part.unrolled:
-                    await store_tags(self._line, self._prefix, part.unrolled, (until_s - clock()) / 2)
-                    self._described[part.leased] = part.unrolled
-            within_s = until_s - clock()
-        batches = [Batch(part.requests, part.unrolled, self._prefix) for part in parts]
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + within_s
+        for part in parts:
+            if self._described.get(part.leased) is not part.unrolled:
+                await store_tags(self._line, self._prefix, part.unrolled, (until_s - clock()) / 2)
+                self._described[part.leased] = part.unrolled
+        found = await self._run([(part.requests, part.unrolled) for part in parts], until_s - clock())
+        if len(parts) == 1:
+            return found[0]
+        by_leased = {part.leased: iter(results) for part, results in zip(parts, found, strict=True)}
+        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
+
+    async def _run(
+        self, parts: Sequence[tuple[Sequence[TakeRequest], Unrolled]], within_s: float
+    ) -> list[list[TakeResult]]:
+        """The answers to requests, by the script of each part of them."""
+        batches = [Batch(requests, unrolled, self._prefix) for requests, unrolled in parts]
         replies = await self._line.run(batches, within_s, again=True)
         results = [batch.read(reply) for batch, reply in zip(batches, replies, strict=True)]
         self._stats.unreadable += sum(batch.unreadable for batch in batches)
-        if len(parts) == 1:
-            return results[0]
-        by_leased = {part.leased: iter(found) for part, found in zip(parts, results, strict=True)}
-        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +147,7 @@ class RedisTakeStore:
         else:
             self._wire = _single(url, prefix, self._stats, lanes)
         self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(
-            self._wire.lanes, deadline_s, max_batch, max_queue, lambda request: request.class_limits.rank
+            self._wire.lanes, deadline_s, max_batch, max_queue, attrgetter("class_limits.rank")
         )
 
     @property
