@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gate.app.back_pressure import BackPressure
 from gate.app.refusing_limits import RefusingLimits
+from gate.core.decision import Decision
 from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.policy import Policy
@@ -25,10 +26,23 @@ class BatchTakes:
         self._refusing = refusing
         self._unanswered = unanswered
 
-    async def answers(self, requests: Sequence[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
-        """The store's answers to a batch, in its order. Raises nothing but CancelledError."""
+    async def answers(
+        self, firsts: Sequence[Decision | TakeRequest], policy: Policy
+    ) -> Sequence[TakeResult | Exception | None]:
+        """The store's answers to the requests of a batch, in its order; None for a check that is decided without the store.
+
+        Raises nothing but CancelledError.
+        """
+        requests = [first for first in firsts if isinstance(first, TakeRequest)]
         if not requests:
-            return ()
+            return [None] * len(firsts)
+        answers = await self._take(requests, policy)
+        if len(answers) == len(firsts):
+            return answers
+        given = iter(answers)
+        return [next(given) if isinstance(first, TakeRequest) else None for first in firsts]
+
+    async def _take(self, requests: Sequence[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
         try:
             async with self._back_pressure.room_for(len(requests)):
                 answers = await self._takes.take_many(requests)

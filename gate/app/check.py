@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import Leases, LocalTake, WithoutStore
-from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses, needs_store
+from gate.core.decide import LivePauses, Shed, StoreAnswer, allowed, decide, live_pauses, needs_store
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -33,7 +34,7 @@ from gate.core.pause.index import refusing_risk, strictest
 from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import LastKnown
+from gate.core.standing import UNKNOWN, LastKnown
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
@@ -185,26 +186,42 @@ class Check:
         A batch waits while too many checks of other batches are with the store; see `BackPressure`.
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
-        prepared = self._prepare_all(requests, policy, now_us)
-        take_requests = [first for _, _, first in prepared if not isinstance(first, Decision)]
-        answers: Sequence[TakeResult | Exception | None] = await self._batches.answers(take_requests, policy)
-        if len(answers) < len(prepared):
-            given = iter(answers)
-            answers = [None if isinstance(first, Decision) else next(given) for _, _, first in prepared]
-        decisions: list[Decision] = []
-        for request, (class_, pauses, first), answer in zip(requests, prepared, answers, strict=True):
+        firsts, pauses_of = self._prepare_all(requests, policy, now_us)
+        answers = await self._batches.answers(firsts, policy)
+        decisions, others, by_class = list[Decision](), list[Decision](), dict[str, int]()
+        is_calm, rev, remember = needs_store(self._pauses, policy), self._pauses.rev, self._last_known.remember
+        for request, first, answer, pauses in zip(requests, firsts, answers, pauses_of, strict=False):
+            if (
+                is_calm
+                and isinstance(answer, TakeResult)
+                and answer.charged
+                and not answer.repeated
+                and answer.standing is UNKNOWN
+                and not answer.shadow
+            ):
+                class_ = first.class_
+                remember(request.account.id, UNKNOWN)
+                by_class[class_] = by_class.get(class_, 0) + 1
+                decisions.append(allowed(request, class_, rev, policy.hash, answer))
+                continue
             if isinstance(first, Decision):
-                decisions.append(first)
-            elif answer is not None:
-                decisions.append(self._decide(request, class_, pauses, policy, now_us, first, answer))
+                decision = first
+            else:
+                assert answer is not None
+                decision = self._decide(request, first.class_, pauses, policy, now_us, first, answer)
+            decisions.append(decision)
+            others.append(decision)
         if gone is not None and gone():
-            for (_, _, first), decision in zip(prepared, decisions, strict=True):
+            for first, decision in zip(firsts, decisions, strict=True):
                 if decision.reserved and not isinstance(first, Decision):
                     self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
         if self.trial is not None:
-            for request, (_, pauses, _), answer, decision in zip(requests, prepared, answers, decisions, strict=True):
+            for request, answer, decision, pauses in zip(requests, answers, decisions, pauses_of, strict=False):
                 self._try(request, decision, policy, pauses, answer, now_us)
-        self._note_all(requests, decisions, policy, now_us, ignored or ((),) * len(requests))
+        for class_, times in by_class.items():
+            self._count(Verdict.ALLOW, class_, Stage.DEFAULT, "allow", None, (), (), True, times, now_us)
+        self._count_all(others, policy, now_us)
+        self._log_all(requests, decisions, now_us, ignored or ((),) * len(requests))
         self._took(started_ns, len(decisions))
         return decisions
 
@@ -246,14 +263,16 @@ class Check:
                 take_request = replace(take_request, hot=hot)
         return class_, pauses, take_request
 
-    def _prepare_all(self, requests: Sequence[CheckRequest], policy: Policy, now_us: int) -> Sequence[_Prepared]:
-        """`_prepare` for a batch."""
+    def _prepare_all(
+        self, requests: Sequence[CheckRequest], policy: Policy, now_us: int
+    ) -> tuple[Sequence[Decision | TakeRequest], Iterable[LivePauses]]:
+        """`_prepare` for a batch: decisions and requests, and the pauses of each check."""
         pauses, facts = self._pauses, self.hot
         if not needs_store(pauses, policy) or facts.devices or facts.networks:
-            return [self._prepare(request, policy, now_us) for request in requests]
+            prepared = [self._prepare(request, policy, now_us) for request in requests]
+            return [first for _, _, first in prepared], [pauses for _, pauses, _ in prepared]
         before, self._attempt = self._attempt, (self._attempt + len(requests) - 1) % MOST_ATTEMPTS + 1
-        take_requests = policy.take_requests(requests, self._names, now_us, before)
-        return [(each.class_, pauses, each) for each in take_requests]
+        return policy.take_requests(requests, self._names, now_us, before), repeat(pauses)
 
     def _decide(
         self, request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int,
@@ -302,11 +321,8 @@ class Check:
         if self._log is not None:
             self._log.record(request, decision, now_us, ignored)
 
-    def _note_all(
-        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], policy: Policy, now_us: int,
-        ignored: Sequence[Collection[str]],
-    ) -> None:  # fmt: skip
-        """`_note` for a batch. What is counted alike is counted at once, and nearly all of a batch is."""
+    def _count_all(self, decisions: Sequence[Decision], policy: Policy, now_us: int) -> None:
+        """Count decisions. What is counted alike is counted at once, and most of a batch is."""
         thresholds = policy.thresholds
         alike: dict[_Counted, int] = {}
         for decision in decisions:
@@ -318,6 +334,12 @@ class Check:
             alike[key] = alike.get(key, 0) + 1
         for key, times in alike.items():
             self._count(*key, times, now_us)
+
+    def _log_all(
+        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], now_us: int,
+        ignored: Sequence[Collection[str]],
+    ) -> None:  # fmt: skip
+        """Count the uploads that a pause in dry run would have held, and hand the decisions to the log."""
         if self._pauses.dry_run.entries:
             for request, decision in zip(requests, decisions, strict=True):
                 if decision.verdict.lets_in:

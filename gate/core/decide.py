@@ -102,7 +102,9 @@ def _result(
     return StageResult(verdict, not verdict.lets_in, stage, reason, retry_after_us, pause)
 
 
-_ALLOWED: Final = _result(Verdict.ALLOW, Stage.DEFAULT, "allow")
+_ALLOW: Final = Verdict.ALLOW
+_DEFAULT: Final = Stage.DEFAULT
+_ALLOWED: Final = _result(_ALLOW, _DEFAULT, "allow")
 _DENY_LISTED: Final = _result(Verdict.DENY, Stage.DENY_LIST, "deny_list")
 REUSED: Final = "upload.reused"
 """The reason of a check whose upload id was checked before with other content."""
@@ -286,6 +288,29 @@ def decide(
         answer.now_us,
         strongest.message,
         strongest.link,
+    )
+
+
+def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, answer: TakeResult) -> Decision:
+    """What `decide` says of an upload that took tokens, of whose account nothing is known, where `needs_store` is true."""
+    return Decision(
+        request.upload_id,
+        request.account.id,
+        class_,
+        _ALLOW,
+        _DEFAULT,
+        "allow",
+        None,
+        None,
+        policy,
+        board_rev,
+        None,
+        answer.shadow,
+        (),
+        None,
+        True,
+        answer.room,
+        answer.now_us,
     )
 
 

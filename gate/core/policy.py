@@ -300,11 +300,13 @@ class Policy:
         self, requests: Sequence[CheckRequest], names: Pseudonyms, now_us: int, attempt: int
     ) -> list[TakeRequest]:
         """`take_request` of each by its class at `now_us`, numbered after `attempt`."""
-        limits_by_class, assumed, of_ip, of_device = self._any_kind, self.assumed_bytes, names.of_ip, names.of_device
+        limits_by_class, assumed = self._any_kind, self.assumed_bytes
         class_of, thresholds, kinds = self.class_of, self.thresholds, self._kinds
+        ips = names.of_ips([request.ip for request in requests])
+        devices = names.of_devices([request.device for request in requests])
         found = []
-        for request in requests:
-            account, ip, device, media = request.account, request.ip, request.device, request.media
+        for request, ip, device in zip(requests, ips, devices, strict=True):
+            account, media = request.account, request.media
             given, kind, size = account.class_, media.kind, media.bytes
             class_ = given if given is not None and given in thresholds else class_of(account, now_us)
             attempt = attempt % MOST_ATTEMPTS + 1
@@ -313,8 +315,8 @@ class Policy:
                     account.id,
                     request.upload_id,
                     self._class_limits[class_, self._limited_as(kind)] if kinds else limits_by_class[class_],
-                    None if ip is None else of_ip(ip),
-                    None if device is None else of_device(device),
+                    ip,
+                    device,
                     assumed.get(class_, 0) if size is None else size,
                     None,
                     None,

@@ -113,15 +113,13 @@ class ReservationSigner:
         # the key comes first and has a fixed length, so that key and upload fit into one block of the hash
         self._hasher = blake2b(digest_size=12, person=b"reservation")
         self._hasher.update(blake2b(salt, digest_size=32, person=b"reservation").digest())
-        self._copied = self._hasher.copy
+        self.copied = self._hasher.copy
+        """Returns a hasher that has hashed the key."""
 
     def sign(self, account: str, upload_id: str, began_us: int) -> str:
         """The reservation of an upload that began at `began_us` by the store's clock."""
-        return self.signed(f"{len(account)}.{began_us}.{account}{upload_id}")
-
-    def signed(self, named: str) -> str:
-        """What `sign` makes of what it names."""
-        hasher = self._copied()
+        named = f"{len(account)}.{began_us}.{account}{upload_id}"
+        hasher = self.copied()
         hasher.update(named.encode())
         return f"{hasher.hexdigest()}.{named}"
 
@@ -176,7 +174,7 @@ def _body_of_some_allowed(
     """
     policy, board_rev, default, began_us, began = decisions[0].policy, decisions[0].board_rev, Stage.DEFAULT, -1, ""
     start, middle, end = _around(policy, board_rev)
-    signed, answers, reservations = signer.signed, list[str](), list[str]()
+    copied, answers, names = signer.copied, list[str](), list[str]()
     for decision, fields in zip(decisions, ignored, strict=True):
         if (
             decision.stage is default
@@ -189,12 +187,14 @@ def _body_of_some_allowed(
             if decision.room_at_us != began_us:
                 began_us = decision.room_at_us
                 began = f".{began_us}."
-            reservation = signed(f"{len(account)}{began}{account}{upload_id}")
-            reservations.append(reservation)
-            answers.append(f"{start}{upload_id}{middle}{reservation}{end}")
+            named = f"{len(account)}{began}{account}{upload_id}"
+            hasher = copied()  # as `ReservationSigner.sign` does
+            hasher.update(named.encode())
+            names.append(named)
+            answers.append(f"{start}{upload_id}{middle}{hasher.hexdigest()}.{named}{end}")
         else:
             answers.append(_encode(answer(decision, jitter, fields, signer)).decode())
-    shown = "".join(reservations)
+    shown = "".join(names)
     if len(_encode(shown)) != len(shown) + 2:
         return None
     return f'{{"decisions":[{",".join(answers)}]}}'.encode()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -238,57 +238,72 @@ class Batch:
         self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
     ) -> str:
         """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
-        packing, lengths, network, device = self._unrolled.packing, keys.lengths, keys.network, keys.device
-        to_network, to_device, encoding = len(network), len(device), "latin-1" if characters else "utf-8"
+        packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
+        begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
         shown, own = [shared], list[str]()
         given = [_COUNT.pack(len(requests))]
-        count = 1 + len(self._unrolled.shared)
-        accounts, networks, devices, flying = dict[str, int](), dict[str, int](), dict[str, int](), dict[str, int]()
+        flying = self._keys_in_flight(requests, keys, shown)
+        count = 1 + len(self._unrolled.shared) + len(flying)
+        accounts, networks, devices = dict[str, int](), dict[str, int](), dict[str, int]()
         for n, request in enumerate(requests):
-            account, upload, ip, of_device = request.account, request.upload_id, request.ip, request.device
-            number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
-            first, second, third, last, length, before, behind = (
+            account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
+            number, alone, by_ip, by_device, packed = packing[request.class_limits]
+            first, second, third, last, length, between = (
                 keys.parts(len(account), characters[n]) if characters else keys[len(account)]
             )
             a = accounts.setdefault(account, count + 1)
             if a > count:
                 count += 3
                 shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
-            own.append(f"{lengths[length + len(upload)]}{before}{account}{behind}{upload}\r\n")
+            own.append(f"{begin_upload[length + len(upload)]}{account}{between}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:
                 i = networks.setdefault(ip, count + 1)
                 if i > count:
                     count = i
-                    shown.append(f"{lengths[to_network + len(ip)]}{network}{ip}\r\n")
-            if by_device and of_device is not None:
-                d = devices.setdefault(of_device, count + 1)
+                    shown.append(f"{begin_network[len(ip)]}{ip}\r\n")
+            if by_device and device is not None:
+                d = devices.setdefault(device, count + 1)
                 if d > count:
                     count = d
-                    shown.append(f"{lengths[to_device + len(of_device)]}{device}{of_device}\r\n")
-            now_us = request.now_us
+                    shown.append(f"{begin_device[len(device)]}{device}\r\n")
+            now_us, size, kind, attempt = request.now_us, request.size, request.kind, request.attempt
             if request.hot is not None or request.keep_limits or now_us is not None:
                 special = self._special(n, request)
-            size, kind = request.size, request.kind
             # `request.fingerprint`, in half the time
-            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{of_device or ''}".encode(encoding)
-            numbers: list[int] = [number, special, a, i, d, request.attempt, len(what)]
-            for per_us, rate in rates:
-                cost = -(-size * per_us // rate) if rate else NEVER_US
-                numbers.append(cost if cost < NEVER_US else NEVER_US)
-            for subject in flights:
-                name = keys.in_flight(subject, request)
-                at = flying.setdefault(name, count + 1) if name else 0
-                if at > count:
-                    count = at
-                    shown.append(name)
-                numbers.append(at)
-            given += (packed(*numbers), what)
+            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{device or ''}".encode(encoding)
+            if alone is not None:
+                per_us, rate = alone
+                cost = -(-size * per_us // rate)
+                cost = cost if cost < NEVER_US else NEVER_US
+                given += (packed(number, special, a, i, d, attempt, len(what), cost), what)
+            else:
+                numbers = self._further(request, keys, flying)
+                given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
             if now_us is not None:
                 given.append(_NOW.pack(now_us))
         self._key_count = count + len(own)
         self._argument = b"".join(given)
         return "".join(shown) + "".join(own)
+
+    def _keys_in_flight(self, requests: Sequence[TakeRequest], keys: TakeKeys, shown: list[str]) -> dict[str, int]:
+        """Appends the keys of what is in flight, where limits count it; returns them with their numbers."""
+        flying: dict[str, int] = {}
+        flights, before = self._unrolled.flights, 1 + len(self._unrolled.shared)
+        for request in requests if any(flights.values()) else ():
+            for subject in flights[request.class_limits]:
+                key = keys.in_flight(subject, request)
+                if key and key not in flying:
+                    flying[key] = before + len(flying) + 1
+                    shown.append(key)
+        return flying
+
+    def _further(self, request: TakeRequest, keys: TakeKeys, flying: Mapping[str, int]) -> list[int]:
+        """The costs of a request that count bytes, and the numbers of the keys of what is in flight."""
+        limits = request.class_limits
+        costs = [min(rate.cost_us(request.size), NEVER_US) for rate in limits.byte_rates]
+        subjects = self._unrolled.flights[limits]
+        return costs + [flying.get(keys.in_flight(subject, request), 0) for subject in subjects]
 
     def _special(self, n: int, request: TakeRequest) -> int:
         """What few checks have: a hot fact, which is remembered for the answer; limits to keep; a recorded clock."""
@@ -304,10 +319,13 @@ class Batch:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
         limits_by_class, unscored, charged_only = _limits(self._unrolled.classes), UNKNOWN, _CHARGED
+        last_now, now_us = -1.0, -1  # all checks of a call have the time of the server but for repeated ones
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if now != last_now:
+                last_now, now_us = now, int(now)
             if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
                 room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
-                results.append(TakeResult(unscored, True, False, None, (), int(now), room))
+                results.append(TakeResult(unscored, True, False, None, (), now_us, room))
                 continue
             standing = UNKNOWN
             if flags & _SCORED:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 from typing import Final
@@ -30,10 +30,10 @@ _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
 
 
-Packing = tuple[int, tuple[tuple[int, int], ...], tuple[str, ...], bool, bool, Callable[..., bytes]]
-"""What the request of a class needs beside its own values: the class's number, period and rate of its limits on bytes (rate 0:
-nothing passes), the subjects of its limits on what is in flight, whether it limits networks and devices, and what packs its
-numbers. A plain tuple, because each check takes it apart."""
+Packing = tuple[int, tuple[int, int] | None, bool, bool, Callable[..., bytes]]
+"""What the request of a class needs beside its own values: the class's number, period and rate of its limit on bytes where that
+is its only number more, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check
+takes it apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ class Unrolled:
         object.__setattr__(self, "flights", {limits: tuple(in_flight_of(limits)) for limits in self.classes})
         packing: dict[ClassLimits, Packing] = {
             each: (
-                n, tuple(map(_period_and_rate, each.byte_rates)), self.flights[each],
-                each.ip is not None, each.device is not None,
+                n, _period_and_rate(each.byte_rates, self.flights[each]), each.ip is not None, each.device is not None,
                 struct.Struct(f"<BBHHHIH{len(each.byte_rates)}d{len(self.flights[each])}H").pack,
             )
             for each, n in self.numbers.items()
@@ -71,10 +70,12 @@ class Unrolled:
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
 
 
-def _period_and_rate(rate: Rate) -> tuple[int, int]:
-    """Both in lowest terms, because small numbers are multiplied and divided faster."""
-    shared = gcd(rate.per_us, rate.rate)
-    return (rate.per_us // shared, rate.rate // shared) if rate.rate and rate.burst else (0, 0)
+def _period_and_rate(rates: Sequence[Rate], flights: Sequence[str]) -> tuple[int, int] | None:
+    """Of a single rate that lets something pass, in lowest terms: small numbers are multiplied and divided faster."""
+    if flights or len(rates) != 1 or not (rates[0].rate and rates[0].burst):
+        return None
+    shared = gcd(rates[0].per_us, rates[0].rate)
+    return rates[0].per_us // shared, rates[0].rate // shared
 
 
 def _source(unrolled: Unrolled) -> str:
