@@ -59,9 +59,8 @@ class Check:
     `hot` holds the hot facts; the readers of their topic and of Redis add to it.
 
     `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
-    told of each check that the store may have charged although its caller got no answer that lets in. The checks of a gate are
-    numbered from `first_attempt` on, so that no two checks of any gates share a number. What the `leases` hold is used up
-    while the store is away.
+    told of each check that the store may have charged although its caller got no answer that lets in. Checks are numbered from
+    `first_attempt` on, so that no two of any gates share a number. While the store is away, what `leases` hold is used up.
     """
 
     def __init__(

@@ -186,7 +186,7 @@ class LeasedTakes:
         for change in changes:
             for lease in self._leases.values():
                 if lease.entity == change.entity and change.limit in (lease.limit.name, lease.limit.id.hex()):
-                    lease.refund(-change.delta_us)
+                    lease.take_back(-change.delta_us)
                     break
 
     async def run(self) -> None:

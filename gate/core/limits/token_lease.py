@@ -130,7 +130,7 @@ class TokenLease:
         """All that the lease holds, what it may not give out included."""
         return max(0, self.held_us) + self._surplus_us
 
-    def refund(self, us: int) -> None:
+    def take_back(self, us: int) -> None:
         """Take back what an upload used and gives back (where negative: debit what it needed besides).
 
         What the lease may not hold goes back to the bucket with the next exchange.
