@@ -171,10 +171,10 @@ def highest_rev(acknowledged: Iterable[Acknowledgement]) -> int:
 
 
 def check_not_lost(id_: str, acknowledged: Iterable[Acknowledgement]) -> None:
-    """Raise UploadGateError for a pause that no channel holds and gates still obey."""
+    """Raise ControlRefused for a pause that no channel holds and gates still obey."""
     holders = sorted({said.gate for said in acknowledged if any(one.startswith(f"{id_}@") for one in said.latest)})
     if holders:
-        raise UploadGateError(
+        raise ControlRefused(
             f"pause {id_} was lost in the store, and {', '.join(holders)} still obeys it; nothing was changed",
             "repeat it with --admin URL of that gate's admin port, on its host, or run `upload-gate keeper --admin URL` "
             "there, which writes it back",

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace as copy_with
+from itertools import product
 from typing import Final
 
 from msgspec.structs import replace
@@ -31,35 +32,74 @@ EVERY_S: Final = 1.0
 AT_LEAST_S: Final = 0.02
 """The time between two looks, at least."""
 MOST_CLASSES: Final = 512
+MOST_WAYS: Final = 8
 
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
 
 
-class LeasedClass:
-    """The leases of a class, what one upload costs each of them, and the limits that remain for the store."""
+class LeasedWay:
+    """One choice of leases for an upload of a class, what the upload costs each, and the limits that remain for the store."""
 
-    __slots__ = ("costs", "is_on", "leases", "remaining", "scarce", "scarce_share")
+    __slots__ = ("costs", "leases", "remaining", "scarce", "scarce_share")
 
     def __init__(self, leases: tuple[TokenLease, ...], remaining: ClassLimits) -> None:
         self.leases = leases
         self.remaining = remaining
         self.costs = None if any(lease.limit.by_bytes for lease in leases) else self._costs(0)
-        self.is_on = True
-        """Whether each of them may hold anything."""
         self.scarce: Room | None = None
         """The emptiest of its buckets at the last look."""
         self.scarce_share = 2.0
-
-    def _costs(self, size: int) -> tuple[int, ...]:
-        return tuple(lease.limit.cost_us(size) for lease in self.leases)
 
     def costs_of(self, size: int) -> tuple[int, ...]:
         """What an upload of that size costs each lease."""
         return self.costs if self.costs is not None else self._costs(size)
 
+    def _costs(self, size: int) -> tuple[int, ...]:
+        return tuple(lease.limit.cost_us(size) for lease in self.leases)
 
-Given = tuple[LeasedClass, tuple[int, ...]]
+    def has(self, costs: tuple[int, ...]) -> bool:
+        """Whether each lease holds that much."""
+        for lease, cost in zip(self.leases, costs):  # noqa: B905, SIM110  (as long as each other; each check runs it)
+            if lease.held_us < cost:
+                return False
+        return True
+
+    def note_scarce(self) -> None:
+        """Look which of the buckets is the emptiest. A reserve is none, as the rest of its limit has room besides."""
+        self.scarce, self.scarce_share = None, 2.0
+        for lease in self.leases:
+            limit = lease.limit
+            if lease.room is not None and not limit.shadow and not limit.reserve_of and lease.share < self.scarce_share:
+                self.scarce, self.scarce_share = lease.room, lease.share
+
+
+class LeasedClass:
+    """The ways in which an upload of a class may get its tokens from leases: first those with the reserve of the class."""
+
+    __slots__ = ("is_on", "leases", "ways")
+
+    def __init__(self, ways: tuple[LeasedWay, ...]) -> None:
+        self.ways = ways
+        self.leases = tuple(dict.fromkeys(lease for way in ways for lease in way.leases))
+        self.is_on = True
+        """Whether each lease may hold anything."""
+        self.look()
+
+    def wanting(self) -> list[TokenLease]:
+        """The leases that an upload needs which got nothing: those of the first way that is not scarce, and all that are."""
+        ways = (way for way in self.ways if not any(lease.is_scarce for lease in way.leases))
+        way = next(ways, self.ways[-1])
+        return [lease for lease in self.leases if lease.is_scarce or lease in way.leases]
+
+    def look(self) -> None:
+        """Work out what follows from the leases as they are now."""
+        self.is_on = all(lease.most_us for lease in self.leases)
+        for way in self.ways:
+            way.note_scarce()
+
+
+Given = tuple[LeasedWay, tuple[int, ...]]
 """What the leases gave to one upload."""
 
 
@@ -99,16 +139,17 @@ class LeasedTakes:
         self._classes.clear()
         self._wanted.clear()
         leased = [self._learn(each) for each in classes]
-        self._takes.expect((*classes, *(each.remaining for each in leased if each is not None)))
+        remaining = [way.remaining for each in leased if each is not None for way in each.ways]
+        self._takes.expect((*classes, *remaining))
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore."""
         given = self._give(request)
         if given is None:
             return await self._takes.take(request)
-        leased = given[0]
+        way = given[0]
         try:
-            result = await self._takes.take(replace(request, class_limits=leased.remaining))
+            result = await self._takes.take(replace(request, class_limits=way.remaining))
         except Exception as error:
             _settle(given, was_used=getattr(error, "may_have_run", False))
             raise
@@ -116,7 +157,7 @@ class LeasedTakes:
             _settle(given, was_used=True)
             raise
         _settle(given, was_used=result.charged and not result.repeated)
-        return _told(leased, result)
+        return _told(way, result)
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         """See TakeStore."""
@@ -151,15 +192,14 @@ class LeasedTakes:
         if leased is None:
             return peeked
         held = {(lease.entity, lease.limit.name): max(0, lease.held_us) for lease in leased.leases}
-        shared = {limit: each.entity for each in request.class_limits.shared for limit in each.limits.limits}
+        shared = {limit: each.entity for each in limits.shared for limit in each.limits.limits}
         rooms = tuple(
             _with_held(room, held.get((shared.get(room.limit, ""), room.limit.name), 0)) for room in peeked.rooms
         )
-        refusal = peeked.result.refusal
-        if refusal is not None and all(
-            lease.held_us >= cost for lease, cost in zip(leased.leases, leased.costs_of(request.size), strict=True)
-        ):
-            peeked = await self._takes.peek(replace(request, class_limits=leased.remaining))
+        if peeked.result.refusal is not None:
+            way = next((way for way in leased.ways if way.has(way.costs_of(request.size))), None)
+            if way is not None:
+                peeked = await self._takes.peek(replace(request, class_limits=way.remaining))
         return Peek(peeked.result, rooms)
 
     def put_back(self, changes: Sequence[Change]) -> None:
@@ -198,8 +238,7 @@ class LeasedTakes:
         await self._exchange(wanted, now_us)
         for leased in self._classes.values():
             if leased is not None:
-                leased.is_on = all(lease.most_us for lease in leased.leases)
-                _note_scarce(leased)
+                leased.look()
 
     async def give_all_back(self) -> None:
         """Give back everything, as the gate stops. What does not reach the store is lost."""
@@ -221,51 +260,60 @@ class LeasedTakes:
             self._counts.lease_exchanges[outcome] += 1
 
     def _give(self, request: TakeRequest) -> Given | None:
-        """Tokens for the upload from every lease of its class, or from none."""
+        """Tokens for the upload from every lease of one way, or from none."""
         limits = request.class_limits
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
             return None
-        costs = leased.costs or leased.costs_of(request.size)
-        has_all, low = True, False
-        for lease, cost in zip(leased.leases, costs):  # noqa: B905  (as long as each other; to test it costs more)
-            lease.demand_us += cost
+        for way in leased.ways:
+            costs = way.costs or way.costs_of(request.size)
+            if not way.has(costs):
+                continue
+            for lease, cost in zip(way.leases, costs):  # noqa: B905
+                lease.held_us -= cost
+                lease.out_us += cost
+                lease.demand_us += cost
+                lease.demands += 1
+                if lease.held_us < lease.low_us:
+                    self._wake.set()
+            self._counts.lease_takes["lease"] += 1
+            return way, costs
+        for lease in leased.wanting():
+            lease.demand_us += lease.limit.cost_us(request.size)
             lease.demands += 1
-            if lease.held_us < cost:
-                has_all = False
-            elif lease.held_us < lease.low_us:
-                low = True
-        if low or not has_all:
-            self._wake.set()
-        if not has_all:
-            self._counts.lease_takes["bucket"] += 1
-            return None
-        for lease, cost in zip(leased.leases, costs):  # noqa: B905
-            lease.held_us -= cost
-            lease.out_us += cost
-        self._counts.lease_takes["lease"] += 1
-        return leased, costs
+        self._wake.set()
+        self._counts.lease_takes["bucket"] += 1
+        return None
 
     def _learn(self, limits: ClassLimits) -> LeasedClass | None:
         """The leases of a class; None where it has none."""
         if len(self._classes) >= MOST_CLASSES:
             self._classes.clear()
-        some: list[EntityBuckets] = []
         shared: list[EntityBuckets] = []
+        choices: list[list[tuple[str, Limit]]] = []
         for each in limits.shared:
-            yes = tuple(limit for limit in each.limits.limits if limit.lease != 0 and not limit.in_flight)
-            no = tuple(limit for limit in each.limits.limits if limit not in yes)
-            if yes:
-                some.append(EntityBuckets(each.entity, EntityLimits(yes)))
-            if no:
-                shared.append(EntityBuckets(each.entity, EntityLimits(no)) if yes else each)
-        found: LeasedClass | None = None
-        if some:
-            leases = [self._lease(each.entity, limit) for each in some for limit in each.limits.limits]
-            found = LeasedClass(tuple(leases), copy_with(limits, shared=tuple(shared), leased=tuple(some)))
-            found.is_on = all(lease.most_us for lease in leases)
+            kept: list[Limit] = []
+            reserve: list[tuple[str, Limit]] = []
+            for limit in each.limits.limits:
+                if limit.lease == 0 or limit.in_flight:
+                    kept.append(limit)
+                elif limit.reserve_of:
+                    reserve = [(each.entity, limit)]
+                else:
+                    choices.append([*reserve, (each.entity, limit)])
+                    reserve = []
+            if kept:
+                whole = len(kept) == len(each.limits.limits)
+                shared.append(each if whole else EntityBuckets(each.entity, EntityLimits(tuple(kept))))
+        ways = [self._way(limits, shared, chosen) for chosen in product(*choices)] if choices else []
+        found = LeasedClass(tuple(ways[:MOST_WAYS])) if ways else None
         self._classes[limits] = found
         return found
+
+    def _way(self, limits: ClassLimits, shared: list[EntityBuckets], chosen: Sequence[tuple[str, Limit]]) -> LeasedWay:
+        leases = tuple(self._lease(entity, limit) for entity, limit in chosen)
+        leased = tuple(EntityBuckets(entity, EntityLimits((limit,))) for entity, limit in chosen)
+        return LeasedWay(leases, copy_with(limits, shared=tuple(shared), leased=leased))
 
     def _lease(self, entity: str, limit: Limit) -> TokenLease:
         key = entity, limit.name, limit.rate
@@ -281,30 +329,22 @@ class LeasedTakes:
 
 def _settle(given: Given, *, was_used: bool) -> None:
     """Note that an upload has used what it was given, or that it has not."""
-    leased, costs = given
-    for lease, cost in zip(leased.leases, costs):  # noqa: B905
+    way, costs = given
+    for lease, cost in zip(way.leases, costs):  # noqa: B905
         lease.out_us -= cost
         if not was_used:
             lease.held_us += cost
 
 
-def _told(leased: LeasedClass, result: TakeResult) -> TakeResult:
+def _told(way: LeasedWay, result: TakeResult) -> TakeResult:
     """The answer, with the room of a leased bucket where that is the emptiest."""
     room = result.room
     if room is None:
         return result
     tolerance_us = room.limit.tolerance_us or 1
-    if (result.now_us + tolerance_us - room.full_at_us) / tolerance_us <= leased.scarce_share:
+    if (result.now_us + tolerance_us - room.full_at_us) / tolerance_us <= way.scarce_share:
         return result
-    return replace(result, room=leased.scarce)
-
-
-def _note_scarce(leased: LeasedClass) -> None:
-    leased.scarce, leased.scarce_share = None, 2.0
-    for lease in leased.leases:
-        room = lease.room
-        if room is not None and not lease.limit.shadow and lease.share < leased.scarce_share:
-            leased.scarce, leased.scarce_share = room, lease.share
+    return replace(result, room=way.scarce)
 
 
 def _with_held(room: Room, held_us: int) -> Room:

@@ -92,8 +92,10 @@ class WithoutStore:
 
     def _kept_of(self, limits: EntityLimits) -> str | EntityLimits | None:
         """The name of a closed limit, if there is one; else the local limits, None where there are none."""
-        modes = [(limit, self._modes[limit.name]) for limit in limits.limits]
-        closed = (limit.name for limit, mode in modes if mode is OnStoreError.CLOSED and not limit.shadow)
+        modes = [(limit, self._modes[limit.reserve_of or limit.name]) for limit in limits.limits]
+        closed = (
+            limit.reserve_of or limit.name for limit, mode in modes if mode is OnStoreError.CLOSED and not limit.shadow
+        )
         local = tuple(limit for limit, mode in modes if mode is OnStoreError.LOCAL)
         some = (limits if len(local) == len(modes) else EntityLimits(local)) if local else None
         self._kept[limits] = kept = next(closed, some)

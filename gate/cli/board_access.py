@@ -108,8 +108,9 @@ async def kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
     from gate.records.topics import Topics
     from gate.stores.kafka.boards import KafkaBoardStore
 
-    topic = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", "")).pauses.name
-    async with KafkaBoardStore(addresses.kafka, topic) as kafka:
+    topics = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    names = topics.pauses.name, topics.acknowledgements.name
+    async with KafkaBoardStore(addresses.kafka, names[0], acknowledgements=names[1]) as kafka:
         yield kafka
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from gate.app.both_channels import HEARD_WITHIN_S, KnownBoard
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, operating, person
 from gate.cli.direct import Direct
+from gate.cli.fit_height import fitted
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.lacking import NAMED, lacking, lacking_note
@@ -105,14 +107,19 @@ def _show(addresses: Addresses, output: Output, clear: bool) -> None:
     policy, policy_text, problem = _policy_hash(addresses)
     if clear and output is Output.TEXT and sys.stdout.isatty():
         sys.stdout.write("\x1b[H\x1b[2J")
-    say(*(f"warning: {note}" for note in view.notes))
+    notes = [f"warning: {note}" for note in view.notes]
     if problem is not None:
         said = "; ".join(problem.split("\n"))
-        say(f"warning: the policy file has mistakes, and the last good one stays in force: {said}")
+        notes.append(f"warning: the policy file has mistakes, and the last good one stays in force: {said}")
+    say(*notes)
     if output is Output.JSON:
         emit({**_json(view, policy, addresses), "policy_problem": problem})
     else:
-        result(*status_lines(view, policy_text, addresses, terminal_width()))
+        lines, width = status_lines(view, policy_text, addresses, terminal_width()), terminal_width()
+        if clear and sys.stdout.isatty():
+            rows = sum(-(-len(note) // width) for note in notes)
+            lines = fitted(lines, shutil.get_terminal_size().lines - rows - 1)
+        result(*lines)
 
 
 def _view(addresses: Addresses) -> StatusView:

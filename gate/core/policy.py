@@ -74,7 +74,8 @@ class LimitRule:
     """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes.
 
     Where `kinds` is not empty, it applies to uploads of these media kinds alone. A gate may hold a `lease` of so many units
-    of a class's or the platform's bucket; see `Limit`.
+    of a class's or the platform's bucket; see `Limit`. Of the platform's, a class may have a share `reserved` that no other
+    class uses.
     """
 
     name: str
@@ -85,6 +86,24 @@ class LimitRule:
     rates: Mapping[str, Rate]
     kinds: frozenset[str] = frozenset()
     lease: int | None = 0
+    reserved: Mapping[str, float] = field(default_factory=dict)
+
+    def limits_of(self, class_: str) -> tuple[Limit, ...]:
+        """The limits that the rule is for an upload of the class: one, or a reserve of the class and the rest."""
+        rate = self.rates[class_]
+        whole = Limit(
+            self.name,
+            rate.part(1 - sum(self.reserved.values())) if self.reserved else rate,
+            self.mode is Mode.SHADOW,
+            self.unit is Unit.BYTES,
+            self.unit is Unit.IN_FLIGHT,
+            self.lease if self.subject in (Subject.CLASS, Subject.PLATFORM) else 0,
+        )
+        share = self.reserved.get(class_)
+        if not share:
+            return (whole,)
+        name = f"{self.name} reserved for {class_}"
+        return replace(whole, name=name, rate=rate.part(share), reserve_of=self.name), whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,18 +360,12 @@ class Policy:
 
     def _entity_limits(self, subject: Subject, class_: str, kind: str | None) -> EntityLimits | None:
         limits = tuple(
-            Limit(
-                rule.name,
-                rule.rates[class_],
-                rule.mode is Mode.SHADOW,
-                rule.unit is Unit.BYTES,
-                rule.unit is Unit.IN_FLIGHT,
-                rule.lease if subject in (Subject.CLASS, Subject.PLATFORM) else 0,
-            )
+            limit
             for rule in self.limits
             if rule.subject is subject
             and class_ in rule.rates
             and rule.mode is not Mode.OFF
             and (not rule.kinds or kind == EVERY_KIND or kind in rule.kinds)
+            for limit in rule.limits_of(class_)
         )
         return EntityLimits(limits) if limits else None

@@ -225,7 +225,9 @@ async def _follow_kafka(
 
     connection(kafka)  # a file that cannot be read is said at the start
     topics = Topics(settings.topic_prefix)
-    store = await stack.enter_async_context(KafkaBoardStore(kafka, topics.pauses.name))
+    store = await stack.enter_async_context(
+        KafkaBoardStore(kafka, topics.pauses.name, acknowledgements=topics.acknowledgements.name)
+    )
     following = FollowControls(watch, store, log.warning, random.random, fault)
     stack.push_async_callback(following.leave)
     health.follow(following.age_s)

@@ -511,7 +511,7 @@ async def test_a_pause_that_the_store_lost_and_a_gate_obeys_is_released_where_th
     async def gate_at_hand() -> Board:
         return Board({held.id: held})
 
-    with pytest.raises(UploadGateError, match="pause p-lost was lost in the store, and g-1 still obeys it") as refused:
+    with pytest.raises(ControlRefused, match="pause p-lost was lost in the store, and g-1 still obeys it") as refused:
         await Operate(store, ids(), caught_up_within_s=0.0).release("p-lost", "ann")
     there = Operate(store, ids(), caught_up_within_s=0.0, gate_at_hand=gate_at_hand)
     listed = await there.caught_up_board()

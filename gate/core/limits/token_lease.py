@@ -96,7 +96,7 @@ class TokenLease:
 
     __slots__ = (
         "_busy_at_us", "_drawing_us", "_not_before_us", "_since_us", "_surplus_us", "demand_us", "demands", "entity",
-        "held_us", "limit", "low_us", "most_us", "out_us", "room", "share", "target_us",
+        "held_us", "is_scarce", "limit", "low_us", "most_us", "out_us", "room", "share", "target_us",
     )  # fmt: skip
 
     def __init__(self, entity: str, limit: Limit, now_us: int) -> None:
@@ -116,6 +116,8 @@ class TokenLease:
         """The room in the bucket and in this lease together, at the last exchange."""
         self.share = 1.0
         """The part of the bucket's burst that this room is."""
+        self.is_scarce = False
+        """Whether the last draw got less than half of what was wanted."""
         self._drawing_us = 0
         self._surplus_us = 0
         self._since_us = self._busy_at_us = now_us
@@ -181,5 +183,7 @@ class TokenLease:
             held_us, tolerance_us = max(0, self.held_us), self.limit.tolerance_us or 1
             self.room = Room(self.limit, met.full_at_us - held_us, held_us=held_us)
             self.share = (met.now_us + tolerance_us - self.room.full_at_us) / tolerance_us
-        if us > 0 and (met is None or met.us * 2 < us):
-            self._not_before_us = now_us + SCARCE_US
+        if us > 0:
+            self.is_scarce = met is None or met.us * 2 < us
+            if self.is_scarce:
+                self._not_before_us = now_us + SCARCE_US

@@ -28,12 +28,13 @@ from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import UNKNOWN, Standing
-from gate.errors import StateUnreadable, StoreUnavailable
-from gate.records.override import decode_stored_override, obeyed_override
+from gate.errors import StoreUnavailable
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
+from gate.stores.redis.limit_tags import store_tags
 from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.more_answers import with_more
 from gate.stores.redis.peeks import peek
 from gate.stores.redis.take_keys import TakeKeys, keys_under, shared_keys, with_raw_names
 from gate.stores.redis.take_scripts import ScriptPair
@@ -41,9 +42,6 @@ from gate.stores.redis.unrolled import Unrolled
 
 CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""
-
-LIMITS_TTL_MS: Final = 64 * 86_400_000
-"""How long it is kept which limits a class had: longer than any reservation."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _KEEP_LIMITS, _RECORDED = 8, 16
@@ -92,7 +90,7 @@ class TakeLane:
         until_s = clock() + within_s
         for part in parts:
             if self._described.get(part.leased) is not part.unrolled:
-                await self._describe(part.unrolled, (until_s - clock()) / 2)
+                await store_tags(self._line, self._prefix, part.unrolled, (until_s - clock()) / 2)
                 self._described[part.leased] = part.unrolled
         found = await self._run([(part.requests, part.unrolled) for part in parts], until_s - clock())
         if len(parts) == 1:
@@ -109,18 +107,6 @@ class TakeLane:
         results = [batch.read(reply) for batch, reply in zip(batches, replies, strict=True)]
         self._stats.unreadable += sum(batch.unreadable for batch in batches)
         return results
-
-    async def _describe(self, unrolled: Unrolled, within_s: float) -> None:
-        """Store what the tags in reservations will stand for, before the first of them is made."""
-        if unrolled.tags:
-            key = f"{self._prefix}2limits"
-            pairs = [part for pair in unrolled.tags.items() for part in pair]
-            try:
-                await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
-                await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
-            except StoreUnavailable as error:
-                if not str(error.__cause__).startswith("WRONGTYPE"):
-                    raise  # else the key holds no hash: gates of this policy need it for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +340,7 @@ class Batch:
                 else:
                     refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
-            if repeated and not charged:  # the name of the limit comes with `_with_more`
+            if repeated and not charged:  # the name of the limit comes with `with_more`
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
@@ -362,32 +348,12 @@ class Batch:
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
-            results[at] = self._with_more(results[at], more)
+            results[at], is_readable = with_more(results[at], more)
+            self.unreadable += not is_readable
         for at, hot in self._hot.items():
             if not results[at].repeated:  # such an upload was let in before, and stays so
                 results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results
-
-    def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
-        """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
-        (length,) = _COUNT.unpack_from(more)
-        end = _COUNT.size + length
-        override, limits_of = None, result.limits_of
-        if length:
-            value = more[_COUNT.size : end]
-            try:
-                override = decode_stored_override(value)
-            except StateUnreadable:
-                override = obeyed_override(value)
-                self.unreadable += 1
-        shadow = tuple(more[end:].decode(errors="replace").split("\n")) if len(more) > end else ()
-        refusal = result.refusal
-        if refusal is not None and not refusal.limit:
-            refusal, shadow = Refusal(shadow[0], refusal.retry_after_us), ()
-        if limits_of is not None and override is not None:
-            limits_of = override.limits
-        standing = replace(result.standing, override=override)
-        return replace(result, standing=standing, refusal=refusal, shadow=shadow, limits_of=limits_of)
 
 
 @lru_cache(maxsize=64)
