@@ -11,19 +11,20 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
 from gate.app.batch_takes import BatchTakes
+from gate.app.decide_alone import DecideAlone
 from gate.app.policy_trial import PolicyTrial
 from gate.app.recent_uploads import RecentUploads
 from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import Leases, LocalTake, WithoutStore
-from gate.core.decide import LivePauses, Shed, StoreAnswer, allowed, decide, live_pauses, needs_store
+from gate.core.decide import LivePauses, allowed, decide, live_pauses, may_hold, needs_store, unheld
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -35,17 +36,10 @@ from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import UNKNOWN, LastKnown
-from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
 from gate.ports.decisions import DecisionLog
 from gate.ports.takes import TakeStore
-
-SHED_RETRY_US: Final = 2_000_000
-"""When to come back after a check was shed."""
-NO_STORE: Final = ("store",)
-"""`Decision.degraded` where the store was not asked or did not answer."""
-
 
 _Counted = tuple[Verdict, str, Stage, str, str | None, tuple[str, ...], tuple[str, ...], bool]
 """What is counted of a decision: verdict, class, stage, reason, pause, what was not asked, limits in shadow, a harmless score."""
@@ -90,11 +84,12 @@ class Check:
         self._log = log
         self._reports = reports
         self._unanswered = reports.unanswered if reports is not None else lambda notice: None
+        self._alone = DecideAlone(self._without_store, self._last_known, counts, self._unanswered)
         self._attempt = first_attempt
         self.trial: PolicyTrial | None = None
         """A candidate policy that is told of each decision, and changes none."""
         self._board = Board()
-        self._pauses = LivePauses()
+        self._pauses = self._unheld = LivePauses()
         self._refusing = RefusingLimits()
         room = back_pressure if back_pressure is not None else BackPressure()
         self._batches = BatchTakes(takes, room, self._refusing, self._unanswered)
@@ -128,6 +123,7 @@ class Check:
             # a broken pause must not keep those beside it from being obeyed
             self.counts.faults["check"] += 1
             self._pauses = live_pauses(readable_board(board, now_us), now_us)
+        self._unheld = unheld(self._pauses)
         self._refusing.clear()
         self._board = board
 
@@ -240,13 +236,15 @@ class Check:
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
         class_, pauses, risk = policy.class_of(request.account, now_us), self._pauses, None
         try:
+            if not pauses.are_none and not may_hold(pauses, request, class_):
+                pauses = self._unheld  # the search for pauses takes longer than the rest of a decision
             decision = decide(request, class_, pauses, policy, now_us)
             if pauses.by_risk.entries:
                 risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         except Exception:
             # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
             self.counts.faults["check"] += 1
-            pauses = sound_pauses(pauses, request, class_, now_us)
+            pauses = sound_pauses(self._pauses, request, class_, now_us)
             decision = decide(request, class_, pauses, policy, now_us)
             risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         if decision is not None:
@@ -279,7 +277,9 @@ class Check:
     ) -> Decision:  # fmt: skip
         """Decide by the store's answer, or by what the gate itself knows where there is none."""
         account = take_request.account
-        if pauses is not self._pauses:  # a board that came into force meanwhile is acknowledged, and so obeyed
+        if (
+            pauses is not self._pauses and pauses is not self._unheld
+        ):  # a board that came into force meanwhile is acknowledged, and so obeyed
             _, pauses, _ = self._prepare(request, policy, now_us)
         if isinstance(answer, TakeResult):
             if not answer.repeated:  # a repeated answer tells what was known at the first check
@@ -288,22 +288,7 @@ class Check:
             if answer.charged and not decision.reserved:
                 self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
             return decision
-        standing = self._last_known.of(account).meeting(take_request.hot)
-        own: StoreAnswer
-        if isinstance(answer, StoreOverloaded):
-            self.counts.shed += 1
-            own = Shed(standing, SHED_RETRY_US, now_us)
-        else:
-            self.counts.store_errors["unavailable" if isinstance(answer, StoreUnavailable) else "fault"] += 1
-            own = TakeResult(standing, False, False, None, (), now_us)
-        decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
-        if decision.verdict.lets_in:
-            # what is known of the account lets it in, so that it may take from the gate's own buckets
-            own = self._without_store.take(policy, take_request, standing, now_us)
-            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
-        if getattr(answer, "may_have_run", False) and not decision.verdict.lets_in:
-            self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
-        return decision
+        return self._alone.decide(request, class_, pauses, policy, now_us, take_request, answer)
 
     def _note(
         self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int, ignored: Collection[str]
@@ -388,7 +373,8 @@ class Check:
         if trial is None or now_us >= trial.until_us:
             return
         try:
-            trial.compare(request, decision, policy, pauses, answer, now_us)
+            whole = self._pauses if pauses is self._unheld else pauses  # another policy may give it another class
+            trial.compare(request, decision, policy, whole, answer, now_us)
         except Exception:
             self.counts.faults["trial"] += 1
             self.trial = None

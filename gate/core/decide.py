@@ -241,7 +241,7 @@ def decide(
     """
     # the tests spare nearly every check the walk through stages that have nothing to say
     strongest, any_pauses = _ALLOWED, not pauses.are_none
-    if (any_pauses and _may_hold(pauses, request, class_)) or request.account.id in policy.deny_accounts:
+    if (any_pauses and may_hold(pauses, request, class_)) or request.account.id in policy.deny_accounts:
         strongest = _walk(_BOARD_STAGES, strongest, request, class_, pauses, policy, now_us)
     if answer is None:
         if not strongest.refuses:
@@ -323,7 +323,12 @@ _NOT_NEEDED: Final = TakeResult(UNKNOWN, False, False, None, (), 0)
 """In place of an answer where the board decides."""
 
 
-def _may_hold(pauses: LivePauses, request: CheckRequest, class_: str) -> bool:
+def unheld(pauses: LivePauses) -> LivePauses:
+    """The pauses as they are for an upload of which `may_hold` is false: what `decide` says of it is the same by these."""
+    return LivePauses(pauses.rev, by_risk=pauses.by_risk, dry_run=pauses.dry_run)
+
+
+def may_hold(pauses: LivePauses, request: CheckRequest, class_: str) -> bool:
     """Whether a pause that needs no score may hold the upload."""
     shared, glass = pauses.shared, pauses.break_glass
     return bool(

@@ -10,30 +10,23 @@ goes; this module writes the rest. The model it must agree with is `gate.core.li
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import gcd
 from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
-from gate.core.limits.limit import NEVER_US, Limit, Rate
+from gate.core.limits.limit import NEVER_US, Limit
 from gate.core.limits.take import ClassLimits
 from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, quoted
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
 from gate.stores.redis.lua import script
+from gate.stores.redis.packing import Packing, packing_of
 from gate.stores.redis.script_call import Script
 
 MAX_LIFETIME_US: Final = 1 << 47
 _INFINITE: Final = "math.huge"
 _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
-
-
-Packing = tuple[int, tuple[int, int] | None, bool, bool, Callable[..., bytes]]
-"""What the request of a class needs beside its own values: the class's number, period and rate of its limit on bytes where that
-is its only number more, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check
-takes it apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +52,9 @@ class Unrolled:
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
         object.__setattr__(self, "flights", {limits: tuple(in_flight_of(limits)) for limits in self.classes})
-        packing: dict[ClassLimits, Packing] = {
-            each: (
-                n, _period_and_rate(each.byte_rates, self.flights[each]), each.ip is not None, each.device is not None,
-                struct.Struct(f"<BBHHHIH{len(each.byte_rates)}d{len(self.flights[each])}H").pack,
-            )
-            for each, n in self.numbers.items()
-        }  # fmt: skip
+        packing = {each: packing_of(each, n, self.flights[each]) for each, n in self.numbers.items()}
         object.__setattr__(self, "packing", packing)
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
-
-
-def _period_and_rate(rates: Sequence[Rate], flights: Sequence[str]) -> tuple[int, int] | None:
-    """Of a single rate that lets something pass, in lowest terms: small numbers are multiplied and divided faster."""
-    if flights or len(rates) != 1 or not (rates[0].rate and rates[0].burst):
-        return None
-    shared = gcd(rates[0].per_us, rates[0].rate)
-    return rates[0].per_us // shared, rates[0].rate // shared
 
 
 def _source(unrolled: Unrolled) -> str:

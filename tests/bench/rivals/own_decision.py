@@ -11,11 +11,11 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gate.app.check import NO_STORE
+from gate.app.decide_alone import NO_STORE
 from gate.app.leased_takes import LeasedTakes
 from gate.app.without_store import WithoutStore
 from gate.core.account import Account
-from gate.core.decide import decide, live_pauses
+from gate.core.decide import decide, live_pauses, may_hold, unheld
 from gate.core.decision import Decision
 from gate.core.limits.limit import Rate
 from gate.core.media import Media
@@ -59,7 +59,8 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
 
 
 def _cost(leased: bool = False) -> float:
-    policy, names, pauses = load_policy(POLICY), Pseudonyms(b"bench"), live_pauses(board_of(PAUSES), NOW_US)
+    policy, names, in_force = load_policy(POLICY), Pseudonyms(b"bench"), live_pauses(board_of(PAUSES), NOW_US)
+    in_force_unheld = unheld(in_force)
     leases: LeasedTakes | None = None
     if leased:
         policy = replace(policy, limits=(*policy.limits, _OF_CLASS))
@@ -85,6 +86,7 @@ def _cost(leased: bool = False) -> float:
 
     def decision(request: CheckRequest) -> Decision:
         class_ = policy.class_of(request.account, NOW_US)
+        pauses = in_force if may_hold(in_force, request, class_) else in_force_unheld
         first = decide(request, class_, pauses, policy, NOW_US)
         if first is not None:
             return first
