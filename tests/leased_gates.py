@@ -10,6 +10,7 @@ from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit
 from gate.core.limits.reservation import Report, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.metrics import Counts
+from gate.ports.clock import Clock
 from gate.ports.reservations import ReservationStore
 from gate.ports.takes import TakeStore
 from gate.ports.token_leases import TokenLeaseStore
@@ -19,19 +20,20 @@ SECOND_US = 1_000_000
 
 
 class LeasedGate:
-    """One gate over a store that it may share with others."""
+    """One gate over a store that it may share with others. With a `clock`, checks have the time of it."""
 
     def __init__(
         self, takes: TakeStore, leases: TokenLeaseStore, reservations: ReservationStore, limits: ClassLimits,
-        name: str = "g", gates: int = 1,
+        name: str = "g", gates: int = 1, clock: Clock | None = None,
     ) -> None:  # fmt: skip
         self.counts = Counts()
+        self._clock = clock
         self.uptime_us = 0
         self.takes = LeasedTakes(takes, leases, self.counts, lambda: gates, lambda: self.uptime_us)
         self.takes.expect((limits,))
         self._reservations = reservations
         self._limits = limits
-        self._name = name
+        self.name = name
         self._attempts = itertools.count(1)
 
     @property
@@ -41,10 +43,10 @@ class LeasedGate:
 
     def request(self, upload: int | str, size: int = 0, account: str | None = None) -> TakeRequest:
         """A check of an upload; each is of an account of its own unless one is given."""
-        account = f"{self._name}-{upload}" if account is None else account
+        account = f"{self.name}-{upload}" if account is None else account
         return TakeRequest(
-            account, f"u-{self._name}-{upload}", self._limits, size=size, class_=self._limits.name, kind="image",
-            attempt=next(self._attempts),
+            account, f"u-{self.name}-{upload}", self._limits, size=size, class_=self._limits.name, kind="image",
+            attempt=next(self._attempts), now_us=None if self._clock is None else self._clock.now_us(),
         )  # fmt: skip
 
     async def upload(self, *uploads: int | str, size: int = 0, account: str | None = None) -> list[TakeResult]:
@@ -56,8 +58,8 @@ class LeasedGate:
         self, upload: int | str, outcome: UploadOutcome, real: int | None = None, account: str | None = None
     ) -> Settlement:
         """Report an upload of this gate, and put back what it got from a lease."""
-        account = f"{self._name}-{upload}" if account is None else account
-        (settled,) = await self._reservations.settle([Report(account, f"u-{self._name}-{upload}", outcome, real)])
+        account = f"{self.name}-{upload}" if account is None else account
+        (settled,) = await self._reservations.settle([Report(account, f"u-{self.name}-{upload}", outcome, real)])
         assert isinstance(settled, Settlement)
         self.takes.put_back(settled.leased)
         return settled

@@ -63,7 +63,7 @@ def holds(pause: Pause, request: CheckRequest, class_: str, now_us: int, risk: f
     elif pause.ramping(now_us):
         if pause.starts_at_us is not None and (pause.starts_at_us > now_us or pause.ended_at_us <= pause.starts_at_us):
             return False
-        share = 1 - (now_us - pause.ended_at_us) / pause.ramp_us
+        share = min(1.0, 1 - (now_us - pause.ended_at_us) / pause.ramp_us)
     else:
         return False
     if position(pause.salt or pause.id, account.id) >= pause.percent / 100 * share:

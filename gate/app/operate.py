@@ -65,7 +65,8 @@ class _Trail:
 class Operate:
     """The acts on one board. `new_id` returns pause ids that were never used before; `status` is named in messages.
 
-    A change of a pause waits `caught_up_within_s` for a gate to write back what the store has lost.
+    A change of a pause waits `caught_up_within_s` for a gate to write back what the store has lost, and then reads
+    `gate_at_hand`.
     """
 
     def __init__(
@@ -78,10 +79,11 @@ class Operate:
         way: Way | None = None,
         caught_up_within_s: float = CAUGHT_UP_WITHIN_S,
         channels: BothChannels | None = None,
+        gate_at_hand: Callable[[], Awaitable[Board]] | None = None,
     ) -> None:
         self._store = store
         self._new_id = new_id
-        self._writer = BoardWriter(store, status, caught_up_within_s)
+        self._writer = BoardWriter(store, status, caught_up_within_s, gate_at_hand)
         self._authority = Authority() if authority is None else authority
         self._audit = audit
         self._way = Way() if way is None else way

@@ -13,7 +13,7 @@ from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
 from gate.cli.output import Output, OutputFlag, result, say
 from gate.cli.pause_text import uploads_of
-from gate.cli.release import PauseId
+from gate.cli.release import proposal_ids
 from gate.errors import OperatorError, StoreUnavailable
 
 
@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def approve(
-    id_: PauseId,
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="The pause's id, as `status` shows it.", autocompletion=proposal_ids)
+    ],
     by: ByFlag = None,
     emergency: Annotated[
         str, typer.Option("--emergency", metavar="WHY", help="Approve what you proposed yourself; WHY is recorded.")

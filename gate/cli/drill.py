@@ -66,7 +66,9 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
         try:
             pause = await operate.pause(scope, Action.STOP, REASON, "a drill", by, LASTS_US)
         except StoreUnavailable as error:
-            raise not_written(error, addresses, "the drill did not begin") from error
+            raise not_written(
+                error, addresses, "Repeat the drill once it answers, or with --direct kafka or redis"
+            ) from error
         try:
             obeyed = await _obeyed("the drill's pause", pause, operate, addresses)
             _expect(addresses, scope, pause.id, paused=True)

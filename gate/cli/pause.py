@@ -279,7 +279,7 @@ def _ramp_us(given: str | None) -> int | None:
 
 def _lease_us(text: str) -> int:
     """The length of a machine's pause: what was typed, 60 s where nothing was. Raises NotPermitted beyond that."""
-    length_us = MAX_LEASE_US if text == "4h" else _length_us(text, Authority())
+    length_us = MAX_LEASE_US if text == "4h" else _length_us(text, Authority(propose=True))
     if length_us > MAX_LEASE_US:
         raise NotPermitted(TOO_LONG_A_LEASE, "give --for 60s, and renew it with `extend`")
     return length_us
@@ -298,6 +298,7 @@ def _length_us(text: str, authority: Authority) -> int:
     if length_us > MAX_DURATION_US and not authority.propose and not authority.emergency:
         raise ControlRefused(
             f"--for: a pause of {text.strip()} is longer than {most}",
-            f"set at most {MAX_DURATION_US // HOUR_US}h, or repeat it with --propose, so that a second person approves it",
+            f"set at most {MAX_DURATION_US // HOUR_US}h, or repeat it with --propose, so that a second person approves it, or "
+            "with --emergency WHY",
         )
     return length_us

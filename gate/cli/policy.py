@@ -174,6 +174,8 @@ def as_json(policy: Policy) -> dict[str, object]:
                 "mode": limit.mode.value,
                 "on_store_error": limit.on_store_error.value,
                 "kinds": sorted(limit.kinds),
+                "lease": "auto" if limit.lease is None else limit.lease,
+                "reserved": dict(limit.reserved),
                 "rates": {
                     class_: {"rate": rate.rate, "per_seconds": rate.per_us / 1_000_000, "burst": rate.burst}
                     for class_, rate in limit.rates.items()
@@ -205,6 +207,9 @@ def policy_lines(policy: Policy) -> list[str]:
             f"limit {limit.name} on {limit.subject.value} ({limit.mode.value}, {limit.on_store_error.value} on store error)"
             + (f" for {', '.join(sorted(limit.kinds))}" if limit.kinds else "")
         )
+        if limit.reserved:
+            parts = ", ".join(f"{share:g} for {class_}" for class_, share in limit.reserved.items())
+            lines.append(f"  reserved: {parts}")
         for class_, rate in limit.rates.items():
             if limit.unit is Unit.IN_FLIGHT:
                 lines.append(f"  {class_}: {rate.burst:,} in flight at once")

@@ -33,7 +33,7 @@ from gate.core.policy import (
     Unreported,
 )
 from gate.errors import PolicyInvalid, file_problem
-from gate.policyfile.leases import read_lease
+from gate.policyfile.leases import read_lease, read_reserved
 from gate.policyfile.places import TomlPlaces, error_line
 from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable
 
@@ -308,6 +308,7 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL
         rates = _rates(entry.table("rates"), per_us or 1, unit, classes)
         lease = read_lease(entry, subject, unit)
+        reserved = read_reserved(entry, subject, rates)
         kinds = entry.texts("kinds") or ()
         for kind in kinds:
             _check_folded(entry, "kinds", kind)
@@ -316,7 +317,7 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         if unit is Unit.IN_FLIGHT and any(rate.burst > MAX_IN_FLIGHT for rate in rates.values()):
             entry.complain("rates", f"at most {MAX_IN_FLIGHT} in flight can be counted")
         entry.end()
-        found.append(LimitRule(name, subject, unit, mode, on_store_error, rates, frozenset(kinds), lease))
+        found.append(LimitRule(name, subject, unit, mode, on_store_error, rates, frozenset(kinds), lease, reserved))
     return tuple(found)
 
 

@@ -109,6 +109,10 @@ _BUCKET = _table(
             "no call for it. `auto`: where all gates together then hold a tenth of the burst at most; 0: nothing.",
             "anyOf": [{"const": "auto"}, *_amount("")["anyOf"]],
         },
+        "reserved": _named(
+            {"type": "number", "minimum": 0, "maximum": 1},
+            "The part of the platform's limit that a class has for itself; together 1 at most.",
+        ),
         **_OF_ANY_LIMIT,
     },
     ("on", "per", "rates"),

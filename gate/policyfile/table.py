@@ -148,15 +148,15 @@ class TomlTable:
         self.complain(key, f"{value!r} is neither true nor false")
         return default
 
-    def share(self, key: str) -> float | None:
-        """A number in [0, 1], None if it is absent or wrong."""
+    def share(self, key: str, what: str = "a score") -> float | None:
+        """A number in [0, 1], None if it is absent or wrong; `what` it is stands in the complaint."""
         value = self.value(key)
         if value is None:
             return None
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             self.effective[key] = float(value)
             return float(value)
-        self.complain(key, f"{value!r} is not in [0, 1], the range of a score")
+        self.complain(key, f"{value!r} is not in [0, 1], the range of {what}")
         return None
 
     def amount(self, key: str, sizes: bool) -> int | None:

@@ -59,6 +59,56 @@ async def test_what_one_writes_another_that_starts_later_reads_in_full(kafka_boo
     assert abs(gates.acknowledgements[0].acknowledged_at_us - gates.now_us) < 30_000_000
 
 
+async def test_whoever_may_only_acknowledge_writes_no_pause(kafka_bootstrap: str, topic: str) -> None:
+    """A gate's user may write one topic, and whatever its keys are, they are no pauses."""
+    acknowledgements = topic.replace("controls", "acknowledgements")
+    said = Acknowledgement("g-1", "http://g", 0, 0, boot="b", digest="d")
+    key, value = pause_record(a_pause("p-forged", 9))
+    async with (
+        producing(kafka_bootstrap) as producer,
+        KafkaBoardStore(kafka_bootstrap, topic, acknowledgements=acknowledgements) as store,
+    ):
+        await producer.send_and_wait(acknowledgements, value=value, key=key, partition=0)
+        await store.acknowledge(said)
+
+        async def is_heard() -> bool:
+            return bool((await store.gates(60_000_000)).acknowledgements)
+
+        await eventually(is_heard)
+        known, unreadable = store.known, store.unreadable
+
+    assert (known, unreadable) == (Board(), 1)
+    assert set(await last_records(kafka_bootstrap, topic)) == set()
+
+
+async def test_the_time_of_pauses_is_that_by_which_gates_judge_them(kafka_bootstrap: str, topic: str) -> None:
+    """Redis' host may be an hour ahead of the broker's: a pause of ten minutes would have ended before it begins."""
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        await store.acknowledge(Acknowledgement("g-1", "http://g", 0, 0, boot="b", store_us=NOW_US + HOUR_US))
+
+        async def follows() -> bool:
+            return abs(await store.now_us() - NOW_US - HOUR_US) < 60_000_000
+
+        await eventually(follows)
+        pause = await Operate(store, lambda: "p-1").pause(Scope(), Action.STOP, "raid", "", "ann", 600_000_000)
+
+    assert pause.active(NOW_US + HOUR_US + 1_000_000)
+
+
+async def test_without_a_topic_of_their_own_acknowledgements_are_among_the_pauses(
+    kafka_bootstrap: str, topic: str
+) -> None:
+    said = Acknowledgement("g-1", "http://g", 0, 0, boot="b", digest="d")
+    async with KafkaBoardStore(kafka_bootstrap, topic, acknowledgements="never.created") as store:
+        await store.acknowledge(said)
+
+    acknowledgements = topic.replace("controls", "acknowledgements")
+    async with KafkaBoardStore(kafka_bootstrap, topic, acknowledgements=acknowledgements) as newer:
+        heard = (await newer.gates(60_000_000)).acknowledgements
+
+    assert [one.gate for one in heard] == ["g-1"]
+
+
 async def test_two_operators_at_once_both_stand_and_a_release_wins(kafka_bootstrap: str, topic: str) -> None:
     async with KafkaBoardStore(kafka_bootstrap, topic) as one, KafkaBoardStore(kafka_bootstrap, topic) as other:
         ids = iter(("p-1", "p-2"))

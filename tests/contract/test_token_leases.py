@@ -12,6 +12,7 @@ from take_requests import DAY_US, AccountStore, WallClock
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import UploadOutcome
 from gate.core.limits.take import ClassLimits
+from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
 from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
@@ -67,20 +68,20 @@ async def test_uploads_get_tokens_that_were_debited_before_and_all_gates_togethe
 
     await gate.renew()
     room = await left(gate, stores[0])
+    held = (await gate.takes.peek(gate.request("peek"))).rooms[-1].held
     later = await gate.upload(*range(50, 100))
     room_later = await left(gate, stores[0])
     rest = [*await other.upload(*range(150)), *await gate.upload(*range(100, 200))]
 
     assert room == (250, 200)
+    assert held == 50
     assert room_later == (200, 200)
     assert [result.charged for result in later] == [True] * 50
     assert gate.counts.lease_takes == {"lease": 50, "bucket": 150}
     assert sum(result.charged for result in rest) == 200
-    refusal = rest[-1].refusal
-    assert refusal is not None
-    assert refusal.limit == "platform.uploads"
-    assert refusal.retry_after_us is not None
-    assert refusal.retry_after_us > 0
+    refusals = [result.refusal for result in rest if result.refusal is not None]
+    assert {refusal.limit for refusal in refusals} == {"platform.uploads"}
+    assert all(refusal.retry_after_us for refusal in refusals)
 
 
 @pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.ABORTED])
@@ -158,3 +159,33 @@ async def test_an_idle_gate_gives_its_lease_back(stores: tuple[Store, TokenLease
 
     assert gate.held_us == 0
     assert await left(gate, stores[0]) == (250, 250)
+
+
+async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_it(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    rule = LimitRule(
+        "platform.uploads", Subject.PLATFORM, Unit.UPLOADS, Mode.ENFORCE, OnStoreError.LOCAL,
+        {"new": SLOW, "trusted": SLOW}, lease=40, reserved={"trusted": 0.2},
+    )  # fmt: skip
+    raid, trusted = (
+        gate_over(stores, leased_class(*rule.limits_of(name), name=name), name) for name in ("new", "trusted")
+    )
+    for gate in (raid, trusted):
+        await gate.upload(*range(20))
+        await gate.renew()
+
+    of_raid = await raid.upload(*range(20, 400))
+    of_trusted = await trusted.upload(*range(20, 100))
+    passed = [n for n, result in enumerate(of_trusted, 20) if result.charged]
+    await trusted.report(20, UploadOutcome.FAILED)
+    await trusted.report(passed[-1], UploadOutcome.ABORTED)
+    later = await trusted.upload("a", "b", "c")
+    of_raid_later = await raid.upload("a")
+
+    assert 20 + sum(result.charged for result in of_raid) == 240
+    assert 20 + sum(result.charged for result in of_trusted) == 60
+    assert trusted.counts.lease_takes["lease"] >= 20
+    assert [result.charged for result in later] == [True, True, False]
+    assert [result.charged for result in of_raid_later] == [False]
+    assert {result.refusal.limit for result in (*of_raid, *of_trusted) if result.refusal} == {"platform.uploads"}

@@ -180,6 +180,17 @@ def test_a_ramp_lets_accounts_back_one_after_the_other_and_each_when_it_was_told
         assert strictest(index, request, "new", back_us - 1_000) is not None
 
 
+def test_where_the_clock_is_behind_a_release_with_a_ramp_the_pause_holds_all_accounts_until_then() -> None:
+    released_us = NOW_US + MINUTE_US
+    pause = a_pause(ramp_us=10 * MINUTE_US, released_at_us=released_us, released_by="ann")
+
+    assert len(held(pause, NOW_US, 20)) == 20
+    assert pause.ramping(NOW_US)
+    assert len(held(pause, released_us + 5 * MINUTE_US, 200)) < 200
+    assert not replace(pause, ramp_us=0).ramping(NOW_US)
+    assert held(replace(pause, ramp_us=0), NOW_US, 20) == set()
+
+
 def test_a_pause_that_waits_for_a_second_person_holds_nothing_and_one_that_waits_for_its_release_holds_all() -> None:
     new = a_pause(proposal=Proposal(PauseChange.SET, "ann", NOW_US))
     loosening = a_pause(proposal=Proposal(PauseChange.RELEASE, "ann", NOW_US, ramp_us=0))

@@ -20,11 +20,15 @@ FLYING = EntityLimits((Limit("flying", RATE, in_flight=True),))
 LIMITS = ClassLimits(
     FLYING, EntityLimits((Limit("ip", RATE),)), BYTES, (EntityBuckets("class:ü", BYTES),), None, 1, 1, name="ü"
 )
-HEAD = struct.Struct("<BBHHHIHddH")
+ONE_RATE = ClassLimits(BYTES, None, None, (), None, 1, 1, name="one")
+NOTHING = EntityLimits((Limit("nothing", Rate(0, 90_000_000, 0), by_bytes=True),))
+NO_RATE = ClassLimits(NOTHING, None, None, (), None, 1, 1, name="nothing")
+CLASSES = (LIMITS, ONE_RATE, NO_RATE)
+HEAD = struct.Struct("<BBHHHIH")
 names = st.text(st.sampled_from("ab}:é山😀"), min_size=1, max_size=5)
 requests = st.lists(
     st.builds(
-        TakeRequest, names, names, st.just(LIMITS), st.none() | names, st.none() | names, st.integers(0, 1 << 40),
+        TakeRequest, names, names, st.sampled_from(CLASSES), st.none() | names, st.none() | names, st.integers(0, 1 << 40),
         class_=names, kind=st.none() | names, attempt=st.integers(0, 9),
     ),
     min_size=1, max_size=5,
@@ -35,7 +39,7 @@ requests = st.lists(
 def test_a_packed_call_names_the_keys_of_each_check_and_tells_what_is_checked(
     checks: list[TakeRequest], prefix: str, known: bool
 ) -> None:
-    unrolled = Unrolled((LIMITS,))
+    unrolled = Unrolled(CLASSES)
     reader = hiredis.Reader()
 
     reader.feed(Batch(checks, unrolled, prefix).packed(known))
@@ -46,17 +50,22 @@ def test_a_packed_call_names_the_keys_of_each_check_and_tells_what_is_checked(
     assert [key.decode() for key in keys[:2]] == [f"{prefix}2b:class:ü", due_key(prefix)]
     at = 2
     for n, check in enumerate(checks):
-        number, _, account, network, device, attempt, length, *costs, flying = HEAD.unpack_from(argument, at)
-        at += HEAD.size + length
-        assert (number, attempt) == (1, check.attempt)
+        number, _, account, network, device, attempt, length = HEAD.unpack_from(argument, at)
+        limits, at = check.class_limits, at + HEAD.size
+        rates = limits.byte_rates
+        costs = struct.unpack_from(f"<{len(rates)}d", argument, at)
+        at += 8 * len(rates)
+        (flying,) = struct.unpack_from("<H", argument, at) if limits is LIMITS else (0,)
+        at += 2 * (limits is LIMITS) + length
+        assert (number, attempt) == (unrolled.numbers[limits], check.attempt)
         assert argument[at - length : at].decode() == check.fingerprint
-        assert costs == [min(rate.cost_us(check.size), NEVER_US) for rate in LIMITS.byte_rates]
+        assert costs == tuple(min(rate.cost_us(check.size), NEVER_US) for rate in rates)
         slot = f"{{{check.account}}}"
         own = [account_key(prefix, check.account), f"{prefix}score:{slot}", f"{prefix}override:{slot}"]
         assert [key.decode() for key in keys[account - 1 : account + 2]] == own
-        assert _named(keys, network) == (None if check.ip is None else f"{prefix}2b:ip:{check.ip}")
-        assert _named(keys, device) == (None if check.device is None else f"{prefix}2b:device:{check.device}")
-        assert _named(keys, flying) == f"{prefix}2f:account:{slot}"
+        assert _named(keys, network) == (f"{prefix}2b:ip:{check.ip}" if limits.ip and check.ip else None)
+        assert _named(keys, device) == (f"{prefix}2b:device:{check.device}" if limits.device and check.device else None)
+        assert _named(keys, flying) == (f"{prefix}2f:account:{slot}" if limits is LIMITS else None)
         assert keys[n - len(checks)].decode() == upload_key(prefix, check.account, check.upload_id)
     assert at == len(argument)
 

@@ -103,6 +103,18 @@ async def test_the_keeper_forgets_what_expired_long_ago_and_no_old_copy_brings_i
     assert [pause.id for pause in (await redis.read()).active(clock.at_us)] == ["p-2"]
 
 
+async def test_without_kafka_a_keeper_that_starts_after_the_loss_learns_the_pauses_from_a_gate(
+    redis: MemoryBoardStore,
+) -> None:
+    async def gate() -> Board:
+        return Board({"p-1": RELEASED, "p-2": replace(PAUSE, id="p-2")})
+
+    await KeepBoard(redis, None, lambda _: None, gate=gate).step()
+
+    assert [pause.id for pause in (await redis.read()).active(NOON_US + 2)] == ["p-2"]
+    assert (await redis.read()).pauses["p-1"] == RELEASED
+
+
 async def test_a_board_that_cannot_be_read_is_repaired_only_by_a_keeper_that_knows_a_good_one(
     redis: MemoryBoardStore,
 ) -> None:

@@ -101,9 +101,24 @@ def take_reserved(
     longest, least = 0, 2.0
     shadowed: list[str] = []
     fitting: list[_Cost] = []
+    reserve_wait: int | None = None
+    reserve_fits = False
     for cost in _costs(buckets, size, sharers):
         limit = cost.limit
+        if limit.reserve_of:
+            reserve_wait = _wait_us(tats, flights, cost, now_us)
+            reserve_fits = reserve_wait is not None and reserve_wait <= 0
+            if reserve_fits:
+                fitting.append(cost)
+            continue
+        if reserve_fits:  # the rest of the limit is spared
+            reserve_wait, reserve_fits = None, False
+            continue
         wait = _wait_us(tats, flights, cost, now_us)
+        if reserve_wait is not None:
+            if wait is None or wait > reserve_wait:
+                wait = reserve_wait
+            reserve_wait = None
         if wait is not None and wait <= 0:
             fitting.append(cost)
             share = -wait * (1.0 / (cost.tolerance_us or 1))

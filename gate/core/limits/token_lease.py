@@ -37,6 +37,8 @@ IDLE_US: Final = 3_000_000
 """For how long a lease may hold more than twice what recent uploads need."""
 SCARCE_US: Final = 100_000
 """How long a lease waits that got less than half of what it wanted."""
+LOST_US: Final = 1_000_000
+"""How long a lease waits after a call that failed."""
 
 
 def most_held(limit: Limit, gates: int) -> int:
@@ -96,7 +98,7 @@ class TokenLease:
 
     __slots__ = (
         "_busy_at_us", "_drawing_us", "_not_before_us", "_since_us", "_surplus_us", "demand_us", "demands", "entity",
-        "held_us", "limit", "low_us", "most_us", "out_us", "room", "share", "target_us",
+        "held_us", "is_scarce", "limit", "low_us", "most_us", "out_us", "room", "share", "target_us",
     )  # fmt: skip
 
     def __init__(self, entity: str, limit: Limit, now_us: int) -> None:
@@ -116,6 +118,8 @@ class TokenLease:
         """The room in the bucket and in this lease together, at the last exchange."""
         self.share = 1.0
         """The part of the bucket's burst that this room is."""
+        self.is_scarce = False
+        """Whether the last draw got less than half of what was wanted."""
         self._drawing_us = 0
         self._surplus_us = 0
         self._since_us = self._busy_at_us = now_us
@@ -126,7 +130,7 @@ class TokenLease:
         """All that the lease holds, what it may not give out included."""
         return max(0, self.held_us) + self._surplus_us
 
-    def refund(self, us: int) -> None:
+    def take_back(self, us: int) -> None:
         """Take back what an upload used and gives back (where negative: debit what it needed besides).
 
         What the lease may not hold goes back to the bucket with the next exchange.
@@ -181,5 +185,7 @@ class TokenLease:
             held_us, tolerance_us = max(0, self.held_us), self.limit.tolerance_us or 1
             self.room = Room(self.limit, met.full_at_us - held_us, held_us=held_us)
             self.share = (met.now_us + tolerance_us - self.room.full_at_us) / tolerance_us
-        if us > 0 and (met is None or met.us * 2 < us):
-            self._not_before_us = now_us + SCARCE_US
+        if us > 0:
+            self.is_scarce = met is None or met.us * 2 < us
+            if self.is_scarce:
+                self._not_before_us = now_us + (LOST_US if met is None else SCARCE_US)

@@ -122,5 +122,9 @@ class Pause:
         return self.ended_at_us + self.ramp_us
 
     def ramping(self, now_us: int) -> bool:
-        """True while it has ended and still holds a share of the accounts."""
-        return not self.awaits_approval and not self.active(now_us) and self.ended_at_us <= now_us < self.over_at_us
+        """True while it has ended and still holds a share of the accounts.
+
+        A release counts also where `now_us` is of a clock that is behind the release: then it still holds all of them.
+        """
+        has_ended = self.released_at_us is not None or self.ended_at_us <= now_us
+        return has_ended and self.ramp_us > 0 and now_us < self.over_at_us and not self.awaits_approval

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as copy_with
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -80,7 +81,7 @@ def parts_of(limits: ClassLimits) -> ClassParts:
 
 
 def _part(kind: str, limits: tuple[Limit, ...], of: ClassLimits) -> EntityPart:
-    shadows = tuple(Limit(each.name, each.rate, True, each.by_bytes, each.in_flight) for each in limits)
+    shadows = tuple(copy_with(each, shadow=True) for each in limits)
     strict, lenient = (
         ClassLimits(EntityLimits(some), None, None, (), None, 0, of.lifetime_us, of.returns, of.name)
         for some in (limits, shadows)

@@ -18,28 +18,31 @@ from gate.core.limits.take import TakeRequest
 KEPT_LENGTHS: Final = 1_024
 """Below which length the parts are kept. Ids of checks are shorter."""
 
-AccountParts = tuple[str, str, str, str, int, str, str]
+AccountParts = tuple[str, str, str, str, int, str]
 """What stands around an account's id: before its first key, between its three keys, after the last; then of the key of an upload
-the length without the upload's id, and what stands before and after the account's id."""
+how many bytes stand there without the begin and the upload's id, and what stands between the two ids."""
 
 
-class Lengths(dict[int, str]):
-    """The line before an argument of each length."""
+class Begins(dict[int, str]):
+    """The begin of a key that starts with `start`, by the length of the rest."""
+
+    def __init__(self, start: str) -> None:
+        self.start = start
 
     def __missing__(self, length: int) -> str:
-        line = f"${length}\r\n"
+        begin = f"${len(self.start) + length}\r\n{self.start}"
         if length < KEPT_LENGTHS:
-            self[length] = line
-        return line
+            self[length] = begin
+        return begin
 
 
 class TakeKeys(dict[int, AccountParts]):
     """The parts of the keys under one prefix, by the length of an account's id in ASCII."""
 
     def __init__(self, prefix: str) -> None:
-        self.lengths = Lengths()
         self._prefix = raw(prefix)
-        self.network, self.device = f"{self._prefix}2b:ip:", f"{self._prefix}2b:device:"
+        self.networks, self.devices = Begins(f"{self._prefix}2b:ip:"), Begins(f"{self._prefix}2b:device:")
+        self.uploads = Begins(f"{self._prefix}2r:{{")
 
     def __missing__(self, length: int) -> AccountParts:
         parts = self.parts(length, length)
@@ -49,15 +52,13 @@ class TakeKeys(dict[int, AccountParts]):
 
     def parts(self, length: int, characters: int) -> AccountParts:
         """The parts for an account's id of so many bytes and characters."""
-        own, score, override, upload = (f"{self._prefix}{kind}:{{" for kind in ("2a", "score", "override", "2r"))
-        first, second, third = (f"{self.lengths[len(key) + length + 1]}{key}" for key in (own, score, override))
-        after = f"}}{characters}:"
-        length += len(upload) + len(after)
-        return first, f"}}\r\n{second}", f"}}\r\n{third}", "}\r\n", length, upload, after
+        first, second, third = (Begins(f"{self._prefix}{kind}:{{")[length + 1] for kind in ("2a", "score", "override"))
+        between = f"}}{characters}:"
+        return first, f"}}\r\n{second}", f"}}\r\n{third}", "}\r\n", length + len(between), between
 
     def packed(self, key: str) -> str:
         """A key as an argument."""
-        return f"{self.lengths[len(key)]}{key}\r\n"
+        return f"${len(key)}\r\n{key}\r\n"
 
     def in_flight(self, subject: str, request: TakeRequest) -> str:
         """The key of what is in flight for the subject, as an argument; empty where its entity is unknown."""

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -27,24 +28,20 @@ from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import UNKNOWN, Standing
-from gate.errors import StateUnreadable, StoreUnavailable
-from gate.records.override import decode_stored_override, obeyed_override
+from gate.errors import StoreUnavailable
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
+from gate.stores.redis.limit_tags import store_tags
 from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.more_answers import with_more
 from gate.stores.redis.peeks import peek
 from gate.stores.redis.take_keys import TakeKeys, keys_under, shared_keys, with_raw_names
+from gate.stores.redis.take_scripts import ScriptPair
 from gate.stores.redis.unrolled import Unrolled
-
-MOST_CLASSES: Final = 48
-"""Classes that one script has at most; with more, those of the batch alone are written."""
 
 CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""
-
-LIMITS_TTL_MS: Final = 64 * 86_400_000
-"""How long it is kept which limits a class had: longer than any reservation."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _KEEP_LIMITS, _RECORDED = 8, 16
@@ -54,63 +51,6 @@ _NOW = struct.Struct("<d")
 
 PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 0, lifetime_us=1))
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
-
-
-class Scripts:
-    """The script for the classes that are expected, kept until a batch brings others."""
-
-    def __init__(self) -> None:
-        self._known = Unrolled(())
-
-    def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the script for these classes and those known before."""
-        others = [each for each in classes if each not in self._known.numbers]
-        if others:
-            before = self._known.classes if len(self._known.classes) + len(others) <= MOST_CLASSES else ()
-            self._known = Unrolled((*before, *others))
-
-    def of(self, requests: Sequence[TakeRequest]) -> Unrolled:
-        """A script that has the class of each request."""
-        numbers = self._known.numbers
-        for request in requests:
-            if request.class_limits not in numbers:
-                needed = list(dict.fromkeys(each.class_limits for each in requests))
-                self.expect(needed)
-                if any(each not in self._known.numbers for each in needed):
-                    self._known = Unrolled(tuple(needed))
-                break
-        return self._known
-
-
-class ScriptPart(NamedTuple):
-    """The requests of a batch that share a script; whether their gate takes from leases in place of shared buckets."""
-
-    leased: bool
-    requests: Sequence[TakeRequest]
-    unrolled: Unrolled
-
-
-class ScriptPair:
-    """A script for classes with leases and one for those without. The first reads no shared bucket."""
-
-    def __init__(self) -> None:
-        self._scripts = {False: Scripts(), True: Scripts()}
-
-    def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the scripts for these classes and those known before."""
-        for leased, scripts in self._scripts.items():
-            scripts.expect([each for each in classes if bool(each.leased) is leased])
-
-    def parts_of(self, requests: Sequence[TakeRequest]) -> list[ScriptPart]:
-        """The requests by their script; nearly always all have the same."""
-        leases = [bool(request.class_limits.leased) for request in requests]
-        if all(leases) or not any(leases):
-            return [ScriptPart(leases[0], requests, self._scripts[leases[0]].of(requests))]
-        parts = []
-        for leased, scripts in self._scripts.items():
-            some = [request for request, each in zip(requests, leases, strict=True) if each is leased]
-            parts.append(ScriptPart(leased, some, scripts.of(some)))
-        return parts
 
 
 class TakeLane:
@@ -140,35 +80,33 @@ class TakeLane:
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
+        classes = {item.class_limits for item in items}
+        for unrolled in self._described.values():
+            if classes <= unrolled.packing.keys():  # nearly always
+                (results,) = await self._run(((items, unrolled),), within_s)
+                return results
         parts = self._scripts.parts_of(items)
-        if any(self._described.get(part.leased) is not part.unrolled for part in parts):
-            clock = asyncio.get_running_loop().time
-            until_s = clock() + within_s
-            for part in parts:
-                if self._described.get(part.leased) is not part.unrolled:
-                    await self._describe(part.unrolled, (until_s - clock()) / 2)
-                    self._described[part.leased] = part.unrolled
-            within_s = until_s - clock()
-        batches = [Batch(part.requests, part.unrolled, self._prefix) for part in parts]
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + within_s
+        for part in parts:
+            if self._described.get(part.leased) is not part.unrolled:
+                await store_tags(self._line, self._prefix, part.unrolled, (until_s - clock()) / 2)
+                self._described[part.leased] = part.unrolled
+        found = await self._run([(part.requests, part.unrolled) for part in parts], until_s - clock())
+        if len(parts) == 1:
+            return found[0]
+        by_leased = {part.leased: iter(results) for part, results in zip(parts, found, strict=True)}
+        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
+
+    async def _run(
+        self, parts: Sequence[tuple[Sequence[TakeRequest], Unrolled]], within_s: float
+    ) -> list[list[TakeResult]]:
+        """The answers to requests, by the script of each part of them."""
+        batches = [Batch(requests, unrolled, self._prefix) for requests, unrolled in parts]
         replies = await self._line.run(batches, within_s, again=True)
         results = [batch.read(reply) for batch, reply in zip(batches, replies, strict=True)]
         self._stats.unreadable += sum(batch.unreadable for batch in batches)
-        if len(parts) == 1:
-            return results[0]
-        by_leased = {part.leased: iter(found) for part, found in zip(parts, results, strict=True)}
-        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
-
-    async def _describe(self, unrolled: Unrolled, within_s: float) -> None:
-        """Store what the tags in reservations will stand for, before the first of them is made."""
-        if unrolled.tags:
-            key = f"{self._prefix}2limits"
-            pairs = [part for pair in unrolled.tags.items() for part in pair]
-            try:
-                await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
-                await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
-            except StoreUnavailable as error:
-                if not str(error.__cause__).startswith("WRONGTYPE"):
-                    raise  # else the key holds no hash: gates of this policy need it for nothing
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +147,7 @@ class RedisTakeStore:
         else:
             self._wire = _single(url, prefix, self._stats, lanes)
         self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(
-            self._wire.lanes, deadline_s, max_batch, max_queue, lambda request: request.class_limits.rank
+            self._wire.lanes, deadline_s, max_batch, max_queue, attrgetter("class_limits.rank")
         )
 
     @property
@@ -300,57 +238,72 @@ class Batch:
         self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
     ) -> str:
         """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
-        packing, lengths, network, device = self._unrolled.packing, keys.lengths, keys.network, keys.device
-        to_network, to_device, encoding = len(network), len(device), "latin-1" if characters else "utf-8"
+        packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
+        begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
         shown, own = [shared], list[str]()
         given = [_COUNT.pack(len(requests))]
-        count = 1 + len(self._unrolled.shared)
-        accounts, networks, devices, flying = dict[str, int](), dict[str, int](), dict[str, int](), dict[str, int]()
+        flying = self._keys_in_flight(requests, keys, shown)
+        count = 1 + len(self._unrolled.shared) + len(flying)
+        accounts, networks, devices = dict[str, int](), dict[str, int](), dict[str, int]()
         for n, request in enumerate(requests):
-            account, upload, ip, of_device = request.account, request.upload_id, request.ip, request.device
-            number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
-            first, second, third, last, length, before, behind = (
+            account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
+            number, alone, by_ip, by_device, packed = packing[request.class_limits]
+            first, second, third, last, length, between = (
                 keys.parts(len(account), characters[n]) if characters else keys[len(account)]
             )
             a = accounts.setdefault(account, count + 1)
             if a > count:
                 count += 3
                 shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
-            own.append(f"{lengths[length + len(upload)]}{before}{account}{behind}{upload}\r\n")
+            own.append(f"{begin_upload[length + len(upload)]}{account}{between}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:
                 i = networks.setdefault(ip, count + 1)
                 if i > count:
                     count = i
-                    shown.append(f"{lengths[to_network + len(ip)]}{network}{ip}\r\n")
-            if by_device and of_device is not None:
-                d = devices.setdefault(of_device, count + 1)
+                    shown.append(f"{begin_network[len(ip)]}{ip}\r\n")
+            if by_device and device is not None:
+                d = devices.setdefault(device, count + 1)
                 if d > count:
                     count = d
-                    shown.append(f"{lengths[to_device + len(of_device)]}{device}{of_device}\r\n")
-            now_us = request.now_us
+                    shown.append(f"{begin_device[len(device)]}{device}\r\n")
+            now_us, size, kind, attempt = request.now_us, request.size, request.kind, request.attempt
             if request.hot is not None or request.keep_limits or now_us is not None:
                 special = self._special(n, request)
-            size, kind = request.size, request.kind
             # `request.fingerprint`, in half the time
-            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{of_device or ''}".encode(encoding)
-            numbers: list[int] = [number, special, a, i, d, request.attempt, len(what)]
-            for per_us, rate in rates:
-                cost = -(-size * per_us // rate) if rate else NEVER_US
-                numbers.append(cost if cost < NEVER_US else NEVER_US)
-            for subject in flights:
-                name = keys.in_flight(subject, request)
-                at = flying.setdefault(name, count + 1) if name else 0
-                if at > count:
-                    count = at
-                    shown.append(name)
-                numbers.append(at)
-            given += (packed(*numbers), what)
+            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{device or ''}".encode(encoding)
+            if alone is not None:
+                per_us, rate = alone
+                cost = -(-size * per_us // rate)
+                cost = cost if cost < NEVER_US else NEVER_US
+                given += (packed(number, special, a, i, d, attempt, len(what), cost), what)
+            else:
+                numbers = self._further(request, keys, flying)
+                given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
             if now_us is not None:
                 given.append(_NOW.pack(now_us))
         self._key_count = count + len(own)
         self._argument = b"".join(given)
         return "".join(shown) + "".join(own)
+
+    def _keys_in_flight(self, requests: Sequence[TakeRequest], keys: TakeKeys, shown: list[str]) -> dict[str, int]:
+        """Appends the keys of what is in flight, where limits count it; returns them with their numbers."""
+        flying: dict[str, int] = {}
+        flights, before = self._unrolled.flights, 1 + len(self._unrolled.shared)
+        for request in requests if any(flights.values()) else ():
+            for subject in flights[request.class_limits]:
+                key = keys.in_flight(subject, request)
+                if key and key not in flying:
+                    flying[key] = before + len(flying) + 1
+                    shown.append(key)
+        return flying
+
+    def _further(self, request: TakeRequest, keys: TakeKeys, flying: Mapping[str, int]) -> list[int]:
+        """The costs of a request that count bytes, and the numbers of the keys of what is in flight."""
+        limits = request.class_limits
+        costs = [min(rate.cost_us(request.size), NEVER_US) for rate in limits.byte_rates]
+        subjects = self._unrolled.flights[limits]
+        return costs + [flying.get(keys.in_flight(subject, request), 0) for subject in subjects]
 
     def _special(self, n: int, request: TakeRequest) -> int:
         """What few checks have: a hot fact, which is remembered for the answer; limits to keep; a recorded clock."""
@@ -366,10 +319,13 @@ class Batch:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
         limits_by_class, unscored, charged_only = _limits(self._unrolled.classes), UNKNOWN, _CHARGED
+        last_now, now_us = -1.0, -1  # all checks of a call have the time of the server but for repeated ones
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if now != last_now:
+                last_now, now_us = now, int(now)
             if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
                 room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
-                results.append(TakeResult(unscored, True, False, None, (), int(now), room))
+                results.append(TakeResult(unscored, True, False, None, (), now_us, room))
                 continue
             standing = UNKNOWN
             if flags & _SCORED:
@@ -384,7 +340,7 @@ class Batch:
                 else:
                     refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
-            if repeated and not charged:  # the name of the limit comes with `_with_more`
+            if repeated and not charged:  # the name of the limit comes with `with_more`
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
@@ -392,32 +348,12 @@ class Batch:
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
-            results[at] = self._with_more(results[at], more)
+            results[at], is_readable = with_more(results[at], more)
+            self.unreadable += not is_readable
         for at, hot in self._hot.items():
             if not results[at].repeated:  # such an upload was let in before, and stays so
                 results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results
-
-    def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
-        """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
-        (length,) = _COUNT.unpack_from(more)
-        end = _COUNT.size + length
-        override, limits_of = None, result.limits_of
-        if length:
-            value = more[_COUNT.size : end]
-            try:
-                override = decode_stored_override(value)
-            except StateUnreadable:
-                override = obeyed_override(value)
-                self.unreadable += 1
-        shadow = tuple(more[end:].decode(errors="replace").split("\n")) if len(more) > end else ()
-        refusal = result.refusal
-        if refusal is not None and not refusal.limit:
-            refusal, shadow = Refusal(shadow[0], refusal.retry_after_us), ()
-        if limits_of is not None and override is not None:
-            limits_of = override.limits
-        standing = replace(result.standing, override=override)
-        return replace(result, standing=standing, refusal=refusal, shadow=shadow, limits_of=limits_of)
 
 
 @lru_cache(maxsize=64)
