@@ -182,9 +182,10 @@ def _learn(matrix: Any, labels: NDArray[np.int64], rows: NDArray[np.float64]) ->
 
     counts = np.asarray(matrix.sum(1)).ravel()
     rows_with = np.diff(matrix.tocsc().indptr)
-    rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with)) + 1.0
+    used = np.flatnonzero(rows_with)  # with all cells of the table the solver's vectors are mostly zeros
+    rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with[used])) + 1.0
     lengths = diags(1.0 / np.sqrt(_USUAL_LENGTH * np.maximum(counts, 1)))
-    weighed = csr_matrix(lengths @ matrix @ diags(rarity), dtype=np.float64)
+    weighed = csr_matrix(lengths @ matrix[:, used] @ diags(rarity), dtype=np.float64)
     many = len(labels) > _MANY
     of_class = np.bincount(labels, rows, 2)
     model = LogisticRegression(
@@ -196,7 +197,9 @@ def _learn(matrix: Any, labels: NDArray[np.int64], rows: NDArray[np.float64]) ->
         tol=0.1 if many else 1e-4,
     )
     model.fit(weighed, labels, sample_weight=rows * (len(labels) / 2.0 / of_class)[labels])
-    return model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH), float(model.intercept_[0])
+    weights = np.zeros(matrix.shape[1])
+    weights[used] = model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH)
+    return weights, float(model.intercept_[0])
 
 
 def _values(matrix: Any, weights: NDArray[np.float64], intercept: float) -> NDArray[np.float64]:
