@@ -11,6 +11,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import repeat
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,7 +23,7 @@ from gate.app.recent_uploads import RecentUploads
 from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
-from gate.app.without_store import LocalTake, WithoutStore
+from gate.app.without_store import Leases, LocalTake, WithoutStore
 from gate.core.decide import LivePauses, allowed, decide, live_pauses, may_hold, needs_store, unheld
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
@@ -52,8 +53,8 @@ class Check:
     `hot` holds the hot facts; the readers of their topic and of Redis add to it.
 
     `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
-    told of each check that the store may have charged although its caller got no answer that lets in. The checks of a gate are
-    numbered from `first_attempt` on, so that no two checks of any gates share a number.
+    told of each check that the store may have charged although its caller got no answer that lets in. Checks are numbered from
+    `first_attempt` on, so that no two of any gates share a number. While the store is away, what `leases` hold is used up.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Check:
         back_pressure: BackPressure | None = None,
         reports: Reports | None = None,
         first_attempt: int = 0,
+        leases: Leases[Any] | None = None,
     ) -> None:
         self.counts = counts
         self.recent = RecentUploads()
@@ -77,7 +79,7 @@ class Check:
         self._clock = clock
         self._names = names
         self._timer_ns = timer_ns
-        self._without_store = WithoutStore(local)
+        self._without_store = WithoutStore(local, leases)
         self._last_known = LastKnown()
         self._log = log
         self._reports = reports

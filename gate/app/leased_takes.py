@@ -13,13 +13,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace as copy_with
-from itertools import product
 from typing import Final
 
 from msgspec.structs import replace
 
-from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate, Room
+from gate.core.limits.leased_class import LeasedClass, LeasedWay, leased_class
+from gate.core.limits.limit import Limit, Rate, Room
 from gate.core.limits.reservation import Change
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.limits.token_lease import Exchange, Exchanged, TokenLease, most_held
@@ -31,76 +30,31 @@ EVERY_S: Final = 1.0
 """How often the leases are looked at, at least."""
 AT_LEAST_S: Final = 0.02
 """The time between two looks, at least."""
-MOST_CLASSES: Final = 512
-MOST_WAYS: Final = 8
+MOST_OTHERS: Final = 512
+"""Limits of classes that are not those of the policy, as while a pause by risk is in force; more are worked out again."""
+_NOTHING: Final = (0,) * 64
 
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
 
 
-class LeasedWay:
-    """One choice of leases for an upload of a class, what the upload costs each, and the limits that remain for the store."""
-
-    __slots__ = ("costs", "leases", "remaining", "scarce", "scarce_share")
-
-    def __init__(self, leases: tuple[TokenLease, ...], remaining: ClassLimits) -> None:
-        self.leases = leases
-        self.remaining = remaining
-        self.costs = None if any(lease.limit.by_bytes for lease in leases) else self._costs(0)
-        self.scarce: Room | None = None
-        """The emptiest of its buckets at the last look."""
-        self.scarce_share = 2.0
-
-    def costs_of(self, size: int) -> tuple[int, ...]:
-        """What an upload of that size costs each lease."""
-        return self.costs if self.costs is not None else self._costs(size)
-
-    def _costs(self, size: int) -> tuple[int, ...]:
-        return tuple(lease.limit.cost_us(size) for lease in self.leases)
-
-    def has(self, costs: tuple[int, ...]) -> bool:
-        """Whether each lease holds that much."""
-        for lease, cost in zip(self.leases, costs):  # noqa: B905, SIM110  (as long as each other; each check runs it)
-            if lease.held_us < cost:
-                return False
-        return True
-
-    def note_scarce(self) -> None:
-        """Look which of the buckets is the emptiest. A reserve is none, as the rest of its limit has room besides."""
-        self.scarce, self.scarce_share = None, 2.0
-        for lease in self.leases:
-            limit = lease.limit
-            if lease.room is not None and not limit.shadow and not limit.reserve_of and lease.share < self.scarce_share:
-                self.scarce, self.scarce_share = lease.room, lease.share
-
-
-class LeasedClass:
-    """The ways in which an upload of a class may get its tokens from leases: first those with the reserve of the class."""
-
-    __slots__ = ("is_on", "leases", "ways")
-
-    def __init__(self, ways: tuple[LeasedWay, ...]) -> None:
-        self.ways = ways
-        self.leases = tuple(dict.fromkeys(lease for way in ways for lease in way.leases))
-        self.is_on = True
-        """Whether each lease may hold anything."""
-        self.look()
-
-    def wanting(self) -> list[TokenLease]:
-        """The leases that an upload needs which got nothing: those of the first way that is not scarce, and all that are."""
-        ways = (way for way in self.ways if not any(lease.is_scarce for lease in way.leases))
-        way = next(ways, self.ways[-1])
-        return [lease for lease in self.leases if lease.is_scarce or lease in way.leases]
-
-    def look(self) -> None:
-        """Work out what follows from the leases as they are now."""
-        self.is_on = all(lease.most_us for lease in self.leases)
-        for way in self.ways:
-            way.note_scarce()
-
-
 Given = tuple[LeasedWay, tuple[int, ...]]
 """What the leases gave to one upload."""
+
+
+class _Bulk:
+    """What the leases gave to all uploads of one class in a batch. Those that have `used` theirs are counted."""
+
+    __slots__ = ("given", "used", "way")
+
+    def __init__(self, way: LeasedWay, given: int) -> None:
+        self.way = way
+        self.given = given
+        self.used = 0
+
+    def settle(self) -> None:
+        costs, unused = self.way.costs or (), self.given - self.used
+        self.way.settle([cost * self.given for cost in costs], [cost * unused for cost in costs])
 
 
 class LeasedTakes:
@@ -125,6 +79,8 @@ class LeasedTakes:
         self._uptime_us = uptime_us
         self._leases: dict[Key, TokenLease] = {}
         self._classes: dict[ClassLimits, LeasedClass | None] = {}
+        self._expected = 0
+        """How many of the classes are the policy's. They come first."""
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
         self._wake = asyncio.Event()
@@ -137,6 +93,7 @@ class LeasedTakes:
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """See TakeStore. Leases that none of the classes has are given back."""
         self._classes.clear()
+        self._expected = len(classes)
         self._wanted.clear()
         leased = [self._learn(each) for each in classes]
         remaining = [way.remaining for each in leased if each is not None for way in each.ways]
@@ -144,44 +101,66 @@ class LeasedTakes:
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore."""
-        given = self._give(request)
-        if given is None:
+        lent = self.give(request)
+        if lent is None:
             return await self._takes.take(request)
-        way = given[0]
+        rest, given = lent
         try:
-            result = await self._takes.take(replace(request, class_limits=way.remaining))
+            result = await self._takes.take(rest)
         except Exception as error:
-            _settle(given, was_used=getattr(error, "may_have_run", False))
+            self.settle(given, was_used=getattr(error, "may_have_run", False))
             raise
         except asyncio.CancelledError:
-            _settle(given, was_used=True)
+            self.settle(given, was_used=True)
             raise
-        _settle(given, was_used=result.charged and not result.repeated)
-        return _told(way, result)
+        self.settle(given, was_used=result.charged and not result.repeated)
+        return given[0].told(result)
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
-        """See TakeStore."""
-        given = [self._give(request) for request in requests]
-        sent = [
-            request if each is None else replace(request, class_limits=each[0].remaining)
-            for request, each in zip(requests, given, strict=True)
-        ]
+        """See TakeStore. Uploads of one class get their tokens at once, as that costs a fraction of one by one."""
+        counts: dict[ClassLimits, int] = {}
+        for request in requests:
+            limits = request.class_limits
+            counts[limits] = counts.get(limits, 0) + 1
+        bulks = {limits: self._give_many(limits, count) for limits, count in counts.items()}
+        singles: dict[int, Given] = {}
+        sent: list[TakeRequest] = []
+        for n, request in enumerate(requests):
+            bulk = bulks[request.class_limits]
+            if bulk is not None:
+                request = replace(request, class_limits=bulk.way.remaining)
+            elif (lent := self.give(request)) is not None:
+                request, singles[n] = lent
+            sent.append(request)
         try:
             results = await self._takes.take_many(sent)
         except BaseException:
-            for each in given:
-                if each is not None:
-                    _settle(each, was_used=True)
+            for bulk in bulks.values():
+                if bulk is not None:
+                    bulk.used = bulk.given
+                    bulk.settle()
+            for given in singles.values():
+                self.settle(given, was_used=True)
             raise
-        for n, each in enumerate(given):
-            if each is None:
-                continue
-            result = results[n]
+        for n, (request, result) in enumerate(zip(requests, results, strict=True)):
             if isinstance(result, TakeResult):
-                _settle(each, was_used=result.charged and not result.repeated)
-                results[n] = _told(each[0], result)
+                was_used = result.charged and not result.repeated
             else:
-                _settle(each, was_used=getattr(result, "may_have_run", False))
+                was_used = getattr(result, "may_have_run", False)
+            bulk = bulks[request.class_limits]
+            if bulk is not None:
+                way = bulk.way
+                bulk.used += was_used
+            elif n in singles:
+                way = singles[n][0]
+                self.settle(singles[n], was_used=was_used)
+            else:
+                continue
+            if isinstance(result, TakeResult):
+                results[n] = way.told(result)
+        for bulk in bulks.values():
+            if bulk is not None:
+                bulk.settle()
         return results
 
     async def peek(self, request: TakeRequest) -> Peek:
@@ -207,7 +186,7 @@ class LeasedTakes:
         for change in changes:
             for lease in self._leases.values():
                 if lease.entity == change.entity and change.limit in (lease.limit.name, lease.limit.id.hex()):
-                    lease.refund(-change.delta_us)
+                    lease.take_back(-change.delta_us)
                     break
 
     async def run(self) -> None:
@@ -259,8 +238,8 @@ class LeasedTakes:
             outcome = "failed" if isinstance(each, Exception) else "given_back" if us < 0 else "drawn"
             self._counts.lease_exchanges[outcome] += 1
 
-    def _give(self, request: TakeRequest) -> Given | None:
-        """Tokens for the upload from every lease of one way, or from none."""
+    def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
+        """Tokens for the upload from every lease of one way, or from none; and the request for what the store is to take."""
         limits = request.class_limits
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
@@ -269,15 +248,10 @@ class LeasedTakes:
             costs = way.costs or way.costs_of(request.size)
             if not way.has(costs):
                 continue
-            for lease, cost in zip(way.leases, costs):  # noqa: B905
-                lease.held_us -= cost
-                lease.out_us += cost
-                lease.demand_us += cost
-                lease.demands += 1
-                if lease.held_us < lease.low_us:
-                    self._wake.set()
+            if way.spend(costs, 1):
+                self._wake.set()
             self._counts.lease_takes["lease"] += 1
-            return way, costs
+            return replace(request, class_limits=way.remaining), (way, costs)
         for lease in leased.wanting():
             lease.demand_us += lease.limit.cost_us(request.size)
             lease.demands += 1
@@ -285,35 +259,34 @@ class LeasedTakes:
         self._counts.lease_takes["bucket"] += 1
         return None
 
+    def settle(self, given: Given, *, was_used: bool) -> None:
+        """Note that an upload has used what it was given, or that it has not."""
+        way, costs = given
+        way.settle(costs, _NOTHING if was_used else costs)
+
+    def _give_many(self, limits: ClassLimits, count: int) -> _Bulk | None:
+        """Tokens for so many uploads of a class, all in the first way; None where the leases do not have them."""
+        leased = self._classes[limits] if limits in self._classes else self._learn(limits)
+        if leased is None or not leased.is_on:
+            return None
+        way = leased.ways[0]
+        if way.costs is None:
+            return None
+        costs = [cost * count for cost in way.costs]
+        if not way.has(costs):
+            return None
+        if way.spend(costs, count):
+            self._wake.set()
+        self._counts.lease_takes["lease"] += count
+        return _Bulk(way, count)
+
     def _learn(self, limits: ClassLimits) -> LeasedClass | None:
         """The leases of a class; None where it has none."""
-        if len(self._classes) >= MOST_CLASSES:
-            self._classes.clear()
-        shared: list[EntityBuckets] = []
-        choices: list[list[tuple[str, Limit]]] = []
-        for each in limits.shared:
-            kept: list[Limit] = []
-            reserve: list[tuple[str, Limit]] = []
-            for limit in each.limits.limits:
-                if limit.lease == 0 or limit.in_flight:
-                    kept.append(limit)
-                elif limit.reserve_of:
-                    reserve = [(each.entity, limit)]
-                else:
-                    choices.append([*reserve, (each.entity, limit)])
-                    reserve = []
-            if kept:
-                whole = len(kept) == len(each.limits.limits)
-                shared.append(each if whole else EntityBuckets(each.entity, EntityLimits(tuple(kept))))
-        ways = [self._way(limits, shared, chosen) for chosen in product(*choices)] if choices else []
-        found = LeasedClass(tuple(ways[:MOST_WAYS])) if ways else None
-        self._classes[limits] = found
+        if len(self._classes) >= self._expected + MOST_OTHERS:
+            for each in list(self._classes)[self._expected :]:
+                del self._classes[each]
+        self._classes[limits] = found = leased_class(limits, self._lease)
         return found
-
-    def _way(self, limits: ClassLimits, shared: list[EntityBuckets], chosen: Sequence[tuple[str, Limit]]) -> LeasedWay:
-        leases = tuple(self._lease(entity, limit) for entity, limit in chosen)
-        leased = tuple(EntityBuckets(entity, EntityLimits((limit,))) for entity, limit in chosen)
-        return LeasedWay(leases, copy_with(limits, shared=tuple(shared), leased=leased))
 
     def _lease(self, entity: str, limit: Limit) -> TokenLease:
         key = entity, limit.name, limit.rate
@@ -325,26 +298,6 @@ class LeasedTakes:
         if not lease.most_us:
             lease.most_us = most_held(limit, self._known_gates)
         return lease
-
-
-def _settle(given: Given, *, was_used: bool) -> None:
-    """Note that an upload has used what it was given, or that it has not."""
-    way, costs = given
-    for lease, cost in zip(way.leases, costs):  # noqa: B905
-        lease.out_us -= cost
-        if not was_used:
-            lease.held_us += cost
-
-
-def _told(way: LeasedWay, result: TakeResult) -> TakeResult:
-    """The answer, with the room of a leased bucket where that is the emptiest."""
-    room = result.room
-    if room is None:
-        return result
-    tolerance_us = room.limit.tolerance_us or 1
-    if (result.now_us + tolerance_us - room.full_at_us) / tolerance_us <= way.scarce_share:
-        return result
-    return replace(result, room=way.scarce)
 
 
 def _with_held(room: Room, held_us: int) -> Room:

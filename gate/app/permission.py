@@ -58,14 +58,14 @@ def permitted(
     why = " and ".join(MEANINGS[rule] for rule in broken)
     if before is not None and change is PauseChange.SET:
         raise ControlRefused(
-            f"a pause that {why} needs a second person, also if it only counted or a machine set it", "set another of "
-            "the same uploads with `pause --propose`, or repeat it with --emergency WHY",
-        )  # fmt: skip
+            f"a pause that {why} needs a second person, also if it only counted or a machine set it",
+            f"set another of the same uploads with {_another(authority)}, or repeat it with --emergency WHY",
+        )
     if not authority.propose:
         raise ControlRefused(
-            f"a pause that {why} needs a second person{_alone_text(authority, change)}", "repeat it with --propose and "
-            "let them `approve` it, or with --emergency WHY",
-        )  # fmt: skip
+            f"a pause that {why} needs a second person{_alone_text(authority, change)}",
+            f"{_approval_of(change, before, by, authority)}, or repeat it with --emergency WHY",
+        )
     if before is None:
         return replace(wanted, proposal=proposal)
     if change is PauseChange.RELEASE:
@@ -90,6 +90,22 @@ def _is_own(pause: Pause, by: str, identity: str) -> bool:
     if pause.identity and identity:
         return pause.identity == identity
     return _person(pause.owner) == _person(by)
+
+
+def _another(authority: Authority) -> str:
+    """What sets a pause in place of one that may not be enforced or taken over."""
+    if not authority.alone_us:
+        return "`pause --propose`"
+    return f"`pause`, which is in force at once, for {duration_text(authority.alone_us)} before anybody approves it"
+
+
+def _approval_of(change: PauseChange, before: Pause | None, by: str, authority: Authority) -> str:
+    """What brings the change into force with a second person: their approval, or ours of what they have proposed."""
+    waits = None if before is None else before.proposal
+    mine = waits is not None and (waits.by == by or (waits.identity and waits.identity == authority.identity))
+    if before is not None and waits is not None and waits.change is change and not mine:
+        return f"`approve {before.id}` what {waits.by} has proposed"
+    return "repeat it with --propose and let them `approve` it"
 
 
 def _alone_text(authority: Authority, change: PauseChange) -> str:

@@ -27,8 +27,8 @@ LOOK_AGAIN_S: Final = 3.0
 AT_ONCE: Final = 256
 
 
-class Leases(Protocol):
-    """The leases of this gate."""
+class TokenReturns(Protocol):
+    """The leases of this gate, as far as uploads give back to them."""
 
     def put_back(self, changes: Sequence[Change]) -> None:
         """Make the changes of a settled upload in the leases that gave to it."""
@@ -47,7 +47,7 @@ class Reports:
         counts: Counts,
         every_s: float = EVERY_S,
         look_again_s: float = LOOK_AGAIN_S,
-        leases: Leases | None = None,
+        leases: TokenReturns | None = None,
     ) -> None:
         self._leases = leases
         self._reservations = reservations

@@ -312,13 +312,17 @@ def retry_after_s(wait_us: int) -> int:
 
 
 class Left(msgspec.Struct, frozen=True, gc=False):
-    """The room in one limit, in its unit: how much at once, what is left, and in how many seconds all of it is."""
+    """The room in one limit, in its unit: how much at once, what is left, and in how many seconds all of it is.
+
+    Of what is left, the gate that answers holds `leased`; other gates may hold leases besides, of which it does not know.
+    """
 
     limit: str
     unit: str
     burst: int
     left: int
     full_in: float
+    leased: int = 0
 
 
 class PeekAnswer(msgspec.Struct, frozen=True):
@@ -336,7 +340,7 @@ def peek_answer(decision: Decision, rooms: Sequence[Room], ignored: Collection[s
         limit = room.limit
         unit = "bytes" if limit.by_bytes else "in_flight" if limit.in_flight else "uploads"
         full_in = max(0, room.full_at_us - now_us) / 1e6 if now_us else 0.0
-        lefts.append(Left(limit.name, unit, limit.rate.burst, room.left(now_us), full_in))
+        lefts.append(Left(limit.name, unit, limit.rate.burst, room.left(now_us), full_in, room.held))
     return PeekAnswer(answer(decision, lambda: 0.0, ignored), lefts)
 
 

@@ -160,7 +160,7 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
     reports = Reports(reservations, counts, leases=leased)
     check = Check(
         loaded.policy, leased, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
-        reports=reports, first_attempt=secrets.randbits(32),
+        reports=reports, first_attempt=secrets.randbits(32), leases=leased,
     )  # fmt: skip
     said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
     snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)

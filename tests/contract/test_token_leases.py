@@ -68,11 +68,13 @@ async def test_uploads_get_tokens_that_were_debited_before_and_all_gates_togethe
 
     await gate.renew()
     room = await left(gate, stores[0])
+    held = (await gate.takes.peek(gate.request("peek"))).rooms[-1].held
     later = await gate.upload(*range(50, 100))
     room_later = await left(gate, stores[0])
     rest = [*await other.upload(*range(150)), *await gate.upload(*range(100, 200))]
 
     assert room == (250, 200)
+    assert held == 50
     assert room_later == (200, 200)
     assert [result.charged for result in later] == [True] * 50
     assert gate.counts.lease_takes == {"lease": 50, "bucket": 150}

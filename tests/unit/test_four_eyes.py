@@ -167,6 +167,31 @@ async def test_the_owner_is_the_second_person_of_a_release_that_another_login_pr
     assert (released.released_by, released.approver) == ("bob", "ann")
 
 
+async def test_whoever_extends_what_another_has_proposed_is_told_to_approve_it(site: Site) -> None:
+    pause = await site.pause(Scope())
+
+    with pytest.raises(
+        ControlRefused, match=rf"`approve {pause.id}` what ann has proposed, or repeat it with --emergency"
+    ):
+        await site.as_("bob@b").extend(pause.id, "bob", 3 * HOUR_US)
+    with pytest.raises(ControlRefused, match="Repeat it with --propose and let them `approve` it, or repeat it with"):
+        await site.as_("ann@a").extend(pause.id, "bob", 3 * HOUR_US)
+
+
+async def test_a_dry_run_that_one_person_may_not_enforce_has_a_way_to_stop_uploads_at_once(site: Site) -> None:
+    details = Details(mode=PauseMode.DRY_RUN)
+    counting = await site.as_("ann@a").pause(Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US, details)
+    short = await site.as_("ann@a").pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US, details)
+
+    with pytest.raises(
+        ControlRefused, match="with `pause`, which is in force at once, for 1h before anybody approves it"
+    ):
+        await site.as_("ann@a").extend(counting.id, "ann", 0, enforce=True)
+    enforced = await site.as_("ann@a").extend(short.id, "ann", 0, enforce=True)
+
+    assert enforced.active(site.at_us)
+
+
 async def test_a_dry_run_and_a_machines_lease_are_released_by_anybody(site: Site) -> None:
     counting = await site.as_("ann@a").pause(
         Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US, Details(mode=PauseMode.DRY_RUN)

@@ -127,3 +127,9 @@ class Room(msgspec.Struct, frozen=True, gc=False):
             return 0
         units = room_us * rate.rate // rate.per_us if limit.by_bytes else room_us // limit.unit_us
         return units if units < rate.burst else rate.burst
+
+    @property
+    def held(self) -> int:
+        """How many units of it the gate holds as its lease."""
+        limit, rate = self.limit, self.limit.rate
+        return self.held_us * rate.rate // rate.per_us if limit.by_bytes else self.held_us // limit.unit_us

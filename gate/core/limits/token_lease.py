@@ -37,6 +37,8 @@ IDLE_US: Final = 3_000_000
 """For how long a lease may hold more than twice what recent uploads need."""
 SCARCE_US: Final = 100_000
 """How long a lease waits that got less than half of what it wanted."""
+LOST_US: Final = 1_000_000
+"""How long a lease waits after a call that failed."""
 
 
 def most_held(limit: Limit, gates: int) -> int:
@@ -128,7 +130,7 @@ class TokenLease:
         """All that the lease holds, what it may not give out included."""
         return max(0, self.held_us) + self._surplus_us
 
-    def refund(self, us: int) -> None:
+    def take_back(self, us: int) -> None:
         """Take back what an upload used and gives back (where negative: debit what it needed besides).
 
         What the lease may not hold goes back to the bucket with the next exchange.
@@ -186,4 +188,4 @@ class TokenLease:
         if us > 0:
             self.is_scarce = met is None or met.us * 2 < us
             if self.is_scarce:
-                self._not_before_us = now_us + SCARCE_US
+                self._not_before_us = now_us + (LOST_US if met is None else SCARCE_US)

@@ -190,9 +190,8 @@ class _Branch:
 
     def _look(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
         x = f"x{number}"
-        known = self._described.limits[number - 1]
         if limit.in_flight:
-            self._listed.append(f"({x} and {quoted(known.took(0))} or '')")
+            self._listed.append(f"({x} and {quoted(self._described.limits[number - 1].took(0))} or '')")
             key = self._flight_at[subject]
             yield f"{x} = flying(V[{key}] or '', {quoted(limit.id)}, {limit.rate.burst})"
             yield f"if {x} ~= 0 then"
