@@ -50,14 +50,18 @@ class BucketLayouts:
         if any(len(ids) > 60 for ids in self.limits.values()):
             raise ValueError("a policy has at most 60 limits on one subject")
 
-    def constants(self) -> list[str]:
-        lines = []
-        for subject, ids in self.limits.items():
-            n, more = self.number[subject], "I4BB" if subject == "account" else ""
-            head = account_header(ids) if subject == "account" else header(ids)
-            lines.append(f"local I{n} = {{{', '.join(map(quoted, ids))}}}")
-            lines.append(f"local H{n}, F{n} = {quoted(head)}, '<{'d' * len(ids)}{more}'")
-        return lines
+    def head(self, subject: str) -> str:
+        """The head of a value, as Lua. It stands where it is used, because a script has at most 200 local variables."""
+        ids = self.limits[subject]
+        return quoted(account_header(ids) if subject == "account" else header(ids))
+
+    def format(self, subject: str) -> str:
+        """The format of what follows the head, as Lua."""
+        return f"'<{'d' * len(self.limits[subject])}{'I4BB' if subject == 'account' else ''}'"
+
+    def ids(self, subject: str) -> str:
+        """The ids of the limits, as Lua."""
+        return f"{{{', '.join(map(quoted, self.limits[subject]))}}}"
 
     def variables(self, subject: str) -> list[str]:
         """The TATs of a subject in its layout."""
@@ -73,15 +77,15 @@ class BucketLayouts:
         return 1 + 4 * len(self.limits[subject])
 
     def read_account(self) -> list[str]:
-        names, n = self.variables("account"), self.number["account"]
+        names, head, ids = self.variables("account"), self.head("account"), self.ids("account")
         tats = "".join(f"{name}, " for name in names)
         zeros = [f"{', '.join(names)} = {', '.join('0' for _ in names)}"] if names else []
-        test = f"#v < {self.least('account')} or find(v, H{n}, 1, true) ~= 1"
+        test = f"#v < {self.least('account')} or find(v, {head}, 1, true) ~= 1"
         return [
             *([f"local {', '.join(names)}"] if names else []),
             "if v then",
-            f"  if {test} then v = relaid(v, H{n}, I{n}, true) end",
-            f"  {tats}keep, nf, nr, q = U(F{n}, v, {1 + self.head_length('account')})",
+            f"  if {test} then v = relaid(v, {head}, {ids}, true) end",
+            f"  {tats}keep, nf, nr, q = U({self.format('account')}, v, {1 + self.head_length('account')})",
             "  keep = keep * 1000000",
             *(["else", *(f"  {line}" for line in zeros)] if zeros else []),
             "end",

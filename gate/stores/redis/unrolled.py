@@ -64,7 +64,7 @@ def _source(unrolled: Unrolled) -> str:
         ways.append(f"{'if' if number == 1 else 'elseif'} by == {number} then")
         ways += ["  " + line for line in _Branch(limits, layouts, unrolled.flights[limits]).lines()]
     parts = {
-        "IDS": "\n".join([*layouts.constants(), *_tables(unrolled)]),
+        "IDS": "\n".join(_tables(unrolled)),
         "ACCOUNT": "\n".join(layouts.read_account()),
         "CLASSES": "\n".join([*ways, "end"]) if ways else "",
     }
@@ -166,20 +166,20 @@ class _Branch:
 
     def _load(self, subject: str) -> Iterator[str]:
         layouts, n, key = self._layouts, self._layouts.number[subject], self._key(subject)
-        names = layouts.variables(subject)
+        names, head, ids = layouts.variables(subject), layouts.head(subject), layouts.ids(subject)
         if subject == "account" or not names:
             return
         if subject.startswith("="):
             yield f"e{n} = V[{key}]"
-            opened = f"opened(e{n}, H{n}, {layouts.least(subject)}, F{n}, I{n})"
+            opened = f"opened(e{n}, {head}, {layouts.least(subject)}, {layouts.format(subject)}, {ids})"
             yield f"if type(e{n}) ~= 'table' then e{n} = {opened}; V[{key}] = e{n} end"
             yield f"{', '.join(names)} = {', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))}"
             return
-        test = f"#e{n} < {layouts.least(subject)} or find(e{n}, H{n}, 1, true) ~= 1"
+        test = f"#e{n} < {layouts.least(subject)} or find(e{n}, {head}, 1, true) ~= 1"
         yield f"e{n} = V[{key}]"
         yield f"if e{n} then"
-        yield f"  if {test} then e{n} = relaid(e{n}, H{n}, I{n}) end"
-        yield f"  {', '.join(names)}, q{n} = U(F{n}, e{n}, {1 + layouts.head_length(subject)})"
+        yield f"  if {test} then e{n} = relaid(e{n}, {head}, {ids}) end"
+        yield f"  {', '.join(names)}, q{n} = U({layouts.format(subject)}, e{n}, {1 + layouts.head_length(subject)})"
         yield f"else {', '.join(names)} = {', '.join('0' for _ in names)} end"
 
     def _others(self, subject: str) -> str:
@@ -332,7 +332,11 @@ class _Branch:
         yield "end"
 
     def _write_account(self, records: str = "(v and sub(v, q) or '')") -> Iterator[str]:
-        names, n = self._layouts.variables("account"), self._layouts.number["account"]
+        names, head, form = (
+            self._layouts.variables("account"),
+            self._layouts.head("account"),
+            self._layouts.format("account"),
+        )
         tats = "".join(f"{name}, " for name in names)
         yield f"local top = keep - {GRACE_US}"
         for name in names:
@@ -343,7 +347,7 @@ class _Branch:
         yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        yield f"V[a_] = H{n} .. P(F{n}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
+        yield f"V[a_] = {head} .. P({form}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
         yield f"write(a_, kept_for(top - now + {GRACE_US}))"
 
     def _write_entities(self, only: str) -> Iterator[str]:
@@ -367,7 +371,8 @@ class _Branch:
                 yield f"  others, last = pruned(sub(e{n}, q{n}))"
                 yield "  if last > top then top = last end"
                 yield "end"
-                yield f"V[{key}] = H{n} .. P(F{n}, {', '.join(names)}) .. others"
+                head, form = self._layouts.head(subject), self._layouts.format(subject)
+                yield f"V[{key}] = {head} .. P({form}, {', '.join(names)}) .. others"
                 yield f"write({key}, kept_for(top - now + {GRACE_US}))"
             if tests:
                 yield "end"
