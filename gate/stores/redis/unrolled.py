@@ -100,8 +100,9 @@ class _Branch:
         self._layouts = layouts
         self._entities = entities_of(limits)
         self._lifetime = min(limits.lifetime_us, MAX_LIFETIME_US)
-        self._costs = [f"c{n}" for n in range(1, 1 + len(limits.byte_rates))]
-        self._flight_at = {subject: f"g{n}" for n, subject in enumerate(flights, 1)}
+        count = len(limits.byte_rates)
+        self._costs = [layouts.numbered("c", n) for n in range(1, 1 + count)]
+        self._flight_at = {subject: layouts.numbered("c", count + n) for n, subject in enumerate(flights, 1)}
         self._described = described(limits)
         self._listed: list[str] = []
         """For each limit the Lua that says what was taken from it."""
@@ -155,14 +156,14 @@ class _Branch:
         given = [*self._costs, *self._flight_at.values()]
         if given:
             formats = "d" * len(self._costs) + "H" * len(self._flight_at)
-            yield f"local {', '.join(given)} = U('<{formats}', A, p)"
+            yield from self._layouts.declared("c", len(given))
+            yield f"{', '.join(given)} = U('<{formats}', A, p)"
         for subject in self._subjects:
             n = self._layouts.number[subject]
-            names = self._layouts.variables(subject) if subject != "account" else []
-            yield f"local {', '.join([f'e{n}', f'q{n}', f'fixed{n}', *names])}"
-        moved = [f"x{n}" for n in range(1, 1 + sum(len(each.limits) for _, each in self._entities))]
-        for start in range(0, len(moved), 20):
-            yield f"local {', '.join(moved[start : start + 20])}"
+            yield f"local {', '.join([f'e{n}', f'q{n}', f'fixed{n}'])}"
+            if subject != "account":
+                yield from self._layouts.declared(f"t{n}_", len(self._layouts.variables(subject)))
+        yield from self._layouts.declared("x", sum(len(each.limits) for _, each in self._entities))
 
     def _load(self, subject: str) -> Iterator[str]:
         layouts, n, key = self._layouts, self._layouts.number[subject], self._key(subject)
@@ -189,7 +190,7 @@ class _Branch:
         return f"e{n}.others" if subject.startswith("=") else f"sub(e{n}, q{n})"
 
     def _look(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
-        x = f"x{number}"
+        x = self._layouts.numbered("x", number)
         if limit.in_flight:
             self._listed.append(f"({x} and {quoted(self._described.limits[number - 1].took(0))} or '')")
             key = self._flight_at[subject]
@@ -216,7 +217,7 @@ class _Branch:
         yield "partial = true"
         waits = []
         for limit, number, cost in (reserve, rest):
-            x, tolerance = f"x{number}", min(limit.rate.tolerance_us, NEVER_US)
+            x, tolerance = self._layouts.numbered("x", number), min(limit.rate.tolerance_us, NEVER_US)
             yield from self._reach(subject, limit, number, cost)
             yield f"if {x} > now + {tolerance} then"
             yield f"  local wait{number} = {cost} > {tolerance} and 2 ^ 62 or {x} - now - {tolerance}"
@@ -226,12 +227,13 @@ class _Branch:
         yield f"  {x} = nil"
         yield from self._emptiest(rest[0], rest[1])
         yield "end"
-        yield f"  x{reserve[1]} = nil"
+        yield f"  {self._layouts.numbered('x', reserve[1])} = nil"
         yield "end"
 
     def _reach(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
         """Works out the TAT that the bucket would have after the upload."""
-        x, n, t = f"x{number}", self._layouts.number[subject], self._layouts.variable(subject, limit)
+        layouts, n = self._layouts, self._layouts.number[subject]
+        x, t = layouts.numbered("x", number), layouts.variable(subject, limit)
         known, tolerance = self._described.limits[number - 1], min(limit.rate.tolerance_us, NEVER_US)
         self._listed.append(f"({x} and {_taken_from(known, cost)} or '')")
         if limit.by_bytes:
@@ -248,10 +250,10 @@ class _Branch:
         """Notes the bucket where it is the emptiest so far; its upload fits."""
         if limit.shadow:
             return
-        tolerance = min(limit.rate.tolerance_us, NEVER_US)
+        x, tolerance = self._layouts.numbered("x", number), min(limit.rate.tolerance_us, NEVER_US)
         yield "else"
-        yield f"  local share = (now + {tolerance} - x{number}) * {1.0 / (tolerance or 1)!r}"
-        yield f"  if share < least then least, room, full = share, {number}, x{number} end"
+        yield f"  local share = (now + {tolerance} - {x}) * {1.0 / (tolerance or 1)!r}"
+        yield f"  if share < least then least, room, full = share, {number}, {x} end"
 
     def _full(self, limit: Limit, number: int, never: str, wait: str) -> Iterator[str]:
         """What a limit without room does."""
