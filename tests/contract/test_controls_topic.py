@@ -81,6 +81,20 @@ async def test_whoever_may_only_acknowledge_writes_no_pause(kafka_bootstrap: str
     assert set(await last_records(kafka_bootstrap, topic)) == set()
 
 
+async def test_the_time_of_pauses_is_that_by_which_gates_judge_them(kafka_bootstrap: str, topic: str) -> None:
+    """Redis' host may be an hour ahead of the broker's: a pause of ten minutes would have ended before it begins."""
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        await store.acknowledge(Acknowledgement("g-1", "http://g", 0, 0, boot="b", store_us=NOW_US + HOUR_US))
+
+        async def follows() -> bool:
+            return abs(await store.now_us() - NOW_US - HOUR_US) < 60_000_000
+
+        await eventually(follows)
+        pause = await Operate(store, lambda: "p-1").pause(Scope(), Action.STOP, "raid", "", "ann", 600_000_000)
+
+    assert pause.active(NOW_US + HOUR_US + 1_000_000)
+
+
 async def test_without_a_topic_of_their_own_acknowledgements_are_among_the_pauses(
     kafka_bootstrap: str, topic: str
 ) -> None:

@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board, forget_ended, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
+from gate.ports.boards import LATELY_US, Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.control import (
     CLOCK_KEY,
     GATE,
@@ -159,10 +159,13 @@ class KafkaBoardStore:
         return at_us
 
     async def now_us(self) -> int:
-        """See BoardStore. The broker's time of the last record, and what has passed since."""
+        """See BoardStore. The broker's time of the last record, and what has passed since.
+
+        Gates judge by Redis' clock where they know it, and its host's may be another one than the broker's.
+        """
         if self._clock is None:
             await self._send([(CLOCK_KEY, b"")])
-        return self._now_us()
+        return self._now_us() + (await self.gates(LATELY_US)).pause_clock_ahead_us
 
     async def gates(self, within_us: int) -> Gates:
         """See BoardStore."""
