@@ -32,7 +32,6 @@ AT_LEAST_S: Final = 0.02
 """The time between two looks, at least."""
 MOST_OTHERS: Final = 512
 """Limits of classes that are not those of the policy, as while a pause by risk is in force; more are worked out again."""
-_NOTHING: Final = (0,) * 64
 
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
@@ -74,6 +73,7 @@ class LeasedTakes:
         self._takes = takes
         self._store = leases
         self._counts = counts
+        self._taken = counts.lease_takes
         self._gates = gates
         self._known_gates = 1
         self._uptime_us = uptime_us
@@ -245,24 +245,34 @@ class LeasedTakes:
         if leased is None or not leased.is_on:
             return None
         for way in leased.ways:
-            costs = way.costs or way.costs_of(request.size)
-            if not way.has(costs):
-                continue
-            if way.spend(costs, 1):
-                self._wake.set()
-            self._counts.lease_takes["lease"] += 1
-            return replace(request, class_limits=way.remaining), (way, costs)
+            leases, costs = way.leases, way.costs or way.costs_of(request.size)
+            for lease, cost in zip(leases, costs):  # noqa: B905  (`has` and `spend`, without what the calls cost)
+                if lease.held_us < cost:
+                    break
+            else:
+                for lease, cost in zip(leases, costs):  # noqa: B905
+                    lease.held_us = held_us = lease.held_us - cost
+                    lease.out_us += cost
+                    lease.demand_us += cost
+                    lease.demands += 1
+                    if held_us < lease.low_us:
+                        self._wake.set()
+                self._taken["lease"] += 1
+                return replace(request, class_limits=way.remaining), (way, costs)
         for lease in leased.wanting():
             lease.demand_us += lease.limit.cost_us(request.size)
             lease.demands += 1
         self._wake.set()
-        self._counts.lease_takes["bucket"] += 1
+        self._taken["bucket"] += 1
         return None
 
     def settle(self, given: Given, *, was_used: bool) -> None:
         """Note that an upload has used what it was given, or that it has not."""
         way, costs = given
-        way.settle(costs, _NOTHING if was_used else costs)
+        for lease, cost in zip(way.leases, costs):  # noqa: B905
+            lease.out_us -= cost
+            if not was_used:
+                lease.held_us += cost
 
     def _give_many(self, limits: ClassLimits, count: int) -> _Bulk | None:
         """Tokens for so many uploads of a class, all in the first way; None where the leases do not have them."""
@@ -277,7 +287,7 @@ class LeasedTakes:
             return None
         if way.spend(costs, count):
             self._wake.set()
-        self._counts.lease_takes["lease"] += count
+        self._taken["lease"] += count
         return _Bulk(way, count)
 
     def _learn(self, limits: ClassLimits) -> LeasedClass | None:

@@ -10,6 +10,10 @@ _INCLUDE: Final = re.compile(rb"^--@include (\w+)$", re.MULTILINE)
 
 
 def script(name: str) -> bytes:
-    """The source of script `name`, such as `take`. A line `--@include FILE` stands for the lines of that file."""
-    source = files(__package__).joinpath(f"{name}.lua").read_bytes()
+    """The source of script `name`, such as `take`."""
+    return with_included(files(__package__).joinpath(f"{name}.lua").read_bytes())
+
+
+def with_included(source: bytes) -> bytes:
+    """The source with the lines of a file in the place of each line `--@include FILE`."""
     return _INCLUDE.sub(lambda mark: script(mark[1].decode()), source)
