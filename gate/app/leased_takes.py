@@ -212,7 +212,7 @@ class LeasedTakes:
             us = lease.wanted(now_us)
             if us:
                 wanted.append((lease, us))
-            elif key not in self._wanted and not lease.all_us:
+            elif key not in self._wanted and not (lease.all_us or lease.out_us):
                 del self._leases[key]
         await self._exchange(wanted, now_us)
         for leased in self._classes.values():
