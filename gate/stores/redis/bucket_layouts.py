@@ -84,7 +84,7 @@ class BucketLayouts:
         """One of several variables, or one place in a table of them."""
         return f"{name}[{number}]" if self.is_wide else f"{name}{number}"
 
-    def declared(self, name: str, count: int) -> Iterator[str]:
+    def local_lines(self, name: str, count: int) -> Iterator[str]:
         """Declares so many variables, or the table of them."""
         if self.is_wide:
             yield f"local {name} = {{}}"
@@ -105,7 +105,7 @@ class BucketLayouts:
         zeros = [f"{', '.join(names)} = {', '.join('0' for _ in names)}"] if names else []
         test = f"#v < {self.least('account')} or find(v, {head}, 1, true) ~= 1"
         return [
-            *self.declared(f"t{self.number['account']}_", len(names)),
+            *self.local_lines(f"t{self.number['account']}_", len(names)),
             "if v then",
             f"  if {test} then v = relaid(v, {head}, {ids}, true) end",
             f"  {tats}keep, nf, nr, q = U({self.format('account')}, v, {1 + self.head_length('account')})",

@@ -156,14 +156,14 @@ class _Branch:
         given = [*self._costs, *self._flight_at.values()]
         if given:
             formats = "d" * len(self._costs) + "H" * len(self._flight_at)
-            yield from self._layouts.declared("c", len(given))
+            yield from self._layouts.local_lines("c", len(given))
             yield f"{', '.join(given)} = U('<{formats}', A, p)"
         for subject in self._subjects:
             n = self._layouts.number[subject]
             yield f"local {', '.join([f'e{n}', f'q{n}', f'fixed{n}'])}"
             if subject != "account":
-                yield from self._layouts.declared(f"t{n}_", len(self._layouts.variables(subject)))
-        yield from self._layouts.declared("x", sum(len(each.limits) for _, each in self._entities))
+                yield from self._layouts.local_lines(f"t{n}_", len(self._layouts.variables(subject)))
+        yield from self._layouts.local_lines("x", sum(len(each.limits) for _, each in self._entities))
 
     def _load(self, subject: str) -> Iterator[str]:
         layouts, n, key = self._layouts, self._layouts.number[subject], self._key(subject)
