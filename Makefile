@@ -1,5 +1,5 @@
 # make up     starts everything on this machine      (options: make up ARGS="--no-traffic --state DIR")
-# make test   runs every check and test
+# make test   runs the checks and tests, in CI all of them (options: make test ALL=1 runs the long ones here too)
 # make bench  prints the figures                     (options: make bench ARGS="-o json")
 # make chaos  the long fault run of the worker       (options: make chaos ARGS="--events 1000000 --faults 30 --seed 7";
 #             also --late --hostile --duplicates --partitions 4:8 --coordinator-delay, see ARGS=--help)
@@ -8,6 +8,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
+# the long tests run in CI and where ALL is given
+MARKS := $(if $(CI)$(ALL),,-m "not long")
 # one more than cores, because tests often wait for servers
 PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
 
@@ -18,9 +20,10 @@ up: $(BIN)/.ready
 
 # what fails beside others is run once more alone, aloud: it must pass then
 test: $(BIN)/.ready
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS) || { \
+	@$(if $(MARKS),echo "the long tests are left to CI and to: make test ALL=1" >&2)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(MARKS) $(ARGS) || { \
 		[ $$? -eq 1 ] && echo "what failed is run once more, with nothing beside it" >&2 && \
-		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(MARKS) $(ARGS); }
 
 bench: $(BIN)/.ready
 	@exec $(BIN)/python -m tests.bench $(ARGS)

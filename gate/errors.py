@@ -11,6 +11,7 @@
     ├── AwaitsApproval        nobody's fault: the change is proposed, and a second person has to approve it
     ├── NotConverged          a change was written, but not every gate obeys it yet: check the gates that are named
     ├── StoreUnavailable      a server's fault: it does not answer in time; try again, and look at the server
+    │   └── AccessRefused     … its access lists do not permit this user the call: ask for the right, or let another do it
     ├── StoreOverloaded       the load's fault: the server works, but the call was not sent; try again later
     ├── StateUnreadable       the writer's fault: stored bytes do not parse; the last good state is kept
     ├── ForeignCluster        the address's fault: another Kafka cluster answers there; find out which one is meant
@@ -101,6 +102,10 @@ class StoreUnavailable(UploadGateError):
     """A server does not answer within its deadline. `may_have_run` tells whether it may have carried out the call."""
 
     may_have_run = False
+
+
+class AccessRefused(StoreUnavailable):
+    """A server answers, and its access lists do not permit this user the call."""
 
 
 class StoreOverloaded(UploadGateError):

@@ -39,6 +39,15 @@ TABLE: Final = (
     Named("upload_gate_shed_total", "counter", (), "Checks shed because too many waited for the account store"),
     Named("upload_gate_reports_total", "counter", ("outcome", "met"), "Reports by outcome, and the state they found"),
     Named("upload_gate_shadow_refusals_total", "counter", ("limit",), "Uploads a shadow limit would have refused"),
+    Named(
+        "upload_gate_lease_takes_total",
+        "counter",
+        ("source",),
+        "Checks whose shared limits are leased, by what they took from",
+    ),
+    Named(
+        "upload_gate_lease_exchanges_total", "counter", ("outcome",), "Leases drawn, given back, or lost with the call"
+    ),
     Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
     Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that were malformed"),
     Named(
@@ -85,11 +94,14 @@ TABLE: Final = (
 )
 
 STORE_ERROR_KINDS: Final = ("unavailable", "fault")
-FAULTS: Final = ("check", "http", "watch", "decision_log", "trial", "settle")
+FAULTS: Final = ("check", "http", "watch", "decision_log", "trial", "settle", "lease")
 
 REPORT_OUTCOMES: Final = ("committed", "failed", "aborted", "unanswered", "expired")
 """What settles an upload: a report of one of three outcomes, or the gate itself."""
 REPORTS_MET: Final = ("settled", "repeated", "expired", "unknown", "error")
+
+LEASE_SOURCES: Final = ("lease", "bucket")
+LEASE_OUTCOMES: Final = ("drawn", "given_back", "failed")
 
 LISTED_FIELDS: Final = ("kind", "surface", "country")
 """The fields of a check whose values the policy may list."""
@@ -114,6 +126,8 @@ class Counts:
         default_factory=lambda: dict.fromkeys(product(REPORT_OUTCOMES, REPORTS_MET), 0)
     )
     store_errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STORE_ERROR_KINDS, 0))
+    lease_takes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEASE_SOURCES, 0))
+    lease_exchanges: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEASE_OUTCOMES, 0))
     rejected: dict[str, int] = field(default_factory=dict)
     fields_ignored: dict[tuple[str, str], int] = field(default_factory=dict)
     fields_unknown: dict[str, int] = field(default_factory=dict)
@@ -198,6 +212,8 @@ class GateCollector(Collector):
             "upload_gate_decisions_total": {tuple(map(str, k)): v for k, v in list(counts.decisions.items())},
             "upload_gate_reports_total": {tuple(k): v for k, v in list(counts.reports.items())},
             "upload_gate_shadow_refusals_total": {(k,): v for k, v in list(counts.shadow.items())},
+            "upload_gate_lease_takes_total": {(k,): v for k, v in counts.lease_takes.items()},
+            "upload_gate_lease_exchanges_total": {(k,): v for k, v in counts.lease_exchanges.items()},
             "upload_gate_store_errors_total": {(k,): v for k, v in counts.store_errors.items()},
             "upload_gate_requests_rejected_total": {(k,): v for k, v in list(counts.rejected.items())},
             "upload_gate_check_fields_ignored_total": {

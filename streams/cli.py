@@ -180,14 +180,15 @@ def _text_file(path: Path) -> TextIO:
 def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None) -> None:
     """Run one stream worker: it reads events from Kafka and writes scores to Kafka and Redis.
 
-    Where --kafka is given and nothing names a Redis, it writes them to Kafka alone.
+    Where Kafka is named (--kafka, UPLOAD_GATE_KAFKA) and no Redis is, it writes them to Kafka alone.
 
     Example: upload-gate worker --kafka 10.0.0.6:9092 --redis redis://10.0.0.5:6379/0
     """
     _require_streams()
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
     named = {"STATE": str(addresses.state), "KAFKA": addresses.kafka}
-    if "redis" in addresses.known and not (kafka and addresses.origin["redis"] == DEFAULT_PORT):
+    is_guess = addresses.origin["kafka"] != DEFAULT_PORT and addresses.origin.get("redis") == DEFAULT_PORT
+    if "redis" in addresses.known and not is_guess:
         named["REDIS"] = addresses.redis
     else:
         say("no Redis is named (--redis, UPLOAD_GATE_REDIS): scores go to Kafka alone, and no gate decides by them")

@@ -24,15 +24,19 @@ settings.load_profile("busy")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts files with slow tests first, so that at the end no core waits for one (with `--no-loadscope-reorder`)."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    slow = {item.path for item in items if _is_slow(item)}
     items.sort(key=lambda item: (item.path not in slow, _room(item)))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Collects garbage after a file with slow tests, so that what its clients left is told there and in no later test."""
-    if item.get_closest_marker("slow") and (nextitem is None or nextitem.path != item.path):
+    if _is_slow(item) and (nextitem is None or nextitem.path != item.path):
         gc.collect()
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None or item.get_closest_marker("long") is not None
 
 
 def _room(item: pytest.Item) -> int:

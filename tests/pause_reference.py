@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from gate.core.account import Account
 from gate.core.fields.times import since_epoch_us
 from gate.core.media import Media
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.index import index_of
 from gate.core.pause.index import strictest as strictest_of_index
 from gate.core.pause.ramp import TURN_US, position
@@ -63,13 +63,15 @@ def holds(pause: Pause, request: CheckRequest, class_: str, now_us: int, risk: f
     elif pause.ramping(now_us):
         if pause.starts_at_us is not None and (pause.starts_at_us > now_us or pause.ended_at_us <= pause.starts_at_us):
             return False
-        share = 1 - (now_us - pause.ended_at_us) / pause.ramp_us
+        share = min(1.0, 1 - (now_us - pause.ended_at_us) / pause.ramp_us)
     else:
         return False
-    if position(pause.id, account.id) >= pause.percent / 100 * share:
+    if position(pause.salt or pause.id, account.id) >= pause.percent / 100 * share:
         return False
     turn = now_us // TURN_US
-    return pause.action is not Action.THROTTLE or position(f"{turn}:{pause.id}", account.id) >= pause.factor
+    return (
+        pause.action is not Action.THROTTLE or position(f"{turn}:{pause.salt or pause.id}", account.id) >= pause.factor
+    )
 
 
 def enforced(pauses: Iterable[Pause]) -> list[Pause]:

@@ -14,7 +14,8 @@ from typing import Final
 
 from gate.app.check import Check
 from gate.app.store_clock import CLOCK_MOVED_US, ClockSteps, StoreClock
-from gate.core.pause.board import Board, Pause, by_local_clock, forget_ended, merge
+from gate.core.pause.board import Board, by_local_clock, forget_ended, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.room import fitting
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore
@@ -208,14 +209,16 @@ class Acknowledger:
 
     async def acknowledge(self, proof: BoardProof, unreadable: int, on_disk: bool, store_clock: StoreClock) -> None:
         """Write that the board of `proof` is in force, and whether it is on disk. Raises StoreUnavailable."""
-        self._said = self.of(proof, unreadable, on_disk)
+        self._said = self.of(proof, unreadable, on_disk, store_clock)
         before_us = self._said.clock_us
         taken_us = await self._store.acknowledge(self._said)
         store_clock.learn(taken_us, before_us, self._clock.now_us())
         if self.first_at_us is None:
             self.first_at_us = taken_us
 
-    def of(self, proof: BoardProof, unreadable: int, on_disk: bool, left: bool = False) -> Acknowledgement:
+    def of(
+        self, proof: BoardProof, unreadable: int, on_disk: bool, store_clock: StoreClock, left: bool = False
+    ) -> Acknowledgement:
         """The acknowledgement of the board of `proof`."""
         now_us = self._clock.now_us()
         return replace(
@@ -225,6 +228,7 @@ class Acknowledger:
             latest=proof.latest,
             unreadable=unreadable,
             clock_us=now_us,
+            store_us=now_us - store_clock.best.ahead_us,
             recent=self._check.recent.by_class(now_us),
             recent_s=self._check.recent.seconds(now_us),
             on_disk=on_disk,

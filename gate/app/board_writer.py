@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from gate.app.converge import HEARD_WITHIN_US
-from gate.core.pause.board import Board, Pause, forget_ended, merge
+from gate.core.pause.board import Board, forget_ended, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.room import RELEASE_BYTES, WHOLE, share_of, to_release
 from gate.errors import ControlRefused, StateUnreadable, StoreUnavailable, UploadGateError
-from gate.ports.boards import BoardStore
+from gate.ports.boards import Acknowledgement, BoardStore
 from gate.records.board_document import MAX_PAUSES, encode_board
 from gate.records.pause import MAX_BYTES, MAX_REV
 
@@ -28,12 +29,20 @@ _REPAIR_POLL_S = 0.05
 
 
 class BoardWriter:
-    """Writes to `store`. `status` is the command that shows the board, for messages."""
+    """Writes to `store`. `status` is the command that shows the board, for messages.
 
-    def __init__(self, store: BoardStore, status: str, caught_up_within_s: float = CAUGHT_UP_WITHIN_S) -> None:
+    `gate_at_hand` returns the board that a gate obeys, as far as one can be reached. It is read where the store has lost
+    what gates hold and none writes back: gates whose user of Redis may only read the pauses cannot.
+    """
+
+    def __init__(
+        self, store: BoardStore, status: str, caught_up_within_s: float = CAUGHT_UP_WITHIN_S,
+        gate_at_hand: Callable[[], Awaitable[Board]] | None = None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._status = status
         self._caught_up_within_s = caught_up_within_s
+        self._gate_at_hand = gate_at_hand
 
     async def write(
         self, id_: str, change: Callable[[Board, int], Pause], now_us: int, changes_known: bool = True,
@@ -48,14 +57,18 @@ class BoardWriter:
         Raises what `change` raises, StoreUnavailable (it may or may not have been written), StateUnreadable, and
         UploadGateError if others kept changing the board meanwhile.
         """
-        acknowledged_rev = await self._acknowledged_rev()
+        acknowledged = await self._acknowledged()
+        acknowledged_rev = highest_rev(acknowledged)
         wanted: Pause | None = None
         for _ in range(_ATTEMPTS):
             stored = await self._readable_board()
             board = merge(stored, elsewhere)
             if changes_known and wanted is None and board.rev < acknowledged_rev < board.rev + _MOST_AHEAD:
                 stored = await self._caught_up(acknowledged_rev)
+                elsewhere = await self._with_gate_at_hand(merge(stored, elsewhere), acknowledged_rev)
                 board = merge(stored, elsewhere)
+            if changes_known and id_ not in board.pauses:
+                check_not_lost(id_, acknowledged)
             # a store that wrote, lost the answer and repeated the write reports a conflict with our own first write
             if wanted is not None and board.pauses.get(id_) == wanted:
                 return wanted
@@ -94,23 +107,26 @@ class BoardWriter:
             f"host; see {self._status}",
         )
 
-    async def _acknowledged_rev(self) -> int:
-        """The highest revision that a gate holds. A store that was restored from a backup may hold a lower one.
-
-        Numbers too high for further revisions are ignored: no writer makes them.
-        """
+    async def _acknowledged(self) -> tuple[Acknowledgement, ...]:
         try:
-            said = (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
+            return (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
         except StoreUnavailable:
-            return 0  # the store may still accept a pause although it cannot return the acknowledgements
-        return max((one.rev for one in said if one.rev < MAX_REV - _MOST_AHEAD), default=0)
+            return ()  # the store may still accept a pause although it cannot return the acknowledgements
 
     async def caught_up(self, elsewhere: Board = NOTHING) -> Board:
         """The board with `elsewhere`, once it holds what the gates hold or no gate has written it in time. Raises
         StoreUnavailable and StateUnreadable."""
-        rev = await self._acknowledged_rev()
+        rev = highest_rev(await self._acknowledged())
         board = merge(await self._readable_board(), elsewhere)
-        return merge(await self._caught_up(rev), elsewhere) if board.rev < rev < board.rev + _MOST_AHEAD else board
+        if not board.rev < rev < board.rev + _MOST_AHEAD:
+            return board
+        return await self._with_gate_at_hand(merge(await self._caught_up(rev), elsewhere), rev)
+
+    async def _with_gate_at_hand(self, board: Board, rev: int) -> Board:
+        """The board with what the gate at hand obeys, if it lacks what gates hold although they had time to write it."""
+        if self._gate_at_hand is None or board.rev >= rev:
+            return board
+        return merge(board, await self._gate_at_hand())
 
     async def _caught_up(self, rev: int) -> Board:
         """The board once it holds what the gates hold, or as it is when no gate has written it in time."""
@@ -144,3 +160,22 @@ class BoardWriter:
             if (await self._store.read()).pauses.get(wanted.id) == wanted:
                 return True
             raise
+
+
+def highest_rev(acknowledged: Iterable[Acknowledgement]) -> int:
+    """The highest revision that a gate holds. A store that was restored from a backup may hold a lower one.
+
+    Numbers too high for further revisions are ignored: no writer makes them.
+    """
+    return max((one.rev for one in acknowledged if one.rev < MAX_REV - _MOST_AHEAD), default=0)
+
+
+def check_not_lost(id_: str, acknowledged: Iterable[Acknowledgement]) -> None:
+    """Raise ControlRefused for a pause that no channel holds and gates still obey."""
+    holders = sorted({said.gate for said in acknowledged if any(one.startswith(f"{id_}@") for one in said.latest)})
+    if holders:
+        raise ControlRefused(
+            f"pause {id_} was lost in the store, and {', '.join(holders)} still obeys it; nothing was changed",
+            "repeat it with --admin URL of that gate's admin port, on its host, or run `upload-gate keeper --admin URL` "
+            "there, which writes it back",
+        )

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import repeat
+from typing import Any
 
 from msgspec.structs import replace
 
 from gate.app.back_pressure import BackPressure
+from gate.app.batch_takes import BatchTakes
+from gate.app.decide_alone import DecideAlone
 from gate.app.policy_trial import PolicyTrial
 from gate.app.recent_uploads import RecentUploads
 from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
-from gate.app.without_store import LocalTake, WithoutStore
-from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, live_pauses
+from gate.app.without_store import Leases, LocalTake, WithoutStore
+from gate.core.decide import LivePauses, allowed, decide, live_pauses, may_hold, needs_store, unheld
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -29,23 +32,14 @@ from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board
 from gate.core.pause.index import refusing_risk, strictest
-from gate.core.policy import Policy
+from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import LastKnown
-from gate.errors import StoreOverloaded, StoreUnavailable
+from gate.core.standing import UNKNOWN, LastKnown
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
 from gate.ports.decisions import DecisionLog
 from gate.ports.takes import TakeStore
-
-SHED_RETRY_US: Final = 2_000_000
-"""When to come back after a check was shed."""
-NO_STORE: Final = ("store",)
-"""`Decision.degraded` where the store was not asked or did not answer."""
-
-
-_ATTEMPTS: Final = (1 << 32) - 1
 
 _Counted = tuple[Verdict, str, Stage, str, str | None, tuple[str, ...], tuple[str, ...], bool]
 """What is counted of a decision: verdict, class, stage, reason, pause, what was not asked, limits in shadow, a harmless score."""
@@ -59,8 +53,8 @@ class Check:
     `hot` holds the hot facts; the readers of their topic and of Redis add to it.
 
     `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
-    told of each check that the store may have charged although its caller got no answer that lets in. The checks of a gate are
-    numbered from `first_attempt` on, so that no two checks of any gates share a number.
+    told of each check that the store may have charged although its caller got no answer that lets in. Checks are numbered from
+    `first_attempt` on, so that no two of any gates share a number. While the store is away, what `leases` hold is used up.
     """
 
     def __init__(
@@ -76,6 +70,7 @@ class Check:
         back_pressure: BackPressure | None = None,
         reports: Reports | None = None,
         first_attempt: int = 0,
+        leases: Leases[Any] | None = None,
     ) -> None:
         self.counts = counts
         self.recent = RecentUploads()
@@ -84,18 +79,20 @@ class Check:
         self._clock = clock
         self._names = names
         self._timer_ns = timer_ns
-        self._without_store = WithoutStore(local)
+        self._without_store = WithoutStore(local, leases)
         self._last_known = LastKnown()
         self._log = log
-        self._back_pressure = back_pressure if back_pressure is not None else BackPressure()
         self._reports = reports
         self._unanswered = reports.unanswered if reports is not None else lambda notice: None
+        self._alone = DecideAlone(self._without_store, self._last_known, counts, self._unanswered)
         self._attempt = first_attempt
         self.trial: PolicyTrial | None = None
         """A candidate policy that is told of each decision, and changes none."""
         self._board = Board()
-        self._pauses = LivePauses()
+        self._pauses = self._unheld = LivePauses()
         self._refusing = RefusingLimits()
+        room = back_pressure if back_pressure is not None else BackPressure()
+        self._batches = BatchTakes(takes, room, self._refusing, self._unanswered)
         self.policy = policy
 
     @property
@@ -126,6 +123,7 @@ class Check:
             # a broken pause must not keep those beside it from being obeyed
             self.counts.faults["check"] += 1
             self._pauses = live_pauses(readable_board(board, now_us), now_us)
+        self._unheld = unheld(self._pauses)
         self._refusing.clear()
         self._board = board
 
@@ -183,24 +181,42 @@ class Check:
         A batch waits while too many checks of other batches are with the store; see `BackPressure`.
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
-        prepared = [self._prepare(request, policy, now_us) for request in requests]
-        take_requests = [first for _, _, first in prepared if not isinstance(first, Decision)]
-        answers = iter(await self._answers(take_requests, policy))
-        is_gone = gone is not None and gone()
-        decisions: list[Decision] = []
-        for request, (class_, pauses, first) in zip(requests, prepared, strict=True):
-            answer = None
+        firsts, pauses_of = self._prepare_all(requests, policy, now_us)
+        answers = await self._batches.answers(firsts, policy)
+        decisions, others, by_class = list[Decision](), list[Decision](), dict[str, int]()
+        is_calm, rev, remember = needs_store(self._pauses, policy), self._pauses.rev, self._last_known.remember
+        for request, first, answer, pauses in zip(requests, firsts, answers, pauses_of, strict=False):
+            if (
+                is_calm
+                and isinstance(answer, TakeResult)
+                and answer.charged
+                and not answer.repeated
+                and answer.standing is UNKNOWN
+                and not answer.shadow
+            ):
+                class_ = first.class_
+                remember(request.account.id, UNKNOWN)
+                by_class[class_] = by_class.get(class_, 0) + 1
+                decisions.append(allowed(request, class_, rev, policy.hash, answer))
+                continue
             if isinstance(first, Decision):
                 decision = first
             else:
-                answer = next(answers)
-                decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
-                if is_gone and decision.reserved:
-                    self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
-            if self.trial is not None:
-                self._try(request, decision, policy, pauses, answer, now_us)
+                assert answer is not None
+                decision = self._decide(request, first.class_, pauses, policy, now_us, first, answer)
             decisions.append(decision)
-        self._note_all(requests, decisions, policy, now_us, ignored or ((),) * len(requests))
+            others.append(decision)
+        if gone is not None and gone():
+            for first, decision in zip(firsts, decisions, strict=True):
+                if decision.reserved and not isinstance(first, Decision):
+                    self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
+        if self.trial is not None:
+            for request, answer, decision, pauses in zip(requests, answers, decisions, pauses_of, strict=False):
+                self._try(request, decision, policy, pauses, answer, now_us)
+        for class_, times in by_class.items():
+            self._count(Verdict.ALLOW, class_, Stage.DEFAULT, "allow", None, (), (), True, times, now_us)
+        self._count_all(others, policy, now_us)
+        self._log_all(requests, decisions, now_us, ignored or ((),) * len(requests))
         self._took(started_ns, len(decisions))
         return decisions
 
@@ -220,18 +236,20 @@ class Check:
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
         class_, pauses, risk = policy.class_of(request.account, now_us), self._pauses, None
         try:
+            if not pauses.are_none and not may_hold(pauses, request, class_):
+                pauses = self._unheld  # the search for pauses takes longer than the rest of a decision
             decision = decide(request, class_, pauses, policy, now_us)
             if pauses.by_risk.entries:
                 risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         except Exception:
             # a pause that cannot be evaluated must not take the check down, nor the pauses beside it
             self.counts.faults["check"] += 1
-            pauses = sound_pauses(pauses, request, class_, now_us)
+            pauses = sound_pauses(self._pauses, request, class_, now_us)
             decision = decide(request, class_, pauses, policy, now_us)
             risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         if decision is not None:
             return class_, pauses, decision
-        self._attempt = attempt = self._attempt % _ATTEMPTS + 1
+        self._attempt = attempt = self._attempt % MOST_ATTEMPTS + 1
         take_request = policy.take_request(request, class_, self._names, None, attempt)
         if risk is not None:
             take_request = replace(take_request, class_limits=self._refusing.of(take_request.class_limits, risk))
@@ -242,29 +260,16 @@ class Check:
                 take_request = replace(take_request, hot=hot)
         return class_, pauses, take_request
 
-    async def _answers(self, requests: list[TakeRequest], policy: Policy) -> list[TakeResult | Exception]:
-        """The store's answers to a batch, in its order."""
-        if not requests:
-            return []
-        try:
-            async with self._back_pressure.room_for(len(requests)):
-                answers = await self._takes.take_many(requests)
-                staff = [
-                    (n, answer.limits_of)
-                    for n, answer in enumerate(answers)
-                    if isinstance(answer, TakeResult) and answer.limits_of is not None
-                ]
-                if staff:
-                    again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]
-                    for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
-                        answers[n] = answer
-                return answers
-        except Exception as error:
-            return [error for _ in requests]
-        except asyncio.CancelledError:
-            for request in requests:
-                self._unanswered(Unanswered(request.account, request.upload_id, request.attempt))
-            raise
+    def _prepare_all(
+        self, requests: Sequence[CheckRequest], policy: Policy, now_us: int
+    ) -> tuple[Sequence[Decision | TakeRequest], Iterable[LivePauses]]:
+        """`_prepare` for a batch: decisions and requests, and the pauses of each check."""
+        pauses, facts = self._pauses, self.hot
+        if not needs_store(pauses, policy) or facts.devices or facts.networks:
+            prepared = [self._prepare(request, policy, now_us) for request in requests]
+            return [first for _, _, first in prepared], [pauses for _, pauses, _ in prepared]
+        before, self._attempt = self._attempt, (self._attempt + len(requests) - 1) % MOST_ATTEMPTS + 1
+        return policy.take_requests(requests, self._names, now_us, before), repeat(pauses)
 
     def _decide(
         self, request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int,
@@ -272,7 +277,9 @@ class Check:
     ) -> Decision:  # fmt: skip
         """Decide by the store's answer, or by what the gate itself knows where there is none."""
         account = take_request.account
-        if pauses is not self._pauses:  # a board that came into force meanwhile is acknowledged, and so obeyed
+        if (
+            pauses is not self._pauses and pauses is not self._unheld
+        ):  # a board that came into force meanwhile is acknowledged, and so obeyed
             _, pauses, _ = self._prepare(request, policy, now_us)
         if isinstance(answer, TakeResult):
             if not answer.repeated:  # a repeated answer tells what was known at the first check
@@ -281,22 +288,7 @@ class Check:
             if answer.charged and not decision.reserved:
                 self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
             return decision
-        standing = self._last_known.of(account).meeting(take_request.hot)
-        own: StoreAnswer
-        if isinstance(answer, StoreOverloaded):
-            self.counts.shed += 1
-            own = Shed(standing, SHED_RETRY_US, now_us)
-        else:
-            self.counts.store_errors["unavailable" if isinstance(answer, StoreUnavailable) else "fault"] += 1
-            own = TakeResult(standing, False, False, None, (), now_us)
-        decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
-        if decision.verdict.lets_in:
-            # what is known of the account lets it in, so that it may take from the gate's own buckets
-            own = self._without_store.take(policy, take_request, standing, now_us)
-            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
-        if getattr(answer, "may_have_run", False) and not decision.verdict.lets_in:
-            self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
-        return decision
+        return self._alone.decide(request, class_, pauses, policy, now_us, take_request, answer)
 
     def _note(
         self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int, ignored: Collection[str]
@@ -313,11 +305,8 @@ class Check:
         if self._log is not None:
             self._log.record(request, decision, now_us, ignored)
 
-    def _note_all(
-        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], policy: Policy, now_us: int,
-        ignored: Sequence[Collection[str]],
-    ) -> None:  # fmt: skip
-        """`_note` for a batch. What is counted alike is counted at once, and nearly all of a batch is."""
+    def _count_all(self, decisions: Sequence[Decision], policy: Policy, now_us: int) -> None:
+        """Count decisions. What is counted alike is counted at once, and most of a batch is."""
         thresholds = policy.thresholds
         alike: dict[_Counted, int] = {}
         for decision in decisions:
@@ -329,6 +318,12 @@ class Check:
             alike[key] = alike.get(key, 0) + 1
         for key, times in alike.items():
             self._count(*key, times, now_us)
+
+    def _log_all(
+        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], now_us: int,
+        ignored: Sequence[Collection[str]],
+    ) -> None:  # fmt: skip
+        """Count the uploads that a pause in dry run would have held, and hand the decisions to the log."""
         if self._pauses.dry_run.entries:
             for request, decision in zip(requests, decisions, strict=True):
                 if decision.verdict.lets_in:
@@ -378,7 +373,8 @@ class Check:
         if trial is None or now_us >= trial.until_us:
             return
         try:
-            trial.compare(request, decision, policy, pauses, answer, now_us)
+            whole = self._pauses if pauses is self._unheld else pauses  # another policy may give it another class
+            trial.compare(request, decision, policy, whole, answer, now_us)
         except Exception:
             self.counts.faults["trial"] += 1
             self.trial = None

@@ -1,7 +1,8 @@
 """Waits until every live gate obeys one change of the kill switch, and reports the gates that do not.
 
 A gate obeys a change once it acknowledges a board that holds it. The proof is the fingerprint of exactly this revision
-(or of a later one) among its newest pauses, or the digest of a stored board that holds the change. Revision numbers
+(or of a later one) among its newest pauses, or the digest of a stored board that holds the change. A gate whose clock of
+the store says that the pause has ended does not obey it. Revision numbers
 prove nothing: after a restore a gate may hold a higher revision without the change.
 """
 
@@ -13,9 +14,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
-from gate.ports.boards import Acknowledgement, BoardStore, Gates, UnreadableAcknowledgement
+from gate.ports.boards import CLOCKS_AGREE_US, Acknowledgement, BoardStore, Gates, UnreadableAcknowledgement
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
 
@@ -143,6 +144,16 @@ def shared_names(live: Iterable[Acknowledgement]) -> list[str]:
     return sorted(name for name, boots in processes.items() if len(boots) > 1)
 
 
+def clock_differs(change: Pause, said: Acknowledgement) -> bool:
+    """True for a gate that has the change and judges by another clock, by which the pause has ended already, or its
+    release has not begun."""
+    if not said.store_us:
+        return False
+    if change.released_at_us is not None:
+        return change.ramp_us > 0 and change.released_at_us - said.store_us > CLOCKS_AGREE_US
+    return not change.awaits_approval and said.store_us >= change.expires_at_us > said.acknowledged_at_us
+
+
 def acknowledges(accepted: Collection[str], latest: Iterable[str], digest: str) -> bool:
     """True if a gate with the newest fingerprints `latest` and this digest obeys the change that `accepted` proves."""
     return digest in accepted or any(one in accepted for one in latest)
@@ -212,7 +223,7 @@ class _Waiting:
         )
 
     def _judged(self, said: Acknowledgement, known: GateResult | None, passed: float) -> GateResult:
-        if not acknowledges(self.accepted, said.latest, said.digest):
+        if not acknowledges(self.accepted, said.latest, said.digest) or clock_differs(self._change, said):
             return known if known is not None and known.obeys else GateResult(said, GateState.LATE)
         seconds = passed if known is None or known.seconds is None else known.seconds
         return GateResult(said, GateState.OBEYS if said.on_disk else GateState.NOT_ON_DISK, seconds)

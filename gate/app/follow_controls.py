@@ -1,6 +1,7 @@
 """Follows the second channel of the kill switch: the gate obeys the pauses in it and writes those that it lacks.
 
-Either channel alone is enough: every gate obeys a pause that arrives by one channel, and copies it to the other. A gate
+Either channel alone is enough: every gate obeys a pause that arrives by one channel, and copies it to the other. Where its
+user of Kafka may only read the pauses, a keeper copies them in its place. A gate
 writes its acknowledgement to this channel once a second and reads it back, which proves that the channel works. If it
 reads none for three seconds, it logs that the channel is stale.
 """
@@ -14,12 +15,14 @@ from typing import Final
 
 from gate.app.watch import Watch
 from gate.core.pause.board import Board, forget_ended, merge, without_superseded
-from gate.errors import StateUnreadable, StoreUnavailable
+from gate.errors import AccessRefused, StateUnreadable, StoreUnavailable
 from gate.ports.boards import BoardStore
 
 BEAT_S: Final = 1.0
 STALE_AFTER_S: Final = 3.0
 HEARD_WITHIN_US: Final = 30_000_000
+REFUSED_FOR_S: Final = 30.0
+"""How long a gate leaves the pauses that it cannot write to others."""
 
 
 class FollowControls:
@@ -44,6 +47,8 @@ class FollowControls:
         self._sent_us: int | None = None
         self._began_s = 0.0
         self._stale = False
+        self._writes_again_s = 0.0
+        self._told_refused = False
         self._now_s: Callable[[], float] = lambda: 0.0
 
     def age_s(self) -> float:
@@ -85,7 +90,7 @@ class FollowControls:
     async def _beat(self) -> None:
         known = await self._store.read()
         await self._watch.hear_elsewhere(known)
-        await self._write_missing(known)
+        await self._copy(known)
         await self._listen_for_own()
         await self._acknowledge()
         self._look("its own acknowledgements do not come back")
@@ -107,6 +112,20 @@ class FollowControls:
         if self._stale:
             self._stale = False
             self._say("the second channel of the kill switch answers again")
+
+    async def _copy(self, known: Board) -> None:
+        """Write what the channel lacks, as far as this gate may. What it may not write holds up no acknowledgement."""
+        if self._now_s() < self._writes_again_s:
+            return
+        try:
+            await self._write_missing(known)
+        except AccessRefused as error:
+            self._writes_again_s = self._now_s() + REFUSED_FOR_S
+            if not self._told_refused:
+                self._told_refused = True
+                self._say(
+                    f"pauses cannot be copied to the second channel ({error}); another gate or a keeper copies them"
+                )
 
     async def _write_missing(self, known: Board) -> None:
         """Write the pauses that this gate knows and the channel does not, or would lose, with a jitter that keeps most gates

@@ -2,14 +2,15 @@
 
 Gates obey the pauses that they know for ever, and write them back as far as they may. Where their user of Redis may only
 read the board, the keeper does it in their place, with a user of its own: Redis gets back from Kafka, to which gates copy
-each pause, and from the keeper's memory what a failover or a restore has lost, and what cannot be read is repaired. It
-decides nothing, so that several keepers may run at once, and none need run for the pauses to stay in force in live gates.
+each pause, from a gate at hand and from the keeper's memory what a failover or a restore has lost, and what cannot be read
+is repaired. It decides nothing, so that several keepers may run at once, and none need run for the pauses to stay in force
+in live gates.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -22,15 +23,21 @@ ANSWER_WITHIN_S: Final = 5.0
 
 
 class KeepBoard:
-    """Keeps `redis` and, where there is one, `kafka`. `run` ends only when it is cancelled."""
+    """Keeps `redis` and, where there is one, `kafka`. `run` ends only when it is cancelled.
+
+    `gate` returns the board that a gate obeys: where there is no Kafka, a keeper that starts after Redis has lost pauses
+    learns them from it.
+    """
 
     def __init__(
-        self, redis: BoardStore, kafka: BoardStore | None, say: Callable[[str], None], every_s: float = EVERY_S
-    ) -> None:
+        self, redis: BoardStore, kafka: BoardStore | None, say: Callable[[str], None], every_s: float = EVERY_S,
+        gate: Callable[[], Awaitable[Board]] | None = None,
+    ) -> None:  # fmt: skip
         self._redis = redis
         self._kafka = kafka
         self._say = say
         self._every_s = every_s
+        self._gate = gate
         self._told: dict[str, str] = {}
         self._was_sound = False
         self.board = Board()
@@ -42,9 +49,12 @@ class KeepBoard:
             tasks.create_task(self._for_ever("Redis", self._keep_redis), name="board in Redis")
             if self._kafka is not None:
                 tasks.create_task(self._for_ever("Kafka", self._keep_kafka), name="board in Kafka")
+            if self._gate is not None:
+                tasks.create_task(self._for_ever("the gate at hand", self._hear_gate), name="board of a gate")
 
     async def step(self) -> None:
         """Compare both channels once, and write what one of them lacks. Raises StoreUnavailable, TimeoutError."""
+        await self._hear_gate()
         await self._keep_kafka()
         await self._keep_redis()
         await self._keep_kafka()
@@ -67,6 +77,10 @@ class KeepBoard:
             async for board in changes:
                 self._hear(board)
 
+    async def _hear_gate(self) -> None:
+        if self._gate is not None:
+            self._hear(await self._gate())
+
     async def _keep_redis(self) -> None:
         try:
             stored = await self._redis.read()
@@ -78,8 +92,7 @@ class KeepBoard:
                 )
             return
         self._was_sound = True
-        self._hear(stored)
-        ours = forget_ended(merge(stored, without_superseded(self.board)), await self._redis.now_us())
+        ours = self._known_with(stored, await self._redis.now_us())
         if _lacks(stored, ours) and await self._redis.replace(stored.rev, ours):
             self._say(f"Redis had lost pauses; revision {ours.rev} is written back")
 
@@ -87,14 +100,19 @@ class KeepBoard:
         if self._kafka is None:
             return
         known = await self._kafka.read()
-        self._hear(known)
-        ours = forget_ended(merge(known, without_superseded(self.board)), await self._kafka.now_us())
+        ours = self._known_with(known, await self._kafka.now_us())
         if _lacks(known, ours):
             await self._kafka.replace(known.rev, merge(known, ours))
         await self._kafka.repair(ours)
 
     def _hear(self, board: Board) -> None:
         self.board = merge(self.board, board)
+
+    def _known_with(self, stored: Board, now_us: int) -> Board:
+        """The board as it should be in a channel that holds `stored`; what expired long ago is forgotten here too."""
+        self._hear(stored)
+        self.board = forget_ended(self.board, now_us)
+        return forget_ended(merge(stored, without_superseded(self.board)), now_us)
 
     def _tell(self, what: str, problem: str) -> None:
         """Log that a channel fails or answers again, once each."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gate.app.board_in_force import BoardInForce
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.ports.clock import Clock
 from gate.records.break_glass_document import BreakGlass

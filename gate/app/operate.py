@@ -15,9 +15,10 @@ from gate.app.both_channels import BothChannels, KnownBoard
 from gate.app.converge import HEARD_WITHIN_US, SILENT_WITHIN_US, Convergence, converged
 from gate.app.permission import Authority, check_approver, permitted
 from gate.core.duration import left_text
-from gate.core.pause.board import Board, Pause, PauseChange, Proposal
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.lease import MAX_LEASE_US
-from gate.core.pause.ramp import default_ramp_us
+from gate.core.pause.ramp import default_ramp_us, sticky_salt
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
@@ -64,7 +65,8 @@ class _Trail:
 class Operate:
     """The acts on one board. `new_id` returns pause ids that were never used before; `status` is named in messages.
 
-    A change of a pause waits `caught_up_within_s` for a gate to write back what the store has lost.
+    A change of a pause waits `caught_up_within_s` for a gate to write back what the store has lost, and then reads
+    `gate_at_hand`.
     """
 
     def __init__(
@@ -77,10 +79,11 @@ class Operate:
         way: Way | None = None,
         caught_up_within_s: float = CAUGHT_UP_WITHIN_S,
         channels: BothChannels | None = None,
+        gate_at_hand: Callable[[], Awaitable[Board]] | None = None,
     ) -> None:
         self._store = store
         self._new_id = new_id
-        self._writer = BoardWriter(store, status, caught_up_within_s)
+        self._writer = BoardWriter(store, status, caught_up_within_s, gate_at_hand)
         self._authority = Authority() if authority is None else authority
         self._audit = audit
         self._way = Way() if way is None else way
@@ -117,10 +120,14 @@ class Operate:
                 id_, 1, scope, action, reason, text, owner, starts_us, expires_us, set_at_us=now_us,
                 factor=more.factor, percent=more.percent, exempt=more.exempt, mode=more.mode, in_flight=more.in_flight,
                 ramp_us=ramp_us, machine=more.machine, incident=more.incident, public=more.public,
-                public_link=more.public_link,
+                public_link=more.public_link, identity=self._authority.identity,
             )  # fmt: skip
             wanted = permitted(self._authority, PauseChange.SET, wanted, None, owner, more.machine, now_us)
-            return await self._written(trail, id_, lambda _, rev: replace(wanted, rev=rev), now_us, is_new=True)
+
+            def new(board: Board, rev: int) -> Pause:
+                return replace(wanted, rev=rev, salt=sticky_salt(wanted, board.pauses.values()))
+
+            return await self._written(trail, id_, new, now_us, is_new=True)
 
         return await self._audited("pause", owner, id_, more.machine, act)
 
@@ -176,6 +183,7 @@ class Operate:
                 longer = replace(
                     pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode,
                     machine=pause.machine and machine, owner=by if takes_over else pause.owner,
+                    identity=self._authority.identity if takes_over else pause.identity,
                 )  # fmt: skip
                 # what a dry run or a lease was not asked for is asked as for a new pause
                 change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
@@ -301,6 +309,9 @@ class Operate:
             raise
         before = None if trail.before is None else trail.before.proposal
         waits = made.proposal is not None and made.proposal != before
+        waits = waits and (
+            act != "pause" or made.awaits_approval
+        )  # a new pause may be in force, and only its end waits
         self._record(act, by, id_, machine, trail, AuditOutcome.PROPOSED if waits else AuditOutcome.DONE, "")
         return made
 
@@ -364,7 +375,7 @@ def _proposed(pause: Pause, proposal: Proposal, now_us: int) -> Pause:
 
 
 def _release_ramp_us(pause: Pause, now_us: int, machine: bool = False) -> int:
-    began_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
+    began_us = pause.begins_at_us
     ramp_us = 0 if began_us is None else default_ramp_us(max(0, now_us - began_us))
     return min(ramp_us, MAX_LEASE_US) if machine else ramp_us
 

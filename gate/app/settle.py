@@ -12,9 +12,9 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
-from gate.core.limits.reservation import Notice, Report, SettledAs, Settlement, Unanswered
+from gate.core.limits.reservation import Change, Notice, Report, SettledAs, Settlement, Unanswered
 from gate.core.limits.take import ClassLimits
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
@@ -27,8 +27,19 @@ LOOK_AGAIN_S: Final = 3.0
 AT_ONCE: Final = 256
 
 
+class TokenReturns(Protocol):
+    """The leases of this gate, as far as uploads give back to them."""
+
+    def put_back(self, changes: Sequence[Change]) -> None:
+        """Make the changes of a settled upload in the leases that gave to it."""
+        ...
+
+
 class Reports:
-    """Settles reported uploads; between `run` and its end also those that hold tokens in vain."""
+    """Settles reported uploads; between `run` and its end also those that hold tokens in vain.
+
+    What an upload got from a lease, whichever gate's, goes back to the `leases` of this gate.
+    """
 
     def __init__(
         self,
@@ -36,7 +47,9 @@ class Reports:
         counts: Counts,
         every_s: float = EVERY_S,
         look_again_s: float = LOOK_AGAIN_S,
+        leases: TokenReturns | None = None,
     ) -> None:
+        self._leases = leases
         self._reservations = reservations
         self._counts = counts
         self._every_s = every_s
@@ -58,6 +71,7 @@ class Reports:
         """What each report met. Raises nothing; where the store does not answer, its error stands for the settlement."""
         settled = await self._reservations.settle(reports)
         for report, each in zip(reports, settled, strict=True):
+            self._put_back(each)
             self._count(report.outcome, "error" if isinstance(each, Exception) else each.settled)
         return settled
 
@@ -106,10 +120,15 @@ class Reports:
         """What each notice met. Raises the first error."""
         found: list[Settlement] = []
         for each in await self._reservations.settle(notices):
+            self._put_back(each)
             if isinstance(each, Exception):
                 raise each
             found.append(each)
         return found
+
+    def _put_back(self, settled: Settlement | Exception) -> None:
+        if self._leases is not None and isinstance(settled, Settlement) and settled.leased:
+            self._leases.put_back(settled.leased)
 
     def _count(self, outcome: str, met: str) -> None:
         key = (str(outcome), str(met))

@@ -6,7 +6,8 @@ This release writes no such pause. If the board holds one all the same, checks a
 from __future__ import annotations
 
 from gate.core.decide import LivePauses, live_pauses
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.index import IndexedPause, PauseIndex, index_of, strictest
 from gate.core.request import CheckRequest
 

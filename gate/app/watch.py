@@ -119,7 +119,8 @@ class Watch:
 
     def acknowledgement(self, left: bool = False) -> Acknowledgement:
         """This gate's acknowledgement of the board in force, for another channel than the store's."""
-        return self._acknowledger.of(self.proof(), len(self.board.unreadable), self.on_disk, left)
+        clock = self._in_force.store_clock
+        return self._acknowledger.of(self.proof(), len(self.board.unreadable), self.on_disk, clock, left)
 
     async def hear_elsewhere(self, board: Board) -> None:
         """Obey a board that arrived by another channel, and keep it on disk. The store hears of it by the next poll."""

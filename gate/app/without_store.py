@@ -8,7 +8,7 @@ account.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import EntityBuckets, EntityLimits
@@ -31,10 +31,29 @@ class LocalTake(Protocol):
         ...
 
 
-class WithoutStore:
-    """Replaces the store in takes. `local` makes the buckets for a given number of gates that share each limit."""
+Given = TypeVar("Given")
 
-    def __init__(self, local: Callable[[int], LocalTake]) -> None:
+
+class Leases(Protocol[Given]):
+    """The leases of this gate."""
+
+    def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
+        """Tokens for the upload, and the request for what remains to be taken; None where the leases do not have them."""
+        ...
+
+    def settle(self, given: Given, *, was_used: bool) -> None:
+        """Note that the upload has used what it was given, or that it has not."""
+        ...
+
+
+class WithoutStore:
+    """Replaces the store in takes. `local` makes the buckets for a given number of gates that share each limit.
+
+    What the gate's `leases` still hold is used up first: it was taken from the store before.
+    """
+
+    def __init__(self, local: Callable[[int], LocalTake], leases: Leases[Any] | None = None) -> None:
+        self._leases = leases
         self._make_local = local
         self._instances = 1
         self._local = local(1)
@@ -64,6 +83,14 @@ class WithoutStore:
         override = None if standing.override is None else standing.override_in_force(now_us)
         if override is not None and override.allow:
             return TakeResult(standing, True, False, None, (), now_us)
+        given = None if self._leases is None else self._leases.give(request)
+        if self._leases is None or given is None:
+            return self._take(request, standing, now_us)
+        result = self._take(given[0], standing, now_us)
+        self._leases.settle(given[1], was_used=result.charged)
+        return result
+
+    def _take(self, request: TakeRequest, standing: Standing, now_us: int) -> TakeResult:
         closed, local = self._split(request)
         if closed is not None:
             return TakeResult(standing, False, False, Refusal(closed, CLOSED_RETRY_US), (), now_us)
@@ -92,8 +119,10 @@ class WithoutStore:
 
     def _kept_of(self, limits: EntityLimits) -> str | EntityLimits | None:
         """The name of a closed limit, if there is one; else the local limits, None where there are none."""
-        modes = [(limit, self._modes[limit.name]) for limit in limits.limits]
-        closed = (limit.name for limit, mode in modes if mode is OnStoreError.CLOSED and not limit.shadow)
+        modes = [(limit, self._modes[limit.reserve_of or limit.name]) for limit in limits.limits]
+        closed = (
+            limit.reserve_of or limit.name for limit, mode in modes if mode is OnStoreError.CLOSED and not limit.shadow
+        )
         local = tuple(limit for limit, mode in modes if mode is OnStoreError.LOCAL)
         some = (limits if len(local) == len(modes) else EntityLimits(local)) if local else None
         self._kept[limits] = kept = next(closed, some)

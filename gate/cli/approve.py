@@ -13,7 +13,7 @@ from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
 from gate.cli.output import Output, OutputFlag, result, say
 from gate.cli.pause_text import uploads_of
-from gate.cli.release import PauseId
+from gate.cli.release import proposal_ids
 from gate.errors import OperatorError, StoreUnavailable
 
 
@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def approve(
-    id_: PauseId,
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="The pause's id, as `status` shows it.", autocompletion=proposal_ids)
+    ],
     by: ByFlag = None,
     emergency: Annotated[
         str, typer.Option("--emergency", metavar="WHY", help="Approve what you proposed yourself; WHY is recorded.")
@@ -37,8 +39,8 @@ def approve(
 ) -> None:
     """Approve the change that was proposed for a pause, and wait until every live gate obeys.
 
-    The person who proposed the change, or owns the pause, cannot approve it (exit code 4), and neither can the login (user
-    and host) that proposed it, under whatever name.
+    The person who proposed the change cannot approve it (exit code 4), and neither can the login (user and host) that
+    proposed it, under whatever name.
 
     Example: upload-gate approve p-7k2mq4xd --by bob
     """

@@ -9,7 +9,8 @@ import typer
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses
 from gate.cli.output import Output, emit
-from gate.core.pause.board import Pause, PauseChange
+from gate.core.duration import duration_text
+from gate.core.pause.entry import Pause, PauseChange
 from gate.errors import AwaitsApproval
 from gate.records.pause import pause_document
 
@@ -36,7 +37,23 @@ def authority_of(addresses: Addresses, propose: bool, emergency: str) -> Authori
     from gate.cli.policy_names import policy_names
 
     names = policy_names(addresses)
-    return Authority(names.second_person, names.machines_platform_wide, propose, emergency)
+    return Authority(
+        names.second_person, names.machines_platform_wide, propose, emergency, alone_us=names.alone_us
+    )  # fmt: skip
+
+
+def awaits_more_time(pause: Pause, addresses: Addresses) -> list[str]:
+    """What to do about a pause that is in force now, and lasts as long as was typed only once a second person approves."""
+    proposal = pause.proposal
+    if proposal is None or proposal.expires_at_us is None or pause.begins_at_us is None:
+        return []
+    first, all_ = (
+        duration_text(end_us - pause.begins_at_us) for end_us in (pause.expires_at_us, proposal.expires_at_us)
+    )
+    return [
+        f"warning: it ENDS {first} after its start unless a second person approves before; they type "
+        f"{addresses.command(f'approve {pause.id}')}, and it lasts {all_}"
+    ]
 
 
 def proposed(pause: Pause, addresses: Addresses, output: Output, now_us: int) -> AwaitsApproval:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import hashlib
+import json
 import os
 import secrets
 import socket
@@ -22,10 +23,12 @@ from gate.app.operate import Operate, Way
 from gate.app.permission import Authority
 from gate.cli.addresses import UP_FILE, Addresses
 from gate.cli.direct import Direct
+from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity, login_name
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
-from gate.core.pause.board import Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.errors import (
     ControlRefused,
     NotPermitted,
@@ -37,11 +40,13 @@ from gate.errors import (
 )
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import BoardStore
+from gate.records.board_page import decode_board_page
 from gate.records.pause import MAX_NAME, pause_document
 from gate.stores.disk.audit_file import AuditFile
 
 STORE_DEADLINE_S = 2.0
 OBEY_DEADLINE_S = 5.0
+GATE_DEADLINE_S = 1.0
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 OwnerFlag = Annotated[str | None, typer.Option("--owner", help="Who is responsible; default UPLOAD_GATE_OWNER or you.")]
@@ -67,7 +72,25 @@ async def operating(
     known = replace(Authority() if authority is None else authority, identity=login_identity())
     async with kafka_board(addresses) if is_kafka else redis_board(addresses) as store:
         audit, channels = audit_log(addresses), BothChannels(_other_channel(addresses, is_kafka))
-        yield Operate(store, new_pause_id, addresses.command("status"), known, audit, way, channels=channels)
+        yield Operate(
+            store, new_pause_id, addresses.command("status"), known, audit, way, channels=channels,
+            gate_at_hand=lambda: _gate_at_hand(addresses),
+        )  # fmt: skip
+
+
+async def _gate_at_hand(addresses: Addresses) -> Board:
+    """What the gate at hand obeys; empty where none answers."""
+    with suppress(UploadGateError):
+        if addresses.admin is not None:
+            return await board_of_gate(addresses.admin)
+    return Board()
+
+
+async def board_of_gate(admin: str) -> Board:
+    """The whole board of the gate with this admin port, without its break-glass file. Raises UploadGateError."""
+    page = await asyncio.to_thread(get_json, f"{admin}/v1/board", GATE_DEADLINE_S, admin_token())
+    board, _ = decode_board_page(json.dumps(page).encode(), whole=True)
+    return Board(board.pauses)
 
 
 def _other_channel(addresses: Addresses, is_kafka: bool) -> OtherChannel | None:
@@ -85,8 +108,9 @@ async def kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
     from gate.records.topics import Topics
     from gate.stores.kafka.boards import KafkaBoardStore
 
-    topic = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", "")).pauses.name
-    async with KafkaBoardStore(addresses.kafka, topic) as kafka:
+    topics = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    names = topics.pauses.name, topics.acknowledgements.name
+    async with KafkaBoardStore(addresses.kafka, names[0], acknowledgements=names[1]) as kafka:
         yield kafka
 
 

@@ -16,7 +16,7 @@ from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.output import Output, emit, result, say
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged, OperatorError, StateUnreadable, UploadGateError, file_problem
@@ -64,7 +64,7 @@ def pause_by_file(
         (now_us if starts_us is None else starts_us) + for_us, set_at_us=now_us, factor=details.factor,
         percent=details.percent, exempt=details.exempt, mode=details.mode, in_flight=details.in_flight,
         ramp_us=default_ramp_us(for_us) if details.ramp_us is None else details.ramp_us, incident=details.incident,
-        emergency=emergency, public=details.public, public_link=details.public_link,
+        emergency=emergency, public=details.public, public_link=details.public_link, identity=login_identity(),
     )  # fmt: skip
     entry = AuditEntry(
         "pause", owner, AuditOutcome.DONE, pause.id, None, pause, "", None, emergency, False, "file", True,

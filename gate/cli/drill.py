@@ -16,7 +16,7 @@ from gate.cli.direct import Direct, DirectFlag
 from gate.cli.obedience import not_obeyed, query_unheard
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.core.fields.labels import fold_label
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged, OperatorError, StoreUnavailable
 
@@ -66,7 +66,9 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
         try:
             pause = await operate.pause(scope, Action.STOP, REASON, "a drill", by, LASTS_US)
         except StoreUnavailable as error:
-            raise not_written(error, addresses, "the drill did not begin") from error
+            raise not_written(
+                error, addresses, "Repeat the drill once it answers, or with --direct kafka or redis"
+            ) from error
         try:
             obeyed = await _obeyed("the drill's pause", pause, operate, addresses)
             _expect(addresses, scope, pause.id, paused=True)

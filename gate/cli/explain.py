@@ -14,7 +14,7 @@ from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresse
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
 from gate.cli.pause_text import uploads_of
 from gate.core.fields.labels import fold_label
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position
 from gate.core.pause.wording import effect_of, narrowing
 from gate.core.score import Score, risk_at
@@ -112,7 +112,7 @@ def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None)
         (not scope.accounts or account in scope.accounts)
         and (class_ is None or not scope.classes or fold_label(class_) in scope.classes)
         and (scope.risk_from is None or (risk is not None and risk >= scope.risk_from))
-        and position(pause.id, account) < pause.percent / 100
+        and position(pause.drawn_by, account) < pause.percent / 100
     )
 
 

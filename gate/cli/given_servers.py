@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from gate.cli.addresses import Addresses, resolve_addresses
 from gate.errors import StateUnreadable, StoreUnavailable
+from gate.local.system import accepts
+from gate.records.kafka_address import read_kafka_address
 
 WITHIN_S = 3.0
 """How long a server that starts at the same time may take."""
@@ -20,46 +23,37 @@ def require_servers(redis: str | None, kafka: str | None) -> None:
     """
     addresses = resolve_addresses(redis=redis, kafka=kafka, environ={})
     if redis is not None:
-        _require_redis(addresses)
+        _require("Redis", lambda: _redis_trouble(addresses))
     if kafka is not None:
-        _require_kafka(kafka)
+        brokers = read_kafka_address(kafka, "--kafka").servers.split(",")
+        _require("Kafka", lambda: None if any(map(accepts, brokers)) else f"nothing accepts connections at {kafka}")
 
 
-def _require_redis(addresses: Addresses) -> None:
+def _require(name: str, trouble: Callable[[], str | None]) -> None:
+    option = f"--{name.lower()}"
     until_s = time.monotonic() + WITHIN_S
-    while True:
-        try:
-            asyncio.run(_read(addresses))
-        except StateUnreadable:
-            return  # it answers; a gate repairs what it holds
-        except StoreUnavailable as error:
-            if time.monotonic() > until_s:
-                raise StoreUnavailable(
-                    f"nothing was started, as the Redis of --redis does not answer: {error.problem}",
-                    "start it, correct the address, or leave --redis out: `up` then starts a Redis of its own",
-                ) from error
-            time.sleep(TRY_AGAIN_S)
-        else:
-            return
+    while (problem := trouble()) is not None:
+        if time.monotonic() > until_s:
+            raise StoreUnavailable(
+                f"nothing was started, as the {name} of {option} does not answer: {problem}",
+                f"start it, correct the address, or leave {option} out: `up` then starts a {name} of its own",
+            )
+        time.sleep(TRY_AGAIN_S)
 
 
-async def _read(addresses: Addresses) -> None:
+def _redis_trouble(addresses: Addresses) -> str | None:
+    """What keeps a command from reading the board, None if it can."""
+    try:
+        asyncio.run(_read_board(addresses))
+    except StateUnreadable:
+        return None  # it answers; a gate repairs what it holds
+    except StoreUnavailable as error:
+        return error.problem
+    return None
+
+
+async def _read_board(addresses: Addresses) -> None:
     from gate.cli.board_access import operating
 
     async with operating(addresses) as operate:
         await operate.board()
-
-
-def _require_kafka(kafka: str) -> None:
-    from gate.local.system import accepts
-    from gate.records.kafka_address import read_kafka_address
-
-    brokers = read_kafka_address(kafka, "--kafka").servers.split(",")
-    until_s = time.monotonic() + WITHIN_S
-    while not any(accepts(broker) for broker in brokers):
-        if time.monotonic() > until_s:
-            raise StoreUnavailable(
-                f"nothing was started, as the Kafka of --kafka does not answer: nothing accepts connections at {kafka}",
-                "start it, correct the address, or leave --kafka out: `up` then starts a Kafka of its own",
-            )
-        time.sleep(TRY_AGAIN_S)

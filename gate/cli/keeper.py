@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 
 import typer
 
-from gate.cli.addresses import Addresses, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import kafka_board, redis_board
+from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.board_access import board_of_gate, kafka_board, redis_board
 from gate.cli.output import say
+from gate.errors import redact
 
 
 def register(app: typer.Typer) -> None:
@@ -18,18 +20,19 @@ def register(app: typer.Typer) -> None:
     app.command(name="keeper")(keeper)
 
 
-def keeper(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None) -> None:
+def keeper(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None, admin: AdminFlag = None) -> None:
     """Keep the pauses in Redis and Kafka whole, until a signal ends it.
 
     Where gates may only read the pauses in Redis (user `gate` of deploy/redis/users.acl), it writes back what a failover or
-    a restore has lost, from Kafka and from its own memory, and repairs what cannot be read. Several may run at once.
+    a restore has lost, from Kafka and from its own memory, and repairs what cannot be read. Without Kafka it learns with
+    --admin also what the gate on its host obeys. Several may run at once.
 
     Example: upload-gate keeper --redis redis://keeper:PASSWORD@10.0.0.5:6379/0 --kafka 10.0.0.6:9092
     """
-    asyncio.run(_keep(resolve_addresses(state, redis=redis, kafka=kafka)))
+    asyncio.run(_keep(resolve_addresses(state, redis=redis, kafka=kafka), admin))
 
 
-async def _keep(addresses: Addresses) -> None:
+async def _keep(addresses: Addresses, admin: str | None) -> None:
     from gate.app.keep_board import KeepBoard
 
     async with AsyncExitStack() as stack:
@@ -37,8 +40,10 @@ async def _keep(addresses: Addresses) -> None:
         kafka = await stack.enter_async_context(kafka_board(addresses)) if addresses.both_channels else None
         channels = f"Redis at {addresses.shown('redis')}"
         channels += f" and Kafka at {addresses.shown('kafka')}" if kafka is not None else ", without Kafka"
+        gate = None if admin is None else partial(board_of_gate, admin.rstrip("/"))
+        channels += "" if admin is None else f", with what the gate at {redact(admin)} obeys"
         say(f"keeping the pauses in {channels}")
-        keeping = asyncio.create_task(KeepBoard(redis, kafka, say).run(), name="keeper")
+        keeping = asyncio.create_task(KeepBoard(redis, kafka, say, gate=gate).run(), name="keeper")
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
         await asyncio.gather(keeping, return_exceptions=True)

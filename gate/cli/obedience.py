@@ -11,11 +11,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gate.app.converge import HEARD_WITHIN_US, Convergence, GateResult, GateState, acknowledges
+from gate.app.converge import HEARD_WITHIN_US, Convergence, GateResult, GateState, acknowledges, clock_differs
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
 from gate.cli.output import instant
-from gate.core.pause.board import Pause
+from gate.core.duration import left_text
+from gate.core.pause.entry import Pause
 from gate.errors import NotConverged, UploadGateError
 from gate.ports.boards import Acknowledgement
 
@@ -95,7 +96,7 @@ def not_obeyed(
     problem = f"{act} is written (rev {rev}), but only {count - len(result.missing)} of {total} gates "
     problem += f"{'obeys' if total == 1 else 'obey'} it after {result.seconds:.1f} s"
     if result.missing:
-        late = (f"{gate.said.gate} at {gate.said.url} (rev {gate.said.rev})" for gate in result.missing)
+        late = (f"{gate.said.gate} at {gate.said.url} ({_why_late(result.change, gate)})" for gate in result.missing)
         problem += f"; not: {', '.join(late)}"
     for said in unheard:
         problem += (
@@ -106,6 +107,15 @@ def not_obeyed(
         problem += f"; nobody knows whether gate {entry.gate!a} obeys, its acknowledgement cannot be read ({entry.why})"
     names = [*(said.gate for said in unheard), *(entry.gate for entry in result.unreadable)]
     return NotConverged(problem, _remedy(result.change, names, addresses))
+
+
+def _why_late(change: Pause, gate: GateResult) -> str:
+    said = gate.said
+    if not clock_differs(change, said):
+        return f"rev {said.rev}"
+    ahead_us = said.store_us - said.acknowledged_at_us
+    apart = f"{left_text(abs(ahead_us))} {'ahead of' if ahead_us > 0 else 'behind'} this channel's"
+    return f"rev {said.rev}, and it judges by a clock that is {apart}"
 
 
 def _remedy(change: Pause, unheard: Sequence[str], addresses: Addresses) -> str:

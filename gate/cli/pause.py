@@ -10,7 +10,7 @@ import typer
 from gate.app.operate import Details
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, proposed
+from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, awaits_more_time, proposed
 from gate.cli.board_access import (
     STORE_DEADLINE_S,
     OwnerFlag,
@@ -57,11 +57,11 @@ from gate.cli.pause_flags import (
     SurfaceFlag,
     YoungerThanFlag,
 )
-from gate.cli.pause_intention import Wanted, dry_run_document, intention_lines
+from gate.cli.pause_intention import Wanted, dry_run_document, first_alone, intention_lines
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
-from gate.core.pause.board import DEFAULT_DURATION_US, MAX_DURATION_US
+from gate.core.pause.entry import DEFAULT_DURATION_US, MAX_DURATION_US
 from gate.core.pause.lease import MAX_LEASE_US, TOO_LONG_A_LEASE
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
@@ -136,14 +136,13 @@ def _carry_out(
     dry_run: bool, output: Output,
 ) -> None:  # fmt: skip
     """Preview the pause, ask unless `yes`, and set it unless it is a dry run."""
-    scope, action, reason, *_ = wanted
-    problem, authority = _warned(addresses, scope, action, reason, authority, direct)
+    problem, authority = _warned(addresses, wanted, details, authority, direct)
     if dry_run:
         say("dry run: nothing was changed")
         if output is Output.JSON:
             emit(dry_run_document(wanted, details))
         return
-    if not yes and not _confirmed(scope):
+    if not yes and not _confirmed(wanted[0]):
         raise cancel()
     if problem is not None and yes:
         failed = not_written(problem, addresses, _other_ways(addresses, direct))
@@ -173,7 +172,7 @@ def _confirmed(scope: Scope) -> bool:
 
 
 def _warned(
-    addresses: Addresses, scope: Scope, action: Action, reason: str, authority: Authority, direct: Direct | None
+    addresses: Addresses, wanted: Wanted, details: Details, authority: Authority, direct: Direct | None
 ) -> tuple[StoreUnavailable | None, Authority]:
     """Warn of names that the policy lacks, and print what the pause would have stopped.
 
@@ -182,6 +181,8 @@ def _warned(
     """
     from gate.cli.policy_names import policy_names, rare_labels
     from gate.cli.preview import live_gates_of, preview
+
+    scope, action, reason, *_ = wanted
 
     async def live() -> list[Acknowledgement]:
         async with operating(addresses, direct=direct) as operate:
@@ -197,8 +198,13 @@ def _warned(
             problem = error if time.monotonic() - began_s >= STORE_DEADLINE_S / 2 else None
     names = policy_names(addresses)
     warnings = (*names.warnings(sorted(scope.classes), reason), *rare_labels(scope, names))
-    say(*names.notes, *warnings, *preview(gates, addresses, scope, action))
-    return problem, Authority(names.second_person, names.machines_platform_wide, authority.propose, authority.emergency)
+    known = Authority(
+        names.second_person, names.machines_platform_wide, authority.propose, authority.emergency,
+        alone_us=names.alone_us,
+    )  # fmt: skip
+    first = () if direct is Direct.FILE else first_alone(wanted, details, known)
+    say(*names.notes, *warnings, *preview(gates, addresses, scope, action), *first)
+    return problem, known
 
 
 async def _pause(
@@ -212,8 +218,9 @@ async def _pause(
             raise not_written(error, addresses, _other_ways(addresses, direct)) from error
         if output is Output.TEXT:
             result(written.id)
-        if written.proposal is not None:
+        if written.awaits_approval:
             raise proposed(written, addresses, output, await operate.now_us())
+        say(*awaits_more_time(written, addresses))
         await report("pause", written, operate, addresses, output, direct)
 
 
@@ -272,7 +279,7 @@ def _ramp_us(given: str | None) -> int | None:
 
 def _lease_us(text: str) -> int:
     """The length of a machine's pause: what was typed, 60 s where nothing was. Raises NotPermitted beyond that."""
-    length_us = MAX_LEASE_US if text == "4h" else _length_us(text, Authority())
+    length_us = MAX_LEASE_US if text == "4h" else _length_us(text, Authority(propose=True))
     if length_us > MAX_LEASE_US:
         raise NotPermitted(TOO_LONG_A_LEASE, "give --for 60s, and renew it with `extend`")
     return length_us
@@ -291,6 +298,7 @@ def _length_us(text: str, authority: Authority) -> int:
     if length_us > MAX_DURATION_US and not authority.propose and not authority.emergency:
         raise ControlRefused(
             f"--for: a pause of {text.strip()} is longer than {most}",
-            f"set at most {MAX_DURATION_US // HOUR_US}h, or repeat it with --propose, so that a second person approves it",
+            f"set at most {MAX_DURATION_US // HOUR_US}h, or repeat it with --propose, so that a second person approves it, or "
+            "with --emergency WHY",
         )
     return length_us

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from gate.app.operate import Details
+from gate.app.permission import Authority
 from gate.cli.pause_text import public_text, uploads_of
 from gate.core.duration import duration_text
+from gate.core.pause.entry import Pause, PauseChange
+from gate.core.pause.four_eyes import MEANINGS, TwoPersonRule, broken_rules
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, InFlight, Scope
 from gate.core.pause.wording import effect_of, narrowing
@@ -36,6 +39,26 @@ def intention_lines(wanted: Wanted, details: Details, place: str) -> list[str]:
         *([f'  message "{text}"'] if text else []),
         *([f"  {public_text(details.public, details.public_link)}"] if details.public else []),
         *([f"  incident {details.incident}"] if details.incident else []),
+    ]
+
+
+def first_alone(wanted: Wanted, details: Details, authority: Authority) -> list[str]:
+    """A sentence on a pause that one person alone may set for a part of its time only; none for any other."""
+    scope, action, reason, text, by, for_us = wanted
+    pause = Pause(
+        "p", 1, scope, action, reason, text, by, None, for_us, set_at_us=0, exempt=details.exempt, mode=details.mode,
+        machine=details.machine,
+    )  # fmt: skip
+    broken = broken_rules(PauseChange.SET, pause, authority.rules)
+    alone_us = authority.alone_us
+    if not broken or TwoPersonRule.LONG in broken or authority.propose or authority.emergency:
+        return []
+    if not 0 < alone_us < for_us:
+        return []
+    why = " and ".join(MEANINGS[rule] for rule in broken)
+    return [
+        f"note: a pause that {why} needs a second person after {duration_text(alone_us)}: it is in force at once, and lasts "
+        f"{duration_text(for_us)} once they `approve` it, or with --emergency WHY"
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gate.core.duration import left_text
-from gate.core.pause.board import Pause, PauseChange
+from gate.core.pause.entry import Pause, PauseChange
 from gate.core.pause.scope import Scope
 from gate.core.pause.wording import effect_of, narrowing
 from gate.core.terminal import terminal_safe

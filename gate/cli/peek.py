@@ -67,4 +67,7 @@ def limit_line(limit: dict[str, object]) -> str:
     full_in = limit.get("full_in")
     us = int(float(full_in) * 1_000_000) if isinstance(full_in, int | float) else 0
     full = "full" if not us else f"full in {duration_text(max(us, 1_000_000))}"
-    return f"  {limit.get('limit')}: {limit.get('left')} of {limit.get('burst')} {limit.get('unit')} left, {full}"
+    leased = f", {limit.get('leased')} of them held by this gate" if limit.get("leased") else ""
+    return (
+        f"  {limit.get('limit')}: {limit.get('left')} of {limit.get('burst')} {limit.get('unit')} left, {full}{leased}"
+    )

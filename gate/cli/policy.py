@@ -151,6 +151,7 @@ def as_json(policy: Policy) -> dict[str, object]:
         "controls": {
             "second_person": sorted(policy.second_person),
             "machines_platform_wide": policy.machines_platform_wide,
+            "alone_for_seconds": policy.alone_us / 1_000_000,
         },
         "reservations": {
             "lifetime_seconds": policy.upload_lifetime_us / 1_000_000,
@@ -173,6 +174,8 @@ def as_json(policy: Policy) -> dict[str, object]:
                 "mode": limit.mode.value,
                 "on_store_error": limit.on_store_error.value,
                 "kinds": sorted(limit.kinds),
+                "lease": "auto" if limit.lease is None else limit.lease,
+                "reserved": dict(limit.reserved),
                 "rates": {
                     class_: {"rate": rate.rate, "per_seconds": rate.per_us / 1_000_000, "burst": rate.burst}
                     for class_, rate in limit.rates.items()
@@ -190,6 +193,8 @@ def policy_lines(policy: Policy) -> list[str]:
     lines = [f"policy {policy.hash}, default class {policy.default_class}", f"reasons: {', '.join(policy.reasons)}"]
     rules = ", ".join(sorted(policy.second_person)) or "nothing"
     lines.append(f"a second person is needed for: {rules}")
+    if policy.second_person and policy.alone_us:
+        lines.append(f"whoever sets a pause acts alone for its first {duration_text(policy.alone_us)}")
     for name, t in policy.thresholds.items():
         steps = [
             f"{step} at {at:g}"
@@ -202,6 +207,9 @@ def policy_lines(policy: Policy) -> list[str]:
             f"limit {limit.name} on {limit.subject.value} ({limit.mode.value}, {limit.on_store_error.value} on store error)"
             + (f" for {', '.join(sorted(limit.kinds))}" if limit.kinds else "")
         )
+        if limit.reserved:
+            parts = ", ".join(f"{share:g} for {class_}" for class_, share in limit.reserved.items())
+            lines.append(f"  reserved: {parts}")
         for class_, rate in limit.rates.items():
             if limit.unit is Unit.IN_FLIGHT:
                 lines.append(f"  {class_}: {rate.burst:,} in flight at once")

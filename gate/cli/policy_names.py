@@ -14,7 +14,7 @@ from pathlib import Path
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
 from gate.core.fields.labels import fold_label
-from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
+from gate.core.pause.four_eyes import ALONE_BY_DEFAULT_US, BY_DEFAULT, TwoPersonRule
 from gate.core.pause.scope import Scope
 from gate.errors import PolicyInvalid, UploadGateError
 
@@ -36,6 +36,7 @@ class PolicyNames:
     notes: tuple[str, ...] = ()
     second_person: frozenset[TwoPersonRule] = BY_DEFAULT
     machines_platform_wide: bool = False
+    alone_us: int = ALONE_BY_DEFAULT_US
     kinds: tuple[str, ...] = KINDS
     surfaces: tuple[str, ...] = SURFACES
 
@@ -64,6 +65,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
                     kinds=_listed(kinds, KINDS), surfaces=_listed(surfaces, SURFACES),
                     second_person=_rules(answer.get("second_person")),
                     machines_platform_wide=answer.get("machines_platform_wide") is True,
+                    alone_us=_alone_us(answer.get("alone_us")),
                 )  # fmt: skip
     except UploadGateError:
         pass
@@ -80,6 +82,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
         policy.classes, policy.reasons, source, (note,),
         kinds=_listed(policy.known.kinds, KINDS), surfaces=_listed(policy.known.surfaces, SURFACES),
         second_person=policy.second_person, machines_platform_wide=policy.machines_platform_wide,
+        alone_us=policy.alone_us,
     )  # fmt: skip
 
 
@@ -114,6 +117,11 @@ def _rules(given: object) -> frozenset[TwoPersonRule]:
     if not isinstance(given, list):
         return BY_DEFAULT
     return frozenset(rule for rule in TwoPersonRule if rule in given)
+
+
+def _alone_us(given: object) -> int:
+    """How long one person acts alone. A gate of an older release does not say, and the default holds."""
+    return given if isinstance(given, int) and not isinstance(given, bool) and given >= 0 else ALONE_BY_DEFAULT_US
 
 
 def _listed(values: Iterable[str], usual: tuple[str, ...]) -> tuple[str, ...]:

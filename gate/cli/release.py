@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +18,8 @@ from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result,
 from gate.cli.pause_text import clock_time, uploads_of
 from gate.cli.scope_flags import span_us
 from gate.core.duration import duration_text, left_text
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import Scope
 from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
@@ -36,7 +38,16 @@ def register(app: typer.Typer) -> None:
 
 
 def pause_ids(context: typer.Context, incomplete: str) -> list[str]:
-    """The ids of pauses in force that start with `incomplete`, for shell completion; none if no gate answers."""
+    """The ids of pauses that have not ended, for shell completion; none if no gate answers."""
+    return _completed(context, incomplete, lambda _: True)
+
+
+def proposal_ids(context: typer.Context, incomplete: str) -> list[str]:
+    """The ids of pauses of which a change waits for a second person, for shell completion."""
+    return _completed(context, incomplete, lambda pause: bool(pause.get("proposal")))
+
+
+def _completed(context: typer.Context, incomplete: str, offers: Callable[[dict[str, object]], bool]) -> list[str]:
     from gate.cli.http_json import admin_token, get_json
 
     try:
@@ -44,8 +55,9 @@ def pause_ids(context: typer.Context, incomplete: str) -> list[str]:
         answer = None if admin is None else get_json(f"{admin}/v1/board", COMPLETE_WITHIN_S, admin_token())
     except UploadGateError:
         return []
-    shown = answer.get("pauses") if isinstance(answer, dict) else None
-    ids = [str(pause.get("id")) for pause in shown or [] if isinstance(pause, dict)]
+    fields = answer if isinstance(answer, dict) else {}
+    shown = [*(fields.get("pauses") or ()), *(fields.get("scheduled") or ())]
+    ids = [str(pause.get("id")) for pause in shown if isinstance(pause, dict) and offers(pause)]
     return [id_ for id_ in ids if id_.startswith(incomplete)]
 
 

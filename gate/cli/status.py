@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from gate.app.both_channels import HEARD_WITHIN_S, KnownBoard
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, operating, person
 from gate.cli.direct import Direct
+from gate.cli.fit_height import fitted
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
+from gate.cli.lacking import NAMED, lacking, lacking_note
 from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
@@ -35,7 +38,6 @@ from gate.records.pause import pause_document
 
 ANSWER_WITHIN_S = 1.0
 WATCH_EVERY_S = 1.0
-NAMED = 5
 CONTROLS_FRESH_S = 3.0
 """A gate hears Kafka while its last proof of it is no older."""
 
@@ -105,14 +107,19 @@ def _show(addresses: Addresses, output: Output, clear: bool) -> None:
     policy, policy_text, problem = _policy_hash(addresses)
     if clear and output is Output.TEXT and sys.stdout.isatty():
         sys.stdout.write("\x1b[H\x1b[2J")
-    say(*(f"warning: {note}" for note in view.notes))
+    notes = [f"warning: {note}" for note in view.notes]
     if problem is not None:
         said = "; ".join(problem.split("\n"))
-        say(f"warning: the policy file has mistakes, and the last good one stays in force: {said}")
+        notes.append(f"warning: the policy file has mistakes, and the last good one stays in force: {said}")
+    say(*notes)
     if output is Output.JSON:
         emit({**_json(view, policy, addresses), "policy_problem": problem})
     else:
-        result(*status_lines(view, policy_text, addresses, terminal_width()))
+        lines, width = status_lines(view, policy_text, addresses, terminal_width()), terminal_width()
+        if clear and sys.stdout.isatty():
+            rows = sum(-(-len(note) // width) for note in notes)
+            lines = fitted(lines, shutil.get_terminal_size().lines - rows - 1)
+        result(*lines)
 
 
 def _view(addresses: Addresses) -> StatusView:
@@ -133,7 +140,7 @@ def _view(addresses: Addresses) -> StatusView:
     shown = merge(stored.board, Board(page.board.pauses))
     unknown = [pause.id for pause in page.board.active(stored.now_us) if pause.id not in stored.board.pauses]
     notes = [*stored.notes, *page.problems]
-    if unknown:
+    if unknown and not any(lacking(said, stored.board) for said in stored.gates):
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
         notes.append(f"Redis does not hold what the gate at hand obeys: {', '.join(unknown[:NAMED])}{more}")
     shown = replace(shown, break_glass=page.board.break_glass, lifted=page.board.lifted)
@@ -166,6 +173,7 @@ async def _stored(addresses: Addresses, direct: Direct | None, both: bool) -> St
         notes += tuple(
             f"an entry of the board cannot be read and is not obeyed: {entry.why}" for entry in board.unreadable
         )
+        notes += lacking_note(running, board)
         return StatusView(source, board, board.rev, running, gates.now_us, notes)
 
 
@@ -251,6 +259,7 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
                 "url": said.url,
                 "rev": said.rev,
                 "obeys": _obeys(said, view),
+                "lacking_in_store": lacking(said, view.board),
                 "on_disk": said.on_disk,
                 "policy": said.policy or None,
                 "age_seconds": _age_s(said, view),
@@ -359,7 +368,10 @@ def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
     from gate.app.converge import is_live
 
     words = [f"rev {said.rev}", f"heard {_age_s(said, view):.1f} s ago"]
-    if not _obeys(said, view):
+    ahead = lacking(said, view.board)
+    if ahead:
+        words.append(f"HOLDS {len(ahead)} THAT REDIS LACKS")
+    elif not _obeys(said, view):
         words.append(f"BEHIND rev {view.rev}")
     if not is_live(said, view.now_us):
         words.append(f"SILENT, counts until {forgotten_at(said)}")

@@ -102,7 +102,9 @@ def _result(
     return StageResult(verdict, not verdict.lets_in, stage, reason, retry_after_us, pause)
 
 
-_ALLOWED: Final = _result(Verdict.ALLOW, Stage.DEFAULT, "allow")
+_ALLOW: Final = Verdict.ALLOW
+_DEFAULT: Final = Stage.DEFAULT
+_ALLOWED: Final = _result(_ALLOW, _DEFAULT, "allow")
 _DENY_LISTED: Final = _result(Verdict.DENY, Stage.DENY_LIST, "deny_list")
 REUSED: Final = "upload.reused"
 """The reason of a check whose upload id was checked before with other content."""
@@ -239,7 +241,7 @@ def decide(
     """
     # the tests spare nearly every check the walk through stages that have nothing to say
     strongest, any_pauses = _ALLOWED, not pauses.are_none
-    if (any_pauses and _may_hold(pauses, request, class_)) or request.account.id in policy.deny_accounts:
+    if (any_pauses and may_hold(pauses, request, class_)) or request.account.id in policy.deny_accounts:
         strongest = _walk(_BOARD_STAGES, strongest, request, class_, pauses, policy, now_us)
     if answer is None:
         if not strongest.refuses:
@@ -289,11 +291,44 @@ def decide(
     )
 
 
+def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, answer: TakeResult) -> Decision:
+    """What `decide` says of an upload that took tokens, of whose account nothing is known, where `needs_store` is true."""
+    return Decision(
+        request.upload_id,
+        request.account.id,
+        class_,
+        _ALLOW,
+        _DEFAULT,
+        "allow",
+        None,
+        None,
+        policy,
+        board_rev,
+        None,
+        answer.shadow,
+        (),
+        None,
+        True,
+        answer.room,
+        answer.now_us,
+    )
+
+
+def needs_store(pauses: LivePauses, policy: Policy) -> bool:
+    """Whether no upload at all is decided before the store has answered, as nearly always. `decide` then need not be asked."""
+    return pauses.are_none and not policy.deny_accounts
+
+
 _NOT_NEEDED: Final = TakeResult(UNKNOWN, False, False, None, (), 0)
 """In place of an answer where the board decides."""
 
 
-def _may_hold(pauses: LivePauses, request: CheckRequest, class_: str) -> bool:
+def unheld(pauses: LivePauses) -> LivePauses:
+    """The pauses as they are for an upload of which `may_hold` is false: what `decide` says of it is the same by these."""
+    return LivePauses(pauses.rev, by_risk=pauses.by_risk, dry_run=pauses.dry_run)
+
+
+def may_hold(pauses: LivePauses, request: CheckRequest, class_: str) -> bool:
     """Whether a pause that needs no score may hold the upload."""
     shared, glass = pauses.shared, pauses.break_glass
     return bool(

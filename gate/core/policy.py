@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -22,7 +23,7 @@ from gate.core.limits.limit import (
     Rate,
 )
 from gate.core.limits.take import ClassLimits, TakeRequest
-from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
+from gate.core.pause.four_eyes import ALONE_BY_DEFAULT_US, BY_DEFAULT, TwoPersonRule
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 
@@ -72,7 +73,9 @@ class Unreported(StrEnum):
 class LimitRule:
     """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes.
 
-    Where `kinds` is not empty, it applies to uploads of these media kinds alone.
+    Where `kinds` is not empty, it applies to uploads of these media kinds alone. A gate may hold a `lease` of so many units
+    of a class's or the platform's bucket; see `Limit`. Of the platform's, a class may have a share `reserved` that no other
+    class uses.
     """
 
     name: str
@@ -82,6 +85,25 @@ class LimitRule:
     on_store_error: OnStoreError
     rates: Mapping[str, Rate]
     kinds: frozenset[str] = frozenset()
+    lease: int | None = 0
+    reserved: Mapping[str, float] = field(default_factory=dict)
+
+    def limits_of(self, class_: str) -> tuple[Limit, ...]:
+        """The limits that the rule is for an upload of the class: one, or a reserve of the class and the rest."""
+        rate = self.rates[class_]
+        whole = Limit(
+            self.name,
+            rate.part(1 - sum(self.reserved.values())) if self.reserved else rate,
+            self.mode is Mode.SHADOW,
+            self.unit is Unit.BYTES,
+            self.unit is Unit.IN_FLIGHT,
+            self.lease if self.subject in (Subject.CLASS, Subject.PLATFORM) else 0,
+        )
+        share = self.reserved.get(class_)
+        if not share:
+            return (whole,)
+        name = f"{self.name} reserved for {class_}"
+        return replace(whole, name=name, rate=rate.part(share), reserve_of=self.name), whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +192,8 @@ def _pattern(values: frozenset[str]) -> re.Pattern[str]:
     return re.compile("|".join(parts) or "(?!)", re.DOTALL)
 
 
+MOST_ATTEMPTS: Final = (1 << 32) - 1
+"""So many checks have a number of their own; the next one begins anew."""
 EVERY_KIND = "*"
 """Stands for a media kind that is not known: every limit that has kinds applies to it."""
 ANY_VALUE = KnownValues(frozenset("*"), frozenset("*"), frozenset("*"))
@@ -201,6 +225,7 @@ class Policy:
     deadline_us: int
     second_person: frozenset[TwoPersonRule] = BY_DEFAULT
     machines_platform_wide: bool = False
+    alone_us: int = ALONE_BY_DEFAULT_US
     known: KnownValues = ANY_VALUE
     unreported_returns: bool = False
     assumed_bytes: Mapping[str, int] = field(default_factory=dict)
@@ -271,6 +296,37 @@ class Policy:
             attempt,
         )
 
+    def take_requests(
+        self, requests: Sequence[CheckRequest], names: Pseudonyms, now_us: int, attempt: int
+    ) -> list[TakeRequest]:
+        """`take_request` of each by its class at `now_us`, numbered after `attempt`."""
+        limits_by_class, assumed = self._any_kind, self.assumed_bytes
+        class_of, thresholds, kinds = self.class_of, self.thresholds, self._kinds
+        ips = names.of_ips([request.ip for request in requests])
+        devices = names.of_devices([request.device for request in requests])
+        found = []
+        for request, ip, device in zip(requests, ips, devices, strict=True):
+            account, media = request.account, request.media
+            given, kind, size = account.class_, media.kind, media.bytes
+            class_ = given if given is not None and given in thresholds else class_of(account, now_us)
+            attempt = attempt % MOST_ATTEMPTS + 1
+            found.append(
+                TakeRequest(
+                    account.id,
+                    request.upload_id,
+                    self._class_limits[class_, self._limited_as(kind)] if kinds else limits_by_class[class_],
+                    ip,
+                    device,
+                    assumed.get(class_, 0) if size is None else size,
+                    None,
+                    None,
+                    class_,
+                    kind,
+                    attempt,
+                )
+            )
+        return found
+
     def with_limits_of(self, request: TakeRequest, limits_class: str) -> TakeRequest:
         """The same request with the limits that a staff override gives; with its own if there is no such class (now)."""
         kind, own = self._limited_as(request.kind), self.thresholds.get(request.class_)
@@ -304,17 +360,12 @@ class Policy:
 
     def _entity_limits(self, subject: Subject, class_: str, kind: str | None) -> EntityLimits | None:
         limits = tuple(
-            Limit(
-                rule.name,
-                rule.rates[class_],
-                rule.mode is Mode.SHADOW,
-                rule.unit is Unit.BYTES,
-                rule.unit is Unit.IN_FLIGHT,
-            )
+            limit
             for rule in self.limits
             if rule.subject is subject
             and class_ in rule.rates
             and rule.mode is not Mode.OFF
             and (not rule.kinds or kind == EVERY_KIND or kind in rule.kinds)
+            for limit in rule.limits_of(class_)
         )
         return EntityLimits(limits) if limits else None

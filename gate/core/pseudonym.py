@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 from gate.core.fields import address
@@ -51,6 +51,30 @@ class Pseudonyms:
         hasher = self._of_device()
         hasher.update(device.encode())
         return int.from_bytes(hasher.digest(), "big")
+
+    def of_ips(self, ips: Sequence[str | None]) -> list[str | None]:
+        """`of_ip` of each that is known, without a call for each. Raises ValueError as `network` does."""
+        copied, network_of, found = self._of_ip, self._network, list[str | None]()
+        for ip in ips:
+            if ip is None:
+                found.append(None)
+                continue
+            hasher = copied()
+            hasher.update((network_of(ip) if ":" in ip else ip).encode())
+            found.append(hasher.hexdigest())
+        return found
+
+    def of_devices(self, devices: Sequence[str | None]) -> list[str | None]:
+        """`of_device` of each that is known."""
+        copied, found = self._of_device, list[str | None]()
+        for device in devices:
+            if device is None:
+                found.append(None)
+                continue
+            hasher = copied()
+            hasher.update(device.encode())
+            found.append(hasher.hexdigest())
+        return found
 
     def of_device(self, device: str) -> str:
         """The pseudonym of a device."""

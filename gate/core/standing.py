@@ -98,11 +98,11 @@ class LastKnown:
 
     def remember(self, account: str, standing: Standing) -> None:
         """Keep `standing`; where it says nothing, forget what was known before."""
-        recent = self._recent
-        if standing.risk is None and standing.override is None:
-            if account in recent or account in self._older:
+        recent, older = self._recent, self._older
+        if standing is UNKNOWN or (standing.risk is None and standing.override is None):
+            if account in recent or account in older:
                 recent.pop(account, None)
-                self._older.pop(account, None)
+                older.pop(account, None)
             return
         if len(recent) >= self._half and account not in recent:
             self._older, self._recent = recent, {account: standing}

@@ -14,7 +14,7 @@ from textwrap import wrap
 from rich.text import Text
 
 from gate.core.duration import left_text
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.wording import effect_of, narrowing, pause_counts
 from gate.core.terminal import terminal_safe
 from gate.local.sample import Snapshot

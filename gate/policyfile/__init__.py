@@ -20,7 +20,7 @@ from typing import Final
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.limits.limit import Rate
-from gate.core.pause.four_eyes import BY_DEFAULT, TwoPersonRule
+from gate.core.pause.four_eyes import ALONE_BY_DEFAULT_US, BY_DEFAULT, TwoPersonRule
 from gate.core.policy import (
     KnownValues,
     LimitRule,
@@ -33,6 +33,7 @@ from gate.core.policy import (
     Unreported,
 )
 from gate.errors import PolicyInvalid, file_problem
+from gate.policyfile.leases import read_lease, read_reserved
 from gate.policyfile.places import TomlPlaces, error_line
 from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable
 
@@ -51,12 +52,18 @@ def default_policy() -> tuple[str, str]:
 
 
 def packaged_config(name: str) -> tuple[str, str]:
-    """Text and name of a config file of the package, from the wheel (`gate/_config`) or the checkout (`config`)."""
-    package = resources.files("gate")
-    for place in (package.joinpath("_config", name), Path(str(package)).parent / "config" / name):
-        if place.is_file():
-            return place.read_text(encoding="utf-8"), str(place)
-    raise PolicyInvalid(name, None, "", "the packaged file is missing; install the package again")
+    """Text and name of a config file of the package."""
+    place = packaged_file(name)
+    if place is None:
+        raise PolicyInvalid(name, None, "", "the packaged file is missing; install the package again")
+    return place.read_text(encoding="utf-8"), str(place)
+
+
+def packaged_file(name: str) -> Path | None:
+    """A config file of the package in the wheel (`gate/_config`) or the checkout (`config`); None where there is none."""
+    package = Path(str(resources.files("gate")))
+    places = (package / "_config" / name, package.parent / "config" / name)
+    return next((place for place in places if place.is_file()), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +200,7 @@ def _policy(top: TomlTable) -> Policy:
         deadline_us=deadline_us,
         second_person=controls[0],
         machines_platform_wide=controls[1],
+        alone_us=controls[2],
         known=known,
         unreported_returns=gives_back,
         assumed_bytes=assumed_bytes,
@@ -224,8 +232,12 @@ def _denied(table: TomlTable) -> frozenset[str]:
     return accounts
 
 
-def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
-    """The changes of the kill switch that need two persons, and whether machines may pause the whole platform."""
+def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool, int]:
+    """The changes of the kill switch that need two persons, whether machines may pause the whole platform, and how long the
+    one who set a pause acts alone: not at all where the file lists rules of its own and does not say."""
+    alone_us = table.duration_us("alone_for", 0 if "second_person" in table else ALONE_BY_DEFAULT_US, zero=True) or 0
+    if alone_us > DAY_US:
+        table.complain("alone_for", "is longer than 24h, which one person may pause at most")
     named = table.texts("second_person", tuple(sorted(BY_DEFAULT))) or ()
     known = {rule.value: rule for rule in TwoPersonRule}
     for name in named:
@@ -233,7 +245,7 @@ def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool]:
             table.complain("second_person", f"there is no rule {name!r}; there are {', '.join(known)}")
     permitted = table.flag("machines_platform_wide", False)
     table.end()
-    return frozenset(known[name] for name in named if name in known), permitted
+    return frozenset(known[name] for name in named if name in known), permitted, alone_us
 
 
 def _known_values(table: TomlTable) -> KnownValues:
@@ -295,6 +307,8 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         mode = entry.choice("mode", Mode, Mode.ENFORCE) or Mode.ENFORCE
         on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL
         rates = _rates(entry.table("rates"), per_us or 1, unit, classes)
+        lease = read_lease(entry, subject, unit)
+        reserved = read_reserved(entry, subject, rates)
         kinds = entry.texts("kinds") or ()
         for kind in kinds:
             _check_folded(entry, "kinds", kind)
@@ -303,7 +317,7 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         if unit is Unit.IN_FLIGHT and any(rate.burst > MAX_IN_FLIGHT for rate in rates.values()):
             entry.complain("rates", f"at most {MAX_IN_FLIGHT} in flight can be counted")
         entry.end()
-        found.append(LimitRule(name, subject, unit, mode, on_store_error, rates, frozenset(kinds)))
+        found.append(LimitRule(name, subject, unit, mode, on_store_error, rates, frozenset(kinds), lease, reserved))
     return tuple(found)
 
 

@@ -104,6 +104,15 @@ _BUCKET = _table(
         "unit": {"description": "What it counts; `uploads` where it is left out.", "enum": ["uploads", "bytes"]},
         "per": _duration("The span in which `rate` units may come on average."),
         "rates": _named(_RATE, "The rate of each class; a class without one is not limited.", 1),
+        "lease": {
+            "description": "What each gate may take of a class's or the platform's limit beforehand, so that its checks need "
+            "no call for it. `auto`: where all gates together then hold a tenth of the burst at most; 0: nothing.",
+            "anyOf": [{"const": "auto"}, *_amount("")["anyOf"]],
+        },
+        "reserved": _named(
+            {"type": "number", "minimum": 0, "maximum": 1},
+            "The part of the platform's limit that a class has for itself; together 1 at most.",
+        ),
         **_OF_ANY_LIMIT,
     },
     ("on", "per", "rates"),
@@ -162,6 +171,12 @@ _TOP: dict[str, Any] = {
                 "description": "The changes of the kill switch that need a second person.",
                 "type": "array",
                 "items": {"enum": [rule.value for rule in TwoPersonRule]},
+            },
+            "alone_for": {
+                "description": "How long after a pause begins the one who set it acts alone. A whole number with ms, s, m, "
+                "h or d; 0s: not at all.",
+                "type": "string",
+                "pattern": f"^[0-9]{{1,9}}({'|'.join(UNIT_US)})$",
             },
             "machines_platform_wide": {
                 "description": "Whether a machine's lease may pause the whole platform.",

@@ -123,8 +123,8 @@ class TomlTable:
         self.complain(key, f"{value!r} is not one of {_listed(names)}{_guess(value, names)}")
         return default
 
-    def duration_us(self, key: str, default_us: int | None) -> int | None:
-        """A duration such as "7d" in µs; required if there is no default."""
+    def duration_us(self, key: str, default_us: int | None, zero: bool = False) -> int | None:
+        """A duration such as "7d" in µs; required if there is no default. With `zero` it may be 0."""
         value = self.value(key)
         if value is None:
             if default_us is None:
@@ -132,7 +132,8 @@ class TomlTable:
             else:
                 self.effective[key] = duration_spelling(default_us)
             return default_us
-        if isinstance(value, str) and (us := duration_of(value)):
+        us = duration_of(value) if isinstance(value, str) else None
+        if us or (zero and us is not None):
             self.effective[key] = duration_spelling(us)
             return us
         self.complain(key, f'{value!r} is not a duration; write a whole number with ms, s, m, h or d, such as "1h"')
@@ -147,15 +148,15 @@ class TomlTable:
         self.complain(key, f"{value!r} is neither true nor false")
         return default
 
-    def share(self, key: str) -> float | None:
-        """A number in [0, 1], None if it is absent or wrong."""
+    def share(self, key: str, what: str = "a score") -> float | None:
+        """A number in [0, 1], None if it is absent or wrong; `what` it is stands in the complaint."""
         value = self.value(key)
         if value is None:
             return None
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             self.effective[key] = float(value)
             return float(value)
-        self.complain(key, f"{value!r} is not in [0, 1], the range of a score")
+        self.complain(key, f"{value!r} is not in [0, 1], the range of {what}")
         return None
 
     def amount(self, key: str, sizes: bool) -> int | None:

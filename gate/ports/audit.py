@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gate.core.override import Override
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 
 
 class AuditOutcome(StrEnum):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from statistics import median_high
+from typing import Final, Protocol
 
 from gate.core.pause.board import Board
+
+LATELY_US: Final = 10_000_000
+CLOCKS_AGREE_US: Final = 1_000_000
+"""Two clocks that differ by less are taken for equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +20,11 @@ class Acknowledgement:
 
     `gate` and `boot` name one process: `boot` is drawn at random when the process starts. `latest` holds the
     fingerprints of the newest pauses that the gate obeys, `digest` is a hash over all of them. `clock_us` is the gate's
-    clock at that moment. `on_disk` is false while the gate obeys the board but cannot write it to disk. `left` says
-    that the process is stopping. `unreadable` counts the board's entries that the gate cannot read and does not obey.
-    `recent` has, for each class, the gate's uploads of the last `recent_s` seconds (15 minutes at most): all, those let
-    in, and of these the ones whose account scores as harmless.
+    clock at that moment. `store_us` is what it takes the store's clock for, by which it begins and ends pauses; a gate of
+    an earlier release does not say, and it is 0. `on_disk` is false while the gate obeys the board but cannot write it to
+    disk. `left` says that the process is stopping. `unreadable` counts the board's entries that the gate cannot read and
+    does not obey. `recent` has, for each class, the gate's uploads of the last `recent_s` seconds (15 minutes at most):
+    all, those let in, and of these the ones whose account scores as harmless.
     """
 
     gate: str
@@ -35,6 +41,7 @@ class Acknowledgement:
     unreadable: int = 0
     recent: Mapping[str, tuple[int, int, int]] = field(default_factory=dict, hash=False)
     recent_s: int = 0
+    store_us: int = 0
 
     @property
     def process(self) -> str:
@@ -71,6 +78,18 @@ class Gates:
     acknowledgements: tuple[Acknowledgement, ...] = ()
     unreadable: tuple[UnreadableAcknowledgement, ...] = ()
     known_since_us: int = 0
+
+    @property
+    def pause_clock_ahead_us(self) -> int:
+        """How far the clock by which gates begin and end pauses is ahead of this store's: the median of those that
+        acknowledged lately; 0 where they agree within a second or nobody says."""
+        ahead = [
+            said.store_us - said.acknowledged_at_us
+            for said in self.acknowledgements
+            if said.store_us and not said.left and self.now_us - said.acknowledged_at_us <= LATELY_US
+        ]
+        found = median_high(ahead) if ahead else 0
+        return found if abs(found) > CLOCKS_AGREE_US else 0
 
 
 class BoardStore(Protocol):
@@ -115,7 +134,8 @@ class BoardStore(Protocol):
         ...
 
     async def now_us(self) -> int:
-        """The store's clock in µs since 1970; all gates begin and end pauses by it. Raises StoreUnavailable."""
+        """The clock by which gates begin and end pauses, in µs since 1970: the store's own, but for the second channel, which
+        follows what gates say of the first. Raises StoreUnavailable."""
         ...
 
     async def gates(self, within_us: int) -> Gates:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from gate.core.override import Override
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.ports.audit import AuditEntry
 from gate.records.override import encode_override

@@ -18,7 +18,8 @@ from typing import Final
 
 import msgspec
 
-from gate.core.pause.board import Board, Extra, Pause, UnreadablePause, merge
+from gate.core.pause.board import Board, UnreadablePause, merge
+from gate.core.pause.entry import Extra, Pause
 from gate.errors import StateUnreadable
 from gate.records.pause import (
     MAX_BYTES,

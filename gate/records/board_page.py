@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.wording import waiting
 from gate.errors import StateUnreadable
 from gate.records.board_document import board_digest
@@ -59,16 +60,16 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
     )
 
 
-def decode_board_page(data: bytes) -> tuple[Board, int]:
+def decode_board_page(data: bytes, whole: bool = False) -> tuple[Board, int]:
     """The board of a page, and its revision: its pauses in force and from the break-glass file, those that wait, and those
-    after which accounts still come back.
+    after which accounts still come back; with `whole` all that have ended, too.
 
     Raises StateUnreadable.
     """
     try:
         page = _decode(data)
-        ramping = (fields for fields in page.ended if bytes(fields.get(RAMPING, b"false")) == b"true")
-        found = [_shown(fields) for fields in (*page.pauses, *page.scheduled, *ramping)]
+        ended = (fields for fields in page.ended if whole or bytes(fields.get(RAMPING, b"false")) == b"true")
+        found = [_shown(fields) for fields in (*page.pauses, *page.scheduled, *ended)]
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StateUnreadable(f"the gate's board cannot be read: {error}") from error
     shared = {pause.id: pause for pause, break_glass in found if not break_glass}

@@ -18,7 +18,8 @@ from typing import Final
 import msgspec
 
 from gate.core.duration import parse_duration_us
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.records.board_document import MAX_PAUSES, encode_board
 from gate.records.complaints import plain_complaint

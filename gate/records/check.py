@@ -203,6 +203,21 @@ NOTHING_IGNORED: Final[Ignored] = MappingProxyType({})
 
 ReadCheck = tuple[CheckRequest, Ignored]
 """A check, and the fields that were ignored."""
+Labels = tuple[str | None, str | None, str | None, str | None]
+"""Class, kind, surface and country of a check."""
+
+
+class ReadBatch(msgspec.Struct, frozen=True):
+    """The checks of a batch, the fields of each that were ignored, and the labels of all, each combination once."""
+
+    requests: Sequence[CheckRequest]
+    ignored: Sequence[Ignored]
+    labels: set[Labels]
+
+
+def labels_of(check: CheckRequest) -> Labels:
+    """Class, kind, surface and country of a check."""
+    return check.account.class_, check.media.kind, check.surface, check.country
 
 
 def decode_check(body: bytes, now_us: int) -> ReadCheck:
@@ -219,7 +234,7 @@ def decode_check(body: bytes, now_us: int) -> ReadCheck:
     return _read(_parsed(body), now_us, "")
 
 
-def decode_checks(body: bytes, now_us: int) -> list[ReadCheck]:
+def decode_checks(body: bytes, now_us: int) -> ReadBatch:
     """The checks of `{"checks":[…]}`, 1 to 256. One that cannot be used rejects the batch. Raises RequestRejected."""
     if len(body) > MAX_BATCH_BYTES:
         raise RequestRejected("body.too_large", f"a batch has at most {MAX_BATCH_BYTES} bytes")
@@ -229,12 +244,9 @@ def decode_checks(body: bytes, now_us: int) -> list[ReadCheck]:
     except _UNDECODABLE:
         pass
     else:
-        is_simple, has_space = _is_simple(body), _SPACE in body
-        for request in plain:  # a generator in `all` takes longer
-            if not _is_plain(request, "-x", is_simple, has_space, latest):
-                break
-        else:
-            return [(request, NOTHING_IGNORED) for request in plain]
+        labels = _labels_of_plain(plain, body, latest)
+        if labels is not None:
+            return ReadBatch(plain, (NOTHING_IGNORED,) * len(plain), labels)
     batch = _parsed(body)
     checks = batch.get("checks") if isinstance(batch, dict) else None
     if checks is None:
@@ -246,7 +258,74 @@ def decode_checks(body: bytes, now_us: int) -> list[ReadCheck]:
         raise RequestRejected("batch.empty", "a batch has at least one check", "checks")
     if len(checks) > MAX_BATCH_CHECKS:
         raise RequestRejected("batch.too_large", f"a batch has at most {MAX_BATCH_CHECKS} checks", "checks")
-    return [_read(raw, now_us, f"checks[{position}]") for position, raw in enumerate(checks)]
+    read = [_read(raw, now_us, f"checks[{position}]") for position, raw in enumerate(checks)]
+    requests, ignored = [request for request, _ in read], [fields for _, fields in read]
+    return ReadBatch(requests, ignored, set(map(labels_of, requests)))
+
+
+def _labels_of_plain(checks: Sequence[_Check], body: bytes, latest: datetime) -> set[Labels] | None:
+    """The labels of a batch that is kept unchanged, None where one of its checks may not be.
+
+    It tells the same as `_is_plain` of each check. What one call tests of all checks together takes half the time.
+    """
+    has_space = _SPACE in body
+    if not _is_simple(body):
+        is_plain = all(_is_plain(check, "-x", False, has_space, latest) for check in checks)
+        return set(map(labels_of, checks)) if is_plain else None
+    labels, ids, hashes, addresses = set[Labels](), list[str | None](), list[str](), list[str]()
+    for check in checks:
+        account, media, ip, device = check.account, check.media, check.ip, check.device
+        account_id, made, sha256, upload_id = account.id, account.created_at, media.sha256, check.upload_id
+        labels.add((account.class_, media.kind, check.surface, check.country))
+        ids += (account_id, upload_id, device, ip, sha256)
+        if made is not None and not EARLIEST <= made <= latest:
+            return None
+        if ip is not None:
+            addresses.append(ip)
+        if sha256 is not None:
+            hashes.append(sha256)
+        if media.phash is not None and not is_plain_hash(media.phash):
+            return None
+        if has_space:
+            text, links = check.text, check.links
+            if (
+                " " in account_id
+                or " " in upload_id
+                or (device is not None and " " in device)
+                or (text is not None and text.isspace())
+                or (links and not are_plain_links(links))
+            ):
+                return None
+    joined = "".join(hashes)
+    if " " in joined or joined != joined.lower():  # with a prefix a hash is longer than a plain id
+        return None
+    if not none_special(ids) or not all(map(_are_plain_labels, labels)):
+        return None
+    return labels if _are_plain_addresses(addresses) else None
+
+
+def _are_plain_addresses(addresses: Sequence[str]) -> bool:
+    """`_is_plain_address` of all, without a call for each."""
+    try:
+        for ip in addresses:
+            if ":" not in ip:
+                inet_pton(AF_INET, ip)
+            elif not _is_shortest(ip):
+                return False
+    except (OSError, ValueError):
+        return all(map(_is_plain_address, addresses))
+    return True
+
+
+@lru_cache(maxsize=1 << 12)
+def _are_plain_labels(labels: Labels) -> bool:
+    class_, kind, surface, country = labels
+    return (
+        country in PLAIN_COUNTRIES
+        and (kind in COMMON_LABELS or is_plain_label(kind, _NOTHING))
+        and (class_ in COMMON_LABELS or is_plain_label(class_, ANY))
+        and (surface in COMMON_LABELS or is_plain_label(surface, ANY))
+    )
 
 
 @lru_cache(maxsize=2)

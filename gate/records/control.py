@@ -1,15 +1,19 @@
-"""The records of topic `gate.controls.v1`: pauses and acknowledgements under keys that say what they are.
+"""The records of topics `gate.controls.v1` and `gate.acknowledgements.v1`, under keys that say what they are.
 
 pause:ID        PAUSE, as in a board's document; no value: forgotten
-gate:PROCESS    the acknowledgement of a gate process; no value: forgotten
 clock           written to learn the broker's time; its value means nothing
+gate:PROCESS    the acknowledgement of a gate process; no value: forgotten
+
+Acknowledgements are in a topic of their own. Where it does not exist, and from gates of an earlier release, they are in the
+topic of the pauses.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from gate.core.pause.board import Board, Pause, UnreadablePause
+from gate.core.pause.board import Board, UnreadablePause
+from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement
 from gate.records.board_document import set_aside

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from gate.core.decision import Decision, Stage
+from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.limit import Limit, Room
 from gate.core.request import CheckRequest
 
@@ -113,11 +113,13 @@ class ReservationSigner:
         # the key comes first and has a fixed length, so that key and upload fit into one block of the hash
         self._hasher = blake2b(digest_size=12, person=b"reservation")
         self._hasher.update(blake2b(salt, digest_size=32, person=b"reservation").digest())
+        self.copied = self._hasher.copy
+        """Returns a hasher that has hashed the key."""
 
     def sign(self, account: str, upload_id: str, began_us: int) -> str:
         """The reservation of an upload that began at `began_us` by the store's clock."""
         named = f"{len(account)}.{began_us}.{account}{upload_id}"
-        hasher = self._hasher.copy()
+        hasher = self.copied()
         hasher.update(named.encode())
         return f"{hasher.hexdigest()}.{named}"
 
@@ -155,8 +157,55 @@ def encode_decisions(
     signer: ReservationSigner | None = None,
 ) -> bytes:  # fmt: skip
     """The body that answers a batch, in its order; `ignored` has an entry for each check, see `encode_decision`."""
+    if signer is not None:
+        body = _body_of_some_allowed(decisions, jitter, ignored, signer)
+        if body is not None:
+            return body
     pairs = zip(decisions, ignored, strict=True)
     return _encode(_Answers([answer(decision, jitter, fields, signer) for decision, fields in pairs]))
+
+
+def _body_of_some_allowed(
+    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]],
+    signer: ReservationSigner,
+) -> bytes | None:  # fmt: skip
+    """The body of `encode_decisions`, in half the time where most uploads are let in by default: two fields tell their answers
+    apart. None where an id has characters that JSON spells in another way.
+    """
+    policy, board_rev, default, began_us, began = decisions[0].policy, decisions[0].board_rev, Stage.DEFAULT, -1, ""
+    start, middle, end = _around(policy, board_rev)
+    copied, answers, names = signer.copied, list[str](), list[str]()
+    for decision, fields in zip(decisions, ignored, strict=True):
+        if (
+            decision.stage is default
+            and decision.reserved
+            and decision.policy is policy
+            and decision.board_rev == board_rev
+            and not fields
+        ):
+            account, upload_id = decision.account, decision.upload_id
+            if decision.room_at_us != began_us:
+                began_us = decision.room_at_us
+                began = f".{began_us}."
+            named = f"{len(account)}{began}{account}{upload_id}"
+            hasher = copied()  # as `ReservationSigner.sign` does
+            hasher.update(named.encode())
+            names.append(named)
+            answers.append(f"{start}{upload_id}{middle}{hasher.hexdigest()}.{named}{end}")
+        else:
+            answers.append(_encode(answer(decision, jitter, fields, signer)).decode())
+    shown = "".join(names)
+    if len(_encode(shown)) != len(shown) + 2:
+        return None
+    return f'{{"decisions":[{",".join(answers)}]}}'.encode()
+
+
+@lru_cache(maxsize=16)
+def _around(policy: str, board_rev: int) -> tuple[str, str, str]:
+    """What stands before the upload of an answer that lets in by default, between upload and reservation, and after it."""
+    allowed = Answer("<>", Verdict.ALLOW, Stage.DEFAULT, "allow", None, "<>", None, policy, board_rev, None, ())
+    start, middle, end = _encode(allowed).decode().split("<>", 2)
+    return start, middle, end
 
 
 def answer(
@@ -263,13 +312,17 @@ def retry_after_s(wait_us: int) -> int:
 
 
 class Left(msgspec.Struct, frozen=True, gc=False):
-    """The room in one limit, in its unit: how much at once, what is left, and in how many seconds all of it is."""
+    """The room in one limit, in its unit: how much at once, what is left, and in how many seconds all of it is.
+
+    Of what is left, the gate that answers holds `leased`; other gates may hold leases besides, of which it does not know.
+    """
 
     limit: str
     unit: str
     burst: int
     left: int
     full_in: float
+    leased: int = 0
 
 
 class PeekAnswer(msgspec.Struct, frozen=True):
@@ -287,7 +340,7 @@ def peek_answer(decision: Decision, rooms: Sequence[Room], ignored: Collection[s
         limit = room.limit
         unit = "bytes" if limit.by_bytes else "in_flight" if limit.in_flight else "uploads"
         full_in = max(0, room.full_at_us - now_us) / 1e6 if now_us else 0.0
-        lefts.append(Left(limit.name, unit, limit.rate.burst, room.left(now_us), full_in))
+        lefts.append(Left(limit.name, unit, limit.rate.burst, room.left(now_us), full_in, room.held))
     return PeekAnswer(answer(decision, lambda: 0.0, ignored), lefts)
 
 

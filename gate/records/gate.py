@@ -11,7 +11,7 @@ import msgspec
 
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement
-from gate.records.pause import MAX_NAME, MAX_REV
+from gate.records.pause import MAX_NAME, MAX_REV, MAX_TIME_US
 
 VERSION: Final = 1
 MAX_BYTES: Final = 16 * 1024
@@ -34,6 +34,7 @@ class GateDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     unreadable: int = 0
     recent: dict[str, tuple[int, int, int]] = {}
     recent_s: int = 0
+    store_us: int = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -56,6 +57,7 @@ def encode_gate(said: Acknowledgement) -> bytes:
         unreadable=said.unreadable,
         recent=dict(said.recent),
         recent_s=said.recent_s,
+        store_us=said.store_us,
     )
     return _encode({"version": VERSION, **msgspec.to_builtins(document)})
 
@@ -88,4 +90,5 @@ def decode_gate(data: bytes, acknowledged_at_us: int) -> Acknowledgement:
         unreadable=read.unreadable,
         recent=read.recent,
         recent_s=read.recent_s,
+        store_us=read.store_us if 0 < read.store_us < MAX_TIME_US else 0,
     )

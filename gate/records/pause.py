@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from gate.core.duration import DAY_US
-from gate.core.pause.board import Extra, Pause, Proposal
+from gate.core.pause.entry import Extra, Pause, Proposal
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import NOBODY, Exemption, PauseMode, Scope
 from gate.errors import StateUnreadable
@@ -138,6 +138,8 @@ def pause_struct(pause: Pause) -> PauseDocument:
         proposal=None if proposal is None else _proposal_struct(proposal),
         public=pause.public,
         public_link=pause.public_link,
+        identity=pause.identity,
+        salt=pause.salt,
         requires=_required(pause),
     )
 
@@ -240,6 +242,8 @@ def _pause(read: PauseDocument, extra: Extra, place: str) -> Pause:
         None if read.proposal is None else _proposal(read.proposal, f"{place}.proposal"),
         read.public,
         read.public_link,
+        read.identity,
+        read.salt,
     )
 
 
@@ -310,6 +314,9 @@ def _check(pause: Pause, place: str, expiry: str) -> None:
         if pause.released_at_us is None:
             raise out_of_bounds(f"{place}.released_by", "is given without a time of release")
         _check_name(pause.released_by, f"{place}.released_by", MAX_NAME)
+    for name, longest in (("identity", MAX_NAME), ("salt", MAX_ID)):
+        if getattr(pause, name):
+            _check_name(getattr(pause, name), f"{place}.{name}", longest)
     _check_effect(pause, place)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from gate.core.pause.board import PauseChange
+from gate.core.pause.entry import PauseChange
 from gate.core.pause.scope import Action, InFlight, PauseMode
 
 
@@ -72,6 +72,8 @@ class PauseDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     proposal: ProposalDocument | None = None
     public: str = ""
     public_link: str = ""
+    identity: str = ""
+    salt: str = ""
     requires: list[str] = []
     starts_at_us: int | None = None
     expires_at_us: int | None = None

@@ -96,11 +96,15 @@ class Topics:
 
     @property
     def pauses(self) -> Topic:
-        """The second channel of the kill switch: each pause and each gate's acknowledgement; key = what it is about.
-
-        Every gate writes once a second and reads the topic from its beginning, so its files are small.
-        """
+        """The second channel of the kill switch: each pause; key = what it is about. Its readers read it from its beginning,
+        so its files are small."""
         return Topic(f"{self.prefix}gate.controls.v1", 1, True, -1, 8 << 20)
+
+    @property
+    def acknowledgements(self) -> Topic:
+        """Which board each gate process obeys, written once a second; a topic of its own, so that gates need no right to
+        write pauses."""
+        return Topic(f"{self.prefix}gate.acknowledgements.v1", 1, True, DAY_MS, 8 << 20)
 
     @property
     def audit(self) -> Topic:
@@ -111,7 +115,7 @@ class Topics:
         """Every topic."""
         return (
             self.events, self.dead_letters, self.states, self.scores, self.crowd, self.hot, self.campaigns,
-            self.rescores, self.decisions, self.controls, self.pauses, self.audit,
+            self.rescores, self.decisions, self.controls, self.pauses, self.acknowledgements, self.audit,
         )  # fmt: skip
 
     def of_worker(self) -> tuple[Topic, ...]:

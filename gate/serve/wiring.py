@@ -22,6 +22,7 @@ from typing import Any
 
 from gate.app.check import Check
 from gate.app.hear_hot_facts import HearHotFacts
+from gate.app.leased_takes import LeasedTakes
 from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
@@ -50,6 +51,7 @@ from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.cluster_reservations import reservation_store
 from gate.stores.redis.hot_facts import RedisHotFacts
 from gate.stores.redis.takes import RedisTakeStore
+from gate.stores.redis.token_leases import RedisTokenLeases
 
 log = logging.getLogger("upload_gate")
 
@@ -130,6 +132,7 @@ class _Parts:
     counts: Counts
     names: Pseudonyms
     check: Check
+    leased: LeasedTakes
     reports: Reports
     watch: Watch
     in_force: PolicyInForce
@@ -150,10 +153,14 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
     names = Pseudonyms(settings.salt, lru_cache(maxsize=KNOWN_NETWORKS))
     reservations = reservation_store(settings.redis, settings.prefix)
     stack.push_async_callback(reservations.close)
-    reports = Reports(reservations, counts)
+    token_leases = RedisTokenLeases(settings.redis, settings.prefix)
+    stack.push_async_callback(token_leases.close)
+    leased = LeasedTakes(takes, token_leases, counts, lambda: check.instances, lambda: time.monotonic_ns() // 1000)
+    stack.push_async_callback(leased.give_all_back)
+    reports = Reports(reservations, counts, leases=leased)
     check = Check(
-        loaded.policy, takes, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
-        reports=reports, first_attempt=secrets.randbits(32),
+        loaded.policy, leased, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
+        reports=reports, first_attempt=secrets.randbits(32), leases=leased,
     )  # fmt: skip
     said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
     snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
@@ -165,12 +172,13 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
         settings.policy, loaded, check, log.warning, lambda policy: takes.answer_within(policy.deadline_us / 1e6)
     )
     health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
-    return _Parts(clock, counts, names, check, reports, watch, in_force, health, lambda: takes.down)
+    return _Parts(clock, counts, names, check, leased, reports, watch, in_force, health, lambda: takes.down)
 
 
 async def _start_in_background(settings: Settings, stack: AsyncExitStack, parts: _Parts, tokens: TokensInForce) -> None:
     """Start what runs beside the checks, and read the board once, so that no check is decided without it."""
     watch = parts.watch
+    await stack.enter_async_context(_in_background(parts.leased.run(), "leases"))
     await stack.enter_async_context(_in_background(parts.reports.run(), "give back"))
     await stack.enter_async_context(_in_background(watch.run(), "board watch"))
     await _follow_controls(settings, stack, watch, parts.counts, parts.health)
@@ -217,7 +225,9 @@ async def _follow_kafka(
 
     connection(kafka)  # a file that cannot be read is said at the start
     topics = Topics(settings.topic_prefix)
-    store = await stack.enter_async_context(KafkaBoardStore(kafka, topics.pauses.name))
+    store = await stack.enter_async_context(
+        KafkaBoardStore(kafka, topics.pauses.name, acknowledgements=topics.acknowledgements.name)
+    )
     following = FollowControls(watch, store, log.warning, random.random, fault)
     stack.push_async_callback(following.leave)
     health.follow(following.age_s)

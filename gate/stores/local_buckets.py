@@ -31,7 +31,8 @@ class LocalBuckets:
         self._tats: dict[str, dict[str, int]] = {}
         """The TATs of each entity by the names of its limits."""
         self._count = 0
-        self._rows: dict[EntityLimits, tuple[tuple[str, ...], tuple[_Row, ...]]] = {}
+        self._rows: dict[EntityLimits, tuple[tuple[str, ...], tuple[_Row, ...] | None]] = {}
+        """The names of limits, and their rows; None where the model must say from which of them an upload takes."""
 
     def __len__(self) -> int:
         return self._count
@@ -51,6 +52,8 @@ class LocalBuckets:
         moved: list[tuple[dict[str, int], tuple[str, ...], list[int]]] = []
         for each in buckets:
             names, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
+            if rows is None:
+                return False
             tats = self._tats.get(each.entity)
             if tats is None:
                 if not rows:
@@ -86,10 +89,12 @@ class LocalBuckets:
         self._count += len(tats)
         return answer
 
-    def _rows_of(self, limits: EntityLimits) -> tuple[tuple[str, ...], tuple[_Row, ...]]:
-        """The names of the limits, and their rows."""
+    def _rows_of(self, limits: EntityLimits) -> tuple[tuple[str, ...], tuple[_Row, ...] | None]:
         if len(self._rows) >= MAX_LIMITS:
             self._rows.clear()
+        if any(limit.reserve_of for limit in limits.limits):
+            self._rows[limits] = (), None
+            return self._rows[limits]
         rows = [
             (limit.name, *self._share(limit, 0), limit if limit.by_bytes else None)
             for limit in limits.limits

@@ -10,17 +10,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from gate.errors import PolicyInvalid
+from gate.policyfile import packaged_file
 from streams.core.models.captions import CaptionModel
 from streams.files.weights import Arrays, read_about, read_arrays, require_finite
 
-VERSION = 1
+VERSION = 2
+"""Version 2 of a caption model has weights for words and pairs of words too."""
 
 
 class NamedModel(Protocol):
@@ -126,11 +127,8 @@ def read_sketch(directory: Path, name: str = "captions") -> tuple[int, ...]:
 
 def shipped_models() -> Path | None:
     """The directory of the shipped models, in the wheel or the checkout; None where none are shipped."""
-    package = Path(str(resources.files("gate")))
-    for place in (package / "_config" / "models", package.parent / "config" / "models"):
-        if (place / "captions.npz").is_file():
-            return place
-    return None
+    weights = packaged_file("models/captions.npz")
+    return None if weights is None else weights.parent
 
 
 def _hash(table: np.ndarray[Any, np.dtype[np.int16]], scale: float, offset: float, prior: float) -> str:

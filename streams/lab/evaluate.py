@@ -23,7 +23,7 @@ from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import Record, process, surroundings
+from streams.pipeline.step import Record, Scoring, process, surroundings
 
 BATCH = 100
 MAX_FALSE_POSITIVES = 0.01
@@ -80,8 +80,9 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
         records.append(Record(offset, account.encode(), encode(event), (), 0))
     if records:
         fold()
+    scoring = Scoring(crowd, scorecard, stamps.stamp, 0, True, campaigns)
     while backfill.waits(0):
-        effects = backfilled(backfill, states, crowd, scorecard, stamps, len(labels), 0, campaigns=campaigns)
+        effects = backfilled(backfill, states, scoring, stamps, len(labels))
         risks.update((score.account, score.risk) for score, _ in effects.scores)
     return figures((label, risks.get(account, 0.0)) for account, label in labels.items())
 

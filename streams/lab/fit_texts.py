@@ -1,6 +1,6 @@
-"""Fits a model of hashed n-grams to labelled texts: captions, or the hosts of links.
+"""Fits a caption model to labelled texts, and counts the n-grams of texts for other fits.
 
-It fits a logistic regression over n-grams weighted by their rarity, then calibrates it on held-out values. Folds never
+It fits a logistic regression over n-grams and words weighted by their rarity, then calibrates it on held-out values. Folds never
 split a group, so that copies of one text are never in training and test at once. The same rows and the same seed give
 the same weights.
 """
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
-from streams.core.models.captions import CaptionModel
-from streams.core.models.ngrams import TABLE_BITS, views
+from streams.core.models.captions import CaptionModel, caption_views
+from streams.core.models.ngrams import TABLE_BITS, NgramView, read_batch, views
 from streams.files.models import caption_model
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 
 LEAST_LABELS: Final = 25
 """The least number of labels of each class; a fit to fewer would be meaningless."""
-FOLDS: Final = 5
+FOLDS: Final = 10
 FEW_FOLDS: Final = 3
 """Folds where there are many rows."""
 STRENGTH: Final = 30.0
-_CHUNK: Final = 2_000
+_CHUNK: Final = 500
 _USUAL_LENGTH: Final = 20.0
 _MANY: Final = 20_000
 """Rows from which the faster solver is used; it ends near the same weights."""
@@ -63,7 +63,7 @@ def fit_texts(
 ) -> TextFit:
     """Fit a model. Raises OperatorError if a class has fewer than 25 labels, or if all rows are one group."""
     _require_labels(labelled)
-    matrix = ngram_matrix(labelled.texts, alphabet)
+    matrix = caption_matrix(labelled.texts, alphabet)
     labels = labelled.labels
     progress(0.1, "read")
     grouped = _held_out(matrix, labels, labelled.groups, seed, lambda share: progress(0.1 + 0.4 * share, "by groups"))
@@ -91,7 +91,7 @@ def fold_models(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    matrix, labels = ngram_matrix(labelled.texts, alphabet), labelled.labels
+    matrix, labels = caption_matrix(labelled.texts, alphabet), labelled.labels
     fold_of = np.zeros(len(labels), np.int64)
     values = np.zeros(len(labels))
     fitted: list[tuple[NDArray[np.float64], float]] = []
@@ -121,18 +121,27 @@ def _require_labels(labelled: Labelled) -> None:
         raise OperatorError("all rows belong to one group", "give rows of more than one account, text or family")
 
 
+def caption_matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
+    """The matrix captions × cells of the table: how often each cell counts in the views of a caption model."""
+    return _matrix(texts, lambda part: caption_views(read_batch(part, alphabet), alphabet))
+
+
 def ngram_matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
-    """The matrix texts × cells of the table: the number of n-grams of each text in each cell."""
+    """The matrix texts × cells of the table: the number of n-grams of letters and classes of each text in each cell."""
+    return _matrix(texts, lambda part: views(part, alphabet))
+
+
+def _matrix(texts: Sequence[str], views_of: Callable[[Sequence[str]], Sequence[NgramView]]) -> Any:
     from scipy.sparse import csr_matrix
 
     rows: list[NDArray[np.int32]] = []
     columns: list[NDArray[np.int32]] = []
     for start in range(0, len(texts), _CHUNK):
         part = texts[start : start + _CHUNK]
-        for view in views(part, alphabet):
+        for view in views_of(part):
             end = int(view.starts[-1])
             row = np.repeat(np.arange(len(part), dtype=np.int32) + start, np.diff(view.starts))[view.first]
-            for cells in view.cells:
+            for cells in view.cells * view.times:
                 rows.append(row)
                 columns.append(cells[:end][view.first].astype(np.int32))
     row, column = np.concatenate(rows), np.concatenate(columns)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.lab.families import Shown, family_numbers
-from streams.lab.fit_texts import FOLDS, Labelled
+from streams.lab.fit_texts import Labelled
 from streams.lab.rows import ABUSIVE, BENIGN, Row, read_rows
+
+LEAST_FAMILIES: Final = 5
+"""Families of each class from which no fold splits one; with fewer, families are not told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,10 @@ def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = No
     if not rows:
         raise OperatorError("no row has both a text and a label of 0 or 1", "give a labelled stream with captions")
     family_of = {} if alphabet is None else _families(rows, alphabet)
-    if any(len({family_of.get(r.account_id) for r in rows if r.label == label}) < FOLDS for label in (BENIGN, ABUSIVE)):
+    if any(
+        len({family_of.get(r.account_id) for r in rows if r.label == label}) < LEAST_FAMILIES
+        for label in (BENIGN, ABUSIVE)
+    ):
         family_of = {}  # too few to split by
     keys = [
         (

@@ -28,7 +28,7 @@ from streams.pipeline.effects import Effects
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import Record, process, surroundings
+from streams.pipeline.step import Record, Scoring, process, surroundings
 
 BATCH = 300
 
@@ -147,11 +147,9 @@ class _Folding:
 
     def score_again(self) -> None:
         """Score accounts that still wait to be scored again."""
+        scoring = Scoring(self._crowd, self._scorecard, self._stamps.stamp, 0, True, self._campaigns)
         while self._backfill.waits(0):
-            effects = backfilled(
-                self._backfill, self.made.states, self._crowd, self._scorecard, self._stamps, self.made.events, 0,
-                campaigns=self._campaigns,
-            )  # fmt: skip
+            effects = backfilled(self._backfill, self.made.states, scoring, self._stamps, self.made.events)
             self._keep_again(effects, set())
 
     def _keep_again(self, effects: Effects, with_event: Collection[bytes | None]) -> None:

@@ -11,9 +11,7 @@ from functools import partial
 
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
-from streams.core.campaigns import Campaigns
-from streams.core.crowd import Backfill, Crowd
-from streams.core.scorecard import Scorecard
+from streams.core.crowd import Backfill
 from streams.pipeline.effects import Effects, Scores
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.step import Scoring, again
@@ -22,64 +20,35 @@ BACKFILLED_A_TURN = 1_000
 
 
 def rescored(
-    accounts: Iterable[str],
-    states: Mapping[str, bytes],
-    crowd: Crowd,
-    scorecard: Scorecard,
-    stamps: Stamps,
-    next_offset: int,
-    now_us: int,
-    acts: bool = True,
-    campaigns: Campaigns | None = None,
+    accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring, stamps: Stamps, next_offset: int
 ) -> Effects:
     """New scores for the `accounts` that have a state, stamped with the partition's position before `next_offset`.
 
-    So each is later than every earlier score of the account, and earlier than the score of its next event. Where the
-    partition is far behind, the scores do not act (`acts`).
+    So each is later than every earlier score of the account, and earlier than the score of its next event.
     """
-    scores = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts, campaigns)
-    return Effects.of(next_offset, Scores(scores))
+    return Effects.of(next_offset, Scores(_scored(accounts, states, scoring, stamps, next_offset)))
 
 
 def backfilled(
-    waiting: Backfill,
-    states: Mapping[str, bytes],
-    crowd: Crowd,
-    scorecard: Scorecard,
-    stamps: Stamps,
-    next_offset: int,
-    now_us: int,
-    acts: bool = True,
-    campaigns: Campaigns | None = None,
+    waiting: Backfill, states: Mapping[str, bytes], scoring: Scoring, stamps: Stamps, next_offset: int
 ) -> Effects:
     """New scores for accounts whose surroundings have changed, at most `BACKFILLED_A_TURN` of those that wait.
 
     They begin a new generation, since scores of the same position may exist: of the last events, or of the last turn.
     """
-    stamps.begin_generation(now_us)
-    accounts = waiting.take(stamps.partition, BACKFILLED_A_TURN)
-    made = _scored(accounts, states, crowd, scorecard, stamps, next_offset, now_us, acts, campaigns)
+    stamps.begin_generation(scoring.now_us)
+    made = _scored(waiting.take(stamps.partition, BACKFILLED_A_TURN), states, scoring, stamps, next_offset)
     return Effects.of(
         next_offset, Scores(made, waited=tuple([score.account for score, _ in made]), skipped=waiting.take_skipped())
     )
 
 
 def _scored(
-    accounts: Iterable[str],
-    states: Mapping[str, bytes],
-    crowd: Crowd,
-    scorecard: Scorecard,
-    stamps: Stamps,
-    next_offset: int,
-    now_us: int,
-    acts: bool,
-    campaigns: Campaigns | None,
+    accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring, stamps: Stamps, next_offset: int
 ) -> list[EncodedScore]:
     with_state = [account for account in accounts if account in states]
     stamps.learn(with_state)
-    stamped = partial(_stamped, stamps, next_offset - 1)
-    scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
-    return again(with_state, states, scoring)
+    return again(with_state, states, scoring._replace(stamped=partial(_stamped, stamps, next_offset - 1)))
 
 
 def _stamped(stamps: Stamps, at: int, account: str, _: int) -> Stamp:

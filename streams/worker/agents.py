@@ -28,7 +28,7 @@ from streams.pipeline.effects import DeadLetters, Effects, Scores
 from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled, rescored
-from streams.pipeline.step import Record, process
+from streams.pipeline.step import Record, Scoring, process
 from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import RESTORE
 from streams.worker.chores import Chore
@@ -129,13 +129,14 @@ class Folding:
         """The effects of the partition's next chore, None where they would change nothing."""
         states = owner.accounts.states
         chore, accounts = owner.chores.take(states, owner.next)
-        crowd, card, now_us, campaigns = self._crowd, self._scorecard, self._now_us(), self._campaigns
+        campaigns, stamps = self._campaigns, owner.stamps
+        scoring = Scoring(self._crowd, self._scorecard, stamps.stamp, self._now_us(), acts, campaigns)
         if chore is Chore.BACKFILL:
             if campaigns is not None:
                 campaigns.look()
-            return backfilled(self._backfill, states, crowd, card, owner.stamps, owner.next, now_us, acts, campaigns)
+            return backfilled(self._backfill, states, scoring, stamps, owner.next)
         if chore is Chore.RESCORE:
-            return rescored(accounts, states, crowd, card, owner.stamps, owner.next, now_us, acts, campaigns)
+            return rescored(accounts, states, scoring, stamps, owner.next)
         gone = inactive(accounts, states, owner.chores.before_us)
         return forgotten(gone, owner.next) if gone else None
 

@@ -175,7 +175,7 @@ class Partitions:
         resumed = [n for n in lost if offered[f"{prefix}{n}"][0] == UNKNOWN_MARK and found[f"{prefix}{n}"]]
         if resumed:
             log.info(
-                "the worker before ended unexpectedly: the last scores of partitions %s are written again", resumed
+                "Redis may lack the last scores of partitions %s, which changed hands: they are written again", resumed
             )
         if emptied := [n for n in lost if n not in resumed]:
             log.warning("Redis lacks scores that it had, of partitions %s: they are written again", emptied)

@@ -13,6 +13,7 @@ from streams.pipeline.effects import Effects, Scores, States, merged
 from streams.pipeline.forget import forgotten, inactive
 from streams.pipeline.rescore import rescored
 from streams.pipeline.stamps import Stamps
+from streams.pipeline.step import Scoring
 from streams.worker.changelog import Accounts, Watermark
 from streams.worker.chores import LOOKED_THROUGH_A_TURN, RESCORED_A_TURN, Chore, Chores
 
@@ -134,7 +135,7 @@ def test_scores_made_again_come_after_those_before_and_before_those_of_the_next_
     stamps = Stamps("c/t", 1, (4,), 700)
     known = states("a", "b")
 
-    effects = rescored(["a", "gone"], known, Crowd(), SHIPPED, stamps, 20, START_US)
+    effects = rescored(["a", "gone"], known, Scoring(Crowd(), SHIPPED, stamps.stamp, START_US, True), stamps, 20)
 
     (scored,) = effects.scores
     stamp = scored.score.stamp
@@ -152,7 +153,7 @@ def test_a_score_that_is_made_again_stands_for_the_last_evidence_and_acts_only_n
     stamps = Stamps("c/t", 0, (4,), 100)
 
     near, far = (
-        rescored(["a"], {"a": pack(facts)}, Crowd(), SHIPPED, stamps, 10, START_US, acts).scores
+        rescored(["a"], {"a": pack(facts)}, Scoring(Crowd(), SHIPPED, stamps.stamp, START_US, acts), stamps, 10).scores
         for acts in (True, False)
     )
 

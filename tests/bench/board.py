@@ -16,7 +16,8 @@ from gate.core.decide import LivePauses, decide, live_pauses
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.request import CheckRequest
 from gate.core.standing import Standing

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from gate.app.check import Check
 from gate.app.watch import Watch
-from gate.core.pause.board import Board, Pause, merge
+from gate.core.pause.board import Board, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.errors import StoreUnavailable

@@ -18,7 +18,8 @@ from typing import Final
 
 from gate.app.operate import Operate
 from gate.core.duration import HOUR_US, MINUTE_US
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import LOOPBACK, free_port
 from gate.local.process import Child

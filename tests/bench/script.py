@@ -9,12 +9,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 
+import hiredis
 from msgspec.structs import replace
 from redis import Redis
 
 from gate.core.account import Account
+from gate.core.limits.leased_class import leased_class
 from gate.core.limits.limit import EntityLimits, Limit, Rate
 from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.limits.token_lease import TokenLease
 from gate.core.media import Media
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
@@ -41,10 +44,13 @@ _RATIO = {
     full: Spec(f"script: baseline / now, Redis CPU per check, {full} % full", "×", 1.7, 2.3, True) for full in FULLNESS
 }
 _NOW = {full: Spec(f"script: Redis CPU per check in batches of 32, {full} % full", "µs") for full in FULLNESS}
+_LEASED = {
+    full: Spec(f"script: the same where class and platform are leased, {full} % full", "µs") for full in FULLNESS
+}
 _WAS = {full: Spec(f"script: the same with the baseline, {full} % full", "µs") for full in FULLNESS}
 _ACCOUNT = Spec("memory per account in Redis: three limits, a score, no open reservation", "B", 260, 200)
 _OPEN = Spec("memory per open reservation more", "B", 150, 100)
-SPECS = (*_RATIO.values(), *_NOW.values(), *_WAS.values(), _ACCOUNT, _OPEN)
+SPECS = (*_RATIO.values(), *_NOW.values(), *_LEASED.values(), *_WAS.values(), _ACCOUNT, _OPEN)
 
 Call = Callable[[Sequence[TakeRequest], str], list[object]]
 
@@ -55,12 +61,17 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
     client: Redis = Redis.from_url(stage.redis().url)
     policy = load_policy(None)
     unrolled, old = Unrolled(policy.class_limits), baseline_script()
-    client.script_load(unrolled.script.source)
-    client.script_load(old.source)
+    remaining = {each: _remaining(each) for each in policy.class_limits}
+    lean = Unrolled(tuple(remaining.values()))
+    for source in (unrolled.script.source, lean.script.source, old.source):
+        client.script_load(source)
 
     def now(requests: Sequence[TakeRequest], prefix: str) -> list[object]:
-        batch = Batch(requests, unrolled, prefix)
-        return [b"EVALSHA", unrolled.script.sha, len(batch.keys), *batch.keys, *batch.arguments]
+        return _command(Batch(requests, unrolled, prefix))
+
+    def leased(requests: Sequence[TakeRequest], prefix: str) -> list[object]:
+        some = [replace(request, class_limits=remaining[request.class_limits]) for request in requests]
+        return _command(Batch(some, lean, prefix))
 
     def was(requests: Sequence[TakeRequest], prefix: str) -> list[object]:
         return [b"EVALSHA", old.sha, 0, *BaselineBatch(requests, prefix.encode()).arguments]
@@ -69,9 +80,8 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
         for full in FULLNESS:
             stage.say(f"script: round {turn + 1} of {rounds}, {full} % full")
             cost = {}
-            for spec, call in (
-                ((_NOW[full], now), (_WAS[full], was)) if turn % 2 else ((_WAS[full], was), (_NOW[full], now))
-            ):
+            calls = ((_NOW[full], now), (_LEASED[full], leased), (_WAS[full], was))
+            for spec, call in calls if turn % 2 else reversed(calls):
                 cost[spec] = _cost(client, policy, call, f"{stage.fresh('script')}:", full, turn)
                 found[spec].append(cost[spec])
             found[_RATIO[full]].append(cost[_WAS[full]] / cost[_NOW[full]])
@@ -80,6 +90,12 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
         found[_OPEN].append(more)
     client.close()
     return found
+
+
+def _remaining(limits: ClassLimits) -> ClassLimits:
+    """The limits that remain for the script where all leases have tokens."""
+    leased = leased_class(limits, lambda entity, limit: TokenLease(entity, limit, 0))
+    return limits if leased is None else leased.ways[0].remaining
 
 
 def _cost(client: Redis, policy: Policy, call: Call, prefix: str, full: int, seed: int) -> float:
@@ -119,6 +135,13 @@ def _batches(requests: list[TakeRequest]) -> Iterator[list[TakeRequest]]:
         yield requests[start : start + BATCH]
 
 
+def _command(batch: Batch) -> list[object]:
+    reader = hiredis.Reader()
+    reader.feed(batch.packed(known=True))
+    command: list[object] = reader.gets()
+    return command
+
+
 def _cpu_s(client: Redis) -> float:
     used = client.info("cpu")
     return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
@@ -140,8 +163,7 @@ def _memory(client: Redis, prefix: str) -> tuple[float, float]:
 
     def take(some: list[TakeRequest]) -> None:
         for batch in _batches(some):
-            packed = Batch(batch, unrolled, f"{prefix}:")
-            client.execute_command(b"EVALSHA", unrolled.script.sha, len(packed.keys), *packed.keys, *packed.arguments)
+            client.execute_command(*_command(Batch(batch, unrolled, f"{prefix}:")))
 
     key, scored = f"{prefix}:2a:{{{requests[0].account}}}", f"{prefix}:score:{{{requests[0].account}}}"
     # what is kept of a score is the same with and without the reasons, which staff alone read

@@ -14,7 +14,8 @@ from servers import running_redis
 from waiting import eventually
 
 from gate.app.operate import Operate
-from gate.core.pause.board import Board, Pause, merge
+from gate.core.pause.board import Board, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, BoardStore

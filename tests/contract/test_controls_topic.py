@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from waiting import eventually
 
 from gate.app.operate import Operate
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
@@ -23,7 +25,7 @@ from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
 from gate.stores.kafka.topics import declare
 
-HOUR_US = 3_600_000_000
+DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 NOW_US = SystemClock().now_us()
 
 
@@ -55,6 +57,56 @@ async def test_what_one_writes_another_that_starts_later_reads_in_full(kafka_boo
     ]
     assert abs(clock_us - SystemClock().now_us()) < 30_000_000
     assert abs(gates.acknowledgements[0].acknowledged_at_us - gates.now_us) < 30_000_000
+
+
+async def test_whoever_may_only_acknowledge_writes_no_pause(kafka_bootstrap: str, topic: str) -> None:
+    """A gate's user may write one topic, and whatever its keys are, they are no pauses."""
+    acknowledgements = topic.replace("controls", "acknowledgements")
+    said = Acknowledgement("g-1", "http://g", 0, 0, boot="b", digest="d")
+    key, value = pause_record(a_pause("p-forged", 9))
+    async with (
+        producing(kafka_bootstrap) as producer,
+        KafkaBoardStore(kafka_bootstrap, topic, acknowledgements=acknowledgements) as store,
+    ):
+        await producer.send_and_wait(acknowledgements, value=value, key=key, partition=0)
+        await store.acknowledge(said)
+
+        async def is_heard() -> bool:
+            return bool((await store.gates(60_000_000)).acknowledgements)
+
+        await eventually(is_heard)
+        known, unreadable = store.known, store.unreadable
+
+    assert (known, unreadable) == (Board(), 1)
+    assert set(await last_records(kafka_bootstrap, topic)) == set()
+
+
+async def test_the_time_of_pauses_is_that_by_which_gates_judge_them(kafka_bootstrap: str, topic: str) -> None:
+    """Redis' host may be an hour ahead of the broker's: a pause of ten minutes would have ended before it begins."""
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        await store.acknowledge(Acknowledgement("g-1", "http://g", 0, 0, boot="b", store_us=NOW_US + HOUR_US))
+
+        async def follows() -> bool:
+            return abs(await store.now_us() - NOW_US - HOUR_US) < 60_000_000
+
+        await eventually(follows)
+        pause = await Operate(store, lambda: "p-1").pause(Scope(), Action.STOP, "raid", "", "ann", 600_000_000)
+
+    assert pause.active(NOW_US + HOUR_US + 1_000_000)
+
+
+async def test_without_a_topic_of_their_own_acknowledgements_are_among_the_pauses(
+    kafka_bootstrap: str, topic: str
+) -> None:
+    said = Acknowledgement("g-1", "http://g", 0, 0, boot="b", digest="d")
+    async with KafkaBoardStore(kafka_bootstrap, topic, acknowledgements="never.created") as store:
+        await store.acknowledge(said)
+
+    acknowledgements = topic.replace("controls", "acknowledgements")
+    async with KafkaBoardStore(kafka_bootstrap, topic, acknowledgements=acknowledgements) as newer:
+        heard = (await newer.gates(60_000_000)).acknowledgements
+
+    assert [one.gate for one in heard] == ["g-1"]
 
 
 async def test_two_operators_at_once_both_stand_and_a_release_wins(kafka_bootstrap: str, topic: str) -> None:
@@ -131,6 +183,41 @@ async def test_a_pause_whose_last_record_is_older_deleted_or_garbage_is_written_
         b"pause:p-1": pause_record(released)[1],
         b"pause:p-2": pause_record(a_pause("p-2"))[1],
     }
+
+
+async def test_what_expired_long_ago_is_forgotten_by_readers_and_deleted_from_the_topic(
+    kafka_bootstrap: str, topic: str
+) -> None:
+    old = replace(a_pause("p-old"), set_at_us=NOW_US - 9 * DAY_US, expires_at_us=NOW_US - 8 * DAY_US)
+    lately = replace(old, id="p-lately", expires_at_us=NOW_US - DAY_US, released_at_us=NOW_US - 2 * DAY_US)
+    async with producing(kafka_bootstrap) as producer, KafkaBoardStore(kafka_bootstrap, topic) as store:
+        for pause in (old, lately, a_pause("p-now", 2)):
+            key, value = pause_record(pause)
+            await producer.send_and_wait(topic, value=value, key=key, partition=0)
+        await eventually(lambda: "p-now" in store.known.pauses)
+        known = set(store.known.pauses)
+
+        await store.repair(store.known)
+        await store.replace(2, Board({"p-old": old, **store.known.pauses, "p-next": a_pause("p-next", 3)}))
+
+    assert known == {"p-lately", "p-now"}
+    last = await last_records(kafka_bootstrap, topic)
+    assert {key for key, value in last.items() if value is not None} == {
+        b"pause:p-lately",
+        b"pause:p-now",
+        b"pause:p-next",
+    }
+    assert last[b"pause:p-old"] is None
+
+
+@asynccontextmanager
+async def producing(bootstrap: str) -> AsyncIterator[Any]:
+    producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
 
 
 async def last_records(bootstrap: str, topic: str) -> dict[bytes, bytes | None]:

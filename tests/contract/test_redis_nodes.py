@@ -13,7 +13,8 @@ from waiting import eventually
 
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.records.score import with_bytes

@@ -15,7 +15,8 @@ from gate.app.keep_board import KeepBoard
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import Report, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.ports.boards import Acknowledgement

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from running_gate import Gate, ask, running_gate
 
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.serve.clock import SystemClock
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("schemathesis", reason="schemathesis, a test dependency, is not installed")
 
 CASES = 2_000

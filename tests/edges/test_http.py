@@ -5,7 +5,8 @@ from pathlib import Path
 
 from running_gate import CHECK, running_gate
 
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.score import Score, Stamp
 from gate.records.score import with_bytes

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gate.cli.main import COMMANDS, GROUP
 from gate.metrics import PROCESS_TABLE, TABLE
+from gate.records.topics import Topics
 from streams.worker.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,20 @@ def test_every_alert_waits_has_a_severity_and_says_what_is_wrong(name: str, text
     assert re.search(r"\n +for: \d+[ms]\n", text)
     assert re.search(r"severity: (page|ticket) ", text)
     assert re.search(r"\n +summary: \S.+\.\W?\n", text)
+
+
+def test_the_access_lists_of_kafka_name_topics_that_exist_and_leave_none_out() -> None:
+    """A rule that names no topic of ours grants nothing, and a topic that no rule names may be anybody's."""
+    rules = (ROOT / "deploy" / "kafka" / "acls").read_text()
+    readme = (ROOT / "deploy" / "README.md").read_text()
+
+    assert set(re.findall(r"--topic (\S+)", rules)) == {topic.name for topic in Topics().all()}
+    users = set(re.findall(r"User:(\w+)", rules))
+    assert users == set(
+        re.findall(r"^\| `(\w+)` \|", readme.split("### Users of Kafka")[1].split("###")[0], re.MULTILINE)
+    )
+    writers = re.findall(r"User:(\w+) .*--operation Write .*--topic gate\.controls\.v1", rules)
+    assert sorted(writers) == ["keeper", "oncall"]
 
 
 def test_every_alert_has_a_runbook_of_its_own() -> None:

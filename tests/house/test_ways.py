@@ -22,7 +22,8 @@ import pytest
 
 from gate.app.check import Check
 from gate.app.watch import Watch
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.score import Score, Stamp

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.models.alphabet import build_alphabet
-from streams.core.models.captions import CaptionModel, caption_log_odds, sums_and_counts
+from streams.core.models.captions import CaptionModel, caption_log_odds, caption_views
 from streams.core.models.marks import CaptionReader
-from streams.core.models.ngrams import TABLE_BITS, views
+from streams.core.models.ngrams import TABLE_BITS, read_batch, view_sums, views
+from streams.core.models.word_pairs import word_view
 
 ALPHABET = build_alphabet()
 TABLE = np.random.default_rng(5).integers(-30_000, 30_000, 1 << TABLE_BITS, dtype=np.int16)
@@ -87,11 +88,65 @@ def test_the_letters_under_a_spelling_trick_are_those_of_the_plain_caption(trick
 
 
 def test_repeating_a_phrase_adds_nothing_but_where_it_meets_itself() -> None:
-    once, counted = sums_and_counts(TABLE, ALPHABET, ["win a phone "])
-    often, counted_often = sums_and_counts(TABLE, ALPHABET, ["win a phone " * 40])
+    once, counted = summed("win a phone ")
+    often, counted_often = summed("win a phone " * 40)
 
-    assert counted_often[0] - counted[0] <= 3 * 11 + 6
-    assert abs(int(often[0] - once[0])) < 40 * 30_000
+    assert counted_often - counted <= 2 * 11 + 6 + 2 * 1
+    assert abs(often - once) < 40 * 30_000
+
+
+def summed(text: str) -> tuple[int, int]:
+    """The sum of a caption's weights, and the number of its n-grams and words."""
+    sums, counts = view_sums(TABLE, caption_views(read_batch([text], ALPHABET), ALPHABET))
+    return int(sums[0]), int(counts[0])
+
+
+def word_cells(text: str) -> list[int]:
+    """The cells of a caption's words and pairs that count, in order."""
+    batch = read_batch([text], ALPHABET)
+    view = word_view(batch.letters, batch.letter_view.starts, ALPHABET)
+    return [int(cell) for cell in view.cells[0][view.first]]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_the_words_under_a_spelling_trick_are_those_of_the_plain_caption(trick: str) -> None:
+    plain = "claim your giveaway coupon monday"
+
+    expected, found = word_cells(plain), word_cells(TRICKS[trick](plain))
+
+    assert len(expected) == 5 + 5
+    assert set(found) == set(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "pairs"),
+    [
+        ("", 0, 0),
+        ("  \n ", 0, 0),
+        ("prize", 1, 1),
+        ("my prize: 20 phones!", 6, 6),
+        ("free free free", 1, 2),
+        ("мир 漢字 naïve x2y", 4, 4),
+        ("!!", 1, 2),
+    ],
+)
+def test_each_word_and_each_pair_of_neighbours_counts_once(text: str, words: int, pairs: int) -> None:
+    assert len(word_cells(text)) == words + pairs
+
+
+def test_the_order_of_words_makes_other_pairs_of_the_same_words() -> None:
+    one, other = set(word_cells("money for free")), set(word_cells("free for money"))
+
+    assert len(one & other) == 3
+    assert len(one) == len(other) == 6
+
+
+def test_a_word_is_the_same_wherever_it_stands_in_however_long_a_batch() -> None:
+    batch = ["a " * 250] * 299 + ["claim your prize"]
+
+    late = caption_log_odds(MODEL, ALPHABET, batch)[-1]
+
+    assert late == caption_log_odds(MODEL, ALPHABET, ["claim your prize"])[0]
 
 
 def test_only_the_first_characters_of_a_long_caption_are_read() -> None:

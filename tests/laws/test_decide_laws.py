@@ -12,7 +12,17 @@ from pause_reference import holding
 
 from gate.app.check import Check
 from gate.core.account import Account
-from gate.core.decide import BOARD_STAGES, STORE_STAGES, LivePauses, Shed, StoreAnswer, decide, live_pauses
+from gate.core.decide import (
+    BOARD_STAGES,
+    STORE_STAGES,
+    LivePauses,
+    Shed,
+    StoreAnswer,
+    decide,
+    live_pauses,
+    may_hold,
+    unheld,
+)
 from gate.core.decision import Stage, Verdict
 from gate.core.duration import DAY_US
 from gate.core.hot_facts import HotKind, SharedFeature
@@ -21,7 +31,8 @@ from gate.core.limits.limit import Rate
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.media import Media
 from gate.core.override import Override
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.index import strictest
 from gate.core.pause.scope import Action, Scope
 from gate.core.policy import (
@@ -125,10 +136,10 @@ scores = st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1), st.integers
 overrides = st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(-1, 1)), max_size=2)
 
 
-async def play(
+async def gate_with(
     policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
-    asked: list[CheckRequest], hot: float | None = None, half_life_us: int = 0,
-) -> int:  # fmt: skip
+    hot: float | None, half_life_us: int,
+) -> tuple[Check, Watching]:  # fmt: skip
     store = Watching(Standstill())
     await store.put_scores(
         [
@@ -148,6 +159,14 @@ async def play(
     if hot is not None:
         device = Pseudonyms(b"salt").of_device("d")
         check.hot.put(SharedFeature(HotKind.DEVICE, device, 30, 0, hot, NOW_US // DAY_US + 1), NOW_US)
+    return check, store
+
+
+async def play(
+    policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
+    asked: list[CheckRequest], hot: float | None = None, half_life_us: int = 0,
+) -> int:  # fmt: skip
+    check, store = await gate_with(policy, board, known, staff, hot, half_life_us)
     for request in asked:
         store.answered = None
         decision = await check.check(request)
@@ -187,6 +206,22 @@ def test_tokens_move_if_and_only_if_the_upload_goes_ahead_also_where_scores_deca
     decided = asyncio.run(play(policy, board, known, staff, asked, hot, half_life_us))
 
     assert decided == len(asked)
+
+
+@given(
+    policies, st.just(Board()) | boards_by_risk, scores, overrides, st.lists(young, min_size=1, max_size=8),
+    st.none() | st.floats(0, 1),
+)  # fmt: skip
+def test_a_batch_is_decided_and_counted_as_its_checks_would_be_one_by_one(
+    policy: Policy, board: Board, known: list[tuple[str, float, int]], staff: list[tuple[str, bool, int]],
+    asked: list[CheckRequest], hot: float | None,
+) -> None:  # fmt: skip
+    async def decided(together: bool) -> tuple[object, ...]:
+        check, _ = await gate_with(policy, board, known, staff, hot, 0)
+        decisions = await check.check_many(asked) if together else [await check.check(each) for each in asked]
+        return decisions, check.counts.decisions, check.counts.shadow, check.recent.current
+
+    assert asyncio.run(decided(together=True)) == asyncio.run(decided(together=False))
 
 
 @given(policies, boards, requests)
@@ -236,6 +271,18 @@ def test_the_first_stage_of_the_table_that_refuses_decides(
     expected = next((result for result in results if not result.verdict.lets_in), results[0] if results else None)
     assert decision.stage is (Stage.DEFAULT if expected is None else expected.stage)
     assert decision.verdict is (Verdict.ALLOW if expected is None else expected.verdict)
+
+
+@given(policies, boards_by_risk, requests, st.none() | answers)
+def test_what_no_pause_without_a_score_may_hold_is_decided_alike_without_those_pauses(
+    policy: Policy, board: Board, request: CheckRequest, answer: StoreAnswer | None
+) -> None:
+    class_, pauses = policy.class_of(request.account, NOW_US), live_pauses(board, NOW_US)
+    left = pauses if may_hold(pauses, request, class_) else unheld(pauses)
+
+    assert decide(request, class_, left, policy, NOW_US, answer) == decide(
+        request, class_, pauses, policy, NOW_US, answer
+    )
 
 
 @given(policies, st.sampled_from(CLASSES), st.floats(0, 1))

@@ -16,7 +16,7 @@ from gate.core.fields.rules import BY_SUBJECT
 from gate.core.fields.text import repaired
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
-from gate.records.check import decode_check
+from gate.records.check import decode_check, decode_checks, labels_of
 from streams.core.events import Unreadable, decode_counting
 
 AT = "2026-11-23T10:00:00Z"
@@ -62,6 +62,16 @@ def of_check(given: dict[str, Any]) -> Any:
     except RequestRejected as error:
         return error.field
     return msgspec.to_builtins(request), dict(ignored)
+
+
+def of_check_in_a_batch(given: dict[str, Any], separators: tuple[str, str]) -> Any:
+    body = json.dumps({"checks": [WHOLE, given]}, separators=separators).encode()
+    try:
+        read = decode_checks(body, AT_US)
+    except RequestRejected as error:
+        return (error.field or "").removeprefix("checks[1].")
+    assert read.labels == set(map(labels_of, read.requests))
+    return msgspec.to_builtins(read.requests[1]), dict(read.ignored[1])
 
 
 def of_event(given: dict[str, Any]) -> Any:
@@ -123,6 +133,7 @@ def test_the_quick_way_to_read_a_check_says_what_the_table_says(name: str) -> No
         else:
             assert quick[0] == msgspec.to_builtins(msgspec.convert(slow.kept, CheckRequest)), spelt(value)
             assert quick[1] == slow.dropped, spelt(value)
+        assert of_check_in_a_batch(given, (",", ":")) == of_check_in_a_batch(given, (", ", ": ")) == quick, spelt(value)
 
 
 numbers = st.sampled_from(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.pause.board import Board, Pause, PauseChange, Proposal, merge
+from gate.core.pause.board import Board, merge
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.join import joined
 from gate.core.pause.scope import Action, PauseMode, Scope
 

@@ -22,7 +22,8 @@ from gate.core.decision import Decision, Stage, Verdict
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause, PauseChange, Proposal
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.index import index_of, refusing_risk, strictest
 from gate.core.pause.ramp import position
 from gate.core.pause.scope import STRICTNESS, Action, Exemption, InFlight, PauseMode, Scope
@@ -179,6 +180,17 @@ def test_a_ramp_lets_accounts_back_one_after_the_other_and_each_when_it_was_told
         assert strictest(index, request, "new", back_us - 1_000) is not None
 
 
+def test_where_the_clock_is_behind_a_release_with_a_ramp_the_pause_holds_all_accounts_until_then() -> None:
+    released_us = NOW_US + MINUTE_US
+    pause = a_pause(ramp_us=10 * MINUTE_US, released_at_us=released_us, released_by="ann")
+
+    assert len(held(pause, NOW_US, 20)) == 20
+    assert pause.ramping(NOW_US)
+    assert len(held(pause, released_us + 5 * MINUTE_US, 200)) < 200
+    assert not replace(pause, ramp_us=0).ramping(NOW_US)
+    assert held(replace(pause, ramp_us=0), NOW_US, 20) == set()
+
+
 def test_a_pause_that_waits_for_a_second_person_holds_nothing_and_one_that_waits_for_its_release_holds_all() -> None:
     new = a_pause(proposal=Proposal(PauseChange.SET, "ann", NOW_US))
     loosening = a_pause(proposal=Proposal(PauseChange.RELEASE, "ann", NOW_US, ramp_us=0))
@@ -269,7 +281,10 @@ def test_one_more_pause_never_loosens_whatever_its_percent_ramp_or_exemption(
 @given(pauses())
 def test_every_field_of_a_pause_survives_its_bytes(pause: Pause) -> None:
     released = pause.released_at_us
-    whole = replace(pause, starts_at_us=None, released_by=None if released is None else "bob", incident="https://x/1")
+    whole = replace(
+        pause, starts_at_us=None, released_by=None if released is None else "bob", incident="https://x/1",
+        salt="p-9", identity="1000@ops-1",
+    )  # fmt: skip
 
     assert decode_pause(encode_pause(whole)) == whole
 

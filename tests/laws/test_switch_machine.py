@@ -21,20 +21,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gate.app.check import Check
 from gate.app.converge import HEARD_WITHIN_US, converged
 from gate.app.follow_controls import FollowControls
+from gate.app.keep_board import KeepBoard
 from gate.app.operate import Operate
 from gate.app.watch import Watch
 from gate.core.account import Account
 from gate.core.decide import decide, live_pauses
 from gate.core.decision import Verdict
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause, merge
+from gate.core.pause.board import Board, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable
+from gate.errors import AccessRefused, ControlRefused, OperatorError, StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import LATELY_US, Acknowledgement
 from gate.ports.clock import ClockMark
 from gate.records.board_document import decode_board, encode_board
 from gate.stores.local_buckets import LocalBuckets
@@ -86,7 +88,8 @@ class Channel(MemoryBoardStore):
     """A store that some gates and operators may not reach."""
 
     def __init__(self) -> None:
-        super().__init__(Time())
+        self.clock = Time()
+        super().__init__(self.clock)
         self.up = True
 
     def of(self, links: set[int], gate: int) -> Reach:
@@ -94,7 +97,10 @@ class Channel(MemoryBoardStore):
 
 
 class Merging(Channel):
-    """What Kafka does: a write adds to what there is."""
+    """What Kafka does: a write adds to what there is, and the time of pauses is the gates'."""
+
+    async def now_us(self) -> int:
+        return await super().now_us() + (await self.gates(LATELY_US)).pause_clock_ahead_us
 
     async def replace(self, expected_rev: int, board: Board) -> bool:
         self.put_document(encode_board(merge(await self.read(), board)))
@@ -104,6 +110,9 @@ class Merging(Channel):
 class Reach:
     """The channel as one gate reaches it, or not. A BoardStore."""
 
+    only_reads = False
+    """True for a gate whose user may not write pauses; a keeper writes in its place."""
+
     def __init__(self, channel: Channel, links: set[int], gate: int) -> None:
         self._channel = channel
         self._links = links
@@ -112,6 +121,8 @@ class Reach:
     def __getattr__(self, name: str) -> Any:
         if not self._channel.up or self._gate not in self._links:
             raise StoreUnavailable("cut off")
+        if self.only_reads and name in ("replace", "repair"):
+            raise AccessRefused("its access lists do not permit this user to do that")
         return getattr(self._channel, name)
 
 
@@ -196,6 +207,8 @@ class GateUnderTest:
 class SwitchMachine(RuleBasedStateMachine):
     """Steps of operators and of faults. `promised` are the pauses that were reported as obeyed by all."""
 
+    keeper: KeepBoard | None = None
+
     def __init__(self) -> None:
         super().__init__()
         Time.true_us = NOON_US
@@ -204,6 +217,8 @@ class SwitchMachine(RuleBasedStateMachine):
         self.redis_links, self.kafka_links = set(range(GATES)), set(range(GATES))
         self.ids = (f"p-{n}" for n in itertools.count(1))
         self.promised: dict[str, Pause] = {}
+        self.until_us: dict[str, int] = {}
+        """Until when each pause was to last, by the true time."""
         self.released: dict[str, Pause] = {}
         self.old: list[bytes] = [encode_board(Board())]
 
@@ -213,13 +228,21 @@ class SwitchMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.loop.close()
 
-    @initialize(ahead=st.lists(st.sampled_from(CLOCKS), min_size=3, max_size=3))
-    def begin(self, ahead: list[int]) -> None:
+    @initialize(
+        ahead=st.lists(st.sampled_from(CLOCKS), min_size=3, max_size=3), kafka_ahead=st.sampled_from(CLOCKS),
+        has_keeper=st.booleans(),
+    )  # fmt: skip
+    def begin(self, ahead: list[int], kafka_ahead: int = 0, has_keeper: bool = False) -> None:
+        self.kafka.clock.ahead_us = kafka_ahead
+        if has_keeper:
+            own: list[Any] = [each.of({GATES}, GATES) for each in (self.redis, self.kafka)]
+            self.keeper = KeepBoard(*own, lambda _: None)
         self.gates = [
             GateUnderTest(n, self.redis.of(self.redis_links, n), self.kafka.of(self.kafka_links, n), ahead[n])
             for n in range(GATES)
         ]
         for gate in self.gates:
+            gate.redis.only_reads = gate.kafka.only_reads = has_keeper
             gate.start()
         self.second()
 
@@ -228,6 +251,10 @@ class SwitchMachine(RuleBasedStateMachine):
         Time.true_us += SECOND_US
         for gate in self.gates:
             self.run(gate.step())
+        if self.keeper is not None:
+            for keeps in (self.keeper._keep_kafka, self.keeper._keep_redis):
+                with suppress(StoreUnavailable, StateUnreadable):
+                    self.run(keeps())
         with suppress(StateUnreadable):
             self.old.append(encode_board(self.run(self.redis.read())))
 
@@ -255,7 +282,9 @@ class SwitchMachine(RuleBasedStateMachine):
         if not store.up:
             return
         with suppress(StateUnreadable):
+            until_us = Time.true_us + minutes * 60 * SECOND_US
             set_ = self.run(operate.pause(Scope(), Action.STOP, "raid", "", "ann", minutes * 60 * SECOND_US))
+            self.until_us[set_.id] = until_us
             if self.exits_0(store, set_):
                 self.promised[set_.id] = set_
 
@@ -320,7 +349,7 @@ class SwitchMachine(RuleBasedStateMachine):
         id_ = sorted(self.promised)[which % len(self.promised)]
         ways = ("redis", "kafka") if through == "redis" else ("kafka", "redis")
         (first, one), (second, two) = (self.write(way) for way in ways)
-        before = self.promised.pop(id_)
+        before, began_us = self.promised.pop(id_), Time.true_us
         changed = [None, None]
         with suppress(OperatorError, ControlRefused, StateUnreadable):
             changed[0] = self.run(one.extend(id_, "ann", minutes * 60 * SECOND_US))
@@ -340,6 +369,9 @@ class SwitchMachine(RuleBasedStateMachine):
         self.promised[id_] = max(
             [before, *(each for each in ends if each in longer)], key=lambda each: each.expires_at_us
         )
+        if self.promised[id_] is not before:
+            lasts_us = (minutes if self.promised[id_] is changed[0] else 60) * 60 * SECOND_US
+            self.until_us[id_] = max(self.until_us[id_], began_us + lasts_us)
 
     @rule(seconds=st.sampled_from((1, 2, 5, 30, 300)))
     def time_passes(self, seconds: int) -> None:
@@ -356,13 +388,13 @@ class SwitchMachine(RuleBasedStateMachine):
             self.second()
         for channel in (self.redis, self.kafka):
             known = self.run(channel.read()).pauses
-            for id_, pause in self.promised.items():
-                assert Time.true_us >= pause.expires_at_us or known[id_].released_at_us is None, id_
+            for id_ in self.promised:
+                assert Time.true_us >= self.until_us[id_] or known[id_].released_at_us is None, id_
 
     @invariant()
     def what_was_paused_stays_paused(self) -> None:
         for pause in self.promised.values():
-            if Time.true_us >= pause.expires_at_us - ROOM_US:
+            if Time.true_us >= self.until_us[pause.id] - ROOM_US:
                 continue
             for gate in self.gates:
                 assert not gate.lets_in(pause), (pause.id, gate.number)

@@ -12,6 +12,8 @@ import pytest
 from gate.local.free_port import free_port
 from streams.traffic.simulate import labelled_rows
 
+pytestmark = pytest.mark.long
+
 ROWS = 1500
 
 

@@ -36,20 +36,28 @@ Answer = tuple[str, str, str]
 """Decision, stage and reason."""
 
 
-async def answers(redis: str, salt: str, home: Path, scores: Mapping[str, Score]) -> list[tuple[str, Answer, Answer]]:
-    """For each account of a sample: its id, what a gate answers, and what follows from its score."""
+async def answers(
+    redis: str, salt: str, home: Path, scores: Mapping[str, Score]
+) -> list[tuple[str, Answer, tuple[Answer, Answer]]]:
+    """For each account of a sample: its id, what a gate answers, and what follows from its score.
+
+    A score decays while the gate is asked, so that follows twice: when the request left, and when the answer came.
+    """
     now_us = time.time_ns() // 1_000
     by_risk = sorted(scores.values(), key=lambda score: (_risk(score, now_us), score.account))
     sample = by_risk[:: max(1, len(by_risk) // SAMPLE)]
     policy = load_policy(_policy_file(home / "policy.toml", [_risk(score, now_us) for score in by_risk]))
     with _gate(redis, salt, home) as port:
         told = await asyncio.to_thread(_ask_all, port, [score.account for score in sample])
-    return [(score.account, answer, expected(score, policy)) for score, answer in zip(sample, told, strict=True)]
+    return [
+        (score.account, answer, (expected(score, policy, asked_us), expected(score, policy, told_us)))
+        for score, (answer, asked_us, told_us) in zip(sample, told, strict=True)
+    ]
 
 
-def expected(score: Score, policy: Policy) -> Answer:
+def expected(score: Score, policy: Policy, now_us: int) -> Answer:
     """What `decide` says of an upload of the account, whose buckets are full."""
-    request, now_us = _request(score.account), time.time_ns() // 1_000
+    request = _request(score.account)
     class_ = policy.class_of(request.account, now_us)
     taken = TakeResult(_standing(score), True, False, None, (), now_us)
     decision: Decision = decide(request, class_, LivePauses(), policy, now_us, taken)
@@ -111,7 +119,8 @@ def _gate(redis: str, salt: str, home: Path) -> Iterator[int]:
         process.wait(20)
 
 
-def _ask_all(port: int, accounts: Sequence[str]) -> list[Answer]:
+def _ask_all(port: int, accounts: Sequence[str]) -> list[tuple[Answer, int, int]]:
+    """Each answer, with the times in µs between which the gate gave it."""
     until = time.monotonic() + READY_WITHIN_S
     while (connection := _connected(port)) is None:
         if time.monotonic() > until:
@@ -137,11 +146,12 @@ def _connected(port: int) -> http.client.HTTPConnection | None:
     return None
 
 
-def _ask(connection: http.client.HTTPConnection, account: str) -> Answer:
+def _ask(connection: http.client.HTTPConnection, account: str) -> tuple[Answer, int, int]:
     body = json.dumps({"upload_id": f"after-{account}", "account": {"id": account}, "media": {"kind": "image"}})
     for _ in range(TRIES):
+        asked_us = time.time_ns() // 1_000
         connection.request("POST", "/v1/check", body, {"content-type": "application/json"})
         told = json.loads(connection.getresponse().read())
         if not told["degraded"]:
             break
-    return told["decision"], told["stage"], told["reason"]
+    return (told["decision"], told["stage"], told["reason"]), asked_us, time.time_ns() // 1_000

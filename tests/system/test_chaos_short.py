@@ -12,6 +12,8 @@ import pytest
 from tests.system.chaos import Plan, Run, servers
 from tests.system.chaos_load import Shares
 
+pytestmark = pytest.mark.long
+
 SHORT = Plan(
     events=15_000,
     rate=1_000.0,

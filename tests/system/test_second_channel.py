@@ -17,6 +17,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from proxies import FaultProxy
 from servers import running_kafka, running_redis
 from waiting import eventually, wait_until
@@ -34,6 +35,8 @@ from gate.stores.kafka.audit import read_audit
 from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.topics import declare
 from gate.stores.redis.line import Line
+
+pytestmark = pytest.mark.long
 
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
 USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
@@ -271,6 +274,11 @@ def test_what_was_paused_stays_paused_while_kafka_is_killed_and_a_gate_starts_in
         stack.callback(_end, system.processes)
         system.start_gate()
         first = system.done("pause", *RAID)
+        assert kafka.pid is not None
+        os.kill(kafka.pid, signal.SIGSTOP)  # as behind a half-open link: connections stay open and pass nothing
+        frozen_out = system.done("pause", "--class", "business", "--reason", "raid", "--yes")
+        assert system.paused(0) == sorted((first, frozen_out))
+        system.done("release", frozen_out, "--instant")
         kafka.kill()
 
         second = system.done("pause", "--class", "trusted", "--reason", "raid", "--yes")
@@ -280,14 +288,51 @@ def test_what_was_paused_stays_paused_while_kafka_is_killed_and_a_gate_starts_in
         assert released.returncode == 0, released.stderr
         assert system.paused(0) == system.paused(host) == [second]
         lines = (system.home / "host-0" / "audit.jsonl").read_bytes().splitlines()
-        assert len(lines) == 3
+        assert len(lines) == 5
         kafka.start()
 
         def caught_up() -> bool:
             found = asyncio.run(read_audit(kafka.bootstrap, Topics("own.").audit.name))
-            return len(found) == 3
+            return len(found) == 5
 
         wait_until(caught_up, timeout_s=60, every_s=1.0)
+
+
+def test_garbage_in_every_channel_at_once_ends_no_pause_and_the_next_one_gets_through(system: System) -> None:
+    set_ = system.done("pause", *RAID)
+    wait_until(lambda: set_ in system.in_kafka())
+    garbage = b"\xff\x00garbage"
+    system.redis_command("HSET", "ug:board", "document", '{"version":99,"pauses":[{"id":"' + "x" * 300_000)
+    system.redis_command("PUBLISH", "ug:board:changes", '{"pauses":')
+    system.redis_command("HSET", "ug:gates:documents", "g-9 boot", '{"gate":')
+    system.redis_command("ZADD", "ug:gates:at", "1", "g-9 boot")
+    asyncio.run(
+        write_controls(system, [(f"pause:{set_}".encode(), garbage), (b"gate:g-9 boot", garbage), (garbage, None)])
+    )
+    (system.home / "host-1" / "break-glass.json").write_bytes(garbage)
+
+    wait_until(lambda: b"x" * 1_000 not in system.redis_command("HGET", "ug:board", "document"), timeout_s=20)
+    next_ = system.done("pause", "--class", "trusted", "--reason", "raid", "--yes")
+    shown = system.run("status", host=1)
+
+    assert system.paused(0) == system.paused(1) == sorted((set_, next_))
+    assert all(id_ in shown.stdout for id_ in (set_, next_))
+    assert "break-glass.json cannot be read, its last good state is kept" in " ".join(shown.stderr.split())
+    (system.home / "host-1" / "board.json").write_bytes(garbage)
+    system.processes[1].kill()
+    system.processes[1].wait()
+    system.restart_gate(1)
+    wait_until(lambda: system.paused(1) == sorted((set_, next_)))
+
+
+async def write_controls(system: System, records: list[tuple[bytes, bytes | None]]) -> None:
+    producer: Any = AIOKafkaProducer(bootstrap_servers=system.kafka)
+    await producer.start()
+    try:
+        for key, value in records:
+            await producer.send_and_wait(Topics(system.prefix).pauses.name, value=value, key=key, partition=0)
+    finally:
+        await producer.stop()
 
 
 def test_release_all_right_after_a_pause_in_kafka_releases_it(system: System) -> None:
@@ -438,6 +483,10 @@ def test_two_persons_set_a_long_pause_as_typed_and_the_first_alone_cannot(system
     longer = system.run("extend", id_, "--for", "1h")
     assert longer.returncode == 3
     assert "already lasts" in longer.stderr
+    platform_wide = system.run("pause", "--all", "--reason", "raid", "--yes")
+    assert platform_wide.returncode == 0, platform_wide.stderr
+    assert "it ENDS 1h after its start unless a second person approves" in platform_wide.stderr
+    assert system.paused(1) == sorted([id_, platform_wide.stdout.strip()])
 
 
 def test_a_machine_renews_its_lease_and_cannot_release_a_person(system: System) -> None:

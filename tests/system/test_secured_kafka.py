@@ -7,15 +7,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from certificates import make_certificates
-from secured_kafka import PASSWORD, SecuredKafka, running_secured_kafka
+from secured_kafka import PASSWORD, SecuredKafka, grant, running_secured_kafka
 from waiting import eventually
 from workers import drained, event, store_of, values, worker_of, write
 
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import AccessRefused
+from gate.ports.boards import Acknowledgement
+from gate.records.topics import Topics
+from gate.serve.clock import SystemClock
+from gate.stores.kafka.boards import KafkaBoardStore
+from gate.stores.kafka.rescores import request_scores
 from gate.stores.kafka.topics import answers, declare
+
+NOW_US = SystemClock().now_us()
+PAUSE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", None, NOW_US + 3_600_000_000, set_at_us=NOW_US)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -60,6 +73,53 @@ async def test_a_worker_scores_events_over_tls_and_never_says_the_password(
         assert all(score is not None for score in in_redis)
         assert worker.said(PASSWORD) == 0
         assert worker.said("Traceback") == 0
+
+
+async def test_with_the_access_lists_of_the_deployment_each_program_does_its_work_and_gates_write_no_pause(
+    kafka: SecuredKafka,
+    certificates: Path,
+    password_file: Path,
+    redis_url: str,
+    unique: Callable[[], str],
+    tmp_path: Path,
+) -> None:
+    def as_(user: str) -> str:
+        return kafka.address(password_file, certificates / "ours-ca.pem", user)
+
+    def board(user: str) -> KafkaBoardStore:
+        topics = Topics(f"{name}.")
+        return KafkaBoardStore(as_(user), topics.pauses.name, 10.0, topics.acknowledgements.name)
+
+    name = unique()
+    await declare(kafka.bootstrap, Topics(f"{name}."))
+    await grant(kafka.bootstrap, name)
+    with worker_of(name, as_("worker"), redis_url, tmp_path) as worker:
+        await write(as_("uploads"), worker.topics, [event("a-1", n) for n in range(20)])
+        worker.start()
+        async with board("gate") as gate, board("oncall") as oncall, board("keeper") as keeper:
+            said = Acknowledgement("g-1", "http://g", 0, 0, boot="b", digest="d")
+            await gate.acknowledge(said)
+
+            async def is_heard() -> bool:
+                return [one.gate for one in (await oncall.gates(60_000_000)).acknowledgements] == ["g-1"]
+
+            await eventually(is_heard)
+            assert await oncall.replace(0, Board({"p-1": PAUSE}))
+            await eventually(lambda: gate.known == keeper.known == Board({"p-1": PAUSE}))
+            with pytest.raises(AccessRefused, match="its access lists do not permit this user to do that"):
+                await gate.replace(1, Board({"p-1": PAUSE, "p-2": replace(PAUSE, id="p-2")}))
+            assert await keeper.replace(1, Board({"p-1": PAUSE, "p-3": replace(PAUSE, id="p-3", rev=2)}))
+            await eventually(lambda: sorted(gate.known.pauses) == ["p-1", "p-3"])
+            await gate.acknowledge(said)
+            await oncall.forget(said.process)
+        await drained(kafka.bootstrap, worker)
+
+        assert len(await values(kafka.bootstrap, worker.topics.scores)) == 1
+        assert (
+            await request_scores(as_("oncall"), worker.topics, "ann", "2026-11-27T03:00:00Z")
+            == worker.topics.partitions
+        )
+        assert worker.said("access lists") + worker.said("refuses") == 0
 
 
 @pytest.mark.parametrize(

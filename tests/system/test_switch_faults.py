@@ -19,7 +19,7 @@ from waiting import eventually
 
 from gate.app.converge import LIVE_WITHIN_US
 from gate.app.operate import Details, Operate
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError
 from gate.local.free_port import free_port
@@ -210,6 +210,23 @@ async def test_a_failover_that_loses_writes_loses_no_pause_while_a_gate_lives(tm
             finally:
                 await asyncio.to_thread(site.stack.close)
                 await site.store.close()
+
+
+async def test_a_gate_that_is_cut_off_keeps_its_pause_until_the_release_reaches_it(site: Site) -> None:
+    server_port = int(site.redis.rsplit(":", 1)[1].split("/")[0])
+    async with FaultProxy(port := free_port(), server_port) as proxy:
+        near, far = await site.start("g-near"), await site.start("g-far", redis=f"redis://127.0.0.1:{port}/0")
+        pause = await site.paused()
+        proxy.hold()  # a half-open link: connections stay open, and nothing passes
+
+        released = await site.operator().release(pause.id, "bob", ramp_us=0)
+        result = await site.operator().converged(released, 1.0)
+        held = await asyncio.to_thread(far.decision, "a-1")
+        proxy.release()
+
+        assert [gate.said.gate for gate in result.missing] == ["g-far"]
+        assert (near.paused(), held) == ([], "paused")
+        await eventually(lambda: far.paused() == [])
 
 
 async def test_a_release_while_one_gate_is_cut_off_names_it_and_reaches_it_when_it_is_back(site: Site) -> None:

@@ -15,7 +15,8 @@ from waiting import eventually
 
 from gate.app.converge import LIVE_WITHIN_US, GateState
 from gate.app.operate import Operate
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.line import Line

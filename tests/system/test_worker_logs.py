@@ -23,7 +23,7 @@ from gate.stores.kafka.topics import declare, shapes
 from streams.core.home import homes
 from streams.worker.changelog import WATERMARK_KEY, Watermark, decode_watermark, encode_watermark
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @asynccontextmanager

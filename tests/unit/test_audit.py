@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gate.cli.history import copy_problems
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.audit import AuditEntry, AuditOutcome

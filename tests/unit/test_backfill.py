@@ -17,7 +17,7 @@ from streams.pipeline.effects import Effects, Scores, States, merged
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import Record, process
+from streams.pipeline.step import Record, Scoring, process
 from tests.unit.test_process import record
 
 AT_US = 1_795_428_000_000_000
@@ -46,7 +46,13 @@ class Partition:
         return effects
 
     def turn(self) -> Effects:
-        effects = backfilled(self.backfill, self.states, self.crowd, SHIPPED, self.stamps, self.next, AT_US)
+        effects = backfilled(
+            self.backfill,
+            self.states,
+            Scoring(self.crowd, SHIPPED, self.stamps.stamp, AT_US, True),
+            self.stamps,
+            self.next,
+        )
         self.keep(effects)
         return effects
 

@@ -16,7 +16,8 @@ from gate.core.limits.limit import Rate
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.media import Media
 from gate.core.override import Override
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.policy import (
     LimitRule,

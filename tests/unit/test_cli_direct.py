@@ -14,7 +14,7 @@ import pytest
 from pages import page
 
 from gate.cli import main as cli
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.records.break_glass_document import decode_break_glass, with_pause

@@ -13,7 +13,7 @@ from gate.app.operate import Operate, last_drill_us
 from gate.cli import drill, http_json
 from gate.cli import main as cli
 from gate.cli.addresses import Addresses
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000

@@ -17,7 +17,8 @@ from gate.cli.history import record_fields
 from gate.cli.output import Output, say_error
 from gate.cli.pause_intention import dry_run_document, intention_lines
 from gate.cli.pause_text import pause_fields
-from gate.core.pause.board import Board, Pause, PauseChange, Proposal
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.scope import Action, Exemption, InFlight, PauseMode, Scope
 from gate.core.pause.wording import pause_counts
 from gate.errors import ControlRefused

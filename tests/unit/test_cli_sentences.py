@@ -16,7 +16,8 @@ from gate.cli.board_access import new_pause_id
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence
 from gate.cli.pause_text import lines_of, pause_lines
 from gate.cli.release import released_sentence, still_paused
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Exemption, Scope
 from gate.core.policy import Unit
 from gate.core.score import Reason, Score, Stamp

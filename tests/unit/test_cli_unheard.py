@@ -11,7 +11,7 @@ from pages import page
 from gate.app.converge import Convergence, GateResult, GateState
 from gate.app.operate import Operate
 from gate.cli.obedience import query_unheard
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement

@@ -46,6 +46,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--all", "--for", "soon", *RAID), 2, "10m"),
         (("--all", "--for", "25h", *RAID), 3, "second person"),
         (("--all", "--for", "25h", *RAID), 3, "24h for one person"),
+        (("--all", "--for", "25h", *RAID), 3, "--emergency WHY"),
+        (("--all", "--for", "25h", "--machine", *RAID), 4, "a machine's pause lasts at most 60 s"),
         (("--all", "--for", "400d", *RAID), 2, "at most 24h for one person"),
         (("--all", "--for", "31d", "--propose", *RAID), 2, "longer than 30d"),
         (("--class", "new", "--for", "10m", "--machine", "--dry-run", *RAID), 4, "at most 60 s"),
@@ -358,6 +360,23 @@ def test_completion_offers_the_ids_of_pauses_and_nothing_where_no_gate_answers(
         offered.append(capsys.readouterr().out.split())
 
     assert offered == [["p-1", "p-3"], []]
+
+
+def test_completion_offers_to_approve_what_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_UPLOAD_GATE_COMPLETE", "complete_bash")
+    board = {"pauses": [{"id": "p-1"}, {"id": "p-2", "proposal": {"change": "extend"}}],
+             "scheduled": [{"id": "p-3", "proposal": {"change": "set"}}, {"id": "p-4"}]}  # fmt: skip
+    monkeypatch.setattr("gate.cli.http_json.get_json", lambda *_: board)
+    monkeypatch.setenv("COMP_CWORD", "2")
+    offered = {}
+    for act in ("approve", "release"):
+        monkeypatch.setenv("COMP_WORDS", f"upload-gate {act} p")
+        cli.run([])
+        offered[act] = capsys.readouterr().out.split()
+
+    assert offered == {"approve": ["p-2", "p-3"], "release": ["p-1", "p-2", "p-3", "p-4"]}
 
 
 @pytest.mark.parametrize(

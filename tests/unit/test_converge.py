@@ -22,8 +22,10 @@ from gate.app.converge import (
 from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
 from gate.cli.board_access import report
+from gate.cli.obedience import not_obeyed
 from gate.cli.output import Output
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged
 from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
@@ -34,6 +36,9 @@ from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
 CHANGE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", None, NOON_US + 600_000_000, set_at_us=NOON_US)
+
+
+ADDRESSES = Addresses(Path("state"), {"redis": "redis://r"}, (), "ug:", {"redis": "--redis"})
 
 
 class StoppedClock:
@@ -215,6 +220,46 @@ async def test_a_store_that_lost_its_acknowledgements_gives_each_gate_time_for_t
 
     assert not before
     assert [gate.said.gate for gate in (await waiting).gates] == ["g-1"]
+
+
+@pytest.mark.parametrize(
+    ("released", "ramp_us", "ahead_us", "obeys"),
+    [
+        (False, 0, 0, True),
+        (False, 0, 599_000_000, True),
+        (False, 0, 3_600_000_000, False),  # to this gate the pause has ended
+        (False, 0, -3_600_000_000, True),
+        (True, 60_000_000, -3_600_000_000, False),  # to this gate the release begins in an hour
+        (True, 0, -3_600_000_000, True),
+        (True, 60_000_000, 3_600_000_000, True),
+    ],
+)
+async def test_a_gate_that_judges_by_another_clock_obeys_only_what_is_in_force_by_it(
+    store: MemoryBoardStore, released: bool, ramp_us: int, ahead_us: int, obeys: bool
+) -> None:
+    """The second channel's clock may be far from the first one's, by which gates end pauses."""
+    change = replace(CHANGE, rev=2, released_at_us=NOON_US, released_by="bob", ramp_us=ramp_us) if released else CHANGE
+    await store.acknowledge(said("g-1", change, store_us=NOON_US + ahead_us))
+
+    result = await converged(store, change, 0.0)
+    problem = not_obeyed("pause p-1", result, (), ADDRESSES)
+
+    assert result.complete is obeys
+    assert (problem is None) is obeys
+    if problem is not None:
+        assert f"it judges by a clock that is 1h {'ahead of' if ahead_us > 0 else 'behind'} this channel's" in str(
+            problem
+        )
+
+
+def test_the_clock_of_pauses_is_the_one_that_most_gates_judge_by() -> None:
+    hour_us, noon = 3_600_000_000, Acknowledgement("g", "u", 0, NOON_US)
+    votes = [replace(noon, store_us=NOON_US + ahead_us) for ahead_us in (hour_us, hour_us + 5, -hour_us)]
+
+    assert Gates(NOON_US, tuple(votes)).pause_clock_ahead_us == hour_us
+    assert Gates(NOON_US, (replace(noon, store_us=NOON_US + 900_000), noon)).pause_clock_ahead_us == 0
+    assert Gates(NOON_US + 11_000_000, tuple(votes)).pause_clock_ahead_us == 0
+    assert Gates(NOON_US, tuple(replace(vote, left=True) for vote in votes)).pause_clock_ahead_us == 0
 
 
 async def test_how_far_a_gates_clock_is_off_is_told(store: MemoryBoardStore) -> None:

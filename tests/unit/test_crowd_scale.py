@@ -16,6 +16,8 @@ from gate.core.duration import DAY_US
 from streams.core.crowd import CONTENT, DEVICE, FLOOR, Crowd, Kind
 from streams.core.crowd.table import MAX_READY
 
+pytestmark = pytest.mark.long
+
 NOW_US = 20_780 * DAY_US
 PARTITIONS = 4
 FARMS = 200

@@ -13,7 +13,8 @@ from gate.core.limits.gcra import Refusal
 from gate.core.limits.take import TakeResult
 from gate.core.media import Media
 from gate.core.override import Override
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.policy import Policy, Thresholds
 from gate.core.request import CheckRequest

@@ -96,7 +96,8 @@ def test_in_words_it_tells_what_is_kept_and_dropped_and_the_sum_is_on_stderr(tmp
         "   dropped  ip (value.invalid: it is none of what the field may hold)",
         "   hosts    a.test",
     ]
-    assert last.startswith("2: not read: json.malformed: ")
+    assert last.startswith("2: not read: json.malformed: not JSON: ")
+    assert last.count("JSON") == 1
     assert err.splitlines() == ["2 lines: 1 read, 1 not; 1 field dropped"]
 
 

@@ -26,6 +26,8 @@ from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
 from streams.lab.under_caps import choose_cap, fit_capped, most_alone
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("interpret")
 
 WORDS = [

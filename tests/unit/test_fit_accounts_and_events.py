@@ -18,6 +18,8 @@ from streams.files.link_models import link_model, write_link_model
 from streams.files.model_directory import load_models
 from streams.files.models import Provenance
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 
 

@@ -118,6 +118,17 @@ def test_a_damaged_model_is_refused_by_name(fitted: Path, tmp_path: Path, damage
         read_model(tmp_path / "models")
 
 
+def test_a_model_of_the_version_before_is_refused_and_the_message_says_to_fit_again(
+    fitted: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(fitted, tmp_path / "models")
+    about = tmp_path / "models/captions.json"
+    about.write_text(about.read_text().replace('"version": 2', '"version": 1'))
+
+    with pytest.raises(PolicyInvalid, match="version: must be 2; fit the model again"):
+        read_model(tmp_path / "models")
+
+
 def test_evaluate_without_models_judges_the_shipped_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = labelled_file(tmp_path / "rows.jsonl", 40)
 

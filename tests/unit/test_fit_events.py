@@ -18,6 +18,8 @@ from streams.files.event_cards import read_event_model
 from streams.lab import fit_events as fitting
 from streams.lab.events import FAMILIES, family, judge_events, label_delay, read_events, without
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.keep_board import KeepBoard
-from gate.core.pause.board import Board, Pause, merge
+from gate.core.duration import DAY_US
+from gate.core.pause.board import KEEP_ENDED_US, Board, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.records.board_document import encode_board
@@ -26,8 +28,10 @@ RELEASED = replace(PAUSE, rev=4, released_at_us=NOON_US + 1, released_by="bob")
 
 
 class Noon:
+    at_us = NOON_US + 2
+
     def now_us(self) -> int:
-        return NOON_US + 2
+        return self.at_us
 
 
 class Merging(MemoryBoardStore):
@@ -78,6 +82,37 @@ async def test_what_redis_lost_comes_back_from_memory_and_a_release_is_never_und
     assert back.pauses == {"p-1": PAUSE}
     assert (await redis.read()).pauses == {"p-1": RELEASED}
     assert len(said) == 2
+
+
+async def test_the_keeper_forgets_what_expired_long_ago_and_no_old_copy_brings_it_back() -> None:
+    clock = Noon()
+    redis, kafka = MemoryBoardStore(clock), Merging(clock)
+    keeper = KeepBoard(redis, kafka, lambda _: None)
+    latest = replace(PAUSE, id="p-2", rev=9, expires_at_us=NOON_US + 30 * DAY_US)
+    await redis.replace(0, Board({"p-1": RELEASED, "p-2": latest}))
+    await keeper.step()
+    before = keeper.board.pauses.keys()
+
+    clock.at_us = RELEASED.expires_at_us + KEEP_ENDED_US
+    await keeper.step()
+    forgotten = keeper.board.pauses.keys()
+    redis.put_document(encode_board(Board({"p-1": PAUSE, "p-2": latest})))  # a very old backup is restored
+    await keeper.step()
+
+    assert (before, forgotten) == ({"p-1", "p-2"}, {"p-2"})
+    assert [pause.id for pause in (await redis.read()).active(clock.at_us)] == ["p-2"]
+
+
+async def test_without_kafka_a_keeper_that_starts_after_the_loss_learns_the_pauses_from_a_gate(
+    redis: MemoryBoardStore,
+) -> None:
+    async def gate() -> Board:
+        return Board({"p-1": RELEASED, "p-2": replace(PAUSE, id="p-2")})
+
+    await KeepBoard(redis, None, lambda _: None, gate=gate).step()
+
+    assert [pause.id for pause in (await redis.read()).active(NOON_US + 2)] == ["p-2"]
+    assert (await redis.read()).pauses["p-1"] == RELEASED
 
 
 async def test_a_board_that_cannot_be_read_is_repaired_only_by_a_keeper_that_knows_a_good_one(

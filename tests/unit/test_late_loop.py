@@ -14,7 +14,8 @@ import pytest
 import uvloop
 
 from gate.stores.redis.line import Line, Stats
-from gate.stores.redis.takes import Scripts, TakeLane
+from gate.stores.redis.take_scripts import ScriptPair
+from gate.stores.redis.takes import TakeLane
 
 DEADLINE_S = 0.05
 ANSWER = b"*1\r\n$0\r\n\r\n"
@@ -78,7 +79,7 @@ def test_a_server_to_which_it_takes_longer_to_connect_than_a_check_may_take_is_n
         stats = Stats()
         line = Line(f"redis://127.0.0.1:{port}/0", stats=stats)
         try:
-            await TakeLane(line, Scripts(), "ug:", stats).probe(DEADLINE_S)
+            await TakeLane(line, ScriptPair(), "ug:", stats).probe(DEADLINE_S)
             return line.is_open
         finally:
             await line.close()

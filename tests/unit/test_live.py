@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 from waiting import wait_until
 
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.live import History, draw, line, time_left
 from gate.local.sample import FRESH_FOR_S, MetricsPages, Sampler, Snapshot, parse

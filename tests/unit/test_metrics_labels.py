@@ -10,7 +10,8 @@ from gate.app.check import Check
 from gate.core.account import Account
 from gate.core.decision import Stage, Verdict
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest

@@ -13,10 +13,16 @@ import pytest
 from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.operate import Details, Operate
 from gate.app.permission import Authority
+from gate.cli.lacking import lacking, lacking_note
+from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
-from gate.core.pause.board import KEEP_ENDED_US, Board, Pause
+from gate.core.media import Media
+from gate.core.pause.board import KEEP_ENDED_US, Board, UnreadablePause
+from gate.core.pause.entry import Pause
 from gate.core.pause.four_eyes import TwoPersonRule
+from gate.core.pause.index import index_of, strictest
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
+from gate.core.request import CheckRequest
 from gate.errors import (
     ControlRefused,
     NotPermitted,
@@ -27,7 +33,7 @@ from gate.errors import (
 )
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import Acknowledgement, BoardStore
-from gate.records.pause import MAX_REV
+from gate.records.pause import MAX_REV, fingerprint
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
@@ -492,6 +498,65 @@ async def test_a_person_who_extends_a_machines_pause_takes_it_over_with_the_limi
         await operate.release(lease.id, "alerts", machine=True)
 
     assert (taken.machine, taken.owner) == (False, "ann")
+
+
+async def test_a_pause_that_the_store_lost_and_a_gate_obeys_is_released_where_that_gate_is_at_hand(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    """Gates whose user of the store may only read cannot write back what a failover lost."""
+    held = replace(await raid(Operate(MemoryBoardStore(clock), lambda: "p-lost")), rev=7)
+    said = Acknowledgement("g-1", "http://g", 7, 0, boot="b", digest="d", latest=(fingerprint(held),))
+    await store.acknowledge(said)
+
+    async def gate_at_hand() -> Board:
+        return Board({held.id: held})
+
+    with pytest.raises(ControlRefused, match="pause p-lost was lost in the store, and g-1 still obeys it") as refused:
+        await Operate(store, ids(), caught_up_within_s=0.0).release("p-lost", "ann")
+    there = Operate(store, ids(), caught_up_within_s=0.0, gate_at_hand=gate_at_hand)
+    listed = await there.caught_up_board()
+    released = await there.release("p-lost", "ann", ramp_us=0)
+
+    assert "keeper --admin URL" in str(refused.value)
+    assert listed.active(clock.at_us) == [held]
+    assert (released.rev, released.released_by) == (8, "ann")
+    assert (await store.read()).pauses == {"p-lost": released}
+
+
+def test_what_a_gate_obeys_and_the_store_lacks_is_told_by_id() -> None:
+    first, second, third = (
+        Pause(f"p-{n}", n, NEW, Action.STOP, "raid", "", "ann", None, NOON_US + HOUR_US, set_at_us=NOON_US)
+        for n in (1, 2, 3)
+    )
+    said = Acknowledgement("g-1", "http://g", 3, 0, latest=(*map(fingerprint, (third, second, first)), "nonsense"))
+    newer = UnreadablePause(b"{}", "of a newer release", "p-3", 9)
+
+    assert lacking(said, Board()) == ["p-3", "p-2", "p-1"]
+    assert lacking(said, Board({"p-1": first, "p-2": replace(second, rev=5)}, unreadable=(newer,))) == []
+    assert lacking(said, Board({"p-1": first, "p-2": replace(second, rev=1), "p-3": third})) == ["p-2"]
+    assert lacking_note([said], Board({each.id: each for each in (first, second, third)})) == ()
+    assert "gates hold what Redis lacks: p-3, p-2, p-1." in lacking_note([said, said], Board())[0]
+
+
+async def test_a_share_of_a_scope_stays_the_same_accounts_when_it_is_set_again_and_more_of_them_when_it_is_raised(
+    operate: Operate, store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    uploads = [CheckRequest("u", Account(f"a-{n}"), Media("image")) for n in range(400)]
+
+    async def held_by(percent: int, scope: Scope = NEW) -> set[str]:
+        pause = await operate.pause(scope, Action.STOP, "raid", "", "ann", HOUR_US, Details(percent=percent))
+        index = index_of([pause], clock.at_us)
+        return {each.account.id for each in uploads if strictest(index, each, "new", clock.at_us) is not None}
+
+    tenth = await held_by(10)
+    clock.at_us += 2 * HOUR_US  # it has ended
+    again, raised, everyone = await held_by(10), await held_by(30), await held_by(100)
+    other = await held_by(10, Scope(kinds=frozenset(("image",))))
+
+    assert again == tenth
+    assert len(tenth) < len(raised) < len(everyone) == 400
+    assert tenth < raised
+    assert other != tenth
 
 
 async def test_an_extension_only_ever_lengthens(operate: Operate, clock: StoppedClock) -> None:

@@ -10,7 +10,8 @@ from gate.core.account import Account
 from gate.core.decide import decide, live_pauses
 from gate.core.decision import Decision
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.request import CheckRequest
 from gate.errors import StateUnreadable

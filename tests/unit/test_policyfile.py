@@ -7,6 +7,7 @@ import pytest
 from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.limits.gcra import take
+from gate.core.limits.limit import Rate
 from gate.core.media import Media
 from gate.core.pause.scope import Scope
 from gate.core.policy import Mode, OnStoreError, Subject, Unit
@@ -240,3 +241,56 @@ def test_an_unknown_kind_falls_under_every_limit_that_has_kinds() -> None:
         for kind in ("image", "video", "clip-7", "vidoe")
     }
     assert [kind for kind, buckets in limits.items() if buckets] == ["video", "vidoe"]
+
+
+SHARED = """version = 1
+default_class = "new"
+[classes.new]
+[classes.trusted]
+[limits."platform.uploads"]
+on = "platform"
+per = "1s"
+lease = 50
+reserved = { trusted = 0.25 }
+[limits."platform.uploads".rates]
+new = { rate = 10, burst = 101 }
+trusted = { rate = 10, burst = 101 }
+[limits."account.uploads"]
+on = "account"
+per = "1s"
+[limits."account.uploads".rates]
+new = { rate = 10, burst = 10 }
+"""
+
+
+def test_a_class_has_its_part_of_the_platform_and_the_others_have_the_rest() -> None:
+    (platform, account) = parse_policy(SHARED, "policy.toml").limits
+
+    reserve, rest = platform.limits_of("trusted")
+    (of_others,) = platform.limits_of("new")
+    (own,) = account.limits_of("new")
+
+    assert (reserve.rate, rest.rate) == (Rate(2, 1_000_000, 25), Rate(7, 1_000_000, 75))
+    assert (reserve.name, reserve.reserve_of) == ("platform.uploads reserved for trusted", "platform.uploads")
+    assert (of_others.name, of_others.rate) == (rest.name, rest.rate)
+    assert (reserve.lease, of_others.lease, own.lease) == (50, 50, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("lease = 50", 'lease = "some"', 'neither "auto" nor a whole number of uploads'),
+        ("lease = 50", "lease = -1", "-1 is not a positive whole number"),
+        ('on = "account"', 'on = "account"\nlease = 5', 'lease: is for limits on "class" and "platform"'),
+        ("trusted = 0.25", "trusted = 1.5", "1.5 is not in [0, 1], the range of a part of the limit"),
+        ("trusted = 0.25", "trusted = 0.6, new = 0.6", "is 1.2 of the limit together"),
+        ("trusted = 0.25", "trusted = 0.05", "less than one unit"),
+        ("trusted = 0.25", "vip = 0.25", "a class without a rate of this limit"),
+        ('on = "platform"', 'on = "class"', 'reserved: is for limits on "platform"'),
+    ],
+)
+def test_what_is_wrong_with_a_shared_limit_is_told_with_its_remedy(old: str, new: str, expected: str) -> None:
+    found = complaints(SHARED.replace(old, new))
+
+    assert len(found) == 1
+    assert expected in found[0]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.pause.board import Board, Pause, UnreadablePause, merge
+from gate.core.pause.board import Board, UnreadablePause, merge
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement
@@ -108,6 +109,9 @@ def test_a_break_glass_file_is_a_board_without_revisions_to_merge() -> None:
         ({"reason": ""}, "pauses[0].reason"),
         ({"text": "x" * 2_001}, "pauses[0].text"),
         ({"owner": ""}, "pauses[0].owner"),
+        ({"identity": "x" * 257}, "pauses[0].identity"),
+        ({"salt": "x" * 65}, "pauses[0].salt"),
+        ({"salt": "a\nb"}, "pauses[0].salt"),
         ({"starts_at_us": -1}, "pauses[0].starts_at_us"),
         ({"starts_at_us": 1.5}, "starts_at_us"),
         ({"expires_at_us": START_US}, "pauses[0].expires_at_us"),

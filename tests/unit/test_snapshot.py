@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gate.app.board_in_force import BoardKeeper
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.clock import ClockMark
@@ -68,6 +69,22 @@ def test_an_altered_snapshot_is_noticed(snapshot: BoardSnapshot) -> None:
 
     with pytest.raises(StateUnreadable, match="checksum"):
         snapshot.read()
+
+
+@pytest.mark.parametrize(("place", "is_read"), [(b'"sha256":"', False), (b'"boot":"', True)])
+def test_a_byte_that_is_no_text_is_noticed_in_the_checksum_and_costs_only_the_mark_in_the_clock(
+    snapshot: BoardSnapshot, place: bytes, is_read: bool
+) -> None:
+    """A gate with such a snapshot once did not start."""
+    snapshot.write(board_of("a"), ClockMark(1, 0, "boot", 1))
+    snapshot.path.write_bytes(snapshot.path.read_bytes().replace(place, place + b"\x80"))
+
+    if is_read:
+        assert snapshot.read() == board_of("a")
+        assert snapshot.clock is None
+    else:
+        with pytest.raises(StateUnreadable):
+            snapshot.read()
 
 
 def test_a_write_that_the_disk_refuses_leaves_what_was_kept(snapshot: BoardSnapshot) -> None:

@@ -13,7 +13,8 @@ import pytest
 from gate.app.board_in_force import BoardInForce
 from gate.app.check import Check
 from gate.app.store_clock import ClockSteps, StoreClock
-from gate.core.pause.board import Board, Pause, by_local_clock
+from gate.core.pause.board import Board, by_local_clock
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.ports.clock import ClockMark
 from gate.stores.disk.snapshot import BoardSnapshot

@@ -22,6 +22,7 @@ TOPICS = Topics("p.")
         (TOPICS.hot, "compact,delete", 8 * DAY_MS),
         (TOPICS.decisions, "delete", 7 * DAY_MS),
         (TOPICS.controls, "compact,delete", DAY_MS),
+        (TOPICS.acknowledgements, "compact,delete", DAY_MS),
     ],
 )
 def test_each_topic_is_cleaned_as_its_meaning_demands(topic: Topic, policy: str, kept_ms: int | None) -> None:
@@ -38,12 +39,13 @@ def test_crowd_counts_outlive_the_crowds_window_and_not_twice_that() -> None:
 
 def test_every_topic_carries_the_prefix_once() -> None:
     assert all(topic.name.count("p.") == 1 and topic.name.startswith("p.") for topic in TOPICS.all())
-    assert len({topic.name for topic in TOPICS.all()}) == 12
+    assert len({topic.name for topic in TOPICS.all()}) == 13
 
 
 def test_what_gates_write_each_second_is_compacted_in_small_files() -> None:
     config = TOPICS.pauses.config()
 
     assert (config["cleanup.policy"], config["segment.bytes"]) == ("compact", str(8 << 20))
+    assert TOPICS.acknowledgements.config()["segment.bytes"] == str(8 << 20)
     assert "segment.bytes" not in TOPICS.audit.config()
     assert TOPICS.audit.config()["retention.ms"] == "-1"

@@ -21,7 +21,8 @@ from gate.app.watch import Watch
 from gate.core.account import Account
 from gate.core.duration import DAY_US
 from gate.core.media import Media
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest

@@ -29,7 +29,11 @@ def parse(value: bytes) -> Any:
     try:
         return _careless.decode(value.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        raise NotJson("nested too deep" if isinstance(first, RecursionError) else str(first)) from None
+        raise NotJson(_what(first)) from None
+
+
+def _what(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else str(error).removeprefix("JSON is malformed: ")
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from gate.core.limits.gcra import Flights, Tats, take_reserved
+from gate.core.limits.gcra import Flights, Tats, Took, take_reserved
 from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.standing import Standing
@@ -39,13 +39,23 @@ def answered(
     if refusal is None:
         kept = replace(standing, half_life_us=0, hot=None)
         state, attempt = ReservationState.OPEN, request.attempt
+        took = (*taken.took, *_leased(request)) if limits.leased else taken.took
         return result, Reservation(
-            what, state, attempt, now_us, until_us, kept, taken.shadow, taken.took, None, limits.returns
+            what, state, attempt, now_us, until_us, kept, taken.shadow, took, None, limits.returns
         )
     if refusal.retry_after_us is None:
         return result, None
     until_us, refused = now_us + refusal.retry_after_us, ReservationState.REFUSED
     return result, Reservation(what, refused, request.attempt, now_us, until_us, refusal=refusal)
+
+
+def _leased(request: TakeRequest) -> tuple[Took, ...]:
+    """What the gate gave the upload out of its leases."""
+    return tuple(
+        Took(each.entity, limit.name, limit.cost_us(request.size), limit.rate if limit.by_bytes else None, leased=True)
+        for each in request.class_limits.leased
+        for limit in each.limits.limits
+    )
 
 
 def _repeated(

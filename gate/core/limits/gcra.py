@@ -46,7 +46,8 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 class Took(msgspec.Struct, frozen=True, gc=False):
     """What an upload took from one bucket, as time in µs; a reservation in flight costs no time.
 
-    `rate` is set where the limit counts bytes: it gives the cost of the real size.
+    `rate` is set where the limit counts bytes: it gives the cost of the real size. What is `leased` the gate had taken from
+    the bucket beforehand, and gave to the upload out of its own memory.
     """
 
     entity: str
@@ -54,6 +55,7 @@ class Took(msgspec.Struct, frozen=True, gc=False):
     cost_us: int
     rate: Rate | None = None
     in_flight: bool = False
+    leased: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -99,9 +101,24 @@ def take_reserved(
     longest, least = 0, 2.0
     shadowed: list[str] = []
     fitting: list[_Cost] = []
+    reserve_wait: int | None = None
+    reserve_fits = False
     for cost in _costs(buckets, size, sharers):
         limit = cost.limit
+        if limit.reserve_of:
+            reserve_wait = _wait_us(tats, flights, cost, now_us)
+            reserve_fits = reserve_wait is not None and reserve_wait <= 0
+            if reserve_fits:
+                fitting.append(cost)
+            continue
+        if reserve_fits:  # the rest of the limit is spared
+            reserve_wait, reserve_fits = None, False
+            continue
         wait = _wait_us(tats, flights, cost, now_us)
+        if reserve_wait is not None:
+            if wait is None or wait > reserve_wait:
+                wait = reserve_wait
+            reserve_wait = None
         if wait is not None and wait <= 0:
             fitting.append(cost)
             share = -wait * (1.0 / (cost.tolerance_us or 1))
@@ -128,7 +145,7 @@ def rooms(tats: Tats, flights: Flights, buckets: tuple[EntityBuckets, ...], now_
             open_ = [until for until in flights.get(cost.key, ()) if until > now_us]
             found.append(Room(cost.limit, max(open_, default=now_us), len(open_)))
         else:
-            found.append(Room(cost.limit, _believed_tat_us(dict(tats), cost, now_us)))
+            found.append(Room(cost.limit, believed_tat_us(dict(tats), cost.key, cost.tolerance_us, now_us)))
     return tuple(found)
 
 
@@ -154,16 +171,17 @@ def _wait_us(tats: Tats, flights: Flights, cost: _Cost, now_us: int) -> int | No
         if not burst:
             return None
         return 0 if len(open_) < burst else open_[len(open_) - burst] - now_us
-    wait = _believed_tat_us(tats, cost, now_us) + cost.cost_us - cost.tolerance_us - now_us
+    wait = believed_tat_us(tats, cost.key, cost.tolerance_us, now_us) + cost.cost_us - cost.tolerance_us - now_us
     return None if wait > 0 and cost.cost_us > cost.tolerance_us else wait
 
 
-def _believed_tat_us(tats: Tats, cost: _Cost, now_us: int) -> int:
-    tat_us = tats.get(cost.key, 0)
-    if tat_us > now_us + cost.tolerance_us + GRACE_US:
-        entity, limit = cost.key
+def believed_tat_us(tats: Tats, key: tuple[str, str], tolerance_us: int, now_us: int) -> int:
+    """When the bucket will be full, at the earliest now. A TAT that is too late is corrected in place."""
+    tat_us = tats.get(key, 0)
+    if tat_us > now_us + tolerance_us + GRACE_US:
+        entity, limit = key
         if tat_us > tats.get((entity, Limit.debt_of(limit)), 0):
-            tats[cost.key] = tat_us = now_us + cost.tolerance_us
+            tats[key] = tat_us = now_us + tolerance_us
     return max(tat_us, now_us)
 
 

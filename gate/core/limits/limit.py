@@ -24,6 +24,11 @@ class Rate:
         """The cost of `units`, as time in µs, rounded up; NEVER_US where nothing passes."""
         return -(-units * self.per_us // self.rate) if self.rate and self.burst else NEVER_US
 
+    def part(self, share: float) -> Rate:
+        """The same with a part of rate and burst, in whole units and never more than that part."""
+        thousandths = round(share * 1_000)
+        return Rate(self.rate * thousandths // 1_000, self.per_us, self.burst * thousandths // 1_000)
+
     @property
     def tolerance_us(self) -> int:
         """The whole burst as time, in µs. It holds `burst` units at their rounded cost."""
@@ -37,7 +42,12 @@ class Limit:
     """One named limit on an entity, compared by identity as the limits of an entity are.
 
     It counts bytes if `by_bytes`, open reservations if `in_flight`, else uploads. A `shadow` limit never refuses. Of the rate
-    of an `in_flight` limit only the burst counts: that many at once.
+    of an `in_flight` limit only the burst counts: that many at once. A gate may take `lease` units beforehand and give them
+    out by itself, None: as many as `gate.core.limits.token_lease` says, 0: none.
+
+    With `reserve_of` it is the part of the limit of that name which a class alone uses. The rest of it comes next among the
+    limits of its entity. An upload takes from the rest only where the reserve has no room for it, and is refused where
+    neither has.
     """
 
     name: str
@@ -45,6 +55,8 @@ class Limit:
     shadow: bool = False
     by_bytes: bool = False
     in_flight: bool = False
+    lease: int | None = 0
+    reserve_of: str = ""
     tolerance_us: int = field(init=False, repr=False)
     """The whole burst as time, in µs."""
     unit_us: int = field(init=False, repr=False)
@@ -90,11 +102,15 @@ class EntityBuckets(msgspec.Struct, frozen=True, gc=False):
 
 
 class Room(msgspec.Struct, frozen=True, gc=False):
-    """The room in one bucket: its limit, and when it is full again. Of what is in flight, how many are `open`."""
+    """The room in one bucket: its limit, and when it is full again. Of what is in flight, how many are `open`.
+
+    Where the gate holds a lease of the bucket, its `held_us` count as room too: `full_at_us` is earlier by as much.
+    """
 
     limit: Limit
     full_at_us: int
     open: int = 0
+    held_us: int = 0
 
     def left(self, now_us: int) -> int:
         """How many units fit at `now_us`."""
@@ -111,3 +127,9 @@ class Room(msgspec.Struct, frozen=True, gc=False):
             return 0
         units = room_us * rate.rate // rate.per_us if limit.by_bytes else room_us // limit.unit_us
         return units if units < rate.burst else rate.burst
+
+    @property
+    def held(self) -> int:
+        """How many units of it the gate holds as its lease."""
+        limit, rate = self.limit, self.limit.rate
+        return self.held_us * rate.rate // rate.per_us if limit.by_bytes else self.held_us // limit.unit_us

@@ -123,19 +123,27 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """What a report met, the state of the reservation afterwards (None: unknown), and when it began."""
+    """What a report met, the state of the reservation afterwards (None: unknown), and when it began.
+
+    `leased` are changes of what the upload got from a lease. The gate that settles makes them in its own lease.
+    """
 
     settled: SettledAs
     state: ReservationState | None
+    leased: tuple[Change, ...] = ()
 
 
 class Settling(msgspec.Struct, frozen=True, gc=False):
-    """The decision on a report: its settlement, the reservation to store (None: it stays as it is), and the changes."""
+    """The decision on a report: its settlement, the reservation to store (None: it stays as it is), and the changes in the
+    store."""
 
     settlement: Settlement
     reservation: Reservation | None = None
     changes: tuple[Change, ...] = ()
 
+
+_Due = tuple[Took, Change]
+"""What was taken, and how it changes."""
 
 _UNKNOWN: Final = Settling(Settlement(SettledAs.UNKNOWN, None))
 _STATES: Final = {
@@ -159,7 +167,7 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Sett
         return Settling(Settlement(met, reservation.state))
     if now_us >= reservation.until_us:
         state = ReservationState.RETURNED if reservation.returns else ReservationState.KEPT
-        return _ended(reservation, state, SettledAs.EXPIRED, _given_back(reservation) if reservation.returns else ())
+        return _ended(reservation, state, SettledAs.EXPIRED, _given_back(reservation) if reservation.returns else [])
     match notice:
         case Expired():
             return Settling(Settlement(SettledAs.REPEATED, reservation.state))
@@ -172,26 +180,29 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Sett
             return _ended(reservation, _STATES[notice.outcome], SettledAs.SETTLED, _given_back(reservation))
 
 
-def _ended(reservation: Reservation, state: ReservationState, met: SettledAs, changes: tuple[Change, ...]) -> Settling:
+def _ended(reservation: Reservation, state: ReservationState, met: SettledAs, changes: list[_Due]) -> Settling:
     ended = msgspec.structs.replace(reservation, state=state, took=())
-    return Settling(Settlement(met, state), ended, changes)
+    leased = tuple(change for took, change in changes if took.leased)
+    return Settling(Settlement(met, state, leased), ended, tuple(change for took, change in changes if not took.leased))
 
 
-def _given_back(reservation: Reservation) -> tuple[Change, ...]:
-    return tuple(
-        Change(took.entity, took.limit, -took.cost_us, took.in_flight)
+def _given_back(reservation: Reservation) -> list[_Due]:
+    return [
+        (took, Change(took.entity, took.limit, -took.cost_us, took.in_flight))
         for took in reservation.took
         if took.cost_us or took.in_flight
-    )
+    ]
 
 
-def _corrected(reservation: Reservation, real: int | None) -> tuple[Change, ...]:
+def _corrected(reservation: Reservation, real: int | None) -> list[_Due]:
     """The upload is no longer in flight, and each limit on bytes counts its real size."""
     taken_for = int(reservation.what.split("\n")[2])
-    changes = []
+    changes: list[_Due] = []
     for took in reservation.took:
         if took.in_flight:
-            changes.append(Change(took.entity, took.limit, 0, leaves=True))
+            changes.append((took, Change(took.entity, took.limit, 0, leaves=True)))
         elif took.rate is not None and real is not None and real != taken_for:
-            changes.append(Change(took.entity, took.limit, took.rate.cost_us(real) - took.cost_us))
-    return tuple(change for change in changes if change.leaves or change.delta_us)
+            delta_us = took.rate.cost_us(real) - took.cost_us
+            if delta_us:
+                changes.append((took, Change(took.entity, took.limit, delta_us)))
+    return changes

@@ -27,8 +27,9 @@ class ClassLimits:
 
     The limits of an upload's account, IP network and device; the buckets `shared` by all uploads of the class; the
     risk that refuses (None: no score does) while it is no older than `max_score_age_us`; for how long an upload is
-    reserved; whether its tokens return if nobody has reported it by then; the class whose limits these are; and its rank:
-    overload sheds the lowest first.
+    reserved; whether its tokens return if nobody has reported it by then; the class whose limits these are; its rank:
+    overload sheds the lowest first; and the shared buckets whose tokens the gate gives out of its leases, which the store
+    does not take from but notes in the reservation.
     """
 
     account: EntityLimits | None
@@ -41,6 +42,7 @@ class ClassLimits:
     returns: bool = False
     name: str = ""
     rank: int = 0
+    leased: tuple[EntityBuckets, ...] = ()
     byte_rates: tuple[Rate, ...] = field(init=False)
     """The rates of all limits that count bytes, in the order of `entity_limits`."""
 

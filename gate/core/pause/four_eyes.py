@@ -1,8 +1,12 @@
 """Which changes of the kill switch need a second person, as a table.
 
-The policy lists the changes that need one (`second_person` in `[controls]`); by default these are pauses that last over 24
-hours. Such a change is written as a proposal and comes into force when another person approves it. In an emergency one
-person may go ahead and gives a reason, which is kept with the pause and in the audit log.
+The policy lists the changes that need one (`second_person` in `[controls]`); by default these are all that the table has.
+Such a change is written as a proposal and comes into force when another person approves it. In an emergency one person may
+go ahead and gives a reason, which is kept with the pause and in the audit log.
+
+One person may tighten at once, and may take a mistake back. So for the first hour of a pause (`alone_for` in `[controls]`)
+the person who set it acts alone: a platform-wide pause, or one that exempts uploads, is in force for that long before
+anybody has approved it, and the person may release it.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Final
 
-from gate.core.pause.board import MAX_DURATION_US, Pause, PauseChange
+from gate.core.duration import HOUR_US
+from gate.core.pause.entry import MAX_DURATION_US, Pause, PauseChange
 from gate.core.pause.scope import PauseMode
 
 
@@ -30,11 +35,14 @@ MEANINGS: Final[Mapping[TwoPersonRule, str]] = {
     TwoPersonRule.EXEMPT: "exempts uploads",
     TwoPersonRule.PLATFORM_WIDE: "is platform-wide",
 }
-BY_DEFAULT: Final = frozenset((TwoPersonRule.LONG,))
+BY_DEFAULT: Final = frozenset(TwoPersonRule)
+ALONE_BY_DEFAULT_US: Final = HOUR_US
+WITHOUT_A_POLICY: Final = frozenset((TwoPersonRule.LONG,))
+"""The rules that hold for a caller who knows no policy."""
 
 
 def _is_long(pause: Pause) -> bool:
-    begins_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
+    begins_us = pause.begins_at_us
     return begins_us is not None and pause.expires_at_us - begins_us > MAX_DURATION_US
 
 
@@ -57,7 +65,11 @@ TABLE: Final[Mapping[PauseChange, Mapping[TwoPersonRule, Callable[[Pause], bool]
         TwoPersonRule.PLATFORM_WIDE: _is_platform_wide,
     },
     PauseChange.RELEASE: {TwoPersonRule.EARLY: _always, TwoPersonRule.PLATFORM_WIDE: _is_platform_wide},
-    PauseChange.EXTEND: {TwoPersonRule.LONG: _is_long},
+    PauseChange.EXTEND: {
+        TwoPersonRule.LONG: _is_long,
+        TwoPersonRule.EXEMPT: _exempts,
+        TwoPersonRule.PLATFORM_WIDE: _is_platform_wide,
+    },
 }
 """The rules that look at each change, with the test of the pause as it would become."""
 
@@ -70,3 +82,9 @@ def broken_rules(change: PauseChange, pause: Pause, rules: Collection[TwoPersonR
     if pause.mode is PauseMode.DRY_RUN or pause.machine:
         return ()
     return tuple(rule for rule, applies in TABLE[change].items() if rule in rules and applies(pause))
+
+
+def alone_until_us(change: PauseChange, pause: Pause, now_us: int, alone_us: int) -> int:
+    """Until when the person who set the pause acts alone. What is set or enforced only now counts from now."""
+    begins_us = now_us if pause.begins_at_us is None else pause.begins_at_us
+    return (max(begins_us, now_us) if change is PauseChange.SET else begins_us) + alone_us

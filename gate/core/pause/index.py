@@ -17,7 +17,7 @@ import msgspec
 
 from gate.core.duration import HOUR_US
 from gate.core.fields.times import since_epoch_us
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position, returns_at_us, share, turn_opens_at_us
 from gate.core.pause.scope import STRICTNESS, Action, Exemption, InFlight
 from gate.core.request import CheckRequest
@@ -158,12 +158,12 @@ def _held_for_us(
         back_us = entry.ends_us
     else:
         held, ramp_us = entry.held, entry.over_us - entry.ends_us
-        place = position(entry.pause.id, account.id)
+        place = position(entry.pause.drawn_by, account.id)
         if place >= held * share(now_us, entry.ends_us, ramp_us):
             return None
         back_us = returns_at_us(place, held, entry.ends_us, ramp_us)
     if entry.throttles:
-        opens_us = turn_opens_at_us(entry.pause.id, account.id, entry.pause.factor, now_us)
+        opens_us = turn_opens_at_us(entry.pause.drawn_by, account.id, entry.pause.factor, now_us)
         if opens_us is None:
             return None
         back_us = min(back_us, opens_us)

@@ -22,12 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Exemption, PauseMode, Scope
-
-if TYPE_CHECKING:
-    from gate.core.pause.board import Pause
 
 _OWN_ORDER: Final = frozenset(
     ("id", "rev", "expires_at_us", "mode", "machine", "released_at_us", "released_by", "ramp_us", "proposal")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gate.core.pause.board import Pause
+from gate.core.pause.entry import Pause
 
 MAX_LEASE_US: Final = 60_000_000
 TOO_LONG_A_LEASE: Final = "a machine's pause lasts at most 60 s, the ramp after it included; it renews it with `extend`"

@@ -1,15 +1,21 @@
 """Which accounts a pause holds: a share of them, sticky by a salted hash, that falls to none while the pause ramps down.
 
-An account has one position in [0, 1) for each pause, the hash of both. A pause of 10 percent holds the accounts below
-0.1. After its end the bound falls to 0, so the accounts return one after the other, each once, at every gate alike.
+An account has one position in [0, 1) for each salt, the hash of both. A pause of 10 percent holds the accounts below 0.1.
+After its end the bound falls to 0, so the accounts return one after the other, each once, at every gate alike.
+
+The salt is the id of the pause, so that no one can tell beforehand which accounts it will hold, and different pauses
+burden different accounts. A pause of a share of the same scope as an earlier one takes over the earlier one's salt
+(`sticky_salt`): at 10 percent again it holds the same accounts, and at 30 percent those and others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
 from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.pause.entry import Pause
 
 MAX_RAMP_US: Final = HOUR_US
 LONGEST_BY_ITSELF_US: Final = 10 * MINUTE_US
@@ -23,6 +29,15 @@ def position(salt: str, account: str) -> float:
     """The place of an account in [0, 1), the same at every gate."""
     digest = blake2b(account.encode(errors="surrogatepass"), digest_size=4, key=salt.encode()[:64]).digest()
     return int.from_bytes(digest) / (1 << 32)
+
+
+def sticky_salt(wanted: Pause, known: Iterable[Pause]) -> str:
+    """The salt for a new pause: that of the latest other one that held a share of the same scope; empty if there is none."""
+    if wanted.percent == 100:
+        return ""
+    same = [each for each in known if each.percent < 100 and each.scope == wanted.scope and each.id != wanted.id]
+    latest = max(same, key=lambda each: (each.rev, each.id), default=None)
+    return "" if latest is None else latest.drawn_by
 
 
 def share(now_us: int, ended_us: int, ramp_us: int) -> float:

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from gate.core.pause.board import Board, Pause, size_of
+from gate.core.pause.board import Board, size_of
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import PauseMode
 
 MACHINES: Final = 0.5

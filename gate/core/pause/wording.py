@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gate.core.pause.board import Board, Pause
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Exemption, PauseMode
 
 

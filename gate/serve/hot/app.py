@@ -24,7 +24,16 @@ from gate.core.policy import Policy
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected, StoreUnavailable
 from gate.ports.clock import Clock
-from gate.records.check import CLASS_UNKNOWN, MAX_BATCH_BYTES, MAX_BODY_BYTES, Ignored, decode_check, decode_checks
+from gate.records.check import (
+    CLASS_UNKNOWN,
+    MAX_BATCH_BYTES,
+    MAX_BODY_BYTES,
+    Ignored,
+    Labels,
+    decode_check,
+    decode_checks,
+    labels_of,
+)
 from gate.records.decision import (
     ReservationSigner,
     encode_decision,
@@ -76,7 +85,7 @@ class GateApp:
         self._reports = reports
         self._signer = signer
         self._tokens = tokens
-        self._listed: set[tuple[str | None, ...]] = set()
+        self._listed: set[Labels] = set()
         self._listed_by: Policy | None = None
         self._unknown = UnknownFields(check.counts, log.warning)
         self._posts: dict[bytes, tuple[Handler, int]] = {
@@ -155,7 +164,7 @@ class GateApp:
     async def _one(self, request: HotRequest) -> Response:
         now_us = self._clock.now_us()
         asked, ignored = decode_check(request.body, now_us)
-        if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in self._listed_now():
+        if ignored or labels_of(asked) not in self._listed_now():
             ignored = self._told(asked, ignored)
         if now_us >= self._unknown.check_due_us:
             self._unknown.look_at_check(request.body, now_us)
@@ -169,12 +178,13 @@ class GateApp:
         read = decode_checks(request.body, now_us)
         if now_us >= self._unknown.batch_due_us:
             self._unknown.look_at_batch(request.body, now_us)
-        told, listed = [], self._listed_now()
-        for asked, ignored in read:
-            if ignored or (asked.account.class_, asked.media.kind, asked.surface, asked.country) not in listed:
-                ignored = self._told(asked, ignored)
-            told.append(ignored)
-        decisions = await self._check.check_many([asked for asked, _ in read], request.is_gone, told)
+        told, listed = read.ignored, self._listed_now()
+        if not read.labels <= listed or any(told):
+            told = [
+                self._told(asked, ignored) if ignored or labels_of(asked) not in listed else ignored
+                for asked, ignored in zip(read.requests, told, strict=True)
+            ]
+        decisions = await self._check.check_many(read.requests, request.is_gone, told)
         return 200, encode_decisions(decisions, self._jitter, told, self._signer), JSON, b""
 
     async def _peek(self, request: HotRequest) -> Response:
@@ -213,14 +223,14 @@ class GateApp:
         if not policy.has_class(class_):
             ignored = {**ignored, "account.class": CLASS_UNKNOWN}
         elif not unlisted:
-            self._listed_now().add((class_, request.media.kind, request.surface, request.country))
+            self._listed_now().add(labels_of(request))
         if ignored:
             self._check.counts.ignored(ignored)
         for field in unlisted:
             self._check.counts.unlisted[field] += 1
         return ignored
 
-    def _listed_now(self) -> set[tuple[str | None, ...]]:
+    def _listed_now(self) -> set[Labels]:
         """Class, kind, surface and country of checks, as far as they were found to be listed in the policy in force."""
         if self._check.policy is not self._listed_by or len(self._listed) > MOST_LISTED:
             self._listed_by = self._check.policy

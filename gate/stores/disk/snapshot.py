@@ -23,7 +23,7 @@ from gate.core.pause.board import Board
 from gate.errors import StateUnreadable
 from gate.ports.clock import ClockMark
 from gate.records.board_document import decode_board, encode_board
-from gate.records.pause import MAX_BYTES, MAX_TIME_US
+from gate.records.pause import MAX_BYTES, MAX_TIME_US, NOT_UNDERSTOOD
 
 VERSION: Final = 1
 _WRAPPING: Final = 1_024
@@ -97,12 +97,12 @@ def _parts(data: bytes) -> tuple[bytes, ClockMark | None]:
     """The board's document and the mark of the clock. Raises StateUnreadable for a wrong checksum."""
     try:
         read = _decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_UNDERSTOOD:
         return data, None  # a bare document, or garbage that is no document either
     document, clock = bytes(read.board), None
     if hashlib.sha256(document).hexdigest() != read.sha256:
         raise StateUnreadable("its checksum is wrong: the file is torn or was altered")
-    with suppress(msgspec.DecodeError):  # pauses matter more than the mark
+    with suppress(*NOT_UNDERSTOOD):  # pauses matter more than the mark
         clock = _decode_clock(read.clock)
     is_usable = clock is not None and 0 <= clock.store_us < MAX_TIME_US and abs(clock.ahead_us) < MAX_TIME_US
     return document, clock if is_usable else None

@@ -1,5 +1,8 @@
 """The second channel of the kill switch: topic `gate.controls.v1`, compacted, one partition, read from its beginning.
 
+Gates acknowledge in a second topic, `gate.acknowledgements.v1`: a gate's user may then read pauses without being able to
+write them. Where that topic does not exist, acknowledgements go to the first.
+
 It implements BoardStore with what Kafka can do. Each pause is a record of its own, so two writers at once overwrite
 nothing but the same pause, and readers merge by revision. `replace` compares with what was read last, which keeps honest
 writers apart but is no lock. The broker's append time is the store's clock.
@@ -17,9 +20,10 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.core.pause.board import Board, merge
+from gate.core.duration import HOUR_US
+from gate.core.pause.board import Board, forget_ended, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
+from gate.ports.boards import LATELY_US, Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.control import (
     CLOCK_KEY,
     GATE,
@@ -40,22 +44,31 @@ PARTITION: Final = 0
 POLL_MS: Final = 200
 TRY_AGAIN_S: Final = 1.0
 MOST_GATES: Final = 10_000
+FORGET_LATER_US: Final = HOUR_US
+"""How much later than gates a reader forgets a pause: clocks differ, and no gate may write again what was just deleted."""
+FORGET_EVERY_S: Final = 60.0
 AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
 class KafkaBoardStore:
     """A BoardStore. Use it as an async context manager, in one event loop. `unreadable` counts records it passed over."""
 
-    def __init__(self, bootstrap: str, topic: str, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, deadline_s: float = DEADLINE_S, acknowledgements: str | None = None
+    ) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._deadline_s = deadline_s
+        self._acknowledgements = topic if acknowledgements is None else acknowledgements
         self._at = TopicPartition(topic, PARTITION)
+        self._gates_at = self._at
         self._board = Board()
         self._outdated: set[bytes] = set()
+        self._ended: set[bytes] = set()
+        self._forget_at_s = 0.0
         self._gates: dict[str, tuple[bytes, int]] = {}
-        self._next = 0
-        self._end: int | None = None
+        self._next: dict[TopicPartition, int] = {}
+        self._end: dict[TopicPartition, int] | None = None
         self._problem = "it has not been read yet"
         self._clock: tuple[int, float] | None = None
         self._moved = asyncio.Condition()
@@ -89,8 +102,8 @@ class KafkaBoardStore:
 
     @property
     def caught_up(self) -> bool:
-        """True once the topic was read to the end that it had when reading began, and while it is being read."""
-        return self._end is not None and self._next >= self._end
+        """True once the topics were read to the ends that they had when reading began, and while they are being read."""
+        return self._end is not None and all(self._next.get(at, 0) >= end for at, end in self._end.items())
 
     async def read(self) -> Board:
         """See BoardStore."""
@@ -103,7 +116,8 @@ class KafkaBoardStore:
         known = self._board
         if known.rev != expected_rev:
             return False
-        records = [pause_record(pause) for id_, pause in board.pauses.items() if known.pauses.get(id_) != pause]
+        kept = forget_ended(board, self._now_us() - FORGET_LATER_US).pauses
+        records = [pause_record(pause) for id_, pause in kept.items() if known.pauses.get(id_) != pause]
         aside = {entry.raw for entry in known.unreadable}
         others = [entry_record(entry) for entry in board.unreadable if entry.raw not in aside]
         records += [record for record in others if record is not None]
@@ -116,7 +130,8 @@ class KafkaBoardStore:
         return True
 
     async def repair(self, board: Board) -> bool:
-        """See BoardStore. Writes the pauses of `board` again whose last record is another one.
+        """See BoardStore. Writes the pauses of `board` again whose last record is another one, and deletes those that
+        expired long ago.
 
         Compaction keeps the last record of a key. Where that is an older revision, a deletion or garbage, the pause would be
         lost to whoever reads the topic anew.
@@ -124,7 +139,7 @@ class KafkaBoardStore:
         await self._until_caught_up()
         known = self._board.pauses
         lost = [each for id_, each in known.items() if PAUSE + id_.encode() in self._outdated and id_ in board.pauses]
-        await self._send(map(pause_record, lost))
+        await self._send([*map(pause_record, lost), *((key, b"") for key in sorted(self._ended))])
         return bool(lost)
 
     async def changes(self) -> AsyncIterator[Board]:
@@ -139,14 +154,18 @@ class KafkaBoardStore:
 
     async def acknowledge(self, said: Acknowledgement) -> int:
         """See BoardStore."""
-        (at_us,) = await self._send([gate_record(said)])
+        await self._until_caught_up()
+        (at_us,) = await self._send([gate_record(said)], self._gates_at.topic)
         return at_us
 
     async def now_us(self) -> int:
-        """See BoardStore. The broker's time of the last record, and what has passed since."""
+        """See BoardStore. The broker's time of the last record, and what has passed since.
+
+        Gates judge by Redis' clock where they know it, and its host's may be another one than the broker's.
+        """
         if self._clock is None:
             await self._send([(CLOCK_KEY, b"")])
-        return self._now_us()
+        return self._now_us() + (await self.gates(LATELY_US)).pause_clock_ahead_us
 
     async def gates(self, within_us: int) -> Gates:
         """See BoardStore."""
@@ -165,7 +184,9 @@ class KafkaBoardStore:
 
     async def forget(self, process: str) -> None:
         """See BoardStore."""
-        await self._send([(GATE + process.encode(), b"")])
+        await self._until_caught_up()
+        for topic in dict.fromkeys((self._gates_at.topic, self._topic)):
+            await self._send([(GATE + process.encode(), b"")], topic)
 
     def heard_us(self, process: str) -> int | None:
         """When the acknowledgement of a process that was read last was written, by the broker's clock."""
@@ -189,13 +210,13 @@ class KafkaBoardStore:
                 CHECK_IT,
             ) from error
 
-    async def _send(self, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
+    async def _send(self, records: Iterable[tuple[bytes, bytes]], topic: str | None = None) -> list[int]:
         """Write records, wait until all are kept, and return the broker's times of them. Raises StoreUnavailable."""
         try:
             async with asyncio.timeout(self._deadline_s), self._writing:
                 producer = await self._connected_producer()
                 sending = [
-                    await producer.send(self._topic, value=value or None, key=key, partition=PARTITION)
+                    await producer.send(topic or self._topic, value=value or None, key=key, partition=PARTITION)
                     for key, value in records
                 ]
                 kept = await asyncio.gather(*sending)
@@ -236,34 +257,43 @@ class KafkaBoardStore:
                 await asyncio.sleep(TRY_AGAIN_S)
 
     async def _read(self) -> None:
-        """Read the topic from its beginning until Kafka is away."""
+        """Read the topics from their beginnings until Kafka is away."""
         consumer: Any = AIOKafkaConsumer(
             **connection(self._bootstrap), enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100
         )
         try:
             await connected(consumer)
-            if self._topic not in await consumer.topics():
+            present = await consumer.topics()
+            if self._topic not in present:
                 raise KeyError(self._topic)
-            consumer.assign([self._at])
-            self._outdated = {PAUSE + id_.encode() for id_ in self._board.pauses}
-            self._next = (await consumer.beginning_offsets([self._at]))[self._at]
-            consumer.seek(self._at, self._next)
-            self._end = (await consumer.end_offsets([self._at]))[self._at]
+            self._gates_at = (
+                TopicPartition(self._acknowledgements, PARTITION) if self._acknowledgements in present else self._at
+            )
+            both = list(dict.fromkeys((self._at, self._gates_at)))
+            consumer.assign(both)
+            self._outdated, self._ended = {PAUSE + id_.encode() for id_ in self._board.pauses}, set()
+            self._next = dict(await consumer.beginning_offsets(both))
+            for at, begin in self._next.items():
+                consumer.seek(at, begin)
+            self._end = dict(await consumer.end_offsets(both))
             while True:
                 await self._heard([])
-                found = await consumer.getmany(self._at, timeout_ms=POLL_MS)
-                await self._heard(found.get(self._at, []))
-                self._next = await consumer.position(self._at)
+                for at, records in (await consumer.getmany(*both, timeout_ms=POLL_MS)).items():
+                    await self._heard(records, at)
+                for at in both:
+                    self._next[at] = await consumer.position(at)
         finally:
             with suppress(*AWAY):
                 await consumer.stop()
 
-    async def _heard(self, records: list[Any]) -> None:
+    async def _heard(self, records: list[Any], at: TopicPartition | None = None) -> None:
         board = self._board
         for record in records:
             self._tick(record.timestamp * 1_000)
             board = self._merged(board, record)
-            self._next = record.offset + 1
+            self._next[at or self._at] = record.offset + 1
+        if board is not self._board or asyncio.get_running_loop().time() >= self._forget_at_s:
+            board = self._without_ended(board)
         async with self._moved:
             self._board = board
             self._moved.notify_all()
@@ -273,7 +303,7 @@ class KafkaBoardStore:
         value: bytes | None = record.value
         if key.startswith(GATE):
             self._hear_gate(key[len(GATE) :].decode("utf-8", "replace"), value, record.timestamp * 1_000)
-        elif key.startswith(PAUSE):
+        elif key.startswith(PAUSE) and record.topic == self._topic:
             return self._hear_pause(board, key, value)
         elif key != CLOCK_KEY and value:
             self.unreadable += 1
@@ -282,6 +312,7 @@ class KafkaBoardStore:
     def _hear_pause(self, board: Board, key: bytes, value: bytes | None) -> Board:
         """The board with the record, noting whether it is what the board holds under its key."""
         read = Board()
+        self._ended.discard(key)
         try:
             read = board_of_record(key, value) if value else read
         except StateUnreadable:
@@ -293,6 +324,15 @@ class KafkaBoardStore:
         else:
             self._outdated.add(key)
         return board if merged == board else merged
+
+    def _without_ended(self, board: Board) -> Board:
+        """The board without the pauses that expired long ago by the broker's clock; `repair` then deletes their records."""
+        self._forget_at_s = asyncio.get_running_loop().time() + FORGET_EVERY_S
+        kept = forget_ended(board, self._now_us() - FORGET_LATER_US)
+        forgotten = {PAUSE + id_.encode() for id_ in board.pauses.keys() - kept.pauses.keys()}
+        self._ended |= forgotten
+        self._outdated -= forgotten
+        return kept if forgotten or len(kept.unreadable) < len(board.unreadable) else board
 
     def _hear_gate(self, process: str, value: bytes | None, at_us: int) -> None:
         if not value:

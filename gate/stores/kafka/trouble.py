@@ -7,11 +7,17 @@ from typing import Final
 
 from aiokafka import errors as kafka
 
-from gate.errors import StoreUnavailable, UploadGateError
+from gate.errors import AccessRefused, StoreUnavailable, UploadGateError
 
 CHECK_IT: Final = "check that it runs there, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
 
 _NO_ANSWER: Final = "no answer in time"
+_REFUSALS: Final = (
+    kafka.TopicAuthorizationFailedError,
+    kafka.GroupAuthorizationFailedError,
+    kafka.ClusterAuthorizationFailedError,
+    kafka.TransactionalIdAuthorizationFailed,
+)
 _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ((ssl.SSLCertVerificationError,), "its certificate is not one that this side trusts"),
     ((ssl.SSLError,), "it does not speak TLS as the address says"),
@@ -26,12 +32,7 @@ _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
         "it refuses the login",
     ),
     (
-        (
-            kafka.TopicAuthorizationFailedError,
-            kafka.GroupAuthorizationFailedError,
-            kafka.ClusterAuthorizationFailedError,
-            kafka.TransactionalIdAuthorizationFailed,
-        ),
+        _REFUSALS,
         "its access lists do not permit this user to do that",
     ),
     ((kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError), "the topic does not exist"),
@@ -74,4 +75,6 @@ def kafka_trouble(error: BaseException) -> str:
 
 def kafka_unavailable(bootstrap: str, what: str, error: BaseException, remedy: str = CHECK_IT) -> StoreUnavailable:
     """The error of a call that failed: `Kafka at ADDRESS {what}: why`."""
-    return StoreUnavailable(f"Kafka at {bootstrap} {what}: {kafka_trouble(error)}", remedy)
+    refused = isinstance(error, _REFUSALS) or isinstance(error.__cause__, _REFUSALS)
+    kind = AccessRefused if refused else StoreUnavailable
+    return kind(f"Kafka at {bootstrap} {what}: {kafka_trouble(error)}", remedy)

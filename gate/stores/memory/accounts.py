@@ -21,6 +21,7 @@ from gate.core.limits.reservation import (
     settle,
 )
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
+from gate.core.limits.token_lease import Exchange, Exchanged, exchange
 from gate.core.override import Override
 from gate.core.score import Score, replaces, risk_at
 from gate.core.standing import Standing
@@ -32,7 +33,8 @@ _SWEEP_EVERY = 1_000
 
 
 class MemoryAccountStore:
-    """A TakeStore, ReservationStore, ScoreMirror and OverrideStore in one process. One step of the loop is atomic."""
+    """A TakeStore, TokenLeaseStore, ReservationStore, ScoreMirror and OverrideStore in one process. One step of its loop is
+    atomic."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -63,6 +65,11 @@ class MemoryAccountStore:
         room = rooms(self._tats, self._flights, request.buckets, now_us)
         result, _ = self._taken(request, now_us, dict(self._tats), dict(self._flights))
         return Peek(result, room)
+
+    async def exchange(self, wanted: Sequence[Exchange], now_us: int | None = None) -> list[Exchanged | Exception]:
+        """See TokenLeaseStore. Never fails."""
+        now_us = self._clock.now_us() if now_us is None else now_us
+        return [exchange(self._tats, each, now_us) for each in wanted]
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """See TakeStore. Nothing needs to be prepared."""

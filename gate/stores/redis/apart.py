@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as copy_with
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -66,7 +67,7 @@ def parts_of(limits: ClassLimits) -> ClassParts:
     """The parts of a class."""
     own = ClassLimits(
         limits.account, None, None, (), limits.refuse_at, limits.max_score_age_us, limits.lifetime_us,
-        limits.returns, limits.name,
+        limits.returns, limits.name, leased=limits.leased,
     )  # fmt: skip
     shared: dict[str, tuple[Limit, ...]] = {}
     for each in limits.shared:
@@ -80,7 +81,7 @@ def parts_of(limits: ClassLimits) -> ClassParts:
 
 
 def _part(kind: str, limits: tuple[Limit, ...], of: ClassLimits) -> EntityPart:
-    shadows = tuple(Limit(each.name, each.rate, True, each.by_bytes, each.in_flight) for each in limits)
+    shadows = tuple(copy_with(each, shadow=True) for each in limits)
     strict, lenient = (
         ClassLimits(EntityLimits(some), None, None, (), None, 0, of.lifetime_us, of.returns, of.name)
         for some in (limits, shadows)

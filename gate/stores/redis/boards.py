@@ -28,12 +28,8 @@ from gate.records.board_document import decode_board, document_version, encode_b
 from gate.records.gate import decode_gate, encode_gate
 from gate.records.pause import VERSION
 from gate.stores.redis.connect import line_to
-from gate.stores.redis.line import (
-    Line,
-    Run,
-    Script,
-    Stats,
-)
+from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.script_call import Run, Script
 
 HEARTBEAT_S = 1.0
 DEAD_AFTER_S = 3.0

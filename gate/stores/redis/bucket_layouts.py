@@ -5,7 +5,7 @@ All limits on one subject that any class has share a layout, so that a class tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gate.core.limits.limit import EntityLimits, Limit
@@ -22,6 +22,13 @@ def entities_of(limits: ClassLimits) -> list[tuple[str, EntityLimits]]:
         *((subject, each) for subject, each in own if each is not None),
         *((f"={each.entity}", each.limits) for each in limits.shared),
     ]
+
+
+def in_flight_of(limits: ClassLimits) -> Iterator[str]:
+    """The subjects with limits on what is in flight, each once: account, ip, device, or the name of a shared entity."""
+    yield from dict.fromkeys(
+        subject for subject, each in entities_of(limits) if any(limit.in_flight for limit in each.limits)
+    )
 
 
 def quoted(raw: bytes) -> str:

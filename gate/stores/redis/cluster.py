@@ -20,7 +20,8 @@ from redis.exceptions import NoScriptError, ResponseError
 from gate.errors import StoreUnavailable, redact
 from gate.stores.redis.address import Endpoint, Endpoints
 from gate.stores.redis.cluster_map import Redirect, SlotMap, read_slots, redirect_of, slot_of, tags
-from gate.stores.redis.line import Argument, Line, ReplyLost, Routed, Run, Stats, pack
+from gate.stores.redis.line import Line, ReplyLost, Routed, Stats, pack
+from gate.stores.redis.script_call import Argument, ScriptCall
 
 FIRST_REST_S: Final = 0.05
 LONGEST_REST_S: Final = 1.0
@@ -87,7 +88,7 @@ class _Job:
 
     slot: int
     packed: bytes
-    run: Run | None = None
+    run: ScriptCall | None = None
     asked_at: Endpoint | None = None
     reply: Any = None
     problem: StoreUnavailable | None = None
@@ -170,14 +171,14 @@ class ClusterLine:
         opening = (self._node(at).line.connect(left_s) for at in self.masters)
         await asyncio.gather(*opening, return_exceptions=True)
 
-    async def run(self, runs: Sequence[Run], within_s: float, *, again: bool = False) -> list[Any]:
+    async def run(self, runs: Sequence[ScriptCall], within_s: float, *, again: bool = False) -> list[Any]:
         """See Line. The keys of each run share a slot."""
         outcomes = await self.outcomes(runs, asyncio.get_running_loop().time() + within_s, again=again)
         return [_or_raise(outcome) for outcome in outcomes]
 
-    async def outcomes(self, runs: Sequence[Run], until_s: float, *, again: bool) -> list[Any]:
+    async def outcomes(self, runs: Sequence[ScriptCall], until_s: float, *, again: bool) -> list[Any]:
         """`run` until the loop's time `until_s`, with the error in the place of each reply that did not come."""
-        jobs = [_Job(slot_of(_text(run.keys[0])), run.packed(known=True), run) for run in runs]
+        jobs = [_Job(slot_of(_text(run.first_key)), run.packed(known=True), run) for run in runs]
         return await self._deliver(jobs, until_s, again)
 
     async def pipeline(self, calls: Sequence[Routed], within_s: float) -> list[Any]:

@@ -25,9 +25,11 @@ from gate.stores.redis.apart import OWN, entity_prefix, further_requests, own_re
 from gate.stores.redis.cluster import ClusterLine
 from gate.stores.redis.cluster_map import slot_of, tags
 from gate.stores.redis.layout import account_key, due_key
-from gate.stores.redis.line import Routed, Run, Stats
+from gate.stores.redis.limit_tags import LIMITS_TTL_MS
+from gate.stores.redis.line import Routed, Stats
 from gate.stores.redis.reservations import RedisReservationStore
-from gate.stores.redis.takes import CONNECT_WITHIN_S, LIMITS_TTL_MS, PROBE, Batch, Scripts, TakeWire
+from gate.stores.redis.take_scripts import Scripts
+from gate.stores.redis.takes import CONNECT_WITHIN_S, PROBE, Batch, TakeWire
 from gate.stores.redis.unrolled import Unrolled
 
 MOST_WAITING: Final = 10_000
@@ -223,8 +225,7 @@ class ClusterTakeLane:
             prefix = self._prefix_of(kind)
             await self._describe(kind, unrolled, until_s)
             batches.append(Batch(requests, unrolled, prefix, due_key(prefix, slot)))
-        runs = [Run(batch.script, batch.keys, batch.arguments) for batch in batches]
-        outcomes = await self._line.outcomes(runs, until_s, again=True)
+        outcomes = await self._line.outcomes(batches, until_s, again=True)
         found: list[Outcome] = [StoreUnavailable("")] * len(parts)
         for some, batch, reply in zip(groups.values(), batches, outcomes, strict=True):
             results: Sequence[Outcome] = (

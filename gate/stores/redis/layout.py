@@ -38,7 +38,7 @@ import msgspec
 
 from gate.core.duration import HOUR_US
 from gate.core.limits.gcra import Refusal, Took
-from gate.core.limits.limit import Rate
+from gate.core.limits.limit import EntityLimits, Rate
 from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import ClassLimits
 from gate.core.standing import Standing
@@ -104,10 +104,11 @@ def account_header(ids: Sequence[bytes]) -> bytes:
 
 
 class Described(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The limits of a class as reservations refer to them."""
+    """The limits of a class as reservations refer to them. All that are `leased` gave, from the lease of a gate."""
 
     name: str
     limits: tuple[DescribedLimit, ...]
+    leased: tuple[DescribedLimit, ...] = ()
 
 
 class DescribedLimit(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -136,7 +137,12 @@ def described(limits: ClassLimits) -> Described:
     own = zip((0, 1, 2), (limits.account, limits.ip, limits.device), strict=True)
     parts = [*((code, "", each) for code, each in own if each is not None)]
     parts += [(NAMED, each.entity, each.limits) for each in limits.shared]
-    found = [
+    leased = [(NAMED, each.entity, each.limits) for each in limits.leased]
+    return Described(limits.name, _described(parts), _described(leased))
+
+
+def _described(parts: Sequence[tuple[int, str, EntityLimits]]) -> tuple[DescribedLimit, ...]:
+    return tuple(
         DescribedLimit(
             code,
             entity,
@@ -149,8 +155,7 @@ def described(limits: ClassLimits) -> Described:
         )
         for code, entity, each in parts
         for at in each.limits
-    ]
-    return Described(limits.name, tuple(found))
+    )
 
 
 def tagged(description: Described) -> tuple[bytes, bytes]:
@@ -244,7 +249,7 @@ def tag_of(taken: bytes) -> bytes:
 
 def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described) -> Reservation:
     """The reservation with what was taken, by `read_reservation`. The name of a shared entity begins with `=`."""
-    *_, ip, device = kept.what.split("\n")
+    *_, size, ip, device = kept.what.split("\n")
     entities = (f"account:{{{account}}}", f"ip:{ip}" if ip else "", f"device:{device}" if device else "")
     found: list[Took] = []
     rates = {limit.id: Rate(limit.rate, limit.per_us, 1) for limit in limits.limits if limit.by_bytes}
@@ -271,6 +276,10 @@ def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described)
                     found.append(Took(entity, limit.id.hex(), cost, rates.get(limit.id), limit.in_flight))
     except (IndexError, ValueError) as error:
         raise StateUnreadable(f"not what was taken: {error}") from error
+    for limit in limits.leased:
+        rate = Rate(limit.rate, limit.per_us, 1) if limit.by_bytes else None
+        cost = limit.cost_us if rate is None else rate.cost_us(int(size))
+        found.append(Took(limit.entity, limit.id.hex(), cost, rate, leased=True))
     return msgspec.structs.replace(kept, took=tuple(found))
 
 

@@ -10,11 +10,10 @@ be repeated.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import hiredis
@@ -31,16 +30,13 @@ from redis.exceptions import (
 )
 
 from gate.errors import SettingInvalid, StoreUnavailable, redact
-from gate.stores.redis.lua import script
+from gate.stores.redis.script_call import Argument, ScriptCall
 from gate.stores.redis.trouble import redis_trouble
 
 CLOSE_WITHIN_S = 1.0
 POLLS_WHEN_LATE: Final = 2
 """Turns of the event loop between a deadline and its effect. Timers run before sockets are read, in a turn of uvloop also those
 that a timer calls soon; so it takes two."""
-
-Argument = bytes | str | int
-"""One argument of a command. The command's name is the first argument."""
 
 Routed = tuple[str | bytes, Sequence[Argument]]
 """A command and the key that says which node of a Cluster carries it out."""
@@ -69,36 +65,6 @@ class Stats:
     """Probes of the server, at the start and after a failure."""
     unreadable: int = 0
     """Stored scores, overrides and bucket values that a take rejected as impossible."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script's source and its SHA-1, by which the server names it."""
-
-    source: bytes
-    sha: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
-
-    @classmethod
-    def named(cls, name: str) -> Script:
-        """The script `lua/NAME.lua`."""
-        return cls(script(name))
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One call of a script."""
-
-    script: Script
-    keys: Sequence[Argument]
-    args: Sequence[Argument]
-
-    def packed(self, known: bool) -> bytes:
-        """The bytes to send: the name of a script that the server knows, else its source, which the server keeps."""
-        verb: tuple[bytes, bytes] = (b"EVALSHA", self.script.sha) if known else (b"EVAL", self.script.source)
-        return pack((*verb, len(self.keys), *self.keys, *self.args))
 
 
 def pack(command: Sequence[Argument]) -> bytes:
@@ -170,7 +136,7 @@ class Line:
             await self._drop()
             raise
 
-    async def run(self, runs: Sequence[Run], within_s: float, *, again: bool = False) -> list[Any]:
+    async def run(self, runs: Sequence[ScriptCall], within_s: float, *, again: bool = False) -> list[Any]:
         """Run scripts and return one reply each. If the server has lost a script, only that call is sent again.
 
         With `again`, calls are repeated once if the connection broke, or if half the time has passed without a reply.

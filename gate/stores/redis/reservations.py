@@ -18,7 +18,8 @@ from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
 from gate.stores.redis.cluster_map import SLOTS, slot_of
 from gate.stores.redis.connect import line_to
-from gate.stores.redis.line import Argument, Routed, Run, Script, Stats
+from gate.stores.redis.line import Routed, Stats
+from gate.stores.redis.script_call import Argument, Run, Script
 
 MOST_AT_ONCE: Final = 64
 """Words that share two calls."""

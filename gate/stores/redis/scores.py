@@ -16,7 +16,8 @@ from gate.ports.scores import EncodedScore
 from gate.records.score import decode_stored_score, stored_score
 from gate.stores.redis.cluster_map import slot_of
 from gate.stores.redis.connect import line_to
-from gate.stores.redis.line import Run, Script, Stats
+from gate.stores.redis.line import Stats
+from gate.stores.redis.script_call import Run, Script
 
 SCORE_TTL_MS: Final = 90 * 86_400_000
 SCORES_A_CALL: Final = 64

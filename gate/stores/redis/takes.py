@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -27,23 +28,20 @@ from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Limit, Room
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.standing import UNKNOWN, Standing
-from gate.errors import StateUnreadable, StoreUnavailable
-from gate.records.override import decode_stored_override, obeyed_override
+from gate.errors import StoreUnavailable
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
-from gate.stores.redis.line import Argument, Line, Run, Stats
+from gate.stores.redis.limit_tags import store_tags
+from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.more_answers import with_more
 from gate.stores.redis.peeks import peek
+from gate.stores.redis.take_keys import TakeKeys, keys_under, shared_keys, with_raw_names
+from gate.stores.redis.take_scripts import ScriptPair
 from gate.stores.redis.unrolled import Unrolled
-
-MOST_CLASSES: Final = 48
-"""Classes that one script has at most; with more, those of the batch alone are written."""
 
 CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""
-
-LIMITS_TTL_MS: Final = 64 * 86_400_000
-"""How long it is kept which limits a class had: longer than any reservation."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _KEEP_LIMITS, _RECORDED = 8, 16
@@ -55,41 +53,15 @@ PROBE: Final = TakeRequest("", "probe", ClassLimits(None, None, None, (), None, 
 """A take from no bucket, for an account that no check can name. It writes a reservation that ends at once."""
 
 
-class Scripts:
-    """The script for the classes that are expected, kept until a batch brings others."""
-
-    def __init__(self) -> None:
-        self._known = Unrolled(())
-
-    def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the script for these classes and those known before."""
-        others = [each for each in classes if each not in self._known.numbers]
-        if others:
-            before = self._known.classes if len(self._known.classes) + len(others) <= MOST_CLASSES else ()
-            self._known = Unrolled((*before, *others))
-
-    def of(self, requests: Sequence[TakeRequest]) -> Unrolled:
-        """A script that has the class of each request."""
-        numbers = self._known.numbers
-        for request in requests:
-            if request.class_limits not in numbers:
-                needed = list(dict.fromkeys(each.class_limits for each in requests))
-                self.expect(needed)
-                if any(each not in self._known.numbers for each in needed):
-                    self._known = Unrolled(tuple(needed))
-                break
-        return self._known
-
-
 class TakeLane:
     """Carries one batch of checks as one call. A call whose reply was lost is repeated once: the script knows uploads
     it has charged."""
 
-    def __init__(self, line: Line, scripts: Scripts, prefix: str, stats: Stats) -> None:
+    def __init__(self, line: Line, scripts: ScriptPair, prefix: str, stats: Stats) -> None:
         self._line = line
         self._scripts = scripts
         self._prefix = prefix
-        self._described: Unrolled | None = None
+        self._described: dict[bool, Unrolled] = {}
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -108,30 +80,33 @@ class TakeLane:
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
-        unrolled = self._scripts.of(items)
-        if unrolled is not self._described:
-            clock = asyncio.get_running_loop().time
-            until_s = clock() + within_s
-            await self._describe(unrolled, within_s / 2)
-            within_s = until_s - clock()
-        batch = Batch(items, unrolled, self._prefix)
-        (reply,) = await self._line.run((Run(batch.script, batch.keys, batch.arguments),), within_s, again=True)
-        results = batch.read(reply)
-        self._stats.unreadable += batch.unreadable
-        return results
+        classes = {item.class_limits for item in items}
+        for unrolled in self._described.values():
+            if classes <= unrolled.packing.keys():  # nearly always
+                (results,) = await self._run(((items, unrolled),), within_s)
+                return results
+        parts = self._scripts.parts_of(items)
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + within_s
+        for part in parts:
+            if self._described.get(part.leased) is not part.unrolled:
+                await store_tags(self._line, self._prefix, part.unrolled, (until_s - clock()) / 2)
+                self._described[part.leased] = part.unrolled
+        found = await self._run([(part.requests, part.unrolled) for part in parts], until_s - clock())
+        if len(parts) == 1:
+            return found[0]
+        by_leased = {part.leased: iter(results) for part, results in zip(parts, found, strict=True)}
+        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
 
-    async def _describe(self, unrolled: Unrolled, within_s: float) -> None:
-        """Store what the tags in reservations will stand for, before the first of them is made."""
-        if unrolled.tags:
-            key = f"{self._prefix}2limits"
-            pairs = [part for pair in unrolled.tags.items() for part in pair]
-            try:
-                await self._line.execute(b"HSET", key, *pairs, within_s=within_s / 2)
-                await self._line.execute(b"PEXPIRE", key, LIMITS_TTL_MS, within_s=within_s / 2)
-            except StoreUnavailable as error:
-                if not str(error.__cause__).startswith("WRONGTYPE"):
-                    raise  # else the key holds no hash: gates of this policy need it for nothing
-        self._described = unrolled
+    async def _run(
+        self, parts: Sequence[tuple[Sequence[TakeRequest], Unrolled]], within_s: float
+    ) -> list[list[TakeResult]]:
+        """The answers to requests, by the script of each part of them."""
+        batches = [Batch(requests, unrolled, self._prefix) for requests, unrolled in parts]
+        replies = await self._line.run(batches, within_s, again=True)
+        results = [batch.read(reply) for batch, reply in zip(batches, replies, strict=True)]
+        self._stats.unreadable += sum(batch.unreadable for batch in batches)
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +147,7 @@ class RedisTakeStore:
         else:
             self._wire = _single(url, prefix, self._stats, lanes)
         self._batcher: Batcher[TakeRequest, TakeResult] = Batcher(
-            self._wire.lanes, deadline_s, max_batch, max_queue, lambda request: request.class_limits.rank
+            self._wire.lanes, deadline_s, max_batch, max_queue, attrgetter("class_limits.rank")
         )
 
     @property
@@ -223,7 +198,7 @@ class RedisTakeStore:
 
 
 def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
-    scripts = Scripts()
+    scripts = ScriptPair()
     lines = [single_line_to(url, "upload-gate-take", stats) for _ in range(lanes)]
 
     async def close() -> None:
@@ -234,12 +209,12 @@ def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
 
 
 class Batch:
-    """The keys and arguments of one call, and how to read its reply. Packed at once for all requests, not for each.
+    """One call for some checks, packed at once for all of them, and how to read its reply. See `script_call.ScriptCall`.
 
     `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
     """
 
-    __slots__ = ("_hot", "_unrolled", "arguments", "keys", "script", "unreadable")
+    __slots__ = ("_argument", "_hot", "_key_count", "_keys", "_unrolled", "first_key", "script", "unreadable")
 
     def __init__(
         self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str, due: str | None = None
@@ -248,63 +223,109 @@ class Batch:
         self.script = unrolled.script
         self._unrolled = unrolled
         self._hot: dict[int, MetFact] = {}
-        packing = unrolled.packing
-        keys: list[Argument] = [f"{prefix}2b:{entity}" for entity in unrolled.shared]
-        keys.append(due or f"{prefix}2due")
-        own: list[Argument] = []
+        self.first_key, shared = shared_keys(prefix, unrolled.shared, due)
+        keys = self._pack(requests, keys_under(prefix), shared)
+        if not keys.isascii():
+            lengths = [len(request.account) for request in requests]
+            keys = self._pack(with_raw_names(requests), keys_under(prefix), shared, lengths)
+        self._keys = keys.encode("latin-1")
+
+    def packed(self, known: bool) -> bytes:
+        """See `script_call.ScriptCall`."""
+        return self.script.packed(known, self._key_count, self._keys, self._argument)
+
+    def _pack(
+        self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
+    ) -> str:
+        """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
+        packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
+        begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
+        shown, own = [shared], list[str]()
         given = [_COUNT.pack(len(requests))]
-        accounts: dict[str, int] = {}  # apart from other keys, because an account may have the name of a key
-        at: dict[str, int] = {}
-        # prefixes are added once a batch, because to add up two strings takes half as long as to format three
-        account_key, score_key, override_key = f"{prefix}2a:", f"{prefix}score:", f"{prefix}override:"
-        record_key, ip_key, device_key = f"{prefix}2r:{{", f"{prefix}2b:ip:", f"{prefix}2b:device:"
+        flying = self._keys_in_flight(requests, keys, shown)
+        count = 1 + len(self._unrolled.shared) + len(flying)
+        accounts, networks, devices = dict[str, int](), dict[str, int](), dict[str, int]()
         for n, request in enumerate(requests):
-            account, ip, device, hot = request.account, request.ip, request.device, request.hot
-            number, rates, flights, by_ip, by_device, packed = packing[request.class_limits]
-            a = accounts.get(account)
-            if a is None:
-                a = accounts[account] = len(keys) + 1
-                slot = f"{{{account}}}"
-                keys += (account_key + slot, score_key + slot, override_key + slot)
-            own.append(f"{record_key}{account}}}{len(account)}:{request.upload_id}")
+            account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
+            number, alone, by_ip, by_device, packed = packing[request.class_limits]
+            first, second, third, last, length, between = (
+                keys.parts(len(account), characters[n]) if characters else keys[len(account)]
+            )
+            a = accounts.setdefault(account, count + 1)
+            if a > count:
+                count += 3
+                shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
+            own.append(f"{begin_upload[length + len(upload)]}{account}{between}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:
-                i = at.get(name := ip_key + ip, 0)
-                if not i:
-                    keys.append(name)
-                    i = at[name] = len(keys)
+                i = networks.setdefault(ip, count + 1)
+                if i > count:
+                    count = i
+                    shown.append(f"{begin_network[len(ip)]}{ip}\r\n")
             if by_device and device is not None:
-                d = at.get(name := device_key + device, 0)
-                if not d:
-                    keys.append(name)
-                    d = at[name] = len(keys)
-            if hot is not None:
-                self._hot[n] = hot
-                special = int(request.class_limits.refused_by(hot))
-            if request.keep_limits:
-                special += _KEEP_LIMITS
-            what, numbers = request.fingerprint.encode(), []
-            for rate in rates:
-                cost = rate.cost_us(request.size)
-                numbers.append(cost if cost < NEVER_US else NEVER_US)
-            for subject in flights:
-                numbers.append(_flight_key(prefix, subject, request, keys, at))
-            if request.now_us is None:
-                given += (packed(number, special, a, i, d, request.attempt, len(what), *numbers), what)
+                d = devices.setdefault(device, count + 1)
+                if d > count:
+                    count = d
+                    shown.append(f"{begin_device[len(device)]}{device}\r\n")
+            now_us, size, kind, attempt = request.now_us, request.size, request.kind, request.attempt
+            if request.hot is not None or request.keep_limits or now_us is not None:
+                special = self._special(n, request)
+            # `request.fingerprint`, in half the time
+            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{device or ''}".encode(encoding)
+            if alone is not None:
+                per_us, rate = alone
+                cost = -(-size * per_us // rate)
+                cost = cost if cost < NEVER_US else NEVER_US
+                given += (packed(number, special, a, i, d, attempt, len(what), cost), what)
             else:
-                given += (packed(number, special + _RECORDED, a, i, d, request.attempt, len(what), *numbers), what)
-                given.append(_NOW.pack(request.now_us))
-        self.keys = [*keys, *own]
-        self.arguments = (b"".join(given),)
+                numbers = self._further(request, keys, flying)
+                given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
+            if now_us is not None:
+                given.append(_NOW.pack(now_us))
+        self._key_count = count + len(own)
+        self._argument = b"".join(given)
+        return "".join(shown) + "".join(own)
+
+    def _keys_in_flight(self, requests: Sequence[TakeRequest], keys: TakeKeys, shown: list[str]) -> dict[str, int]:
+        """Appends the keys of what is in flight, where limits count it; returns them with their numbers."""
+        flying: dict[str, int] = {}
+        flights, before = self._unrolled.flights, 1 + len(self._unrolled.shared)
+        for request in requests if any(flights.values()) else ():
+            for subject in flights[request.class_limits]:
+                key = keys.in_flight(subject, request)
+                if key and key not in flying:
+                    flying[key] = before + len(flying) + 1
+                    shown.append(key)
+        return flying
+
+    def _further(self, request: TakeRequest, keys: TakeKeys, flying: Mapping[str, int]) -> list[int]:
+        """The costs of a request that count bytes, and the numbers of the keys of what is in flight."""
+        limits = request.class_limits
+        costs = [min(rate.cost_us(request.size), NEVER_US) for rate in limits.byte_rates]
+        subjects = self._unrolled.flights[limits]
+        return costs + [flying.get(keys.in_flight(subject, request), 0) for subject in subjects]
+
+    def _special(self, n: int, request: TakeRequest) -> int:
+        """What few checks have: a hot fact, which is remembered for the answer; limits to keep; a recorded clock."""
+        special = _RECORDED if request.now_us is not None else 0
+        if request.keep_limits:
+            special += _KEEP_LIMITS
+        if request.hot is not None:
+            self._hot[n] = request.hot
+            special += request.class_limits.refused_by(request.hot)
+        return special
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
         limits_by_class, unscored, charged_only = _limits(self._unrolled.classes), UNKNOWN, _CHARGED
+        last_now, now_us = -1.0, -1  # all checks of a call have the time of the server but for repeated ones
         for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if now != last_now:
+                last_now, now_us = now, int(now)
             if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
                 room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
-                results.append(TakeResult(unscored, True, False, None, (), int(now), room))
+                results.append(TakeResult(unscored, True, False, None, (), now_us, room))
                 continue
             standing = UNKNOWN
             if flags & _SCORED:
@@ -319,7 +340,7 @@ class Batch:
                 else:
                     refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
             charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
-            if repeated and not charged:  # the name of the limit comes with `_with_more`
+            if repeated and not charged:  # the name of the limit comes with `with_more`
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
@@ -327,45 +348,12 @@ class Batch:
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
-            results[at] = self._with_more(results[at], more)
+            results[at], is_readable = with_more(results[at], more)
+            self.unreadable += not is_readable
         for at, hot in self._hot.items():
             if not results[at].repeated:  # such an upload was let in before, and stays so
                 results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results
-
-    def _with_more(self, result: TakeResult, more: bytes) -> TakeResult:
-        """What few answers have: an override, names of shadow limits, the limit of a refusal that is repeated."""
-        (length,) = _COUNT.unpack_from(more)
-        end = _COUNT.size + length
-        override, limits_of = None, result.limits_of
-        if length:
-            value = more[_COUNT.size : end]
-            try:
-                override = decode_stored_override(value)
-            except StateUnreadable:
-                override = obeyed_override(value)
-                self.unreadable += 1
-        shadow = tuple(more[end:].decode(errors="replace").split("\n")) if len(more) > end else ()
-        refusal = result.refusal
-        if refusal is not None and not refusal.limit:
-            refusal, shadow = Refusal(shadow[0], refusal.retry_after_us), ()
-        if limits_of is not None and override is not None:
-            limits_of = override.limits
-        standing = replace(result.standing, override=override)
-        return replace(result, standing=standing, refusal=refusal, shadow=shadow, limits_of=limits_of)
-
-
-def _flight_key(prefix: str, subject: str, request: TakeRequest, keys: list[Argument], at: dict[str, int]) -> int:
-    """The number of the key that holds what is in flight for the subject; 0 where its entity is unknown."""
-    own = {"account": f"account:{{{request.account}}}", "ip": f"ip:{request.ip}", "device": f"device:{request.device}"}
-    if (subject == "ip" and request.ip is None) or (subject == "device" and request.device is None):
-        return 0
-    name = f"{prefix}2f:{subject[1:] if subject.startswith('=') else own[subject]}"
-    number = at.get(name)
-    if number is None:
-        keys.append(name)
-        number = at[name] = len(keys)
-    return number
 
 
 @lru_cache(maxsize=64)

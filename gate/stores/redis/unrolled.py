@@ -10,29 +10,23 @@ goes; this module writes the rest. The model it must agree with is `gate.core.li
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from gate.core.limits.gcra import GRACE_US
-from gate.core.limits.limit import NEVER_US, Limit, Rate
+from gate.core.limits.limit import NEVER_US, Limit
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, quoted
+from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, quoted
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
-from gate.stores.redis.line import Script
 from gate.stores.redis.lua import script
+from gate.stores.redis.packing import Packing, packing_of
+from gate.stores.redis.script_call import Script
 
 MAX_LIFETIME_US: Final = 1 << 47
 _INFINITE: Final = "math.huge"
 _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
-
-
-Packing = tuple[int, tuple[Rate, ...], tuple[str, ...], bool, bool, Callable[..., bytes]]
-"""What the request of a class needs beside its own values: the class's number, its rates on bytes, the subjects of its limits on
-what is in flight, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check takes it
-apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +46,15 @@ class Unrolled:
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
     def __post_init__(self) -> None:
-        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits)
+        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits or each.leased)
         object.__setattr__(self, "tags", tags)
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "numbers", {limits: n for n, limits in enumerate(self.classes, 1)})
-        object.__setattr__(self, "flights", {limits: tuple(_flying(limits)) for limits in self.classes})
-        packing: dict[ClassLimits, Packing] = {
-            each: (
-                n, each.byte_rates, self.flights[each], each.ip is not None, each.device is not None,
-                struct.Struct(f"<BBHHHIH{len(each.byte_rates)}d{len(self.flights[each])}H").pack,
-            )
-            for each, n in self.numbers.items()
-        }  # fmt: skip
+        object.__setattr__(self, "flights", {limits: tuple(in_flight_of(limits)) for limits in self.classes})
+        packing = {each: packing_of(each, n, self.flights[each]) for each, n in self.numbers.items()}
         object.__setattr__(self, "packing", packing)
         object.__setattr__(self, "script", Script(_source(self).encode("latin-1")))
-
-
-def _flying(limits: ClassLimits) -> Iterator[str]:
-    """The subjects with limits on what is in flight, each once: account, ip, device, or the name of a shared entity."""
-    yield from dict.fromkeys(
-        subject for subject, each in entities_of(limits) if any(limit.in_flight for limit in each.limits)
-    )
 
 
 def _source(unrolled: Unrolled) -> str:
@@ -141,12 +122,19 @@ class _Branch:
             if subject not in loaded:
                 loaded.add(subject)
                 yield from self._load(subject)
+            reserve: tuple[Limit, int, str] | None = None
             for limit in each.limits:
                 number += 1
                 cost = str(min(limit.rate.cost_us(1), NEVER_US))
                 if limit.by_bytes:
                     cost, costs = self._costs[costs], costs + 1
-                yield from self._look(subject, limit, number, cost)
+                if limit.reserve_of:
+                    reserve = limit, number, cost
+                elif reserve is not None:
+                    yield from self._look_at_both(subject, reserve, (limit, number, cost))
+                    reserve = None
+                else:
+                    yield from self._look(subject, limit, number, cost)
             if inside:
                 yield "end"
         yield "if refused == 0 then"
@@ -201,10 +189,9 @@ class _Branch:
         return f"e{n}.others" if subject.startswith("=") else f"sub(e{n}, q{n})"
 
     def _look(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
-        x, n = f"x{number}", self._layouts.number[subject]
-        known = self._described.limits[number - 1]
+        x = f"x{number}"
         if limit.in_flight:
-            self._listed.append(f"({x} and {quoted(known.took(0))} or '')")
+            self._listed.append(f"({x} and {quoted(self._described.limits[number - 1].took(0))} or '')")
             key = self._flight_at[subject]
             yield f"{x} = flying(V[{key}] or '', {quoted(limit.id)}, {limit.rate.burst})"
             yield f"if {x} ~= 0 then"
@@ -213,26 +200,58 @@ class _Branch:
             yield "end"
             self._off.append(f"if {x} then take_off({key}, {quoted(limit.id)}, till) end")
             return
-        t, tolerance = self._layouts.variable(subject, limit), min(limit.rate.tolerance_us, NEVER_US)
+        tolerance = min(limit.rate.tolerance_us, NEVER_US)
+        yield from self._reach(subject, limit, number, cost)
+        yield f"if {x} > now + {tolerance} then"
+        never = f"{cost} > {tolerance}" if limit.by_bytes else str(int(cost) > tolerance).lower()
+        yield from (f"  {line}" for line in self._full(limit, number, never, f"{x} - now - {tolerance}"))
+        yield f"  {x} = nil"
+        yield from self._emptiest(limit, number)
+        yield "end"
+
+    def _look_at_both(
+        self, subject: str, reserve: tuple[Limit, int, str], rest: tuple[Limit, int, str]
+    ) -> Iterator[str]:
+        """Looks at the reserve of a class and, where that has no room, at the rest of the limit."""
+        yield "partial = true"
+        waits = []
+        for limit, number, cost in (reserve, rest):
+            x, tolerance = f"x{number}", min(limit.rate.tolerance_us, NEVER_US)
+            yield from self._reach(subject, limit, number, cost)
+            yield f"if {x} > now + {tolerance} then"
+            yield f"  local wait{number} = {cost} > {tolerance} and 2 ^ 62 or {x} - now - {tolerance}"
+            waits.append(f"wait{number}")
+        yield f"  local sooner = math.min({', '.join(waits)})"
+        yield from (f"  {line}" for line in self._full(rest[0], rest[1], "sooner >= 2 ^ 62", "sooner"))
+        yield f"  {x} = nil"
+        yield from self._emptiest(rest[0], rest[1])
+        yield "end"
+        yield f"  x{reserve[1]} = nil"
+        yield "end"
+
+    def _reach(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
+        """Works out the TAT that the bucket would have after the upload."""
+        x, n, t = f"x{number}", self._layouts.number[subject], self._layouts.variable(subject, limit)
+        known, tolerance = self._described.limits[number - 1], min(limit.rate.tolerance_us, NEVER_US)
         self._listed.append(f"({x} and {_taken_from(known, cost)} or '')")
         if limit.by_bytes:
             self._sized.append((x, cost))
+        self._moves.setdefault(t, []).append(f"{x}|{cost}")
         yield f"if {t} < now then {x} = now + {cost} elseif {t} <= now + {tolerance + GRACE_US} then {x} = {t} + {cost} else"
         yield "  local wrong"
         yield f"  {t}, wrong = late({self._others(subject)}, {quoted(limit.debt_id)}, {t}, {tolerance})"
         yield f"  if wrong then fixed{n}, unreadable = true, true end"
         yield f"  {x} = {t} + {cost}"
         yield "end"
-        yield f"if {x} > now + {tolerance} then"
-        never = f"{cost} > {tolerance}" if limit.by_bytes else str(int(cost) > tolerance).lower()
-        yield from (f"  {line}" for line in self._full(limit, number, never, f"{x} - now - {tolerance}"))
-        yield f"  {x} = nil"
-        if not limit.shadow:
-            yield "else"
-            yield f"  local share = (now + {tolerance} - {x}) * {1.0 / (tolerance or 1)!r}"
-            yield f"  if share < least then least, room, full = share, {number}, {x} end"
-        yield "end"
-        self._moves.setdefault(t, []).append(f"{x}|{cost}")
+
+    def _emptiest(self, limit: Limit, number: int) -> Iterator[str]:
+        """Notes the bucket where it is the emptiest so far; its upload fits."""
+        if limit.shadow:
+            return
+        tolerance = min(limit.rate.tolerance_us, NEVER_US)
+        yield "else"
+        yield f"  local share = (now + {tolerance} - x{number}) * {1.0 / (tolerance or 1)!r}"
+        yield f"  if share < least then least, room, full = share, {number}, x{number} end"
 
     def _full(self, limit: Limit, number: int, never: str, wait: str) -> Iterator[str]:
         """What a limit without room does."""
@@ -257,7 +276,7 @@ class _Branch:
         yield from self._write_entities("")
         tag, _ = tagged(self._described)
         yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
-        if self._described.limits:
+        if self._described.limits or self._described.leased:
             yield f"local more = {self._taken(tag)}"
             yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
         else:

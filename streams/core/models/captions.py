@@ -1,9 +1,9 @@
-"""The caption model: a table of weights for hashed n-grams, summed into calibrated log odds that a caption is abusive."""
+"""The caption model: weights of hashed n-grams and words, summed into calibrated log odds that a caption is abusive."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Final
 
@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.models.alphabet import Alphabet
-from streams.core.models.ngrams import TABLE_BITS, NgramView, views
+from streams.core.models.ngrams import TABLE_BITS, CaptionBatch, NgramView, read_batch, view_sums
+from streams.core.models.word_pairs import word_view
 
 CHUNK: Final = 300
 """Captions read at once: what is held meanwhile stays inside a processor's cache."""
+_LETTER_VIEWS: Final = 2
+"""N-grams of 3 and of 4 letters; beside words, longer ones add nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +50,15 @@ def caption_log_odds(
         return np.zeros(0)
     parts = []
     for start in range(0, len(texts), CHUNK):
-        sums, counts = sums_and_counts(model.table, alphabet, texts[start : start + CHUNK])
+        batch = read_batch(texts[start : start + CHUNK], alphabet)
+        sums, counts = view_sums(model.table, caption_views(batch, alphabet))
         parts.append(sums * model.scale / np.sqrt(np.maximum(counts, 1)) + model.offset)
     odds = np.concatenate(parts)
     return odds if base_rate is None else odds - model.prior + log(base_rate / (1.0 - base_rate))
 
 
-def sums_and_counts(
-    table: NDArray[np.int16], alphabet: Alphabet, texts: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The sum of each caption's weights, and how many n-grams it has."""
-    return view_sums(table, views(texts, alphabet))
-
-
-def view_sums(table: NDArray[np.int16], of: tuple[NgramView, NgramView]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The same from the two views of a batch."""
-    sums = np.zeros(len(of[0].starts) - 1, np.int64)
-    counts = np.zeros(len(sums), np.int64)
-    for view in of:
-        end = int(view.starts[-1])
-        weights = np.zeros(end, np.int32)
-        for cells in view.cells:
-            weights += table.take(cells[:end])
-        weights *= view.first
-        sums += np.add.reduceat(weights, view.starts[:-1], dtype=np.int64)
-        counts += len(view.cells) * np.add.reduceat(view.first, view.starts[:-1], dtype=np.int64)
-    return sums, counts
+def caption_views(batch: CaptionBatch, alphabet: Alphabet) -> tuple[NgramView, ...]:
+    """What a caption model sums over: n-grams of 3 and 4 letters and of 6 classes, words and pairs of words."""
+    letters = batch.letter_view
+    words = word_view(batch.letters, letters.starts, alphabet)
+    return replace(letters, cells=letters.cells[:_LETTER_VIEWS]), batch.shape_view, words

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.models.alphabet import Alphabet
-from streams.core.models.captions import CHUNK, sums_and_counts
-from streams.core.models.ngrams import TABLE_BITS
+from streams.core.models.captions import CHUNK
+from streams.core.models.ngrams import TABLE_BITS, view_sums, views
 from streams.core.weblinks import Link, WebLinks, host, link_path
 
 MAX_PATH_CHARS: Final = 60
@@ -82,6 +82,6 @@ def link_log_odds(model: LinkModel, alphabet: Alphabet, links: Sequence[LinkText
 def _weighed(table: NDArray[np.int16], scale: float, alphabet: Alphabet, texts: Sequence[str]) -> NDArray[np.float64]:
     values = np.zeros(len(texts))
     for start in range(0, len(texts), CHUNK):
-        sums, counts = sums_and_counts(table, alphabet, texts[start : start + CHUNK])
+        sums, counts = view_sums(table, views(texts[start : start + CHUNK], alphabet))
         values[start : start + CHUNK] = sums * scale / np.sqrt(np.maximum(counts, 1))
     return values

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.models.alphabet import PAD, TABLE_SIZE, Alphabet, Codes
-from streams.core.models.captions import CaptionModel, view_sums
-from streams.core.models.ngrams import CaptionBatch, read_batch
+from streams.core.models.captions import CaptionModel, caption_views
+from streams.core.models.ngrams import CaptionBatch, read_batch, view_sums
 
 ODDS_STEPS: Final = 64
 """Log odds are whole numbers of 64ths."""
@@ -93,7 +93,7 @@ class CaptionReader:
         count = len(texts)
         marks, skeletons = _marks(batch), _skeletons(batch, self.alphabet)
         columns = [*_class_counts(batch, self._classes), *_word_counts(batch)]
-        odds = [0] * count if self.model is None else _odds(self.model, batch)
+        odds = [0] * count if self.model is None else _odds(self.model, batch, self.alphabet)
         numbers = zip(
             odds,
             [marks[at : at + _MARKED] for at in range(0, len(marks), _MARKED)],
@@ -107,8 +107,8 @@ class CaptionReader:
 _MARKED: Final = MARKS * MARK_BYTES
 
 
-def _odds(model: CaptionModel, batch: CaptionBatch) -> list[int]:
-    sums, counts = view_sums(model.table, (batch.letter_view, batch.shape_view))
+def _odds(model: CaptionModel, batch: CaptionBatch, alphabet: Alphabet) -> list[int]:
+    sums, counts = view_sums(model.table, caption_views(batch, alphabet))
     odds = sums * model.scale / np.sqrt(np.maximum(counts, 1)) + model.offset
     whole: list[int] = np.rint(np.clip(odds * ODDS_STEPS, -MOST_ODDS, MOST_ODDS)).astype(np.int64).tolist()
     return whole

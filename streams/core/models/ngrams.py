@@ -5,7 +5,8 @@ multiply-add; each step is one numpy call over the whole batch. Sums over n-gram
 do not depend on the batch around it.
 
 Two views of a caption are hashed: its folded letters (n-grams of 3, 4 and 5) and its shape (classes of characters, n-grams
-of 6). An n-gram counts where it is the caption's first of its kind: repeating a word a hundred times adds nothing.
+of 6); a third, of its words, is made in `word_pairs`. An n-gram counts where it is the caption's first of its kind:
+repeating a word a hundred times adds nothing.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ class NgramView:
     """The n-grams of one view of a batch.
 
     `cells` holds, for each n, the table cell of the n-gram that begins at each position; `first` tells the positions
-    that count; `starts` where each caption begins, with the end of the last one behind.
+    that count; `starts` where each caption begins, with the end of the last one behind. Each counts `times` times.
     """
 
     cells: tuple[Codes, ...]
     first: Mask
     starts: Positions
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,24 @@ def read_batch(texts: Sequence[str], alphabet: Alphabet) -> CaptionBatch:
         starts,
         letters,
         hashes[-1],
-        NgramView(tuple(map(_cells, hashes)), _first_of_kind(hashes[0], letter_starts), letter_starts),
-        NgramView(tuple(map(_cells, shape_hashes)), _first_of_kind(shape_hashes[0], starts), starts),
+        NgramView(tuple(map(_cells, hashes)), first_of_kind(hashes[0], letter_starts), letter_starts),
+        NgramView(tuple(map(_cells, shape_hashes)), first_of_kind(shape_hashes[0], starts), starts),
     )
+
+
+def view_sums(table: NDArray[np.int16], of: Sequence[NgramView]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sum of each caption's weights over some views of one batch, and how many n-grams they have."""
+    sums = np.zeros(len(of[0].starts) - 1, np.int64)
+    counts = np.zeros(len(sums), np.int64)
+    for view in of:
+        end = int(view.starts[-1])
+        weights = np.zeros(end, np.int32)
+        for cells in view.cells:
+            weights += table.take(cells[:end])
+        weights *= view.first
+        sums += view.times * np.add.reduceat(weights, view.starts[:-1], dtype=np.int64)
+        counts += view.times * len(view.cells) * np.add.reduceat(view.first, view.starts[:-1], dtype=np.int64)
+    return sums, counts
 
 
 def letter_grams(texts: Sequence[str], alphabet: Alphabet) -> tuple[Codes, Codes, Positions]:
@@ -173,13 +190,13 @@ def _cells(hashes: Codes) -> Codes:
     return hashes >> np.uint32(32 - TABLE_BITS)
 
 
-def _first_of_kind(hashes: Codes, starts: Positions) -> Mask:
-    """True where the n-gram is its caption's first of its kind, as far as 512 slots a caption tell them apart."""
+def first_of_kind(hashes: Codes, starts: Positions, slot_bits: int = _SLOT_BITS) -> Mask:
+    """True where the n-gram is its caption's first of its kind, as far as 2^`slot_bits` slots a caption tell them apart."""
     end = int(starts[-1])
     position = np.arange(end, dtype=np.int32)
-    slot = np.repeat(np.arange(len(starts) - 1, dtype=np.int32) << _SLOT_BITS, np.diff(starts))
-    slot |= (hashes[:end] >> np.uint32(32 - _SLOT_BITS)).view(np.int32)
-    earliest = np.empty((len(starts) - 1) << _SLOT_BITS, np.int32)
+    slot = np.repeat(np.arange(len(starts) - 1, dtype=np.int32) << slot_bits, np.diff(starts))
+    slot |= (hashes[:end] >> np.uint32(32 - slot_bits)).view(np.int32)
+    earliest = np.empty((len(starts) - 1) << slot_bits, np.int32)
     earliest[slot[::-1]] = position[::-1]  # of several positions the one written last stays, which is the first
     other = earliest.take(slot)
     first: Mask = (other == position) | (hashes.take(other) != hashes[:end])

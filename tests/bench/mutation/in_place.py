@@ -45,7 +45,7 @@ class Place:
 
 def _change_script(name: str, changed: bytes) -> None:
     plain = lua.script
-    lua.script = lambda asked: changed if asked == name else plain(asked)
+    lua.script = lambda asked: lua.with_included(changed) if asked == name else plain(asked)
 
 
 if NAME.startswith("lua:"):

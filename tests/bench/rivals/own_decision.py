@@ -1,4 +1,5 @@
-"""A decision in process that asks no store: the board, the last known standing of the account, and buckets of this process.
+"""A decision in process that asks no store: the board, the last known standing of the account, buckets of this process, and with
+or without a lease of what the class shares.
 
 This is what a gate decides by while Redis is away. Pauses are in force, none of which holds the upload. The best of several
 turns counts.
@@ -7,19 +8,26 @@ turns counts.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from gate.app.check import NO_STORE
+from gate.app.decide_alone import NO_STORE
+from gate.app.leased_takes import LeasedTakes
 from gate.app.without_store import WithoutStore
 from gate.core.account import Account
-from gate.core.decide import decide, live_pauses
+from gate.core.decide import decide, live_pauses, may_hold, unheld
 from gate.core.decision import Decision
+from gate.core.limits.limit import Rate
 from gate.core.media import Media
+from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import LastKnown, Standing
+from gate.metrics import Counts
 from gate.policyfile import load_policy
+from gate.serve.clock import SystemClock
 from gate.stores.local_buckets import LocalBuckets
+from gate.stores.memory.accounts import MemoryAccountStore
 from tests.bench.board import NOW_US, board_of
 from tests.bench.report import BenchError, Spec
 from tests.bench.rivals.own_loop import POLICY
@@ -31,21 +39,37 @@ PAUSES = 50
 ACCOUNTS = 1_000
 
 _DECISION = Spec("in-process decision from board, last known standing and own buckets (no lease)", "µs", 3, 1)
-SPECS = (_DECISION,)
+_LEASED = Spec("the same with a limit of the class more, from a lease", "µs")
+_OF_CLASS = LimitRule(
+    "class.uploads", Subject.CLASS, Unit.UPLOADS, Mode.ENFORCE, OnStoreError.CLOSED,
+    {"regular": Rate(1_000_000, 1_000_000, 1_000_000)}, lease=2 * DECISIONS,
+)  # fmt: skip
+SPECS = (_DECISION, _LEASED)
 
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
     """CPU of one decision, three limits of an account. Raises BenchError where one was not let in."""
-    runs = []
+    runs: dict[Spec, list[float]] = {_DECISION: [], _LEASED: []}
     for turn in range(rounds):
         stage.say(f"rivals: decisions in process, round {turn + 1} of {rounds}")
-        runs.append(min(_cost() for _ in range(TURNS)))
-    return {_DECISION: runs}
+        costs = [(_cost(), _cost(leased=True)) for _ in range(TURNS)]
+        for spec, some in zip(runs, zip(*costs, strict=True), strict=True):
+            runs[spec].append(min(some))
+    return runs
 
 
-def _cost() -> float:
-    policy, names, pauses = load_policy(POLICY), Pseudonyms(b"bench"), live_pauses(board_of(PAUSES), NOW_US)
-    known, without = LastKnown(), WithoutStore(LocalBuckets)
+def _cost(leased: bool = False) -> float:
+    policy, names, in_force = load_policy(POLICY), Pseudonyms(b"bench"), live_pauses(board_of(PAUSES), NOW_US)
+    in_force_unheld = unheld(in_force)
+    leases: LeasedTakes | None = None
+    if leased:
+        policy = replace(policy, limits=(*policy.limits, _OF_CLASS))
+        store = MemoryAccountStore(SystemClock())
+        leases = LeasedTakes(store, store, Counts(), lambda: 1, lambda: 0)
+        leases.expect(policy.class_limits)
+        for lease in leases.leases:
+            lease.held_us = 2 * DECISIONS * lease.limit.unit_us
+    known, without = LastKnown(), WithoutStore(LocalBuckets, leases)
     made = datetime(2020, 1, 1, tzinfo=UTC)
     requests = [
         CheckRequest(
@@ -62,6 +86,7 @@ def _cost() -> float:
 
     def decision(request: CheckRequest) -> Decision:
         class_ = policy.class_of(request.account, NOW_US)
+        pauses = in_force if may_hold(in_force, request, class_) else in_force_unheld
         first = decide(request, class_, pauses, policy, NOW_US)
         if first is not None:
             return first

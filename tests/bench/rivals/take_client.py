@@ -24,7 +24,6 @@ from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.local.free_port import LOOPBACK
 from gate.policyfile import load_policy
-from gate.stores.redis.line import pack
 from gate.stores.redis.takes import Batch, RedisTakeStore
 from gate.stores.redis.unrolled import Unrolled
 from tests.bench.report import BenchError, Spec
@@ -121,8 +120,7 @@ def _through_sockets(stage: Stage, prefix: str) -> float:
 
 
 def _packed(requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str) -> bytes:
-    batch = Batch(requests, unrolled, prefix)
-    return pack((b"EVALSHA", unrolled.script.sha, len(batch.keys), *batch.keys, *batch.arguments))
+    return Batch(requests, unrolled, prefix).packed(known=True)
 
 
 def _send_next(connection: socket.socket, calls: Iterator[bytes]) -> bool:

@@ -31,55 +31,18 @@ else
   return 0
 end
 
--- How many limits the layout of a value has, and how many bytes an account has behind their TATs.
-local function layout_of(v)
-  local n = byte(v, 1) or 0
-  if n >= 64 then return n - 64, 6 end
-  return n, 10
-end
-
--- Where the entries of other limits begin in a value, and how many there are.
-local function entries_of(v, k)
-  local n, size = layout_of(v)
-  local from = 2 + 12 * n
-  if k ~= 1 then return from, math.floor((#v + 1 - from) / 12) end
-  return from + size, byte(v, from + size - 2) or 0
-end
-
--- Where the TAT of a limit stands, nil where it does not.
-local function place_of(v, k, id)
-  local n = layout_of(v)
-  for i = 0, n - 1 do
-    if sub(v, 2 + 4 * i, 5 + 4 * i) == id then return 2 + 4 * n + 8 * i end
-  end
-  local from, count = entries_of(v, k)
-  for i = from, from + 12 * (count - 1), 12 do
-    if sub(v, i, i + 3) == id then return i + 4 end
-  end
-end
-
-local function with_tat(v, k, id, tat)
-  local p = place_of(v, k, id)
-  if p then return sub(v, 1, p - 1) .. P('<d', tat) .. sub(v, p + 8) end
-  local from, count = entries_of(v, k)
-  local till = from + 12 * count
-  if k == 1 then
-    if count > 100 then return v end
-    v = sub(v, 1, from - 3) .. P('<B', count + 1) .. sub(v, from - 1)
-  end
-  return sub(v, 1, till - 1) .. P('<c4d', id, tat) .. sub(v, till)
-end
+--@include buckets
 
 local function move(k, id, debt, delta)
   local v = values[k] or (k == 1 and P('<BI4BB', 64, 0, 0, 0) or P('<B', 0))
-  local p = place_of(v, k, id)
+  local p = place_of(v, k == 1, id)
   local tat = p and U('<d', v, p) or 0
   if delta > 0 then
     if not (tat >= now) then tat = now end
-    v = with_tat(with_tat(v, k, id, tat + delta), k, debt, tat + delta)
+    v = with_tat(with_tat(v, k == 1, id, tat + delta), k == 1, debt, tat + delta)
     if not tops[k] or tat + delta > tops[k] then tops[k] = tat + delta end
   elseif p then
-    v = with_tat(v, k, id, tat + delta)
+    v = with_tat(v, k == 1, id, tat + delta)
   end
   values[k], changed[k] = v, true
 end

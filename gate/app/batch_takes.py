@@ -1,0 +1,64 @@
+"""Takes for a batch of checks: waits for room in the store, takes for all at once, and again for those whose limits differ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from gate.app.back_pressure import BackPressure
+from gate.app.refusing_limits import RefusingLimits
+from gate.core.decision import Decision
+from gate.core.limits.reservation import Unanswered
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.policy import Policy
+from gate.ports.takes import TakeStore
+
+
+class BatchTakes:
+    """Takes for batches. `unanswered` is told of the checks of a batch whose caller has gone away meanwhile."""
+
+    def __init__(
+        self, takes: TakeStore, back_pressure: BackPressure, refusing: RefusingLimits,
+        unanswered: Callable[[Unanswered], None],
+    ) -> None:  # fmt: skip
+        self._takes = takes
+        self._back_pressure = back_pressure
+        self._refusing = refusing
+        self._unanswered = unanswered
+
+    async def answers(
+        self, firsts: Sequence[Decision | TakeRequest], policy: Policy
+    ) -> Sequence[TakeResult | Exception | None]:
+        """The store's answers to the requests of a batch, in its order; None for a check that is decided without the store.
+
+        Raises nothing but CancelledError.
+        """
+        requests = [first for first in firsts if isinstance(first, TakeRequest)]
+        if not requests:
+            return [None] * len(firsts)
+        answers = await self._take(requests, policy)
+        if len(answers) == len(firsts):
+            return answers
+        given = iter(answers)
+        return [next(given) if isinstance(first, TakeRequest) else None for first in firsts]
+
+    async def _take(self, requests: Sequence[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
+        try:
+            async with self._back_pressure.room_for(len(requests)):
+                answers = await self._takes.take_many(requests)
+                staff = [
+                    (n, answer.limits_of)
+                    for n, answer in enumerate(answers)
+                    if isinstance(answer, TakeResult) and answer.limits_of is not None
+                ]
+                if staff:
+                    again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]
+                    for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
+                        answers[n] = answer
+                return answers
+        except Exception as error:
+            return [error for _ in requests]
+        except asyncio.CancelledError:
+            for request in requests:
+                self._unanswered(Unanswered(request.account, request.upload_id, request.attempt))
+            raise

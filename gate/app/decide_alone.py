@@ -1,0 +1,62 @@
+"""Decides a check that the store did not answer, or was not asked because too much waits for it.
+
+What the gate itself knows decides: the pauses, what it last knew of the account, and, unless the check was shed, the buckets of
+`gate.app.without_store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gate.app.without_store import WithoutStore
+from gate.core.decide import LivePauses, Shed, StoreAnswer, decide
+from gate.core.decision import Decision
+from gate.core.limits.reservation import Unanswered
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.policy import Policy
+from gate.core.request import CheckRequest
+from gate.core.standing import LastKnown
+from gate.errors import StoreOverloaded, StoreUnavailable
+from gate.metrics import Counts
+
+SHED_RETRY_US: Final = 2_000_000
+"""When to come back after a check was shed."""
+NO_STORE: Final = ("store",)
+"""`Decision.degraded` where the store was not asked or did not answer."""
+
+
+class DecideAlone:
+    """Decides without the store, and counts why. `unanswered` is told of a refused upload that the store may have charged."""
+
+    def __init__(
+        self, without_store: WithoutStore, last_known: LastKnown, counts: Counts,
+        unanswered: Callable[[Unanswered], None],
+    ) -> None:  # fmt: skip
+        self._without_store = without_store
+        self._last_known = last_known
+        self._counts = counts
+        self._unanswered = unanswered
+
+    def decide(
+        self, request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int,
+        take_request: TakeRequest, error: Exception,
+    ) -> Decision:  # fmt: skip
+        """The decision in place of the store's answer, which is an error."""
+        account = take_request.account
+        standing = self._last_known.of(account).meeting(take_request.hot)
+        own: StoreAnswer
+        if isinstance(error, StoreOverloaded):
+            self._counts.shed += 1
+            own = Shed(standing, SHED_RETRY_US, now_us)
+        else:
+            self._counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
+            own = TakeResult(standing, False, False, None, (), now_us)
+        decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
+        if decision.verdict.lets_in:
+            # what is known of the account lets it in, so that it may take from the gate's own buckets
+            own = self._without_store.take(policy, take_request, standing, now_us)
+            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
+        if getattr(error, "may_have_run", False) and not decision.verdict.lets_in:
+            self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
+        return decision

@@ -1,0 +1,314 @@
+"""Takes from leases: what a class or the whole platform shares costs a check neither a key nor a call.
+
+`LeasedTakes` stands before a TakeStore. Where this gate's leases of the shared buckets hold enough, a check gets its tokens from
+them, and the store takes from the other buckets alone. If the store lets the upload in, it notes what the leases gave; else
+the tokens go back to the leases. Where a lease has run dry, the store takes from the shared buckets as well, so a refusal is
+always theirs, and so is its retry-after.
+
+`run` renews the leases beside the checks, from a TokenLeaseStore. `gate.core.limits.token_lease` decides how much they hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from msgspec.structs import replace
+
+from gate.core.limits.leased_class import LeasedClass, LeasedWay, leased_class
+from gate.core.limits.limit import Limit, Rate, Room
+from gate.core.limits.reservation import Change
+from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
+from gate.core.limits.token_lease import Exchange, Exchanged, TokenLease, most_held
+from gate.metrics import Counts
+from gate.ports.takes import TakeStore
+from gate.ports.token_leases import TokenLeaseStore
+
+EVERY_S: Final = 1.0
+"""How often the leases are looked at, at least."""
+AT_LEAST_S: Final = 0.02
+"""The time between two looks, at least."""
+MOST_OTHERS: Final = 512
+"""Limits of classes that are not those of the policy, as while a pause by risk is in force; more are worked out again."""
+
+Key = tuple[str, str, Rate]
+"""A bucket and the rate of the class that takes from it: entity, limit, rate."""
+
+
+Given = tuple[LeasedWay, tuple[int, ...]]
+"""What the leases gave to one upload."""
+
+
+class _Bulk:
+    """What the leases gave to all uploads of one class in a batch. Those that have `used` theirs are counted."""
+
+    __slots__ = ("given", "used", "way")
+
+    def __init__(self, way: LeasedWay, given: int) -> None:
+        self.way = way
+        self.given = given
+        self.used = 0
+
+    def settle(self) -> None:
+        costs, unused = self.way.costs or (), self.given - self.used
+        self.way.settle([cost * self.given for cost in costs], [cost * unused for cost in costs])
+
+
+class LeasedTakes:
+    """A TakeStore that takes from leases where it can; between `run` and its end it renews them.
+
+    `gates` tells how many gates there are, from the first renewal on; `uptime_us` the time of a clock that never steps.
+    """
+
+    def __init__(
+        self,
+        takes: TakeStore,
+        leases: TokenLeaseStore,
+        counts: Counts,
+        gates: Callable[[], int],
+        uptime_us: Callable[[], int],
+    ) -> None:
+        self._takes = takes
+        self._store = leases
+        self._counts = counts
+        self._taken = counts.lease_takes
+        self._gates = gates
+        self._known_gates = 1
+        self._uptime_us = uptime_us
+        self._leases: dict[Key, TokenLease] = {}
+        self._classes: dict[ClassLimits, LeasedClass | None] = {}
+        self._expected = 0
+        """How many of the classes are the policy's. They come first."""
+        self._wanted: set[Key] = set()
+        """The leases of the policy in force."""
+        self._wake = asyncio.Event()
+
+    @property
+    def leases(self) -> list[TokenLease]:
+        """What this gate holds."""
+        return list(self._leases.values())
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """See TakeStore. Leases that none of the classes has are given back."""
+        self._classes.clear()
+        self._expected = len(classes)
+        self._wanted.clear()
+        leased = [self._learn(each) for each in classes]
+        remaining = [way.remaining for each in leased if each is not None for way in each.ways]
+        self._takes.expect((*classes, *remaining))
+
+    async def take(self, request: TakeRequest) -> TakeResult:
+        """See TakeStore."""
+        lent = self.give(request)
+        if lent is None:
+            return await self._takes.take(request)
+        rest, given = lent
+        try:
+            result = await self._takes.take(rest)
+        except Exception as error:
+            self.settle(given, was_used=getattr(error, "may_have_run", False))
+            raise
+        except asyncio.CancelledError:
+            self.settle(given, was_used=True)
+            raise
+        self.settle(given, was_used=result.charged and not result.repeated)
+        return given[0].told(result)
+
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+        """See TakeStore. Uploads of one class get their tokens at once, as that costs a fraction of one by one."""
+        counts: dict[ClassLimits, int] = {}
+        for request in requests:
+            limits = request.class_limits
+            counts[limits] = counts.get(limits, 0) + 1
+        bulks = {limits: self._give_many(limits, count) for limits, count in counts.items()}
+        singles: dict[int, Given] = {}
+        sent: list[TakeRequest] = []
+        for n, request in enumerate(requests):
+            bulk = bulks[request.class_limits]
+            if bulk is not None:
+                request = replace(request, class_limits=bulk.way.remaining)
+            elif (lent := self.give(request)) is not None:
+                request, singles[n] = lent
+            sent.append(request)
+        try:
+            results = await self._takes.take_many(sent)
+        except BaseException:
+            for bulk in bulks.values():
+                if bulk is not None:
+                    bulk.used = bulk.given
+                    bulk.settle()
+            for given in singles.values():
+                self.settle(given, was_used=True)
+            raise
+        for n, (request, result) in enumerate(zip(requests, results, strict=True)):
+            if isinstance(result, TakeResult):
+                was_used = result.charged and not result.repeated
+            else:
+                was_used = getattr(result, "may_have_run", False)
+            bulk = bulks[request.class_limits]
+            if bulk is not None:
+                way = bulk.way
+                bulk.used += was_used
+            elif n in singles:
+                way = singles[n][0]
+                self.settle(singles[n], was_used=was_used)
+            else:
+                continue
+            if isinstance(result, TakeResult):
+                results[n] = way.told(result)
+        for bulk in bulks.values():
+            if bulk is not None:
+                bulk.settle()
+        return results
+
+    async def peek(self, request: TakeRequest) -> Peek:
+        """See TakeStore. The room in a leased bucket is what the bucket and this gate's lease of it hold together."""
+        peeked = await self._takes.peek(request)
+        limits = request.class_limits
+        leased = self._classes[limits] if limits in self._classes else self._learn(limits)
+        if leased is None:
+            return peeked
+        held = {(lease.entity, lease.limit.name): max(0, lease.held_us) for lease in leased.leases}
+        shared = {limit: each.entity for each in limits.shared for limit in each.limits.limits}
+        rooms = tuple(
+            _with_held(room, held.get((shared.get(room.limit, ""), room.limit.name), 0)) for room in peeked.rooms
+        )
+        if peeked.result.refusal is not None:
+            way = next((way for way in leased.ways if way.has(way.costs_of(request.size))), None)
+            if way is not None:
+                peeked = await self._takes.peek(replace(request, class_limits=way.remaining))
+        return Peek(peeked.result, rooms)
+
+    def put_back(self, changes: Sequence[Change]) -> None:
+        """Make the changes of a settled upload in the leases that gave to it. Those that this gate lacks are dropped."""
+        for change in changes:
+            for lease in self._leases.values():
+                if lease.entity == change.entity and change.limit in (lease.limit.name, lease.limit.id.hex()):
+                    lease.take_back(-change.delta_us)
+                    break
+
+    async def run(self) -> None:
+        """Renew the leases, as soon as one runs low and once in a second. Never ends by itself."""
+        while True:
+            try:
+                await self.renew()
+            except Exception:
+                self._counts.faults["lease"] += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await self._wake.wait()
+            await asyncio.sleep(AT_LEAST_S)
+            self._wake.clear()
+
+    async def renew(self) -> None:
+        """Draw what is wanted, and give back what is not."""
+        now_us = self._uptime_us()
+        self._known_gates = gates = self._gates()
+        wanted: list[tuple[TokenLease, int]] = []
+        for key, lease in list(self._leases.items()):
+            lease.look(most_held(lease.limit, gates) if key in self._wanted else 0, now_us)
+            us = lease.wanted(now_us)
+            if us:
+                wanted.append((lease, us))
+            elif key not in self._wanted and not lease.all_us:
+                del self._leases[key]
+        await self._exchange(wanted, now_us)
+        for leased in self._classes.values():
+            if leased is not None:
+                leased.look()
+
+    async def give_all_back(self) -> None:
+        """Give back everything, as the gate stops. What does not reach the store is lost."""
+        await self._exchange([(lease, -lease.all_us) for lease in self._leases.values() if lease.all_us], 0)
+
+    async def _exchange(self, wanted: Sequence[tuple[TokenLease, int]], now_us: int) -> None:
+        if not wanted:
+            return
+        for lease, us in wanted:
+            lease.begin(us)
+        try:
+            met = await self._store.exchange([Exchange(lease.entity, lease.limit, us) for lease, us in wanted])
+        except Exception as error:
+            met = [error for _ in wanted]
+            self._counts.faults["lease"] += 1
+        for (lease, us), each in zip(wanted, met, strict=True):
+            lease.end(us, each if isinstance(each, Exchanged) else None, now_us)
+            outcome = "failed" if isinstance(each, Exception) else "given_back" if us < 0 else "drawn"
+            self._counts.lease_exchanges[outcome] += 1
+
+    def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
+        """Tokens for the upload from every lease of one way, or from none; and the request for what the store is to take."""
+        limits = request.class_limits
+        leased = self._classes[limits] if limits in self._classes else self._learn(limits)
+        if leased is None or not leased.is_on:
+            return None
+        for way in leased.ways:
+            leases, costs = way.leases, way.costs or way.costs_of(request.size)
+            for lease, cost in zip(leases, costs):  # noqa: B905  (`has` and `spend`, without what the calls cost)
+                if lease.held_us < cost:
+                    break
+            else:
+                for lease, cost in zip(leases, costs):  # noqa: B905
+                    lease.held_us = held_us = lease.held_us - cost
+                    lease.out_us += cost
+                    lease.demand_us += cost
+                    lease.demands += 1
+                    if held_us < lease.low_us:
+                        self._wake.set()
+                self._taken["lease"] += 1
+                return replace(request, class_limits=way.remaining), (way, costs)
+        for lease in leased.wanting():
+            lease.demand_us += lease.limit.cost_us(request.size)
+            lease.demands += 1
+        self._wake.set()
+        self._taken["bucket"] += 1
+        return None
+
+    def settle(self, given: Given, *, was_used: bool) -> None:
+        """Note that an upload has used what it was given, or that it has not."""
+        way, costs = given
+        for lease, cost in zip(way.leases, costs):  # noqa: B905
+            lease.out_us -= cost
+            if not was_used:
+                lease.held_us += cost
+
+    def _give_many(self, limits: ClassLimits, count: int) -> _Bulk | None:
+        """Tokens for so many uploads of a class, all in the first way; None where the leases do not have them."""
+        leased = self._classes[limits] if limits in self._classes else self._learn(limits)
+        if leased is None or not leased.is_on:
+            return None
+        way = leased.ways[0]
+        if way.costs is None:
+            return None
+        costs = [cost * count for cost in way.costs]
+        if not way.has(costs):
+            return None
+        if way.spend(costs, count):
+            self._wake.set()
+        self._taken["lease"] += count
+        return _Bulk(way, count)
+
+    def _learn(self, limits: ClassLimits) -> LeasedClass | None:
+        """The leases of a class; None where it has none."""
+        if len(self._classes) >= self._expected + MOST_OTHERS:
+            for each in list(self._classes)[self._expected :]:
+                del self._classes[each]
+        self._classes[limits] = found = leased_class(limits, self._lease)
+        return found
+
+    def _lease(self, entity: str, limit: Limit) -> TokenLease:
+        key = entity, limit.name, limit.rate
+        self._wanted.add(key)
+        lease = self._leases.get(key)
+        if lease is None:
+            lease = self._leases[key] = TokenLease(entity, limit, self._uptime_us())
+        lease.limit = limit  # a new policy may change what is leased
+        if not lease.most_us:
+            lease.most_us = most_held(limit, self._known_gates)
+        return lease
+
+
+def _with_held(room: Room, held_us: int) -> Room:
+    return Room(room.limit, room.full_at_us - held_us, room.open, held_us) if held_us else room

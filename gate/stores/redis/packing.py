@@ -1,0 +1,30 @@
+"""How the numbers of a take are packed, by its class. The layout stands at the top of `lua/take.lua`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from math import gcd
+
+from gate.core.limits.limit import Rate
+from gate.core.limits.take import ClassLimits
+
+Packing = tuple[int, tuple[int, int] | None, bool, bool, Callable[..., bytes]]
+"""What the request of a class needs beside its own values: the class's number, period and rate of its limit on bytes where that
+is its only number more, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check
+takes it apart."""
+
+
+def packing_of(limits: ClassLimits, number: int, flights: Sequence[str]) -> Packing:
+    """The packing of a class with this number in its script; `flights` are the subjects of its limits on what is in flight."""
+    numbers = struct.Struct(f"<BBHHHIH{len(limits.byte_rates)}d{len(flights)}H")
+    alone = None if flights else _period_and_rate(limits.byte_rates)
+    return number, alone, limits.ip is not None, limits.device is not None, numbers.pack
+
+
+def _period_and_rate(rates: Sequence[Rate]) -> tuple[int, int] | None:
+    """Of a single rate that lets something pass, in lowest terms: small numbers are multiplied and divided faster."""
+    if len(rates) != 1 or not (rates[0].rate and rates[0].burst):
+        return None
+    shared = gcd(rates[0].per_us, rates[0].rate)
+    return rates[0].per_us // shared, rates[0].rate // shared

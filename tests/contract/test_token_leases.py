@@ -1,0 +1,191 @@
+"""What leases promise, over the store in memory and the one in Redis: no token is given twice, only a dead gate's are lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import pytest
+from leased_gates import LeasedGate, leased_class
+from take_requests import DAY_US, AccountStore, WallClock
+
+from gate.core.limits.limit import Limit, Rate
+from gate.core.limits.reservation import UploadOutcome
+from gate.core.limits.take import ClassLimits
+from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
+from gate.ports.reservations import ReservationStore
+from gate.ports.token_leases import TokenLeaseStore
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.token_leases import RedisTokenLeases
+
+SLOW = Rate(300, 365 * DAY_US, 300)
+"""So slow that nothing fills up again while a test runs, and every token is counted."""
+PLATFORM = Limit("platform.uploads", SLOW, lease=100)
+BYTES = Limit("platform.bytes", Rate(30_000, 365 * DAY_US, 30_000), by_bytes=True, lease=10_000)
+OWN = Limit("account.uploads", Rate(5, 365 * DAY_US, 5))
+
+
+class Store(AccountStore, ReservationStore, Protocol):
+    """A store of all that is kept by account."""
+
+
+@pytest.fixture(params=["memory", "redis", pytest.param("cluster", marks=pytest.mark.slow)])
+async def stores(
+    request: pytest.FixtureRequest, unique: Callable[[], str]
+) -> AsyncIterator[tuple[Store, TokenLeaseStore]]:
+    if request.param == "memory":
+        memory = MemoryAccountStore(WallClock())
+        yield memory, memory
+        return
+    url, prefix = request.getfixturevalue(f"{request.param}_url"), f"{unique()}:"
+    redis = RedisAccountStore(url, prefix=prefix, deadline_s=5.0)
+    leases = RedisTokenLeases(url, prefix, 5.0)
+    await redis.open()
+    yield redis, leases
+    await redis.close()
+    await leases.close()
+
+
+def gate_over(stores: tuple[Store, TokenLeaseStore], limits: ClassLimits, name: str = "g") -> LeasedGate:
+    store, leases = stores
+    store.expect((limits,))
+    return LeasedGate(store, leases, store, limits, name)
+
+
+async def left(gate: LeasedGate, store: Store) -> tuple[int, int]:
+    """How many uploads the platform has room for: by the gate, and in the bucket alone."""
+    whole, bucket = await gate.takes.peek(gate.request("peek")), await store.peek(gate.request("peek"))
+    now_us = whole.result.now_us
+    return whole.rooms[-1].left(now_us), bucket.rooms[-1].left(now_us)
+
+
+async def test_uploads_get_tokens_that_were_debited_before_and_all_gates_together_let_in_exactly_the_burst(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    gate, other = (gate_over(stores, leased_class(PLATFORM), name) for name in ("g", "h"))
+    await gate.upload(*range(50))
+
+    await gate.renew()
+    room = await left(gate, stores[0])
+    held = (await gate.takes.peek(gate.request("peek"))).rooms[-1].held
+    later = await gate.upload(*range(50, 100))
+    room_later = await left(gate, stores[0])
+    rest = [*await other.upload(*range(150)), *await gate.upload(*range(100, 200))]
+
+    assert room == (250, 200)
+    assert held == 50
+    assert room_later == (200, 200)
+    assert [result.charged for result in later] == [True] * 50
+    assert gate.counts.lease_takes == {"lease": 50, "bucket": 150}
+    assert sum(result.charged for result in rest) == 200
+    refusals = [result.refusal for result in rest if result.refusal is not None]
+    assert {refusal.limit for refusal in refusals} == {"platform.uploads"}
+    assert all(refusal.retry_after_us for refusal in refusals)
+
+
+@pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.ABORTED])
+async def test_an_upload_that_did_not_happen_gives_back_to_the_lease_once(
+    stores: tuple[Store, TokenLeaseStore], outcome: UploadOutcome
+) -> None:
+    gate = gate_over(stores, leased_class(PLATFORM, BYTES))
+    await gate.upload(*range(50), size=10)
+    await gate.renew()
+    before = gate.held_us
+    await gate.upload("last", size=10)
+
+    between = gate.held_us
+    await gate.report("last", outcome)
+    await gate.report("last", outcome)
+
+    assert before - between == PLATFORM.unit_us + BYTES.cost_us(10)
+    assert gate.held_us == before
+
+
+async def test_a_lease_on_bytes_counts_the_real_size(stores: tuple[Store, TokenLeaseStore]) -> None:
+    gate = gate_over(stores, leased_class(BYTES))
+    await gate.upload(*range(50), size=10)
+    await gate.renew()
+    before = gate.held_us
+    await gate.upload("small", "large", size=10)
+
+    await gate.report("small", UploadOutcome.COMMITTED, 4)
+    await gate.report("large", UploadOutcome.COMMITTED, 25)
+
+    assert before - gate.held_us == BYTES.cost_us(29)
+
+
+async def test_an_upload_that_another_limit_refuses_or_that_was_answered_before_takes_nothing_from_the_lease(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    gate = gate_over(stores, leased_class(PLATFORM, own=(OWN,)))
+    await gate.upload(*range(50))
+    await gate.renew()
+    first = await gate.upload(*(f"x{n}" for n in range(5)), account="x")
+    before = gate.held_us
+
+    again, refused = await gate.upload("x0", "x5", account="x")
+
+    assert [result.charged for result in first] == [True] * 5
+    assert (again.charged, again.repeated) == (True, True)
+    assert refused.refusal is not None
+    assert refused.refusal.limit == "account.uploads"
+    assert gate.held_us == before
+    assert gate.takes.leases[0].out_us == 0
+
+
+async def test_a_gate_that_stops_gives_its_lease_back_and_one_that_dies_takes_it_along(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    stopping, dying, other = (gate_over(stores, leased_class(PLATFORM), name) for name in ("s", "d", "o"))
+    for gate in (stopping, dying):
+        await gate.upload(*range(50))
+        await gate.renew()
+
+    await stopping.takes.give_all_back()
+    rest = await other.upload(*range(300))
+
+    assert stopping.held_us == 0
+    assert sum(result.charged for result in rest) == 300 - 2 * 50 - 50
+
+
+async def test_an_idle_gate_gives_its_lease_back(stores: tuple[Store, TokenLeaseStore]) -> None:
+    gate = gate_over(stores, leased_class(PLATFORM))
+    await gate.upload(*range(50))
+    await gate.renew()
+
+    for _ in range(4):
+        await gate.renew()
+
+    assert gate.held_us == 0
+    assert await left(gate, stores[0]) == (250, 250)
+
+
+async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_it(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    rule = LimitRule(
+        "platform.uploads", Subject.PLATFORM, Unit.UPLOADS, Mode.ENFORCE, OnStoreError.LOCAL,
+        {"new": SLOW, "trusted": SLOW}, lease=40, reserved={"trusted": 0.2},
+    )  # fmt: skip
+    raid, trusted = (
+        gate_over(stores, leased_class(*rule.limits_of(name), name=name), name) for name in ("new", "trusted")
+    )
+    for gate in (raid, trusted):
+        await gate.upload(*range(20))
+        await gate.renew()
+
+    of_raid = await raid.upload(*range(20, 400))
+    of_trusted = await trusted.upload(*range(20, 100))
+    passed = [n for n, result in enumerate(of_trusted, 20) if result.charged]
+    await trusted.report(20, UploadOutcome.FAILED)
+    await trusted.report(passed[-1], UploadOutcome.ABORTED)
+    later = await trusted.upload("a", "b", "c")
+    of_raid_later = await raid.upload("a")
+
+    assert 20 + sum(result.charged for result in of_raid) == 240
+    assert 20 + sum(result.charged for result in of_trusted) == 60
+    assert trusted.counts.lease_takes["lease"] >= 20
+    assert [result.charged for result in later] == [True, True, False]
+    assert [result.charged for result in of_raid_later] == [False]
+    assert {result.refusal.limit for result in (*of_raid, *of_trusted) if result.refusal} == {"platform.uploads"}

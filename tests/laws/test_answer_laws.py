@@ -1,0 +1,38 @@
+"""A law of answers: those of a batch are the answers that each check would get alone."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gate.core.decision import Decision, Stage, Verdict
+from gate.records.decision import ReservationSigner, encode_decision, encode_decisions
+
+SIGNER = ReservationSigner(b"salt")
+texts = st.sampled_from(("a-1", "u", 'quo"ted', "back\\slash", "new\nline", "é", "山", "<>", "\x7f"))
+let_in = st.builds(
+    Decision, texts, texts, st.just("new"), st.just(Verdict.ALLOW), st.just(Stage.DEFAULT), st.just("allow"), st.none(),
+    st.none(), st.sampled_from(("p", "<>")), st.integers(0, 1), st.none(), st.just(()), reserved=st.just(True),
+    room_at_us=st.sampled_from((7, 1_800_000_000_000_000)),
+)  # fmt: skip
+others = st.builds(
+    Decision, texts, texts, st.just("new"), st.sampled_from(Verdict), st.sampled_from(Stage), texts,
+    st.none() | st.just(1_500_000), st.none() | texts, st.just("p"), st.just(0), st.none(), st.just(()),
+    st.sampled_from(((), ("store",))), reserved=st.booleans(), room_at_us=st.just(7),
+    message=st.sampled_from(("", "later")),
+)  # fmt: skip
+ignored = st.sampled_from(((), (), ("ip",)))
+
+
+@given(st.lists(st.tuples(let_in | let_in | others, ignored), min_size=1, max_size=4))
+@example([(Decision("u", "a", "new", Verdict.ALLOW, Stage.DEFAULT, "allow", None, None, "p", 0, None, ()), ())])
+def test_the_body_of_a_batch_holds_the_answer_that_each_check_would_get_alone(
+    pairs: list[tuple[Decision, tuple[str, ...]]],
+) -> None:
+    decisions, fields = [decision for decision, _ in pairs], [fields for _, fields in pairs]
+
+    for signer in (SIGNER, None):
+        body = encode_decisions(decisions, lambda: 0.5, fields, signer)
+
+        each = [encode_decision(decision, lambda: 0.5, one, signer) for decision, one in pairs]
+        assert body == b'{"decisions":[%b]}' % b",".join(each)

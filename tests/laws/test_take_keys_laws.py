@@ -1,0 +1,74 @@
+"""A law of packed takes: the command names the keys that `gate.stores.redis.layout` tells, in any alphabet."""
+
+from __future__ import annotations
+
+import struct
+
+import hiredis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.core.limits.limit import NEVER_US, EntityBuckets, EntityLimits, Limit, Rate
+from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.stores.redis.layout import account_key, due_key, upload_key
+from gate.stores.redis.takes import Batch
+from gate.stores.redis.unrolled import Unrolled
+
+RATE = Rate(3, 7_000_000, 3)
+BYTES = EntityLimits((Limit("bytes", Rate(12, 90_000_000, 1 << 20), by_bytes=True),))
+FLYING = EntityLimits((Limit("flying", RATE, in_flight=True),))
+LIMITS = ClassLimits(
+    FLYING, EntityLimits((Limit("ip", RATE),)), BYTES, (EntityBuckets("class:ü", BYTES),), None, 1, 1, name="ü"
+)
+ONE_RATE = ClassLimits(BYTES, None, None, (), None, 1, 1, name="one")
+NOTHING = EntityLimits((Limit("nothing", Rate(0, 90_000_000, 0), by_bytes=True),))
+NO_RATE = ClassLimits(NOTHING, None, None, (), None, 1, 1, name="nothing")
+CLASSES = (LIMITS, ONE_RATE, NO_RATE)
+HEAD = struct.Struct("<BBHHHIH")
+names = st.text(st.sampled_from("ab}:é山😀"), min_size=1, max_size=5)
+requests = st.lists(
+    st.builds(
+        TakeRequest, names, names, st.sampled_from(CLASSES), st.none() | names, st.none() | names, st.integers(0, 1 << 40),
+        class_=names, kind=st.none() | names, attempt=st.integers(0, 9),
+    ),
+    min_size=1, max_size=5,
+)  # fmt: skip
+
+
+@given(requests, names, st.booleans())
+def test_a_packed_call_names_the_keys_of_each_check_and_tells_what_is_checked(
+    checks: list[TakeRequest], prefix: str, known: bool
+) -> None:
+    unrolled = Unrolled(CLASSES)
+    reader = hiredis.Reader()
+
+    reader.feed(Batch(checks, unrolled, prefix).packed(known))
+
+    verb, script, count, *keys, argument = reader.gets()
+    assert (verb, script) == ((b"EVALSHA", unrolled.script.sha) if known else (b"EVAL", unrolled.script.source))
+    assert int(count) == len(keys) == len(set(keys)) + len(checks) - len({(c.account, c.upload_id) for c in checks})
+    assert [key.decode() for key in keys[:2]] == [f"{prefix}2b:class:ü", due_key(prefix)]
+    at = 2
+    for n, check in enumerate(checks):
+        number, _, account, network, device, attempt, length = HEAD.unpack_from(argument, at)
+        limits, at = check.class_limits, at + HEAD.size
+        rates = limits.byte_rates
+        costs = struct.unpack_from(f"<{len(rates)}d", argument, at)
+        at += 8 * len(rates)
+        (flying,) = struct.unpack_from("<H", argument, at) if limits is LIMITS else (0,)
+        at += 2 * (limits is LIMITS) + length
+        assert (number, attempt) == (unrolled.numbers[limits], check.attempt)
+        assert argument[at - length : at].decode() == check.fingerprint
+        assert costs == tuple(min(rate.cost_us(check.size), NEVER_US) for rate in rates)
+        slot = f"{{{check.account}}}"
+        own = [account_key(prefix, check.account), f"{prefix}score:{slot}", f"{prefix}override:{slot}"]
+        assert [key.decode() for key in keys[account - 1 : account + 2]] == own
+        assert _named(keys, network) == (f"{prefix}2b:ip:{check.ip}" if limits.ip and check.ip else None)
+        assert _named(keys, device) == (f"{prefix}2b:device:{check.device}" if limits.device and check.device else None)
+        assert _named(keys, flying) == (f"{prefix}2f:account:{slot}" if limits is LIMITS else None)
+        assert keys[n - len(checks)].decode() == upload_key(prefix, check.account, check.upload_id)
+    assert at == len(argument)
+
+
+def _named(keys: list[bytes], number: int) -> str | None:
+    return keys[number - 1].decode() if number else None

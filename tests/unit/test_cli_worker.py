@@ -1,0 +1,54 @@
+"""What `upload-gate worker` hands to the worker's process: the addresses that somebody named, and no guess beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gate.local.plan import DEFAULT_PORTS
+from streams import cli
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """The environment of the process, filled when the command replaces itself by it."""
+    environment: dict[str, str] = {}
+    for name in ("REDIS", "KAFKA", "STATE"):
+        monkeypatch.delenv(f"UPLOAD_GATE_{name}", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("os.execve", lambda path, line, given: environment.update(given))
+    return environment
+
+
+@pytest.mark.parametrize("how", ["flag", "variable"])
+def test_where_only_kafka_is_named_scores_go_to_kafka_alone(
+    how: str, started: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if how == "variable":
+        monkeypatch.setenv("UPLOAD_GATE_KAFKA", "127.0.0.1:19092")
+
+    cli.worker(kafka="127.0.0.1:19092" if how == "flag" else None)
+
+    assert started["UPLOAD_GATE_KAFKA"] == "127.0.0.1:19092"
+    assert "UPLOAD_GATE_REDIS" not in started
+    assert "scores go to Kafka alone" in capsys.readouterr().err
+
+
+def test_a_redis_that_a_variable_names_gets_the_scores(
+    started: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UPLOAD_GATE_KAFKA", "127.0.0.1:19092")
+    monkeypatch.setenv("UPLOAD_GATE_REDIS", "redis://127.0.0.1:16379/0")
+
+    cli.worker()
+
+    assert started["UPLOAD_GATE_REDIS"] == "redis://127.0.0.1:16379/0"
+    assert not capsys.readouterr().err
+
+
+def test_where_nothing_is_named_both_are_at_their_default_ports(started: dict[str, str]) -> None:
+    cli.worker()
+
+    assert started["UPLOAD_GATE_KAFKA"].endswith(f":{DEFAULT_PORTS['kafka']}")
+    assert f":{DEFAULT_PORTS['redis']}" in started["UPLOAD_GATE_REDIS"]

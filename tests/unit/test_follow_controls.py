@@ -1,0 +1,57 @@
+"""The second channel of a gate: what it may not write there holds up nothing else."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from gate.app.follow_controls import REFUSED_FOR_S, FollowControls
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
+from gate.core.pause.scope import Action, Scope
+from gate.errors import AccessRefused
+from gate.ports.boards import Acknowledgement
+from gate.stores.memory.boards import MemoryBoardStore
+
+NOON_US = 1_800_000_000_000_000
+PAUSE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", None, NOON_US + 60_000_000, set_at_us=NOON_US)
+SAID = Acknowledgement("g-1", "http://g", 1, 0, boot="b")
+
+
+class Noon:
+    def now_us(self) -> int:
+        return NOON_US
+
+
+class OnlyToRead(MemoryBoardStore):
+    """A channel whose access lists let this user read pauses and acknowledge them."""
+
+    tries = 0
+
+    async def replace(self, expected_rev: int, board: Board) -> bool:
+        self.tries += 1
+        raise AccessRefused("its access lists do not permit this user to do that")
+
+
+async def test_a_gate_that_may_only_read_the_pauses_acknowledges_all_the_same_and_tries_again_later() -> None:
+    store, told, now_s = OnlyToRead(Noon()), list[str](), [0.0]
+
+    async def hear(board: Board) -> None:
+        pass
+
+    watch: Any = SimpleNamespace(
+        board=Board({"p-1": PAUSE}), store_now_us=lambda: NOON_US, now_us=lambda: NOON_US, hear_elsewhere=hear,
+        acknowledgement=lambda: SAID, learn_clock_elsewhere=lambda *_: None,
+    )  # fmt: skip
+    following = FollowControls(watch, store, told.append, lambda: 0.5, lambda: None)
+    following._now_s = lambda: now_s[0]
+
+    for _ in range(3):
+        await following._beat()
+    now_s[0] = REFUSED_FOR_S
+    await following._beat()
+
+    assert [said.gate for said in (await store.gates(1)).acknowledgements] == ["g-1"]
+    assert store.tries == 2
+    assert [line for line in told if "cannot be copied" in line] == told
+    assert len(told) == 1

@@ -1,0 +1,243 @@
+"""Four eyes as the shipped policy has them: one person tightens at once, and loosens alone only what they set just now."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from gate.app.operate import Details, Operate
+from gate.app.permission import Authority
+from gate.cli.pause_intention import first_alone
+from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.pause.entry import Pause, PauseChange
+from gate.core.pause.four_eyes import TwoPersonRule
+from gate.core.pause.scope import NOBODY, Action, Exemption, PauseMode, Scope
+from gate.errors import ControlRefused, NotPermitted
+from gate.policyfile import load_policy, parse_policy
+from gate.ports.audit import AuditEntry
+from gate.stores.memory.boards import MemoryBoardStore
+
+NOON_US = 1_800_000_000_000_000
+NEW = Scope(classes=frozenset(("new",)))
+VERIFIED = Exemption(verified=True)
+
+
+@dataclass
+class Site:
+    """A board, its clock and its audit log. `as_` returns the acts of the person of one login under the shipped policy."""
+
+    at_us: int = NOON_US
+    entries: list[AuditEntry] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryBoardStore(self)
+        self._ids = itertools.count(1)
+
+    def now_us(self) -> int:
+        return self.at_us
+
+    def record(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+    def as_(self, login: str, propose: bool = False, emergency: str = "") -> Operate:
+        policy = load_policy(None)
+        authority = Authority(
+            policy.second_person, propose=propose, emergency=emergency, identity=login, alone_us=policy.alone_us
+        )
+        return Operate(self.store, lambda: f"p-{next(self._ids)}", authority=authority, audit=self)
+
+    async def pause(self, scope: Scope = NEW, for_us: int = 4 * HOUR_US, exempt: Exemption = NOBODY) -> Pause:
+        """What ann sets from her login."""
+        return await self.as_("ann@a").pause(scope, Action.STOP, "raid", "", "ann", for_us, Details(exempt=exempt))
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+def test_the_shipped_policy_and_one_without_controls_ask_for_a_second_person_as_a_whole() -> None:
+    shipped = load_policy(None)
+    without = parse_policy('version = 1\ndefault_class = "new"\n[classes.new]\n', "p.toml")
+
+    for policy in (shipped, without):
+        assert policy.second_person == frozenset(TwoPersonRule)
+        assert policy.alone_us == HOUR_US
+
+
+@pytest.mark.parametrize(
+    ("line", "alone_us"), [("", 0), ('alone_for = "0s"', 0), ('alone_for = "90m"', 90 * MINUTE_US)]
+)
+def test_a_policy_with_rules_of_its_own_leaves_nobody_alone_unless_it_says_so(line: str, alone_us: int) -> None:
+    controls = f'[controls]\nsecond_person = ["platform-wide"]\n{line}\n'
+
+    policy = parse_policy(f'version = 1\ndefault_class = "new"\n[classes.new]\n{controls}', "p.toml")
+
+    assert policy.second_person == frozenset((TwoPersonRule.PLATFORM_WIDE,))
+    assert policy.alone_us == alone_us
+
+
+@pytest.mark.parametrize(("scope", "exempt"), [(Scope(), NOBODY), (NEW, VERIFIED), (Scope(), VERIFIED)])
+async def test_one_person_stops_the_platform_at_once_for_an_hour_and_a_second_lets_it_last(
+    site: Site, scope: Scope, exempt: Exemption
+) -> None:
+    alone = await site.pause(scope, 4 * HOUR_US, exempt)
+    site.at_us += 50 * MINUTE_US
+    in_force = (await site.store.read()).active(site.at_us)
+    with pytest.raises(NotPermitted):
+        await site.as_("ann@a").approve(alone.id, "bob")
+    with pytest.raises(ControlRefused, match=r"needs a second person; alone, one may let it last 1h\."):
+        await site.as_("ann@a").extend(alone.id, "ann", HOUR_US)
+
+    approved = await site.as_("bob@b").approve(alone.id, "bob")
+
+    assert in_force == [alone]
+    assert alone.expires_at_us == NOON_US + HOUR_US
+    assert (approved.expires_at_us, approved.approver, approved.proposal) == (NOON_US + 4 * HOUR_US, "bob", None)
+    assert [(entry.act, entry.outcome.value) for entry in site.entries] == [
+        ("pause", "done"), ("approve", "refused"), ("extend", "refused"), ("approve", "done"),
+    ]  # fmt: skip
+
+
+async def test_what_one_person_may_set_alone_waits_for_nobody(site: Site) -> None:
+    for scope, for_us in ((NEW, 24 * HOUR_US), (Scope(), HOUR_US)):
+        pause = await site.pause(scope, for_us)
+        assert (pause.proposal, pause.expires_at_us) == (None, NOON_US + for_us)
+    with pytest.raises(ControlRefused, match="lasts over 24h"):
+        await site.pause(Scope(), 25 * HOUR_US)
+
+
+async def test_the_emergency_right_sets_all_of_it_at_once_and_proposing_sets_none_of_it(site: Site) -> None:
+    urgent = await site.as_("ann@a", emergency="nobody awake").pause(
+        Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US
+    )
+    proposed = await site.as_("ann@a", propose=True).pause(Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US)
+
+    assert (urgent.expires_at_us, urgent.emergency, urgent.proposal) == (NOON_US + 4 * HOUR_US, "nobody awake", None)
+    assert proposed.awaits_approval
+    assert site.entries[0].emergency == "nobody awake"
+
+
+async def test_the_one_who_set_a_pause_takes_it_back_within_the_hour_under_any_name(site: Site) -> None:
+    pause = await site.pause()
+    site.at_us += HOUR_US
+
+    released = await site.as_("ann@a").release(pause.id, "on-call")
+
+    assert (released.released_by, released.proposal) == ("on-call", None)
+
+
+@pytest.mark.parametrize(
+    ("login", "by", "later_us"), [("ann@a", "ann", HOUR_US + 1), ("bob@b", "bob", 0), ("bob@b", "ann", 0)]
+)
+async def test_a_later_release_and_one_of_anothers_pause_need_a_second_person_or_an_emergency(
+    site: Site, login: str, by: str, later_us: int
+) -> None:
+    pause = await site.pause()
+    site.at_us += later_us
+
+    with pytest.raises(ControlRefused) as refused:
+        await site.as_(login).release(pause.id, by)
+    proposed = await site.as_(login, propose=True).release(pause.id, by)
+    still = (await site.store.read()).active(site.at_us)
+    approved = await site.as_("cid@c").approve(pause.id, "cid")
+
+    assert "only the one who set it may release it, within 1h of its begin" in str(refused.value)
+    assert all(flag in str(refused.value) for flag in ("--propose", "--emergency WHY", "`approve`"))
+    assert still == [proposed]
+    assert (approved.released_at_us, approved.approver) == (site.at_us, "cid")
+
+
+async def test_the_emergency_right_releases_anothers_pause_with_its_reason(site: Site) -> None:
+    pause = await site.pause()
+
+    released = await site.as_("bob@b", emergency="ann is asleep").release(pause.id, "bob")
+
+    assert (released.released_at_us, released.emergency) == (NOON_US, "ann is asleep")
+
+
+async def test_the_owner_is_the_second_person_of_a_release_that_another_login_proposes(site: Site) -> None:
+    pause = await site.pause()
+    await site.as_("bob@b", propose=True).release(pause.id, "bob")
+
+    released = await site.as_("ann@a").approve(pause.id, "ann")
+
+    assert (released.released_by, released.approver) == ("bob", "ann")
+
+
+async def test_whoever_extends_what_another_has_proposed_is_told_to_approve_it(site: Site) -> None:
+    pause = await site.pause(Scope())
+
+    with pytest.raises(
+        ControlRefused, match=rf"`approve {pause.id}` what ann has proposed, or repeat it with --emergency"
+    ):
+        await site.as_("bob@b").extend(pause.id, "bob", 3 * HOUR_US)
+    with pytest.raises(ControlRefused, match="Repeat it with --propose and let them `approve` it, or repeat it with"):
+        await site.as_("ann@a").extend(pause.id, "bob", 3 * HOUR_US)
+
+
+async def test_a_dry_run_that_one_person_may_not_enforce_has_a_way_to_stop_uploads_at_once(site: Site) -> None:
+    details = Details(mode=PauseMode.DRY_RUN)
+    counting = await site.as_("ann@a").pause(Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US, details)
+    short = await site.as_("ann@a").pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US, details)
+
+    with pytest.raises(
+        ControlRefused, match="with `pause`, which is in force at once, for 1h before anybody approves it"
+    ):
+        await site.as_("ann@a").extend(counting.id, "ann", 0, enforce=True)
+    enforced = await site.as_("ann@a").extend(short.id, "ann", 0, enforce=True)
+
+    assert enforced.active(site.at_us)
+
+
+async def test_a_dry_run_and_a_machines_lease_are_released_by_anybody(site: Site) -> None:
+    counting = await site.as_("ann@a").pause(
+        Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US, Details(mode=PauseMode.DRY_RUN)
+    )
+    lease = await site.as_("m@m").pause(NEW, Action.STOP, "raid", "", "alarm", MINUTE_US, Details(machine=True))
+
+    for pause in (counting, lease):
+        assert (await site.as_("bob@b").release(pause.id, "bob")).released_by == "bob"
+
+
+async def test_an_unapproved_rest_never_brings_the_pause_back_after_its_hour_or_its_release(site: Site) -> None:
+    first, second = await site.pause(Scope()), await site.pause(Scope())
+    await site.as_("ann@a").release(first.id, "ann", ramp_us=0)
+    site.at_us += HOUR_US
+
+    for pause in (first, second):
+        with pytest.raises(Exception, match=r"released already|expired already"):
+            await site.as_("bob@b").approve(pause.id, "bob")
+    assert (await site.store.read()).active(site.at_us) == []
+
+
+@pytest.mark.parametrize(
+    ("for_us", "more", "expected"),
+    [
+        (4 * HOUR_US, {}, True),
+        (HOUR_US, {}, False),
+        (4 * HOUR_US, {"propose": True}, False),
+        (4 * HOUR_US, {"emergency": "x"}, False),
+    ],
+)
+def test_what_needs_a_second_person_is_said_before_it_is_set(
+    for_us: int, more: dict[str, object], expected: bool
+) -> None:
+    authority = replace(Authority(frozenset(TwoPersonRule), alone_us=HOUR_US), **more)  # type: ignore[arg-type]
+
+    lines = first_alone((Scope(), Action.STOP, "raid", "", "ann", for_us), Details(), authority)
+
+    assert bool(lines) is expected
+    for line in lines:
+        assert "is platform-wide needs a second person after 1h: it is in force at once, and lasts 4h once" in line
+
+
+async def test_the_rest_that_waits_is_a_proposal_to_extend_by_the_login_that_set_it(site: Site) -> None:
+    pause = await site.pause(Scope())
+
+    proposal = pause.proposal
+    assert proposal is not None
+    assert (proposal.change, proposal.by, proposal.identity) == (PauseChange.EXTEND, "ann", "ann@a")
+    assert pause.identity == "ann@a"

@@ -1,0 +1,186 @@
+"""Takes from leases, where the store fails, callers go away and policies change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from leased_gates import SECOND_US, LeasedGate, leased_class
+from take_requests import DAY_US, NOW_US
+
+from gate.app.without_store import WithoutStore
+from gate.core.limits.limit import Limit, Rate
+from gate.core.limits.reservation import UploadOutcome
+from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
+from gate.core.limits.token_lease import Exchange, Exchanged
+from gate.core.policy import LimitRule, Mode, OnStoreError, Policy, Subject, Unit
+from gate.core.standing import UNKNOWN
+from gate.errors import StoreUnavailable
+from gate.policyfile import load_policy
+from gate.stores.local_buckets import LocalBuckets
+from gate.stores.memory.accounts import MemoryAccountStore
+
+PLATFORM = Limit("platform.uploads", Rate(300, 365 * DAY_US, 300), lease=40)
+NEW = leased_class(PLATFORM)
+
+
+class Standstill:
+    def now_us(self) -> int:
+        return NOW_US
+
+
+class FailingStore:
+    """A store in memory. While `error` is set, its takes carry on and then fail with it, and exchanges are lost."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryAccountStore(Standstill())
+        self.error: StoreUnavailable | None = None
+
+    async def take(self, request: TakeRequest) -> TakeResult:
+        if self.error is not None:
+            raise self.error
+        return await self.memory.take(request)
+
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+        return [self.error if self.error is not None else await self.memory.take(request) for request in requests]
+
+    async def peek(self, request: TakeRequest) -> Peek:
+        return await self.memory.peek(request)
+
+    async def exchange(self, wanted: Sequence[Exchange], now_us: int | None = None) -> list[Exchanged | Exception]:
+        met = await self.memory.exchange(wanted, now_us)
+        return met if self.error is None else [self.error for _ in wanted]
+
+    def expect(self, classes: Sequence[ClassLimits]) -> None:
+        """Nothing is to be learned."""
+
+
+def uploads(us: int) -> int:
+    """A time as a number of uploads."""
+    return us // PLATFORM.unit_us
+
+
+def gate_over(store: FailingStore, limits: ClassLimits = NEW) -> LeasedGate:
+    return LeasedGate(store, store, store.memory, limits)
+
+
+async def with_a_lease(store: FailingStore, of: int = 40) -> LeasedGate:
+    """A gate whose lease holds so many uploads."""
+    gate = gate_over(store)
+    await gate.upload(*(f"before {n}" for n in range(of)))
+    await gate.renew()
+    assert uploads(gate.held_us) == of
+    return gate
+
+
+@pytest.mark.parametrize(("may_have_run", "left"), [(False, 40), (True, 38)])
+async def test_an_upload_that_the_store_may_have_taken_keeps_what_the_lease_gave_and_any_other_gives_it_back(
+    may_have_run: bool, left: int
+) -> None:
+    store = FailingStore()
+    gate = await with_a_lease(store)
+    store.error = StoreUnavailable("gone")
+    store.error.may_have_run = may_have_run
+
+    await gate.takes.take_many([gate.request("a")])
+    with pytest.raises(StoreUnavailable):
+        await gate.takes.take(gate.request("b"))
+
+    assert uploads(gate.held_us) == left
+
+
+async def test_a_caller_that_goes_away_may_have_got_what_the_lease_gave() -> None:
+    class NeverAnswers(FailingStore):
+        async def take(self, request: TakeRequest) -> TakeResult:
+            return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    gate = await with_a_lease(NeverAnswers())
+    waiting = asyncio.create_task(gate.takes.take(gate.request("a")))
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    assert uploads(gate.held_us) == 39
+    assert gate.takes.leases[0].out_us == 0
+
+
+async def test_tokens_of_a_lost_exchange_are_lost_and_the_lease_waits_before_the_next() -> None:
+    store = FailingStore()
+    gate = gate_over(store)
+    await gate.upload(*range(40))
+    store.error = StoreUnavailable("gone")
+
+    await gate.renew()
+    store.error = None
+    await gate.renew(300_000)
+    lost = uploads(gate.held_us)
+    await gate.upload(*range(40, 80))
+    await gate.renew()
+
+    assert lost == 0
+    assert gate.counts.lease_exchanges == {"drawn": 1, "given_back": 0, "failed": 1}
+    assert uploads(gate.held_us) == 40
+    assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40 + 40 + 40 + 40
+
+
+async def test_what_a_lease_may_not_hold_goes_back_to_the_bucket() -> None:
+    store = FailingStore()
+    gate = await with_a_lease(store)
+    await gate.upload("a", "b")
+    await gate.renew(300_000)  # the uploads are few, and the lease is still full enough
+    gate.takes.leases[0].held_us = 40 * PLATFORM.unit_us
+    before_us = store.memory.tat_us("platform", PLATFORM.name)
+
+    await gate.report("a", UploadOutcome.FAILED)
+    held_us = gate.takes.leases[0].held_us
+    await gate.renew(300_000)
+
+    assert uploads(held_us) == 40
+    assert uploads(before_us - store.memory.tat_us("platform", PLATFORM.name)) == 1
+
+
+async def test_a_limit_that_a_new_policy_does_not_lease_is_given_back() -> None:
+    store = FailingStore()
+    gate = await with_a_lease(store)
+
+    gate.takes.expect((leased_class(Limit(PLATFORM.name, PLATFORM.rate)),))
+    await gate.renew(1)
+    await gate.renew(1)
+
+    assert gate.takes.leases == []
+    assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
+
+
+async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:
+    store = FailingStore()
+    few, small = gate_over(store), gate_over(store, leased_class(Limit("small", Rate(900, SECOND_US, 900), lease=None)))
+    for gate, count in ((few, 15), (small, 500)):
+        await gate.upload(*range(count))
+        await gate.renew()
+        await gate.upload(*range(count, 2 * count))
+
+    assert few.held_us == small.held_us == 0
+    assert few.counts.lease_takes["lease"] == small.counts.lease_takes["lease"] == 0
+    assert few.counts.lease_exchanges["drawn"] == small.counts.lease_exchanges["drawn"] == 0
+
+
+def a_policy(mode: OnStoreError) -> Policy:
+    rule = LimitRule(
+        "platform.uploads", Subject.PLATFORM, Unit.UPLOADS, Mode.ENFORCE, mode, {"regular": PLATFORM.rate}, lease=40
+    )
+    return replace(load_policy(None), limits=(rule,))
+
+
+async def test_while_the_store_is_away_a_closed_limit_lets_in_exactly_what_the_lease_holds() -> None:
+    store = FailingStore()
+    gate = await with_a_lease(store)
+    without = WithoutStore(LocalBuckets, gate.takes)
+    policy = a_policy(OnStoreError.CLOSED)
+
+    results = [without.take(policy, gate.request(n), UNKNOWN, NOW_US) for n in range(50)]
+
+    assert [result.charged for result in results] == [True] * 40 + [False] * 10
+    assert {result.refusal.limit for result in results if result.refusal} == {"platform.uploads"}
