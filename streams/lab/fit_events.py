@@ -27,7 +27,7 @@ DECIMALS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CardSettings:
     """How the machines of a card are fitted; each of `machines` reads a random share of the counters, with `pairs`."""
 
     machines: int
@@ -40,9 +40,9 @@ class Settings:
     leaves: int
 
 
-PLAIN: Final = Settings(machines=1, share=1.0, bags=4, pairs=12, bins=24, pair_bins=8, leaf=40, leaves=2)
+PLAIN: Final = CardSettings(machines=1, share=1.0, bags=4, pairs=12, bins=24, pair_bins=8, leaf=40, leaves=2)
 """Without labels finer bins overfit."""
-LABELLED: Final = Settings(machines=8, share=0.3, bags=1, pairs=10, bins=48, pair_bins=24, leaf=20, leaves=3)
+LABELLED: Final = CardSettings(machines=16, share=0.3, bags=1, pairs=10, bins=48, pair_bins=24, leaf=20, leaves=3)
 """Counters of labels say nearly the same in many ways. A machine that reads all of them trusts the few that fitted best
 by chance; the mean of machines that read different ones ranks later events better."""
 
@@ -111,7 +111,7 @@ def fit_card(judged: JudgedEvents, names: Sequence[str], chosen: NDArray[np.bool
     return event_card(shown, round(intercept, DECIMALS), round(float(labels.mean()), 6))
 
 
-def _machine(matrix: Matrix, labels: NDArray[np.int64], names: Sequence[str], settings: Settings, seed: int) -> Any:
+def _machine(matrix: Matrix, labels: NDArray[np.int64], names: Sequence[str], settings: CardSettings, seed: int) -> Any:
     from interpret.glassbox import ExplainableBoostingClassifier
 
     machine = ExplainableBoostingClassifier(
