@@ -27,7 +27,7 @@ reach a low cap in several families, and are no longer told from those that are 
 """
 FEW_HONEST: Final = 0.03
 """The share of honest rows among which a ranking must tell the abusive ones apart."""
-EVEN: Final = 0.003
+EVEN: Final = 0.01
 """How strongly the weights of families are drawn to 1: log loss for a weight that is 1 away from it."""
 MOST_WEIGHT: Final = 4.0
 HALF_LIFE_US: Final = 72 * 3_600_000_000
