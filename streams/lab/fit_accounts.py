@@ -31,7 +31,7 @@ from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
-from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of, weigh_families
+from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
 
 AFTER: Final = (3, 5, 8, 12, 20, 35, 60, 100, 200, 400)
 """The events after which an account is a row to fit to."""
@@ -49,6 +49,12 @@ SAID_TWICE: Final = frozenset(
 """Features that another one says as well; with both, the fit depends more on chance."""
 OF_ONE_FAMILY: Final = frozenset(("layout_concentration", "near_mean", "near_share", "skeleton_share"))
 """Features that tell bots of one family apart and mislead about those of others: without them more is caught there."""
+READ_BY_CAPTIONS: Final = frozenset(
+    ("caption_length", "upper_share", "digit_share", "punctuation_share", "space_share")
+)  # fmt: skip
+"""Features of style that a caption model reads in each caption too. With one they count twice, and rank other bots worse."""
+OF_LARGE_FAMILY: Final = 0.25
+"""The power of the number of a family's accounts by which each of them weighs less."""
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
 TIMED: Final = frozenset(("tempo", "age"))
@@ -130,7 +136,7 @@ def fit_accounts(
     reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
     progress(0.25, "folding")
     folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER, links)
-    vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times))
+    vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times, captions.model is not None))
     progress(0.35, "fitting")
     made = _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
     return replace(made, notes=notes)
@@ -150,14 +156,13 @@ def _fit(
     families, sums = _held_out(vectors, vectors.groups, seed, lambda done: progress(0.35 + 0.3 * done, "by families"))
     alike = _account_weights(vectors)
     capped = choose_cap(sums, vectors.labels, alike, _stages(vectors), most)
-    capped = weigh_families(capped, sums, vectors.labels, alike)
     alone = _account_numbers(vectors)
     _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
     later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped)
     progress(0.9, "all rows")
     boosted = boost(vectors, seed, BAGS)
     share = float((alike * vectors.labels).sum() / alike.sum())
-    card = scorecard_of(boosted, families, capped, share, base_rate, most)
+    card = scorecard_of(boosted, capped, share, base_rate, most)
     if not card.terms:
         raise TooFewLabels("no feature tells abusive accounts from honest ones", "give accounts that differ in more")
     progress(1.0, "done")
@@ -213,8 +218,11 @@ def _reader(
     )
 
 
-def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> tuple[str, ...]:
-    """The features to fit to: those that vary, and are neither left out nor meaningless."""
+def _names(folded: FoldedStream, without: Collection[str], synthetic: bool, read: bool) -> tuple[str, ...]:
+    """The features to fit to: those that vary, and are neither left out nor meaningless.
+
+    `read` tells whether a caption model read the captions.
+    """
     known = {*FAMILIES, *PLACE}
     for name in without:
         if name not in known:
@@ -222,12 +230,13 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool) -> t
                 f"--without {name} is neither a feature nor a family", f"known are {', '.join(sorted(known))}"
             )
     matrix = _matrix(folded.snapshots)
+    unfit = COUNTS | SAID_TWICE | OF_ONE_FAMILY | (READ_BY_CAPTIONS if read else frozenset())
     names = []
     for feature in FEATURES:
         column = matrix[:, PLACE[feature.name]]
         varies = len(np.unique(column)) > 1
         left_out = {feature.name, feature.family} & set(without) or (synthetic and feature.family in TIMED)
-        fit_to = feature.name not in COUNTS | SAID_TWICE | OF_ONE_FAMILY and feature.family not in CROWD
+        fit_to = feature.name not in unfit and feature.family not in CROWD
         if varies and not left_out and fit_to:
             names.append(feature.name)
     if not names:
@@ -243,7 +252,7 @@ def _matrix(rows: Sequence[FeatureSnapshot]) -> Matrix:
 
 
 def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, ...]) -> Vectors:
-    """The rows to fit to. All rows of a family together weigh as the square root of its accounts; a row after few events,
+    """The rows to fit to. Each account of a large family weighs less; a row after few events,
     where accounts are hardest to tell apart, weighs more than a later one."""
     rows = [one for one in folded.snapshots if one.account in family_of]
     groups = np.array([family_of[one.account] for one in rows], np.int64)
@@ -251,7 +260,9 @@ def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, 
     of_account: dict[str, int] = {}
     for one in rows:
         of_account[one.account] = of_account.get(one.account, 0) + 1
-    weights = np.array([1.0 / of_account[one.account] / sqrt(one.events) for one in rows]) / np.sqrt(sizes[groups])
+    weights = (
+        np.array([1.0 / of_account[one.account] / sqrt(one.events) for one in rows]) / sizes[groups] ** OF_LARGE_FAMILY
+    )
     return Vectors(
         names,
         _matrix(rows)[:, [PLACE[name] for name in names]],

@@ -2,14 +2,13 @@
 
 Values that no fold's model saw in training show how far they can be trusted. For each of a few caps, slope and offset are
 fitted to them while the cap clips every family, and the cap with the best ranking at few false positives, averaged over
-early and late rows, is kept. Then each family gets a weight: one that is right about the bots it learned from and wrong
-about others says less, and one that holds for others says more.
+early and late rows, is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
 from typing import Final
 
@@ -27,28 +26,20 @@ reach a low cap in several families, and are no longer told from those that are 
 """
 FEW_HONEST: Final = 0.03
 """The share of honest rows among which a ranking must tell the abusive ones apart."""
-EVEN: Final = 0.01
-"""How strongly the weights of families are drawn to 1: log loss for a weight that is 1 away from it."""
-MOST_WEIGHT: Final = 4.0
 HALF_LIFE_US: Final = 72 * 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """Slope and offset of the calibration, and the cap of every family in log odds of risk.
-
-    `weights` multiply the sums of points of each family, in the order of the columns; without any, all are 1.
-    """
+    """Slope and offset of the calibration, and the cap of every family in log odds of risk."""
 
     slope: float
     offset: float
     cap: float
-    weights: tuple[float, ...] = ()
 
     def log_odds(self, sums: Matrix) -> NDArray[np.float64]:
         """The log odds of rows with these sums of points by family, at the share of abuse they were fitted on."""
-        slopes = self.slope * np.array(self.weights or 1.0)
-        found: NDArray[np.float64] = np.clip(sums * slopes, -self.cap, self.cap).sum(1) + self.offset
+        found: NDArray[np.float64] = np.clip(sums * self.slope, -self.cap, self.cap).sum(1) + self.offset
         return found
 
 
@@ -92,36 +83,9 @@ def fit_capped(sums: Matrix, labels: NDArray[np.int64], weights: NDArray[np.floa
     return Capped(float(found.x[0]), float(found.x[1]), cap)
 
 
-def weigh_families(capped: Capped, sums: Matrix, labels: NDArray[np.int64], weights: NDArray[np.float64]) -> Capped:
-    """The same with a weight for each family and an offset that fit best while each family is clipped."""
-    from scipy.optimize import minimize
-
-    count = sums.shape[1]
-    sign = 2.0 * labels - 1.0
-    share = weights / weights.sum()
-    prior = float((share * labels).sum())
-    scaled = sums * capped.slope
-
-    def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        raw, apart = scaled * at[:count], at[:count] - 1.0
-        margin = sign * (np.clip(raw, -capped.cap, capped.cap).sum(1) + at[count])
-        pull = -share * sign / (1.0 + np.exp(np.clip(margin, -50, 50)))
-        each = pull @ (scaled * (np.abs(raw) < capped.cap)) + 2.0 * EVEN * apart
-        value = float((share * np.logaddexp(0.0, -margin)).sum() + EVEN * (apart @ apart))
-        return value, np.append(each, pull.sum())
-
-    start = np.append(np.ones(count), capped.offset)
-    bounds = [(0.0, MOST_WEIGHT)] * count + [(-15.0, log(prior / (1.0 - prior)))]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return replace(capped, offset=float(found.x[count]), weights=tuple(found.x[:count].tolist()))
-
-
-def scorecard_of(
-    boosted: Boosted, families: Sequence[str], capped: Capped, training_share: float, base_rate: float, most: float
-) -> Scorecard:
-    """The scorecard with these terms, this calibration and this cap. `families` names those that are weighed."""
-    weights = dict(zip(families, capped.weights, strict=False))
-    made = (as_term(replace(term, points=term.points * weights.get(term.family, 1.0))) for term in boosted.terms)
+def scorecard_of(boosted: Boosted, capped: Capped, training_share: float, base_rate: float, most: float) -> Scorecard:
+    """The scorecard with these terms, this calibration and this cap."""
+    made = (as_term(term) for term in boosted.terms)
     terms = [term for term in made if term is not None]
     caps = dict.fromkeys(sorted({term.family for term in terms}), round(capped.cap, 4)) if capped.cap < most else {}
     return made_of(

@@ -16,17 +16,15 @@ from streams.core.features import PLACE
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.captions import CaptionModel
 from streams.core.models.ngrams import TABLE_BITS
-from streams.core.scorecard import UNIT
 from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
-from streams.lab.boosting import Boosted, BoostedTerm
 from streams.lab.cross_fitted import cross_fitted, share_known, sketch_of
 from streams.lab.families import Shown, family_numbers
 from streams.lab.fit_accounts import OF_ONE_FAMILY
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
-from streams.lab.under_caps import Capped, choose_cap, fit_capped, most_alone, scorecard_of, weigh_families
+from streams.lab.under_caps import choose_cap, fit_capped, most_alone
 
 pytestmark = pytest.mark.long
 
@@ -313,40 +311,3 @@ def test_a_low_cap_is_not_chosen_because_it_ranks_a_little_better_among_the_trai
     capped = choose_cap(sums, labels, np.ones(2_000), [np.ones(2_000, np.bool_)], most_alone(0.02))
 
     assert capped.cap >= 3.0
-
-
-def test_a_family_that_does_not_hold_for_others_weighs_less_and_one_that_holds_weighs_more() -> None:
-    rng = np.random.default_rng(3)
-    labels = (rng.random(4_000) < 0.5).astype(np.int64)
-    holds = 2.0 * (2.0 * labels - 1.0) + rng.normal(0.0, 2.0, 4_000)
-    chance = rng.normal(0.0, 2.0, 4_000)
-    sums = np.column_stack([holds, chance])
-    capped = Capped(0.5, 0.0, 3.0)
-
-    weighed = weigh_families(capped, sums, labels, np.ones(4_000))
-
-    assert weighed.weights[0] > 1.0
-    assert weighed.weights[1] < 0.5
-    before, after = (1.0 / (1.0 + np.exp(-one.log_odds(sums))) for one in (capped, weighed))
-    assert ((after - labels) ** 2).mean() < ((before - labels) ** 2).mean()
-
-
-def test_families_that_hold_alike_keep_their_weight() -> None:
-    rng = np.random.default_rng(4)
-    labels = (rng.random(4_000) < 0.5).astype(np.int64)
-    sums = np.column_stack([2.0 * labels - 1.0 + rng.normal(0.0, 1.0, 4_000) for _ in range(2)])
-    capped = fit_capped(sums, labels, np.ones(4_000), 3.9)
-
-    weighed = weigh_families(capped, sums, labels, np.ones(4_000))
-
-    assert weighed.weights == pytest.approx((1.0, 1.0), abs=0.2)
-
-
-def test_the_points_of_a_family_are_those_of_its_weight() -> None:
-    term = BoostedTerm(("caption_odds",), (np.array([0.5]),), np.array([-1.0, 1.0, 0.0]), "captions")
-    other = BoostedTerm(("spam",), (np.array([0.5]),), np.array([-1.0, 1.0, 0.0]), "text")
-    capped = Capped(1.0, 0.0, 3.0, (2.0, 0.5))
-
-    card = scorecard_of(Boosted((term, other), 0.0), ("captions", "text"), capped, 0.5, 0.02, most_alone(0.02))
-
-    assert {made.family: max(made.points) / UNIT for made in card.terms} == {"captions": 2.0, "text": 0.5}
