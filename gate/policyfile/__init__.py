@@ -307,7 +307,7 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         mode = entry.choice("mode", Mode, Mode.ENFORCE) or Mode.ENFORCE
         on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL
         rates = _rates(entry.table("rates"), per_us or 1, unit, classes)
-        lease = read_lease(entry, subject, unit)
+        lease = read_lease(entry, subject, unit, rates)
         reserved = read_reserved(entry, subject, rates)
         kinds = entry.texts("kinds") or ()
         for kind in kinds:

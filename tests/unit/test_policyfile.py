@@ -280,6 +280,7 @@ def test_a_class_has_its_part_of_the_platform_and_the_others_have_the_rest() -> 
     ("old", "new", "expected"),
     [
         ("lease = 50", 'lease = "some"', 'neither "auto" nor a whole number of uploads'),
+        ("lease = 50", "lease = 102", "102 is more than a burst of the limit, 101"),
         ("lease = 50", "lease = -1", "-1 is not a positive whole number"),
         ('on = "account"', 'on = "account"\nlease = 5', 'lease: is for limits on "class" and "platform"'),
         ("trusted = 0.25", "trusted = 1.5", "1.5 is not in [0, 1], the range of a part of the limit"),
