@@ -5,9 +5,7 @@ counters are read before the event is added to them, so a value never depends on
 hold, for each of the four and for pairs of them: how often, when last, decaying counts, the usual amount, how many
 distinct partners, and smoothed odds of the labels. The same events in the same order give the same values.
 
-Memory is bounded: each table has two generations of at most `budget` entries. When the younger is full it becomes the
-older one, which is forgotten; an entry that is met again moves to the younger. So the last `budget` entries are always
-known, and at most twice as many are held, about 400 bytes each.
+Memory is bounded, as each table of entries is.
 
 Labels come late in a running system. A removal by others and a report of the upload say `learn(event, now, 1)` with
 the upload's event, a passed challenge says 0. The worker does not feed these counters: those of a source would follow
@@ -17,20 +15,24 @@ replay. What accounts share is counted by the crowd there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from math import exp, inf, log, log1p, sqrt
+from math import exp, log, log1p, sqrt
 from typing import Final, NamedTuple
+
+from streams.core import label_counters, run_counters
+from streams.core.counter_tables import CounterTable, Key
+from streams.core.label_counters import LABEL_COUNTERS, NEVER, LabelCounters
+from streams.core.run_counters import RUN_COUNTERS, add_to_run, read_run
 
 HOUR_S: Final = 3_600.0
 PARTS: Final = ("source", "target", "place", "kind")
 PAIRS: Final = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), (0, 4), (1, 4))
 """Pairs of parts that are counted together; 4 is the amount, to the next whole number."""
+RUNS_OF: Final = ("source", "source_target")
+"""Whose runs are counted."""
 BUDGET: Final = 200_000
 _NAMES: Final = (*PARTS, "amount")
 _LN2: Final = log(2.0)
-_NEVER: Final = 12.0
 _USUAL_AMOUNT, _USUAL_SQUARE, _PRIOR = 3.0, 12.0, 2.0
 _FADE: Final = 0.99
 _BASE_FADE: Final = 0.9998
@@ -73,77 +75,29 @@ def _names() -> tuple[str, ...]:
         names += [f"{pair}_{what}" for what in ("share", "gap", "fast")]
         if other < len(PARTS):
             names += [f"{pair}_share_of_other", f"{pair}_spread", f"{pair}_spread_of_other"]
-    return tuple(names)
+    return (*names, *(f"{of}_{what}" for of in RUNS_OF for what in RUN_COUNTERS))
 
 
 def _label_names() -> tuple[str, ...]:
     pairs = [f"{_NAMES[one]}_{_NAMES[other]}" for one, other in PAIRS]
-    return tuple(f"{name}_odds{speed}" for name in (*PARTS, *pairs) for speed in ("", "_fast"))
+    return tuple(f"{name}_{what}" for name in (*PARTS, *pairs) for what in LABEL_COUNTERS)
 
 
 COUNT_NAMES: Final = _names()
 """The names of what `read` gives first, in order."""
 LABEL_NAMES: Final = _label_names()
-"""The names of what it gives after them: log odds of the labels."""
+"""The names of what it gives after them: counters of the labels."""
 
-# an entry of one part: count, last, fast, slow, sum and squares and weight of amounts, distinct partners by pair,
-# then labels: number, abusive, time, and the same fading fast
+# an entry of one part: count, last, fast, slow, sum and squares and weight of amounts, distinct partners by pair, labels
 _COUNT, _LAST, _QUICK, _SLOW, _SUM, _SQUARES, _WEIGHT, _PARTNERS, _LABELS = 0, 1, 2, 3, 4, 5, 6, 7, 15
-_WIDTH: Final = 20
-# an entry of a pair: count, last, fast, then labels
+_WIDTH: Final = _LABELS + label_counters.WIDTH
+# an entry of a pair: count, last, fast, labels
 _PAIR_LABELS: Final = 3
-_PAIR_WIDTH: Final = 8
-
-Key = str | tuple[str, str]
-
-
-def _hash(key: Key) -> int:
-    """64 bits that stand for a key where counters are kept."""
-    text = key if isinstance(key, str) else "\0".join(key)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-class _Table:
-    """Entries by key in two generations, and entries of a former stream by the hash of their key."""
-
-    __slots__ = ("_budget", "_old", "_width", "_young", "former")
-
-    def __init__(self, budget: int, width: int) -> None:
-        self._budget = budget
-        self._width = width
-        self._young: dict[Key, list[float]] = {}
-        self._old: dict[Key, list[float]] = {}
-        self.former: dict[int, list[float]] = {}
-
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old) + len(self.former)
-
-    def get(self, key: Key) -> list[float] | None:
-        found = self._young.get(key) or self._old.get(key)
-        return self.former.get(_hash(key)) if found is None and self.former else found
-
-    def hashed(self) -> dict[int, list[float]]:
-        """All entries by the hash of their key."""
-        own = {_hash(key): entry for entries in (self._old, self._young) for key, entry in entries.items()}
-        return {**self.former, **own}
-
-    def entry(self, key: Key) -> list[float]:
-        """The entry, to be changed; a new one if there is none."""
-        found = self._young.get(key)
-        if found is None:
-            found = self._old.pop(key, None)
-            if found is None and self.former:
-                found = self.former.pop(_hash(key), None)
-            found = found or [0.0] * self._width
-            if len(self._young) >= self._budget:
-                self._old = self._young
-                self._young = {}
-            self._young[key] = found
-        return found
+_PAIR_WIDTH: Final = _PAIR_LABELS + label_counters.WIDTH
 
 
 class Kept(NamedTuple):
-    """What counters hold: entries by hashed key for each part and pair, and all labels with the abusive among them."""
+    """What counters hold: entries by hashed key for each part, pair and run, and all labels with the abusive among them."""
 
     tables: tuple[dict[int, list[float]], ...]
     labels: tuple[float, float]
@@ -158,24 +112,26 @@ class Counters:
         self._fade_fast = _LN2 / half_lives.fast
         self._fade_slow = _LN2 / half_lives.slow
         self._ratio = half_lives.fast / half_lives.slow
-        self._label_slow = _LN2 / half_lives.label_slow
-        self._label_fast = _LN2 / half_lives.label_fast
-        self._parts = tuple(_Table(budget, _WIDTH) for _ in PARTS)
-        self._pairs = tuple(_Table(budget, _PAIR_WIDTH) for _ in PAIRS)
+        self._longest_gap = half_lives.fast / 10.0
+        self._of_labels = LabelCounters(_LN2 / half_lives.label_slow, _LN2 / half_lives.label_fast)
+        self._parts = tuple(CounterTable(budget, _WIDTH) for _ in PARTS)
+        self._pairs = tuple(CounterTable(budget, _PAIR_WIDTH) for _ in PAIRS)
+        self._runs = tuple(CounterTable(budget, run_counters.WIDTH) for _ in RUNS_OF)
+        self._tables = (*self._parts, *self._pairs, *self._runs)
         self._labels, self._abusive = 5.0, 1.0
 
     def __len__(self) -> int:
         """Entries held in all tables."""
-        return sum(map(len, (*self._parts, *self._pairs)))
+        return sum(map(len, self._tables))
 
     def kept(self) -> Kept:
         """All that was counted, with hashes for the names."""
-        tables = tuple(table.hashed() for table in (*self._parts, *self._pairs))
+        tables = tuple(table.hashed() for table in self._tables)
         return Kept(tables, (self._labels, self._abusive))
 
     def go_on_from(self, kept: Kept) -> None:
         """Begin with what another stream's counters kept. Its entries are beyond the budget until they are met."""
-        for table, entries in zip((*self._parts, *self._pairs), kept.tables, strict=True):
+        for table, entries in zip(self._tables, kept.tables, strict=True):
             table.former = {key: list(entry) for key, entry in entries.items()}
         self._labels, self._abusive = kept.labels
 
@@ -190,9 +146,9 @@ class Counters:
         entries = [table.get(key) for table, key in zip(self._parts, event[:4], strict=True)]
         for entry in entries:
             if entry is None:
-                values += (0.0, _NEVER, 0.0, 0.0, 0.0, (size - _USUAL_AMOUNT) / sqrt(3.0), _USUAL_AMOUNT)
+                values += (0.0, NEVER, 0.0, 0.0, 0.0, (size - _USUAL_AMOUNT) / sqrt(3.0), _USUAL_AMOUNT)
                 if labelled:
-                    odds += self._odds(None, 0, now, base)
+                    odds += self._of_labels.read(None, 0, now, base)
                 continue
             gap = now - entry[_LAST]
             fast, slow = entry[_QUICK] * exp(-gap * self._fade_fast), entry[_SLOW] * exp(-gap * self._fade_slow)
@@ -205,14 +161,14 @@ class Counters:
                 (size - usual) / sqrt(spread if spread > 0.05 else 0.05), usual,
             )  # fmt: skip
             if labelled:
-                odds += self._odds(entry, _LABELS, now, base)
+                odds += self._of_labels.read(entry, _LABELS, now, base)
         keys = self._keys(event)
         for number, (one, other) in enumerate(PAIRS):
             pair = self._pairs[number].get(keys[number])
             first = entries[one]
             before = first[_COUNT] if first else 0.0
             if pair is None:
-                count, since, fast = 0.0, _NEVER, 0.0
+                count, since, fast = 0.0, NEVER, 0.0
             else:
                 count, gap = pair[0], now - pair[1]
                 since, fast = log1p(gap), log1p(pair[2] * exp(-gap * self._fade_fast))
@@ -226,7 +182,9 @@ class Counters:
                     (second[_PARTNERS + number] if second else 0.0) / (after + 1.0),
                 )
             if labelled:
-                odds += self._odds(pair, _PAIR_LABELS, now, base)
+                odds += self._of_labels.read(pair, _PAIR_LABELS, now, base)
+        for table, run in zip(self._runs, self._of_runs(event), strict=True):
+            values += read_run(table.get(run), now, size, self._longest_gap)
         return values + odds
 
     def add(self, event: CountedEvent, now: float) -> None:
@@ -243,6 +201,8 @@ class Counters:
             entry[_SUM] = entry[_SUM] * _FADE + size
             entry[_SQUARES] = entry[_SQUARES] * _FADE + size * size
             entry[_WEIGHT] = entry[_WEIGHT] * _FADE + 1.0
+        for table, run in zip(self._runs, self._of_runs(event), strict=True):
+            add_to_run(table.entry(run), now, size, amount, self._longest_gap)
         for number, ((one, other), key) in enumerate(zip(PAIRS, self._keys(event), strict=True)):
             pair = self._pairs[number].entry(key)
             if not pair[0]:
@@ -255,37 +215,20 @@ class Counters:
 
     def learn(self, event: CountedEvent, now: float, label: int) -> None:
         """Count the label of an event that was added before: 1 abusive, 0 honest."""
+        base = self._abusive / self._labels
         self._labels = (self._labels + 1.0) * _BASE_FADE
         self._abusive = (self._abusive + label) * _BASE_FADE
         for table, key in zip(self._parts, event[:4], strict=True):
-            self._count_label(table.entry(key), _LABELS, now, label)
+            self._of_labels.learn(table.entry(key), _LABELS, now, label, base)
         for number, pair in enumerate(self._keys(event)):
-            self._count_label(self._pairs[number].entry(pair), _PAIR_LABELS, now, label)
-
-    def _count_label(self, entry: list[float], at: int, now: float, label: int) -> None:
-        gap = now - entry[at + 2]
-        slow, fast = exp(-gap * self._label_slow), exp(-gap * self._label_fast)
-        entry[at] = entry[at] * slow + 1.0
-        entry[at + 1] = entry[at + 1] * slow + label
-        entry[at + 2] = now
-        entry[at + 3] = entry[at + 3] * fast + 1.0
-        entry[at + 4] = entry[at + 4] * fast + label
-
-    def _odds(self, entry: list[float] | None, at: int, now: float, base: float) -> tuple[float, float]:
-        if entry is None or not entry[at]:
-            usual = log(base / (1.0 - base)) if 0.0 < base < 1.0 else -inf
-            return usual, usual
-        gap = now - entry[at + 2]
-        slow, fast = exp(-gap * self._label_slow), exp(-gap * self._label_fast)
-        good, bad = 2.0 * (1.0 - base), 2.0 * base
-        abusive, quick = entry[at + 1] * slow, entry[at + 4] * fast
-        return (
-            log((abusive + bad) / (entry[at] * slow - abusive + good)),
-            log((quick + bad) / (entry[at + 3] * fast - quick + good)),
-        )
+            self._of_labels.learn(self._pairs[number].entry(pair), _PAIR_LABELS, now, label, base)
 
     @staticmethod
-    def _keys(event: CountedEvent) -> Sequence[tuple[str, str]]:
+    def _of_runs(event: CountedEvent) -> tuple[Key, Key]:
+        return event.source, (event.source, event.target)
+
+    @staticmethod
+    def _keys(event: CountedEvent) -> tuple[tuple[str, str], ...]:
         source, target, place, kind, amount = event
         near = str(round(amount))
         return (

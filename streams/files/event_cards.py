@@ -25,7 +25,7 @@ from streams.files.weights import read_about, read_arrays, require_finite
 
 NAME: Final = "events"
 LABELLED: Final = "events-labels"
-VERSION: Final = 2
+VERSION: Final = 3
 MOST_BYTES: Final = 1 << 28
 """Most bytes of the counters, unpacked."""
 WITHOUT_LABELS: Final = "none"

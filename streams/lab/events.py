@@ -170,7 +170,7 @@ def judge_events(
 
 def family(name: str) -> str:
     """The family of a counter: that of its labels, or of the part it is about."""
-    return "labels" if "_odds" in name else name.partition("_")[0]
+    return "labels" if name in LABEL_NAMES else name.partition("_")[0]
 
 
 def counter_names() -> frozenset[str]:

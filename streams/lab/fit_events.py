@@ -22,12 +22,29 @@ from streams.lab.fit_texts import LEAST_LABELS, Progress, TooFewLabels
 
 EARLIER: Final = 0.7
 """Share of the events that is fitted to when the rest judges."""
-PAIRS, BINS, PAIR_BINS, LEAST_IN_LEAF = 12, 24, 8, 40
-LABEL_PAIRS, LABEL_BINS, LABEL_PAIR_BINS, LEAST_IN_LABEL_LEAF = 20, 48, 24, 20
-"""Finer bins help with labels, whose odds nearly give the answer. Without labels they overfit."""
-BAGS: Final = 4
 ROUNDS: Final = 1_500
 DECIMALS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CardSettings:
+    """How the machines of a card are fitted; each of `machines` reads a random share of the counters, with `pairs`."""
+
+    machines: int
+    share: float
+    bags: int
+    pairs: int
+    bins: int
+    pair_bins: int
+    leaf: int
+    leaves: int
+
+
+PLAIN: Final = CardSettings(machines=1, share=1.0, bags=4, pairs=12, bins=24, pair_bins=8, leaf=40, leaves=2)
+"""Without labels finer bins overfit."""
+LABELLED: Final = CardSettings(machines=16, share=0.3, bags=1, pairs=10, bins=48, pair_bins=24, leaf=20, leaves=3)
+"""Counters of labels say nearly the same in many ways. A machine that reads all of them trusts the few that fitted best
+by chance; the mean of machines that read different ones ranks later events better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,50 +90,70 @@ def earlier(judged: JudgedEvents) -> NDArray[np.bool_]:
 
 def fit_card(judged: JudgedEvents, names: Sequence[str], chosen: NDArray[np.bool_], seed: int) -> EventCard:
     """The card of some of the events; the same events and seed give the same card."""
+    settings = LABELLED if any(family(name) == "labels" for name in names) else PLAIN
+    matrix, labels = judged.matrix[chosen], judged.labels[chosen]
+    rng = np.random.default_rng(seed)
+    sums: dict[tuple[str, ...], EventTerm] = {}
+    intercept = 0.0
+    for number in range(settings.machines):
+        some = sorted(rng.permutation(len(names))[: max(1, round(settings.share * len(names)))].tolist())
+        read = [names[place] for place in some]
+        machine = _machine(
+            matrix[:, [judged.names.index(name) for name in read]], labels, read, settings, seed + number
+        )
+        intercept += float(np.ravel(machine.intercept_)[0]) / settings.machines
+        for place in range(len(machine.term_features_)):
+            term = _read_out(machine, place, read, 1.0 / settings.machines)
+            if term is not None:
+                sums[term.features] = _added(sums.get(term.features), term)
+    terms = [EventTerm(term.features, term.cuts, np.round(term.points, DECIMALS)) for term in sums.values()]
+    shown = [term for term in terms if term.points.any()]
+    return event_card(shown, round(intercept, DECIMALS), round(float(labels.mean()), 6))
+
+
+def _machine(matrix: Matrix, labels: NDArray[np.int64], names: Sequence[str], settings: CardSettings, seed: int) -> Any:
     from interpret.glassbox import ExplainableBoostingClassifier
 
-    columns = [judged.names.index(name) for name in names]
-    labelled = any(family(name) == "labels" for name in names)
-    pairs, bins, pair_bins, leaf = (
-        (LABEL_PAIRS, LABEL_BINS, LABEL_PAIR_BINS, LEAST_IN_LABEL_LEAF)
-        if labelled
-        else (PAIRS, BINS, PAIR_BINS, LEAST_IN_LEAF)
-    )
     machine = ExplainableBoostingClassifier(
         feature_names=list(names),
         feature_types=["continuous"] * len(names),
-        interactions=min(pairs, len(names) * (len(names) - 1) // 2),
-        max_bins=bins,
-        max_interaction_bins=pair_bins,
-        outer_bags=BAGS,
+        interactions=min(settings.pairs, len(names) * (len(names) - 1) // 2),
+        max_bins=settings.bins,
+        max_interaction_bins=settings.pair_bins,
+        max_leaves=settings.leaves,
+        outer_bags=settings.bags,
         inner_bags=0,
         learning_rate=0.04,
         max_rounds=ROUNDS,
-        min_samples_leaf=max(5, min(leaf, int(chosen.sum()) // 50)),
+        min_samples_leaf=max(5, min(settings.leaf, len(labels) // 50)),
         n_jobs=1,
         random_state=seed,
     )
-    labels = judged.labels[chosen]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        machine.fit(judged.matrix[chosen][:, columns], labels)
-    terms = [_read_out(machine, number, names) for number in range(len(machine.term_features_))]
-    intercept = round(float(np.ravel(machine.intercept_)[0]), DECIMALS)
-    return event_card([term for term in terms if term is not None], intercept, round(float(labels.mean()), 6))
+        machine.fit(matrix, labels)
+    return machine
 
 
-def _read_out(machine: Any, number: int, names: Sequence[str]) -> EventTerm | None:
-    """A term of the machine, without its bins for unknown values; None if it has one bin only or no points."""
+def _added(sum_of: EventTerm | None, term: EventTerm) -> EventTerm:
+    """The sum of two terms of the same counters. Bins follow from the rows alone, so both have the same cuts."""
+    if sum_of is None:
+        return term
+    return EventTerm(term.features, term.cuts, sum_of.points + term.points)
+
+
+def _read_out(machine: Any, number: int, names: Sequence[str], weight: float) -> EventTerm | None:
+    """A term of the machine, without its bins for unknown values; None if it has one bin only."""
     places = machine.term_features_[number]
     cuts = []
     for place in places:
         levels = machine.bins_[place]
         cuts.append(np.asarray(levels[0 if len(places) == 1 else min(1, len(levels) - 1)], np.float64))
-    points: Matrix = np.asarray(machine.term_scores_[number], np.float64)
-    points = np.round(points[tuple(slice(1, len(of) + 2) for of in cuts)], DECIMALS)
-    if not all(map(len, cuts)) or not points.any():
+    if not all(map(len, cuts)):
         return None
-    return EventTerm(tuple(names[place] for place in places), tuple(cuts), points)
+    points: Matrix = np.asarray(machine.term_scores_[number], np.float64)
+    known = points[tuple(slice(1, len(of) + 2) for of in cuts)]
+    return EventTerm(tuple(names[place] for place in places), tuple(cuts), known * weight)
 
 
 def _held_out(judged: JudgedEvents, names: Sequence[str], chosen: NDArray[np.bool_], seed: int) -> DetectionFigures:

@@ -82,6 +82,39 @@ def test_labels_move_the_odds_of_what_shares_a_part_and_fade_with_time() -> None
     assert mule["source_odds"] == shop["source_odds"]
 
 
+def test_labels_in_turn_are_counted_by_label_and_not_only_by_time() -> None:
+    counters = Counters(BY_COUNT)
+    unknown = read(counters, event(), 0.0)
+    for number, label in enumerate((0, 1, 0, 0)):
+        counters.add(event(), float(number))
+        counters.learn(event(), float(number), label)
+
+    known, other = read(counters, event(), 10.0), read(counters, event("b", "bank"), 10.0)
+
+    assert unknown["source_abusive_gap"] == other["source_abusive_gap"] == 12.0
+    assert known["source_abusive_gap"] == known["source_target_abusive_gap"] == log1p(9.0)
+    assert known["source_honest_run"] == log1p(2)
+    assert unknown["source_honest_run"] == other["source_honest_run"] == -1.0
+    assert 0.0 < known["source_abusive_recent"] < 0.3
+
+
+def test_an_amount_is_compared_with_those_before_it_in_the_run_of_its_source() -> None:
+    counters = Counters(BY_TIME)
+    for now, amount in ((0.0, 900.0), (7_200.0, 1.0), (7_260.0, 50.0)):
+        counters.add(event(amount=amount), now)
+
+    going_on, later = read(counters, event(amount=50.0), 7_300.0), read(counters, event(amount=50.0), 9_000.0)
+    elsewhere = read(counters, event(target="bank", amount=50.0), 7_300.0)
+
+    assert going_on["source_amount_change"] == 0.0
+    assert going_on["source_amount_above_most"] == pytest.approx(log1p(50) - log1p(900))
+    assert going_on["source_amount_above_least"] == pytest.approx(log1p(50) - log1p(1))
+    assert (going_on["source_run_count"], going_on["source_run_amount"]) == (log1p(2), log1p(51))
+    assert (later["source_run_count"], later["source_run_amount"]) == (0.0, 0.0)
+    assert elsewhere["source_run_count"] == log1p(2)
+    assert elsewhere["source_target_run_count"] == 0.0
+
+
 def test_without_labels_the_counts_stay_the_same() -> None:
     labelled, unlabelled = Counters(BY_COUNT), Counters(BY_COUNT, labelled=False)
     for number in range(30):
@@ -100,7 +133,7 @@ def test_memory_is_bounded_and_the_latest_are_known() -> None:
     for number in range(1_000):
         counters.add(event(source=f"s{number}", target=f"t{number}"), float(number))
 
-    assert len(counters) <= 12 * 2 * 50
+    assert len(counters) <= 14 * 2 * 50
     assert read(counters, event("s999"), 1_000.0)["source_count"] == log1p(1)
     assert read(counters, event("s1"), 1_000.0)["source_count"] == 0.0
 
