@@ -52,7 +52,8 @@ OF_ONE_FAMILY: Final = frozenset(("layout_concentration", "near_mean", "near_sha
 READ_BY_CAPTIONS: Final = frozenset(
     ("caption_length", "upper_share", "digit_share", "punctuation_share", "space_share")
 )  # fmt: skip
-"""Features of style that a caption model reads in each caption too. With one they count twice, and rank other bots worse."""
+"""Features of style that a caption model of the same site reads in each caption too. With one they count twice, and rank
+other bots worse."""
 OF_LARGE_FAMILY: Final = 0.25
 """The power of the number of a family's accounts by which each of them weighs less."""
 CROWD: Final = frozenset(("crowd", "campaign"))
@@ -136,7 +137,7 @@ def fit_accounts(
     reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
     progress(0.25, "folding")
     folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER, links)
-    vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times, captions.model is not None))
+    vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times, crossed))
     progress(0.35, "fitting")
     made = _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
     return replace(made, notes=notes)
@@ -218,10 +219,10 @@ def _reader(
     )
 
 
-def _names(folded: FoldedStream, without: Collection[str], synthetic: bool, read: bool) -> tuple[str, ...]:
+def _names(folded: FoldedStream, without: Collection[str], synthetic: bool, own_captions: bool) -> tuple[str, ...]:
     """The features to fit to: those that vary, and are neither left out nor meaningless.
 
-    `read` tells whether a caption model read the captions.
+    `own_captions` tells whether the caption model was fitted to captions of these accounts.
     """
     known = {*FAMILIES, *PLACE}
     for name in without:
@@ -230,7 +231,7 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool, read
                 f"--without {name} is neither a feature nor a family", f"known are {', '.join(sorted(known))}"
             )
     matrix = _matrix(folded.snapshots)
-    unfit = COUNTS | SAID_TWICE | OF_ONE_FAMILY | (READ_BY_CAPTIONS if read else frozenset())
+    unfit = COUNTS | SAID_TWICE | OF_ONE_FAMILY | (READ_BY_CAPTIONS if own_captions else frozenset())
     names = []
     for feature in FEATURES:
         column = matrix[:, PLACE[feature.name]]

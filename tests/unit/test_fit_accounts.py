@@ -20,7 +20,7 @@ from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
 from streams.lab.cross_fitted import cross_fitted, share_known, sketch_of
 from streams.lab.families import Shown, family_numbers
-from streams.lab.fit_accounts import OF_ONE_FAMILY
+from streams.lab.fit_accounts import OF_ONE_FAMILY, READ_BY_CAPTIONS
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
@@ -169,6 +169,15 @@ def test_a_fit_leaves_out_what_only_tells_bots_of_one_family_apart(tmp_path: Pat
     used = {feature for term in load_scorecard(out / "scorecard.toml").terms for feature in term.features}
     assert used
     assert not used & OF_ONE_FAMILY
+
+
+def test_beside_a_caption_model_a_fit_leaves_out_what_the_model_reads_in_each_caption(fitted: Path) -> None:
+    card = load_scorecard(fitted / "models" / "scorecard.toml")
+
+    used = {feature for term in card.terms for feature in term.features}
+
+    assert "caption_odds" in used
+    assert not used & READ_BY_CAPTIONS
 
 
 def test_the_same_rows_and_seed_give_the_same_scorecard(fitted: Path, tmp_path: Path) -> None:
