@@ -69,6 +69,12 @@ TABLE: Final = (
     ),
     Named("upload_gate_break_glass_active", "gauge", (), "Pauses in force from the file on this host"),
     Named(
+        "upload_gate_pause_unapproved_end_timestamp_seconds",
+        "gauge",
+        (),
+        "When the first pause ends whose rest waits for a second person, Unix time; 0: there is none",
+    ),
+    Named(
         "upload_gate_drill_last_success_timestamp_seconds",
         "gauge",
         (),
@@ -178,6 +184,7 @@ class Gauges:
     policy_refused: bool = False
     drilled_s: float = 0.0
     controls_age_s: float = 0.0
+    unapproved_end_s: float = 0.0
 
 
 class GateCollector(Collector):
@@ -236,6 +243,7 @@ class GateCollector(Collector):
             "upload_gate_board_age_seconds": {(): now.board_age_s},
             "upload_gate_policy_info": {(now.policy,): 1},
             "upload_gate_drill_last_success_timestamp_seconds": {(): now.drilled_s},
+            "upload_gate_pause_unapproved_end_timestamp_seconds": {(): now.unapproved_end_s},
             "upload_gate_controls_age_seconds": {(): now.controls_age_s},
             "upload_gate_start_time_seconds": {(): now.started_s},
         }

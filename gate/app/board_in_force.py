@@ -113,7 +113,9 @@ class BoardInForce:
         if self._uptime is None or not known.has_basis:
             return None
         boot = "" if known.is_lower_bound else self._uptime.boot
-        return ClockMark(self.store_now_us(), known.begins_ahead_us, boot, self._uptime.elapsed_us())
+        return ClockMark(
+            self.store_now_us(), known.begins_ahead_us, boot, self._uptime.elapsed_us(), known.elsewhere_ahead_us
+        )
 
     def _decide_by(self, board: Board) -> None:
         self.board = board

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from gate.app.watch import Watch
 from gate.core.pause.board import Board, forget_ended, merge, without_superseded
 from gate.errors import AccessRefused, StateUnreadable, StoreUnavailable
-from gate.ports.boards import BoardStore
+from gate.ports.boards import LATELY_US, BoardStore
 
 BEAT_S: Final = 1.0
 STALE_AFTER_S: Final = 3.0
@@ -98,7 +99,14 @@ class FollowControls:
     async def _acknowledge(self) -> None:
         before_us = self._watch.now_us()
         self._sent_us = await self._store.acknowledge(self._watch.acknowledgement())
-        self._watch.learn_clock_elsewhere(self._sent_us, before_us)
+        others_say_us = 0 if self._watch.has_met_store else await self._others_say_us()
+        self._watch.learn_clock_elsewhere(self._sent_us, before_us, others_say_us)
+
+    async def _others_say_us(self) -> int:
+        """How far this channel's clock is ahead of the store's, by the other gates that acknowledged in it lately."""
+        own, gates = self._watch.acknowledgement().process, await self._store.gates(LATELY_US)
+        others = tuple(said for said in gates.acknowledgements if said.process != own)
+        return -replace(gates, acknowledgements=others).pause_clock_ahead_us
 
     async def _listen_for_own(self) -> None:
         """Note that the channel lives if the last acknowledgement came back."""

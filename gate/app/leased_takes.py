@@ -11,7 +11,7 @@ always theirs, and so is its retry-after.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -44,10 +44,12 @@ Given = tuple[LeasedWay, tuple[int, ...]]
 class _Bulk:
     """What the leases gave to all uploads of one class in a batch. Those that have `used` theirs are counted."""
 
-    __slots__ = ("given", "used", "way")
+    __slots__ = ("given", "remaining", "told", "used", "way")
 
     def __init__(self, way: LeasedWay, given: int) -> None:
         self.way = way
+        self.remaining = way.remaining
+        self.told = way.told
         self.given = given
         self.used = 0
 
@@ -123,45 +125,46 @@ class LeasedTakes:
             limits = request.class_limits
             counts[limits] = counts.get(limits, 0) + 1
         bulks = {limits: self._give_many(limits, count) for limits, count in counts.items()}
-        singles: dict[int, Given] = {}
+        given: list[_Bulk | Given | None] = []
         sent: list[TakeRequest] = []
-        for n, request in enumerate(requests):
+        for request in requests:
             bulk = bulks[request.class_limits]
             if bulk is not None:
-                request = replace(request, class_limits=bulk.way.remaining)
-            elif (lent := self.give(request)) is not None:
-                request, singles[n] = lent
-            sent.append(request)
+                given.append(bulk)
+                sent.append(replace(request, class_limits=bulk.remaining))
+            else:
+                lent = self.give(request)
+                given.append(None if lent is None else lent[1])
+                sent.append(request if lent is None else lent[0])
         try:
             results = await self._takes.take_many(sent)
         except BaseException:
-            for bulk in bulks.values():
-                if bulk is not None:
-                    bulk.used = bulk.given
-                    bulk.settle()
-            for given in singles.values():
-                self.settle(given, was_used=True)
+            for each in given:
+                self._settle_one(each, was_used=True)
+            self._settle_bulks(bulks.values())
             raise
-        for n, (request, result) in enumerate(zip(requests, results, strict=True)):
-            if isinstance(result, TakeResult):
-                was_used = result.charged and not result.repeated
-            else:
-                was_used = getattr(result, "may_have_run", False)
-            bulk = bulks[request.class_limits]
-            if bulk is not None:
-                way = bulk.way
-                bulk.used += was_used
-            elif n in singles:
-                way = singles[n][0]
-                self.settle(singles[n], was_used=was_used)
-            else:
-                continue
-            if isinstance(result, TakeResult):
-                results[n] = way.told(result)
-        for bulk in bulks.values():
+        for n, (each, result) in enumerate(zip(given, results, strict=True)):
+            if result.__class__ is not TakeResult:
+                self._settle_one(each, was_used=getattr(result, "may_have_run", False))
+            elif each.__class__ is _Bulk and result.charged and not result.repeated:
+                each.used += 1
+                results[n] = each.told(result)
+            elif each is not None:
+                self._settle_one(each, was_used=result.charged and not result.repeated)
+                results[n] = each[0].told(result) if isinstance(each, tuple) else result
+        self._settle_bulks(bulks.values())
+        return results
+
+    def _settle_one(self, given: _Bulk | Given | None, *, was_used: bool) -> None:
+        if isinstance(given, _Bulk):
+            given.used += was_used
+        elif given is not None:
+            self.settle(given, was_used=was_used)
+
+    def _settle_bulks(self, bulks: Iterable[_Bulk | None]) -> None:
+        for bulk in bulks:
             if bulk is not None:
                 bulk.settle()
-        return results
 
     async def peek(self, request: TakeRequest) -> Peek:
         """See TakeStore. The room in a leased bucket is what the bucket and this gate's lease of it hold together."""
@@ -212,7 +215,7 @@ class LeasedTakes:
             us = lease.wanted(now_us)
             if us:
                 wanted.append((lease, us))
-            elif key not in self._wanted and not lease.all_us:
+            elif key not in self._wanted and not (lease.all_us or lease.out_us):
                 del self._leases[key]
         await self._exchange(wanted, now_us)
         for leased in self._classes.values():

@@ -1,11 +1,15 @@
 """A gate's estimate of the store's clock, by which pauses begin and end.
 
 The best estimate comes from calls of the store. Before the first call a gate falls back on what it has, in this order: the
-broker's clock of the second channel, the mark of the last run in the snapshot, and its host's own clock.
+mark of the last run in the snapshot if the machine has not restarted since, the broker's clock of the second channel, any
+other mark, and its host's own clock.
 
 A mark of the same boot of the machine gives the store's time exactly, whatever was done to the host's clock meanwhile. A
 mark of another boot says only that it is at least so late: pauses then end by that time, so that each lasts at least for
 what was left of it, and begin by the host's clock as it was ahead of the store's then, so that none begins late.
+
+The broker's clock may be far from the store's. It is corrected by the difference that this gate has measured, in this run
+or the last one, else by what other gates say of it; and it is never believed below the mark.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from gate.ports.clock import Clock, ClockMark, Uptime
 CLOCK_MOVED_US: Final = 20_000
 SAMPLED_WITHIN_US: Final = 5_000
 """Two clocks that were read further apart are not compared: the process did not run in between."""
+COMPARED_WITHIN_US: Final = 500_000
+"""The second channel's clock is compared with the store's by calls that are no less accurate."""
 _SAMPLES: Final = 8
 
 
@@ -47,6 +53,8 @@ class StoreClock:
         self._marked: ClockSample | None = None
         self._begins_ahead_us: int | None = None
         self._is_lower_bound = False
+        self.elsewhere_ahead_us: int | None = None
+        """How far the second channel's clock is ahead of the store's, as measured; None where it was not."""
 
     @property
     def known(self) -> bool:
@@ -61,14 +69,20 @@ class StoreClock:
     @property
     def is_lower_bound(self) -> bool:
         """True while the store's time may be later than estimated, by how long the machine was down."""
-        return not self.known and self._elsewhere is None and self._is_lower_bound
+        return not self.known and self._is_lower_bound and not self._believes_elsewhere
+
+    @property
+    def _believes_elsewhere(self) -> bool:
+        if self._elsewhere is None or self._marked is None:
+            return self._elsewhere is not None
+        return self._is_lower_bound and self._elsewhere.ahead_us <= self._marked.ahead_us
 
     @property
     def best(self) -> ClockSample:
         """The most accurate sample. Without any basis both clocks are assumed to agree."""
         if self._samples:
             return min(self._samples, key=lambda sample: sample.accuracy_us)
-        return self._elsewhere or self._marked or AGREES
+        return (self._elsewhere if self._believes_elsewhere else self._marked) or AGREES
 
     @property
     def begins_ahead_us(self) -> int:
@@ -86,10 +100,17 @@ class StoreClock:
             self._samples.clear()
         self._samples.append(sample)
 
-    def learn_elsewhere(self, store_us: int, before_us: int, after_us: int) -> None:
-        """Note the clock of the second channel, which counts until the store has told its time."""
+    def learn_elsewhere(self, channel_us: int, before_us: int, after_us: int, others_say_us: int = 0) -> None:
+        """Note the clock of the second channel, which counts until the store has told its time.
+
+        `others_say_us` is how far it is ahead of the store's clock by what other gates say.
+        """
         self.follow_steps()
-        self._elsewhere = _sample(store_us, before_us, after_us)
+        sample = _sample(channel_us, before_us, after_us)
+        if self.known and sample.accuracy_us <= COMPARED_WITHIN_US:
+            self.elsewhere_ahead_us = self.best.ahead_us - sample.ahead_us
+        apart_us = others_say_us if self.elsewhere_ahead_us is None else self.elsewhere_ahead_us
+        self._elsewhere = replace(sample, ahead_us=sample.ahead_us + apart_us)
 
     def start_from(self, mark: ClockMark, now_us: int, uptime: Uptime) -> None:
         """Fall back on the mark of the last run until a channel tells its time."""
@@ -99,6 +120,7 @@ class StoreClock:
         self._marked = ClockSample(now_us - store_us, 0)
         self._is_lower_bound = not same_boot
         self._begins_ahead_us = mark.ahead_us
+        self.elsewhere_ahead_us = mark.elsewhere_ahead_us
 
     def follow_steps(self) -> bool:
         """Keep the estimate where the host's clock was set; tells whether it was.

@@ -104,9 +104,17 @@ class Watch:
         """False while the store's time may be later than this gate takes it for, so that pauses may last too long here."""
         return not self._in_force.store_clock.is_lower_bound
 
-    def learn_clock_elsewhere(self, store_us: int, before_us: int) -> None:
-        """Note the second channel's clock, told in a call that began at `before_us` of ours and has just ended."""
-        self._in_force.store_clock.learn_elsewhere(store_us, before_us, self._clock.now_us())
+    @property
+    def has_met_store(self) -> bool:
+        """True once the store has told its time in this run."""
+        return self._in_force.store_clock.known
+
+    def learn_clock_elsewhere(self, channel_us: int, before_us: int, others_say_us: int = 0) -> None:
+        """Note the second channel's clock, told in a call that began at `before_us` of ours and has just ended.
+
+        `others_say_us` is how far it is ahead of the store's clock by what other gates say.
+        """
+        self._in_force.store_clock.learn_elsewhere(channel_us, before_us, self._clock.now_us(), others_say_us)
         self._in_force.follow_clock()
 
     def now_us(self) -> int:

@@ -99,13 +99,13 @@ class WithoutStore:
 
     def _split(self, request: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
         """The name of a closed limit, if there is one; else the buckets of the local limits."""
-        local: list[EntityBuckets] = []
         all_of_it, known = request.buckets, self._kept
         for buckets in all_of_it:
             if known.get(buckets.limits) is not buckets.limits:
                 break
         else:
             return None, all_of_it
+        local: list[EntityBuckets] = []
         for buckets in all_of_it:
             limits = buckets.limits
             kept = self._kept[limits] if limits in self._kept else self._kept_of(limits)

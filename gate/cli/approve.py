@@ -8,6 +8,7 @@ import typer
 
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.authority import why_urgent
 from gate.cli.board_access import not_written, operating, person, report, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
@@ -28,7 +29,13 @@ def approve(
     ],
     by: ByFlag = None,
     emergency: Annotated[
-        str, typer.Option("--emergency", metavar="WHY", help="Approve what you proposed yourself; WHY is recorded.")
+        str,
+        typer.Option(
+            "--emergency",
+            metavar="WHY",
+            callback=why_urgent,
+            help="Approve what you proposed yourself; WHY is recorded.",
+        ),
     ] = "",
     direct: DirectFlag = None,
     output: OutputFlag = Output.TEXT,

@@ -11,15 +11,30 @@ from gate.cli.addresses import Addresses
 from gate.cli.output import Output, emit
 from gate.core.duration import duration_text
 from gate.core.pause.entry import Pause, PauseChange
-from gate.errors import AwaitsApproval
-from gate.records.pause import pause_document
+from gate.errors import AwaitsApproval, OperatorError
+from gate.records.pause import MAX_TEXT, pause_document
 
 ProposeFlag = Annotated[
     bool,
     typer.Option("--propose", help="If the policy requires a second person: propose the change, for them to approve."),
 ]
+
+
+def why_urgent(given: str) -> str:
+    """The reason of an emergency. Raises OperatorError for one that says nothing, or more than a pause can hold."""
+    why = given.strip()
+    if given and not why:
+        raise OperatorError("--emergency gives no reason", "say why in a few words; it is recorded")
+    if len(why) > MAX_TEXT:
+        raise OperatorError(f"the reason of --emergency is longer than {MAX_TEXT} characters", "shorten it")
+    return why
+
+
 EmergencyFlag = Annotated[
-    str, typer.Option("--emergency", metavar="WHY", help="Go ahead without a second person; WHY is recorded.")
+    str,
+    typer.Option(
+        "--emergency", metavar="WHY", callback=why_urgent, help="Go ahead without a second person; WHY is recorded."
+    ),
 ]
 MachineFlag = Annotated[
     bool, typer.Option("--machine", help="Act as a machine: the pause lasts at most 60s, and `extend` renews it.")

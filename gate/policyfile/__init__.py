@@ -42,6 +42,8 @@ PRESETS: Final = ("calm", "raid", "closed")
 """The packaged policies that `--policy` takes by their name; each is `presets/NAME.toml` of the configuration."""
 DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill", "other")
 MAX_LIFETIME_US = 31 * DAY_US
+MOST_LIMITS = 100
+"""Limits that one class may have. With more, their numbers no longer fit into one script of the store."""
 MAX_REFILL_US = 366 * DAY_US
 """Longest time that a bucket may take to fill. With a longer one the store's arithmetic would lose digits."""
 
@@ -307,7 +309,7 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         mode = entry.choice("mode", Mode, Mode.ENFORCE) or Mode.ENFORCE
         on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL
         rates = _rates(entry.table("rates"), per_us or 1, unit, classes)
-        lease = read_lease(entry, subject, unit)
+        lease = read_lease(entry, subject, unit, rates)
         reserved = read_reserved(entry, subject, rates)
         kinds = entry.texts("kinds") or ()
         for kind in kinds:
@@ -318,6 +320,10 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
             entry.complain("rates", f"at most {MAX_IN_FLIGHT} in flight can be counted")
         entry.end()
         found.append(LimitRule(name, subject, unit, mode, on_store_error, rates, frozenset(kinds), lease, reserved))
+    for class_ in classes:
+        count = sum(class_ in rule.rates for rule in found)
+        if count > MOST_LIMITS:
+            table.complaints.add(table.path, f"class {class_!r} has {count} limits; {MOST_LIMITS} are the most")
     return tuple(found)
 
 

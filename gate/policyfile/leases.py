@@ -16,7 +16,7 @@ AUTO: Final = "auto"
 SHARED: Final = (Subject.CLASS, Subject.PLATFORM)
 
 
-def read_lease(entry: TomlTable, subject: Subject, unit: Unit) -> int | None:
+def read_lease(entry: TomlTable, subject: Subject, unit: Unit, rates: Mapping[str, Rate]) -> int | None:
     """The most units that a gate holds; None: as the rate and the number of gates allow. 0 where nothing is leased."""
     value = entry.value("lease")
     if subject not in SHARED:
@@ -29,7 +29,13 @@ def read_lease(entry: TomlTable, subject: Subject, unit: Unit) -> int | None:
     if isinstance(value, str) and unit is not Unit.BYTES:
         entry.complain("lease", f'{value!r} is neither "auto" nor a whole number of uploads; 0 holds none')
         return 0
-    return entry.amount("lease", unit is Unit.BYTES)
+    lease = entry.amount("lease", unit is Unit.BYTES)
+    least = min((rate.burst for rate in rates.values()), default=None)
+    if lease is not None and least is not None and lease > least:
+        entry.complain(
+            "lease", f"{value!r} is more than a burst of the limit, {least}; a gate cannot hold more than that"
+        )
+    return lease
 
 
 def read_reserved(entry: TomlTable, subject: Subject, rates: Mapping[str, Rate]) -> dict[str, float]:

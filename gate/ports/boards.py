@@ -12,6 +12,8 @@ from gate.core.pause.board import Board
 LATELY_US: Final = 10_000_000
 CLOCKS_AGREE_US: Final = 1_000_000
 """Two clocks that differ by less are taken for equal."""
+MAY_TAKE_US: Final = 6_000_000
+"""How long an acknowledgement may be under way, which looks like a gate whose clock is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +84,14 @@ class Gates:
     @property
     def pause_clock_ahead_us(self) -> int:
         """How far the clock by which gates begin and end pauses is ahead of this store's: the median of those that
-        acknowledged lately; 0 where they agree within a second or nobody says."""
+        acknowledged lately; 0 where they agree or nobody says."""
         ahead = [
             said.store_us - said.acknowledged_at_us
             for said in self.acknowledgements
             if said.store_us and not said.left and self.now_us - said.acknowledged_at_us <= LATELY_US
         ]
         found = median_high(ahead) if ahead else 0
-        return found if abs(found) > CLOCKS_AGREE_US else 0
+        return 0 if -MAY_TAKE_US <= found <= CLOCKS_AGREE_US else found
 
 
 class BoardStore(Protocol):

@@ -29,9 +29,13 @@ class Uptime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClockMark:
-    """What was known of the store's clock at one moment: its time, how far the host's clock was ahead, and the uptime."""
+    """What was known of the store's clock at one moment: its time, how far the host's clock was ahead, and the uptime.
+
+    `elsewhere_ahead_us` is how far the second channel's clock was ahead of the store's, None where it was not known.
+    """
 
     store_us: int
     ahead_us: int
     boot: str
     elapsed_us: int
+    elsewhere_ahead_us: int | None = None

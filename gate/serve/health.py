@@ -12,6 +12,7 @@ import msgspec
 from gate.app.check import Check
 from gate.app.operate import last_drill_us
 from gate.app.watch import Watch
+from gate.core.pause.four_eyes import unapproved_end_us
 from gate.errors import StateUnreadable
 from gate.metrics import CONTENT_TYPE, Gauges, exposition, gate_registry
 from gate.policyfile.toml_text import toml_text
@@ -59,10 +60,11 @@ class Health:
     def gauges(self) -> Gauges:
         """The values of the gauges now."""
         board = self._watch.board
+        active = board.active(self._watch.store_now_us())
         glass = sum(pause.active(self._clock.now_us()) for pause in board.break_glass)
         times = os.times()
         return Gauges(
-            pauses_active=len(board.active(self._watch.store_now_us())) + glass,
+            pauses_active=len(active) + glass,
             break_glass_active=glass,
             board_rev=board.rev,
             board_age_s=self._watch.age_us() / 1e6,
@@ -72,6 +74,7 @@ class Health:
             started_s=self._started_us / 1e6,
             cpu_s=times.user + times.system,
             drilled_s=last_drill_us(board.pauses.values()) / 1e6,
+            unapproved_end_s=unapproved_end_us(active) / 1e6,
             controls_age_s=0.0 if self._controls_age is None else self._controls_age(),
         )
 

@@ -19,7 +19,8 @@ MAX_LIMITS = 1_024
 """Limits of entities that are kept worked out; a policy has a few dozen."""
 
 _Row = tuple[str, int, int, Limit | None]
-"""A limit's name, the cost of one upload and the tolerance in µs, and the limit itself where it counts bytes."""
+"""A limit's name, the cost of one upload, how much later than now the TAT may be for an upload to fit, both in µs, and the limit
+itself where it counts bytes."""
 
 
 class LocalBuckets:
@@ -31,8 +32,8 @@ class LocalBuckets:
         self._tats: dict[str, dict[str, int]] = {}
         """The TATs of each entity by the names of its limits."""
         self._count = 0
-        self._rows: dict[EntityLimits, tuple[tuple[str, ...], tuple[_Row, ...] | None]] = {}
-        """The names of limits, and their rows; None where the model must say from which of them an upload takes."""
+        self._rows: dict[EntityLimits, tuple[bool, Sequence[_Row] | None]] = {}
+        """Whether some of the limits count bytes, and their rows; None where the model must say from which an upload takes."""
 
     def __len__(self) -> int:
         return self._count
@@ -49,30 +50,28 @@ class LocalBuckets:
     def _take_where_all_have_room(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> bool:
         """Take if every bucket has room, which is nearly always so, and tell whether it did. It knows no more of the
         algorithm than that; all else is for `gcra.take`, several times slower."""
-        moved: list[tuple[dict[str, int], tuple[str, ...], list[int]]] = []
+        moved: list[tuple[dict[str, int], Sequence[_Row]]] = []
         for each in buckets:
-            names, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
+            by_bytes, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
             if rows is None:
                 return False
+            if by_bytes:
+                rows = [row if row[3] is None else self._row(row[3], size) for row in rows]
             tats = self._tats.get(each.entity)
             if tats is None:
                 if not rows:
                     continue
                 tats = self._tats[each.entity] = {}  # it does not stay empty: if not here, the model takes
-            after: list[int] = []
-            for name, cost_us, tolerance_us, by_bytes in rows:
-                if by_bytes is not None:
-                    cost_us, tolerance_us = self._share(by_bytes, size)
-                tat_us = tats.get(name, now_us)
-                after_us = (tat_us if tat_us > now_us else now_us) + cost_us
-                if after_us - now_us > tolerance_us:
+            for name, _, most_us, _ in rows:
+                tat_us = tats.get(name, 0)
+                if most_us < 0 or (tat_us > now_us and tat_us - now_us > most_us):
                     return False
-                after.append(after_us)
-            moved.append((tats, names, after))
-        for tats, names, after in moved:
+            moved.append((tats, rows))
+        for tats, rows in moved:
             before = len(tats)
-            for name, after_us in zip(names, after):  # noqa: B905  (as long as each other; to test it costs more than the loop)
-                tats[name] = after_us
+            for name, cost_us, _, _ in rows:
+                tat_us = tats.get(name, 0)
+                tats[name] = (tat_us if tat_us > now_us else now_us) + cost_us
             self._count += len(tats) - before
         return True
 
@@ -89,20 +88,24 @@ class LocalBuckets:
         self._count += len(tats)
         return answer
 
-    def _rows_of(self, limits: EntityLimits) -> tuple[tuple[str, ...], tuple[_Row, ...] | None]:
+    def _rows_of(self, limits: EntityLimits) -> tuple[bool, Sequence[_Row] | None]:
         if len(self._rows) >= MAX_LIMITS:
             self._rows.clear()
         if any(limit.reserve_of for limit in limits.limits):
-            self._rows[limits] = (), None
+            self._rows[limits] = False, None
             return self._rows[limits]
         rows = [
-            (limit.name, *self._share(limit, 0), limit if limit.by_bytes else None)
+            self._row(limit, 0)
             for limit in limits.limits
             # nothing is in flight here, so such a limit always has room, unless it never has
             if not (limit.in_flight and limit.rate.burst)
         ]
-        self._rows[limits] = tuple(name for name, *_ in rows), tuple(rows)
+        self._rows[limits] = any(limit.by_bytes for limit in limits.limits), rows
         return self._rows[limits]
+
+    def _row(self, limit: Limit, size: int) -> _Row:
+        cost_us, tolerance_us = self._share(limit, size)
+        return limit.name, cost_us, tolerance_us - cost_us, limit if limit.by_bytes else None
 
     def _share(self, limit: Limit, size: int) -> tuple[int, int]:
         """The cost of an upload in this gate's share of the limit, and the tolerance, in µs; see `gcra.take_reserved`."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
 from gate.records.control import pause_record
+from gate.records.gate import encode_gate
 from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
@@ -259,3 +261,21 @@ def test_acknowledgements_of_processes_that_ended_long_ago_make_room_for_those_t
     assert f"g boot-{MOST_GATES}" in store._gates
     assert "g boot-0" not in store._gates
     assert len(store._gates) <= MOST_GATES
+
+
+async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_gates_do_not_judge_by() -> None:
+    store = KafkaBoardStore("127.0.0.1:1", "controls")
+    behind_us = NOW_US - 10 * DAY_US
+    pause = replace(a_pause("p-1"), set_at_us=behind_us, expires_at_us=behind_us + HOUR_US)
+    said = encode_gate(Acknowledgement("g", "http://g", 0, 0, store_us=behind_us))
+
+    def record(key: bytes, value: bytes, offset: int) -> Any:
+        return SimpleNamespace(key=key, value=value, offset=offset, timestamp=NOW_US // 1_000, topic="controls")
+
+    await store._heard(
+        [record(b"gate:g", said, 0), record(*pause_record(pause), 1), record(*pause_record(a_pause("p-2", 2)), 2)]
+    )
+    with_gates = set(store.known.pauses)
+    await store._heard([record(b"gate:g", b"", 3), record(*pause_record(a_pause("p-3", 3)), 4)])
+
+    assert (with_gates, set(store.known.pauses)) == ({"p-1", "p-2"}, {"p-2", "p-3"})

@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import pytest
-from leased_gates import LeasedGate, leased_class
+from leased_gates import SECOND_US, LeasedGate, leased_class
+from proxies import FaultProxy
 from take_requests import DAY_US, AccountStore, WallClock
+from waiting import eventually
 
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import UploadOutcome
 from gate.core.limits.take import ClassLimits
+from gate.core.limits.token_lease import Exchange
 from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
+from gate.local.free_port import free_port
 from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
@@ -189,3 +193,37 @@ async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_
     assert [result.charged for result in later] == [True, True, False]
     assert [result.charged for result in of_raid_later] == [False]
     assert {result.refusal.limit for result in (*of_raid, *of_trusted) if result.refusal} == {"platform.uploads"}
+
+
+async def test_an_exchange_whose_answer_is_lost_is_carried_out_once_and_its_tokens_are_given_to_nobody(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix, port = f"{unique()}:", free_port()
+    store = RedisAccountStore(redis_url, prefix=prefix, deadline_s=5.0)
+    leases = RedisTokenLeases(f"redis://127.0.0.1:{port}/0", prefix, 1.0)
+    await store.open()
+    gate = gate_over((store, leases), leased_class(PLATFORM))
+
+    async def has_left(count: int) -> bool:
+        return (await left(gate, store))[1] == count
+
+    async with FaultProxy(port, int(redis_url.rsplit(":", 1)[1].split("/")[0])) as proxy:
+        await leases.exchange([Exchange("platform", PLATFORM, PLATFORM.unit_us)])  # it is connected from now on
+        await gate.upload(*range(50))
+        proxy.delay_to_client_s = 5.0
+        await gate.renew()
+        await eventually(lambda: has_left(300 - 1 - 50 - 50))
+        held_after_a_lost_draw = gate.held_us
+        proxy.delay_to_client_s = 0.0
+        await gate.upload(*range(50, 100))
+        await gate.renew(2 * SECOND_US)
+        await eventually(lambda: has_left(300 - 1 - 50 - 50 - 50 - 25))
+        proxy.delay_to_client_s = 5.0
+        await gate.takes.give_all_back()
+        await eventually(lambda: has_left(300 - 1 - 50 - 50 - 50))
+        await store.close()
+        await leases.close()
+
+    assert held_after_a_lost_draw == 0
+    assert gate.held_us == 0
+    assert gate.counts.lease_exchanges == {"drawn": 1, "given_back": 0, "failed": 2}

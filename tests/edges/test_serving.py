@@ -1,6 +1,7 @@
 """A whole gate as a process: it starts with Redis or without, obeys SIGTERM however often it comes, names a taken port."""
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -13,7 +14,10 @@ from pathlib import Path
 from running_gate import CHECK
 from waiting import wait_until
 
+from gate.core.limits.take import TakeRequest
 from gate.local.free_port import free_port
+from gate.policyfile import load_policy
+from gate.stores.redis.takes import RedisTakeStore
 
 START = "import os; from gate.settings import read_settings; from gate.serve.wiring import run; run(read_settings(os.environ))"
 
@@ -47,23 +51,54 @@ def answer(port: int, method: str, path: str, body: object = None) -> tuple[int,
         connection.close()
 
 
-def test_a_gate_with_redis_decides_and_ends_cleanly_on_two_sigterms(
+LEASED = """version = 1
+default_class = "regular"
+[classes.regular]
+[limits."platform.uploads"]
+on = "platform"
+per = "365d"
+lease = 50
+[limits."platform.uploads".rates]
+regular = { rate = 100000, burst = 100000 }
+"""
+
+
+async def test_a_gate_with_redis_decides_also_from_its_lease_and_gives_that_back_before_it_ends_on_two_sigterms(
     tmp_path: Path, redis_url: str, unique: Callable[[], str]
 ) -> None:
-    with a_gate(tmp_path, redis_url, UPLOAD_GATE_PREFIX=f"{unique()}:") as (process, port, _):
+    policy, prefix, numbers = tmp_path / "policy.toml", f"{unique()}:", itertools.count()
+    policy.write_text(LEASED)
+
+    def checked_until_a_lease_gives(port: int) -> int:
+        """How many uploads were let in."""
+        let_in = 0
+        for _ in range(1_000):
+            if 'lease_takes_total{source="lease"} 0' not in str(answer(port, "GET", "/metrics")):
+                return let_in
+            checks = [{**CHECK, "upload_id": f"u-{next(numbers)}"} for _ in range(50)]
+            reply = answer(port, "POST", "/v1/checks", {"checks": checks})
+            assert reply is not None
+            let_in += reply[1].count('"decision":"allow"')
+        raise AssertionError("no lease has given anything")
+
+    more = {"UPLOAD_GATE_PREFIX": prefix, "UPLOAD_GATE_POLICY": str(policy)}
+    with a_gate(tmp_path, redis_url, **more) as (process, port, _):
         wait_until(lambda: answer(port, "GET", "/healthz"))
-        reply = answer(port, "POST", "/v1/check", CHECK)
+        let_in = checked_until_a_lease_gives(port)
         ready = answer(port, "GET", "/readyz")
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=10)
+    store = RedisTakeStore(redis_url, prefix, 5.0)
+    (limits,) = load_policy(policy).class_limits
+    peeked = await store.peek(TakeRequest("a", "u", limits))
+    await store.close()
 
-    assert reply is not None
-    assert json.loads(reply[1])["decision"] == "allow"
     assert ready is not None
     assert json.loads(ready[1])["account_store"] == "answers"
     assert process.returncode == 0
     assert "Traceback" not in told
+    assert peeked.rooms[0].left(peeked.result.now_us) == 100_000 - let_in
 
 
 def test_a_gate_without_redis_says_so_once_without_its_password_and_decides_degraded(tmp_path: Path) -> None:

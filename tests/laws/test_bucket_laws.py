@@ -5,6 +5,7 @@ import itertools
 import time
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from take_requests import one_limit
@@ -21,8 +22,10 @@ from gate.core.score import Score, Stamp
 from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis import bucket_layouts
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.line import Line
+from gate.stores.redis.unrolled import Unrolled
 
 DAY_US = 86_400_000_000
 START_US = time.time_ns() // 1000
@@ -94,7 +97,7 @@ def in_model(sequence: list[TakeRequest], scores: list[Score]) -> list[TakeResul
     return asyncio.run(run())
 
 
-def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> None:
+def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = [Score("b", 0.5, 0.5, 0.5, (), START_US, START_US, Stamp("e", 1), "s")]
 
     async def in_redis(store: RedisAccountStore, sequence: list[TakeRequest], at_once: bool) -> list[TakeResult]:
@@ -107,8 +110,9 @@ def test_the_script_agrees_with_the_model_to_the_microsecond(redis_url: str) -> 
         line = Line(redis_url)
 
         @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-        @given(take_requests(), st.booleans())
-        def agrees(sequence: list[TakeRequest], at_once: bool) -> None:
+        @given(take_requests(), st.booleans(), st.sampled_from((0, bucket_layouts.MOST_LOCALS)))
+        def agrees(sequence: list[TakeRequest], at_once: bool, most_locals: int) -> None:
+            monkeypatch.setattr(bucket_layouts, "MOST_LOCALS", most_locals)
             # one lane keeps the order, in which batches are decided as single calls would be
             store = RedisAccountStore(redis_url, prefix=f"laws-{next(RUN)}:", deadline_s=10.0, lanes=1, max_batch=7)
             runner.run(store.open())
@@ -295,3 +299,17 @@ def test_own_buckets_stay_within_their_size_and_forget_the_full_ones_first() -> 
 
     assert len(buckets) <= 100
     assert buckets.take((long,), 0, START_US + 1_000_000)[0] is not None
+
+
+async def test_redis_compiles_the_script_of_a_class_with_twenty_limits_on_each_of_five_entities(redis_url: str) -> None:
+    def twenty(subject: str) -> EntityLimits:
+        return EntityLimits(tuple(Limit(f"{subject} {n}", Rate(3, 60_000_000, 3)) for n in range(20)))
+
+    shared = tuple(EntityBuckets(entity, twenty(entity)) for entity in ("class:new", "platform"))
+    script = Unrolled((ClassLimits(twenty("account"), twenty("ip"), twenty("device"), shared, None, 1, 1),)).script
+    line = Line(redis_url)
+
+    loaded = await line.execute(b"SCRIPT", b"LOAD", script.source, within_s=10.0)
+
+    await line.close()
+    assert loaded == script.sha

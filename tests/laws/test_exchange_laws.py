@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leased_gates import leased_class
@@ -19,6 +22,7 @@ from gate.core.limits.take import TakeRequest
 from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.layout import header
 from gate.stores.redis.line import Line
 from gate.stores.redis.token_leases import RedisTokenLeases
 
@@ -125,3 +129,27 @@ async def test_tokens_are_drawn_by_the_clock_of_the_server_and_kept_a_minute_lon
     assert drawn.us == 200_000_000
     need_ms = (drawn.full_at_us - drawn.now_us) // 1000
     assert need_ms < ttl_later_ms <= ttl_ms <= need_ms + 60_001
+
+
+@pytest.mark.parametrize("stored", [math.nan, math.inf, -1.0, 2.0**60])
+async def test_a_damaged_bucket_is_empty_for_a_draw_and_gives_no_error_to_what_comes_back(
+    redis_url: str, stored: float
+) -> None:
+    prefix = f"exchange-laws-{next(RUN)}:"
+    leases, line = RedisTokenLeases(redis_url, prefix, 5.0), Line(redis_url)
+    limit = Limit("uploads", Rate(1, 1_000_000, 10), lease=None)
+    value = header([limit.id]) + struct.pack("<d", stored)
+    await line.execute(b"SET", f"{prefix}2b:platform", value, within_s=5.0)
+
+    back, drawn, later = await leases.exchange(
+        [Exchange("platform", limit, -1_000_000), *(Exchange("platform", limit, 10_000_000) for _ in range(2))], NOW_US
+    )
+    for each in (leases, line):
+        await each.close()
+
+    assert isinstance(back, Exchanged)
+    assert isinstance(drawn, Exchanged)
+    assert back.us == -1_000_000
+    assert drawn.us == (10_000_000 if stored < 0 else 0)
+    assert drawn.full_at_us == NOW_US + 10_000_000
+    assert later == Exchanged(0, NOW_US + 10_000_000, NOW_US)

@@ -23,7 +23,8 @@ LIMITS = ClassLimits(
 ONE_RATE = ClassLimits(BYTES, None, None, (), None, 1, 1, name="one")
 NOTHING = EntityLimits((Limit("nothing", Rate(0, 90_000_000, 0), by_bytes=True),))
 NO_RATE = ClassLimits(NOTHING, None, None, (), None, 1, 1, name="nothing")
-CLASSES = (LIMITS, ONE_RATE, NO_RATE)
+NO_BYTES = ClassLimits(EntityLimits((Limit("uploads", RATE),)), None, None, (), None, 1, 1, name="uploads")
+CLASSES = (LIMITS, ONE_RATE, NO_RATE, NO_BYTES)
 HEAD = struct.Struct("<BBHHHIH")
 names = st.text(st.sampled_from("ab}:é山😀"), min_size=1, max_size=5)
 requests = st.lists(

@@ -219,10 +219,14 @@ def test_gates_over_redis_keep_to_the_bound(redis_url: str) -> None:
     run_state_machine_as_test(GatesOverRedis, settings=settings(max_examples=8, stateful_step_count=25))
 
 
-async def test_full_leases_over_a_full_bucket_let_in_exactly_the_bound() -> None:
-    clock = SteppedClock()
-    store = MemoryAccountStore(clock)
-    leases = AtClock(store, store, clock)
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+async def test_full_leases_over_a_full_bucket_let_in_exactly_the_bound(kind: str, redis_url: str) -> None:
+    clock, prefix = SteppedClock(), f"lease-laws-{uuid.uuid4().hex[:8]}:"
+    memory = MemoryAccountStore(clock)
+    redis, redis_leases = RedisAccountStore(redis_url, prefix, 5.0), RedisTokenLeases(redis_url, prefix, 5.0)
+    await redis.open()
+    store: Store = memory if kind == "memory" else redis
+    leases = AtClock(memory if kind == "memory" else redis_leases, store, clock)
     gates = [LeasedGate(store, leases, store, NEW, f"g{n}", GATES, clock) for n in range(GATES)]
     for gate in gates:
         await gate.upload(*range(20))
@@ -233,6 +237,8 @@ async def test_full_leases_over_a_full_bucket_let_in_exactly_the_bound() -> None
     at_once = [sum(result.charged for result in await gate.upload(*range(20, 320))) for gate in gates]
     clock.step(SECOND_US)
     a_second_later = [sum(result.charged for result in await gate.upload(*range(320, 420))) for gate in gates]
+    await redis.close()
+    await redis_leases.close()
 
     assert [gate.held_us for gate in gates] == [0, 0, 0]
     assert at_once == [20 + 200, 20, 20]

@@ -47,6 +47,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--all", "--for", "25h", *RAID), 3, "second person"),
         (("--all", "--for", "25h", *RAID), 3, "24h for one person"),
         (("--all", "--for", "25h", *RAID), 3, "--emergency WHY"),
+        (("--all", "--emergency", " ", *RAID), 2, "--emergency gives no reason"),
+        (("--all", "--emergency", "x" * 2_001, *RAID), 2, "longer than 2000"),
         (("--all", "--for", "25h", "--machine", *RAID), 4, "a machine's pause lasts at most 60 s"),
         (("--all", "--for", "400d", *RAID), 2, "at most 24h for one person"),
         (("--all", "--for", "31d", "--propose", *RAID), 2, "longer than 30d"),
@@ -360,6 +362,42 @@ def test_completion_offers_the_ids_of_pauses_and_nothing_where_no_gate_answers(
         offered.append(capsys.readouterr().out.split())
 
     assert offered == [["p-1", "p-3"], []]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [("y\n", 2, "cancelled; nothing was changed"), ("", 2, "cancelled"), ("platform-wide\n", 1, "cannot be reached")],
+)
+def test_a_pause_of_the_whole_platform_is_set_only_by_typing_its_scope(
+    answer: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UPLOAD_GATE_REDIS", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+
+    ended = cli.run(["pause", "--all", "--reason", "raid"])
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert (ended, "Type platform-wide to set it" in err) == (code, True)
+    assert said in err
+
+
+@pytest.mark.parametrize(("flags", "mode"), [((), "dry_run"), (("--enforce",), "enforce")])
+def test_a_list_of_accounts_counts_before_it_holds_unless_it_is_enforced_at_once(
+    flags: tuple[str, ...],
+    mode: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("UPLOAD_GATE_REDIS", f"redis://127.0.0.1:{free_port()}/0")
+    (tmp_path / "ids").write_text("a-1\na-2\n\na-1\n")
+
+    ended = cli.run(["pause", "--accounts", str(tmp_path / "ids"), *RAID, *flags, "--dry-run", "-o", "json"])
+
+    out, err = capsys.readouterr()
+    shown = json.loads(out)
+    assert (ended, shown["mode"], shown["scope"]) == (0, mode, {"accounts": ["a-1", "a-2"]})
+    assert ("extend ID --enforce" in err) == (mode == "dry_run")
 
 
 def test_completion_offers_to_approve_what_waits_for_it(

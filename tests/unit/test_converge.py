@@ -257,7 +257,9 @@ def test_the_clock_of_pauses_is_the_one_that_most_gates_judge_by() -> None:
     votes = [replace(noon, store_us=NOON_US + ahead_us) for ahead_us in (hour_us, hour_us + 5, -hour_us)]
 
     assert Gates(NOON_US, tuple(votes)).pause_clock_ahead_us == hour_us
-    assert Gates(NOON_US, (replace(noon, store_us=NOON_US + 900_000), noon)).pause_clock_ahead_us == 0
+    for ahead_us, counts in ((900_000, False), (2_000_000, True), (-5_000_000, False), (-7_000_000, True)):
+        found = Gates(NOON_US, (replace(noon, store_us=NOON_US + ahead_us), noon)).pause_clock_ahead_us
+        assert found == (ahead_us if counts else 0)
     assert Gates(NOON_US + 11_000_000, tuple(votes)).pause_clock_ahead_us == 0
     assert Gates(NOON_US, tuple(replace(vote, left=True) for vote in votes)).pause_clock_ahead_us == 0
 

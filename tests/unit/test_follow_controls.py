@@ -41,7 +41,7 @@ async def test_a_gate_that_may_only_read_the_pauses_acknowledges_all_the_same_an
 
     watch: Any = SimpleNamespace(
         board=Board({"p-1": PAUSE}), store_now_us=lambda: NOON_US, now_us=lambda: NOON_US, hear_elsewhere=hear,
-        acknowledgement=lambda: SAID, learn_clock_elsewhere=lambda *_: None,
+        acknowledgement=lambda: SAID, learn_clock_elsewhere=lambda *_: None, has_met_store=True,
     )  # fmt: skip
     following = FollowControls(watch, store, told.append, lambda: 0.5, lambda: None)
     following._now_s = lambda: now_s[0]

@@ -12,7 +12,7 @@ from gate.app.permission import Authority
 from gate.cli.pause_intention import first_alone
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.entry import Pause, PauseChange
-from gate.core.pause.four_eyes import TwoPersonRule
+from gate.core.pause.four_eyes import TwoPersonRule, unapproved_end_us
 from gate.core.pause.scope import NOBODY, Action, Exemption, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted
 from gate.policyfile import load_policy, parse_policy
@@ -232,6 +232,19 @@ def test_what_needs_a_second_person_is_said_before_it_is_set(
     assert bool(lines) is expected
     for line in lines:
         assert "is platform-wide needs a second person after 1h: it is in force at once, and lasts 4h once" in line
+
+
+async def test_when_a_pause_ends_for_want_of_an_approval_is_known(site: Site) -> None:
+    plain, first, second = await site.pause(), await site.pause(Scope()), await site.pause(Scope())
+    board = await site.store.read()
+    await site.as_("bob@b").approve(first.id, "bob")
+    await site.as_("bob@b", propose=True).release(plain.id, "bob")
+    approved = await site.store.read()
+    await site.as_("bob@b").approve(second.id, "bob")
+
+    assert unapproved_end_us(board.active(NOON_US)) == first.expires_at_us == NOON_US + HOUR_US
+    assert unapproved_end_us(approved.active(NOON_US)) == second.expires_at_us
+    assert unapproved_end_us((await site.store.read()).active(NOON_US)) == 0
 
 
 async def test_the_rest_that_waits_is_a_proposal_to_extend_by_the_login_that_set_it(site: Site) -> None:

@@ -86,6 +86,16 @@ def test_each_mistake_is_told_with_its_place(old: str, new: str, expected: str) 
     assert any(expected in complaint for complaint in found), found
 
 
+@pytest.mark.parametrize(("count", "expected"), [(100, []), (101, ["class 'new' has 101 limits; 100 are the most"])])
+def test_a_class_has_no_more_limits_than_a_script_of_the_store_can_hold(count: int, expected: list[str]) -> None:
+    limits = "".join(
+        f'[limits."n{n}"]\non = "account"\nper = "1m"\nrates.new = {{ rate = 1, burst = 1 }}\n' for n in range(count)
+    )
+    found = complaints(f'version = 1\ndefault_class = "new"\n[classes.new]\n{limits}')
+
+    assert [complaint.partition(": limits: ")[2] for complaint in found] == expected
+
+
 def test_all_mistakes_of_a_file_come_at_once_in_the_order_of_its_lines() -> None:
     text = GOOD.replace("deny = 0.9", "deny = 9").replace("burst = 15", "brust = 15")
 
@@ -280,6 +290,7 @@ def test_a_class_has_its_part_of_the_platform_and_the_others_have_the_rest() -> 
     ("old", "new", "expected"),
     [
         ("lease = 50", 'lease = "some"', 'neither "auto" nor a whole number of uploads'),
+        ("lease = 50", "lease = 102", "102 is more than a burst of the limit, 101"),
         ("lease = 50", "lease = -1", "-1 is not a positive whole number"),
         ('on = "account"', 'on = "account"\nlease = 5', 'lease: is for limits on "class" and "platform"'),
         ("trusted = 0.25", "trusted = 1.5", "1.5 is not in [0, 1], the range of a part of the limit"),

@@ -97,6 +97,45 @@ def test_the_second_channels_clock_counts_until_the_store_has_told_its_own() -> 
     assert not known.is_lower_bound
 
 
+@pytest.mark.parametrize("apart_us", [HOUR_US, -HOUR_US])
+def test_the_mark_of_this_boot_is_believed_before_the_second_channels_clock(apart_us: int) -> None:
+    """A broker that is an hour ahead once ended every pause of a gate that was restarted while the store was away."""
+    host, known = Host(), StoreClock()
+    known.start_from(MARK, host.now_us(), host)
+
+    known.learn_elsewhere(NOON_US + apart_us, host.now_us(), host.now_us())
+
+    assert store_us(known, host) == NOON_US
+
+
+@pytest.mark.parametrize("apart_us", [HOUR_US, -HOUR_US])
+def test_the_second_channels_clock_is_corrected_by_what_was_measured_in_the_last_run(apart_us: int) -> None:
+    host, rebooted = Host(), Host(boot="boot-2")
+    before, after = BoardInForce(cast(Check, SimpleNamespace()), host, host), StoreClock()
+    before.store_clock.learn(NOON_US, NOON_US, NOON_US)
+    before.store_clock.learn_elsewhere(NOON_US + apart_us, NOON_US, NOON_US)
+    mark = before.mark()
+    assert mark is not None
+    rebooted.true_us += 600 * SECOND_US
+
+    after.start_from(mark, rebooted.now_us(), rebooted)
+    after.learn_elsewhere(rebooted.true_us + apart_us, rebooted.now_us(), rebooted.now_us(), others_say_us=5)
+
+    assert store_us(after, rebooted) == rebooted.true_us
+    assert not after.is_lower_bound
+
+
+def test_a_gate_without_a_mark_takes_the_word_of_other_gates_and_none_is_believed_below_the_mark() -> None:
+    host, new, marked = Host(), StoreClock(), StoreClock()
+    marked.start_from(replace(MARK, boot="boot-0"), host.now_us(), host)
+
+    new.learn_elsewhere(NOON_US + HOUR_US, host.now_us(), host.now_us(), others_say_us=HOUR_US)
+    marked.learn_elsewhere(NOON_US - HOUR_US, host.now_us(), host.now_us())
+
+    assert (store_us(new, host), store_us(marked, host)) == (NOON_US, NOON_US)
+    assert marked.is_lower_bound
+
+
 def test_a_step_of_the_hosts_clock_moves_no_pause() -> None:
     host, known = Host(), StoreClock()
     steps = ClockSteps(host, host)

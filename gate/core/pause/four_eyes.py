@@ -11,12 +11,12 @@ anybody has approved it, and the person may release it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
 from gate.core.duration import HOUR_US
-from gate.core.pause.entry import MAX_DURATION_US, Pause, PauseChange
+from gate.core.pause.entry import MAX_DURATION_US, Pause, PauseChange, Proposal
 from gate.core.pause.scope import PauseMode
 
 
@@ -88,3 +88,15 @@ def alone_until_us(change: PauseChange, pause: Pause, now_us: int, alone_us: int
     """Until when the person who set the pause acts alone. What is set or enforced only now counts from now."""
     begins_us = now_us if pause.begins_at_us is None else pause.begins_at_us
     return (max(begins_us, now_us) if change is PauseChange.SET else begins_us) + alone_us
+
+
+def unapproved_end_us(active: Iterable[Pause]) -> int:
+    """When the first of these pauses ends whose rest waits for a second person; 0 if there is none."""
+    waiting = (
+        pause.expires_at_us for pause in active if pause.proposal is not None and _extends(pause, pause.proposal)
+    )
+    return min(waiting, default=0)
+
+
+def _extends(pause: Pause, proposal: Proposal) -> bool:
+    return proposal.change is PauseChange.EXTEND and (proposal.expires_at_us or 0) > pause.expires_at_us

@@ -104,7 +104,8 @@ def _parts(data: bytes) -> tuple[bytes, ClockMark | None]:
         raise StateUnreadable("its checksum is wrong: the file is torn or was altered")
     with suppress(*NOT_UNDERSTOOD):  # pauses matter more than the mark
         clock = _decode_clock(read.clock)
-    is_usable = clock is not None and 0 <= clock.store_us < MAX_TIME_US and abs(clock.ahead_us) < MAX_TIME_US
+    apart = () if clock is None else (clock.ahead_us, clock.elsewhere_ahead_us or 0)
+    is_usable = clock is not None and 0 <= clock.store_us < MAX_TIME_US and all(abs(us) < MAX_TIME_US for us in apart)
     return document, clock if is_usable else None
 
 

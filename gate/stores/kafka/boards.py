@@ -116,7 +116,7 @@ class KafkaBoardStore:
         known = self._board
         if known.rev != expected_rev:
             return False
-        kept = forget_ended(board, self._now_us() - FORGET_LATER_US).pauses
+        kept = forget_ended(board, self._pause_now_us() - FORGET_LATER_US).pauses
         records = [pause_record(pause) for id_, pause in kept.items() if known.pauses.get(id_) != pause]
         aside = {entry.raw for entry in known.unreadable}
         others = [entry_record(entry) for entry in board.unreadable if entry.raw not in aside]
@@ -165,11 +165,15 @@ class KafkaBoardStore:
         """
         if self._clock is None:
             await self._send([(CLOCK_KEY, b"")])
-        return self._now_us() + (await self.gates(LATELY_US)).pause_clock_ahead_us
+        await self._until_caught_up()
+        return self._pause_now_us()
 
     async def gates(self, within_us: int) -> Gates:
         """See BoardStore."""
         await self._until_caught_up()
+        return self._heard_within(within_us)
+
+    def _heard_within(self, within_us: int) -> Gates:
         now_us = self._now_us()
         read: list[Acknowledgement] = []
         unreadable: list[UnreadableAcknowledgement] = []
@@ -198,6 +202,9 @@ class KafkaBoardStore:
             return 0
         at_us, heard_s = self._clock
         return at_us + int((asyncio.get_running_loop().time() - heard_s) * 1_000_000)
+
+    def _pause_now_us(self) -> int:
+        return self._now_us() + self._heard_within(LATELY_US).pause_clock_ahead_us
 
     async def _until_caught_up(self) -> None:
         try:
@@ -326,9 +333,9 @@ class KafkaBoardStore:
         return board if merged == board else merged
 
     def _without_ended(self, board: Board) -> Board:
-        """The board without the pauses that expired long ago by the broker's clock; `repair` then deletes their records."""
+        """The board without the pauses that expired long ago; `repair` then deletes their records."""
         self._forget_at_s = asyncio.get_running_loop().time() + FORGET_EVERY_S
-        kept = forget_ended(board, self._now_us() - FORGET_LATER_US)
+        kept = forget_ended(board, self._pause_now_us() - FORGET_LATER_US)
         forgotten = {PAUSE + id_.encode() for id_ in board.pauses.keys() - kept.pauses.keys()}
         self._ended |= forgotten
         self._outdated -= forgotten

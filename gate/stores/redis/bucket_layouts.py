@@ -12,6 +12,8 @@ from gate.core.limits.limit import EntityLimits, Limit
 from gate.core.limits.take import ClassLimits
 from gate.stores.redis.layout import account_header, header
 
+MOST_LOCALS: Final = 60
+"""How many local variables the branch of a class has at most. Lua allows a script 200, and the rest of it needs up to 120."""
 _OWN: Final = ("account", "ip", "device")
 
 
@@ -47,24 +49,49 @@ class BucketLayouts:
                 known = self.limits.setdefault(subject, [])
                 known += dict.fromkeys(at.id for at in each.limits if not at.in_flight and at.id not in known)
         self.number = {subject: n for n, subject in enumerate(self.limits)}
+        self.is_wide = any(self._locals(limits) > MOST_LOCALS for limits in classes)
+        """Whether numbers lie in tables, because there are too many for local variables, which are faster."""
         if any(len(ids) > 60 for ids in self.limits.values()):
             raise ValueError("a policy has at most 60 limits on one subject")
 
-    def constants(self) -> list[str]:
-        lines = []
-        for subject, ids in self.limits.items():
-            n, more = self.number[subject], "I4BB" if subject == "account" else ""
-            head = account_header(ids) if subject == "account" else header(ids)
-            lines.append(f"local I{n} = {{{', '.join(map(quoted, ids))}}}")
-            lines.append(f"local H{n}, F{n} = {quoted(head)}, '<{'d' * len(ids)}{more}'")
-        return lines
+    def _locals(self, limits: ClassLimits) -> int:
+        """How many local variables the branch of a class needs, one for each limit and those of its entities."""
+        entities = entities_of(limits)
+        own = sum(3 + len(self.limits[subject]) for subject in {"account", *(subject for subject, _ in entities)})
+        return own + len(limits.byte_rates) + sum(len(each.limits) for _, each in entities)
+
+    def head(self, subject: str) -> str:
+        """The head of a value, as Lua. It stands where it is used, because a script has at most 200 local variables."""
+        ids = self.limits[subject]
+        return quoted(account_header(ids) if subject == "account" else header(ids))
+
+    def format(self, subject: str) -> str:
+        """The format of what follows the head, as Lua."""
+        return f"'<{'d' * len(self.limits[subject])}{'I4BB' if subject == 'account' else ''}'"
+
+    def ids(self, subject: str) -> str:
+        """The ids of the limits, as Lua."""
+        return f"{{{', '.join(map(quoted, self.limits[subject]))}}}"
 
     def variables(self, subject: str) -> list[str]:
         """The TATs of a subject in its layout."""
-        return [f"t{self.number[subject]}_{n}" for n in range(len(self.limits[subject]))]
+        return [self.numbered(f"t{self.number[subject]}_", n) for n in range(1, 1 + len(self.limits[subject]))]
 
     def variable(self, subject: str, limit: Limit) -> str:
-        return f"t{self.number[subject]}_{self.limits[subject].index(limit.id)}"
+        return self.variables(subject)[self.limits[subject].index(limit.id)]
+
+    def numbered(self, name: str, number: int) -> str:
+        """One of several variables, or one place in a table of them."""
+        return f"{name}[{number}]" if self.is_wide else f"{name}{number}"
+
+    def local_lines(self, name: str, count: int) -> Iterator[str]:
+        """Declares so many variables, or the table of them."""
+        if self.is_wide:
+            yield f"local {name} = {{}}"
+            return
+        names = [f"{name}{number}" for number in range(1, count + 1)]
+        for start in range(0, count, 20):
+            yield f"local {', '.join(names[start : start + 20])}"
 
     def least(self, subject: str) -> int:
         return 1 + 12 * len(self.limits[subject]) + (6 if subject == "account" else 0)
@@ -73,15 +100,15 @@ class BucketLayouts:
         return 1 + 4 * len(self.limits[subject])
 
     def read_account(self) -> list[str]:
-        names, n = self.variables("account"), self.number["account"]
+        names, head, ids = self.variables("account"), self.head("account"), self.ids("account")
         tats = "".join(f"{name}, " for name in names)
         zeros = [f"{', '.join(names)} = {', '.join('0' for _ in names)}"] if names else []
-        test = f"#v < {self.least('account')} or find(v, H{n}, 1, true) ~= 1"
+        test = f"#v < {self.least('account')} or find(v, {head}, 1, true) ~= 1"
         return [
-            *([f"local {', '.join(names)}"] if names else []),
+            *self.local_lines(f"t{self.number['account']}_", len(names)),
             "if v then",
-            f"  if {test} then v = relaid(v, H{n}, I{n}, true) end",
-            f"  {tats}keep, nf, nr, q = U(F{n}, v, {1 + self.head_length('account')})",
+            f"  if {test} then v = relaid(v, {head}, {ids}, true) end",
+            f"  {tats}keep, nf, nr, q = U({self.format('account')}, v, {1 + self.head_length('account')})",
             "  keep = keep * 1000000",
             *(["else", *(f"  {line}" for line in zeros)] if zeros else []),
             "end",

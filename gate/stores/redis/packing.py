@@ -9,10 +9,12 @@ from math import gcd
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import ClassLimits
 
-Packing = tuple[int, tuple[int, int] | None, bool, bool, Callable[..., bytes]]
-"""What the request of a class needs beside its own values: the class's number, period and rate of its limit on bytes where that
-is its only number more, whether it limits networks and devices, and what packs its numbers. A plain tuple, because each check
-takes it apart."""
+Alone = tuple[int, int] | tuple[()] | None
+"""Of a class whose requests have one number more, which is a cost, the period and the rate of the limit on bytes; empty where
+they have no more, None where they have others."""
+Packing = tuple[int, Alone, bool, bool, Callable[..., bytes]]
+"""What the request of a class needs beside its own values: the class's number, the further numbers, whether the class limits
+networks and devices, and what packs the numbers. A plain tuple, because each check takes it apart."""
 
 
 def packing_of(limits: ClassLimits, number: int, flights: Sequence[str]) -> Packing:
@@ -22,8 +24,10 @@ def packing_of(limits: ClassLimits, number: int, flights: Sequence[str]) -> Pack
     return number, alone, limits.ip is not None, limits.device is not None, numbers.pack
 
 
-def _period_and_rate(rates: Sequence[Rate]) -> tuple[int, int] | None:
-    """Of a single rate that lets something pass, in lowest terms: small numbers are multiplied and divided faster."""
+def _period_and_rate(rates: Sequence[Rate]) -> Alone:
+    """In lowest terms, because small numbers are multiplied and divided faster."""
+    if not rates:
+        return ()
     if len(rates) != 1 or not (rates[0].rate and rates[0].burst):
         return None
     shared = gcd(rates[0].per_us, rates[0].rate)

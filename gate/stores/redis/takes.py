@@ -272,14 +272,16 @@ class Batch:
                 special = self._special(n, request)
             # `request.fingerprint`, in half the time
             what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{device or ''}".encode(encoding)
-            if alone is not None:
+            if alone is None:
+                numbers = self._further(request, keys, flying)
+                given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
+            elif alone:
                 per_us, rate = alone
                 cost = -(-size * per_us // rate)
                 cost = cost if cost < NEVER_US else NEVER_US
                 given += (packed(number, special, a, i, d, attempt, len(what), cost), what)
             else:
-                numbers = self._further(request, keys, flying)
-                given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
+                given += (packed(number, special, a, i, d, attempt, len(what)), what)
             if now_us is not None:
                 given.append(_NOW.pack(now_us))
         self._key_count = count + len(own)

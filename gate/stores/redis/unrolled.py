@@ -64,7 +64,7 @@ def _source(unrolled: Unrolled) -> str:
         ways.append(f"{'if' if number == 1 else 'elseif'} by == {number} then")
         ways += ["  " + line for line in _Branch(limits, layouts, unrolled.flights[limits]).lines()]
     parts = {
-        "IDS": "\n".join([*layouts.constants(), *_tables(unrolled)]),
+        "IDS": "\n".join(_tables(unrolled)),
         "ACCOUNT": "\n".join(layouts.read_account()),
         "CLASSES": "\n".join([*ways, "end"]) if ways else "",
     }
@@ -100,8 +100,9 @@ class _Branch:
         self._layouts = layouts
         self._entities = entities_of(limits)
         self._lifetime = min(limits.lifetime_us, MAX_LIFETIME_US)
-        self._costs = [f"c{n}" for n in range(1, 1 + len(limits.byte_rates))]
-        self._flight_at = {subject: f"g{n}" for n, subject in enumerate(flights, 1)}
+        count = len(limits.byte_rates)
+        self._costs = [layouts.numbered("c", n) for n in range(1, 1 + count)]
+        self._flight_at = {subject: layouts.numbered("c", count + n) for n, subject in enumerate(flights, 1)}
         self._described = described(limits)
         self._listed: list[str] = []
         """For each limit the Lua that says what was taken from it."""
@@ -155,31 +156,31 @@ class _Branch:
         given = [*self._costs, *self._flight_at.values()]
         if given:
             formats = "d" * len(self._costs) + "H" * len(self._flight_at)
-            yield f"local {', '.join(given)} = U('<{formats}', A, p)"
+            yield from self._layouts.local_lines("c", len(given))
+            yield f"{', '.join(given)} = U('<{formats}', A, p)"
         for subject in self._subjects:
             n = self._layouts.number[subject]
-            names = self._layouts.variables(subject) if subject != "account" else []
-            yield f"local {', '.join([f'e{n}', f'q{n}', f'fixed{n}', *names])}"
-        moved = [f"x{n}" for n in range(1, 1 + sum(len(each.limits) for _, each in self._entities))]
-        for start in range(0, len(moved), 20):
-            yield f"local {', '.join(moved[start : start + 20])}"
+            yield f"local {', '.join([f'e{n}', f'q{n}', f'fixed{n}'])}"
+            if subject != "account":
+                yield from self._layouts.local_lines(f"t{n}_", len(self._layouts.variables(subject)))
+        yield from self._layouts.local_lines("x", sum(len(each.limits) for _, each in self._entities))
 
     def _load(self, subject: str) -> Iterator[str]:
         layouts, n, key = self._layouts, self._layouts.number[subject], self._key(subject)
-        names = layouts.variables(subject)
+        names, head, ids = layouts.variables(subject), layouts.head(subject), layouts.ids(subject)
         if subject == "account" or not names:
             return
         if subject.startswith("="):
             yield f"e{n} = V[{key}]"
-            opened = f"opened(e{n}, H{n}, {layouts.least(subject)}, F{n}, I{n})"
+            opened = f"opened(e{n}, {head}, {layouts.least(subject)}, {layouts.format(subject)}, {ids})"
             yield f"if type(e{n}) ~= 'table' then e{n} = {opened}; V[{key}] = e{n} end"
             yield f"{', '.join(names)} = {', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))}"
             return
-        test = f"#e{n} < {layouts.least(subject)} or find(e{n}, H{n}, 1, true) ~= 1"
+        test = f"#e{n} < {layouts.least(subject)} or find(e{n}, {head}, 1, true) ~= 1"
         yield f"e{n} = V[{key}]"
         yield f"if e{n} then"
-        yield f"  if {test} then e{n} = relaid(e{n}, H{n}, I{n}) end"
-        yield f"  {', '.join(names)}, q{n} = U(F{n}, e{n}, {1 + layouts.head_length(subject)})"
+        yield f"  if {test} then e{n} = relaid(e{n}, {head}, {ids}) end"
+        yield f"  {', '.join(names)}, q{n} = U({layouts.format(subject)}, e{n}, {1 + layouts.head_length(subject)})"
         yield f"else {', '.join(names)} = {', '.join('0' for _ in names)} end"
 
     def _others(self, subject: str) -> str:
@@ -189,7 +190,7 @@ class _Branch:
         return f"e{n}.others" if subject.startswith("=") else f"sub(e{n}, q{n})"
 
     def _look(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
-        x = f"x{number}"
+        x = self._layouts.numbered("x", number)
         if limit.in_flight:
             self._listed.append(f"({x} and {quoted(self._described.limits[number - 1].took(0))} or '')")
             key = self._flight_at[subject]
@@ -216,7 +217,7 @@ class _Branch:
         yield "partial = true"
         waits = []
         for limit, number, cost in (reserve, rest):
-            x, tolerance = f"x{number}", min(limit.rate.tolerance_us, NEVER_US)
+            x, tolerance = self._layouts.numbered("x", number), min(limit.rate.tolerance_us, NEVER_US)
             yield from self._reach(subject, limit, number, cost)
             yield f"if {x} > now + {tolerance} then"
             yield f"  local wait{number} = {cost} > {tolerance} and 2 ^ 62 or {x} - now - {tolerance}"
@@ -226,12 +227,13 @@ class _Branch:
         yield f"  {x} = nil"
         yield from self._emptiest(rest[0], rest[1])
         yield "end"
-        yield f"  x{reserve[1]} = nil"
+        yield f"  {self._layouts.numbered('x', reserve[1])} = nil"
         yield "end"
 
     def _reach(self, subject: str, limit: Limit, number: int, cost: str) -> Iterator[str]:
         """Works out the TAT that the bucket would have after the upload."""
-        x, n, t = f"x{number}", self._layouts.number[subject], self._layouts.variable(subject, limit)
+        layouts, n = self._layouts, self._layouts.number[subject]
+        x, t = layouts.numbered("x", number), layouts.variable(subject, limit)
         known, tolerance = self._described.limits[number - 1], min(limit.rate.tolerance_us, NEVER_US)
         self._listed.append(f"({x} and {_taken_from(known, cost)} or '')")
         if limit.by_bytes:
@@ -248,10 +250,10 @@ class _Branch:
         """Notes the bucket where it is the emptiest so far; its upload fits."""
         if limit.shadow:
             return
-        tolerance = min(limit.rate.tolerance_us, NEVER_US)
+        x, tolerance = self._layouts.numbered("x", number), min(limit.rate.tolerance_us, NEVER_US)
         yield "else"
-        yield f"  local share = (now + {tolerance} - x{number}) * {1.0 / (tolerance or 1)!r}"
-        yield f"  if share < least then least, room, full = share, {number}, x{number} end"
+        yield f"  local share = (now + {tolerance} - {x}) * {1.0 / (tolerance or 1)!r}"
+        yield f"  if share < least then least, room, full = share, {number}, {x} end"
 
     def _full(self, limit: Limit, number: int, never: str, wait: str) -> Iterator[str]:
         """What a limit without room does."""
@@ -332,7 +334,11 @@ class _Branch:
         yield "end"
 
     def _write_account(self, records: str = "(v and sub(v, q) or '')") -> Iterator[str]:
-        names, n = self._layouts.variables("account"), self._layouts.number["account"]
+        names, head, form = (
+            self._layouts.variables("account"),
+            self._layouts.head("account"),
+            self._layouts.format("account"),
+        )
         tats = "".join(f"{name}, " for name in names)
         yield f"local top = keep - {GRACE_US}"
         for name in names:
@@ -343,7 +349,7 @@ class _Branch:
         yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        yield f"V[a_] = H{n} .. P(F{n}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
+        yield f"V[a_] = {head} .. P({form}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
         yield f"write(a_, kept_for(top - now + {GRACE_US}))"
 
     def _write_entities(self, only: str) -> Iterator[str]:
@@ -367,7 +373,8 @@ class _Branch:
                 yield f"  others, last = pruned(sub(e{n}, q{n}))"
                 yield "  if last > top then top = last end"
                 yield "end"
-                yield f"V[{key}] = H{n} .. P(F{n}, {', '.join(names)}) .. others"
+                head, form = self._layouts.head(subject), self._layouts.format(subject)
+                yield f"V[{key}] = {head} .. P({form}, {', '.join(names)}) .. others"
                 yield f"write({key}, kept_for(top - now + {GRACE_US}))"
             if tests:
                 yield "end"
