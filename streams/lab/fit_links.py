@@ -31,7 +31,7 @@ from streams.lab.rows import ABUSIVE
 
 MOST_SITES: Final = 130_000
 """Hosts of a source of links that are used; of more a sample is drawn."""
-HALF_LIFE_S: Final = 180 * 86_400.0
+HALF_LIFE_S: Final = 60 * 86_400.0
 """A host that was seen so much earlier than the list's last weighs half, because scams move on."""
 MOST_JUDGED: Final = 12_000
 """Hosts of a source that cross-validation uses: it fits many times."""

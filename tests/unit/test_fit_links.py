@@ -257,8 +257,7 @@ def test_evaluate_without_a_link_model_says_what_to_give(tmp_path: Path, capsys:
 
 
 def test_links_seen_lately_weigh_more_than_old_ones() -> None:
-    day = 86_400.0
-    dated = [LinkRow(LinkText(f"lure{n}", ""), f"lure{n}", True, 1, n * 180 * day) for n in range(3)]
+    dated = [LinkRow(LinkText(f"lure{n}", ""), f"lure{n}", True, 1, n * fitting.HALF_LIFE_S) for n in range(3)]
     undated = [LinkRow(LinkText("meadow", ""), "meadow", True, 0, None)]
 
     forms = fitting._forms([dated, undated], seed=1)
