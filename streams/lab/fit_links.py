@@ -29,10 +29,10 @@ from streams.lab.honest_links import SUBDOMAINS, plain_paths
 from streams.lab.link_rows import LinkRow
 from streams.lab.rows import ABUSIVE
 
-MOST_SITES: Final = 60_000
+MOST_SITES: Final = 130_000
 """Hosts of a source of links that are used; of more a sample is drawn."""
-HALF_AS_LIKELY_S: Final = 90 * 86_400.0
-"""A host that was seen so much earlier than the list's last is half as likely to be drawn."""
+HALF_LIFE_S: Final = 60 * 86_400.0
+"""A host that was seen so much earlier than the list's last weighs half, because scams move on."""
 MOST_JUDGED: Final = 12_000
 """Hosts of a source that cross-validation uses: it fits many times."""
 FOLDS: Final = 3
@@ -43,7 +43,7 @@ PLAIN_PATHS: Final = 4_000
 ENOUGH_PATHS: Final = 200
 """Honest links with a path from which on a path may add much."""
 PATH_BOUNDS: Final = (1.5, 3.0)
-HOSTED_SHARE: Final = 0.5
+HOSTED_SHARE: Final = 0.15
 """Weight of honest names on shared hosting, relative to abusive ones there."""
 _USUAL_LENGTH: Final = 20.0
 _BARE, _BELOW, _HOSTED, _WITH_PATH = 0, 1, 2, 3
@@ -100,21 +100,21 @@ def fit_links(
 
 
 def _sample(source: Sequence[LinkRow], rng: random.Random) -> list[LinkRow]:
-    """One link of each host, of at most MOST_SITES hosts, in no order: of dated ones more of those seen lately."""
+    """One link of each host, of at most MOST_SITES hosts, in no order."""
     once: dict[tuple[str, bool], LinkRow] = {}
-    latest: dict[tuple[str, bool], float] = {}
     for row in source:
         key = (row.text.name, row.hosted)
         if key not in once or (row.text.path and not once[key].text.path):
             once[key] = row
-        if row.at_s is not None:
-            latest[key] = max(row.at_s, latest.get(key, row.at_s))
-    end = max(latest.values(), default=0.0)
-    # the least of exponential times is drawn with a chance that goes by its weight
-    times = {key: rng.expovariate(1.0) * 2.0 ** ((end - latest.get(key, end)) / HALF_AS_LIKELY_S) for key in once}
-    chosen = sorted(once, key=times.__getitem__)[:MOST_SITES]
+    chosen = list(once.values())
     rng.shuffle(chosen)
-    return [once[key] for key in chosen]
+    return chosen[:MOST_SITES]
+
+
+def _recency(source: Sequence[LinkRow]) -> list[float]:
+    """The weight of each link by when it was first seen; 1 for the list's last and for links without a date."""
+    end = max((row.at_s for row in source if row.at_s is not None), default=0.0)
+    return [1.0 if row.at_s is None else 2.0 ** ((row.at_s - end) / HALF_LIFE_S) for row in source]
 
 
 def _require_sites(rows: Sequence[Sequence[LinkRow]]) -> None:
@@ -142,11 +142,11 @@ def _forms(rows: Sequence[Sequence[LinkRow]], seed: int) -> _Forms:
     groups: list[tuple[int, int, int]] = []
     for number, source in enumerate(rows):
         sites = Counter(row.site for row in source)
-        for row in source:
+        for row, recency in zip(source, _recency(source), strict=True):
             for text, form in _of_link(row, paths, rng):
                 texts.append(text)
                 labels.append(row.label)
-                weights.append(sites[row.site] ** -0.5)
+                weights.append(recency * sites[row.site] ** -0.5)
                 groups.append((row.label, form, number))
     return _Forms(texts, np.array(labels, np.int64), _balanced(weights, groups))
 

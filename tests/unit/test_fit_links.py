@@ -254,3 +254,14 @@ def test_evaluate_without_a_link_model_says_what_to_give(tmp_path: Path, capsys:
 
     assert code == OperatorError.exit_code
     assert "--models" in capsys.readouterr().err
+
+
+def test_links_seen_lately_weigh_more_than_old_ones() -> None:
+    dated = [LinkRow(LinkText(f"lure{n}", ""), f"lure{n}", True, 1, n * fitting.HALF_LIFE_S) for n in range(3)]
+    undated = [LinkRow(LinkText("meadow", ""), "meadow", True, 0, None)]
+
+    forms = fitting._forms([dated, undated], seed=1)
+
+    assert forms.weights[1] == pytest.approx(2.0 * forms.weights[0])
+    assert forms.weights[2] == pytest.approx(2.0 * forms.weights[1])
+    assert fitting._recency(undated) == [1.0]
