@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_fits import shrink_event_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError
@@ -25,12 +26,9 @@ pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 
 @pytest.fixture(autouse=True)
 def small_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, names in (
-        ("fit_events", {"PAIRS": 1, "LABEL_PAIRS": 1, "BAGS": 1, "ROUNDS": 40}),
-        ("boosting", {"BAGS": 1, "FEW_BAGS": 1, "ROUNDS": 100, "MOST_PAIRS": 1}),
-    ):
-        for name, value in names.items():
-            monkeypatch.setattr(f"streams.lab.{module}.{name}", value)
+    shrink_event_fits(monkeypatch)
+    for name, value in {"BAGS": 1, "FEW_BAGS": 1, "ROUNDS": 100, "MOST_PAIRS": 1}.items():
+        monkeypatch.setattr(f"streams.lab.boosting.{name}", value)
 
 
 def payments(path: Path, thieves: int = 40, seed: int = 3, first: int = 0) -> Path:

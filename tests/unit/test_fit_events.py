@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_fits import shrink_event_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError, PolicyInvalid
@@ -25,10 +26,7 @@ pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 
 @pytest.fixture
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, settings in (("PLAIN", fitting.PLAIN), ("LABELLED", fitting.LABELLED)):
-        fewer = replace(settings, machines=min(2, settings.machines), bags=1, pairs=1)
-        monkeypatch.setattr(f"streams.lab.fit_events.{name}", fewer)
-    monkeypatch.setattr("streams.lab.fit_events.ROUNDS", 40)
+    shrink_event_fits(monkeypatch)
 
 
 def stream(path: Path, count: int = 900, seed: int = 3, first: int = 0) -> Path:

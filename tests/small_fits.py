@@ -1,0 +1,17 @@
+"""Makes fits small for a test: few machines, rounds and pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streams.lab import fit_events
+
+
+def shrink_event_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit the cards of events with two machines at most, of one pair."""
+    for name, settings in (("PLAIN", fit_events.PLAIN), ("LABELLED", fit_events.LABELLED)):
+        fewer = replace(settings, machines=min(2, settings.machines), bags=1, pairs=1)
+        monkeypatch.setattr(fit_events, name, fewer)
+    monkeypatch.setattr(fit_events, "ROUNDS", 40)
