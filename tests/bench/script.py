@@ -25,6 +25,7 @@ from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
 from gate.policyfile import load_policy
 from gate.records.score import stored_score, with_bytes
+from gate.settings import DEFAULT_PREFIX
 from gate.stores.redis.layout import NARROW
 from gate.stores.redis.takes import Batch
 from gate.stores.redis.unrolled import Unrolled
@@ -85,7 +86,7 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
                 cost[spec] = _cost(client, policy, call, f"{stage.fresh('script')}:", full, turn)
                 found[spec].append(cost[spec])
             found[_RATIO[full]].append(cost[_WAS[full]] / cost[_NOW[full]])
-        account, more = _memory(client, stage.fresh("memory"))
+        account, more = _memory(client, DEFAULT_PREFIX.removesuffix(":"))  # a longer name is a larger key
         found[_ACCOUNT].append(account)
         found[_OPEN].append(more)
     client.close()
