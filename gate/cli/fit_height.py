@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 CONTINUES = "    "
 PAUSE = "  "
 GATE = "gate "
-AMISS = ("BEHIND", "SILENT", "NOT ON DISK", "CANNOT READ", "HOLDS")
+BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS = "BEHIND", "SILENT", "NOT ON DISK", "CANNOT READ", "HOLDS"
+AMISS = (BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS)
+"""The words with which `status` begins what is amiss with a gate. Such a gate is shown before any that obeys."""
 
 Block = list[str]
 

@@ -19,7 +19,7 @@ from gate.app.both_channels import HEARD_WITHIN_S, KnownBoard
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, operating, person
 from gate.cli.direct import Direct
-from gate.cli.fit_height import fitted
+from gate.cli.fit_height import BEHIND, CANNOT_READ, HOLDS, NOT_ON_DISK, UNHEARD, fitted
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.lacking import NAMED, lacking, lacking_note
@@ -370,15 +370,15 @@ def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
     words = [f"rev {said.rev}", f"heard {_age_s(said, view):.1f} s ago"]
     ahead = lacking(said, view.board)
     if ahead:
-        words.append(f"HOLDS {len(ahead)} THAT REDIS LACKS")
+        words.append(f"{HOLDS} {len(ahead)} THAT REDIS LACKS")
     elif not _obeys(said, view):
-        words.append(f"BEHIND rev {view.rev}")
+        words.append(f"{BEHIND} rev {view.rev}")
     if not is_live(said, view.now_us):
-        words.append(f"SILENT, counts until {forgotten_at(said)}")
+        words.append(f"{UNHEARD}, counts until {forgotten_at(said)}")
     if not said.on_disk:
-        words.append("NOT ON DISK")
+        words.append(NOT_ON_DISK)
     if said.unreadable:
-        words.append(f"CANNOT READ {said.unreadable} ENTRIES")
+        words.append(f"{CANNOT_READ} {said.unreadable} ENTRIES")
     if said.policy:
         words.append(f"policy {said.policy}")
     return words
