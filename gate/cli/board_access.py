@@ -201,7 +201,7 @@ async def obedience(
     gates obey."""
     durable = await operate.durable()
     waited = await operate.converged(changed, OBEY_DEADLINE_S)
-    convergence, unheard = await query_unheard(waited, await operate.lapsed_gates())
+    convergence, unheard = await query_unheard(waited, OBEY_DEADLINE_S, await operate.lapsed_gates())
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:

@@ -95,7 +95,8 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
 
 async def _obeyed(what: str, change: Pause, operate: Operate, addresses: Addresses) -> tuple[int, float]:
     """How many gates obey the change, and after how many seconds. Raises NotConverged unless all do."""
-    convergence, unheard = await query_unheard(await operate.converged(change, OBEY_DEADLINE_S))
+    waited = await operate.converged(change, OBEY_DEADLINE_S)
+    convergence, unheard = await query_unheard(waited, OBEY_DEADLINE_S)
     problem = not_obeyed(what, convergence, unheard, addresses)
     if problem is not None:
         raise problem

@@ -21,31 +21,44 @@ from gate.errors import NotConverged, UploadGateError
 from gate.ports.boards import Acknowledgement
 
 ANSWER_WITHIN_S = 0.5
+ASK_AGAIN_S = 0.05
 MOST_ASKED = 32
 
 
 async def query_unheard(
-    result: Convergence, lapsed: Sequence[Acknowledgement] = ()
+    result: Convergence, deadline_s: float, lapsed: Sequence[Acknowledgement] = ()
 ) -> tuple[Convergence, list[Acknowledgement]]:
     """`result` plus the unheard gates that answer over HTTP, and the gates that do not answer there either.
 
-    `lapsed` are gates that no longer count, as they were not heard of for five minutes. Most are gone; one that answers
-    still decides, and counts.
+    A gate that answers and does not obey yet is queried again until `deadline_s` seconds after the start of the wait: it
+    may hear of the change a moment later. `lapsed` are gates that no longer count, as they were not heard of for five
+    minutes. Most are gone; one that answers still decides, and counts.
     """
-    asked = [gate.said for gate in result.unheard[:MOST_ASKED]]
-    others = [said for said in lapsed if said.gate not in {gate.said.gate for gate in (*result.gates, *result.unheard)}]
-    others = others[:MOST_ASKED]
-    answers = await asyncio.gather(
-        *(asyncio.to_thread(_obeys, said.url, result.accepted) for said in (*asked, *others))
-    )  # fmt: skip
-    answering, unheard = list(result.gates), [gate.said for gate in result.unheard[MOST_ASKED:]]
-    for number, (said, obeys) in enumerate(zip((*asked, *others), answers, strict=True)):
-        if obeys is not None:
-            state = GateState.OBEYS if obeys else GateState.LATE
-            answering.append(GateResult(said, state, result.seconds if obeys else None))
-        elif number < len(asked):
-            unheard.append(said)
-    return replace(result, gates=tuple(sorted(answering, key=lambda gate: gate.said.process))), unheard
+    clock = asyncio.get_running_loop().time
+    began = clock() - result.seconds
+    known = {gate.said.gate for gate in (*result.gates, *result.unheard)}
+    heard_lately = [gate.said for gate in result.unheard[:MOST_ASKED]]
+    asked = heard_lately + [said for said in lapsed if said.gate not in known][:MOST_ASKED]
+    obeyed_after: dict[str, float | None] = {}  # by process that answers; None while it does not obey
+    late: Sequence[Acknowledgement] = asked
+    passed = result.seconds
+    while late:
+        answers = await _obedience_of(late, result.accepted)
+        passed = clock() - began
+        for said, obeys in zip(late, answers, strict=True):
+            if obeys is not None:
+                obeyed_after[said.process] = passed if obeys else None
+        late = [said for said in late if obeyed_after.get(said.process, passed) is None]
+        if passed >= deadline_s:
+            break
+        if late:
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    states = [_answered(said, obeyed_after[said.process]) for said in asked if said.process in obeyed_after]
+    gates = sorted((*result.gates, *states), key=lambda gate: gate.said.process)
+    unheard = [gate.said for gate in result.unheard[MOST_ASKED:]]
+    unheard += [said for said in heard_lately if said.process not in obeyed_after]
+    return replace(result, gates=tuple(gates), seconds=passed if states else result.seconds), unheard
 
 
 def convergence_json(result: Convergence, unheard: Sequence[Acknowledgement]) -> dict[str, object]:
@@ -136,6 +149,15 @@ def _remedy(change: Pause, unheard: Sequence[str], addresses: Addresses) -> str:
 def forgotten_at(said: Acknowledgement) -> str:
     """When a gate that does not answer any more ceases to count, such as `15:41:10 UTC`."""
     return f"{instant(said.acknowledged_at_us + HEARD_WITHIN_US)[11:19]} UTC"
+
+
+async def _obedience_of(asked: Sequence[Acknowledgement], accepted: frozenset[str]) -> list[bool | None]:
+    """For each gate whether it obeys, or None where it does not answer."""
+    return await asyncio.gather(*(asyncio.to_thread(_obeys, said.url, accepted) for said in asked))
+
+
+def _answered(said: Acknowledgement, seconds: float | None) -> GateResult:
+    return GateResult(said, GateState.LATE if seconds is None else GateState.OBEYS, seconds)
 
 
 def _obeys(url: str, accepted: frozenset[str]) -> bool | None:

@@ -41,7 +41,7 @@ async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
     old_page: dict[str, object] = {"board_digest": "d-6", "board_latest": ["p-0@6"]}
     new_page: dict[str, object] = {"board_digest": "d-8", "board_latest": ["p-1@7"]}
     with answering(old_page) as old, answering(new_page) as new:
-        result, quiet = await query_unheard(waited(unheard("g-old", old), unheard("g-new", new)))
+        result, quiet = await query_unheard(waited(unheard("g-old", old), unheard("g-new", new)), 0.0)
 
     assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [
         ("g-live", True),
@@ -55,11 +55,25 @@ async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
 async def test_a_gate_that_does_not_answer_is_told_of() -> None:
     with answering({"hello": "world"}) as other:
         result, quiet = await query_unheard(
-            waited(unheard("g-gone", f"http://127.0.0.1:{free_port()}"), unheard("g-other", other))
+            waited(unheard("g-gone", f"http://127.0.0.1:{free_port()}"), unheard("g-other", other)), 0.0
         )
 
     assert result.complete
     assert [gate.gate for gate in quiet] == ["g-gone", "g-other"]
+
+
+async def test_a_gate_that_obeys_a_moment_later_is_queried_until_it_does() -> None:
+    """Its store has just come back empty, so the gate reads the change only now."""
+    pages = iter([{"board_digest": "d-6", "board_latest": ["p-0@6"]}] * 2)
+    new_page = {"board_digest": "d-7", "board_latest": ["p-1@7"]}
+    with page(lambda _: (200, json.dumps(next(pages, new_page)).encode())) as url:
+        result, quiet = await query_unheard(waited(unheard("g-late", url)), 60.0)
+
+    late = result.gates[0]
+    assert (late.said.gate, late.obeys) == ("g-late", True)
+    assert result.complete
+    assert late.seconds == result.seconds
+    assert quiet == []
 
 
 async def test_a_gate_that_was_silent_for_more_than_five_minutes_counts_if_it_still_decides() -> None:
@@ -70,7 +84,7 @@ async def test_a_gate_that_was_silent_for_more_than_five_minutes_counts_if_it_st
             Acknowledgement("g-gone", f"http://127.0.0.1:{free_port()}", 6, 0),
             Acknowledgement("g-live", old, 6, 0),
         ]
-        result, quiet = await query_unheard(waited(), silent)
+        result, quiet = await query_unheard(waited(), 0.0, silent)
 
     assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [("g-cut-off", False), ("g-live", True)]
     assert not result.complete
