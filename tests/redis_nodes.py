@@ -20,6 +20,14 @@ from gate.stores.redis.line import pack
 
 ATTEMPTS = 3
 
+Announce = Callable[[int], int]
+"""The port at which others reach the server on the given port."""
+
+
+def itself(port: int) -> int:
+    """A server is reached at its own port."""
+    return port
+
 
 def say(port: int, *command: str | int | bytes) -> Any:
     """The reply of the server on that port; an error reply is raised."""
@@ -39,9 +47,11 @@ def say(port: int, *command: str | int | bytes) -> Any:
 class Node(LocalRedis):
     """A server with flags of its own, without an append-only file."""
 
-    def __init__(self, home: Path, flags: dict[str, str]) -> None:
+    def __init__(self, home: Path, flags: dict[str, str], announce: Announce = itself) -> None:
         super().__init__(home, free_port())
-        self._more = flags
+        self.announced = announce(self.port)
+        kind = "cluster" if "cluster-port" in flags else "replica"
+        self._more = {**flags, f"{kind}-announce-port": str(self.announced)}
         self.bus_port = int(flags.get("cluster-port", 0))
 
     def _flags(self) -> list[str]:
@@ -52,12 +62,12 @@ class Node(LocalRedis):
 class Cluster:
     """Three masters and a replica of each. The replica of `nodes[n]` is `nodes[n + 3]`."""
 
-    def __init__(self, home: Path) -> None:
-        self.nodes = [Node(home / f"node-{n}", _cluster_flags()) for n in range(6)]
+    def __init__(self, home: Path, announce: Announce = itself) -> None:
+        self.nodes = [Node(home / f"node-{n}", _cluster_flags(), announce) for n in range(6)]
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'{LOOPBACK}:{node.port}' for node in self.nodes[:3])}"
+        return f"redis+cluster://{','.join(f'{LOOPBACK}:{node.announced}' for node in self.nodes[:3])}"
 
     def start(self) -> None:
         """Start the nodes and wait until all slots are served and each master has its replica."""
@@ -102,7 +112,7 @@ class Cluster:
     def _serving(self, slot: int, n: int) -> Node:
         for start, end, *nodes in say(self.nodes[1].port, "CLUSTER", "SLOTS"):
             if start <= slot <= end:
-                return next(node for node in self.nodes if node.port == nodes[n][1])
+                return next(node for node in self.nodes if node.announced == nodes[n][1])
         raise AssertionError(f"nobody serves slot {slot}")
 
     def move_slot(self, slot: int, source: Node, target: Node, between: Callable[[], None] = lambda: None) -> None:
@@ -160,14 +170,15 @@ class Sentinel(LocalServer):
 class Watched:
     """A master, its replica, and three Sentinels that watch them."""
 
-    def __init__(self, home: Path) -> None:
-        self.master = Node(home / "master", {})
-        self.replica = Node(home / "replica", {"replicaof": f"{LOOPBACK} {self.master.port}"})
-        self.sentinels = [Sentinel(home / f"sentinel-{n}", self.master.port, 2) for n in range(3)]
+    def __init__(self, home: Path, announce: Announce = itself) -> None:
+        self._announce = announce
+        self.master = Node(home / "master", {}, announce)
+        self.replica = Node(home / "replica", {"replicaof": f"{LOOPBACK} {self.master.announced}"}, announce)
+        self.sentinels = [Sentinel(home / f"sentinel-{n}", self.master.announced, 2) for n in range(3)]
 
     @property
     def url(self) -> str:
-        hosts = ",".join(f"{LOOPBACK}:{each.port}" for each in self.sentinels)
+        hosts = ",".join(f"{LOOPBACK}:{self._announce(each.port)}" for each in self.sentinels)
         return f"redis+sentinel://{hosts}/uploads/0"
 
     def start(self) -> None:
@@ -181,7 +192,7 @@ class Watched:
     def now(self) -> Node:
         """The server that is the master now, as the first Sentinel says."""
         _, port = say(self.sentinels[0].port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "uploads")
-        return next(node for node in (self.master, self.replica) if node.port == int(port))
+        return next(node for node in (self.master, self.replica) if node.announced == int(port))
 
     def stop(self) -> None:
         for server in (*self.sentinels, self.master, self.replica):
@@ -189,25 +200,25 @@ class Watched:
 
 
 @contextmanager
-def running_cluster(home: Path) -> Iterator[Cluster]:
+def running_cluster(home: Path, announce: Announce = itself) -> Iterator[Cluster]:
     """Three masters with a replica each."""
-    cluster = _started(home, 0)
+    cluster = _started(home, 0, announce)
     try:
         yield cluster
     finally:
         cluster.stop()
 
 
-def _started(home: Path, attempt: int) -> Cluster:
+def _started(home: Path, attempt: int, announce: Announce) -> Cluster:
     """A Cluster on other ports where a connection has just been given one of those that were picked."""
-    cluster = Cluster(home / str(attempt))
+    cluster = Cluster(home / str(attempt), announce)
     try:
         cluster.start()
     except LocalServerError:
         cluster.stop()
         if attempt == ATTEMPTS:
             raise
-        return _started(home, attempt + 1)
+        return _started(home, attempt + 1, announce)
     except BaseException:
         cluster.stop()
         raise
@@ -215,9 +226,9 @@ def _started(home: Path, attempt: int) -> Cluster:
 
 
 @contextmanager
-def running_sentinels(home: Path) -> Iterator[Watched]:
+def running_sentinels(home: Path, announce: Announce = itself) -> Iterator[Watched]:
     """A master with a replica, watched by three Sentinels."""
-    watched = Watched(home)
+    watched = Watched(home, announce)
     try:
         watched.start()
         yield watched

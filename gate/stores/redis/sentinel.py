@@ -80,9 +80,13 @@ class SentinelLine(Line):
         servers = self._endpoints.servers
         calls = [asyncio.create_task(self._named_by(at, within_s / 2)) for at in servers]
         named: list[tuple[int, Endpoint]] = []
+        troubles: list[str] = []
         try:
             for call in asyncio.as_completed(calls):
-                if (answer := await call) is not None:
+                answer = await call
+                if isinstance(answer, str):
+                    troubles.append(answer)
+                else:
                     named.append(answer)
                 if len(named) > len(servers) / 2:
                     break
@@ -91,11 +95,11 @@ class SentinelLine(Line):
                 each.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
         if not named:
-            raise ConnectionError(f"none of {len(servers)} Sentinels names it")
+            raise ConnectionError(f"none of {len(servers)} Sentinels names it; one of them: {troubles[0]}")
         return max(named)[1]
 
-    async def _named_by(self, at: Endpoint, within_s: float) -> tuple[int, Endpoint] | None:
-        """The epoch of what this Sentinel knows, and the master."""
+    async def _named_by(self, at: Endpoint, within_s: float) -> tuple[int, Endpoint] | str:
+        """The epoch of what this Sentinel knows, and the master; or why it names none."""
         line = Line(self._endpoints.sentinel_url(at), self._name)
         service = self._endpoints.service
         calls: list[Routed] = [
@@ -103,10 +107,12 @@ class SentinelLine(Line):
             ("", (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", service)),
         ]
         try:
-            with suppress(StoreUnavailable, KeyError, ValueError, TypeError):
-                known, (host, port) = await line.pipeline(calls, within_s)
-                epoch = dict(zip(known[::2], known[1::2], strict=True))[b"config-epoch"]
-                return int(epoch), Endpoint(host.decode(), int(port))
-            return None
+            known, (host, port) = await line.pipeline(calls, within_s)
+            epoch = dict(zip(known[::2], known[1::2], strict=True))[b"config-epoch"]
+            return int(epoch), Endpoint(host.decode(), int(port))
+        except StoreUnavailable as error:
+            return str(error)
+        except (KeyError, ValueError, TypeError):
+            return f"the Sentinel at {at} does not know {service}"
         finally:
             await line.close()
