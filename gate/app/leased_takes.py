@@ -115,7 +115,7 @@ class LeasedTakes:
         except asyncio.CancelledError:
             self.settle(given, was_used=True)
             raise
-        self.settle(given, was_used=result.charged and not result.repeated)
+        self.settle(given, was_used=result.took_now)
         return given[0].told(result)
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
@@ -146,11 +146,11 @@ class LeasedTakes:
         for n, (each, result) in enumerate(zip(given, results, strict=True)):
             if result.__class__ is not TakeResult:
                 self._settle_one(each, was_used=getattr(result, "may_have_run", False))
-            elif each.__class__ is _Bulk and result.charged and not result.repeated:
+            elif each.__class__ is _Bulk and result.charged and (not result.repeated or result.resent):
                 each.used += 1
                 results[n] = each.told(result)
             elif each is not None:
-                self._settle_one(each, was_used=result.charged and not result.repeated)
+                self._settle_one(each, was_used=result.took_now)
                 results[n] = each[0].told(result) if isinstance(each, tuple) else result
         self._settle_bulks(bulks.values())
         return results

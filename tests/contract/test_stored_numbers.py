@@ -54,6 +54,17 @@ async def line(redis_url: str) -> AsyncIterator[Line]:
     await line.close()
 
 
+async def test_a_repeated_answer_of_a_shadow_limit_without_room_is_believed(redis_store: RedisAccountStore) -> None:
+    full = per_minute("minute", 1, shadow=True)
+    await redis_store.take(take_request("first", full))
+    checks = [take_request("u", full) for _ in range(2)]
+
+    let_in, again = [await redis_store.take(check) for check in checks]
+
+    assert (let_in.shadow, again.shadow, again.repeated) == (("minute",), ("minute",), True)
+    assert redis_store.stats.unreadable == 0
+
+
 async def get(line: Line, key: str) -> bytes:
     value = await line.execute(b"GET", key, within_s=5.0)
     assert isinstance(value, bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import pytest
@@ -13,7 +13,7 @@ from waiting import eventually
 
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import UploadOutcome
-from gate.core.limits.take import ClassLimits
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.limits.token_lease import Exchange
 from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
 from gate.local.free_port import free_port
@@ -136,6 +136,37 @@ async def test_an_upload_that_another_limit_refuses_or_that_was_answered_before_
     assert refused.refusal.limit == "account.uploads"
     assert gate.held_us == before
     assert gate.takes.leases[0].out_us == 0
+
+
+async def test_a_check_that_the_store_sends_again_because_its_reply_was_lost_uses_what_the_lease_gave_once(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    class LosesReplies:
+        """A store whose replies are all lost once."""
+
+        expect, peek = stores[0].expect, stores[0].peek
+
+        async def take(self, request: TakeRequest) -> TakeResult:
+            await stores[0].take(request)
+            return await stores[0].take(request)
+
+        async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+            await stores[0].take_many(requests)
+            return await stores[0].take_many(requests)
+
+    gate = LeasedGate(LosesReplies(), stores[1], stores[0], leased_class(PLATFORM))
+    await gate.upload(*range(50))
+    await gate.renew()
+
+    results = [*await gate.upload("a", "b"), await gate.takes.take(gate.request("c"))]
+    held_us = gate.held_us
+    await gate.report("a", UploadOutcome.FAILED)
+    (again,) = await gate.upload("b")
+
+    assert [(result.charged, result.resent) for result in results] == [(True, True)] * 3
+    assert (again.charged, again.repeated, again.resent) == (True, True, False)
+    assert held_us == 47 * PLATFORM.unit_us
+    assert gate.held_us == 48 * PLATFORM.unit_us
 
 
 async def test_a_gate_that_stops_gives_its_lease_back_and_one_that_dies_takes_it_along(

@@ -44,6 +44,7 @@ CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
+_RESENT = _CHARGED | _REPEATED | _NEVER_FITS
 _KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
@@ -346,7 +347,10 @@ class Batch:
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
-            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now), free, conflict, limits_of))
+            resent = flags & _RESENT == _RESENT
+            results.append(
+                TakeResult(standing, charged, repeated, refusal, (), int(now), free, conflict, limits_of, resent)
+            )
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
