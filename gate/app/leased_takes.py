@@ -86,6 +86,8 @@ class LeasedTakes:
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
         self._wake = asyncio.Event()
+        self.remaining: Sequence[ClassLimits] = ()
+        """The classes of the policy in force as the store sees those whose tokens come from leases."""
 
     @property
     def leases(self) -> list[TokenLease]:
@@ -98,8 +100,8 @@ class LeasedTakes:
         self._expected = len(classes)
         self._wanted.clear()
         leased = [self._learn(each) for each in classes]
-        remaining = [way.remaining for each in leased if each is not None for way in each.ways]
-        self._takes.expect((*classes, *remaining))
+        self.remaining = [way.remaining for each in leased if each is not None for way in each.ways]
+        self._takes.expect((*classes, *self.remaining))
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore."""

@@ -30,6 +30,11 @@ AT_ONCE: Final = 256
 class TokenReturns(Protocol):
     """The leases of this gate, as far as uploads give back to them."""
 
+    @property
+    def remaining(self) -> Sequence[ClassLimits]:
+        """The classes of the policy in force as the reservations have them whose tokens came from leases."""
+        ...
+
     def put_back(self, changes: Sequence[Change]) -> None:
         """Make the changes of a settled upload in the leases that gave to it."""
         ...
@@ -64,8 +69,8 @@ class Reports:
         return len(self._waiting) + len(self._unknown)
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Learn the limits of a policy, to which its reservations refer."""
-        self._reservations.expect(classes)
+        """Learn the limits of a policy, to which its reservations refer. The leases must have learned them before."""
+        self._reservations.expect((*classes, *(self._leases.remaining if self._leases is not None else ())))
 
     async def settle(self, reports: Sequence[Report]) -> list[Settlement | Exception]:
         """What each report met. Raises nothing; where the store does not answer, its error stands for the settlement."""

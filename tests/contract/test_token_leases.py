@@ -11,8 +11,9 @@ from proxies import FaultProxy
 from take_requests import DAY_US, AccountStore, WallClock
 from waiting import eventually
 
+from gate.app.settle import Reports
 from gate.core.limits.limit import Limit, Rate
-from gate.core.limits.reservation import UploadOutcome
+from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.limits.token_lease import Exchange
 from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
@@ -21,6 +22,8 @@ from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.line import Line
+from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.token_leases import RedisTokenLeases
 
 SLOW = Rate(300, 365 * DAY_US, 300)
@@ -194,6 +197,32 @@ async def test_an_idle_gate_gives_its_lease_back(stores: tuple[Store, TokenLease
 
     assert gate.held_us == 0
     assert await left(gate, stores[0]) == (250, 250)
+
+
+async def test_an_upload_gives_back_to_its_lease_where_redis_has_lost_what_the_tags_of_reservations_stand_for(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix = f"{unique()}:"
+    store, reservations = RedisAccountStore(redis_url, prefix, 5.0), RedisReservationStore(redis_url, prefix, 5.0)
+    leases, line = RedisTokenLeases(redis_url, prefix, 5.0), Line(redis_url)
+    limits = leased_class(PLATFORM)
+    await store.open()
+    gate = LeasedGate(store, leases, store, limits)
+    reports = Reports(reservations, gate.counts, leases=gate.takes)
+    reports.expect((limits,))
+    await gate.upload(*range(50))
+    await gate.renew()
+    await gate.upload("a")
+    before_us = gate.held_us
+
+    await line.delete([f"{prefix}2limits".encode()], 5.0)
+    (settled,) = await reports.settle([Report("g-a", "u-g-a", UploadOutcome.FAILED)])
+    for each in (store, reservations, leases, line):
+        await each.close()
+
+    assert isinstance(settled, Settlement)
+    assert settled.settled is SettledAs.SETTLED
+    assert gate.held_us - before_us == PLATFORM.unit_us
 
 
 async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_it(

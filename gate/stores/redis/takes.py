@@ -62,7 +62,7 @@ class TakeLane:
         self._line = line
         self._scripts = scripts
         self._prefix = prefix
-        self._described: dict[bool, Unrolled] = {}
+        self._described = scripts.described
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -78,6 +78,7 @@ class TakeLane:
         """
         self._stats.probes += 1
         await self._line.connect(CONNECT_WITHIN_S)
+        self._described.clear()  # the server may have lost what the tags of reservations stand for
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
