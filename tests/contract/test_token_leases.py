@@ -15,7 +15,7 @@ from gate.app.settle import Reports
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
-from gate.core.limits.token_lease import Exchange
+from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
 from gate.local.free_port import free_port
 from gate.ports.reservations import ReservationStore
@@ -223,6 +223,22 @@ async def test_an_upload_gives_back_to_its_lease_where_redis_has_lost_what_the_t
     assert isinstance(settled, Settlement)
     assert settled.settled is SettledAs.SETTLED
     assert gate.held_us - before_us == PLATFORM.unit_us
+
+
+async def test_a_value_of_another_kind_at_the_key_of_one_bucket_keeps_no_tokens_from_the_leases_of_others(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix = f"{unique()}:"
+    leases, line = RedisTokenLeases(redis_url, prefix, 5.0), Line(redis_url)
+    await line.execute(b"LPUSH", f"{prefix}2b:platform", b"x", within_s=5.0)
+
+    met = await leases.exchange(
+        [Exchange("class:new", PLATFORM, PLATFORM.unit_us), Exchange("platform", PLATFORM, PLATFORM.unit_us)]
+    )
+    await leases.close()
+    await line.close()
+
+    assert [each.us for each in met if isinstance(each, Exchanged)] == [PLATFORM.unit_us] * 2
 
 
 async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_it(
