@@ -100,35 +100,57 @@ class Reports:
             self._wake.clear()
 
     async def _give_back(self) -> None:
+        """Give back all that there is, as far as the store answers. Raises the first error of those that wait on."""
         now_s = asyncio.get_running_loop().time()
-        while self._waiting:
+        failed = [*await self._unanswered_now(now_s), *await self._unknown_before(now_s), *await self._expired_now()]
+        if failed:
+            raise failed[0]
+
+    async def _unanswered_now(self, now_s: float) -> list[Exception]:
+        """What fails waits on behind the rest, so that a node of a Cluster that is away delays nothing of the others."""
+        failed: list[Exception] = []
+        while self._waiting and not failed:
             some = [self._waiting[n] for n in range(min(AT_ONCE, len(self._waiting)))]
             for notice, settled in zip(some, await self._settled(some), strict=True):
                 if self._waiting and self._waiting[0] is notice:
                     self._waiting.popleft()
-                if settled.settled is SettledAs.UNKNOWN:
+                if isinstance(settled, Exception):
+                    self._waiting.append(notice)
+                    failed.append(settled)
+                elif settled.settled is SettledAs.UNKNOWN:
                     self._unknown.append((now_s + self._look_again_s, notice))
                 else:
                     self._count("unanswered", settled.settled)
+        return failed
+
+    async def _unknown_before(self, now_s: float) -> list[Exception]:
         while self._unknown and self._unknown[0][0] <= now_s:
             _, notice = self._unknown[0]
             (settled,) = await self._settled([notice])
             self._unknown.popleft()
+            if isinstance(settled, Exception):
+                self._unknown.append((now_s + self._look_again_s, notice))
+                return [settled]
             self._count("unanswered", settled.settled)
-        while over := await self._reservations.due(AT_ONCE):
-            for each in await self._settled(over):
-                self._count("expired", SettledAs.SETTLED if each.settled is SettledAs.EXPIRED else each.settled)
-            if len(over) < AT_ONCE:
-                return
+        return []
 
-    async def _settled(self, notices: Sequence[Notice]) -> list[Settlement]:
-        """What each notice met. Raises the first error."""
-        found: list[Settlement] = []
-        for each in await self._reservations.settle(notices):
+    async def _expired_now(self) -> list[Exception]:
+        failed: list[Exception] = []
+        while not failed and (over := await self._reservations.due(AT_ONCE)):
+            for each in await self._settled(over):
+                if isinstance(each, Exception):
+                    failed.append(each)
+                else:
+                    self._count("expired", SettledAs.SETTLED if each.settled is SettledAs.EXPIRED else each.settled)
+            if len(over) < AT_ONCE:
+                break
+        return failed
+
+    async def _settled(self, notices: Sequence[Notice]) -> list[Settlement | Exception]:
+        """What each notice met."""
+        found = await self._reservations.settle(notices)
+        for each in found:
             self._put_back(each)
-            if isinstance(each, Exception):
-                raise each
-            found.append(each)
         return found
 
     def _put_back(self, settled: Settlement | Exception) -> None:
