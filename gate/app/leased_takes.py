@@ -34,6 +34,9 @@ AT_LEAST_S: Final = 0.02
 MOST_OTHERS: Final = 512
 """Limits of classes that are not those of the policy, as while a pause by risk is in force; more are worked out again."""
 
+MOST_UNSURE: Final = 10_000
+"""Checks of which nobody knows whether the store has taken for them; what the earliest got then counts as used."""
+
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
 
@@ -88,6 +91,8 @@ class LeasedTakes:
         """All limits of the policy in force on what classes share, by entity, and by name and by id."""
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
+        self._unsure: dict[int, Given] = {}
+        """What checks were given of which nobody knows whether the store has taken, by the number of the check."""
         self._wake = asyncio.Event()
         self.remaining: Sequence[ClassLimits] = ()
         """The classes of the policy in force as the store sees those whose tokens come from leases."""
@@ -117,10 +122,10 @@ class LeasedTakes:
         try:
             result = await self._takes.take(rest)
         except Exception as error:
-            self.settle(given, was_used=getattr(error, "may_have_run", False))
+            self._failed(request, given, may_have_run=getattr(error, "may_have_run", False))
             raise
         except asyncio.CancelledError:
-            self.settle(given, was_used=True)
+            self._failed(request, given, may_have_run=True)
             raise
         self.settle(given, was_used=result.took_now)
         return given[0].told(result)
@@ -146,13 +151,13 @@ class LeasedTakes:
         try:
             results = await self._takes.take_many(sent)
         except BaseException:
-            for each in given:
-                self._settle_one(each, was_used=True)
+            for each, request in zip(given, requests, strict=True):
+                self._failed(request, each, may_have_run=True)
             self._settle_bulks(bulks.values())
             raise
         for n, (each, result) in enumerate(zip(given, results, strict=True)):
             if result.__class__ is not TakeResult:
-                self._settle_one(each, was_used=getattr(result, "may_have_run", False))
+                self._failed(requests[n], each, may_have_run=getattr(result, "may_have_run", False))
             elif each.__class__ is _Bulk and result.charged and (not result.repeated or result.resent):
                 each.used += 1
                 results[n] = each.told(result)
@@ -161,6 +166,14 @@ class LeasedTakes:
                 results[n] = each[0].told(result) if isinstance(each, tuple) else result
         self._settle_bulks(bulks.values())
         return results
+
+    def _failed(self, request: TakeRequest, given: _Bulk | Given | None, *, may_have_run: bool) -> None:
+        """Note that a check failed that was given tokens. Where the store may have taken, they count as used for now."""
+        self._settle_one(given, was_used=may_have_run)
+        if given is not None and may_have_run and request.attempt:
+            if len(self._unsure) >= MOST_UNSURE:
+                del self._unsure[next(iter(self._unsure))]
+            self._unsure[request.attempt] = (given.way, given.way.costs or ()) if isinstance(given, _Bulk) else given
 
     def _settle_one(self, given: _Bulk | Given | None, *, was_used: bool) -> None:
         if isinstance(given, _Bulk):
@@ -190,6 +203,21 @@ class LeasedTakes:
             if way is not None:
                 peeked = await self._takes.peek(replace(request, class_limits=way.remaining))
         return Peek(peeked.result, rooms)
+
+    def rest_of(self, request: TakeRequest) -> TakeRequest | None:
+        """What remains to be taken for a check that failed after its leases had given; None where they gave nothing."""
+        given = self._unsure.get(request.attempt)
+        return None if given is None else replace(request, class_limits=given[0].remaining)
+
+    def never_taken(self, attempt: int) -> None:
+        """Take back what a check was given whose upload the store does not know."""
+        way, costs = self._unsure.pop(attempt, (None, ()))
+        for lease, cost in zip(way.leases if way is not None else (), costs, strict=True):
+            lease.take_back(cost)
+
+    def taken_after_all(self, attempt: int) -> None:
+        """What a check was given was used, or the store's settlement of its upload says what goes back."""
+        self._unsure.pop(attempt, None)
 
     def put_back(self, changes: Sequence[Change]) -> None:
         """Make the changes of a settled upload in the leases that gave to it, those that the policy no longer has included.
