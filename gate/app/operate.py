@@ -92,8 +92,8 @@ class Operate:
         """A sentence for each channel that could not be read when a change was made or the board was read."""
         self.waits = False
         """True if the last change was written as a proposal, which waits for a second person."""
-        self.replaced: Proposal | None = None
-        """The proposal in whose place the last change put another one."""
+        self.before: Pause | None = None
+        """The pause before the last change."""
 
     async def pause(
         self,
@@ -322,7 +322,7 @@ class Operate:
         is_other = made.proposal is not None and made.proposal != before
         # a new pause may be in force, and only its end waits
         self.waits = is_other and (act != "pause" or made.awaits_approval)
-        self.replaced = before if is_other else None
+        self.before = trail.before
         self._record(act, by, id_, machine, trail, AuditOutcome.PROPOSED if self.waits else AuditOutcome.DONE, "")
         return made
 

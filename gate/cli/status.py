@@ -103,7 +103,7 @@ def _watch(addresses: Addresses, output: Output) -> None:
 
 
 def _show(addresses: Addresses, output: Output, clear: bool) -> None:
-    view = _view(addresses)
+    view = read_view(addresses)
     policy, policy_text, problem = _policy_hash(addresses)
     if clear and output is Output.TEXT and sys.stdout.isatty():
         sys.stdout.write("\x1b[H\x1b[2J")
@@ -122,8 +122,9 @@ def _show(addresses: Addresses, output: Output, clear: bool) -> None:
         result(*lines)
 
 
-def _view(addresses: Addresses) -> StatusView:
-    """The board from Redis, with what the gate at hand knows beyond it; from that gate or Kafka alone if Redis is down."""
+def read_view(addresses: Addresses) -> StatusView:
+    """The board from Redis, with what the gate at hand knows beyond it; from that gate or Kafka alone if Redis is down. Raises
+    StoreUnavailable where none of them answers."""
     page: GatePage | UploadGateError
     try:
         page = _gate_page(addresses)
