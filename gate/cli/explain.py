@@ -73,12 +73,13 @@ def explain(
     say(f"reading the score from {addresses.shown('redis')}")
     account = _account(account)
     score, problem = _score(addresses, account)
-    pauses = _pauses(addresses, account, class_, None if score is None else risk_now(score, _now_us()))
+    risk = None if score is None else risk_now(score, _now_us())
+    pauses = _pauses(addresses, account, class_, risk, problem)
     if output is Output.JSON:
         emit({"account": account, "score": None if score is None else _json(score, texts, _now_us()), "pauses": pauses})
     else:
-        unscored = f"{account} has no score" if problem is None else f"the score of {account} is unknown"
-        result(*([unscored] if score is None else score_lines(score, texts, _now_us())))
+        if problem is None:
+            result(*([f"{account} has no score"] if score is None else score_lines(score, texts, _now_us())))
         result(*(f"may be met by {pause}" for pause in pauses))
     if problem is not None:
         raise problem
@@ -105,13 +106,15 @@ def _score(addresses: Addresses, account: str) -> tuple[Score | None, StoreUnava
         return None, error
 
 
-def _pauses(addresses: Addresses, account: str, class_: str | None, risk: float | None) -> list[str]:
+def _pauses(
+    addresses: Addresses, account: str, class_: str | None, risk: float | None, away: StoreUnavailable | None
+) -> list[str]:
     """The pauses that may hold the account's uploads, those that let accounts back and those of the host's break-glass file
-    included: whatever is not known of an upload may be in their scope."""
+    included: whatever is not known of an upload may be in their scope. `away` is why Redis does not answer, if it does not."""
     from gate.cli.status import read_view
 
     try:
-        view = read_view(addresses)
+        view = read_view(addresses, away)
     except UploadGateError as error:
         say(f"warning: which pauses may hold it is unknown: {error}")
         return []

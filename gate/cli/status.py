@@ -122,14 +122,18 @@ def _show(addresses: Addresses, output: Output, clear: bool) -> None:
         result(*lines)
 
 
-def read_view(addresses: Addresses) -> StatusView:
-    """The board from Redis, with what the gate at hand knows beyond it; from that gate or Kafka alone if Redis is down. Raises
-    StoreUnavailable where none of them answers."""
+def read_view(addresses: Addresses, away: StoreUnavailable | None = None) -> StatusView:
+    """The board from Redis, with what the gate at hand knows beyond it; from that gate or Kafka alone if Redis is down.
+
+    `away` is why Redis does not answer, if that is known already. Raises StoreUnavailable where nothing answers.
+    """
     page: GatePage | UploadGateError
     try:
         page = _gate_page(addresses)
     except UploadGateError as error:
         page = error
+    if away is not None:
+        return _without_redis(addresses, away, page)
     try:
         # a gate that hears Kafka knows what is there; without one, Kafka itself is read
         heard = isinstance(page, GatePage) and page.hears_kafka
