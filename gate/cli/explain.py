@@ -111,7 +111,7 @@ def _pauses(
 ) -> list[str]:
     """The pauses that may hold the account's uploads, those that let accounts back and those of the host's break-glass file
     included: whatever is not known of an upload may be in their scope. `away` is why Redis does not answer, if it does not."""
-    from gate.cli.status import read_view
+    from gate.cli.status_view import read_view
 
     try:
         view = read_view(addresses, away)

@@ -19,7 +19,7 @@ GAP = "  "
 _WAITS = {
     PauseChange.SET: "NOT IN FORCE, waits for a second person",
     PauseChange.RELEASE: "its release waits for a second person",
-    PauseChange.EXTEND: "its extension waits for a second person",
+    PauseChange.EXTEND: "its extension{to} waits for a second person",
 }
 
 
@@ -45,6 +45,7 @@ def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
         f"{pause.reason}{text}",
         f"by {pause.owner}{' (a machine)' if pause.machine else ''}",
         f"{left} left",
+        *([f"until {clock_time(pause.expires_at_us, now_us)}"] if ends else []),
     ]
     if pause.public:
         fields.append(public_text(pause.public, pause.public_link))
@@ -54,9 +55,9 @@ def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
         fields.append(f"EMERGENCY: {pause.emergency}")
     if pause.proposal is not None:
         waits = pause.proposal
-        until = "" if waits.expires_at_us is None else f": until {clock_time(waits.expires_at_us, now_us)}"
-        fields.append(f"{_WAITS[waits.change]}, proposed by {waits.by}{until}")
-    return [*fields, f"until {clock_time(pause.expires_at_us, now_us)}"] if ends else fields
+        to = "" if waits.expires_at_us is None else f" to {clock_time(waits.expires_at_us, now_us)}"
+        fields.append(f"{_WAITS[waits.change].format(to=to)}, proposed by {waits.by}")
+    return fields
 
 
 def proposal_text(proposal: Proposal, now_us: int) -> str:

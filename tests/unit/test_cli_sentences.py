@@ -13,13 +13,14 @@ import pytest
 from pages import page
 
 from gate.app.converge import Convergence, GateResult, GateState
-from gate.cli import check, explain, policy, preview, status
+from gate.cli import check, explain, policy, preview, status, status_view
 from gate.cli import main as cli
 from gate.cli.addresses import resolve_addresses
 from gate.cli.board_access import new_pause_id
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence
 from gate.cli.pause_text import lines_of, pause_lines
 from gate.cli.release import released_sentence, still_paused
+from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position
@@ -434,6 +435,30 @@ def test_status_fits_its_terminal_and_tells_gates_apart(tmp_path: Path) -> None:
     assert "policy bbbb" in shown[second:third]
     assert "SILENT" in shown[third:]
     assert "NOT ON DISK" in shown[third:]
+
+
+def test_without_redis_status_goes_by_the_gates_time_and_shows_the_gates_that_kafka_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = replace(PAUSE, id="p-0", rev=1, released_at_us=NOON_US, released_by="ann")
+    board = Board({"p-0": ended, "p-1": PAUSE})
+    shown = board_page(board, NOON_US, {"controls_age_s": 0.2}, NOON_US)
+    behind = Acknowledgement("g-2", "http://g-2", 1, NOON_US + HOUR_US - 500_000, digest="old")
+    obeys = Acknowledgement("g-1", "http://g-1", 7, NOON_US + HOUR_US, digest=board_digest(board))
+    # the broker's clock is an hour ahead of Redis', by which pauses end
+    kafka = status_view.StatusView("kafka", board, 7, (obeys, behind), NOON_US + HOUR_US)
+    monkeypatch.setattr(status_view, "_from_kafka", lambda _: kafka)
+
+    with page(lambda _: (200, shown)) as admin:
+        away = ["--redis", f"redis://127.0.0.1:{free_port()}/0"]
+        cli.run(["status", "--state", str(tmp_path), "--admin", admin, *away])
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 active pause (rev 7)" in out
+    assert "10m left until 10:10 +02:00 (in 10m)" in out
+    assert "gate g-1 at http://g-1: rev 7, heard 0.0 s ago gate" in out
+    assert "gate g-2 at http://g-2: rev 1, heard 0.5 s ago, BEHIND rev 7" in out
+    assert "LACKS" not in out
 
 
 def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> None:
