@@ -17,6 +17,7 @@ from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOu
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
+from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
@@ -269,6 +270,25 @@ async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_
     assert [result.charged for result in later] == [True, True, False]
     assert [result.charged for result in of_raid_later] == [False]
     assert {result.refusal.limit for result in (*of_raid, *of_trusted) if result.refusal} == {"platform.uploads"}
+
+
+async def test_an_exchange_says_whether_the_server_may_have_carried_it_out(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    port = free_port()
+    leases = RedisTokenLeases(f"redis://127.0.0.1:{port}/0", f"{unique()}:", 0.2)
+    wanted = [Exchange("platform", PLATFORM, PLATFORM.unit_us)]
+
+    (nobody_there,) = await leases.exchange(wanted)
+    async with FaultProxy(port, int(redis_url.rsplit(":", 1)[1].split("/")[0])) as proxy:
+        await leases.exchange(wanted)
+        proxy.delay_to_client_s = 1.0
+        (lost,) = await leases.exchange(wanted)
+    await leases.close()
+
+    assert isinstance(nobody_there, StoreUnavailable)
+    assert isinstance(lost, StoreUnavailable)
+    assert (nobody_there.may_have_run, lost.may_have_run) == (False, True)
 
 
 async def test_an_exchange_whose_answer_is_lost_is_carried_out_once_and_its_tokens_are_given_to_nobody(
