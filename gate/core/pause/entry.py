@@ -121,6 +121,10 @@ class Pause:
         """When its ramp ends, too."""
         return self.ended_at_us + self.ramp_us
 
+    def begins_later(self, now_us: int) -> bool:
+        """True if it has a start that is still to come."""
+        return self.starts_at_us is not None and now_us < self.starts_at_us and self.released_at_us is None
+
     @property
     def never_began(self) -> bool:
         """True if it was released before its start."""
