@@ -287,6 +287,24 @@ async def test_it_is_told_what_a_gate_holds_of_each_limit_and_how_many_draws_fou
     assert gate.takes.held()["platform", "platform.uploads"] == 0
 
 
+async def test_a_check_of_the_policy_before_leaves_a_lease_as_the_new_policy_wants_it() -> None:
+    store = FailingStore()
+    gate = await with_a_lease(store)
+    smaller, none = replace(PLATFORM, lease=5), Limit("other", SLOW)
+    gate.takes.expect((leased_class(smaller),))
+
+    await gate.upload(*range(100, 120))
+    await gate.renew()
+    held = uploads(gate.held_us)
+    gate.takes.expect((leased_class(none),))
+    await gate.renew()
+    await gate.upload(*range(200, 220))
+    await gate.renew()
+
+    assert held == 5
+    assert gate.held_us == 0
+
+
 async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:
     store = FailingStore()
     few, small = gate_over(store), gate_over(store, leased_class(Limit("small", Rate(900, SECOND_US, 900), lease=None)))
