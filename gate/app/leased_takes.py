@@ -224,6 +224,10 @@ class LeasedTakes:
             lease = self._lease_of(change)
             if lease is not None:
                 lease.take_back(-change.delta_us)
+                if (
+                    lease.held_us < 0
+                ):  # the bucket is still as full as if the upload had been as small as it was said to be
+                    self._wake.set()
 
     def _lease_of(self, change: Change) -> TokenLease | None:
         for lease in self._leases.values():

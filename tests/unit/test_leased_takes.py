@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 from leased_gates import SECOND_US, LeasedGate, leased_class
 from take_requests import DAY_US, NOW_US
+from waiting import eventually
 
+from gate.app import leased_takes
 from gate.app.without_store import WithoutStore
 from gate.core.limits.leased_class import MOST_WAYS
 from gate.core.limits.leased_class import leased_class as ways_of
@@ -213,6 +215,30 @@ async def test_what_an_upload_took_beyond_its_lease_is_drawn_before_the_gate_sto
     await gate.takes.give_all_back()
 
     assert store.memory.tat_us("platform", by_bytes.name) - NOW_US == by_bytes.cost_us(40 + 100)
+
+
+async def test_what_an_upload_took_beyond_its_lease_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leased_takes, "EVERY_S", 600.0)
+    store = FailingStore()
+    by_bytes = Limit("platform.bytes", Rate(300, 365 * DAY_US, 300), by_bytes=True, lease=40)
+    gate = gate_over(store, leased_class(by_bytes))
+    await gate.upload(*range(20), size=2)
+    await gate.renew()
+    await gate.upload("a", size=2)
+    running = asyncio.create_task(gate.takes.run())
+    await asyncio.sleep(0)
+
+    async def is_drawn() -> bool:
+        return gate.takes.leases[0].held_us >= 0
+
+    await gate.report("a", UploadOutcome.COMMITTED, 100)
+    before = gate.takes.leases[0].held_us
+    await eventually(is_drawn)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert before < 0
+    assert store.memory.tat_us("platform", by_bytes.name) - NOW_US == by_bytes.cost_us(40 + 100) + gate.held_us
 
 
 async def test_what_is_drawn_while_the_gate_stops_is_given_back() -> None:
