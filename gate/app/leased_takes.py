@@ -86,6 +86,8 @@ class LeasedTakes:
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
         self._wake = asyncio.Event()
+        self.remaining: Sequence[ClassLimits] = ()
+        """The classes of the policy in force as the store sees those whose tokens come from leases."""
 
     @property
     def leases(self) -> list[TokenLease]:
@@ -98,8 +100,8 @@ class LeasedTakes:
         self._expected = len(classes)
         self._wanted.clear()
         leased = [self._learn(each) for each in classes]
-        remaining = [way.remaining for each in leased if each is not None for way in each.ways]
-        self._takes.expect((*classes, *remaining))
+        self.remaining = [way.remaining for each in leased if each is not None for way in each.ways]
+        self._takes.expect((*classes, *self.remaining))
 
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore."""
@@ -115,7 +117,7 @@ class LeasedTakes:
         except asyncio.CancelledError:
             self.settle(given, was_used=True)
             raise
-        self.settle(given, was_used=result.charged and not result.repeated)
+        self.settle(given, was_used=result.took_now)
         return given[0].told(result)
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
@@ -146,11 +148,11 @@ class LeasedTakes:
         for n, (each, result) in enumerate(zip(given, results, strict=True)):
             if result.__class__ is not TakeResult:
                 self._settle_one(each, was_used=getattr(result, "may_have_run", False))
-            elif each.__class__ is _Bulk and result.charged and not result.repeated:
+            elif each.__class__ is _Bulk and result.charged and (not result.repeated or result.resent):
                 each.used += 1
                 results[n] = each.told(result)
             elif each is not None:
-                self._settle_one(each, was_used=result.charged and not result.repeated)
+                self._settle_one(each, was_used=result.took_now)
                 results[n] = each[0].told(result) if isinstance(each, tuple) else result
         self._settle_bulks(bulks.values())
         return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import pytest
@@ -11,16 +11,19 @@ from proxies import FaultProxy
 from take_requests import DAY_US, AccountStore, WallClock
 from waiting import eventually
 
+from gate.app.settle import Reports
 from gate.core.limits.limit import Limit, Rate
-from gate.core.limits.reservation import UploadOutcome
-from gate.core.limits.take import ClassLimits
-from gate.core.limits.token_lease import Exchange
+from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
 from gate.local.free_port import free_port
 from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.line import Line
+from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.token_leases import RedisTokenLeases
 
 SLOW = Rate(300, 365 * DAY_US, 300)
@@ -138,6 +141,37 @@ async def test_an_upload_that_another_limit_refuses_or_that_was_answered_before_
     assert gate.takes.leases[0].out_us == 0
 
 
+async def test_a_check_that_the_store_sends_again_because_its_reply_was_lost_uses_what_the_lease_gave_once(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    class LosesReplies:
+        """A store whose replies are all lost once."""
+
+        expect, peek = stores[0].expect, stores[0].peek
+
+        async def take(self, request: TakeRequest) -> TakeResult:
+            await stores[0].take(request)
+            return await stores[0].take(request)
+
+        async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+            await stores[0].take_many(requests)
+            return await stores[0].take_many(requests)
+
+    gate = LeasedGate(LosesReplies(), stores[1], stores[0], leased_class(PLATFORM))
+    await gate.upload(*range(50))
+    await gate.renew()
+
+    results = [*await gate.upload("a", "b"), await gate.takes.take(gate.request("c"))]
+    held_us = gate.held_us
+    await gate.report("a", UploadOutcome.FAILED)
+    (again,) = await gate.upload("b")
+
+    assert [(result.charged, result.resent) for result in results] == [(True, True)] * 3
+    assert (again.charged, again.repeated, again.resent) == (True, True, False)
+    assert held_us == 47 * PLATFORM.unit_us
+    assert gate.held_us == 48 * PLATFORM.unit_us
+
+
 async def test_a_gate_that_stops_gives_its_lease_back_and_one_that_dies_takes_it_along(
     stores: tuple[Store, TokenLeaseStore],
 ) -> None:
@@ -163,6 +197,48 @@ async def test_an_idle_gate_gives_its_lease_back(stores: tuple[Store, TokenLease
 
     assert gate.held_us == 0
     assert await left(gate, stores[0]) == (250, 250)
+
+
+async def test_an_upload_gives_back_to_its_lease_where_redis_has_lost_what_the_tags_of_reservations_stand_for(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix = f"{unique()}:"
+    store, reservations = RedisAccountStore(redis_url, prefix, 5.0), RedisReservationStore(redis_url, prefix, 5.0)
+    leases, line = RedisTokenLeases(redis_url, prefix, 5.0), Line(redis_url)
+    limits = leased_class(PLATFORM)
+    await store.open()
+    gate = LeasedGate(store, leases, store, limits)
+    reports = Reports(reservations, gate.counts, leases=gate.takes)
+    reports.expect((limits,))
+    await gate.upload(*range(50))
+    await gate.renew()
+    await gate.upload("a")
+    before_us = gate.held_us
+
+    await line.delete([f"{prefix}2limits".encode()], 5.0)
+    (settled,) = await reports.settle([Report("g-a", "u-g-a", UploadOutcome.FAILED)])
+    for each in (store, reservations, leases, line):
+        await each.close()
+
+    assert isinstance(settled, Settlement)
+    assert settled.settled is SettledAs.SETTLED
+    assert gate.held_us - before_us == PLATFORM.unit_us
+
+
+async def test_a_value_of_another_kind_at_the_key_of_one_bucket_keeps_no_tokens_from_the_leases_of_others(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix = f"{unique()}:"
+    leases, line = RedisTokenLeases(redis_url, prefix, 5.0), Line(redis_url)
+    await line.execute(b"LPUSH", f"{prefix}2b:platform", b"x", within_s=5.0)
+
+    met = await leases.exchange(
+        [Exchange("class:new", PLATFORM, PLATFORM.unit_us), Exchange("platform", PLATFORM, PLATFORM.unit_us)]
+    )
+    await leases.close()
+    await line.close()
+
+    assert [each.us for each in met if isinstance(each, Exchanged)] == [PLATFORM.unit_us] * 2
 
 
 async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_it(

@@ -85,6 +85,36 @@ def test_without_a_gate_that_answers_a_release_is_written_all_the_same(home: Pat
     assert json.loads((home / "break-glass.json").read_bytes())["releases"] == ["p-9"]
 
 
+def test_a_mistyped_id_among_several_keeps_no_pause_from_being_lifted(home: Path, run: Run) -> None:
+    file = home / "break-glass.json"
+
+    with a_gate(file) as url:
+        code, said = run("release", "p-l", "p-1", "p-1", "--admin", url)
+
+    assert code == 2
+    assert json.loads(file.read_bytes())["releases"] == ["p-1"]
+    assert "knows no pause p-l" in said
+    assert "p-1 is obeyed by the gate" in said
+
+
+@pytest.mark.parametrize("flags", [("--propose",), ("--machine",), ("--ramp", "10m"), ("--all",)])
+def test_a_release_by_file_refuses_what_the_file_cannot_do(home: Path, run: Run, flags: tuple[str, ...]) -> None:
+    named = () if flags == ("--all",) else ("p-1",)
+
+    code, said = run("release", *named, *flags, "--admin", "http://127.0.0.1:9")
+
+    assert (code, (home / "break-glass.json").exists()) == (2, False)
+    assert f"{flags[0]} cannot be used with --direct file" in said
+
+
+def test_bytes_that_are_no_text_are_no_id_for_the_file(home: Path, run: Run) -> None:
+    code, said = run("release", "\udcff", "--admin", "http://127.0.0.1:9")
+
+    assert (code, (home / "break-glass.json").exists()) == (2, False)
+    assert "no pause \\udcff" in said
+    assert json.loads((home / "audit.jsonl").read_bytes())["pause"] == "\ufffd"
+
+
 @pytest.mark.parametrize("flag", ["--propose", "--machine"])
 def test_what_the_file_cannot_keep_is_refused_and_not_forgotten(home: Path, run: Run, flag: str) -> None:
     code, said = run("pause", "--class", "new", "--reason", "raid", "--yes", flag, "--admin", "http://127.0.0.1:9")
@@ -102,6 +132,10 @@ def test_an_emergency_stands_in_the_file_and_in_the_audit_log(home: Path, run: R
     recorded = json.loads((home / "audit.jsonl").read_bytes())
     assert code == 3
     assert (pause["emergency"], recorded["emergency"]) == ("all is down", "all is down")
+
+    run("release", "p-9", "--emergency", "ann is asleep", "--admin", "http://127.0.0.1:9")
+
+    assert json.loads((home / "audit.jsonl").read_bytes().splitlines()[-1])["emergency"] == "ann is asleep"
 
 
 def test_two_operators_at_once_lose_no_pause(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ class ScriptPair:
 
     def __init__(self) -> None:
         self._scripts = {False: Scripts(), True: Scripts()}
+        self.described: dict[bool, Unrolled] = {}
+        """The scripts whose tags the server keeps, by whether they are for classes with leases."""
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """Write the scripts for these classes and those known before."""

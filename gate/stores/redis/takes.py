@@ -44,6 +44,7 @@ CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
+_RESENT = _CHARGED | _REPEATED | _NEVER_FITS
 _KEEP_LIMITS, _RECORDED = 8, 16
 _ANSWER = struct.Struct("<BddddddBH")
 _COUNT = struct.Struct("<H")
@@ -61,7 +62,7 @@ class TakeLane:
         self._line = line
         self._scripts = scripts
         self._prefix = prefix
-        self._described: dict[bool, Unrolled] = {}
+        self._described = scripts.described
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -77,6 +78,7 @@ class TakeLane:
         """
         self._stats.probes += 1
         await self._line.connect(CONNECT_WITHIN_S)
+        self._described.clear()  # the server may have lost what the tags of reservations stand for
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -346,7 +348,10 @@ class Batch:
                 refusal, repeated = Refusal("", int(wait)), False
             conflict = flags & _CONFLICT == _CONFLICT
             limits_of = "" if flags & _LIMITS else None
-            results.append(TakeResult(standing, charged, repeated, refusal, (), int(now), free, conflict, limits_of))
+            resent = flags & _RESENT == _RESENT
+            results.append(
+                TakeResult(standing, charged, repeated, refusal, (), int(now), free, conflict, limits_of, resent)
+            )
             if flags & _UNREADABLE:
                 self.unreadable += 1
         for at, more in zip(reply[1::2], reply[2::2], strict=True):
