@@ -22,6 +22,7 @@ from gate.core.request import CheckRequest
 
 VERSION: Final = 1
 MAX_JITTER_US: Final = 60_000_000
+_DEFAULT: Final = Stage.DEFAULT
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -149,7 +150,25 @@ def encode_decision(
     signer: ReservationSigner | None = None,
 ) -> bytes:
     """The body that answers one check, of which the fields `ignored` were not kept as they were sent."""
+    if signer is not None and decision.stage is _DEFAULT and decision.reserved and not ignored:
+        body = _body_of_allowed(decision, signer)
+        if body is not None:
+            return body
     return _encode(answer(decision, jitter, ignored, signer))
+
+
+def _body_of_allowed(decision: Decision, signer: ReservationSigner) -> bytes | None:
+    """The body of `encode_decision` for an upload that is let in by default, in half the time: two fields tell such answers
+    apart. None where an id has characters that JSON spells in another way.
+    """
+    account, upload_id = decision.account, decision.upload_id
+    start, middle, end = _around(decision.policy, decision.board_rev)
+    named = f"{len(account)}.{decision.room_at_us}.{account}{upload_id}"
+    hasher = signer.copied()  # as `ReservationSigner.sign` does
+    hasher.update(named.encode())
+    if len(_encode(named)) != len(named) + 2:
+        return None
+    return f"{start}{upload_id}{middle}{hasher.hexdigest()}.{named}{end}".encode()
 
 
 def encode_decisions(
@@ -172,12 +191,12 @@ def _body_of_some_allowed(
     """The body of `encode_decisions`, in half the time where most uploads are let in by default: two fields tell their answers
     apart. None where an id has characters that JSON spells in another way.
     """
-    policy, board_rev, default, began_us, began = decisions[0].policy, decisions[0].board_rev, Stage.DEFAULT, -1, ""
+    policy, board_rev, began_us, began = decisions[0].policy, decisions[0].board_rev, -1, ""
     start, middle, end = _around(policy, board_rev)
     copied, answers, names = signer.copied, list[str](), list[str]()
     for decision, fields in zip(decisions, ignored, strict=True):
         if (
-            decision.stage is default
+            decision.stage is _DEFAULT
             and decision.reserved
             and decision.policy is policy
             and decision.board_rev == board_rev
