@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
-from gate.core.limits.limit import Limit, Room
+from gate.core.limits.limit import Limit
 from gate.core.request import CheckRequest
 
 VERSION: Final = 1
@@ -285,28 +285,14 @@ def rate_limit_lines(decision: Decision) -> bytes:
         return b""
     seconds = retry_after_s(wait)
     if decision.stage is Stage.BUCKET:
-        return f"ratelimit: {_quoted(decision.reason)};r=0;t={seconds}\r\nretry-after: {seconds}\r\n".encode()
+        return f"ratelimit: {quoted(decision.reason)};r=0;t={seconds}\r\nretry-after: {seconds}\r\n".encode()
     return b"retry-after: %d\r\n" % seconds
-
-
-def peek_lines(decision: Decision, rooms: Sequence[Room]) -> bytes:
-    """The same lines for a peek, with every limit."""
-    now_us, wait = decision.room_at_us, decision.retry_after_us
-    retry = b"" if wait is None else b"retry-after: %d\r\n" % retry_after_s(wait)
-    if not rooms or not now_us:
-        return retry
-    policies = b", ".join(policy_field(room.limit) for room in rooms)
-    shown = ", ".join(
-        f"{_quoted(room.limit.name)};r={room.left(now_us)};t={max(0, -(-(room.full_at_us - now_us) // 1_000_000))}"
-        for room in rooms
-    )
-    return b"ratelimit-policy: %b\r\nratelimit: %b\r\n%b" % (policies, shown.encode(), retry)
 
 
 @lru_cache(maxsize=1_024)
 def _policy_line(limit: Limit) -> bytes:
     """`RateLimit-Policy` of a limit, and the begin of its `RateLimit`."""
-    return b"ratelimit-policy: %b\r\nratelimit: %b" % (policy_field(limit), _quoted(limit.name).encode())
+    return b"ratelimit-policy: %b\r\nratelimit: %b" % (policy_field(limit), quoted(limit.name).encode())
 
 
 @lru_cache(maxsize=1_024)
@@ -315,11 +301,11 @@ def policy_field(limit: Limit) -> bytes:
     rate = limit.rate
     unit = ';qu="content-bytes"' if limit.by_bytes else ';qu="concurrent-requests"' if limit.in_flight else ""
     window = "" if limit.in_flight else f";w={max(1, rate.per_us // 1_000_000)}"
-    return f"{_quoted(limit.name)};q={rate.burst}{unit}{window}".encode()
+    return f"{quoted(limit.name)};q={rate.burst}{unit}{window}".encode()
 
 
 @lru_cache(maxsize=1_024)
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """The name of a limit as a string of a header field (RFC 9651), which holds visible ASCII and spaces."""
     shown = "".join(each if " " <= each <= "~" else "?" for each in name)
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -328,44 +314,6 @@ def _quoted(name: str) -> str:
 def retry_after_s(wait_us: int) -> int:
     """Whole seconds after which a retry passes, at least 1."""
     return max(1, -(-wait_us // 1_000_000))
-
-
-class Left(msgspec.Struct, frozen=True, gc=False):
-    """The room in one limit, in its unit: how much at once, what is left, and in how many seconds all of it is.
-
-    Of what is left, the gate that answers holds `leased`; other gates may hold leases besides, of which it does not know.
-    """
-
-    limit: str
-    unit: str
-    burst: int
-    left: int
-    full_in: float
-    leased: int = 0
-
-
-class PeekAnswer(msgspec.Struct, frozen=True):
-    """What a check would be answered, and the room in each limit before it."""
-
-    decision: Answer
-    limits: list[Left]
-
-
-def peek_answer(decision: Decision, rooms: Sequence[Room], ignored: Collection[str] = ()) -> PeekAnswer:
-    """The answer to a peek. It holds no reservation, because nothing was taken."""
-    now_us = decision.room_at_us
-    lefts = []
-    for room in rooms:
-        limit = room.limit
-        unit = "bytes" if limit.by_bytes else "in_flight" if limit.in_flight else "uploads"
-        full_in = max(0, room.full_at_us - now_us) / 1e6 if now_us else 0.0
-        lefts.append(Left(limit.name, unit, limit.rate.burst, room.left(now_us), full_in, room.held))
-    return PeekAnswer(answer(decision, lambda: 0.0, ignored), lefts)
-
-
-def encode_peek(peeked: PeekAnswer) -> bytes:
-    """The body that answers a peek."""
-    return _encode(peeked)
 
 
 def logged(request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str] = ()) -> LoggedDecision:
