@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gate.core.limits.leased_class import CostOfEach, LeasedClass, LeasedWay, leased_class
+from gate.core.limits.leased_class import LeasedClass, LeasedWay, leased_class
 from gate.core.limits.limit import Limit, Rate, Room
 from gate.core.limits.reservation import Change
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
@@ -41,7 +41,7 @@ Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
 
 
-Given = tuple[LeasedWay, CostOfEach]
+Given = tuple[LeasedWay, tuple[int, ...]]
 """What the leases gave to one upload."""
 
 
@@ -318,12 +318,12 @@ class LeasedTakes:
         if leased is None or not leased.is_on:
             return None
         for way in leased.ways:
-            costs = way.each or way.each_of(request.size)
-            for lease, cost in costs:  # `has` and `spend`, without what the calls cost
+            leases, costs = way.leases, way.costs or way.costs_of(request.size)
+            for lease, cost in zip(leases, costs):  # noqa: B905  (`has` and `spend`, without what the calls cost)
                 if lease.held_us < cost:
                     break
             else:
-                for lease, cost in costs:
+                for lease, cost in zip(leases, costs):  # noqa: B905
                     lease.held_us = held_us = lease.held_us - cost
                     lease.out_us += cost
                     lease.demand_us += cost
@@ -341,7 +341,8 @@ class LeasedTakes:
 
     def settle(self, given: Given, *, was_used: bool) -> None:
         """Note that an upload has used what it was given, or that it has not."""
-        for lease, cost in given[1]:
+        way, costs = given
+        for lease, cost in zip(way.leases, costs):  # noqa: B905
             lease.out_us -= cost
             if not was_used:
                 lease.held_us += cost

@@ -19,21 +19,16 @@ from gate.core.limits.token_lease import TokenLease
 
 MOST_WAYS: Final = 8
 
-CostOfEach = tuple[tuple[TokenLease, int], ...]
-"""Leases, each with what an upload costs it."""
-
 
 class LeasedWay:
     """One choice of leases for an upload of a class, what the upload costs each, and the limits that remain for the store."""
 
-    __slots__ = ("costs", "each", "leases", "remaining", "scarce", "scarce_share")
+    __slots__ = ("costs", "leases", "remaining", "scarce", "scarce_share")
 
     def __init__(self, leases: tuple[TokenLease, ...], remaining: ClassLimits) -> None:
         self.leases = leases
         self.remaining = remaining
         self.costs = None if any(lease.limit.by_bytes for lease in leases) else self._costs(0)
-        self.each = None if self.costs is None else tuple(zip(leases, self.costs, strict=True))
-        """Each lease with what an upload costs it, where that is the same for all uploads."""
         self.scarce: Room | None = None
         """The emptiest of its buckets at the last look."""
         self.scarce_share = 2.0
@@ -41,10 +36,6 @@ class LeasedWay:
     def costs_of(self, size: int) -> tuple[int, ...]:
         """What an upload of that size costs each lease."""
         return self.costs if self.costs is not None else self._costs(size)
-
-    def each_of(self, size: int) -> CostOfEach:
-        """Each lease with what an upload of that size costs it."""
-        return self.each if self.each is not None else tuple(zip(self.leases, self._costs(size), strict=True))
 
     def _costs(self, size: int) -> tuple[int, ...]:
         return tuple(lease.limit.cost_us(size) for lease in self.leases)
