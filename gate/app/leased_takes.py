@@ -260,15 +260,18 @@ class LeasedTakes:
         now_us = self._uptime_us()
         self._known_gates = gates = self._gates()
         wanted: list[tuple[TokenLease, int]] = []
+        is_other = False
         for key, lease in list(self._leases.items()):
+            before_us = lease.most_us
             lease.look(most_held(lease.limit, gates) if key in self._wanted else 0, now_us)
+            is_other = is_other or lease.most_us != before_us
             us = lease.wanted(now_us)
             if us:
                 wanted.append((lease, us))
             elif key not in self._wanted and lease.is_over:
                 del self._leases[key]
         await self._exchange(wanted, now_us)
-        for leased in self._classes.values():
+        for leased in self._classes.values() if wanted or is_other else ():  # there may be hundreds
             if leased is not None:
                 leased.look()
 

@@ -107,6 +107,11 @@ class Reports:
                     await self._wake.wait()
             self._wake.clear()
 
+    async def stop(self) -> None:
+        """Give back what nobody got the answer of, as the gate stops. What the store does not take in time stays taken."""
+        if await self._unanswered_now(asyncio.get_running_loop().time()):
+            self._counts.store_errors["unavailable"] += 1
+
     async def _give_back(self) -> None:
         """Give back all that there is, as far as the store answers. Raises the first error of those that wait on."""
         now_s = asyncio.get_running_loop().time()

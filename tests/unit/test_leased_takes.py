@@ -11,10 +11,12 @@ from leased_gates import SECOND_US, LeasedGate, leased_class
 from take_requests import DAY_US, NOW_US
 
 from gate.app.without_store import WithoutStore
+from gate.core.limits.leased_class import MOST_WAYS
+from gate.core.limits.leased_class import leased_class as ways_of
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import UploadOutcome
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
-from gate.core.limits.token_lease import Exchange, Exchanged
+from gate.core.limits.token_lease import Exchange, Exchanged, TokenLease
 from gate.core.policy import LimitRule, Mode, OnStoreError, Policy, Subject, Unit
 from gate.core.standing import UNKNOWN
 from gate.errors import StoreUnavailable
@@ -22,7 +24,8 @@ from gate.policyfile import load_policy
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 
-PLATFORM = Limit("platform.uploads", Rate(300, 365 * DAY_US, 300), lease=40)
+SLOW = Rate(300, 365 * DAY_US, 300)
+PLATFORM = Limit("platform.uploads", SLOW, lease=40)
 NEW = leased_class(PLATFORM)
 
 
@@ -253,6 +256,19 @@ async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:
     assert few.held_us == small.held_us == 0
     assert few.counts.lease_takes["lease"] == small.counts.lease_takes["lease"] == 0
     assert few.counts.lease_exchanges["drawn"] == small.counts.lease_exchanges["drawn"] == 0
+
+
+def test_a_class_with_many_reserved_limits_has_a_bounded_number_of_ways() -> None:
+    pairs = [
+        (Limit(f"{n} reserved", SLOW, lease=None, reserve_of=f"{n}"), Limit(f"{n}", SLOW, lease=None))
+        for n in range(40)
+    ]
+    of = leased_class(*(limit for pair in pairs for limit in pair))
+
+    leased = ways_of(of, lambda entity, limit: TokenLease(entity, limit, 0))
+
+    assert leased is not None
+    assert len(leased.ways) == MOST_WAYS
 
 
 def a_policy(mode: OnStoreError) -> Policy:

@@ -155,3 +155,19 @@ async def test_an_upload_that_the_gate_lets_in_alone_after_its_check_failed_uses
 
     assert alone.charged
     assert gate.held_us == 39 * PLATFORM.unit_us
+
+
+async def test_a_gate_that_stops_gives_back_what_waits() -> None:
+    store = PartlyAway()
+    gate = await with_a_lease(store)
+    reports = Reports(store, gate.counts, leases=gate.takes)
+    requests = [gate.request(name) for name in "ab"]
+    await gate.takes.take_many(requests)
+    store.away = {requests[0].account}
+    for request in requests:
+        reports.unanswered(Unanswered(request.account, request.upload_id, request.attempt))
+
+    await reports.stop()
+
+    assert reports.waiting == 1
+    assert gate.held_us == 39 * PLATFORM.unit_us
