@@ -29,6 +29,7 @@ from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
+from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
 from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
@@ -119,6 +120,7 @@ def read_streams(files: Sequence[Path]) -> LabelledStreams:
     )
 
 
+@one_thread()
 def fit_accounts(
     streams: LabelledStreams,
     captions: Captions,

@@ -18,9 +18,9 @@ from streams.core.models.captions import CaptionModel
 from streams.core.models.ngrams import TABLE_BITS
 from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
+from streams.lab.boosting import Vectors
 from streams.lab.cross_fitted import cross_fitted, share_known, sketch_of
 from streams.lab.families import Shown, family_numbers
-from streams.lab.boosting import Vectors
 from streams.lab.fit_accounts import OF_ONE_FAMILY, READ_BY_CAPTIONS, calibration_weights
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
@@ -304,7 +304,9 @@ def test_a_family_of_many_accounts_weighs_little_more_than_one_of_one_account_wh
     accounts = [f"one{n % 16}" for n in range(32)] + ["other"]
     groups = np.array([0] * 32 + [1])
     nothing = np.zeros(33, np.int64)
-    rows = Vectors(("burst",), nothing[:, None].astype(float), nothing, np.ones(33), groups, nothing, np.array(accounts))
+    rows = Vectors(
+        ("burst",), nothing[:, None].astype(float), nothing, np.ones(33), groups, nothing, np.array(accounts)
+    )
 
     weights = calibration_weights(rows)
 
