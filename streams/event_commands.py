@@ -12,6 +12,8 @@ import typer
 from gate.cli.output import Output, OutputFlag, emit, result, say
 
 if TYPE_CHECKING:
+    from streams.core.counters import Kept
+    from streams.files.event_cards import EventModel
     from streams.lab.events import EventStream
     from streams.lab.fit_events import EventFit
 
@@ -95,7 +97,7 @@ def write_cards(
     judged = judge_events(stream, delay, progress=lambda share: progress(0.2 * share, "counted"))
     plain = fit_events(judged, seed, (*without, "labels"), lambda share, what: progress(0.2 + 0.3 * share, what))
     labelled = fit_events(judged, seed, without, lambda share, what: progress(0.5 + 0.5 * share, what))
-    model = EventModel(plain.card, labelled.card, judged.kept, 0 if stream.by_time else len(stream.events), delay)
+    model = EventModel(plain.card, labelled.card, judged.kept, stream.times[-1], stream.by_time, delay)
     about = _figures(plain) | {f"with_labels_{name}": value for name, value in _figures(labelled).items()}
     write_event_model(model, Provenance(stream.rows, seed, about), out)
     return _figures(plain if labels == Labels.NONE else labelled), model.card(labels).hash, stream.rows
@@ -108,6 +110,17 @@ def _figures(fit: EventFit) -> dict[str, float]:
         for name, value in asdict(of).items()
         if value is not None
     }
+
+
+def _kept_before(stream: EventStream, model: EventModel) -> Kept | None:
+    """What the counters of the fit hold, where the stream goes on from there. Else the counters begin empty."""
+    if stream.by_time == model.by_time and stream.times[0] >= model.until:
+        return model.kept
+    why = "they begin before the last event of the fit"
+    if stream.by_time != model.by_time:
+        why = "they have times and those of the fit have none" if stream.by_time else "only those of the fit have times"
+    say(f"the counters begin empty, as the rows do not follow those of the fit: {why}")
+    return None
 
 
 def evaluate_events(
@@ -131,7 +144,8 @@ def evaluate_events(
     else:
         model = read_event_model(models)
         card = left_of(model.card(labels), without)
-        judged = judge_events(read_events(files, model.events), labels, model.kept)
+        stream = read_events(files, 0.0 if model.by_time else model.until)
+        judged = judge_events(stream, labels, _kept_before(stream, model))
         figures = detection_figures(judged.labels, card.log_odds(judged.matrix, judged.names))
     said = {
         "events": figures.rows,

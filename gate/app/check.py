@@ -230,7 +230,7 @@ class Check:
             asked = self._refusing.by_override(policy, asked, peeked.result.limits_of)
             peeked = await self._takes.peek(asked)
         if isinstance(first, Decision):
-            return first, peeked.rooms
+            return replace(first, room_at_us=peeked.result.now_us), peeked.rooms
         return decide(request, class_, pauses, policy, now_us, peeked.result), peeked.rooms
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:

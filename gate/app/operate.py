@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from gate.app.board_writer import CAUGHT_UP_WITHIN_S, BoardWriter
 from gate.app.both_channels import BothChannels, KnownBoard
 from gate.app.converge import HEARD_WITHIN_US, SILENT_WITHIN_US, Convergence, converged
+from gate.app.pause_changes import begun, carried_out, released, running
 from gate.app.permission import Authority, check_approver, permitted
 from gate.core.duration import left_text
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause, PauseChange, Proposal
-from gate.core.pause.lease import MAX_LEASE_US
 from gate.core.pause.ramp import default_ramp_us, sticky_salt
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
@@ -90,6 +90,10 @@ class Operate:
         self._channels = BothChannels() if channels is None else channels
         self.unread: tuple[str, ...] = ()
         """A sentence for each channel that could not be read when a change was made or the board was read."""
+        self.waits = False
+        """True if the last change was written as a proposal, which waits for a second person."""
+        self.before: Pause | None = None
+        """The pause before the last change."""
 
     async def pause(
         self,
@@ -143,11 +147,8 @@ class Operate:
 
             def end(board: Board, rev: int) -> Pause:
                 trail.before = board.pauses.get(id_)
-                pause = _running(board, id_, now_us)
-                ended = replace(
-                    pause, rev=rev, released_at_us=now_us, released_by=by, proposal=None, machine=pause.machine and machine,
-                    ramp_us=_release_ramp_us(pause, now_us, machine) if ramp_us is None else ramp_us,
-                )  # fmt: skip
+                pause = running(board, id_, now_us)
+                ended = replace(released(pause, by, now_us, ramp_us, machine), rev=rev)
                 if pause.awaits_approval and not machine:
                     return ended
                 return permitted(self._authority, PauseChange.RELEASE, ended, pause, by, machine, now_us)
@@ -168,7 +169,7 @@ class Operate:
 
             def later(board: Board, rev: int) -> Pause:
                 trail.before = board.pauses.get(id_)
-                pause = _running(board, id_, now_us)
+                pause = running(board, id_, now_us)
                 if pause.awaits_approval:
                     raise ControlRefused(
                         f"pause {id_} waits for a second person, who approves it as it is",
@@ -185,6 +186,8 @@ class Operate:
                     machine=pause.machine and machine, owner=by if takes_over else pause.owner,
                     identity=self._authority.identity if takes_over else pause.identity,
                 )  # fmt: skip
+                if mode is not pause.mode:
+                    longer = begun(longer, now_us)
                 # what a dry run or a lease was not asked for is asked as for a new pause
                 change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
                 return permitted(self._authority, change, longer, pause, by, machine, now_us)
@@ -193,10 +196,11 @@ class Operate:
 
         return await self._audited("extend", by, id_, machine, act)
 
-    async def approve(self, id_: str, by: str) -> Pause:
-        """Bring the proposal that pause `id_` waits with into force.
+    async def approve(self, id_: str, by: str, shown: Proposal | None = None) -> Pause:
+        """Bring the proposal that pause `id_` waits with into force. `shown` is the one that the person has seen, if any.
 
-        Raises NotPermitted for the person who proposed it, OperatorError if nothing waits, else as `release` does.
+        Raises NotPermitted for the person who proposed it, OperatorError if nothing waits, ControlRefused if something else
+        than `shown` does, else as `release` does.
         """
 
         async def act(trail: _Trail) -> Pause:
@@ -204,14 +208,19 @@ class Operate:
 
             def approved(board: Board, rev: int) -> Pause:
                 trail.before = board.pauses.get(id_)
-                pause = _running(board, id_, now_us)
+                pause = running(board, id_, now_us)
                 proposal = pause.proposal
                 if proposal is None:
                     raise OperatorError(f"nothing about pause {id_} waits for an approval", "see it with `status`")
+                if shown is not None and proposal != shown:
+                    raise ControlRefused(
+                        f"{proposal.by} has proposed something else for pause {id_} meanwhile; nothing was approved",
+                        f"look at it with `status`, and repeat `approve {id_}`",
+                    )
                 check_approver(pause, proposal, by, self._authority)
                 emergency = self._authority.emergency or pause.emergency
                 return replace(
-                    _proposed(pause, proposal, now_us), rev=rev, approver=by, proposal=None, emergency=emergency
+                    carried_out(pause, proposal, now_us), rev=rev, approver=by, proposal=None, emergency=emergency
                 )  # fmt: skip
 
             return await self._written(trail, id_, approved, now_us)
@@ -307,12 +316,16 @@ class Operate:
                 act, by, id_, machine, trail, AuditOutcome.REFUSED if refused else AuditOutcome.FAILED, str(error)
             )
             raise
+        except BaseException as error:  # such as Ctrl-C: the write may be under way, and no change goes unrecorded
+            said = f"interrupted ({type(error).__name__}); it may have been written"
+            self._record(act, by, id_, machine, trail, AuditOutcome.FAILED, said)
+            raise
         before = None if trail.before is None else trail.before.proposal
-        waits = made.proposal is not None and made.proposal != before
-        waits = waits and (
-            act != "pause" or made.awaits_approval
-        )  # a new pause may be in force, and only its end waits
-        self._record(act, by, id_, machine, trail, AuditOutcome.PROPOSED if waits else AuditOutcome.DONE, "")
+        is_other = made.proposal is not None and made.proposal != before
+        # a new pause may be in force, and only its end waits
+        self.waits = is_other and (act != "pause" or made.awaits_approval)
+        self.before = trail.before
+        self._record(act, by, id_, machine, trail, AuditOutcome.PROPOSED if self.waits else AuditOutcome.DONE, "")
         return made
 
     def _record(
@@ -344,45 +357,3 @@ def last_drill_us(pauses: Iterable[Pause]) -> int:
     """When the last drill passed, by the store's clock; 0 if the board knows of none."""
     passed = (pause.released_at_us or 0 for pause in pauses if pause.extra.get(DRILL_PASSED) == b"true")
     return max(passed, default=0)
-
-
-def _running(board: Board, id_: str, now_us: int) -> Pause:
-    """The pause `id_`, which has not ended. Raises OperatorError."""
-    pause = board.pauses.get(id_)
-    if pause is None and any(entry.id == id_ for entry in board.unreadable):
-        raise OperatorError(f"pause {id_} cannot be read by this release", "release it with the release that wrote it")
-    if pause is None:
-        raise OperatorError(f"there is no pause {id_}", _known(board, id_, now_us))
-    if pause.released_at_us is not None:
-        raise OperatorError(f"pause {id_} was released already, by {pause.released_by or 'an unnamed person'}")
-    if now_us >= pause.expires_at_us:
-        ago = left_text(now_us - pause.expires_at_us)
-        raise OperatorError(f"pause {id_} expired already, {ago} ago")
-    return pause
-
-
-def _proposed(pause: Pause, proposal: Proposal, now_us: int) -> Pause:
-    """The pause as the proposal would have it. A pause that waited begins now and lasts as long as it was to last."""
-    match proposal.change:
-        case PauseChange.SET:
-            waited_us = max(0, now_us - proposal.at_us) if pause.starts_at_us is None else 0
-            return replace(pause, set_at_us=now_us, expires_at_us=pause.expires_at_us + waited_us)
-        case PauseChange.RELEASE:
-            ramp_us = _release_ramp_us(pause, now_us) if proposal.ramp_us is None else proposal.ramp_us
-            return replace(pause, released_at_us=now_us, released_by=proposal.by, ramp_us=ramp_us)
-        case PauseChange.EXTEND:
-            return replace(pause, expires_at_us=max(pause.expires_at_us, proposal.expires_at_us or 0))
-
-
-def _release_ramp_us(pause: Pause, now_us: int, machine: bool = False) -> int:
-    began_us = pause.begins_at_us
-    ramp_us = 0 if began_us is None else default_ramp_us(max(0, now_us - began_us))
-    return min(ramp_us, MAX_LEASE_US) if machine else ramp_us
-
-
-def _known(board: Board, id_: str, now_us: int) -> str:
-    meant = f"p-{id_.strip().lower().removeprefix('p-')}"
-    if meant in board.pauses:
-        return f"did you mean {meant}?"
-    active = ", ".join(pause.id for pause in board.active(now_us))
-    return f"active now: {active}" if active else "no pause is active now"

@@ -20,9 +20,9 @@ from gate.errors import ControlRefused, NotPermitted
 class Authority:
     """How far the person who acts may go: the policy's rules for two, and what they do about them.
 
-    `propose` writes a change that needs two as a proposal; `emergency` is the reason for which one goes ahead alone.
-    `identity` is the login that runs the command, such as `1000@ops-1`; empty where it is unknown. `alone_us` is how long
-    after a pause begins the person who set it acts alone.
+    `propose` writes a change that needs two as a proposal, also within the time in which one could make it alone;
+    `emergency` is the reason for which one goes ahead alone. `identity` is the login that runs the command, such as
+    `1000@ops-1`; empty where it is unknown. `alone_us` is how long after a pause begins the person who set it acts alone.
     """
 
     rules: frozenset[TwoPersonRule] = WITHOUT_A_POLICY
@@ -43,7 +43,7 @@ def permitted(
             raise NotPermitted(problem, "a person may do it")
         return wanted
     judged = before if before is not None and change is PauseChange.RELEASE else wanted
-    broken = broken_rules(change, judged, authority.rules)
+    broken = broken_rules(change, judged, authority.rules, now_us)
     if not broken:
         return wanted
     if authority.emergency:
@@ -78,7 +78,7 @@ def _acts_alone(
     alone_until: int, broken: tuple[TwoPersonRule, ...],
 ) -> bool:  # fmt: skip
     """True for a change that the person who set the pause may make alone, since it has only just begun."""
-    if not authority.alone_us:
+    if not authority.alone_us or authority.propose:
         return False
     if change is PauseChange.RELEASE:
         return before is not None and now_us <= alone_until and _is_own(before, by, authority.identity)

@@ -30,8 +30,21 @@ AT_ONCE: Final = 256
 class TokenReturns(Protocol):
     """The leases of this gate, as far as uploads give back to them."""
 
+    @property
+    def remaining(self) -> Sequence[ClassLimits]:
+        """The classes of the policy in force as the reservations have them whose tokens came from leases."""
+        ...
+
     def put_back(self, changes: Sequence[Change]) -> None:
         """Make the changes of a settled upload in the leases that gave to it."""
+        ...
+
+    def never_taken(self, attempt: int) -> None:
+        """Take back what a check was given whose upload the store does not know."""
+        ...
+
+    def taken_after_all(self, attempt: int) -> None:
+        """What a check was given was used, or the store's settlement of its upload says what goes back."""
         ...
 
 
@@ -64,8 +77,8 @@ class Reports:
         return len(self._waiting) + len(self._unknown)
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Learn the limits of a policy, to which its reservations refer."""
-        self._reservations.expect(classes)
+        """Learn the limits of a policy, to which its reservations refer. The leases must have learned them before."""
+        self._reservations.expect((*classes, *(self._leases.remaining if self._leases is not None else ())))
 
     async def settle(self, reports: Sequence[Report]) -> list[Settlement | Exception]:
         """What each report met. Raises nothing; where the store does not answer, its error stands for the settlement."""
@@ -94,36 +107,72 @@ class Reports:
                     await self._wake.wait()
             self._wake.clear()
 
+    async def stop(self) -> None:
+        """Give back what nobody got the answer of, as the gate stops. What the store does not take in time stays taken."""
+        if await self._unanswered_now(asyncio.get_running_loop().time()):
+            self._counts.store_errors["unavailable"] += 1
+
     async def _give_back(self) -> None:
+        """Give back all that there is, as far as the store answers. Raises the first error of those that wait on."""
         now_s = asyncio.get_running_loop().time()
-        while self._waiting:
+        failed = [*await self._unanswered_now(now_s), *await self._unknown_before(now_s), *await self._expired_now()]
+        if failed:
+            raise failed[0]
+
+    async def _unanswered_now(self, now_s: float) -> list[Exception]:
+        """What fails waits on behind the rest, so that a node of a Cluster that is away delays nothing of the others."""
+        failed: list[Exception] = []
+        while self._waiting and not failed:
             some = [self._waiting[n] for n in range(min(AT_ONCE, len(self._waiting)))]
             for notice, settled in zip(some, await self._settled(some), strict=True):
                 if self._waiting and self._waiting[0] is notice:
                     self._waiting.popleft()
-                if settled.settled is SettledAs.UNKNOWN:
+                if isinstance(settled, Exception):
+                    self._waiting.append(notice)
+                    failed.append(settled)
+                elif settled.settled is SettledAs.UNKNOWN:
                     self._unknown.append((now_s + self._look_again_s, notice))
                 else:
-                    self._count("unanswered", settled.settled)
+                    self._end(notice, settled)
+        return failed
+
+    def _end(self, notice: Unanswered, settled: Settlement) -> None:
+        self._count("unanswered", settled.settled)
+        if self._leases is None:
+            return
+        if settled.settled is SettledAs.UNKNOWN:
+            self._leases.never_taken(notice.attempt)
+        else:
+            self._leases.taken_after_all(notice.attempt)
+
+    async def _unknown_before(self, now_s: float) -> list[Exception]:
         while self._unknown and self._unknown[0][0] <= now_s:
             _, notice = self._unknown[0]
             (settled,) = await self._settled([notice])
             self._unknown.popleft()
-            self._count("unanswered", settled.settled)
-        while over := await self._reservations.due(AT_ONCE):
-            for each in await self._settled(over):
-                self._count("expired", SettledAs.SETTLED if each.settled is SettledAs.EXPIRED else each.settled)
-            if len(over) < AT_ONCE:
-                return
+            if isinstance(settled, Exception):
+                self._unknown.append((now_s + self._look_again_s, notice))
+                return [settled]
+            self._end(notice, settled)
+        return []
 
-    async def _settled(self, notices: Sequence[Notice]) -> list[Settlement]:
-        """What each notice met. Raises the first error."""
-        found: list[Settlement] = []
-        for each in await self._reservations.settle(notices):
+    async def _expired_now(self) -> list[Exception]:
+        failed: list[Exception] = []
+        while not failed and (over := await self._reservations.due(AT_ONCE)):
+            for each in await self._settled(over):
+                if isinstance(each, Exception):
+                    failed.append(each)
+                else:
+                    self._count("expired", SettledAs.SETTLED if each.settled is SettledAs.EXPIRED else each.settled)
+            if len(over) < AT_ONCE:
+                break
+        return failed
+
+    async def _settled(self, notices: Sequence[Notice]) -> list[Settlement | Exception]:
+        """What each notice met."""
+        found = await self._reservations.settle(notices)
+        for each in found:
             self._put_back(each)
-            if isinstance(each, Exception):
-                raise each
-            found.append(each)
         return found
 
     def _put_back(self, settled: Settlement | Exception) -> None:

@@ -179,6 +179,13 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
             raise ValueError("it holds no JSON object")
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except PermissionError:
+        if not strict:
+            return {}
+        raise SettingInvalid(
+            f"{path} belongs to another user, as it holds secrets",
+            "run the command as that user, or name the servers with --redis, --gate and --admin",
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -9,13 +12,14 @@ import typer
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import why_urgent
-from gate.cli.board_access import not_written, operating, person, report, run_change
+from gate.cli.board_access import YesFlag, not_written, operating, person, report, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
-from gate.cli.output import Output, OutputFlag, result, say
-from gate.cli.pause_text import uploads_of
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
+from gate.cli.pause_text import pause_lines, proposal_text, terminal_width, uploads_of
 from gate.cli.release import proposal_ids
-from gate.errors import OperatorError, StoreUnavailable
+from gate.core.pause.entry import Pause, Proposal
+from gate.errors import OperatorError, StateUnreadable, StoreUnavailable
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +42,7 @@ def approve(
         ),
     ] = "",
     direct: DirectFlag = None,
+    yes: YesFlag = False,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     redis: RedisFlag = None,
@@ -45,6 +50,8 @@ def approve(
     admin: AdminFlag = None,
 ) -> None:
     """Approve the change that was proposed for a pause, and wait until every live gate obeys.
+
+    It shows the change, and asks at a terminal. What another has proposed in its place meanwhile is not approved.
 
     The person who proposed the change cannot approve it (exit code 4), and neither can the login (user and host) that
     proposed it, under whatever name.
@@ -54,15 +61,38 @@ def approve(
     if direct is Direct.FILE:
         raise OperatorError("a pause in a break-glass file needs no approval", "leave --direct out")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
-    run_change(_approve(addresses, id_, person(by), emergency, direct, output), addresses)
+    who = person(by)
+    shown = _shown(addresses, id_, direct)
+    if shown is not None and sys.stdin is not None and sys.stdin.isatty() and not yes and not confirmed("Approve it?"):
+        raise cancel()
+    run_change(_approve(addresses, id_, who, emergency, shown, direct, output), addresses)
+
+
+def _shown(addresses: Addresses, id_: str, direct: Direct | None) -> Proposal | None:
+    """Say what is to be approved, and return it; None if nothing waits, as far as the channels are read."""
+
+    async def read() -> tuple[Pause | None, int]:
+        async with operating(addresses, direct=direct) as operate:
+            board, now_us = (await operate.known_board()).board, await operate.now_us()
+            return board.pauses.get(id_), now_us
+
+    pause, now_us = None, 0
+    with suppress(StoreUnavailable, StateUnreadable):  # the approval itself says what is wrong
+        pause, now_us = asyncio.run(read())
+    if pause is None or pause.proposal is None:
+        return None
+    proposal = pause.proposal
+    by = f"{proposal.by} ({proposal.identity})" if proposal.identity else proposal.by
+    say(f"{by} proposes {proposal_text(proposal, now_us)}:", *pause_lines(pause, now_us, terminal_width()))
+    return proposal
 
 
 async def _approve(
-    addresses: Addresses, id_: str, by: str, emergency: str, direct: Direct | None, output: Output
-) -> None:
+    addresses: Addresses, id_: str, by: str, emergency: str, shown: Proposal | None, direct: Direct | None, output: Output
+) -> None:  # fmt: skip
     async with operating(addresses, Authority(emergency=emergency), direct) as operate:
         try:
-            changed = await operate.approve(id_, by)
+            changed = await operate.approve(id_, by, shown)
         except StoreUnavailable as error:
             raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
         say(*(f"warning: {sentence}" for sentence in operate.unread))

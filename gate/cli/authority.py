@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from gate.app.operate import Operate
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses
 from gate.cli.output import Output, emit
+from gate.cli.pause_text import proposal_text
 from gate.core.duration import duration_text
+from gate.core.fields.text import repaired
 from gate.core.pause.entry import Pause, PauseChange
 from gate.errors import AwaitsApproval, OperatorError
 from gate.records.pause import MAX_TEXT, pause_document
@@ -22,7 +25,7 @@ ProposeFlag = Annotated[
 
 def why_urgent(given: str) -> str:
     """The reason of an emergency. Raises OperatorError for one that says nothing, or more than a pause can hold."""
-    why = given.strip()
+    why = repaired(given.strip())
     if given and not why:
         raise OperatorError("--emergency gives no reason", "say why in a few words; it is recorded")
     if len(why) > MAX_TEXT:
@@ -47,8 +50,15 @@ _CHANGES = {
 }
 
 
+def check_one_way(propose: bool, emergency: str) -> None:
+    """Raise OperatorError for a change that shall both wait for a second person and go ahead without one."""
+    if propose and emergency:
+        raise OperatorError("--propose does not go with --emergency", "leave one of them out")
+
+
 def authority_of(addresses: Addresses, propose: bool, emergency: str) -> Authority:
-    """The rules of the policy of the running system, and what the operator says about them."""
+    """The rules of the policy of the running system, and what the operator says about them. Raises OperatorError."""
+    check_one_way(propose, emergency)
     from gate.cli.policy_names import policy_names
 
     names = policy_names(addresses)
@@ -69,6 +79,14 @@ def awaits_more_time(pause: Pause, addresses: Addresses) -> list[str]:
         f"warning: it ENDS {first} after its start unless a second person approves before; they type "
         f"{addresses.command(f'approve {pause.id}')}, and it lasts {all_}"
     ]
+
+
+def replaced_note(operate: Operate, now_us: int) -> list[str]:
+    """A warning if the last change put a proposal in the place of another one, which nobody can approve any more."""
+    before = None if operate.before is None else operate.before.proposal
+    if before is None or not operate.waits:
+        return []
+    return [f"warning: this replaces what {before.by} proposed, {proposal_text(before, now_us)}"]
 
 
 def proposed(pause: Pause, addresses: Addresses, output: Output, now_us: int) -> AwaitsApproval:

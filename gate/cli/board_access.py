@@ -31,6 +31,7 @@ from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.errors import (
     ControlRefused,
+    NotConverged,
     NotPermitted,
     OperatorError,
     StateUnreadable,
@@ -88,9 +89,14 @@ async def _gate_at_hand(addresses: Addresses) -> Board:
 
 async def board_of_gate(admin: str) -> Board:
     """The whole board of the gate with this admin port, without its break-glass file. Raises UploadGateError."""
+    return Board((await page_of_gate(admin, whole=True)).pauses)
+
+
+async def page_of_gate(admin: str, whole: bool) -> Board:
+    """The board of the gate with this admin port, with its break-glass file; with `whole` also all pauses that have ended.
+    Raises UploadGateError."""
     page = await asyncio.to_thread(get_json, f"{admin}/v1/board", GATE_DEADLINE_S, admin_token())
-    board, _ = decode_board_page(json.dumps(page).encode(), whole=True)
-    return Board(board.pauses)
+    return decode_board_page(json.dumps(page).encode(), whole)[0]
 
 
 def _other_channel(addresses: Addresses, is_kafka: bool) -> OtherChannel | None:
@@ -199,16 +205,22 @@ async def obedience(
 ) -> tuple[dict[str, object], UploadGateError | None]:
     """Wait until the gates obey `changed`, and say which do. Returns the document for `-o json`, and the error unless all
     gates obey."""
-    durable = await operate.durable()
-    waited = await operate.converged(changed, OBEY_DEADLINE_S)
-    convergence, unheard = await query_unheard(waited, OBEY_DEADLINE_S, await operate.lapsed_gates())
+    what = f"{act} {changed.id}"
+    try:
+        durable = await operate.durable()
+        waited = await operate.converged(changed, OBEY_DEADLINE_S)
+        convergence, unheard = await query_unheard(waited, OBEY_DEADLINE_S, await operate.lapsed_gates())
+    except asyncio.CancelledError as interrupted:  # Ctrl-C ends the wait, and undoes nothing
+        raise NotConverged(
+            f"{what} is written (rev {changed.rev}) and stays so; the wait for the gates was cancelled",
+            f"see which obey it with {addresses.command('status')}",
+        ) from interrupted
     for gate in convergence.not_on_disk:
         say(f"warning: gate {gate.said.gate} at {gate.said.url} obeys it but cannot write it to its disk")
     if durable is False:
         say("warning: no replica has it yet; if the server is lost now, the gates write it back")
     for name in convergence.shared_names:
         say(f"warning: several gates are live under the one name {name}; give each an UPLOAD_GATE_NAME of its own")
-    what = f"{act} {changed.id}"
     failed: UploadGateError | None = not_obeyed(what, convergence, unheard, addresses) or await _overruled(
         act, changed, operate
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -15,13 +16,14 @@ from gate.app.operate import Details
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
-from gate.cli.output import Output, emit, result, say
+from gate.cli.output import Output, emit, result, say, say_error
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotConverged, OperatorError, StateUnreadable, UploadGateError, file_problem
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
 from gate.records.break_glass_document import with_pause, with_release
+from gate.records.pause import MAX_ID
 from gate.stores.disk.break_glass import rewrite
 
 OBEYED_WITHIN_S = 4.0
@@ -73,43 +75,68 @@ def pause_by_file(
     _write(addresses, lambda data, at_us: with_pause(data, at_us, pause), entry, audit)
     if output is Output.TEXT:
         result(pause.id)
-    _report(addresses, pause.id, lambda page: pause.id in _ids(page), output)
+    _report(addresses, pause.id, lambda page: pause.id in (*_ids(page), *_ids(page, "scheduled")), output)
 
 
-def release_by_file(addresses: Addresses, id_: str, by: str, audit: AuditLog, output: Output) -> None:
-    """Lift pause `id_` on this host by its file, and wait until its gate obeys. Raises OperatorError, NotConverged.
+def release_by_file(
+    addresses: Addresses, ids: Iterable[str], by: str, audit: AuditLog, output: Output, emergency: str = ""
+) -> None:
+    """Lift each of the pauses on this host by its file, and then wait until its gate obeys. Raises OperatorError, NotConverged.
 
-    An id that the gate does not know is an error; where no gate answers, it is written all the same.
+    An id that the gate does not know is an error; where no gate answers, it is written all the same. What is wrong with one
+    pause keeps no other from being lifted.
     """
-    known = _known(addresses)
-    if known is not None and id_ not in known and not _is_in_file(addresses, id_):
-        shown = f"it knows {', '.join(known[:10])}" if known else "it knows of no pause at all"
-        unknown = OperatorError(f"the gate of this host knows no pause {id_}; nothing was changed", shown)
+    known, written, problems = _known(addresses), list[str](), list[UploadGateError]()
+    for id_ in ids:
         entry = AuditEntry(
-            "release",
-            by,
-            AuditOutcome.REFUSED,
-            id_,
-            detail=str(unknown),
-            via="file",
-            direct=True,
-            identity=login_identity(),
-        )
-        audit.record(entry)
-        raise unknown
-    entry = AuditEntry("release", by, AuditOutcome.DONE, id_, via="file", direct=True, identity=login_identity())
-    _write(addresses, lambda data, at_us: with_release(data, at_us, id_), entry, audit)
-    if output is Output.TEXT:
-        result(id_)
-    _report(addresses, id_, lambda page: id_ in _lifted(page) or id_ not in _ids(page), output)
+            "release", by, AuditOutcome.DONE, id_, via="file", direct=True, identity=login_identity(), emergency=emergency
+        )  # fmt: skip
+        try:
+            _check_known(addresses, id_, known, entry, audit)
+            _write(addresses, partial(_lifted_in, id_), entry, audit)
+        except OperatorError as error:
+            problems.append(error)
+        else:
+            written.append(id_)
+            if output is Output.TEXT:
+                result(id_)
+    for id_ in written:
+        try:
+            _report(addresses, id_, partial(_is_lifted, id_), output)
+        except NotConverged as error:
+            problems.append(error)
+    if problems:
+        for problem in problems[1:]:
+            say_error(problem)
+        raise problems[0]
+
+
+def _lifted_in(id_: str, data: bytes | None, at_us: int) -> bytes:
+    return with_release(data, at_us, id_)
+
+
+def _is_lifted(id_: str, page: object) -> bool:
+    return id_ in _lifted(page) or id_ not in _ids(page)
+
+
+def _check_known(addresses: Addresses, id_: str, known: list[str] | None, entry: AuditEntry, audit: AuditLog) -> None:
+    """Raise OperatorError for what is no id, and for a pause that neither the gate of this host nor its file has."""
+    is_id = 0 < len(id_) <= MAX_ID and id_.isprintable()
+    if is_id and (known is None or id_ in known or _is_in_file(addresses, id_)):
+        return
+    shown = f"it knows {', '.join(known[:10])}" if known else "it knows of no pause at all" if is_id else "see `status`"
+    unknown = OperatorError(f"the gate of this host knows no pause {id_[:MAX_ID]}; nothing was changed", shown)
+    audit.record(replace(entry, outcome=AuditOutcome.REFUSED, detail=str(unknown)))
+    raise unknown
 
 
 def _known(addresses: Addresses) -> list[str] | None:
     """The ids of all pauses that the gate of this host knows; None where it does not answer."""
     try:
-        return None if addresses.admin is None else [str(one) for one in _ids(_page(addresses))]
+        page = None if addresses.admin is None else _page(addresses)
     except UploadGateError:
         return None
+    return None if page is None else [str(id_) for of in ("pauses", "scheduled", "ended") for id_ in _ids(page, of)]
 
 
 def _is_in_file(addresses: Addresses, id_: str) -> bool:
@@ -164,8 +191,8 @@ def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], out
         say(f"{id_} is obeyed by the gate of this host, at {addresses.admin}")
 
 
-def _ids(page: object) -> list[object]:
-    pauses = page.get("pauses") if isinstance(page, dict) else None
+def _ids(page: object, of: str = "pauses") -> list[object]:
+    pauses = page.get(of) if isinstance(page, dict) else None
     return [pause.get("id") for pause in pauses or [] if isinstance(pause, dict)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -15,6 +16,7 @@ from gate.cli.board_access import OBEY_DEADLINE_S, OwnerFlag, not_written, opera
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.obedience import not_obeyed, query_unheard
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.scope_flags import folded
 from gate.core.fields.labels import fold_label
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
@@ -56,7 +58,7 @@ def drill(
             "leave --direct out, or give redis or kafka",
         )
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, gate=gate, admin=admin)
-    scope = Scope(frozenset({fold_label(class_)}))
+    scope = Scope(folded("--class", [class_], fold_label))
     run_change(_drill(addresses, scope, person(owner), direct, output), addresses)
 
 
@@ -72,10 +74,8 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
         try:
             obeyed = await _obeyed("the drill's pause", pause, operate, addresses)
             _expect(addresses, scope, pause.id, paused=True)
-        except BaseException:
-            await operate.release(pause.id, by, ramp_us=0)
-            raise
-        released = await operate.release(pause.id, by, ramp_us=0)
+        finally:
+            released = await _released(operate, pause, by)
         let_in = await _obeyed("the drill's release", released, operate, addresses)
         _expect(addresses, scope, pause.id, paused=False)
         await operate.drill_passed(pause.id)
@@ -91,6 +91,16 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
             f"the drill passed in {took_s:.1f} s: {gates} paused {scope} after {obeyed[1]:.2f} s and released it "
             f"after {let_in[1]:.2f} s"
         )
+
+
+async def _released(operate: Operate, pause: Pause, by: str) -> Pause:
+    """Release the drill's pause, also where Ctrl-C cancels the drill meanwhile."""
+    releasing = asyncio.ensure_future(operate.release(pause.id, by, ramp_us=0))
+    try:
+        return await asyncio.shield(releasing)
+    except asyncio.CancelledError:
+        await releasing
+        raise
 
 
 async def _obeyed(what: str, change: Pause, operate: Operate, addresses: Addresses) -> tuple[int, float]:

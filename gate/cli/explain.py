@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 import typer
 
-from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
-from gate.cli.pause_text import uploads_of
+from gate.cli.pause_text import clock_time, local_time, uploads_of
+from gate.core.fields.ids import identity
 from gate.core.fields.labels import fold_label
+from gate.core.fields.reasons import Unusable
+from gate.core.fields.sentinels import NO_IDS
 from gate.core.pause.entry import Pause
-from gate.core.pause.ramp import position
-from gate.core.pause.wording import effect_of, narrowing
+from gate.core.pause.ramp import position, share
+from gate.core.pause.wording import effect_of, narrowing, ramping
 from gate.core.score import Score, risk_at
-from gate.errors import StateUnreadable, StoreUnavailable, redact
+from gate.errors import OperatorError, StoreUnavailable, UploadGateError, redact
 from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ def explain(
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     redis: RedisFlag = None,
+    admin: AdminFlag = None,
     reasons: Annotated[
         Path | None, typer.Option(help="Wording of reasons (TOML); the shipped one otherwise.", show_default=False)
     ] = None,
@@ -57,7 +61,7 @@ def explain(
     Example: upload-gate explain a-17
     """
     texts, account = load_reason_texts(reasons), named or account
-    addresses = resolve_addresses(state, redis=redis)
+    addresses = resolve_addresses(state, redis=redis, admin=admin)
     if account is None:
         say(f"reading scores from {addresses.shown('redis')}")
         scores = asyncio.run(_within(addresses, _riskiest))
@@ -67,43 +71,77 @@ def explain(
             result(*riskiest_lines(scores, _now_us()))
         return
     say(f"reading the score from {addresses.shown('redis')}")
-    score, pauses = asyncio.run(_score_and_pauses(addresses, account, class_))
+    account = _account(account)
+    score, problem = _score(addresses, account)
+    risk = None if score is None else risk_now(score, _now_us())
+    pauses = _pauses(addresses, account, class_, risk, problem)
     if output is Output.JSON:
         emit({"account": account, "score": None if score is None else _json(score, texts, _now_us()), "pauses": pauses})
-        return
-    result(*([f"{account} has no score"] if score is None else score_lines(score, texts, _now_us())))
-    result(*(f"may be met by {pause}" for pause in pauses))
+    else:
+        if problem is None:
+            result(*([_without_score(account)] if score is None else score_lines(score, texts, _now_us())))
+        result(*(f"may be met by {pause}" for pause in pauses))
+    if problem is not None:
+        raise problem
 
 
-async def _score_and_pauses(addresses: Addresses, account: str, class_: str | None) -> tuple[Score | None, list[str]]:
+def _without_score(account: str) -> str:
+    return f"{account} has no score: no worker has read an event of this account lately; its uploads are decided without one"
+
+
+def _account(given: str) -> str:
+    try:
+        return identity(given, NO_IDS)
+    except Unusable as unusable:
+        raise OperatorError(
+            f"no upload can have the account id {given[:80]!r} ({unusable.reason})", "give the id as uploads carry it"
+        ) from None
+
+
+def _score(addresses: Addresses, account: str) -> tuple[Score | None, StoreUnavailable | None]:
+    """The score, and why it cannot be read: the pauses that hold the account are known without Redis."""
+
     async def one(store: RedisScoreStore) -> Score | None:
         return (await store.scores([account]))[0]
 
-    score = await _within(addresses, one)
-    return score, await _pauses(addresses, account, class_, None if score is None else risk_now(score, _now_us()))
+    try:
+        return asyncio.run(_within(addresses, one)), None
+    except StoreUnavailable as error:
+        return None, error
 
 
-async def _pauses(addresses: Addresses, account: str, class_: str | None, risk: float | None) -> list[str]:
-    """The pauses in force that may hold the account's uploads: whatever is not known of an upload may be in their scope."""
-    from gate.cli.board_access import operating
+def _pauses(
+    addresses: Addresses, account: str, class_: str | None, risk: float | None, away: StoreUnavailable | None
+) -> list[str]:
+    """The pauses that may hold the account's uploads, those that let accounts back and those of the host's break-glass file
+    included: whatever is not known of an upload may be in their scope. `away` is why Redis does not answer, if it does not."""
+    from gate.cli.status_view import read_view
 
     try:
-        async with operating(addresses) as operate:
-            board, now_us = await operate.board(), await operate.now_us()
-    except (StateUnreadable, StoreUnavailable) as error:
+        view = read_view(addresses, away)
+    except UploadGateError as error:
         say(f"warning: which pauses may hold it is unknown: {error}")
         return []
+    say(*(f"warning: {note}" for note in view.notes))
+    board, now_us = view.board, view.now_us
+    glass = [pause for pause in board.break_glass if pause.active(now_us) or pause.ramping(now_us)]
+    shared = [pause for pause in (*board.active(now_us), *ramping(board, now_us)) if pause.id not in board.lifted]
+    where = dict.fromkeys((pause.id for pause in glass), ", from the host's break-glass file")
     return [
-        f"{pause.id}: {_sentence(pause)}" for pause in board.active(now_us) if may_hold(pause, account, class_, risk)
+        f"{pause.id}: {_sentence(pause, now_us)}{where.get(pause.id, '')}"
+        for pause in (*glass, *shared)
+        if may_hold(pause, account, class_, risk, now_us)
     ]
 
 
-def _sentence(pause: Pause) -> str:
+def _sentence(pause: Pause, now_us: int) -> str:
     effect = f"{effect_of(pause.action, pause.factor, pause.mode)} {uploads_of(pause.scope)}"
-    return ", ".join([effect, *narrowing(pause.percent, pause.exempt), pause.reason, f"by {pause.owner}"])
+    ended = f"which has ended and lets accounts back until {clock_time(pause.over_at_us, now_us)}"
+    ends = [ended] if pause.ramping(now_us) else []
+    return ", ".join([effect, *narrowing(pause.percent, pause.exempt), pause.reason, f"by {pause.owner}", *ends])
 
 
-def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None) -> bool:
+def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None, now_us: int = 0) -> bool:
     """Whether some upload of the account may be held by the pause, as far as the account alone tells."""
     scope, exempt = pause.scope, pause.exempt
     if account in exempt.accounts or (class_ is not None and fold_label(class_) in exempt.classes):
@@ -112,7 +150,7 @@ def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None)
         (not scope.accounts or account in scope.accounts)
         and (class_ is None or not scope.classes or fold_label(class_) in scope.classes)
         and (scope.risk_from is None or (risk is not None and risk >= scope.risk_from))
-        and position(pause.drawn_by, account) < pause.percent / 100
+        and position(pause.drawn_by, account) < pause.percent / 100 * share(now_us, pause.ended_at_us, pause.ramp_us)
     )
 
 
@@ -175,7 +213,7 @@ def score_lines(score: Score, texts: ReasonTexts, now_us: int) -> list[str]:
         )
         lines.append(f"in shadow: risk {score.shadow.risk:.2f} ({made_by}); nothing decides by it")
     made_by = f"scorecard {score.scorecard}" + (f", models {score.models}" if score.models else "")
-    lines.append(f"events up to {instant(score.at_us)}, scored {instant(score.scored_at_us)}, {made_by}")
+    lines.append(f"events up to {local_time(score.at_us)}, scored {local_time(score.scored_at_us)}, {made_by}")
     return lines
 
 

@@ -8,7 +8,7 @@ import typer
 
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
+from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed, replaced_note
 from gate.cli.board_access import not_written, operating, person, report, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.output import Output, OutputFlag, result, say
@@ -61,13 +61,14 @@ async def _extend(
 ) -> None:  # fmt: skip
     async with operating(addresses, authority, direct) as operate:
         try:
-            began_us = await operate.now_us()
             changed = await operate.extend(id_, by, for_us, machine=machine, enforce=enforce)
         except StoreUnavailable as error:
             raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
         say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)
-        if changed.proposal is not None and changed.proposal.at_us >= began_us:
-            raise proposed(changed, addresses, output, began_us)
+        if operate.waits:
+            now_us = await operate.now_us()
+            say(*replaced_note(operate, now_us))
+            raise proposed(changed, addresses, output, now_us)
         await report("the changed pause", changed, operate, addresses, output, direct)

@@ -23,13 +23,13 @@ def lacking(said: Acknowledgement, board: Board) -> list[str]:
     return found
 
 
-def lacking_note(gates: Iterable[Acknowledgement], board: Board) -> tuple[str, ...]:
+def lacking_note(gates: Iterable[Acknowledgement], board: Board, store: str = "Redis") -> tuple[str, ...]:
     """What to do about pauses that gates obey and the store lacks, in a sentence; none where it lacks none."""
     ids = list(dict.fromkeys(id_ for said in gates for id_ in lacking(said, board)))
     if not ids:
         return ()
     more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
     return (
-        f"gates hold what Redis lacks: {', '.join(ids[:NAMED])}{more}. Gates or a keeper write it back within two seconds; "
+        f"gates hold what {store} lacks: {', '.join(ids[:NAMED])}{more}. Gates or a keeper write it back within two seconds; "
         "if this stays, run `upload-gate keeper --admin URL` on the host of such a gate",
     )

@@ -14,7 +14,7 @@ from dataclasses import replace
 from gate.app.converge import HEARD_WITHIN_US, Convergence, GateResult, GateState, acknowledges, clock_differs
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
-from gate.cli.output import instant
+from gate.cli.pause_text import clock_time, local_time
 from gate.core.duration import left_text
 from gate.core.pause.entry import Pause
 from gate.errors import NotConverged, UploadGateError
@@ -89,7 +89,7 @@ def obeyed_sentence(act: str, result: Convergence, store: str = "Redis", now_us:
     after = f"{result.seconds:.2f} s after {store} accepted it"
     starts_us = change.starts_at_us
     waits = now_us is not None and starts_us is not None and starts_us > now_us and change.released_at_us is None
-    start = f"; it begins at {instant(starts_us)}" if waits and starts_us is not None else ""
+    start = f"; it begins at {clock_time(starts_us, now_us)}" if waits and starts_us and now_us is not None else ""
     return f"{act} is obeyed by {count} of {count} gates (rev {change.rev}, {after}){start}"
 
 
@@ -140,15 +140,15 @@ def _remedy(change: Pause, unheard: Sequence[str], addresses: Addresses) -> str:
     else:
         remedy = (
             "Look at those gates; each keeps the pause until it reaches Redis again, or until it expires at "
-            f"{instant(change.expires_at_us)}"
+            f"{local_time(change.expires_at_us)}"
         )
     gone = ", ".join(addresses.command(f"status --forget {shlex.quote(name)}") for name in unheard)
     return f"{remedy}. A gate that is gone for good: {gone}" if gone else remedy
 
 
 def forgotten_at(said: Acknowledgement) -> str:
-    """When a gate that does not answer any more ceases to count, such as `15:41:10 UTC`."""
-    return f"{instant(said.acknowledged_at_us + HEARD_WITHIN_US)[11:19]} UTC"
+    """When a gate that does not answer any more ceases to count, such as `15:41:10 +00:00`."""
+    return local_time(said.acknowledged_at_us + HEARD_WITHIN_US)[11:]
 
 
 async def _obedience_of(asked: Sequence[Acknowledgement], accepted: frozenset[str]) -> list[bool | None]:

@@ -25,9 +25,11 @@ from gate.core.duration import left_text, parse_duration_us
 from gate.core.fields.ids import identity
 from gate.core.fields.reasons import Unusable
 from gate.core.fields.sentinels import NO_IDS
+from gate.core.fields.text import repaired
 from gate.core.override import Override
 from gate.errors import OperatorError, UploadGateError, file_problem
 from gate.ports.audit import AuditEntry, AuditOutcome
+from gate.records.override import stored_override
 
 if TYPE_CHECKING:
     from gate.stores.redis.overrides import RedisOverrideStore
@@ -261,9 +263,14 @@ def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: st
     try:
         lasts_us = parse_duration_us(for_)
     except ValueError as error:
-        raise OperatorError(str(error)) from error
+        raise OperatorError(f"--for: {error}") from error
     name = None if limits is None else limits.strip().lower()
-    return Override(allow, reason.strip(), by, time.time_ns() // 1000 + lasts_us, name)
+    override = Override(allow, repaired(reason.strip()), by, time.time_ns() // 1000 + lasts_us, name)
+    try:
+        stored_override(override)
+    except ValueError as error:
+        raise OperatorError(f"no override can hold this: {error}", "shorten it; nothing was set") from error
+    return override
 
 
 def sentence(account: str, override: Override) -> str:
@@ -308,9 +315,9 @@ def _change(
     log = audit_log(addresses)
     try:
         changed = _run(addresses, act)
-    except UploadGateError as error:
-        # its answer may have been lost after the write, and of a file the first ones may be set
-        log.record_all(replace(entry, outcome=AuditOutcome.FAILED, detail=str(error)) for entry in entries)
+    except BaseException as error:  # Ctrl-C too: of a file the first ones may be set
+        said = str(error) or f"interrupted ({type(error).__name__}); it may have been written"
+        log.record_all(replace(entry, outcome=AuditOutcome.FAILED, detail=said) for entry in entries)
         raise
     log.record_all(entries)
     return changed

@@ -10,7 +10,7 @@ import typer
 from gate.app.operate import Details
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, awaits_more_time, proposed
+from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, awaits_more_time, check_one_way, proposed
 from gate.cli.board_access import (
     STORE_DEADLINE_S,
     OwnerFlag,
@@ -61,6 +61,7 @@ from gate.cli.pause_intention import Wanted, dry_run_document, first_alone, inte
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
+from gate.core.fields.text import repaired
 from gate.core.pause.entry import DEFAULT_DURATION_US, MAX_DURATION_US
 from gate.core.pause.lease import MAX_LEASE_US, TOO_LONG_A_LEASE
 from gate.core.pause.ramp import MAX_RAMP_US
@@ -115,6 +116,7 @@ def pause(
         *_public(public, public_link), span_us("--start-in", start_in), machine,
     )  # fmt: skip
     action = Action.ALLOW_ONLY if only_verified else action
+    check_one_way(propose, emergency)
     authority, who = Authority(propose=propose, emergency=emergency), person(owner)
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     try:
@@ -180,7 +182,7 @@ def _warned(
     once would take a second one. None: it answers, or refused at once.
     """
     from gate.cli.policy_names import policy_names, rare_labels
-    from gate.cli.preview import live_gates_of, preview
+    from gate.cli.preview import Narrowed, live_gates_of, preview
 
     scope, action, reason, *_ = wanted
 
@@ -203,7 +205,8 @@ def _warned(
         alone_us=names.alone_us,
     )  # fmt: skip
     first = () if direct is Direct.FILE else first_alone(wanted, details, known)
-    say(*names.notes, *warnings, *preview(gates, addresses, scope, action), *first)
+    narrowed = Narrowed(details.percent, bool(details.exempt), details.mode is PauseMode.DRY_RUN)
+    say(*names.notes, *warnings, *preview(gates, addresses, scope, action, narrowed), *first)
     return problem, known
 
 
@@ -244,7 +247,7 @@ def _text(flag: str, text: str) -> str:
         raise OperatorError(
             f"the text of {flag} is longer than {MAX_TEXT} characters", "shorten it and link to the incident"
         )
-    return text
+    return repaired(text)  # a terminal of another encoding must not keep a pause from being set
 
 
 def _public(text: str, link: str) -> tuple[str, str]:

@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gate.core.duration import left_text
-from gate.core.pause.entry import Pause, PauseChange
+from gate.core.duration import duration_text, left_text
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.scope import Scope
 from gate.core.pause.wording import effect_of, narrowing
 from gate.core.terminal import terminal_safe
@@ -19,7 +19,7 @@ GAP = "  "
 _WAITS = {
     PauseChange.SET: "NOT IN FORCE, waits for a second person",
     PauseChange.RELEASE: "its release waits for a second person",
-    PauseChange.EXTEND: "its extension waits for a second person",
+    PauseChange.EXTEND: "its extension{to} waits for a second person",
 }
 
 
@@ -45,6 +45,7 @@ def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
         f"{pause.reason}{text}",
         f"by {pause.owner}{' (a machine)' if pause.machine else ''}",
         f"{left} left",
+        *([f"until {clock_time(pause.expires_at_us, now_us)}"] if ends else []),
     ]
     if pause.public:
         fields.append(public_text(pause.public, pause.public_link))
@@ -53,8 +54,22 @@ def pause_fields(pause: Pause, now_us: int, ends: bool = False) -> list[str]:
     if pause.emergency:
         fields.append(f"EMERGENCY: {pause.emergency}")
     if pause.proposal is not None:
-        fields.append(f"{_WAITS[pause.proposal.change]}, proposed by {pause.proposal.by}")
-    return [*fields, f"until {clock_time(pause.expires_at_us, now_us)}"] if ends else fields
+        waits = pause.proposal
+        to = "" if waits.expires_at_us is None else f" to {clock_time(waits.expires_at_us, now_us)}"
+        fields.append(f"{_WAITS[waits.change].format(to=to)}, proposed by {waits.by}")
+    return fields
+
+
+def proposal_text(proposal: Proposal, now_us: int) -> str:
+    """What a proposal would make of its pause, such as `to let it last until 17:30 +01:00 (in 4h)`."""
+    match proposal.change:
+        case PauseChange.SET:
+            return "to set it"
+        case PauseChange.RELEASE:
+            back = f", with accounts back over {duration_text(proposal.ramp_us)}" if proposal.ramp_us else ""
+            return f"to release it{back}"
+        case PauseChange.EXTEND:
+            return f"to let it last until {clock_time(proposal.expires_at_us or 0, now_us)}"
 
 
 def local_time(us: int) -> str:
@@ -87,7 +102,8 @@ def lines_of(fields: Sequence[str], width: int) -> list[str]:
             continue
         if line:
             lines.append(line)
-        *full, line = textwrap.wrap(field, width, initial_indent=GAP * 2 if lines else "", subsequent_indent=GAP * 2)
+        wrapped = textwrap.wrap(field, width, initial_indent=GAP * 2 if lines else "", subsequent_indent=GAP * 2)
+        *full, line = wrapped or [""]  # a field of blanks wraps to nothing
         lines += full
     return [*lines, line] if line else lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -47,24 +47,41 @@ async def live_gates_of(operate: Operate) -> list[Acknowledgement]:
     return live_gates(await operate.gates(LIVE_WITHIN_US))
 
 
-def preview(gates: Sequence[Acknowledgement], addresses: Addresses, scope: Scope, action: Action) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What of its scope a pause leaves alone: all but `percent` of the accounts, and what it `exempts`. One that only
+    `counts` holds nothing."""
+
+    percent: int = 100
+    exempts: bool = False
+    counts: bool = False
+
+
+WHOLE = Narrowed()
+
+
+def preview(
+    gates: Sequence[Acknowledgement], addresses: Addresses, scope: Scope, action: Action, narrowed: Narrowed = WHOLE
+) -> list[str]:
     """Sentences for an operator who is about to pause. Never raises: if the effect is unknown, a sentence says so.
 
     The counts of all gates come with their acknowledgements. Where there are none, those of the gate at hand count.
     """
     counting = [said for said in gates if said.recent_s]
     if counting:
-        return recent_sentences(counting, len(gates), scope, action)
+        return recent_sentences(counting, len(gates), scope, action, narrowed)
     if addresses.admin is None:
         return [f"{UNKNOWN}: nothing names a gate's admin port, as --admin would"]
     try:
         stats = get_json(f"{addresses.admin}/v1/stats", FETCH_WITHIN_S, admin_token())
     except UploadGateError as error:
         return [f"{UNKNOWN}: {error.problem}"]
-    return [preview_sentence(stats, scope, action), *unmet_warnings(stats, scope)]
+    return [preview_sentence(stats, scope, action), *_of_those(narrowed), *unmet_warnings(stats, scope)]
 
 
-def recent_sentences(gates: Sequence[Acknowledgement], live: int, scope: Scope, action: Action) -> list[str]:
+def recent_sentences(
+    gates: Sequence[Acknowledgement], live: int, scope: Scope, action: Action, narrowed: Narrowed = WHOLE
+) -> list[str]:
     """What the pause would have done in the last 15 minutes over `gates`, by class, and how much of it was harmless."""
     counts = summed([said.recent for said in gates])
     total = sum(let_in for _, let_in, _ in counts.values())
@@ -89,12 +106,26 @@ def recent_sentences(gates: Sequence[Acknowledgement], live: int, scope: Scope, 
         lines.append(
             "gates count by class alone; this pause has a narrower scope, so it would have held at most this many"
         )
+    lines += _of_those(narrowed, met)
     reached = {fold_label(name) for name, row in counts.items() if row[0]}
     return lines + [
         f"warning: no upload of class {name} reached any gate in the last {since}; is the class spelled right?"
         for name in sorted(scope.classes - reached)
         if counts
     ]
+
+
+def _of_those(narrowed: Narrowed, met: int | None = None) -> list[str]:
+    """What the counts of the whole scope say of a pause that leaves a part of it alone."""
+    lines = []
+    if narrowed.percent < 100:
+        about = "" if met is None else f", about {round(met * narrowed.percent / 100):,}"
+        lines.append(f"of those it holds the uploads of {narrowed.percent}% of the accounts{about}")
+    if narrowed.exempts:
+        lines.append("what it exempts is counted in, so it would have held fewer")
+    if narrowed.counts:
+        lines.append("it only counts, and holds none of them")
+    return lines
 
 
 def preview_sentence(stats: object, scope: Scope, action: Action) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -11,17 +13,27 @@ import typer
 from gate.app.operate import Operate
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed
-from gate.cli.board_access import YesFlag, audit_log, not_written, obedience, operating, person, run_change
+from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed, replaced_note
+from gate.cli.board_access import (
+    YesFlag,
+    audit_log,
+    not_written,
+    obedience,
+    operating,
+    page_of_gate,
+    person,
+    run_change,
+)
 from gate.cli.direct import Direct, DirectFlag, release_by_file
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error
-from gate.cli.pause_text import clock_time, uploads_of
+from gate.cli.pause_text import clock_time, pause_lines, terminal_width, uploads_of
 from gate.cli.scope_flags import span_us
 from gate.core.duration import duration_text, left_text
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import MAX_RAMP_US
-from gate.core.pause.scope import Scope
+from gate.core.pause.scope import PauseMode, Scope
+from gate.core.pause.wording import waiting
 from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.records.pause import pause_document
 
@@ -104,28 +116,59 @@ def release(
         raise OperatorError("--ramp is longer than an hour", "give at most 1h")
     addresses, who = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin), person(by)
     if direct is Direct.FILE:
-        for id_ in ids or _refuse_all():
-            release_by_file(addresses, id_, who, audit_log(addresses), output)
+        _refuse_with_file({"--all": everything, "--ramp": ramp, "--propose": propose, "--machine": machine})
+        release_by_file(addresses, dict.fromkeys(ids or ()), who, audit_log(addresses), output, emergency)
         return
-    if everything and not yes and not confirmed("Release every pause in force?"):
-        raise cancel()
-    options = Release(tuple(ids or ()), who, None if ramp_us is None else ramp_us // 1_000_000 * 1_000_000, machine)
     authority = authority_of(addresses, propose, emergency)
+    if everything:
+        ids = _all_in_force(addresses, direct)
+        if ids and not yes and not confirmed(f"Release {'it' if len(ids) == 1 else f'these {len(ids)}'}?"):
+            raise cancel()
+    options = Release(
+        tuple(ids or ()), who, None if ramp_us is None else ramp_us // 1_000_000 * 1_000_000, machine, everything
+    )
     run_change(_release(addresses, options, authority, direct, output), addresses)
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What to release: these pauses, or every one in force where there are none; by whom, and over how long."""
+    """Which pauses to release, by whom, and over how long. `everything`: they are all that were in force."""
 
     ids: tuple[str, ...]
     by: str
     ramp_us: int | None
     machine: bool
+    everything: bool
 
 
-def _refuse_all() -> list[str]:
-    raise OperatorError("--all cannot be used with --direct file", "name the pauses; `status` lists them")
+def _refuse_with_file(flags: Mapping[str, object]) -> None:
+    """Raise OperatorError for what the host's file cannot do: it lifts the named pauses at once, and for good."""
+    for flag, given in flags.items():
+        if given:
+            raise OperatorError(
+                f"{flag} cannot be used with --direct file",
+                "the file lifts pauses at once: name them, as `status` lists them, without that flag",
+            )
+
+
+def _all_in_force(addresses: Addresses, direct: Direct | None) -> list[str]:
+    """Show every pause in force, and return the ids: what is released is what the operator has seen."""
+
+    async def read() -> list[str]:
+        async with operating(addresses, direct=direct) as operate:
+            try:
+                known, now_us = await operate.caught_up_board(), await operate.now_us()
+            except StoreUnavailable as error:
+                raise not_written(error, addresses, WITHOUT_REDIS) from error
+            active = known.active(now_us)
+            say(*(f"warning: {sentence}" for sentence in operate.unread), *_not_in_force(known, now_us))
+            for pause in active:
+                say(*pause_lines(pause, now_us, terminal_width()))
+            if not active:
+                say("no pause is in force; nothing was changed")
+            return [pause.id for pause in active]
+
+    return asyncio.run(read())
 
 
 async def _release(
@@ -135,32 +178,27 @@ async def _release(
     problems: list[UploadGateError] = []
     documents: list[dict[str, object]] = []
     async with operating(addresses, authority, direct) as operate:
-        ids = options.ids
         try:
-            if not ids:
-                known, now_us = await operate.caught_up_board(), await operate.now_us()
-                ids = tuple(pause.id for pause in known.active(now_us))
-                say(*(f"warning: {sentence}" for sentence in operate.unread), *_not_in_force(known, now_us))
-                if not ids:
-                    say("no pause is in force; nothing was changed")
-            done: list[Pause] = []
-            for id_ in dict.fromkeys(ids):
+            done, withdrawn = list[Pause](), set[str]()
+            for id_ in dict.fromkeys(options.ids):
                 try:
                     released = await _release_one(operate, id_, options, output)
-                    if released.proposal is None:
+                    if not operate.waits:
                         done.append(released)
+                        withdrawn |= {id_} if operate.before is not None and operate.before.awaits_approval else set()
                         continue
                     now_us = await operate.now_us()
+                    say(*replaced_note(operate, now_us))
                     documents.append(pause_document(released, now_us))
                     problems.append(proposed(released, addresses, Output.TEXT, now_us))
                 except (OperatorError, ControlRefused, NotPermitted) as error:
                     problems.append(error)
-            if options.ids:
+            if not options.everything:
                 say(*(f"warning: {sentence}" for sentence in operate.unread))
-            board, now_us = await operate.board(), await operate.now_us()
+            board, now_us = await _board_here(operate, addresses), await operate.now_us()
             for released in done:
                 say(
-                    released_sentence(released),
+                    released_sentence(released, held=released.id not in withdrawn and not released.never_began),
                     *still_paused(released, board, now_us),
                     _released_where(addresses, direct),
                 )
@@ -169,10 +207,11 @@ async def _release(
                 problems += [] if failed is None else [failed]
         except StoreUnavailable as error:
             raise not_written(error, addresses, WITHOUT_REDIS) from error
-    if output is Output.JSON and (len(documents) == 1 == len(options.ids)):
-        emit(documents[0])
-    elif output is Output.JSON and len(options.ids) != 1:
+    is_list = options.everything or len(options.ids) != 1
+    if output is Output.JSON and is_list:
         emit({"releases": documents, "problems": [str(problem) for problem in problems]})
+    elif output is Output.JSON and documents:
+        emit(documents[0])
     if problems:
         problems.sort(key=lambda problem: isinstance(problem, AwaitsApproval))  # what failed comes first
         for problem in problems[1:]:
@@ -188,13 +227,27 @@ async def _release_one(operate: Operate, id_: str, options: Release, output: Out
     return released
 
 
+async def _board_here(operate: Operate, addresses: Addresses) -> Board:
+    """The board of both channels, with the break-glass file of the gate at hand. Raises StoreUnavailable."""
+    board = (await operate.known_board()).board
+    glass = Board()
+    if addresses.admin is not None:
+        with suppress(UploadGateError):
+            glass = await page_of_gate(addresses.admin, whole=False)
+    return replace(board, break_glass=glass.break_glass, lifted=glass.lifted)
+
+
 def _not_in_force(board: Board, now_us: int) -> list[str]:
-    """A sentence for each pause that begins later: `--all` releases those in force."""
+    """A sentence for each pause that begins later or waits for a second person: `--all` releases those in force."""
     return [
-        f"note: pause {pause.id} begins {clock_time(pause.starts_at_us, now_us)} and stays; to release it, name it"
-        for pause in board.pauses.values()
-        if pause.released_at_us is None and pause.starts_at_us is not None and pause.starts_at_us > now_us
+        f"note: pause {pause.id} {'waits for a second person' if pause.awaits_approval else _begins(pause, now_us)} and stays; "
+        "to release it, name it"
+        for pause in waiting(board, now_us)
     ]
+
+
+def _begins(pause: Pause, now_us: int) -> str:
+    return f"begins {clock_time(pause.starts_at_us or 0, now_us)}"
 
 
 def _released_where(addresses: Addresses, direct: Direct | None) -> str:
@@ -202,8 +255,8 @@ def _released_where(addresses: Addresses, direct: Direct | None) -> str:
     return f"released in {name.capitalize()} at {addresses.shown(name)}"
 
 
-def released_sentence(pause: Pause) -> str:
-    """A sentence on the released pause: scope, reason, owner, and how long it was in force."""
+def released_sentence(pause: Pause, held: bool = True) -> str:
+    """A sentence on the released pause: scope, reason, owner, and how long it was in force, if it `held` anybody at all."""
     text = f' "{pause.text}"' if pause.text else ""
     since_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     released_us = pause.released_at_us
@@ -211,7 +264,7 @@ def released_sentence(pause: Pause) -> str:
     ramp = f"; accounts come back over {duration_text(pause.ramp_us)}" if pause.ramp_us else ""
     return (
         f"released {pause.id}: {pause.action.value} {uploads_of(pause.scope)}, {pause.reason}{text}, "
-        f"by {pause.owner}{lasted}{ramp}"
+        f"by {pause.owner}{lasted}{ramp}{'' if held else '; it never was in force'}"
     )
 
 
@@ -220,6 +273,8 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
     sentences = []
     for pause in (*board.break_glass, *board.active(now_us)):
         if pause.id == released.id or not _overlap(pause.scope, released.scope):
+            continue
+        if pause.mode is PauseMode.DRY_RUN or pause.id in board.lifted or not pause.active(now_us):
             continue
         whole = _holds_all(pause, released.scope)
         share = "those uploads stay" if whole else "some of those uploads stay"

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gate.cli.output import say
 from gate.core.duration import parse_duration_us
+from gate.core.fields.ids import identity
 from gate.core.fields.labels import fold_country, fold_label
-from gate.core.pause.scope import Exemption, Scope
+from gate.core.fields.reasons import Unusable
+from gate.core.fields.sentinels import NO_IDS
+from gate.core.pause.scope import NAMED_ACCOUNTS, Exemption, Scope
 from gate.errors import OperatorError, file_problem
 from gate.records.pause import MAX_ACCOUNTS
 
@@ -91,7 +95,21 @@ def accounts_in(file: Path) -> frozenset[str]:
         )
     if any(not id_.isprintable() or len(id_) > 256 for id_ in found):
         raise OperatorError(f"an id in {file} is too long or cannot be shown", "correct the file")
+    say(
+        *(
+            f"warning: no upload can have the account id {id_} of {file}, so it holds nobody"
+            for id_ in sorted(filter(_is_no_id, found))[:NAMED_ACCOUNTS]
+        )
+    )
     return found
+
+
+def _is_no_id(id_: str) -> bool:
+    """True for an id that checks refuse, such as `null`."""
+    try:
+        return identity(id_, NO_IDS) != id_
+    except Unusable:
+        return True
 
 
 def countries(flag: str, given: Iterable[str] | None) -> frozenset[str]:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gate.core.fields.text import repaired
 from gate.core.override import Override
 from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
@@ -85,7 +86,9 @@ def encode_audit(entry: AuditEntry, chain: str, seq: int, at_us: int, prev: str)
         **({"account": entry.account} if entry.account else {}),
         **({"identity": entry.identity} if entry.identity else {}),
     }
-    return _encode({**fields, "hash": _hash(fields)})
+    # a name that was typed may be no text, and no attempt goes unrecorded for it
+    plain = {name: repaired(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return _encode({**plain, "hash": _hash(plain)})
 
 
 def _changed(value: Pause | Override | None) -> msgspec.Raw | None:

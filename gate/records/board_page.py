@@ -2,7 +2,7 @@
 
 `pauses` are in force; those of the host's break-glass file come first and are marked `break_glass`. `scheduled` pauses
 have not begun or wait for a second person, `ended` ones are over. `unreadable` are entries that this gate passes on but
-does not obey.
+does not obey. `now` is the store's clock as the gate knows it, by which the shared pauses begin and end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gate.core.pause.entry import Pause
 from gate.core.pause.wording import waiting
 from gate.errors import StateUnreadable
 from gate.records.board_document import board_digest
-from gate.records.pause import SHOWN, VERSION, decode_pause, pause_document
+from gate.records.pause import SHOWN, VERSION, decode_pause, instant, pause_document
 
 BREAK_GLASS: Final = "break_glass"
 RAMPING: Final = "ramping"
@@ -43,14 +43,16 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
     shown = [pause_document(pause, now_us) for _, pause in sorted(board.pauses.items())]
     glass = [{**pause_document(pause, host_now_us), BREAK_GLASS: True} for pause in board.break_glass]
     begins_later = {pause.id for pause in waiting(board, now_us)}
+    begins_later |= {pause.id for pause in board.break_glass if pause.begins_later(host_now_us)}
     return _encode(
         {
             "version": VERSION,
             "rev": board.rev,
+            "now": instant(now_us),
             "digest": board_digest(board),
             **said,
             "pauses": [pause for pause in glass + shown if pause["active"]],
-            "scheduled": [pause for pause in shown if pause["id"] in begins_later],
+            "scheduled": [pause for pause in glass + shown if pause["id"] in begins_later],
             "ended": [pause for pause in glass + shown if not pause["active"] and pause["id"] not in begins_later],
             "unreadable": [
                 {"id": entry.id, "rev": entry.rev, "why": entry.why, "entry": entry.raw.decode("utf-8", "replace")}

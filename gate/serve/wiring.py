@@ -158,6 +158,7 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
     leased = LeasedTakes(takes, token_leases, counts, lambda: check.instances, lambda: time.monotonic_ns() // 1000)
     stack.push_async_callback(leased.give_all_back)
     reports = Reports(reservations, counts, leases=leased)
+    stack.push_async_callback(reports.stop)
     check = Check(
         loaded.policy, leased, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
         reports=reports, first_attempt=secrets.randbits(32), leases=leased,

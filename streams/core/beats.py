@@ -8,8 +8,6 @@ its begin and its length. Uploads that fit among the kept beats give the same li
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 KEPT = 12
 APART_MS = 2_000
 
@@ -38,21 +36,36 @@ def gaps_ms(beats: Beats) -> list[int]:
 
 
 def _insert(beats: Beats, at_ms: int) -> bool:
-    spans: list[tuple[int, int]] = []
-    begin = beats[0]
-    for place in range(1, len(beats), 2):
-        spans.append((begin, begin + beats[place]))
-        if place + 1 < len(beats):
-            begin -= beats[place + 1]
-    if len(spans) == KEPT and at_ms < spans[-1][0] - APART_MS:
+    """Count an upload from before the latest beat; it falls between an earlier beat and a later one, or before all."""
+    size, place = len(beats), 2
+    later = beats[0]
+    while place < size and at_ms < later - beats[place]:
+        later -= beats[place]
+        place += 2
+    before_ms = later - at_ms
+    is_with_later = before_ms <= APART_MS
+    if place < size:
+        since_ms = beats[place] - before_ms
+        is_with_earlier = since_ms <= beats[place + 1] + APART_MS
+    elif size == 2 * KEPT and not is_with_later:
         return False
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted([*spans, (at_ms, at_ms)], reverse=True):
-        if merged and high + APART_MS >= merged[-1][0]:
-            merged[-1] = (low, max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    beats[:] = [merged[0][0], merged[0][1] - merged[0][0]]
-    for (after, _), (low, high) in pairwise(merged[:KEPT]):
-        beats += (after - low, high - low)
+    else:
+        is_with_earlier = False
+        since_ms = 0
+    if is_with_earlier and is_with_later:  # the upload joins both into one
+        length = beats[place] + beats[place - 1]
+        beats[place - 2] += beats[place] if place > 2 else -beats[place]
+        beats[place - 1 : place + 2] = [length]
+    elif is_with_later:
+        beats[place - 2] += before_ms if place > 2 else -before_ms
+        beats[place - 1] += before_ms
+        if place < size:
+            beats[place] = since_ms
+    elif is_with_earlier:
+        beats[place + 1] = max(beats[place + 1], since_ms)
+    elif place < size:
+        beats[place : place + 1] = [before_ms, 0, since_ms]
+        del beats[2 * KEPT :]
+    else:
+        beats += (before_ms, 0)
     return True

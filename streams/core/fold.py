@@ -18,12 +18,13 @@ from gate.core.fields.times import MAX_AHEAD_US, since_epoch_us
 from streams.core import links, text
 from streams.core.beats import count_beat
 from streams.core.caption_facts import fold_caption
+from streams.core.events import kind_of
 from streams.core.facts import Facts
 from streams.core.link_facts import fold_links
 from streams.core.migration import MAX_REPORTERS, RING_MARK_BYTES, WEEK_US
 from streams.core.models.marks import CaptionNumbers
 from streams.core.rings import dated, remembered
-from streams.core.weblinks import WebLinks
+from streams.core.weblinks import WebLinks, may_hold_link
 from streams.core.window import count_one, count_upload
 
 MAX_EVENT_IDS = 32
@@ -101,8 +102,9 @@ def fold(
     of the event's fields broke their rule, `caption` the numbers of its caption where captions are read, `link_odds` the
     log odds of its worst link where a link model reads them. Where it raises, the facts are in no defined state.
     """
-    ids = remembered(facts.event_ids, hashes.mark(f"{event.__struct_config__.tag} {event.id}"), MAX_EVENT_IDS)
-    if ids is facts.event_ids:
+    known = facts.event_ids
+    ids = remembered(known, hashes.mark(f"{kind_of(event)} {event.id}"), MAX_EVENT_IDS)
+    if ids is known:
         return False
     facts.event_ids = ids
     facts.events += 1
@@ -179,19 +181,25 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
 def _fold_upload(
     facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes, web: WebLinks, caption: CaptionNumbers | None
 ) -> None:
-    uploads, last_us, media, caption_text = facts.uploads, facts.last_us, event.media, event.text
+    uploads, last_us, media, links, caption_text = facts.uploads, facts.last_us, event.media, event.links, event.text
     if not uploads:
-        facts.first_us = facts.last_us = at_us
+        facts.first_us = facts.last_us = last_us = at_us
         facts.sessions = 1
     elif at_us > last_us:
         if at_us - last_us >= SESSION_US:
             facts.sessions += 1
             facts.longest_gap = max(facts.longest_gap, (at_us - last_us) // MINUTE_US)
-        facts.last_us = at_us
+        facts.last_us = last_us = at_us
     elif at_us < facts.first_us:
         facts.first_us = at_us
     facts.uploads = uploads + 1
-    _fold_time(facts, event.media_group, at_us)
+    if at_us < last_us - LATE_US:
+        facts.late += 1
+    else:
+        count_upload(facts.minute, facts.hour, facts.day, at_us)
+        group = event.media_group
+        if (group is None or _begins_album(facts, group)) and not count_beat(facts.beats, at_us // 1_000):
+            facts.late += 1
     if media is not None:
         content = media.phash or media.sha256
         if content:
@@ -206,23 +214,19 @@ def _fold_upload(
         _fold_text(facts, caption_text)
         if caption is not None:
             fold_caption(facts, caption)
-    hosts = web.hosts_in(event.links, caption_text)
-    if hosts:
-        _fold_hosts(facts, hosts, hashes.hosts)
+    if links or (caption_text and may_hold_link(caption_text)):  # few have one
+        hosts = web.hosts_in(links, caption_text)
+        if hosts:
+            _fold_hosts(facts, hosts, hashes.hosts)
 
 
-def _fold_time(facts: Facts, group: str | None, at_us: int) -> None:
-    if at_us < facts.last_us - LATE_US:
-        facts.late += 1
-        return
-    count_upload(facts.minute, facts.hour, facts.day, at_us)
-    if group:
-        before = facts.groups
-        facts.groups = remembered(before, _mark(crc32(group.encode())), MAX_GROUPS)
-        if facts.groups is before:
-            return  # the part of the album that came first has given the beat its time
-    if not count_beat(facts.beats, at_us // 1_000):
-        facts.late += 1
+def _begins_album(facts: Facts, group: str) -> bool:
+    """Whether the album has no part yet: the one that came first has given the beat its time."""
+    if not group:
+        return True
+    before = facts.groups
+    facts.groups = remembered(before, _mark(crc32(group.encode())), MAX_GROUPS)
+    return facts.groups is not before
 
 
 def _fold_text(facts: Facts, caption: str) -> None:

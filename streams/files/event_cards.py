@@ -25,7 +25,7 @@ from streams.files.weights import read_about, read_arrays, require_finite
 
 NAME: Final = "events"
 LABELLED: Final = "events-labels"
-VERSION: Final = 3
+VERSION: Final = 4
 MOST_BYTES: Final = 1 << 28
 """Most bytes of the counters, unpacked."""
 WITHOUT_LABELS: Final = "none"
@@ -34,15 +34,17 @@ WITHOUT_LABELS: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class EventModel:
-    """Two cards, what the counters held after the events they were fitted on, and the number of those events.
+    """Two cards, and what the counters held after the events they were fitted on.
 
-    `plain` reads no odds of labels. `labelled` was fitted with labels that reached the counters as `labels` says.
+    `plain` reads no odds of labels. `labelled` was fitted with labels that reached the counters as `labels` says. `until` is
+    the last event's time in seconds where they were counted by the clock (`by_time`), else the number of events.
     """
 
     plain: EventCard
     labelled: EventCard
     kept: Kept
-    events: int
+    until: float
+    by_time: bool
     labels: str
 
     def card(self, labels: str) -> EventCard:
@@ -73,7 +75,8 @@ def write_event_model(model: EventModel, provenance: Provenance, directory: Path
         "hash_with_labels": model.labelled.hash,
         "files": dict(provenance.files),
         "seed": provenance.seed,
-        "events": model.events,
+        "until": model.until,
+        "by_time": model.by_time,
         "labels": model.labels,
         "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
     }
@@ -97,7 +100,8 @@ def read_event_model(directory: Path) -> EventModel:
             for n in range((len(found) - 1) // 2)
         )
         labels, abusive = map(float, found["labels"])
-        model = EventModel(plain, labelled, Kept(tables, (labels, abusive)), int(said["events"]), str(said["labels"]))
+        kept = Kept(tables, (labels, abusive))
+        model = EventModel(plain, labelled, kept, float(said["until"]), said["by_time"] is True, str(said["labels"]))
     except OSError as error:
         place = error.filename or written
         raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None

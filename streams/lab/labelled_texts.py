@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.lab.families import Shown, family_numbers
 from streams.lab.fit_texts import Labelled
-from streams.lab.rows import ABUSIVE, BENIGN, Row, read_rows
+from streams.lab.rows import ABUSIVE, BENIGN, Row, caption, read_rows
 
 LEAST_FAMILIES: Final = 5
 """Families of each class from which no fold splits one; with fewer, families are not told apart."""
@@ -35,7 +36,8 @@ def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = No
     rows: list[Row] = []
     counts: dict[str, int] = {}
     for file in files:
-        found = [row for _, row in read_rows(file, any_account=True) if row.text and row.label in (BENIGN, ABUSIVE)]
+        labelled = (row for _, row in read_rows(file, any_account=True) if row.label in (BENIGN, ABUSIVE))
+        found = [msgspec.structs.replace(row, text=text) for row in labelled if (text := caption(row))]
         counts[file.name] = len(found)
         rows += found
     if not rows:
@@ -55,7 +57,7 @@ def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = No
         for row in rows
     ]
     labels = np.array([row.label for row in rows], np.int64)
-    texts = [row.text or "" for row in rows]
+    texts = [row.text for row in rows]
     authors = group_numbers([of_account, of_family] for of_account, _, of_family in keys)
     return LabelledFiles(Labelled(texts, labels, np.array(group_numbers(keys)), np.array(authors)), counts)
 

@@ -226,6 +226,13 @@ def _recorded(line: int, row: Row, at_us: int, dropped: Counter[tuple[str, Dropp
     return Recorded(at_us, request, row.label)
 
 
+def caption(row: Row) -> str | None:
+    """The row's text as an event's is read: what is no text counts as none."""
+    kept, _ = read_fields({"account": {"id": "any"}, "text": row.text}, MessageType.ROW)
+    text: str | None = kept.get("text")
+    return text
+
+
 _COLUMNS = {"media.sha256": "content_key", "links": "urls"}
 
 
@@ -270,11 +277,14 @@ def _open(file: Path) -> gzip.GzipFile | BufferedReader:
 
 def _checked(file: Path, line: int, raw: bytes, any_account: bool = False) -> Row:
     try:
-        row = msgspec.convert(parse(raw), Row)
+        given = parse(raw)
+        row = msgspec.convert(given, Row)
+    except UnicodeEncodeError:
+        raise RowInvalid(file, line, f"field {_with_half_a_character(given)}: holds half a character") from None
     except msgspec.ValidationError as error:
         raise RowInvalid(file, line, _named(str(error))) from None
     except NotJson as error:
-        raise RowInvalid(file, line, f"is not JSON: {error}") from None
+        raise RowInvalid(file, line, f"is not JSON: {error}; each line is one row as a JSON object") from None
     try:
         if not any_account:
             read_fields({"account": {"id": row.account_id}}, MessageType.ROW)
@@ -293,6 +303,13 @@ _ACCOUNTS = {
     Dropped.UNKNOWN: "is empty, or a word for unknown",
     Dropped.TOO_LONG: f"is longer than {MAX_ID_BYTES} bytes",
 }
+
+
+def _with_half_a_character(given: Any) -> str:
+    """The name of the first field whose text cannot be encoded."""
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    broken = (name for name, value in texts.items() if value != value.encode(errors="replace").decode())
+    return next(broken, "label")
 
 
 def _named(complaint: str) -> str:
@@ -325,4 +342,4 @@ def _synthetic(rows: Sequence[tuple[int, Row]]) -> list[int]:
 
 
 def _seed(account: str) -> int:
-    return int.from_bytes(blake2b(account.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(account.encode(errors="surrogatepass"), digest_size=8).digest(), "big")

@@ -224,13 +224,21 @@ def _folded(
     read: Iterable[ReadUpload], states: Mapping[str, bytes], hashes: KeyedHashes, web: WebLinks
 ) -> dict[str, Touched]:
     """Every account that an event touches, in the order they are met, with its events folded."""
+    by_account: dict[str, list[ReadUpload]] = {}
+    for one in read:
+        account = one[0][0].account.id
+        events = by_account.get(account)
+        if events is None:
+            by_account[account] = [one]
+        else:
+            events.append(one)
     touched: dict[str, Touched] = {}
-    for one, caption, link_odds in read:
-        account = one[0].account.id
-        of = touched.get(account)
-        if of is None:
-            of = touched[account] = Touched(states.get(account), hashes, web)
-        of.add(one, caption, link_odds)
+    for (
+        account,
+        events,
+    ) in by_account.items():  # one account after the other, while its facts are in the processor's cache
+        of = touched[account] = Touched(states.get(account), hashes, web)
+        of.add(events)
     return touched
 
 

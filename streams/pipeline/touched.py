@@ -80,13 +80,13 @@ class Touched:
         """Whether any event was folded."""
         return self.attempted > 0 or self.others is not None
 
-    def add(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
-        """Fold one more event. If that raises, the account has `failed`: only `again` says what becomes of it."""
-        if not self.failed:
-            try:
+    def add(self, events: Iterable[ReadUpload]) -> None:
+        """Fold the account's events. If one raises, the account has `failed`: only `again` says what becomes of it."""
+        try:
+            for read, caption, link_odds in events:
                 self._fold(read, caption, link_odds)
-            except Exception:  # an error that an event causes must not stop its partition
-                self.failed = True
+        except Exception:  # an error that an event causes must not stop its partition
+            self.failed = True
 
     def again(
         self, state: bytes | None, events: Iterable[ReadUpload], check: Callable[[Facts], object]

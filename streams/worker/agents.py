@@ -33,6 +33,7 @@ from streams.worker.breaker import Breaker, BreakerVerdict
 from streams.worker.changelog import RESTORE
 from streams.worker.chores import Chore
 from streams.worker.commit import Owner
+from streams.worker.garbage import no_collections
 from streams.worker.partition import Event, Partition
 from streams.worker.settings import ACT_WITHIN_RECORDS
 
@@ -108,7 +109,8 @@ class Folding:
                     await owner.act(effects, started)
                 partition.of_owner(owner, Event.FOLDED)
                 return
-            effects = self._fold(fetch)
+            with no_collections():
+                effects = self._fold(fetch)
             if self._judge(fetch, effects) is BreakerVerdict.HALT:
                 self._give_back(owner, effects)
                 partition.of_owner(owner, Event.UNREADABLE_HALT, _halt(fetch, effects))

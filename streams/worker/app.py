@@ -7,7 +7,6 @@ effect outside the process until the app is started.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import shutil
@@ -39,6 +38,7 @@ from streams.worker.assignment import Partitions
 from streams.worker.campaign_feed import CampaignFeed
 from streams.worker.commit import Where
 from streams.worker.controls import Controls
+from streams.worker.garbage import few_collections
 from streams.worker.hot_facts import hot_fact_publisher
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics, serve_metrics
@@ -52,9 +52,6 @@ from streams.worker.settings import LOOPBACK, WorkerSettings, read_worker_settin
 from streams.worker.timers import Upkeep, declare_timers
 
 log = logging.getLogger("upload_gate.worker")
-
-GARBAGE_AFTER = 50_000
-"""Objects after which cycles are looked for; every 700, as is usual, costs a tenth of the worker's time."""
 
 Resource = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -184,7 +181,7 @@ async def _resources(
             "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be turned back; set one secret for all "
             "workers and gates"
         )
-    with _few_collections(), _metrics(settings, registry):
+    with few_collections(), _metrics(settings, registry):
         try:
             yield
         finally:
@@ -199,18 +196,6 @@ def _metrics(settings: WorkerSettings, registry: CollectorRegistry) -> Iterator[
         return
     with serve_metrics(settings.metrics_host, settings.metrics_port, registry):
         yield
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    before = gc.get_threshold()
-    gc.freeze()  # what was imported stays, and need not be looked through again and again
-    gc.set_threshold(GARBAGE_AFTER, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def quiet_clients(kafka: Outage) -> None:

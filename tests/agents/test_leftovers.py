@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any, cast
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError, ProducerFenced
+from aiokafka.producer.message_accumulator import MessageAccumulator
 
 from streams.worker.main import unless_fenced
 
@@ -27,10 +30,31 @@ def told(context: dict[str, Any]) -> bool:
     return loop.told == [context]
 
 
-async def test_the_bare_future_of_a_fenced_transaction_is_no_news() -> None:
-    future = asyncio.get_running_loop().create_future()
+class Cluster:
+    """What the client's accumulator reads of its cluster."""
 
-    assert not told({"message": "never retrieved", "exception": ProducerFenced(), "future": future})
+    api_version = (2, 0)
+
+    def leader_for_partition(self, at: TopicPartition) -> int:
+        return 0
+
+
+async def test_a_batch_that_waits_while_its_transaction_is_fenced_leaves_an_error_that_is_no_news() -> None:
+    left: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: left.append(context))
+    waiting = MessageAccumulator(Cluster(), 1 << 20, 0, 30.0)
+    batch = waiting.create_builder()
+    batch.append(key=b"a", value=b"1", timestamp=1)
+    sent = await waiting.add_batch(batch, TopicPartition("states", 0), 1.0)
+
+    waiting.fail_all(ProducerFenced())
+    with pytest.raises(ProducerFenced):
+        await sent
+    del waiting, batch, sent
+    gc.collect()
+
+    assert [type(context["exception"]) for context in left] == [ProducerFenced]
+    assert not told(left[0])
 
 
 @pytest.mark.parametrize("error", [KafkaTimeoutError(), OSError(), TimeoutError(), ValueError(), None])

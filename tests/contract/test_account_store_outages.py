@@ -26,9 +26,10 @@ from gate.serve.clock import SystemClock
 from gate.serve.policy_in_force import PolicyInForce
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.line import Line, Stats
 from gate.stores.redis.reservations import RedisReservationStore
-from gate.stores.redis.takes import RedisTakeStore
+from gate.stores.redis.take_scripts import ScriptPair
+from gate.stores.redis.takes import RedisTakeStore, TakeLane
 
 MOST_CALLS = 15
 """Callers that queue for a server that hangs make a call each, 30 and more; on a busy machine a few slip through."""
@@ -69,6 +70,21 @@ async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
     assert all(0 < ms <= 90 * 86_400_000 for ms in left.values())
     assert min(ms for key, ms in left.items() if b"2b:account" in key) > 59_000
     assert max(ms for key, ms in left.items() if b"2b:platform" in key) < 90_000
+
+
+async def test_after_an_outage_it_is_stored_again_what_the_tags_of_reservations_stand_for(redis_url: str) -> None:
+    line, check = Line(redis_url), take_request("u", per_minute("minute", 1))
+    lane = TakeLane(line, ScriptPair(), "tags-again:", Stats())
+    await lane.probe(5.0)
+    await lane.call((check,), 5.0)
+    lost = await line.delete([b"tags-again:2limits"], 5.0)
+
+    await lane.probe(5.0)
+    await lane.call((check,), 5.0)
+    found = await line.delete([b"tags-again:2limits"], 5.0)
+    await line.close()
+
+    assert (lost, found) == (1, 1)
 
 
 async def test_a_limit_so_fast_that_its_seconds_round_to_zero_still_refuses(redis_store: RedisAccountStore) -> None:

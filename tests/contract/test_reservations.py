@@ -152,6 +152,25 @@ async def test_an_upload_beyond_the_burst_leaves_a_debt_that_is_paid_by_waiting(
     assert (await store.take(check("x", now_us=NOW_US + wait_us))).charged
 
 
+async def test_debts_of_ages_add_up_to_a_time_that_a_store_can_keep_and_a_peek_says_what_a_check_is_told(
+    store: Store,
+) -> None:
+    slow = Limit("bytes", Rate(1 << 20, DAY_US, 1 << 20), by_bytes=True)
+    of = limits(slow)
+    store.expect((of,))
+    for n in range(5):
+        await store.take(check(f"u{n}", of))
+
+    await settled(store, *(report(UploadOutcome.COMMITTED, f"u{n}", 1 << 40) for n in range(5)))
+    peeked, refused = await store.peek(check("v", of)), await store.take(check("v", of))
+
+    assert peeked.result.refusal is not None
+    assert refused.refusal == peeked.result.refusal
+    assert refused.refusal.limit == "bytes"
+    assert refused.refusal.retry_after_us is not None
+    assert refused.refusal.retry_after_us > 5 * 365 * DAY_US
+
+
 async def test_the_same_upload_gets_the_same_answer_and_other_content_is_a_conflict(store: Store) -> None:
     first = await store.take(check())
     taken = await fill(store)
@@ -185,6 +204,21 @@ async def test_a_refusal_is_repeated_until_its_retry_after_has_passed_also_where
     assert (refused.refusal.limit, refused.refusal.retry_after_us) == ("one", MINUTE_US)
     assert (again.refusal.limit, again.refusal.retry_after_us) == ("one", 1)
     assert (other.conflict, later.charged) == (True, True)
+
+
+@pytest.mark.parametrize("upload", ["u" * 250, "u" * 251, "u" * 256, "ü" * 125, "ü" * 126, "ü" * 128])
+async def test_an_upload_with_a_long_id_is_answered_once_and_settled_by_its_id(store: Store, upload: str) -> None:
+    store.expect((NEW,))
+
+    first = await store.take(check(upload))
+    other, again = await store.take(check(upload[:-1])), await store.take(check(upload))
+    peeked = await store.peek(check(upload))
+    (failed,) = await settled(store, report(UploadOutcome.FAILED, upload))
+
+    assert [each.charged for each in (first, other, again)] == [True] * 3
+    assert [each.repeated for each in (first, other, again, peeked.result)] == [False, False, True, True]
+    assert failed.settled is SettledAs.SETTLED
+    assert await fill(store) == {**TAKEN}
 
 
 async def test_an_upload_that_was_given_back_is_judged_anew(store: Store) -> None:

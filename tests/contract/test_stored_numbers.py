@@ -22,6 +22,7 @@ from take_requests import (
 
 from gate.core.duration import HOUR_US
 from gate.core.limits.limit import Rate
+from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
 from gate.core.standing import Standing
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
@@ -52,6 +53,17 @@ async def line(redis_url: str) -> AsyncIterator[Line]:
     line = Line(redis_url)
     yield line
     await line.close()
+
+
+async def test_a_repeated_answer_of_a_shadow_limit_without_room_is_believed(redis_store: RedisAccountStore) -> None:
+    full = per_minute("minute", 1, shadow=True)
+    await redis_store.take(take_request("first", full))
+    checks = [take_request("u", full) for _ in range(2)]
+
+    let_in, again = [await redis_store.take(check) for check in checks]
+
+    assert (let_in.shadow, again.shadow, again.repeated) == (("minute",), ("minute",), True)
+    assert redis_store.stats.unreadable == 0
 
 
 async def get(line: Line, key: str) -> bytes:
@@ -109,6 +121,29 @@ async def test_a_bucket_value_that_cannot_be_true_is_an_empty_bucket_that_fills_
     assert refused.refusal.retry_after_us == COST_US
     assert (early.charged, fitting.charged, full) == (False, True, BURST)
     assert (unreadable, redis_store.stats.unreadable) == (1, 1)
+
+
+@pytest.mark.parametrize("tat", [*NUMBERS.values(), None], ids=[*NUMBERS.keys(), "a list"])
+async def test_a_report_gives_back_and_counts_the_real_bytes_whatever_another_bucket_of_it_holds(
+    redis_store: RedisAccountStore, line: Line, tat: float | None
+) -> None:
+    own, platform = per_minute("minute", 60), per_minute("bytes", 60, "platform", by_bytes=True)
+    redis_store.expect((take_request("u", own, platform).class_limits,))
+    for n in range(8):  # the last ones have keys of their own
+        await redis_store.take(replace(take_request(f"u{n}", own, platform, size=1), now_us=None))
+    key = f"{redis_store.prefix}2b:platform"
+    if tat is None:
+        await line.execute(b"DEL", key, within_s=5.0)
+        await line.execute(b"LPUSH", key, b"x", within_s=5.0)
+    else:
+        await put(line, key, (await get(line, key))[:5] + TAT.pack(tat))
+
+    back = await redis_store.settle([Report("a", f"u{n}", UploadOutcome.FAILED) for n in range(8) if n != 6])
+    more = await redis_store.settle([Report("a", "u6", UploadOutcome.COMMITTED, 3)])
+    peeked = await redis_store.peek(replace(take_request("peek", own, platform), now_us=None))
+
+    assert [each.settled for each in (*back, *more) if isinstance(each, Settlement)] == [SettledAs.SETTLED] * 8
+    assert peeked.rooms[0].left(peeked.result.now_us) == 59
 
 
 async def admitted_at(store: RedisAccountStore, now_us: int) -> int:

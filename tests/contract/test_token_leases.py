@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -11,16 +12,23 @@ from proxies import FaultProxy
 from take_requests import DAY_US, AccountStore, WallClock
 from waiting import eventually
 
+from gate.app.leased_takes import LeasedTakes
+from gate.app.settle import Reports
 from gate.core.limits.limit import Limit, Rate
-from gate.core.limits.reservation import UploadOutcome
-from gate.core.limits.take import ClassLimits
-from gate.core.limits.token_lease import Exchange
-from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
+from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.core.limits.token_lease import Exchange, Exchanged
+from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Thresholds, Unit
+from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
+from gate.metrics import Counts
+from gate.policyfile import load_policy
 from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.line import Line
+from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.token_leases import RedisTokenLeases
 
 SLOW = Rate(300, 365 * DAY_US, 300)
@@ -88,6 +96,37 @@ async def test_uploads_get_tokens_that_were_debited_before_and_all_gates_togethe
     assert all(refusal.retry_after_us for refusal in refusals)
 
 
+async def test_a_policy_of_many_classes_and_kinds_whose_limits_are_leased_and_reserved_is_taken_from(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    names, kinds = [f"class-{n}" for n in range(5)], [f"kind-{n}" for n in range(10)]
+    common = Mode.ENFORCE, OnStoreError.LOCAL, dict.fromkeys(names, SLOW)
+    reserved = dict.fromkeys(names, 0.1)
+    limits = [
+        *(LimitRule(kind, Subject.ACCOUNT, Unit.UPLOADS, *common, frozenset({kind})) for kind in kinds),
+        LimitRule("platform.uploads", Subject.PLATFORM, Unit.UPLOADS, *common, lease=20, reserved=reserved),
+        LimitRule("platform.bytes", Subject.PLATFORM, Unit.BYTES, *common, lease=20, reserved=reserved),
+    ]
+    thresholds = dict.fromkeys(names, Thresholds())
+    policy = replace(
+        load_policy(None), classes=tuple(names), default_class=names[0], thresholds=thresholds, limits=tuple(limits)
+    )
+    takes = LeasedTakes(stores[0], stores[1], Counts(), lambda: 1, lambda: 0)
+    takes.expect(policy.class_limits)
+    some = [*policy.class_limits[::7], *takes.remaining[::29]]
+
+    alone = [
+        await stores[0].take(TakeRequest(f"a-{n}", "u", each, class_=each.name, attempt=1))
+        for n, each in enumerate(some)
+    ]
+    together = await stores[0].take_many(
+        [TakeRequest(f"b-{n}", "u", each, class_=each.name, attempt=1) for n, each in enumerate(some)]
+    )
+
+    assert len(policy.class_limits) + len(takes.remaining) == 300
+    assert [each.charged for each in (*alone, *together) if isinstance(each, TakeResult)] == [True] * 2 * len(some)
+
+
 @pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.ABORTED])
 async def test_an_upload_that_did_not_happen_gives_back_to_the_lease_once(
     stores: tuple[Store, TokenLeaseStore], outcome: UploadOutcome
@@ -138,6 +177,37 @@ async def test_an_upload_that_another_limit_refuses_or_that_was_answered_before_
     assert gate.takes.leases[0].out_us == 0
 
 
+async def test_a_check_that_the_store_sends_again_because_its_reply_was_lost_uses_what_the_lease_gave_once(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    class LosesReplies:
+        """A store whose replies are all lost once."""
+
+        expect, peek = stores[0].expect, stores[0].peek
+
+        async def take(self, request: TakeRequest) -> TakeResult:
+            await stores[0].take(request)
+            return await stores[0].take(request)
+
+        async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+            await stores[0].take_many(requests)
+            return await stores[0].take_many(requests)
+
+    gate = LeasedGate(LosesReplies(), stores[1], stores[0], leased_class(PLATFORM))
+    await gate.upload(*range(50))
+    await gate.renew()
+
+    results = [*await gate.upload("a", "b"), await gate.takes.take(gate.request("c"))]
+    held_us = gate.held_us
+    await gate.report("a", UploadOutcome.FAILED)
+    (again,) = await gate.upload("b")
+
+    assert [(result.charged, result.resent) for result in results] == [(True, True)] * 3
+    assert (again.charged, again.repeated, again.resent) == (True, True, False)
+    assert held_us == 47 * PLATFORM.unit_us
+    assert gate.held_us == 48 * PLATFORM.unit_us
+
+
 async def test_a_gate_that_stops_gives_its_lease_back_and_one_that_dies_takes_it_along(
     stores: tuple[Store, TokenLeaseStore],
 ) -> None:
@@ -163,6 +233,48 @@ async def test_an_idle_gate_gives_its_lease_back(stores: tuple[Store, TokenLease
 
     assert gate.held_us == 0
     assert await left(gate, stores[0]) == (250, 250)
+
+
+async def test_an_upload_gives_back_to_its_lease_where_redis_has_lost_what_the_tags_of_reservations_stand_for(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix = f"{unique()}:"
+    store, reservations = RedisAccountStore(redis_url, prefix, 5.0), RedisReservationStore(redis_url, prefix, 5.0)
+    leases, line = RedisTokenLeases(redis_url, prefix, 5.0), Line(redis_url)
+    limits = leased_class(PLATFORM)
+    await store.open()
+    gate = LeasedGate(store, leases, store, limits)
+    reports = Reports(reservations, gate.counts, leases=gate.takes)
+    reports.expect((limits,))
+    await gate.upload(*range(50))
+    await gate.renew()
+    await gate.upload("a")
+    before_us = gate.held_us
+
+    await line.delete([f"{prefix}2limits".encode()], 5.0)
+    (settled,) = await reports.settle([Report("g-a", "u-g-a", UploadOutcome.FAILED)])
+    for each in (store, reservations, leases, line):
+        await each.close()
+
+    assert isinstance(settled, Settlement)
+    assert settled.settled is SettledAs.SETTLED
+    assert gate.held_us - before_us == PLATFORM.unit_us
+
+
+async def test_a_value_of_another_kind_at_the_key_of_one_bucket_keeps_no_tokens_from_the_leases_of_others(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix = f"{unique()}:"
+    leases, line = RedisTokenLeases(redis_url, prefix, 5.0), Line(redis_url)
+    await line.execute(b"LPUSH", f"{prefix}2b:platform", b"x", within_s=5.0)
+
+    met = await leases.exchange(
+        [Exchange("class:new", PLATFORM, PLATFORM.unit_us), Exchange("platform", PLATFORM, PLATFORM.unit_us)]
+    )
+    await leases.close()
+    await line.close()
+
+    assert [each.us for each in met if isinstance(each, Exchanged)] == [PLATFORM.unit_us] * 2
 
 
 async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_it(
@@ -193,6 +305,25 @@ async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_
     assert [result.charged for result in later] == [True, True, False]
     assert [result.charged for result in of_raid_later] == [False]
     assert {result.refusal.limit for result in (*of_raid, *of_trusted) if result.refusal} == {"platform.uploads"}
+
+
+async def test_an_exchange_says_whether_the_server_may_have_carried_it_out(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    port = free_port()
+    leases = RedisTokenLeases(f"redis://127.0.0.1:{port}/0", f"{unique()}:", 0.2)
+    wanted = [Exchange("platform", PLATFORM, PLATFORM.unit_us)]
+
+    (nobody_there,) = await leases.exchange(wanted)
+    async with FaultProxy(port, int(redis_url.rsplit(":", 1)[1].split("/")[0])) as proxy:
+        await leases.exchange(wanted)
+        proxy.delay_to_client_s = 1.0
+        (lost,) = await leases.exchange(wanted)
+    await leases.close()
+
+    assert isinstance(nobody_there, StoreUnavailable)
+    assert isinstance(lost, StoreUnavailable)
+    assert (nobody_there.may_have_run, lost.may_have_run) == (False, True)
 
 
 async def test_an_exchange_whose_answer_is_lost_is_carried_out_once_and_its_tokens_are_given_to_nobody(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ import pytest
 from pages import page
 
 from gate.cli import main as cli
+from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
+from gate.local.free_port import free_port
+from gate.records.board_page import board_page
 from gate.records.break_glass_document import decode_break_glass, with_pause
 from gate.stores.disk.break_glass import rewrite
 
@@ -78,11 +82,79 @@ def test_a_mistyped_id_is_an_error_and_no_release_that_is_obeyed(home: Path, run
     assert "knows no pause p-l" in said
 
 
+def test_a_pause_by_file_that_begins_later_is_obeyed_before_it_begins(
+    home: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_us = time.time_ns() // 1_000
+
+    def answer(_: Message) -> tuple[int, bytes]:
+        read = decode_break_glass((home / "break-glass.json").read_bytes(), now_us)
+        return 200, board_page(Board({}, read.pauses), now_us, {}, now_us)
+
+    with page(answer) as url:
+        words = ("pause", "--class", "new", "--reason", "raid", "--start-in", "1h", "--yes", "--admin", url)
+        code, said = run(*words)
+        shown = cli.run(
+            ["status", "--redis", f"redis://127.0.0.1:{free_port()}/0", "--admin", url, "--state", str(home)]
+        )
+
+    assert (code, shown) == (0, 0)
+    assert "is obeyed by the gate of this host" in said
+    shown_text = capsys.readouterr().out
+    assert "BEGINS" in shown_text
+    assert "FROM THE HOST'S BREAK-GLASS FILE" in shown_text
+
+
+def test_the_file_lifts_a_pause_that_has_not_begun_and_one_that_ramps(home: Path, run: Run) -> None:
+    later = replace(PAUSE, id="p-2", starts_at_us=NOON_US + 1, expires_at_us=NOON_US + 2)
+    ramps = replace(PAUSE, id="p-3", released_at_us=NOON_US, ramp_us=60_000_000)
+
+    def answer(_: Message) -> tuple[int, bytes]:
+        file = home / "break-glass.json"
+        lifted = json.loads(file.read_bytes())["releases"] if file.exists() else []
+        return 200, board_page(Board({"p-2": later, "p-3": ramps}), NOON_US, {"lifted": lifted}, NOON_US)
+
+    with page(answer) as url:
+        code, _ = run("release", "p-2", "p-3", "--admin", url)
+
+    assert code == 0
+
+
 def test_without_a_gate_that_answers_a_release_is_written_all_the_same(home: Path, run: Run) -> None:
     code, _ = run("release", "p-9", "--admin", "http://127.0.0.1:9")
 
     assert code == 3
     assert json.loads((home / "break-glass.json").read_bytes())["releases"] == ["p-9"]
+
+
+def test_a_mistyped_id_among_several_keeps_no_pause_from_being_lifted(home: Path, run: Run) -> None:
+    file = home / "break-glass.json"
+
+    with a_gate(file) as url:
+        code, said = run("release", "p-l", "p-1", "p-1", "--admin", url)
+
+    assert code == 2
+    assert json.loads(file.read_bytes())["releases"] == ["p-1"]
+    assert "knows no pause p-l" in said
+    assert "p-1 is obeyed by the gate" in said
+
+
+@pytest.mark.parametrize("flags", [("--propose",), ("--machine",), ("--ramp", "10m"), ("--all",)])
+def test_a_release_by_file_refuses_what_the_file_cannot_do(home: Path, run: Run, flags: tuple[str, ...]) -> None:
+    named = () if flags == ("--all",) else ("p-1",)
+
+    code, said = run("release", *named, *flags, "--admin", "http://127.0.0.1:9")
+
+    assert (code, (home / "break-glass.json").exists()) == (2, False)
+    assert f"{flags[0]} cannot be used with --direct file" in said
+
+
+def test_bytes_that_are_no_text_are_no_id_for_the_file(home: Path, run: Run) -> None:
+    code, said = run("release", "\udcff", "--admin", "http://127.0.0.1:9")
+
+    assert (code, (home / "break-glass.json").exists()) == (2, False)
+    assert "no pause \\udcff" in said
+    assert json.loads((home / "audit.jsonl").read_bytes())["pause"] == "\ufffd"
 
 
 @pytest.mark.parametrize("flag", ["--propose", "--machine"])
@@ -102,6 +174,10 @@ def test_an_emergency_stands_in_the_file_and_in_the_audit_log(home: Path, run: R
     recorded = json.loads((home / "audit.jsonl").read_bytes())
     assert code == 3
     assert (pause["emergency"], recorded["emergency"]) == ("all is down", "all is down")
+
+    run("release", "p-9", "--emergency", "ann is asleep", "--admin", "http://127.0.0.1:9")
+
+    assert json.loads((home / "audit.jsonl").read_bytes().splitlines()[-1])["emergency"] == "ann is asleep"
 
 
 def test_two_operators_at_once_lose_no_pause(tmp_path: Path) -> None:

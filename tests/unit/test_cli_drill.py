@@ -12,8 +12,10 @@ import pytest
 from gate.app.operate import Operate, last_drill_us
 from gate.cli import drill, http_json
 from gate.cli import main as cli
-from gate.cli.addresses import Addresses
+from gate.cli.addresses import Addresses, resolve_addresses
+from gate.cli.output import Output
 from gate.core.pause.entry import Pause
+from gate.core.pause.scope import Scope
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
@@ -77,3 +79,23 @@ async def test_a_drill_has_passed_only_once_its_own_pause_held_an_upload_and_not
     assert found == code
     assert board.active(NOON_US) == []
     assert last_drill_us(board.pauses.values()) == (NOON_US if code == 0 else 0)
+
+
+async def test_ctrl_c_while_the_gate_is_queried_leaves_no_pause_behind(
+    store: MemoryBoardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drilling: list[asyncio.Task[object]] = []
+
+    def interrupted(*_: object, **__: object) -> object:
+        drilling[0].cancel()  # what the loop does at Ctrl-C, while the drill blocks it
+        return HELD
+
+    monkeypatch.setattr(http_json, "post_json", interrupted)
+    scope = Scope(frozenset(("canary",)))
+    drilling.append(asyncio.create_task(drill._drill(resolve_addresses(environ={}), scope, "ann", None, Output.TEXT)))
+
+    await asyncio.gather(*drilling, return_exceptions=True)
+
+    (pause,) = (await store.read()).pauses.values()
+    assert drilling[0].cancelled()
+    assert pause.released_by == "ann"

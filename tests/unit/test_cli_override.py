@@ -159,6 +159,9 @@ def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:
     told = {"limit": "account.uploads.minute", "unit": "uploads", "burst": 5, "left": 3, "full_in": 39.2}
 
     assert limit_line(told) == "  account.uploads.minute: 3 of 5 uploads left, full in 39s"
+    assert limit_line(
+        {"limit": "platform.bytes", "unit": "bytes", "burst": 40 << 30, "left": 3 << 20, "full_in": 0}
+    ) == ("  platform.bytes: 3 MiB of 40 GiB left, full")
 
 
 def test_an_account_is_read_as_checks_read_it_whether_typed_or_in_a_file(
@@ -250,3 +253,34 @@ def test_a_file_that_cannot_be_read_is_named_in_words(tmp_path: Path, capsys: py
         assert words in err
         assert "Errno" not in err
         assert "codec" not in err
+
+
+def test_a_reason_that_no_override_can_hold_sets_none_of_the_file(
+    redis_url: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [{"account": f"a-{n}", "for": "7d", "reason": "x" * (20_000 if n else 3), "allow": True} for n in range(2)]
+    (tmp_path / "list").write_text("\n".join(map(json.dumps, lines)))
+
+    code = run(["override", "import", str(tmp_path / "list"), "--yes"])
+
+    assert code == 2
+    assert f"{tmp_path}/list:2: no override can hold this" in capsys.readouterr().err
+    assert stored(redis_url, place, "a-0") is None
+
+
+def test_a_change_of_overrides_that_ctrl_c_ends_is_recorded(
+    redis_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RedisOverrideStore, "put_override", interrupted)
+
+    code = run(["override", "set", "a-1", "--deny", "--for", "1h", "--reason", "spam \udcff", "--yes"])
+
+    (record,) = [decode_audit(line) for line in (tmp_path / "audit.jsonl").read_bytes().splitlines()]
+    assert code == 2
+    assert (record.outcome, record.account) == ("failed", "a-1")
+    assert "it may have been written" in record.detail
+    assert record.after is not None
+    assert record.after["reason"] == "spam \ufffd"

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pages import page
 
 from gate.app.converge import Convergence, GateResult, GateState
-from gate.cli import check, explain, policy, preview, status
+from gate.cli import check, explain, policy, preview, status, status_view
+from gate.cli import main as cli
 from gate.cli.addresses import resolve_addresses
 from gate.cli.board_access import new_pause_id
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence
 from gate.cli.pause_text import lines_of, pause_lines
 from gate.cli.release import released_sentence, still_paused
+from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
-from gate.core.pause.scope import Action, Exemption, Scope
+from gate.core.pause.ramp import position
+from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.core.policy import Unit
 from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
+from gate.local.free_port import free_port
 from gate.policyfile.reason_texts import load_reason_texts
 from gate.ports.boards import Acknowledgement
 from gate.records.board_document import board_digest
-from gate.records.board_page import decode_board_page
+from gate.records.board_page import board_page, decode_board_page
 from gate.records.pause import pause_document
 
 NOON_US = 1_800_000_000_000_000
@@ -40,6 +47,16 @@ STATS = {
     ],
     "uptime_s": 600.0,
 }
+
+
+@pytest.fixture(autouse=True)
+def in_helsinki(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """People read times in the zone of their terminal."""
+    monkeypatch.setenv("TZ", "Europe/Helsinki")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def only(class_: str) -> Scope:
@@ -75,7 +92,7 @@ def test_a_pause_that_begins_later_says_when_and_which_store_took_it() -> None:
 
     said = obeyed_sentence("pause p-1", result, "Kafka", NOON_US)
 
-    assert "after Kafka accepted it); it begins at 20" in said
+    assert "after Kafka accepted it); it begins at 10:02 +02:00 (in 2m)" in said
     assert "begins" not in obeyed_sentence("pause p-1", result, "Kafka", NOON_US + 120_000_000)
 
 
@@ -107,7 +124,7 @@ def test_a_gate_that_no_longer_answers_is_told_until_when_it_counts_and_how_to_e
     error = not_obeyed("pause p-1", Convergence(CHANGE, (obeying("g-1", 42, 0.1),)), unheard, HERE)
 
     assert error is not None
-    assert "it counts until 08:05:00 UTC" in str(error)
+    assert "it counts until 10:05:00 +02:00" in str(error)
     assert "`upload-gate status --forget g-2 --state /var/gate --redis redis://10.0.0.5:6379/0`" in str(error)
     assert "/var/gate/break-glass.json on this one" in str(error)
 
@@ -120,7 +137,10 @@ def test_a_gate_that_does_not_obey_a_release_is_not_told_to_pause_by_file() -> N
 
     assert error is not None
     assert "break-glass" not in str(error)
-    assert "each keeps the pause until it reaches Redis again, or until it expires at 2027-01-15T08:10:00" in str(error)
+    assert (
+        "each keeps the pause until it reaches Redis again, or until it expires at 2027-01-15 10:10:00 +02:00"
+        in str(error)
+    )
 
 
 def test_a_decision_names_what_was_ignored() -> None:
@@ -194,6 +214,22 @@ def test_a_release_says_which_other_pauses_still_match_those_uploads(scope: Scop
 
     assert len(said) == (expected is not None)
     assert all(one.startswith(expected or "") for one in said)
+
+
+def test_a_release_does_not_name_as_still_pausing_what_only_counts_or_is_lifted_here() -> None:
+    counts = replace(PAUSE, id="p-2", mode=PauseMode.DRY_RUN)
+    lifted, glass = replace(PAUSE, id="p-3"), replace(PAUSE, id="file-1")
+    over = replace(PAUSE, id="file-2", expires_at_us=NOON_US)
+    pauses = {pause.id: pause for pause in (PAUSE, counts, lifted)}
+
+    said = still_paused(PAUSE, Board(pauses, (glass, over), lifted=frozenset(("p-3",))), NOON_US)
+
+    assert [sentence.split(" under ")[1].split(" (")[0] for sentence in said] == ["pause file-1"]
+
+
+def test_a_field_of_blanks_at_the_end_of_a_full_line_is_no_fault() -> None:
+    assert lines_of(["a" * 79, "  ", "b"], 80) == ["a" * 79, "b"]
+    assert lines_of(["a" * 80, ""], 80) == ["a" * 80]
 
 
 def test_pause_ids_are_short_and_differ() -> None:
@@ -316,6 +352,36 @@ def test_an_account_is_told_which_pauses_may_hold_it() -> None:
     assert not explain.may_hold(listed, "a-1", "trusted", None)
 
 
+def test_an_account_that_an_ended_pause_has_not_let_back_yet_is_told_of_it() -> None:
+    ended = replace(PAUSE, released_at_us=NOON_US, ramp_us=600_000_000)
+    place = position(ended.id, "a-1")
+    back_us = NOON_US + int(600_000_000 * (1 - place))
+
+    assert explain.may_hold(ended, "a-1", None, None, back_us - 1_000)
+    assert not explain.may_hold(ended, "a-1", None, None, back_us + 1_000)
+
+
+def test_without_redis_explain_shows_the_pauses_that_the_gate_at_hand_obeys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_us = time.time_ns() // 1_000
+    lasting = replace(PAUSE, set_at_us=now_us, starts_at_us=None, expires_at_us=now_us + 600_000_000)
+    glass = replace(lasting, id="file-1", scope=Scope())
+    lifted = replace(lasting, id="p-2")
+    board = Board({pause.id: pause for pause in (lasting, lifted)}, (glass,), lifted=frozenset(("p-2",)))
+    shown = board_page(board, now_us, {"lifted": ["p-2"]}, now_us)
+
+    with page(lambda _: (200, shown)) as admin:
+        away = ["--redis", f"redis://127.0.0.1:{free_port()}/0"]
+        ended = cli.run(["explain", "a-1", "--state", str(tmp_path), "--admin", admin, *away])
+
+    out, err = capsys.readouterr()
+    assert ended == 1
+    assert [line.split(":")[0] for line in out.splitlines()] == ["may be met by file-1", "may be met by p-1"]
+    assert "from the host's break-glass file" in out.splitlines()[0]
+    assert "cannot be reached" in err
+
+
 def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
     day_us = 86_400_000_000
     score = Score("a-1", 0.7, 0.1, 0.8, (), NOON_US, NOON_US, Stamp("e", 3), "card", half_life_us=day_us, base=0.1)
@@ -371,6 +437,30 @@ def test_status_fits_its_terminal_and_tells_gates_apart(tmp_path: Path) -> None:
     assert "NOT ON DISK" in shown[third:]
 
 
+def test_without_redis_status_goes_by_the_gates_time_and_shows_the_gates_that_kafka_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = replace(PAUSE, id="p-0", rev=1, released_at_us=NOON_US, released_by="ann")
+    board = Board({"p-0": ended, "p-1": PAUSE})
+    shown = board_page(board, NOON_US, {"controls_age_s": 0.2}, NOON_US)
+    behind = Acknowledgement("g-2", "http://g-2", 1, NOON_US + HOUR_US - 500_000, digest="old")
+    obeys = Acknowledgement("g-1", "http://g-1", 7, NOON_US + HOUR_US, digest=board_digest(board))
+    # the broker's clock is an hour ahead of Redis', by which pauses end
+    kafka = status_view.StatusView("kafka", board, 7, (obeys, behind), NOON_US + HOUR_US)
+    monkeypatch.setattr(status_view, "_from_kafka", lambda _: kafka)
+
+    with page(lambda _: (200, shown)) as admin:
+        away = ["--redis", f"redis://127.0.0.1:{free_port()}/0"]
+        cli.run(["status", "--state", str(tmp_path), "--admin", admin, *away])
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 active pause (rev 7)" in out
+    assert "10m left until 10:10 +02:00 (in 10m)" in out
+    assert "gate g-1 at http://g-1: rev 7, heard 0.0 s ago gate" in out
+    assert "gate g-2 at http://g-2: rev 1, heard 0.5 s ago, BEHIND rev 7" in out
+    assert "LACKS" not in out
+
+
 def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> None:
     digest = board_digest(Board())
     live, before, first, gone = (
@@ -384,7 +474,7 @@ def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> Non
     assert status.one_a_name(view) == [(live, 2), (gone, 0)]
     (one,) = (line for line in lines if "gate g-1" in line)
     assert "(an earlier process of it stopped without saying so)" in one
-    assert any("gate g-2" in line and "SILENT, counts until 08:03:20 UTC" in line for line in lines)
+    assert any("gate g-2" in line and "SILENT, counts until 10:03:20 +02:00" in line for line in lines)
 
 
 def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> None:

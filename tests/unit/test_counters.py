@@ -166,3 +166,12 @@ def test_an_event_without_amount_target_or_place_is_counted_too() -> None:
 
     assert read(counters, bare, 2.0)["source_count"] == log1p(1)
     assert len(counters.read(bare, 2.0)) == len(NAMES)
+
+
+def test_a_name_with_half_a_character_is_kept_as_any_other() -> None:
+    counters, others = Counters(BY_COUNT), Counters(BY_COUNT)
+    counters.add(event("\ud800"), 1.0)
+
+    others.go_on_from(counters.kept())
+
+    assert read(others, event("\ud800"), 2.0)["source_count"] == log1p(1)

@@ -34,7 +34,7 @@ def links(directory: Path, scale: float = 0.5) -> None:
 
 def events(directory: Path, scale: float = 0.5) -> None:
     card = event_card([EventTerm(("gap",), (np.array([1.0]),), np.array([0.0, 0.5]))], scale, 0.2)
-    write_event_model(EventModel(card, card, Kept(({5: 1.0},), (2.0, 1.0)), 9, "none"), ABOUT, directory)
+    write_event_model(EventModel(card, card, Kept(({5: 1.0},), (2.0, 1.0)), 9.0, False, "none"), ABOUT, directory)
 
 
 Writes = Callable[..., None]

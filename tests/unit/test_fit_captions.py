@@ -121,7 +121,8 @@ def test_rows_without_text_or_label_are_left_out(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(
         '{"account_id":"a","text":"hello","label":0}\n{"account_id":"b","text":null,"label":1}\n'
-        '{"account_id":"c","text":"hi","label":-1}\n'
+        '{"account_id":"c","text":"hi","label":-1}\n{"account_id":"d","text":["hi"],"label":1}\n'
+        '{"account_id":"e","text":7,"label":1}\n'
     )
 
     given = read_labelled_captions([file])

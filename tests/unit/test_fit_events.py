@@ -147,9 +147,46 @@ def test_a_fitted_card_goes_on_where_the_fit_ended(tmp_path: Path, capsys: pytes
     assert [*codes, code] == [0, 0, 0]
     assert figures["auc"] > 0.9
     assert figures["model"] == model.labelled.hash
-    assert model.events == 900
+    assert (model.until, model.by_time) == (900, False)
     for name in ("events.toml", "events-labels.toml", "events.json", "events.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def at_times(file: Path, first_s: int) -> Path:
+    """The rows with times, an hour apart."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["t"] = first_s + 3_600 * number
+        del row["seq"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.mark.usefixtures("small_machine")
+def test_rows_that_do_not_follow_those_of_the_fit_are_judged_with_empty_counters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The counters' half-lives would raise an earlier year's gap to an infinite power."""
+    fitted = at_times(stream(tmp_path / "fitted.jsonl"), 1_790_000_000)
+    others = (
+        fitted,
+        at_times(stream(tmp_path / "earlier.jsonl", 300, seed=4), 1_700_000_000),
+        stream(tmp_path / "counted.jsonl", 300, seed=5),
+    )
+    assert run(["fit", "events", str(fitted), "--labels", "immediate", "--out", str(tmp_path / "m")]) == 0
+    capsys.readouterr()
+
+    said = []
+    for file in others:
+        code = run([
+            "evaluate", str(file), "--what", "events", "--models", str(tmp_path / "m"), "--labels", "immediate",
+        ])  # fmt: skip
+        said.append((code, capsys.readouterr().err))
+
+    assert [code for code, _ in said] == [0, 0, 0]
+    assert all("the counters begin empty" in err for _, err in said)
+    assert "before the last event of the fit" in said[1][1]
+    assert "only those of the fit have times" in said[2][1]
 
 
 @pytest.mark.usefixtures("small_machine")

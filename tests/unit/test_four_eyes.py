@@ -10,10 +10,15 @@ import pytest
 from gate.app.operate import Details, Operate
 from gate.app.permission import Authority
 from gate.cli.pause_intention import first_alone
+from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.media import Media
+from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause, PauseChange
 from gate.core.pause.four_eyes import TwoPersonRule, unapproved_end_us
+from gate.core.pause.index import index_of, strictest
 from gate.core.pause.scope import NOBODY, Action, Exemption, PauseMode, Scope
+from gate.core.request import CheckRequest
 from gate.errors import ControlRefused, NotPermitted
 from gate.policyfile import load_policy, parse_policy
 from gate.ports.audit import AuditEntry
@@ -254,3 +259,115 @@ async def test_the_rest_that_waits_is_a_proposal_to_extend_by_the_login_that_set
     assert proposal is not None
     assert (proposal.change, proposal.by, proposal.identity) == (PauseChange.EXTEND, "ann", "ann@a")
     assert pause.identity == "ann@a"
+
+
+def held(board: Board, now_us: int) -> bool:
+    """Whether an upload of class new is held."""
+    upload = CheckRequest("u-1", Account("a-1", "new"), Media("image"))
+    return strictest(index_of(board.pauses.values(), now_us), upload, "new", now_us) is not None
+
+
+@pytest.mark.parametrize("ramp_us", [None, 10 * MINUTE_US])
+async def test_a_proposed_pause_that_is_withdrawn_never_holds_anybody(site: Site, ramp_us: int | None) -> None:
+    waits = await site.as_("ann@a", propose=True).pause(Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US)
+    site.at_us += 30 * MINUTE_US
+
+    withdrawn = await site.as_("bob@b").release(waits.id, "bob", ramp_us=ramp_us)
+
+    assert not held(await site.store.read(), site.at_us + 1)
+    assert (withdrawn.ramp_us, withdrawn.ramping(site.at_us + 1)) == (0, False)
+
+
+async def test_a_pause_that_is_released_before_its_start_lets_no_account_back(site: Site) -> None:
+    later = await site.as_("ann@a").pause(
+        NEW, Action.STOP, "raid", "", "ann", 4 * HOUR_US, Details(starts_in_us=HOUR_US)
+    )
+
+    ended = await site.as_("ann@a").release(later.id, "ann", ramp_us=10 * MINUTE_US)
+
+    assert not held(await site.store.read(), site.at_us + 1)
+    assert (ended.ramp_us, ended.ramping(site.at_us + 1)) == (0, False)
+    assert not replace(ended, ramp_us=10 * MINUTE_US).ramping(site.at_us + 1)
+
+
+async def test_a_pause_that_only_counted_lets_no_account_back(site: Site) -> None:
+    counts = Details(mode=PauseMode.DRY_RUN)
+    first, second = [await site.as_("ann@a").pause(NEW, Action.STOP, "raid", "", "ann", HOUR_US, counts) for _ in "ab"]
+
+    ended = await site.as_("ann@a").release(first.id, "ann", ramp_us=10 * MINUTE_US)
+
+    assert ended.ramp_us == 0
+    assert not second.ramping(second.expires_at_us)
+
+
+async def test_uploads_that_began_while_a_pause_only_counted_may_end_once_it_is_enforced(site: Site) -> None:
+    counts = Details(mode=PauseMode.DRY_RUN)
+    counting = await site.as_("ann@a").pause(NEW, Action.STOP, "raid", "", "ann", 4 * HOUR_US, counts)
+    site.at_us += HOUR_US
+
+    enforced = await site.as_("ann@a").extend(counting.id, "ann", 0, enforce=True)
+
+    assert (enforced.begins_at_us, enforced.expires_at_us) == (site.at_us, NOON_US + 4 * HOUR_US)
+    assert (await site.as_("ann@a").release(counting.id, "ann")).ramp_us == 0
+
+
+async def test_who_proposes_waits_for_a_second_person_also_within_the_hour(site: Site) -> None:
+    pause = await site.pause()
+
+    proposed = await site.as_("ann@a", propose=True).release(pause.id, "ann")
+    short = await site.as_("ann@a", propose=True).pause(Scope(), Action.STOP, "raid", "", "ann", 10 * MINUTE_US)
+
+    assert proposed.released_at_us is None
+    assert short.awaits_approval
+
+
+async def test_a_person_takes_over_a_lease_that_a_machine_renewed_for_days(site: Site) -> None:
+    lease = await site.as_("m@m").pause(
+        NEW, Action.STOP, "raid", "", "alarm", MINUTE_US, Details(machine=True, ramp_us=0)
+    )
+    renewed = replace(lease, rev=2, set_at_us=site.at_us - 72 * HOUR_US)
+    await site.store.replace(1, Board({lease.id: renewed}))
+
+    taken = await site.as_("ann@a").extend(lease.id, "ann", 24 * HOUR_US)
+
+    assert (taken.machine, taken.expires_at_us) == (False, site.at_us + 24 * HOUR_US)
+    with pytest.raises(ControlRefused, match="lasts over 24h"):
+        await site.as_("ann@a").extend(lease.id, "ann", 25 * HOUR_US)
+
+
+async def test_what_is_proposed_in_the_place_of_what_a_person_has_seen_is_not_approved(site: Site) -> None:
+    pause = await site.pause(Scope())
+    seen = pause.proposal
+    bob = site.as_("bob@b", propose=True)
+    await bob.release(pause.id, "bob")
+
+    with pytest.raises(ControlRefused, match="bob has proposed something else for pause p-1 meanwhile"):
+        await site.as_("cid@c").approve(pause.id, "cid", seen)
+
+    assert (await site.store.read()).active(site.at_us) != []
+    assert bob.waits
+    assert bob.before is not None
+    assert bob.before.proposal == seen
+
+
+async def test_a_proposal_is_told_apart_from_a_change_whatever_the_stores_clock_did(site: Site) -> None:
+    pause = await site.pause(NEW, 20 * HOUR_US)
+    site.at_us -= HOUR_US
+
+    ann = site.as_("ann@a", propose=True)
+    await ann.extend(pause.id, "ann", 30 * HOUR_US)
+    waits = ann.waits
+    await ann.extend(pause.id, "ann", 22 * HOUR_US)
+
+    assert (waits, ann.waits) == (True, False)
+
+
+async def test_an_approved_pause_whose_start_has_passed_begins_with_its_approval(site: Site) -> None:
+    waits = await site.as_("ann@a", propose=True).pause(
+        Scope(), Action.STOP, "raid", "", "ann", 4 * HOUR_US, Details(starts_in_us=HOUR_US)
+    )
+    site.at_us += 2 * HOUR_US
+
+    approved = await site.as_("bob@b").approve(waits.id, "bob")
+
+    assert (approved.begins_at_us, approved.expires_at_us) == (site.at_us, NOON_US + 5 * HOUR_US)

@@ -729,3 +729,30 @@ async def test_what_waits_longer_than_its_pause_lasts_cannot_be_approved(
         await operate.approve(proposed.id, "bob")
 
     assert (await store.read()).active(clock.at_us) == []
+
+
+class Hangs(MemoryBoardStore):
+    """Writes, and never returns."""
+
+    def __init__(self, clock: StoppedClock) -> None:
+        super().__init__(clock)
+        self.wrote = asyncio.Event()
+
+    async def replace(self, expected_rev: int, board: Board) -> bool:
+        await super().replace(expected_rev, board)
+        self.wrote.set()
+        return await asyncio.Future()
+
+
+async def test_a_change_that_ctrl_c_ends_while_it_is_written_is_recorded(clock: StoppedClock) -> None:
+    store, entries = Hangs(clock), Remembering()
+    changing = asyncio.create_task(raid(Operate(store, ids(), audit=entries)))
+    await store.wrote.wait()
+
+    changing.cancel()
+    await asyncio.gather(changing, return_exceptions=True)
+
+    assert [(entry.act, entry.outcome, entry.pause) for entry in entries.entries] == [
+        ("pause", AuditOutcome.FAILED, "p-1")
+    ]
+    assert "it may have been written" in entries.entries[0].detail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gate.app.recent_uploads import RecentUploads
-from gate.cli.preview import recent_sentences
+from gate.cli.preview import Narrowed, recent_sentences
 from gate.core.duration import MINUTE_US
 from gate.core.pause.scope import Action, Scope
 from gate.ports.boards import Acknowledgement
@@ -65,3 +65,15 @@ def test_a_narrower_scope_is_bounded_and_a_class_that_nobody_met_is_warned_of() 
 
     assert said[0].startswith("in the last 15m it would have sent to review at most 0 of 10 uploads")
     assert "class vip reached any gate" in said[-1]
+
+
+def test_a_pause_that_leaves_accounts_alone_or_only_counts_is_previewed_as_that() -> None:
+    gates = [gate("g-1", new=(1_000, 800, 9))]
+
+    said = recent_sentences(gates, 1, Scope(), Action.STOP, Narrowed(percent=10, exempts=True, counts=True))
+
+    assert said[-3:] == [
+        "of those it holds the uploads of 10% of the accounts, about 80",
+        "what it exempts is counted in, so it would have held fewer",
+        "it only counts, and holds none of them",
+    ]

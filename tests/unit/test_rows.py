@@ -180,6 +180,7 @@ def test_blank_lines_are_passed_over(file: Path) -> None:
         (row(t=1_700_000_000_000), "field t: 1700000000000 is no time in seconds"),
         (row(account_created_at=1e300), "field account_created_at"),
         (row(label=3), "field label: 3 is none of"),
+        (row(label="\ud800"), "field label: holds half a character"),
         (row(account_id="undefined"), "field account_id: is empty, or a word for unknown"),
         (row(account_id="a\u200b"), "field account_id: holds a character that cannot be seen"),
     ],

@@ -70,4 +70,5 @@ def _repeated(
         refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
         return TakeResult(standing, False, False, refusal, (), now_us), again
     recorded = replace(known.standing, override=standing.override)
-    return TakeResult(recorded, True, True, None, known.shadow, known.began_us), again
+    resent = known.attempt == request.attempt != 0
+    return TakeResult(recorded, True, True, None, known.shadow, known.began_us, resent=resent), again

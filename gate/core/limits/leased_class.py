@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace as copy_with
-from itertools import product
+from itertools import islice, product
 from typing import Final
 
 from msgspec.structs import replace
@@ -132,7 +132,7 @@ def leased_class(limits: ClassLimits, lease_of: Callable[[str, Limit], TokenLeas
     if not choices:
         return None
     ways = []
-    for chosen in list(product(*choices))[:MOST_WAYS]:
+    for chosen in islice(product(*choices), MOST_WAYS):
         leases = tuple(lease_of(entity, limit) for entity, limit in chosen)
         leased = tuple(EntityBuckets(entity, EntityLimits((limit,))) for entity, limit in chosen)
         ways.append(LeasedWay(leases, copy_with(limits, shared=tuple(shared), leased=leased)))

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from gate.core.limits.gcra import Refusal, Took
+from gate.core.limits.limit import NEVER_US
 from gate.core.standing import Standing
 
 
@@ -202,7 +203,7 @@ def _corrected(reservation: Reservation, real: int | None) -> list[_Due]:
         if took.in_flight:
             changes.append((took, Change(took.entity, took.limit, 0, leaves=True)))
         elif took.rate is not None and real is not None and real != taken_for:
-            delta_us = took.rate.cost_us(real) - took.cost_us
+            delta_us = min(took.rate.cost_us(real), NEVER_US) - took.cost_us
             if delta_us:
                 changes.append((took, Change(took.entity, took.limit, delta_us)))
     return changes

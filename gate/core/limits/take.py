@@ -126,6 +126,7 @@ class TakeResult(msgspec.Struct, frozen=True, gc=False):
     `now_us` is the time the store decided by. `shadow` names limits that would have refused, were they enforced. `room` is
     the emptiest bucket that was taken from, None where nothing was taken now. With `conflict` the upload id was checked
     before with other content, and nothing moved; with `limits_of` nothing moved because that class's limits apply.
+    `resent` tells that the earlier check is this one: its reply was lost on the way, and the store sent it again.
     """
 
     standing: Standing
@@ -137,6 +138,12 @@ class TakeResult(msgspec.Struct, frozen=True, gc=False):
     room: Room | None = None
     conflict: bool = False
     limits_of: str | None = None
+    resent: bool = False
+
+    @property
+    def took_now(self) -> bool:
+        """Whether this check moved the tokens, and no earlier one of its upload."""
+        return self.charged and (self.resent or not self.repeated)
 
 
 class Peek(msgspec.Struct, frozen=True, gc=False):

@@ -12,6 +12,7 @@ anybody has approved it, and the person may release it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -74,13 +75,18 @@ TABLE: Final[Mapping[PauseChange, Mapping[TwoPersonRule, Callable[[Pause], bool]
 """The rules that look at each change, with the test of the pause as it would become."""
 
 
-def broken_rules(change: PauseChange, pause: Pause, rules: Collection[TwoPersonRule]) -> tuple[TwoPersonRule, ...]:
+def broken_rules(
+    change: PauseChange, pause: Pause, rules: Collection[TwoPersonRule], now_us: int = 0
+) -> tuple[TwoPersonRule, ...]:
     """The rules of the policy under which one person alone may not make `pause` by this change.
 
-    A dry run acts on nothing, and a lease ends by itself within a minute: neither needs a second person.
+    A dry run acts on nothing, and a lease ends by itself within a minute: neither needs a second person. What was one of
+    them and is enforced or taken over at `now_us` lasts from then, however long it only counted or was renewed.
     """
     if pause.mode is PauseMode.DRY_RUN or pause.machine:
         return ()
+    if change is PauseChange.SET and pause.begins_at_us is not None:
+        pause = replace(pause, starts_at_us=max(pause.begins_at_us, now_us))
     return tuple(rule for rule, applies in TABLE[change].items() if rule in rules and applies(pause))
 
 

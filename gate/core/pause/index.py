@@ -188,8 +188,7 @@ def _can_hold(pause: Pause, now_us: int) -> bool:
         return False
     if pause.released_at_us is None:
         return True
-    never_began = pause.starts_at_us is not None and pause.released_at_us <= pause.starts_at_us
-    return pause.ramp_us > 0 and not never_began
+    return pause.ramp_us > 0 and not pause.never_began
 
 
 def _indexed(pause: Pause) -> IndexedPause:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.limits.answer import answered
-from gate.core.limits.gcra import Flights, Tats, rooms
+from gate.core.limits.gcra import LATEST_TAT_US, Flights, Tats, rooms
 from gate.core.limits.limit import Limit
 from gate.core.limits.reservation import (
     Change,
@@ -160,7 +160,7 @@ class MemoryAccountStore:
             if until_us in self._flights.get(key, ()):
                 self._flights[key].remove(until_us)
         elif change.delta_us > 0:
-            self._tats[key] = max(self._tats.get(key, 0), now_us) + change.delta_us
+            self._tats[key] = min(max(self._tats.get(key, 0), now_us) + change.delta_us, LATEST_TAT_US)
             self._tats[change.entity, Limit.debt_of(change.limit)] = self._tats[key]
         elif key in self._tats:
             self._tats[key] += change.delta_us

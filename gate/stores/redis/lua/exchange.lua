@@ -64,7 +64,7 @@ local reply = {P('<d', now)}
 for i = 1, #ARGV[2], 34 do
   local k, own, id, debt, tolerance, unit, wanted = U('<BBc4c4ddd', ARGV[2], i)
   local key, given, tat = KEYS[k], wanted, 0
-  local v = call('GET', key) or nil
+  local v = call('MGET', key)[1] or nil   -- unlike GET it takes a value of another kind for none, as the take script does
   if wanted < 0 then
     tat = given_back(key, v, own == 1, id, wanted)
   else

@@ -19,12 +19,13 @@ if not now then
 end
 
 local values, tops, changed = {}, {}, {}
-local account = call('GET', KEYS[1])
+local V = call('MGET', unpack(KEYS))   -- unlike GET it takes a value of another kind for none, as the take script does
+local account = V[1]
 local at = account and find(account, ARGV[1], 1, true)
 if at then
   values[1] = sub(account, 1, at - 1) .. ARGV[2] .. sub(account, at + #ARGV[1])
   changed[1] = true
-elseif call('GET', KEYS[2]) == ARGV[1] then
+elseif V[2] == ARGV[1] then
   values[1] = account
   call('SET', KEYS[2], ARGV[2], 'KEEPTTL')
 else
@@ -38,11 +39,14 @@ local function move(k, id, debt, delta)
   local p = place_of(v, k == 1, id)
   local tat = p and U('<d', v, p) or 0
   if delta > 0 then
-    if not (tat >= now) then tat = now end
-    v = with_tat(with_tat(v, k == 1, id, tat + delta), k == 1, debt, tat + delta)
-    if not tops[k] or tat + delta > tops[k] then tops[k] = tat + delta end
+    if not (tat >= now and tat < 2 ^ 53) then tat = now end   -- a damaged value is no time
+    tat = math.min(tat + delta, 2 ^ 53 - 1)
+    v = with_tat(with_tat(v, k == 1, id, tat), k == 1, debt, tat)
+    if not tops[k] or tat > tops[k] then tops[k] = tat end
   elseif p then
     v = with_tat(v, k == 1, id, tat + delta)
+  else
+    return
   end
   values[k], changed[k] = v, true
 end
@@ -60,7 +64,7 @@ end
 
 for i = 1, #ARGV[4], 18 do
   local k, what, id, debt, delta = U('<BBc4c4d', ARGV[4], i)
-  if values[k] == nil then values[k] = call('GET', KEYS[k]) end
+  if values[k] == nil then values[k] = V[k] end
   if what == 0 then move(k, id, debt, delta) else leave(k, id, delta) end
 end
 

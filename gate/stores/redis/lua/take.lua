@@ -9,9 +9,9 @@
 --          account whose score does not count, 2 anybody; + 8: keep these limits, + 16: a recorded clock), key numbers of
 --          account, network, device (u16, 0: unknown), attempt (u32), length of the fingerprint (u16), costs that count bytes
 --          (doubles), key numbers of what is in flight (u16), the fingerprint, now if it is recorded (double)
--- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, 16 a stored value was
---          not believed, 32 the score does not act, 64 other content, 128 limits of another class), now, risk as of now,
---          at, half-life, base, wait (doubles), number of a class (u8, 0: none) and of a limit in it (u16): where the upload
+-- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, or with 1: by this very
+--          check, which was sent again, 16 a stored value was not believed, 32 the score does not act, 64 other content, 128
+--          limits of another class), now, risk as of now, at, half-life, base, wait (doubles), number of a class (u8, 0: none) and of a limit in it (u16): where the upload
 --          was charged the emptiest bucket, `wait` is when it is full; else the limit that refused, `wait` is how long.
 --          Then for each request with more to tell  its number, from 0, and  u16 length of the override, the override,
 --          names of shadow limits by newline; of a refusal that is repeated the name of its limit
@@ -348,7 +348,8 @@ for n = 1, count do
             flags, wait = flags + 2, till - now
           else
             now, risk, sat = began, known_risk, known_at
-            flags, half_life, base = 3 + 4 * (rflags % 16), 0, 0
+            flags, half_life, base = 3 + 4 * (rflags % 2) + (rflags % 16 >= 8 and 32 or 0), 0, 0
+            if who == attempt and who ~= 0 then flags = flags + 8 end
           end
         end
       end
