@@ -224,9 +224,7 @@ class LeasedTakes:
             lease = self._lease_of(change)
             if lease is not None:
                 lease.take_back(-change.delta_us)
-                if (
-                    lease.held_us < 0
-                ):  # the bucket is still as full as if the upload had been as small as it was said to be
+                if lease.held_us < 0:  # the bucket does not know yet that the upload is larger than it was taken for
                     self._wake.set()
 
     def _lease_of(self, change: Change) -> TokenLease | None:

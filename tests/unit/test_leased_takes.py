@@ -226,7 +226,11 @@ async def test_what_an_upload_took_beyond_its_lease_is_drawn_at_once(monkeypatch
     await gate.renew()
     await gate.upload("a", size=2)
     running = asyncio.create_task(gate.takes.run())
-    await asyncio.sleep(0)
+
+    async def waits() -> bool:
+        return not gate.takes._wake.is_set()
+
+    await eventually(waits)
 
     async def is_drawn() -> bool:
         return gate.takes.leases[0].held_us >= 0
