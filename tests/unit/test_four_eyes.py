@@ -112,6 +112,8 @@ async def test_what_one_person_may_set_alone_waits_for_nobody(site: Site) -> Non
         assert (pause.proposal, pause.expires_at_us) == (None, NOON_US + for_us)
     with pytest.raises(ControlRefused, match="lasts over 24h"):
         await site.pause(Scope(), 25 * HOUR_US)
+    with pytest.raises(ControlRefused, match=r"one person may set 24h needs a second person\. Repeat"):
+        await site.pause(NEW, 25 * HOUR_US)
 
 
 async def test_the_emergency_right_sets_all_of_it_at_once_and_proposing_sets_none_of_it(site: Site) -> None:
