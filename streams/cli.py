@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from gate.cli.addresses import DEFAULT_PORT, GateFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.addresses import (
+    DEFAULT_PORT,
+    GateFlag,
+    KafkaFlag,
+    RedisFlag,
+    StateFlag,
+    resolve_addresses,
+    salt_of_up,
+)
 from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
@@ -31,7 +39,18 @@ if TYPE_CHECKING:
     from streams.lab.rows import Stream
 
 STREAMS_LIBRARIES = ("faust", "aiokafka")
-PROGRESS_EVERY = 5_000
+PROGRESS_EVERY_S = 5.0
+_PLAINER = {
+    "abusive_accounts_met": "abusive accounts reviewed, challenged or refused",
+    "benign_accounts_met": "benign accounts reviewed, challenged or refused",
+    "abusive_accounts_met_or_next": "abusive ones, with their next upload",
+    "benign_accounts_met_or_next": "benign ones, with their next upload",
+    "auc": "AUC of last risks",
+    "recall_at_1pct_fpr": "recall at 1 % false positives",
+    "synthetic_times": "times made up, as rows have none",
+    "windows": "batches, each decided before it is scored",
+}
+"""Names of figures that their keys do not explain."""
 
 
 def replay(
@@ -110,12 +129,12 @@ async def _replay(stream: Stream, policy: Policy, places: ReplayServers, pace: f
     from streams.lab.replay import replay as run
     from streams.lab.replay_system import replay_system
 
-    said = 0
+    said_at_s = time.monotonic()
 
     def progress(uploads: int) -> None:
-        nonlocal said
-        if uploads - said >= PROGRESS_EVERY:
-            said = uploads
+        nonlocal said_at_s
+        if time.monotonic() - said_at_s >= PROGRESS_EVERY_S:
+            said_at_s = time.monotonic()
             say(f"{uploads:,} of {len(stream.uploads):,} uploads")
 
     task = asyncio.current_task()
@@ -194,6 +213,9 @@ def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = 
         say("no Redis is named (--redis, UPLOAD_GATE_REDIS): scores go to Kafka alone, and no gate decides by them")
     if addresses.group is not None:
         named["GROUP"] = addresses.group
+    salt = salt_of_up(addresses.state, "kafka", addresses.kafka)
+    if salt is not None and not os.environ.get("UPLOAD_GATE_SALT"):
+        named["SALT"] = salt
     environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
     # replaces this process, so that signals reach the worker directly
     os.execve(sys.executable, [sys.executable, "-m", "streams.worker"], environment)
@@ -217,7 +239,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     """The outcome as lines for people."""
     lines = []
     for key, value in outcome.as_json().items():
-        name = key.replace("_", " ").replace("1pct fpr", "1 % false positives")
+        name = _PLAINER.get(key, key.replace("_", " "))
         if isinstance(value, dict):
             shown = ", ".join(f"{verdict} {count:,}" for verdict, count in value.items()) or "none"
         elif value is None:
@@ -226,7 +248,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
             shown = "yes" if value else "no"
         else:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
-        lines.append(f"{name:<32} {shown}")
+        lines.append(f"{name:<48} {shown}")
     return lines
 
 

@@ -165,19 +165,21 @@ def _provenance(made: AccountFit, streams: LabelledStreams, seed: int) -> list[s
 
 
 def _fit_lines(made: AccountFit) -> list[str]:
+    whole = "account" if made.notes else "family"
     lines = [
-        _figures_line("judged by folds that split no family", made.grouped),
+        *made.notes,
+        _figures_line(f"judged by folds that split no {whole}", made.grouped),
         _figures_line("judged by a random split of accounts, which is too optimistic", made.random),
     ]
     if made.later is not None:
         lines.append(_figures_line("judged on the 30 % of accounts that began last", made.later))
-    return [*lines, _generalises(made), *made.notes]
+    return [*lines, _generalises(made)]
 
 
 def _generalises(made: AccountFit) -> str:
     """How far the figures hold for families that were not fitted to."""
     grouped, random = made.grouped.recall_at_1pct_fpr, made.random.recall_at_1pct_fpr
-    if grouped is None or random is None:
+    if grouped is None or random is None or made.notes:
         return "how far this holds for new families is unknown"
     lost = max(0.0, random - grouped)
     return (

@@ -17,11 +17,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gate.core.limits.leased_class import LeasedClass, LeasedWay, leased_class
+from gate.core.limits.leased_class import LeasedBatch, LeasedClass, LeasedWay, leased_class
 from gate.core.limits.limit import Limit, Rate, Room
 from gate.core.limits.reservation import Change
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.limits.token_lease import Exchange, Exchanged, TokenLease, most_held
+from gate.errors import StoreUnavailable
 from gate.metrics import Counts
 from gate.ports.takes import TakeStore
 from gate.ports.token_leases import TokenLeaseStore
@@ -33,29 +34,15 @@ AT_LEAST_S: Final = 0.02
 MOST_OTHERS: Final = 512
 """Limits of classes that are not those of the policy, as while a pause by risk is in force; more are worked out again."""
 
+MOST_UNSURE: Final = 10_000
+"""Checks of which nobody knows whether the store has taken for them; what the earliest got then counts as used."""
+
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
 
 
 Given = tuple[LeasedWay, tuple[int, ...]]
 """What the leases gave to one upload."""
-
-
-class _Bulk:
-    """What the leases gave to all uploads of one class in a batch. Those that have `used` theirs are counted."""
-
-    __slots__ = ("given", "remaining", "told", "used", "way")
-
-    def __init__(self, way: LeasedWay, given: int) -> None:
-        self.way = way
-        self.remaining = way.remaining
-        self.told = way.told
-        self.given = given
-        self.used = 0
-
-    def settle(self) -> None:
-        costs, unused = self.way.costs or (), self.given - self.used
-        self.way.settle([cost * self.given for cost in costs], [cost * unused for cost in costs])
 
 
 class LeasedTakes:
@@ -83,8 +70,12 @@ class LeasedTakes:
         self._classes: dict[ClassLimits, LeasedClass | None] = {}
         self._expected = 0
         """How many of the classes are the policy's. They come first."""
+        self._shared: dict[tuple[str, str], Limit] = {}
+        """All limits of the policy in force on what classes share, by entity, and by name and by id."""
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
+        self._unsure: dict[int, Given] = {}
+        """What checks were given of which nobody knows whether the store has taken, by the number of the check."""
         self._wake = asyncio.Event()
         self.remaining: Sequence[ClassLimits] = ()
         """The classes of the policy in force as the store sees those whose tokens come from leases."""
@@ -94,9 +85,19 @@ class LeasedTakes:
         """What this gate holds."""
         return list(self._leases.values())
 
+    def held(self) -> dict[tuple[str, str], int]:
+        """How many units this gate holds, by entity and limit. What a class has reserved is of a limit of its own."""
+        found: dict[tuple[str, str], int] = {}
+        for lease in self._leases.values():
+            key = lease.entity, lease.limit.name
+            found[key] = found.get(key, 0) + lease.held
+        return found
+
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """See TakeStore. Leases that none of the classes has are given back."""
         self._classes.clear()
+        shared = [(each.entity, limit) for of in classes for each in of.shared for limit in each.limits.limits]
+        self._shared = {(entity, name): limit for entity, limit in shared for name in (limit.name, limit.id.hex())}
         self._expected = len(classes)
         self._wanted.clear()
         leased = [self._learn(each) for each in classes]
@@ -112,10 +113,10 @@ class LeasedTakes:
         try:
             result = await self._takes.take(rest)
         except Exception as error:
-            self.settle(given, was_used=getattr(error, "may_have_run", False))
+            self._failed(request, given, may_have_run=getattr(error, "may_have_run", False))
             raise
         except asyncio.CancelledError:
-            self.settle(given, was_used=True)
+            self._failed(request, given, may_have_run=True)
             raise
         self.settle(given, was_used=result.took_now)
         return given[0].told(result)
@@ -127,7 +128,7 @@ class LeasedTakes:
             limits = request.class_limits
             counts[limits] = counts.get(limits, 0) + 1
         bulks = {limits: self._give_many(limits, count) for limits, count in counts.items()}
-        given: list[_Bulk | Given | None] = []
+        given: list[LeasedBatch | Given | None] = []
         sent: list[TakeRequest] = []
         for request in requests:
             bulk = bulks[request.class_limits]
@@ -141,14 +142,14 @@ class LeasedTakes:
         try:
             results = await self._takes.take_many(sent)
         except BaseException:
-            for each in given:
-                self._settle_one(each, was_used=True)
+            for each, request in zip(given, requests, strict=True):
+                self._failed(request, each, may_have_run=True)
             self._settle_bulks(bulks.values())
             raise
         for n, (each, result) in enumerate(zip(given, results, strict=True)):
             if result.__class__ is not TakeResult:
-                self._settle_one(each, was_used=getattr(result, "may_have_run", False))
-            elif each.__class__ is _Bulk and result.charged and (not result.repeated or result.resent):
+                self._failed(requests[n], each, may_have_run=getattr(result, "may_have_run", False))
+            elif each.__class__ is LeasedBatch and result.charged and (not result.repeated or result.resent):
                 each.used += 1
                 results[n] = each.told(result)
             elif each is not None:
@@ -157,13 +158,23 @@ class LeasedTakes:
         self._settle_bulks(bulks.values())
         return results
 
-    def _settle_one(self, given: _Bulk | Given | None, *, was_used: bool) -> None:
-        if isinstance(given, _Bulk):
+    def _failed(self, request: TakeRequest, given: LeasedBatch | Given | None, *, may_have_run: bool) -> None:
+        """Note that a check failed that was given tokens. Where the store may have taken, they count as used for now."""
+        self._settle_one(given, was_used=may_have_run)
+        if given is not None and may_have_run and request.attempt:
+            if len(self._unsure) >= MOST_UNSURE:
+                del self._unsure[next(iter(self._unsure))]
+            self._unsure[request.attempt] = (
+                (given.way, given.way.costs or ()) if isinstance(given, LeasedBatch) else given
+            )
+
+    def _settle_one(self, given: LeasedBatch | Given | None, *, was_used: bool) -> None:
+        if isinstance(given, LeasedBatch):
             given.used += was_used
         elif given is not None:
             self.settle(given, was_used=was_used)
 
-    def _settle_bulks(self, bulks: Iterable[_Bulk | None]) -> None:
+    def _settle_bulks(self, bulks: Iterable[LeasedBatch | None]) -> None:
         for bulk in bulks:
             if bulk is not None:
                 bulk.settle()
@@ -186,13 +197,44 @@ class LeasedTakes:
                 peeked = await self._takes.peek(replace(request, class_limits=way.remaining))
         return Peek(peeked.result, rooms)
 
+    def rest_of(self, request: TakeRequest) -> TakeRequest | None:
+        """What remains to be taken for a check that failed after its leases had given; None where they gave nothing."""
+        given = self._unsure.get(request.attempt)
+        return None if given is None else replace(request, class_limits=given[0].remaining)
+
+    def never_taken(self, attempt: int) -> None:
+        """Take back what a check was given whose upload the store does not know."""
+        way, costs = self._unsure.pop(attempt, (None, ()))
+        leases = way.leases if way is not None else ()
+        # by name, as a new policy may have done away with the lease
+        self.put_back([Change(each.entity, each.limit.name, -cost) for each, cost in zip(leases, costs, strict=True)])
+
+    def taken_after_all(self, attempt: int) -> None:
+        """What a check was given was used, or the store's settlement of its upload says what goes back."""
+        self._unsure.pop(attempt, None)
+
     def put_back(self, changes: Sequence[Change]) -> None:
-        """Make the changes of a settled upload in the leases that gave to it. Those that this gate lacks are dropped."""
+        """Make the changes of a settled upload in the leases that gave to it, those that the policy no longer has included.
+
+        What a limit got that is gone from the policy is dropped.
+        """
         for change in changes:
-            for lease in self._leases.values():
-                if lease.entity == change.entity and change.limit in (lease.limit.name, lease.limit.id.hex()):
-                    lease.take_back(-change.delta_us)
-                    break
+            lease = self._lease_of(change)
+            if lease is not None:
+                lease.take_back(-change.delta_us)
+
+    def _lease_of(self, change: Change) -> TokenLease | None:
+        for lease in self._leases.values():
+            if lease.entity == change.entity and change.limit in (lease.limit.name, lease.limit.id.hex()):
+                return lease
+        limit = self._shared.get((change.entity, change.limit))
+        if limit is None:
+            return None
+        # it goes back to the bucket with the next renewal, and the lease is gone then
+        lease = self._leases[change.entity, limit.name, limit.rate] = TokenLease(
+            change.entity, limit, self._uptime_us()
+        )
+        return lease
 
     async def run(self) -> None:
         """Renew the leases, as soon as one runs low and once in a second. Never ends by itself."""
@@ -212,36 +254,60 @@ class LeasedTakes:
         now_us = self._uptime_us()
         self._known_gates = gates = self._gates()
         wanted: list[tuple[TokenLease, int]] = []
+        is_other = False
         for key, lease in list(self._leases.items()):
+            before_us = lease.most_us
             lease.look(most_held(lease.limit, gates) if key in self._wanted else 0, now_us)
+            is_other = is_other or lease.most_us != before_us
             us = lease.wanted(now_us)
             if us:
                 wanted.append((lease, us))
-            elif key not in self._wanted and not (lease.all_us or lease.out_us):
+            elif key not in self._wanted and lease.is_over:
                 del self._leases[key]
         await self._exchange(wanted, now_us)
-        for leased in self._classes.values():
+        for leased in self._classes.values() if wanted or is_other else ():  # there may be hundreds
             if leased is not None:
                 leased.look()
 
     async def give_all_back(self) -> None:
-        """Give back everything, as the gate stops. What does not reach the store is lost."""
-        await self._exchange([(lease, -lease.all_us) for lease in self._leases.values() if lease.all_us], 0)
+        """Give back everything, as the gate stops, and draw what uploads took beyond it. What does not reach the store is
+        lost."""
+        left = [(lease, -lease.all_us or max(0, -lease.held_us)) for lease in self._leases.values()]
+        await self._exchange([(lease, us) for lease, us in left if us], 0)
 
     async def _exchange(self, wanted: Sequence[tuple[TokenLease, int]], now_us: int) -> None:
         if not wanted:
             return
         for lease, us in wanted:
             lease.begin(us)
+        exchanges = [Exchange(lease.entity, lease.limit, us) for lease, us in wanted]
+        exchanging = asyncio.ensure_future(self._store.exchange(exchanges))
         try:
-            met = await self._store.exchange([Exchange(lease.entity, lease.limit, us) for lease, us in wanted])
-        except Exception as error:
-            met = [error for _ in wanted]
+            await asyncio.wait((exchanging,))
+        except asyncio.CancelledError:
+            await asyncio.wait((exchanging,))  # the gate stops, and gives back what this call draws
+            raise
+        finally:
+            exchanging.cancel()
+            self._end(wanted, exchanging, now_us)
+
+    def _end(
+        self, wanted: Sequence[tuple[TokenLease, int]], exchanging: asyncio.Future[list[Exchanged | Exception]], now_us: int
+    ) -> None:  # fmt: skip
+        met: Sequence[Exchanged | Exception]
+        try:
+            met = exchanging.result()
+        except (Exception, asyncio.CancelledError):
+            lost = StoreUnavailable("the exchange was given up")
+            lost.may_have_run = True
+            met = [lost for _ in wanted]
             self._counts.faults["lease"] += 1
         for (lease, us), each in zip(wanted, met, strict=True):
-            lease.end(us, each if isinstance(each, Exchanged) else None, now_us)
+            may_have_run = not isinstance(each, StoreUnavailable) or each.may_have_run
+            lease.end(us, each if isinstance(each, Exchanged) else None, now_us, may_have_run=may_have_run)
             outcome = "failed" if isinstance(each, Exception) else "given_back" if us < 0 else "drawn"
             self._counts.lease_exchanges[outcome] += 1
+            self._counts.lease_draws_scarce += us > 0 and isinstance(each, Exchanged) and lease.is_scarce
 
     def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
         """Tokens for the upload from every lease of one way, or from none; and the request for what the store is to take."""
@@ -279,7 +345,7 @@ class LeasedTakes:
             if not was_used:
                 lease.held_us += cost
 
-    def _give_many(self, limits: ClassLimits, count: int) -> _Bulk | None:
+    def _give_many(self, limits: ClassLimits, count: int) -> LeasedBatch | None:
         """Tokens for so many uploads of a class, all in the first way; None where the leases do not have them."""
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
@@ -293,7 +359,7 @@ class LeasedTakes:
         if way.spend(costs, count):
             self._wake.set()
         self._taken["lease"] += count
-        return _Bulk(way, count)
+        return LeasedBatch(way, count)
 
     def _learn(self, limits: ClassLimits) -> LeasedClass | None:
         """The leases of a class; None where it has none."""

@@ -39,6 +39,14 @@ class TokenReturns(Protocol):
         """Make the changes of a settled upload in the leases that gave to it."""
         ...
 
+    def never_taken(self, attempt: int) -> None:
+        """Take back what a check was given whose upload the store does not know."""
+        ...
+
+    def taken_after_all(self, attempt: int) -> None:
+        """What a check was given was used, or the store's settlement of its upload says what goes back."""
+        ...
+
 
 class Reports:
     """Settles reported uploads; between `run` and its end also those that hold tokens in vain.
@@ -99,6 +107,11 @@ class Reports:
                     await self._wake.wait()
             self._wake.clear()
 
+    async def stop(self) -> None:
+        """Give back what nobody got the answer of, as the gate stops. What the store does not take in time stays taken."""
+        if await self._unanswered_now(asyncio.get_running_loop().time()):
+            self._counts.store_errors["unavailable"] += 1
+
     async def _give_back(self) -> None:
         """Give back all that there is, as far as the store answers. Raises the first error of those that wait on."""
         now_s = asyncio.get_running_loop().time()
@@ -120,8 +133,17 @@ class Reports:
                 elif settled.settled is SettledAs.UNKNOWN:
                     self._unknown.append((now_s + self._look_again_s, notice))
                 else:
-                    self._count("unanswered", settled.settled)
+                    self._end(notice, settled)
         return failed
+
+    def _end(self, notice: Unanswered, settled: Settlement) -> None:
+        self._count("unanswered", settled.settled)
+        if self._leases is None:
+            return
+        if settled.settled is SettledAs.UNKNOWN:
+            self._leases.never_taken(notice.attempt)
+        else:
+            self._leases.taken_after_all(notice.attempt)
 
     async def _unknown_before(self, now_s: float) -> list[Exception]:
         while self._unknown and self._unknown[0][0] <= now_s:
@@ -131,7 +153,7 @@ class Reports:
             if isinstance(settled, Exception):
                 self._unknown.append((now_s + self._look_again_s, notice))
                 return [settled]
-            self._count("unanswered", settled.settled)
+            self._end(notice, settled)
         return []
 
     async def _expired_now(self) -> list[Exception]:

@@ -45,6 +45,10 @@ class Leases(Protocol[Given]):
         """Note that the upload has used what it was given, or that it has not."""
         ...
 
+    def rest_of(self, request: TakeRequest) -> TakeRequest | None:
+        """What remains to be taken for a check that has been given tokens already, and then failed."""
+        ...
+
 
 class WithoutStore:
     """Replaces the store in takes. `local` makes the buckets for a given number of gates that share each limit.
@@ -83,8 +87,13 @@ class WithoutStore:
         override = None if standing.override is None else standing.override_in_force(now_us)
         if override is not None and override.allow:
             return TakeResult(standing, True, False, None, (), now_us)
-        given = None if self._leases is None else self._leases.give(request)
-        if self._leases is None or given is None:
+        if self._leases is None:
+            return self._take(request, standing, now_us)
+        rest = self._leases.rest_of(request)
+        if rest is not None:
+            return self._take(rest, standing, now_us)
+        given = self._leases.give(request)
+        if given is None:
             return self._take(request, standing, now_us)
         result = self._take(given[0], standing, now_us)
         self._leases.settle(given[1], was_used=result.charged)

@@ -25,6 +25,7 @@ from gate.settings import (
     DEFAULT_PORTS,
     DEFAULT_PREFIX,
     DEFAULT_REDIS,
+    SALT_FILE,
     default_state,
     redis_problem,
 )
@@ -166,6 +167,19 @@ def resolve_addresses(
     )
 
 
+def salt_of_up(state: Path, server: str, address: str) -> str | None:
+    """The salt of the system that `up` runs with this state directory, None unless its `server` is at `address`.
+
+    A process beside it that hashed under another salt would know none of its devices and networks.
+    """
+    if _up_file(state / UP_FILE, strict=False).get(server) != address:
+        return None
+    try:
+        return (state / SALT_FILE).read_text().strip() or None
+    except OSError:
+        return None
+
+
 def state_directory(flag: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
     """The state directory, and whether the user named it."""
     named = flag or environ.get("UPLOAD_GATE_STATE")
@@ -179,6 +193,13 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
             raise ValueError("it holds no JSON object")
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except PermissionError:
+        if not strict:
+            return {}
+        raise SettingInvalid(
+            f"{path} belongs to another user, as it holds secrets",
+            "run the command as that user, or name the servers with --redis, --gate and --admin",
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}

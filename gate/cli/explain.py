@@ -79,10 +79,14 @@ def explain(
         emit({"account": account, "score": None if score is None else _json(score, texts, _now_us()), "pauses": pauses})
     else:
         if problem is None:
-            result(*([f"{account} has no score"] if score is None else score_lines(score, texts, _now_us())))
+            result(*([_without_score(account)] if score is None else score_lines(score, texts, _now_us())))
         result(*(f"may be met by {pause}" for pause in pauses))
     if problem is not None:
         raise problem
+
+
+def _without_score(account: str) -> str:
+    return f"{account} has no score: no worker has read an event of this account lately; its uploads are decided without one"
 
 
 def _account(given: str) -> str:

@@ -12,6 +12,9 @@ from gate.errors import RequestRejected, StoreUnavailable, UploadGateError, reda
 
 JSON = "application/json"
 MAX_ANSWER_BYTES = 4 << 20
+_HOW_TO_NAME_IT = (
+    "name a gate that runs with --gate or --admin, or the --state directory of the `upload-gate up` that runs it"
+)
 
 
 def gate_token() -> str | None:
@@ -68,7 +71,7 @@ def _exchange(
             "the token in the environment is no header value", "set it again, without spaces"
         ) from None
     except (OSError, http.client.HTTPException) as error:
-        raise StoreUnavailable(f"{redact(url)} does not answer: {_reason(error)}") from error
+        raise StoreUnavailable(f"{redact(url)} does not answer: {_reason(error)}", _HOW_TO_NAME_IT) from error
     finally:
         connection.close()
     return answer.status, data

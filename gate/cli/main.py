@@ -12,8 +12,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from gate.cli.output import CANCELLED, say, say_error, stdout_lost
 from gate.errors import OperatorError, UploadGateError, file_problem
@@ -43,6 +45,8 @@ GROUP = "upload_gate.commands"
 """The group of entry points through which other packages add commands. An entry's name is the command; its value is a
 function with typer's annotations, or a `typer.Typer` for a group of commands."""
 
+_SENTENCE = 1_000
+"""Characters that no first sentence of a help text reaches."""
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 _VERSION_FLAGS = ("--version", "-V")
 
@@ -87,9 +91,21 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+class WholeSummaries(TyperGroup):
+    """A group of commands whose help shows the first sentence of each command whole, wrapped to the terminal."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands in the order in which they were added."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, command.get_short_help_str(_SENTENCE)) for name, command in commands if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 def build(arguments: Sequence[str]) -> typer.Typer:
     """The typer app with the command that was typed; with all commands if none was typed or help was requested."""
     app = typer.Typer(
+        cls=WholeSummaries,
         help="Scores accounts, decides uploads, and pauses them in a second.",
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -105,6 +121,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         for module in COMMANDS.values():
             importlib.import_module(module).register(app)
         _add_entry_points(app, None)
+    for group in app.registered_groups:
+        group.cls = WholeSummaries
     return app
 
 

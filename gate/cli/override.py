@@ -263,7 +263,7 @@ def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: st
     try:
         lasts_us = parse_duration_us(for_)
     except ValueError as error:
-        raise OperatorError(str(error)) from error
+        raise OperatorError(f"--for: {error}") from error
     name = None if limits is None else limits.strip().lower()
     override = Override(allow, repaired(reason.strip()), by, time.time_ns() // 1000 + lasts_us, name)
     try:

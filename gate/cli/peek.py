@@ -22,7 +22,9 @@ from gate.cli.check import (
     without_decision,
 )
 from gate.cli.output import Output, OutputFlag, emit, result
+from gate.cli.policy import amount_text
 from gate.core.duration import duration_text
+from gate.core.policy import Unit
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +61,7 @@ def peek(
     if output is Output.JSON:
         emit(answer)
     else:
-        result(f"would {decision_sentence(account, decision)}", *map(limit_line, limits))
+        result(f"the gate would decide {decision_sentence(account, decision)}", *map(limit_line, limits))
 
 
 def limit_line(limit: dict[str, object]) -> str:
@@ -68,6 +70,10 @@ def limit_line(limit: dict[str, object]) -> str:
     us = int(float(full_in) * 1_000_000) if isinstance(full_in, int | float) else 0
     full = "full" if not us else f"full in {duration_text(max(us, 1_000_000))}"
     leased = f", {limit.get('leased')} of them held by this gate" if limit.get("leased") else ""
-    return (
-        f"  {limit.get('limit')}: {limit.get('left')} of {limit.get('burst')} {limit.get('unit')} left, {full}{leased}"
-    )
+    left, burst = limit.get("left"), limit.get("burst")
+    unit = next((each for each in Unit if each == limit.get("unit")), None)
+    if unit is Unit.BYTES and isinstance(left, int) and isinstance(burst, int):
+        left, burst = amount_text(left, unit), amount_text(burst, unit)
+    else:
+        burst = f"{burst} {limit.get('unit')}"
+    return f"  {limit.get('limit')}: {left} of {burst} left, {full}{leased}"

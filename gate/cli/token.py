@@ -87,10 +87,11 @@ def list_(file: FileFlag = None, state: StateFlag = None, output: OutputFlag = O
     path = token_file(file, state)
     tokens = sorted(TokenFile(path).read() or (), key=lambda token: (token.access, token.name, token.made_at_us))
     if output is Output.JSON:
-        emit([
+        listed = [
             {"name": each.name, "id": each.id, "access": each.access.value, "made_at": instant(each.made_at_us)}
             for each in tokens
-        ])  # fmt: skip
+        ]
+        emit({"tokens": listed})
         return
     result(*(f"{each.id}  {each.access:<5}  {each.name}  made {instant(each.made_at_us)}" for each in tokens))
     if not tokens:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MESSAGES_KEPT = 50
 DRAW_EVERY_S = 0.5
 WATCH_EVERY_S = 0.2
+CANNOT_REDRAW = ("dumb", "unknown")
+"""Values of TERM of terminals that cannot redraw a screen; they get a line from time to time."""
 LINE_EVERY_S = 5.0
 
 
@@ -198,7 +200,7 @@ class _Run:
         return [f"try: {next_commands(plan)[-1]}", *self._messages[-2:]]
 
     def _screen(self) -> Live | None:
-        if not sys.stdout.isatty():
+        if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in CANNOT_REDRAW:
             return None
         from rich.live import Live
 

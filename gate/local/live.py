@@ -25,6 +25,8 @@ COLOURS = {
     "allow": "green", "review": "cyan", "throttle": "yellow", "challenge": "magenta", "deny": "red", "paused": "bold red",
 }  # fmt: skip
 WINDOW_US = 5_000_000
+STILL_US = 4_000_000
+"""Without a score for so long, though uploads come, the way from Kafka to the scores is stuck."""
 MESSAGES = 3
 BESIDE = 5
 """What matters at least as much stays beside a long list of pauses, which is then shown in short form."""
@@ -73,6 +75,14 @@ class History:
         if pair is None or pair[0].scores is None or pair[1].scores is None:
             return None
         return max(0.0, pair[1].scores - pair[0].scores) / (pair[1].at_us - pair[0].at_us) * 1e6
+
+    @property
+    def stands_still(self) -> bool:
+        """True where uploads came through the whole window, records wait, and nothing was scored."""
+        pair = self._pair()
+        if pair is None or pair[1].at_us - pair[0].at_us < STILL_US or not pair[1].lag:
+            return False
+        return self.score_rate() == 0 and any(self.decision_rates().values())
 
     def store_error_rate(self) -> float:
         """Failed calls of Redis per second over the window."""
@@ -181,6 +191,8 @@ def _alarms(history: History, down: Sequence[str], commands: tuple[str, str], wi
             said.append("Redis does not answer: known pauses hold, scores and shared limits do not count")
         if last.has_worker and last.events is None:
             said.append("the worker does not answer: scores age")
+        elif last.has_worker and history.stands_still:
+            said.append("uploads come and none is scored: Kafka does not answer, or the worker is stuck; scores age")
         if last.policy_refused:
             said.append(f"the policy file has mistakes, and the last good one stays in force: `{status}` names them")
         said += _without_token(history, give_token)
@@ -281,7 +293,7 @@ def _streams(history: History, width: int) -> list[_Line]:
     if last.store_errors:
         rate = history.store_error_rate()
         said = f"{rate:.1f} per second {history.span_text}, {last.store_errors:,.0f} in all"
-        lines += _two_a_line(6, width, (("store errors", said, "red"),))
+        lines += _two_a_line(6, width, (("store errors", said, "red" if rate else ""),))
     return lines
 
 

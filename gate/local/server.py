@@ -55,7 +55,7 @@ class LocalServer:
         taken, or its data is in use."""
         if self.pid is not None:
             raise LocalServerError(f"{self.title} runs already (pid {self.pid})")
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         end_leftover(self._pid_file, str(self.home), self.title)
         if not is_free(self.port):
             raise LocalServerError(f"port {self.port} for {self.title} is taken: choose another one")

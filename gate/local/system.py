@@ -122,7 +122,7 @@ def accepts(address: str) -> bool:
 def sole_owner(state: Path) -> Iterator[None]:
     """Hold the lock of the state directory. Raises LocalServerError if another `up` uses it."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds devices, addresses and captions
         lock = (state / "up.lock").open("w")
     except OSError as error:
         raise LocalServerError(

@@ -18,7 +18,7 @@ class TokenLeaseStore(Protocol):
     """
 
     async def exchange(self, wanted: Sequence[Exchange], now_us: int | None = None) -> list[Exchanged | Exception]:
-        """What each exchange met, or the StoreUnavailable in its place: it may have been carried out, or not.
+        """What each exchange met, or the StoreUnavailable in its place, which says whether it may have been carried out.
 
         `now_us` is the recorded time of a replay; None means the store's own clock.
         """

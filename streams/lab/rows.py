@@ -284,7 +284,7 @@ def _checked(file: Path, line: int, raw: bytes, any_account: bool = False) -> Ro
     except msgspec.ValidationError as error:
         raise RowInvalid(file, line, _named(str(error))) from None
     except NotJson as error:
-        raise RowInvalid(file, line, f"is not JSON: {error}") from None
+        raise RowInvalid(file, line, f"is not JSON: {error}; each line is one row as a JSON object") from None
     try:
         if not any_account:
             read_fields({"account": {"id": row.account_id}}, MessageType.ROW)

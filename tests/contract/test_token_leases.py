@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -11,13 +12,17 @@ from proxies import FaultProxy
 from take_requests import DAY_US, AccountStore, WallClock
 from waiting import eventually
 
+from gate.app.leased_takes import LeasedTakes
 from gate.app.settle import Reports
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.limits.token_lease import Exchange, Exchanged
-from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
+from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Thresholds, Unit
+from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
+from gate.metrics import Counts
+from gate.policyfile import load_policy
 from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
@@ -89,6 +94,37 @@ async def test_uploads_get_tokens_that_were_debited_before_and_all_gates_togethe
     refusals = [result.refusal for result in rest if result.refusal is not None]
     assert {refusal.limit for refusal in refusals} == {"platform.uploads"}
     assert all(refusal.retry_after_us for refusal in refusals)
+
+
+async def test_a_policy_of_many_classes_and_kinds_whose_limits_are_leased_and_reserved_is_taken_from(
+    stores: tuple[Store, TokenLeaseStore],
+) -> None:
+    names, kinds = [f"class-{n}" for n in range(5)], [f"kind-{n}" for n in range(10)]
+    common = Mode.ENFORCE, OnStoreError.LOCAL, dict.fromkeys(names, SLOW)
+    reserved = dict.fromkeys(names, 0.1)
+    limits = [
+        *(LimitRule(kind, Subject.ACCOUNT, Unit.UPLOADS, *common, frozenset({kind})) for kind in kinds),
+        LimitRule("platform.uploads", Subject.PLATFORM, Unit.UPLOADS, *common, lease=20, reserved=reserved),
+        LimitRule("platform.bytes", Subject.PLATFORM, Unit.BYTES, *common, lease=20, reserved=reserved),
+    ]
+    thresholds = dict.fromkeys(names, Thresholds())
+    policy = replace(
+        load_policy(None), classes=tuple(names), default_class=names[0], thresholds=thresholds, limits=tuple(limits)
+    )
+    takes = LeasedTakes(stores[0], stores[1], Counts(), lambda: 1, lambda: 0)
+    takes.expect(policy.class_limits)
+    some = [*policy.class_limits[::7], *takes.remaining[::29]]
+
+    alone = [
+        await stores[0].take(TakeRequest(f"a-{n}", "u", each, class_=each.name, attempt=1))
+        for n, each in enumerate(some)
+    ]
+    together = await stores[0].take_many(
+        [TakeRequest(f"b-{n}", "u", each, class_=each.name, attempt=1) for n, each in enumerate(some)]
+    )
+
+    assert len(policy.class_limits) + len(takes.remaining) == 300
+    assert [each.charged for each in (*alone, *together) if isinstance(each, TakeResult)] == [True] * 2 * len(some)
 
 
 @pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.ABORTED])
@@ -269,6 +305,25 @@ async def test_a_raid_of_one_class_leaves_another_the_part_that_is_reserved_for_
     assert [result.charged for result in later] == [True, True, False]
     assert [result.charged for result in of_raid_later] == [False]
     assert {result.refusal.limit for result in (*of_raid, *of_trusted) if result.refusal} == {"platform.uploads"}
+
+
+async def test_an_exchange_says_whether_the_server_may_have_carried_it_out(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    port = free_port()
+    leases = RedisTokenLeases(f"redis://127.0.0.1:{port}/0", f"{unique()}:", 0.2)
+    wanted = [Exchange("platform", PLATFORM, PLATFORM.unit_us)]
+
+    (nobody_there,) = await leases.exchange(wanted)
+    async with FaultProxy(port, int(redis_url.rsplit(":", 1)[1].split("/")[0])) as proxy:
+        await leases.exchange(wanted)
+        proxy.delay_to_client_s = 1.0
+        (lost,) = await leases.exchange(wanted)
+    await leases.close()
+
+    assert isinstance(nobody_there, StoreUnavailable)
+    assert isinstance(lost, StoreUnavailable)
+    assert (nobody_there.may_have_run, lost.may_have_run) == (False, True)
 
 
 async def test_an_exchange_whose_answer_is_lost_is_carried_out_once_and_its_tokens_are_given_to_nobody(

@@ -160,7 +160,7 @@ def test_two_tokens_of_a_name_are_valid_at_once_and_a_third_is_refused(
     third = cli.run(["token", "new", "media-api", "--file", str(file)])
     said = capsys.readouterr().err
     listed = cli.run(["token", "list", "--file", str(file), "-o", "json"])
-    entries = json.loads(capsys.readouterr().out)
+    entries = json.loads(capsys.readouterr().out)["tokens"]
 
     ids = [token_digest(token.encode()).hex()[:8] for token in made]
     assert (third, listed) == (3, 0)

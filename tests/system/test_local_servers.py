@@ -18,6 +18,7 @@ from gate.local.free_port import LOOPBACK, free_port
 from gate.local.jars import default_cache
 from gate.local.kafka import LocalKafka
 from gate.local.redis import LocalRedis, packaged_server
+from gate.local.system import sole_owner
 
 PARENT = """
 import sys, time
@@ -80,6 +81,13 @@ def test_redis_that_runs_is_not_started_twice(tmp_path: Path) -> None:
 def test_redis_listens_on_loopback_alone(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server, Redis.from_url(server.url) as client:
         assert client.config_get("bind") == {"bind": LOOPBACK}
+
+
+def test_other_users_of_the_host_cannot_read_what_the_servers_keep(tmp_path: Path) -> None:
+    with sole_owner(tmp_path / "state"), running_redis(tmp_path / "servers" / "redis") as server:
+        modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "state", server.home)]
+
+    assert modes == [0o700, 0o700]
 
 
 def test_redis_says_that_its_port_is_taken(tmp_path: Path) -> None:

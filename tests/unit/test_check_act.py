@@ -35,6 +35,7 @@ from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.scores import EncodedScore
+from gate.records.peek import peek_answer
 from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
@@ -275,6 +276,18 @@ async def test_limits_by_override_are_those_of_the_override_also_while_a_pause_l
     assert [each.verdict for each in calm] == [Verdict.ALLOW] * 4
     assert risky.pause == "p-1"
     assert [room.left(NOW_US) for room in rooms] == [5]
+
+
+async def test_a_peek_at_a_paused_upload_tells_what_is_left_all_the_same() -> None:
+    check = a_check(MemoryAccountStore(Standstill()))
+    await check.check(a_request("u-1"))
+    check.board = Board({"p-1": a_pause()})
+
+    decision, rooms = await check.peek(a_request("u-2"))
+
+    told = {left.limit: (left.left, left.burst) for left in peek_answer(decision, rooms).limits}
+    assert decision.pause == "p-1"
+    assert all(left in (burst, burst - 1) and left for left, burst in told.values())
 
 
 async def test_every_decision_is_handed_to_the_log_once() -> None:

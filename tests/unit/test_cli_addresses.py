@@ -93,6 +93,19 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path)
     }
 
 
+def test_a_file_of_another_user_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root reads everything, so the refusal is made here."""
+    (tmp_path / "up.json").write_text("{}")
+
+    def refused(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+
+    with pytest.raises(SettingInvalid, match=r"belongs to another user.*as that user, or name the servers"):
+        resolve_addresses(tmp_path, environ={})
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
 def test_an_unreadable_file_is_no_reason_to_act_on_another_system(tmp_path: Path, content: str) -> None:
     (tmp_path / "up.json").write_text(content)

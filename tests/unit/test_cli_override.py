@@ -159,6 +159,9 @@ def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:
     told = {"limit": "account.uploads.minute", "unit": "uploads", "burst": 5, "left": 3, "full_in": 39.2}
 
     assert limit_line(told) == "  account.uploads.minute: 3 of 5 uploads left, full in 39s"
+    assert limit_line(
+        {"limit": "platform.bytes", "unit": "bytes", "burst": 40 << 30, "left": 3 << 20, "full_in": 0}
+    ) == ("  platform.bytes: 3 MiB of 40 GiB left, full")
 
 
 def test_an_account_is_read_as_checks_read_it_whether_typed_or_in_a_file(

@@ -259,8 +259,10 @@ def test_with_everything_down_it_names_where_it_looked_without_passwords(
 def test_a_check_without_a_gate_names_it(capsys: pytest.CaptureFixture[str]) -> None:
     ended = cli.run(["check", "--account", "a-1"])
 
+    err = " ".join(capsys.readouterr().err.split())
     assert ended == 1
-    assert "does not answer" in capsys.readouterr().err
+    assert "does not answer" in err
+    assert "--state" in err
 
 
 def test_a_sound_policy_file_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,6 +310,14 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert ended == 0
     assert [name for name in cli.COMMANDS if f"  {name} " not in out] == []
+
+
+@pytest.mark.parametrize("typed", [(), ("policy",), ("fit",)])
+def test_help_cuts_no_summary_short(typed: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    ended = cli.run([*typed, "--help"])
+
+    assert ended == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,12 @@ from leased_gates import SECOND_US, LeasedGate, leased_class
 from take_requests import DAY_US, NOW_US
 
 from gate.app.without_store import WithoutStore
+from gate.core.limits.leased_class import MOST_WAYS
+from gate.core.limits.leased_class import leased_class as ways_of
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import UploadOutcome
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
-from gate.core.limits.token_lease import Exchange, Exchanged
+from gate.core.limits.token_lease import Exchange, Exchanged, TokenLease
 from gate.core.policy import LimitRule, Mode, OnStoreError, Policy, Subject, Unit
 from gate.core.standing import UNKNOWN
 from gate.errors import StoreUnavailable
@@ -22,7 +24,8 @@ from gate.policyfile import load_policy
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 
-PLATFORM = Limit("platform.uploads", Rate(300, 365 * DAY_US, 300), lease=40)
+SLOW = Rate(300, 365 * DAY_US, 300)
+PLATFORM = Limit("platform.uploads", SLOW, lease=40)
 NEW = leased_class(PLATFORM)
 
 
@@ -32,7 +35,7 @@ class Standstill:
 
 
 class FailingStore:
-    """A store in memory. While `error` is set, its takes carry on and then fail with it, and exchanges are lost."""
+    """A store in memory. While `error` is set, its takes and exchanges fail with it. Exchanges that may have run have."""
 
     def __init__(self) -> None:
         self.memory = MemoryAccountStore(Standstill())
@@ -50,6 +53,8 @@ class FailingStore:
         return await self.memory.peek(request)
 
     async def exchange(self, wanted: Sequence[Exchange], now_us: int | None = None) -> list[Exchanged | Exception]:
+        if self.error is not None and not self.error.may_have_run:
+            return [self.error for _ in wanted]
         met = await self.memory.exchange(wanted, now_us)
         return met if self.error is None else [self.error for _ in wanted]
 
@@ -112,6 +117,7 @@ async def test_tokens_of_a_lost_exchange_are_lost_and_the_lease_waits_before_the
     gate = gate_over(store)
     await gate.upload(*range(40))
     store.error = StoreUnavailable("gone")
+    store.error.may_have_run = True
 
     await gate.renew()
     store.error = None
@@ -154,6 +160,133 @@ async def test_a_limit_that_a_new_policy_does_not_lease_is_given_back() -> None:
     assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
 
 
+@pytest.mark.parametrize("goes_back", [True, False])
+async def test_an_upload_that_got_from_a_lease_still_counts_where_a_new_policy_leases_nothing(goes_back: bool) -> None:
+    store = FailingStore()
+    by_bytes = Limit("platform.bytes", Rate(300, 365 * DAY_US, 300), by_bytes=True, lease=40)
+    gate = gate_over(store, leased_class(by_bytes))
+    await gate.upload(*range(20), size=2)
+    await gate.renew()
+    await gate.upload("a", size=2)
+    gate.takes.expect((leased_class(Limit(by_bytes.name, by_bytes.rate, by_bytes=True)),))
+    await gate.renew(1)
+    await gate.renew(1)
+
+    none_left = gate.takes.leases
+    await (gate.report("a", UploadOutcome.FAILED) if goes_back else gate.report("a", UploadOutcome.COMMITTED, 5))
+    await gate.renew(1)
+    await gate.renew(1)
+
+    assert none_left == gate.takes.leases == []
+    taken_us = store.memory.tat_us("platform", by_bytes.name) - NOW_US
+    assert taken_us == by_bytes.cost_us(40) + (0 if goes_back else by_bytes.cost_us(5))
+
+
+@pytest.mark.parametrize(("may_have_run", "left"), [(True, 0), (False, 40)])
+async def test_what_the_store_refuses_to_take_back_stays_in_the_lease(may_have_run: bool, left: int) -> None:
+    store = FailingStore()
+    gate = await with_a_lease(store)
+    store.error = StoreUnavailable("out of memory")
+    store.error.may_have_run = may_have_run
+
+    for _ in range(3):
+        await gate.renew()
+    held, failed = uploads(gate.held_us), gate.counts.lease_exchanges["failed"]
+    store.error = None
+    for _ in range(3):
+        await gate.renew()
+
+    assert (held, failed) == (left, 1)
+    assert gate.held_us == 0
+    assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
+
+
+async def test_what_an_upload_took_beyond_its_lease_is_drawn_before_the_gate_stops() -> None:
+    store = FailingStore()
+    by_bytes = Limit("platform.bytes", Rate(300, 365 * DAY_US, 300), by_bytes=True, lease=40)
+    gate = gate_over(store, leased_class(by_bytes))
+    await gate.upload(*range(20), size=2)
+    await gate.renew()
+    await gate.upload("a", size=2)
+
+    await gate.report("a", UploadOutcome.COMMITTED, 100)
+    await gate.takes.give_all_back()
+
+    assert store.memory.tat_us("platform", by_bytes.name) - NOW_US == by_bytes.cost_us(40 + 100)
+
+
+async def test_what_is_drawn_while_the_gate_stops_is_given_back() -> None:
+    class AnswersLate(FailingStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+        async def exchange(self, wanted: Sequence[Exchange], now_us: int | None = None) -> list[Exchanged | Exception]:
+            met = await super().exchange(wanted, now_us)
+            self.asked.set()
+            await self.may_answer.wait()
+            return met
+
+    store = AnswersLate()
+    gate = gate_over(store)
+    await gate.upload(*range(40))
+    gate.uptime_us = SECOND_US
+    running = asyncio.create_task(gate.takes.run())
+    await store.asked.wait()
+
+    running.cancel()
+    await asyncio.sleep(0)
+    store.may_answer.set()
+    await asyncio.gather(running, return_exceptions=True)
+    held = uploads(gate.held_us)
+    await gate.takes.give_all_back()
+
+    assert (held, running.cancelled()) == (40, True)
+    assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
+
+
+async def test_what_a_check_got_that_never_reached_the_store_goes_back_also_where_a_new_policy_leases_nothing() -> None:
+    class NeverHears(FailingStore):
+        async def take(self, request: TakeRequest) -> TakeResult:
+            lost = StoreUnavailable("no answer")
+            lost.may_have_run = True
+            raise lost
+
+    store = NeverHears()
+    gate = await with_a_lease(store)
+    check = gate.request("a")
+    with pytest.raises(StoreUnavailable):
+        await gate.takes.take(check)
+    gate.takes.expect((leased_class(Limit(PLATFORM.name, PLATFORM.rate)),))
+    await gate.renew(1)
+    await gate.renew(1)
+
+    none_left = gate.takes.leases
+    gate.takes.never_taken(check.attempt)
+    await gate.renew(1)
+
+    assert none_left == []
+    assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
+
+
+async def test_it_is_told_what_a_gate_holds_of_each_limit_and_how_many_draws_found_the_bucket_nearly_empty() -> None:
+    store = FailingStore()
+    by_bytes = Limit("platform.bytes", Rate(1 << 40, 1 << 40, 1 << 40), by_bytes=True, lease=1 << 30)
+    gate = gate_over(store, leased_class(PLATFORM, by_bytes))
+    await gate.upload(*range(40), size=1 << 20)
+    before = gate.takes.held()
+
+    await gate.renew()
+    held = gate.takes.held()
+    await gate.upload(*range(40, 300), size=1 << 20)
+    await gate.renew()
+
+    assert before == {("platform", "platform.uploads"): 0, ("platform", "platform.bytes"): 0}
+    assert held == {("platform", "platform.uploads"): 40, ("platform", "platform.bytes"): 40 << 20}
+    assert gate.counts.lease_draws_scarce == 1
+    assert gate.takes.held()["platform", "platform.uploads"] == 0
+
+
 async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:
     store = FailingStore()
     few, small = gate_over(store), gate_over(store, leased_class(Limit("small", Rate(900, SECOND_US, 900), lease=None)))
@@ -165,6 +298,19 @@ async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:
     assert few.held_us == small.held_us == 0
     assert few.counts.lease_takes["lease"] == small.counts.lease_takes["lease"] == 0
     assert few.counts.lease_exchanges["drawn"] == small.counts.lease_exchanges["drawn"] == 0
+
+
+def test_a_class_with_many_reserved_limits_has_a_bounded_number_of_ways() -> None:
+    pairs = [
+        (Limit(f"{n} reserved", SLOW, lease=None, reserve_of=f"{n}"), Limit(f"{n}", SLOW, lease=None))
+        for n in range(40)
+    ]
+    of = leased_class(*(limit for pair in pairs for limit in pair))
+
+    leased = ways_of(of, lambda entity, limit: TokenLease(entity, limit, 0))
+
+    assert leased is not None
+    assert len(leased.ways) == MOST_WAYS
 
 
 def a_policy(mode: OnStoreError) -> Policy:

@@ -130,6 +130,18 @@ def test_a_redis_that_does_not_answer_is_told_on_the_screen_and_in_the_line(answ
         assert ("Redis does not answer" in shown) is not answers
 
 
+@pytest.mark.parametrize(("scores", "lag", "stuck"), [(7.0, 10.0, True), (8.0, 10.0, False), (7.0, 0.0, False)])
+def test_uploads_of_which_none_is_scored_are_told_on_the_screen(scores: float, lag: float, stuck: bool) -> None:
+    history = History()
+    for at_s, uploads, scored in ((0, 10.0, 7.0), (5, 60.0, scores)):
+        at_us = NOW_US + at_s * 1_000_000
+        history.add(Snapshot(at_us, decisions={"allow": uploads}, scores=scored, events=9.0, lag=lag, board=QUIET))
+
+    shown = draw(history, (), (), ())
+
+    assert ("none is scored" in shown.plain) is stuck
+
+
 def test_time_left_is_in_words() -> None:
     assert time_left(552) == "9m 12s left"
     assert time_left(59) == "59s left"

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
+import pytest
 from leased_gates import LeasedGate, leased_class
 from take_requests import DAY_US, NOW_US
 from waiting import eventually
 
 from gate.app.settle import Reports
+from gate.app.without_store import WithoutStore
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import Notice, Settlement, Unanswered
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
+from gate.core.standing import UNKNOWN
 from gate.errors import StoreUnavailable
+from gate.policyfile import load_policy
+from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 
 PLATFORM = Limit("platform.uploads", Rate(300, 365 * DAY_US, 300), lease=40)
@@ -37,6 +45,26 @@ class PartlyAway(MemoryAccountStore):
             there = notice.account not in self.away
             found += await super().settle([notice]) if there else [StoreUnavailable("away")]
         return found
+
+
+class Unheard(MemoryAccountStore):
+    """A store whose answers are lost while `error` is set, and to which the checks of some accounts are lost, too."""
+
+    def __init__(self) -> None:
+        super().__init__(Standstill())
+        self.error: StoreUnavailable | None = None
+        self.loses: set[str] = set()
+
+    async def take(self, request: TakeRequest) -> TakeResult:
+        if self.error is not None and request.account in self.loses:
+            raise self.error
+        found = await super().take(request)
+        if self.error is not None:
+            raise self.error
+        return found
+
+    async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+        return list(await asyncio.gather(*map(self.take, requests), return_exceptions=True))  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -78,3 +106,68 @@ async def test_a_node_that_is_away_keeps_no_tokens_of_accounts_on_the_others() -
 
     assert while_away == 39 * PLATFORM.unit_us
     assert gate.held_us == 40 * PLATFORM.unit_us
+
+
+async def test_a_check_that_never_reached_the_store_gives_back_to_the_lease_and_one_that_did_gives_back_once() -> None:
+    store = Unheard()
+    gate = await with_a_lease(store)
+    reports = Reports(store, gate.counts, every_s=0.01, look_again_s=0.02, leases=gate.takes)
+    requests = [gate.request(name) for name in ("lost", "late", "lost too", "late too")]
+    store.loses = {request.account for request in requests if "lost" in request.account}
+    store.error = StoreUnavailable("no answer")
+    store.error.may_have_run = True
+
+    await gate.takes.take_many(requests[:2])
+    for request in requests[2:]:
+        with suppress(StoreUnavailable):
+            await gate.takes.take(request)
+    meanwhile = gate.held_us
+    for request in requests:
+        reports.unanswered(Unanswered(request.account, request.upload_id, request.attempt))
+
+    async def is_settled() -> bool:
+        return reports.waiting == 0
+
+    async with giving_back(reports):
+        await eventually(is_settled)
+
+    assert meanwhile == 36 * PLATFORM.unit_us
+    assert gate.held_us == 40 * PLATFORM.unit_us
+
+
+@pytest.mark.parametrize("mode", [OnStoreError.OPEN, OnStoreError.CLOSED])
+async def test_an_upload_that_the_gate_lets_in_alone_after_its_check_failed_uses_the_lease_once(
+    mode: OnStoreError,
+) -> None:
+    store = Unheard()
+    gate = await with_a_lease(store)
+    rule = LimitRule(
+        "platform.uploads", Subject.PLATFORM, Unit.UPLOADS, Mode.ENFORCE, mode, {"regular": PLATFORM.rate}, lease=40
+    )
+    policy, without = replace(load_policy(None), limits=(rule,)), WithoutStore(LocalBuckets, gate.takes)
+    request = gate.request("a")
+    store.error = StoreUnavailable("no answer")
+    store.error.may_have_run = True
+    with suppress(StoreUnavailable):
+        await gate.takes.take(request)
+
+    alone = without.take(policy, request, UNKNOWN, NOW_US)
+
+    assert alone.charged
+    assert gate.held_us == 39 * PLATFORM.unit_us
+
+
+async def test_a_gate_that_stops_gives_back_what_waits() -> None:
+    store = PartlyAway()
+    gate = await with_a_lease(store)
+    reports = Reports(store, gate.counts, leases=gate.takes)
+    requests = [gate.request(name) for name in "ab"]
+    await gate.takes.take_many(requests)
+    store.away = {requests[0].account}
+    for request in requests:
+        reports.unanswered(Unanswered(request.account, request.upload_id, request.attempt))
+
+    await reports.stop()
+
+    assert reports.waiting == 1
+    assert gate.held_us == 39 * PLATFORM.unit_us

@@ -56,6 +56,18 @@ def test_a_lease_is_renewed_below_half_of_what_it_wants_and_counts_what_uploads_
     assert low == (60 - 29 - 5) * UNIT_US
 
 
+def test_a_lease_of_uploads_wants_whole_ones_and_does_not_take_the_bucket_for_empty_where_it_lacks_less() -> None:
+    lease = a_lease(60)
+    lease.target_us += UNIT_US // 2
+    lease.held_us, lease.out_us = 20 * UNIT_US, 40 * UNIT_US
+
+    lacks_half = lease.wanted(SECOND_US)
+    lease.out_us = 0
+    lacks_more = lease.wanted(SECOND_US)
+
+    assert (lacks_half, lacks_more) == (0, 40 * UNIT_US)
+
+
 @pytest.mark.parametrize(("got", "waits_us"), [(30, 0), (29, 100_000), (0, 100_000)])
 def test_a_bucket_that_gives_less_than_half_is_left_alone_for_a_tenth_of_a_second(got: int, waits_us: int) -> None:
     lease = a_lease(60)

@@ -9,7 +9,8 @@ bucket nor a call for it. Where the lease has run dry, the check takes from the 
        └───give back─────┘     └────put back──────┘   an upload that was refused elsewhere, or failed
 
 The bound: tokens in the bucket and in all leases together only grow by the bucket's rate. So in any window of length w all
-n gates together admit at most b + r·w + n·L, where b is the burst, r the rate, and L the most that a lease holds.
+n gates together admit at most b + r·w + n·L, where b is the burst, r the rate, and L the most that a gate holds. Classes with
+different rates of one limit have a lease for each rate, as a token of one is not one of the other; L is their sum.
 
 A gate that dies takes its lease with it: tokens are lost, and never given twice. Amounts are time in µs, as in
 `gate.core.limits.gcra`.
@@ -97,8 +98,8 @@ class TokenLease:
     """
 
     __slots__ = (
-        "_busy_at_us", "_drawing_us", "_not_before_us", "_since_us", "_surplus_us", "demand_us", "demands", "entity",
-        "held_us", "is_scarce", "limit", "low_us", "most_us", "out_us", "room", "share", "target_us",
+        "_away_until_us", "_busy_at_us", "_drawing_us", "_not_before_us", "_since_us", "_surplus_us", "demand_us", "demands",
+        "entity", "held_us", "is_scarce", "limit", "low_us", "most_us", "out_us", "room", "share", "target_us",
     )  # fmt: skip
 
     def __init__(self, entity: str, limit: Limit, now_us: int) -> None:
@@ -123,12 +124,23 @@ class TokenLease:
         self._drawing_us = 0
         self._surplus_us = 0
         self._since_us = self._busy_at_us = now_us
-        self._not_before_us = now_us
+        self._not_before_us = self._away_until_us = now_us
 
     @property
     def all_us(self) -> int:
         """All that the lease holds, what it may not give out included."""
         return max(0, self.held_us) + self._surplus_us
+
+    @property
+    def held(self) -> int:
+        """How many whole units it may give out."""
+        limit, held_us = self.limit, max(0, self.held_us)
+        return held_us * limit.rate.rate // limit.rate.per_us if limit.by_bytes else held_us // limit.unit_us
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it holds nothing, has nothing to pay, and no upload has anything of it."""
+        return not (self.held_us or self._surplus_us or self.out_us)
 
     def take_back(self, us: int) -> None:
         """Take back what an upload used and gives back (where negative: debit what it needed besides).
@@ -157,6 +169,8 @@ class TokenLease:
 
     def wanted(self, now_us: int) -> int:
         """How much to draw now, negative: to give back."""
+        if now_us < self._away_until_us:
+            return 0
         over_us = self.held_us + self.out_us - self.most_us
         if now_us - self._busy_at_us >= IDLE_US:
             over_us = max(over_us, self.held_us - self.target_us)
@@ -164,7 +178,8 @@ class TokenLease:
         if over_us or self._surplus_us:
             return -over_us - self._surplus_us
         if self.held_us < self.low_us and now_us >= self._not_before_us:
-            return max(0, self.target_us - self.held_us - self.out_us)
+            more_us = max(0, self.target_us - self.held_us - self.out_us)
+            return more_us if self.limit.by_bytes else more_us - more_us % self.limit.unit_us
         return 0
 
     def begin(self, us: int) -> None:
@@ -176,9 +191,13 @@ class TokenLease:
         self._surplus_us -= from_surplus
         self.held_us += us + from_surplus
 
-    def end(self, us: int, met: Exchanged | None, now_us: int) -> None:
+    def end(self, us: int, met: Exchanged | None, now_us: int, *, may_have_run: bool = True) -> None:
         """End the exchange. Where nobody knows whether it was carried out (None), its tokens are lost."""
         self._drawing_us = 0
+        if met is None:
+            self._away_until_us = now_us + LOST_US
+            if us < 0 and not may_have_run:
+                self.take_back(-us)
         if met is not None:
             if us > 0:
                 self.held_us += met.us
@@ -188,4 +207,4 @@ class TokenLease:
         if us > 0:
             self.is_scarce = met is None or met.us * 2 < us
             if self.is_scarce:
-                self._not_before_us = now_us + (LOST_US if met is None else SCARCE_US)
+                self._not_before_us = now_us + SCARCE_US

@@ -62,7 +62,7 @@ def upload_of(account: str, upload_id: str) -> str:
     return blake2b(f"{len(account)}:{account}{upload_id}".encode(), digest_size=12).hexdigest()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4_096)
 def parts_of(limits: ClassLimits) -> ClassParts:
     """The parts of a class."""
     own = ClassLimits(

@@ -66,9 +66,13 @@ class ApartScripts:
             kinds = self.kinds[limits.name]
             kinds.update(part.kind for part in parts_of(limits).others)
 
-    def of(self, kind: str, requests: Sequence[TakeRequest]) -> Unrolled:
-        """A script that has the class of each request."""
-        return self._scripts[kind].of(requests)
+    def of(self, kind: str, limits: ClassLimits, batch: Sequence[ClassLimits]) -> Unrolled:
+        """The script that has the class. `batch` are all classes of that kind that are needed with it."""
+        return self._scripts[kind].of(limits, batch)
+
+    def all_of(self, kind: str) -> Sequence[Unrolled]:
+        """The scripts of that kind that are kept."""
+        return self._scripts[kind].all
 
 
 class RefusedElsewhere:
@@ -161,7 +165,8 @@ class ClusterTakeLane:
         self._prefix = prefix
         self._stats = stats
         self._refused = refused
-        self._described: dict[str, Unrolled] = {}
+        self._described: dict[str, Sequence[Unrolled]] = {}
+        """The scripts whose tags the servers keep, by kind of entity."""
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[Outcome]:
         """See batcher.Lane."""
@@ -216,19 +221,23 @@ class ClusterTakeLane:
 
     async def _take(self, parts: Sequence[tuple[str, TakeRequest]], until_s: float) -> list[Outcome]:
         """The answer or the error of each part. The parts of one kind in one slot share a script call."""
-        groups: dict[tuple[str, int], list[int]] = defaultdict(list)
+        classes: dict[str, list[ClassLimits]] = defaultdict(list)
+        for kind, request in parts:
+            classes[kind].append(request.class_limits)
+        groups: dict[tuple[str, int, int], tuple[Unrolled, list[int]]] = {}
         for n, (kind, request) in enumerate(parts):
-            groups[kind, slot_of(account_key("", request.account))].append(n)
+            unrolled = self._scripts.of(kind, request.class_limits, classes[kind])
+            key = kind, slot_of(account_key("", request.account)), id(unrolled)
+            groups.setdefault(key, (unrolled, []))[1].append(n)
         batches: list[Batch] = []
-        for (kind, slot), some in groups.items():
+        for (kind, slot, _), (unrolled, some) in groups.items():
             requests = [parts[n][1] for n in some]
-            unrolled = self._scripts.of(kind, requests)
             prefix = self._prefix_of(kind)
             await self._describe(kind, unrolled, until_s)
             batches.append(Batch(requests, unrolled, prefix, due_key(prefix, slot)))
         outcomes = await self._line.outcomes(batches, until_s, again=True)
         found: list[Outcome] = [StoreUnavailable("")] * len(parts)
-        for some, batch, reply in zip(groups.values(), batches, outcomes, strict=True):
+        for (_, some), batch, reply in zip(groups.values(), batches, outcomes, strict=True):
             results: Sequence[Outcome] = (
                 [reply] * len(some) if isinstance(reply, StoreUnavailable) else batch.read(reply)
             )
@@ -244,7 +253,8 @@ class ClusterTakeLane:
 
     async def _describe(self, kind: str, unrolled: Unrolled, until_s: float) -> None:
         """Store what the tags in reservations will stand for. A node that is away must not stop the others."""
-        if kind == _PROBING or self._described.get(kind) is unrolled:
+        known = self._described.get(kind, ())
+        if kind == _PROBING or any(unrolled is each for each in known):
             return
         key = f"{self._prefix_of(kind)}2limits"
         calls: list[Routed] = []
@@ -258,7 +268,8 @@ class ClusterTakeLane:
             if pairs:
                 calls += [(key, (b"HSET", key, *pairs)), (key, (b"PEXPIRE", key, LIMITS_TTL_MS))]
             await self._line.pipeline(calls, within_s)
-            self._described[kind] = unrolled
+            kept = self._scripts.all_of(kind)
+            self._described[kind] = [*(each for each in known if any(each is one for one in kept)), unrolled]
 
 
 def _is_lenient(own: TakeResult) -> bool:

@@ -1,71 +1,108 @@
-"""The scripts that a gate's takes need: one for the classes of its policy, and one for those whose shared buckets are leased."""
+"""The scripts that a gate's takes need: for the classes of its policy, and for those whose shared buckets are leased.
+
+A script has a branch for each class, and what Lua can jump over is bounded. So a policy with many classes and media kinds has
+several scripts, and a batch that needs more than one has a call for each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.stores.redis.unrolled import Unrolled
 
 MOST_CLASSES: Final = 48
-"""Classes that one script has at most; with more, those of the batch alone are written."""
+"""Classes that one script has at most."""
+MOST_LINES: Final = 12_000
+"""Lines that a script of several classes has at most. Lua compiles about four times as many."""
 
 
 class Scripts:
-    """The script for the classes that are expected, kept until a batch brings others."""
+    """The scripts for the classes that are expected, and for further ones that batches brought."""
 
     def __init__(self) -> None:
-        self._known = Unrolled(())
+        self._expected: Sequence[Unrolled] = ()
+        self._further: Sequence[Unrolled] = ()
+        self._script_of: dict[ClassLimits, Unrolled] = {}
 
-    def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the script for these classes and those known before."""
-        others = [each for each in classes if each not in self._known.numbers]
-        if others:
-            before = self._known.classes if len(self._known.classes) + len(others) <= MOST_CLASSES else ()
-            self._known = Unrolled((*before, *others))
+    @property
+    def all(self) -> Sequence[Unrolled]:
+        """Those that are kept."""
+        return (*self._expected, *self._further)
 
-    def of(self, requests: Sequence[TakeRequest]) -> Unrolled:
-        """A script that has the class of each request."""
-        numbers = self._known.numbers
-        for request in requests:
-            if request.class_limits not in numbers:
-                needed = list(dict.fromkeys(each.class_limits for each in requests))
-                self.expect(needed)
-                if any(each not in self._known.numbers for each in needed):
-                    self._known = Unrolled(tuple(needed))
-                break
-        return self._known
+    def expect(self, classes: Iterable[ClassLimits]) -> None:
+        """Write the scripts for these classes, and for those known before where one script has room for all."""
+        wanted = dict.fromkeys(classes)
+        if not wanted.keys() <= self._script_of.keys():
+            together = dict.fromkeys((*self._script_of, *wanted))
+            self._keep(_written(tuple(together if len(together) <= MOST_CLASSES else wanted)), ())
+
+    def of(self, limits: ClassLimits, batch: Iterable[ClassLimits]) -> Unrolled:
+        """The script that has the class. `batch` are all classes that are needed with it."""
+        found = self._script_of.get(limits)
+        if found is None:
+            self._learn([each for each in dict.fromkeys(batch) if each not in self._script_of])
+            found = self._script_of[limits]
+        return found
+
+    def _learn(self, unknown: Sequence[ClassLimits]) -> None:
+        if len(self._script_of) + len(unknown) <= MOST_CLASSES:
+            self.expect(unknown)
+            return
+        before = [each for script in self._further for each in script.classes]
+        further = (*before, *unknown) if len(before) + len(unknown) <= MOST_CLASSES else tuple(unknown)
+        self._keep(self._expected, _written(further))
+
+    def _keep(self, expected: Sequence[Unrolled], further: Sequence[Unrolled]) -> None:
+        self._expected, self._further = expected, further
+        self._script_of = {limits: script for script in (*expected, *further) for limits in script.classes}
+
+
+def _written(classes: tuple[ClassLimits, ...]) -> list[Unrolled]:
+    """Scripts that have all the classes; the same for each gate of a policy, so that the server keeps them once."""
+    script = Unrolled(classes) if len(classes) <= MOST_CLASSES else None
+    if script is not None and (len(classes) == 1 or script.script.source.count(b"\n") < MOST_LINES):
+        return [script]
+    half = (len(classes) + 1) // 2
+    return [*_written(classes[:half]), *_written(classes[half:])]
 
 
 class ScriptPart(NamedTuple):
-    """The requests of a batch that share a script; whether their gate takes from leases in place of shared buckets."""
+    """The requests of a batch that share a script, and their numbers in the batch."""
 
-    leased: bool
-    requests: Sequence[TakeRequest]
     unrolled: Unrolled
+    requests: Sequence[TakeRequest]
+    numbers: Sequence[int]
 
 
 class ScriptPair:
-    """A script for classes with leases and one for those without. The first reads no shared bucket."""
+    """Scripts for classes with leases and others for those without. The first read no shared bucket."""
 
     def __init__(self) -> None:
         self._scripts = {False: Scripts(), True: Scripts()}
-        self.described: dict[bool, Unrolled] = {}
-        """The scripts whose tags the server keeps, by whether they are for classes with leases."""
+        self.described: Sequence[Unrolled] = ()
+        """The scripts whose tags the server keeps."""
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """Write the scripts for these classes and those known before."""
         for leased, scripts in self._scripts.items():
             scripts.expect([each for each in classes if bool(each.leased) is leased])
 
+    def note_described(self, unrolled: Unrolled) -> None:
+        """Note that the server keeps the tags of a script. Those of earlier policies are forgotten."""
+        kept = [script for scripts in self._scripts.values() for script in scripts.all]
+        self.described = [*(each for each in self.described if any(each is one for one in kept)), unrolled]
+
     def parts_of(self, requests: Sequence[TakeRequest]) -> list[ScriptPart]:
         """The requests by their script; nearly always all have the same."""
-        leases = [bool(request.class_limits.leased) for request in requests]
-        if all(leases) or not any(leases):
-            return [ScriptPart(leases[0], requests, self._scripts[leases[0]].of(requests))]
-        parts = []
-        for leased, scripts in self._scripts.items():
-            some = [request for request, each in zip(requests, leases, strict=True) if each is leased]
-            parts.append(ScriptPart(leased, some, scripts.of(some)))
-        return parts
+        classes = {
+            leased: [r.class_limits for r in requests if bool(r.class_limits.leased) is leased]
+            for leased in (False, True)
+        }
+        found: dict[int, tuple[Unrolled, list[int]]] = {}
+        for n, request in enumerate(requests):
+            leased = bool(request.class_limits.leased)
+            unrolled = self._scripts[leased].of(request.class_limits, classes[leased])
+            found.setdefault(id(unrolled), (unrolled, []))[1].append(n)
+        return [ScriptPart(unrolled, [requests[n] for n in numbers], numbers) for unrolled, numbers in found.values()]

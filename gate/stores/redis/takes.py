@@ -32,6 +32,7 @@ from gate.errors import StoreUnavailable
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
+from gate.stores.redis.layout import LONGEST_UPLOAD, upload_hash
 from gate.stores.redis.limit_tags import store_tags
 from gate.stores.redis.line import Line, Stats
 from gate.stores.redis.more_answers import with_more
@@ -62,7 +63,6 @@ class TakeLane:
         self._line = line
         self._scripts = scripts
         self._prefix = prefix
-        self._described = scripts.described
         self._stats = stats
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -78,12 +78,12 @@ class TakeLane:
         """
         self._stats.probes += 1
         await self._line.connect(CONNECT_WITHIN_S)
-        self._described.clear()  # the server may have lost what the tags of reservations stand for
+        self._scripts.described = ()  # the server may have lost what the tags of reservations stand for
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
         classes = {item.class_limits for item in items}
-        for unrolled in self._described.values():
+        for unrolled in self._scripts.described:
             if classes <= unrolled.packing.keys():  # nearly always
                 (results,) = await self._run(((items, unrolled),), within_s)
                 return results
@@ -91,14 +91,18 @@ class TakeLane:
         clock = asyncio.get_running_loop().time
         until_s = clock() + within_s
         for part in parts:
-            if self._described.get(part.leased) is not part.unrolled:
+            if not any(part.unrolled is each for each in self._scripts.described):
                 await store_tags(self._line, self._prefix, part.unrolled, (until_s - clock()) / 2)
-                self._described[part.leased] = part.unrolled
+                self._scripts.note_described(part.unrolled)
         found = await self._run([(part.requests, part.unrolled) for part in parts], until_s - clock())
         if len(parts) == 1:
             return found[0]
-        by_leased = {part.leased: iter(results) for part, results in zip(parts, found, strict=True)}
-        return [next(by_leased[bool(item.class_limits.leased)]) for item in items]
+        by_number = {
+            n: result
+            for part, results in zip(parts, found, strict=True)
+            for n, result in zip(part.numbers, results, strict=True)
+        }
+        return [by_number[n] for n in range(len(items))]
 
     async def _run(
         self, parts: Sequence[tuple[Sequence[TakeRequest], Unrolled]], within_s: float
@@ -257,6 +261,8 @@ class Batch:
             if a > count:
                 count += 3
                 shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
+            if len(upload) > LONGEST_UPLOAD:
+                upload = upload_hash(upload.encode(encoding))
             own.append(f"{begin_upload[length + len(upload)]}{account}{between}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:

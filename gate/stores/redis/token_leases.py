@@ -19,7 +19,7 @@ from gate.stores.redis.apart import entity_prefix
 from gate.stores.redis.cluster import ClusterLine
 from gate.stores.redis.connect import line_to
 from gate.stores.redis.layout import account_key
-from gate.stores.redis.line import Stats
+from gate.stores.redis.line import ReplyLost, Stats
 from gate.stores.redis.script_call import Run, Script
 
 MOST_AT_ONCE: Final = 64
@@ -64,6 +64,7 @@ class RedisTokenLeases:
             else:
                 replies = await self._line.run(runs, self._deadline_s)
         except StoreUnavailable as error:
+            error.may_have_run = isinstance(error, ReplyLost)
             replies = [error for _ in runs]
         met: list[Exchanged | Exception] = [StoreUnavailable("")] * len(wanted)
         for some, reply in zip(groups.values(), replies, strict=True):
