@@ -113,8 +113,8 @@ def _alone_text(authority: Authority, change: PauseChange) -> str:
         return ""
     alone = duration_text(authority.alone_us)
     if change is PauseChange.RELEASE:
-        return f"; alone, only the one who set it may release it, within {alone} of its begin"
-    return f"; alone, one may let it last {alone}"
+        return f"; alone, only the one who set it may release it, within {alone} of its start"
+    return f"; one person may let it last {alone}"
 
 
 def check_approver(pause: Pause, proposal: Proposal, by: str, authority: Authority) -> None:

@@ -42,10 +42,10 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     account: Annotated[
-        str | None, typer.Argument(help="Account id; the riskiest accounts without one.", show_default=False)
+        str | None, typer.Argument(help="Account id; without one, the riskiest accounts.", show_default=False)
     ] = None,
     named: Annotated[
-        str | None, typer.Option("--account", help="The same as the argument.", show_default=False)
+        str | None, typer.Option("--account", help="The account id, as the argument gives it.", show_default=False)
     ] = None,
     class_: Annotated[str | None, typer.Option("--class", "-c", help="The account's class, for the pauses.")] = None,
     output: OutputFlag = Output.TEXT,
@@ -56,7 +56,7 @@ def explain(
         Path | None, typer.Option(help="Wording of reasons (TOML); the shipped one otherwise.", show_default=False)
     ] = None,
 ) -> None:
-    """Show an account's score, the signals that led to it and the pauses that may hold it; else the riskiest accounts.
+    """Show an account's score, its signals and the pauses that may hold it; without an account, the riskiest accounts.
 
     Example: upload-gate explain a-17
     """

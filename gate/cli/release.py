@@ -102,7 +102,7 @@ def release(
     It prints each released pause, and the other pauses that still match the same uploads. Accounts come back over a
     tenth of the time that the pause was in force, at most 10 minutes; under 100 seconds all come back at once.
 
-    Exits 3 unless every gate is accounted for, as `pause` does.
+    The exit code is 3 unless each live gate obeys, as for `pause`.
 
     Example: upload-gate release p-7k2mq4xd --ramp 10m
     """

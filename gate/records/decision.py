@@ -326,7 +326,7 @@ class Left(msgspec.Struct, frozen=True, gc=False):
 
 
 class PeekAnswer(msgspec.Struct, frozen=True):
-    """What a check would be answered, and the room in each limit before it."""
+    """What the gate would decide about a check, and what is left of each limit before it."""
 
     decision: Answer
     limits: list[Left]
