@@ -24,7 +24,7 @@ from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import Leases, LocalTake, WithoutStore
-from gate.core.decide import LivePauses, allowed, decide, live_pauses, may_hold, needs_store, unheld
+from gate.core.decide import LivePauses, allowed, decide, is_allowed, live_pauses, may_hold, needs_store, unheld
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -48,13 +48,14 @@ _Prepared = tuple[str, LivePauses, Decision | TakeRequest]
 
 
 class Check:
-    """Decides uploads. `board`, `policy` and `instances` may be replaced at any time, between two checks.
+    """Decides about uploads. `board`, `policy` and `instances` may be replaced at any time, between two checks.
 
     `hot` holds the hot facts; the readers of their topic and of Redis add to it.
 
-    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
-    told of each check that the store may have charged although its caller got no answer that lets in. Checks are numbered from
-    `first_attempt` on, so that no two of any gates share a number. While the store is away, what `leases` hold is used up.
+    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports`
+    gets each check for which the store may have taken tokens although its caller was not told that the upload is let
+    in. Checks are numbered from `first_attempt` on, so that no two of any gates share a number. While the store is
+    away, checks use up the tokens of `leases`.
     """
 
     def __init__(
@@ -186,14 +187,7 @@ class Check:
         decisions, others, by_class = list[Decision](), list[Decision](), dict[str, int]()
         is_calm, rev, remember = needs_store(self._pauses, policy), self._pauses.rev, self._last_known.remember
         for request, first, answer, pauses in zip(requests, firsts, answers, pauses_of, strict=False):
-            if (
-                is_calm
-                and isinstance(answer, TakeResult)
-                and answer.charged
-                and not answer.repeated
-                and answer.standing is UNKNOWN
-                and not answer.shadow
-            ):
+            if is_calm and isinstance(answer, TakeResult) and is_allowed(answer):
                 class_ = first.class_
                 remember(request.account.id, UNKNOWN)
                 by_class[class_] = by_class.get(class_, 0) + 1
@@ -234,11 +228,12 @@ class Check:
         return decide(request, class_, pauses, policy, now_us, peeked.result), peeked.rooms
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
-        class_, pauses, risk = policy.class_of(request.account, now_us), self._pauses, None
+        class_, pauses, risk, decision = policy.class_of(request.account, now_us), self._pauses, None, None
         try:
-            if not pauses.are_none and not may_hold(pauses, request, class_):
-                pauses = self._unheld  # the search for pauses takes longer than the rest of a decision
-            decision = decide(request, class_, pauses, policy, now_us)
+            if not needs_store(pauses, policy):
+                if not may_hold(pauses, request, class_):
+                    pauses = self._unheld  # the search for pauses takes longer than the rest of a decision
+                decision = decide(request, class_, pauses, policy, now_us)
             if pauses.by_risk.entries:
                 risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         except Exception:
@@ -282,6 +277,9 @@ class Check:
         ):  # a board that came into force meanwhile is acknowledged, and so obeyed
             _, pauses, _ = self._prepare(request, policy, now_us)
         if isinstance(answer, TakeResult):
+            if is_allowed(answer) and needs_store(self._pauses, policy):
+                self._last_known.remember(account, UNKNOWN)
+                return allowed(request, class_, self._pauses.rev, policy.hash, answer)
             if not answer.repeated:  # a repeated answer tells what was known at the first check
                 self._last_known.remember(account, answer.standing)
             decision = decide(request, class_, pauses, policy, now_us, answer)
@@ -306,7 +304,7 @@ class Check:
             self._log.record(request, decision, now_us, ignored)
 
     def _count_all(self, decisions: Sequence[Decision], policy: Policy, now_us: int) -> None:
-        """Count decisions. What is counted alike is counted at once, and most of a batch is."""
+        """Count decisions. Equal ones, which most of a batch are, are counted together."""
         thresholds = policy.thresholds
         alike: dict[_Counted, int] = {}
         for decision in decisions:

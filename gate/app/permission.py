@@ -18,7 +18,7 @@ from gate.errors import ControlRefused, NotPermitted
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """How far the person who acts may go: the policy's rules for two, and what they do about them.
+    """What the person who acts may do alone: the rules of the policy, and whether they propose or act in an emergency.
 
     `propose` writes a change that needs two as a proposal, also within the time in which one could make it alone;
     `emergency` is the reason for which one goes ahead alone. `identity` is the login that runs the command, such as
@@ -100,7 +100,7 @@ def _another(authority: Authority) -> str:
 
 
 def _approval_of(change: PauseChange, before: Pause | None, by: str, authority: Authority) -> str:
-    """What brings the change into force with a second person: their approval, or ours of what they have proposed."""
+    """How a second person brings the change into force: by approving it, or we approve what they have proposed."""
     waits = None if before is None else before.proposal
     mine = waits is not None and (waits.by == by or (waits.identity and waits.identity == authority.identity))
     if before is not None and waits is not None and waits.change is change and not mine:

@@ -70,7 +70,7 @@ def approve(
 
 
 def _shown(addresses: Addresses, id_: str, direct: Direct | None) -> Proposal | None:
-    """Say what is to be approved, and return it; None if nothing waits, as far as the channels are read."""
+    """Say what is to be approved, and return it; None if nothing waits in the channels that could be read."""
 
     async def read() -> tuple[Pause | None, int]:
         async with operating(addresses, direct=direct) as operate:

@@ -292,7 +292,9 @@ def decide(
 
 
 def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, answer: TakeResult) -> Decision:
-    """What `decide` says of an upload that took tokens, of whose account nothing is known, where `needs_store` is true."""
+    """The decision about an upload that took tokens, whose account has neither score nor override, where `needs_store`
+    is true.
+    """
     return Decision(
         request.upload_id,
         request.account.id,
@@ -314,8 +316,17 @@ def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, ans
     )
 
 
+def is_allowed(answer: TakeResult) -> bool:
+    """Whether the answer is that of nearly all uploads: tokens taken now, and nothing known of the account. Then `allowed` tells
+    what `decide` says where `needs_store` is true.
+    """
+    return answer.charged and not answer.repeated and answer.standing is UNKNOWN and not answer.shadow
+
+
 def needs_store(pauses: LivePauses, policy: Policy) -> bool:
-    """Whether no upload at all is decided before the store has answered, as nearly always. `decide` then need not be asked."""
+    """True if no upload can be decided before the store has answered, which is the usual case. `decide` then need not
+    be called.
+    """
     return pauses.are_none and not policy.deny_accounts
 
 

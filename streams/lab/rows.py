@@ -227,7 +227,7 @@ def _recorded(line: int, row: Row, at_us: int, dropped: Counter[tuple[str, Dropp
 
 
 def caption(row: Row) -> str | None:
-    """The row's text as an event's is read: what is no text counts as none."""
+    """The row's text, read as that of an event; a value that is not text counts as none."""
     kept, _ = read_fields({"account": {"id": "any"}, "text": row.text}, MessageType.ROW)
     text: str | None = kept.get("text")
     return text

@@ -6,12 +6,24 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_serving import a_gate, answer
+from unreliable_gates import (
+    HUGE,
+    Behaviour,
+    an_unreliable_gate,
+    drips,
+    nests_deeply,
+    never_answers,
+    sends_another_json,
+    sends_garbage,
+    sends_too_much,
+)
 from waiting import wait_until
 
 from gate.cli import main as cli
@@ -72,44 +84,87 @@ def token(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return made
 
 
-@pytest.fixture
-def gate_client(tmp_path: Path, token: str) -> Iterator[tuple[Any, int]]:
-    """The class of the page's Python snippet, and the port of a gate that asks for the token."""
+@pytest.fixture(scope="module")
+def client() -> Any:
+    """The class of the page's Python snippet."""
     (snippet,) = fenced("python")
     names: dict[str, Any] = {}
     exec(compile(snippet, "README.md", "exec"), names)
+    return names["UploadGate"]
+
+
+@pytest.fixture
+def gate_port(tmp_path: Path, token: str) -> Iterator[int]:
+    """The port of a gate that asks for the token."""
     with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0") as (_, port, _):
         wait_until(lambda: answer(port, "GET", "/healthz"))
-        yield names["UploadGate"], port
+        yield port
 
 
 def upload(number: int) -> dict[str, Any]:
     return {"upload_id": f"u-{number}", "account": {"id": "a-1", "class": "new"}, "media": {"kind": "image"}}
 
 
-def test_the_snippet_of_the_page_asks_a_gate_and_has_its_own_failure_mode(gate_client: tuple[Any, int]) -> None:
-    client, port = gate_client
-    asking = client(port=port, timeout_s=5)
+def test_the_snippet_of_the_page_asks_a_gate_and_lets_in_as_told_where_the_gate_decides_nothing(
+    client: Any, gate_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = client(port=gate_port, timeout_s=30)
+
     answers = [asking.check(upload(number)) for number in range(7)]
     asking._connection.sock.close()  # the gate, or something on the way, has closed the kept connection
     again = asking.check(upload(0))
-    away = [client(port=free_port(), when_away=mode).check(upload(0)) for mode in (True, False)]
+    with pytest.raises(ValueError) as no_account:
+        asking.check({"upload_id": "u-9", "media": {"kind": "image"}})
     asking._headers["authorization"] = "Bearer wrong"
-    with pytest.raises(ValueError, match="token"):
-        asking.check(upload(9))
+    asking._when_away = False
+    refused = asking.check(upload(9))
     asking._connection.close()
 
     assert [let_in for let_in, _ in answers] == [True] * 5 + [False] * 2
     assert answers[6][1]["decision"] == "throttle"
     assert "decision" in again[1]
-    assert away == [(True, {}), (False, {})]
+    assert str(no_account.value) == "the gate cannot read the upload: account.id is required"
+    assert refused == (False, {})
+    assert caplog.messages == ["the gate answers 401: this token is not valid, or no longer"]
 
 
-def test_the_curl_of_the_page_gets_a_decision(gate_client: tuple[Any, int], token: str) -> None:
+@pytest.mark.parametrize("let_in", [True, False])
+def test_the_snippet_lets_in_as_told_where_nothing_listens(client: Any, let_in: bool) -> None:
+    asking = client(port=free_port(), when_away=let_in)
+
+    assert asking.check(upload(0)) == (let_in, {})
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [never_answers, drips, sends_garbage, sends_another_json, nests_deeply, sends_too_much],
+    ids=lambda behaviour: behaviour.__name__,
+)
+def test_the_snippet_does_not_wait_for_what_is_no_answer_and_reads_no_more_of_it_than_an_answer_has(
+    behaviour: Behaviour, client: Any
+) -> None:
+    """A call that waits on is ended with the server, and found by its result or by how long the server could send."""
+    results: list[tuple[bool, dict[str, Any]]] = []
+    with an_unreliable_gate(behaviour) as gate:
+        asking = client(port=gate.port, timeout_s=0.5)
+        calling = threading.Thread(target=lambda: results.append(asking.check(upload(0))))
+        calling.start()
+        calling.join(timeout=60)
+        returned = not calling.is_alive()
+    calling.join()
+    asking._connection.close()
+
+    assert returned
+    assert results == [(True, {})]
+    assert gate.connections == 1
+    assert gate.sent < HUGE
+
+
+def test_the_curl_of_the_page_gets_a_decision(gate_port: int, token: str) -> None:
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("there is no curl")
-    command = fenced("sh")[0].replace("8390", str(gate_client[1]))
+    command = fenced("sh")[0].replace("8390", str(gate_port))
 
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
 

@@ -61,7 +61,7 @@ class LeasedWay:
         return is_low
 
     def settle(self, costs: Sequence[int], unused: Sequence[int]) -> None:
-        """Note what has become of what uploads were given: all that is not `unused` was used."""
+        """Note how uploads used their tokens: all but the `unused` ones were used."""
         for lease, cost, back in zip(self.leases, costs, unused):  # noqa: B905
             lease.out_us -= cost
             lease.held_us += back
@@ -99,7 +99,9 @@ class LeasedClass:
         self.look()
 
     def wanting(self) -> list[TokenLease]:
-        """The leases that an upload needs which got nothing: those of the first way that is not scarce, and all that are."""
+        """The leases that an upload needs which got no token: those of the first way that is not scarce, and all scarce
+        ones.
+        """
         ways = (way for way in self.ways if not any(lease.is_scarce for lease in way.leases))
         way = next(ways, self.ways[-1])
         return [lease for lease in self.leases if lease.is_scarce or lease in way.leases]

@@ -1,4 +1,6 @@
-"""Reads what few answers of the take script have: an override, names of shadow limits, the limit of a repeated refusal."""
+"""Reads the parts that few answers of the take script have: an override, names of shadow limits, the limit of a
+repeated refusal.
+"""
 
 from __future__ import annotations
 
