@@ -1,6 +1,4 @@
-"""Takes for a batch of checks: waits for room in the store, takes for all at once, and repeats those with an override's
-limits.
-"""
+"""Takes for a batch of checks: waits for room in the store, takes for all at once, and repeats those with an override."""
 
 from __future__ import annotations
 

@@ -123,9 +123,7 @@ class BoardWriter:
         return await self._with_gate_at_hand(merge(await self._caught_up(rev), elsewhere), rev)
 
     async def _with_gate_at_hand(self, board: Board, rev: int) -> Board:
-        """The board joined with that of the gate at hand, if gates hold pauses that it lacks and had time to write them
-        back.
-        """
+        """The board joined with that of the gate at hand, if gates had time to write back pauses and did not."""
         if self._gate_at_hand is None or board.rev >= rev:
             return board
         return merge(board, await self._gate_at_hand())

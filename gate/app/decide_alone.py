@@ -27,9 +27,7 @@ NO_STORE: Final = ("store",)
 
 
 class DecideAlone:
-    """Decides without the store, and counts why. A refused upload for which the store may have taken goes to
-    `unanswered`.
-    """
+    """Decides without the store, and counts why. Refused uploads that the store may have taken for go to `unanswered`."""
 
     def __init__(
         self, without_store: WithoutStore, last_known: LastKnown, counts: Counts,

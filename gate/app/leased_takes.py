@@ -1,5 +1,4 @@
-"""Takes tokens of the limits that a class or the whole platform shares from this gate's leases, without a call of the
-store.
+"""Takes tokens of limits on a class or the platform from this gate's leases, without a call of the store.
 
 `LeasedTakes` stands before a TakeStore. Where this gate's leases of the shared buckets hold enough, a check gets its
 tokens from them, and the store takes from the other buckets alone. If the store lets the upload in, its reservation
@@ -36,9 +35,7 @@ MOST_OTHERS: Final = 512
 """Limits of classes beside those of the policy that are kept, such as those during a pause by risk."""
 
 MOST_UNSURE: Final = 10_000
-"""Checks that are kept while it is unknown whether the store has taken for them. Beyond it, the tokens of the earliest
-count as used.
-"""
+"""Failed checks that are remembered because the store may have taken for them; what older ones got counts as used."""
 
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
@@ -171,9 +168,7 @@ class LeasedTakes:
         return results
 
     def _failed(self, request: TakeRequest, given: _Bulk | Given | None, *, may_have_run: bool) -> None:
-        """Note that a check failed to which the leases gave tokens. If the store may have taken for it, they count as
-        used for now.
-        """
+        """Note that a check failed after it got tokens. If the store may have taken for it, they count as used for now."""
         self._settle_one(given, was_used=may_have_run)
         if given is not None and may_have_run and request.attempt:
             if len(self._unsure) >= MOST_UNSURE:
@@ -221,14 +216,13 @@ class LeasedTakes:
             lease.take_back(cost)
 
     def taken_after_all(self, attempt: int) -> None:
-        """Note that a check's tokens were used; if its upload is settled later, that settlement says which of them go
-        back.
-        """
+        """Note that a check used its tokens; a later settlement of its upload says which of them go back."""
         self._unsure.pop(attempt, None)
 
     def put_back(self, changes: Sequence[Change]) -> None:
-        """Make the changes of a settled upload in the leases that gave it tokens, also in a lease that the policy no
-        longer has. Tokens of a limit that the policy no longer has are dropped.
+        """Make the changes of a settled upload in the leases that gave it tokens, also in those that the policy has not.
+
+        Tokens of a limit that the policy no longer has are dropped.
         """
         for change in changes:
             lease = self._lease_of(change)
@@ -282,8 +276,9 @@ class LeasedTakes:
                 leased.look()
 
     async def give_all_back(self) -> None:
-        """Give back all tokens when the gate stops, and draw those that uploads took beyond them. What does not reach
-        the store is lost.
+        """Give back all tokens when the gate stops, and draw those that uploads took beyond them.
+
+        Tokens that do not reach the store are lost.
         """
         left = [(lease, -lease.all_us or max(0, -lease.held_us)) for lease in self._leases.values()]
         await self._exchange([(lease, us) for lease, us in left if us], 0)
@@ -322,9 +317,7 @@ class LeasedTakes:
             self._counts.lease_exchanges[outcome] += 1
 
     def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
-        """Tokens for the upload from every lease of one way, or from none; and the request for the tokens that the
-        store is to take.
-        """
+        """Tokens for the upload from every lease of one way, or from none; and the request that remains for the store."""
         limits = request.class_limits
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:

@@ -1,6 +1,4 @@
-"""Changes of one pause as pure functions: which pause may be changed, how one ends, and how a proposal comes into
-force.
-"""
+"""Changes of one pause, as values: which pause may be changed, how one ends, and how a proposal comes into force."""
 
 from __future__ import annotations
 

@@ -44,15 +44,14 @@ class TokenReturns(Protocol):
         ...
 
     def taken_after_all(self, attempt: int) -> None:
-        """Note that a check's tokens were used; if its upload is settled later, that settlement says which of them go
-        back.
-        """
+        """Note that a check used its tokens; a later settlement of its upload says which of them go back."""
         ...
 
 
 class Reports:
-    """Settles reported uploads; between `run` and its end also uploads whose answer nobody got. Tokens that an upload
-    got from a lease, of whichever gate, go back to the `leases` of this gate.
+    """Settles reported uploads; between `run` and its end also uploads whose answer nobody got.
+
+    Tokens that an upload got from a lease, of whichever gate, go back to the `leases` of this gate.
     """
 
     def __init__(
@@ -109,9 +108,7 @@ class Reports:
             self._wake.clear()
 
     async def stop(self) -> None:
-        """Give back the tokens of checks whose answer nobody got, when the gate stops. Those that the store does not
-        take back in time stay taken.
-        """
+        """Give back the tokens of checks whose answer nobody got, when the gate stops, as far as time permits."""
         if await self._unanswered_now(asyncio.get_running_loop().time()):
             self._counts.store_errors["unavailable"] += 1
 

@@ -51,8 +51,9 @@ class Leases(Protocol[Given]):
 
 
 class WithoutStore:
-    """Replaces the store in takes. `local` makes the buckets for a given number of gates that share each limit. Checks
-    use the tokens of the gate's `leases` first, which were taken from the store before.
+    """Replaces the store in takes. `local` makes the buckets for a given number of gates that share each limit.
+
+    Checks use the tokens of the gate's `leases` first, which were taken from the store before.
     """
 
     def __init__(self, local: Callable[[int], LocalTake], leases: Leases[Any] | None = None) -> None:

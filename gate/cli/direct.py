@@ -120,9 +120,7 @@ def _is_lifted(id_: str, page: object) -> bool:
 
 
 def _check_known(addresses: Addresses, id_: str, known: list[str] | None, entry: AuditEntry, audit: AuditLog) -> None:
-    """Raise OperatorError for text that is not an id, and for a pause that neither the gate of this host nor its file
-    has.
-    """
+    """Raise OperatorError for text that is not an id, and for a pause that neither this host's gate nor its file has."""
     is_id = 0 < len(id_) <= MAX_ID and id_.isprintable()
     if is_id and (known is None or id_ in known or _is_in_file(addresses, id_)):
         return

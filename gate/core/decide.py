@@ -292,9 +292,7 @@ def decide(
 
 
 def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, answer: TakeResult) -> Decision:
-    """The decision about an upload that took tokens, whose account has neither score nor override, where `needs_store`
-    is true.
-    """
+    """The decision, where `needs_store` is true, about an upload that took tokens and has neither score nor override."""
     return Decision(
         request.upload_id,
         request.account.id,
@@ -324,9 +322,7 @@ def is_allowed(answer: TakeResult) -> bool:
 
 
 def needs_store(pauses: LivePauses, policy: Policy) -> bool:
-    """True if no upload can be decided before the store has answered, which is the usual case. `decide` then need not
-    be called.
-    """
+    """True if no upload can be decided before the store has answered, as is usual. `decide` then need not be called."""
     return pauses.are_none and not policy.deny_accounts
 
 

@@ -99,9 +99,7 @@ class LeasedClass:
         self.look()
 
     def wanting(self) -> list[TokenLease]:
-        """The leases that an upload needs which got no token: those of the first way that is not scarce, and all scarce
-        ones.
-        """
+        """The leases that an upload without tokens needs: those of the first way that is not scarce, and all scarce ones."""
         ways = (way for way in self.ways if not any(lease.is_scarce for lease in way.leases))
         way = next(ways, self.ways[-1])
         return [lease for lease in self.leases if lease.is_scarce or lease in way.leases]
