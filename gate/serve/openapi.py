@@ -108,20 +108,20 @@ _HELD: Final = {
 
 OPERATIONS: Final = (
     Operation(
-        Port.CHECK, "post", "/v1/check", "Decide one upload. 200 carries the decision, whatever it is.",
+        Port.CHECK, "post", "/v1/check", "Decide about one upload. The status is 200 whatever the decision is.",
         (JSON, _ref("Decision")), (JSON, _ref("Check")), _ONE,
     ),
     Operation(
-        Port.CHECK, "post", "/v1/peek", "What a check would be answered, and what is left of each limit. It takes nothing.",
+        Port.CHECK, "post", "/v1/peek", "What the gate would decide, and what is left of each limit. It takes no tokens.",
         (JSON, _ref("Peek")), (JSON, _ref("Check")), (*_ONE, "store.unavailable"),
     ),
     Operation(
-        Port.CHECK, "post", "/v1/reports", "Report what became of uploads, so that failed ones give back what they took.",
+        Port.CHECK, "post", "/v1/reports", "Report how uploads ended. A failed upload gives its tokens back.",
         (JSON, {"anyOf": [_ref("Settled"), _object(reports={"type": "array", "items": _ref("Settled")})]}),
         (JSON, {"anyOf": [_ref("Report"), _ref("Reports")]}), (*_BATCH, "report.unknown", "store.unavailable"),
     ),
     Operation(
-        Port.CHECK, "post", "/v1/checks", "Decide a batch of uploads, in its order.",
+        Port.CHECK, "post", "/v1/checks", "Decide about a batch of uploads, in its order.",
         (JSON, _ref("Decisions")), (JSON, _ref("Checks")), _BATCH,
     ),
     Operation(Port.PAGES, "get", "/metrics", "The metrics of this process, for Prometheus.", (TEXT, _STRING)),
@@ -150,7 +150,7 @@ OPERATIONS: Final = (
         (*_CHANGES, "policy.invalid", "trial.running", "media_type.unsupported"), 201, (_FOR,),
     ),
     Operation(
-        Port.ADMIN, "delete", "/v1/policy/trial", "End the trial, and give what it has counted.",
+        Port.ADMIN, "delete", "/v1/policy/trial", "End the trial, and return what it has counted.",
         (JSON, _ref("Trial")), None, (*_CHANGES, "trial.none"),
     ),
     Operation(Port.ADMIN, "get", "/v1/stats", "Counters since the start.", (JSON, _ref("Stats")), None, _ADMIN),
@@ -266,7 +266,7 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
 _REPORT: Final = {
     "type": "object",
-    "description": "What became of one upload, named by account and upload id, or by the reservation of the answer.",
+    "description": "How one upload ended, named by account and upload id, or by the reservation of the answer.",
     "properties": {
         "account": _object(id=_ID),
         "upload_id": _ID,
