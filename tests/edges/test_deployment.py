@@ -226,6 +226,8 @@ def test_the_page_names_every_file_beside_it() -> None:
         "systemd/upload-gate.service",
         "systemd/upload-gate-worker.service",
         "systemd/upload-gate-keeper.service",
+        "grafana/upload-gate.json",
+        "grafana/provisioning/dashboards/upload-gate.yaml",
         "compose.yaml",
         "k8s/",
         "runbooks/",
