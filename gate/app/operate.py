@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from gate.app.board_writer import CAUGHT_UP_WITHIN_S, BoardWriter
 from gate.app.both_channels import BothChannels, KnownBoard
 from gate.app.converge import HEARD_WITHIN_US, SILENT_WITHIN_US, Convergence, converged
-from gate.app.pause_changes import carried_out, released, running
+from gate.app.pause_changes import begun, carried_out, released, running
 from gate.app.permission import Authority, check_approver, permitted
 from gate.core.duration import left_text
 from gate.core.pause.board import Board
@@ -186,6 +186,8 @@ class Operate:
                     machine=pause.machine and machine, owner=by if takes_over else pause.owner,
                     identity=self._authority.identity if takes_over else pause.identity,
                 )  # fmt: skip
+                if mode is not pause.mode:
+                    longer = begun(longer, now_us)
                 # what a dry run or a lease was not asked for is asked as for a new pause
                 change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
                 return permitted(self._authority, change, longer, pause, by, machine, now_us)

@@ -9,6 +9,7 @@ from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.lease import MAX_LEASE_US
 from gate.core.pause.ramp import default_ramp_us
+from gate.core.pause.scope import PauseMode
 from gate.errors import OperatorError
 
 
@@ -28,12 +29,21 @@ def running(board: Board, id_: str, now_us: int) -> Pause:
 
 
 def released(pause: Pause, by: str, now_us: int, ramp_us: int | None, machine: bool) -> Pause:
-    """The pause as it ends now. One that was never in force holds nobody, so no account comes back over a ramp."""
-    held = not pause.awaits_approval and (pause.starts_at_us is None or pause.starts_at_us < now_us)
+    """The pause as it ends now. One that only counted or was never in force holds nobody, so no account comes back over a
+    ramp."""
+    held = pause.mode is PauseMode.ENFORCE and not pause.awaits_approval
+    held = held and (pause.starts_at_us is None or pause.starts_at_us < now_us)
     planned_us = _release_ramp_us(pause, now_us, machine) if ramp_us is None else ramp_us
     return replace(
         pause, released_at_us=now_us, released_by=by, proposal=None, machine=pause.machine and machine,
         ramp_us=planned_us if held else 0,
+    )  # fmt: skip
+
+
+def begun(pause: Pause, now_us: int) -> Pause:
+    """The pause as it comes into force now, or at its start if that is still to come. Uploads that began before may end."""
+    return replace(
+        pause, set_at_us=now_us, starts_at_us=pause.starts_at_us if pause.begins_later(now_us) else None
     )  # fmt: skip
 
 
@@ -42,13 +52,8 @@ def carried_out(pause: Pause, proposal: Proposal, now_us: int) -> Pause:
     start it lasts as long as it was to last."""
     match proposal.change:
         case PauseChange.SET:
-            starts_us = pause.starts_at_us
-            waited_us = max(0, now_us - proposal.at_us) if starts_us is None else 0
-            begins_later = starts_us is not None and starts_us > now_us
-            return replace(
-                pause, set_at_us=now_us, starts_at_us=starts_us if begins_later else None,
-                expires_at_us=pause.expires_at_us + waited_us,
-            )  # fmt: skip
+            waited_us = max(0, now_us - proposal.at_us) if pause.starts_at_us is None else 0
+            return replace(begun(pause, now_us), expires_at_us=pause.expires_at_us + waited_us)
         case PauseChange.RELEASE:
             return released(pause, proposal.by, now_us, proposal.ramp_us, machine=False)
         case PauseChange.EXTEND:

@@ -75,7 +75,7 @@ def pause_by_file(
     _write(addresses, lambda data, at_us: with_pause(data, at_us, pause), entry, audit)
     if output is Output.TEXT:
         result(pause.id)
-    _report(addresses, pause.id, lambda page: pause.id in _ids(page), output)
+    _report(addresses, pause.id, lambda page: pause.id in (*_ids(page), *_ids(page, "scheduled")), output)
 
 
 def release_by_file(
@@ -133,9 +133,10 @@ def _check_known(addresses: Addresses, id_: str, known: list[str] | None, entry:
 def _known(addresses: Addresses) -> list[str] | None:
     """The ids of all pauses that the gate of this host knows; None where it does not answer."""
     try:
-        return None if addresses.admin is None else [str(one) for one in _ids(_page(addresses))]
+        page = None if addresses.admin is None else _page(addresses)
     except UploadGateError:
         return None
+    return None if page is None else [str(id_) for of in ("pauses", "scheduled", "ended") for id_ in _ids(page, of)]
 
 
 def _is_in_file(addresses: Addresses, id_: str) -> bool:
@@ -190,8 +191,8 @@ def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], out
         say(f"{id_} is obeyed by the gate of this host, at {addresses.admin}")
 
 
-def _ids(page: object) -> list[object]:
-    pauses = page.get("pauses") if isinstance(page, dict) else None
+def _ids(page: object, of: str = "pauses") -> list[object]:
+    pauses = page.get(of) if isinstance(page, dict) else None
     return [pause.get("id") for pause in pauses or [] if isinstance(pause, dict)]
 
 

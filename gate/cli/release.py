@@ -33,6 +33,7 @@ from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import PauseMode, Scope
+from gate.core.pause.wording import waiting
 from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.records.pause import pause_document
 
@@ -237,12 +238,16 @@ async def _board_here(operate: Operate, addresses: Addresses) -> Board:
 
 
 def _not_in_force(board: Board, now_us: int) -> list[str]:
-    """A sentence for each pause that begins later: `--all` releases those in force."""
+    """A sentence for each pause that begins later or waits for a second person: `--all` releases those in force."""
     return [
-        f"note: pause {pause.id} begins {clock_time(pause.starts_at_us, now_us)} and stays; to release it, name it"
-        for pause in board.pauses.values()
-        if pause.released_at_us is None and pause.starts_at_us is not None and pause.starts_at_us > now_us
+        f"note: pause {pause.id} {'waits for a second person' if pause.awaits_approval else _begins(pause, now_us)} and stays; "
+        "to release it, name it"
+        for pause in waiting(board, now_us)
     ]
+
+
+def _begins(pause: Pause, now_us: int) -> str:
+    return f"begins {clock_time(pause.starts_at_us or 0, now_us)}"
 
 
 def _released_where(addresses: Addresses, direct: Direct | None) -> str:

@@ -22,6 +22,7 @@ from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
 from gate.cli.status_view import ANSWER_WITHIN_S, StatusView, read_view
+from gate.core.pause.entry import Pause
 from gate.core.pause.scope import PauseMode
 from gate.core.pause.wording import pause_counts, ramping, waiting
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable, UploadGateError, redact
@@ -152,13 +153,13 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
         lifted = ["LIFTED on this host by its break-glass file"] if pause.id in view.board.lifted else []
         lines += _indented([*pause_fields(pause, view.now_us, ends=True), *more, *lifted], width)
     for pause in waiting(view.board, view.now_us):
-        begins = "" if pause.starts_at_us is None else f"BEGINS {clock_time(pause.starts_at_us, view.now_us)}"
-        lines += _indented([*pause_fields(pause, view.now_us), *([begins] if begins else [])], width)
+        lines += _indented([*pause_fields(pause, view.now_us), *_begins(pause, view.now_us)], width)
     for pause in ramping(view.board, view.now_us):
         back = clock_time(pause.over_at_us, view.now_us)
         lines += _indented([pause.id, f"has ended: accounts come back until {back}"], width)
     for pause in view.board.break_glass:
-        lines += _indented([*pause_fields(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
+        fields = pause_fields(pause, view.now_us, ends=True)
+        lines += _indented([*fields, *_begins(pause, view.now_us), "FROM THE HOST'S BREAK-GLASS FILE"], width)
     for said, earlier in one_a_name(view):
         fields = [f"gate {said.gate}", f"at {said.url}:", ", ".join(_gate_line(said, view))]
         if earlier:
@@ -233,6 +234,12 @@ def _answers(url: str) -> bool:
     except UploadGateError:
         pass  # something answers there
     return True
+
+
+def _begins(pause: Pause, now_us: int) -> list[str]:
+    """When a pause begins that has not begun yet."""
+    starts_us = pause.starts_at_us
+    return [] if starts_us is None or not pause.begins_later(now_us) else [f"BEGINS {clock_time(starts_us, now_us)}"]
 
 
 def _indented(fields: list[str], width: int) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Final
 
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.fields.labels import fold_country, fold_label
-from gate.core.limits.limit import Rate
+from gate.core.limits.limit import MOST_BUCKETS, Rate
 from gate.core.pause.four_eyes import ALONE_BY_DEFAULT_US, BY_DEFAULT, TwoPersonRule
 from gate.core.policy import (
     KnownValues,
@@ -44,6 +44,8 @@ DEFAULT_REASONS = ("raid", "scam-wave", "bot-wave", "legal", "capacity", "drill"
 MAX_LIFETIME_US = 31 * DAY_US
 MOST_LIMITS = 100
 """Limits that one class may have. With more, their numbers no longer fit into one script of the store."""
+MAX_NAME_BYTES: Final = 128
+"""Longest name of a class or a limit in UTF-8 bytes."""
 MAX_REFILL_US = 366 * DAY_US
 """Longest time that a bucket may take to fill. With a longer one the store's arithmetic would lose digits."""
 
@@ -269,6 +271,7 @@ def _classes(table: TomlTable) -> tuple[dict[str, Thresholds], dict[str, int]]:
     assumed: dict[str, int] = {}
     for name in table.names():
         _check_folded(table, name, name)
+        _check_length(table, name)
         entry = table.table(name)
         score = entry.table("score")
         found[name] = Thresholds(score.share("review"), score.share("challenge"), score.share("deny"))
@@ -292,6 +295,12 @@ def _check_folded(table: TomlTable, key: str, name: str) -> None:
         table.complain(key, f"{name!r} would match nothing, as names are compared without regard to case; {remedy}")
 
 
+def _check_length(table: TomlTable, name: str) -> None:
+    """Add a complaint about a name that is too long for what the store keeps of each upload."""
+    if len(name.encode()) > MAX_NAME_BYTES:
+        table.complain(name, f"is a name of {len(name.encode())} bytes; {MAX_NAME_BYTES} are the most")
+
+
 def _class(table: TomlTable, key: str, classes: Mapping[str, Thresholds]) -> str | None:
     name = table.text(key)
     if name is not None and name not in classes:
@@ -302,6 +311,7 @@ def _class(table: TomlTable, key: str, classes: Mapping[str, Thresholds]) -> str
 def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitRule, ...]:
     found: list[LimitRule] = []
     for name in table.names():
+        _check_length(table, name)
         entry = table.table(name)
         subject = entry.choice("on", Subject, None) or Subject.ACCOUNT
         unit = entry.choice("unit", Unit, Unit.UPLOADS) or Unit.UPLOADS
@@ -324,6 +334,14 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         count = sum(class_ in rule.rates for rule in found)
         if count > MOST_LIMITS:
             table.complaints.add(table.path, f"class {class_!r} has {count} limits; {MOST_LIMITS} are the most")
+    for subject in Subject:
+        of_subject = [rule for rule in found if rule.subject is subject and rule.unit is not Unit.IN_FLIGHT]
+        buckets = sum(1 + len(rule.reserved) for rule in of_subject)
+        if buckets > MOST_BUCKETS:
+            counted = "limits, each reserved part counted" if buckets > len(of_subject) else "limits"
+            table.complaints.add(
+                table.path, f'on "{subject}" there are {buckets} {counted}; {MOST_BUCKETS} are the most'
+            )
     return tuple(found)
 
 

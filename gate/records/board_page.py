@@ -43,6 +43,7 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
     shown = [pause_document(pause, now_us) for _, pause in sorted(board.pauses.items())]
     glass = [{**pause_document(pause, host_now_us), BREAK_GLASS: True} for pause in board.break_glass]
     begins_later = {pause.id for pause in waiting(board, now_us)}
+    begins_later |= {pause.id for pause in board.break_glass if pause.begins_later(host_now_us)}
     return _encode(
         {
             "version": VERSION,
@@ -51,7 +52,7 @@ def board_page(board: Board, now_us: int, said: Mapping[str, object], host_now_u
             "digest": board_digest(board),
             **said,
             "pauses": [pause for pause in glass + shown if pause["active"]],
-            "scheduled": [pause for pause in shown if pause["id"] in begins_later],
+            "scheduled": [pause for pause in glass + shown if pause["id"] in begins_later],
             "ended": [pause for pause in glass + shown if not pause["active"] and pause["id"] not in begins_later],
             "unreadable": [
                 {"id": entry.id, "rev": entry.rev, "why": entry.why, "entry": entry.raw.decode("utf-8", "replace")}

@@ -206,6 +206,21 @@ async def test_a_refusal_is_repeated_until_its_retry_after_has_passed_also_where
     assert (other.conflict, later.charged) == (True, True)
 
 
+@pytest.mark.parametrize("upload", ["u" * 250, "u" * 251, "u" * 256, "ü" * 125, "ü" * 126, "ü" * 128])
+async def test_an_upload_with_a_long_id_is_answered_once_and_settled_by_its_id(store: Store, upload: str) -> None:
+    store.expect((NEW,))
+
+    first = await store.take(check(upload))
+    other, again = await store.take(check(upload[:-1])), await store.take(check(upload))
+    peeked = await store.peek(check(upload))
+    (failed,) = await settled(store, report(UploadOutcome.FAILED, upload))
+
+    assert [each.charged for each in (first, other, again)] == [True] * 3
+    assert [each.repeated for each in (first, other, again, peeked.result)] == [False, False, True, True]
+    assert failed.settled is SettledAs.SETTLED
+    assert await fill(store) == {**TAKEN}
+
+
 async def test_an_upload_that_was_given_back_is_judged_anew(store: Store) -> None:
     await store.take(check())
     await settled(store, report(UploadOutcome.FAILED))

@@ -1,7 +1,7 @@
 """The ways written down in the README of each room are the ways the code takes.
 
 A README lists the files of a way in order, as a numbered list with paths in backticks, under a heading that begins with
-"The way of". A line that begins with "Words:" names files that hold nothing but types; the way uses them, and they are
+"The way of". A line that begins with "Types:" names files that hold nothing but types; the way uses them, and they are
 not counted. A line that begins with "Wired in" names the file that plugs adapters into ports.
 """
 
@@ -58,7 +58,7 @@ class Way:
     """One way as its README tells it; paths are relative to the repository."""
 
     files: tuple[str, ...]
-    words: tuple[str, ...]
+    types: tuple[str, ...]
     wired_in: str | None
 
 
@@ -69,9 +69,9 @@ def way_of(readme: Path) -> Way:
     end = next((n for n, line in enumerate(section) if line.startswith("#")), len(section))
     paragraphs = "\n".join(section[:end]).split("\n\n")
     listed = [PATH.findall(line)[0] for line in section[:end] if re.match(r"\d+\. ", line)]
-    words = [path for text in paragraphs if text.startswith("Words:") for path in PATH.findall(text)]
+    types = [path for text in paragraphs if text.startswith("Types:") for path in PATH.findall(text)]
     wired = [path for text in paragraphs if text.startswith("Wired in") for path in PATH.findall(text)]
-    return Way(tuple(listed), tuple(words), wired[0] if wired else None)
+    return Way(tuple(listed), tuple(types), wired[0] if wired else None)
 
 
 def imported_by(path: str) -> set[str]:
@@ -119,7 +119,7 @@ def test_a_way_is_at_most_twelve_files_and_each_exists(readme: Path) -> None:
 
     assert 2 <= len(way.files) <= MOST_FILES
     assert len(set(way.files)) == len(way.files)
-    assert [path for path in (*way.files, *way.words) if not (ROOT / path).is_file()] == []
+    assert [path for path in (*way.files, *way.types) if not (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
@@ -136,8 +136,8 @@ def test_each_file_of_a_way_is_imported_by_an_earlier_one_or_plugged_in_by_the_w
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_the_words_of_a_way_are_types_and_nothing_else(readme: Path) -> None:
-    for path in way_of(readme).words:
+def test_the_files_that_a_way_lists_as_types_hold_no_function(readme: Path) -> None:
+    for path in way_of(readme).types:
         body = parsed(ROOT / path).body
         functions = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
@@ -174,7 +174,7 @@ async def test_a_check_runs_through_the_files_of_its_way_and_through_no_other(
 
     assert [answer.count(b'"decision":"allow"') for answer in answers] == [1, 1]
     assert sum(counts.store_errors.values()) == 0
-    assert of_ours(ran) - set(way.files) - set(way.words) == set()
+    assert of_ours(ran) - set(way.files) - set(way.types) == set()
     assert set(way.files) - ran == set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ import pytest
 from pages import page
 
 from gate.cli import main as cli
+from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
+from gate.local.free_port import free_port
+from gate.records.board_page import board_page
 from gate.records.break_glass_document import decode_break_glass, with_pause
 from gate.stores.disk.break_glass import rewrite
 
@@ -76,6 +80,44 @@ def test_a_mistyped_id_is_an_error_and_no_release_that_is_obeyed(home: Path, run
 
     assert (code, file.exists()) == (2, False)
     assert "knows no pause p-l" in said
+
+
+def test_a_pause_by_file_that_begins_later_is_obeyed_before_it_begins(
+    home: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_us = time.time_ns() // 1_000
+
+    def answer(_: Message) -> tuple[int, bytes]:
+        read = decode_break_glass((home / "break-glass.json").read_bytes(), now_us)
+        return 200, board_page(Board({}, read.pauses), now_us, {}, now_us)
+
+    with page(answer) as url:
+        words = ("pause", "--class", "new", "--reason", "raid", "--start-in", "1h", "--yes", "--admin", url)
+        code, said = run(*words)
+        shown = cli.run(
+            ["status", "--redis", f"redis://127.0.0.1:{free_port()}/0", "--admin", url, "--state", str(home)]
+        )
+
+    assert (code, shown) == (0, 0)
+    assert "is obeyed by the gate of this host" in said
+    shown_text = capsys.readouterr().out
+    assert "BEGINS" in shown_text
+    assert "FROM THE HOST'S BREAK-GLASS FILE" in shown_text
+
+
+def test_the_file_lifts_a_pause_that_has_not_begun_and_one_that_ramps(home: Path, run: Run) -> None:
+    later = replace(PAUSE, id="p-2", starts_at_us=NOON_US + 1, expires_at_us=NOON_US + 2)
+    ramps = replace(PAUSE, id="p-3", released_at_us=NOON_US, ramp_us=60_000_000)
+
+    def answer(_: Message) -> tuple[int, bytes]:
+        file = home / "break-glass.json"
+        lifted = json.loads(file.read_bytes())["releases"] if file.exists() else []
+        return 200, board_page(Board({"p-2": later, "p-3": ramps}), NOON_US, {"lifted": lifted}, NOON_US)
+
+    with page(answer) as url:
+        code, _ = run("release", "p-2", "p-3", "--admin", url)
+
+    assert code == 0
 
 
 def test_without_a_gate_that_answers_a_release_is_written_all_the_same(home: Path, run: Run) -> None:

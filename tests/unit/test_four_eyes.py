@@ -290,6 +290,27 @@ async def test_a_pause_that_is_released_before_its_start_lets_no_account_back(si
     assert not replace(ended, ramp_us=10 * MINUTE_US).ramping(site.at_us + 1)
 
 
+async def test_a_pause_that_only_counted_lets_no_account_back(site: Site) -> None:
+    counts = Details(mode=PauseMode.DRY_RUN)
+    first, second = [await site.as_("ann@a").pause(NEW, Action.STOP, "raid", "", "ann", HOUR_US, counts) for _ in "ab"]
+
+    ended = await site.as_("ann@a").release(first.id, "ann", ramp_us=10 * MINUTE_US)
+
+    assert ended.ramp_us == 0
+    assert not second.ramping(second.expires_at_us)
+
+
+async def test_uploads_that_began_while_a_pause_only_counted_may_end_once_it_is_enforced(site: Site) -> None:
+    counts = Details(mode=PauseMode.DRY_RUN)
+    counting = await site.as_("ann@a").pause(NEW, Action.STOP, "raid", "", "ann", 4 * HOUR_US, counts)
+    site.at_us += HOUR_US
+
+    enforced = await site.as_("ann@a").extend(counting.id, "ann", 0, enforce=True)
+
+    assert (enforced.begins_at_us, enforced.expires_at_us) == (site.at_us, NOON_US + 4 * HOUR_US)
+    assert (await site.as_("ann@a").release(counting.id, "ann")).ramp_us == 0
+
+
 async def test_who_proposes_waits_for_a_second_person_also_within_the_hour(site: Site) -> None:
     pause = await site.pause()
 

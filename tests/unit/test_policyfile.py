@@ -89,11 +89,47 @@ def test_each_mistake_is_told_with_its_place(old: str, new: str, expected: str) 
 @pytest.mark.parametrize(("count", "expected"), [(100, []), (101, ["class 'new' has 101 limits; 100 are the most"])])
 def test_a_class_has_no_more_limits_than_a_script_of_the_store_can_hold(count: int, expected: list[str]) -> None:
     limits = "".join(
-        f'[limits."n{n}"]\non = "account"\nper = "1m"\nrates.new = {{ rate = 1, burst = 1 }}\n' for n in range(count)
+        f'[limits."n{n}"]\non = "{"account" if n < 60 else "ip"}"\nper = "1m"\nrates.new = {{ rate = 1, burst = 1 }}\n'
+        for n in range(count)
     )
     found = complaints(f'version = 1\ndefault_class = "new"\n[classes.new]\n{limits}')
 
     assert [complaint.partition(": limits: ")[2] for complaint in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "reserved", "expected"),
+    [
+        (60, "", []),
+        (61, "", ['on "platform" there are 61 limits; 60 are the most']),
+        (30, "reserved = { new = 0.5 }", []),
+        (31, "reserved = { new = 0.5 }", ['on "platform" there are 62 limits, each reserved part counted; 60 are the most']),
+    ],
+)  # fmt: skip
+def test_an_entity_has_no_more_limits_than_its_value_in_the_store_can_hold(
+    count: int, reserved: str, expected: list[str]
+) -> None:
+    limits = "".join(
+        f'[limits."n{n}"]\non = "platform"\nper = "1m"\n{reserved}\nrates.new = {{ rate = 2, burst = 2 }}\n'
+        for n in range(count)
+    )
+    found = complaints(f'version = 1\ndefault_class = "new"\n[classes.new]\n{limits}')
+
+    assert [complaint.partition(": limits: ")[2] for complaint in found] == expected
+
+
+@pytest.mark.parametrize(("name", "place"), [("n" * 128, 0), ("n" * 129, 2), ("ü" * 65, 2)])
+def test_a_name_of_a_class_or_a_limit_has_at_most_128_bytes(name: str, place: int) -> None:
+    text = f'''version = 1
+default_class = "{name}"
+[classes."{name}"]
+[limits."{name}"]
+on = "account"
+per = "1m"
+rates."{name}" = {{ rate = 1, burst = 1 }}
+'''
+
+    assert sum("bytes; 128 are the most" in complaint for complaint in complaints(text)) == place
 
 
 def test_all_mistakes_of_a_file_come_at_once_in_the_order_of_its_lines() -> None:

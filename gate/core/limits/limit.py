@@ -10,6 +10,8 @@ import msgspec
 
 NEVER_US: Final = 1 << 51
 """The cost of an upload that fits into no bucket, 71 years. No sum of such spans leaves the exact integers of a double."""
+MOST_BUCKETS: Final = 60
+"""Buckets that one entity may have. A stored value of more cannot be told from one of another kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ bucket nor a call for it. Where the lease has run dry, the check takes from the 
        └───give back─────┘     └────put back──────┘   an upload that was refused elsewhere, or failed
 
 The bound: tokens in the bucket and in all leases together only grow by the bucket's rate. So in any window of length w all
-n gates together admit at most b + r·w + n·L, where b is the burst, r the rate, and L the most that a lease holds.
+n gates together admit at most b + r·w + n·L, where b is the burst, r the rate, and L the most that a gate holds. Classes with
+different rates of one limit have a lease for each rate, as a token of one is not one of the other; L is their sum.
 
 A gate that dies takes its lease with it: tokens are lost, and never given twice. Amounts are time in µs, as in
 `gate.core.limits.gcra`.

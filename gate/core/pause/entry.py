@@ -121,6 +121,10 @@ class Pause:
         """When its ramp ends, too."""
         return self.ended_at_us + self.ramp_us
 
+    def begins_later(self, now_us: int) -> bool:
+        """True if it has a start that is still to come."""
+        return self.starts_at_us is not None and now_us < self.starts_at_us and self.released_at_us is None
+
     @property
     def never_began(self) -> bool:
         """True if it was released before its start."""
@@ -128,11 +132,11 @@ class Pause:
         return begins_us is not None and ended_us is not None and ended_us <= begins_us
 
     def ramping(self, now_us: int) -> bool:
-        """True while it has ended and still holds a share of the accounts.
+        """True while it has ended and still holds a share of the accounts. A pause that only counted never held any.
 
         A release counts also where `now_us` is of a clock that is behind the release: then it still holds all of them.
         """
-        if self.awaits_approval or self.never_began:
+        if self.awaits_approval or self.never_began or self.mode is PauseMode.DRY_RUN:
             return False
         has_ended = self.released_at_us is not None or self.ended_at_us <= now_us
         return has_ended and self.ramp_us > 0 and now_us < self.over_at_us

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gate.core.limits.limit import EntityLimits, Limit
+from gate.core.limits.limit import MOST_BUCKETS, EntityLimits, Limit
 from gate.core.limits.take import ClassLimits
 from gate.stores.redis.layout import account_header, header
 
@@ -51,8 +51,8 @@ class BucketLayouts:
         self.number = {subject: n for n, subject in enumerate(self.limits)}
         self.is_wide = any(self._locals(limits) > MOST_LOCALS for limits in classes)
         """Whether numbers lie in tables, because there are too many for local variables, which are faster."""
-        if any(len(ids) > 60 for ids in self.limits.values()):
-            raise ValueError("a policy has at most 60 limits on one subject")
+        if any(len(ids) > MOST_BUCKETS for ids in self.limits.values()):
+            raise ValueError(f"a policy has at most {MOST_BUCKETS} limits on one subject")
 
     def _locals(self, limits: ClassLimits) -> int:
         """How many local variables the branch of a class needs, one for each limit and those of its entities."""

@@ -1,7 +1,8 @@
 """The values that the take script stores, as Python reads them: buckets, reservations, and the names of their keys.
 
     {prefix}2a:{ACCOUNT}            the account's buckets and its last reservations
-    {prefix}2r:{ACCOUNT}N:UPLOAD    one reservation more, where the account has many; N is the length of the account's id
+    {prefix}2r:{ACCOUNT}N:UPLOAD    one reservation more, where the account has many; N is the length of the account's id;
+                                    a hash stands for the id of an upload that is too long
     {prefix}2b:ENTITY               the buckets of a network, a device, a class or the platform
     {prefix}2f:ENTITY               the reservations of an entity that are open, where a limit counts them
     {prefix}2limits                 which limits each class had whose reservations are kept, by tag
@@ -15,7 +16,7 @@ The `2` is the version of the layout: gates of another layout never read these k
                  reservations (u8; 128 is added once one has a key of its own), the entries, the reservations; without the
                  64 until when reservations last is a double, in µs
     entry        limit id (4 bytes), TAT (double)
-    reservation  its length (u16), upload (u8 length), state, flags (u8), attempt (u32), began (double), µs until it ends (u48),
+    reservation  its length (u16), name (u8 length), state, flags (u8), attempt (u32), began (double), µs until it ends (u48),
                  fingerprint (u16 length), then, by its flags: 64 names by newline (u16 length), 1 risk and its time (doubles),
                  and what was taken to the end. 8: the score does not act, 16: its tokens return
     taken        tag of the limits (4 bytes), then, where every limit gave, the cost of each that counts bytes (u48), or, by the
@@ -47,6 +48,8 @@ from gate.stores.redis.cluster_map import tags
 
 LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
+LONGEST_UPLOAD: Final = 250
+"""Bytes of an upload's id that its name holds. The length of a name is one byte of its reservation."""
 CODES: Final = {"account": 0, "ip": 1, "device": 2}
 NAMED: Final = 3
 NARROW: Final = 64
@@ -78,7 +81,13 @@ def due_key(prefix: str, slot: int | None = None) -> str:
 
 def upload_name(account: str, upload_id: str) -> str:
     """The name of an upload among those of its account."""
-    return f"{len(account)}:{upload_id}"
+    raw = upload_id.encode()
+    return f"{len(account)}:{upload_id if len(raw) <= LONGEST_UPLOAD else upload_hash(raw)}"
+
+
+def upload_hash(raw: bytes) -> str:
+    """What stands for the id of an upload in its name where the id is longer than LONGEST_UPLOAD."""
+    return blake2b(raw, digest_size=32).hexdigest()
 
 
 def upload_of_key(prefix: str, key: str) -> tuple[str, str] | None:

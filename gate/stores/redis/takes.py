@@ -32,6 +32,7 @@ from gate.errors import StoreUnavailable
 from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher, Lane
 from gate.stores.redis.connect import line_to, single_line_to
+from gate.stores.redis.layout import LONGEST_UPLOAD, upload_hash
 from gate.stores.redis.limit_tags import store_tags
 from gate.stores.redis.line import Line, Stats
 from gate.stores.redis.more_answers import with_more
@@ -260,6 +261,8 @@ class Batch:
             if a > count:
                 count += 3
                 shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
+            if len(upload) > LONGEST_UPLOAD:
+                upload = upload_hash(upload.encode(encoding))
             own.append(f"{begin_upload[length + len(upload)]}{account}{between}{upload}\r\n")
             i = d = special = 0
             if by_ip and ip is not None:
