@@ -173,6 +173,7 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
         settings.policy, loaded, check, log.warning, lambda policy: takes.answer_within(policy.deadline_us / 1e6)
     )
     health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
+    health.lease_held = leased.held
     return _Parts(clock, counts, names, check, leased, reports, watch, in_force, health, lambda: takes.down)
 
 

@@ -245,6 +245,24 @@ async def test_what_is_drawn_while_the_gate_stops_is_given_back() -> None:
     assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
 
 
+async def test_it_is_told_what_a_gate_holds_of_each_limit_and_how_many_draws_found_the_bucket_nearly_empty() -> None:
+    store = FailingStore()
+    by_bytes = Limit("platform.bytes", Rate(1 << 40, 1 << 40, 1 << 40), by_bytes=True, lease=1 << 30)
+    gate = gate_over(store, leased_class(PLATFORM, by_bytes))
+    await gate.upload(*range(40), size=1 << 20)
+    before = gate.takes.held()
+
+    await gate.renew()
+    held = gate.takes.held()
+    await gate.upload(*range(40, 300), size=1 << 20)
+    await gate.renew()
+
+    assert before == {("platform", "platform.uploads"): 0, ("platform", "platform.bytes"): 0}
+    assert held == {("platform", "platform.uploads"): 40, ("platform", "platform.bytes"): 40 << 20}
+    assert gate.counts.lease_draws_scarce == 1
+    assert gate.takes.held()["platform", "platform.uploads"] == 0
+
+
 async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:
     store = FailingStore()
     few, small = gate_over(store), gate_over(store, leased_class(Limit("small", Rate(900, SECOND_US, 900), lease=None)))
