@@ -205,8 +205,9 @@ class LeasedTakes:
     def never_taken(self, attempt: int) -> None:
         """Take back what a check was given whose upload the store does not know."""
         way, costs = self._unsure.pop(attempt, (None, ()))
-        for lease, cost in zip(way.leases if way is not None else (), costs, strict=True):
-            lease.take_back(cost)
+        leases = way.leases if way is not None else ()
+        # by name, as a new policy may have done away with the lease
+        self.put_back([Change(each.entity, each.limit.name, -cost) for each, cost in zip(leases, costs, strict=True)])
 
     def taken_after_all(self, attempt: int) -> None:
         """What a check was given was used, or the store's settlement of its upload says what goes back."""

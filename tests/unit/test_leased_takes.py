@@ -245,6 +245,30 @@ async def test_what_is_drawn_while_the_gate_stops_is_given_back() -> None:
     assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
 
 
+async def test_what_a_check_got_that_never_reached_the_store_goes_back_also_where_a_new_policy_leases_nothing() -> None:
+    class NeverHears(FailingStore):
+        async def take(self, request: TakeRequest) -> TakeResult:
+            lost = StoreUnavailable("no answer")
+            lost.may_have_run = True
+            raise lost
+
+    store = NeverHears()
+    gate = await with_a_lease(store)
+    check = gate.request("a")
+    with pytest.raises(StoreUnavailable):
+        await gate.takes.take(check)
+    gate.takes.expect((leased_class(Limit(PLATFORM.name, PLATFORM.rate)),))
+    await gate.renew(1)
+    await gate.renew(1)
+
+    none_left = gate.takes.leases
+    gate.takes.never_taken(check.attempt)
+    await gate.renew(1)
+
+    assert none_left == []
+    assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
+
+
 async def test_it_is_told_what_a_gate_holds_of_each_limit_and_how_many_draws_found_the_bucket_nearly_empty() -> None:
     store = FailingStore()
     by_bytes = Limit("platform.bytes", Rate(1 << 40, 1 << 40, 1 << 40), by_bytes=True, lease=1 << 30)
