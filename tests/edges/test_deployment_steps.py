@@ -75,7 +75,7 @@ class Host:
         below_root = re.sub(r"(?<![\w.])/(etc|opt|var)/", rf"{self.root}/\1/", steps)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
             "PATH": f"{self.stubs}:{os.environ['PATH']}", "CALLS": str(self.root / "calls"), "STUBS": str(self.stubs),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(ROOT), "HOME": str(self.root),
         }  # fmt: skip
         command = ["sh", "-c", below_root]
         done = subprocess.run(command, cwd=self.checkout, env=environment, capture_output=True, text=True, check=False)
