@@ -130,7 +130,7 @@ def test_the_snippet_of_the_page_asks_a_gate_and_lets_in_as_told_where_the_gate_
     assert [let_in for let_in, _ in answers] == [True] * 5 + [False] * 2
     assert answers[6][1]["decision"] == "throttle"
     assert "decision" in again[1]
-    assert str(no_account.value) == "the gate cannot read the upload: account.id is required"
+    assert str(no_account.value) == "the gate cannot check the upload: account.id is required"
     assert refused == (False, {})
     assert caplog.messages == ["the gate answers 401: this token is not valid, or no longer"]
 
