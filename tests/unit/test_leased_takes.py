@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -359,6 +360,35 @@ def test_a_class_with_many_reserved_limits_has_a_bounded_number_of_ways() -> Non
 
     assert leased is not None
     assert len(leased.ways) == MOST_WAYS
+
+
+async def test_gates_with_few_uploads_get_their_part_of_a_limit_that_busy_gates_with_leases_exhaust() -> None:
+    class Ticking:
+        at_us = NOW_US
+
+        def now_us(self) -> int:
+            return self.at_us
+
+    chance, clock, busy, slow = random.Random(1), Ticking(), range(40), range(40, 60)
+    memory, scarce = MemoryAccountStore(clock), leased_class(Limit("scarce", Rate(600, SECOND_US, 600), lease=100))
+    gates = [LeasedGate(memory, memory, memory, scarce, f"g{n}", len(busy) + len(slow)) for n in (*busy, *slow)]
+    checked, passed = [0, 0], [0, 0]
+    for tick in range(300):
+        clock.at_us += 20_000
+        for n in chance.sample([*busy, *slow], len(gates)):
+            gates[n].uptime_us += 20_000
+            count = sum(chance.random() < 0.3 for _ in range(2)) if n in busy else int(chance.random() < 0.04)
+            found = await gates[n].upload(*(f"{tick}-{each}" for each in range(count))) if count else []
+            if tick >= 150:
+                checked[n in slow] += len(found)
+                passed[n in slow] += sum(result.charged for result in found)
+            if tick % 5 == n % 5:
+                await gates[n].takes.renew()
+
+    of_busy, of_slow = (each / of for each, of in zip(passed, checked, strict=True))
+
+    assert of_busy < 0.7
+    assert of_slow > of_busy / 2
 
 
 def a_policy(mode: OnStoreError) -> Policy:

@@ -36,8 +36,9 @@ WINDOW_US: Final = 250_000
 """The time over which uploads are counted, to say how much a lease holds."""
 IDLE_US: Final = 3_000_000
 """For how long a lease may hold more than twice what recent uploads need."""
-SCARCE_US: Final = 100_000
-"""How long a lease waits that got less than half of what it wanted."""
+SCARCE_US: Final = 1_000_000
+"""How long a lease waits that got less than half of what it wanted. Meanwhile its uploads take one by one, as those of gates
+without a lease do; leases that drew more often would leave these gates next to nothing of a scarce limit."""
 LOST_US: Final = 1_000_000
 """How long a lease waits after a call that failed."""
 
