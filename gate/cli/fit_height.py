@@ -12,7 +12,8 @@ CONTINUES = "    "
 PAUSE = "  "
 GATE = "gate "
 BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS = "BEHIND", "SILENT", "NOT ON DISK", "CANNOT READ", "HOLDS"
-AMISS = (BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS)
+LIFTS = "LIFTS"
+AMISS = (BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS, LIFTS)
 """The words with which `status` begins what is amiss with a gate. Such a gate is shown before any that obeys."""
 
 Block = list[str]
