@@ -201,8 +201,8 @@ class Operate:
     async def approve(self, id_: str, by: str, shown: Proposal | None = None) -> Pause:
         """Bring the proposal that pause `id_` waits with into force. `shown` is the one that the person has seen, if any.
 
-        Raises NotPermitted for the person who proposed it, OperatorError if nothing waits, ControlRefused if something else
-        than `shown` does, else as `release` does.
+        Raises NotPermitted for the person who proposed it, OperatorError if nothing waits, ControlRefused if another
+        proposal than `shown` waits, and what `release` raises.
         """
 
         async def act(trail: _Trail) -> Pause:

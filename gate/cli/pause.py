@@ -98,11 +98,11 @@ def pause(
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
     Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to
-    case. A name that the policy does not have gives a warning, and is paused all the same. Prints the pause's id on
+    case. For a name that the policy does not have, the command warns and pauses all the same. It prints the pause's id on
     stdout.
 
-    Exits 3 unless every gate is accounted for: each live gate obeys, and each acknowledgement can be read. A gate that
-    is gone for good is removed with `status --forget`.
+    The exit code is 3 unless each live gate obeys and each acknowledgement can be read. `status --forget` removes a gate
+    that is gone for good.
 
     Example: upload-gate pause --class new --for 10m --reason raid -m "bots from everywhere" --yes
     """

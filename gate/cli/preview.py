@@ -49,8 +49,9 @@ async def live_gates_of(operate: Operate) -> list[Acknowledgement]:
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """What of its scope a pause leaves alone: all but `percent` of the accounts, and what it `exempts`. One that only
-    `counts` holds nothing."""
+    """The part of its scope that a pause does not hold: all but `percent` of the accounts, and uploads that it
+    `exempts`. A pause that only `counts` holds nothing.
+    """
 
     percent: int = 100
     exempts: bool = False

@@ -93,7 +93,7 @@ async def test_one_person_stops_the_platform_at_once_for_an_hour_and_a_second_le
     in_force = (await site.store.read()).active(site.at_us)
     with pytest.raises(NotPermitted):
         await site.as_("ann@a").approve(alone.id, "bob")
-    with pytest.raises(ControlRefused, match=r"needs a second person; alone, one may let it last 1h\."):
+    with pytest.raises(ControlRefused, match=r"needs a second person; one person may let it last 1h\."):
         await site.as_("ann@a").extend(alone.id, "ann", HOUR_US)
 
     approved = await site.as_("bob@b").approve(alone.id, "bob")
@@ -151,7 +151,7 @@ async def test_a_later_release_and_one_of_anothers_pause_need_a_second_person_or
     still = (await site.store.read()).active(site.at_us)
     approved = await site.as_("cid@c").approve(pause.id, "cid")
 
-    assert "only the one who set it may release it, within 1h of its begin" in str(refused.value)
+    assert "only the one who set it may release it, within 1h of its start" in str(refused.value)
     assert all(flag in str(refused.value) for flag in ("--propose", "--emergency WHY", "`approve`"))
     assert still == [proposed]
     assert (approved.released_at_us, approved.approver) == (site.at_us, "cid")
