@@ -29,13 +29,18 @@ from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
+from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
 from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
 
 AFTER: Final = (3, 5, 8, 12, 20, 35, 60, 100, 200, 400)
 """The events after which an account is a row to fit to."""
-FOLDS: Final = 4
+FOLDS: Final = 10
+"""Fits that judge rows they did not see; each leaves out a tenth of the families, so that it knows nearly what the
+scorecard will know."""
+FEWEST_FAMILIES: Final = 4
+"""Families of a class from which rows are split by family."""
 BASE_RATE: Final = 0.02
 COUNTS: Final = frozenset(
     ("uploads", "texts", "completed", "refused", "late", "quiet_days", "content_repeats", "template_repeats", "mentions",
@@ -56,6 +61,9 @@ READ_BY_CAPTIONS: Final = frozenset(
 other bots worse."""
 OF_LARGE_FAMILY: Final = 0.25
 """The power of the number of a family's accounts by which each of them weighs less."""
+CALIBRATED_BY_FAMILY: Final = 0.75
+"""The same power where risks are calibrated. What they mean must hold for families to come, so the few largest families do
+not decide it."""
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
 TIMED: Final = frozenset(("tempo", "age"))
@@ -112,6 +120,7 @@ def read_streams(files: Sequence[Path]) -> LabelledStreams:
     )
 
 
+@one_thread()
 def fit_accounts(
     streams: LabelledStreams,
     captions: Captions,
@@ -129,7 +138,8 @@ def fit_accounts(
     progress(0.02, "families")
     families = family_numbers(accounts, map(shown, streams.uploads), alphabet)
     enough = (
-        min(len(np.unique(families[[labels[a] == label for a in accounts]])) for label in (BENIGN, ABUSIVE)) >= FOLDS
+        min(len(np.unique(families[[labels[a] == label for a in accounts]])) for label in (BENIGN, ABUSIVE))
+        >= FEWEST_FAMILIES
     )
     family_of = dict(zip(accounts, families.tolist() if enough else range(len(accounts)), strict=True))
     notes = () if enough else ("there are too few families to split by; accounts are split, which is too optimistic",)
@@ -155,14 +165,14 @@ def _fit(
     most = most_alone(base_rate)
     last = _last_rows(vectors)
     families, sums = _held_out(vectors, vectors.groups, seed, lambda done: progress(0.35 + 0.3 * done, "by families"))
-    alike = _account_weights(vectors)
-    capped = choose_cap(sums, vectors.labels, alike, _stages(vectors), most)
+    weights = calibration_weights(vectors)
+    capped = choose_cap(sums, vectors.labels, weights, _stages(vectors), most)
     alone = _account_numbers(vectors)
     _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
     later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped)
     progress(0.9, "all rows")
     boosted = boost(vectors, seed, BAGS)
-    share = float((alike * vectors.labels).sum() / alike.sum())
+    share = float((weights * vectors.labels).sum() / weights.sum())
     card = scorecard_of(boosted, capped, share, base_rate, most)
     if not card.terms:
         raise TooFewLabels("no feature tells abusive accounts from honest ones", "give accounts that differ in more")
@@ -210,7 +220,7 @@ def _reader(
     labels = np.array([label for _, label, _ in rows], np.int64)
     groups = np.array([group for _, _, group in rows], np.int64)
     classes = [len(np.unique(groups[labels == label])) for label in (BENIGN, ABUSIVE)]
-    if known <= KNOWN or min(classes) < FOLDS:
+    if known <= KNOWN or min(classes) < FEWEST_FAMILIES:
         return CaptionReader(alphabet, captions.model), False
     labelled = Labelled(texts, labels, groups, groups)
     return (
@@ -340,10 +350,13 @@ def _last_rows(vectors: Vectors) -> NDArray[np.bool_]:
     return chosen
 
 
-def _account_weights(vectors: Vectors) -> NDArray[np.float64]:
-    """Weights by which each account counts the same, however many rows it has."""
+def calibration_weights(vectors: Vectors) -> NDArray[np.float64]:
+    """Weights by which each account of a family counts the same, however many rows it has, and a large family little
+    more than a small one."""
     _, number, rows = np.unique(vectors.accounts, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = 1.0 / rows[number]
+    of_account = 1.0 / rows[number]
+    accounts = np.bincount(vectors.groups, of_account)[vectors.groups]
+    weights: NDArray[np.float64] = of_account / accounts**CALIBRATED_BY_FAMILY
     return weights
 
 

@@ -19,10 +19,13 @@ from streams.files.event_cards import event_card
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.events import JudgedEvents, family, without
 from streams.lab.fit_texts import LEAST_LABELS, Progress, TooFewLabels
+from streams.lab.one_thread import one_thread
 
 EARLIER: Final = 0.7
 """Share of the events that is fitted to when the rest judges."""
 ROUNDS: Final = 1_500
+HALF_LIFE: Final = 0.5
+"""The part of the events that is fitted to after which an event weighs half, because what abuse looks like changes."""
 DECIMALS: Final = 4
 
 
@@ -38,11 +41,12 @@ class CardSettings:
     pair_bins: int
     leaf: int
     leaves: int
+    rate: float
 
 
-PLAIN: Final = CardSettings(machines=1, share=1.0, bags=4, pairs=12, bins=24, pair_bins=8, leaf=40, leaves=2)
-"""Without labels finer bins overfit."""
-LABELLED: Final = CardSettings(machines=16, share=0.3, bags=1, pairs=10, bins=48, pair_bins=24, leaf=20, leaves=3)
+PLAIN: Final = CardSettings(1, share=1.0, bags=4, pairs=12, bins=24, pair_bins=8, leaf=100, leaves=2, rate=0.02)
+"""Without labels finer bins, smaller leaves and a higher rate overfit."""
+LABELLED: Final = CardSettings(16, share=0.3, bags=1, pairs=10, bins=48, pair_bins=24, leaf=20, leaves=3, rate=0.04)
 """Counters of labels say nearly the same in many ways. A machine that reads all of them trusts the few that fitted best
 by chance; the mean of machines that read different ones ranks later events better."""
 
@@ -57,6 +61,7 @@ class EventFit:
     random: DetectionFigures
 
 
+@one_thread()
 def fit_events(
     judged: JudgedEvents, seed: int, left_out: Sequence[str] = (), progress: Progress = lambda share, what: None
 ) -> EventFit:
@@ -74,6 +79,7 @@ def fit_events(
     return EventFit(card, later, random)
 
 
+@one_thread()
 def judge_later(judged: JudgedEvents, seed: int, left_out: Sequence[str] = ()) -> tuple[EventCard, DetectionFigures]:
     """A card fitted to the earlier events, and its figures on the later ones. Raises TooFewLabels as `fit_events`."""
     first = earlier(judged)
@@ -91,16 +97,15 @@ def earlier(judged: JudgedEvents) -> NDArray[np.bool_]:
 def fit_card(judged: JudgedEvents, names: Sequence[str], chosen: NDArray[np.bool_], seed: int) -> EventCard:
     """The card of some of the events; the same events and seed give the same card."""
     settings = LABELLED if any(family(name) == "labels" for name in names) else PLAIN
-    matrix, labels = judged.matrix[chosen], judged.labels[chosen]
+    matrix, labels, weights = judged.matrix[chosen], judged.labels[chosen], _recency(judged.numbers[chosen])
     rng = np.random.default_rng(seed)
     sums: dict[tuple[str, ...], EventTerm] = {}
     intercept = 0.0
     for number in range(settings.machines):
         some = sorted(rng.permutation(len(names))[: max(1, round(settings.share * len(names)))].tolist())
         read = [names[place] for place in some]
-        machine = _machine(
-            matrix[:, [judged.names.index(name) for name in read]], labels, read, settings, seed + number
-        )
+        columns = [judged.names.index(name) for name in read]
+        machine = _machine(matrix[:, columns], labels, weights, read, settings, seed + number)
         intercept += float(np.ravel(machine.intercept_)[0]) / settings.machines
         for place in range(len(machine.term_features_)):
             term = _read_out(machine, place, read, 1.0 / settings.machines)
@@ -108,10 +113,23 @@ def fit_card(judged: JudgedEvents, names: Sequence[str], chosen: NDArray[np.bool
                 sums[term.features] = _added(sums.get(term.features), term)
     terms = [EventTerm(term.features, term.cuts, np.round(term.points, DECIMALS)) for term in sums.values()]
     shown = [term for term in terms if term.points.any()]
-    return event_card(shown, round(intercept, DECIMALS), round(float(labels.mean()), 6))
+    return event_card(shown, round(intercept, DECIMALS), round(float(np.average(labels, weights=weights)), 6))
 
 
-def _machine(matrix: Matrix, labels: NDArray[np.int64], names: Sequence[str], settings: CardSettings, seed: int) -> Any:
+def _recency(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The weight of each event by its place in the stream; 1 for the last."""
+    weights: NDArray[np.float64] = 2.0 ** ((numbers - numbers[-1]) / (HALF_LIFE * (numbers[-1] - numbers[0] + 1)))
+    return weights
+
+
+def _machine(
+    matrix: Matrix,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    names: Sequence[str],
+    settings: CardSettings,
+    seed: int,
+) -> Any:
     from interpret.glassbox import ExplainableBoostingClassifier
 
     machine = ExplainableBoostingClassifier(
@@ -123,7 +141,7 @@ def _machine(matrix: Matrix, labels: NDArray[np.int64], names: Sequence[str], se
         max_leaves=settings.leaves,
         outer_bags=settings.bags,
         inner_bags=0,
-        learning_rate=0.04,
+        learning_rate=settings.rate,
         max_rounds=ROUNDS,
         min_samples_leaf=max(5, min(settings.leaf, len(labels) // 50)),
         n_jobs=1,
@@ -131,7 +149,7 @@ def _machine(matrix: Matrix, labels: NDArray[np.int64], names: Sequence[str], se
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        machine.fit(matrix, labels)
+        machine.fit(matrix, labels, sample_weight=weights)
     return machine
 
 

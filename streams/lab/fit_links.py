@@ -27,6 +27,7 @@ from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.fit_texts import LEAST_LABELS, Progress, calibrate, ngram_matrix, quantised
 from streams.lab.honest_links import SUBDOMAINS, plain_paths
 from streams.lab.link_rows import LinkRow
+from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE
 
 MOST_SITES: Final = 130_000
@@ -68,6 +69,7 @@ class _Forms:
     weights: NDArray[np.float64]
 
 
+@one_thread()
 def fit_links(
     sources: Sequence[Sequence[LinkRow]],
     alphabet: Alphabet,

@@ -20,6 +20,7 @@ from streams.core.models.captions import CaptionModel, caption_views
 from streams.core.models.ngrams import TABLE_BITS, NgramView, read_batch, views
 from streams.files.models import caption_model
 from streams.lab.detection_figures import DetectionFigures, detection_figures
+from streams.lab.one_thread import one_thread
 
 LEAST_LABELS: Final = 25
 """The least number of labels of each class; a fit to fewer would be meaningless."""
@@ -68,6 +69,7 @@ class TextFit:
     random: DetectionFigures
 
 
+@one_thread()
 def fit_texts(
     labelled: Labelled, alphabet: Alphabet, seed: int, progress: Progress = lambda share, what: None
 ) -> TextFit:

@@ -18,9 +18,10 @@ from streams.core.models.captions import CaptionModel
 from streams.core.models.ngrams import TABLE_BITS
 from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
+from streams.lab.boosting import Vectors
 from streams.lab.cross_fitted import cross_fitted, share_known, sketch_of
 from streams.lab.families import Shown, family_numbers
-from streams.lab.fit_accounts import OF_ONE_FAMILY, READ_BY_CAPTIONS
+from streams.lab.fit_accounts import OF_ONE_FAMILY, READ_BY_CAPTIONS, calibration_weights
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
@@ -297,6 +298,20 @@ def test_calibration_under_a_cap_finds_the_frequencies_that_are_observed() -> No
     assert capped.slope == pytest.approx(0.5, abs=0.1)
     assert capped.offset == pytest.approx(-0.4, abs=0.1)
     assert abs(risks.mean() - labels.mean()) < 0.01
+
+
+def test_a_family_of_many_accounts_weighs_little_more_than_one_of_one_account_where_risks_are_calibrated() -> None:
+    accounts = [f"one{n % 16}" for n in range(32)] + ["other"]
+    groups = np.array([0] * 32 + [1])
+    nothing = np.zeros(33, np.int64)
+    rows = Vectors(
+        ("burst",), nothing[:, None].astype(float), nothing, np.ones(33), groups, nothing, np.array(accounts)
+    )
+
+    weights = calibration_weights(rows)
+
+    assert weights[:32].sum() / weights[32:].sum() == pytest.approx(16**0.25)
+    assert np.unique(weights[:32]).size == 1
 
 
 def test_the_cap_that_is_chosen_never_exceeds_what_one_family_may_say() -> None:

@@ -16,7 +16,7 @@ from streams.core.models.alphabet import build_alphabet
 from streams.core.models.captions import caption_log_odds
 from streams.files.models import read_model, shipped_models
 from streams.lab.detection_figures import auc_of, calibration_error, detection_figures, recall_at_share
-from streams.lab.fit_texts import Labelled, fold_models
+from streams.lab.fit_texts import Labelled, fit_texts, fold_models
 from streams.lab.labelled_texts import group_numbers, read_labelled_captions
 
 GOOD = (
@@ -47,6 +47,21 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = labelled_file(folder / "rows.jsonl", 120)
     assert run(["fit", "captions", str(file), "--out", str(folder / "models"), "--seed", "4"]) == 0
     return folder / "models"
+
+
+def test_the_linear_algebra_of_a_fit_takes_one_thread_on_any_number_of_cores() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    numbers = np.arange(60)
+    labelled = Labelled([f"{(GOOD, BAD)[n % 2][n % 5]} {n}" for n in numbers], numbers % 2, numbers, numbers)
+    threads: list[int] = []
+
+    def look(share: float, what: str) -> None:
+        threads.extend(of["num_threads"] for of in threadpoolctl.threadpool_info() if of["user_api"] == "blas")
+
+    with threadpoolctl.threadpool_limits(limits=2):
+        fit_texts(labelled, build_alphabet(), 1, look)
+
+    assert set(threads) == {1}
 
 
 def test_the_same_rows_and_seed_give_the_same_files(fitted: Path, tmp_path: Path) -> None:
