@@ -24,7 +24,7 @@ from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import Leases, LocalTake, WithoutStore
-from gate.core.decide import LivePauses, allowed, decide, live_pauses, may_hold, needs_store, unheld
+from gate.core.decide import LivePauses, allowed, decide, is_allowed, live_pauses, may_hold, needs_store, unheld
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -186,14 +186,7 @@ class Check:
         decisions, others, by_class = list[Decision](), list[Decision](), dict[str, int]()
         is_calm, rev, remember = needs_store(self._pauses, policy), self._pauses.rev, self._last_known.remember
         for request, first, answer, pauses in zip(requests, firsts, answers, pauses_of, strict=False):
-            if (
-                is_calm
-                and isinstance(answer, TakeResult)
-                and answer.charged
-                and not answer.repeated
-                and answer.standing is UNKNOWN
-                and not answer.shadow
-            ):
+            if is_calm and isinstance(answer, TakeResult) and is_allowed(answer):
                 class_ = first.class_
                 remember(request.account.id, UNKNOWN)
                 by_class[class_] = by_class.get(class_, 0) + 1
@@ -234,11 +227,12 @@ class Check:
         return decide(request, class_, pauses, policy, now_us, peeked.result), peeked.rooms
 
     def _prepare(self, request: CheckRequest, policy: Policy, now_us: int) -> _Prepared:
-        class_, pauses, risk = policy.class_of(request.account, now_us), self._pauses, None
+        class_, pauses, risk, decision = policy.class_of(request.account, now_us), self._pauses, None, None
         try:
-            if not pauses.are_none and not may_hold(pauses, request, class_):
-                pauses = self._unheld  # the search for pauses takes longer than the rest of a decision
-            decision = decide(request, class_, pauses, policy, now_us)
+            if not needs_store(pauses, policy):
+                if not may_hold(pauses, request, class_):
+                    pauses = self._unheld  # the search for pauses takes longer than the rest of a decision
+                decision = decide(request, class_, pauses, policy, now_us)
             if pauses.by_risk.entries:
                 risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         except Exception:
@@ -282,6 +276,9 @@ class Check:
         ):  # a board that came into force meanwhile is acknowledged, and so obeyed
             _, pauses, _ = self._prepare(request, policy, now_us)
         if isinstance(answer, TakeResult):
+            if is_allowed(answer) and needs_store(self._pauses, policy):
+                self._last_known.remember(account, UNKNOWN)
+                return allowed(request, class_, self._pauses.rev, policy.hash, answer)
             if not answer.repeated:  # a repeated answer tells what was known at the first check
                 self._last_known.remember(account, answer.standing)
             decision = decide(request, class_, pauses, policy, now_us, answer)

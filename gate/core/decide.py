@@ -314,6 +314,13 @@ def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, ans
     )
 
 
+def is_allowed(answer: TakeResult) -> bool:
+    """Whether the answer is that of nearly all uploads: tokens taken now, and nothing known of the account. Then `allowed` tells
+    what `decide` says where `needs_store` is true.
+    """
+    return answer.charged and not answer.repeated and answer.standing is UNKNOWN and not answer.shadow
+
+
 def needs_store(pauses: LivePauses, policy: Policy) -> bool:
     """Whether no upload at all is decided before the store has answered, as nearly always. `decide` then need not be asked."""
     return pauses.are_none and not policy.deny_accounts

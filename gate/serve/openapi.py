@@ -22,8 +22,9 @@ from gate.core.fields.ids import MAX_ID_BYTES
 from gate.core.fields.rules import MAX_UPLOAD_BYTES
 from gate.core.limits.reservation import UploadOutcome
 from gate.records.check import MAX_BATCH_CHECKS
-from gate.records.decision import Answer, PartialAnswer, PeekAnswer
+from gate.records.decision import Answer, PartialAnswer
 from gate.records.field_schemas import message_schema
+from gate.records.peek import PeekAnswer
 from gate.records.report import MAX_REPORTS, ReportAnswer
 from gate.serve.problems import ALL_REASONS, Problem, status_of
 

@@ -1,12 +1,13 @@
-"""A law of answers: those of a batch are the answers that each check would get alone."""
+"""A law of answers: alone and in a batch, a decision is answered by its public view as JSON."""
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gate.core.decision import Decision, Stage, Verdict
-from gate.records.decision import ReservationSigner, encode_decision, encode_decisions
+from gate.records.decision import ReservationSigner, answer, encode_decision, encode_decisions
 
 SIGNER = ReservationSigner(b"salt")
 texts = st.sampled_from(("a-1", "u", 'quo"ted', "back\\slash", "new\nline", "é", "山", "<>", "\x7f"))
@@ -35,4 +36,5 @@ def test_the_body_of_a_batch_holds_the_answer_that_each_check_would_get_alone(
         body = encode_decisions(decisions, lambda: 0.5, fields, signer)
 
         each = [encode_decision(decision, lambda: 0.5, one, signer) for decision, one in pairs]
+        assert each == [msgspec.json.encode(answer(decision, lambda: 0.5, one, signer)) for decision, one in pairs]
         assert body == b'{"decisions":[%b]}' % b",".join(each)

@@ -35,7 +35,7 @@ from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.ports.scores import EncodedScore
-from gate.records.decision import peek_answer
+from gate.records.peek import peek_answer
 from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.limit import Limit, Rate, Room
-from gate.records.decision import peek_lines, rate_limit_lines
+from gate.records.decision import rate_limit_lines
+from gate.records.peek import peek_lines
 
 NOW_US = 1_000_000
 

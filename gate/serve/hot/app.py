@@ -38,11 +38,9 @@ from gate.records.decision import (
     ReservationSigner,
     encode_decision,
     encode_decisions,
-    encode_peek,
-    peek_answer,
-    peek_lines,
     rate_limit_lines,
 )
+from gate.records.peek import encode_peek, peek_answer, peek_lines
 from gate.records.report import MAX_REPORTS_BYTES, decode_reports, encode_report, encode_reports, report_answer
 from gate.serve.health import Health
 from gate.serve.hot.exchange import JSON, TEXT, HotRequest, Response

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections import deque
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -22,15 +22,11 @@ import httptools
 
 from gate.errors import RequestRejected
 from gate.serve.hot.edge import Edge
-from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, refusal_response
+from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, WIRE_BYTES, refusal_response, too_large
 from gate.serve.hot.exchange import Handling, HotRequest, Response
 
 log = logging.getLogger("upload_gate.http")
 
-WIRE_BYTES: Final = 8
-"""Bytes on the wire for one byte of body, at most: a chunk of one byte takes six."""
-_TCP_CLOSED: Final = 7
-"""The state of a connection that was reset, as Linux numbers it."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_FOLLOWS: Final = b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: %b\r\n\r\n"
 """The head after which a new parser reads the body of a request that offered an upgrade; nothing else of it is used."""
@@ -52,6 +48,8 @@ class HotConnection(asyncio.Protocol):
         self._in_head = False
         self._offering: HotRequest | None = None
         """A request that offers an upgrade, whose body has not begun."""
+        self._begun_by = b""
+        """The bytes that came first after a request, until a head is complete."""
         self._fed = 0
         """Bytes of the request that is being read, as far as they came without the end of another."""
         self._ended = 0
@@ -84,9 +82,14 @@ class HotConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         if self._is_last:
             return
-        if self._fed + len(data) <= MAX_HEAD_BYTES:
-            self._feed(data)
-            return
+        if self._reading is None and self._offering is None:
+            request = self._edge.heads.request_in(data)
+            if request is not None:
+                self._is_idle = True
+                if self._admits(request, len(request.body)):
+                    self._accept(request)
+                return
+            self._begun_by = data
         at = 0  # in pieces, so that no head beyond its limit is ever complete
         while at < len(data) and not self._is_last:
             piece = data[at : at + (MAX_HEAD_BYTES - self._fed if self._in_head else MAX_HEAD_BYTES)]
@@ -114,15 +117,10 @@ class HotConnection(asyncio.Protocol):
         request.keep_alive, self._is_last = False, True
         for each in (self._answering, *self._waiting):
             if each is not None:
-                each.is_reset = self._is_reset
+                each.is_reset = partial(self._edge.is_reset, self._transport)
         if not request.is_of_1_0:
             self._transport.write(_CONTINUE)
         return True
-
-    def _is_reset(self) -> bool:
-        """Whether the client's host has reset the connection, which is no longer read."""
-        port = self._transport.get_extra_info("socket")
-        return port is not None and port.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSED
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -202,9 +200,10 @@ class HotConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse the request, or let its body come."""
-        request, parser = self._reading, self._parser
+        request, parser, begun_by = self._reading, self._parser, self._begun_by
         assert request is not None
         self._in_head = False
+        self._begun_by = b""
         if self._offering is not None or request.early is not None:
             self._offering = None
             return
@@ -222,15 +221,13 @@ class HotConnection(asyncio.Protocol):
                 return
         if request.method == b"CONNECT":
             request.keep_alive = False
-        try:
-            request.limit = limit = self._edge.app.admit(request)
-            length = headers.get(b"content-length")
-            if length is not None and int(length) > limit:
-                raise too_large(limit)
-        except RequestRejected as error:
-            self._reject(request, error)
+        length = headers.get(b"content-length")
+        if not self._admits(request, 0 if length is None else int(length)):
             return
-        if not is_usual and headers.get(b"expect", b"").lower() == b"100-continue" and not request.is_of_1_0:
+        if is_usual:
+            if begun_by and length is not None:
+                self._edge.heads.learn(begun_by, request, int(length))
+        elif headers.get(b"expect", b"").lower() == b"100-continue" and not request.is_of_1_0:
             request.awaits_continue = True
             self._continue()
 
@@ -267,6 +264,17 @@ class HotConnection(asyncio.Protocol):
             self._accept(request)
 
     # The responses
+
+    def _admits(self, request: HotRequest, length: int) -> bool:
+        """Whether the app lets a request of that length in. One that it does not let in is answered."""
+        try:
+            request.limit = limit = self._edge.app.admit(request)
+            if length > limit:
+                raise too_large(limit)
+        except RequestRejected as error:
+            self._reject(request, error)
+            return False
+        return True
 
     def _reject(self, request: HotRequest, error: RequestRejected) -> None:
         """Answer a request of which the body is not wanted."""
@@ -390,8 +398,3 @@ class HotConnection(asyncio.Protocol):
         if self._answering is not None and self._handling is not None:
             self._handling.cancel()
         self._transport.abort()
-
-
-def too_large(limit: int) -> RequestRejected:
-    """The rejection of a body with more than `limit` bytes."""
-    return RequestRejected("body.too_large", f"the body has at most {limit} bytes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from email.utils import formatdate
 from http import HTTPStatus
@@ -10,8 +11,11 @@ from typing import Final, Protocol
 
 from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.hot.exchange import HotApp
+from gate.serve.hot.heads import KnownHeads
 
 SWEEP_EVERY_S: Final = 0.5
+_TCP_CLOSED: Final = 7
+"""The state of a connection that was reset, as Linux numbers it."""
 
 
 class OpenConnection(Protocol):
@@ -38,6 +42,7 @@ class Edge:
         self.limits = limits
         self.loop = loop
         self.connections: set[OpenConnection] = set()
+        self.heads = KnownHeads()
         self.draining = False
         self.emptied = asyncio.Event()
         """Set when the last connection has ended while draining."""
@@ -80,3 +85,9 @@ class Edge:
         self.connections.discard(connection)
         if self.draining and not self.connections:
             self.emptied.set()
+
+    @staticmethod
+    def is_reset(transport: asyncio.Transport) -> bool:
+        """Whether the client's host has reset a connection, which is no longer read."""
+        port = transport.get_extra_info("socket")
+        return port is not None and port.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSED

@@ -9,9 +9,12 @@ from typing import Final
 
 import uvicorn
 
+from gate.errors import RequestRejected
 from gate.serve.problems import problem, status_of
 
 MAX_HEAD_BYTES: Final = 32 << 10
+WIRE_BYTES: Final = 8
+"""Bytes on the wire for one byte of body, at most: a chunk of one byte takes six."""
 KEEP_ALIVE_S: Final = 75
 """An idle connection is kept for longer than the pools of common clients and proxies keep theirs (60 s)."""
 
@@ -42,3 +45,8 @@ def refusal_response(reason: str, detail: str) -> bytes:
     """A whole response that says why the connection is closed."""
     body, status = problem(reason, detail), HTTPStatus(status_of(reason))
     return _HEAD % (status.value, status.phrase.encode(), len(body)) + body
+
+
+def too_large(limit: int) -> RequestRejected:
+    """The rejection of a body with more than `limit` bytes."""
+    return RequestRejected("body.too_large", f"the body has at most {limit} bytes")

@@ -32,8 +32,8 @@ class HotRequest:
     """Where the client sends no more: whether it is gone altogether."""
     early: Response | bytes | None = None
 
-    def __init__(self) -> None:
-        self.headers: dict[bytes, bytes] = {}
+    def __init__(self, headers: dict[bytes, bytes] | None = None) -> None:
+        self.headers = {} if headers is None else headers
 
     def is_gone(self) -> bool:
         """Whether the caller went away before the response."""

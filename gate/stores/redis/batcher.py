@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from gate.errors import StoreOverloaded, StoreUnavailable
 
@@ -43,8 +43,9 @@ class Lane(Protocol[A_contra, R_co]):
         ...
 
 
-_Waiting = tuple[Sequence[A], "asyncio.Future[list[R | Exception]]", float]
-"""Items that were submitted together, the future of their answers, and the time of their arrival (loop's time, s)."""
+_Waiting = tuple[Sequence[A], "asyncio.Future[Any]", float, bool]
+"""Items that were submitted together, the future of their answers, the time of their arrival (loop's time, s), and whether it
+is one item, whose future has the answer itself."""
 
 
 class Batcher(Generic[A, R]):
@@ -64,7 +65,7 @@ class Batcher(Generic[A, R]):
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._rank = rank
-        self._queues: dict[int, deque[_Waiting[A, R]]] = {}
+        self._queues: dict[int, deque[_Waiting[A]]] = {}
         self._ranks: list[int] = []
         """The ranks that have a queue, the highest first."""
         self._queued = 0
@@ -107,9 +108,7 @@ class Batcher(Generic[A, R]):
 
         If the caller is cancelled, an item that still waits is withdrawn; an item that was sent is carried out.
         """
-        (answer,) = await self._enqueue((item,))
-        if isinstance(answer, Exception):
-            raise answer
+        answer: R = await self._enqueue((item,), is_one=True)
         return answer
 
     async def submit_all(self, items: Sequence[A]) -> list[R | Exception]:
@@ -130,7 +129,7 @@ class Batcher(Generic[A, R]):
             raise
         return answers[0] if len(answers) == 1 else [answer for piece in answers for answer in piece]
 
-    def _enqueue(self, items: Sequence[A]) -> asyncio.Future[list[R | Exception]]:
+    def _enqueue(self, items: Sequence[A], is_one: bool = False) -> asyncio.Future[Any]:
         if self._down is not None:
             raise StoreUnavailable(self._down)
         count = len(items)
@@ -143,8 +142,9 @@ class Batcher(Generic[A, R]):
         if queue is None:
             queue = self._queues[rank] = deque()
             self._ranks = sorted(self._queues, reverse=True)
-        answers: asyncio.Future[list[R | Exception]] = self._loop.create_future()
-        queue.append((items, answers, self._loop.time()))
+        loop = self._loop
+        answers = loop.create_future()
+        queue.append((items, answers, loop.time(), is_one))
         self._queued += count
         if self._idle and self._is_due():
             self._under_way += 1  # now, as otherwise the next item of this turn would wake another lane in vain
@@ -187,16 +187,16 @@ class Batcher(Generic[A, R]):
             if opened:
                 await self._recover(lane)
 
-    def _next(self, now_s: float) -> tuple[list[_Waiting[A, R]], float]:
+    def _next(self, now_s: float) -> tuple[list[_Waiting[A]], float]:
         """The next batch and its deadline (loop's time, s), after what has waited for too long is shed."""
         self._shed_late(now_s)
-        batch: list[_Waiting[A, R]] = []
+        batch: list[_Waiting[A]] = []
         size = 0
         oldest_s = now_s
         for queue in map(self._queues.__getitem__, self._ranks):
             while queue and size + len(queue[0][0]) <= self._max_batch:
                 waiting = queue.popleft()
-                items, answers, since_s = waiting
+                items, answers, since_s, _ = waiting
                 self._queued -= len(items)
                 if answers.done():
                     continue
@@ -217,7 +217,7 @@ class Batcher(Generic[A, R]):
                     self.shed += len(waiting[0])
                     _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
 
-    async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A, R]], until_s: float) -> bool:
+    async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A]], until_s: float) -> bool:
         """Send a batch and answer it. Returns True if that opened the breaker, which this lane must close again."""
         items = batch[0][0] if len(batch) == 1 else [item for waiting in batch for item in waiting[0]]
         try:
@@ -236,7 +236,7 @@ class Batcher(Generic[A, R]):
         return False
 
     async def _send_singly(
-        self, lane: Lane[A, R], batch: list[_Waiting[A, R]], items: Sequence[A], until_s: float
+        self, lane: Lane[A, R], batch: list[_Waiting[A]], items: Sequence[A], until_s: float
     ) -> bool:
         """Send each item by itself after a batch that could not be sent or read, so that only the faulty item fails.
 
@@ -297,27 +297,36 @@ class Batcher(Generic[A, R]):
 
 
 def _fail(
-    batch: list[_Waiting[A, R]],
+    batch: list[_Waiting[A]],
     kind: type[StoreUnavailable | StoreOverloaded],
     problem: str,
     *,
     may_have_run: bool = False,
 ) -> None:
-    for items, answers, _ in batch:
+    for items, answers, _, is_one in batch:
         if not answers.done():
-            errors: list[R | Exception] = [kind(problem) for _ in items]
+            errors = [kind(problem) for _ in items]
             for error in errors if may_have_run else ():
                 error.may_have_run = True  # type: ignore[union-attr]
-            answers.set_result(errors)
+            if is_one:
+                answers.set_exception(errors[0])
+            else:
+                answers.set_result(errors)
 
 
-def _answer(batch: list[_Waiting[A, R]], found: list[R | Exception]) -> None:
-    if len(batch) == 1:
-        if not batch[0][1].done():
-            batch[0][1].set_result(found)
-        return
+def _answer(batch: list[_Waiting[A]], found: list[R | Exception]) -> None:
     start = 0
-    for items, answers, _ in batch:
+    for items, answers, _, is_one in batch:
+        if is_one:
+            answer = found[start]
+            start += 1
+            if answers.done():
+                continue
+            if isinstance(answer, Exception):
+                answers.set_exception(answer)
+            else:
+                answers.set_result(answer)
+            continue
         end = start + len(items)
         if not answers.done():
             answers.set_result(found[start:end])
