@@ -285,7 +285,7 @@ def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves
     raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys() | told(*sleepless).keys()
 
     assert raised == {term.name for term in SHIPPED.terms}
-    state = folded(*spam, *said)
+    state = folded(*spam, *said, *sleepless)
     fold_links(state, 70)
     vector = features(state, everybody)
     assert all(one.low <= value <= one.high for one, value in zip(FEATURES, vector, strict=True))
