@@ -48,6 +48,15 @@ TABLE: Final = (
     Named(
         "upload_gate_lease_exchanges_total", "counter", ("outcome",), "Leases drawn, given back, or lost with the call"
     ),
+    Named(
+        "upload_gate_lease_draws_scarce_total",
+        "counter",
+        (),
+        "Draws that got less than half of what was wanted, as the bucket had no more",
+    ),
+    Named(
+        "upload_gate_lease_held", "gauge", ("on", "limit"), "Uploads or bytes of a shared limit that this gate holds"
+    ),
     Named("upload_gate_store_errors_total", "counter", ("kind",), "Calls of a store that failed, by what failed"),
     Named("upload_gate_requests_rejected_total", "counter", ("reason",), "Requests that were malformed"),
     Named(
@@ -134,6 +143,7 @@ class Counts:
     store_errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STORE_ERROR_KINDS, 0))
     lease_takes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEASE_SOURCES, 0))
     lease_exchanges: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEASE_OUTCOMES, 0))
+    lease_draws_scarce: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     fields_ignored: dict[tuple[str, str], int] = field(default_factory=dict)
     fields_unknown: dict[str, int] = field(default_factory=dict)
@@ -185,6 +195,7 @@ class Gauges:
     drilled_s: float = 0.0
     controls_age_s: float = 0.0
     unapproved_end_s: float = 0.0
+    lease_held: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class GateCollector(Collector):
@@ -221,6 +232,8 @@ class GateCollector(Collector):
             "upload_gate_shadow_refusals_total": {(k,): v for k, v in list(counts.shadow.items())},
             "upload_gate_lease_takes_total": {(k,): v for k, v in counts.lease_takes.items()},
             "upload_gate_lease_exchanges_total": {(k,): v for k, v in counts.lease_exchanges.items()},
+            "upload_gate_lease_draws_scarce_total": {(): counts.lease_draws_scarce},
+            "upload_gate_lease_held": {k: v for k, v in now.lease_held.items()},  # noqa: C416  (of wider types)
             "upload_gate_store_errors_total": {(k,): v for k, v in counts.store_errors.items()},
             "upload_gate_requests_rejected_total": {(k,): v for k, v in list(counts.rejected.items())},
             "upload_gate_check_fields_ignored_total": {

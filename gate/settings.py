@@ -28,6 +28,8 @@ DEFAULT_GATE: Final = f"http://127.0.0.1:{DEFAULT_PORTS['gate']}"
 DEFAULT_ADMIN: Final = f"http://127.0.0.1:{DEFAULT_PORTS['admin']}"
 DEFAULT_PREFIX: Final = "ug:"
 DEFAULT_SALT: Final = "upload-gate"
+SALT_FILE: Final = "salt"
+"""The file of the state directory in which `up` keeps its salt."""
 
 DOCUMENTED: Final[Mapping[str, str]] = {
     "STATE": "directory for what a process keeps on disk: the board's last snapshot, the break-glass file",

@@ -94,7 +94,7 @@ def _shadow_lines(shadow: ShadowFigures) -> list[str]:
     lines = [
         f"in shadow, the scorecard {shadow.hash} on the same features: AUC {shown(shadow.auc)}, recall "
         f"{shown(shadow.recall_at_1pct_fpr)} at 1 % false positives; risks are {shadow.mean_apart:.3f} apart on average",
-        "share of accounts whose risks are apart at most "
+        "share of accounts by how far their risks are apart, each up to the bound and beyond the one before: "
         + ", ".join(f"{band}: {share:.3f}" for band, share in shadow.apart.items()),
     ]
     for level, one in shadow.disagreements.items():

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from gate.cli.addresses import DEFAULT_PORT, GateFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
+from gate.cli.addresses import (
+    DEFAULT_PORT,
+    GateFlag,
+    KafkaFlag,
+    RedisFlag,
+    StateFlag,
+    resolve_addresses,
+    salt_of_up,
+)
 from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
@@ -205,6 +213,9 @@ def worker(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = 
         say("no Redis is named (--redis, UPLOAD_GATE_REDIS): scores go to Kafka alone, and no gate decides by them")
     if addresses.group is not None:
         named["GROUP"] = addresses.group
+    salt = salt_of_up(addresses.state, "kafka", addresses.kafka)
+    if salt is not None and not os.environ.get("UPLOAD_GATE_SALT"):
+        named["SALT"] = salt
     environment = {**os.environ, **{f"UPLOAD_GATE_{name}": value for name, value in named.items()}}
     # replaces this process, so that signals reach the worker directly
     os.execve(sys.executable, [sys.executable, "-m", "streams.worker"], environment)

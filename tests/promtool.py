@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
+
 
 class PromtoolMissing(Exception):
     """It is not here and cannot be fetched; the message says why."""
@@ -22,6 +24,16 @@ def promtool() -> str:
     if not cached.is_file():
         _fetch(cached)
     return str(cached)
+
+
+def promtool_or_skip() -> str:
+    """The path of the program; skips where it cannot be had, and fails there in CI."""
+    try:
+        return promtool()
+    except PromtoolMissing as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 def _fetch(target: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gate.core.limits.leased_class import LeasedClass, LeasedWay, leased_class
+from gate.core.limits.leased_class import LeasedBatch, LeasedClass, LeasedWay, leased_class
 from gate.core.limits.limit import Limit, Rate, Room
 from gate.core.limits.reservation import Change
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
@@ -43,23 +43,6 @@ Key = tuple[str, str, Rate]
 
 Given = tuple[LeasedWay, tuple[int, ...]]
 """What the leases gave to one upload."""
-
-
-class _Bulk:
-    """What the leases gave to all uploads of one class in a batch. Those that have `used` theirs are counted."""
-
-    __slots__ = ("given", "remaining", "told", "used", "way")
-
-    def __init__(self, way: LeasedWay, given: int) -> None:
-        self.way = way
-        self.remaining = way.remaining
-        self.told = way.told
-        self.given = given
-        self.used = 0
-
-    def settle(self) -> None:
-        costs, unused = self.way.costs or (), self.given - self.used
-        self.way.settle([cost * self.given for cost in costs], [cost * unused for cost in costs])
 
 
 class LeasedTakes:
@@ -102,6 +85,14 @@ class LeasedTakes:
         """What this gate holds."""
         return list(self._leases.values())
 
+    def held(self) -> dict[tuple[str, str], int]:
+        """How many units this gate holds, by entity and limit. What a class has reserved is of a limit of its own."""
+        found: dict[tuple[str, str], int] = {}
+        for lease in self._leases.values():
+            key = lease.entity, lease.limit.name
+            found[key] = found.get(key, 0) + lease.held
+        return found
+
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """See TakeStore. Leases that none of the classes has are given back."""
         self._classes.clear()
@@ -137,7 +128,7 @@ class LeasedTakes:
             limits = request.class_limits
             counts[limits] = counts.get(limits, 0) + 1
         bulks = {limits: self._give_many(limits, count) for limits, count in counts.items()}
-        given: list[_Bulk | Given | None] = []
+        given: list[LeasedBatch | Given | None] = []
         sent: list[TakeRequest] = []
         for request in requests:
             bulk = bulks[request.class_limits]
@@ -158,7 +149,7 @@ class LeasedTakes:
         for n, (each, result) in enumerate(zip(given, results, strict=True)):
             if result.__class__ is not TakeResult:
                 self._failed(requests[n], each, may_have_run=getattr(result, "may_have_run", False))
-            elif each.__class__ is _Bulk and result.charged and (not result.repeated or result.resent):
+            elif each.__class__ is LeasedBatch and result.charged and (not result.repeated or result.resent):
                 each.used += 1
                 results[n] = each.told(result)
             elif each is not None:
@@ -167,21 +158,23 @@ class LeasedTakes:
         self._settle_bulks(bulks.values())
         return results
 
-    def _failed(self, request: TakeRequest, given: _Bulk | Given | None, *, may_have_run: bool) -> None:
+    def _failed(self, request: TakeRequest, given: LeasedBatch | Given | None, *, may_have_run: bool) -> None:
         """Note that a check failed that was given tokens. Where the store may have taken, they count as used for now."""
         self._settle_one(given, was_used=may_have_run)
         if given is not None and may_have_run and request.attempt:
             if len(self._unsure) >= MOST_UNSURE:
                 del self._unsure[next(iter(self._unsure))]
-            self._unsure[request.attempt] = (given.way, given.way.costs or ()) if isinstance(given, _Bulk) else given
+            self._unsure[request.attempt] = (
+                (given.way, given.way.costs or ()) if isinstance(given, LeasedBatch) else given
+            )
 
-    def _settle_one(self, given: _Bulk | Given | None, *, was_used: bool) -> None:
-        if isinstance(given, _Bulk):
+    def _settle_one(self, given: LeasedBatch | Given | None, *, was_used: bool) -> None:
+        if isinstance(given, LeasedBatch):
             given.used += was_used
         elif given is not None:
             self.settle(given, was_used=was_used)
 
-    def _settle_bulks(self, bulks: Iterable[_Bulk | None]) -> None:
+    def _settle_bulks(self, bulks: Iterable[LeasedBatch | None]) -> None:
         for bulk in bulks:
             if bulk is not None:
                 bulk.settle()
@@ -212,8 +205,9 @@ class LeasedTakes:
     def never_taken(self, attempt: int) -> None:
         """Take back what a check was given whose upload the store does not know."""
         way, costs = self._unsure.pop(attempt, (None, ()))
-        for lease, cost in zip(way.leases if way is not None else (), costs, strict=True):
-            lease.take_back(cost)
+        leases = way.leases if way is not None else ()
+        # by name, as a new policy may have done away with the lease
+        self.put_back([Change(each.entity, each.limit.name, -cost) for each, cost in zip(leases, costs, strict=True)])
 
     def taken_after_all(self, attempt: int) -> None:
         """What a check was given was used, or the store's settlement of its upload says what goes back."""
@@ -313,6 +307,7 @@ class LeasedTakes:
             lease.end(us, each if isinstance(each, Exchanged) else None, now_us, may_have_run=may_have_run)
             outcome = "failed" if isinstance(each, Exception) else "given_back" if us < 0 else "drawn"
             self._counts.lease_exchanges[outcome] += 1
+            self._counts.lease_draws_scarce += us > 0 and isinstance(each, Exchanged) and lease.is_scarce
 
     def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
         """Tokens for the upload from every lease of one way, or from none; and the request for what the store is to take."""
@@ -350,7 +345,7 @@ class LeasedTakes:
             if not was_used:
                 lease.held_us += cost
 
-    def _give_many(self, limits: ClassLimits, count: int) -> _Bulk | None:
+    def _give_many(self, limits: ClassLimits, count: int) -> LeasedBatch | None:
         """Tokens for so many uploads of a class, all in the first way; None where the leases do not have them."""
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
@@ -364,7 +359,7 @@ class LeasedTakes:
         if way.spend(costs, count):
             self._wake.set()
         self._taken["lease"] += count
-        return _Bulk(way, count)
+        return LeasedBatch(way, count)
 
     def _learn(self, limits: ClassLimits) -> LeasedClass | None:
         """The leases of a class; None where it has none."""

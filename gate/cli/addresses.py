@@ -25,6 +25,7 @@ from gate.settings import (
     DEFAULT_PORTS,
     DEFAULT_PREFIX,
     DEFAULT_REDIS,
+    SALT_FILE,
     default_state,
     redis_problem,
 )
@@ -164,6 +165,19 @@ def resolve_addresses(
         bool(given["redis"] and given["kafka"])
         or all(written.get(name) is not None and known.get(name) == written[name] for name in ("redis", "kafka")),
     )
+
+
+def salt_of_up(state: Path, server: str, address: str) -> str | None:
+    """The salt of the system that `up` runs with this state directory, None unless its `server` is at `address`.
+
+    A process beside it that hashed under another salt would know none of its devices and networks.
+    """
+    if _up_file(state / UP_FILE, strict=False).get(server) != address:
+        return None
+    try:
+        return (state / SALT_FILE).read_text().strip() or None
+    except OSError:
+        return None
 
 
 def state_directory(flag: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:

@@ -54,6 +54,7 @@ def serve(
 
     Example: upload-gate serve --redis redis://10.0.0.5:6379/0 --port 8390
     """
+    from gate.cli.addresses import salt_of_up
     from gate.errors import LocalServerError, SettingInvalid
     from gate.serve.wiring import run, run_workers
     from gate.settings import PREFIX, read_settings
@@ -63,11 +64,15 @@ def serve(
         "ADMIN_PORT": admin_port, "METRICS_PORT": metrics_port, "TOKENS": tokens,
     }  # fmt: skip
     flags = {f"{PREFIX}{name}": str(value) for name, value in given.items() if value is not None}
+    environment = {**os.environ, **flags}
     try:
+        settings = read_settings(environment)
+        if settings.salt_is_default and (salt := salt_of_up(settings.state, "redis", settings.redis)):
+            environment[f"{PREFIX}SALT"] = salt
         if workers == 1:
-            run(read_settings({**os.environ, **flags}))
+            run(read_settings(environment))
         else:
-            run_workers(workers, {**os.environ, **flags})
+            run_workers(workers, environment)
     except (SettingInvalid, LocalServerError) as error:
         raise type(error)(typed_names(error.problem, flags), typed_names(error.remedy, flags)) from None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gate.errors import SettingInvalid, redact
 from gate.local.free_port import LOOPBACK, free_port
 from gate.local.private_file import write_private
-from gate.settings import DEFAULT_PORTS
+from gate.settings import DEFAULT_PORTS, SALT_FILE
 
 PROCESSES_GROUP = "upload_gate.processes"
 """The group of entry points through which other packages add processes to `up`; see `parts`."""
@@ -191,7 +191,7 @@ def make_plan(
         gate_port=port("gate"),
         admin_port=port("admin"),
         worker_port=port(WORKER) if WORKER in names else None,
-        salt=keep_salt(options.state / "salt"),
+        salt=keep_salt(options.state / SALT_FILE),
         group=environ.get("UPLOAD_GATE_GROUP")
         or (DEFAULT_GROUP if options.kafka else keep_group(options.state / "group")),
     )

@@ -7,7 +7,7 @@ checked. A record carries `"version": 1`; readers ignore fields they do not know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
@@ -143,18 +143,26 @@ def _is_number(text: str, digits: int) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= digits
 
 
+def put_off(decision: Decision, share: float) -> Decision:
+    """The decision with its return put off, so that callers spread: by a tenth at most, of which `share` in [0, 1) is taken.
+
+    All that one answer says of the time must be made of what is returned.
+    """
+    wait = decision.retry_after_us
+    if wait is None:
+        return decision
+    return msgspec.structs.replace(decision, retry_after_us=wait + int(share * min(wait // 10, MAX_JITTER_US)))
+
+
 def encode_decision(
-    decision: Decision,
-    jitter: Callable[[], float],
-    ignored: Collection[str] = (),
-    signer: ReservationSigner | None = None,
+    decision: Decision, ignored: Collection[str] = (), signer: ReservationSigner | None = None
 ) -> bytes:
     """The body that answers one check, of which the fields `ignored` were not kept as they were sent."""
     if signer is not None and decision.stage is _DEFAULT and decision.reserved and not ignored:
         body = _body_of_allowed(decision, signer)
         if body is not None:
             return body
-    return _encode(answer(decision, jitter, ignored, signer))
+    return _encode(answer(decision, ignored, signer))
 
 
 def _body_of_allowed(decision: Decision, signer: ReservationSigner) -> bytes | None:
@@ -172,21 +180,19 @@ def _body_of_allowed(decision: Decision, signer: ReservationSigner) -> bytes | N
 
 
 def encode_decisions(
-    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]],
-    signer: ReservationSigner | None = None,
+    decisions: Sequence[Decision], ignored: Sequence[Collection[str]], signer: ReservationSigner | None = None,
 ) -> bytes:  # fmt: skip
     """The body that answers a batch, in its order; `ignored` has an entry for each check, see `encode_decision`."""
     if signer is not None:
-        body = _body_of_some_allowed(decisions, jitter, ignored, signer)
+        body = _body_of_some_allowed(decisions, ignored, signer)
         if body is not None:
             return body
     pairs = zip(decisions, ignored, strict=True)
-    return _encode(_Answers([answer(decision, jitter, fields, signer) for decision, fields in pairs]))
+    return _encode(_Answers([answer(decision, fields, signer) for decision, fields in pairs]))
 
 
 def _body_of_some_allowed(
-    decisions: Sequence[Decision], jitter: Callable[[], float], ignored: Sequence[Collection[str]],
-    signer: ReservationSigner,
+    decisions: Sequence[Decision], ignored: Sequence[Collection[str]], signer: ReservationSigner,
 ) -> bytes | None:  # fmt: skip
     """The body of `encode_decisions`, in half the time where most uploads are let in by default: two fields tell their answers
     apart. None where an id has characters that JSON spells in another way.
@@ -212,7 +218,7 @@ def _body_of_some_allowed(
             names.append(named)
             answers.append(f"{start}{upload_id}{middle}{hasher.hexdigest()}.{named}{end}")
         else:
-            answers.append(_encode(answer(decision, jitter, fields, signer)).decode())
+            answers.append(_encode(answer(decision, fields, signer)).decode())
     shown = "".join(names)
     if len(_encode(shown)) != len(shown) + 2:
         return None
@@ -227,16 +233,8 @@ def _around(policy: str, board_rev: int) -> tuple[str, str, str]:
     return start, middle, end
 
 
-def answer(
-    decision: Decision,
-    jitter: Callable[[], float],
-    ignored: Collection[str] = (),
-    signer: ReservationSigner | None = None,
-) -> Answer:
-    """The public view. A number of `jitter`, in [0, 1), puts off the return by up to a tenth, so that callers spread.
-
-    With a `signer` an upload that is let in carries the reservation by which it is reported.
-    """
+def answer(decision: Decision, ignored: Collection[str] = (), signer: ReservationSigner | None = None) -> Answer:
+    """The public view. With a `signer` an upload that is let in carries the reservation by which it is reported."""
     wait, upload_id = decision.retry_after_us, decision.upload_id
     lets_in = decision.reserved or decision.verdict.lets_in  # only what is let in is reserved, and nearly all is
     plain = Answer(
@@ -244,7 +242,7 @@ def answer(
         decision.verdict,
         decision.stage,
         decision.reason,
-        None if wait is None else -(-(wait + int(jitter() * min(wait // 10, MAX_JITTER_US))) // 1000) / 1000,
+        None if wait is None else -(-wait // 1000) / 1000,
         signer.sign(decision.account, upload_id, decision.room_at_us)
         if decision.reserved and signer is not None
         else None,

@@ -41,7 +41,7 @@ def peek_answer(decision: Decision, rooms: Sequence[Room], ignored: Collection[s
         unit = "bytes" if limit.by_bytes else "in_flight" if limit.in_flight else "uploads"
         full_in = max(0, room.full_at_us - now_us) / 1e6 if now_us else 0.0
         lefts.append(Left(limit.name, unit, limit.rate.burst, room.left(now_us), full_in, room.held))
-    return PeekAnswer(answer(decision, lambda: 0.0, ignored), lefts)
+    return PeekAnswer(answer(decision, ignored), lefts)
 
 
 def encode_peek(peeked: PeekAnswer) -> bytes:

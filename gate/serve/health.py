@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -40,6 +40,8 @@ class Health:
         self._store_down = store_down
         self._policy = policy
         self._controls_age: Callable[[], float] | None = None
+        self.lease_held: Callable[[], Mapping[tuple[str, str], int]] = dict
+        """What this gate's leases hold, by entity and limit."""
         self._started_us = clock.now_us()
         self._registry = gate_registry(check.counts, self.gauges)
 
@@ -75,6 +77,7 @@ class Health:
             cpu_s=times.user + times.system,
             drilled_s=last_drill_us(board.pauses.values()) / 1e6,
             unapproved_end_s=unapproved_end_us(active) / 1e6,
+            lease_held=self.lease_held(),
             controls_age_s=0.0 if self._controls_age is None else self._controls_age(),
         )
 

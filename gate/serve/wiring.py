@@ -168,11 +168,17 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
     watch = Watch(
         check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random, uptime=SystemUptime()
     )  # fmt: skip
+    if not stack.enter_context(snapshot.claimed()):
+        log.warning(
+            "another gate writes %s too: give each gate a --state directory of its own, or run one with --workers N",
+            snapshot.path,
+        )
     watch.start_from_disk()
     in_force = PolicyInForce(
         settings.policy, loaded, check, log.warning, lambda policy: takes.answer_within(policy.deadline_us / 1e6)
     )
     health = Health(check, watch, clock, dropped, lambda: takes.down, in_force)
+    health.lease_held = leased.held
     return _Parts(clock, counts, names, check, leased, reports, watch, in_force, health, lambda: takes.down)
 
 

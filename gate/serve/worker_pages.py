@@ -16,6 +16,9 @@ from gate.serve.problems import CONTENT_TYPE as PROBLEM
 from gate.serve.problems import problem, status_of
 
 TARGETS_PATH: Final = "/prometheus/targets"
+GATE: Final = "gate"
+SUPERVISOR: Final = "supervisor"
+"""Values of the label `part`, by which the shipped alerts tell what a target is."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,10 +35,11 @@ class WorkerState:
 
 
 class WorkerPages:
-    """An ASGI app over the states of all workers."""
+    """An ASGI app over the states of all workers. `metrics` is the base URL at which others reach these pages."""
 
-    def __init__(self, states: Callable[[], Sequence[WorkerState]]) -> None:
+    def __init__(self, states: Callable[[], Sequence[WorkerState]], metrics: str) -> None:
         self._states = states
+        self._metrics = metrics
         self._registry = process_registry(self._counts)
         self._pages: Mapping[str, Callable[[], tuple[int, bytes, bytes]]] = {
             TARGETS_PATH: self._targets,
@@ -59,12 +63,11 @@ class WorkerPages:
             await answer(send, *page())
 
     def _targets(self) -> tuple[int, bytes, bytes]:
-        """Every worker, also one that does not run: a target that is gone raises no alert, one that is down does."""
-        groups = [
-            {"targets": [urlsplit(state.metrics).netloc], "labels": {"worker": str(state.worker)}}
-            for state in self._states()
-        ]
-        return 200, _encode(groups), JSON
+        """The supervisor and every worker, also one that does not run: a target that is gone raises no alert, one that
+        is down does.
+        """
+        gates = [_target(state.metrics, part=GATE, worker=str(state.worker)) for state in self._states()]
+        return 200, _encode([_target(self._metrics, part=SUPERVISOR), *gates]), JSON
 
     def _ready(self) -> tuple[int, bytes, bytes]:
         states = self._states()
@@ -77,3 +80,8 @@ class WorkerPages:
         return ProcessCounts(
             len(states), sum(state.answers for state in states), sum(state.restarts for state in states)
         )
+
+
+def _target(metrics: str, **labels: str) -> dict[str, object]:
+    """A target group of one target, as Prometheus reads it."""
+    return {"targets": [urlsplit(metrics).netloc], "labels": labels}

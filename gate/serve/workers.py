@@ -138,10 +138,11 @@ async def supervise(settings: Settings, workers: int, environment: Mapping[str, 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _signal_all, pool, signal.SIGHUP)
+    pages = WorkerPages(lambda: [worker.state for worker in pool], settings.metrics)
     async with AsyncExitStack() as stack:
         assert settings.metrics_port is not None
         place = stack.enter_context(listening(settings.metrics_host, settings.metrics_port, f"{PREFIX}METRICS_PORT"))
-        await stack.enter_async_context(serving(WorkerPages(lambda: [worker.state for worker in pool]), place))
+        await stack.enter_async_context(serving(pages, place))
         tasks = [asyncio.create_task(worker.run(), name=f"worker {worker.number}") for worker in pool]
         log.warning("%d workers on %s; their metrics: %s%s", workers, settings.gate, settings.metrics, TARGETS_PATH)
         waiting = asyncio.create_task(stop.wait(), name="stop")

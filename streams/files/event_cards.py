@@ -104,7 +104,12 @@ def read_event_model(directory: Path) -> EventModel:
         model = EventModel(plain, labelled, kept, float(said["until"]), said["by_time"] is True, str(said["labels"]))
     except OSError as error:
         place = error.filename or written
-        raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
+        raise PolicyInvalid(
+            str(place),
+            None,
+            "",
+            f"cannot be read ({error.strerror}); fit one into this directory, or give --models another one",
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PolicyInvalid(str(written), None, "", f"is not a card of events: {error}") from None
     return model

@@ -105,7 +105,12 @@ def read_named(directory: Path, name: str, version: int, made: Callable[[Arrays]
         model = made(found)
     except OSError as error:
         place = error.filename or weights
-        raise PolicyInvalid(str(place), None, "", f"cannot be read ({error.strerror}); fit it again") from None
+        raise PolicyInvalid(
+            str(place),
+            None,
+            "",
+            f"cannot be read ({error.strerror}); fit one into this directory, or give --models another one",
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise PolicyInvalid(str(weights), None, "", f"is not a {name} model: {error}") from None
     if said.get("version") != version:

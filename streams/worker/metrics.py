@@ -54,7 +54,7 @@ class WorkerMetrics:
 
         self.shadow_scores = Counter(
             "upload_gate_shadow_scores",
-            "Scores beside which models in shadow made one, by how far their risks are apart at most.",
+            "Scores beside which models in shadow made one, by how far risks are apart: up to the bound, beyond the one before.",
             ["apart"],
             registry=registry,
         )

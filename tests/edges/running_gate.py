@@ -72,8 +72,10 @@ class Gate:
 
 
 @asynccontextmanager
-async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS, takes_reports: bool = False) -> AsyncIterator[Gate]:
-    """A gate on free loopback ports, without jitter; the watch is not running. It may take reports."""
+async def running_gate(
+    state: Path, limits: EdgeLimits = NO_LIMITS, takes_reports: bool = False, jitter: float = 0.0
+) -> AsyncIterator[Gate]:
+    """A gate on free loopback ports, whose jitter is always the same; the watch is not running. It may take reports."""
     clock = SystemClock()
     accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
     counts = Counts()
@@ -88,9 +90,9 @@ async def running_gate(state: Path, limits: EdgeLimits = NO_LIMITS, takes_report
     in_force = PolicyInForce(None, load_policy_file(None), check, lambda text: None)
     health = Health(check, watch, clock, lambda: 0, lambda: None, in_force)
     signer = ReservationSigner(b"salt")
-    app = GateApp(check, health, clock, lambda: 0.0)
+    app = GateApp(check, health, clock, lambda: jitter)
     if takes_reports:
-        app = GateApp(check, health, clock, lambda: 0.0, reports=reports, signer=signer)
+        app = GateApp(check, health, clock, lambda: jitter, reports=reports, signer=signer)
     admin_app = AdminApp(health, PolicyTrials(check, Pseudonyms(b"salt"), clock, LocalBuckets))
     with listening("127.0.0.1", 0, "PORT") as port, listening("127.0.0.1", 0, "ADMIN_PORT") as admin_port:
         async with (

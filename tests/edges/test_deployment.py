@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec.yaml
 import pytest
 from test_serving import a_gate, answer
 from unreliable_gates import (
@@ -29,7 +30,7 @@ from waiting import wait_until
 from gate.cli import main as cli
 from gate.cli.main import COMMANDS
 from gate.local.free_port import free_port
-from gate.settings import DEFAULT_PORTS, DOCUMENTED, PREFIX
+from gate.settings import DEFAULT_PORTS, DOCUMENTED, PREFIX, read_settings, worker_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PAGE = (DEPLOY / "README.md").read_text()
@@ -70,9 +71,12 @@ def test_every_command_of_the_deployment_exists() -> None:
 
 
 def test_the_ports_are_the_defaults_of_the_gate() -> None:
-    ports = {int(port) for port in re.findall(r"\b(8[34]\d\d)\b", "\n".join(file.read_text() for file in FILES))}
+    configurations = (DEPLOY / "prometheus").glob("*.yml")
+    texts = "\n".join(file.read_text() for file in (*FILES, *configurations))
+    ports = {int(port) for port in re.findall(r"\b(8[34]\d\d)\b", texts)}
 
-    assert ports == {DEFAULT_PORTS[name] for name in ("gate", "admin", "worker", "metrics")}
+    processes = {DEFAULT_PORTS["metrics"] + worker for worker in (1, 2)}  # of serve --workers 2
+    assert ports == {DEFAULT_PORTS[name] for name in ("gate", "admin", "worker", "metrics")} | processes
 
 
 @pytest.fixture
@@ -198,8 +202,27 @@ def test_kubectl_renders_the_kustomization_with_probes_on_the_metrics_port() -> 
     assert "image: upload-gate:latest" in done.stdout
 
 
+def test_prometheus_beside_the_gates_reaches_every_target_that_compose_names() -> None:
+    services = msgspec.yaml.decode((DEPLOY / "compose.yaml").read_text())["services"]
+    gate, environment = services["gate"], services["gate"]["environment"]
+    settings = worker_settings(read_settings(environment, machine=lambda: gate["hostname"]), 1)
+    (job,) = msgspec.yaml.decode((DEPLOY / "prometheus" / "compose.yml").read_text())["scrape_configs"]
+    hosts = re.findall(r"[a-z]+(?=:8\d\d\d)", str(job))
+
+    assert settings.metrics == "http://gate:8394"
+    assert gate["hostname"] == "gate"
+    assert set(hosts) == {"gate", "worker"} <= set(services)
+    assert services["prometheus"]["volumes"][0] == "./prometheus:/etc/prometheus:ro"
+    assert services["prometheus"]["command"][0] == "--config.file=/etc/prometheus/compose.yml"
+    assert services["worker"]["environment"]["UPLOAD_GATE_WORKER_METRICS_HOST"] == "0.0.0.0"
+
+
 def test_the_page_names_every_file_beside_it() -> None:
     for name in (
+        "prometheus/hosts.yml",
+        "prometheus/compose.yml",
+        "prometheus/kubernetes.yml",
+        "prometheus/prometheus.yml",
         "systemd/upload-gate.service",
         "systemd/upload-gate-worker.service",
         "systemd/upload-gate-keeper.service",

@@ -1,6 +1,7 @@
 """The gate over real HTTP: a decision is always a 200, whatever it decides."""
 
 import asyncio
+from math import ceil
 from pathlib import Path
 
 from running_gate import CHECK, running_gate
@@ -41,6 +42,18 @@ async def test_a_new_account_is_throttled_after_a_handful_and_told_when_to_come_
     assert (last.json["stage"], last.json["reason"]) == ("bucket", "account.uploads.minute")
     assert 15 < last.json["retry_after"] <= 20
     assert len(last.json["appeal"]) == 16
+
+
+async def test_head_and_body_of_a_refusal_tell_the_same_time_which_spreads_callers(tmp_path: Path) -> None:
+    async with running_gate(tmp_path, jitter=0.9) as gate:
+        replies = [await gate.post("/v1/check", {**CHECK, "upload_id": f"u-{n}"}) for n in range(6)]
+        batch = await gate.post("/v1/checks", {"checks": [{**CHECK, "upload_id": "u-6"}]})
+
+    seconds, last = replies[-1].json["retry_after"], replies[-1]
+    assert 20 * 1.05 < seconds <= 20 * 1.09
+    assert last.headers["retry-after"] == str(ceil(seconds))
+    assert last.headers["ratelimit"].endswith(f";r=0;t={ceil(seconds)}")
+    assert 20 * 1.05 < batch.json["decisions"][0]["retry_after"] <= 20 * 1.09
 
 
 async def test_the_same_upload_is_charged_once(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def test_a_gate_with_redis_decides_also_from_its_lease_and_gives_that_back
     with a_gate(tmp_path, redis_url, **more) as (process, port, _):
         wait_until(lambda: answer(port, "GET", "/healthz"))
         let_in = checked_until_a_lease_gives(port)
-        ready = answer(port, "GET", "/readyz")
+        ready, metrics = answer(port, "GET", "/readyz"), answer(port, "GET", "/metrics")
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=10)
@@ -96,6 +96,7 @@ async def test_a_gate_with_redis_decides_also_from_its_lease_and_gives_that_back
 
     assert ready is not None
     assert json.loads(ready[1])["account_store"] == "answers"
+    assert 'upload_gate_lease_held{limit="platform.uploads",on="platform"}' in str(metrics)
     assert process.returncode == 0
     assert "Traceback" not in told
     assert peeked.rooms[0].left(peeked.result.now_us) == 100_000 - let_in

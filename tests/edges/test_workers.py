@@ -106,7 +106,11 @@ def test_workers_share_a_port_each_with_its_own_name_metrics_and_snapshot(
     assert sum(share > 0 for share in shares) >= 2
     assert targets is not None
     assert json.loads(targets[1]) == [
-        {"targets": [f"127.0.0.1:{system.metrics + n}"], "labels": {"worker": str(n)}} for n in (1, 2, 3)
+        {"targets": [f"127.0.0.1:{system.metrics}"], "labels": {"part": "supervisor"}},
+        *(
+            {"targets": [f"127.0.0.1:{system.metrics + n}"], "labels": {"part": "gate", "worker": str(n)}}
+            for n in (1, 2, 3)
+        ),
     ]
     assert metrics is not None
     assert 'upload_gate_processes{state="answering"} 3.0' in metrics[1]

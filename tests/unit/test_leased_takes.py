@@ -245,6 +245,48 @@ async def test_what_is_drawn_while_the_gate_stops_is_given_back() -> None:
     assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
 
 
+async def test_what_a_check_got_that_never_reached_the_store_goes_back_also_where_a_new_policy_leases_nothing() -> None:
+    class NeverHears(FailingStore):
+        async def take(self, request: TakeRequest) -> TakeResult:
+            lost = StoreUnavailable("no answer")
+            lost.may_have_run = True
+            raise lost
+
+    store = NeverHears()
+    gate = await with_a_lease(store)
+    check = gate.request("a")
+    with pytest.raises(StoreUnavailable):
+        await gate.takes.take(check)
+    gate.takes.expect((leased_class(Limit(PLATFORM.name, PLATFORM.rate)),))
+    await gate.renew(1)
+    await gate.renew(1)
+
+    none_left = gate.takes.leases
+    gate.takes.never_taken(check.attempt)
+    await gate.renew(1)
+
+    assert none_left == []
+    assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
+
+
+async def test_it_is_told_what_a_gate_holds_of_each_limit_and_how_many_draws_found_the_bucket_nearly_empty() -> None:
+    store = FailingStore()
+    by_bytes = Limit("platform.bytes", Rate(1 << 40, 1 << 40, 1 << 40), by_bytes=True, lease=1 << 30)
+    gate = gate_over(store, leased_class(PLATFORM, by_bytes))
+    await gate.upload(*range(40), size=1 << 20)
+    before = gate.takes.held()
+
+    await gate.renew()
+    held = gate.takes.held()
+    await gate.upload(*range(40, 300), size=1 << 20)
+    await gate.renew()
+
+    assert before == {("platform", "platform.uploads"): 0, ("platform", "platform.bytes"): 0}
+    assert held == {("platform", "platform.uploads"): 40, ("platform", "platform.bytes"): 40 << 20}
+    assert gate.counts.lease_draws_scarce == 1
+    assert gate.takes.held()["platform", "platform.uploads"] == 0
+
+
 async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:
     store = FailingStore()
     few, small = gate_over(store), gate_over(store, leased_class(Limit("small", Rate(900, SECOND_US, 900), lease=None)))

@@ -31,7 +31,7 @@ class Standstill:
 
 
 def gauges() -> Gauges:
-    return Gauges(1, 0, 3, 0.5, POLICY.hash, 0, 1.0, 2.0)
+    return Gauges(1, 0, 3, 0.5, POLICY.hash, 0, 1.0, 2.0, lease_held={("platform", "platform.uploads"): 40})
 
 
 def a_check(counts: Counts) -> Check:

@@ -50,8 +50,8 @@ def request_() -> CheckRequest:
 def test_answers_to_a_check_and_to_a_batch_carry_text_and_link_and_nothing_for_staff(request_: CheckRequest) -> None:
     decision = held_by(a_pause(), request_)
 
-    single = json.loads(encode_decision(decision, lambda: 0.0))
-    (batched,) = json.loads(encode_decisions([decision], lambda: 0.0, [("ip",)]))["decisions"]
+    single = json.loads(encode_decision(decision))
+    (batched,) = json.loads(encode_decisions([decision], [("ip",)]))["decisions"]
 
     assert (single["decision"], single["message"], single["link"]) == ("paused", TEXT, LINK)
     assert "ignored" not in single
@@ -60,7 +60,7 @@ def test_answers_to_a_check_and_to_a_batch_carry_text_and_link_and_nothing_for_s
 
 
 def test_without_a_text_an_answer_has_neither_field(request_: CheckRequest) -> None:
-    body = json.loads(encode_decision(held_by(a_pause("", ""), request_), lambda: 0.0))
+    body = json.loads(encode_decision(held_by(a_pause("", ""), request_)))
 
     assert body["decision"] == "paused"
     assert not {"message", "link", "ignored"} & body.keys()

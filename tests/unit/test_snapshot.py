@@ -123,6 +123,15 @@ def test_the_file_is_synced_before_it_is_moved_and_the_directory_after(
     assert done == ["file", "move", "directory"]
 
 
+def test_a_second_process_is_told_that_the_snapshot_is_written_already(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "board.json"
+
+    with BoardSnapshot(path).claimed() as first, BoardSnapshot(path).claimed() as second:
+        assert (first, second) == (True, False)
+    with BoardSnapshot(path).claimed() as again:
+        assert again
+
+
 async def test_of_a_board_too_large_to_write_the_snapshot_holds_what_matters_most(snapshot: BoardSnapshot) -> None:
     said: list[str] = []
     far_us = 2_000_000_000_000_000

@@ -86,6 +86,23 @@ class LeasedWay:
                 self.scarce, self.scarce_share = lease.room, lease.share
 
 
+class LeasedBatch:
+    """What the leases gave to all uploads of one class in a batch. Those that have `used` theirs are counted."""
+
+    __slots__ = ("given", "remaining", "told", "used", "way")
+
+    def __init__(self, way: LeasedWay, given: int) -> None:
+        self.way = way
+        self.remaining = way.remaining
+        self.told = way.told
+        self.given = given
+        self.used = 0
+
+    def settle(self) -> None:
+        costs, unused = self.way.costs or (), self.given - self.used
+        self.way.settle([cost * self.given for cost in costs], [cost * unused for cost in costs])
+
+
 class LeasedClass:
     """The ways in which an upload of a class may get its tokens from leases: first those with the reserve of the class."""
 

@@ -132,6 +132,12 @@ class TokenLease:
         return max(0, self.held_us) + self._surplus_us
 
     @property
+    def held(self) -> int:
+        """How many whole units it may give out."""
+        limit, held_us = self.limit, max(0, self.held_us)
+        return held_us * limit.rate.rate // limit.rate.per_us if limit.by_bytes else held_us // limit.unit_us
+
+    @property
     def is_over(self) -> bool:
         """Whether it holds nothing, has nothing to pay, and no upload has anything of it."""
         return not (self.held_us or self._surplus_us or self.out_us)

@@ -38,6 +38,7 @@ from gate.records.decision import (
     ReservationSigner,
     encode_decision,
     encode_decisions,
+    put_off,
     rate_limit_lines,
 )
 from gate.records.peek import encode_peek, peek_answer, peek_lines
@@ -169,7 +170,9 @@ class GateApp:
         decision = await self._check.check(asked, request.is_gone, ignored)
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
-        return 200, encode_decision(decision, self._jitter, ignored, self._signer), JSON, rate_limit_lines(decision)
+        if decision.retry_after_us is not None:
+            decision = put_off(decision, self._jitter())
+        return 200, encode_decision(decision, ignored, self._signer), JSON, rate_limit_lines(decision)
 
     async def _many(self, request: HotRequest) -> Response:
         now_us = self._clock.now_us()
@@ -183,7 +186,8 @@ class GateApp:
                 for asked, ignored in zip(read.requests, told, strict=True)
             ]
         decisions = await self._check.check_many(read.requests, request.is_gone, told)
-        return 200, encode_decisions(decisions, self._jitter, told, self._signer), JSON, b""
+        decisions = [each if each.retry_after_us is None else put_off(each, self._jitter()) for each in decisions]
+        return 200, encode_decisions(decisions, told, self._signer), JSON, b""
 
     async def _peek(self, request: HotRequest) -> Response:
         asked, ignored = decode_check(request.body, self._clock.now_us())

@@ -10,10 +10,12 @@ when it wrote, so that a start without the store ends no pause early by a host's
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -85,6 +87,24 @@ class BoardSnapshot:
                 Path(name).unlink()
             raise
         _sync_directory(self.path.parent)
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Hold the snapshot for this process while it runs; False if another process holds it already."""
+        with suppress(OSError):  # a disk that cannot be written is told of with the first snapshot
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = self.path.with_name(f"{self.path.name}.lock").open("w")
+        except OSError:
+            yield True
+            return
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+            else:
+                yield True
 
     def set_aside(self) -> Path:
         """Rename a snapshot that cannot be read, so that people can inspect it. Raises OSError."""
