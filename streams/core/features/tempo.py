@@ -11,7 +11,7 @@ from operator import mul
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from streams.core.beats import Beats, gaps_ms
 from streams.core.crowd import Surroundings
-from streams.core.day_rhythm import LEAST_ACTIVE_HOURS, night_share
+from streams.core.day_rhythm import night_share
 from streams.core.facts import Facts
 from streams.core.features.feature import UNKNOWN, Feature
 from streams.core.window import value
@@ -57,9 +57,7 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
             (day - BUSY_DAY) / (FRANTIC_DAY - BUSY_DAY),
         )
         burst = min(1.0, burst)
-    night = UNKNOWN
-    if facts.uploads >= LEAST_ACTIVE_HOURS:
-        night = night_share(facts.hours, facts.first_us, facts.last_us)
+    night = night_share(facts.hours)
     if len(facts.beats) <= 2:
         return minute, hour, day, 0, UNKNOWN, UNKNOWN, burst, 0.0, night
     gaps, mean, deviation = _gaps(facts.beats)
