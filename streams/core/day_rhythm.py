@@ -11,17 +11,20 @@ from __future__ import annotations
 from math import nan
 from typing import Final
 
-from gate.core.duration import DAY_US, HOUR_US
+from gate.core.duration import HOUR_US
 
 COUNTER_BYTES: Final = 12
 LEAST_ACTIVE_HOURS: Final = 48
 """Active hours from which their rhythm means something; fewer leave a quarter of the day out by chance."""
-_FULL: Final = 15
+_ONE: Final = tuple(1 << 4 * hour for hour in range(24))
+_FULL: Final = tuple(15 << 4 * hour for hour in range(24))
 _HALF: Final = int.from_bytes(b"\x77" * COUNTER_BYTES, "little")
 _EVEN: Final = int.from_bytes(b"\x0f" * COUNTER_BYTES, "little")
 _ALL: Final = (1 << 8 * COUNTER_BYTES) - 1
 _STEPS: Final = 1_000
-_TOO_FEW: Final = b"\xff"
+_TOO_FEW: Final = 0xFF
+_SPAN_US: Final = (LEAST_ACTIVE_HOURS - 1) * HOUR_US
+"""Less time does not hold enough active hours."""
 
 
 def with_hour(hours: bytes, at_us: int, first_us: int) -> bytes:
@@ -29,14 +32,13 @@ def with_hour(hours: bytes, at_us: int, first_us: int) -> bytes:
 
     Where nothing is kept yet, `hours` is empty.
     """
-    counters = int.from_bytes(hours[:COUNTER_BYTES], "little")
-    place = 4 * (at_us // HOUR_US % 24)
-    if counters >> place & _FULL == _FULL:
+    hour = at_us // HOUR_US % 24
+    counters = int.from_bytes(hours, "little") & _ALL
+    if counters & _FULL[hour] == _FULL[hour]:
         counters = counters >> 1 & _HALF
-    counters += 1 << place
-    # within less than two days there cannot be enough of them
-    told = _TOO_FEW if at_us - first_us < 2 * DAY_US - HOUR_US else _told(counters)
-    return counters.to_bytes(COUNTER_BYTES, "little") + told
+    counters += _ONE[hour]
+    told = _TOO_FEW if at_us - first_us < _SPAN_US else _told(counters)
+    return (told << 8 * COUNTER_BYTES | counters).to_bytes(COUNTER_BYTES + 1, "little")
 
 
 def night_share(hours: bytes) -> float:
@@ -44,12 +46,12 @@ def night_share(hours: bytes) -> float:
 
     Not a number before there are enough active hours.
     """
-    return nan if not hours or hours.endswith(_TOO_FEW) else hours[COUNTER_BYTES] / _STEPS
+    return nan if not hours or hours[COUNTER_BYTES] == _TOO_FEW else hours[COUNTER_BYTES] / _STEPS
 
 
-def _told(counters: int) -> bytes:
+def _told(counters: int) -> int:
     pairs = (counters & _EVEN) + (counters >> 4 & _EVEN)  # a byte for every two hours
     begun_before = (pairs << 8 & _ALL | pairs >> 88) + (pairs << 16 & _ALL | pairs >> 80)
     quarters = (pairs + begun_before).to_bytes(COUNTER_BYTES, "little")
     active = sum(quarters) // 3
-    return bytes((min(quarters) * _STEPS // active,)) if active >= LEAST_ACTIVE_HOURS else _TOO_FEW
+    return min(quarters) * _STEPS // active if active >= LEAST_ACTIVE_HOURS else _TOO_FEW
