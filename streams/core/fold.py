@@ -2,7 +2,7 @@
 
 Counts, decaying counters, first and last times, reporters, networks and devices are the same in whatever order the
 events of an account come; so are burst counters and beats for events that come within `LATE_US`. The digest, running
-means and the rings of contents, templates and hosts follow the order of the records.
+means, active hours and the rings of contents, templates and hosts follow the order of the records.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from struct import Struct
 from typing import Protocol, TypeGuard
 from zlib import crc32
 
-from gate.core.duration import DAY_US, MINUTE_US
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.fields.times import MAX_AHEAD_US, since_epoch_us
 from streams.core import links, text
 from streams.core.beats import count_beat
 from streams.core.caption_facts import fold_caption
+from streams.core.day_rhythm import with_hour
 from streams.core.events import kind_of
 from streams.core.facts import Facts
 from streams.core.link_facts import fold_links
@@ -185,7 +186,10 @@ def _fold_upload(
     if not uploads:
         facts.first_us = facts.last_us = last_us = at_us
         facts.sessions = 1
+        facts.hours = with_hour(b"", at_us, at_us)
     elif at_us > last_us:
+        if at_us // HOUR_US != last_us // HOUR_US:
+            facts.hours = with_hour(facts.hours, at_us, facts.first_us)
         if at_us - last_us >= SESSION_US:
             facts.sessions += 1
             facts.longest_gap = max(facts.longest_gap, (at_us - last_us) // MINUTE_US)
