@@ -108,7 +108,7 @@ def _options(query: str, protocol: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name, value in options.items():
         if name not in known:
-            raise ValueError(f"{name[:40]!r} is no option of {protocol}://; it has {', '.join(known) or 'none'}")
+            raise ValueError(f"{name[:40]!r} is not an option of {protocol}://; it has {', '.join(known) or 'none'}")
         if not value:
             raise ValueError(f"the option {name} is empty")
     if options.get("mechanism", MECHANISMS[0]) not in MECHANISMS:

@@ -35,7 +35,7 @@ def read_arrays(file: Path, most_bytes: int = MOST_BYTES) -> Arrays:
 
 
 def read_about(file: Path) -> dict[str, Any]:
-    """What is said of the arrays. Raises OSError, and ValueError for what is no JSON object."""
+    """The description of the arrays. Raises OSError, and ValueError for bytes that are not a JSON object."""
     try:
         said = json.loads(file.read_bytes())
     except RecursionError:
