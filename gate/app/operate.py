@@ -55,7 +55,7 @@ class Way:
 
 @dataclass(slots=True)
 class _Trail:
-    """What is known of a change while it is made, for the audit log."""
+    """A change as it is known while it is made, for the audit log."""
 
     before: Pause | None = None
     after: Pause | None = None

@@ -251,7 +251,7 @@ def _text(flag: str, text: str) -> str:
 
 
 def _public(text: str, link: str) -> tuple[str, str]:
-    """What uploaders are told. Raises OperatorError for what no answer may carry."""
+    """The text and the link for uploaders. Raises OperatorError for those that no answer may carry."""
     text, link = text.strip(), link.strip()
     for flag, problem in (("--public", public_problem(text)), ("--public-link", link_problem(link))):
         if problem is not None:

@@ -62,7 +62,7 @@ def read_kafka_address(text: str, source: str) -> KafkaAddress:
 
 
 def parse_kafka_address(text: str) -> KafkaAddress:
-    """The address that `text` says. Raises ValueError with what is wrong and what to write."""
+    """Parse `text`. Raises ValueError, which says what is wrong and what to write."""
     protocol, scheme, rest = text.rpartition("://")
     if not scheme:
         return KafkaAddress(_servers(text))

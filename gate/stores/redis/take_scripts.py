@@ -28,7 +28,7 @@ class Scripts:
 
     @property
     def all(self) -> Sequence[Unrolled]:
-        """Those that are kept."""
+        """The scripts that are kept."""
         return (*self._expected, *self._further)
 
     def expect(self, classes: Iterable[ClassLimits]) -> None:

@@ -85,7 +85,7 @@ class Batched:
         return totals
 
     def judge(self, vectors: Iterable[Sequence[float]]) -> list[Judged]:
-        """What the terms say of each vector."""
+        """The points of the terms for each vector."""
         if not self._names:
             return [(*self._scale.split(0, 0, 0, 0), ()) for _ in vectors]
         # a getter of one item would give that item, and no row
