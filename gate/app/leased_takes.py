@@ -72,6 +72,7 @@ class LeasedTakes:
         """How many of the classes are the policy's. They come first."""
         self._shared: dict[tuple[str, str], Limit] = {}
         """All limits of the policy in force on what classes share, by entity, and by name and by id."""
+        self._in_force: set[Limit] = set()
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
         self._unsure: dict[int, Given] = {}
@@ -98,6 +99,7 @@ class LeasedTakes:
         self._classes.clear()
         shared = [(each.entity, limit) for of in classes for each in of.shared for limit in each.limits.limits]
         self._shared = {(entity, name): limit for entity, limit in shared for name in (limit.name, limit.id.hex())}
+        self._in_force = {limit for _, limit in shared}
         self._expected = len(classes)
         self._wanted.clear()
         leased = [self._learn(each) for each in classes]
@@ -222,6 +224,8 @@ class LeasedTakes:
             lease = self._lease_of(change)
             if lease is not None:
                 lease.take_back(-change.delta_us)
+                if lease.held_us < 0:  # the bucket does not know yet that the upload is larger than it was taken for
+                    self._wake.set()
 
     def _lease_of(self, change: Change) -> TokenLease | None:
         for lease in self._leases.values():
@@ -373,13 +377,14 @@ class LeasedTakes:
 
     def _lease(self, entity: str, limit: Limit) -> TokenLease:
         key = entity, limit.name, limit.rate
-        self._wanted.add(key)
         lease = self._leases.get(key)
         if lease is None:
             lease = self._leases[key] = TokenLease(entity, limit, self._uptime_us())
-        lease.limit = limit  # a new policy may change what is leased
-        if not lease.most_us:
-            lease.most_us = most_held(limit, self._known_gates)
+        if limit in self._in_force:  # a check may still be one of the policy before
+            self._wanted.add(key)
+            lease.limit = limit  # a new policy may change what is leased
+            if not lease.most_us:
+                lease.most_us = most_held(limit, self._known_gates)
         return lease
 
 

@@ -343,7 +343,7 @@ class Operate:
                 trail.before,
                 after,
                 detail,
-                None if after is None else after.approver,
+                None if after is None or act != "approve" else after.approver,
                 self._authority.emergency,
                 machine,
                 self._way.via,

@@ -63,7 +63,7 @@ def permitted(
         )
     if not authority.propose:
         raise ControlRefused(
-            f"a pause that {why} needs a second person{_alone_text(authority, change)}",
+            f"a pause that {why} needs a second person{_alone_text(authority, change, broken)}",
             f"{_approval_of(change, before, by, authority)}, or repeat it with --emergency WHY",
         )
     if before is None:
@@ -108,9 +108,9 @@ def _approval_of(change: PauseChange, before: Pause | None, by: str, authority: 
     return "repeat it with --propose and let them `approve` it"
 
 
-def _alone_text(authority: Authority, change: PauseChange) -> str:
-    if not authority.alone_us:
-        return ""
+def _alone_text(authority: Authority, change: PauseChange, broken: tuple[TwoPersonRule, ...]) -> str:
+    if not authority.alone_us or broken == (TwoPersonRule.LONG,):
+        return ""  # how long one person may set is in the meaning of the rule
     alone = duration_text(authority.alone_us)
     if change is PauseChange.RELEASE:
         return f"; alone, only the one who set it may release it, within {alone} of its start"

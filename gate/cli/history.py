@@ -21,6 +21,7 @@ from gate.records.pause import decode_pause
 from gate.records.topics import Topics
 
 LAST = 20
+_CHANGES = {"set": "pause", "release": "release", "extend": "extension"}
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +74,12 @@ def record_fields(record: AuditRecord) -> list[str]:
         fields.append(f"{does}, {what.get('reason')}")
     elif what:
         fields += _pause_fields(what)
-    if record.approver:
+    proposal = before.get("proposal")
+    if record.approver and isinstance(proposal, dict):
+        fields.append(
+            f"approves the {_CHANGES.get(str(proposal.get('change')), 'change')} that {proposal.get('by')} proposed"
+        )
+    elif record.approver:
         fields.append(f"approved by {record.approver}")
     if record.emergency:
         fields.append(f"EMERGENCY: {record.emergency}")

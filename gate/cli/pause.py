@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import typer
 
@@ -57,7 +58,7 @@ from gate.cli.pause_flags import (
     SurfaceFlag,
     YoungerThanFlag,
 )
-from gate.cli.pause_intention import Wanted, dry_run_document, first_alone, intention_lines
+from gate.cli.pause_intention import Wanted, dry_run_document, dry_run_outcome, first_alone, intention_lines
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
@@ -122,8 +123,10 @@ def pause(
     try:
         for_us = _lease_us(for_) if machine else _length_us(for_, authority)
     except (ControlRefused, NotPermitted) as refused:
-        record_failed(addresses, "pause", who, refused)
-        raise
+        if not dry_run:
+            record_failed(addresses, "pause", who, refused)
+            raise
+        for_us = _length_us(for_, replace(authority, propose=True))  # what becomes of it is said at the end
     wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
     if direct is Direct.FILE and propose:
         raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
@@ -140,9 +143,10 @@ def _carry_out(
     """Preview the pause, ask unless `yes`, and set it unless it is a dry run."""
     problem, authority = _warned(addresses, wanted, details, authority, direct)
     if dry_run:
-        say("dry run: nothing was changed")
+        outcome = dry_run_outcome(wanted, details, authority)
+        say(f"dry run: nothing was changed{f'; {outcome}' if outcome else ''}")
         if output is Output.JSON:
-            emit(dry_run_document(wanted, details))
+            emit({**dry_run_document(wanted, details), "outcome": outcome})
         return
     if not yes and not _confirmed(wanted[0]):
         raise cancel()

@@ -26,6 +26,7 @@ from gate.records.decision import Answer, PartialAnswer
 from gate.records.field_schemas import message_schema
 from gate.records.peek import PeekAnswer
 from gate.records.report import MAX_REPORTS, ReportAnswer
+from gate.serve.openapi_answers import DECISION, LEFT, SETTLED, described, headers
 from gate.serve.problems import ALL_REASONS, Problem, status_of
 
 FILE: Final = "openapi.json"
@@ -81,9 +82,12 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 _STRING: Final = {"type": "string"}
+_WITH_LIMITS: Final = ("/v1/check", "/v1/peek")
+"""Paths whose answers tell of limits in their headers."""
 _BODY: Final = (
     "body.malformed", "body.too_large", "body.incomplete", "field.missing", "field.invalid", "id.too_long",
-    "media_type.unsupported", "token.missing", "token.unknown", "fault.internal",
+    "media_type.unsupported", "token.missing", "token.unknown", "fault.internal", "request.timeout",
+    "header.too_large", "connections.too_many",
 )  # fmt: skip
 _ONE: Final = (*_BODY, "upload.reused")
 _BATCH: Final = (*_BODY, "batch.empty", "batch.too_large")
@@ -204,6 +208,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(operation.status): {"description": operation.summary, "content": {kind: {"schema": schema}}}
     }
+    if operation.path in _WITH_LIMITS:
+        responses[str(operation.status)]["headers"] = headers()
     for empty in operation.empty:
         responses[empty] = {"description": HTTPStatus(int(empty)).phrase}
     by_status: dict[int, list[str]] = {}
@@ -240,13 +246,13 @@ def _schemas() -> dict[str, Any]:
         "Checks": _object(
             checks={"type": "array", "minItems": 1, "maxItems": MAX_BATCH_CHECKS, "items": _ref("Check")}
         ),
-        "Decision": _titled(decision, "Decision"),
+        "Decision": _titled(described(decision, DECISION), "Decision"),
         "Decisions": _object(decisions={"type": "array", "items": _ref("Decision")}),
         "Peek": _titled(peek, "Peek"),
-        "Left": records["Left"],
+        "Left": described(records["Left"], LEFT),
         "Report": _REPORT,
         "Reports": _object(reports={"type": "array", "minItems": 1, "maxItems": MAX_REPORTS, "items": _ref("Report")}),
-        "Settled": _titled(records[ReportAnswer.__name__], "Settled"),
+        "Settled": _titled(described(records[ReportAnswer.__name__], SETTLED), "Settled"),
         "Problem": _titled(problem, "Problem"),
         **_PAGES,
     }
