@@ -603,7 +603,7 @@ async def test_requests_sent_ahead_behind_a_slow_one_are_all_answered_however_ma
     assert [status for status, _ in answers(line.transport.data, ["GET"] * (ahead + 1))] == [200] * (ahead + 1)
 
 
-async def test_files_of_tls_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+async def test_files_of_tls_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
 
