@@ -279,7 +279,7 @@ class Check:
             if is_allowed(answer) and needs_store(self._pauses, policy):
                 self._last_known.remember(account, UNKNOWN)
                 return allowed(request, class_, self._pauses.rev, policy.hash, answer)
-            if not answer.repeated:  # a repeated answer tells what was known at the first check
+            if not answer.repeated:  # a repeated answer has the standing of the first check
                 self._last_known.remember(account, answer.standing)
             decision = decide(request, class_, pauses, policy, now_us, answer)
             if answer.charged and not decision.reserved:

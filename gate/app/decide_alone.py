@@ -54,7 +54,7 @@ class DecideAlone:
             own = TakeResult(standing, False, False, None, (), now_us)
         decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
         if decision.verdict.lets_in:
-            # what is known of the account lets it in, so that it may take from the gate's own buckets
+            # the known standing lets the account in, so it may take from the gate's own buckets
             own = self._without_store.take(policy, take_request, standing, now_us)
             decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
         if getattr(error, "may_have_run", False) and not decision.verdict.lets_in:

@@ -188,7 +188,7 @@ class Operate:
                 )  # fmt: skip
                 if mode is not pause.mode:
                     longer = begun(longer, now_us)
-                # what a dry run or a lease was not asked for is asked as for a new pause
+                # rules that a dry run or a lease was exempt from apply as to a new pause
                 change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
                 return permitted(self._authority, change, longer, pause, by, machine, now_us)
 

@@ -86,7 +86,7 @@ def _servers(text: str) -> str:
         host, colon, port = server.strip().rpartition(":")
         if not host or not colon:
             raise ValueError(f"{server[:80]!r} is not host:port")
-        if "@" in host:  # what stands before it may be a password, and is not repeated
+        if "@" in host:  # the text before it may be a password, and is not repeated
             raise ValueError("a user stands before the host; a login needs sasl_ssl:// or sasl_plaintext://")
         if not _HOST.fullmatch(host):
             raise ValueError(f"{host[:80]!r} is not a name or address of a host")

@@ -1,4 +1,4 @@
-"""The agents and what they lean on, without servers: order, vetoes, positions, and what Redis lacks."""
+"""The agents without servers: order of effects, vetoes, positions, and scores that Redis lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does about a control record, and what it says became of the partition."""
+"""What a worker does about a control record, and how it answers."""
 
 from __future__ import annotations
 

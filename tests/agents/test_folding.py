@@ -1,4 +1,4 @@
-"""What the agents make of a fetch: where the owner stands afterwards, and which event its partition is told."""
+"""How the agents fold a fetch: the owner's offset afterwards, and the event that its partition gets."""
 
 from __future__ import annotations
 

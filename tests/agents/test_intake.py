@@ -1,4 +1,6 @@
-"""What the intake hands over while partitions come and go under its hands, with a consumer that the test drives."""
+"""The fetches that the intake hands over while partitions are assigned and revoked, with a consumer that the test
+drives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the worker's event loop is told that nobody caught: a fenced transaction's leftovers are no news, all else is."""
+"""Errors that nobody caught in the worker's event loop: those that a fenced transaction leaves are not logged, all
+others are.
+"""
 
 from __future__ import annotations
 

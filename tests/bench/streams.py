@@ -101,7 +101,7 @@ def _worker(stage: Stage, accounts: int, seed: int) -> tuple[float, float]:
 
 
 def worker_environment(stage: Stage, name: str, metrics_port: int) -> dict[str, str]:
-    """What a worker of our own is told: servers of the stage, names nobody else uses."""
+    """The settings of a worker of our own: servers of the stage, names nobody else uses."""
     state = stage.home / name
     state.mkdir(exist_ok=True)
     return {

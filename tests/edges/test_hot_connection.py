@@ -165,7 +165,7 @@ INSERTED = (
     b"", b"\r", b"\n", b" ", b"\t", b"\0", b":", b"0", b"7", b",", b"chunked", b"Content-Length: 3\r\n",
     b"Transfer-Encoding: chunked\r\n",
 )  # fmt: skip
-"""What breaks a stream; nothing stands for a byte that is left out."""
+"""Bytes that break a stream; an empty one leaves a byte out."""
 bodies = st.binary(max_size=60)
 chunks = st.lists(st.binary(min_size=1, max_size=20), max_size=4)
 

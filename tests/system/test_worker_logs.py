@@ -1,4 +1,4 @@
-"""What the worker makes of topics that others set up, changed, truncated or lost: each has one outcome, and is told."""
+"""How the worker handles topics that others set up, changed, truncated or lost: each has one outcome, and is logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Four eyes as the shipped policy has them: one person tightens at once, and loosens alone only what they set just now."""
+"""The rules for a second person in the shipped policy: one person pauses at once, and releases alone only a pause that
+they set just now.
+"""
 
 from __future__ import annotations
 

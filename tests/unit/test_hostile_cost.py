@@ -1,5 +1,6 @@
-"""What one event may cost: the dearest of each kind against a plain one of its size, and against an ordinary one of a
-kilobyte, in CPU time and in one run."""
+"""What one event may cost in CPU: the most expensive of each kind against a plain one of its size, and against an
+ordinary one of a kilobyte, in CPU time and in one run.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address of a Kafka cluster: what is read of it, and what is said of one that cannot be used."""
+"""The address of a Kafka cluster: how it is read, and the complaint about one that cannot be used."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class HotConnection(asyncio.Protocol):
             log.exception("unexpected error while reading a request")
             self._refuse("fault.internal", "the gate failed; this is no decision, send the check again")
         except httptools.HttpParserError:
-            if not self._is_last:  # else it is what follows the last request
+            if not self._is_last:  # else the bytes come after the last request
                 self._refuse(*_MALFORMED)
         if self._reading is not None and not self._is_last:
             self._weigh(len(data) if ended == self._ended else 0)
