@@ -1,6 +1,4 @@
-"""The fetches that the intake hands over while partitions are assigned and revoked, with a consumer that the test
-drives.
-"""
+"""The fetches that the intake hands over while partitions are assigned and revoked, over a consumer of the test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Errors that nobody caught in the worker's event loop: those that a fenced transaction leaves are not logged, all
-others are.
-"""
+"""Uncaught errors in the worker's event loop: those that a fenced transaction leaves are not logged, others are."""
 
 from __future__ import annotations
 

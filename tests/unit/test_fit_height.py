@@ -1,6 +1,4 @@
-"""What `status --watch` shows of many pauses and gates on a terminal of 24 rows: problems stay on the screen, the rest
-is counted.
-"""
+"""What `status --watch` shows of many pauses and gates on a terminal of 24 rows: problems stay, the rest is counted."""
 
 from __future__ import annotations
 

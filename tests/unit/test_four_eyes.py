@@ -1,6 +1,4 @@
-"""The rules for a second person in the shipped policy: one person pauses at once, and releases alone only a pause that
-they set just now.
-"""
+"""A second person in the shipped policy: one person pauses at once, and releases alone only what they set just now."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""How errors of Kafka are worded: one wording for an address that cannot be read, and words in place of the client's
-errors.
-"""
+"""How errors of Kafka are worded: one wording for an unusable address, and words in place of the client's errors."""
 
 from __future__ import annotations
 
