@@ -59,8 +59,8 @@ from gate.cli.pause_flags import (
     YoungerThanFlag,
 )
 from gate.cli.pause_intention import Wanted, dry_run_document, dry_run_outcome, first_alone, intention_lines
-from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
-from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
+from gate.cli.scope_flags import MAX_LENGTH_US, ScopeFlags, exemption_of, scope_of, span_us
+from gate.core.duration import HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
 from gate.core.fields.text import repaired
 from gate.core.pause.entry import DEFAULT_DURATION_US, MAX_DURATION_US
@@ -72,7 +72,6 @@ from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_TEXT
 from gate.records.pause_public import link_problem, public_problem
 
-MAX_LENGTH_US = 30 * DAY_US
 DEFAULT_FOR = duration_text(DEFAULT_DURATION_US)
 
 
