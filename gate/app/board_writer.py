@@ -77,8 +77,8 @@ class BoardWriter:
             wanted = change(board, min(max(board.rev, ahead) + 1, MAX_REV))
             # pauses of the other channel alone are left to the gates and the keeper, which know that they belong here
             kept = forget_ended(stored, now_us)
+            check_fits_a_pause(wanted)
             if not changes_known:
-                check_fits_a_pause(wanted)
                 self._check_room(kept, wanted, now_us)
             written = replace(kept, pauses={**kept.pauses, id_: wanted})
             if await self._replace(stored.rev, written, wanted):

@@ -13,7 +13,7 @@ from gate.cli.board_access import not_written, operating, person, report, run_ch
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.output import Output, OutputFlag, result, say
 from gate.cli.release import PauseId
-from gate.cli.scope_flags import span_us
+from gate.cli.scope_flags import MAX_LENGTH_US, span_us
 from gate.errors import OperatorError, StoreUnavailable
 
 ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who does it; default as in `pause`.")]
@@ -48,6 +48,10 @@ def extend(
     for_us = span_us("--for", for_) or 0
     if not for_us and not enforce:
         raise OperatorError("--for is missing", "give --for, such as --for 2h, or --enforce")
+    if for_us > MAX_LENGTH_US:
+        raise OperatorError(
+            f"--for: {(for_ or '').strip()} is longer than 30d", "give a shorter time, and extend it again later"
+        )
     if direct is Direct.FILE:
         raise OperatorError("a break-glass file cannot extend a pause", "set another with pause --direct file")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)

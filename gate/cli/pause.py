@@ -59,8 +59,8 @@ from gate.cli.pause_flags import (
     YoungerThanFlag,
 )
 from gate.cli.pause_intention import Wanted, dry_run_document, dry_run_outcome, first_alone, intention_lines
-from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
-from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
+from gate.cli.scope_flags import MAX_LENGTH_US, ScopeFlags, exemption_of, scope_of, span_us
+from gate.core.duration import HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
 from gate.core.fields.text import repaired
 from gate.core.pause.entry import DEFAULT_DURATION_US, MAX_DURATION_US
@@ -72,7 +72,7 @@ from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_TEXT
 from gate.records.pause_public import link_problem, public_problem
 
-MAX_LENGTH_US = 30 * DAY_US
+DEFAULT_FOR = duration_text(DEFAULT_DURATION_US)
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +88,7 @@ def pause(
     except_surface: ExceptSurfaceFlag = None, except_kind: ExceptKindFlag = None,
     except_country: ExceptCountryFlag = None, except_accounts: ExceptAccountsFlag = None,
     except_verified: ExceptVerifiedFlag = False, in_flight: InFlightFlag = InFlight.DRAIN,
-    count_only: CountOnlyFlag = False, enforce: EnforceFlag = False, for_: ForFlag = "4h",
+    count_only: CountOnlyFlag = False, enforce: EnforceFlag = False, for_: ForFlag = None,
     start_in: StartInFlag = None, ramp: RampFlag = None, reason: ReasonFlag = "", text: MessageFlag = "",
     incident: IncidentFlag = "", public: PublicFlag = "", public_link: PublicLinkFlag = "", owner: OwnerFlag = None,
     machine: MachineFlag = False, propose: ProposeFlag = False, emergency: EmergencyFlag = "",
@@ -121,12 +121,13 @@ def pause(
     authority, who = Authority(propose=propose, emergency=emergency), person(owner)
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     try:
-        for_us = _lease_us(for_) if machine else _length_us(for_, authority)
+        for_us = _lease_us(for_) if machine else _length_us(for_ or DEFAULT_FOR, authority)
     except (ControlRefused, NotPermitted) as refused:
         if not dry_run:
             record_failed(addresses, "pause", who, refused)
             raise
-        for_us = _length_us(for_, replace(authority, propose=True))  # the end of the command says what became of it
+        proposing = replace(authority, propose=True)
+        for_us = _length_us(for_ or DEFAULT_FOR, proposing)  # the end of the command says what became of it
     wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
     if direct is Direct.FILE and propose:
         raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
@@ -284,9 +285,9 @@ def _ramp_us(given: str | None) -> int | None:
     return None if ramp_us is None else ramp_us // 1_000_000 * 1_000_000
 
 
-def _lease_us(text: str) -> int:
+def _lease_us(text: str | None) -> int:
     """The length of a machine's pause: what was typed, 60 s where nothing was. Raises NotPermitted beyond that."""
-    length_us = MAX_LEASE_US if text == "4h" else _length_us(text, Authority(propose=True))
+    length_us = MAX_LEASE_US if text is None else _length_us(text, Authority(propose=True))
     if length_us > MAX_LEASE_US:
         raise NotPermitted(TOO_LONG_A_LEASE, "give --for 60s, and renew it with `extend`")
     return length_us

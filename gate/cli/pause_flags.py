@@ -45,7 +45,12 @@ CountOnlyFlag = Annotated[
 EnforceFlag = Annotated[
     bool, typer.Option("--enforce", help="With --accounts: hold them at once, without counting first.")
 ]
-ForFlag = Annotated[str, typer.Option("--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.")]
+ForFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--for", help="How long: 90s, 10m, 1h30m; at most 24h for one person.", show_default="4h, a machine's 60s"
+    ),
+]
 StartInFlag = Annotated[str | None, typer.Option(help="Begin later, such as 30m from now.")]
 RampFlag = Annotated[
     str | None, typer.Option(help="Let accounts back over this time after the pause; 0 lets all back at once.")

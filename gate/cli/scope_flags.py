@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.cli.output import say
-from gate.core.duration import parse_duration_us
+from gate.core.duration import DAY_US, parse_duration_us
 from gate.core.fields.ids import identity
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.fields.reasons import Unusable
@@ -19,6 +19,8 @@ from gate.errors import OperatorError, file_problem
 from gate.records.pause import MAX_ACCOUNTS
 
 MAX_LIST_BYTES: Final = 16 << 20
+MAX_LENGTH_US: Final = 30 * DAY_US
+"""The longest time from now that `pause` and `extend` take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,19 +61,27 @@ def status(
     if forget is not None:
         asyncio.run(forget_gate(addresses, forget, yes))
         return
-    _show(addresses, output, clear=False)
-    if watch:
-        with suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends, and no cancelled change
-            _watch(addresses, output)
+    if not watch:
+        _show(addresses, output, clear=False)
+        return
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends, and no cancelled change
+        _watch(addresses, output)
 
 
 def _watch(addresses: Addresses, output: Output) -> None:
+    """Show it each second, also while nothing answers: a watch waits for the end of an outage."""
+    clear = False
     while stdout_lost() is None:
-        time.sleep(WATCH_EVERY_S)
         try:
-            _show(addresses, output, clear=True)
-        except UploadGateError as error:
+            _show(addresses, output, clear)
+        except StoreUnavailable as error:
             say_error(error)
+        except UploadGateError as error:
+            if not clear:
+                raise  # it would be the same each time
+            say_error(error)
+        clear = True
+        time.sleep(WATCH_EVERY_S)
 
 
 def _show(addresses: Addresses, output: Output, clear: bool) -> None:

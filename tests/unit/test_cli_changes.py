@@ -223,6 +223,17 @@ def test_a_dry_run_says_what_would_become_of_the_pause_and_writes_nothing(
     assert f"dry run: nothing was changed{'; ' if outcome else ''}{outcome}" in err
 
 
+def test_an_extension_is_no_longer_than_a_pause_may_be(
+    store: MemoryBoardStore, put: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(PAUSE)
+
+    code = cli.run(["extend", "p-1", "--for", "31d", "--emergency", "a long case"])
+
+    assert (code, board(store)) == (2, {"p-1": PAUSE})
+    assert "--for: 31d is longer than 30d" in capsys.readouterr().err
+
+
 def test_an_extension_without_a_length_is_not_offered_as_a_default(capsys: pytest.CaptureFixture[str]) -> None:
     cli.run(["extend", "--help"])
 

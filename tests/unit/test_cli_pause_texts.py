@@ -178,6 +178,25 @@ def test_ctrl_c_ends_a_watched_status_in_peace(
     assert "cancelled" not in err
 
 
+def test_a_watched_status_waits_for_the_end_of_an_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slept: list[float] = []
+
+    def interrupted_later(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gate.cli.status.time.sleep", interrupted_later)
+    nowhere = ["--admin", f"http://127.0.0.1:{free_port()}", "--redis", f"redis://127.0.0.1:{free_port()}/0"]
+
+    ended = cli.run(["status", "-w", "--state", str(tmp_path), *nowhere])
+
+    assert ended == 0
+    assert capsys.readouterr().err.count("error: neither Redis") == 2
+
+
 def test_a_gate_shows_what_waits_for_a_second_person_and_what_ramps_as_its_board_has_it() -> None:
     waits = replace(PAUSE, id="p-2", proposal=Proposal(PauseChange.SET, "ann", NOON_US))
     ended = replace(PAUSE, id="p-3", released_at_us=NOON_US - 1, released_by="ann", ramp_us=60_000_000)

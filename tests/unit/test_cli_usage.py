@@ -53,6 +53,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--all", "--for", "400d", *RAID), 2, "at most 24h for one person"),
         (("--all", "--for", "31d", "--propose", *RAID), 2, "longer than 30d"),
         (("--class", "new", "--for", "10m", "--machine", *RAID), 4, "at most 60 s"),
+        (("--class", "new", "--for", "4h", "--machine", *RAID), 4, "at most 60 s"),
         (("--all", "--for", "0s", *RAID), 2, "more than 0, at most 24h for one person"),
         (("--all", "--for", "10", *RAID), 2, "is not a span of time: write 90s"),
         (("--class", "--for", "10m", *RAID), 2, "--class needs a value, and is followed by --for"),

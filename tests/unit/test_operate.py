@@ -772,3 +772,14 @@ async def test_a_pause_that_no_gate_could_read_is_refused_by_what_is_wrong_with_
         await operate.pause(scope, Action.STOP, reason, "", "ann", MINUTE_US)
 
     assert (await store.read()).pauses == {}
+
+
+async def test_a_pause_that_was_extended_for_a_year_is_not_refused_for_want_of_room(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    operate = Operate(store, ids(), authority=Authority(emergency="a long case"))
+    pause = await operate.pause(NEW, Action.STOP, "legal", "", "ann", 300 * 24 * HOUR_US)
+    clock.at_us += 299 * 24 * HOUR_US
+
+    with pytest.raises(OperatorError, match="`expires_at` is more than a year after the start"):
+        await operate.extend(pause.id, "ann", 90 * 24 * HOUR_US)
