@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import can_ada
@@ -24,6 +25,8 @@ MAX_LINK_CHARS = 2_048
 MAX_HEAD_CHARS, MAX_TAIL_CHARS = 1_536, 512
 """Of a longer caption only the beginning and the end are read, because people put links there."""
 MAX_HOST_CHARS = 253
+REMEMBERED = 1 << 10
+"""Links whose host and path are remembered, as several parts of the pipeline read those of one batch; 2 MB at most."""
 MAX_AUTHORITY = 300
 """Characters between the slashes before a host and the slash behind it, in a caption."""
 UNLISTED_HOSTING = frozenset((
@@ -62,6 +65,7 @@ class Link(NamedTuple):
     path: str
 
 
+@lru_cache(maxsize=REMEMBERED)
 def host(link: str) -> str:
     """The host that a browser contacts for a link: in ASCII and lower case, IPv6 in brackets, `` for none.
 
@@ -74,6 +78,7 @@ def host(link: str) -> str:
     return _parsed(link) if link.startswith(("https://", "http://")) else _host(link)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def link_path(link: str) -> str:
     """The path of a link as a browser sends it, without slashes at its end; `` for none."""
     text = link[:MAX_LINK_CHARS].strip(_AROUND).translate(_INSIDE)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from streams.core.campaigns import Campaigns, Feature, Upload
-from streams.core.crowd import HOST, account_number
+from streams.core.crowd import account_number
 from streams.core.established import is_established
 from streams.pipeline.touched import Touched
 
@@ -15,32 +15,29 @@ def show_campaigns(
     uploads: Sequence[tuple[str, Upload]],
     touched: Mapping[str, Touched],
     hosts: Mapping[str, int],
-) -> list[tuple[int, Iterable[Feature]]]:
-    """Add to each account the campaigns that its uploads show, of the whole batch at once; the same by account's hash.
+) -> list[tuple[int, tuple[Feature, ...]]]:
+    """Add to each account the campaigns that its uploads show, of the whole batch at once; those of each upload, by its
+    account's number.
 
     `hosts` has the number of each link host.
     """
     popular = campaigns.popular
     popular.know(hosts)
-    linking = [(account, one) for account, one in touched.items() if one.facts.host]
-    established = {account for account, one in linking if is_established(one.facts)}
-    for account, one in linking:
-        number = account_number(account)
-        for (kind, value), at_us in one.shown.items():
-            if kind == HOST:
-                popular.note(value, number, at_us, account in established)
-    by_account: dict[str, tuple[Feature, ...] | dict[Feature, None]] = {}
+    for account, one in touched.items():
+        if one.hosts:
+            number, is_old = account_number(account), is_established(one.facts)
+            for host, at_us in one.hosts.items():
+                popular.note(host, number, at_us, is_old)
+    linking = {account for account, (upload, _) in uploads if upload.links}
+    established = {
+        account for account in linking if touched[account].facts.host and is_established(touched[account].facts)
+    }
     found = campaigns.read([upload for _, upload in uploads], hosts, established)
+    joined: list[tuple[int, tuple[Feature, ...]]] = []
     for (account, (_, at_us)), shown in zip(uploads, found, strict=True):
         if shown:
-            before = by_account.get(account)
-            if before is None:  # most accounts show campaigns with one upload of a batch
-                by_account[account] = shown
-            elif isinstance(before, dict):
-                before.update(dict.fromkeys(shown))
-            else:
-                by_account[account] = dict.fromkeys(before + shown)
             times = touched[account].shown
             for feature in shown:
                 times[feature] = at_us
-    return [*zip(map(account_number, by_account), by_account.values(), strict=True)]
+            joined.append((account_number(account), shown))
+    return joined

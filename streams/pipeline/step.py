@@ -233,10 +233,7 @@ def _folded(
         else:
             events.append(one)
     touched: dict[str, Touched] = {}
-    for (
-        account,
-        events,
-    ) in by_account.items():  # one account after the other, while its facts are in the processor's cache
+    for account, events in by_account.items():  # the facts of one account stay in the processor's cache meanwhile
         of = touched[account] = Touched(states.get(account), hashes, web)
         of.add(events)
     return touched

@@ -49,14 +49,15 @@ class Unprocessable(NamedTuple):
 
 
 class Touched:
-    """One account in one batch. `shown` maps each feature for the crowd, as (kind, value), to its time in µs.
+    """One account in one batch. `shown` maps each feature for the crowd, as (kind, value), to its time in µs; `hosts`
+    does so for link hosts alone, and is None without one.
 
     `attempted` and `others` count the folded events, those that are no attempts by type.
     """
 
     __slots__ = (
-        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "late", "others", "shown",
-        "unknown_fields",
+        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "hosts", "late", "others",
+        "shown", "unknown_fields",
     )  # fmt: skip
 
     def __init__(self, state: bytes | None, hashes: KeyedHashes, web: WebLinks) -> None:
@@ -72,6 +73,7 @@ class Touched:
         self.others: Counter[str] | None = None
         self.dropped: Counter[tuple[str, str]] | None = None
         self.shown: dict[tuple[int, int], int] = {}
+        self.hosts: dict[int, int] | None = None
         self._last: tuple[str | None, str | None, int, int, int] = (None, None, 0, 0, -1)
         self.failed = False
 
@@ -81,7 +83,7 @@ class Touched:
         return self.attempted > 0 or self.others is not None
 
     def add(self, events: Iterable[ReadUpload]) -> None:
-        """Fold the account's events. If one raises, the account has `failed`: only `again` says what becomes of it."""
+        """Fold the account's events. If one raises, the account has `failed`: `again` then decides about it."""
         try:
             for read, caption, link_odds in events:
                 self._fold(read, caption, link_odds)
@@ -143,4 +145,6 @@ class Touched:
             shown[CONTENT, content] = at_us
         if host and not (again and host == was_host):
             shown[HOST, host] = at_us
+            self.hosts = self.hosts or {}
+            self.hosts[host] = at_us
         self._last = (ip, device, content, host, day)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from types import SimpleNamespace
 from typing import Any, cast
@@ -123,6 +124,23 @@ async def test_another_step_than_scoring_can_be_given() -> None:
 
     assert told == [3]
     assert [(effects.dead, effects.next_offset) for effects in owner.acted] == [([], 5)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_no_cycles_of_garbage_are_looked_for_while_a_batch_is_folded_and_they_are_afterwards(fails: bool) -> None:
+    looked_for: list[bool] = []
+
+    def step(*_: object) -> Effects:
+        looked_for.append(gc.isenabled())
+        if fails:
+            raise ValueError("folding failed")
+        return Effects.of(1)
+
+    folding = Folding(load_scorecard(None), Crowd(), b"salt", step=step)
+
+    await folding.work(Fetch(cast(Partition, FakePartition()), cast(Owner, FakeOwner()), junk(1), 1))
+
+    assert (looked_for, gc.isenabled()) == ([False], True)
 
 
 async def test_a_fetch_of_an_owner_that_was_given_up_is_left_alone() -> None:

@@ -53,15 +53,16 @@ class Counted(int):
 def hashed_for(uploads: int) -> int:
     """How often campaigns are hashed for so many uploads of one account, each in a campaign of its own."""
     found = [((CONTENT, Counted(number)),) for number in range(uploads)]
+    upload = SimpleNamespace(links=())
     campaigns = SimpleNamespace(popular=SimpleNamespace(know=lambda hosts: None), read=lambda *of: found)
-    account = SimpleNamespace(facts=SimpleNamespace(host=0), shown={})
+    account = SimpleNamespace(facts=SimpleNamespace(host=0), shown={}, hosts=None)
     Counted.hashed = 0
 
-    ((_, features),) = show_campaigns(
-        cast(Any, campaigns), cast(Any, [("a", (None, 0))] * uploads), {"a": cast(Any, account)}, {}
+    joined = show_campaigns(
+        cast(Any, campaigns), cast(Any, [("a", (upload, 0))] * uploads), {"a": cast(Any, account)}, {}
     )
 
-    assert [*features] == [*account.shown] == [one for (one,) in found]
+    assert [one for _, features in joined for one in features] == [*account.shown] == [one for (one,) in found]
     return Counted.hashed
 
 

@@ -87,28 +87,41 @@ class Campaigns:
         times: list[int] = []
         last, content_of = self._shown, self._content
         for (event, at_us), content, caption in zip(uploads, contents, marks, strict=True):
-            examples = content_of(event.media, content)
+            example = content_of(event.media, content)
             if caption or event.links:
-                examples += self._caption_and_links(event, at_us, caption, hosts, established)
-            for feature, example in examples:
-                last[feature] = at_us, example
+                examples = self._caption_and_links(event, at_us, caption, hosts, established)
+                if example is not None:
+                    examples.insert(0, example)
+                for feature, what in examples:
+                    last[feature] = at_us, what
+                    items.append(feature[1])
+                    times.append(at_us)
+                shown.append(tuple(dict(examples)))
+            elif example is not None:  # what most uploads show
+                feature, what = example
+                last[feature] = at_us, what
                 items.append(feature[1])
                 times.append(at_us)
-            shown.append((examples[0][0],) if len(examples) == 1 else tuple(dict(examples)))
+                shown.append((feature,))
+            else:
+                shown.append(())
         self._first.see(items, times)
         return shown
 
     def look(self, joined: Iterable[tuple[int, Iterable[Feature]]] = ()) -> None:
-        """Take in what was noted: which campaigns are visible, and that accounts (32-bit numbers) joined campaigns."""
+        """Take in what was noted: which campaigns are visible, and that accounts (32-bit numbers) joined campaigns, by upload."""
         known = self._known
         known.look(self._described)
         for feature in [feature for feature in self._shown if feature in known.sightings]:
             known.sighted(feature, *self._described(feature))
         self._shown.clear()
         is_alone = known.sightings.keys().isdisjoint
+        by_account: dict[int, dict[Feature, None]] = {}
         for account, features in joined:
             if not is_alone(features):  # nearly all are
-                known.join(account, features)
+                by_account.setdefault(account, {}).update(dict.fromkeys(features))
+        for account, together in by_account.items():
+            known.join(account, together)
 
     def _described(self, feature: Feature) -> tuple[int, int, list[str]]:
         """When the campaign was shown first and last, as far as that is known here, and an example."""
@@ -182,21 +195,21 @@ class Campaigns:
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
         return True
 
-    def _content(self, media: Media | None, content: int) -> tuple[Example, ...]:
+    def _content(self, media: Media | None, content: int) -> Example | None:
         """The campaign of an upload's content, with an example, if it has one."""
         if media is None:
-            return ()
+            return None
         phash, sha256 = media.phash, media.sha256
-        if phash and content:
-            return ((self._known.resolved((PICTURE_CAMPAIGN, content)), phash),)
-        if phash:
-            # only equal ones of another algorithm are alike
-            return (((PICTURE_CAMPAIGN, number_of(phash)), phash),) if parse_hash(phash) is None else ()
-        return (((PICTURE_CAMPAIGN, number_of_hash(sha256)), sha256),) if sha256 else ()
+        if not phash:
+            return ((PICTURE_CAMPAIGN, number_of_hash(sha256)), sha256) if sha256 else None
+        if content:
+            return self._known.resolved((PICTURE_CAMPAIGN, content)), phash
+        # only equal ones of another algorithm are alike
+        return ((PICTURE_CAMPAIGN, number_of(phash)), phash) if parse_hash(phash) is None else None
 
     def _caption_and_links(
         self, event: Attempted, at_us: int, marks: Marks, hosts: Mapping[str, int], established: Collection[str]
-    ) -> tuple[Example, ...]:
+    ) -> list[Example]:
         """The campaigns of an upload's caption and links, with an example of each."""
         found: list[Example] = []
         if marks:
@@ -204,7 +217,7 @@ class Campaigns:
         if event.links:
             groups = dict.fromkeys(self._links(event, at_us, hosts, event.account.id in established))
             found += [((LINK_CAMPAIGN, group), f"{group:016x}") for group in groups]
-        return tuple(found)
+        return found
 
     def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: bool) -> list[int]:
         """The numbers of the groups of an upload's links; notes the pages for which they speak."""
