@@ -6,7 +6,7 @@ transfer coding other than `chunked`, no `Host` or several, an upgrade with a ch
 ends.
 
 Requests that a client sends ahead wait in order, and no more is read until they are answered. A request that is refused
-by its head is answered at once; its body is read and dropped.
+by its head is answered at once; its body is read and dropped. A head that came before is looked up, see `heads`.
 """
 
 from __future__ import annotations
