@@ -35,6 +35,7 @@ from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import UNKNOWN, LastKnown
+from gate.errors import StoreUnavailable
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
 from gate.ports.decisions import DecisionLog
@@ -151,7 +152,8 @@ class Check:
             decision = first
         else:
             try:
-                answer = await self._takes.take(first)
+                down = self._takes.down
+                answer = await self._takes.take(first) if down is None else StoreUnavailable(down)
                 if isinstance(answer, TakeResult) and answer.limits_of is not None:
                     first = self._refusing.by_override(policy, first, answer.limits_of)
                     answer = await self._takes.take(first)

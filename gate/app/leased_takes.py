@@ -106,6 +106,11 @@ class LeasedTakes:
         self.remaining = [way.remaining for each in leased if each is not None for way in each.ways]
         self._takes.expect((*classes, *self.remaining))
 
+    @property
+    def down(self) -> str | None:
+        """See TakeStore."""
+        return self._takes.down
+
     async def take(self, request: TakeRequest) -> TakeResult:
         """See TakeStore."""
         lent = self.give(request)

@@ -18,6 +18,11 @@ class TakeStore(Protocol):
     again, a reservation at most an hour after its lifetime. Of the refusals of an account the last few are repeated.
     """
 
+    @property
+    def down(self) -> str | None:
+        """Why each take would fail at once, None where the store may answer; it costs less to ask than to fail."""
+        ...
+
     async def take(self, request: TakeRequest) -> TakeResult:
         """The result of one take request.
 

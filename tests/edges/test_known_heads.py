@@ -15,7 +15,7 @@ from gate.serve.hot.connection import HotConnection
 from gate.serve.hot.edge import Edge
 from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.hot.exchange import HotRequest
-from gate.serve.hot.heads import MOST_HEADS, KnownHeads
+from gate.serve.hot.heads import MOST_BODY_BYTES, MOST_HEADS, KnownHeads
 
 HEAD = POST + b"content-length: 3\r\n\r\n"
 
@@ -106,6 +106,17 @@ async def test_a_head_is_known_only_if_its_bytes_leave_no_doubt_where_it_ends() 
         heads.learn(head + b"abc", request, 3)
 
     assert [heads.request_in(head + b"abc") for head in doubtful] == [None] * len(doubtful)
+
+
+def test_the_head_of_a_batch_is_not_remembered_as_its_length_seldom_recurs() -> None:
+    heads, request = KnownHeads(), HotRequest()
+    request.method = b"POST"
+    sent = {n: POST + b"content-length: %d\r\n\r\n" % n + b"a" * n for n in (MOST_BODY_BYTES, MOST_BODY_BYTES + 1)}
+
+    for length, data in sent.items():
+        heads.learn(data, request, length)
+
+    assert [heads.request_in(data) is not None for data in sent.values()] == [True, False]
 
 
 async def test_the_app_admits_each_request_with_a_known_head_anew() -> None:

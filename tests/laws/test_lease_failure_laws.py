@@ -51,6 +51,8 @@ class Standstill:
 class FaultyStore:
     """One gate's way to the store. While it is `bad`, calls fail before or after they are carried out, or are sent twice."""
 
+    down: str | None = None
+
     def __init__(self, store: MemoryAccountStore, chance: random.Random, lost: dict[Bucket, int]) -> None:
         self._store, self._chance, self._lost = store, chance, lost
         self.bad = False

@@ -51,6 +51,8 @@ class Standstill:
 class Broken:
     """An account store that raises whatever it is given."""
 
+    down: str | None = None
+
     def __init__(self, error: Exception) -> None:
         self.error = error
         self.called = 0
@@ -314,6 +316,21 @@ class Failing(MemoryAccountStore):
         if self.error is not None:
             return [self.error for _ in requests]
         return await super().take_many(requests)
+
+
+async def test_a_store_that_says_it_is_down_is_not_tried_and_the_check_is_decided_as_if_it_had_failed() -> None:
+    failing = Broken(StoreUnavailable("Redis is away"))
+    tried, down = a_check(failing), Broken(StoreUnavailable("never raised"))
+    down.down = "Redis is away"
+    spared = a_check(down)
+
+    decisions = [await each.check(a_request(f"u-{n}")) for n in range(17) for each in (tried, spared)]
+
+    assert (failing.called, down.called) == (17, 0)
+    assert decisions[::2] == decisions[1::2]
+    assert {decision.verdict for decision in decisions} == {Verdict.ALLOW, Verdict.THROTTLE}
+    assert {decision.degraded for decision in decisions} == {("store",)}
+    assert tried.counts.store_errors == spared.counts.store_errors
 
 
 async def a_store_with_a_bot(risk: float = 0.99, age_us: int = 0) -> Failing:

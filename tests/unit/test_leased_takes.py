@@ -40,6 +40,8 @@ class Standstill:
 class FailingStore:
     """A store in memory. While `error` is set, its takes and exchanges fail with it. Exchanges that may have run have."""
 
+    down: str | None = None
+
     def __init__(self) -> None:
         self.memory = MemoryAccountStore(Standstill())
         self.error: StoreUnavailable | None = None

@@ -6,7 +6,7 @@ length, bad chunks, folded lines, bare line feeds. This file rejects what it let
 rejection the connection ends.
 
 Requests that a client sends ahead wait in order, and no more is read until they are answered. A request that is refused
-by its head is answered at once; its body is read and dropped.
+by its head is answered at once; its body is read and dropped. A head that came before is looked up, see `heads`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from gate.serve.hot.exchange import HotRequest
 MOST_HEADS: Final = 1_024
 MOST_BYTES: Final = 1_024
 """A longer head is not remembered."""
+MOST_BODY_BYTES: Final = 4_096
+"""The head of a longer body is not remembered: batches seldom have the same length twice."""
 RESTS_FOR: Final = 64 * MOST_HEADS
 """For so many requests no head is looked up, once the heads of a port have turned out not to recur."""
 _METHOD: Final = b"POST"
@@ -60,6 +62,7 @@ class KnownHeads:
         lines = head.count(b"\r\n")
         if (
             self._rest
+            or length > MOST_BODY_BYTES
             or request.method != _METHOD
             or not head.startswith(_METHOD)
             or not head.endswith(_END)

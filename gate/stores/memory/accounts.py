@@ -36,6 +36,9 @@ class MemoryAccountStore:
     """A TakeStore, TokenLeaseStore, ReservationStore, ScoreMirror and OverrideStore in one process. One step of its loop is
     atomic."""
 
+    down: str | None = None
+    """See TakeStore: it always answers."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._tats: Tats = {}

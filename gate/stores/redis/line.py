@@ -113,14 +113,13 @@ class Line:
         Raises StoreUnavailable; its subclass ReplyLost if an open connection broke or gave no reply in time.
         """
         opened = self.is_open
-        loop = asyncio.get_running_loop()
-        within_s = until_s - loop.time()
+        within_s = until_s - self._now_s()
         try:
             replies = self._replies if opened else None
             if replies is None:
                 replies = await self._open(within_s)
             replies.send(packed[0] if len(packed) == 1 else b"".join(packed))
-            return await replies.next(len(packed), until_s - loop.time())
+            return await replies.next(len(packed), until_s - replies.loop.time())
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             await self._drop()
             self._stats.errors += 1
@@ -143,7 +142,7 @@ class Line:
         Use it for idempotent scripts only. `within_s` bounds all of it, repetitions included. Raises StoreUnavailable,
         also if the server refuses a call.
         """
-        until_s = asyncio.get_running_loop().time() + within_s
+        until_s = self._now_s() + within_s
         replies = await self._call([run.packed(known=True) for run in runs], until_s, again)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
@@ -232,13 +231,16 @@ class Line:
         return self._replies
 
     async def _call(self, packed: Sequence[bytes], until_s: float, again: bool) -> list[Any]:
-        now_s = asyncio.get_running_loop().time()
         try:
-            return await self.call(packed, (now_s + until_s) / 2 if again and self.is_open else until_s)
+            return await self.call(packed, (self._now_s() + until_s) / 2 if again and self.is_open else until_s)
         except ReplyLost:
             if not again:
                 raise
             return await self.call(packed, until_s)
+
+    def _now_s(self) -> float:
+        """The time of the loop. An open connection knows the loop, and to look it up is a system call."""
+        return (asyncio.get_running_loop() if self._replies is None else self._replies.loop).time()
 
     async def _open(self, within_s: float) -> Replies:
         await self._drop()
@@ -277,7 +279,7 @@ class Replies(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self.lost: Exception | None = None
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._transport = transport
         self._before = transport.get_protocol()
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=_error)
@@ -294,21 +296,19 @@ class Replies(asyncio.Protocol):
 
     async def next(self, count: int, within_s: float) -> list[Any]:
         """The next `count` replies. Raises TimeoutError, and ConnectionError if the connection is lost."""
-        if len(self._found) < count:
-            await self._wait(count, within_s)
-        return [self._found.popleft() for _ in range(count)]
-
-    async def _wait(self, count: int, within_s: float) -> None:
-        if self.lost is not None:
-            raise self.lost
-        self._wanted = count
-        self._enough = enough = self._loop.create_future()
-        late = self._loop.call_later(within_s, self._give_up, enough)
-        try:
-            await enough
-        finally:
-            late.cancel()
-            self._enough = None
+        found = self._found
+        if len(found) < count:
+            if self.lost is not None:
+                raise self.lost
+            self._wanted = count
+            self._enough = enough = self.loop.create_future()
+            late = self.loop.call_later(within_s, self._give_up, enough)
+            try:
+                await enough
+            finally:
+                late.cancel()
+                self._enough = None
+        return [found.popleft() for _ in range(count)]
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -342,7 +342,7 @@ class Replies(asyncio.Protocol):
         if enough.done():
             return
         if polls:
-            self._loop.call_soon(self._give_up, enough, polls - 1)
+            self.loop.call_soon(self._give_up, enough, polls - 1)
         else:
             enough.set_exception(TimeoutError())
 
