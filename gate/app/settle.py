@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final, Protocol
 
 from gate.core.limits.reservation import Change, Notice, Report, SettledAs, Settlement, Unanswered
@@ -146,15 +147,20 @@ class Reports:
             self._leases.taken_after_all(notice.attempt)
 
     async def _unknown_before(self, now_s: float) -> list[Exception]:
-        while self._unknown and self._unknown[0][0] <= now_s:
-            _, notice = self._unknown[0]
-            (settled,) = await self._settled([notice])
-            self._unknown.popleft()
-            if isinstance(settled, Exception):
-                self._unknown.append((now_s + self._look_again_s, notice))
-                return [settled]
-            self._end(notice, settled)
-        return []
+        failed: list[Exception] = []
+        while not failed and (some := self._looked_at_again(now_s)):
+            for waiting, settled in zip(some, await self._settled([notice for _, notice in some]), strict=True):
+                if self._unknown and self._unknown[0] is waiting:
+                    self._unknown.popleft()
+                if isinstance(settled, Exception):
+                    self._unknown.append((now_s + self._look_again_s, waiting[1]))
+                    failed.append(settled)
+                else:
+                    self._end(waiting[1], settled)
+        return failed
+
+    def _looked_at_again(self, now_s: float) -> list[tuple[float, Unanswered]]:
+        return [each for each in islice(self._unknown, AT_ONCE) if each[0] <= now_s]
 
     async def _expired_now(self) -> list[Exception]:
         failed: list[Exception] = []

@@ -314,6 +314,18 @@ async def test_uploads_that_began_while_a_pause_only_counted_may_end_once_it_is_
     assert (await site.as_("ann@a").release(counting.id, "ann")).ramp_us == 0
 
 
+async def test_whoever_enforces_what_only_counted_takes_it_back_alone_and_nobody_else(site: Site) -> None:
+    counts = Details(mode=PauseMode.DRY_RUN)
+    counting = await site.as_("ann@a").pause(NEW, Action.STOP, "raid", "", "ann", 4 * HOUR_US, counts)
+    await site.as_("bob@b").extend(counting.id, "bob", 0, enforce=True)
+
+    with pytest.raises(ControlRefused, match="only the one who set it may release it"):
+        await site.as_("ann@a").release(counting.id, "ann")
+    released = await site.as_("bob@b").release(counting.id, "bob")
+
+    assert released.released_by == "bob"
+
+
 async def test_the_record_of_a_change_that_nobody_approved_names_no_approver(site: Site) -> None:
     pause = await site.pause(Scope())
     await site.as_("bob@b").approve(pause.id, "bob")

@@ -49,7 +49,7 @@ class ApartScripts:
         """By the name of a class the kinds of its parts beside the account's."""
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the scripts for these classes and those known before."""
+        """Write the scripts for these classes."""
         by_kind: dict[str, list[ClassLimits]] = defaultdict(list)
         for each in classes:
             parts = parts_of(each)

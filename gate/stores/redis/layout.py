@@ -230,6 +230,8 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
         at = 3 + record[2]
         state, flags, attempt, began, span, length = _HEAD.unpack_from(record, at)
         what = record[at + _HEAD.size : at + _HEAD.size + length].decode()
+        _, _, size, _, _ = what.split("\n")
+        int(size)
         at += _HEAD.size + length
         names, standing = b"", Standing()
         if flags & _NAMES:

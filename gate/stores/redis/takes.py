@@ -204,7 +204,7 @@ class RedisTakeStore:
 
 
 def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
-    scripts = ScriptPair()
+    scripts = ScriptPair((PROBE.class_limits,))  # a probe has the server compile what checks need
     lines = [single_line_to(url, "upload-gate-take", stats) for _ in range(lanes)]
 
     async def close() -> None:
