@@ -75,7 +75,7 @@ class BoardWriter:
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
             # a forged revision at the very top must not end all changes: copies of one revision are joined as well
             wanted = change(board, min(max(board.rev, ahead) + 1, MAX_REV))
-            # what only the other channel holds is left to the gates and the keeper, who know that it belongs here
+            # pauses of the other channel alone are left to the gates and the keeper, which know that they belong here
             kept = forget_ended(stored, now_us)
             if not changes_known:
                 check_fits_a_pause(wanted)

@@ -57,7 +57,7 @@ class DecideAlone:
         if standing is not UNKNOWN or own.__class__ is Shed or not needs_store(pauses, policy):
             decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
         if decision is None or decision.verdict.lets_in:
-            # what is known of the account lets it in, so that it may take from the gate's own buckets
+            # the known standing lets the account in, so it may take from the gate's own buckets
             own = self._without_store.take(policy, take_request, standing, now_us)
             decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
         if getattr(error, "may_have_run", False) and not decision.verdict.lets_in:

@@ -55,7 +55,7 @@ class Way:
 
 @dataclass(slots=True)
 class _Trail:
-    """What is known of a change while it is made, for the audit log."""
+    """A change as it is known while it is made, for the audit log."""
 
     before: Pause | None = None
     after: Pause | None = None
@@ -190,7 +190,7 @@ class Operate:
                 )  # fmt: skip
                 if mode is not pause.mode:
                     longer = begun(longer, now_us)
-                # what a dry run or a lease was not asked for is asked as for a new pause
+                # rules that a dry run or a lease was exempt from apply as to a new pause
                 change = PauseChange.SET if is_set_now else PauseChange.EXTEND
                 return permitted(self._authority, change, longer, pause, by, machine, now_us)
 

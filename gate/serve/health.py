@@ -47,7 +47,7 @@ class Health:
 
     @property
     def watch(self) -> Watch:
-        """What keeps the board fresh."""
+        """The watcher, which keeps the board fresh."""
         return self._watch
 
     @property

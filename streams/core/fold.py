@@ -45,7 +45,7 @@ LATE_US = 10 * MINUTE_US
 SESSION_US = 30 * MINUTE_US
 """An upload so long after the one before begins a session."""
 SOON_US = 10 * MINUTE_US
-"""What the owner removes so soon after the last upload was perhaps only to be shown for a moment."""
+"""An upload that the owner removes within this time may have been meant to be shown for a moment only."""
 MAX_REFUSED = 1_000_000
 MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
@@ -62,7 +62,7 @@ class KeyedHashes(Protocol):
 
     @property
     def networks(self) -> Mapping[str, int]:
-        """For every address 64 bits for its network, never 0. Raises ValueError for what is no address."""
+        """64 bits for the network of each address, never 0. Raises ValueError for text that is not an address."""
         ...
 
     @property

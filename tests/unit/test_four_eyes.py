@@ -1,4 +1,4 @@
-"""Four eyes as the shipped policy has them: one person tightens at once, and loosens alone only what they set just now."""
+"""A second person in the shipped policy: one person pauses at once, and releases alone only what they set just now."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ async def test_the_owner_is_the_second_person_of_a_release_that_another_login_pr
     assert (released.released_by, released.approver) == ("bob", "ann")
 
 
-async def test_whoever_extends_what_another_has_proposed_is_told_to_approve_it(site: Site) -> None:
+async def test_a_person_who_extends_what_another_has_proposed_is_asked_to_approve_it(site: Site) -> None:
     pause = await site.pause(Scope())
 
     with pytest.raises(

@@ -523,7 +523,7 @@ async def test_a_pause_that_the_store_lost_and_a_gate_obeys_is_released_where_th
     assert (await store.read()).pauses == {"p-lost": released}
 
 
-def test_what_a_gate_obeys_and_the_store_lacks_is_told_by_id() -> None:
+def test_pauses_that_a_gate_obeys_and_the_store_lacks_are_named() -> None:
     first, second, third = (
         Pause(f"p-{n}", n, NEW, Action.STOP, "raid", "", "ann", None, NOON_US + HOUR_US, set_at_us=NOON_US)
         for n in (1, 2, 3)

@@ -203,7 +203,7 @@ class ClusterTakeLane:
         problems = [each for each in found if isinstance(each, StoreUnavailable)]
         if len(problems) == len(found):
             raise problems[0] if problems else StoreUnavailable("the Redis Cluster has no master")
-        self._described.clear()  # a node may have lost what the tags of reservations stand for
+        self._described.clear()  # a node may have lost the limits behind the tags of reservations
 
     def _whole(self, item: TakeRequest, own: Outcome, parts: list[tuple[TakeRequest, Outcome]]) -> Outcome:
         """The answer to a check from the answers to its parts."""

@@ -34,7 +34,7 @@ class Scripts:
 
     @property
     def all(self) -> Sequence[Unrolled]:
-        """Those that are kept."""
+        """The scripts that are kept."""
         return (*self._before, *self._further, *self._expected)
 
     def expect(self, classes: Iterable[ClassLimits]) -> None:

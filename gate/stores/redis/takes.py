@@ -78,7 +78,7 @@ class TakeLane:
         """
         self._stats.probes += 1
         await self._line.connect(CONNECT_WITHIN_S)
-        self._scripts.described = ()  # the server may have lost what the tags of reservations stand for
+        self._scripts.described = ()  # the server may have lost the limits behind the tags of reservations
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
