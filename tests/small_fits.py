@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from streams.lab import fit_events
+from streams.lab import fit_accounts, fit_events
 
 
 def shrink_event_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,3 +15,9 @@ def shrink_event_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         fewer = replace(settings, machines=min(2, settings.machines), bags=1, pairs=1)
         monkeypatch.setattr(fit_events, name, fewer)
     monkeypatch.setattr(fit_events, "ROUNDS", 40)
+
+
+def shrink_account_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit scorecards with few machines, and judge them by few others."""
+    monkeypatch.setattr(fit_accounts, "FOLDS", 3)
+    monkeypatch.setattr(fit_accounts, "BAGS", 2)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from small_fits import shrink_account_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError
@@ -71,6 +73,13 @@ def rows_of(seed: int, accounts: int = 64, uploads: int = 6) -> list[dict[str, A
 def written(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_machines() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_account_fits(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

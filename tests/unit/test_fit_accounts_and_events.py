@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_fits import shrink_event_fits
+from small_fits import shrink_account_fits, shrink_event_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError
@@ -27,7 +27,8 @@ pytest.importorskip("interpret", reason="the extra `fit` is not installed")
 @pytest.fixture(autouse=True)
 def small_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_event_fits(monkeypatch)
-    for name, value in {"BAGS": 1, "FEW_BAGS": 1, "ROUNDS": 100, "MOST_PAIRS": 1}.items():
+    shrink_account_fits(monkeypatch)
+    for name, value in {"ROUNDS": 100, "MOST_PAIRS": 1}.items():
         monkeypatch.setattr(f"streams.lab.boosting.{name}", value)
 
 
