@@ -68,7 +68,7 @@ TABLE: Final = (
         ("meant",),
         "Fields that no check has, by the field that is meant, in one check and one batch of five seconds",
     ),
-    Named("upload_gate_faults_total", "counter", ("where",), "Faults of our own that were caught"),
+    Named("upload_gate_faults_total", "counter", ("where",), "Unexpected errors that the gate caught, by where"),
     Named("upload_gate_pauses_active", "gauge", (), "Pauses in force, break-glass entries included"),
     Named("upload_gate_board_rev", "gauge", (), "Revision of the kill switch this gate obeys"),
     Named("upload_gate_board_age_seconds", "gauge", (), "Time since the kill switch was last read, from anywhere"),

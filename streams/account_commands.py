@@ -66,7 +66,7 @@ def _counts(after: str) -> tuple[int, ...]:
     except ValueError:
         counts = ()
     if not counts or counts[0] < 1:
-        raise OperatorError(f"--after {after} is no list of numbers of events", "give numbers such as 5,20,100")
+        raise OperatorError(f"--after {after} is not a list of numbers of events", "give numbers such as 5,20,100")
     return counts
 
 

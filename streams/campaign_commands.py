@@ -72,7 +72,9 @@ def show(
     from streams.core.campaigns.catalogue import day_of
 
     if parsed_id(campaign) is None:
-        raise SettingInvalid(f"{campaign} is no id of a campaign", "give an id that `upload-gate campaigns list` shows")
+        raise SettingInvalid(
+            f"{campaign} is not the id of a campaign", "give an id that `upload-gate campaigns list` shows"
+        )
     found = _catalogue(state, kafka).one(campaign, day_of(_now_us()))
     if found is None:
         say(f"no live campaign {campaign}")

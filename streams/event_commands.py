@@ -47,8 +47,8 @@ def events_command(
     ) -> None:
         """Fit cards that judge each event by what its source, target, place and kind did before.
 
-        One is for judging without labels, the other for labels that reach the counters as --labels says (at once for
-        none); the figures are of the card for --labels.
+        One card judges without labels. The other one uses labels, which reach the counters as --labels says (at once for
+        none). The figures are those of the card that --labels selects.
 
         Example: upload-gate fit events transactions.jsonl.gz --labels immediate --out models
         """

@@ -67,7 +67,7 @@ def check(
 ) -> None:
     """Show how each line of a file is read: kept fields, dropped fields with the reason, misspelt ones, and linked hosts.
 
-    Ends with 0 if all lines are read, else 1. Example: upload-gate events check events.jsonl -o json
+    The exit code is 0 if all lines can be read, else 1. Example: upload-gate events check events.jsonl -o json
     """
     readings = list(_readings(file, reader(as_, time.time_ns() // 1000)))
     unread = sum(not reading.read for reading in readings)

@@ -44,7 +44,7 @@ def links_command(
     ) -> None:
         """Fit the link model to abusive and honest links and write it to a directory.
 
-        Honest hosts of installed packages, and made names on shared hosting, are always in the fit beside those given.
+        The fit always adds honest hosts from an installed package, and generated names on shared hosting.
 
         Example: upload-gate fit links scam_links.csv.gz rows.jsonl.gz --negatives honest.txt --out models
         """

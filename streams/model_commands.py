@@ -81,7 +81,7 @@ def evaluate(
     what: Annotated[Judged, typer.Option(help="The kind of model to judge.")] = Judged.CAPTIONS,
     models: Annotated[Path | None, typer.Option(help="Directory of fitted models; the shipped ones otherwise.")] = None,
     after: Annotated[
-        str, typer.Option(help="accounts: also judge accounts after so many events, numbers with commas.")
+        str, typer.Option(help="accounts: also judge accounts after these numbers of events, with commas between.")
     ] = "5,20,100",
     without: WithoutOption = None,
     labels: LabelsOption = "none",
@@ -89,7 +89,9 @@ def evaluate(
     negatives: NegativesOption = None,
     shadow: Annotated[
         Path | None,
-        typer.Option(help="accounts: directory of models whose scorecard is compared, as a worker's in shadow."),
+        typer.Option(
+            help="accounts: directory of models whose scorecard is compared, as UPLOAD_GATE_SHADOW_MODELS does."
+        ),
     ] = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:

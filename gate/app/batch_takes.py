@@ -1,4 +1,4 @@
-"""Takes for a batch of checks: waits for room in the store, takes for all at once, and again for those whose limits differ."""
+"""Takes for a batch of checks: waits for room in the store, takes for all at once, and repeats those with an override."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gate.ports.takes import TakeStore
 
 
 class BatchTakes:
-    """Takes for batches. `unanswered` is told of the checks of a batch whose caller has gone away meanwhile."""
+    """Takes for batches. If the caller goes away meanwhile, the checks of its batch go to `unanswered`."""
 
     def __init__(
         self, takes: TakeStore, back_pressure: BackPressure, refusing: RefusingLimits,
@@ -31,7 +31,7 @@ class BatchTakes:
     ) -> Sequence[TakeResult | Exception | None]:
         """The store's answers to the requests of a batch, in its order; None for a check that is decided without the store.
 
-        Raises nothing but CancelledError.
+        Raises only CancelledError.
         """
         requests = [first for first in firsts if isinstance(first, TakeRequest)]
         if not requests:

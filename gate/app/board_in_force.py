@@ -29,7 +29,7 @@ LATEST: Final = 32
 
 KEEP_WITHIN_S: Final = 1.0
 SHARES: Final = (1, 2, 4, 8)
-"""A board that is too large for the snapshot is cut down to the whole of its room, else to a half, and so on."""
+"""A board that is too large for the snapshot is cut to the room divided by these, the first that fits."""
 MARK_EVERY_US: Final = 60_000_000
 """How old the mark of the store's clock in the snapshot may become."""
 

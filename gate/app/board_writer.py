@@ -31,8 +31,8 @@ _REPAIR_POLL_S = 0.05
 class BoardWriter:
     """Writes to `store`. `status` is the command that shows the board, for messages.
 
-    `gate_at_hand` returns the board that a gate obeys, as far as one can be reached. It is read where the store has lost
-    what gates hold and none writes back: gates whose user of Redis may only read the pauses cannot.
+    `gate_at_hand` returns the board that a reachable gate obeys. The writer reads it if the store has lost pauses that
+    gates hold, and no gate writes them back because the gates' user of Redis may only read them.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class BoardWriter:
         return await self._with_gate_at_hand(merge(await self._caught_up(rev), elsewhere), rev)
 
     async def _with_gate_at_hand(self, board: Board, rev: int) -> Board:
-        """The board with what the gate at hand obeys, if it lacks what gates hold although they had time to write it."""
+        """The board joined with that of the gate at hand, if gates had time to write back pauses and did not."""
         if self._gate_at_hand is None or board.rev >= rev:
             return board
         return merge(board, await self._gate_at_hand())

@@ -48,13 +48,14 @@ _Prepared = tuple[str, LivePauses, Decision | TakeRequest]
 
 
 class Check:
-    """Decides uploads. `board`, `policy` and `instances` may be replaced at any time, between two checks.
+    """Decides about uploads. `board`, `policy` and `instances` may be replaced at any time, between two checks.
 
     `hot` holds the hot facts; the readers of their topic and of Redis add to it.
 
-    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports` is
-    told of each check that the store may have charged although its caller got no answer that lets in. Checks are numbered from
-    `first_attempt` on, so that no two of any gates share a number. While the store is away, what `leases` hold is used up.
+    `local` makes the buckets for a number of gates that share each limit. `back_pressure` makes batches wait. `reports`
+    gets each check for which the store may have taken tokens although its caller was not told that the upload is let
+    in. Checks are numbered from `first_attempt` on, so that no two of any gates share a number. While the store is
+    away, checks use up the tokens of `leases`.
     """
 
     def __init__(
@@ -303,7 +304,7 @@ class Check:
             self._log.record(request, decision, now_us, ignored)
 
     def _count_all(self, decisions: Sequence[Decision], policy: Policy, now_us: int) -> None:
-        """Count decisions. What is counted alike is counted at once, and most of a batch is."""
+        """Count decisions. Equal ones, which most of a batch are, are counted together."""
         thresholds = policy.thresholds
         alike: dict[_Counted, int] = {}
         for decision in decisions:

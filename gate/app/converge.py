@@ -125,6 +125,17 @@ def live_gates(gates: Gates, within_us: int = LIVE_WITHIN_US) -> list[Acknowledg
     ]
 
 
+def without_replaced(said: Iterable[Acknowledgement]) -> list[Acknowledgement]:
+    """The acknowledgements without those of processes that fell silent before a later process of their name said that it
+    stops: its goodbye speaks for the name."""
+    all_said = tuple(said)
+    ended: dict[str, int] = {}
+    for one in all_said:
+        if one.left:
+            ended[one.gate] = max(ended.get(one.gate, 0), one.acknowledged_at_us)
+    return [one for one in all_said if one.left or one.acknowledged_at_us > ended.get(one.gate, 0) - SUCCEEDED_AFTER_US]
+
+
 def unaccounted(gates: Gates) -> tuple[UnreadableAcknowledgement, ...]:
     """The acknowledgements that cannot be read and whose process may still run.
 
@@ -196,7 +207,7 @@ class _Waiting:
         """Update the known gates, and add those that have become live."""
         live = {said.process: said for said in live_gates(gates)}
         names = {said.gate for said in live.values()}
-        for said in gates.acknowledgements:
+        for said in without_replaced(gates.acknowledgements):
             known = self._known.get(said.process)
             if said.left or (said.process not in live and known is not None and not known.obeys and said.gate in names):
                 self._known.pop(said.process, None)  # it has stopped, or another process of its name replaced it
@@ -205,7 +216,7 @@ class _Waiting:
 
     def result(self, gates: Gates, passed: float) -> Convergence:
         """The state of each gate now."""
-        others = [said for said in gates.acknowledgements if said.process not in self._known]
+        others = [said for said in without_replaced(gates.acknowledgements) if said.process not in self._known]
         names = {result.said.gate for result in self._known.values()}
         left = tuple(GateResult(said, GateState.LEFT) for said in others if said.left and said.gate not in names)
         unheard = tuple(

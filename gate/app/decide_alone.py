@@ -1,7 +1,7 @@
-"""Decides a check that the store did not answer, or was not asked because too much waits for it.
+"""Decides a check that the store did not answer, or that was not sent because too many checks wait for the store.
 
-What the gate itself knows decides: the pauses, what it last knew of the account, and, unless the check was shed, the buckets of
-`gate.app.without_store`.
+It decides by what the gate itself knows: the pauses, the account's last known score and override, and, unless the check
+was shed, the buckets of `gate.app.without_store`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import Counts
 
 SHED_RETRY_US: Final = 2_000_000
-"""When to come back after a check was shed."""
+"""After how long a caller whose check was shed may try again."""
 NO_STORE: Final = ("store",)
 """`Decision.degraded` where the store was not asked or did not answer."""
 
 
 class DecideAlone:
-    """Decides without the store, and counts why. `unanswered` is told of a refused upload that the store may have charged."""
+    """Decides without the store, and counts why. Refused uploads that the store may have taken for go to `unanswered`."""
 
     def __init__(
         self, without_store: WithoutStore, last_known: LastKnown, counts: Counts,

@@ -23,7 +23,7 @@ BEAT_S: Final = 1.0
 STALE_AFTER_S: Final = 3.0
 HEARD_WITHIN_US: Final = 30_000_000
 REFUSED_FOR_S: Final = 30.0
-"""How long a gate leaves the pauses that it cannot write to others."""
+"""How long a gate waits before it tries again to write pauses that its access lists forbid."""
 
 
 class FollowControls:
@@ -122,7 +122,7 @@ class FollowControls:
             self._say("the second channel of the kill switch answers again")
 
     async def _copy(self, known: Board) -> None:
-        """Write what the channel lacks, as far as this gate may. What it may not write holds up no acknowledgement."""
+        """Write the pauses that the channel lacks. If this gate may not write them, it still acknowledges."""
         if self._now_s() < self._writes_again_s:
             return
         try:

@@ -1,10 +1,9 @@
 """Keeps the shared board whole: writes back to a channel what it lost, from the other channel and from memory.
 
-Gates obey the pauses that they know for ever, and write them back as far as they may. Where their user of Redis may only
-read the board, the keeper does it in their place, with a user of its own: Redis gets back from Kafka, to which gates copy
-each pause, from a gate at hand and from the keeper's memory what a failover or a restore has lost, and what cannot be read
-is repaired. It decides nothing, so that several keepers may run at once, and none need run for the pauses to stay in force
-in live gates.
+Gates obey the pauses that they know, and write lost ones back. Where their user of Redis may only read the board, the
+keeper writes in their place, with a user of its own. It takes pauses that a failover or a restore has lost from Kafka,
+to which gates copy each pause, from a gate at hand, and from its own memory. It also repairs a board that cannot be
+read. A keeper decides nothing, so several may run at once. Pauses stay in force in live gates even if none runs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Takes from leases: what a class or the whole platform shares costs a check neither a key nor a call.
+"""Takes tokens of limits on a class or the platform from this gate's leases, without a call of the store.
 
-`LeasedTakes` stands before a TakeStore. Where this gate's leases of the shared buckets hold enough, a check gets its tokens from
-them, and the store takes from the other buckets alone. If the store lets the upload in, it notes what the leases gave; else
-the tokens go back to the leases. Where a lease has run dry, the store takes from the shared buckets as well, so a refusal is
-always theirs, and so is its retry-after.
+`LeasedTakes` stands before a TakeStore. Where this gate's leases of the shared buckets hold enough, a check gets its
+tokens from them, and the store takes from the other buckets alone. If the store lets the upload in, its reservation
+names the tokens that came from leases; else they go back to the leases. Where a lease has run dry, the store takes from
+the shared buckets as well, so every refusal, with its retry-after, comes from the buckets.
 
 `run` renews the leases beside the checks, from a TokenLeaseStore. `gate.core.limits.token_lease` decides how much they hold.
 """
@@ -28,14 +28,14 @@ from gate.ports.takes import TakeStore
 from gate.ports.token_leases import TokenLeaseStore
 
 EVERY_S: Final = 1.0
-"""How often the leases are looked at, at least."""
+"""The longest time between two looks at the leases."""
 AT_LEAST_S: Final = 0.02
-"""The time between two looks, at least."""
+"""The shortest time between two looks."""
 MOST_OTHERS: Final = 512
-"""Limits of classes that are not those of the policy, as while a pause by risk is in force; more are worked out again."""
+"""Limits of classes beside those of the policy that are kept, such as those during a pause by risk."""
 
 MOST_UNSURE: Final = 10_000
-"""Checks of which nobody knows whether the store has taken for them; what the earliest got then counts as used."""
+"""Failed checks that are remembered because the store may have taken for them; what older ones got counts as used."""
 
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
@@ -72,6 +72,7 @@ class LeasedTakes:
         """How many of the classes are the policy's. They come first."""
         self._shared: dict[tuple[str, str], Limit] = {}
         """All limits of the policy in force on what classes share, by entity, and by name and by id."""
+        self._in_force: set[Limit] = set()
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
         self._unsure: dict[int, Given] = {}
@@ -98,6 +99,7 @@ class LeasedTakes:
         self._classes.clear()
         shared = [(each.entity, limit) for of in classes for each in of.shared for limit in each.limits.limits]
         self._shared = {(entity, name): limit for entity, limit in shared for name in (limit.name, limit.id.hex())}
+        self._in_force = {limit for _, limit in shared}
         self._expected = len(classes)
         self._wanted.clear()
         leased = [self._learn(each) for each in classes]
@@ -159,7 +161,7 @@ class LeasedTakes:
         return results
 
     def _failed(self, request: TakeRequest, given: LeasedBatch | Given | None, *, may_have_run: bool) -> None:
-        """Note that a check failed that was given tokens. Where the store may have taken, they count as used for now."""
+        """Note that a check failed after it got tokens. If the store may have taken for it, they count as used for now."""
         self._settle_one(given, was_used=may_have_run)
         if given is not None and may_have_run and request.attempt:
             if len(self._unsure) >= MOST_UNSURE:
@@ -198,30 +200,32 @@ class LeasedTakes:
         return Peek(peeked.result, rooms)
 
     def rest_of(self, request: TakeRequest) -> TakeRequest | None:
-        """What remains to be taken for a check that failed after its leases had given; None where they gave nothing."""
+        """The request for the store alone, of a check that failed after it got tokens from leases; None if it got none."""
         given = self._unsure.get(request.attempt)
         return None if given is None else replace(request, class_limits=given[0].remaining)
 
     def never_taken(self, attempt: int) -> None:
-        """Take back what a check was given whose upload the store does not know."""
+        """Take the tokens of a check back into the leases, since the store does not know its upload."""
         way, costs = self._unsure.pop(attempt, (None, ()))
         leases = way.leases if way is not None else ()
         # by name, as a new policy may have done away with the lease
         self.put_back([Change(each.entity, each.limit.name, -cost) for each, cost in zip(leases, costs, strict=True)])
 
     def taken_after_all(self, attempt: int) -> None:
-        """What a check was given was used, or the store's settlement of its upload says what goes back."""
+        """Note that a check used its tokens; a later settlement of its upload says which of them go back."""
         self._unsure.pop(attempt, None)
 
     def put_back(self, changes: Sequence[Change]) -> None:
-        """Make the changes of a settled upload in the leases that gave to it, those that the policy no longer has included.
+        """Make the changes of a settled upload in the leases that gave it tokens, also in those that the policy has not.
 
-        What a limit got that is gone from the policy is dropped.
+        Tokens of a limit that the policy no longer has are dropped.
         """
         for change in changes:
             lease = self._lease_of(change)
             if lease is not None:
                 lease.take_back(-change.delta_us)
+                if lease.held_us < 0:  # the bucket does not know yet that the upload is larger than it was taken for
+                    self._wake.set()
 
     def _lease_of(self, change: Change) -> TokenLease | None:
         for lease in self._leases.values():
@@ -250,7 +254,7 @@ class LeasedTakes:
             self._wake.clear()
 
     async def renew(self) -> None:
-        """Draw what is wanted, and give back what is not."""
+        """Draw the tokens that the leases want, and give back those that they do not need."""
         now_us = self._uptime_us()
         self._known_gates = gates = self._gates()
         wanted: list[tuple[TokenLease, int]] = []
@@ -270,8 +274,10 @@ class LeasedTakes:
                 leased.look()
 
     async def give_all_back(self) -> None:
-        """Give back everything, as the gate stops, and draw what uploads took beyond it. What does not reach the store is
-        lost."""
+        """Give back all tokens when the gate stops, and draw those that uploads took beyond them.
+
+        Tokens that do not reach the store are lost.
+        """
         left = [(lease, -lease.all_us or max(0, -lease.held_us)) for lease in self._leases.values()]
         await self._exchange([(lease, us) for lease, us in left if us], 0)
 
@@ -310,7 +316,7 @@ class LeasedTakes:
             self._counts.lease_draws_scarce += us > 0 and isinstance(each, Exchanged) and lease.is_scarce
 
     def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
-        """Tokens for the upload from every lease of one way, or from none; and the request for what the store is to take."""
+        """Tokens for the upload from every lease of one way, or from none; and the request that remains for the store."""
         limits = request.class_limits
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
@@ -371,13 +377,14 @@ class LeasedTakes:
 
     def _lease(self, entity: str, limit: Limit) -> TokenLease:
         key = entity, limit.name, limit.rate
-        self._wanted.add(key)
         lease = self._leases.get(key)
         if lease is None:
             lease = self._leases[key] = TokenLease(entity, limit, self._uptime_us())
-        lease.limit = limit  # a new policy may change what is leased
-        if not lease.most_us:
-            lease.most_us = most_held(limit, self._known_gates)
+        if limit in self._in_force:  # a check may still be one of the policy before
+            self._wanted.add(key)
+            lease.limit = limit  # a new policy may change what is leased
+            if not lease.most_us:
+                lease.most_us = most_held(limit, self._known_gates)
         return lease
 
 

@@ -40,7 +40,7 @@ class ObeyBreakGlass:
         """Why the file is not obeyed, in whole or in part; empty where it is."""
         if self._problem is not None:
             return (f"{self._place} cannot be read, its last good state is kept: {self._problem}",)
-        return tuple(f"{self._place}: not obeyed is {entry}" for entry in self._refused)
+        return tuple(f"{self._place}: this gate does not obey {entry}" for entry in self._refused)
 
     def read(self) -> None:
         """Read the file if it has changed, and obey it. Never raises."""
@@ -67,7 +67,7 @@ class ObeyBreakGlass:
             self._unreadable(len(read.refused))
             named = {pause.id for pause in pauses}
             pauses += tuple(pause for pause in self._in_force.board.break_glass if pause.id not in named)
-            self._say(f"{self._place}: not obeyed are {'; '.join(read.refused)}")
+            self._say(f"{self._place}: this gate does not obey {'; '.join(read.refused)}")
         self._in_force.adopt_break_glass(pauses, read.releases)
         if read.releases:
             self._say(
@@ -83,4 +83,4 @@ def _in_force(pauses: tuple[Pause, ...], now_us: int) -> str:
     active = [f"{pause.id} ({pause.action.value} {pause.scope})" for pause in pauses if pause.active(now_us)]
     others = len(pauses) - len(active)
     rest = f"; {others} of {len(pauses)} entries are over or have not begun" if others else ""
-    return f"in force above all else is {', '.join(active) or 'NOTHING'}{rest}"
+    return f"this gate obeys above all else: {', '.join(active) or 'NOTHING'}{rest}"

@@ -199,8 +199,8 @@ class Operate:
     async def approve(self, id_: str, by: str, shown: Proposal | None = None) -> Pause:
         """Bring the proposal that pause `id_` waits with into force. `shown` is the one that the person has seen, if any.
 
-        Raises NotPermitted for the person who proposed it, OperatorError if nothing waits, ControlRefused if something else
-        than `shown` does, else as `release` does.
+        Raises NotPermitted for the person who proposed it, OperatorError if nothing waits, ControlRefused if another
+        proposal than `shown` waits, and what `release` raises.
         """
 
         async def act(trail: _Trail) -> Pause:
@@ -343,7 +343,7 @@ class Operate:
                 trail.before,
                 after,
                 detail,
-                None if after is None else after.approver,
+                None if after is None or act != "approve" else after.approver,
                 self._authority.emergency,
                 machine,
                 self._way.via,

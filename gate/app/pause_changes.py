@@ -1,4 +1,4 @@
-"""What a change makes of a pause: which pause may be changed at all, how one ends, and how a proposal comes into force."""
+"""Changes of one pause, as values: which pause may be changed, how one ends, and how a proposal comes into force."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from gate.errors import ControlRefused, NotPermitted
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """How far the person who acts may go: the policy's rules for two, and what they do about them.
+    """What the person who acts may do alone: the rules of the policy, and whether they propose or act in an emergency.
 
     `propose` writes a change that needs two as a proposal, also within the time in which one could make it alone;
     `emergency` is the reason for which one goes ahead alone. `identity` is the login that runs the command, such as
@@ -63,7 +63,7 @@ def permitted(
         )
     if not authority.propose:
         raise ControlRefused(
-            f"a pause that {why} needs a second person{_alone_text(authority, change)}",
+            f"a pause that {why} needs a second person{_alone_text(authority, change, broken)}",
             f"{_approval_of(change, before, by, authority)}, or repeat it with --emergency WHY",
         )
     if before is None:
@@ -100,7 +100,7 @@ def _another(authority: Authority) -> str:
 
 
 def _approval_of(change: PauseChange, before: Pause | None, by: str, authority: Authority) -> str:
-    """What brings the change into force with a second person: their approval, or ours of what they have proposed."""
+    """How a second person brings the change into force: by approving it, or we approve what they have proposed."""
     waits = None if before is None else before.proposal
     mine = waits is not None and (waits.by == by or (waits.identity and waits.identity == authority.identity))
     if before is not None and waits is not None and waits.change is change and not mine:
@@ -108,13 +108,13 @@ def _approval_of(change: PauseChange, before: Pause | None, by: str, authority: 
     return "repeat it with --propose and let them `approve` it"
 
 
-def _alone_text(authority: Authority, change: PauseChange) -> str:
-    if not authority.alone_us:
-        return ""
+def _alone_text(authority: Authority, change: PauseChange, broken: tuple[TwoPersonRule, ...]) -> str:
+    if not authority.alone_us or broken == (TwoPersonRule.LONG,):
+        return ""  # how long one person may set is in the meaning of the rule
     alone = duration_text(authority.alone_us)
     if change is PauseChange.RELEASE:
-        return f"; alone, only the one who set it may release it, within {alone} of its begin"
-    return f"; alone, one may let it last {alone}"
+        return f"; alone, only the one who set it may release it, within {alone} of its start"
+    return f"; one person may let it last {alone}"
 
 
 def check_approver(pause: Pause, proposal: Proposal, by: str, authority: Authority) -> None:

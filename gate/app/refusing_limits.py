@@ -11,7 +11,7 @@ from gate.core.policy import Policy
 
 
 class RefusingLimits:
-    """Gives the same object each time, as the limits of a class are compared by identity."""
+    """Returns the same object for the same limits, because the limits of a class are compared by identity."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, float], tuple[ClassLimits, ClassLimits]] = {}

@@ -40,18 +40,18 @@ class TokenReturns(Protocol):
         ...
 
     def never_taken(self, attempt: int) -> None:
-        """Take back what a check was given whose upload the store does not know."""
+        """Take the tokens of a check back into the leases, since the store does not know its upload."""
         ...
 
     def taken_after_all(self, attempt: int) -> None:
-        """What a check was given was used, or the store's settlement of its upload says what goes back."""
+        """Note that a check used its tokens; a later settlement of its upload says which of them go back."""
         ...
 
 
 class Reports:
-    """Settles reported uploads; between `run` and its end also those that hold tokens in vain.
+    """Settles reported uploads; between `run` and its end also uploads whose answer nobody got.
 
-    What an upload got from a lease, whichever gate's, goes back to the `leases` of this gate.
+    Tokens that an upload got from a lease, of whichever gate, go back to the `leases` of this gate.
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class Reports:
             self._wake.clear()
 
     async def stop(self) -> None:
-        """Give back what nobody got the answer of, as the gate stops. What the store does not take in time stays taken."""
+        """Give back the tokens of checks whose answer nobody got, when the gate stops, as far as time permits."""
         if await self._unanswered_now(asyncio.get_running_loop().time()):
             self._counts.store_errors["unavailable"] += 1
 
     async def _give_back(self) -> None:
-        """Give back all that there is, as far as the store answers. Raises the first error of those that wait on."""
+        """Give back the tokens of all waiting checks for which the store answers. Raises the first error of the others."""
         now_s = asyncio.get_running_loop().time()
         failed = [*await self._unanswered_now(now_s), *await self._unknown_before(now_s), *await self._expired_now()]
         if failed:

@@ -24,7 +24,7 @@ CLOCK_MOVED_US: Final = 20_000
 SAMPLED_WITHIN_US: Final = 5_000
 """Two clocks that were read further apart are not compared: the process did not run in between."""
 COMPARED_WITHIN_US: Final = 500_000
-"""The second channel's clock is compared with the store's by calls that are no less accurate."""
+"""The most that a call may leave uncertain by which the second channel's clock is compared with the store's."""
 _SAMPLES: Final = 8
 
 

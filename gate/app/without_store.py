@@ -53,7 +53,7 @@ class Leases(Protocol[Given]):
 class WithoutStore:
     """Replaces the store in takes. `local` makes the buckets for a given number of gates that share each limit.
 
-    What the gate's `leases` still hold is used up first: it was taken from the store before.
+    Checks use the tokens of the gate's `leases` first, which were taken from the store before.
     """
 
     def __init__(self, local: Callable[[int], LocalTake], leases: Leases[Any] | None = None) -> None:

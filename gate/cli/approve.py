@@ -51,10 +51,11 @@ def approve(
 ) -> None:
     """Approve the change that was proposed for a pause, and wait until every live gate obeys.
 
-    It shows the change, and asks at a terminal. What another has proposed in its place meanwhile is not approved.
+    The command shows the change and, at a terminal, asks before it approves it. If somebody proposes another change
+    meanwhile, it approves nothing.
 
-    The person who proposed the change cannot approve it (exit code 4), and neither can the login (user and host) that
-    proposed it, under whatever name.
+    The person who proposed the change cannot approve it (exit code 4). Nor can the login (user and host) that proposed it,
+    even under another name.
 
     Example: upload-gate approve p-7k2mq4xd --by bob
     """
@@ -69,7 +70,7 @@ def approve(
 
 
 def _shown(addresses: Addresses, id_: str, direct: Direct | None) -> Proposal | None:
-    """Say what is to be approved, and return it; None if nothing waits, as far as the channels are read."""
+    """Say what is to be approved, and return it; None if nothing waits in the channels that could be read."""
 
     async def read() -> tuple[Pause | None, int]:
         async with operating(addresses, direct=direct) as operate:

@@ -80,7 +80,7 @@ async def operating(
 
 
 async def _gate_at_hand(addresses: Addresses) -> Board:
-    """What the gate at hand obeys; empty where none answers."""
+    """The board of the gate at hand; empty where none answers."""
     with suppress(UploadGateError):
         if addresses.admin is not None:
             return await board_of_gate(addresses.admin)

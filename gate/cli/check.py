@@ -66,7 +66,7 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
     verdict = {
         "allow": "is let in",
         "review": "is let in and goes to review",
-        "throttle": "is refused for now, too many",
+        "throttle": "is refused for now, as too many came",
         "challenge": "is refused until a challenge is passed",
         "deny": "is refused",
         "paused": "is refused, uploads are paused",

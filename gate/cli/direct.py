@@ -83,8 +83,8 @@ def release_by_file(
 ) -> None:
     """Lift each of the pauses on this host by its file, and then wait until its gate obeys. Raises OperatorError, NotConverged.
 
-    An id that the gate does not know is an error; where no gate answers, it is written all the same. What is wrong with one
-    pause keeps no other from being lifted.
+    An id that the gate does not know is an error; where no gate answers, it is written all the same. An error with one
+    pause does not keep the others from being lifted.
     """
     known, written, problems = _known(addresses), list[str](), list[UploadGateError]()
     for id_ in ids:
@@ -120,7 +120,7 @@ def _is_lifted(id_: str, page: object) -> bool:
 
 
 def _check_known(addresses: Addresses, id_: str, known: list[str] | None, entry: AuditEntry, audit: AuditLog) -> None:
-    """Raise OperatorError for what is no id, and for a pause that neither the gate of this host nor its file has."""
+    """Raise OperatorError for text that is not an id, and for a pause that neither this host's gate nor its file has."""
     is_id = 0 < len(id_) <= MAX_ID and id_.isprintable()
     if is_id and (known is None or id_ in known or _is_in_file(addresses, id_)):
         return

@@ -68,8 +68,9 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
         try:
             pause = await operate.pause(scope, Action.STOP, REASON, "a drill", by, LASTS_US)
         except StoreUnavailable as error:
+            other = "redis" if direct is Direct.KAFKA else "kafka"
             raise not_written(
-                error, addresses, "Repeat the drill once it answers, or with --direct kafka or redis"
+                error, addresses, f"Repeat the drill once it answers, or with --direct {other}"
             ) from error
         try:
             obeyed = await _obeyed("the drill's pause", pause, operate, addresses)

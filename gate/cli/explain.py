@@ -42,10 +42,10 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     account: Annotated[
-        str | None, typer.Argument(help="Account id; the riskiest accounts without one.", show_default=False)
+        str | None, typer.Argument(help="Account id; without one, the riskiest accounts.", show_default=False)
     ] = None,
     named: Annotated[
-        str | None, typer.Option("--account", help="The same as the argument.", show_default=False)
+        str | None, typer.Option("--account", help="The account id, as the argument gives it.", show_default=False)
     ] = None,
     class_: Annotated[str | None, typer.Option("--class", "-c", help="The account's class, for the pauses.")] = None,
     output: OutputFlag = Output.TEXT,
@@ -56,7 +56,7 @@ def explain(
         Path | None, typer.Option(help="Wording of reasons (TOML); the shipped one otherwise.", show_default=False)
     ] = None,
 ) -> None:
-    """Show an account's score, the signals that led to it and the pauses that may hold it; else the riskiest accounts.
+    """Show an account's score, its signals and the pauses that may hold it; without an account, the riskiest accounts.
 
     Example: upload-gate explain a-17
     """
@@ -99,7 +99,7 @@ def _account(given: str) -> str:
 
 
 def _score(addresses: Addresses, account: str) -> tuple[Score | None, StoreUnavailable | None]:
-    """The score, and why it cannot be read: the pauses that hold the account are known without Redis."""
+    """The score, or why it cannot be read. An error is returned, since the pauses are known without Redis."""
 
     async def one(store: RedisScoreStore) -> Score | None:
         return (await store.scores([account]))[0]
@@ -113,8 +113,10 @@ def _score(addresses: Addresses, account: str) -> tuple[Score | None, StoreUnava
 def _pauses(
     addresses: Addresses, account: str, class_: str | None, risk: float | None, away: StoreUnavailable | None
 ) -> list[str]:
-    """The pauses that may hold the account's uploads, those that let accounts back and those of the host's break-glass file
-    included: whatever is not known of an upload may be in their scope. `away` is why Redis does not answer, if it does not."""
+    """The pauses that may hold the account's uploads, those that let accounts back and those of the host's break-glass
+    file included: a part of an upload that is not known may be in their scope. `away` is why Redis does not answer, if
+    it does not.
+    """
     from gate.cli.status_view import read_view
 
     try:

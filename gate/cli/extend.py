@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def extend(
     id_: PauseId,
-    for_: Annotated[str, typer.Option("--for", help="How long from now: 90s, 10m, 1h30m.")] = "0",
+    for_: Annotated[str | None, typer.Option("--for", help="How long from now: 90s, 10m, 1h30m.")] = None,
     enforce: Annotated[bool, typer.Option("--enforce", help="Let a pause that only counts act from now on.")] = False,
     by: ByFlag = None,
     machine: MachineFlag = False,

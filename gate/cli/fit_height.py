@@ -1,7 +1,7 @@
 """Fits the lines of `status` into the height of a terminal, for `--watch`, which shows them from the top again each second.
 
-A block is a line with the indented lines that continue it: the head, a pause, a gate, the policy. What is left out is
-counted: first the further lines of pauses go, then gates that obey, then the last pauses.
+A block is a line with the indented lines that continue it: the head, a pause, a gate, the policy. Lines that do not fit
+are left out and counted: first the further lines of pauses, then gates that obey, then the last pauses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PAUSE = "  "
 GATE = "gate "
 BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS = "BEHIND", "SILENT", "NOT ON DISK", "CANNOT READ", "HOLDS"
 AMISS = (BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS)
-"""The words with which `status` begins what is amiss with a gate. Such a gate is shown before any that obeys."""
+"""How the lines of a gate begin that does not obey. Such a gate is shown before the gates that obey."""
 
 Block = list[str]
 
@@ -47,7 +47,7 @@ def _obeys(block: Block) -> bool:
 
 
 def _counted(blocks: list[Block], may_go: Callable[[Block], bool], height: int, what: str) -> list[Block]:
-    """The blocks with a count in place of the last of those that may go, as many as must."""
+    """The blocks, with a count in place of those that were left out to make room."""
     left, gone = list(blocks), 0
     for number in range(len(blocks) - 1, -1, -1):
         if sum(map(len, left)) + (gone > 0) <= height:

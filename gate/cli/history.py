@@ -21,6 +21,7 @@ from gate.records.pause import decode_pause
 from gate.records.topics import Topics
 
 LAST = 20
+_CHANGES = {"set": "pause", "release": "release", "extend": "extension"}
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +74,12 @@ def record_fields(record: AuditRecord) -> list[str]:
         fields.append(f"{does}, {what.get('reason')}")
     elif what:
         fields += _pause_fields(what)
-    if record.approver:
+    proposal = before.get("proposal")
+    if record.approver and isinstance(proposal, dict):
+        fields.append(
+            f"approves the {_CHANGES.get(str(proposal.get('change')), 'change')} that {proposal.get('by')} proposed"
+        )
+    elif record.approver:
         fields.append(f"approved by {record.approver}")
     if record.emergency:
         fields.append(f"EMERGENCY: {record.emergency}")
@@ -108,7 +114,7 @@ audit = typer.Typer(help="The record of all changes of the kill switch.", no_arg
 def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: KafkaFlag = None) -> None:
     """Check that no record of this host was changed or removed, against its chain and against Kafka's copies.
 
-    Exit code 3 if the chain is broken. Without Kafka it checks the chain alone, and says so.
+    The exit code is 3 if the chain is broken. Without Kafka it checks the chain alone, and says so.
 
     Example: upload-gate audit verify
     """
@@ -137,7 +143,7 @@ def _where_the_original_is(kept: Sequence[int]) -> str:
     if not kept:
         return "see the problems above"
     records = f"record {kept[0]}" if len(kept) == 1 else f"records {', '.join(map(str, kept[:10]))}"
-    return f"Kafka has {records} as written at first: `upload-gate history --everywhere` shows it"
+    return f"Kafka has {records} as first written: `upload-gate history --everywhere` shows it"
 
 
 @audit.command()

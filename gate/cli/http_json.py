@@ -68,7 +68,7 @@ def _exchange(
         data = answer.read(MAX_ANSWER_BYTES)
     except ValueError:  # http.client names what it refuses, and that may be the token
         raise UploadGateError(
-            "the token in the environment is no header value", "set it again, without spaces"
+            "the token in the environment cannot be a header value", "set it again, without spaces"
         ) from None
     except (OSError, http.client.HTTPException) as error:
         raise StoreUnavailable(f"{redact(url)} does not answer: {_reason(error)}", _HOW_TO_NAME_IT) from error

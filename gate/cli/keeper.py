@@ -21,11 +21,11 @@ def register(app: typer.Typer) -> None:
 
 
 def keeper(state: StateFlag = None, redis: RedisFlag = None, kafka: KafkaFlag = None, admin: AdminFlag = None) -> None:
-    """Keep the pauses in Redis and Kafka whole, until a signal ends it.
+    """Write back pauses that Redis or Kafka has lost, until a signal ends the command.
 
-    Where gates may only read the pauses in Redis (user `gate` of deploy/redis/users.acl), it writes back what a failover or
-    a restore has lost, from Kafka and from its own memory, and repairs what cannot be read. Without Kafka it learns with
-    --admin also what the gate on its host obeys. Several may run at once.
+    Run it where gates may only read the pauses in Redis (user `gate` of deploy/redis/users.acl). After a failover or a
+    restore it writes back the lost pauses, from Kafka and from its own memory, and repairs entries that cannot be read. With
+    --admin it also reads the pauses that the gate on its host obeys, which replaces Kafka. Several may run at once.
 
     Example: upload-gate keeper --redis redis://keeper:PASSWORD@10.0.0.5:6379/0 --kafka 10.0.0.6:9092
     """

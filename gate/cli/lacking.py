@@ -1,4 +1,4 @@
-"""What gates obey and the store lacks, as their acknowledgements tell: after a failover or a restore that lost writes."""
+"""Pauses that gates obey and the store lacks, by the gates' acknowledgements: a failover or a restore lost them."""
 
 from __future__ import annotations
 

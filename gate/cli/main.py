@@ -106,7 +106,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     """The typer app with the command that was typed; with all commands if none was typed or help was requested."""
     app = typer.Typer(
         cls=WholeSummaries,
-        help="Scores accounts, decides uploads, and pauses them in a second.",
+        help="Score accounts, decide about uploads, and pause uploads within a second.",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -30,9 +30,9 @@ async def query_unheard(
 ) -> tuple[Convergence, list[Acknowledgement]]:
     """`result` plus the unheard gates that answer over HTTP, and the gates that do not answer there either.
 
-    A gate that answers and does not obey yet is queried again until `deadline_s` seconds after the start of the wait: it
-    may hear of the change a moment later. `lapsed` are gates that no longer count, as they were not heard of for five
-    minutes. Most are gone; one that answers still decides, and counts.
+    A gate that answers and does not obey yet is queried again until `deadline_s` seconds after the start of the wait:
+    the change may reach it a moment later. `lapsed` are gates that no longer count, as they were not heard of for five
+    minutes. Most are gone. One that answers still decides about uploads, so it counts.
     """
     clock = asyncio.get_running_loop().time
     began = clock() - result.seconds

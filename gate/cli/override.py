@@ -172,7 +172,7 @@ def import_(
     state: StateFlag = None,
     redis: RedisFlag = None,
 ) -> None:
-    """Set the overrides of a file, one JSON object a line. The command reads the whole file and shows it before it sets anything.
+    """Set the overrides in a file, one JSON object a line. The command reads the whole file and shows it before it sets anything.
 
     A line is {"account":"a-17","for":"7d","reason":"…"} with one of "allow":true, "deny":true, "limits":"CLASS".
 
@@ -216,7 +216,7 @@ def read_file(file: Path, by: str) -> list[tuple[str, Override]]:
         except (ValueError, OperatorError) as error:
             raise OperatorError(f"{file}:{number}: {error}", "correct it; nothing was set") from error
         if account in found:
-            raise OperatorError(f"{file}:{number}: {account} comes twice", "keep one line of each account")
+            raise OperatorError(f"{file}:{number}: {account} occurs twice", "keep one line of each account")
         found[account] = override
     if not 0 < len(found) <= MOST_IMPORTED:
         raise OperatorError(f"{file} has {len(found)} overrides", f"a file has 1 to {MOST_IMPORTED}")
@@ -226,7 +226,7 @@ def read_file(file: Path, by: str) -> list[tuple[str, Override]]:
 def _line(line: str, by: str) -> tuple[str, Override]:
     values = json.loads(line)
     if not isinstance(values, dict):
-        raise ValueError("is no JSON object")
+        raise ValueError("is not a JSON object")
     unknown = values.keys() - {"account", "allow", "deny", "limits", "for", "reason"}
     if unknown:
         raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")

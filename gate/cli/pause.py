@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import typer
 
@@ -57,7 +58,7 @@ from gate.cli.pause_flags import (
     SurfaceFlag,
     YoungerThanFlag,
 )
-from gate.cli.pause_intention import Wanted, dry_run_document, first_alone, intention_lines
+from gate.cli.pause_intention import Wanted, dry_run_document, dry_run_outcome, first_alone, intention_lines
 from gate.cli.scope_flags import ScopeFlags, exemption_of, scope_of, span_us
 from gate.core.duration import DAY_US, HOUR_US, duration_text, parse_duration_us
 from gate.core.fields.labels import fold_label
@@ -97,11 +98,11 @@ def pause(
     """Pause new uploads, platform-wide or for a part of them, and wait until every live gate obeys.
 
     Different flags together narrow the scope; the same flag repeated widens it. Names are compared without regard to
-    case. A name that the policy does not have gives a warning, and is paused all the same. Prints the pause's id on
+    case. For a name that the policy does not have, the command warns and pauses all the same. It prints the pause's id on
     stdout.
 
-    Exits 3 unless every gate is accounted for: each live gate obeys, and each acknowledgement can be read. A gate that
-    is gone for good is removed with `status --forget`.
+    The exit code is 3 unless each live gate obeys and each acknowledgement can be read. `status --forget` removes a gate
+    that is gone for good.
 
     Example: upload-gate pause --class new --for 10m --reason raid -m "bots from everywhere" --yes
     """
@@ -122,8 +123,10 @@ def pause(
     try:
         for_us = _lease_us(for_) if machine else _length_us(for_, authority)
     except (ControlRefused, NotPermitted) as refused:
-        record_failed(addresses, "pause", who, refused)
-        raise
+        if not dry_run:
+            record_failed(addresses, "pause", who, refused)
+            raise
+        for_us = _length_us(for_, replace(authority, propose=True))  # what becomes of it is said at the end
     wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
     if direct is Direct.FILE and propose:
         raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
@@ -140,9 +143,10 @@ def _carry_out(
     """Preview the pause, ask unless `yes`, and set it unless it is a dry run."""
     problem, authority = _warned(addresses, wanted, details, authority, direct)
     if dry_run:
-        say("dry run: nothing was changed")
+        outcome = dry_run_outcome(wanted, details, authority)
+        say(f"dry run: nothing was changed{f'; {outcome}' if outcome else ''}")
         if output is Output.JSON:
-            emit(dry_run_document(wanted, details))
+            emit({**dry_run_document(wanted, details), "outcome": outcome})
         return
     if not yes and not _confirmed(wanted[0]):
         raise cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gate.app.operate import Details
-from gate.app.permission import Authority
+from gate.app.permission import Authority, permitted
 from gate.cli.pause_text import public_text, uploads_of
 from gate.core.duration import duration_text
 from gate.core.pause.entry import Pause, PauseChange
@@ -11,6 +11,7 @@ from gate.core.pause.four_eyes import MEANINGS, TwoPersonRule, broken_rules
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, InFlight, Scope
 from gate.core.pause.wording import effect_of, narrowing
+from gate.errors import ControlRefused, NotPermitted
 
 Wanted = tuple[Scope, Action, str, str, str, int]
 """Scope, action, reason, text, owner and length in µs of a new pause."""
@@ -44,11 +45,8 @@ def intention_lines(wanted: Wanted, details: Details, place: str) -> list[str]:
 
 def first_alone(wanted: Wanted, details: Details, authority: Authority) -> list[str]:
     """A sentence on a pause that one person alone may set for a part of its time only; none for any other."""
-    scope, action, reason, text, by, for_us = wanted
-    pause = Pause(
-        "p", 1, scope, action, reason, text, by, None, for_us, set_at_us=0, exempt=details.exempt, mode=details.mode,
-        machine=details.machine,
-    )  # fmt: skip
+    for_us = wanted[5]
+    pause = _pause(wanted, details)
     broken = broken_rules(PauseChange.SET, pause, authority.rules)
     alone_us = authority.alone_us
     if not broken or TwoPersonRule.LONG in broken or authority.propose or authority.emergency:
@@ -60,6 +58,25 @@ def first_alone(wanted: Wanted, details: Details, authority: Authority) -> list[
         f"note: a pause that {why} needs a second person after {duration_text(alone_us)}: it is in force at once, and lasts "
         f"{duration_text(for_us)} once they `approve` it, or with --emergency WHY"
     ]
+
+
+def dry_run_outcome(wanted: Wanted, details: Details, authority: Authority) -> str:
+    """What would become of the pause if it were set: that it would be refused, or wait; empty where it would be in force."""
+    pause = _pause(wanted, details)
+    try:
+        set_ = permitted(authority, PauseChange.SET, pause, None, pause.owner, details.machine, 0)
+    except (ControlRefused, NotPermitted) as refused:
+        return f"it would be refused: {refused}"
+    return "it would wait for a second person, who approves it" if set_.awaits_approval else ""
+
+
+def _pause(wanted: Wanted, details: Details) -> Pause:
+    """The pause as one that is set at time 0."""
+    scope, action, reason, text, by, for_us = wanted
+    return Pause(
+        "p", 1, scope, action, reason, text, by, None, for_us, set_at_us=0, exempt=details.exempt, mode=details.mode,
+        machine=details.machine, ramp_us=_ramp_us(details, for_us),
+    )  # fmt: skip
 
 
 def dry_run_document(wanted: Wanted, details: Details) -> dict[str, object]:

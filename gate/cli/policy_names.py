@@ -107,8 +107,10 @@ def rare_labels(scope: Scope, names: PolicyNames) -> list[str]:
         if any(fnmatchcase(name, known.replace("[", "[[]").replace("?", "[?]")) for known in usual):
             continue
         near = get_close_matches(name, usual, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Usual are: {', '.join(usual)}"
-        warnings.append(f"warning: {name} is no usual {what}; pausing all the same, as far as uploads name it. {hint}")
+        hint = f"Did you mean {near[0]}?" if near else f"Usual ones are: {', '.join(usual)}"
+        warnings.append(
+            f"warning: {name} is not a usual {what}; pausing all the same, as far as uploads name it. {hint}"
+        )
     return warnings
 
 

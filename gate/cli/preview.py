@@ -49,8 +49,9 @@ async def live_gates_of(operate: Operate) -> list[Acknowledgement]:
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """What of its scope a pause leaves alone: all but `percent` of the accounts, and what it `exempts`. One that only
-    `counts` holds nothing."""
+    """The part of its scope that a pause does not hold: all but `percent` of the accounts, and uploads that it
+    `exempts`. A pause that only `counts` holds nothing.
+    """
 
     percent: int = 100
     exempts: bool = False
@@ -89,7 +90,7 @@ def recent_sentences(
     met, fine = sum(row[1] for row in held.values()), sum(row[2] for row in held.values())
     since = duration_text(max(said.recent_s for said in gates) * 1_000_000)
     narrower = replace(scope, classes=frozenset()) != Scope()
-    bound = "at most " if narrower else ""
+    bound = "at most " if narrower or narrowed.percent < 100 or narrowed.exempts else ""
     share = f" ({met / total:.0%})" if total else ""
     missing = f", without the {live - len(gates)} that have not counted yet" if live > len(gates) else ""
     said = (
@@ -101,7 +102,9 @@ def recent_sentences(
         classes = ", ".join(
             f"{name} {row[1]:,}" for name, row in sorted(held.items(), key=lambda pair: -pair[1][1]) if row[1]
         )
-        lines.append(f"by class: {classes}; {fine / met:.0%} of them are of accounts that score as harmless")
+        lines.append(
+            f"by class: {classes}; {fine / met:.0%} of them are of accounts without a score or with a harmless one"
+        )
     if narrower:
         lines.append(
             "gates count by class alone; this pause has a narrower scope, so it would have held at most this many"

@@ -103,7 +103,7 @@ def release(
     It prints each released pause, and the other pauses that still match the same uploads. Accounts come back over a
     tenth of the time that the pause was in force, at most 10 minutes; under 100 seconds all come back at once.
 
-    Exits 3 unless every gate is accounted for, as `pause` does.
+    The exit code is 3 unless each live gate obeys, as for `pause`.
 
     Example: upload-gate release p-7k2mq4xd --ramp 10m
     """
@@ -142,7 +142,7 @@ class Release:
 
 
 def _refuse_with_file(flags: Mapping[str, object]) -> None:
-    """Raise OperatorError for what the host's file cannot do: it lifts the named pauses at once, and for good."""
+    """Raise OperatorError for flags that the host's file cannot keep: it lifts the named pauses at once, and for good."""
     for flag, given in flags.items():
         if given:
             raise OperatorError(

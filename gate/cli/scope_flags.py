@@ -39,7 +39,7 @@ def scope_of(given: ScopeFlags) -> Scope:
     """The scope of a new pause. Raises OperatorError for a scope that is missing, contradicts itself or matches nothing."""
     younger_us = None if given.younger_than is None else _span_us("--younger-than", given.younger_than)
     if given.risk_from is not None and not 0.0 <= given.risk_from <= 1.0:
-        raise OperatorError("--risk-from is no risk", "give a number from 0 to 1, such as 0.7")
+        raise OperatorError("--risk-from is not a risk", "give a number from 0 to 1, such as 0.7")
     scope = Scope(
         folded("--class", given.class_, fold_label),
         folded("--surface", given.surface, fold_label),
@@ -118,7 +118,7 @@ def countries(flag: str, given: Iterable[str] | None) -> frozenset[str]:
     for country in sorted(found):
         if not re.fullmatch("[A-Z][A-Z0-9]", country):
             raise OperatorError(
-                f"{flag} {country} is no country as uploads name it", "give two letters (ISO 3166-1), such as DE"
+                f"{flag} {country} is not a country as uploads name it", "give two letters (ISO 3166-1), such as DE"
             )
     return found
 

@@ -48,9 +48,9 @@ def serve(
     On loopback it answers everyone until there is a token (`upload-gate token new NAME`). Beyond loopback it starts only
     with a token, asks every caller for one, and serves /metrics and health on a port of their own.
 
-    With --workers N it supervises N such processes on one port, and starts again what crashes. The metrics port is then
-    the supervisor's: its page /prometheus/targets lists the metrics port of each process, for Prometheus' HTTP service
-    discovery. Admin ports follow from --admin-port on.
+    With --workers N it supervises N such processes on one port, and starts a crashed process again. The metrics port is
+    then the supervisor's: its page /prometheus/targets lists the metrics port of each process, for Prometheus' HTTP service
+    discovery. Their admin ports are --admin-port and the next ones.
 
     Example: upload-gate serve --redis redis://10.0.0.5:6379/0 --port 8390
     """

@@ -98,20 +98,21 @@ def _counted(addresses: Addresses, board: Board) -> dict[str, int]:
 
 async def _stored(addresses: Addresses, direct: Direct | None, both: bool) -> StatusView:
     """The board and the gates as the chosen channel holds them, and with `both` also what the other channel holds."""
-    from gate.app.converge import HEARD_WITHIN_US
+    from gate.app.converge import HEARD_WITHIN_US, without_replaced
 
     async with operating(addresses, direct=direct) as operate:
         known = await operate.known_board() if both else KnownBoard(await operate.board())
         gates = await operate.gates(HEARD_WITHIN_US)
         board, source = known.board, "redis" if direct is None else direct.value
-        running = tuple(said for said in gates.acknowledgements if not said.left)
+        running = tuple(said for said in without_replaced(gates.acknowledgements) if not said.left)
         notes = known.unread if direct is None else ()
         notes += tuple(f"an acknowledgement in {source.capitalize()} cannot be read: {why}" for why in gates.unreadable)
-        notes += tuple(
-            f"an entry of the board cannot be read and is not obeyed: {entry.why}" for entry in board.unreadable
-        )
+        notes += tuple(f"a pause cannot be read and is not obeyed: {entry.why}" for entry in board.unreadable)
         notes += lacking_note(running, board, source.capitalize())
-        return StatusView(source, board, board.rev, running, gates.now_us, notes)
+        view = StatusView(source, board, board.rev, running, gates.now_us, notes)
+        # the broker's clock dates the acknowledgements in Kafka, and pauses end by another one
+        pause_now_us = gates.now_us if direct is None else await operate.now_us()
+        return replace(view, now_us=pause_now_us, gates=_by_the_clock_of(pause_now_us, view))
 
 
 def _without_redis(addresses: Addresses, problem: UploadGateError, page: GatePage | UploadGateError) -> StatusView:
@@ -130,8 +131,10 @@ def _without_redis(addresses: Addresses, problem: UploadGateError, page: GatePag
         return replace(found, notes=(note, *found.notes))
     raise StoreUnavailable(
         f"neither Redis ({redact(addresses.redis)}) nor a gate ({redact(addresses.admin or 'none is named')}) "
-        f"returns the board: {problem.problem.rstrip('.')}; {page.problem.rstrip('.')}",
-        "start it with `upload-gate up`, or name it with --state, --redis or --admin",
+        f"returns the pauses: {problem.problem.rstrip('.')}; {page.problem.rstrip('.')}",
+        f"start it with `upload-gate up --state {addresses.state}`, or name it with --state, --redis or --admin"
+        if problem.problem.rstrip(".").endswith("connection refused")
+        else "correct its address, which --state, --redis or UPLOAD_GATE_REDIS gives, or name a gate with --admin",
     ) from page
 
 

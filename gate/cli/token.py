@@ -52,7 +52,7 @@ def new(
     from gate.serve.clock import SystemClock
 
     if NAME.fullmatch(name) is None:
-        raise OperatorError(f"{name[:80]!r} is no name of a token", "use small letters, digits and . _ -, at most 64")
+        raise OperatorError(f"{name[:80]!r} cannot name a token", "use small letters, digits and . _ -, at most 64")
     access = Access.ADMIN if admin else Access.CHECK
     text = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     made = ServiceToken(name, access, token_digest(text.encode()), SystemClock().now_us())

@@ -292,7 +292,7 @@ def decide(
 
 
 def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, answer: TakeResult) -> Decision:
-    """What `decide` says of an upload that took tokens, of whose account nothing is known, where `needs_store` is true."""
+    """The decision, where `needs_store` is true, about an upload that took tokens and has neither score nor override."""
     return Decision(
         request.upload_id,
         request.account.id,
@@ -322,7 +322,7 @@ def is_allowed(answer: TakeResult) -> bool:
 
 
 def needs_store(pauses: LivePauses, policy: Policy) -> bool:
-    """Whether no upload at all is decided before the store has answered, as nearly always. `decide` then need not be asked."""
+    """True if no upload can be decided before the store has answered, as is usual. `decide` then need not be called."""
     return pauses.are_none and not policy.deny_accounts
 
 

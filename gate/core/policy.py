@@ -89,7 +89,7 @@ class LimitRule:
     reserved: Mapping[str, float] = field(default_factory=dict)
 
     def limits_of(self, class_: str) -> tuple[Limit, ...]:
-        """The limits that the rule is for an upload of the class: one, or a reserve of the class and the rest."""
+        """The limits of an upload of the class by this rule: one, or a reserve of the class and the rest."""
         rate = self.rates[class_]
         whole = Limit(
             self.name,

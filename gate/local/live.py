@@ -26,7 +26,7 @@ COLOURS = {
 }  # fmt: skip
 WINDOW_US = 5_000_000
 STILL_US = 4_000_000
-"""Without a score for so long, though uploads come, the way from Kafka to the scores is stuck."""
+"""If no score is made for so long although uploads come, the worker is stuck or Kafka does not answer."""
 MESSAGES = 3
 BESIDE = 5
 """What matters at least as much stays beside a long list of pauses, which is then shown in short form."""

@@ -19,6 +19,8 @@ SHIPPED: Final = "reasons.toml"
 VERSION: Final = 1
 LONGEST: Final = 200
 UNKNOWN: Final = "unknown"
+DEGREE: Final = " ({} of 1)"
+"""The end of a text on something that holds by degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,14 @@ class ReasonTexts:
         if not names or any(name not in self.staff for name in names):
             return reason.signal
         values = (reason.value, reason.second)
-        return "; ".join(
-            self.staff[name].replace("{}", UNKNOWN if value is None else number_text(value))
-            for name, value in zip(names, values, strict=False)
-        )
+        return "; ".join(_with_value(self.staff[name], value) for name, value in zip(names, values, strict=False))
+
+
+def _with_value(text: str, value: float | None) -> str:
+    """The text with the value seen. How far something holds that is not known is told as unknown, and not as held."""
+    if value is None and text.endswith(DEGREE):
+        return f"{UNKNOWN} whether {text.removesuffix(DEGREE)}"
+    return text.replace("{}", UNKNOWN if value is None else number_text(value))
 
 
 def number_text(value: float) -> str:

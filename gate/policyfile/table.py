@@ -108,7 +108,7 @@ class TomlTable:
         return ()
 
     def choice(self, key: str, among: type[E], default: E | None) -> E | None:
-        """A member of the enum `among`; required if there is no default."""
+        """A member of the enum `among`; required if there is no default. None for what is complained of."""
         value = self.value(key)
         names = [name.value for name in among]
         if value is None and default is not None:
@@ -116,12 +116,12 @@ class TomlTable:
             return default
         if value is None:
             self.complain(key, f"is missing; write {key} = one of {_listed(names)}")
-            return default
+            return None
         if isinstance(value, str) and value in names:
             self.effective[key] = value
             return among(value)
         self.complain(key, f"{value!r} is not one of {_listed(names)}{_guess(value, names)}")
-        return default
+        return None
 
     def duration_us(self, key: str, default_us: int | None, zero: bool = False) -> int | None:
         """A duration such as "7d" in µs; required if there is no default. With `zero` it may be 0."""

@@ -134,7 +134,7 @@ def _read(data: bytes) -> _Document:
     if len(document.pauses) > MAX_PAUSES:
         raise StateUnreadable(f"a file of {len(document.pauses)} pauses, more than {MAX_PAUSES}")
     if len(document.releases) > MAX_PAUSES or any(not 0 < len(id_) <= MAX_ID for id_ in document.releases):
-        raise StateUnreadable(f"a file with more than {MAX_PAUSES} releases, or a release that is no id")
+        raise StateUnreadable(f"a file with more than {MAX_PAUSES} releases, or a release that is not an id")
     return document
 
 

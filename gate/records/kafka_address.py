@@ -89,7 +89,7 @@ def _servers(text: str) -> str:
         if "@" in host:  # what stands before it may be a password, and is not repeated
             raise ValueError("a user stands before the host; a login needs sasl_ssl:// or sasl_plaintext://")
         if not _HOST.fullmatch(host):
-            raise ValueError(f"{host[:80]!r} is no name or address of a host")
+            raise ValueError(f"{host[:80]!r} is not a name or address of a host")
         if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
             raise ValueError(f"the port of {server[:80]!r} is not a number between 1 and 65535")
     return text

@@ -31,4 +31,4 @@ def link_problem(link: str) -> str | None:
         is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
     except ValueError:
         is_whole = False
-    return None if is_whole else "is no link that begins with https:// and names a host"
+    return None if is_whole else "is not a link that begins with https:// and names a host"

@@ -1,4 +1,4 @@
-"""Peeks → bytes: what a check would be answered, and the room in each limit."""
+"""Peeks → bytes: what the gate would decide about a check, and what is left of each limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Left(msgspec.Struct, frozen=True, gc=False):
 
 
 class PeekAnswer(msgspec.Struct, frozen=True):
-    """What a check would be answered, and the room in each limit before it."""
+    """What the gate would decide about a check, and what is left of each limit before it."""
 
     decision: Answer
     limits: list[Left]

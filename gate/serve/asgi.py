@@ -115,7 +115,7 @@ class OneWriteProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """The request is no HTTP."""
-        self.refuse("request.malformed", "this is no HTTP/1.1 request")
+        self.refuse("request.malformed", "this is not an HTTP/1.1 request")
 
     def refuse(self, reason: str, detail: str) -> None:
         """Answer with a problem, unless a response has begun, and close the connection."""

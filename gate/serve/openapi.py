@@ -26,6 +26,7 @@ from gate.records.decision import Answer, PartialAnswer
 from gate.records.field_schemas import message_schema
 from gate.records.peek import PeekAnswer
 from gate.records.report import MAX_REPORTS, ReportAnswer
+from gate.serve.openapi_answers import DECISION, LEFT, SETTLED, described, headers
 from gate.serve.problems import ALL_REASONS, Problem, status_of
 
 FILE: Final = "openapi.json"
@@ -81,9 +82,12 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 _STRING: Final = {"type": "string"}
+_WITH_LIMITS: Final = ("/v1/check", "/v1/peek")
+"""Paths whose answers tell of limits in their headers."""
 _BODY: Final = (
     "body.malformed", "body.too_large", "body.incomplete", "field.missing", "field.invalid", "id.too_long",
-    "media_type.unsupported", "token.missing", "token.unknown", "fault.internal",
+    "media_type.unsupported", "token.missing", "token.unknown", "fault.internal", "request.timeout",
+    "header.too_large", "connections.too_many",
 )  # fmt: skip
 _ONE: Final = (*_BODY, "upload.reused")
 _BATCH: Final = (*_BODY, "batch.empty", "batch.too_large")
@@ -104,20 +108,20 @@ _HELD: Final = {
 
 OPERATIONS: Final = (
     Operation(
-        Port.CHECK, "post", "/v1/check", "Decide one upload. 200 carries the decision, whatever it is.",
+        Port.CHECK, "post", "/v1/check", "Decide about one upload. The status is 200 whatever the decision is.",
         (JSON, _ref("Decision")), (JSON, _ref("Check")), _ONE,
     ),
     Operation(
-        Port.CHECK, "post", "/v1/peek", "What a check would be answered, and what is left of each limit. It takes nothing.",
+        Port.CHECK, "post", "/v1/peek", "What the gate would decide, and what is left of each limit. It takes no tokens.",
         (JSON, _ref("Peek")), (JSON, _ref("Check")), (*_ONE, "store.unavailable"),
     ),
     Operation(
-        Port.CHECK, "post", "/v1/reports", "Report what became of uploads, so that failed ones give back what they took.",
+        Port.CHECK, "post", "/v1/reports", "Report how uploads ended. A failed upload gives its tokens back.",
         (JSON, {"anyOf": [_ref("Settled"), _object(reports={"type": "array", "items": _ref("Settled")})]}),
         (JSON, {"anyOf": [_ref("Report"), _ref("Reports")]}), (*_BATCH, "report.unknown", "store.unavailable"),
     ),
     Operation(
-        Port.CHECK, "post", "/v1/checks", "Decide a batch of uploads, in its order.",
+        Port.CHECK, "post", "/v1/checks", "Decide about a batch of uploads, in its order.",
         (JSON, _ref("Decisions")), (JSON, _ref("Checks")), _BATCH,
     ),
     Operation(Port.PAGES, "get", "/metrics", "The metrics of this process, for Prometheus.", (TEXT, _STRING)),
@@ -146,7 +150,7 @@ OPERATIONS: Final = (
         (*_CHANGES, "policy.invalid", "trial.running", "media_type.unsupported"), 201, (_FOR,),
     ),
     Operation(
-        Port.ADMIN, "delete", "/v1/policy/trial", "End the trial, and give what it has counted.",
+        Port.ADMIN, "delete", "/v1/policy/trial", "End the trial, and return what it has counted.",
         (JSON, _ref("Trial")), None, (*_CHANGES, "trial.none"),
     ),
     Operation(Port.ADMIN, "get", "/v1/stats", "Counters since the start.", (JSON, _ref("Stats")), None, _ADMIN),
@@ -204,6 +208,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(operation.status): {"description": operation.summary, "content": {kind: {"schema": schema}}}
     }
+    if operation.path in _WITH_LIMITS:
+        responses[str(operation.status)]["headers"] = headers()
     for empty in operation.empty:
         responses[empty] = {"description": HTTPStatus(int(empty)).phrase}
     by_status: dict[int, list[str]] = {}
@@ -240,13 +246,13 @@ def _schemas() -> dict[str, Any]:
         "Checks": _object(
             checks={"type": "array", "minItems": 1, "maxItems": MAX_BATCH_CHECKS, "items": _ref("Check")}
         ),
-        "Decision": _titled(decision, "Decision"),
+        "Decision": _titled(described(decision, DECISION), "Decision"),
         "Decisions": _object(decisions={"type": "array", "items": _ref("Decision")}),
         "Peek": _titled(peek, "Peek"),
-        "Left": records["Left"],
+        "Left": described(records["Left"], LEFT),
         "Report": _REPORT,
         "Reports": _object(reports={"type": "array", "minItems": 1, "maxItems": MAX_REPORTS, "items": _ref("Report")}),
-        "Settled": _titled(records[ReportAnswer.__name__], "Settled"),
+        "Settled": _titled(described(records[ReportAnswer.__name__], SETTLED), "Settled"),
         "Problem": _titled(problem, "Problem"),
         **_PAGES,
     }
@@ -260,7 +266,7 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
 _REPORT: Final = {
     "type": "object",
-    "description": "What became of one upload, named by account and upload id, or by the reservation of the answer.",
+    "description": "How one upload ended, named by account and upload id, or by the reservation of the answer.",
     "properties": {
         "account": _object(id=_ID),
         "upload_id": _ID,

@@ -14,7 +14,7 @@ Entry = list[float]
 
 
 def hashed_key(key: Key) -> int:
-    """64 bits that stand for a key where counters are kept."""
+    """The 64-bit hash of a key, by which stored counters are found."""
     text = key if isinstance(key, str) else "\0".join(key)
     return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 

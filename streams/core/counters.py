@@ -1,4 +1,5 @@
-"""Counters of a stream of events between a source and a target: what was usual until now, and what the labels said.
+"""Counters of a stream of events between a source and a target: what was usual before each event, and the labels until
+then.
 
 An event has a source (an account), a target (what it acts on), a place (a device), a kind, and perhaps an amount. The
 counters are read before the event is added to them, so a value never depends on its own event or a later one. They
@@ -29,7 +30,7 @@ PARTS: Final = ("source", "target", "place", "kind")
 PAIRS: Final = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), (0, 4), (1, 4))
 """Pairs of parts that are counted together; 4 is the amount, to the next whole number."""
 RUNS_OF: Final = ("source", "source_target")
-"""Whose runs are counted."""
+"""The part of an event whose runs are counted."""
 BUDGET: Final = 200_000
 _NAMES: Final = (*PARTS, "amount")
 _LN2: Final = log(2.0)
@@ -86,7 +87,7 @@ def _label_names() -> tuple[str, ...]:
 COUNT_NAMES: Final = _names()
 """The names of what `read` gives first, in order."""
 LABEL_NAMES: Final = _label_names()
-"""The names of what it gives after them: counters of the labels."""
+"""The names of the counters of labels, which come after them."""
 
 # an entry of one part: count, last, fast, slow, sum and squares and weight of amounts, distinct partners by pair, labels
 _COUNT, _LAST, _QUICK, _SLOW, _SUM, _SQUARES, _WEIGHT, _PARTNERS, _LABELS = 0, 1, 2, 3, 4, 5, 6, 7, 15

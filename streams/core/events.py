@@ -228,7 +228,9 @@ def decode_thoroughly(value: bytes | None, headers: Sequence[tuple[str, bytes]] 
     except FieldRefused as refused:
         raise _unreadable(refused, data) from None
     except OverflowError:
-        raise Unreadable(Fault.CLOCK_ABSURD, "at is no time that can be counted; mend the sender's clock") from None
+        raise Unreadable(
+            Fault.CLOCK_ABSURD, "at is not a time that can be counted; correct the sender's clock"
+        ) from None
     return msgspec.convert({**kept, "type": subject.value}, _KINDS[subject]), surplus, dropped
 
 
@@ -315,7 +317,7 @@ _PROBLEMS = {
     Dropped.UNKNOWN: "Is empty, or a word for unknown",
     Dropped.INVISIBLE: "Holds a character that cannot be seen",
     Dropped.NOT_UTF8: "Holds a character that is not UTF-8, or that was replaced by U+FFFD on its way",
-    Dropped.INVALID: "at has no time zone or is no time; write RFC 3339, such as 2026-11-23T10:00:00Z",
+    Dropped.INVALID: "at has no time zone or is not a time; write RFC 3339, such as 2026-11-23T10:00:00Z",
 }
 
 
@@ -343,11 +345,13 @@ def check_record(event: Event, at_us: int, key: bytes | None, timestamp_ms: int)
     if key != event.account.id.encode():
         raise Unreadable(Fault.KEY_MISMATCH, "the record's key is not account.id; key every event by account.id")
     if at_us < 0:
-        raise Unreadable(Fault.CLOCK_ABSURD, "at is before 1970; mend the sender's clock")
+        raise Unreadable(Fault.CLOCK_ABSURD, "at is before 1970; correct the sender's clock")
     if timestamp_ms > 0 and at_us > timestamp_ms * 1000 + MAX_AHEAD_US:
-        raise Unreadable(Fault.CLOCK_FUTURE, "at is more than 5 minutes ahead of the broker; mend the sender's clock")
+        raise Unreadable(
+            Fault.CLOCK_FUTURE, "at is more than 5 minutes ahead of the broker; correct the sender's clock"
+        )
     if at_us >= LATEST_US:
-        raise Unreadable(Fault.CLOCK_ABSURD, "at is after the year 3000; mend the sender's clock")
+        raise Unreadable(Fault.CLOCK_ABSURD, "at is after the year 3000; correct the sender's clock")
 
 
 def kind_of(event: Event) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 from streams.core.counter_tables import Entry
 
 LABEL_COUNTERS: Final = ("odds", "odds_fast", "abusive_gap", "honest_run", "abusive_recent")
-"""What is read of an entry, in order."""
+"""The counters that are read of an entry, in order."""
 NEVER: Final = 12.0
 WIDTH: Final = 8
 _NUMBER, _ABUSIVE, _AT, _QUICK, _QUICK_ABUSIVE, _ABUSIVE_AT, _HONEST, _RECENT = range(WIDTH)

@@ -12,7 +12,7 @@ from typing import Final
 from streams.core.counter_tables import Entry
 
 RUN_COUNTERS: Final = ("amount_change", "amount_above_most", "amount_above_least", "run_count", "run_amount")
-"""What is read of an entry, in order. Amounts are compared as logarithms."""
+"""The counters that are read of an entry, in order. Amounts are compared as logarithms."""
 WIDTH: Final = 6
 _LAST, _SIZE, _MOST, _LEAST, _RUN, _SUM = range(WIDTH)
 _FIRST: Final = (12.0, 12.0, 12.0, 0.0, 0.0)

@@ -12,7 +12,7 @@ from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import SettingInvalid
 from streams.dlq.cluster import PartitionFlag, ReasonFlag, cluster
-from streams.dlq.text import event_lines, mend
+from streams.dlq.text import event_lines, remedy
 
 if TYPE_CHECKING:
     from streams.worker.dead_letters import ListedLetter
@@ -63,7 +63,7 @@ def show(
     match = _PLACE.fullmatch(place)
     if match is None:
         raise SettingInvalid(
-            f"{place[:40]!r} is no place in the events topic", "write PARTITION:OFFSET, such as 2:1417"
+            f"{place[:40]!r} is not a position in the events topic", "write PARTITION:OFFSET, such as 2:1417"
         )
     bootstrap, topics = cluster(state, kafka)
     listed = asyncio.run(dead_letter(bootstrap, topics, int(match[1]), int(match[2])))
@@ -88,7 +88,7 @@ def shown_json(listed: ListedLetter) -> dict[str, object]:
         event = {"event": None, "event_hex": body.event.hex()}
     return {
         **as_json(listed),
-        "correct": mend(body.reason),
+        "correct": remedy(body.reason),
         "key": None if letter.key is None else letter.key.decode(errors="replace"),
         "truncated": body.truncated,
         **event,
@@ -106,7 +106,7 @@ def shown_lines(listed: ListedLetter) -> list[str]:
         f"{'key':<10} {key}",
         f"{'written':<10} {instant_of(letter.at_ms)}",
         f"{'reason':<10} {body.reason}: {body.detail}",
-        f"{'correct':<10} {mend(body.reason)}",
+        f"{'correct':<10} {remedy(body.reason)}",
     ]
     if body.replayed is not None:
         lines.append(f"{'replayed':<10} it was sent again; it first stood at {body.replayed}")

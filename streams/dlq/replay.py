@@ -78,7 +78,7 @@ def since_ms(text: str | None, now_ms: Callable[[], int]) -> int:
         at = None
     if at is None or at.tzinfo is None:
         raise SettingInvalid(
-            f"--since {text[:40]!r} is no time", "write 24h, or a time with its zone such as 2026-11-26T15:00:00Z"
+            f"--since {text[:40]!r} is not a time", "write 24h, or a time with its zone such as 2026-11-26T15:00:00Z"
         )
     return round(at.timestamp() * 1_000)
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-MENDS: Final[Mapping[str, str]] = {
+from streams.core.events import MAX_EVENT_BYTES
+
+REMEDIES: Final[Mapping[str, str]] = {
     "value.empty": "The sender wrote a record without a value. Send each event as a JSON object.",
-    "size.exceeded": "The event is larger than 64 KiB. Shorten its text and links at the sender.",
+    "size.exceeded": f"The event is larger than {MAX_EVENT_BYTES // 1024} KiB. Shorten its text and links at the sender.",
     "json.malformed": "The value is not JSON. Find the sender that writes to this topic in another format.",
     "type.unknown": "Send one of the types attempted, completed, removed, reported, challenged.",
     "field.missing": "The sender left out a required field: type, id, at or account.id.",
@@ -16,7 +18,7 @@ MENDS: Final[Mapping[str, str]] = {
     "id.too_long": "Ids have at most 256 bytes. Send a shorter id, such as a hash of it.",
     "clock.future": "The sender's clock is ahead. Correct it; the event can be replayed once its time has passed.",
     "clock.absurd": "`at` is before 1970: the sender's clock or its unit is wrong.",
-    "key.mismatch": "The sender keys its records by something else than account.id. A replay corrects the key.",
+    "key.mismatch": "The sender keys its records by something other than account.id. A replay corrects the key.",
     "event.unprocessable": "A fault of the worker. Report it with this event; replay it with a release that has the correction.",
 }
 OTHER_REASON: Final = "This release does not know the reason; a newer one wrote the letter."
@@ -24,9 +26,9 @@ BYTES_A_LINE: Final = 16
 MAX_HEX_LINES: Final = 64
 
 
-def mend(reason: str) -> str:
+def remedy(reason: str) -> str:
     """The remedy for events with this reason."""
-    return MENDS.get(reason, OTHER_REASON)
+    return REMEDIES.get(reason, OTHER_REASON)
 
 
 def event_lines(event: bytes) -> list[str]:

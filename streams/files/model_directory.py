@@ -73,7 +73,9 @@ def load_models(directory: Path | None, scorecard: Path | None = None) -> Models
     }
     if not own.exists() and not read:
         holds = ", ".join([SHIPPED, *(f"{name}.npz" for name in READERS)])
-        raise PolicyInvalid(str(directory), None, "", f"is no directory of models: it holds none of {holds}; fit them")
+        raise PolicyInvalid(
+            str(directory), None, "", f"is not a directory of models: it holds none of {holds}; fit them"
+        )
     card = load_scorecard(scorecard or (own if own.exists() else None))
     hash_ = combined({name: model.hash for name, model in read.items()})
     return Models(replace(card, models=hash_), hash_, MappingProxyType(read))

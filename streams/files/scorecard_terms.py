@@ -135,7 +135,7 @@ def _features(given: Mapping[str, Any], place: Place, two: bool) -> tuple[str, .
         if not isinstance(feature, str) or feature not in PLACE:
             close = get_close_matches(str(feature), PLACE, n=1)
             meant = f"did you mean {close[0]}?" if close else f"known are {', '.join(PLACE)}"
-            raise place.complaint(key, f"{feature!r} is no feature; {meant}")
+            raise place.complaint(key, f"{feature!r} is not a feature; {meant}")
     return tuple(listed)
 
 

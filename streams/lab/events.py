@@ -131,7 +131,7 @@ def label_delay(given: str, by_time: bool) -> float | None:
     try:
         delay_us = parse_duration_us(given)
     except ValueError:
-        raise OperatorError(f"--labels {given} is no delay", "give none, immediate, or a delay such as 7d") from None
+        raise OperatorError(f"--labels {given} is not a delay", "give none, immediate, or a delay such as 7d") from None
     if not by_time:
         raise OperatorError("the rows have no times", "give --labels a number of events") from None
     return delay_us / 1e6

@@ -57,12 +57,13 @@ OF_ONE_FAMILY: Final = frozenset(("layout_concentration", "near_mean", "near_sha
 READ_BY_CAPTIONS: Final = frozenset(
     ("caption_length", "upper_share", "digit_share", "punctuation_share", "space_share")
 )  # fmt: skip
-"""Features of style that a caption model of the same site reads in each caption too. With one they count twice, and rank
-other bots worse."""
+"""Features of style that a caption model of the same site reads in each caption too. Beside such a model they count
+twice, and bots of other kinds rank worse.
+"""
 OF_LARGE_FAMILY: Final = 0.25
-"""The power of the number of a family's accounts by which each of them weighs less."""
+"""The exponent by which an account of a family of n accounts weighs less: n to this power."""
 CALIBRATED_BY_FAMILY: Final = 0.75
-"""The same power where risks are calibrated. What they mean must hold for families to come, so the few largest families do
+"""The same exponent where risks are calibrated. What they mean must hold for families to come, so the few largest families do
 not decide it."""
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""

@@ -33,7 +33,7 @@ authors and bots that are known already."""
 STRONGEST: Final = 100.0
 """The most that one row weighs."""
 OF_ONE_AUTHOR: Final = 0.75
-"""The power of the number of an author's texts by which each of them weighs less."""
+"""The exponent by which a text of an author with n texts weighs less: n to this power."""
 _CHUNK: Final = 500
 _USUAL_LENGTH: Final = 20.0
 _MANY: Final = 20_000

@@ -227,7 +227,7 @@ def _recorded(line: int, row: Row, at_us: int, dropped: Counter[tuple[str, Dropp
 
 
 def caption(row: Row) -> str | None:
-    """The row's text as an event's is read: what is no text counts as none."""
+    """The row's text, read as that of an event; a value that is not text counts as none."""
     kept, _ = read_fields({"account": {"id": "any"}, "text": row.text}, MessageType.ROW)
     text: str | None = kept.get("text")
     return text
@@ -293,7 +293,7 @@ def _checked(file: Path, line: int, raw: bytes, any_account: bool = False) -> Ro
         raise RowInvalid(file, line, f"field account_id: {problem}") from None
     for name, moment in (("t", row.t), ("account_created_at", row.account_created_at)):
         if moment is not None and not 0 <= moment < MAX_TIME_S:
-            raise RowInvalid(file, line, f"field {name}: {moment} is no time in seconds since 1970")
+            raise RowInvalid(file, line, f"field {name}: {moment} is not a time in seconds since 1970")
     if row.label not in (BENIGN, ABUSIVE, UNLABELLED):
         raise RowInvalid(file, line, f"field label: {row.label} is none of 0, 1 and -1")
     return row

@@ -85,7 +85,7 @@ class Touched:
         return self.attempted > 0 or self.others is not None
 
     def add(self, events: Iterable[ReadUpload]) -> None:
-        """Fold the account's events. If one raises, the account has `failed`: only `again` says what becomes of it."""
+        """Fold the account's events. If one raises, the account has `failed`: `again` then decides about it."""
         try:
             for read, caption, link_odds in events:
                 self._fold(read, caption, link_odds)

@@ -37,7 +37,7 @@ MAX_FOLLOWING = 20_000
 
 LET_IN = (None, "allow", "review")
 MOST_REASONS = 8
-"""Reasons of one outage that are logged: what a server answers may differ each time."""
+"""The most reasons of one outage that are logged, since a server may answer differently each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Traffic:
 
 
 class _Link:
-    """Logs each of the first reasons for which a server is away once, and once that it is back."""
+    """Logs why a server is away, each of the first reasons once, and logs once that it is back."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         self._name = name

@@ -271,9 +271,9 @@ class Partitions:
         kind = kind_of(error)
         self._metrics.batch_failures.labels(kind).inc()
         if kind == "other":
-            log.error("partition %d: a batch failed and is done again", partition, exc_info=error)
+            log.error("partition %d: a batch failed and is repeated", partition, exc_info=error)
         elif not self._kafka.is_down:
-            log.warning("partition %d: a batch is done again (%s: %s)", partition, kind, kafka_trouble(error))
+            log.warning("partition %d: a batch is repeated (%s: %s)", partition, kind, kafka_trouble(error))
 
     def committed(self, effects: Effects, seconds: float) -> None:
         """See Around."""

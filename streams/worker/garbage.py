@@ -1,4 +1,4 @@
-"""When the worker looks for cycles of garbage: seldom, and never while a batch is folded.
+"""Makes the worker collect cyclic garbage seldom, and never while a batch is folded.
 
 A batch of a few thousand events makes a hundred thousand objects that hold no cycle and are let go at its end. To look
 through them in the middle of the batch finds nothing, and costs up to a tenth of the worker's time.
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GARBAGE_AFTER = 50_000
-"""Objects after which cycles are looked for; every 700, as is usual, costs a tenth of the worker's time."""
+"""New objects after which Python collects cyclic garbage. Its default of 700 costs a tenth of the worker's time."""
 
 
 @contextmanager
 def few_collections() -> Iterator[None]:
-    """Look for cycles seldom, and never among what was imported."""
+    """Collect cyclic garbage seldom, and never among imported objects."""
     before = gc.get_threshold()
     gc.freeze()  # what was imported stays, and need not be looked through again and again
     gc.set_threshold(GARBAGE_AFTER, 20, 50)
@@ -29,7 +29,7 @@ def few_collections() -> Iterator[None]:
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """Look for no cycles meanwhile; what was made and let go meanwhile counts for nothing afterwards."""
+    """Collect no cyclic garbage meanwhile. Objects that are made and freed meanwhile do not count afterwards."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

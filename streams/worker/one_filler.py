@@ -18,9 +18,9 @@ log = logging.getLogger("upload_gate.worker")
 CERTAIN_AFTER = 3
 """So many times a foreign name came back: its group is alive."""
 ALONE_AFTER = 3
-"""So many rounds in a row the own name stayed: the foreign name was probably left behind."""
+"""After so many rounds in a row with its own name, a group takes the foreign name for one that was left behind."""
 GONE_AFTER = 6
-"""So many rounds in a row the own name stayed: no other group is alive, not even one that looks half as often."""
+"""After so many rounds in a row with its own name, no other group is alive, not even one that looks half as often."""
 
 
 class Claims(Protocol):

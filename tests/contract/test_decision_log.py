@@ -115,7 +115,7 @@ async def test_a_decision_that_cannot_be_encoded_is_counted_and_those_after_it_a
         await eventually(lambda: log.stats.published == 10, timeout_s=20.0)
 
     assert (log.stats.recorded, log.stats.published, log.stats.dropped, len(faults)) == (11, 10, 1, 1)
-    assert sum("a fault of ours" in record.message for record in caplog.records) == 1
+    assert sum("unexpected error" in record.message for record in caplog.records) == 1
 
 
 async def test_what_waits_keeps_nothing_of_the_request_that_the_record_does_not_need() -> None:

@@ -146,6 +146,21 @@ async def test_a_report_gives_back_and_counts_the_real_bytes_whatever_another_bu
     assert peeked.rooms[0].left(peeked.result.now_us) == 59
 
 
+async def test_a_value_of_another_kind_at_the_key_of_one_upload_takes_no_other_check_down(
+    redis_store: RedisAccountStore, line: Line
+) -> None:
+    wide = per_minute("minute", 60)
+    for n in range(8):  # the last ones have keys of their own
+        await redis_store.take(take_request(f"u{n}", wide))
+    await line.execute(b"LPUSH", f"{redis_store.prefix}2r:{{a}}1:new", b"x", within_s=5.0)
+
+    results = await redis_store.take_many([take_request("new", wide), take_request("u", wide, account="b")])
+    again = await redis_store.take(take_request("new", wide))
+
+    assert [each.charged for each in results if not isinstance(each, Exception)] == [True, True]
+    assert again.repeated
+
+
 async def admitted_at(store: RedisAccountStore, now_us: int) -> int:
     requests = [take_request(f"at-{now_us}-{i}", LIMIT, now_us=now_us) for i in range(2 * BURST)]
     return sum([(await store.take(request)).charged for request in requests])

@@ -30,6 +30,7 @@ from waiting import wait_until
 from gate.cli import main as cli
 from gate.cli.main import COMMANDS
 from gate.local.free_port import free_port
+from gate.records.check import MAX_BODY_BYTES
 from gate.settings import DEFAULT_PORTS, DOCUMENTED, PREFIX, read_settings, worker_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -119,6 +120,8 @@ def test_the_snippet_of_the_page_asks_a_gate_and_lets_in_as_told_where_the_gate_
     again = asking.check(upload(0))
     with pytest.raises(ValueError) as no_account:
         asking.check({"upload_id": "u-9", "media": {"kind": "image"}})
+    with pytest.raises(ValueError, match=f"at most {MAX_BODY_BYTES} bytes"):  # the gate would not read it to its end
+        asking.check({**upload(9), "caption": "x" * 5_000_000})
     asking._headers["authorization"] = "Bearer wrong"
     asking._when_away = False
     refused = asking.check(upload(9))
@@ -127,7 +130,7 @@ def test_the_snippet_of_the_page_asks_a_gate_and_lets_in_as_told_where_the_gate_
     assert [let_in for let_in, _ in answers] == [True] * 5 + [False] * 2
     assert answers[6][1]["decision"] == "throttle"
     assert "decision" in again[1]
-    assert str(no_account.value) == "the gate cannot read the upload: account.id is required"
+    assert str(no_account.value) == "the gate cannot check the upload: account.id is required"
     assert refused == (False, {})
     assert caplog.messages == ["the gate answers 401: this token is not valid, or no longer"]
 
@@ -226,6 +229,8 @@ def test_the_page_names_every_file_beside_it() -> None:
         "systemd/upload-gate.service",
         "systemd/upload-gate-worker.service",
         "systemd/upload-gate-keeper.service",
+        "grafana/upload-gate.json",
+        "grafana/provisioning/dashboards/upload-gate.yaml",
         "compose.yaml",
         "k8s/",
         "runbooks/",

@@ -106,7 +106,7 @@ def test_commands_take_their_tokens_from_the_environment_and_say_so_where_they_l
 
     assert (without, within, spoilt) == ([2, 2], [0, 0], 1)
     assert said.count("Here: set UPLOAD_GATE_TOKEN for the port for checks") == 2
-    assert "the token in the environment is no header value" in told
+    assert "the token in the environment cannot be a header value" in told
     assert "a\nb" not in told
 
 
@@ -173,7 +173,7 @@ def test_two_tokens_of_a_name_are_valid_at_once_and_a_third_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("new", "Media API"), 2, "is no name of a token"),
+        (("new", "Media API"), 2, "cannot name a token"),
         (("revoke", "nobody"), 2, "no token has the id or name nobody"),
         (("list",), 0, "holds no token"),
     ],

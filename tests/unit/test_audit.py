@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gate.cli.history import copy_problems
-from gate.core.pause.entry import Pause
+from gate.cli.history import copy_problems, record_fields
+from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
 from gate.ports.audit import AuditEntry, AuditOutcome
@@ -193,3 +194,12 @@ def test_two_logs_that_continue_one_chain_are_told_apart(tmp_path: Path) -> None
 
     assert list(chain_problems(one)) == list(chain_problems(two)) == []
     assert "record 3 of host-1 exists twice in Kafka: this file's by ann, and another one by eve" in fork
+
+
+def test_an_approval_names_what_was_approved() -> None:
+    waits = replace(PAUSE, proposal=Proposal(PauseChange.RELEASE, "bob", NOON_US))
+    approval = AuditEntry("approve", "cid", AuditOutcome.DONE, "p-1", waits, PAUSE, approver="cid")
+
+    fields = record_fields(decode_audit(encode_audit(approval, "host-1", 1, NOON_US, "0" * 64)))
+
+    assert "approves the release that bob proposed" in fields

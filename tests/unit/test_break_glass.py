@@ -152,7 +152,7 @@ def test_other_content_is_refused_once_until_it_changes(tmp_path: Path, data: by
         ("Expected `int | null`, got `str` - at `$.t`", "must be a whole number or null, not text (at `t`)"),
         ("Expected `object`, got `array`", "must be an object, not a list"),
         ("Object missing required field `pauses`", "`pauses` is missing"),
-        ("Object contains unknown field `pause`", "`pause` is no field of it"),
+        ("Object contains unknown field `pause`", "`pause` is not a field of it"),
         ("JSON is malformed: invalid character (byte 3)", "JSON is malformed: invalid character (byte 3)"),
     ],
 )

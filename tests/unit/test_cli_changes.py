@@ -201,3 +201,29 @@ def test_a_change_cannot_wait_for_a_second_person_and_go_ahead(
 
     assert cli.run([*command, "--propose", "--emergency", "nobody awake"]) == 2
     assert board(store) == {"p-1": PAUSE}
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome"),
+    [
+        (("--class", "new"), ""),
+        (("--class", "new", "--for", "30h"), "it would be refused: a pause that lasts over 24h"),
+        (("--class", "new", "--for", "5m", "--machine"), "it would be refused: a machine's pause lasts at most 60 s"),
+        (("--all", "--propose"), "it would wait for a second person"),
+    ],
+)
+def test_a_dry_run_says_what_would_become_of_the_pause_and_writes_nothing(
+    store: MemoryBoardStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], outcome: str
+) -> None:
+    code = cli.run(["pause", *flags, "--reason", "raid", "--dry-run", "-o", "json"])
+
+    out, err = capsys.readouterr()
+    assert (code, board(store), (tmp_path / "audit.jsonl").exists()) == (0, {}, False)
+    assert json.loads(out)["outcome"].startswith(outcome)
+    assert f"dry run: nothing was changed{'; ' if outcome else ''}{outcome}" in err
+
+
+def test_an_extension_without_a_length_is_not_offered_as_a_default(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["extend", "--help"])
+
+    assert "default: 0" not in capsys.readouterr().out

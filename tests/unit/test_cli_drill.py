@@ -16,6 +16,7 @@ from gate.cli.addresses import Addresses, resolve_addresses
 from gate.cli.output import Output
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Scope
+from gate.errors import StoreUnavailable
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
@@ -99,3 +100,21 @@ async def test_ctrl_c_while_the_gate_is_queried_leaves_no_pause_behind(
     (pause,) = (await store.read()).pauses.values()
     assert drilling[0].cancelled()
     assert pause.released_by == "ann"
+
+
+@pytest.mark.parametrize(
+    ("way", "other"), [((), "kafka"), (("--direct", "redis"), "kafka"), (("--direct", "kafka"), "redis")]
+)
+def test_a_drill_that_cannot_be_written_names_the_other_way(
+    store: MemoryBoardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    way: tuple[str, ...], other: str,
+) -> None:  # fmt: skip
+    async def away(*_: object, **__: object) -> Pause:
+        raise StoreUnavailable("it does not answer")
+
+    monkeypatch.setattr(Operate, "pause", away)
+
+    code = cli.run(["drill", "--owner", "ann", *way])
+
+    assert code == 1
+    assert capsys.readouterr().err.rstrip().endswith(f"or with --direct {other}")

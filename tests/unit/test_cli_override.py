@@ -138,7 +138,7 @@ def test_a_file_is_shown_in_a_dry_run_and_set_with_yes(
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("[]", "is no JSON object"),
+        ("[]", "is not a JSON object"),
         ("{", "Expecting"),
         ('{"account":"a","for":"2d","reason":"x"}', "either lets in, refuses or changes limits"),
         ('{"account":"a","allow":true,"for":"2d"}', "reason is missing"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from gate.cli import check, explain, policy, preview, status, status_view
 from gate.cli import main as cli
 from gate.cli.addresses import resolve_addresses
 from gate.cli.board_access import new_pause_id
+from gate.cli.direct import Direct
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence
 from gate.cli.pause_text import lines_of, pause_lines
 from gate.cli.release import released_sentence, still_paused
@@ -30,7 +33,7 @@ from gate.core.score import Reason, Score, Stamp
 from gate.errors import StateUnreadable
 from gate.local.free_port import free_port
 from gate.policyfile.reason_texts import load_reason_texts
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import Acknowledgement, Gates
 from gate.records.board_document import board_digest
 from gate.records.board_page import board_page, decode_board_page
 from gate.records.pause import pause_document
@@ -336,7 +339,7 @@ def test_a_score_is_explained_by_what_weighed_most() -> None:
 
     assert first == "a-1: risk 0.72 (bot 0.70, scam 0.10)"
     assert heaviest.split()[:2] == ["+2.50", "network.device_accounts.freshness"]
-    assert heaviest.endswith("31 accounts share its device; the account is new (unknown of 1)")
+    assert heaviest.endswith("31 accounts share its device; unknown whether the account is new")
     assert other.split()[1] == "tempo.burst"
     assert last.endswith("scorecard card")
 
@@ -483,3 +486,34 @@ def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> N
 
     assert explain.riskiest_lines(scores, NOON_US) == ["risk 0.72  a-1  tempo.burst"]
     assert explain.riskiest_lines([], NOON_US) == ["no account has a score"]
+
+
+def test_without_redis_and_a_gate_status_ends_pauses_by_the_gates_clock_and_not_the_brokers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Operating:
+        """What Kafka tells whose broker's clock is an hour ahead of the one by which pauses end."""
+
+        async def board(self) -> Board:
+            return Board({"p-1": PAUSE})
+
+        async def now_us(self) -> int:
+            return NOON_US
+
+        async def gates(self, within_us: int) -> Gates:
+            said = Acknowledgement("g-1", "http://g-1", 7, NOON_US + HOUR_US - 300_000)
+            return Gates(NOON_US + HOUR_US, (said,))
+
+    @asynccontextmanager
+    async def operating(*_: object, **__: object) -> AsyncIterator[Operating]:
+        yield Operating()
+
+    monkeypatch.setattr(status_view, "operating", operating)
+
+    there = resolve_addresses(Path("/var/gate"), redis="redis://10.0.0.5:6379/0", kafka="10.0.0.6:9092", environ={})
+
+    view = asyncio.run(status_view._stored(there, Direct.KAFKA, both=False))
+
+    first, *_ = status.status_lines(view, "aaaa", there, 200)
+    assert first.startswith("1 active pause")
+    assert view.now_us - view.gates[0].acknowledged_at_us == 300_000

@@ -52,11 +52,11 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--all", "--for", "25h", "--machine", *RAID), 4, "a machine's pause lasts at most 60 s"),
         (("--all", "--for", "400d", *RAID), 2, "at most 24h for one person"),
         (("--all", "--for", "31d", "--propose", *RAID), 2, "longer than 30d"),
-        (("--class", "new", "--for", "10m", "--machine", "--dry-run", *RAID), 4, "at most 60 s"),
+        (("--class", "new", "--for", "10m", "--machine", *RAID), 4, "at most 60 s"),
         (("--all", "--for", "0s", *RAID), 2, "more than 0, at most 24h for one person"),
         (("--all", "--for", "10", *RAID), 2, "is not a span of time: write 90s"),
         (("--class", "--for", "10m", *RAID), 2, "--class needs a value, and is followed by --for"),
-        (("--country", "Germany", *RAID), 2, "--country GERMANY is no country as uploads name it. Give two letters"),
+        (("--country", "Germany", *RAID), 2, "--country GERMANY is not a country as uploads name it. Give two letters"),
         (("--all", "--action", "explode", *RAID), 2, "explode"),
         (("--all", "--owner", "a\x07b", *RAID), 2, "--owner"),
         (("--class", "", *RAID), 2, "scope"),
@@ -582,9 +582,9 @@ def test_a_kind_that_nobody_uses_is_warned_about_and_paused_all_the_same(capsys:
 
     err = capsys.readouterr().err
     assert ended == 0
-    assert "warning: imgae is no usual kind; pausing all the same" in err
+    assert "warning: imgae is not a usual kind; pausing all the same" in err
     assert "Did you mean image?" in err
-    assert "story is no usual" not in err
+    assert "story is not a usual" not in err
 
 
 def test_simulate_compresses_a_file_whose_name_says_so(tmp_path: Path) -> None:

@@ -179,6 +179,35 @@ async def test_a_gate_that_was_killed_is_not_waited_for_once_its_next_process_ob
     assert (result.left, result.unheard, result.shared_names) == ((), (), ())
 
 
+async def test_a_goodbye_ends_the_name_also_for_an_earlier_process_that_crashed(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    await store.acknowledge(said("g-1", boot="b-crashed"))
+    await store.acknowledge(said("g-2", CHANGE, boot="b-runs"))
+    clock.at_us += SUCCEEDED_AFTER_US
+    await store.acknowledge(said("g-1", boot="b-after", left=True))
+    clock.at_us += LIVE_WITHIN_US
+    await store.acknowledge(said("g-2", CHANGE, boot="b-runs"))
+
+    result = await converged(store, CHANGE, 0.05)
+
+    assert result.complete
+    assert ([gate.said.boot for gate in result.left], result.unheard) == (["b-after"], ())
+
+
+async def test_a_twin_that_fell_silent_together_with_a_goodbye_is_still_unheard(
+    store: MemoryBoardStore, clock: StoppedClock
+) -> None:
+    await store.acknowledge(said("g-1", boot="b-1", left=True))
+    await store.acknowledge(said("g-1", boot="b-2"))
+    clock.at_us += LIVE_WITHIN_US + 1
+    await store.acknowledge(said("g-2", CHANGE))
+
+    result = await converged(store, CHANGE, 0.05)
+
+    assert [gate.said.boot for gate in result.unheard] == ["b-2"]
+
+
 async def test_two_processes_of_one_name_are_both_waited_for_and_the_name_is_told(store: MemoryBoardStore) -> None:
     await store.acknowledge(said("g-1", CHANGE, boot="b-1"))
     await store.acknowledge(said("g-1", boot="b-2"))

@@ -9,10 +9,10 @@ import pytest
 
 from gate.cli import main as cli
 from gate.errors import SettingInvalid
-from streams.core.events import Fault
+from streams.core.events import MAX_EVENT_BYTES, Fault
 from streams.dlq.replay import as_json, lines, since_ms
 from streams.dlq.resume import sentence
-from streams.dlq.text import MENDS, OTHER_REASON, event_lines, mend
+from streams.dlq.text import OTHER_REASON, REMEDIES, event_lines, remedy
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM, DeadLetter, encode_dead_letter
 from streams.worker.control_records import ResumeAnswer, ResumeOutcome
 from streams.worker.dead_letters import DeadLetterBody, FoundLetter, Origin
@@ -27,8 +27,12 @@ def letter(event: bytes = EVENT, replayed: str | None = None, **more: object) ->
 
 
 def test_every_reason_says_what_to_correct() -> None:
-    assert set(MENDS) == {fault.value for fault in Fault}
-    assert mend("of.tomorrow") == OTHER_REASON
+    assert set(REMEDIES) == {fault.value for fault in Fault}
+    assert remedy("of.tomorrow") == OTHER_REASON
+
+
+def test_the_remedy_for_a_large_event_names_the_limit_that_events_have() -> None:
+    assert f"larger than {MAX_EVENT_BYTES // 1024} KiB" in remedy("size.exceeded")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_since_without_a_zone_or_a_meaning_is_a_usage_error(text: str) -> None:
     [
         (("show", "2"), "PARTITION:OFFSET"),
         (("show", "a:b"), "PARTITION:OFFSET"),
-        (("show", "\x1b[2J:1"), "is no place"),
+        (("show", "\x1b[2J:1"), "is not a position"),
         (("replay", "--since", "yesterday"), "Write 24h"),
         (("resume", "--partition", "-1"), "--partition"),
         (("list", "--limit", "0"), "--limit"),

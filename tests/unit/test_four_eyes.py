@@ -93,7 +93,7 @@ async def test_one_person_stops_the_platform_at_once_for_an_hour_and_a_second_le
     in_force = (await site.store.read()).active(site.at_us)
     with pytest.raises(NotPermitted):
         await site.as_("ann@a").approve(alone.id, "bob")
-    with pytest.raises(ControlRefused, match=r"needs a second person; alone, one may let it last 1h\."):
+    with pytest.raises(ControlRefused, match=r"needs a second person; one person may let it last 1h\."):
         await site.as_("ann@a").extend(alone.id, "ann", HOUR_US)
 
     approved = await site.as_("bob@b").approve(alone.id, "bob")
@@ -112,6 +112,8 @@ async def test_what_one_person_may_set_alone_waits_for_nobody(site: Site) -> Non
         assert (pause.proposal, pause.expires_at_us) == (None, NOON_US + for_us)
     with pytest.raises(ControlRefused, match="lasts over 24h"):
         await site.pause(Scope(), 25 * HOUR_US)
+    with pytest.raises(ControlRefused, match=r"one person may set 24h needs a second person\. Repeat"):
+        await site.pause(NEW, 25 * HOUR_US)
 
 
 async def test_the_emergency_right_sets_all_of_it_at_once_and_proposing_sets_none_of_it(site: Site) -> None:
@@ -149,10 +151,11 @@ async def test_a_later_release_and_one_of_anothers_pause_need_a_second_person_or
     still = (await site.store.read()).active(site.at_us)
     approved = await site.as_("cid@c").approve(pause.id, "cid")
 
-    assert "only the one who set it may release it, within 1h of its begin" in str(refused.value)
+    assert "only the one who set it may release it, within 1h of its start" in str(refused.value)
     assert all(flag in str(refused.value) for flag in ("--propose", "--emergency WHY", "`approve`"))
     assert still == [proposed]
     assert (approved.released_at_us, approved.approver) == (site.at_us, "cid")
+    assert site.entries[-1].approver == "cid"
 
 
 async def test_the_emergency_right_releases_anothers_pause_with_its_reason(site: Site) -> None:
@@ -309,6 +312,15 @@ async def test_uploads_that_began_while_a_pause_only_counted_may_end_once_it_is_
 
     assert (enforced.begins_at_us, enforced.expires_at_us) == (site.at_us, NOON_US + 4 * HOUR_US)
     assert (await site.as_("ann@a").release(counting.id, "ann")).ramp_us == 0
+
+
+async def test_the_record_of_a_change_that_nobody_approved_names_no_approver(site: Site) -> None:
+    pause = await site.pause(Scope())
+    await site.as_("bob@b").approve(pause.id, "bob")
+
+    await site.as_("ann@a").release(pause.id, "ann")
+
+    assert [(entry.act, entry.approver) for entry in site.entries[1:]] == [("approve", "bob"), ("release", None)]
 
 
 async def test_who_proposes_waits_for_a_second_person_also_within_the_hour(site: Site) -> None:

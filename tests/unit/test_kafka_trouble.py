@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 
 import pytest
@@ -84,3 +85,16 @@ def test_a_cluster_that_is_not_there_is_named_with_what_to_do() -> None:
         f"Kafka at {address} does not return audit records: no connection, or nothing there that speaks Kafka. "
         "Check that it runs there, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
     )
+
+
+def test_a_frozen_cluster_holds_up_no_reader_of_the_audit_log_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gate.stores.kafka.audit.READ_DEADLINE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        address = f"127.0.0.1:{frozen.getsockname()[1]}"
+
+        async def read() -> None:
+            async with asyncio.timeout(8.0):  # sending waits for ten
+                await read_audit(address, "gate.audit.v1")
+
+        with pytest.raises(StoreUnavailable, match="does not return audit records"):
+            asyncio.run(read())

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 from leased_gates import SECOND_US, LeasedGate, leased_class
 from take_requests import DAY_US, NOW_US
+from waiting import eventually
 
+from gate.app import leased_takes
 from gate.app.without_store import WithoutStore
 from gate.core.limits.leased_class import MOST_WAYS
 from gate.core.limits.leased_class import leased_class as ways_of
@@ -215,6 +217,34 @@ async def test_what_an_upload_took_beyond_its_lease_is_drawn_before_the_gate_sto
     assert store.memory.tat_us("platform", by_bytes.name) - NOW_US == by_bytes.cost_us(40 + 100)
 
 
+async def test_what_an_upload_took_beyond_its_lease_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leased_takes, "EVERY_S", 600.0)
+    store = FailingStore()
+    by_bytes = Limit("platform.bytes", Rate(300, 365 * DAY_US, 300), by_bytes=True, lease=40)
+    gate = gate_over(store, leased_class(by_bytes))
+    await gate.upload(*range(20), size=2)
+    await gate.renew()
+    await gate.upload("a", size=2)
+    running = asyncio.create_task(gate.takes.run())
+
+    async def waits() -> bool:
+        return not gate.takes._wake.is_set()
+
+    await eventually(waits)
+
+    async def is_drawn() -> bool:
+        return gate.takes.leases[0].held_us >= 0
+
+    await gate.report("a", UploadOutcome.COMMITTED, 100)
+    before = gate.takes.leases[0].held_us
+    await eventually(is_drawn)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert before < 0
+    assert store.memory.tat_us("platform", by_bytes.name) - NOW_US == by_bytes.cost_us(40 + 100) + gate.held_us
+
+
 async def test_what_is_drawn_while_the_gate_stops_is_given_back() -> None:
     class AnswersLate(FailingStore):
         def __init__(self) -> None:
@@ -285,6 +315,24 @@ async def test_it_is_told_what_a_gate_holds_of_each_limit_and_how_many_draws_fou
     assert held == {("platform", "platform.uploads"): 40, ("platform", "platform.bytes"): 40 << 20}
     assert gate.counts.lease_draws_scarce == 1
     assert gate.takes.held()["platform", "platform.uploads"] == 0
+
+
+async def test_a_check_of_the_policy_before_leaves_a_lease_as_the_new_policy_wants_it() -> None:
+    store = FailingStore()
+    gate = await with_a_lease(store)
+    smaller, none = replace(PLATFORM, lease=5), Limit("other", SLOW)
+    gate.takes.expect((leased_class(smaller),))
+
+    await gate.upload(*range(100, 120))
+    await gate.renew()
+    held = uploads(gate.held_us)
+    gate.takes.expect((leased_class(none),))
+    await gate.renew()
+    await gate.upload(*range(200, 220))
+    await gate.renew()
+
+    assert held == 5
+    assert gate.held_us == 0
 
 
 async def test_few_uploads_and_small_limits_are_counted_one_by_one() -> None:

@@ -81,10 +81,10 @@ def test_the_board_and_the_hosts_file_keep_the_text(text: str) -> None:
         ("a\nb", "", "`pause.public` has a character that cannot be shown"),
         ("a\x1b[31m", "", "`pause.public` has a character that cannot be shown"),
         ("a\u202eb", "", "`pause.public` has a character that cannot be shown"),
-        (TEXT, "javascript:alert(1)", "`pause.public_link` is no link"),
-        (TEXT, "https://", "`pause.public_link` is no link"),
-        (TEXT, "https://[", "`pause.public_link` is no link"),
-        (TEXT, "https://good.example@evil.example/", "`pause.public_link` is no link"),
+        (TEXT, "javascript:alert(1)", "`pause.public_link` is not a link"),
+        (TEXT, "https://", "`pause.public_link` is not a link"),
+        (TEXT, "https://[", "`pause.public_link` is not a link"),
+        (TEXT, "https://good.example@evil.example/", "`pause.public_link` is not a link"),
         (TEXT, "https://a.example/ b", "`pause.public_link` has a character"),
         (TEXT, "https://a.example/" + "x" * 500, "`pause.public_link` is longer"),
     ],
@@ -101,7 +101,10 @@ def test_what_no_answer_may_carry_is_refused_by_the_parser_with_its_field(text: 
     [
         (("--public", "x" * 501), "--public is longer than 500 characters"),
         (("--public", "a\x1bb"), "--public has a character that cannot be shown"),
-        (("--public", "x", "--public-link", "ftp://a.example"), "--public-link is no link that begins with https://"),
+        (
+            ("--public", "x", "--public-link", "ftp://a.example"),
+            "--public-link is not a link that begins with https://",
+        ),
         (("--public-link", LINK), "--public-link comes without a text"),
     ],
 )

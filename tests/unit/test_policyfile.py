@@ -86,6 +86,17 @@ def test_each_mistake_is_told_with_its_place(old: str, new: str, expected: str) 
     assert any(expected in complaint for complaint in found), found
 
 
+def test_of_a_limit_with_a_wrong_unit_only_the_unit_is_complained_of() -> None:
+    text = GOOD.replace('on = "account"\n', 'on = "account"\nunit = "byte"\n', 1).replace(
+        "rate = 10", 'rate = "10GiB"', 1
+    )
+
+    found = complaints(text)
+
+    assert len(found) == 1
+    assert "did you mean 'bytes'?" in found[0]
+
+
 @pytest.mark.parametrize(("count", "expected"), [(100, []), (101, ["class 'new' has 101 limits; 100 are the most"])])
 def test_a_class_has_no_more_limits_than_a_script_of_the_store_can_hold(count: int, expected: list[str]) -> None:
     limits = "".join(

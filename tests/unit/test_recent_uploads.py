@@ -54,7 +54,7 @@ def test_the_preview_adds_up_all_gates_by_class_and_says_how_much_was_harmless()
     assert said == [
         "in the last 15m it would have stopped 100 of 600 uploads let in (17%), over 2 gates, without the 1 that have not "
         "counted yet",
-        "by class: new 100; 10% of them are of accounts that score as harmless",
+        "by class: new 100; 10% of them are of accounts without a score or with a harmless one",
     ]
 
 
@@ -72,6 +72,7 @@ def test_a_pause_that_leaves_accounts_alone_or_only_counts_is_previewed_as_that(
 
     said = recent_sentences(gates, 1, Scope(), Action.STOP, Narrowed(percent=10, exempts=True, counts=True))
 
+    assert "would have stopped at most 800 of 800" in said[0]
     assert said[-3:] == [
         "of those it holds the uploads of 10% of the accounts, about 80",
         "what it exempts is counted in, so it would have held fewer",

@@ -563,7 +563,7 @@ async def test_a_break_glass_file_whose_entries_are_all_over_is_told_to_stop_not
 
     bench.watch.start_from_disk()
 
-    assert "in force above all else is NOTHING; 1 of 1 entries are over" in bench.said[0]
+    assert "this gate obeys above all else: NOTHING; 1 of 1 entries are over" in bench.said[0]
 
 
 async def test_a_slip_of_the_pen_in_the_break_glass_file_loosens_nothing(tmp_path: Path) -> None:
@@ -578,7 +578,7 @@ async def test_a_slip_of_the_pen_in_the_break_glass_file_loosens_nothing(tmp_pat
         await eventually(lambda: bench.check.counts.board_unreadable == 1)
 
     assert sorted(pause.id for pause in bench.check.board.break_glass) == ["a", "b"]
-    assert any("not obeyed are" in said and "halt" in said for said in bench.said)
+    assert any("this gate does not obey" in said and "halt" in said for said in bench.said)
 
 
 async def test_a_later_revision_that_this_gate_cannot_read_is_not_taken_for_a_lost_pause(tmp_path: Path) -> None:

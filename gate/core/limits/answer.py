@@ -50,7 +50,7 @@ def answered(
 
 
 def _leased(request: TakeRequest) -> tuple[Took, ...]:
-    """What the gate gave the upload out of its leases."""
+    """The tokens that the upload got from leases of the gate."""
     return tuple(
         Took(each.entity, limit.name, limit.cost_us(request.size), limit.rate if limit.by_bytes else None, leased=True)
         for each in request.class_limits.leased

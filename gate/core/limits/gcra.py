@@ -30,7 +30,7 @@ from gate.core.limits.limit import EntityBuckets, Limit, Rate, Room
 GRACE_US: Final = 60_000_000
 """How far the clock may step back before a TAT counts as too late. Within it no second fills a bucket twice."""
 LATEST_TAT_US: Final = (1 << 53) - 1
-"""No TAT is later, as a store keeps it as a double."""
+"""The latest TAT: a store keeps it as a double, which is exact up to here."""
 
 Tats = dict[tuple[str, str], int]
 """(entity, limit) → TAT in µs; a debt stands under the limit's `debt_of`."""

@@ -61,7 +61,7 @@ class LeasedWay:
         return is_low
 
     def settle(self, costs: Sequence[int], unused: Sequence[int]) -> None:
-        """Note what has become of what uploads were given: all that is not `unused` was used."""
+        """Note how uploads used their tokens: all but the `unused` ones were used."""
         for lease, cost, back in zip(self.leases, costs, unused):  # noqa: B905
             lease.out_us -= cost
             lease.held_us += back
@@ -87,7 +87,7 @@ class LeasedWay:
 
 
 class LeasedBatch:
-    """What the leases gave to all uploads of one class in a batch. Those that have `used` theirs are counted."""
+    """Tokens that the leases gave to all uploads of one class in a batch. `used` counts the uploads that used theirs."""
 
     __slots__ = ("given", "remaining", "told", "used", "way")
 
@@ -116,7 +116,7 @@ class LeasedClass:
         self.look()
 
     def wanting(self) -> list[TokenLease]:
-        """The leases that an upload needs which got nothing: those of the first way that is not scarce, and all that are."""
+        """The leases that an upload without tokens needs: those of the first way that is not scarce, and all scarce ones."""
         ways = (way for way in self.ways if not any(lease.is_scarce for lease in way.leases))
         way = next(ways, self.ways[-1])
         return [lease for lease in self.leases if lease.is_scarce or lease in way.leases]

@@ -28,12 +28,12 @@ from gate.core.limits.limit import Limit, Room
 SHARE_OF_BURST: Final = 10
 """By default all leases of a bucket hold a tenth of its burst at most."""
 LEAST_UNITS: Final = 100
-"""By default a lease that could not hold so many uploads is none, and small budgets stay exact."""
+"""By default a lease that could hold fewer uploads is not used, so that small limits stay exact."""
 LEAST_BYTES: Final = 100 << 20
 LEAST_PER_S: Final = 16
 """A gate with fewer uploads a second takes them from the bucket one by one."""
 WINDOW_US: Final = 250_000
-"""The recent time whose uploads tell how much a lease holds."""
+"""The time over which uploads are counted, to say how much a lease holds."""
 IDLE_US: Final = 3_000_000
 """For how long a lease may hold more than twice what recent uploads need."""
 SCARCE_US: Final = 100_000
@@ -106,14 +106,14 @@ class TokenLease:
         self.entity = entity
         self.limit = limit
         self.held_us = 0
-        """Below 0 where an upload turned out larger than it was taken for; no upload gets anything then."""
+        """Below 0 if an upload was larger than its check stated; the lease then gives nothing."""
         self.out_us = 0
         self.low_us = 0
         """The lease is renewed once it holds less."""
         self.target_us = 0
         self.most_us = 0
         self.demand_us = 0
-        """What uploads have wanted since the window began, whether the lease had it or not."""
+        """Tokens that uploads wanted since the window began, whether the lease had them or not."""
         self.demands = 0
         self.room: Room | None = None
         """The room in the bucket and in this lease together, at the last exchange."""
@@ -128,7 +128,7 @@ class TokenLease:
 
     @property
     def all_us(self) -> int:
-        """All that the lease holds, what it may not give out included."""
+        """All that the lease holds, with the part that it may not give out."""
         return max(0, self.held_us) + self._surplus_us
 
     @property
@@ -183,7 +183,7 @@ class TokenLease:
         return 0
 
     def begin(self, us: int) -> None:
-        """Begin an exchange. What is about to be given back, no upload gets meanwhile."""
+        """Begin an exchange. Uploads get none of the tokens that are about to be given back."""
         if us > 0:
             self._drawing_us = us
             return

@@ -80,8 +80,8 @@ def broken_rules(
 ) -> tuple[TwoPersonRule, ...]:
     """The rules of the policy under which one person alone may not make `pause` by this change.
 
-    A dry run acts on nothing, and a lease ends by itself within a minute: neither needs a second person. What was one of
-    them and is enforced or taken over at `now_us` lasts from then, however long it only counted or was renewed.
+    A dry run acts on nothing, and a lease ends by itself within a minute: neither needs a second person. If such a
+    pause is enforced, or a person takes it over, at `now_us`, it lasts from then on.
     """
     if pause.mode is PauseMode.DRY_RUN or pause.machine:
         return ()

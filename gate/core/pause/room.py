@@ -1,9 +1,9 @@
 """How much of the board's room a new pause may take, so that the board is never too full for the pause that matters.
 
-A board has a limited size. Without shares, a machine that runs wild or somebody with many lists could fill it, and a stop
-of the whole platform would no longer fit. Releases, extensions and approvals of pauses that are there take any room, and
-for each pause in force room is kept for its release. Expired pauses take none: they are forgotten where the board is half
-full.
+A board has a limited size. Without shares, a machine that runs wild or somebody with many lists could fill it, and a
+stop of the whole platform would no longer fit. Releases, extensions and approvals of pauses on the board may use all of
+the room, and for each pause in force room is kept for its release. Expired pauses take none: they are forgotten where
+the board is half full.
 
 | new pause | share of the room, in bytes and in number |
 |---|---|

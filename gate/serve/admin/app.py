@@ -116,7 +116,7 @@ def _page(content: Callable[[], bytes], kind: bytes) -> Callable[[Request], Awai
         try:
             body = content()
         except Exception:
-            log.exception("a fault of ours on %s", request.url.path[:80])
+            log.exception("unexpected error on %s", request.url.path[:80])
             return refusal("fault.internal", "the page could not be made", 500)
         return admin_response(body, 200, kind)
 

@@ -143,7 +143,7 @@ class GateApp:
             return self.refused(request, error)
         except Exception:
             self._check.counts.faults["http"] += 1
-            log.exception("a fault of ours on %s", request.path.decode("latin-1"))
+            log.exception("unexpected error on %s", request.path.decode("latin-1"))
             body = problem("fault.internal", "the gate failed; this is no decision, send the check again")
             return status_of("fault.internal"), body, CONTENT_TYPE, b""
 
@@ -212,7 +212,9 @@ class GateApp:
         if isinstance(settled[0], Exception):
             return 503, problem("store.unavailable", str(settled[0])), CONTENT_TYPE, b""
         if settled[0].settled is SettledAs.UNKNOWN:
-            raise RequestRejected("report.unknown", "no upload of this id was let in for this account, or long ago")
+            raise RequestRejected(
+                "report.unknown", "the gate let in no upload of this id for this account, or did so long ago"
+            )
         return 200, encode_report(answers[0]), JSON, b""
 
     def _told(self, request: CheckRequest, ignored: Ignored) -> Ignored:

@@ -32,7 +32,7 @@ _BODY_FOLLOWS: Final = b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: %b\r\n\r\
 """The head after which a new parser reads the body of a request that offered an upgrade; nothing else of it is used."""
 _UNUSUAL: Final = frozenset((b"connection", b"transfer-encoding", b"upgrade", b"expect"))
 """Headers of requests that are looked at twice."""
-_MALFORMED: Final = ("request.malformed", "this is no HTTP/1.1 request")
+_MALFORMED: Final = ("request.malformed", "this is not an HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
 
 
@@ -150,7 +150,7 @@ class HotConnection(asyncio.Protocol):
                     if self._offering is not None:
                         self._parser.feed_data(_BODY_FOLLOWS % self._offering.headers[b"content-length"])
         except httptools.HttpParserCallbackError:
-            log.exception("a fault of ours while reading a request")
+            log.exception("unexpected error while reading a request")
             self._refuse("fault.internal", "the gate failed; this is no decision, send the check again")
         except httptools.HttpParserError:
             if not self._is_last:  # else it is what follows the last request

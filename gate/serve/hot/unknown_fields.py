@@ -22,8 +22,9 @@ LOOK_EVERY_US: Final = 5_000_000
 LARGEST: Final = 64 << 10
 """A larger body is not looked at."""
 MOST_NAMES: Final = 32
-"""So many names of a body are compared with ours, which takes as long as some checks do, and so many are logged in all:
-senders with names made at random would stop all checks, or fill the log."""
+"""The most names of a body that are compared with ours, and the most that are logged in all: a sender of random names
+would otherwise slow all checks, or fill the log.
+"""
 LONGEST_SHOWN: Final = 80
 OTHER: Final = "other"
 

@@ -25,6 +25,8 @@ PIECE: Final = 100
 LOOK_EVERY_S: Final = 1.0
 TRY_AGAIN_S: Final = 5.0
 DEADLINE_S: Final = 10.0
+READ_DEADLINE_S: Final = 4.0
+"""How long Kafka may take to return the next records to a person who waits for them."""
 AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
@@ -72,7 +74,7 @@ async def read_audit(bootstrap: str, topic: str) -> list[AuditRecord]:
     consumer: Any = AIOKafkaConsumer(**connection(bootstrap), enable_auto_commit=False)
     found: dict[tuple[str, int, str], AuditRecord] = {}
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(READ_DEADLINE_S) as deadline:
             await connected(consumer)
             if topic not in await consumer.topics():
                 return []
@@ -82,6 +84,7 @@ async def read_audit(bootstrap: str, topic: str) -> list[AuditRecord]:
             end = (await consumer.end_offsets([at]))[at]
             while await consumer.position(at) < end:
                 for records in (await consumer.getmany(at, timeout_ms=500)).values():
+                    deadline.reschedule(asyncio.get_running_loop().time() + READ_DEADLINE_S)
                     for record in records:
                         _keep(found, record.value or b"")
     except AWAY as error:

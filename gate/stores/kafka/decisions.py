@@ -107,7 +107,7 @@ class KafkaDecisionLog:
                 # a bug of ours must not stop the publishing of later decisions
                 self.stats.faults += 1
                 self._fault()
-                self._say("a fault of ours while publishing decisions", error=error)
+                self._say("unexpected error while publishing decisions", error=error)
                 await asyncio.sleep(TRY_AGAIN_S)
 
     def _say(self, text: str, *values: str, error: Exception | None = None) -> None:

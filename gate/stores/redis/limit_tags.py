@@ -1,4 +1,4 @@
-"""What the tags in reservations stand for: the limits of a class, at `{prefix}2limits`."""
+"""Stores the limits for which the tags in reservations stand, at `{prefix}2limits`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what few answers of the take script have: an override, names of shadow limits, the limit of a repeated refusal."""
+"""Reads the rare parts of the take script's answers: an override, shadow limits, the limit of a repeated refusal."""
 
 from __future__ import annotations
 

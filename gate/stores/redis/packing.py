@@ -13,8 +13,9 @@ Alone = tuple[int, int] | tuple[()] | None
 """Of a class whose requests have one number more, which is a cost, the period and the rate of the limit on bytes; empty where
 they have no more, None where they have others."""
 Packing = tuple[int, Alone, bool, bool, Callable[..., bytes]]
-"""What the request of a class needs beside its own values: the class's number, the further numbers, whether the class limits
-networks and devices, and what packs the numbers. A plain tuple, because each check takes it apart."""
+"""The values by which requests of a class are packed: the class's number, the further numbers, whether the class limits
+networks and devices, and the function that packs the numbers. A plain tuple, because each check takes it apart.
+"""
 
 
 def packing_of(limits: ClassLimits, number: int, flights: Sequence[str]) -> Packing:

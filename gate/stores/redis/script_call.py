@@ -1,4 +1,4 @@
-"""A script in Redis, and one call of it as the bytes to send."""
+"""A script in Redis, and one call of it as bytes."""
 
 from __future__ import annotations
 

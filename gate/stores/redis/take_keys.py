@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gate.core.limits.take import TakeRequest
 
 KEPT_LENGTHS: Final = 1_024
-"""Below which length the parts are kept. Ids of checks are shorter."""
+"""The length of ids up to which the parts are kept. Ids of checks are shorter."""
 
 AccountParts = tuple[str, str, str, str, int, str]
 """What stands around an account's id: before its first key, between its three keys, after the last; then of the key of an upload

@@ -316,7 +316,7 @@ class Batch:
         return costs + [flying.get(keys.in_flight(subject, request), 0) for subject in subjects]
 
     def _special(self, n: int, request: TakeRequest) -> int:
-        """What few checks have: a hot fact, which is remembered for the answer; limits to keep; a recorded clock."""
+        """The rare parts of a request: a hot fact, which is kept for the answer; limits to keep; a recorded clock."""
         special = _RECORDED if request.now_us is not None else 0
         if request.keep_limits:
             special += _KEEP_LIMITS

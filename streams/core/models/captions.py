@@ -58,7 +58,7 @@ def caption_log_odds(
 
 
 def caption_views(batch: CaptionBatch, alphabet: Alphabet) -> tuple[NgramView, ...]:
-    """What a caption model sums over: n-grams of 3 and 4 letters and of 6 classes, words and pairs of words."""
+    """The views that a caption model sums over: n-grams of 3 and 4 letters and of 6 classes, words and pairs of words."""
     letters = batch.letter_view
     words = word_view(batch.letters, letters.starts, alphabet)
     return replace(letters, cells=letters.cells[:_LETTER_VIEWS]), batch.shape_view, words

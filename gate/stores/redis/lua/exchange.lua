@@ -11,13 +11,11 @@
 local GRACE = 60000000          -- as in gate/core/limits/gcra.py
 local P, U, sub, byte, ceil = struct.pack, struct.unpack, string.sub, string.byte, math.ceil
 local call = redis.call
-local now = tonumber(ARGV[1])
-if not now then
-  local t = call('TIME')
-  now = t[1] * 1000000 + t[2]
-end
 
+--@include clock
 --@include buckets
+
+local now = time_of(ARGV[1])
 
 local function write(key, v, tat)
   local need = tat and ceil((tat - now) / 1000) + 60000

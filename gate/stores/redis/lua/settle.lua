@@ -12,11 +12,10 @@
 -- The stored values are those of gate/stores/redis/layout.py.
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
 local call = redis.call
-local now = tonumber(ARGV[3])
-if not now then
-  local t = call('TIME')
-  now = t[1] * 1000000 + t[2]
-end
+
+--@include clock
+
+local now = time_of(ARGV[3])
 
 local values, tops, changed = {}, {}, {}
 local V = call('MGET', unpack(KEYS))   -- unlike GET it takes a value of another kind for none, as the take script does

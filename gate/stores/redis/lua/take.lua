@@ -319,7 +319,7 @@ for n = 1, count do
       if nr >= 128 and now >= keep then nr = nr - 128 end
       if nr >= 128 and not from then
         own = apart[KEYS[M + n]]
-        own = own and V[own] or call('GET', KEYS[M + n])
+        own = own and V[own] or call('MGET', KEYS[M + n])[1]   -- GET would fail at a value of another kind
       end
     end
     if from or own then
