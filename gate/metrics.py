@@ -112,7 +112,7 @@ STORE_ERROR_KINDS: Final = ("unavailable", "fault")
 FAULTS: Final = ("check", "http", "watch", "decision_log", "trial", "settle", "lease")
 
 REPORT_OUTCOMES: Final = ("committed", "failed", "aborted", "unanswered", "expired")
-"""What settles an upload: a report of one of three outcomes, or the gate itself."""
+"""The ways in which an upload is settled: a report of one of three outcomes, or the gate itself."""
 REPORTS_MET: Final = ("settled", "repeated", "expired", "unknown", "error")
 
 LEASE_SOURCES: Final = ("lease", "bucket")

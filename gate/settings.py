@@ -288,7 +288,7 @@ def _redis(value: str) -> str:
 
 
 def redis_problem(value: str) -> str | None:
-    """What is wrong with the URL of Redis, None if nothing is."""
+    """The mistake in the URL of Redis, None if it has none."""
     parts = urlsplit(value)
     kind, plus, nodes = parts.scheme.partition("+")
     if kind not in ("redis", "rediss", "unix") or (plus and (kind == "unix" or nodes not in ("sentinel", "cluster"))):

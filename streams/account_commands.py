@@ -1,4 +1,4 @@
-"""What `evaluate --what accounts` does: judges a scorecard on labelled accounts, and prints the figures."""
+"""`evaluate --what accounts`: judges a scorecard on labelled accounts, and prints the figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events on the command line: `fit events`, and what `evaluate --what events` does."""
+"""Events on the command line: `fit events` and `evaluate --what events`."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _figures(fit: EventFit) -> dict[str, float]:
 
 
 def _kept_before(stream: EventStream, model: EventModel) -> Kept | None:
-    """What the counters of the fit hold, where the stream goes on from there. Else the counters begin empty."""
+    """The counters of the fit, if the stream continues that of the fit; else empty counters."""
     if stream.by_time == model.by_time and stream.times[0] >= model.until:
         return model.kept
     why = "they begin before the last event of the fit"

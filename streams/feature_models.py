@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streams.lab.fit_accounts import Captions
 
 LINK_FEATURES: Final = ("link_odds", "link_odds_high_share")
-"""What the link model gives accounts."""
+"""The features that the link model gives accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def feature_models(captions: Path | None, links: Path | None, out: Path) -> Feat
 
 
 def link_reader(directory: Path | None) -> LinkReader | None:
-    """What reads links with the link model in the directory; None without one."""
+    """The reader of links with the link model in the directory; None without one."""
     if directory is None:
         return None
     from streams.core.models.alphabet import build_alphabet

@@ -1,4 +1,4 @@
-"""The link model on the command line: `fit links`, and what `evaluate --what links` does."""
+"""The link model on the command line: `fit links` and `evaluate --what links`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def strictest(
     country: str | None,
     now_us: int,
 ) -> Pause | None:
-    """What the gate's index says of an upload with these values."""
+    """The answer of the gate's index for an upload with these values."""
     request = CheckRequest("u", Account("a"), Media(kind), surface=surface, country=country)
     each = pauses.values() if isinstance(pauses, Mapping) else pauses
     hit = strictest_of_index(index_of(each, now_us), request, class_, now_us)

@@ -36,11 +36,13 @@ MARK_EVERY_US: Final = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class BoardProof:
-    """The proof that a board is in force. `latest` holds the fingerprints of its newest pauses, the newest first."""
+    """The proof that a board is in force. `latest` holds the fingerprints of its newest pauses, the newest first, `lifted` the
+    pauses of it that the host's break-glass file lifts."""
 
     rev: int
     digest: str
     latest: tuple[str, ...]
+    lifted: tuple[str, ...] = ()
 
 
 class BoardInForce:
@@ -62,10 +64,11 @@ class BoardInForce:
 
     def proof(self) -> BoardProof:
         """The proof of the board that is in force now."""
-        if self._proof is None or self._proof[0].pauses is not self.board.pauses:
+        if self._proof is None or not _same_in_force(self._proof[0], self.board):
             newest = sorted(self.board.pauses.values(), key=lambda pause: (-pause.rev, pause.id))
             latest = tuple(fingerprint(pause) for pause in newest[:LATEST])
-            self._proof = self.board, BoardProof(self.board.rev, board_digest(self.board), latest)
+            lifted = tuple(sorted(self.board.lifted & self.board.pauses.keys())[:LATEST])
+            self._proof = self.board, BoardProof(self.board.rev, board_digest(self.board), latest, lifted)
         return self._proof[1]
 
     def adopt(self, board: Board) -> bool:
@@ -120,6 +123,10 @@ class BoardInForce:
     def _decide_by(self, board: Board) -> None:
         self.board = board
         self._check.board = by_local_clock(board, *self._ahead_us)
+
+
+def _same_in_force(left: Board, right: Board) -> bool:
+    return left.pauses is right.pauses and left.lifted == right.lifted
 
 
 class BoardKeeper:
@@ -228,6 +235,7 @@ class Acknowledger:
             rev=proof.rev,
             digest=proof.digest,
             latest=proof.latest,
+            lifted=proof.lifted,
             unreadable=unreadable,
             clock_us=now_us,
             store_us=now_us - store_clock.best.ahead_us,

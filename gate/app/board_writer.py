@@ -10,10 +10,10 @@ from gate.app.converge import HEARD_WITHIN_US
 from gate.core.pause.board import Board, forget_ended, merge
 from gate.core.pause.entry import Pause
 from gate.core.pause.room import RELEASE_BYTES, WHOLE, share_of, to_release
-from gate.errors import ControlRefused, StateUnreadable, StoreUnavailable, UploadGateError
+from gate.errors import ControlRefused, OperatorError, StateUnreadable, StoreUnavailable, UploadGateError
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.records.board_document import MAX_PAUSES, encode_board
-from gate.records.pause import MAX_BYTES, MAX_REV
+from gate.records.pause import MAX_BYTES, MAX_REV, decode_pause, encode_pause
 
 REPAIRED_WITHIN_S = 3.0
 """How long a write waits for a gate to repair an unreadable board. A gate does so within a second."""
@@ -75,9 +75,10 @@ class BoardWriter:
             ahead = acknowledged_rev if acknowledged_rev - board.rev < _MOST_AHEAD else 0
             # a forged revision at the very top must not end all changes: copies of one revision are joined as well
             wanted = change(board, min(max(board.rev, ahead) + 1, MAX_REV))
-            # what only the other channel holds is left to the gates and the keeper, who know that it belongs here
+            # pauses of the other channel alone are left to the gates and the keeper, which know that they belong here
             kept = forget_ended(stored, now_us)
             if not changes_known:
+                check_fits_a_pause(wanted)
                 self._check_room(kept, wanted, now_us)
             written = replace(kept, pauses={**kept.pauses, id_: wanted})
             if await self._replace(stored.rev, written, wanted):
@@ -160,6 +161,15 @@ class BoardWriter:
             if (await self._store.read()).pauses.get(wanted.id) == wanted:
                 return True
             raise
+
+
+def check_fits_a_pause(wanted: Pause) -> None:
+    """Raise OperatorError for a pause that no gate could read, such as one of more classes than a pause may name."""
+    try:
+        decode_pause(encode_pause(wanted), "")
+    except StateUnreadable as error:
+        said = str(error).replace("`.", "`", 1)
+        raise OperatorError(f"no pause can be like this: {said}", "correct it; nothing was changed") from error
 
 
 def highest_rev(acknowledged: Iterable[Acknowledgement]) -> int:

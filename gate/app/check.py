@@ -1,8 +1,7 @@
 """The act of a check: decide by the board, else call the store once and decide by its answer; count, log. Always answers.
 
-`gate.core.decide` knows the rules, and this module knows when to call it. When the store does not answer, or when too
-much waits for it already, the check is decided by what the gate itself knows: the pauses, what it last knew of the
-account, and `gate.app.without_store`.
+`gate.core.decide` knows the rules, and this module knows when to call it. When the store does not answer, or too many
+checks wait for it, `gate.app.decide_alone` decides by what the gate itself knows.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from gate.ports.decisions import DecisionLog
 from gate.ports.takes import TakeStore
 
 _Counted = tuple[Verdict, str, Stage, str, str | None, tuple[str, ...], tuple[str, ...], bool]
-"""What is counted of a decision: verdict, class, stage, reason, pause, what was not asked, limits in shadow, a harmless score."""
+"""A decision as it is counted: verdict, class, stage, reason, pause, stores not asked, shadow limits, harmless or not."""
 _Prepared = tuple[str, LivePauses, Decision | TakeRequest]
 """The class, the pauses, and either the decision or what the store is requested to take before there is one."""
 
@@ -142,8 +141,8 @@ class Check:
     ) -> Decision:
         """The decision on one upload. Never raises; waits no longer than the store's own deadline.
 
-        `gone` tells whether the caller has gone away meanwhile; what was taken for it is then given back. `ignored` names
-        the fields of the check that were not kept, for the log.
+        `gone` tells whether the caller has gone away meanwhile; the tokens of its check are then given back. `ignored`
+        names the fields of the check that were not kept, for the log.
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         class_, pauses, first = self._prepare(request, policy, now_us)
@@ -280,7 +279,7 @@ class Check:
             if is_allowed(answer) and needs_store(self._pauses, policy):
                 self._last_known.remember(account, UNKNOWN)
                 return allowed(request, class_, self._pauses.rev, policy.hash, answer)
-            if not answer.repeated:  # a repeated answer tells what was known at the first check
+            if not answer.repeated:  # a repeated answer has the standing of the first check
                 self._last_known.remember(account, answer.standing)
             decision = decide(request, class_, pauses, policy, now_us, answer)
             if answer.charged and not decision.reserved:

@@ -43,7 +43,7 @@ class GateState(StrEnum):
     NOT_ON_DISK = "not_on_disk"
     """It obeys the change but could not write it to disk: a restart during an outage of the store would lose it."""
     LATE = "late"
-    """It is live, or was when the wait began, and has not acknowledged the change."""
+    """It is live, or was when the wait began, and has not acknowledged the change, or its host's file lifts the pause."""
     LEFT = "left"
     """It announced that it stops."""
     UNHEARD = "unheard"
@@ -165,6 +165,11 @@ def clock_differs(change: Pause, said: Acknowledgement) -> bool:
     return not change.awaits_approval and said.store_us >= change.expires_at_us > said.acknowledged_at_us
 
 
+def is_lifted(change: Pause, lifted: Collection[str]) -> bool:
+    """True for a change of a pause that should hold uploads, and that a gate does not obey, as its host's file lifts it."""
+    return change.released_at_us is None and change.id in lifted
+
+
 def acknowledges(accepted: Collection[str], latest: Iterable[str], digest: str) -> bool:
     """True if a gate with the newest fingerprints `latest` and this digest obeys the change that `accepted` proves."""
     return digest in accepted or any(one in accepted for one in latest)
@@ -234,7 +239,8 @@ class _Waiting:
         )
 
     def _judged(self, said: Acknowledgement, known: GateResult | None, passed: float) -> GateResult:
-        if not acknowledges(self.accepted, said.latest, said.digest) or clock_differs(self._change, said):
+        obeys = acknowledges(self.accepted, said.latest, said.digest) and not is_lifted(self._change, said.lifted)
+        if not obeys or clock_differs(self._change, said):
             return known if known is not None and known.obeys else GateResult(said, GateState.LATE)
         seconds = passed if known is None or known.seconds is None else known.seconds
         return GateResult(said, GateState.OBEYS if said.on_disk else GateState.NOT_ON_DISK, seconds)

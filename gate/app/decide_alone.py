@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Final
 
 from gate.app.without_store import WithoutStore
-from gate.core.decide import LivePauses, Shed, StoreAnswer, decide
+from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, needs_store
 from gate.core.decision import Decision
 from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.policy import Policy
 from gate.core.request import CheckRequest
-from gate.core.standing import LastKnown
+from gate.core.standing import UNKNOWN, LastKnown
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.metrics import Counts
 
@@ -52,9 +52,12 @@ class DecideAlone:
         else:
             self._counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
             own = TakeResult(standing, False, False, None, (), now_us)
-        decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
-        if decision.verdict.lets_in:
-            # what is known of the account lets it in, so that it may take from the gate's own buckets
+        # of an account of which nothing is known only the board can say more than its buckets do
+        decision = None
+        if standing is not UNKNOWN or own.__class__ is Shed or not needs_store(pauses, policy):
+            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
+        if decision is None or decision.verdict.lets_in:
+            # the known standing lets the account in, so it may take from the gate's own buckets
             own = self._without_store.take(policy, take_request, standing, now_us)
             decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
         if getattr(error, "may_have_run", False) and not decision.verdict.lets_in:

@@ -78,7 +78,7 @@ class FollowControls:
             except (StoreUnavailable, TimeoutError, StateUnreadable) as error:
                 self._look(str(error) or "no answer in time")
             except Exception as error:
-                # the follower is an edge: it counts and logs a fault of ours, and goes on following
+                # the follower is an edge: it counts and logs an unexpected error, and goes on following
                 self._fault()
                 self._look(f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._beat_s * (0.8 + 0.4 * self._draw()))

@@ -67,7 +67,7 @@ class KeepBoard:
             except (StoreUnavailable, StateUnreadable, TimeoutError) as error:
                 self._tell(what, str(error) or f"no answer within {ANSWER_WITHIN_S:g} s")
             except Exception as error:
-                # the keeper is an edge: it logs a fault of ours, and goes on
+                # the keeper is an edge: it logs an unexpected error, and goes on
                 self._tell(what, f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._every_s)
 

@@ -42,7 +42,7 @@ Key = tuple[str, str, Rate]
 
 
 Given = tuple[LeasedWay, tuple[int, ...]]
-"""What the leases gave to one upload."""
+"""The leases that gave tokens to one upload, and how many."""
 
 
 class LeasedTakes:
@@ -76,7 +76,7 @@ class LeasedTakes:
         self._wanted: set[Key] = set()
         """The leases of the policy in force."""
         self._unsure: dict[int, Given] = {}
-        """What checks were given of which nobody knows whether the store has taken, by the number of the check."""
+        """The tokens of failed checks that the store may have taken for, by the number of the check."""
         self._wake = asyncio.Event()
         self.remaining: Sequence[ClassLimits] = ()
         """The classes of the policy in force as the store sees those whose tokens come from leases."""

@@ -55,7 +55,7 @@ class Way:
 
 @dataclass(slots=True)
 class _Trail:
-    """What is known of a change while it is made, for the audit log."""
+    """A change as it is known while it is made, for the audit log."""
 
     before: Pause | None = None
     after: Pause | None = None
@@ -181,15 +181,17 @@ class Operate:
                     raise ControlRefused(f"pause {id_} already lasts {left} more", f"to end it earlier, release {id_}")
                 mode = PauseMode.ENFORCE if enforce else pause.mode
                 takes_over = pause.machine and not machine
+                # whoever makes it act has set it, and is the one who may take it back alone
+                is_set_now = takes_over or mode is not pause.mode
                 longer = replace(
                     pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode,
                     machine=pause.machine and machine, owner=by if takes_over else pause.owner,
-                    identity=self._authority.identity if takes_over else pause.identity,
+                    identity=self._authority.identity if is_set_now else pause.identity,
                 )  # fmt: skip
                 if mode is not pause.mode:
                     longer = begun(longer, now_us)
-                # what a dry run or a lease was not asked for is asked as for a new pause
-                change = PauseChange.SET if takes_over or mode is not pause.mode else PauseChange.EXTEND
+                # rules that a dry run or a lease was exempt from apply as to a new pause
+                change = PauseChange.SET if is_set_now else PauseChange.EXTEND
                 return permitted(self._authority, change, longer, pause, by, machine, now_us)
 
             return await self._written(trail, id_, later, now_us)

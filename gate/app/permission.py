@@ -93,7 +93,7 @@ def _is_own(pause: Pause, by: str, identity: str) -> bool:
 
 
 def _another(authority: Authority) -> str:
-    """What sets a pause in place of one that may not be enforced or taken over."""
+    """How to set another pause in place of one that may not be enforced or taken over."""
     if not authority.alone_us:
         return "`pause --propose`"
     return f"`pause`, which is in force at once, for {duration_text(authority.alone_us)} before anybody approves it"

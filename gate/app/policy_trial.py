@@ -154,6 +154,6 @@ class PolicyTrial:
 
 
 def _applies(limit: LimitRule, class_: str) -> LimitRule:
-    """What of a limit applies to a class: the limit with the rate of that class alone."""
+    """The part of a limit that applies to a class: the limit with the rate of that class alone."""
     rate = limit.rates.get(class_)
     return replace(limit, rates={} if rate is None else {"": rate})

@@ -1,8 +1,7 @@
-"""Settles reservations by reports, counts the outcomes, and gives back tokens that were taken in vain.
-
-Two kinds of uploads hold tokens in vain. The first are those whose answer nobody got, because the store answered too late or
-the caller went away. The second, if the policy says so, are those that nobody has reported by the end of their lifetime. A gate
-settles both in the background. At most `MOST_WAITING` of the first kind wait while the store is away; further ones are settled
+"""Settles reservations by reports, counts the outcomes, and gives back tokens of uploads that did not happen. There are
+two kinds of these. The first are those whose answer nobody got, because the store answered too late or the caller went
+away. The second, if the policy says so, are those that nobody has reported by the end of their lifetime. A gate settles
+both in the background. At most `MOST_WAITING` of the first kind wait while the store is away; further ones are settled
 as the second kind, or expire.
 """
 
@@ -12,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final, Protocol
 
 from gate.core.limits.reservation import Change, Notice, Report, SettledAs, Settlement, Unanswered
@@ -81,7 +81,7 @@ class Reports:
         self._reservations.expect((*classes, *(self._leases.remaining if self._leases is not None else ())))
 
     async def settle(self, reports: Sequence[Report]) -> list[Settlement | Exception]:
-        """What each report met. Raises nothing; where the store does not answer, its error stands for the settlement."""
+        """The settlement of each report, or the store's error in its place. Raises nothing."""
         settled = await self._reservations.settle(reports)
         for report, each in zip(reports, settled, strict=True):
             self._put_back(each)
@@ -120,7 +120,7 @@ class Reports:
             raise failed[0]
 
     async def _unanswered_now(self, now_s: float) -> list[Exception]:
-        """What fails waits on behind the rest, so that a node of a Cluster that is away delays nothing of the others."""
+        """A notice that fails waits on behind the others, so that an absent node of a Cluster does not delay those."""
         failed: list[Exception] = []
         while self._waiting and not failed:
             some = [self._waiting[n] for n in range(min(AT_ONCE, len(self._waiting)))]
@@ -146,15 +146,20 @@ class Reports:
             self._leases.taken_after_all(notice.attempt)
 
     async def _unknown_before(self, now_s: float) -> list[Exception]:
-        while self._unknown and self._unknown[0][0] <= now_s:
-            _, notice = self._unknown[0]
-            (settled,) = await self._settled([notice])
-            self._unknown.popleft()
-            if isinstance(settled, Exception):
-                self._unknown.append((now_s + self._look_again_s, notice))
-                return [settled]
-            self._end(notice, settled)
-        return []
+        failed: list[Exception] = []
+        while not failed and (some := self._looked_at_again(now_s)):
+            for waiting, settled in zip(some, await self._settled([notice for _, notice in some]), strict=True):
+                if self._unknown and self._unknown[0] is waiting:
+                    self._unknown.popleft()
+                if isinstance(settled, Exception):
+                    self._unknown.append((now_s + self._look_again_s, waiting[1]))
+                    failed.append(settled)
+                else:
+                    self._end(waiting[1], settled)
+        return failed
+
+    def _looked_at_again(self, now_s: float) -> list[tuple[float, Unanswered]]:
+        return [each for each in islice(self._unknown, AT_ONCE) if each[0] <= now_s]
 
     async def _expired_now(self) -> list[Exception]:
         failed: list[Exception] = []
@@ -169,7 +174,7 @@ class Reports:
         return failed
 
     async def _settled(self, notices: Sequence[Notice]) -> list[Settlement | Exception]:
-        """What each notice met."""
+        """The settlement of each notice."""
         found = await self._reservations.settle(notices)
         for each in found:
             self._put_back(each)

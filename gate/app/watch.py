@@ -195,7 +195,7 @@ class Watch:
             except TimeoutError:
                 self._failed(f"no answer within {READ_DEADLINE_S:g} s")
             except Exception as error:
-                # the watcher is an edge: it counts and logs a fault of ours, and goes on watching
+                # the watcher is an edge: it counts and logs an unexpected error, and goes on watching
                 self._count_fault()
                 self._failed(f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._poll_s * (0.8 + 0.4 * self._draw()))

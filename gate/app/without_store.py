@@ -46,7 +46,7 @@ class Leases(Protocol[Given]):
         ...
 
     def rest_of(self, request: TakeRequest) -> TakeRequest | None:
-        """What remains to be taken for a check that has been given tokens already, and then failed."""
+        """The request for the store alone, of a check that failed after it got tokens from leases; None if it got none."""
         ...
 
 

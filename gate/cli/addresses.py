@@ -190,7 +190,7 @@ def _up_file(path: Path, strict: bool) -> dict[str, object]:
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
-            raise ValueError("it holds no JSON object")
+            raise ValueError("it does not hold a JSON object")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except PermissionError:

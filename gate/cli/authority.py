@@ -90,7 +90,7 @@ def replaced_note(operate: Operate, now_us: int) -> list[str]:
 
 
 def proposed(pause: Pause, addresses: Addresses, output: Output, now_us: int) -> AwaitsApproval:
-    """What tells that a change is proposed and waits for a second person. With `-o json` it prints the pause, too."""
+    """The error that says that a change waits for a second person. With `-o json` it prints the pause, too."""
     if output is Output.JSON:
         emit(pause_document(pause, now_us))
     proposal = pause.proposal

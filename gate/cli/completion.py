@@ -1,4 +1,4 @@
-"""What the shell offers for the values of flags: the names of the policy in force, while a gate answers at once."""
+"""Completes the values of flags in the shell with the names of the policy in force, while a gate answers at once."""
 
 from __future__ import annotations
 

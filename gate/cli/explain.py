@@ -144,7 +144,7 @@ def _sentence(pause: Pause, now_us: int) -> str:
 
 
 def may_hold(pause: Pause, account: str, class_: str | None, risk: float | None, now_us: int = 0) -> bool:
-    """Whether some upload of the account may be held by the pause, as far as the account alone tells."""
+    """True if the pause may hold an upload of the account; only the account is known, the upload is not."""
     scope, exempt = pause.scope, pause.exempt
     if account in exempt.accounts or (class_ is not None and fold_label(class_) in exempt.classes):
         return False

@@ -42,7 +42,7 @@ def _require(name: str, trouble: Callable[[], str | None]) -> None:
 
 
 def _redis_trouble(addresses: Addresses) -> str | None:
-    """What keeps a command from reading the board, None if it can."""
+    """Why a command cannot read the board, None if it can."""
     try:
         asyncio.run(_read_board(addresses))
     except StateUnreadable:

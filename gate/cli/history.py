@@ -134,7 +134,7 @@ def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kaf
         emit({"file": str(log.path), "records": len(lines), "problems": problems})
     else:
         count = f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}"
-        result(*problems, f"{len(lines)} records in {log.path}, {count}")
+        result(*problems, f"{len(lines)} record{'' if len(lines) == 1 else 's'} in {log.path}, {count}")
     if problems:
         raise NotConverged(f"the audit log {log.path} is incomplete or was changed", _where_the_original_is(kept))
 

@@ -39,7 +39,7 @@ def _uid(environ: Mapping[str, str], login_id: Path, effective: int) -> int:
     if uid is not None:
         return uid
     called_by = environ.get("SUDO_UID", "")
-    # whoever is not root could write anything into the variable
+    # a user other than root could write anything into the variable
     return int(called_by) if effective == 0 and called_by.isdecimal() and called_by.isascii() else effective
 
 

@@ -46,4 +46,6 @@ async def _keep(addresses: Addresses, admin: str | None) -> None:
         keeping = asyncio.create_task(KeepBoard(redis, kafka, say, gate=gate).run(), name="keeper")
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
-        await asyncio.gather(keeping, return_exceptions=True)
+        await asyncio.wait((keeping,))
+        if not keeping.cancelled():
+            keeping.result()  # a fault of ours is no end by a signal

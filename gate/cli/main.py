@@ -47,7 +47,7 @@ function with typer's annotations, or a `typer.Typer` for a group of commands.""
 
 _SENTENCE = 1_000
 """Characters that no first sentence of a help text reaches."""
-INTERRUPTED = 130  # what typer makes of Ctrl-C
+INTERRUPTED = 130  # the exit code that typer gives Ctrl-C
 _VERSION_FLAGS = ("--version", "-V")
 
 

@@ -11,7 +11,15 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gate.app.converge import HEARD_WITHIN_US, Convergence, GateResult, GateState, acknowledges, clock_differs
+from gate.app.converge import (
+    HEARD_WITHIN_US,
+    Convergence,
+    GateResult,
+    GateState,
+    acknowledges,
+    clock_differs,
+    is_lifted,
+)
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
 from gate.cli.pause_text import clock_time, local_time
@@ -43,7 +51,7 @@ async def query_unheard(
     late: Sequence[Acknowledgement] = asked
     passed = result.seconds
     while late:
-        answers = await _obedience_of(late, result.accepted)
+        answers = await _obedience_of(late, result)
         passed = clock() - began
         for said, obeys in zip(late, answers, strict=True):
             if obeys is not None:
@@ -124,6 +132,8 @@ def not_obeyed(
 
 def _why_late(change: Pause, gate: GateResult) -> str:
     said = gate.said
+    if is_lifted(change, said.lifted):
+        return f"rev {said.rev}; the break-glass file of its host lifts the pause"
     if not clock_differs(change, said):
         return f"rev {said.rev}"
     ahead_us = said.store_us - said.acknowledged_at_us
@@ -151,16 +161,16 @@ def forgotten_at(said: Acknowledgement) -> str:
     return local_time(said.acknowledged_at_us + HEARD_WITHIN_US)[11:]
 
 
-async def _obedience_of(asked: Sequence[Acknowledgement], accepted: frozenset[str]) -> list[bool | None]:
+async def _obedience_of(asked: Sequence[Acknowledgement], result: Convergence) -> list[bool | None]:
     """For each gate whether it obeys, or None where it does not answer."""
-    return await asyncio.gather(*(asyncio.to_thread(_obeys, said.url, accepted) for said in asked))
+    return await asyncio.gather(*(asyncio.to_thread(_obeys, said.url, result) for said in asked))
 
 
 def _answered(said: Acknowledgement, seconds: float | None) -> GateResult:
     return GateResult(said, GateState.LATE if seconds is None else GateState.OBEYS, seconds)
 
 
-def _obeys(url: str, accepted: frozenset[str]) -> bool | None:
+def _obeys(url: str, result: Convergence) -> bool | None:
     """Whether the gate at `url` obeys the change by its own page; None if it does not answer."""
     try:
         answer = get_json(f"{url}/readyz", ANSWER_WITHIN_S)
@@ -171,4 +181,7 @@ def _obeys(url: str, accepted: frozenset[str]) -> bool | None:
     digest, latest = answer.get("board_digest"), answer.get("board_latest")
     if not isinstance(digest, str) or not isinstance(latest, list):
         return None
-    return acknowledges(accepted, [one for one in latest if isinstance(one, str)], digest)
+    lifted = answer.get("board_lifted")
+    if isinstance(lifted, list) and is_lifted(result.change, lifted):
+        return False
+    return acknowledges(result.accepted, [one for one in latest if isinstance(one, str)], digest)

@@ -126,7 +126,7 @@ def pause(
         if not dry_run:
             record_failed(addresses, "pause", who, refused)
             raise
-        for_us = _length_us(for_, replace(authority, propose=True))  # what becomes of it is said at the end
+        for_us = _length_us(for_, replace(authority, propose=True))  # the end of the command says what became of it
     wanted = (scope, action, _reason(reason), _text("--message", text), who, for_us)
     if direct is Direct.FILE and propose:
         raise OperatorError("--propose cannot be used with --direct file", "leave one of them out")
@@ -255,7 +255,7 @@ def _text(flag: str, text: str) -> str:
 
 
 def _public(text: str, link: str) -> tuple[str, str]:
-    """What uploaders are told. Raises OperatorError for what no answer may carry."""
+    """The text and the link for uploaders. Raises OperatorError for those that no answer may carry."""
     text, link = text.strip(), link.strip()
     for flag, problem in (("--public", public_problem(text)), ("--public-link", link_problem(link))):
         if problem is not None:

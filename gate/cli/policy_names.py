@@ -108,9 +108,7 @@ def rare_labels(scope: Scope, names: PolicyNames) -> list[str]:
             continue
         near = get_close_matches(name, usual, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Usual ones are: {', '.join(usual)}"
-        warnings.append(
-            f"warning: {name} is not a usual {what}; pausing all the same, as far as uploads name it. {hint}"
-        )
+        warnings.append(f"warning: {name} is not a usual {what}; pausing all the same. {hint}")
     return warnings
 
 

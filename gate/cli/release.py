@@ -213,7 +213,7 @@ async def _release(
     elif output is Output.JSON and documents:
         emit(documents[0])
     if problems:
-        problems.sort(key=lambda problem: isinstance(problem, AwaitsApproval))  # what failed comes first
+        problems.sort(key=lambda problem: isinstance(problem, AwaitsApproval))  # failures come first
         for problem in problems[1:]:
             say_error(problem)
         raise problems[0]

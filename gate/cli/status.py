@@ -14,10 +14,10 @@ import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, operating, person
-from gate.cli.fit_height import BEHIND, CANNOT_READ, HOLDS, NOT_ON_DISK, UNHEARD, fitted
+from gate.cli.fit_height import BEHIND, CANNOT_READ, HOLDS, LIFTS, NOT_ON_DISK, UNHEARD, fitted
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
-from gate.cli.lacking import lacking
+from gate.cli.lacking import NAMED, lacking
 from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
@@ -130,7 +130,8 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
                 "gate": said.gate,
                 "url": said.url,
                 "rev": said.rev,
-                "obeys": _obeys(said, view),
+                "obeys": _obeys(said, view) and not _lifted(said, view),
+                "lifted": _lifted(said, view),
                 "lacking_in_store": _lacking(said, view),
                 "on_disk": said.on_disk,
                 "policy": said.policy or None,
@@ -255,6 +256,9 @@ def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
         words.append(f"{HOLDS} {len(ahead)} THAT {view.source.upper()} LACKS")
     elif not _obeys(said, view):
         words.append(f"{BEHIND} rev {view.rev}")
+    lifted = _lifted(said, view)
+    if lifted:
+        words.append(f"{LIFTS} {' '.join(lifted[:NAMED])} BY ITS HOST'S FILE")
     if not is_live(said, view.now_us):
         words.append(f"{UNHEARD}, counts until {forgotten_at(said)}")
     if not said.on_disk:
@@ -269,6 +273,11 @@ def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
 def _obeys(said: Acknowledgement, view: StatusView) -> bool:
     """True if the gate holds the stored board. A gate of an older release reports only its revision."""
     return said.digest == view.expected if said.digest else said.rev >= view.rev
+
+
+def _lifted(said: Acknowledgement, view: StatusView) -> list[str]:
+    """The pauses in force that the gate does not obey, as its host's break-glass file lifts them."""
+    return [pause.id for pause in view.board.active(view.now_us) if pause.id in said.lifted]
 
 
 def _lacking(said: Acknowledgement, view: StatusView) -> list[str]:

@@ -154,8 +154,9 @@ def _by_the_clock_of(now_us: int, known: StatusView) -> tuple[Acknowledgement, .
 
 @dataclass(frozen=True, slots=True)
 class GatePage:
-    """What the gate at hand shows: its board, with revision and digest, the store's clock as it knows it, whether it hears
-    Kafka, and sentences on what is amiss."""
+    """The page of the gate at hand: its board, with revision and digest, the store's clock as it knows it, whether it
+    hears Kafka, and sentences on problems.
+    """
 
     board: Board
     rev: int

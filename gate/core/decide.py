@@ -76,7 +76,7 @@ class Shed(msgspec.Struct, frozen=True, gc=False):
 
 
 StoreAnswer = TakeResult | Shed
-"""What came of the store call: an answer (the store's, or the gate's own in its place), or a check that was shed."""
+"""The result of the store call: an answer (the store's, or the gate's own in its place), or a check that was shed."""
 
 
 class StageResult(msgspec.Struct, frozen=True, gc=False):
@@ -236,7 +236,7 @@ def decide(
 ) -> Decision | None:  # fmt: skip
     """The decision on `request` for an account of `class_`; None where the store must be asked first.
 
-    `answer` is what came of the store call, None before it. `degraded` lists what could not be asked.
+    `answer` is the result of the store call, None before it. `degraded` lists the stores that could not be asked.
     `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the clock of `answer`.
     """
     # the tests spare nearly every check the walk through stages that have nothing to say

@@ -48,9 +48,10 @@ class Stage(StrEnum):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """One decision. `retry_after_us` is µs from now, None where waiting does not help.
 
-    `degraded` lists what could not be asked, such as `store`; the gate then decided by what it knows itself. `hot` names
-    the hot fact that decided, as `device:` or `network:` and its pseudonym. `reserved` tells whether a report is awaited.
-    `room` is the emptiest bucket at `room_at_us`. `message` and `link` are what the pause that decided tells the uploader.
+    `degraded` lists the stores that could not be asked, such as `store`; the gate then decided by what it knows itself.
+    `hot` names the hot fact that decided, as `device:` or `network:` and its pseudonym. `reserved` tells whether a
+    report is awaited. `room` is the emptiest bucket at `room_at_us`. `message` and `link` are what the pause that
+    decided tells the uploader.
     """
 
     upload_id: str

@@ -110,5 +110,5 @@ class LastKnown:
             recent[account] = standing
 
     def of(self, account: str) -> Standing:
-        """What is remembered of the account; an empty standing where nothing is."""
+        """The remembered standing of the account; an empty one where nothing is known."""
         return self._recent.get(account) or self._older.get(account) or UNKNOWN

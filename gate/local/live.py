@@ -29,7 +29,7 @@ STILL_US = 4_000_000
 """If no score is made for so long although uploads come, the worker is stuck or Kafka does not answer."""
 MESSAGES = 3
 BESIDE = 5
-"""What matters at least as much stays beside a long list of pauses, which is then shown in short form."""
+"""Rows that the other parts of the view keep beside a long list of pauses, which is then shown in short form."""
 CELL = 40
 """A screen of 80 columns shows two figures a line."""
 SCREEN = (80, 24)
@@ -181,7 +181,7 @@ def _fitting(lines: list[_Line], height: int) -> list[_Line]:
 
 
 def _alarms(history: History, down: Sequence[str], commands: tuple[str, str], width: int) -> list[_Line]:
-    """What does not run, does not answer or is refused, and what to do about it, in full."""
+    """One sentence for each part that does not run, does not answer or is refused, with its remedy."""
     last, (status, give_token) = history.last, commands
     said = [f"not running: {', '.join(down)}"] if down else []
     if last is not None:
@@ -201,7 +201,7 @@ def _alarms(history: History, down: Sequence[str], commands: tuple[str, str], wi
 
 
 def _without_token(history: History, give_token: str) -> list[str]:
-    """That the gate answers 401, and how the traffic of `up` gets a token if it is this traffic that is refused."""
+    """Says that the gate answers 401, and how the traffic of `up` gets a token if the gate refuses this traffic."""
     refused = history.token_refusal_rate()
     if not refused:
         return []

@@ -101,7 +101,7 @@ class System:
         return True
 
     def _what_for(self) -> str:
-        """What the parts wait for by themselves, as far as it is another server's silence."""
+        """The part of a message that names another server for which the parts wait."""
         brokers = (self.plan.options.kafka or "").split(",")
         if brokers == [""] or any(accepts(broker) for broker in brokers):
             return ""

@@ -72,7 +72,7 @@ def packaged_file(name: str) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """What one file holds: the policy, and the `document` that says the same with every default written out."""
+    """The content of one file: the policy, and the `document` that says the same with every default written out."""
 
     policy: Policy
     document: Mapping[str, object]

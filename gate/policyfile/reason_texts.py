@@ -31,7 +31,7 @@ class ReasonTexts:
     staff: Mapping[str, str]
 
     def of_signal(self, reason: Reason) -> str:
-        """What staff read of a signal: the texts of its features with the values seen, or its name where one is missing."""
+        """A signal in words for staff: the texts of its features with their values, or its name if a text is missing."""
         names = reason.signal.split(".")[1:]
         if not names or any(name not in self.staff for name in names):
             return reason.signal

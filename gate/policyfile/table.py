@@ -149,7 +149,7 @@ class TomlTable:
         return default
 
     def share(self, key: str, what: str = "a score") -> float | None:
-        """A number in [0, 1], None if it is absent or wrong; `what` it is stands in the complaint."""
+        """A number in [0, 1], None if it is absent or wrong; `what` names it in the complaint."""
         value = self.value(key)
         if value is None:
             return None

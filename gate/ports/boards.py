@@ -26,7 +26,8 @@ class Acknowledgement:
     an earlier release does not say, and it is 0. `on_disk` is false while the gate obeys the board but cannot write it to
     disk. `left` says that the process is stopping. `unreadable` counts the board's entries that the gate cannot read and
     does not obey. `recent` has, for each class, the gate's uploads of the last `recent_s` seconds (15 minutes at most):
-    all, those let in, and of these the ones whose account scores as harmless.
+    all, those let in, and of these the ones whose account scores as harmless. `lifted` are pauses of the board that the
+    break-glass file of the gate's host lifts: it does not obey those.
     """
 
     gate: str
@@ -44,6 +45,7 @@ class Acknowledgement:
     recent: Mapping[str, tuple[int, int, int]] = field(default_factory=dict, hash=False)
     recent_s: int = 0
     store_us: int = 0
+    lifted: tuple[str, ...] = ()
 
     @property
     def process(self) -> str:

@@ -18,7 +18,8 @@ class TokenLeaseStore(Protocol):
     """
 
     async def exchange(self, wanted: Sequence[Exchange], now_us: int | None = None) -> list[Exchanged | Exception]:
-        """What each exchange met, or the StoreUnavailable in its place, which says whether it may have been carried out.
+        """The result of each exchange, or a StoreUnavailable in its place, which says whether it may have been carried
+        out.
 
         `now_us` is the recorded time of a replay; None means the store's own clock.
         """

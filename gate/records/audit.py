@@ -126,7 +126,7 @@ def chain_problems(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def check_chain(lines: Iterable[bytes]) -> ChainCheck:
-    """Check each line by itself and by the one before it. What follows from one bad line is no further problem."""
+    """Check each line by itself and by the one before it. One bad line is one problem, also where it breaks the next."""
     problems: list[str] = []
     damaged: set[int] = set()
     prev, seq, unread, number = FIRST, 0, 0, 0

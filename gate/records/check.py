@@ -266,7 +266,7 @@ def decode_checks(body: bytes, now_us: int) -> ReadBatch:
 def _labels_of_plain(checks: Sequence[_Check], body: bytes, latest: datetime) -> set[Labels] | None:
     """The labels of a batch that is kept unchanged, None where one of its checks may not be.
 
-    It tells the same as `_is_plain` of each check. What one call tests of all checks together takes half the time.
+    The result is the same as `_is_plain` of each check. Testing all checks together takes half the time.
     """
     has_space = _SPACE in body
     if not _is_simple(body):

@@ -1,8 +1,8 @@
 """Decisions → bytes: the one spelling of a decision outside the process.
 
 There is one document with two views. `Answer` is what a caller of `/v1/check` gets and may show to an uploader. The
-record on `gate.decisions.v1` is the same document with what only staff may read: the account, its risk, what was
-checked. A record carries `"version": 1`; readers ignore fields they do not know.
+record on `gate.decisions.v1` is the same document with fields that only staff may read: the account, its risk, the
+check. A record carries `"version": 1`; readers ignore fields they do not know.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PartialAnswer(Answer, frozen=True, gc=False):
 
 
 class RecordedMedia(msgspec.Struct, frozen=True, gc=False):
-    """What a record keeps of the media."""
+    """The media of an upload, as a record has it."""
 
     kind: str | None
     bytes: int | None
@@ -84,7 +84,7 @@ class DecisionRecord(Answer, frozen=True, gc=False, rename={"class_": "class"}):
 
 
 class LoggedDecision(msgspec.Struct, frozen=True, gc=False):
-    """What a record needs of a check and its decision, small enough to wait in a queue by the thousand."""
+    """The values of a check and its decision that a record needs, small enough that thousands wait in a queue."""
 
     at_us: int
     decision: Decision
@@ -106,8 +106,8 @@ class ReservationSigner:
     """Makes and reads the `reservation` of an answer, signed under a key that all gates share: account, upload, and when it
     began, because an upload that was given back and checked again has another reservation.
 
-    The key follows from the salt of the pseudonyms (`UPLOAD_GATE_SALT`), so there is no second secret to hand out. Whoever
-    passes a reservation on can report that upload and no other.
+    The key follows from the salt of the pseudonyms (`UPLOAD_GATE_SALT`), so there is no second secret to hand out. A
+    reservation permits a report of that upload alone.
     """
 
     def __init__(self, salt: bytes) -> None:
@@ -315,7 +315,7 @@ def retry_after_s(wait_us: int) -> int:
 
 
 def logged(request: CheckRequest, decision: Decision, now_us: int, ignored: Collection[str] = ()) -> LoggedDecision:
-    """What the record of `decision` will need; text, links and addresses stay behind."""
+    """The values that the record of `decision` will need, without text, links and addresses."""
     media = request.media
     return LoggedDecision(now_us, decision, media.kind, media.bytes, request.surface, request.country, tuple(ignored))
 

@@ -35,6 +35,7 @@ class GateDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     recent: dict[str, tuple[int, int, int]] = {}
     recent_s: int = 0
     store_us: int = 0
+    lifted: list[str] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -58,6 +59,7 @@ def encode_gate(said: Acknowledgement) -> bytes:
         recent=dict(said.recent),
         recent_s=said.recent_s,
         store_us=said.store_us,
+        lifted=list(said.lifted),
     )
     return _encode({"version": VERSION, **msgspec.to_builtins(document)})
 
@@ -91,4 +93,5 @@ def decode_gate(data: bytes, acknowledged_at_us: int) -> Acknowledgement:
         recent=read.recent,
         recent_s=read.recent_s,
         store_us=read.store_us if 0 < read.store_us < MAX_TIME_US else 0,
+        lifted=tuple(read.lifted),
     )

@@ -62,7 +62,7 @@ def read_kafka_address(text: str, source: str) -> KafkaAddress:
 
 
 def parse_kafka_address(text: str) -> KafkaAddress:
-    """The address that `text` says. Raises ValueError with what is wrong and what to write."""
+    """Parse `text`. Raises ValueError, which says what is wrong and what to write."""
     protocol, scheme, rest = text.rpartition("://")
     if not scheme:
         return KafkaAddress(_servers(text))
@@ -86,7 +86,7 @@ def _servers(text: str) -> str:
         host, colon, port = server.strip().rpartition(":")
         if not host or not colon:
             raise ValueError(f"{server[:80]!r} is not host:port")
-        if "@" in host:  # what stands before it may be a password, and is not repeated
+        if "@" in host:  # the text before it may be a password, and is not repeated
             raise ValueError("a user stands before the host; a login needs sasl_ssl:// or sasl_plaintext://")
         if not _HOST.fullmatch(host):
             raise ValueError(f"{host[:80]!r} is not a name or address of a host")
@@ -108,7 +108,7 @@ def _options(query: str, protocol: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name, value in options.items():
         if name not in known:
-            raise ValueError(f"{name[:40]!r} is no option of {protocol}://; it has {', '.join(known) or 'none'}")
+            raise ValueError(f"{name[:40]!r} is not an option of {protocol}://; it has {', '.join(known) or 'none'}")
         if not value:
             raise ValueError(f"the option {name} is empty")
     if options.get("mechanism", MECHANISMS[0]) not in MECHANISMS:

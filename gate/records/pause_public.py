@@ -12,7 +12,7 @@ _JOINERS: Final = str.maketrans("", "", "\u200c\u200d")
 
 
 def public_problem(text: str) -> str | None:
-    """Why `text` cannot be told to uploaders; None if it can. An empty text tells nothing."""
+    """Why `text` cannot be shown to uploaders; None if it can. An empty text shows nothing."""
     if len(text) > MAX_PUBLIC:
         return f"is longer than {MAX_PUBLIC} characters"
     return None if text.translate(_JOINERS).isprintable() else "has a character that cannot be shown"

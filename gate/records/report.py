@@ -32,7 +32,8 @@ _OUTCOMES: Final = {
 
 
 class ReportAnswer(msgspec.Struct, frozen=True):
-    """What one report met. `status` is `settled`, `repeated` (an earlier report settled it), `expired` or `unknown`.
+    """The result of one report. `status` is `settled`, `repeated` (an earlier report settled it), `expired` or
+    `unknown`.
 
     `outcome` is what became of the tokens: the outcome first reported, or at expiry `kept` or `given_back`; null where the
     upload is unknown. With status `error` the store did not answer; send the report again.
@@ -123,7 +124,7 @@ def _required(raw: Mapping[str, object], name: str, place: str) -> str:
 
 
 def report_answer(report: Report, settled: Settlement | Exception) -> ReportAnswer:
-    """What the sender of a report is told."""
+    """The answer to the sender of a report."""
     if isinstance(settled, Exception):
         return ReportAnswer(report.upload_id, "error", None)
     known = settled.state is not None and settled.settled is not SettledAs.UNKNOWN

@@ -90,8 +90,9 @@ class Topics:
 
     @property
     def controls(self) -> Topic:
-        """What operators tell the stream workers, and what the workers answer; key = what it is about. A worker hears
-        what is written while it runs, so little is kept, and for a day."""
+        """Commands of operators to the stream workers, and the workers' answers; the key names the subject. A worker
+        hears what is written while it runs, so little is kept, and for a day.
+        """
         return Topic(f"{self.prefix}worker.controls.v1", 1, True, DAY_MS)
 
     @property

@@ -47,7 +47,7 @@ class Health:
 
     @property
     def watch(self) -> Watch:
-        """What keeps the board fresh."""
+        """The watcher, which keeps the board fresh."""
         return self._watch
 
     @property
@@ -105,6 +105,7 @@ class Health:
                 "board_rev": self._watch.board.rev,
                 "board_digest": proof.digest,
                 "board_latest": proof.latest,
+                "board_lifted": proof.lifted,
                 "board_on_disk": self._watch.on_disk,
                 "policy": self._check.policy.hash,
                 "policy_problem": self._policy_problem,

@@ -126,7 +126,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a gate is put together from. `down` says why Redis does not answer, None while it does."""
+    """The parts of a gate. `down` says why Redis does not answer, None while it does."""
 
     clock: SystemClock
     counts: Counts

@@ -50,7 +50,8 @@ class LocalBuckets:
     def _take_where_all_have_room(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> bool:
         """Take if every bucket has room, which is nearly always so, and tell whether it did. It knows no more of the
         algorithm than that; all else is for `gcra.take`, several times slower."""
-        moved: list[tuple[dict[str, int], Sequence[_Row]]] = []
+        moved: list[tuple[dict[str, int], str, int]] = []
+        more = 0
         for each in buckets:
             by_bytes, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
             if rows is None:
@@ -62,17 +63,17 @@ class LocalBuckets:
                 if not rows:
                     continue
                 tats = self._tats[each.entity] = {}  # it does not stay empty: if not here, the model takes
-            for name, _, most_us, _ in rows:
-                tat_us = tats.get(name, 0)
-                if most_us < 0 or (tat_us > now_us and tat_us - now_us > most_us):
+            for name, cost_us, most_us, _ in rows:
+                tat_us = tats.get(name, -1)
+                if tat_us < now_us:
+                    more += tat_us == -1
+                    tat_us = now_us
+                if tat_us - now_us > most_us:
                     return False
-            moved.append((tats, rows))
-        for tats, rows in moved:
-            before = len(tats)
-            for name, cost_us, _, _ in rows:
-                tat_us = tats.get(name, 0)
-                tats[name] = (tat_us if tat_us > now_us else now_us) + cost_us
-            self._count += len(tats) - before
+                moved.append((tats, name, tat_us + cost_us))
+        for tats, name, tat_us in moved:
+            tats[name] = tat_us
+        self._count += more
         return True
 
     def _take_by_the_model(
@@ -91,7 +92,8 @@ class LocalBuckets:
     def _rows_of(self, limits: EntityLimits) -> tuple[bool, Sequence[_Row] | None]:
         if len(self._rows) >= MAX_LIMITS:
             self._rows.clear()
-        if any(limit.reserve_of for limit in limits.limits):
+        names = {limit.name for limit in limits.limits}
+        if len(names) < len(limits.limits) or any(limit.reserve_of for limit in limits.limits):
             self._rows[limits] = False, None
             return self._rows[limits]
         rows = [

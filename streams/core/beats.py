@@ -31,7 +31,7 @@ def count_beat(beats: Beats, at_ms: int) -> bool:
 
 
 def gaps_ms(beats: Beats) -> list[int]:
-    """The ms from the begin of each kept beat to the begin of the next, the latest first."""
+    """The ms from the start of each kept beat to the start of the next, the latest first."""
     return beats[2::2]
 
 

@@ -2,7 +2,7 @@
 
 Counts, decaying counters, first and last times, reporters, networks and devices are the same in whatever order the
 events of an account come; so are burst counters and beats for events that come within `LATE_US`. The digest, running
-means and the rings of contents, templates and hosts follow the order of the records.
+means, active hours and the rings of contents, templates and hosts follow the order of the records.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from struct import Struct
 from typing import Protocol, TypeGuard
 from zlib import crc32
 
-from gate.core.duration import DAY_US, MINUTE_US
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.fields.times import MAX_AHEAD_US, since_epoch_us
 from streams.core import links, text
 from streams.core.beats import count_beat
 from streams.core.caption_facts import fold_caption
+from streams.core.day_rhythm import with_hour
 from streams.core.events import kind_of
 from streams.core.facts import Facts
 from streams.core.link_facts import fold_links
@@ -44,7 +45,7 @@ LATE_US = 10 * MINUTE_US
 SESSION_US = 30 * MINUTE_US
 """An upload so long after the one before begins a session."""
 SOON_US = 10 * MINUTE_US
-"""What the owner removes so soon after the last upload was perhaps only to be shown for a moment."""
+"""An upload that the owner removes within this time may have been meant to be shown for a moment only."""
 MAX_REFUSED = 1_000_000
 MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
@@ -61,7 +62,7 @@ class KeyedHashes(Protocol):
 
     @property
     def networks(self) -> Mapping[str, int]:
-        """For every address 64 bits for its network, never 0. Raises ValueError for what is no address."""
+        """64 bits for the network of each address, never 0. Raises ValueError for text that is not an address."""
         ...
 
     @property
@@ -185,7 +186,10 @@ def _fold_upload(
     if not uploads:
         facts.first_us = facts.last_us = last_us = at_us
         facts.sessions = 1
+        facts.hours = with_hour(b"", at_us, at_us)
     elif at_us > last_us:
+        if at_us // HOUR_US != last_us // HOUR_US:
+            facts.hours = with_hour(facts.hours, at_us, facts.first_us)
         if at_us - last_us >= SESSION_US:
             facts.sessions += 1
             facts.longest_gap = max(facts.longest_gap, (at_us - last_us) // MINUTE_US)

@@ -46,7 +46,7 @@ _GENUINE = frozenset((
     "googleapis.com", "googleusercontent.com", "googleblog.com", "microsoftonline.com", "office365.com", "appleid.com",
     "amazonaws.com", "youtubekids.com", "cdninstagram.com",
 ))  # fmt: skip
-"""What looks like an imitation and is not one."""
+"""Names that look like an imitation and are not."""
 _ALIKE = str.maketrans("0135478|", "oleastbl")
 _NAMES = re.compile("|".join(_IMITATED))
 _SIZES = tuple((len(name), len({name[i : i + 2] for i in range(len(name) - 1)})) for name in _IMITATED)
@@ -91,7 +91,7 @@ def _is_genuine(labels: list[str]) -> bool:
 
 
 def _shown(own: str) -> str:
-    """What is looked at of a long name: where it begins and where it ends, as a reader would."""
+    """The parts of a long name that are judged: its beginning and its end, which readers see."""
     return own if len(own) <= 2 * SHOWN_CHARS else f"{own[:SHOWN_CHARS]}.{own[-SHOWN_CHARS:]}"
 
 

@@ -141,7 +141,7 @@ def may_hold_link(text: str) -> bool:
 
 
 def _in_caption(text: str, most: int) -> Iterator[re.Match[str]]:
-    """What may be a link in the beginning and the end of a caption, at most `most` times."""
+    """Possible links in the beginning and the end of a caption, `most` at most."""
     if len(text) > MAX_HEAD_CHARS + MAX_TAIL_CHARS:
         text = f"{text[:MAX_HEAD_CHARS]} {text[-MAX_TAIL_CHARS:]}"
     if not text.isascii():

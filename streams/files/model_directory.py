@@ -31,7 +31,7 @@ READERS: Final[Mapping[str, Callable[[Path], CaptionModel | LinkModel]]] = Mappi
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What scores are made with. `scorecard` carries `hash` into each score; without models it is empty.
+    """The models that scores are made with. `scorecard` carries `hash` into each score; without models it is empty.
 
     `read` has the models by name.
     """

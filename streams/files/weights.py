@@ -1,7 +1,6 @@
-"""Reads the two files of a fitted model, arrays and what is said of them, and refuses what nobody fitted.
-
-Such a file may be damaged, cut off, or made to fill the memory. So the sizes that its directory states are bounded before
-anything is unpacked, nothing beyond them is, and whatever a parser raises means that it is no model. No code is loaded.
+"""Reads the two files of a fitted model, the arrays and their description, and refuses other files. A file may be
+damaged, cut off, or made to fill the memory. So its stated sizes are bounded before it is unpacked, and no more than
+these is unpacked. Any error of a parser means that the file is not a model. No code is loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def read_arrays(file: Path, most_bytes: int = MOST_BYTES) -> Arrays:
 
 
 def read_about(file: Path) -> dict[str, Any]:
-    """What is said of the arrays. Raises OSError, and ValueError for what is no JSON object."""
+    """The description of the arrays. Raises OSError, and ValueError for bytes that are not a JSON object."""
     try:
         said = json.loads(file.read_bytes())
     except RecursionError:

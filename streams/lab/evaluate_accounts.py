@@ -105,7 +105,7 @@ class AccountFigures:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What plots are drawn from: labels, log odds of the last risk, and log odds by number of events.
+    """The data of the plots: labels, log odds of the last risk, and log odds by number of events.
 
     `risks` are the last risks, moved to the share of abuse among these accounts.
     """

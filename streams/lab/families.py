@@ -33,7 +33,7 @@ _PER_ACCOUNT: Final = 100
 
 
 class Shown(NamedTuple):
-    """What an upload of an account shows that others may show too."""
+    """Things that an upload shows and that other accounts may show too."""
 
     account: str
     device: str | None

@@ -208,7 +208,7 @@ def _reader(
     seed: int,
     progress: Progress,
 ) -> tuple[ReadsCaptions, bool]:
-    """What reads the captions: the model, or models of other families where the model learned from these captions."""
+    """The readers of captions: the model, or models of other families where the model learned from these captions."""
     if captions.model is None:
         return CaptionReader(alphabet), False
     rows = [

@@ -122,7 +122,7 @@ def worker_environment(places: ReplayServers, prefix: str, salt: str, directory:
         "UPLOAD_GATE_STATE": str(directory),
         "UPLOAD_GATE_WORKER_METRICS_PORT": str(free_port(None)),
     }
-    # what the environment names for the running worker is not what this replay is to use
+    # the environment of the running worker does not apply to this replay
     own |= dict.fromkeys(("UPLOAD_GATE_SCORECARD", "UPLOAD_GATE_MODELS", "UPLOAD_GATE_SHADOW_MODELS"), "")
     for name, path in (("UPLOAD_GATE_SCORECARD", places.scorecard), ("UPLOAD_GATE_MODELS", places.models)):
         if path is not None:

@@ -59,7 +59,7 @@ class Row(msgspec.Struct, frozen=True):
     """One line as it is written. Times are seconds since 1970. Unknown fields are ignored.
 
     The table of field rules reads the fields of type `Any`, as in a check and an event, but for `kind` and `amount`:
-    only the counters of events read those, and take what is no text and no number as absent.
+    only the counters of events read those, and take a value that is neither text nor a number as absent.
     """
 
     account_id: str

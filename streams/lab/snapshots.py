@@ -48,7 +48,7 @@ class FeatureSnapshot:
 
 @dataclass(slots=True)
 class FoldedStream:
-    """What folding left behind. `labels` has 1 for abusive, 0 for benign, -1 for unlabelled accounts."""
+    """The states of accounts after folding. `labels` has 1 for abusive, 0 for benign, -1 for unlabelled accounts."""
 
     labels: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)

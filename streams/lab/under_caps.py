@@ -22,7 +22,7 @@ CAPS: Final = (3.0, 3.5, 20.0)
 """Caps in log odds of risk that are tried, beside the one that follows from `alone_at_most`.
 
 Lower ones rank as well among the families of the training rows, and much worse among others: there many honest accounts
-reach a low cap in several families, and are no longer told from those that are far beyond it.
+reach a low cap in several families, and then cannot be distinguished from accounts far beyond it.
 """
 FEW_HONEST: Final = 0.03
 """The share of honest rows among which a ranking must tell the abusive ones apart."""

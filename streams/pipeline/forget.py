@@ -11,7 +11,7 @@ from streams.pipeline.effects import Effects, Scores, States
 
 
 def inactive(accounts: Iterable[str], states: Mapping[str, bytes], before_us: int) -> list[str]:
-    """Those of `accounts` whose last event of any kind was before `before_us`. A state that cannot be read stays."""
+    """The `accounts` whose last event of any kind was before `before_us`. A state that cannot be read stays."""
     found = []
     for account in accounts:
         state = states.get(account)

@@ -21,8 +21,8 @@ MAX_REMEMBERED = 1 << 13
 class Hashes:
     """Hashes under one salt. Grows to `most` values of each kind, then begins again.
 
-    `networks` has 64 bits, never 0, for the network of every address, and raises ValueError for what is no address;
-    `devices` has 64 bits for every device, `hosts` for every link host.
+    `networks` has 64 bits, never 0, for the network of every address, and raises ValueError for text that is not an
+    address; `devices` has 64 bits for every device, `hosts` for every link host.
     """
 
     def __init__(self, salt: bytes, most: int = MAX_REMEMBERED) -> None:

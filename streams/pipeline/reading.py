@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 class Readers(NamedTuple):
-    """What reads captions and links of a whole batch; None where accounts keep no such facts."""
+    """The readers of captions and links of a whole batch; None where accounts keep no such facts."""
 
     captions: ReadsCaptions | None = None
     links: ReadsLinks | None = None

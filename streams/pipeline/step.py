@@ -114,7 +114,7 @@ def process(
 
 
 def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campaigns | None = None) -> Surroundings:
-    """What is known of the account's networks and devices of the last days, its last content and its last link host.
+    """The counts for the account's networks and devices of the last days, its last content and its last link host.
 
     Of several networks or devices the one that most accounts share counts. With `campaigns` also those of `account`.
     """
@@ -155,8 +155,9 @@ def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Camp
 
 
 class Scoring(NamedTuple):
-    """What scores are made with: all scores of a batch in one call. `stamped` makes the stamp of an account's score
-    after the event at an offset. Scores that do not act (`acts`) refuse nothing."""
+    """Makes all scores of a batch in one call. `stamped` makes the stamp of an account's score after the event at an
+    offset. Scores that do not act (`acts`) refuse nothing.
+    """
 
     crowd: Crowd
     scorecard: Scorecard

@@ -42,7 +42,7 @@ MOST_REASONS = 8
 
 @dataclass(frozen=True, slots=True)
 class TrafficOptions:
-    """What to send and where: the uploads of `replay` at `speed` × recorded, else `rate` simulated ones a second.
+    """The uploads to send, and where: those of `replay` at `speed` × recorded, else `rate` simulated ones a second.
 
     Checks carry the token of UPLOAD_GATE_TOKEN, else that of `token_file`, which may appear or change while it runs.
     """

@@ -1,6 +1,6 @@
-"""What the agents do with a fetch: fold it, see that most of it is readable, and make its effects real, all or none.
+"""The agents: they fold a fetch, check that most of it is readable, and carry out its effects, all or none.
 
-Leaves the rules to `streams.pipeline`, acting to `commit`, and what becomes of a fetch that failed to `partition`.
+Leaves the rules to `streams.pipeline`, acting to `commit`, and a fetch that failed to `partition`.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Folding:
         self._backfill.give_back(owner.partition, effects.part(Scores).waited)
 
     def _judge(self, fetch: Fetch, effects: Effects) -> BreakerVerdict:
-        """What the breaker says of the fetch; says once where a quarantine begins and where it ends."""
+        """The breaker's verdict on the fetch. Logs once where a quarantine begins and where it ends."""
         breaker = fetch.partition.breaker
         breaker.drains = breaker.drains or self._drain
         before, verdict = breaker.verdict, breaker.judge(fetch.records, effects.dead)
@@ -193,7 +193,7 @@ class Folding:
 
 
 def _with_letters(effects: Effects, fetch: Fetch, breaker: Breaker) -> Effects:
-    """The effects with those dead letters that the breaker keeps, each with what its record tells of it."""
+    """The effects with those dead letters that the breaker keeps, each with the position and key of its record."""
     if not effects.dead:
         return effects
     dead = effects.part(DeadLetters).only(breaker.keeps)

@@ -173,7 +173,9 @@ def __getattr__(name: str) -> Any:
 async def _resources(
     settings: WorkerSettings, registry: CollectorRegistry, store: RedisScoreStore | None, models: Models
 ) -> AsyncIterator[None]:
-    """What a running worker has beside its services: a port for metrics, the account store, few garbage collections."""
+    """Opens what a running worker has beside its services: a port for metrics, the account store, few garbage
+    collections.
+    """
     log.info("worker of group %s starts, Kafka at %s", settings.group, settings.kafka)
     log.info("%s", models_line(models))
     if settings.salt_is_default:

@@ -34,7 +34,7 @@ _offset = attrgetter("offset")
 
 
 class BreakerVerdict(Enum):
-    """What to do with a batch."""
+    """The breaker's verdict on a batch."""
 
     READ = "read"
     QUARANTINE = "quarantine"

@@ -44,7 +44,7 @@ class CampaignFeed(Service):
     @Service.task
     async def _show_sizes(self) -> None:
         while not self.should_stop:
-            self._campaigns.look()  # what other workers publish counts here also while no batch comes
+            self._campaigns.look()  # counts that other workers publish are read also while no batch comes
             self._show(self._campaigns.sizes())
             await self.sleep(SHOW_EVERY_S)
 

@@ -26,7 +26,7 @@ from streams.worker.changelog import Watermark
 
 
 class LogChange(Enum):
-    """What happened to a partition's log or changelog. The values are labels of a metric."""
+    """The change of a partition's log or changelog. The values are labels of a metric."""
 
     NONE = "none"
     FIRST = "first"
@@ -70,7 +70,7 @@ class ScoreBasis(NamedTuple):
 
 
 def resume(mark: Watermark | None, log: Log) -> Resumption:
-    """What happened to the log since `mark` was written, and where its partition continues."""
+    """The change of the log since `mark` was written, and where its partition continues."""
     if mark is None:
         if log.committed:
             return Resumption(LogChange.CHANGELOG_LOST, log.incarnation, log.begin, 0)

@@ -1,6 +1,5 @@
-"""The records of `worker.controls.v1`: what an operator tells the workers, and what a worker answers for a partition.
-
-Both are small JSON objects with a version. A record that does not read as one is passed over: anybody may write there.
+"""The records of `worker.controls.v1`: commands of operators, and the answers of workers for a partition. Both are
+small JSON objects with a version. Workers skip a record that they cannot read, because anybody may write there.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ MAX_RECORD_BYTES = 4_096
 
 
 class ResumeOutcome(StrEnum):
-    """What became of a partition that was told to read on."""
+    """The result for a partition that was to read on."""
 
     LIVE = "live"
     NOT_HALTED = "not_halted"
@@ -40,7 +39,7 @@ class ResumeCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="resume")
 
 
 class ResumeAnswer(msgspec.Struct, frozen=True, tag_field="kind", tag="resume_answer"):
-    """What the owner of `partition` says of the command `id`; `offset` is where the partition is then."""
+    """The answer of the owner of `partition` to the command `id`; `offset` is where the partition is then."""
 
     id: str
     partition: int

@@ -18,7 +18,7 @@ GARBAGE_AFTER = 50_000
 def few_collections() -> Iterator[None]:
     """Collect cyclic garbage seldom, and never among imported objects."""
     before = gc.get_threshold()
-    gc.freeze()  # what was imported stays, and need not be looked through again and again
+    gc.freeze()  # imported objects stay, and need not be searched again and again
     gc.set_threshold(GARBAGE_AFTER, 20, 50)
     try:
         yield

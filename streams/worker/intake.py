@@ -109,7 +109,7 @@ class Intake(Service):
         self._ending = asyncio.ensure_future(self.crash(error))
 
     def assignments(self) -> Assignments:
-        """What the consumer tells the group's decisions."""
+        """The listener to which the consumer reports the group's decisions."""
         return Assignments(self._partitions, self._hold, self._rebalance, self._cluster)
 
     async def on_stop(self) -> None:
@@ -176,7 +176,7 @@ class Intake(Service):
         return False
 
     async def _compare_topics(self) -> None:
-        """Say of every topic whose settings differ from what the worker needs what to type.
+        """Log, for every topic whose settings differ from those that the worker needs, the command that corrects it.
 
         Raises TopicUnfit where a topic has too few partitions, and StoreUnavailable.
         """

@@ -176,7 +176,7 @@ class WorkerMetrics:
         )
         self.batch_failures = Counter(
             "upload_gate_batch_failures",
-            "Batches given up and done again, by kind (fenced, kafka, misplaced, other).",
+            "Batches given up and repeated, by kind (fenced, kafka, misplaced, other).",
             ["kind"],
             registry=registry,
         )

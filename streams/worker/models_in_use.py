@@ -15,7 +15,7 @@ def models_of(settings: WorkerSettings) -> Models:
 
 
 def models_line(models: Models) -> str:
-    """What scores are made with, for the log; every score carries the same hashes."""
+    """A log line on the models in use; every score carries the same hashes."""
     card = models.scorecard
     line = f"scores are made by scorecard {card.hash} with {_named(models.hash)}"
     if card.shadow is None:

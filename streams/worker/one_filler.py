@@ -16,7 +16,7 @@ from gate.errors import StoreUnavailable
 log = logging.getLogger("upload_gate.worker")
 
 CERTAIN_AFTER = 3
-"""So many times a foreign name came back: its group is alive."""
+"""If a foreign name comes back so many times, its group is alive."""
 ALONE_AFTER = 3
 """After so many rounds in a row with its own name, a group takes the foreign name for one that was left behind."""
 GONE_AFTER = 6

@@ -41,7 +41,7 @@ COMMIT_WITHIN_S = 30.0
 
 
 class Fate(StrEnum):
-    """What a replay does with a letter."""
+    """The fate of a letter in a replay."""
 
     READABLE = "readable"
     STILL_UNREADABLE = "still_unreadable"
@@ -85,7 +85,7 @@ class _Judged(NamedTuple):
 
 
 async def count_replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> ReplayCounts:
-    """What `replay` would do now, by this release's reading of events. Raises StoreUnavailable, SettingInvalid."""
+    """Count what `replay` would do now, by this release's reading of events. Raises StoreUnavailable, SettingInvalid."""
     counts = ReplayCounts()
     async for judged in _judged(bootstrap, topics, wanted):
         _count(counts, judged)
@@ -93,8 +93,9 @@ async def count_replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> 
 
 
 async def replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> ReplayCounts:
-    """Send what is wanted and was not sent before. Raises StoreUnavailable, SettingInvalid, Replaced; what was
-    committed until then stays sent, and a second replay goes on behind it."""
+    """Send the wanted letters that were not sent before. Raises StoreUnavailable, SettingInvalid, Replaced; what was
+    committed until then stays sent, and a second replay goes on behind it.
+    """
     counts = ReplayCounts()
     producer: Any = AIOKafkaProducer(
         **connection(bootstrap),
@@ -145,7 +146,7 @@ async def _judged(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> Async
 
 
 def judge(letter: FoundLetter, was_replayed: bool, again: bool) -> _Judged:
-    """What becomes of one letter, and the key its event is sent with: account.id where the event can be read."""
+    """The fate of one letter, and the key its event is sent with: account.id where the event can be read."""
     body = letter.body
     if was_replayed:
         return _Judged(letter, Fate.REPLAYED_BEFORE, None, None)

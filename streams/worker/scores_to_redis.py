@@ -77,7 +77,7 @@ class ScoresToRedis:
         return False
 
     def committed(self, unwritten: int, end: int | None, batches: int = 0) -> None:
-        """So many batches were committed, `unwritten` of them after `put` answered False.
+        """Note that so many batches were committed, `unwritten` of them after `put` answered False.
 
         `end` is at least where their scores begin in the topic, None without any.
         """

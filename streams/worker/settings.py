@@ -22,8 +22,8 @@ METRICS_PORT = DEFAULT_PORTS["worker"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What one worker needs to know. `redis` None writes scores to Kafka only; `scorecard` None is that of
-    `models`, or the packaged one. `models` and `shadow_models` are directories of fitted models.
+    """The settings of one worker. `redis` None writes scores to Kafka only; `scorecard` None is that of `models`, or
+    the packaged one. `models` and `shadow_models` are directories of fitted models.
 
     `salt` keys the pseudonyms of IPs and devices; it never prints. `metrics_port` 0 serves no metrics, `web_port` 0 no
     pages; pages are served on loopback alone. A partition that is more than `act_within_records` behind the end of its

@@ -1,4 +1,4 @@
-"""The agents and what they lean on, without servers: order, vetoes, positions, and what Redis lacks."""
+"""The agents without servers: order of effects, vetoes, positions, and scores that Redis lacks."""
 
 from __future__ import annotations
 
@@ -311,7 +311,7 @@ def test_crowd_records_are_heard_and_others_passed_over() -> None:
     assert heard.counts == [(3, "abc", 7), (3, "abc", 0)]
 
 
-def test_an_outage_is_told_once_at_each_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[bool] = []
     now = [10.0]
     outage = Outage("Kafka", seen.append, lambda: now[0])

@@ -1,4 +1,4 @@
-"""The breaker of a partition: each event counts once, and what is readable is not stopped by what is not."""
+"""The breaker of a partition: each event counts once, and unreadable events do not stop readable ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does about a control record, and what it says became of the partition."""
+"""What a worker does about a control record, and how it answers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def as_partition(fake: FakePartition) -> Partition:
         (State.LIVE, 0, ResumeOutcome.SLOW),
     ],
 )
-async def test_what_became_of_a_resumed_partition_is_told(then: State, further: int, outcome: ResumeOutcome) -> None:
+async def test_a_resume_is_answered_with_the_state_of_the_partition(
+    then: State, further: int, outcome: ResumeOutcome
+) -> None:
     partition = FakePartition(then=then, further=further)
 
     found = await resumed(as_partition(partition), True, within_s=0.1)
@@ -150,7 +152,7 @@ async def test_two_commands_at_once_resume_a_partition_once(monkeypatch: pytest.
         encode_control(ResumeAnswer("r", 0, ResumeOutcome.LIVE)),
     ],
 )  # fmt: skip
-async def test_what_is_no_command_of_this_version_is_passed_over(
+async def test_a_record_that_is_not_a_command_of_this_version_is_skipped(
     value: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = Heard(monkeypatch)

@@ -1,4 +1,4 @@
-"""What the agents make of a fetch: where the owner stands afterwards, and which event its partition is told."""
+"""How the agents fold a fetch: the owner's offset afterwards, and the event that its partition gets."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_a_fetch_of_an_owner_that_was_given_up_is_left_alone() -> None:
     assert partition.told == []
 
 
-async def test_a_fetch_that_fails_is_told_with_its_error() -> None:
+async def test_a_fetch_that_fails_is_reported_with_its_error() -> None:
     owner = FakeOwner()
     owner.fails = OSError("away")
 

@@ -1,4 +1,4 @@
-"""What the intake hands over while partitions come and go under its hands, with a consumer that the test drives."""
+"""The fetches that the intake hands over while partitions are assigned and revoked, over a consumer of the test."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ async def test_lost_partitions_have_no_lag_any_more_and_none_is_exported_as_zero
     assert setting.registry.get_sample_value("upload_gate_worker_partitions") == 0
 
 
-async def test_what_kafka_refuses_is_said_once_with_what_to_do(
+async def test_a_refusal_of_kafka_is_logged_once_with_its_remedy(
     setting: Setting, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -350,7 +350,7 @@ async def test_what_kafka_refuses_is_said_once_with_what_to_do(
     assert "Grant this worker's user" in said
 
 
-async def test_a_topic_that_is_missing_is_only_told_once_it_stays_missing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_missing_topic_is_logged_only_if_it_stays_missing(caplog: pytest.LogCaptureFixture) -> None:
     from aiokafka.errors import UnknownTopicOrPartitionError
 
     now = [0.0]
@@ -396,7 +396,7 @@ async def test_a_worker_that_is_stopping_takes_no_partitions_any_more(setting: S
     assert not setting.intake.crashed
 
 
-async def test_a_worker_takes_no_partition_of_another_cluster_at_its_address_and_ends_with_what_to_do(
+async def test_a_worker_takes_no_partition_of_another_cluster_at_its_address_and_ends_with_a_remedy(
     setting: Setting,
 ) -> None:
     await setting.assign(0)

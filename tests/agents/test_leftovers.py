@@ -1,4 +1,4 @@
-"""What the worker's event loop is told that nobody caught: a fenced transaction's leftovers are no news, all else is."""
+"""Uncaught errors in the worker's event loop: those that a fenced transaction leaves are not logged, others are."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Cluster:
         return 0
 
 
-async def test_a_batch_that_waits_while_its_transaction_is_fenced_leaves_an_error_that_is_no_news() -> None:
+async def test_a_batch_that_waits_while_its_transaction_is_fenced_leaves_an_error_that_is_not_logged() -> None:
     left: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: left.append(context))
     waiting = MessageAccumulator(Cluster(), 1 << 20, 0, 30.0)
@@ -58,14 +58,14 @@ async def test_a_batch_that_waits_while_its_transaction_is_fenced_leaves_an_erro
 
 
 @pytest.mark.parametrize("error", [KafkaTimeoutError(), OSError(), TimeoutError(), ValueError(), None])
-async def test_whatever_else_a_future_brings_is_told(error: Exception | None) -> None:
+async def test_any_other_error_of_a_future_is_logged(error: Exception | None) -> None:
     future = asyncio.get_running_loop().create_future()
     context = {"message": "never retrieved", "future": future} | ({"exception": error} if error else {})
 
     assert told(context)
 
 
-async def test_a_task_or_a_callback_that_fails_is_told_even_where_it_was_fenced() -> None:
+async def test_a_task_or_a_callback_that_fails_is_logged_even_where_it_was_fenced() -> None:
     task = asyncio.create_task(asyncio.sleep(0))
     await task
 

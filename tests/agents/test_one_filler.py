@@ -36,7 +36,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize(("group", "cluster"), [("theirs", "c-1"), ("ours", "c-2")])
-async def test_two_groups_that_live_are_told_once_each_and_compare_nothing(
+async def test_two_live_groups_log_each_other_once_and_compare_nothing(
     group: str, cluster: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     marks = Claims()
@@ -143,7 +143,7 @@ async def test_a_redis_that_was_emptied_is_no_other_group(caplog: pytest.LogCapt
     assert told(caplog) == []
 
 
-async def test_the_end_of_the_other_group_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_end_of_the_other_group_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     marks = Claims()
     one, other = filler(marks, "ours"), filler(marks, "theirs")

@@ -1,4 +1,4 @@
-"""What an owner leaves behind where a transaction fails: the crowd's counts of its batches are published again."""
+"""After a transaction that failed, the owner publishes the crowd's counts of its batches again."""
 
 from __future__ import annotations
 

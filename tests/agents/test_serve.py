@@ -32,7 +32,7 @@ class Working(Service):
 
 
 class Signals:
-    """What a signal would end."""
+    """A service that a signal would end."""
 
     is_due = False
     end: Callable[[], object] | None = None

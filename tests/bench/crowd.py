@@ -17,7 +17,7 @@ SPACING = timedelta(milliseconds=1)
 
 
 def upload(number: int, account: int, rng: random.Random) -> dict[str, object]:
-    """What both an event and a check say of one upload; 350 bytes or so as JSON."""
+    """The fields of one upload that an event and a check share; about 350 bytes as JSON."""
     said: dict[str, object] = {
         "account": {
             "id": f"a-{account:06d}",

@@ -60,7 +60,7 @@ def gate(stage: Stage, environment: dict[str, str]) -> Iterator[Gate]:
 
 
 def gate_environment(stage: Stage, name: str, kafka: bool = False) -> dict[str, str]:
-    """What the gates of one system are told: servers of the stage, names nobody else uses."""
+    """The settings of the gates of one system: servers of the stage, names nobody else uses."""
     state = stage.home / name
     state.mkdir(exist_ok=True)
     given = {

@@ -1,13 +1,17 @@
 """What the take script costs Redis: today's baseline beside the one of now, in batches of 32, and what an account keeps there.
 
-Both run on the same server with the same checks, alternating, under prefixes of their own. How full the buckets are is set by
-earlier uploads of the same accounts: at 95 % most checks are refused. CPU is that of the server, by its own account.
+Each runs on a server of its own with the same checks, a few calls of the one and then a few of the other, so that whatever else
+the machine does meets both; on one server each would collect the garbage of the other. The servers keep nothing on disk, because
+the log of commands is written anew now and then. How full the buckets are is set by earlier uploads of the same accounts: at
+95 % most checks are refused. CPU is that of the server, by its own account.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import hiredis
 from msgspec.structs import replace
@@ -23,6 +27,8 @@ from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.score import Score, Stamp
+from gate.local.free_port import free_port
+from gate.local.redis import LocalRedis
 from gate.policyfile import load_policy
 from gate.records.score import stored_score, with_bytes
 from gate.settings import DEFAULT_PREFIX
@@ -36,6 +42,8 @@ from tests.bench.take_baseline import BaselineBatch, baseline_script
 BATCH = 32
 ACCOUNTS = 1_600
 CHECKS_EACH = 3
+CALLS_IN_TURN = 10
+PREFIX = "script:"
 CLASSES = ("regular", "trusted", "unverified")
 FULLNESS = (5, 50, 95)
 EXPIRY_BYTES = 24 + 8
@@ -58,13 +66,31 @@ Call = Callable[[Sequence[TakeRequest], str], list[object]]
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
     """Alternate the two scripts at each fullness, `rounds` times."""
+    with ExitStack() as servers:
+        clients = [servers.enter_context(_server(stage.home / f"script-{n}")) for n in range(3)]
+        return _measured(stage, clients, rounds)
+
+
+@contextmanager
+def _server(home: Path) -> Iterator[Redis]:
+    """A client of a server that keeps nothing on disk."""
+    server = LocalRedis(home, free_port())
+    server.start()
+    try:
+        with Redis.from_url(server.url) as client:
+            client.config_set("appendonly", "no")
+            yield client
+    finally:
+        server.stop()
+
+
+def _measured(stage: Stage, clients: Sequence[Redis], rounds: int) -> dict[Spec, list[float]]:
     found: dict[Spec, list[float]] = {spec: [] for spec in SPECS}
-    client: Redis = Redis.from_url(stage.redis().url)
     policy = load_policy(None)
     unrolled, old = Unrolled(policy.class_limits), baseline_script()
     remaining = {each: _remaining(each) for each in policy.class_limits}
     lean = Unrolled(tuple(remaining.values()))
-    for source in (unrolled.script.source, lean.script.source, old.source):
+    for client, source in zip(clients, (unrolled.script.source, lean.script.source, old.source), strict=True):
         client.script_load(source)
 
     def now(requests: Sequence[TakeRequest], prefix: str) -> list[object]:
@@ -80,16 +106,14 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
     for turn in range(rounds):
         for full in FULLNESS:
             stage.say(f"script: round {turn + 1} of {rounds}, {full} % full")
-            cost = {}
-            calls = ((_NOW[full], now), (_LEASED[full], leased), (_WAS[full], was))
-            for spec, call in calls if turn % 2 else reversed(calls):
-                cost[spec] = _cost(client, policy, call, f"{stage.fresh('script')}:", full, turn)
-                found[spec].append(cost[spec])
+            ways = zip((_NOW[full], _LEASED[full], _WAS[full]), clients, (now, leased, was), strict=True)
+            cost = _costs({spec: (client, call) for spec, client, call in ways}, policy, full, turn)
+            for spec, us in cost.items():
+                found[spec].append(us)
             found[_RATIO[full]].append(cost[_WAS[full]] / cost[_NOW[full]])
-        account, more = _memory(client, DEFAULT_PREFIX.removesuffix(":"))  # a longer name is a larger key
+        account, more = _memory(clients[0], DEFAULT_PREFIX.removesuffix(":"))  # a longer name is a larger key
         found[_ACCOUNT].append(account)
         found[_OPEN].append(more)
-    client.close()
     return found
 
 
@@ -99,18 +123,26 @@ def _remaining(limits: ClassLimits) -> ClassLimits:
     return limits if leased is None else leased.ways[0].remaining
 
 
-def _cost(client: Redis, policy: Policy, call: Call, prefix: str, full: int, seed: int) -> float:
-    """CPU µs of Redis per check."""
+def _costs(ways: Mapping[Spec, tuple[Redis, Call]], policy: Policy, full: int, seed: int) -> dict[Spec, float]:
+    """CPU µs of Redis per check, for each server and way to call."""
     rng = random.Random(seed)
-    for batch in _batches(_requests(policy, rng, full, before=True)):
-        client.execute_command(*call(batch, prefix))
-    commands = [call(batch, prefix) for batch in _batches(_requests(policy, rng, full, before=False))]
-    began = _cpu_s(client)
-    for command in commands:
-        client.execute_command(*command)
-    used = _cpu_s(client) - began
-    client.flushdb()
-    return used / (len(commands) * BATCH) * 1e6
+    before, measured = (list(_batches(_requests(policy, rng, full, before=each))) for each in (True, False))
+    for client, call in ways.values():
+        for batch in before:
+            client.execute_command(*call(batch, PREFIX))
+    commands = {spec: [call(batch, PREFIX) for batch in measured] for spec, (_, call) in ways.items()}
+    used, turns = dict.fromkeys(ways, 0.0), list(ways)
+    for start in range(0, len(measured), CALLS_IN_TURN):
+        turns.append(turns.pop(0))
+        for spec in turns:
+            client = ways[spec][0]
+            began = _cpu_s(client)
+            for command in commands[spec][start : start + CALLS_IN_TURN]:
+                client.execute_command(*command)
+            used[spec] += _cpu_s(client) - began
+    for client, _ in ways.values():
+        client.flushdb()
+    return {spec: seconds / (len(measured) * BATCH) * 1e6 for spec, seconds in used.items()}
 
 
 def _requests(policy: Policy, rng: random.Random, full: int, before: bool) -> list[TakeRequest]:

@@ -96,12 +96,12 @@ def _worker(stage: Stage, accounts: int, seed: int) -> tuple[float, float]:
         if dead := metric(url, "upload_gate_dead_letters_total"):
             raise BenchError(f"the worker refused {dead:.0f} of our events")
         if failed := metric(url, "upload_gate_batch_failures_total"):
-            stage.say(f"streams: {failed:.0f} batches failed and were done again, which is counted as CPU too")
+            stage.say(f"streams: {failed:.0f} batches failed and were repeated, which is counted as CPU too")
     return used / OUR_EVENTS * 1e6, redis_used / OUR_EVENTS * 1e6
 
 
 def worker_environment(stage: Stage, name: str, metrics_port: int) -> dict[str, str]:
-    """What a worker of our own is told: servers of the stage, names nobody else uses."""
+    """The settings of a worker of our own: servers of the stage, names nobody else uses."""
     state = stage.home / name
     state.mkdir(exist_ok=True)
     return {

@@ -72,7 +72,7 @@ async def test_every_key_in_redis_expires_and_a_bucket_not_before_it_is_full(
     assert max(ms for key, ms in left.items() if b"2b:platform" in key) < 90_000
 
 
-async def test_after_an_outage_it_is_stored_again_what_the_tags_of_reservations_stand_for(redis_url: str) -> None:
+async def test_after_an_outage_the_limits_behind_the_tags_of_reservations_are_stored_again(redis_url: str) -> None:
     line, check = Line(redis_url), take_request("u", per_minute("minute", 1))
     lane = TakeLane(line, ScriptPair(), "tags-again:", Stats())
     await lane.probe(5.0)

@@ -203,7 +203,7 @@ async def test_an_acknowledgement_is_kept_in_full_and_stamped_by_the_store(store
     assert said == replace(wanted, acknowledged_at_us=taken_us)
 
 
-async def test_the_stores_clock_is_told_alike_everywhere(store: BoardStore) -> None:
+async def test_every_way_to_read_the_stores_clock_gives_the_same_time(store: BoardStore) -> None:
     before_us = await store.now_us()
     taken_us = await store.acknowledge(Acknowledgement("gate", "http://a", 1, 0))
     gates = await store.gates(60 * SECOND_US)
@@ -315,7 +315,7 @@ async def test_where_only_the_revision_beside_the_document_is_wrong_its_pauses_a
     assert await redis_board.read() == board(pause(1), pause(2), pause(3))
 
 
-async def test_an_acknowledgement_that_cannot_be_read_is_passed_over_and_told(
+async def test_an_acknowledgement_that_cannot_be_read_is_skipped_and_reported(
     redis_board: RedisBoardStore, redis_url: str
 ) -> None:
     await redis_board.acknowledge(Acknowledgement("gate", "http://a", 1, 0))

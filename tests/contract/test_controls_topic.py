@@ -42,7 +42,7 @@ async def topic(kafka_bootstrap: str, unique: Callable[[], str]) -> str:
     return topics.pauses.name
 
 
-async def test_what_one_writes_another_that_starts_later_reads_in_full(kafka_bootstrap: str, topic: str) -> None:
+async def test_a_reader_that_starts_later_reads_all_that_another_wrote(kafka_bootstrap: str, topic: str) -> None:
     async with KafkaBoardStore(kafka_bootstrap, topic) as writer:
         assert await writer.replace(0, Board({"p-1": a_pause("p-1"), "p-2": a_pause("p-2", 2)}))
         await writer.acknowledge(
@@ -61,7 +61,7 @@ async def test_what_one_writes_another_that_starts_later_reads_in_full(kafka_boo
     assert abs(gates.acknowledgements[0].acknowledged_at_us - gates.now_us) < 30_000_000
 
 
-async def test_whoever_may_only_acknowledge_writes_no_pause(kafka_bootstrap: str, topic: str) -> None:
+async def test_a_user_who_may_only_acknowledge_writes_no_pause(kafka_bootstrap: str, topic: str) -> None:
     """A gate's user may write one topic, and whatever its keys are, they are no pauses."""
     acknowledgements = topic.replace("controls", "acknowledgements")
     said = Acknowledgement("g-1", "http://g", 0, 0, boot="b", digest="d")
@@ -111,7 +111,9 @@ async def test_without_a_topic_of_their_own_acknowledgements_are_among_the_pause
     assert [one.gate for one in heard] == ["g-1"]
 
 
-async def test_two_operators_at_once_both_stand_and_a_release_wins(kafka_bootstrap: str, topic: str) -> None:
+async def test_the_changes_of_two_operators_at_once_are_both_kept_and_a_release_wins(
+    kafka_bootstrap: str, topic: str
+) -> None:
     async with KafkaBoardStore(kafka_bootstrap, topic) as one, KafkaBoardStore(kafka_bootstrap, topic) as other:
         ids = iter(("p-1", "p-2"))
         acts = [Operate(store, lambda: next(ids)) for store in (one, other)]
@@ -187,7 +189,7 @@ async def test_a_pause_whose_last_record_is_older_deleted_or_garbage_is_written_
     }
 
 
-async def test_what_expired_long_ago_is_forgotten_by_readers_and_deleted_from_the_topic(
+async def test_pauses_that_expired_long_ago_are_forgotten_by_readers_and_deleted_from_the_topic(
     kafka_bootstrap: str, topic: str
 ) -> None:
     old = replace(a_pause("p-old"), set_at_us=NOW_US - 9 * DAY_US, expires_at_us=NOW_US - 8 * DAY_US)

@@ -152,7 +152,7 @@ async def test_an_upload_beyond_the_burst_leaves_a_debt_that_is_paid_by_waiting(
     assert (await store.take(check("x", now_us=NOW_US + wait_us))).charged
 
 
-async def test_debts_of_ages_add_up_to_a_time_that_a_store_can_keep_and_a_peek_says_what_a_check_is_told(
+async def test_debts_of_ages_add_up_to_a_time_that_a_store_can_keep_and_a_peek_agrees_with_a_check(
     store: Store,
 ) -> None:
     slow = Limit("bytes", Rate(1 << 20, DAY_US, 1 << 20), by_bytes=True)
@@ -256,7 +256,7 @@ async def test_an_unknown_upload_is_unknown_and_a_refused_one_too(store: Store) 
 
 
 @pytest.mark.parametrize("returns", [False, True])
-async def test_a_late_report_is_told_what_happened_at_expiry(store: Store, returns: bool) -> None:
+async def test_a_late_report_is_answered_with_what_happened_at_expiry(store: Store, returns: bool) -> None:
     of = limits(returns=returns)
     await store.take(check(of=of))
     late_us = NOW_US + LIFETIME_US
@@ -423,7 +423,7 @@ async def test_limits_by_override_leave_the_score_as_it_is(store: Store) -> None
     assert (refused.charged, refused.limits_of, refused.standing.risk) == (False, None, 0.95)
 
 
-async def test_the_emptiest_bucket_is_told_with_what_is_left(store: Store) -> None:
+async def test_an_answer_names_the_emptiest_bucket_and_what_is_left_of_it(store: Store) -> None:
     result = await store.take(check(size=500))
 
     assert result.room is not None

@@ -146,6 +146,25 @@ async def test_a_report_gives_back_and_counts_the_real_bytes_whatever_another_bu
     assert peeked.rooms[0].left(peeked.result.now_us) == 59
 
 
+@pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.COMMITTED])
+@pytest.mark.parametrize(("old", "new"), [(b"\n1\n", b"\nx\n"), (b"\n1\n", b"\n1 "), (b"\n1\n", b"\xff1\n")])
+async def test_a_reservation_whose_fingerprint_cannot_be_one_is_none_and_keeps_no_other_from_being_settled(
+    redis_store: RedisAccountStore, line: Line, old: bytes, new: bytes, outcome: UploadOutcome
+) -> None:
+    key, wide = f"{redis_store.prefix}2a:{{a}}", per_minute("bytes", 60, by_bytes=True)
+    sound = take_request("sound", wide, account="b", size=1)
+    redis_store.expect((sound.class_limits,))
+    for check in (sound, take_request("damaged", wide, size=1)):
+        await redis_store.take(replace(check, now_us=None))
+    value = await get(line, key)
+    assert value.count(old) == 1
+    await put(line, key, value.replace(old, new))
+
+    found = await redis_store.settle([Report("a", "damaged", outcome, 2), Report("b", "sound", outcome, 2)])
+
+    assert [each.settled for each in found if isinstance(each, Settlement)] == [SettledAs.UNKNOWN, SettledAs.SETTLED]
+
+
 async def test_a_value_of_another_kind_at_the_key_of_one_upload_takes_no_other_check_down(
     redis_store: RedisAccountStore, line: Line
 ) -> None:

@@ -235,7 +235,7 @@ async def test_an_idle_gate_gives_its_lease_back(stores: tuple[Store, TokenLease
     assert await left(gate, stores[0]) == (250, 250)
 
 
-async def test_an_upload_gives_back_to_its_lease_where_redis_has_lost_what_the_tags_of_reservations_stand_for(
+async def test_an_upload_gives_back_to_its_lease_where_redis_has_lost_the_limits_behind_the_tags(
     redis_url: str, unique: Callable[[], str]
 ) -> None:
     prefix = f"{unique()}:"

@@ -40,7 +40,7 @@ SHARES = {"conforming": GenerationMode.POSITIVE, "breaking": GenerationMode.NEGA
 
 @schemathesis.serializer("application/toml")
 def toml(context: Any, value: Any) -> bytes:
-    """Text as it is; what is no text as JSON, which is no policy either."""
+    """Text as it is, and any other value as JSON, which is not a policy either."""
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else json.dumps(value, default=str).encode()
 
 

@@ -36,7 +36,7 @@ CHECK = {"upload_id": "u-1", "account": {"id": "a-1", "class": "new"}, "media": 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """The response of the gate."""
 
     status: int
     headers: dict[str, str]

@@ -55,7 +55,7 @@ async def test_head_gives_the_headers_of_get_without_the_body(tmp_path: Path) ->
     assert head.headers["content-length"] == full.headers["content-length"]
 
 
-async def test_a_page_that_cannot_be_made_is_our_fault_and_told_as_a_problem(
+async def test_a_page_that_cannot_be_made_is_a_problem_with_status_500(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: object) -> bytes:

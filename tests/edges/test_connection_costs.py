@@ -132,7 +132,7 @@ async def test_a_large_body_is_no_large_head(tmp_path: Path) -> None:
     assert [reply.status for reply in replies] == [200, 200]
 
 
-async def test_what_is_no_http_is_a_problem(tmp_path: Path) -> None:
+async def test_bytes_that_are_not_http_get_a_problem(tmp_path: Path) -> None:
     async with running_gate(tmp_path) as gate:
         reply = await raw(gate.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20)
 

@@ -14,7 +14,7 @@ ANSWER: Response = (200, b"done", TEXT, b"")
 
 
 class Work:
-    """Waits for what `wait` gives, and answers; keeps what it was told and how it ended."""
+    """Waits for the awaitable that `wait` returns, then answers; keeps its request and how it ended."""
 
     def __init__(self, wait: Callable[[], Awaitable[object]]) -> None:
         self.request = HotRequest()

@@ -165,7 +165,7 @@ INSERTED = (
     b"", b"\r", b"\n", b" ", b"\t", b"\0", b":", b"0", b"7", b",", b"chunked", b"Content-Length: 3\r\n",
     b"Transfer-Encoding: chunked\r\n",
 )  # fmt: skip
-"""What breaks a stream; nothing stands for a byte that is left out."""
+"""Bytes that break a stream; an empty one leaves a byte out."""
 bodies = st.binary(max_size=60)
 chunks = st.lists(st.binary(min_size=1, max_size=20), max_size=4)
 
@@ -603,7 +603,7 @@ async def test_requests_sent_ahead_behind_a_slow_one_are_all_answered_however_ma
     assert [status for status, _ in answers(line.transport.data, ["GET"] * (ahead + 1))] == [200] * (ahead + 1)
 
 
-async def test_files_of_tls_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+async def test_files_of_tls_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
 

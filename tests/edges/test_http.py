@@ -31,7 +31,7 @@ async def test_a_check_is_answered_with_the_whole_decision(tmp_path: Path) -> No
     }  # fmt: skip
 
 
-async def test_a_new_account_is_throttled_after_a_handful_and_told_when_to_come_back(tmp_path: Path) -> None:
+async def test_a_new_account_is_throttled_after_a_handful_and_gets_a_retry_after(tmp_path: Path) -> None:
     async with running_gate(tmp_path) as gate:
         replies = [await gate.post("/v1/check", {**CHECK, "upload_id": f"u-{n}"}) for n in range(7)]
 

@@ -156,7 +156,7 @@ def test_try_runs_on_two_gates_and_prints_the_sum(tmp_path: Path, capsys: pytest
     assert [json.loads(trial[1])["running"] for trial in trials if trial] == [False, False]
 
 
-def test_a_candidate_that_is_wrong_or_a_gate_that_is_away_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_candidate_or_an_absent_gate_ends_with_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     away = f"http://127.0.0.1:{free_port()}"
     codes = [
         cli.run(["policy", "try", "nowhere.toml"]),
@@ -171,7 +171,7 @@ def test_a_candidate_that_is_wrong_or_a_gate_that_is_away_is_told(capsys: pytest
     assert f"{away}/v1/policy/trial?for=1s does not answer" in told[2]
 
 
-def test_a_finished_trial_is_told_in_lines() -> None:
+def test_a_finished_trial_is_printed_in_lines() -> None:
     kind = {"class": "new", "decision": "allow", "reason": "allow", "would": "deny", "would_reason": "deny_list"}
     sample = {"upload_id": "u-1", "account": "a-1", "at_us": 1}
     trial = {"policy": "b", "in_force": "a", "checks": 10, "differences": [{**kind, "count": 2, "samples": [sample]}]}

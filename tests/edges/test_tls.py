@@ -92,7 +92,7 @@ def test_settings_of_tls_come_together_and_name_what_is_missing(certificates: Pa
         read_settings({**given, "UPLOAD_GATE_TLS_CLIENT_CA": "/nowhere.pem"})
 
 
-async def test_files_that_are_no_certificates_are_told(tmp_path: Path) -> None:
+async def test_files_that_are_not_certificates_are_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
 

@@ -133,7 +133,7 @@ def keys_of(request: TakeRequest) -> set[tuple[str, str]]:
 
 
 def least_cost_us(request: TakeRequest, entity: str, name: str) -> int:
-    """What one of the request's limits on that bucket costs at least."""
+    """The least cost of a limit of the request on that bucket."""
     return min(
         limit.cost_us(request.size)
         for each in request.buckets
@@ -154,7 +154,7 @@ def in_two_parts(request: TakeRequest) -> set[tuple[str, str]]:
 
 
 def believed_us(tat_us: int, request: TakeRequest, entity: str, name: str, now_us: int) -> int:
-    """What the request's limits on that bucket, one after the other, believe of its TAT."""
+    """The TAT of that bucket as the request's limits, one after the other, correct it."""
     for each in request.buckets:
         for limit in each.limits.limits:
             highest_us = now_us + limit.rate.tolerance_us

@@ -72,7 +72,7 @@ batches = st.lists(
 
 @given(batches)
 @settings(deadline=None)
-def test_a_batch_s_features_told_at_once_count_as_if_they_were_told_one_by_one(
+def test_the_features_of_a_batch_counted_at_once_count_as_one_by_one(
     batches: list[tuple[int, list[tuple[int, dict[tuple[int, int], int], bool]], int]],
 ) -> None:
     at_once, one_by_one = Crowd(), Crowd()
@@ -255,7 +255,7 @@ features = st.text(max_size=20) | st.from_regex(r"[0-5][0-9a-f]{16}", fullmatch=
 
 
 @given(st.lists(st.tuples(st.integers(), features, values, st.integers()), max_size=30))
-def test_whatever_stands_in_the_topic_is_heard_within_bounds_or_refused(
+def test_any_record_of_the_topic_is_read_within_bounds_or_refused(
     records: list[tuple[int, str, bytes | int, int]],
 ) -> None:
     crowd = show(Crowd(), [(0, account, 0) for account in range(9)])

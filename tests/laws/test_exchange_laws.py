@@ -32,7 +32,7 @@ MINUTE_US = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far the clock goes, and what happens then to the limit of that number: so many units."""
+    """How far the clock goes, the number of the limit, and how many units are then taken or given back."""
 
     us: int
     what: str

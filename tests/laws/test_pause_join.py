@@ -58,7 +58,7 @@ def test_of_two_changes_at_once_neither_undoes_what_the_other_has_promised(case:
     assert not in_force or both.mode is PauseMode.ENFORCE
 
 
-def test_of_two_releases_the_earlier_one_stands() -> None:
+def test_of_two_releases_the_earlier_one_counts() -> None:
     later = replace(RELEASED, rev=7, released_at_us=70, released_by="cid", ramp_us=30)
 
     both = joined(later, RELEASED)

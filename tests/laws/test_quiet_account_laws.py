@@ -1,4 +1,4 @@
-"""Whoever is refused and goes on knocking is met by less and less; whoever gives new evidence is met by it at once."""
+"""An account that is refused and tries again is refused less and less; new evidence refuses it at once."""
 
 from __future__ import annotations
 

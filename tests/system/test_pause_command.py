@@ -275,7 +275,7 @@ def test_without_a_gate_the_pause_is_written_and_the_command_says_nobody_obeys(
         assert [pause["id"] for pause in system.json("status")["pauses"]] == [done.stdout.strip()]
 
 
-def test_five_pauses_typed_at_once_all_stand(tmp_path: Path, redis_url: str, unique: Callable[[], str]) -> None:
+def test_five_pauses_typed_at_once_are_all_kept(tmp_path: Path, redis_url: str, unique: Callable[[], str]) -> None:
     with typed(tmp_path, redis_url, f"{unique()}:", gates=0) as system:
         running = [
             subprocess.Popen([PROGRAM, *PAUSE_NEW], env=system.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)

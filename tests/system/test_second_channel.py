@@ -357,7 +357,7 @@ def test_a_command_says_which_channel_it_could_not_read(system: System) -> None:
     assert "cannot be read" in released.stderr
 
 
-def test_two_operators_at_once_in_two_channels_and_the_release_stands(system: System) -> None:
+def test_two_operators_at_once_in_two_channels_and_the_release_wins(system: System) -> None:
     """An extension in Kafka that comes a moment after the release in Redis has the higher revision, and loses all the same."""
     set_ = system.done("pause", *RAID)
     for _ in range(3):

@@ -129,7 +129,7 @@ async def test_with_the_access_lists_of_the_deployment_each_program_does_its_wor
         (PASSWORD, "other-ca.pem", "Kafka refuses (certificate: "),
     ],
 )
-async def test_a_worker_says_once_what_of_its_address_the_broker_does_not_accept(
+async def test_a_worker_logs_once_why_the_broker_does_not_accept_its_address(
     kafka: SecuredKafka,
     certificates: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Faults of clocks, disks, stores and links: what was paused stays paused, what was released stays released."""
+"""Faults of clocks, disks, stores and links: pauses stay in force, and released pauses stay released."""
 
 from __future__ import annotations
 

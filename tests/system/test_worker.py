@@ -191,7 +191,7 @@ async def test_a_broker_that_dies_and_returns_needs_no_restart(
         assert worker.process.poll() is None
 
 
-async def test_a_topic_created_anew_is_not_mistaken_for_old_news(
+async def test_a_topic_created_anew_is_not_taken_for_the_old_one(
     kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
 ) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:

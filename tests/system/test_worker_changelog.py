@@ -1,4 +1,4 @@
-"""What the worker makes of a changelog that somebody else wrote, an older release or nobody of us."""
+"""How the worker reads a changelog that an older release or another program wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the worker makes of topics that others set up, changed, truncated or lost: each has one outcome, and is told."""
+"""How the worker handles topics that others set up, changed, truncated or lost: each has one outcome, and is logged."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_topics_are_created_with_as_many_partitions_as_the_events_topic_ha
         assert worker.metric("upload_gate_event_foreign_accounts_total") == 0
 
 
-async def test_a_changelog_with_fewer_partitions_ends_the_worker_with_what_to_type(
+async def test_a_changelog_with_fewer_partitions_ends_the_worker_with_the_command_to_type(
     kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
 ) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
@@ -121,7 +121,7 @@ async def test_a_changelog_with_fewer_partitions_ends_the_worker_with_what_to_ty
         assert worker.said("Traceback") == 0
 
 
-async def test_settings_that_differ_are_told_with_what_to_type(
+async def test_settings_that_differ_are_logged_with_the_command_to_type(
     kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
 ) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
@@ -172,7 +172,7 @@ async def test_partitions_that_are_added_move_accounts_and_their_scores(
         assert worker.metric("upload_gate_event_foreign_accounts_total") == 0
 
 
-async def test_events_that_expired_unread_are_counted_and_told(
+async def test_events_that_expired_unread_are_counted_and_logged(
     kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
 ) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:

@@ -178,7 +178,7 @@ def test_a_record_that_was_removed_beside_an_altered_line_is_a_problem_of_its_ow
     assert [problem.partition(":")[0] for problem in problems] == ["line 2", "line 3"]
 
 
-def test_two_logs_that_continue_one_chain_are_told_apart(tmp_path: Path) -> None:
+def test_two_logs_that_continue_one_chain_are_distinguished(tmp_path: Path) -> None:
     """A state directory was copied: both hosts then write records of the same numbers, and both logs are whole."""
     for who in ("ann", "bob"):
         a_log(tmp_path / "one").record(entry(who))

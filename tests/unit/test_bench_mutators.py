@@ -51,7 +51,7 @@ def test_comparisons_numbers_conditions_and_jumps_are_changed_and_annotations_an
     assert not [before for before, _ in made if "raise" in before or "None" in before or "{" in before]
 
 
-def test_the_line_that_is_told_is_the_one_that_changed() -> None:
+def test_the_reported_line_is_the_one_that_changed() -> None:
     (made,) = [mutant for mutant in (make() for make in mutants(SOURCE)) if mutant.after == "break"]
 
     assert SOURCE.splitlines()[made.line - 1].strip() == "continue"

@@ -156,7 +156,7 @@ def test_other_content_is_refused_once_until_it_changes(tmp_path: Path, data: by
         ("JSON is malformed: invalid character (byte 3)", "JSON is malformed: invalid character (byte 3)"),
     ],
 )
-def test_the_decoders_complaints_are_told_in_words(complaint: str, words: str) -> None:
+def test_the_decoders_complaints_are_put_into_words(complaint: str, words: str) -> None:
     assert plain_complaint(complaint) == words
 
 

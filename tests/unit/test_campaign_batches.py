@@ -1,4 +1,4 @@
-"""What a batch makes of contents that only look like what they should be."""
+"""Batches with contents whose hashes only look valid."""
 
 from __future__ import annotations
 

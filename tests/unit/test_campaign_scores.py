@@ -1,4 +1,4 @@
-"""What campaigns do to scores: waves of strangers are met, and honest people who share something stay as they were."""
+"""What campaigns do to scores: waves of strangers are refused, and honest people who share something keep their scores."""
 
 from __future__ import annotations
 

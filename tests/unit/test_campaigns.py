@@ -323,7 +323,7 @@ def test_bounds_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "text", ["", "content", "content-12", "content-" + "g" * 16, "moon-" + "0" * 16, "content-" + "A" * 16]
 )
-def test_what_is_no_id_is_told(text: str) -> None:
+def test_text_that_is_not_an_id_is_named(text: str) -> None:
     assert parsed_id(text) is None
 
 

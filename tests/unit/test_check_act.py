@@ -278,7 +278,7 @@ async def test_limits_by_override_are_those_of_the_override_also_while_a_pause_l
     assert [room.left(NOW_US) for room in rooms] == [5]
 
 
-async def test_a_peek_at_a_paused_upload_tells_what_is_left_all_the_same() -> None:
+async def test_a_peek_at_a_paused_upload_shows_what_is_left_all_the_same() -> None:
     check = a_check(MemoryAccountStore(Standstill()))
     await check.check(a_request("u-1"))
     check.board = Board({"p-1": a_pause()})

@@ -103,7 +103,7 @@ def test_a_release_of_all_that_is_declined_changes_nothing(
     assert board(store) == {"p-1": PAUSE}
 
 
-def test_a_withdrawn_proposal_is_told_as_one_that_never_was_in_force(
+def test_a_withdrawn_proposal_is_described_as_never_in_force(
     store: MemoryBoardStore, put: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(replace(PAUSE, proposal=Proposal(PauseChange.SET, "bob", NOON_US, identity="2@b")))

@@ -149,7 +149,7 @@ def test_a_release_by_file_refuses_what_the_file_cannot_do(home: Path, run: Run,
     assert f"{flags[0]} cannot be used with --direct file" in said
 
 
-def test_bytes_that_are_no_text_are_no_id_for_the_file(home: Path, run: Run) -> None:
+def test_bytes_that_are_not_text_are_not_an_id_for_the_file(home: Path, run: Run) -> None:
     code, said = run("release", "\udcff", "--admin", "http://127.0.0.1:9")
 
     assert (code, (home / "break-glass.json").exists()) == (2, False)

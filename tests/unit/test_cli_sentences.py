@@ -464,6 +464,17 @@ def test_without_redis_status_goes_by_the_gates_time_and_shows_the_gates_that_ka
     assert "LACKS" not in out
 
 
+def test_status_names_the_pauses_that_a_gates_host_lifts() -> None:
+    board = Board({"p-1": PAUSE})
+    lifts = Acknowledgement(
+        "g-1", "http://g-1", 7, NOON_US, digest=board_digest(board), lifted=("p-1", "p-over"), policy="aaaa"
+    )
+
+    lines = status.status_lines(status.StatusView("redis", board, 7, (lifts,), NOON_US), "aaaa", HERE, 200)
+
+    assert any("LIFTS p-1 BY ITS HOST'S FILE, policy aaaa" in line for line in lines)
+
+
 def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> None:
     digest = board_digest(Board())
     live, before, first, gone = (

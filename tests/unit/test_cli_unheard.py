@@ -52,6 +52,14 @@ async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
     assert quiet == []
 
 
+async def test_a_gate_that_holds_the_pause_and_whose_hosts_file_lifts_it_does_not_obey() -> None:
+    lifts: dict[str, object] = {"board_digest": "d-7", "board_latest": ["p-1@7"], "board_lifted": [CHANGE.id]}
+    with answering(lifts) as url:
+        result, _ = await query_unheard(waited(unheard("g-lifts", url)), 0.0)
+
+    assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [("g-lifts", False), ("g-live", True)]
+
+
 async def test_a_gate_that_does_not_answer_is_told_of() -> None:
     with answering({"hello": "world"}) as other:
         result, quiet = await query_unheard(

@@ -179,6 +179,19 @@ async def test_a_gate_that_was_killed_is_not_waited_for_once_its_next_process_ob
     assert (result.left, result.unheard, result.shared_names) == ((), (), ())
 
 
+async def test_a_gate_whose_hosts_file_lifts_the_pause_does_not_obey_it(store: MemoryBoardStore) -> None:
+    await store.acknowledge(said("g-1", CHANGE))
+    await store.acknowledge(said("g-2", CHANGE, lifted=("p-1",)))
+
+    result = await converged(store, CHANGE, 0.05)
+    released = await converged(store, replace(CHANGE, released_at_us=NOON_US), 0.0)
+
+    problem = str(not_obeyed("pause p-1", result, [], ADDRESSES))
+    assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [("g-1", True), ("g-2", False)]
+    assert "g-2 at http://g-2 (rev 1; the break-glass file of its host lifts the pause)" in problem
+    assert "lifts" not in str(not_obeyed("release of p-1", released, [], ADDRESSES))
+
+
 async def test_a_goodbye_ends_the_name_also_for_an_earlier_process_that_crashed(
     store: MemoryBoardStore, clock: StoppedClock
 ) -> None:

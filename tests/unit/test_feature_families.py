@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from gate.core.account import Account
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.media import Media
 from streams.core.crowd import Surroundings
+from streams.core.day_rhythm import COUNTER_BYTES
 from streams.core.events import encode, time_us
 from streams.core.facts import Facts
 from streams.core.features import FEATURES, features, named
@@ -93,6 +95,33 @@ def test_a_metronome_has_a_rhythm_and_people_have_none() -> None:
 
 def test_an_even_habit_of_once_a_day_is_no_rhythm() -> None:
     assert "rhythm" not in found(*(upload(n * 86_400) for n in range(20)))
+
+
+def test_an_account_that_never_sleeps_is_told_from_a_night_shift_that_sleeps_by_day() -> None:
+    hours = [3_600 * hour + 700 * (hour % 4) for hour in range(72)]
+    shifts = [86_400 * day + 3_600 * hour for day in range(14) for hour in range(10, 19)]
+
+    assert found(*map(upload, hours))["night_share"] > 0.2
+    assert told(*map(upload, hours))["tempo.night_share"] == 1.0
+    assert named(features(folded(*map(upload, shifts)), Surroundings()))["night_share"] == 0.0
+
+
+def test_how_an_account_spends_its_days_is_unknown_before_it_was_active_in_enough_hours() -> None:
+    two_days = folded(*(upload(3_600 * hour) for hour in range(47)))
+    busy_evenings = folded(*(upload(86_400 * day + 60 * minute) for day in range(9) for minute in range(20)))
+
+    assert isnan(named(features(two_days, Surroundings()))["night_share"])
+    assert isnan(named(features(busy_evenings, Surroundings()))["night_share"])
+
+
+def test_hours_of_long_ago_fade_when_an_account_has_other_ones() -> None:
+    by_day = [86_400 * day + 3_600 * hour for day in range(10) for hour in range(8)]
+    by_night = [86_400 * day + 3_600 * hour for day in range(10, 60) for hour in range(10, 18)]
+
+    hours = folded(*map(upload, by_day + by_night)).hours
+
+    assert hours[:COUNTER_BYTES].hex().count("0") == 16
+    assert len(hours) == COUNTER_BYTES + 1
 
 
 def test_gaps_are_unknown_before_the_second_upload() -> None:
@@ -252,10 +281,11 @@ def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves
     said += [Challenged(outcome, BEGAN, fresh, outcome=outcome) for outcome in ("passed", "failed")]
     everybody = Surroundings(10**6, 10**6, 10**6, 10**6).in_campaigns(10**6, 10**6, 10**6, 0, 0, 0)
 
-    raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys()
+    sleepless = [upload(3_600 * hour, fresh) for hour in range(72)]
+    raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys() | told(*sleepless).keys()
 
     assert raised == {term.name for term in SHIPPED.terms}
-    state = folded(*spam, *said)
+    state = folded(*spam, *said, *sleepless)
     fold_links(state, 70)
     vector = features(state, everybody)
     assert all(one.low <= value <= one.high for one, value in zip(FEATURES, vector, strict=True))

@@ -1,4 +1,4 @@
-"""What `status --watch` shows of many pauses and gates on a terminal of 24 rows: what is amiss stays, the rest is counted."""
+"""What `status --watch` shows of many pauses and gates on a terminal of 24 rows: problems stay, the rest is counted."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ MUTANTS = (
     (FOLD, "if at_us - last_us >= SESSION_US:", "if at_us - last_us <= SESSION_US:"),
     (FOLD, "if ring is before:\n                facts.content_repeats += 1",
      "if ring is not before:\n                facts.content_repeats += 1"),
+    (FOLD, "if at_us // HOUR_US != last_us // HOUR_US:", "if at_us // HOUR_US == last_us // HOUR_US:"),
     (FOLD, "if at_us < last_us - LATE_US:", "if at_us < last_us:"),
     (FOLD, "return facts.groups is not before", "return facts.groups is before"),
     (FOLD, "facts.layout_squares += 2 * alike + 1", "facts.layout_squares += 2 * alike"),
@@ -137,7 +138,8 @@ def numbers(fold: Any, facts: Any, vector: Any) -> list[list[float | None]]:
         if number % 4 == 3 or number == len(told) - 1 or number < 4:
             for around in (ALONE, CROWDED):
                 rows.append([None if value != value else round(float(value), 6) for value in vector(state, around)])
-    last = (state.events, state.latest_us, state.late, state.malformed, state.deleted_soon, state.longest_gap)
+    last = (state.events, state.latest_us, state.late, state.malformed, state.deleted_soon, state.longest_gap,
+            int.from_bytes(state.hours, "little"))  # fmt: skip
     return [*rows, [*last]]
 
 

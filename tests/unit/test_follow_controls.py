@@ -1,4 +1,4 @@
-"""The second channel of a gate: what it may not write there holds up nothing else."""
+"""The second channel of a gate: pauses that it may not write there delay nothing else."""
 
 from __future__ import annotations
 

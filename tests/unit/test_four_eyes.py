@@ -1,4 +1,4 @@
-"""Four eyes as the shipped policy has them: one person tightens at once, and loosens alone only what they set just now."""
+"""A second person in the shipped policy: one person pauses at once, and releases alone only what they set just now."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ async def test_the_owner_is_the_second_person_of_a_release_that_another_login_pr
     assert (released.released_by, released.approver) == ("bob", "ann")
 
 
-async def test_whoever_extends_what_another_has_proposed_is_told_to_approve_it(site: Site) -> None:
+async def test_a_person_who_extends_what_another_has_proposed_is_asked_to_approve_it(site: Site) -> None:
     pause = await site.pause(Scope())
 
     with pytest.raises(
@@ -312,6 +312,18 @@ async def test_uploads_that_began_while_a_pause_only_counted_may_end_once_it_is_
 
     assert (enforced.begins_at_us, enforced.expires_at_us) == (site.at_us, NOON_US + 4 * HOUR_US)
     assert (await site.as_("ann@a").release(counting.id, "ann")).ramp_us == 0
+
+
+async def test_whoever_enforces_what_only_counted_takes_it_back_alone_and_nobody_else(site: Site) -> None:
+    counts = Details(mode=PauseMode.DRY_RUN)
+    counting = await site.as_("ann@a").pause(NEW, Action.STOP, "raid", "", "ann", 4 * HOUR_US, counts)
+    await site.as_("bob@b").extend(counting.id, "bob", 0, enforce=True)
+
+    with pytest.raises(ControlRefused, match="only the one who set it may release it"):
+        await site.as_("ann@a").release(counting.id, "ann")
+    released = await site.as_("bob@b").release(counting.id, "bob")
+
+    assert released.released_by == "bob"
 
 
 async def test_the_record_of_a_change_that_nobody_approved_names_no_approver(site: Site) -> None:

@@ -1,5 +1,4 @@
-"""What one event may cost: the dearest of each kind against a plain one of its size, and against an ordinary one of a
-kilobyte, in CPU time and in one run."""
+"""The CPU time of the most expensive event of each kind, against a plain one of its size and an ordinary one of 1 KB."""
 
 from __future__ import annotations
 

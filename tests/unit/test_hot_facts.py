@@ -1,4 +1,4 @@
-"""Hot facts: what a gate keeps of them, whom they speak of, how they are written, and what a farm has earned."""
+"""Hot facts: which ones a gate keeps, to which uploads they apply, how they are written, and the risk of a farm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address of a Kafka cluster: what is read of it, and what is said of one that cannot be used."""
+"""The address of a Kafka cluster: how it is read, and the complaint about one that cannot be used."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_an_address_names_user_mechanism_and_files() -> None:
         ("sasl_ssl://a:1?password_file=/p", "sasl_ssl needs a login"),
         ("sasl_ssl://u@a:1", "sasl_ssl needs a login"),
         ("ssl://u@a:1", "ssl has no login, and 'u' is given"),
-        ("ssl://a:1?mechanism=PLAIN", "'mechanism' is no option of ssl://; it has ca, cert, key"),
-        ("sasl_plaintext://u@a:1?password_file=/p&ca=/c", "'ca' is no option of sasl_plaintext://"),
+        ("ssl://a:1?mechanism=PLAIN", "'mechanism' is not an option of ssl://; it has ca, cert, key"),
+        ("sasl_plaintext://u@a:1?password_file=/p&ca=/c", "'ca' is not an option of sasl_plaintext://"),
         ("ssl://a:1?ca=", "the option ca is empty"),
         ("ssl://a:1?cert=/c", "cert and key go together, and one is missing"),
         ("sasl_ssl://u@a:1?password_file=/p&mechanism=GSSAPI", "the mechanism 'GSSAPI' is none of PLAIN"),

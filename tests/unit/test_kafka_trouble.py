@@ -1,4 +1,4 @@
-"""What is said of Kafka: one wording for an address that cannot be read, and words in place of the client's errors."""
+"""How errors of Kafka are worded: one wording for an unusable address, and words in place of the client's errors."""
 
 from __future__ import annotations
 

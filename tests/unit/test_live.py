@@ -131,7 +131,7 @@ def test_a_redis_that_does_not_answer_is_told_on_the_screen_and_in_the_line(answ
 
 
 @pytest.mark.parametrize(("scores", "lag", "stuck"), [(7.0, 10.0, True), (8.0, 10.0, False), (7.0, 0.0, False)])
-def test_uploads_of_which_none_is_scored_are_told_on_the_screen(scores: float, lag: float, stuck: bool) -> None:
+def test_the_screen_says_when_uploads_come_and_none_is_scored(scores: float, lag: float, stuck: bool) -> None:
     history = History()
     for at_s, uploads, scored in ((0, 10.0, 7.0), (5, 60.0, scores)):
         at_us = NOW_US + at_s * 1_000_000

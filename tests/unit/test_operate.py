@@ -523,7 +523,7 @@ async def test_a_pause_that_the_store_lost_and_a_gate_obeys_is_released_where_th
     assert (await store.read()).pauses == {"p-lost": released}
 
 
-def test_what_a_gate_obeys_and_the_store_lacks_is_told_by_id() -> None:
+def test_pauses_that_a_gate_obeys_and_the_store_lacks_are_named() -> None:
     first, second, third = (
         Pause(f"p-{n}", n, NEW, Action.STOP, "raid", "", "ann", None, NOON_US + HOUR_US, set_at_us=NOON_US)
         for n in (1, 2, 3)
@@ -756,3 +756,19 @@ async def test_a_change_that_ctrl_c_ends_while_it_is_written_is_recorded(clock: 
         ("pause", AuditOutcome.FAILED, "p-1")
     ]
     assert "it may have been written" in entries.entries[0].detail
+
+
+@pytest.mark.parametrize(
+    ("scope", "reason", "says"),
+    [
+        (Scope(frozenset(f"c-{n}" for n in range(501))), "raid", "`scope.classes` has more than 500 values"),
+        (NEW, "r" * 65, "`reason` is empty or longer than 64"),
+    ],
+)
+async def test_a_pause_that_no_gate_could_read_is_refused_by_what_is_wrong_with_it(
+    operate: Operate, store: MemoryBoardStore, scope: Scope, reason: str, says: str
+) -> None:
+    with pytest.raises(OperatorError, match=f"no pause can be like this: {says}"):
+        await operate.pause(scope, Action.STOP, reason, "", "ann", MINUTE_US)
+
+    assert (await store.read()).pauses == {}

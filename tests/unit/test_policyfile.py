@@ -347,7 +347,7 @@ def test_a_class_has_its_part_of_the_platform_and_the_others_have_the_rest() -> 
         ('on = "platform"', 'on = "class"', 'reserved: is for limits on "platform"'),
     ],
 )
-def test_what_is_wrong_with_a_shared_limit_is_told_with_its_remedy(old: str, new: str, expected: str) -> None:
+def test_a_mistake_in_a_shared_limit_is_named_with_its_remedy(old: str, new: str, expected: str) -> None:
     found = complaints(SHARED.replace(old, new))
 
     assert len(found) == 1

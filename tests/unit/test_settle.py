@@ -1,4 +1,4 @@
-"""What gives tokens back in the background, where some of the store is away."""
+"""Tokens that are given back in the background, while a part of the store is away."""
 
 from __future__ import annotations
 

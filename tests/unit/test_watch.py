@@ -33,6 +33,7 @@ from gate.ports.boards import Acknowledgement
 from gate.ports.clock import ClockMark
 from gate.records.board_document import encode_board
 from gate.records.break_glass_document import encode_break_glass
+from gate.records.gate import decode_gate, encode_gate
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -261,6 +262,21 @@ async def test_a_release_arrives_like_a_pause_and_an_old_copy_does_not_revive_it
         await eventually(restored)
 
     assert bench.watch.board.active(NOW_US) == []
+
+
+async def test_a_gate_acknowledges_which_pauses_its_hosts_file_lifts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    await bench.store.replace(0, board_of(a_pause()))
+    async with bench.running():
+        await eventually(lambda: bench.store.taken)
+        before = bench.store.taken[-1]
+
+        bench.glass.write_bytes(b'{"pauses":[],"releases":["p-1","p-elsewhere"]}')
+        await eventually(lambda: bench.store.taken[-1].lifted)
+
+    after = decode_gate(encode_gate(bench.store.taken[-1]), NOW_US)
+    assert (before.lifted, after.lifted) == ((), ("p-1",))
+    assert after.digest == before.digest
 
 
 async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_removed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gate.core.fields.rules import BY_SUBJECT, PARTS, MessageType
 
 SIMILAR: Final = 0.75
 LONGEST: Final = 40
-"""A longer name is no misspelling of ours."""
+"""A longer name is not compared with the names of fields."""
 
 
 def unknown_names(raw: Mapping[str, Any], subject: MessageType, more: frozenset[str] = frozenset()) -> list[str]:

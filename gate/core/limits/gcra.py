@@ -48,8 +48,8 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 class Took(msgspec.Struct, frozen=True, gc=False):
     """What an upload took from one bucket, as time in µs; a reservation in flight costs no time.
 
-    `rate` is set where the limit counts bytes: it gives the cost of the real size. What is `leased` the gate had taken from
-    the bucket beforehand, and gave to the upload out of its own memory.
+    `rate` is set where the limit counts bytes: it gives the cost of the real size. The `leased` part came from a lease:
+    the gate had taken it from the bucket beforehand.
     """
 
     entity: str
@@ -61,7 +61,7 @@ class Took(msgspec.Struct, frozen=True, gc=False):
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
-    """What came of a take: the refusal with the longest wait, or else what was taken, and the emptiest bucket.
+    """The result of a take: the refusal with the longest wait, or else the amounts taken, and the emptiest bucket.
 
     `shadow` names the shadow limits that would have refused.
     """

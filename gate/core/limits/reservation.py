@@ -83,7 +83,7 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """A report about one upload. `bytes` is the real size, None where it is not told or nothing was stored.
+    """A report about one upload. `bytes` is the real size, None where it is unknown or nothing was stored.
 
     With `began_us` it is about the reservation that began then, and about no later one of the same upload: a report that is
     sent twice must not give back what a new check took in between.
@@ -124,9 +124,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """What a report met, the state of the reservation afterwards (None: unknown), and when it began.
-
-    `leased` are changes of what the upload got from a lease. The gate that settles makes them in its own lease.
+    """The state in which a report found the reservation, its state afterwards (None: unknown), and when it began.
+    `leased` are changes of tokens that the upload got from a lease. The gate that settles makes them in its own lease.
     """
 
     settled: SettledAs
@@ -144,7 +143,7 @@ class Settling(msgspec.Struct, frozen=True, gc=False):
 
 
 _Due = tuple[Took, Change]
-"""What was taken, and how it changes."""
+"""The amounts taken, and how they change."""
 
 _UNKNOWN: Final = Settling(Settlement(SettledAs.UNKNOWN, None))
 _STATES: Final = {

@@ -23,7 +23,8 @@ class RefusedByHot(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassLimits:
-    """What the store must know beforehand about all uploads of one class. The policy builds it once; identity compares it.
+    """The limits of all uploads of one class, as the store learns them beforehand. The policy builds it once; identity
+    compares it.
 
     The limits of an upload's account, IP network and device; the buckets `shared` by all uploads of the class; the
     risk that refuses (None: no score does) while it is no older than `max_score_age_us`; for how long an upload is

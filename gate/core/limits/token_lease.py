@@ -57,7 +57,7 @@ def most_held(limit: Limit, gates: int) -> int:
 
 
 class Exchange(msgspec.Struct, frozen=True, gc=False):
-    """What a gate wants of one bucket: to draw at most `us`, or, where it is negative, to give that back."""
+    """A request to one bucket: to draw at most `us`, or, where it is negative, to give that back."""
 
     entity: str
     limit: Limit
@@ -65,7 +65,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
 
 
 class Exchanged(msgspec.Struct, frozen=True, gc=False):
-    """What was drawn (negative: given back), and when the bucket will be full, by the clock of the store: `now_us`."""
+    """The amount drawn (negative: given back), and when the bucket will be full, by the clock of the store: `now_us`."""
 
     us: int
     full_at_us: int
@@ -92,9 +92,8 @@ def exchange(tats: Tats, wanted: Exchange, now_us: int) -> Exchanged:
 
 
 class TokenLease:
-    """What one gate holds of one bucket. Times are those of a clock that never steps, except in `room`.
-
-    `held_us` and `out_us`, what uploads were given and have not used yet, are never more together than `most_us`.
+    """The tokens that one gate holds of one bucket. Times are those of a clock that never steps, except in `room`.
+    `held_us`, and `out_us`, which uploads got and have not used yet, are never more together than `most_us`.
     """
 
     __slots__ = (
@@ -143,9 +142,8 @@ class TokenLease:
         return not (self.held_us or self._surplus_us or self.out_us)
 
     def take_back(self, us: int) -> None:
-        """Take back what an upload used and gives back (where negative: debit what it needed besides).
-
-        What the lease may not hold goes back to the bucket with the next exchange.
+        """Take back tokens that an upload used (where negative: debit tokens that it needed besides). Tokens beyond
+        `most_us` go back to the bucket with the next exchange.
         """
         self.held_us += us
         over_us = min(self.held_us, self.held_us + self.out_us + self._drawing_us - self.most_us)

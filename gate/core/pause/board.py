@@ -73,7 +73,7 @@ class Board:
 
 
 def merge(left: Board, right: Board) -> Board:
-    """The pauses of both boards: of each id what both copies say together (`gate.core.pause.join`).
+    """The pauses of both boards: two copies of one id are joined (`gate.core.pause.join`).
 
     The break-glass entries and what they lift are those of `left`. The unknown fields of the document come from the board
     with the higher revision.

@@ -39,7 +39,7 @@ def share_of(pause: Pause) -> float:
 
 
 def to_release(pauses: Mapping[str, Pause], now_us: int) -> str:
-    """What to release for more room, as a sentence: the pauses of whoever has the most, those first that only count."""
+    """A sentence that says what to release for more room: pauses of the owner of most, those first that only count."""
     running = [pause for pause in pauses.values() if pause.released_at_us is None and now_us < pause.expires_at_us]
     if not running:
         return "no pause is in force: room comes back as ended pauses expire"

@@ -1,9 +1,9 @@
 """One connection of the hot port: HTTP/1.1 on `httptools`, one request after the other, each response in one write.
 
-llhttp, the parser in `httptools`, rejects what makes two servers disagree on where a request ends: both lengths, a repeated
-length, bad chunks, folded lines, bare line feeds. What it lets pass is rejected here: a version other than 1.0 and 1.1, a
-transfer coding other than `chunked`, no `Host` or several, an upgrade with a chunked body. After such a rejection the connection
-ends.
+llhttp, the parser in `httptools`, rejects requests on whose end two servers may disagree: both lengths, a repeated
+length, bad chunks, folded lines, bare line feeds. This file rejects what it lets pass: a version other than 1.0 and
+1.1, a transfer coding other than `chunked`, no `Host` or several, an upgrade with a chunked body. After such a
+rejection the connection ends.
 
 Requests that a client sends ahead wait in order, and no more is read until they are answered. A request that is refused
 by its head is answered at once; its body is read and dropped.
@@ -153,7 +153,7 @@ class HotConnection(asyncio.Protocol):
             log.exception("unexpected error while reading a request")
             self._refuse("fault.internal", "the gate failed; this is no decision, send the check again")
         except httptools.HttpParserError:
-            if not self._is_last:  # else it is what follows the last request
+            if not self._is_last:  # else the bytes come after the last request
                 self._refuse(*_MALFORMED)
         if self._reading is not None and not self._is_last:
             self._weigh(len(data) if ended == self._ended else 0)
@@ -284,7 +284,7 @@ class HotConnection(asyncio.Protocol):
         self._accept(request)
 
     def _refuse(self, reason: str, detail: str) -> None:
-        """Answer what is no request, after those before it, and end the connection."""
+        """Refuse bytes that are not a request, after the answers to requests before them, and end the connection."""
         self._edge.limits.rejected(reason)
         request = self._reading if self._reading is not None else HotRequest()
         if request.early is None:

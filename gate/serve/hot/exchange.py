@@ -53,8 +53,8 @@ class HotRequest:
 
 
 class Handling:
-    """The work on one request, which `answered` is told the response of. It runs without a task, which would cost a tenth of a
-    check; what needs one, as `asyncio.timeout` does, makes its own.
+    """The work on one request; `answered` gets the response. It runs without a task, which would take a tenth of the
+    time of a check. Code that needs a task, such as `asyncio.timeout`, makes its own.
     """
 
     __slots__ = ("_answered", "_awaited", "_is_cancelled", "_loop", "_request", "_work")
@@ -98,7 +98,7 @@ class Handling:
 
 @runtime_checkable
 class HotApp(Protocol):
-    """What `gate.serve.hot.connection` serves."""
+    """An app that `gate.serve.hot.connection` serves."""
 
     def admit(self, request: HotRequest) -> int:
         """How many bytes the body of `request`, of which the head has arrived, may have. Raises RequestRejected.

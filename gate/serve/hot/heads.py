@@ -1,4 +1,4 @@
-"""Heads of requests that came before, byte for byte: what they say is known, so that the parser need not read them again.
+"""Remembers heads of requests byte for byte, so that the parser does not read the same head again.
 
 A client that keeps its connection sends the same head with each check, but for the length of the body. To look it up costs a
 fraction of what it costs to parse it. Only a head that the parser has read and the server has let in is remembered, and only

@@ -91,7 +91,7 @@ class BoardSnapshot:
     @contextmanager
     def claimed(self) -> Iterator[bool]:
         """Hold the snapshot for this process while it runs; False if another process holds it already."""
-        with suppress(OSError):  # a disk that cannot be written is told of with the first snapshot
+        with suppress(OSError):  # the first snapshot reports a disk that cannot be written
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock = self.path.with_name(f"{self.path.name}.lock").open("w")

@@ -104,7 +104,7 @@ class KafkaDecisionLog:
                 self._say("decisions are not published: %s", kafka_trouble(error))
                 await asyncio.sleep(TRY_AGAIN_S)
             except Exception as error:
-                # a bug of ours must not stop the publishing of later decisions
+                # a bug here must not stop the publishing of later decisions
                 self.stats.faults += 1
                 self._fault()
                 self._say("unexpected error while publishing decisions", error=error)

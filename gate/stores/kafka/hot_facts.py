@@ -24,7 +24,7 @@ Hear = Callable[[bytes | None, bytes | None], object]
 
 
 async def follow_hot_facts(bootstrap: str, topic: str, hear: Hear) -> None:
-    """Tell `hear` every record from the topic's beginning, then what comes. Ends only by being cancelled.
+    """Pass every record from the topic's beginning to `hear`, then each new one. Ends only by being cancelled.
 
     While Kafka is away, or has no such topic yet, it tries again; what was heard stays as it is.
     """

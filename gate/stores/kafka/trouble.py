@@ -1,4 +1,4 @@
-"""Turns what the Kafka client raises into words: what happened, and what to do, in place of the library's text."""
+"""Words errors of the Kafka client for people: what happened, and what to do, in place of the library's text."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
 
 
 def kafka_trouble(error: BaseException) -> str:
-    """What happened, in a few words. An error that has none here is named by its kind, without the library's prose."""
+    """What happened, in a few words. An error without words here is named by its class."""
     if isinstance(error, UploadGateError):
         return error.problem.rstrip(".")
     for one in (error.__cause__, error):

@@ -1,4 +1,4 @@
-"""Takes, scores and overrides in memory: what their ports mean, without a server. Shipped for tests, tries and replays.
+"""Takes, scores and overrides in memory, as their ports specify them. Shipped for tests, trials and replays.
 
 It loses nothing where a server may lose a little. Only expiry bounds it: every thousandth take drops what has expired.
 """

@@ -49,7 +49,7 @@ class ApartScripts:
         """By the name of a class the kinds of its parts beside the account's."""
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the scripts for these classes and those known before."""
+        """Write the scripts for these classes."""
         by_kind: dict[str, list[ClassLimits]] = defaultdict(list)
         for each in classes:
             parts = parts_of(each)
@@ -203,7 +203,7 @@ class ClusterTakeLane:
         problems = [each for each in found if isinstance(each, StoreUnavailable)]
         if len(problems) == len(found):
             raise problems[0] if problems else StoreUnavailable("the Redis Cluster has no master")
-        self._described.clear()  # a node may have lost what the tags of reservations stand for
+        self._described.clear()  # a node may have lost the limits behind the tags of reservations
 
     def _whole(self, item: TakeRequest, own: Outcome, parts: list[tuple[TakeRequest, Outcome]]) -> Outcome:
         """The answer to a check from the answers to its parts."""

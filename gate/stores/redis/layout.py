@@ -53,7 +53,7 @@ LONGEST_UPLOAD: Final = 250
 CODES: Final = {"account": 0, "ip": 1, "device": 2}
 NAMED: Final = 3
 NARROW: Final = 64
-"""What is added to the number of limits in an account's value. Values of earlier releases lack it."""
+"""Added to the number of limits in an account's value; values of earlier releases lack it."""
 _BY_BYTES, _IN_FLIGHT = 8, 16
 _SCORED, _LISTED, _DOES_NOT_ACT, _RETURNS, _NAMES = 1, 4, 8, 16, 64
 _HEAD = struct.Struct("<BBId6sH")
@@ -86,7 +86,7 @@ def upload_name(account: str, upload_id: str) -> str:
 
 
 def upload_hash(raw: bytes) -> str:
-    """What stands for the id of an upload in its name where the id is longer than LONGEST_UPLOAD."""
+    """The hash that replaces an upload's id in its name where the id is longer than LONGEST_UPLOAD."""
     return blake2b(raw, digest_size=32).hexdigest()
 
 
@@ -133,7 +133,7 @@ class DescribedLimit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     per_us: int = 0
 
     def took(self, cost_us: int | None = None) -> bytes:
-        """What a reservation says was taken from it, without the cost where that is None."""
+        """How a reservation states an amount taken from the limit, without the cost where that is None."""
         flags = (_BY_BYTES if self.by_bytes else 0) | (_IN_FLIGHT if self.in_flight else 0)
         raw = self.entity.encode()
         named = bytes([len(raw)]) + raw if self.code == NAMED else b""
@@ -230,6 +230,8 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
         at = 3 + record[2]
         state, flags, attempt, began, span, length = _HEAD.unpack_from(record, at)
         what = record[at + _HEAD.size : at + _HEAD.size + length].decode()
+        _, _, size, _, _ = what.split("\n")
+        int(size)
         at += _HEAD.size + length
         names, standing = b"", Standing()
         if flags & _NAMES:

@@ -157,7 +157,7 @@ class RedisReservationStore:
         now_us: int | None,
         met: dict[Notice, Met],
     ) -> list[tuple[int, Settling, Run]]:
-        """What to carry out. Words that change nothing are settled at once."""
+        """The settlements to carry out. Reports that change nothing are settled at once."""
         keys: list[str] = []
         for n in waiting:
             account, upload_id = notices[n].account, notices[n].upload_id

@@ -19,8 +19,9 @@ KEPT_LENGTHS: Final = 1_024
 """The length of ids up to which the parts are kept. Ids of checks are shorter."""
 
 AccountParts = tuple[str, str, str, str, int, str]
-"""What stands around an account's id: before its first key, between its three keys, after the last; then of the key of an upload
-how many bytes stand there without the begin and the upload's id, and what stands between the two ids."""
+"""The parts around an account's id: before its first key, between its three keys, after the last; then, for the key of
+an upload, its length without the beginning and the upload's id, and the part between the two ids.
+"""
 
 
 class Begins(dict[int, str]):

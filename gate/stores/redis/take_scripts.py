@@ -19,24 +19,31 @@ MOST_LINES: Final = 12_000
 
 
 class Scripts:
-    """The scripts for the classes that are expected, and for further ones that batches brought."""
+    """The scripts for the classes that are expected, those for the classes before, and one for further ones that batches brought.
 
-    def __init__(self) -> None:
+    Each gate of a policy writes the same scripts, whatever it had before, so that the server compiles them once. `always` are
+    classes that are expected with any others.
+    """
+
+    def __init__(self, always: Sequence[ClassLimits] = ()) -> None:
+        self._always = tuple(always)
         self._expected: Sequence[Unrolled] = ()
+        self._before: Sequence[Unrolled] = ()
         self._further: Sequence[Unrolled] = ()
         self._script_of: dict[ClassLimits, Unrolled] = {}
 
     @property
     def all(self) -> Sequence[Unrolled]:
-        """Those that are kept."""
-        return (*self._expected, *self._further)
+        """The scripts that are kept."""
+        return (*self._before, *self._further, *self._expected)
 
     def expect(self, classes: Iterable[ClassLimits]) -> None:
-        """Write the scripts for these classes, and for those known before where one script has room for all."""
+        """Write the scripts for these classes. Those of the classes before are kept for checks that are under way."""
         wanted = dict.fromkeys(classes)
         if not wanted.keys() <= self._script_of.keys():
-            together = dict.fromkeys((*self._script_of, *wanted))
-            self._keep(_written(tuple(together if len(together) <= MOST_CLASSES else wanted)), ())
+            self._before, self._further = self._expected, ()
+            self._expected = _written((*self._always, *wanted))
+            self._script_of = {limits: script for script in self.all for limits in script.classes}
 
     def of(self, limits: ClassLimits, batch: Iterable[ClassLimits]) -> Unrolled:
         """The script that has the class. `batch` are all classes that are needed with it."""
@@ -47,16 +54,9 @@ class Scripts:
         return found
 
     def _learn(self, unknown: Sequence[ClassLimits]) -> None:
-        if len(self._script_of) + len(unknown) <= MOST_CLASSES:
-            self.expect(unknown)
-            return
         before = [each for script in self._further for each in script.classes]
-        further = (*before, *unknown) if len(before) + len(unknown) <= MOST_CLASSES else tuple(unknown)
-        self._keep(self._expected, _written(further))
-
-    def _keep(self, expected: Sequence[Unrolled], further: Sequence[Unrolled]) -> None:
-        self._expected, self._further = expected, further
-        self._script_of = {limits: script for script in (*expected, *further) for limits in script.classes}
+        self._further = _written((*before, *unknown) if len(before) + len(unknown) <= MOST_CLASSES else tuple(unknown))
+        self._script_of = {limits: script for script in self.all for limits in script.classes}
 
 
 def _written(classes: tuple[ClassLimits, ...]) -> list[Unrolled]:
@@ -77,15 +77,15 @@ class ScriptPart(NamedTuple):
 
 
 class ScriptPair:
-    """Scripts for classes with leases and others for those without. The first read no shared bucket."""
+    """Scripts for classes with leases and others for those without. The first read no shared bucket. `always` have no leases."""
 
-    def __init__(self) -> None:
-        self._scripts = {False: Scripts(), True: Scripts()}
+    def __init__(self, always: Sequence[ClassLimits] = ()) -> None:
+        self._scripts = {False: Scripts(always), True: Scripts()}
         self.described: Sequence[Unrolled] = ()
         """The scripts whose tags the server keeps."""
 
     def expect(self, classes: Sequence[ClassLimits]) -> None:
-        """Write the scripts for these classes and those known before."""
+        """Write the scripts for these classes."""
         for leased, scripts in self._scripts.items():
             scripts.expect([each for each in classes if bool(each.leased) is leased])
 

@@ -78,7 +78,7 @@ class TakeLane:
         """
         self._stats.probes += 1
         await self._line.connect(CONNECT_WITHIN_S)
-        self._scripts.described = ()  # the server may have lost what the tags of reservations stand for
+        self._scripts.described = ()  # the server may have lost the limits behind the tags of reservations
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
@@ -204,7 +204,7 @@ class RedisTakeStore:
 
 
 def _single(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
-    scripts = ScriptPair()
+    scripts = ScriptPair((PROBE.class_limits,))  # a probe has the server compile what checks need
     lines = [single_line_to(url, "upload-gate-take", stats) for _ in range(lanes)]
 
     async def close() -> None:

@@ -16,7 +16,7 @@ CLOSED: Final = (
 
 
 def redis_trouble(error: BaseException) -> str:
-    """What keeps a connection from being opened; the server's own text where there are no words for it."""
+    """Why a connection cannot be opened; the server's own text where this file has no words for it."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConnectionRefusedError):

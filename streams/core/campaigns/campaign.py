@@ -30,7 +30,7 @@ Feature = tuple[int, int]
 
 
 class CampaignKind(StrEnum):
-    """What is nearly the same."""
+    """The kind of thing that is nearly the same."""
 
     CONTENT = "content"
     LINK = "link"

@@ -92,7 +92,7 @@ class CaptionGroups:
     def _keep(self, marks: Marks, group: int) -> None:
         known = self._by_mark
         for key in _keys(marks):
-            known.pop(key, None)  # what is shown again is the last to make room
+            known.pop(key, None)  # a group that is shown again is the last to make room
             if len(known) >= self._most:
                 del known[next(iter(known))]
             known[key] = group

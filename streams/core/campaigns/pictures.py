@@ -38,7 +38,9 @@ class Pictures:
         self._exact: dict[str, int] = {}
 
     def groups(self, hashes: Sequence[str]) -> list[int]:
-        """The number of each hash's group, 0 for what is no hash or that of an empty picture; both are remembered."""
+        """The number of each hash's group; 0 for text that is not a hash, and for the hash of an empty picture. Both
+        are remembered.
+        """
         exact = self._exact
         unknown = dict.fromkeys(text for text in hashes if text and text not in exact)
         if unknown:

@@ -58,12 +58,12 @@ class Doorkeeper:
         return np.frombuffer(self.slots, np.uint64).reshape(-1, 2)
 
     def make_room(self, features: int) -> None:
-        """Grow as far as so many new features may demand it."""
+        """Grow so that this many new features fit."""
         while (self._taken + features) * SPARSE > self.mask < self._max_slots - 1:
             self._grow()
 
     def took(self, features: int) -> None:
-        """So many new features were written into `pairs`."""
+        """Note that this many new features were written into `pairs`."""
         self._taken += features
 
     def put(self, feature: int, member: int) -> None:

@@ -1,4 +1,4 @@
-"""One kind of feature: what is counted here and what is heard of others, and the sums of both that are kept ready."""
+"""One kind of feature: counts of this worker, counts that other workers published, and the sums of both."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ LONE = 2.0
 FULL_DOUBLINGS = 4.0
 """How often the accounts double from two until a campaign is complete, which is 32 accounts."""
 OLD_WORTH = 0.4
-"""What membership says of an old account or one of unknown age, against a newborn one."""
+"""The weight of membership for an old account or one of unknown age, against a newborn one."""
 
 FEATURES = (
     Feature("content_campaign", "campaign", "accounts of the largest campaign of contents that the account belongs to",

@@ -11,7 +11,7 @@ from streams.core.features.feature import Feature
 from streams.core.features.network import strangers
 
 PLAIN_WORTH = 0.1
-"""What a shared host says that looks like any other, of an account that is not new."""
+"""The weight of a shared host that does not look suspicious, for an account that is not new."""
 FULL_DOUBLINGS = 3.0
 """How often the accounts double from two until a spread is complete."""
 

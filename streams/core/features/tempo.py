@@ -1,6 +1,6 @@
 """Tempo: how fast and how evenly an account uploads.
 
-The gaps between a person's uploads spread over orders of magnitude; those of a script do not.
+The gaps between a person's uploads spread over orders of magnitude, and a person sleeps; neither holds of a script.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from operator import mul
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from streams.core.beats import Beats, gaps_ms
 from streams.core.crowd import Surroundings
+from streams.core.day_rhythm import night_share
 from streams.core.facts import Facts
 from streams.core.features.feature import UNKNOWN, Feature
 from streams.core.window import value
@@ -36,13 +37,15 @@ FEATURES = (
     Feature("gap_log_deviation", "tempo", "standard deviation of the same", "ln s", may_be_unknown=True),
     Feature("burst", "tempo", "uploads lately beyond what people do; 1 where nobody does as many", "", 0.0, 1.0),
     Feature("rhythm", "tempo", "evenness of the gaps, more with each gap up to six", "", 0.0, 1.0),
+    Feature("night_share", "tempo", "share of the active hours in the quietest six hours of the day, a quarter where no "
+            "hour is quiet; unknown before 48 active hours", "", 0.0, 0.25, True),
 )  # fmt: skip
 
 
 def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     if not facts.uploads:
-        return 0.0, 0.0, 0.0, 0, UNKNOWN, UNKNOWN, 0.0, 0.0
+        return 0.0, 0.0, 0.0, 0, UNKNOWN, UNKNOWN, 0.0, 0.0, UNKNOWN
     minute = value(facts.minute, now_us, MINUTE_US)
     hour = value(facts.hour, now_us, HOUR_US)
     day = value(facts.day, now_us, DAY_US)
@@ -54,12 +57,13 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
             (day - BUSY_DAY) / (FRANTIC_DAY - BUSY_DAY),
         )
         burst = min(1.0, burst)
+    night = night_share(facts.hours)
     if len(facts.beats) <= 2:
-        return minute, hour, day, 0, UNKNOWN, UNKNOWN, burst, 0.0
+        return minute, hour, day, 0, UNKNOWN, UNKNOWN, burst, 0.0, night
     gaps, mean, deviation = _gaps(facts.beats)
     if gaps >= LEAST_GAPS and deviation < EVEN_SPREAD and mean < SLOW_LOG_GAP:
         rhythm = (1.0 - deviation / EVEN_SPREAD) * min(1.0, (gaps - LEAST_GAPS + 2) / 5.0)
-    return minute, hour, day, gaps, mean, deviation, burst, rhythm
+    return minute, hour, day, gaps, mean, deviation, burst, rhythm, night
 
 
 def _gaps(beats: Beats) -> tuple[int, float, float]:

@@ -23,7 +23,7 @@ MAX_PATH_CHARS: Final = 60
 
 
 class LinkText(NamedTuple):
-    """What the model reads of a link: the host without its hosting provider, and the path, `` for none."""
+    """The parts of a link that the model reads: the host without its hosting provider, and the path, `` for none."""
 
     name: str
     path: str
@@ -53,16 +53,15 @@ class LinkModel:
 
 
 def read_link(link: str, web: WebLinks) -> LinkText | None:
-    """What the model reads of a link; None for a link without a host.
-
-    Scheme, `www.`, letter case of the host, query, fragment and a slash at the end make no difference.
+    """The parts of a link that the model reads; None for a link without a host. Scheme, `www.`, letter case of the
+    host, query, fragment and a slash at the end make no difference.
     """
     name = host(link)
     return link_text(Link(name, link_path(link)), web) if name else None
 
 
 def link_text(link: Link, web: WebLinks) -> LinkText:
-    """What the model reads of a link that was found."""
+    """The parts that the model reads of a link that was found."""
     return LinkText(web.own_name(link.host)[0], link.path[:MAX_PATH_CHARS])
 
 

@@ -85,7 +85,7 @@ class Batched:
         return totals
 
     def judge(self, vectors: Iterable[Sequence[float]]) -> list[Judged]:
-        """What the terms say of each vector."""
+        """The points of the terms for each vector."""
         if not self._names:
             return [(*self._scale.split(0, 0, 0, 0), ()) for _ in vectors]
         # a getter of one item would give that item, and no row
@@ -119,7 +119,7 @@ class Batched:
         keys = np.concatenate((
             _keys(account, points[term, account], term), _keys(speaks_for, least[speaks_for], least_term[speaks_for]),
         ))  # fmt: skip
-        keys.sort(kind="stable")  # the accounts stand in order already, which this kind makes use of
+        keys.sort(kind="stable")  # the accounts are in order already, which a stable sort makes use of
         account = keys >> (_POINTS_BITS + _TERM_BITS)
         starts = account.searchsorted(np.arange(len(matrix) + 1))
         kept = np.arange(len(keys)) - starts[account] < MAX_REASONS

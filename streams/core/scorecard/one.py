@@ -56,7 +56,7 @@ class OneByOne:
         self._scale = scale
 
     def judge(self, vector: Sequence[float]) -> Judged:
-        """What the terms say of one vector."""
+        """The points of the terms for one vector."""
         families, kinds = self._zeros.copy(), [0, 0, 0]
         keys: list[int] = []
         for place, is_quiet, cuts, bins in self._singles:

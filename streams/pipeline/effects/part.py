@@ -47,7 +47,7 @@ class Part(Protocol):
 
 
 class WithoutRecords:
-    """What the parts have in common that only count: no topic, no records."""
+    """The base of parts that only count: they have no topic and no records."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""How many slips of the hand in both cores and in the Lua that decides the tests notice: a sample of mutants, by a seed.
+"""How many small mistakes in both cores and in the Lua that decides the tests notice: a sample of mutants, by a seed.
 
 Each mutant of a core meets the unit and law tests that import its module, then those one import further away; each of a
 script meets those that run it in a real server. It counts as killed where a test fails or hangs, and the same tests pass
@@ -132,7 +132,9 @@ def _passes(tests: Sequence[Path], mutant: str) -> bool:
 
 
 def _tests(module: str) -> Iterator[list[Path]]:
-    """Those that run a script; of a module two groups, those that import it, or what imports it, and those one further."""
+    """The tests that run a script; for a module two groups: the tests that import it, and those that import it one step
+    further away.
+    """
     if module.startswith("lua:"):
         yield [ROOT / "tests" / file for file in SCRIPTS[module.removeprefix("lua:")]]
         return

@@ -66,7 +66,7 @@ PING = "ping"
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a phase gave: checks, those let in, those answered without the store, its seconds, latencies in ms."""
+    """The result of a phase: checks, those let in, those answered without the store, its seconds, latencies in ms."""
 
     checks: int
     allowed: int
