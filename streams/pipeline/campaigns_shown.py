@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from streams.core.campaigns import Campaigns, Feature, Upload
 from streams.core.crowd import account_number
-from streams.core.established import is_established
 from streams.pipeline.touched import Touched
 
 
@@ -25,13 +24,11 @@ def show_campaigns(
     popular.know(hosts)
     for account, one in touched.items():
         if one.hosts:
-            number, is_old = account_number(account), is_established(one.facts)
+            number = account_number(account)
             for host, at_us in one.hosts.items():
-                popular.note(host, number, at_us, is_old)
+                popular.note(host, number, at_us, one.is_established)
     linking = {account for account, (upload, _) in uploads if upload.links}
-    established = {
-        account for account in linking if touched[account].facts.host and is_established(touched[account].facts)
-    }
+    established = {account for account in linking if touched[account].facts.host and touched[account].is_established}
     found = campaigns.read([upload for _, upload in uploads], hosts, established)
     joined: list[tuple[int, tuple[Feature, ...]]] = []
     for (account, (_, at_us)), shown in zip(uploads, found, strict=True):

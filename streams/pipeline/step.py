@@ -21,9 +21,8 @@ from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
 from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
-from streams.core.established import is_established
 from streams.core.events import Fault
-from streams.core.facts import Facts, pack, unpack
+from streams.core.facts import Facts, unpack
 from streams.core.features import last_evidence_us, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
@@ -105,7 +104,7 @@ def process(
         part = _with_earlier(scores, changed, states, again_at, backfill, stamps)
     return Effects.of(
         batch[-1].offset + 1,
-        States({account: pack(facts) for account, facts in changed.items()}),
+        States({account: touched[account].packed for account in changed}),
         part,
         DeadLetters(dead),
         *_crowd_counts(crowd, campaigns, origin[1]),
@@ -260,7 +259,7 @@ def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill
     for account, one in touched.items():
         if one.shown:
             hashed = account_number(account)
-            showed.append((hashed, one.shown, is_established(one.facts)))
+            showed.append((hashed, one.shown, one.is_established))
             if backfill is not None:
                 backfill.remember(account, hashed)
     crowd.note_batch(partition, showed)

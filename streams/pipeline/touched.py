@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gate.core.duration import DAY_US
 from gate.core.event import Attempted, Event
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP
+from streams.core.established import is_established
 from streams.core.events import Dropping, kind_of, malformed
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import KeyedHashes, fold
@@ -50,14 +51,13 @@ class Unprocessable(NamedTuple):
 
 class Touched:
     """One account in one batch. `shown` maps each feature for the crowd, as (kind, value), to its time in µs; `hosts`
-    does so for link hosts alone, and is None without one.
-
-    `attempted` and `others` count the folded events, those that are no attempts by type.
+    does so for link hosts alone, and is None without one. `attempted` and `others` count the folded events, those that
+    are no attempts by type. Once all events are folded, `packed` is the account's state and `is_established` is known.
     """
 
     __slots__ = (
-        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "hosts", "late", "others",
-        "shown", "unknown_fields",
+        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "hosts", "is_established",
+        "late", "others", "packed", "shown", "unknown_fields",
     )  # fmt: skip
 
     def __init__(self, state: bytes | None, hashes: KeyedHashes, web: WebLinks) -> None:
@@ -74,6 +74,8 @@ class Touched:
         self.dropped: Counter[tuple[str, str]] | None = None
         self.shown: dict[tuple[int, int], int] = {}
         self.hosts: dict[int, int] | None = None
+        self.packed = b""
+        self.is_established = False
         self._last: tuple[str | None, str | None, int, int, int] = (None, None, 0, 0, -1)
         self.failed = False
 
@@ -87,6 +89,7 @@ class Touched:
         try:
             for read, caption, link_odds in events:
                 self._fold(read, caption, link_odds)
+            self._end()  # while the processor's cache holds the facts
         except Exception:  # an error that an event causes must not stop its partition
             self.failed = True
 
@@ -107,7 +110,13 @@ class Touched:
                 for name, value in before.items():
                     setattr(self, name, value)
                 self.facts = unpack(facts)
+        self._end()
         return bad
+
+    def _end(self) -> None:
+        """All events are folded."""
+        self.packed = pack(self.facts)
+        self.is_established = is_established(self.facts)
 
     def _fold(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
         event, at_us, offset, value, unknown_fields, dropped, is_attempt, upload = read

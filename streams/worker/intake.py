@@ -37,6 +37,8 @@ log = logging.getLogger("upload_gate.worker")
 
 BATCH_RECORDS = 4_000
 """Most events of a batch: the more, the more of them are of one account, which is scored and written once a batch."""
+FETCH_BYTES = 1 << 20
+"""Most bytes of a batch: 2,500 plain events. Twice as many save a few percent of CPU and take 25 to 60 MB more memory."""
 FEW_RECORDS = 500
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5  # a partition that gets free is not read before the current poll ends
@@ -148,7 +150,7 @@ class Intake(Service):
                 session_timeout_ms=self._session_timeout_ms,
                 heartbeat_interval_ms=max(100, self._session_timeout_ms // 6),
                 max_poll_interval_ms=300_000,
-                max_partition_fetch_bytes=1 << 20,
+                max_partition_fetch_bytes=FETCH_BYTES,
                 metadata_max_age_ms=METADATA_MAX_AGE_MS,
                 request_timeout_ms=max(REQUEST_TIMEOUT_MS, self._session_timeout_ms + JOIN_GRACE_MS),
             )

@@ -91,7 +91,7 @@ class CrowdTable:
         index = wanted[:, 0] & np.uint64(door.mask)
         held = slots[index]
         is_free = held[:, 0] != wanted[:, 0]
-        is_known = (held == wanted).all(axis=1)
+        is_known = ~is_free & (held[:, 1] == wanted[:, 1])
         if shared := self.shared.keys() & values | self.heard_of.keys() & values:
             is_alone = np.fromiter((value not in shared for value in values), np.bool_, len(values))
             is_free &= is_alone
@@ -103,7 +103,8 @@ class CrowdTable:
         slots[index[is_free]] = wanted[is_free]
         door.took(len(free))
         # of two members of one feature, or two features of one slot, the last is there
-        is_free &= (slots[index] == wanted).all(axis=1)
+        held = slots[index]
+        is_free &= (held[:, 0] == wanted[:, 0]) & (held[:, 1] == wanted[:, 1])
         if len(noted) < MAX_READY:
             noted.update({values[at]: ones[at] & packed.WHO_AND_HOW for at in np.flatnonzero(is_known).tolist()})
         others: list[int] = np.flatnonzero(~(is_free | is_known)).tolist()
