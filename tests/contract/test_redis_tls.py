@@ -22,6 +22,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.local.free_port import LOOPBACK
 from gate.records.score import with_bytes
+from gate.stores.redis import cluster_takes, takes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.scores import RedisScoreStore
@@ -70,14 +71,19 @@ def with_tls(plain_url: str, authority: Path) -> str:
 
 @pytest.fixture
 async def stores(
-    plain_url: str, certificates: Path, unique: Callable[[], str]
+    plain_url: str, certificates: Path, unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[RedisAccountStore, RedisScoreStore, RedisBoardStore]]:
+    for module in (
+        takes,
+        cluster_takes,
+    ):  # the ports with TLS are threads of this process, which others may keep waiting
+        monkeypatch.setattr(module, "CONNECT_WITHIN_S", 20.0)
     url, prefix = with_tls(plain_url, certificates / "ours-ca.pem"), f"{unique()}:"
     accounts, scores, boards = (
         RedisAccountStore(url, prefix=prefix, deadline_s=5.0), RedisScoreStore(url, prefix), RedisBoardStore(url, prefix)
     )  # fmt: skip
     await accounts.open()
-    await eventually(lambda: accounts.down is None)
+    await eventually(lambda: accounts.down is None, timeout_s=60.0)
     yield accounts, scores, boards
     for store in (accounts, scores, boards):
         await store.close()
