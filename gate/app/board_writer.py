@@ -169,7 +169,7 @@ def check_fits_a_pause(wanted: Pause) -> None:
         decode_pause(encode_pause(wanted), "")
     except StateUnreadable as error:
         said = str(error).replace("`.", "`", 1)
-        raise OperatorError(f"no pause can be like this: {said}", "correct it; nothing was changed") from error
+        raise OperatorError(f"no gate could read this pause: {said}", "correct it; nothing was changed") from error
 
 
 def highest_rev(acknowledged: Iterable[Acknowledgement]) -> int:

@@ -7,15 +7,15 @@ from typing import Any, Final
 DECISION: Final = {
     "upload_id": "The upload's id, as the check gave it.",
     "decision": "`allow` and `review` let the upload in; all others refuse it, `throttle` and `paused` for now.",
-    "stage": "The stage that decided. Stages are asked in a fixed order, and the first that has a say ends it.",
-    "reason": "What decided within the stage, such as the name of a limit, a signal or a pause's reason.",
+    "stage": "The stage that decided. Stages follow a fixed order, and the first that decides ends the check.",
+    "reason": "The reason within the stage, such as the name of a limit, a signal or a pause's reason.",
     "retry_after": "Seconds after which a retry may pass; null where waiting does not help, or the upload is let in.",
-    "reservation": "Names an upload that is let in when its end is reported; null where nothing was reserved.",
+    "reservation": "Names the upload in a report of how it ended; null where nothing was reserved.",
     "pause": "The id of the pause that decided.",
     "policy": "The hash of the policy in force.",
     "board_rev": "The revision of the pauses that the gate knew.",
     "appeal": "A code that an uploader who was refused can give to your staff; it names this decision.",
-    "degraded": "What could not be asked, such as `store`; empty where everything was.",
+    "degraded": "The stores that could not be asked, such as `store`; empty where all were.",
     "ignored": "The fields of the check that broke their rule, and a class that the policy does not have.",
     "message": "A text for the uploader from the pause that decided.",
     "link": "A link beside the message.",
@@ -26,12 +26,12 @@ LEFT: Final = {
     "burst": "How many units fit at once.",
     "left": "How many units fit now.",
     "full_in": "Seconds until all of the burst fits again.",
-    "leased": "How many of those left the gate that answers holds itself.",
+    "leased": "How many of the units left are in the lease of the gate that answers.",
 }
 SETTLED: Final = {
     "upload_id": "The upload's id.",
     "status": "`settled`, `repeated`, `expired`, `unknown`, or `error`: send a report with `error` again.",
-    "outcome": "What became of the tokens: the outcome first reported, or `kept` or `given_back` at expiry.",
+    "outcome": "The outcome for the tokens: the one first reported, or `kept` or `given_back` at expiry.",
 }
 HEADERS: Final[dict[str, Any]] = {
     "RateLimit-Policy": "The limit with the least room, or the one that refused: its burst and the time that fills it.",

@@ -768,7 +768,7 @@ async def test_a_change_that_ctrl_c_ends_while_it_is_written_is_recorded(clock: 
 async def test_a_pause_that_no_gate_could_read_is_refused_by_what_is_wrong_with_it(
     operate: Operate, store: MemoryBoardStore, scope: Scope, reason: str, says: str
 ) -> None:
-    with pytest.raises(OperatorError, match=f"no pause can be like this: {says}"):
+    with pytest.raises(OperatorError, match=f"no gate could read this pause: {says}"):
         await operate.pause(scope, Action.STOP, reason, "", "ann", MINUTE_US)
 
     assert (await store.read()).pauses == {}
