@@ -627,13 +627,13 @@ async def test_a_board_that_is_filled_always_has_room_for_a_platform_wide_stop_a
     details = Details(machine=machine, ramp_us=0, mode=mode)
     fills = Operate(store, ids())
     accounts = frozenset(f"account-{n:04d}-{'x' * 60}" for n in range(80))
-    refused, filled = None, 0
+    refused, filled, text = None, 0, ""
     while refused is None:
         scope = Scope(frozenset((f"c-{filled}",)), accounts=accounts if filled % 2 else frozenset())
         if mode is PauseMode.DRY_RUN:
-            scope = Scope()
+            scope, text = Scope(), "x" * 1_900  # of pauses without a list so many fit that the test would take a minute
         try:
-            await fills.pause(scope, Action.STOP, "list", "", "mallory", MINUTE_US, details)
+            await fills.pause(scope, Action.STOP, "list", text, "mallory", MINUTE_US, details)
             filled += 1
         except ControlRefused as error:
             refused = error
