@@ -59,7 +59,7 @@ async def test_decisions_reach_kafka_keyed_by_account(kafka_bootstrap: str, uniq
     assert (body["decision"], body["stage"], body["reason"]) == ("throttle", "bucket", "uploads.minute")
     assert (body["retry_after"], body["risk"]) == (1.5, 0.25)
     assert (body["version"], body["degraded"], body["media"]) == (1, ["store"], {"kind": "image", "bytes": 9})
-    assert body["appeal"] == answer(DECISION, lambda: 0.0).appeal
+    assert body["appeal"] == answer(DECISION).appeal
     assert "secret words" not in records[0].value.decode()
     assert log.stats.dropped == 0
 

@@ -7,6 +7,7 @@ import pytest
 from gate.core.duration import DAY_US
 from gate.core.score import Stamp, replaces
 from streams.core.crowd import DEVICE, IP, STEPS, Backfill, Crowd, account_number
+from streams.core.crowd import account_ids
 from streams.core.crowd import backfill as module
 from streams.core.crowd.account_ids import AccountIds
 from streams.core.crowd.record import name
@@ -23,6 +24,12 @@ from tests.unit.test_process import record
 AT_US = 1_795_428_000_000_000
 SHIPPED = load_scorecard(None)
 WEB = load_web_links()
+
+
+@pytest.fixture(autouse=True)
+def few_accounts_share_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts have other numbers in every process. Of sixteen, two share a slot in one of thirty small tables."""
+    monkeypatch.setattr(account_ids, "FIRST_SLOTS", 1 << 20)
 
 
 class Partition:
