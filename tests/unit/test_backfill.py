@@ -6,8 +6,7 @@ import pytest
 
 from gate.core.duration import DAY_US
 from gate.core.score import Stamp, replaces
-from streams.core.crowd import DEVICE, IP, STEPS, Backfill, Crowd, account_number
-from streams.core.crowd import account_ids
+from streams.core.crowd import DEVICE, IP, STEPS, Backfill, Crowd, account_ids, account_number
 from streams.core.crowd import backfill as module
 from streams.core.crowd.account_ids import AccountIds
 from streams.core.crowd.record import name
