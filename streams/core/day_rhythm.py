@@ -3,7 +3,8 @@
 People sleep, in whatever time zone they live, and a script does not. There is a counter of four bits for each hour of
 the day. It counts active hours and not uploads, so that one album or one busy evening weighs no more than a single
 picture. All counters halve before one would overflow, so habits of long ago fade. Behind the counters stands what they
-tell, in a byte: it is worked out once an active hour, and read at every event.
+tell, in a byte: it is worked out once an active hour, and read at every event. Counting begins two days after the first
+upload, so an account of a day takes no room for it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ _EVEN: Final = int.from_bytes(b"\x0f" * COUNTER_BYTES, "little")
 _ALL: Final = (1 << 8 * COUNTER_BYTES) - 1
 _STEPS: Final = 1_000
 _TOO_FEW: Final = 0xFF
-_SPAN_US: Final = (LEAST_ACTIVE_HOURS - 1) * HOUR_US
-"""Less time does not hold enough active hours."""
+BEGINS_AFTER_US: Final = 48 * HOUR_US
 
 
 def with_hour(hours: bytes, at_us: int, first_us: int) -> bytes:
@@ -32,13 +32,14 @@ def with_hour(hours: bytes, at_us: int, first_us: int) -> bytes:
 
     Where nothing is kept yet, `hours` is empty.
     """
+    if at_us - first_us < BEGINS_AFTER_US:
+        return hours
     hour = at_us // HOUR_US % 24
     counters = int.from_bytes(hours, "little") & _ALL
     if counters & _FULL[hour] == _FULL[hour]:
         counters = counters >> 1 & _HALF
     counters += _ONE[hour]
-    told = _TOO_FEW if at_us - first_us < _SPAN_US else _told(counters)
-    return (told << 8 * COUNTER_BYTES | counters).to_bytes(COUNTER_BYTES + 1, "little")
+    return (_told(counters) << 8 * COUNTER_BYTES | counters).to_bytes(COUNTER_BYTES + 1, "little")
 
 
 def night_share(hours: bytes) -> float:

@@ -186,7 +186,6 @@ def _fold_upload(
     if not uploads:
         facts.first_us = facts.last_us = last_us = at_us
         facts.sessions = 1
-        facts.hours = with_hour(b"", at_us, at_us)
     elif at_us > last_us:
         if at_us // HOUR_US != last_us // HOUR_US:
             facts.hours = with_hour(facts.hours, at_us, facts.first_us)

@@ -98,7 +98,7 @@ def test_an_even_habit_of_once_a_day_is_no_rhythm() -> None:
 
 
 def test_an_account_that_never_sleeps_is_told_from_a_night_shift_that_sleeps_by_day() -> None:
-    hours = [3_600 * hour + 700 * (hour % 4) for hour in range(72)]
+    hours = [3_600 * hour + 700 * (hour % 4) for hour in range(120)]
     shifts = [86_400 * day + 3_600 * hour for day in range(14) for hour in range(10, 19)]
 
     assert found(*map(upload, hours))["night_share"] > 0.2
@@ -107,7 +107,7 @@ def test_an_account_that_never_sleeps_is_told_from_a_night_shift_that_sleeps_by_
 
 
 def test_how_an_account_spends_its_days_is_unknown_before_it_was_active_in_enough_hours() -> None:
-    two_days = folded(*(upload(3_600 * hour) for hour in range(47)))
+    two_days = folded(*(upload(3_600 * hour) for hour in range(95)))
     busy_evenings = folded(*(upload(86_400 * day + 60 * minute) for day in range(9) for minute in range(20)))
 
     assert isnan(named(features(two_days, Surroundings()))["night_share"])
@@ -281,7 +281,7 @@ def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves
     said += [Challenged(outcome, BEGAN, fresh, outcome=outcome) for outcome in ("passed", "failed")]
     everybody = Surroundings(10**6, 10**6, 10**6, 10**6).in_campaigns(10**6, 10**6, 10**6, 0, 0, 0)
 
-    sleepless = [upload(3_600 * hour, fresh) for hour in range(72)]
+    sleepless = [upload(3_600 * hour, fresh) for hour in range(120)]
     raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys() | told(*sleepless).keys()
 
     assert raised == {term.name for term in SHIPPED.terms}

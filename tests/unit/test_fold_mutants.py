@@ -126,6 +126,7 @@ def story() -> Story:
     told += [(0.0, event, None, None) for event in others]
     told += [(0.0, Challenged(f"q-{n}", at + 3 * hour, ACCOUNT), None, None) for n in range(3, 9)]
     upload(90_000.0, 4, text="back again after a day", links=("https://example.org/a", "https://new.example/b"))
+    upload(200_000.0, 5, text="and once more when its hours count")
     return told
 
 

@@ -38,7 +38,7 @@ FEATURES = (
     Feature("burst", "tempo", "uploads lately beyond what people do; 1 where nobody does as many", "", 0.0, 1.0),
     Feature("rhythm", "tempo", "evenness of the gaps, more with each gap up to six", "", 0.0, 1.0),
     Feature("night_share", "tempo", "share of the active hours in the quietest six hours of the day, a quarter where no "
-            "hour is quiet; unknown before 48 active hours", "", 0.0, 0.25, True),
+            "hour is quiet; unknown before 48 active hours after the first two days", "", 0.0, 0.25, True),
 )  # fmt: skip
 
 
