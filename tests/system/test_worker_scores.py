@@ -120,7 +120,7 @@ async def test_other_models_score_all_anew_and_name_themselves_in_scores_log_and
         assert (
             worker.said(f"with models {known.hash}; scorecard {other.scorecard.hash} with no models is in shadow") == 1
         )
-        assert worker.metric("upload_gate_shadow_scores_total") >= len(ACCOUNTS)
+        await eventually(lambda: worker.metric("upload_gate_shadow_scores_total") >= len(ACCOUNTS))
 
 
 async def test_requested_scores_are_all_written_again_once(
