@@ -21,7 +21,7 @@ from gate.errors import PolicyInvalid
 from streams.core.counters import Kept
 from streams.core.models.event_card import EventCard, EventTerm
 from streams.files.models import Provenance
-from streams.files.weights import read_about, read_arrays, require_finite
+from streams.files.weights import not_read, read_about, read_arrays, require_finite
 
 NAME: Final = "events"
 LABELLED: Final = "events-labels"
@@ -103,13 +103,7 @@ def read_event_model(directory: Path) -> EventModel:
         kept = Kept(tables, (labels, abusive))
         model = EventModel(plain, labelled, kept, float(said["until"]), said["by_time"] is True, str(said["labels"]))
     except OSError as error:
-        place = error.filename or written
-        raise PolicyInvalid(
-            str(place),
-            None,
-            "",
-            f"cannot be read ({error.strerror}); fit one into this directory, or give --models another one",
-        ) from None
+        raise not_read(error, written) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PolicyInvalid(str(written), None, "", f"is not a card of events: {error}") from None
     return model

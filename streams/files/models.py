@@ -18,7 +18,7 @@ import numpy as np
 from gate.errors import PolicyInvalid
 from gate.policyfile import packaged_file
 from streams.core.models.captions import CaptionModel
-from streams.files.weights import Arrays, read_about, read_arrays, require_finite
+from streams.files.weights import Arrays, not_read, read_about, read_arrays, require_finite
 
 VERSION = 2
 """Version 2 of a caption model has weights for words and pairs of words too."""
@@ -104,13 +104,7 @@ def read_named(directory: Path, name: str, version: int, made: Callable[[Arrays]
         said, found = read_about(about), read_arrays(weights)
         model = made(found)
     except OSError as error:
-        place = error.filename or weights
-        raise PolicyInvalid(
-            str(place),
-            None,
-            "",
-            f"cannot be read ({error.strerror}); fit one into this directory, or give --models another one",
-        ) from None
+        raise not_read(error, weights) from None
     except (ValueError, KeyError, TypeError) as error:
         raise PolicyInvalid(str(weights), None, "", f"is not a {name} model: {error}") from None
     if said.get("version") != version:

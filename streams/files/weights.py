@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from gate.errors import PolicyInvalid
+
 MOST_BYTES: Final = 1 << 24
 """Most bytes of a model's arrays, unpacked."""
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
@@ -42,6 +44,12 @@ def read_about(file: Path) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise ValueError("it is not a JSON object")
     return said
+
+
+def not_read(error: OSError, file: Path) -> PolicyInvalid:
+    """What is raised for a file of a model that the system does not give: the one that `error` names, else `file`."""
+    problem = f"cannot be read ({error.strerror}); fit one into this directory, or give --models another one"
+    return PolicyInvalid(str(error.filename or file), None, "", problem)
 
 
 def require_finite(*numbers: float) -> None:
