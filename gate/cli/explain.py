@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 import typer
 
+from gate.cli.account_id import account_id
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
 from gate.cli.pause_text import clock_time, local_time, uploads_of
-from gate.core.fields.ids import identity
 from gate.core.fields.labels import fold_label
-from gate.core.fields.reasons import Unusable
-from gate.core.fields.sentinels import NO_IDS
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position, share
 from gate.core.pause.wording import effect_of, narrowing, ramping
 from gate.core.score import Score, risk_at
-from gate.errors import OperatorError, StoreUnavailable, UploadGateError, redact
+from gate.errors import StoreUnavailable, UploadGateError, redact
 from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ def explain(
             result(*riskiest_lines(scores, _now_us()))
         return
     say(f"reading the score from {addresses.shown('redis')}")
-    account = _account(account)
+    account = account_id(account)
     score, problem = _score(addresses, account)
     risk = None if score is None else risk_now(score, _now_us())
     pauses = _pauses(addresses, account, class_, risk, problem)
@@ -87,15 +85,6 @@ def explain(
 
 def _without_score(account: str) -> str:
     return f"{account} has no score: no worker has read an event of this account lately; its uploads are decided without one"
-
-
-def _account(given: str) -> str:
-    try:
-        return identity(given, NO_IDS)
-    except Unusable as unusable:
-        raise OperatorError(
-            f"no upload can have the account id {given[:80]!r} ({unusable.reason})", "give the id as uploads carry it"
-        ) from None
 
 
 def _score(addresses: Addresses, account: str) -> tuple[Score | None, StoreUnavailable | None]:

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from gate.cli.account_id import account_id
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, person, record_failed
 from gate.cli.identity import login_identity
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, result, say
 from gate.cli.policy_names import unknown_class
 from gate.core.duration import left_text, parse_duration_us
-from gate.core.fields.ids import identity
-from gate.core.fields.reasons import Unusable
-from gate.core.fields.sentinels import NO_IDS
 from gate.core.fields.text import repaired
 from gate.core.override import Override
 from gate.errors import OperatorError, UploadGateError, file_problem
@@ -80,7 +78,7 @@ def set_(
     Example: upload-gate override set a-17 --limits trusted --for 7d --reason "moves her archive"
     """
     addresses = resolve_addresses(state, redis=redis)
-    account, override = _account(account), _override(allow, deny, limits, for_, reason, person(by))
+    account, override = account_id(account), _override(allow, deny, limits, for_, reason, person(by))
     (before,) = _before(addresses, SET, override.owner, [account])
     if before is not None:
         say(f"it replaces: {sentence(account, before)}")
@@ -109,7 +107,7 @@ def show(
 
     Example: upload-gate override show a-17
     """
-    account = _account(account)
+    account = account_id(account)
     (found,) = _run(resolve_addresses(state, redis=redis), lambda store: store.overrides([account]))
     if output is Output.JSON:
         emit({"account": account, "override": None if found is None else as_json(account, found)})
@@ -146,7 +144,7 @@ def remove(
 
     Example: upload-gate override remove a-17 --yes
     """
-    addresses, account = resolve_addresses(state, redis=redis), _account(account)
+    addresses, account = resolve_addresses(state, redis=redis), account_id(account)
     who = person(by)
     (found,) = _before(addresses, REMOVE, who, [account])
     if found is None:
@@ -238,17 +236,9 @@ def _line(line: str, by: str) -> tuple[str, Override]:
     if limits is not None and not isinstance(limits, str):
         raise ValueError("limits is the name of a class")
     allow, deny = values.get("allow") is True, values.get("deny") is True
-    return _account(str(texts["account"])), _override(allow, deny, limits, str(texts["for"]), str(texts["reason"]), by)
-
-
-def _account(given: str) -> str:
-    """The account's id as checks read it. Raises OperatorError for one that no check can carry."""
-    try:
-        return identity(given, NO_IDS)
-    except Unusable as unusable:
-        raise OperatorError(
-            f"no check can carry the account id {given[:80]!r} ({unusable.reason})", "give the id as uploads carry it"
-        ) from None
+    return account_id(str(texts["account"])), _override(
+        allow, deny, limits, str(texts["for"]), str(texts["reason"]), by
+    )
 
 
 def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: str, by: str) -> Override:
