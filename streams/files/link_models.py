@@ -14,7 +14,8 @@ from streams.files.models import Provenance, read_named, write_about
 from streams.files.weights import Arrays, require_finite
 
 NAME: Final = "links"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Version 2 of a link model reads names of hosts as they are spelled."""
 
 
 def link_model(

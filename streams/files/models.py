@@ -102,13 +102,13 @@ def read_named(directory: Path, name: str, version: int, made: Callable[[Arrays]
     weights, about = directory / f"{name}.npz", directory / f"{name}.json"
     try:
         said, found = read_about(about), read_arrays(weights)
+        if said.get("version") != version:
+            raise PolicyInvalid(str(about), None, "version", f"must be {version}; fit the model again")
         model = made(found)
     except OSError as error:
         raise not_read(error, weights) from None
     except (ValueError, KeyError, TypeError) as error:
         raise PolicyInvalid(str(weights), None, "", f"is not a {name} model: {error}") from None
-    if said.get("version") != version:
-        raise PolicyInvalid(str(about), None, "version", f"must be {version}; fit the model again")
     if said.get("hash") != model.hash:
         problem = f"names other weights than {weights.name} holds; fit the model again"
         raise PolicyInvalid(str(about), None, "hash", problem)

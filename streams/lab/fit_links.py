@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.link_model import LinkModel, LinkText, link_log_odds
-from streams.core.models.ngrams import TABLE_BITS
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
 from streams.files.link_models import link_model
 from streams.lab.detection_figures import DetectionFigures, detection_figures
-from streams.lab.fit_texts import LEAST_LABELS, Progress, calibrate, ngram_matrix, quantised
+from streams.lab.fit_texts import LEAST_LABELS, Progress, calibrate, name_matrix, ngram_matrix, quantised
 from streams.lab.honest_links import SUBDOMAINS, plain_paths
 from streams.lab.link_rows import LinkRow
 from streams.lab.one_thread import one_thread
@@ -43,7 +43,10 @@ EARLIER: Final = 0.7
 PLAIN_PATHS: Final = 4_000
 ENOUGH_PATHS: Final = 200
 """Honest links with a path from which on a path may add much."""
-PATH_BOUNDS: Final = (1.5, 3.0)
+PATH_BOUNDS: Final = (3.0, 4.0)
+HARD_FROM: Final = -1.0
+"""Log odds of the first round from which an honest link weighs HARD_WEIGHT times as much in the second."""
+HARD_WEIGHT: Final = 4.0
 HOSTED_SHARE: Final = 0.15
 """Weight of honest names on shared hosting, relative to abusive ones there."""
 _USUAL_LENGTH: Final = 20.0
@@ -193,25 +196,42 @@ def _without_suffix(name: str, site: str) -> str:
     return name[: -len(suffix) - 1] if suffix and len(suffix) < len(name) - 1 else name
 
 
-def _learn(forms: _Forms, alphabet: Alphabet) -> tuple[NDArray[np.float64], float]:
-    """Weights by cell, those of names first, for sums divided by the root of a text's number of n-grams."""
+def _learn(forms: _Forms, alphabet: Alphabet, bound: float) -> tuple[NDArray[np.float64], float]:
+    """Weights by cell, those of names first, for sums divided by the root of a text's number of n-grams.
+
+    A second round gives more weight to the honest links that the first one could not tell well from abuse: few
+    of them set the threshold by which abuse is found.
+    """
     from scipy.sparse import csr_matrix, diags, hstack
-    from sklearn.linear_model import LogisticRegression
 
     matrix = hstack([
-        _by_length(ngram_matrix([text.name for text in forms.texts], alphabet)),
+        _by_length(name_matrix([text.name for text in forms.texts], alphabet)),
         diags(np.array([float(bool(text.path)) for text in forms.texts]))
         @ _by_length(ngram_matrix([text.path for text in forms.texts], alphabet)),
-    ]).tocsr()  # fmt: skip
-    used = np.flatnonzero(np.diff(matrix.tocsc().indptr))
-    matrix = matrix[:, used]
-    rarity = np.log((1 + matrix.shape[0]) / (1 + np.diff(matrix.tocsc().indptr))) + 1.0
+    ]).tocsc()  # fmt: skip
+    rows_with = np.diff(matrix.indptr)
+    used = np.flatnonzero(rows_with)
+    rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with[used])) + 1.0
+    weighed = csr_matrix(matrix[:, used] @ diags(rarity), dtype=np.float64)
+    of_names = int(np.searchsorted(used, 1 << NAME_BITS))
+    first, intercept = _regressed(weighed, forms.labels, forms.weights)
+    of_paths = np.clip(weighed[:, of_names:] @ first[of_names:], -bound, bound)
+    values = weighed[:, :of_names] @ first[:of_names] + of_paths + intercept
+    hard = forms.weights * np.where((forms.labels == 0) & (values > HARD_FROM), HARD_WEIGHT, 1.0)
+    second, intercept = _regressed(weighed, forms.labels, hard * len(hard) / hard.sum())
+    weights = np.zeros((1 << NAME_BITS) + (1 << TABLE_BITS))
+    weights[used] = second * rarity / np.sqrt(_USUAL_LENGTH)
+    return weights, intercept
+
+
+def _regressed(
+    matrix: Any, labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=STRENGTH, tol=0.01, max_iter=60, solver="liblinear", random_state=0)
-    weighed = csr_matrix(matrix @ diags(rarity), dtype=np.float64)
-    model.fit(weighed, forms.labels, sample_weight=forms.weights)
-    weights = np.zeros(2 << TABLE_BITS)
-    weights[used] = model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH)
-    return weights, float(model.intercept_[0])
+    model.fit(matrix, labels, sample_weight=weights)
+    return model.coef_[0], float(model.intercept_[0])
 
 
 def _by_length(matrix: Any) -> Any:
@@ -231,9 +251,9 @@ def _fitted(
     share: float = 0.5,
 ) -> LinkModel:
     forms = _forms(rows, seed)
-    weights, intercept = _learn(forms, alphabet)
+    weights, intercept = _learn(forms, alphabet, bound)
     table, scale = quantised(weights * slope)
-    cells = 1 << TABLE_BITS
+    cells = 1 << NAME_BITS
     prior = float(np.log(share / (1.0 - share)))
     return link_model(
         table[:cells].copy(), table[cells:].copy(), scale, slope * intercept + shift, slope * bound, prior

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CaptionModel, caption_views
-from streams.core.models.ngrams import TABLE_BITS, NgramView, read_batch, views
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS, NgramView, name_views, read_batch, views
 from streams.files.models import caption_model
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.one_thread import one_thread
@@ -145,7 +145,14 @@ def ngram_matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
     return _matrix(texts, lambda part: views(part, alphabet))
 
 
-def _matrix(texts: Sequence[str], views_of: Callable[[Sequence[str]], Sequence[NgramView]]) -> Any:
+def name_matrix(names: Sequence[str], alphabet: Alphabet) -> Any:
+    """The matrix names of hosts × cells of the table: the number of n-grams of each name in each cell."""
+    return _matrix(names, lambda part: name_views(part, alphabet), NAME_BITS)
+
+
+def _matrix(
+    texts: Sequence[str], views_of: Callable[[Sequence[str]], Sequence[NgramView]], bits: int = TABLE_BITS
+) -> Any:
     from scipy.sparse import csr_matrix
 
     rows: list[NDArray[np.int32]] = []
@@ -159,7 +166,7 @@ def _matrix(texts: Sequence[str], views_of: Callable[[Sequence[str]], Sequence[N
                 rows.append(row)
                 columns.append(cells[:end][view.first].astype(np.int32))
     row, column = np.concatenate(rows), np.concatenate(columns)
-    matrix = csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(len(texts), 1 << TABLE_BITS))
+    matrix = csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(len(texts), 1 << bits))
     matrix.sum_duplicates()
     return matrix
 

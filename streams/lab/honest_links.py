@@ -64,6 +64,11 @@ SUBDOMAINS: Final = _listed(
     "photos physics portal press radio search shop sport static status store students support test tickets "
     "travel tv uk us video web webmail wiki work www2"
 )
+_LANGUAGES: Final = _listed("de en en-gb en-us es fr it nl pl pt-br")
+_SECTIONS: Final = _listed(
+    "about about-us article articles blog c category company contact docs download events faq forum help item list news "
+    "page pages posts product products projects s search services shop story support tag team topic watch wiki"
+)
 _ENDINGS = ("html", "htm", "php", "pdf", "jpg", "png", "aspx", "md")
 
 
@@ -125,16 +130,75 @@ def plain_paths(count: int, seed: int) -> list[str]:
 
 
 def _plain_path(rng: random.Random) -> str:
-    one, two = rng.choice(TOPICS), rng.choice(TOPICS + PROJECTS)
-    title = "-".join(rng.choice(TOPICS + QUALIFIERS) for _ in range(rng.randrange(2, 6)))
-    number = rng.randrange(10 ** rng.randrange(2, 9))
-    some_id = "".join(rng.choices(_IDS, k=rng.randrange(5, 13)))
-    ending = rng.choice(_ENDINGS)
+    return rng.choice((_of_words, _of_words, _of_dates, _of_old_site, _of_documents, _of_people))(rng)
+
+
+def _title(rng: random.Random) -> str:
+    return "-".join(rng.choice(TOPICS + QUALIFIERS) for _ in range(rng.randrange(2, 6)))
+
+
+def _some_id(rng: random.Random) -> str:
+    return "".join(rng.choices(_IDS, k=rng.randrange(5, 13)))
+
+
+def _number(rng: random.Random) -> int:
+    return rng.randrange(10 ** rng.randrange(2, 9))
+
+
+def _of_words(rng: random.Random) -> str:
+    """The path of a page of a shop, a club or a company."""
+    one, two, title, ending = rng.choice(TOPICS), rng.choice(TOPICS + PROJECTS), _title(rng), rng.choice(_ENDINGS)
+    paths: tuple[str, ...] = (
+        f"/{one}", f"/{one}/{two}", f"/{title}", f"/{one}/{_number(rng)}", f"/{two}/{_some_id(rng)}", f"/{_some_id(rng)}",
+        f"/{one}/{two}/{title}.{ending}", f"/{rng.choice(_LANGUAGES)}/{one}/{two}", f"/{rng.choice(_SECTIONS)}",
+        f"/{rng.choice(_SECTIONS)}/{title}", f"/{rng.choice(_SECTIONS)}/{one}/{_number(rng)}", f"/{title}-{_number(rng)}",
+    )  # fmt: skip
+    return rng.choice(paths)
+
+
+def _of_dates(rng: random.Random) -> str:
+    """The path of an article, or of a picture in one."""
+    title, one = _title(rng), rng.choice(TOPICS)
     dated = f"{rng.randrange(2004, 2027)}/{rng.randrange(1, 13):02d}"
     paths: tuple[str, ...] = (
-        f"/{one}", f"/{one}/{two}", f"/{one}/{dated}/{title}", f"/{title}", f"/{one}/{number}", f"/{two}/{some_id}",
-        f"/{some_id}", f"/{one}.{ending}", f"/{one}/{two}/{title}.{ending}", f"/@{rng.choice(PEOPLE)}{one}/{title}",
-        f"/{rng.choice(('en', 'de', 'fr', 'es', 'en-us'))}/{one}/{two}", f"/wiki/{one.capitalize()}_{two}",
-        f"/{rng.choice(PEOPLE)}/{two}", f"/{rng.choice(PEOPLE)}/{one}-{two}/{rng.choice(('issues', 'commit', 'pull'))}/{number}",
+        f"/{one}/{dated}/{title}", f"/{dated}/{title}", f"/{dated}/{title}.html", f"/{dated}/{rng.randrange(1, 29):02d}/{title}",
+        f"/wp-content/uploads/{dated}/{title}.{rng.choice(('jpg', 'png', 'pdf'))}", f"/{_number(rng)}/{title}",
+    )  # fmt: skip
+    return rng.choice(paths)
+
+
+def _of_old_site(rng: random.Random) -> str:
+    """A path that names a file, as pages that people wrote by hand have it."""
+    one, two, ending = rng.choice(TOPICS), rng.choice(TOPICS + PROJECTS), rng.choice(_ENDINGS)
+    cased = rng.choice((str.lower, str.capitalize, str.upper))
+    paths: tuple[str, ...] = (
+        f"/{cased(one)}.{ending}", f"/{one}/{cased(two)}.{ending}", f"/{one}/index.{rng.choice(('html', 'htm', 'php'))}",
+        f"/index.php/{one.capitalize()}_{two}", f"/{_number(rng)}.html", f"/cgi-bin/{one}", f"/cgi/{one}.{ending}",
+        f"/~{rng.choice(PEOPLE)}/{two}/{one}{rng.randrange(20)}.{ending}", f"/~{rng.choice(PEOPLE)}", f"/{one}/Default.aspx",
+        f"/{cased(one)}/{cased(two)}/{one}_{two}_{rng.randrange(99)}.{ending}", f"/index.{rng.choice(('html', 'php', 'htm'))}",
+    )  # fmt: skip
+    return rng.choice(paths)
+
+
+def _of_documents(rng: random.Random) -> str:
+    """A path of the documentation of a project, or of its code."""
+    one, two, number = rng.choice(PROJECTS), rng.choice(TOPICS + PROJECTS), _number(rng)
+    release = rng.choice(("latest", "stable", "main", f"{rng.randrange(9)}.{rng.randrange(20)}"))
+    part = rng.choice(("issues", "commit", "pull"))
+    paths: tuple[str, ...] = (
+        f"/en/{release}", f"/en/{release}/{two}.html", f"/en/{release}/{one}/{two}.html", f"/docs/{one}/{two}",
+        f"/{one}/{release}/{one}_{two}.html", f"/{one}-{two}", f"/{one}/{two}/{part}/{number}",
+        f"/wiki/{two.capitalize()}_{one}", f"/docs/{one.capitalize()}{two.capitalize()}.html", f"/{two}/{one}/{one}.svg",
+    )  # fmt: skip
+    return rng.choice(paths)
+
+
+def _of_people(rng: random.Random) -> str:
+    """The path of somebody's page, post or picture on a platform."""
+    one, two, person = rng.choice(TOPICS), rng.choice(TOPICS + PROJECTS), rng.choice(PEOPLE)
+    paths: tuple[str, ...] = (
+        f"/@{person}{one}", f"/@{person}{one}/{_title(rng)}", f"/{person}/{two}", f"/{person}{one}", f"/users/{person}",
+        f"/u/{person}-{one}", f"/{person}/{one}-{two}", f"/p/{_some_id(rng)}", f"/channel/{_some_id(rng)}", f"/{person}.{one}",
+        f"/{person}/status/{_number(rng)}{_number(rng)}", f"/groups/{one}{two}",
     )  # fmt: skip
     return rng.choice(paths)

@@ -14,7 +14,7 @@ from streams.core.models.alphabet import build_alphabet
 from streams.core.models.link_model import LinkModel
 from streams.core.models.link_odds import LinkReader, UploadLinks
 from streams.core.models.marks import MOST_ODDS
-from streams.core.models.ngrams import TABLE_BITS
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
@@ -22,7 +22,8 @@ from streams.pipeline.step import Record, process
 
 SHIPPED = load_scorecard(None)
 WEB = load_web_links()
-TABLES = np.random.default_rng(11).integers(-9_000, 9_000, (2, 1 << TABLE_BITS), dtype=np.int16)
+WEIGHTS = np.random.default_rng(11).integers(-9_000, 9_000, (1 << NAME_BITS) + (1 << TABLE_BITS), dtype=np.int16)
+TABLES = WEIGHTS[: 1 << NAME_BITS], WEIGHTS[1 << NAME_BITS :]
 READER = LinkReader(build_alphabet(), LinkModel(TABLES[0], TABLES[1], 2e-4, -0.5, 1.5, 0.0, "test"), WEB)
 links = st.text(max_size=30) | st.sampled_from(
     [

@@ -14,7 +14,7 @@ import pytest
 from gate.errors import PolicyInvalid
 from streams.core.counters import Kept
 from streams.core.models.event_card import EventTerm
-from streams.core.models.ngrams import TABLE_BITS
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
 from streams.files import event_cards, weights
 from streams.files.event_cards import EventModel, event_card, read_event_model, write_event_model
 from streams.files.link_models import link_model, read_link_model, write_link_model
@@ -22,6 +22,7 @@ from streams.files.models import Provenance, caption_model, read_model, read_ske
 
 ABOUT = Provenance({"rows.jsonl": 9}, 1, {"auc": 0.9})
 TABLE = np.random.default_rng(7).integers(-99, 99, 1 << TABLE_BITS).astype(np.int16)
+NAMES = np.resize(TABLE[::-1], 1 << NAME_BITS)
 
 
 def captions(directory: Path, scale: float = 0.5) -> None:
@@ -29,7 +30,7 @@ def captions(directory: Path, scale: float = 0.5) -> None:
 
 
 def links(directory: Path, scale: float = 0.5) -> None:
-    write_link_model(link_model(TABLE, TABLE[::-1].copy(), scale, -1.0, 2.0, -2.0), ABOUT, directory)
+    write_link_model(link_model(NAMES, TABLE, scale, -1.0, 2.0, -2.0), ABOUT, directory)
 
 
 def events(directory: Path, scale: float = 0.5) -> None:

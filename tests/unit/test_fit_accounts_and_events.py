@@ -13,7 +13,7 @@ from small_fits import shrink_account_fits, shrink_event_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError
-from streams.core.models.ngrams import TABLE_BITS
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
 from streams.files.event_cards import read_event_model
 from streams.files.link_models import link_model, write_link_model
 from streams.files.model_directory import load_models
@@ -150,8 +150,8 @@ def posts(path: Path, seed: int, devices: bool = False) -> Path:
 
 
 def with_links(directory: Path, fitted_to: str = "list.csv") -> Path:
-    tables = np.random.default_rng(9).integers(-9_000, 9_000, (2, 1 << TABLE_BITS), dtype=np.int16)
-    model = link_model(tables[0], tables[1], 2e-4, 0.0, 1.0, 0.0)
+    weights = np.random.default_rng(9).integers(-9_000, 9_000, (1 << NAME_BITS) + (1 << TABLE_BITS), dtype=np.int16)
+    model = link_model(weights[: 1 << NAME_BITS], weights[1 << NAME_BITS :], 2e-4, 0.0, 1.0, 0.0)
     write_link_model(model, Provenance({fitted_to: 9}, 1, {}), directory)
     return directory
 

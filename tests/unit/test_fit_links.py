@@ -14,7 +14,7 @@ from gate.cli.main import run
 from gate.errors import OperatorError, PolicyInvalid
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.link_model import LinkText, link_log_odds, read_link
-from streams.core.models.ngrams import TABLE_BITS
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
 from streams.files.link_models import link_model, read_link_model
 from streams.files.public_suffixes import load_web_links
 from streams.lab import fit_links as fitting
@@ -157,12 +157,37 @@ def test_having_a_path_is_no_evidence_though_only_abusive_links_had_one() -> Non
 
 
 def test_a_path_adds_no_more_than_its_bound() -> None:
-    zeros, heavy = np.zeros(1 << TABLE_BITS, np.int16), np.full(1 << TABLE_BITS, 30_000, np.int16)
+    zeros, heavy = np.zeros(1 << NAME_BITS, np.int16), np.full(1 << TABLE_BITS, 30_000, np.int16)
     model = link_model(zeros, heavy, 0.01, -1.0, 1.5, 0.0)
 
     odds = link_log_odds(model, ALPHABET, [LinkText("a.example", "/p/q/r"), LinkText("a.example", "")])
 
     assert odds.tolist() == [0.5, -1.0]
+
+
+def test_a_digit_in_place_of_a_letter_makes_another_name() -> None:
+    rng = random.Random(4)
+    forged = [name.replace("o", "0").replace("e", "3") for name in (honest_link(rng) for _ in range(200))]
+    model = fit_links([rows_of(forged, 1), rows_of([honest_link(rng) for _ in range(200)], 0)], ALPHABET, seed=1).model
+
+    of_forged, of_honest = link_log_odds(
+        model, ALPHABET, [LinkText("p0tt3rym3ad0wa.org", ""), LinkText("potterymeadowa.org", "")]
+    )
+
+    assert of_forged > 0 > of_honest
+
+
+def test_honest_links_that_look_like_abuse_weigh_more_in_the_second_round() -> None:
+    rows = sources()
+    doubtful = rows_of([f"verify-{name}{number}.org" for number, name in enumerate(HONEST)], 0)
+    links = [row.text for row in doubtful]
+
+    model = fitting._fitted([rows[0], rows[1] + doubtful], ALPHABET, 1.5, seed=1)
+    with pytest.MonkeyPatch.context() as once:
+        once.setattr(fitting, "HARD_WEIGHT", 1.0)
+        first_alone = fitting._fitted([rows[0], rows[1] + doubtful], ALPHABET, 1.5, seed=1)
+
+    assert link_log_odds(model, ALPHABET, links).mean() < link_log_odds(first_alone, ALPHABET, links).mean()
 
 
 def test_the_value_of_a_link_does_not_depend_on_the_links_around_it() -> None:
@@ -245,6 +270,15 @@ def test_a_damaged_link_model_is_refused_by_name(tmp_path: Path, damage: str) ->
 
     with pytest.raises(PolicyInvalid, match="links"):
         read_link_model(tmp_path / "models")
+
+
+def test_a_link_model_of_the_version_before_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    table = np.zeros(1 << TABLE_BITS, np.int16)
+    np.savez_compressed(tmp_path / "links.npz", names=table, paths=table, numbers=np.array([0.1, -1.0, 1.5, 0.0]))
+    (tmp_path / "links.json").write_text(json.dumps({"version": 1, "model": "links", "hash": "0" * 12}))
+
+    with pytest.raises(PolicyInvalid, match="fit the model again"):
+        read_link_model(tmp_path)
 
 
 def test_evaluate_without_a_link_model_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

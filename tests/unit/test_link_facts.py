@@ -17,7 +17,7 @@ from streams.core.link_facts import fold_links
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.link_model import LinkModel, LinkText, link_log_odds
 from streams.core.models.link_odds import LinkReader, ReadsLinks, UploadLinks
-from streams.core.models.ngrams import TABLE_BITS
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
 from streams.files.link_models import link_model, write_link_model
 from streams.files.model_directory import combined, load_models
 from streams.files.models import Provenance
@@ -27,7 +27,8 @@ from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 ALPHABET, WEB = build_alphabet(), load_web_links()
-TABLES = np.random.default_rng(9).integers(-9_000, 9_000, (2, 1 << TABLE_BITS), dtype=np.int16)
+WEIGHTS = np.random.default_rng(9).integers(-9_000, 9_000, (1 << NAME_BITS) + (1 << TABLE_BITS), dtype=np.int16)
+TABLES = WEIGHTS[: 1 << NAME_BITS], WEIGHTS[1 << NAME_BITS :]
 MODEL = LinkModel(TABLES[0], TABLES[1], 1e-4, 0.0, 1.0, 0.0, "test")
 READER = LinkReader(ALPHABET, MODEL, WEB)
 

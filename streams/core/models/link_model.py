@@ -6,7 +6,7 @@ is condemned for its worst users. A path alone must not condemn a host: its shar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CHUNK
-from streams.core.models.ngrams import TABLE_BITS, view_sums, views
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS, NgramView, name_views, view_sums, views
 from streams.core.weblinks import Link, WebLinks, host, link_path
 
 MAX_PATH_CHARS: Final = 60
@@ -33,7 +33,7 @@ class LinkText(NamedTuple):
 class LinkModel:
     """Weights fitted from labelled links.
 
-    `names` and `paths` hold 2^18 int16 weights each; `scale` turns their sums into log odds, `offset` is added. The
+    `names` holds 2^20 int16 weights and `paths` 2^18; `scale` turns their sums into log odds, `offset` is added. The
     path adds `path_bound` at most, in either direction. `prior` is the log odds of an abusive link among those the
     model was fitted on. `hash` names the whole.
     """
@@ -47,9 +47,9 @@ class LinkModel:
     hash: str
 
     def __post_init__(self) -> None:
-        for table in (self.names, self.paths):
-            if table.shape != (1 << TABLE_BITS,) or table.dtype != np.int16:
-                raise ValueError(f"a link model has twice {1 << TABLE_BITS} weights of 16 bits")
+        for table, bits in ((self.names, NAME_BITS), (self.paths, TABLE_BITS)):
+            if table.shape != (1 << bits,) or table.dtype != np.int16:
+                raise ValueError(f"a link model has {1 << NAME_BITS} and {1 << TABLE_BITS} weights of 16 bits")
 
 
 def read_link(link: str, web: WebLinks) -> LinkText | None:
@@ -70,17 +70,23 @@ def link_log_odds(model: LinkModel, alphabet: Alphabet, links: Sequence[LinkText
 
     A link's value does not depend on the links around it.
     """
-    odds = model.offset + _weighed(model.names, model.scale, alphabet, [link.name for link in links])
+    odds = model.offset + _weighed(model.names, model.scale, alphabet, name_views, [link.name for link in links])
     with_path = [i for i, link in enumerate(links) if link.path]
     if with_path:
-        added = _weighed(model.paths, model.scale, alphabet, [links[i].path for i in with_path])
+        added = _weighed(model.paths, model.scale, alphabet, views, [links[i].path for i in with_path])
         odds[with_path] += np.clip(added, -model.path_bound, model.path_bound)
     return odds
 
 
-def _weighed(table: NDArray[np.int16], scale: float, alphabet: Alphabet, texts: Sequence[str]) -> NDArray[np.float64]:
+def _weighed(
+    table: NDArray[np.int16],
+    scale: float,
+    alphabet: Alphabet,
+    views_of: Callable[[Sequence[str], Alphabet], Sequence[NgramView]],
+    texts: Sequence[str],
+) -> NDArray[np.float64]:
     values = np.zeros(len(texts))
     for start in range(0, len(texts), CHUNK):
-        sums, counts = view_sums(table, views(texts[start : start + CHUNK], alphabet))
+        sums, counts = view_sums(table, views_of(texts[start : start + CHUNK], alphabet))
         values[start : start + CHUNK] = sums * scale / np.sqrt(np.maximum(counts, 1))
     return values

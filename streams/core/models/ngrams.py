@@ -7,6 +7,9 @@ do not depend on the batch around it.
 Two views of a caption are hashed: its folded letters (n-grams of 3, 4 and 5) and its shape (classes of characters, n-grams
 of 6); a third, of its words, is made in `word_pairs`. An n-gram counts where it is the caption's first of its kind:
 repeating a word a hundred times adds nothing.
+
+Names of hosts are hashed as they are spelled: a browser opens `paypa1` and `paypal` on different hosts, so nothing of
+them is folded.
 """
 
 from __future__ import annotations
@@ -27,9 +30,15 @@ MAX_CHARS: Final = 500
 """Characters of a caption that are read."""
 LETTER_NS: Final = (3, 4, 5)
 SHAPE_N: Final = 6
+NAME_NS: Final = (2, 3, 4, 5, 6)
+NAME_SHAPE_NS: Final = (4, 6)
 TABLE_BITS: Final = 18
 """An n-gram is one of 2^18 cells of a model's table."""
+NAME_BITS: Final = 20
+"""Of names an n-gram is one of 2^20 cells: lists hold so many names that in 2^18 unlike n-grams share a cell too often."""
 _PADS: Final = 5
+_SHAPE_SALT: Final = np.uint32(7777)
+"""Added to classes, so that a shape and the same characters have different cells."""
 _SLOT_BITS: Final = 9
 _IS_GAP: Final = np.zeros(TABLE_SIZE, np.bool_)
 _IS_GAP[list(map(ord, " .-_*"))] = True
@@ -79,7 +88,7 @@ def read_batch(texts: Sequence[str], alphabet: Alphabet) -> CaptionBatch:
     codes, starts = _joined(texts)
     letters, letter_starts = _folded(codes, starts, alphabet)
     hashes = _rolled(letters, LETTER_NS)
-    shape_hashes = _rolled(alphabet.shape.take(codes) + np.uint32(7777), (SHAPE_N,))
+    shape_hashes = _rolled(alphabet.shape.take(codes) + _SHAPE_SALT, (SHAPE_N,))
     return CaptionBatch(
         codes,
         starts,
@@ -88,6 +97,17 @@ def read_batch(texts: Sequence[str], alphabet: Alphabet) -> CaptionBatch:
         NgramView(tuple(map(_cells, hashes)), first_of_kind(hashes[0], letter_starts), letter_starts),
         NgramView(tuple(map(_cells, shape_hashes)), first_of_kind(shape_hashes[0], starts), starts),
     )
+
+
+def name_views(names: Sequence[str], alphabet: Alphabet) -> tuple[NgramView, NgramView]:
+    """The characters and the shape of a batch of names of hosts, which must not be empty. Every n-gram counts."""
+    codes, starts = _joined(names)
+    every = np.ones(int(starts[-1]), np.bool_)
+    spelled = _rolled(codes, NAME_NS)
+    shapes = _rolled(alphabet.shape.take(codes) + _SHAPE_SALT, NAME_SHAPE_NS)
+    cells = tuple(_cells(hashes[: len(every)], NAME_BITS) for hashes in spelled)
+    shape_cells = tuple(_cells(hashes[: len(every)], NAME_BITS) for hashes in shapes)
+    return NgramView(cells, every, starts), NgramView(shape_cells, every, starts)
 
 
 def view_sums(table: NDArray[np.int16], of: Sequence[NgramView]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -186,8 +206,8 @@ def _rolled(codes: Codes, ns: Sequence[int]) -> list[Codes]:
     return hashes
 
 
-def _cells(hashes: Codes) -> Codes:
-    return hashes >> np.uint32(32 - TABLE_BITS)
+def _cells(hashes: Codes, bits: int = TABLE_BITS) -> Codes:
+    return hashes >> np.uint32(32 - bits)
 
 
 def first_of_kind(hashes: Codes, starts: Positions, slot_bits: int = _SLOT_BITS) -> Mask:
