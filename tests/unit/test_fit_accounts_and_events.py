@@ -150,7 +150,7 @@ def posts(path: Path, seed: int, devices: bool = False) -> Path:
 
 
 def with_links(directory: Path, fitted_to: str = "list.csv") -> Path:
-    weights = np.random.default_rng(9).integers(-9_000, 9_000, (1 << NAME_BITS) + (1 << TABLE_BITS), dtype=np.int16)
+    weights = np.random.default_rng(3).integers(-9_000, 9_000, (1 << NAME_BITS) + (1 << TABLE_BITS), dtype=np.int16)
     model = link_model(weights[: 1 << NAME_BITS], weights[1 << NAME_BITS :], 2e-4, 0.0, 1.0, 0.0)
     write_link_model(model, Provenance({fitted_to: 9}, 1, {}), directory)
     return directory
