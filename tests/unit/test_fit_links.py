@@ -165,16 +165,17 @@ def test_a_path_adds_no_more_than_its_bound() -> None:
     assert odds.tolist() == [0.5, -1.0]
 
 
-def test_a_digit_in_place_of_a_letter_makes_another_name() -> None:
+def test_names_that_differ_in_their_digits_alone_are_told_apart() -> None:
     rng = random.Random(4)
-    forged = [name.replace("o", "0").replace("e", "3") for name in (honest_link(rng) for _ in range(200))]
-    model = fit_links([rows_of(forged, 1), rows_of([honest_link(rng) for _ in range(200)], 0)], ALPHABET, seed=1).model
-
-    of_forged, of_honest = link_log_odds(
-        model, ALPHABET, [LinkText("p0tt3rym3ad0wa.org", ""), LinkText("potterymeadowa.org", "")]
+    abusive, honest = (
+        [f"{rng.choice(HONEST)}{rng.choice(HONEST)}{rng.choice('abcdefgh')}{digits}.org" for _ in range(150)]
+        for digits in ("29", "68")
     )
+    model = fit_links([rows_of(abusive, 1), rows_of(honest, 0)], ALPHABET, seed=1).model
 
-    assert of_forged > 0 > of_honest
+    odds = link_log_odds(model, ALPHABET, [LinkText("pianomeadowa29.org", ""), LinkText("pianomeadowa68.org", "")])
+
+    assert odds[0] > 0 > odds[1]
 
 
 def test_honest_links_that_look_like_abuse_weigh_more_in_the_second_round() -> None:
