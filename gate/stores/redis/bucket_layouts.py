@@ -41,6 +41,14 @@ def quoted(raw: bytes) -> str:
     return '"' + "".join(chr(b) if 48 <= b < 58 or 65 <= b < 91 or 97 <= b < 123 else f"\\{b:03d}" for b in raw) + '"'
 
 
+def longest_cost(entities: Sequence[tuple[str, EntityLimits]], subject: str) -> int:
+    """For how long a full bucket of the subject is not full after one upload, those of bytes apart, and the grace of a TAT."""
+    limits = (limit for at, each in entities if at == subject for limit in each.limits)
+    return GRACE_US + max(
+        (each.rate.cost_us(1) for each in limits if not each.by_bytes and not each.in_flight), default=0
+    )
+
+
 def noted(key: str, span_us: int) -> Iterator[str]:
     """Notes that a key is to be written. It compares with the time for which it is mostly kept before it calls a function."""
     yield f"if not ttl[{key}] then nd = nd + 1; dirty[nd] = {key} end"

@@ -17,7 +17,7 @@ from typing import Final
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import NEVER_US, Limit
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, noted, quoted
+from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, longest_cost, noted, quoted
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
 from gate.stores.redis.lua import script
 from gate.stores.redis.packing import Packing, packing_of
@@ -357,21 +357,6 @@ class _Branch:
         yield f"V[a_] = P({form}, {head}, {tats}{until}, nf, nr) .. foreign .. {records}"
         yield from noted("a_", span_us)
 
-    def _longest_cost(self, subject: str) -> int:
-        """For how long the bucket of an entity that had none is not full after one upload, bytes apart."""
-        return (
-            max(
-                cost_us
-                for at, each in self._entities
-                for cost_us in (
-                    0,
-                    *(one.rate.cost_us(1) for one in each.limits if not one.by_bytes and not one.in_flight),
-                )
-                if at == subject
-            )
-            + GRACE_US
-        )
-
     def _write_entities(self, only: str) -> Iterator[str]:
         """Writes networks, devices and shared entities; where `only` is set, those with a corrected TAT."""
         for subject in self._subjects:
@@ -396,7 +381,7 @@ class _Branch:
                 yield "end"
                 head, form = self._layouts.head(subject), self._layouts.format(subject)
                 yield f"V[{key}] = P({form}, {head}, {', '.join(names)}) .. others"
-                yield from noted(key, self._longest_cost(subject))
+                yield from noted(key, longest_cost(self._entities, subject))
             if tests:
                 yield "end"
 
