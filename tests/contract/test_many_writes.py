@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from redis_nodes import say
 from servers import running_redis
 from take_requests import DAY_US, MINUTE_US, NOW_US
@@ -72,3 +73,18 @@ async def test_a_batch_writes_its_values_with_one_command_where_the_server_has_i
     await taken(port, "")
 
     assert bool(calls(port, "msetex")) == known
+
+
+async def test_a_check_that_shares_its_upload_with_another_of_its_batch_is_not_told_that_it_was_sent_again(
+    port: int,
+) -> None:
+    store = RedisAccountStore(f"redis://127.0.0.1:{port}/0", deadline_s=5.0)
+    await store.open()
+    first = BATCH[:9]  # the last three reservations have keys of their own
+    await store.take_many(first)
+    others = [replace(first[8], attempt=100), replace(first[7], attempt=101)]
+
+    results = await store.take_many([*others, first[7]])
+
+    await store.close()
+    assert [isinstance(each, TakeResult) and (each.repeated, each.resent) for each in results] == [(True, False)] * 3

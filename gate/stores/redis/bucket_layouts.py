@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import MOST_BUCKETS, EntityLimits, Limit
 from gate.core.limits.take import ClassLimits
 from gate.stores.redis.layout import account_header, header
 
 MOST_LOCALS: Final = 60
 """How many local variables the branch of a class has at most. Lua allows a script 200, and the rest of it needs up to 120."""
+KEPT_MS: Final = (75_000, 600_000, 3_900_000, 14_400_000, 90_000_000)
+"""How long keys are kept, for which `kept_for` in `lua/take.lua` has strings ready."""
 _OWN: Final = ("account", "ip", "device")
 
 
@@ -36,6 +39,22 @@ def in_flight_of(limits: ClassLimits) -> Iterator[str]:
 def quoted(raw: bytes) -> str:
     """Bytes as a Lua string."""
     return '"' + "".join(chr(b) if 48 <= b < 58 or 65 <= b < 91 or 97 <= b < 123 else f"\\{b:03d}" for b in raw) + '"'
+
+
+def longest_cost(entities: Sequence[tuple[str, EntityLimits]], subject: str) -> int:
+    """For how long a full bucket of the subject is not full after one upload, those of bytes apart, and the grace of a TAT."""
+    limits = (limit for at, each in entities if at == subject for limit in each.limits)
+    return GRACE_US + max(
+        (each.rate.cost_us(1) for each in limits if not each.by_bytes and not each.in_flight), default=0
+    )
+
+
+def noted(key: str, span_us: int) -> Iterator[str]:
+    """Notes that a key is to be written. It compares with the time for which it is mostly kept before it calls a function."""
+    yield f"if not ttl[{key}] then nd = nd + 1; dirty[nd] = {key} end"
+    usual = next((ms for ms in KEPT_MS if span_us <= ms * 1000), None) if span_us else None
+    quick = f"not recorded and top <= now + {usual * 1000 - GRACE_US} and '{usual}' or " if usual else ""
+    yield f"ttl[{key}] = {quick}kept_for(top - now + {GRACE_US})"
 
 
 class BucketLayouts:
@@ -66,8 +85,9 @@ class BucketLayouts:
         return quoted(account_header(ids) if subject == "account" else header(ids))
 
     def format(self, subject: str) -> str:
-        """The format of what follows the head, as Lua."""
-        return f"'<{'d' * len(self.limits[subject])}{'I4BB' if subject == 'account' else ''}'"
+        """The format of a value's head and what follows it, as Lua. With the head in it a value takes one call to pack."""
+        numbers = f"{'d' * len(self.limits[subject])}{'I4BB' if subject == 'account' else ''}"
+        return f"'<c{1 + 4 * len(self.limits[subject])}{numbers}'"
 
     def ids(self, subject: str) -> str:
         """The ids of the limits, as Lua."""
@@ -96,19 +116,20 @@ class BucketLayouts:
     def least(self, subject: str) -> int:
         return 1 + 12 * len(self.limits[subject]) + (6 if subject == "account" else 0)
 
-    def head_length(self, subject: str) -> int:
-        return 1 + 4 * len(self.limits[subject])
-
     def read_account(self) -> list[str]:
         names, head, ids = self.variables("account"), self.head("account"), self.ids("account")
         tats = "".join(f"{name}, " for name in names)
         zeros = [f"{', '.join(names)} = {', '.join('0' for _ in names)}"] if names else []
-        test = f"#v < {self.least('account')} or find(v, {head}, 1, true) ~= 1"
+        unpacked = f"head, {tats}keep, nf, nr, q = U({self.format('account')}, v)"
         return [
             *self.local_lines(f"t{self.number['account']}_", len(names)),
             "if v then",
-            f"  if {test} then v = relaid(v, {head}, {ids}, true) end",
-            f"  {tats}keep, nf, nr, q = U({self.format('account')}, v, {1 + self.head_length('account')})",
+            "  local head",
+            f"  if #v >= {self.least('account')} then {unpacked} end",
+            f"  if head ~= {head} then",
+            f"    v = relaid(v, {head}, {ids}, true)",
+            f"    {unpacked}",
+            "  end",
             "  keep = keep * 1000000",
             *(["else", *(f"  {line}" for line in zeros)] if zeros else []),
             "end",

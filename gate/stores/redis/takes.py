@@ -47,7 +47,9 @@ CONNECT_WITHIN_S: Final = 0.5
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _RESENT = _CHARGED | _REPEATED | _NEVER_FITS
 _KEEP_LIMITS, _RECORDED = 8, 16
-_ANSWER = struct.Struct("<BddddddBH")
+_ANSWER = struct.Struct("<BdBH")
+_TIMES = struct.Struct("<ddddd")
+_TIMES_FOLLOW = 128
 _COUNT = struct.Struct("<H")
 _NOW = struct.Struct("<d")
 
@@ -332,18 +334,21 @@ class Batch:
         """What the script answered, one for each request."""
         results: list[TakeResult] = []
         limits_by_class, unscored, charged_only = _limits(self._unrolled.classes), UNKNOWN, _CHARGED
-        last_now, now_us = -1.0, -1  # all checks of a call have the time of the server but for repeated ones
-        for flags, now, risk, scored_at, half_life, base, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
-            if now != last_now:
-                last_now, now_us = now, int(now)
-            if flags == charged_only and class_:  # an account without a score that is let in, as nearly all are
+        (clock,) = _NOW.unpack_from(reply[1])
+        clock_us, times_at = int(clock), _NOW.size
+        for flags, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if flags == charged_only and 0 < class_ < _TIMES_FOLLOW:  # without a score, let in, as nearly all are
                 room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
-                results.append(TakeResult(unscored, True, False, None, (), now_us, room))
+                results.append(TakeResult(unscored, True, False, None, (), clock_us, room))
                 continue
-            standing = UNKNOWN
-            if flags & _SCORED:
-                acts = not flags & _DOES_NOT_ACT
-                standing = Standing(risk, int(scored_at), None, int(half_life), base, int(now), acts)
+            standing, now_us = UNKNOWN, clock_us
+            if class_ >= _TIMES_FOLLOW:
+                class_ -= _TIMES_FOLLOW
+                now, risk, scored_at, half_life, base = _TIMES.unpack_from(reply[1], times_at)
+                times_at, now_us = times_at + _TIMES.size, int(now)
+                if flags & _SCORED:
+                    acts = not flags & _DOES_NOT_ACT
+                    standing = Standing(risk, int(scored_at), None, int(half_life), base, now_us, acts)
             refusal: Refusal | None = None
             free: Room | None = None
             if class_:
@@ -359,11 +364,11 @@ class Batch:
             limits_of = "" if flags & _LIMITS else None
             resent = flags & _RESENT == _RESENT
             results.append(
-                TakeResult(standing, charged, repeated, refusal, (), int(now), free, conflict, limits_of, resent)
+                TakeResult(standing, charged, repeated, refusal, (), now_us, free, conflict, limits_of, resent)
             )
             if flags & _UNREADABLE:
                 self.unreadable += 1
-        for at, more in zip(reply[1::2], reply[2::2], strict=True):
+        for at, more in zip(reply[2::2], reply[3::2], strict=True):
             results[at], is_readable = with_more(results[at], more)
             self.unreadable += not is_readable
         for at, hot in self._hot.items():

@@ -17,13 +17,14 @@ from typing import Final
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import NEVER_US, Limit
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, quoted
+from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, longest_cost, noted, quoted
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
 from gate.stores.redis.lua import script
 from gate.stores.redis.packing import Packing, packing_of
 from gate.stores.redis.script_call import Script
 
 MAX_LIFETIME_US: Final = 1 << 47
+_MOST_SECONDS: Final = (1 << 32) - 1
 _INFINITE: Final = "math.huge"
 _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
 _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
@@ -171,16 +172,20 @@ class _Branch:
         if subject == "account" or not names:
             return
         if subject.startswith("="):
-            yield f"e{n} = V[{key}]"
-            opened = f"opened(e{n}, {head}, {layouts.least(subject)}, {layouts.format(subject)}, {ids})"
-            yield f"if type(e{n}) ~= 'table' then e{n} = {opened}; V[{key}] = e{n} end"
+            yield f"e{n} = S[{key}]"
+            opened = f"opened(V[{key}], {head}, {layouts.least(subject)}, {layouts.format(subject)}, {ids})"
+            yield f"if not e{n} then e{n} = {opened}; S[{key}] = e{n} end"
             yield f"{', '.join(names)} = {', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))}"
             return
-        test = f"#e{n} < {layouts.least(subject)} or find(e{n}, {head}, 1, true) ~= 1"
+        unpacked = f"head, {', '.join(names)}, q{n} = U({layouts.format(subject)}, e{n})"
         yield f"e{n} = V[{key}]"
         yield f"if e{n} then"
-        yield f"  if {test} then e{n} = relaid(e{n}, {head}, {ids}) end"
-        yield f"  {', '.join(names)}, q{n} = U({layouts.format(subject)}, e{n}, {1 + layouts.head_length(subject)})"
+        yield "  local head"
+        yield f"  if #e{n} >= {layouts.least(subject)} then {unpacked} end"
+        yield f"  if head ~= {head} then"
+        yield f"    e{n} = relaid(e{n}, {head}, {ids})"
+        yield f"    {unpacked}"
+        yield "  end"
         yield f"else {', '.join(names)} = {', '.join('0' for _ in names)} end"
 
     def _others(self, subject: str) -> str:
@@ -285,9 +290,7 @@ class _Branch:
             yield "local more = ''"
         yield "if flags > 0 then more = P('<dd', risk, sat) .. more end"
         yield "if shadowed ~= '' then more, rflags = P('<Hc0', #shadowed, shadowed) .. more, rflags + 64 end"
-        yield from self._keep(
-            "1", "rflags", str(self._lifetime), "more", str(self._lifetime + min(LATE_US, self._lifetime))
-        )
+        yield from self._keep("1", "rflags", str(self._lifetime), "more", self._lifetime + min(LATE_US, self._lifetime))
         if self._limits.returns:
             yield "due[#due + 1], due[#due + 2] = till, KEYS[M + n]"
         yield "flags, refused, wait = flags + 1, room, full"
@@ -318,7 +321,7 @@ class _Branch:
         yield from (f"  {line}" for line in self._write_account())
         yield "end"
 
-    def _keep(self, state: str, flags: str, span: str, more: str, lasts: str | None) -> Iterator[str]:
+    def _keep(self, state: str, flags: str, span: str, more: str, lasts: int | None) -> Iterator[str]:
         """Appends the reservation and writes the account."""
         numbers = f"25 + #id + #what + #rest, #id, id, {state}, {flags}, attempt, now, {span}, #what"
         record = f"P('<HBc0BBI4dI6H', {numbers}) .. what .. rest"
@@ -327,13 +330,14 @@ class _Branch:
         yield "if from or nr % 128 >= IN_VALUE then"
         yield "  local records"
         yield f"  records, nr = with_record(v, q, nr, {record}, from, to, M + n, {lasts or 'nil'})"
-        yield from (f"  {line}" for line in self._write_account("records"))
+        yield from (f"  {line}" for line in self._write_account("records", lasts or 0))
         yield "else"
         yield "  nr = nr + 1"
-        yield from (f"  {line}" for line in self._write_account(f"(v and sub(v, q) or '') .. {record}"))
+        yield from (f"  {line}" for line in self._write_account(f"(v and sub(v, q) or '') .. {record}", lasts or 0))
         yield "end"
 
-    def _write_account(self, records: str = "(v and sub(v, q) or '')") -> Iterator[str]:
+    def _write_account(self, records: str = "(v and sub(v, q) or '')", span_us: int = 0) -> Iterator[str]:
+        """`span_us` is how long the reservation is kept, where that is known."""
         names, head, form = (
             self._layouts.variables("account"),
             self._layouts.head("account"),
@@ -349,8 +353,9 @@ class _Branch:
         yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        yield f"V[a_] = {head} .. P({form}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
-        yield f"write(a_, kept_for(top - now + {GRACE_US}))"
+        until = f"keep < {(_MOST_SECONDS - 1) * 1_000_000} and (keep + 999999) / 1000000 or {_MOST_SECONDS}"
+        yield f"V[a_] = P({form}, {head}, {tats}{until}, nf, nr) .. foreign .. {records}"
+        yield from noted("a_", span_us)
 
     def _write_entities(self, only: str) -> Iterator[str]:
         """Writes networks, devices and shared entities; where `only` is set, those with a corrected TAT."""
@@ -363,7 +368,8 @@ class _Branch:
                 yield f"if {' and '.join(tests)} then"
             if subject.startswith("="):
                 yield f"{', '.join(f'e{n}[{at}]' for at in range(1, len(names) + 1))} = {', '.join(names)}"
-                yield f"if recorded or not ttl[{key}] then write({key}, recorded and 'recorded' or 'live') end"
+                yield f"e{n}.live = true"
+                yield f"if recorded then e{n}.recorded = true end"
             else:
                 yield f"local top, others = {names[0]}, ''"
                 for name in names[1:]:
@@ -374,8 +380,8 @@ class _Branch:
                 yield "  if last > top then top = last end"
                 yield "end"
                 head, form = self._layouts.head(subject), self._layouts.format(subject)
-                yield f"V[{key}] = {head} .. P({form}, {', '.join(names)}) .. others"
-                yield f"write({key}, kept_for(top - now + {GRACE_US}))"
+                yield f"V[{key}] = P({form}, {head}, {', '.join(names)}) .. others"
+                yield from noted(key, longest_cost(self._entities, subject))
             if tests:
                 yield "end"
 

@@ -11,8 +11,10 @@
 --          (doubles), key numbers of what is in flight (u16), the fingerprint, now if it is recorded (double)
 -- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, or with 1: by this very
 --          check, which was sent again, 16 a stored value was not believed, 32 the score does not act, 64 other content, 128
---          limits of another class), now, risk as of now, at, half-life, base, wait (doubles), number of a class (u8, 0: none) and of a limit in it (u16): where the upload
---          was charged the emptiest bucket, `wait` is when it is full; else the limit that refused, `wait` is how long.
+--          limits of another class), wait (double), number of a class (u8, 0: none; + 128: times follow) and of a limit in it
+--          (u16): where the upload was charged the emptiest bucket, `wait` is when it is full; else the limit that refused,
+--          `wait` is how long. Second the server's clock, and for each request whose times follow  now, risk as of now, at,
+--          half-life, base (doubles); the others have that clock and no score.
 --          Then for each request with more to tell  its number, from 0, and  u16 length of the override, the override,
 --          names of shadow limits by newline; of a refusal that is repeated the name of its limit
 --
@@ -32,6 +34,8 @@ local V = M > 0 and call('MGET', unpack(KEYS, 1, M)) or {}
 local ttl, dirty, nd = {}, {}, 0    -- of the keys to write
 local due, clock, now, recorded = {}, false, 0, false
 local apart = {}                    -- uploads' own keys that are written, with their numbers
+local S = {}                        -- shared entities' values as tables
+local kept, again = {}, false       -- uploads' own keys that were read, with their values
 --@IDS
 
 local function time()
@@ -265,6 +269,20 @@ local function with_record(v, q, nr, record, from, to, own_key, lasts)
   return records, n + 128
 end
 
+-- What an upload's own key holds. From the second upload on it reads those of all that follow, as one command costs less.
+local function own_value(n)
+  local name = KEYS[M + n]
+  if kept[name] == nil then
+    local last = again and M + count or M + n
+    local values = call('MGET', unpack(KEYS, M + n, last))   -- GET would fail at a value of another kind
+    for i = M + n, last do
+      if kept[KEYS[i]] == nil then kept[KEYS[i]] = values[i - M - n + 1] end
+    end
+    again = true
+  end
+  return kept[name]
+end
+
 -- A shared entity's value as a table of TATs, because many checks of a batch take from it.
 local function opened(v, head, least, format, ids)
   if not v then
@@ -273,14 +291,14 @@ local function opened(v, head, least, format, ids)
     return tats
   end
   if #v < least or find(v, head, 1, true) ~= 1 then v = relaid(v, head, ids) end
-  local tats = {U(format, v, #head + 1)}
+  local tats = {select(2, U(format, v))}
   local from = tats[#tats]
   tats[#tats] = nil
   tats.head, tats.format, tats.others = head, format, sub(v, from)
   return tats
 end
 
-local out, extra, pos = {}, {''}, 3
+local out, times, extra, pos = {}, {''}, {'', ''}, 3
 for n = 1, count do
   local by, hot, a_, i_, d_, attempt, length, p = U('<BBHHHI4H', A, pos)
   pos = p + LENGTH[by] + length
@@ -319,7 +337,7 @@ for n = 1, count do
       if nr >= 128 and now >= keep then nr = nr - 128 end
       if nr >= 128 and not from then
         own = apart[KEYS[M + n]]
-        own = own and V[own] or call('MGET', KEYS[M + n])[1]   -- GET would fail at a value of another kind
+        own = own and V[own] or own_value(n)
       end
     end
     if from or own then
@@ -337,7 +355,12 @@ for n = 1, count do
             record = sub(record, 1, at - 1) .. P('<I4', 0) .. sub(record, at + 4)
             if own then
               local k = apart[KEYS[M + n]]
-              if k then V[k] = record else call('SET', KEYS[M + n], record, 'KEEPTTL') end
+              if k then
+                V[k] = record
+              else
+                kept[KEYS[M + n]] = record
+                call('SET', KEYS[M + n], record, 'KEEPTTL')
+              end
             else
               V[a_] = sub(v, 1, from - 1) .. record .. sub(v, to + 1)
               write(a_, kept_for(math.max(keep, --@LATEST) - now + 60000000))
@@ -361,7 +384,12 @@ for n = 1, count do
     end
   end
   if unreadable then flags = flags + 16 end
-  out[n] = P('<BddddddBH', flags, now, risk, sat, half_life, base, wait, refused > 0 and by or 0, refused)
+  if refused == 0 then by = 0 end
+  if score or now ~= clock then
+    by = by + 128
+    times[#times + 1] = P('<ddddd', now, risk, sat, half_life, base)
+  end
+  out[n] = P('<BdBH', flags, wait, by, refused)
   if override ~= '' or shadowed ~= '' then
     extra[#extra + 1] = n - 1
     extra[#extra + 1] = P('<H', #override) .. override .. shadowed
@@ -384,34 +412,41 @@ local function write_all(group, ms)
   end
 end
 
-local many, groups = nd >= MANY and writes_many(), {}
-for j = 1, nd do
-  local k = dirty[j]
-  local v = V[k]
-  if type(v) == 'table' then
+for k, tats in pairs(S) do
+  if tats.live then
     local others, top = '', 0
-    recorded = ttl[k] == 'recorded'
-    if v.others ~= '' then others, top = pruned(v.others) end
-    for i = 1, #v do if v[i] > top then top = v[i] end end
-    v = v.head .. P(v.format, unpack(v)) .. others
-    ttl[k] = kept_for(top - now + 60000000)
-  end
-  local ms = ttl[k]
-  if many then
-    local group = groups[ms]
-    if not group or group.n > 2000 then   -- more would not fit on the stack
-      if group then write_all(group, ms) end
-      group = {n = 1}
-      groups[ms] = group
-    end
-    local n = group.n
-    group[n + 1], group[n + 2], group.n = KEYS[k], v, n + 2
-  else
-    call('SET', KEYS[k], v, 'PX', ms)
+    recorded = tats.recorded
+    if tats.others ~= '' then others, top = pruned(tats.others) end
+    for i = 1, #tats do if tats[i] > top then top = tats[i] end end
+    V[k] = P(tats.format, tats.head, unpack(tats)) .. others
+    write(k, kept_for(top - now + 60000000))
   end
 end
-for ms, group in pairs(groups) do write_all(group, ms) end
+if nd >= MANY and writes_many() then
+  local groups = {}
+  for j = 1, nd do
+    local k = dirty[j]
+    local ms = ttl[k]
+    local group = groups[ms]
+    if not group then
+      group = {0, n = 1}
+      groups[ms] = group
+    end
+    local n = group.n + 2
+    group[n - 1], group[n], group.n = KEYS[k], V[k], n
+    if n > 2000 then   -- more would not fit on the stack
+      write_all(group, ms)
+      groups[ms] = nil
+    end
+  end
+  for ms, group in pairs(groups) do write_all(group, ms) end
+else
+  for j = 1, nd do
+    local k = dirty[j]
+    call('SET', KEYS[k], V[k], 'PX', ttl[k])
+  end
+end
 -- a list of what is due that is none must not undo what the checks have been told
 if #due > 0 then redis.pcall('ZADD', KEYS[SHARED], unpack(due)) end
-extra[1] = table.concat(out)
+extra[1], extra[2] = table.concat(out), P('<d', clock or 0) .. table.concat(times)
 return extra
