@@ -156,7 +156,7 @@ async def require_answer(bootstrap: str, within_s: float = ANSWERS_WITHIN_S) -> 
         async with asyncio.timeout(within_s):
             await client.bootstrap()
     except TimeoutError as error:
-        raise kafka_unavailable(bootstrap, f"gave no answer within {within_s:g} s", error, LOOK_AT_IT) from error
+        raise StoreUnavailable(f"Kafka at {bootstrap} gave no answer within {within_s:g} s", LOOK_AT_IT) from error
     except (KafkaError, OSError) as error:
         raise kafka_unavailable(bootstrap, "does not answer", error) from error
     finally:
