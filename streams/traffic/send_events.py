@@ -64,9 +64,6 @@ class KafkaEvents:
             except StoreUnavailable as error:
                 self._trouble = str(error)
                 await asyncio.sleep(RETRY_S)
-            except asyncio.CancelledError:
-                await _stopped(producer)
-                raise
 
 
 async def _stopped(producer: EventProducer) -> None:

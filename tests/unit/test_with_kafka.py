@@ -18,9 +18,10 @@ def test_a_kafka_that_accepts_and_never_answers_is_waited_for_aloud_and_given_up
     async def work() -> None:
         begun.append("work")
 
-    with socket.create_server(("127.0.0.1", 0)) as frozen, pytest.raises(StoreUnavailable) as error:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
         address = f"127.0.0.1:{frozen.getsockname()[1]}"
-        with_kafka(address, work)
+        with pytest.raises(StoreUnavailable) as error:
+            with_kafka(address, work)
 
     assert not begun
     assert f"waiting for Kafka at {address} to answer" in capsys.readouterr().err
