@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.with_kafka import with_kafka
 from gate.errors import SettingInvalid
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _catalogue(state: Path | None, kafka: str | None) -> Catalogue:
 
     bootstrap, topics = cluster(state, kafka)
     try:
-        return asyncio.run(read_campaigns(bootstrap, topics.campaigns.name))
+        return with_kafka(bootstrap, lambda: read_campaigns(bootstrap, topics.campaigns.name))
     except (KafkaError, OSError, TimeoutError, KeyError) as error:
         raise kafka_unavailable(bootstrap, "does not return campaigns", error) from error
 

@@ -28,6 +28,7 @@ from gate.cli.addresses import (
     salt_of_up,
 )
 from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
+from gate.cli.with_kafka import with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
 
@@ -96,7 +97,7 @@ def replay(
     say(f"replaying through Redis at {addresses.shown('redis')} and Kafka at {addresses.shown('kafka')}")
     places = ReplayServers(addresses.redis, addresses.kafka, scorecard, models)
     try:
-        outcome = asyncio.run(_replay(stream, rules, places, pace))
+        outcome = with_kafka(addresses.kafka, lambda: _replay(stream, rules, places, pace))
     except asyncio.CancelledError:
         say("ended early; the topics and keys of the replay were removed")
         raise typer.Exit(CANCELLED) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from gate.cli.addresses import KafkaFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, person
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, say
+from gate.cli.with_kafka import with_kafka
 from gate.records.topics import Topics
 
 
@@ -35,7 +35,8 @@ def rescore(
     if not yes and not confirmed(f"Score all accounts of Kafka at {found.shown('kafka')} again?"):
         raise cancel()
     topics = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
-    partitions = asyncio.run(request_scores(found.kafka, topics, who, instant(time.time_ns() // 1_000)))
+    at = instant(time.time_ns() // 1_000)
+    partitions = with_kafka(found.kafka, lambda: request_scores(found.kafka, topics, who, at))
     if output is Output.JSON:
         emit({"requested": True, "partitions": partitions, "by": who})
     say(

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,7 @@ from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity, login_name
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
+from gate.cli.with_kafka import SAY_AFTER_S, waiting_for
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.errors import (
@@ -44,6 +45,9 @@ from gate.ports.boards import BoardStore
 from gate.records.board_page import decode_board_page
 from gate.records.pause import MAX_NAME, pause_document
 from gate.stores.disk.audit_file import AuditFile
+
+if TYPE_CHECKING:
+    from gate.stores.kafka.boards import KafkaBoardStore
 
 STORE_DEADLINE_S = 2.0
 OBEY_DEADLINE_S = 5.0
@@ -71,7 +75,7 @@ async def operating(
     is_kafka = direct is Direct.KAFKA
     way = Way("kafka" if is_kafka else "redis", direct is not None)
     known = replace(Authority() if authority is None else authority, identity=login_identity())
-    async with kafka_board(addresses) if is_kafka else redis_board(addresses) as store:
+    async with _said_to_wait(addresses) if is_kafka else redis_board(addresses) as store:
         audit, channels = audit_log(addresses), BothChannels(_other_channel(addresses, is_kafka))
         yield Operate(
             store, new_pause_id, addresses.command("status"), known, audit, way, channels=channels,
@@ -109,7 +113,7 @@ def _other_channel(addresses: Addresses, is_kafka: bool) -> OtherChannel | None:
 
 
 @asynccontextmanager
-async def kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
+async def kafka_board(addresses: Addresses) -> AsyncIterator[KafkaBoardStore]:
     """The board in the system's Kafka, between its connecting and its closing."""
     from gate.records.topics import Topics
     from gate.stores.kafka.boards import KafkaBoardStore
@@ -118,6 +122,22 @@ async def kafka_board(addresses: Addresses) -> AsyncIterator[BoardStore]:
     names = topics.pauses.name, topics.acknowledgements.name
     async with KafkaBoardStore(addresses.kafka, names[0], acknowledgements=names[1]) as kafka:
         yield kafka
+
+
+@asynccontextmanager
+async def _said_to_wait(addresses: Addresses) -> AsyncIterator[BoardStore]:
+    """As `kafka_board`; says so if the first reading takes long."""
+    async with kafka_board(addresses) as kafka:
+        reading = asyncio.get_running_loop().call_later(SAY_AFTER_S, _say_if_waiting, addresses, kafka)
+        try:
+            yield kafka
+        finally:
+            reading.cancel()
+
+
+def _say_if_waiting(addresses: Addresses, kafka: KafkaBoardStore) -> None:
+    if not kafka.caught_up:
+        say(waiting_for(addresses.kafka))
 
 
 @asynccontextmanager

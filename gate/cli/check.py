@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gate.cli.addresses import Addresses, GateFlag, StateFlag, resolve_addresses
+from gate.cli.check_notes import check_notes
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import UploadGateError, redact
 
@@ -59,6 +60,7 @@ def check(
         result(decision_sentence(account, answer))
     else:
         emit(answer)
+    say(*check_notes(upload, answer, addresses))
 
 
 def decision_sentence(account: str, answer: dict[str, object]) -> str:

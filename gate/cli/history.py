@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from gate.cli.addresses import Addresses, KafkaFlag, StateFlag, resolve_addresse
 from gate.cli.board_access import audit_log
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.cli.pause_text import lines_of, local_time, terminal_width
+from gate.cli.with_kafka import with_kafka
 from gate.core.pause.wording import effect_of, narrowing
 from gate.errors import NotConverged, StateUnreadable, StoreUnavailable
 from gate.records.audit import AuditRecord, check_chain, decode_audit
@@ -155,7 +155,8 @@ def send(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kafka
     from gate.stores.kafka.audit import send_unsent
 
     addresses = resolve_addresses(state, kafka=kafka)
-    sent = asyncio.run(send_unsent(audit_log(addresses), addresses.kafka, _topics().audit.name))
+    log = audit_log(addresses)
+    sent = with_kafka(addresses.kafka, lambda: send_unsent(log, addresses.kafka, _topics().audit.name))
     emit({"sent": sent}) if output is Output.JSON else result(f"{sent} records sent to Kafka at {addresses.kafka}")
 
 
@@ -226,7 +227,7 @@ def _from_file(addresses: Addresses) -> list[AuditRecord]:
 def _from_kafka(addresses: Addresses) -> list[AuditRecord]:
     from gate.stores.kafka.audit import read_audit
 
-    return asyncio.run(read_audit(addresses.kafka, _topics().audit.name))
+    return with_kafka(addresses.kafka, lambda: read_audit(addresses.kafka, _topics().audit.name))
 
 
 def _topics() -> Topics:

@@ -15,6 +15,9 @@ MAX_ANSWER_BYTES = 4 << 20
 _HOW_TO_NAME_IT = (
     "name a gate that runs with --gate or --admin, or the --state directory of the `upload-gate up` that runs it"
 )
+_SEE_STATUS = (
+    "repeat it in a moment; `upload-gate status` says whether Redis answers, and `check` is decided all the same"
+)
 
 
 def gate_token() -> str | None:
@@ -96,7 +99,8 @@ def _json(status: int, data: bytes, shown: str) -> object:
         field = problem.get("field")
         place = f"{field}: " if field else ""
         raise RequestRejected(str(problem.get("type", "rejected")), f"refused by {shown}: {place}{detail}", field)
-    raise UploadGateError(f"{shown} answered {status}: {detail}")
+    remedy = _SEE_STATUS if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+    raise UploadGateError(f"{shown} answered {status}: {detail}", remedy)
 
 
 def _reason(error: Exception) -> str:

@@ -25,7 +25,7 @@ from gate.cli.policy_names import unknown_class
 from gate.core.duration import left_text, parse_duration_us
 from gate.core.fields.text import repaired
 from gate.core.override import Override
-from gate.errors import OperatorError, UploadGateError, file_problem
+from gate.errors import OperatorError, StoreUnavailable, UploadGateError, file_problem
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.records.override import stored_override
 
@@ -37,6 +37,10 @@ MOST_IMPORTED: Final = 10_000
 SHOWN: Final = 20
 SET: Final = "override set"
 REMOVE: Final = "override remove"
+WITHOUT_REDIS: Final = (
+    "Overrides are in Redis alone, and gates go on with those that they know: repeat it once Redis answers. To refuse "
+    "accounts until then, type `upload-gate pause --accounts FILE --enforce --direct kafka`"
+)
 
 T = TypeVar("T")
 ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who decides; default as in `pause`.")]
@@ -325,6 +329,8 @@ def _run(addresses: Addresses, act: Callable[[RedisOverrideStore], Coroutine[Any
         store = RedisOverrideStore(addresses.redis, prefix=addresses.prefix)
         try:
             return await act(store)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(error.problem.rstrip("."), error.remedy or WITHOUT_REDIS) from error
         finally:
             await store.close()
 

@@ -21,7 +21,8 @@ from gate.cli.check import (
     upload_of,
     without_decision,
 )
-from gate.cli.output import Output, OutputFlag, emit, result
+from gate.cli.check_notes import check_notes
+from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.cli.policy import amount_text
 from gate.core.duration import duration_text
 from gate.core.policy import Unit
@@ -62,6 +63,7 @@ def peek(
         emit(answer)
     else:
         result(f"the gate would decide {decision_sentence(account, decision)}", *map(limit_line, limits))
+    say(*check_notes(upload, decision, addresses))
 
 
 def limit_line(limit: dict[str, object]) -> str:

@@ -44,7 +44,7 @@ class PolicyNames:
         """One sentence for each name that the policy does not have, with the nearest name that it has."""
         unknown = [("class", name, self.classes) for name in classes] + [("reason", reason, self.reasons)]
         return [
-            f"warning: the {kind} {name} is not in {self.source}; pausing all the same. {_advice(name, known)}"
+            f"warning: the {kind} {name} is not in {self.source}; pausing all the same. {nearest(name, known)}"
             for kind, name, known in unknown
             if known and fold_label(name) not in map(fold_label, known)
         ]
@@ -91,25 +91,31 @@ def unknown_class(name: str, addresses: Addresses) -> str | None:
     names = policy_names(addresses)
     if not names.classes or fold_label(name) in map(fold_label, names.classes):
         return None
-    advice = _advice(name, names.classes)
+    advice = nearest(name, names.classes)
     return f"warning: the class {name} is not in {names.source}, so the account keeps its own limits. {advice}"
 
 
 def rare_labels(scope: Scope, names: PolicyNames) -> list[str]:
     """A sentence for each kind or surface of the scope that the policy does not list, or that looks mistyped."""
+    return [
+        f"warning: {name} is not a usual {what}; pausing all the same. {hint}"
+        for what, name, hint in unlisted(scope.kinds, scope.surfaces, names)
+    ]
+
+
+def unlisted(kinds: Iterable[str], surfaces: Iterable[str], names: PolicyNames) -> list[tuple[str, str, str]]:
+    """Each kind and surface that the policy does not list: what it is, its name, and the nearest one that is listed."""
     from difflib import get_close_matches
     from fnmatch import fnmatchcase
 
-    given = [("kind", name, names.kinds) for name in scope.kinds]
-    given += [("surface", name, names.surfaces) for name in scope.surfaces]
-    warnings = []
+    given = [("kind", name, names.kinds) for name in kinds] + [("surface", name, names.surfaces) for name in surfaces]
+    found = []
     for what, name, usual in sorted(given):
         if any(fnmatchcase(name, known.replace("[", "[[]").replace("?", "[?]")) for known in usual):
             continue
         near = get_close_matches(name, usual, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Usual ones are: {', '.join(usual)}"
-        warnings.append(f"warning: {name} is not a usual {what}; pausing all the same. {hint}")
-    return warnings
+        found.append((what, name, f"Did you mean {near[0]}?" if near else f"Usual ones are: {', '.join(usual)}"))
+    return found
 
 
 def _rules(given: object) -> frozenset[TwoPersonRule]:
@@ -134,7 +140,8 @@ def _texts(names: Iterable[object]) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _advice(name: str, known: tuple[str, ...]) -> str:
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """The name among `known` that is nearest to `name`, as a question; all of them where none is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(fold_label(name), known, n=1)

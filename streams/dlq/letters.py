@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.with_kafka import with_kafka
 from gate.errors import SettingInvalid
 from streams.dlq.cluster import PartitionFlag, ReasonFlag, cluster
 from streams.dlq.text import event_lines, remedy
@@ -36,7 +36,7 @@ def list_dead_letters(
     from streams.worker.dead_letters import as_json, as_line, last_dead_letters
 
     bootstrap, topics = cluster(state, kafka)
-    letters = asyncio.run(last_dead_letters(bootstrap, topics, limit, reason, partition))
+    letters = with_kafka(bootstrap, lambda: last_dead_letters(bootstrap, topics, limit, reason, partition))
     if output is Output.JSON:
         emit({"dead_letters": [as_json(letter) for letter in letters]})
     elif letters:
@@ -66,7 +66,7 @@ def show(
             f"{place[:40]!r} is not a position in the events topic", "write PARTITION:OFFSET, such as 2:1417"
         )
     bootstrap, topics = cluster(state, kafka)
-    listed = asyncio.run(dead_letter(bootstrap, topics, int(match[1]), int(match[2])))
+    listed = with_kafka(bootstrap, lambda: dead_letter(bootstrap, topics, int(match[1]), int(match[2])))
     if listed is None:
         say(f"no dead letter of the event at {place}; `upload-gate dlq list` shows the last ones")
         raise typer.Exit(NOT_THERE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,6 +11,7 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, say
+from gate.cli.with_kafka import with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
 from streams.dlq.cluster import PartitionFlag, ReasonFlag, cluster
@@ -48,7 +48,7 @@ def replay_dead_letters(
 
     wanted = ReplayWanted(reason, since_ms(since, lambda: time.time_ns() // 1_000_000), partition, again)
     bootstrap, topics = cluster(state, kafka)
-    counts = asyncio.run(count_replay(bootstrap, topics, wanted))
+    counts = with_kafka(bootstrap, lambda: count_replay(bootstrap, topics, wanted))
     if dry_run or not counts.to_send:
         say(*lines(counts, "would be sent"))
         if output is Output.JSON:
@@ -58,7 +58,7 @@ def replay_dead_letters(
         say(*lines(counts, "would be sent"))
         if not confirmed(f"send {counts.to_send:,} events to {topics.events.name}?"):
             raise cancel()
-    counts = asyncio.run(replay(bootstrap, topics, wanted))
+    counts = with_kafka(bootstrap, lambda: replay(bootstrap, topics, wanted))
     say(*lines(counts, "sent"))
     if output is Output.JSON:
         emit(as_json(counts, sent=counts.to_send))

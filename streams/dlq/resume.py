@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result
+from gate.cli.with_kafka import with_kafka
 from streams.dlq.cluster import PartitionFlag, cluster
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def resume_partitions(
     from streams.worker.resume import resume
 
     bootstrap, topics = cluster(state, kafka)
-    answers = asyncio.run(resume(bootstrap, topics, partition, drain))
+    answers = with_kafka(bootstrap, lambda: resume(bootstrap, topics, partition, drain))
     live = all(answer.outcome in (ResumeOutcome.LIVE, ResumeOutcome.NOT_HALTED) for answer in answers)
     if output is Output.JSON:
         emit({"live": live, "partitions": [as_json(answer) for answer in answers]})

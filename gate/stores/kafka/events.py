@@ -50,6 +50,9 @@ class EventProducer:
         except (KafkaError, OSError, TimeoutError) as error:
             await producer.stop()
             raise _unavailable(self._bootstrap, error) from error
+        except asyncio.CancelledError:
+            await producer.stop()
+            raise
         self._producer = producer
 
     async def stop(self) -> None:

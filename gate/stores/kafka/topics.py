@@ -39,6 +39,11 @@ from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
 
 DEADLINE_S = 15.0
+ANSWERS_WITHIN_S = 3.5
+"""How long a person waits to learn that no broker answers."""
+LOOK_AT_IT = (
+    "its process may be stopped or overloaded, or the network drops what it sends: look at the broker and at its log"
+)
 BROKERS_CHOICE = -1  # the cluster's own default number of replicas
 
 _T = TypeVar("_T")
@@ -144,17 +149,27 @@ async def group_offset(bootstrap: str, group: str, topic: str, partition: int) -
     return await _within(bootstrap, act)
 
 
-async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
-    """Whether any broker of the cluster answers now."""
+async def require_answer(bootstrap: str, within_s: float = ANSWERS_WITHIN_S) -> None:
+    """Return as soon as a broker of the cluster answers. Raises StoreUnavailable if none does within `within_s` seconds."""
     client = AIOKafkaClient(**connection(bootstrap))
     try:
-        async with asyncio.timeout(deadline_s):
+        async with asyncio.timeout(within_s):
             await client.bootstrap()
-        return True
-    except (KafkaError, OSError, TimeoutError):
-        return False
+    except TimeoutError as error:
+        raise StoreUnavailable(f"Kafka at {bootstrap} gave no answer within {within_s:g} s", LOOK_AT_IT) from error
+    except (KafkaError, OSError) as error:
+        raise kafka_unavailable(bootstrap, "does not answer", error) from error
     finally:
         await client.close()
+
+
+async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
+    """Whether any broker of the cluster answers now."""
+    try:
+        await require_answer(bootstrap, deadline_s)
+    except StoreUnavailable:
+        return False
+    return True
 
 
 async def end_offsets(bootstrap: str, names: Iterable[str]) -> dict[tuple[str, int], int]:

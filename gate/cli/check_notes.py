@@ -1,0 +1,48 @@
+"""Says what a check by hand holds that the gate does not use: an ignored field and why, a kind that no policy names."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+
+from gate.cli.addresses import Addresses
+from gate.cli.policy_names import PolicyNames, nearest, policy_names, unlisted
+from gate.core.fields import Dropped
+from gate.core.fields.labels import fold_label
+from gate.errors import RequestRejected
+
+CLASS = "account.class"
+
+
+def check_notes(upload: Mapping[str, object], decision: Mapping[str, object], addresses: Addresses) -> list[str]:
+    """A sentence for each field that the decision names as ignored, and for a kind or surface that the policy does not list."""
+    ignored, names = decision.get("ignored"), policy_names(addresses)
+    fields = [str(field) for field in ignored] if isinstance(ignored, list) else []
+    kinds = [fold_label(_text(upload, "media", "kind"))]
+    surfaces = [fold_label(_text(upload, "surface"))] if "surface" in upload and "surface" not in fields else []
+    return [f"note: the gate ignores {field}: {_why(field, upload, names)}" for field in fields] + [
+        f"note: {names.source} lists no {what} {name}; only a pause or limit of exactly this name holds such uploads. {hint}"
+        for what, name, hint in unlisted(kinds, surfaces, names)
+    ]
+
+
+def _why(field: str, upload: Mapping[str, object], names: PolicyNames) -> str:
+    """Why the gate did not use a field, from the code that reads it there."""
+    from gate.records.check import decode_check
+
+    class_ = _text(upload, "account", "class")
+    if field == CLASS and class_ and fold_label(class_) not in map(fold_label, names.classes):
+        return f"{names.source} has no class {class_}. {nearest(class_, names.classes)}"
+    try:
+        reason = decode_check(json.dumps(upload).encode(), time.time_ns() // 1_000)[1].get(field)
+    except RequestRejected:
+        reason = None
+    return "it breaks the field's rule" if reason is None else Dropped(reason).meaning
+
+
+def _text(upload: Mapping[str, object], *path: str) -> str:
+    value: object = upload
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else ""
