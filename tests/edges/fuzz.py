@@ -2,39 +2,44 @@
 
 A third of the cases conforms to the document, a third breaks it by its shape, a third is bytes: conforming bodies that
 were cut, flipped and spliced. Each answer must be a documented status with the documented type and content, and no 5xx.
+
+A long run is made of parts, each with a gate and a seed of its own: `--from-part 7` goes on with the seventh.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
 import json
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import jsonschema
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from gate.serve.openapi import OPERATIONS, Operation, Port, openapi
+from gate.serve.openapi import OPERATIONS, Operation, Port
+from tests.edges.fuzz_caller import DOCUMENT, Caller
 from tests.edges.running_gate import running_gate
 
-DOCUMENT = json.loads(openapi())
 STREAMS = ("/v1/board/events",)
 """Paths whose answer does not end."""
 HEAVY = ("/v1/check", "/v1/checks")
 """Paths that get half of the cases."""
+A_PART = 5_000
+SEEDS_A_RUN = 1_000_000
+"""How many seeds lie between two runs, so that no part of one repeats a part of the other."""
 SHARES = {"conforming": GenerationMode.POSITIVE, "breaking": GenerationMode.NEGATIVE, "bytes": None}
 
 
@@ -68,71 +73,6 @@ def gate_in_a_thread() -> Iterator[dict[Port, int]]:
             thread.join()
 
 
-class Caller:
-    """Sends requests over connections that are kept, checks each answer, and counts the answers by their status."""
-
-    def __init__(self, ports: dict[Port, int]) -> None:
-        self.statuses: Counter[tuple[str, str, int]] = Counter()
-        self.problems: list[str] = []
-        self._connections = {
-            port: http.client.HTTPConnection("127.0.0.1", number, timeout=10) for port, number in ports.items()
-        }
-        self._validators: dict[int, jsonschema.Draft202012Validator] = {}
-
-    def close(self) -> None:
-        """Close the connections."""
-        for connection in self._connections.values():
-            connection.close()
-
-    @property
-    def cases(self) -> int:
-        """How many answers were checked."""
-        return sum(self.statuses.values())
-
-    def send(self, operation: Operation, target: str, body: bytes | None, headers: dict[str, str]) -> None:
-        """Send one request and note what is wrong with its answer."""
-        connection = self._connections[operation.port]
-        kept = connection.sock is not None
-        try:
-            connection.request(operation.method.upper(), target, body, headers)
-            answer = connection.getresponse()
-            data = answer.read()
-        except (ConnectionError, http.client.HTTPException):
-            connection.close()
-            if not kept:
-                self.problems.append(f"{operation.method} {target} {body!r}: no answer")
-            else:  # the server may have closed a kept connection
-                self.send(operation, target, body, headers)
-            return
-        except ValueError:  # http.client does not send such a header or target
-            connection.close()
-            return
-        self.statuses[operation.method, operation.path, answer.status] += 1
-        wrong = self._wrong(operation, answer.status, answer.headers.get("content-type", ""), data)
-        if wrong:
-            self.problems.append(
-                f"{operation.method} {target} {headers} {body!r}: {answer.status} {wrong}: {data[:300]!r}"
-            )
-
-    def _wrong(self, operation: Operation, status: int, kind: str, data: bytes) -> str | None:
-        documented = DOCUMENT["paths"][operation.path][operation.method]["responses"].get(str(status))
-        if status >= 500:
-            return "is a fault"
-        if documented is None:
-            return "is not documented"
-        if "content" not in documented:
-            return None if not data else "has a body"
-        (wanted, content), *_ = documented["content"].items()
-        if kind.partition(";")[0] != wanted:
-            return f"has the type {kind}, not {wanted}"
-        if not wanted.endswith("json"):
-            return None
-        schema = {**content["schema"], "components": DOCUMENT["components"]}
-        validator = self._validators.setdefault(id(content), jsonschema.Draft202012Validator(schema))
-        error = next(validator.iter_errors(json.loads(data)), None)
-        return None if error is None else f"breaks its schema at {error.json_path}: {error.message[:200]}"
-
-
 def bodies(operation: Operation) -> st.SearchStrategy[bytes]:
     """Bytes that resemble the body of an operation."""
     whole = {
@@ -157,6 +97,26 @@ def bodies(operation: Operation) -> st.SearchStrategy[bytes]:
         return data
 
     return st.builds(edited, edits)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What all parts of a run add up to."""
+
+    statuses: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    problems: int = 0
+    late: int = 0
+
+    @property
+    def faults(self) -> int:
+        """How many answers had a status of 500 or more."""
+        return sum(count for (_, _, status), count in self.statuses.items() if status >= 500)
+
+    def add(self, caller: Caller) -> None:
+        """Add what one part has met."""
+        self.statuses += caller.statuses
+        self.problems += len(caller.problems)
+        self.late += caller.late
 
 
 def run_cases(count: int, seed: int, say: Callable[[str], None]) -> Caller:
@@ -214,20 +174,37 @@ def _run(schema: Any, caller: Caller, operation: Operation, kind: str, count: in
     seeded(seed)(quiet(given(cases)(case)))()
 
 
+def run_parts(cases: int, seed: int, from_part: int, say: Callable[[str], None]) -> Tally:
+    """Send about `cases` cases in parts of `A_PART`; those before `from_part` are left out."""
+    tally = Tally()
+    parts = -(-cases // A_PART)
+    for part in range(from_part, parts + 1):
+        began = time.monotonic()
+        caller = run_cases(min(A_PART, cases - (part - 1) * A_PART), seed * SEEDS_A_RUN + part, lambda line: None)
+        tally.add(caller)
+        say(
+            f"part {part} of {parts}: {caller.cases} cases in {time.monotonic() - began:.0f} s, "
+            f"{len(caller.problems)} wrong, {caller.late} late"
+        )
+        for problem in caller.problems[:20]:
+            say(problem)
+    return tally
+
+
 def main() -> int:
     """Run from the command line; the exit code is 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=100_000, help="how many requests (default 100,000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the generator (default 0)")
+    parser.add_argument(
+        "--from-part", type=int, default=1, help=f"go on with this part of {A_PART:,} cases (default 1)"
+    )
     options = parser.parse_args()
-    caller = run_cases(options.cases, options.seed, print)
-    for (method, path, status), count in sorted(caller.statuses.items()):
+    tally = run_parts(options.cases, options.seed, options.from_part, lambda line: print(line, flush=True))
+    for (method, path, status), count in sorted(tally.statuses.items()):
         print(f"{count:>7}  {method} {path} {status}")
-    faults = sum(count for (_, _, status), count in caller.statuses.items() if status >= 500)
-    print(f"{caller.cases} cases, {faults} answers 5xx, {len(caller.problems)} wrong")
-    for problem in caller.problems[:20]:
-        print(problem, file=sys.stderr)
-    return 1 if caller.problems else 0
+    print(f"{tally.statuses.total()} cases, {tally.faults} answers 5xx, {tally.problems} wrong, {tally.late} late")
+    return 1 if tally.problems else 0
 
 
 if __name__ == "__main__":
