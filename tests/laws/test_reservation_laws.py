@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +18,7 @@ from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.hot_facts import MetFact
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import Report, Unanswered, UploadOutcome
-from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.core.score import Score, Stamp
 from gate.records.decision import retry_after_s
@@ -43,9 +44,10 @@ def a_class(rng: random.Random, name: str) -> ClassLimits:
         found = []
         for each in chosen:
             by_bytes, in_flight = "bytes" in each, "flight" in each
-            rate = Rate(
-                rng.choice([0, 1, 3, 30]), rng.choice([1_000_000, MINUTE_US, HOUR_US]), rng.choice([0, 1, 4, 40, 400])
-            )
+            most, burst = rng.choice([1, 3, 30]), rng.choice([1, 4, 40, 400])
+            if rng.random() < 0.05:
+                most, burst = rng.choice([(0, burst), (most, 0), (0, 0)])
+            rate = Rate(most, rng.choice([1_000_000, MINUTE_US, HOUR_US]), burst)
             found.append(Limit(each, rate, rng.random() < 0.2, by_bytes, in_flight))
         return EntityLimits(tuple(found)) if found else None
 
@@ -57,20 +59,46 @@ def a_class(rng: random.Random, name: str) -> ClassLimits:
     )  # fmt: skip
 
 
+def an_upload(rng: random.Random, key: tuple[str, str], limits: ClassLimits, now_us: int, attempt: int) -> TakeRequest:
+    """A check of the account and upload in `key` with any content."""
+    return TakeRequest(
+        *key, limits,
+        rng.choice([None, "1f", "2f"]), rng.choice([None, "1d"]), rng.choice([0, 1, 10, 300]), now_us,
+        MetFact(0.8, "device:1d", rng.random() < 0.5) if rng.random() < 0.1 else None,
+        limits.name, rng.choice(["image", "video"]), attempt, rng.random() < 0.1,
+    )  # fmt: skip
+
+
+def kinds(result: TakeResult) -> list[str]:
+    """The names of what the answer is, for counting."""
+    said = {
+        "taken": result.charged and not result.repeated,
+        "repeated": result.repeated,
+        "sent again": result.resent,
+        "refused": result.refusal is not None,
+        "conflicts": result.conflict,
+    }
+    return ["checks", *(name for name, is_so in said.items() if is_so)]
+
+
 async def live(
     model: MemoryAccountStore,
     store: RedisAccountStore,
     seed: int,
     attempts: itertools.count[int],
     make: Callable[[random.Random, str], ClassLimits] = a_class,
-) -> tuple[int, int]:
+) -> Counter[str]:
     """One life: two policies alternate, clocks run and step back, uploads are repeated, changed, reported and expire.
+
+    Returns how many checks it has made, and how many of each kind of answer it has met.
 
     An account has few uploads at once, because Redis repeats only the last refusals of an account, and the model all.
     """
     rng = random.Random(seed)
     policies = [[make(rng, name) for name in "xyz"] for _ in range(2)]
-    now_us, checks, settled = START_US, 0, 0
+    now_us = START_US
+    met: Counter[str] = Counter()
+    lately: dict[tuple[str, str], TakeRequest] = {}
     for policy in policies:
         model.expect(policy)
         store.expect(policy)
@@ -92,19 +120,20 @@ async def live(
             await store.put_override(account, override)
         requests = []
         for _ in range(rng.choice([1, 4, 12, 32])):
-            limits_of = rng.choice(policy)
             now_us += rng.choice([0, 0, 1_000, 300_000])
-            requests.append(
-                TakeRequest(
-                    f"a{rng.randrange(4)}", f"u{rng.randrange(6)}", limits_of,
-                    rng.choice([None, "1f", "2f"]), rng.choice([None, "1d"]), rng.choice([0, 1, 10, 300]), now_us,
-                    MetFact(0.8, "device:1d", rng.random() < 0.5) if rng.random() < 0.1 else None,
-                    limits_of.name, rng.choice(["image", "video"]), next(attempts), rng.random() < 0.1,
-                )
-            )  # fmt: skip
-            checks += 1
+            before = lately.get(key := (f"a{rng.randrange(4)}", f"u{rng.randrange(6)}"))
+            again = rng.random() if before is not None else 1.0
+            if before is not None and again < 0.5:
+                attempt = before.attempt if again < 0.1 else next(attempts)
+                limits = next(each for each in policy if each.name == before.class_limits.name)
+                request = replace(before, class_limits=limits, now_us=now_us, attempt=attempt)
+            else:
+                request = an_upload(rng, key, rng.choice(policy), now_us, next(attempts))
+            lately[key] = request
+            requests.append(request)
         expected = await model.take_many(requests)
         assert await store.take_many(requests) == expected, (seed, step)
+        met.update(kind for result in expected if isinstance(result, TakeResult) for kind in kinds(result))
         notices = [
             Report(request.account, request.upload_id, rng.choice(list(UploadOutcome)), rng.choice([None, 0, 7, 5_000]))
             if rng.random() < 0.7
@@ -112,27 +141,28 @@ async def live(
             for request in rng.sample(requests, len(requests) // 3)
         ]
         assert await store.settle(notices, now_us) == await model.settle(notices, now_us), (seed, step)
-        settled += len(notices)
+        met["notices"] += len(notices)
         peeked = replace(rng.choice(requests), attempt=next(attempts), now_us=now_us)
         assert await store.peek(peeked) == await model.peek(peeked), (seed, step)
-    return checks, settled
+    return met
 
 
 @pytest.mark.parametrize("first", range(3))
 async def test_the_script_answers_as_the_model_through_tens_of_thousands_of_checks(redis_url: str, first: int) -> None:
     attempts = itertools.count(1)
-    checks = settled = 0
+    met: Counter[str] = Counter()
     for life in itertools.count():
         model = MemoryAccountStore(NoClock())
         store = RedisAccountStore(redis_url, prefix=f"lives-{next(RUN)}-{first}:", deadline_s=20.0, lanes=1)
         await store.open()
-        more = await live(model, store, 1_000 * first + life, attempts)
+        met += await live(model, store, 1_000 * first + life, attempts)
         await store.close()
-        checks, settled = checks + more[0], settled + more[1]
-        if checks >= CHECKS:
+        if met["checks"] >= CHECKS:
             break
 
-    assert settled > CHECKS // 5
+    assert met["notices"] > CHECKS // 5
+    assert min(met["taken"], met["repeated"], met["refused"], met["conflicts"]) > CHECKS // 30
+    assert met["sent again"] > CHECKS // 300
 
 
 rates = st.builds(Rate, st.integers(1, 50), st.sampled_from([1_000_000, MINUTE_US, HOUR_US]), st.integers(1, 5))
