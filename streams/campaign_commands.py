@@ -115,11 +115,9 @@ def as_json(one: Campaign) -> dict[str, object]:
 
 
 def as_line(one: Campaign) -> str:
-    """The campaign as one line."""
-    return (
-        f"{one.id}  {one.members:>5,} accounts, {one.established:,} established  "
-        f"{_time(one.first_us)} to {_time(one.last_us)}"
-    )
+    """The campaign as one line of at most 80 columns."""
+    counts = f"{one.members:>5,} accounts, {one.established:>3,} established"
+    return f"{one.id} {counts}  {_minute(one.first_us)}–{_minute(one.last_us)}"
 
 
 def as_lines(one: Campaign) -> list[str]:
@@ -138,6 +136,10 @@ def as_lines(one: Campaign) -> list[str]:
 
 def _time(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _minute(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%d %H:%MZ")
 
 
 def _now_us() -> int:

@@ -19,6 +19,7 @@ import typer
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.core.fields import Dropped, MessageType
 from gate.core.fields.parse import parse
+from gate.core.fields.rules import EVENTS
 from gate.core.fields.unknown import meant, unknown_names, worded
 from gate.errors import RequestRejected, SettingInvalid
 
@@ -131,6 +132,19 @@ def _unknown(data: bytes, subject: MessageType) -> dict[str, str | None]:
     return {name: meant(name, subject) for name in unknown_names(raw, subject, TYPE)}
 
 
+def _meant_type(reason: str, data: bytes) -> str:
+    """` (did you mean TYPE?)` for an event whose type is a misspelt one; also where a dotted type ends so."""
+    from difflib import get_close_matches
+
+    from streams.core.events import Fault
+
+    raw = parse(data) if reason == Fault.TYPE_UNKNOWN else None
+    given = raw.get("type") if isinstance(raw, dict) else None
+    parts = given.lower().split(".") if isinstance(given, str) else []
+    near = next((near for part in reversed(parts) for near in get_close_matches(part, sorted(EVENTS), n=1)), None)
+    return "" if near is None else f" (did you mean {near}?)"
+
+
 def reader(as_: As, now_us: int) -> Callable[[int, bytes], Reading]:
     """Returns a function that reads a line by its number and bytes. `now_us` is the arrival time of a check."""
     from gate.records.check import decode_check
@@ -152,7 +166,7 @@ def reader(as_: As, now_us: int) -> Callable[[int, bytes], Reading]:
             check_record(event, time_us(event), event.account.id.encode(), 0)
             return kept(line, data, MessageType(kind_of(event)), event, dropped)
         except Unreadable as error:
-            return Reading(line, False, error.reason, error.detail, None, {}, ())
+            return Reading(line, False, error.reason, f"{error.detail}{_meant_type(error.reason, data)}", None, {}, ())
         except RequestRejected as error:
             where = f"{error.field} {error.problem}" if error.field else error.problem
             return Reading(line, False, error.reason, where, None, {}, ())

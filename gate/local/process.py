@@ -152,7 +152,7 @@ class Child:
 
     def _forget(self) -> None:
         if self._pid_file is not None:
-            self._pid_file.unlink(missing_ok=True)
+            _remove_pid_file(self._pid_file)
 
 
 class _Forked:
@@ -208,13 +208,12 @@ def await_ready(child: Child, ready: Callable[[], bool], timeout_s: float) -> No
 def end_leftover(pid_file: Path, marker: str, name: str) -> None:
     """End the process that `pid_file` names if its command line contains `marker` and its owner has ended.
     Raises LocalServerError if the owner still runs: then the process is in use."""
-    try:
-        noted = json.loads(pid_file.read_text())
-        pid, owner, owner_born = int(noted["pid"]), int(noted["owner"]), str(noted["owner_born"])
-    except (OSError, ValueError, KeyError, TypeError):
+    noted = _noted(pid_file)
+    if noted is None:
         return
+    pid, owner, owner_born = noted
     if marker not in _command_line(pid):
-        pid_file.unlink(missing_ok=True)
+        _remove_pid_file(pid_file)
         return
     if owner != os.getpid() and owner_born and _born(owner) == owner_born:
         raise LocalServerError(
@@ -226,12 +225,34 @@ def end_leftover(pid_file: Path, marker: str, name: str) -> None:
         deadline = time.monotonic() + STALE_GRACE_S
         while marker in _command_line(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-    pid_file.unlink(missing_ok=True)
+    _remove_pid_file(pid_file)
 
 
 def _write_pid_file(path: Path, pid: int) -> None:
+    """The pid alone, as `kill $(cat FILE)` takes it; the process that owns the child goes into a file beside it."""
     owner = os.getpid()
-    path.write_text(json.dumps({"pid": pid, "owner": owner, "owner_born": _born(owner)}))
+    _owner_file(path).write_text(json.dumps({"owner": owner, "owner_born": _born(owner)}))
+    path.write_text(f"{pid}\n")
+
+
+def _remove_pid_file(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _owner_file(path).unlink(missing_ok=True)
+
+
+def _owner_file(pid_file: Path) -> Path:
+    return pid_file.with_suffix(".owner")
+
+
+def _noted(pid_file: Path) -> tuple[int, int, str] | None:
+    """The child, its owner and when the owner was born; None if that cannot be read. An earlier release wrote all three
+    into the pid file."""
+    try:
+        child = json.loads(pid_file.read_text())
+        whole = child if isinstance(child, dict) else {"pid": child, **json.loads(_owner_file(pid_file).read_text())}
+        return int(whole["pid"]), int(whole["owner"]), str(whole["owner_born"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _command_line(pid: int) -> str:

@@ -130,7 +130,7 @@ def plain_paths(count: int, seed: int) -> list[str]:
 
 
 def _plain_path(rng: random.Random) -> str:
-    return rng.choice((_of_words, _of_words, _of_dates, _of_old_site, _of_documents, _of_people))(rng)
+    return rng.choice((_of_topics, _of_topics, _of_dates, _of_old_site, _of_documents, _of_people))(rng)
 
 
 def _title(rng: random.Random) -> str:
@@ -145,7 +145,7 @@ def _number(rng: random.Random) -> int:
     return rng.randrange(10 ** rng.randrange(2, 9))
 
 
-def _of_words(rng: random.Random) -> str:
+def _of_topics(rng: random.Random) -> str:
     """The path of a page of a shop, a club or a company."""
     one, two, title, ending = rng.choice(TOPICS), rng.choice(TOPICS + PROJECTS), _title(rng), rng.choice(_ENDINGS)
     paths: tuple[str, ...] = (

@@ -191,4 +191,4 @@ def as_line(listed: ListedLetter) -> str:
     again = f"  (sent again from {body.replayed})" if body.replayed else ""
     done = "  (replayed)" if listed.was_replayed else ""
     when = instant_of(listed.letter.at_ms)
-    return f"{when}  {at.topic}[{at.partition}] {at.offset:>10}  {body.reason:<16} {body.detail}{again}{done}"
+    return f"{when}  {at.partition}:{at.offset}  {body.reason}: {body.detail}{again}{done}"

@@ -138,10 +138,10 @@ def test_after_kill_9_nothing_is_orphaned_and_the_next_start_carries_on(kafka_ja
 def test_a_worker_that_is_killed_comes_back_and_a_second_up_is_refused(kafka_jars: None, tmp_path: Path) -> None:
     state = tmp_path / "state"
     running = Up(state, "--no-traffic")
-    worker = json.loads((state / "worker.pid").read_text())["pid"]
+    worker = int((state / "worker.pid").read_text())
 
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: json.loads((state / "worker.pid").read_text())["pid"] != worker, timeout_s=20)
+    wait_until(lambda: int((state / "worker.pid").read_text()) != worker, timeout_s=20)
     second = running.command("up", "-o", "json", "--state", str(state))
     code, _, said = running.end()
 

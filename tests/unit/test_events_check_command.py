@@ -143,3 +143,12 @@ def test_stdin_is_read_and_a_file_that_is_not_there_is_an_error_of_usage(
 
     assert (piped.exit_code, json.loads(piped.stdout)[0]["read"]) == (0, True)
     assert getattr(caught.value, "exit_code", None) == 2
+
+
+@pytest.mark.parametrize("given", ["attemptd", "org.example.uploads.attemptd.v1"])
+def test_a_misspelt_type_is_named_with_the_one_that_is_meant(tmp_path: Path, given: str) -> None:
+    code, out, _ = run(tmp_path, {**EVENT, "type": given})
+
+    (told,) = json.loads(out)
+    assert code == 1
+    assert told["detail"].endswith("(did you mean attempted?)")

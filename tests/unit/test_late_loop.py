@@ -18,8 +18,8 @@ from gate.stores.redis.take_scripts import ScriptPair
 from gate.stores.redis.takes import TakeLane
 
 DEADLINE_S = 0.05
-ANSWER = b"*1\r\n$0\r\n\r\n"
-"""The answer to a batch, without an entry for any check."""
+ANSWER = b"*2\r\n$0\r\n\r\n$8\r\n" + bytes(8) + b"\r\n"
+"""The answer to a batch, without an entry for any check, at the time 0."""
 
 
 @contextmanager

@@ -172,6 +172,23 @@ def test_a_leftover_whose_owner_is_gone_is_ended(tmp_path: Path) -> None:
     assert not pid_file.exists()
 
 
+def test_a_pid_file_holds_the_process_id_alone_and_its_owner_is_known_beside_it(tmp_path: Path) -> None:
+    pid_file = tmp_path / "kid.pid"
+    child = Child("kid", [sys.executable, "-c", STAYS, str(tmp_path)], log=tmp_path / "kid.log", pid_file=pid_file)
+    child.start()
+    try:
+        until_known_by(tmp_path, child.pid)
+        noted = pid_file.read_text()
+        owner = json.loads((tmp_path / "kid.owner").read_text())["owner"]
+
+        assert (noted, owner) == (f"{child.pid}\n", os.getpid())
+    finally:
+        child.kill()
+
+    assert not pid_file.exists()
+    assert not (tmp_path / "kid.owner").exists()
+
+
 def test_a_server_in_use_by_a_living_owner_is_left_alone(tmp_path: Path) -> None:
     owner = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
     child = python(STAYS, tmp_path)

@@ -50,9 +50,12 @@ def longest_cost(entities: Sequence[tuple[str, EntityLimits]], subject: str) -> 
 
 
 def noted(key: str, span_us: int) -> Iterator[str]:
-    """Notes that a key is to be written. It compares with the time for which it is mostly kept before it calls a function."""
+    """Notes that a key is to be written. It compares with the time for which it is mostly kept before it calls a function.
+
+    A key that is needed for less than the grace of a TAT, as that of a probe, is kept no longer than that.
+    """
     yield f"if not ttl[{key}] then nd = nd + 1; dirty[nd] = {key} end"
-    usual = next((ms for ms in KEPT_MS if span_us <= ms * 1000), None) if span_us else None
+    usual = next((ms for ms in KEPT_MS if span_us <= ms * 1000), None) if span_us >= GRACE_US else None
     quick = f"not recorded and top <= now + {usual * 1000 - GRACE_US} and '{usual}' or " if usual else ""
     yield f"ttl[{key}] = {quick}kept_for(top - now + {GRACE_US})"
 
