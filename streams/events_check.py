@@ -142,7 +142,7 @@ def _meant_type(reason: str, data: bytes) -> str:
     given = raw.get("type") if isinstance(raw, dict) else None
     parts = given.lower().split(".") if isinstance(given, str) else []
     near = next((near for part in reversed(parts) for near in get_close_matches(part, sorted(EVENTS), n=1)), None)
-    return "" if near is None else f" (did you mean {near}?)"
+    return worded("type", near)
 
 
 def reader(as_: As, now_us: int) -> Callable[[int, bytes], Reading]:
