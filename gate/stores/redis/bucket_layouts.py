@@ -15,8 +15,8 @@ from gate.stores.redis.layout import account_header, header
 
 MOST_LOCALS: Final = 60
 """How many local variables the branch of a class has at most. Lua allows a script 200, and the rest of it needs up to 120."""
-KEPT_MS: Final = (75_000, 600_000, 3_900_000, 14_400_000, 90_000_000)
-"""How long keys are kept, for which `kept_for` in `lua/take.lua` has strings ready."""
+KEPT_MS: Final = (1, 1_000, 75_000, 600_000, 3_900_000, 14_400_000, 90_000_000)
+"""How long keys are kept, for which the script has strings ready; see `kept_for` in `lua/take.lua`."""
 _OWN: Final = ("account", "ip", "device")
 
 
@@ -54,10 +54,9 @@ def noted(key: str, span_us: int) -> Iterator[str]:
 
     A key that is needed for less than the grace of a TAT, as that of a probe, is kept no longer than that.
     """
-    yield f"if not ttl[{key}] then nd = nd + 1; dirty[nd] = {key} end"
     usual = next((ms for ms in KEPT_MS if span_us <= ms * 1000), None) if span_us >= GRACE_US else None
     quick = f"not recorded and top <= now + {usual * 1000 - GRACE_US} and '{usual}' or " if usual else ""
-    yield f"ttl[{key}] = {quick}kept_for(top - now + {GRACE_US})"
+    yield f"write({key}, {quick}kept_for(top - now + {GRACE_US}))"
 
 
 class BucketLayouts:

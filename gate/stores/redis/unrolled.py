@@ -17,17 +17,24 @@ from typing import Final
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import NEVER_US, Limit
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.bucket_layouts import BucketLayouts, entities_of, in_flight_of, longest_cost, noted, quoted
+from gate.stores.redis.bucket_layouts import (
+    KEPT_MS,
+    BucketLayouts,
+    entities_of,
+    in_flight_of,
+    longest_cost,
+    noted,
+    quoted,
+)
 from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
 from gate.stores.redis.lua import script
 from gate.stores.redis.packing import Packing, packing_of
 from gate.stores.redis.script_call import Script
 
 MAX_LIFETIME_US: Final = 1 << 47
-_MOST_SECONDS: Final = (1 << 32) - 1
 _INFINITE: Final = "math.huge"
 _COMMENT: Final = re.compile(r"(^| )--(?!@).*$")
-_MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS)$", re.MULTILINE)
+_MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS|KEPT)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ def _source(unrolled: Unrolled) -> str:
         ways += ["  " + line for line in _Branch(limits, layouts, unrolled.flights[limits]).lines()]
     parts = {
         "IDS": "\n".join(_tables(unrolled)),
+        "KEPT": "\n".join(f"if need <= {ms * 1_000} then return '{ms}' end" for ms in KEPT_MS),
         "ACCOUNT": "\n".join(layouts.read_account()),
         "CLASSES": "\n".join([*ways, "end"]) if ways else "",
     }
@@ -353,8 +361,7 @@ class _Branch:
         yield "  nf = #foreign / 12"
         yield "  if last > top then top = last end"
         yield "end"
-        until = f"keep < {(_MOST_SECONDS - 1) * 1_000_000} and (keep + 999999) / 1000000 or {_MOST_SECONDS}"
-        yield f"V[a_] = P({form}, {head}, {tats}{until}, nf, nr) .. foreign .. {records}"
+        yield f"V[a_] = P({form}, {head}, {tats}seconds(keep), nf, nr) .. foreign .. {records}"
         yield from noted("a_", span_us)
 
     def _write_entities(self, only: str) -> Iterator[str]:

@@ -61,13 +61,7 @@ end
 -- How long a key is kept, a little more than needed: ready-made strings cost less than numbers.
 local function kept_for(need)
   if recorded or not (need < MAX_TIME) then return '3600000' end   -- a recorded clock says nothing about when the server may forget
-  if need <= 1000 then return '1' end
-  if need <= 1000000 then return '1000' end
-  if need <= 75000000 then return '75000' end
-  if need <= 600000000 then return '600000' end
-  if need <= 3900000000 then return '3900000' end
-  if need <= 14400000000 then return '14400000' end
-  if need <= 90000000000 then return '90000000' end
+  --@KEPT
   return ceil(need / 1000)
 end
 
