@@ -65,8 +65,8 @@ class Topics:
     @property
     def crowd(self) -> Topic:
         """How many accounts of a partition share a feature; key = partition and feature. Kept as long as the crowd
-        remembers at most, which is eight days."""
-        return Topic(f"{self.prefix}crowd.counts.v1", 1, True, 8 * DAY_MS)
+        remembers at most, which is a month."""
+        return Topic(f"{self.prefix}crowd.counts.v1", 1, True, 31 * DAY_MS)
 
     @property
     def campaigns(self) -> Topic:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.core.duration import DAY_US
-from streams.core.crowd import CEILING, DEVICE, FLOOR, KINDS, MANY, Crowd, CrowdCount
+from streams.core.crowd import CEILING, DEVICE, KINDS, MANY, Crowd, CrowdCount
 from streams.core.crowd.tails import Tails, believed, tails
 
 DAYS = KINDS[DEVICE].days
+FLOOR = KINDS[DEVICE].floor
 BEGAN_US = 20_779 * DAY_US
 PARTITIONS = 4
 FEATURE = 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from streams.core.crowd import CEILING, FLOOR, Crowd, Showing
+from streams.core.crowd import CEILING, KINDS, Crowd, Showing
 from streams.core.crowd.record import parsed, parsed_name
 
 FORGOTTEN = 3
@@ -60,7 +60,7 @@ class ExactCrowd(Crowd):
             whole = len({one & 0xFFFF_FFFF for one in held})
             by_life = Counter(one >> 32 for one in held if one >> 32 != NOBODY)
             least = min(max(by_life.values(), default=0), CEILING) - forgotten
-            yield feature, least if least > FLOOR else 0, min(whole, CEILING)
+            yield feature, least if least > KINDS[feature[0]].floor else 0, min(whole, CEILING)
 
 
 def published(records: Iterable[tuple[bytes, bytes | None]]) -> dict[tuple[int, Feature], int]:

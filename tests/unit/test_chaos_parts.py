@@ -6,7 +6,7 @@ from collections import Counter
 
 from gate.core.event import Event
 from gate.core.score import Score, Stamp
-from streams.core.crowd import DEVICE
+from streams.core.crowd import DEVICE, KINDS
 from streams.core.crowd.record import name
 from streams.core.events import Unreadable, decode
 from tests.system.chaos_crowd import FORGOTTEN, ExactCrowd, published, wrong_counts
@@ -17,6 +17,7 @@ from tests.system.transaction_requests import END_TXN, STEERING, api_key
 
 NOW_NS = 1_795_428_000_000_000_000
 PARTITION = 2
+FLOOR = KINDS[DEVICE].floor
 
 
 def crowd_of(*lives: tuple[int, int]) -> ExactCrowd:
@@ -53,11 +54,13 @@ def test_a_count_that_lacks_a_forgotten_account_is_not_wrong_but_is_known_as_low
 
 
 def test_nobody_must_have_counted_what_an_unknown_process_saw_or_what_is_below_the_floor() -> None:
-    unknown, few = crowd_of((0, 20)), crowd_of((1, 3 + FORGOTTEN))
+    unknown, few = crowd_of((0, 20)), crowd_of((1, FLOOR + FORGOTTEN))
 
     assert wrong_counts(PARTITION, unknown, {}) == []
     assert wrong_counts(PARTITION, few, {}) == []
-    assert wrong_counts(PARTITION, crowd_of((1, 4 + FORGOTTEN)), {}) == [((DEVICE, 5), 0, 4, 4 + FORGOTTEN)]
+    assert wrong_counts(PARTITION, crowd_of((1, FLOOR + 1 + FORGOTTEN)), {}) == [
+        ((DEVICE, 5), 0, FLOOR + 1, FLOOR + 1 + FORGOTTEN)
+    ]
 
 
 def test_a_count_of_a_feature_that_nobody_showed_is_wrong() -> None:

@@ -101,6 +101,23 @@ def test_counts_up_to_the_floor_are_kept_and_not_told() -> None:
     assert [told.count for told in showed(crowd, FLOOR + 1).take_changed(0)] == [FLOOR + 1]
 
 
+def test_a_pair_on_a_device_weeks_apart_is_known_and_survives_a_restart() -> None:
+    crowd = Crowd()
+    for kind in (DEVICE, IP):
+        crowd.note(0, kind, 7, 1, NOW_US)
+    for day in range(1, 30):
+        crowd.note(0, DEVICE, 8, 1, NOW_US + day * DAY_US)
+    for kind in (DEVICE, IP):
+        crowd.note(0, kind, 7, 2, NOW_US + 29 * DAY_US)
+
+    assert (crowd.count(DEVICE, 7), crowd.count(IP, 7)) == (2, 1)
+
+    (told,) = crowd.take_changed(0)
+    fresh = Crowd()
+    assert fresh.hear(0, told.feature, told.record)
+    assert fresh.count(DEVICE, 7) == 2
+
+
 def test_a_floor_of_ones_own_holds() -> None:
     assert showed(Crowd(floor=9), 8).take_changed(0) == []
     assert showed(Crowd(floor=9), 13).take_changed(0)[0].count > 9

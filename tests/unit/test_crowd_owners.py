@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gate.core.duration import DAY_US
-from streams.core.crowd import DEVICE, FLOOR, KINDS, Crowd, CrowdCount
+from streams.core.crowd import DEVICE, KINDS, Crowd, CrowdCount
 
 NOW_US = 1_795_428_000_000_000
 DAYS = KINDS[DEVICE].days
+FLOOR = 3
 
 
 def showed(crowd: Crowd, accounts: range, at_us: int = NOW_US, value: int = 7, partition: int = 0) -> Crowd:
@@ -64,7 +65,7 @@ def test_a_new_owner_counts_at_least_half_and_all_again_once_the_accounts_have_c
 
 def test_what_is_shared_with_few_new_accounts_is_published_with_what_was_heard() -> None:
     before = told(showed(Crowd(), range(40)))
-    owner = showed(heard(before), range(FLOOR - 1), NOW_US + DAY_US)
+    owner = showed(heard(before, crowd=Crowd(FLOOR)), range(FLOOR - 1), NOW_US + DAY_US)
 
     count = told(owner)
 

@@ -104,7 +104,7 @@ def test_a_count_from_far_ahead_that_was_heard_before_the_first_event_neither_co
 def test_huge_counts_are_the_ceiling_and_nobody_is_established_who_does_not_count() -> None:
     crowd = crowd_today()
 
-    assert crowd.hear(1, NAME, record(2, TODAY, [10**30] * DAYS, [10**30] * DAYS))
+    assert crowd.hear(1, NAME, record(2, TODAY, [10**12] * DAYS, [10**12] * DAYS))
     assert crowd.hear(2, NAME, record(2, TODAY, [5] * DAYS, [9] * DAYS))
 
     assert crowd.counts(DEVICE, 7) == (CEILING + 5, CEILING + 5)

@@ -13,7 +13,7 @@ from collections import defaultdict
 import pytest
 
 from gate.core.duration import DAY_US
-from streams.core.crowd import CONTENT, DEVICE, FLOOR, Crowd, Kind
+from streams.core.crowd import CONTENT, DEVICE, IP, KINDS, Crowd, Kind
 from streams.core.crowd.table import MAX_READY
 
 pytestmark = pytest.mark.long
@@ -102,7 +102,7 @@ def test_a_lone_account_that_comes_every_day_never_drops_out() -> None:
         for _ in range(3):
             crowd.note(0, DEVICE, 7, 1, NOW_US + day * DAY_US)
         assert crowd.count(DEVICE, 7) == 1
-    for day in range(30, 37):
+    for day in range(30, 30 + KINDS[DEVICE].days):
         crowd.note(0, DEVICE, 8, 1, NOW_US + day * DAY_US)
 
     assert crowd.count(DEVICE, 7) == 0
@@ -148,7 +148,9 @@ class Fleet:
 
     def assured(self, value: int) -> int:
         """The most that one life of an owner saw in each partition, less the floor."""
-        return sum(max(len(life.get((at, value), ())) for life in self.shown) - FLOOR for at in range(PARTITIONS))
+        return sum(
+            max(len(life.get((at, value), ())) for life in self.shown) - KINDS[DEVICE].floor for at in range(PARTITIONS)
+        )
 
     def _hear_again(self, worker: Crowd) -> None:
         for (partition, feature), record in self.topic.items():
@@ -186,7 +188,7 @@ def counts_hold_over_restarts(features: int) -> None:
     fleet.publish()
     for value, accounts in farms.items():
         for worker in fleet.workers:
-            assert accounts - FLOOR * PARTITIONS <= worker.count(DEVICE, value) <= accounts
+            assert accounts - KINDS[DEVICE].floor * PARTITIONS <= worker.count(DEVICE, value) <= accounts
 
 
 def test_counts_hold_over_restarts_and_reassignments() -> None:
@@ -224,7 +226,7 @@ def test_what_is_kept_is_nothing_that_the_garbage_collector_visits() -> None:
 
     for number in range(20_000):
         for account in range(3):
-            crowd.note(0, DEVICE, unique(number), account, NOW_US)
+            crowd.note(0, IP, unique(number), account, NOW_US)
 
-    assert crowd.count(DEVICE, unique(19_999)) == 3
+    assert crowd.count(IP, unique(19_999)) == 3
     assert len(gc.get_objects()) - before < 100

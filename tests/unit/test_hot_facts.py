@@ -15,7 +15,7 @@ from gate.core.pseudonym import Pseudonyms
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.policyfile import load_policy
 from gate.records.hot_fact import HotKey, decode_hot_fact, decode_hot_key, encode_hot_fact, encode_hot_key
-from streams.core.crowd import DEVICE, IP, Crowd
+from streams.core.crowd import DEVICE, IP, KINDS, Crowd
 from streams.core.earned_risk import earned_risk
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
@@ -278,9 +278,8 @@ def test_a_device_that_everybody_left_is_taken_back() -> None:
     records = HotFactRecords(crowd, load_scorecard(None), 4)
     ((key, told),) = records.changes(range(4))
 
-    crowd.note(0, DEVICE, 77, 1, BEGAN_US + 4 * DAY_US)
-    crowd.note(0, DEVICE, 77, 2, BEGAN_US + 8 * DAY_US)
-    crowd.note(0, DEVICE, 77, 3, BEGAN_US + 9 * DAY_US)
+    for day in range(1, KINDS[DEVICE].days + 1):
+        crowd.note(0, DEVICE, 77, 1, BEGAN_US + day * DAY_US)
 
     assert told is not None
     assert records.changes(range(4)) == [(key, None)]

@@ -17,7 +17,7 @@ TOPICS = Topics("p.")
         (TOPICS.dead_letters, "delete", 30 * DAY_MS),
         (TOPICS.states, "compact", None),
         (TOPICS.scores, "compact", None),
-        (TOPICS.crowd, "compact,delete", 8 * DAY_MS),
+        (TOPICS.crowd, "compact,delete", 31 * DAY_MS),
         (TOPICS.rescores, "compact", None),
         (TOPICS.hot, "compact,delete", 8 * DAY_MS),
         (TOPICS.decisions, "delete", 7 * DAY_MS),

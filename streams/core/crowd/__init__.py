@@ -1,8 +1,8 @@
 """The crowd: how many distinct accounts share a network, a device, a content or a link host.
 
 **What is counted.** Each partition counts the distinct accounts of a feature by the day of event time on which they
-last showed it. An account counts for the window of its kind (7 days for networks and devices, 4 for contents and link
-hosts) and then expires by itself; no account extends the time of another. A second count holds the established ones
+last showed it. An account counts for the window of its kind (30 days for devices, 7 for networks, 4 for contents and
+link hosts) and then expires by itself; no account extends the time of another. A second count holds the established ones
 of these accounts: old and clean, as the caller decides. An account lives in one partition, so counts add up over
 partitions.
 
@@ -12,7 +12,7 @@ merges two records of one key by the larger number of each day. Before a new own
 the earlier owner with its own counts, so no count falls below a published one, in any order of records and restarts.
 
 **What is missing.** Counts are lower bounds; no rule below counts an account twice.
-- Counts up to the floor are not published: the sum is short by at most floor × partitions.
+- Counts up to the floor (3; of devices 1) are not published: the sum is short by at most floor × partitions.
 - A worker that restarts or takes a partition over knows the old count but not its members. It cannot distinguish new
   accounts from these members, so the larger of both numbers counts: after `k` hand-overs within a window the count is
   at least 1 / (k + 1) of the truth. It is exact again when the accounts have shown the feature to the new owner.
@@ -27,8 +27,8 @@ the earlier owner with its own counts, so no count falls below a published one, 
 **What it takes.** A lone account on a feature takes 16 bytes, up to 2^21 of a kind (34 MB; link hosts 4 MB); 65,536 of
 those that came twice are kept besides (8 MB), and as many sums of shared ones. A shared feature takes 160 bytes and 8 a
 member; what is heard of it takes 160 bytes and 4 + 2 × days for each partition. Both budgets are 32 MiB a kind (link
-hosts 16): 180,000 features of three accounts. All four kinds together stay below 500 MB when all is full; a crowd begins
-with 1 MB.
+hosts 16): 180,000 features of three accounts, and as many that are heard of in one partition (of devices 150,000). All
+four kinds together stay below 500 MB when all is full; a crowd begins with 1 MB.
 """
 
 from streams.core.crowd.account_ids import account_number

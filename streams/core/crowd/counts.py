@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from gate.core.duration import DAY_US
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.days import Days
-from streams.core.crowd.kinds import CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, Kind
+from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whole, whom
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
 from streams.core.crowd.stirred import Feature, Stirred
@@ -28,15 +29,20 @@ Owned = tuple[NDArray[np.uint64], NDArray[np.int64]]
 
 
 class Crowd:
-    """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread."""
+    """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread.
 
-    def __init__(self, floor: int = FLOOR, kinds: Mapping[int, Kind] = KINDS) -> None:
-        self._floor = floor
+    `floor` stands in place of each kind's own.
+    """
+
+    def __init__(self, floor: int | None = None, kinds: Mapping[int, Kind] = KINDS) -> None:
         self._days = Days()
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
-        self._tables = {kind: CrowdTable(given) for kind, given in {**KINDS, **kinds}.items()}
+        self._tables = {
+            kind: CrowdTable(given if floor is None else replace(given, floor=floor))
+            for kind, given in {**KINDS, **kinds}.items()
+        }
         self._around = tuple([self._tables[kind] for kind in (IP, DEVICE, CONTENT, HOST)])
         self._changed: dict[int, set[Feature]] = {}
         self._readers: list[Stirred] = []
@@ -162,8 +168,8 @@ class Crowd:
         if not changed:
             return []
         self._changed[partition] = set()
-        taken = (self._published(partition, kind, value) for kind, value in sorted(changed))
-        return [count for count in taken if count.count > self._floor]
+        taken = ((self._published(partition, kind, value), self._tables[kind].floor) for kind, value in sorted(changed))
+        return [count for count, floor in taken if count.count > floor]
 
     def give_back(self, partition: int, counts: Iterable[CrowdCount]) -> None:
         """Return counts that were taken and not committed: the next take includes their values of then."""
@@ -232,7 +238,7 @@ class Crowd:
         changed = self._changed.get(partition)
         if changed is None:
             changed = self._changed[partition] = set()
-        if len(table.shared.get(value, b"")) > self._floor * SIZE or value in table.heard_of:
+        if len(table.shared.get(value, b"")) > table.floor * SIZE or value in table.heard_of:
             changed.add((kind, value))
         if self._readers:
             self._stir(kind, value)

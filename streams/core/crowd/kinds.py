@@ -14,7 +14,7 @@ PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN = 5, 6, 7
 CEILING = 64
 """Accounts that one partition counts of one feature; beyond it, the 64 that showed it last are kept."""
 FLOOR = 3
-"""Counts of one partition up to here are not published."""
+"""Counts of one partition up to here are not published, unless its kind has another floor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,15 @@ class Kind:
 
     `days` is the window: an account counts on the day on which it last showed the feature and on the `days` - 1 days
     after it. `shared_bytes` bounds the features with two accounts or more, `heard_bytes` the counts of other workers,
-    and `lone_slots` (a power of two, 16 bytes each) the features that one account showed.
+    and `lone_slots` (a power of two, 16 bytes each) the features that one account showed. Counts of one partition up
+    to `floor` are not published.
     """
 
     days: int = 7
     shared_bytes: int = 32 << 20
     heard_bytes: int = 32 << 20
     lone_slots: int = 1 << 21
+    floor: int = FLOOR
 
 
 _CAMPAIGN = Kind(days=3, shared_bytes=8 << 20, heard_bytes=8 << 20, lone_slots=1 << 19)
@@ -37,7 +39,8 @@ _CAMPAIGN = Kind(days=3, shared_bytes=8 << 20, heard_bytes=8 << 20, lone_slots=1
 KINDS: Mapping[int, Kind] = MappingProxyType(
     {
         IP: Kind(),
-        DEVICE: Kind(),
+        # few people share a device, and farms come back to theirs: so a pair is told, and remembered for a month
+        DEVICE: Kind(days=30, floor=1),
         CONTENT: Kind(days=4),
         HOST: Kind(days=4, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 18),
         **dict.fromkeys((PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN), _CAMPAIGN),

@@ -46,6 +46,7 @@ class CrowdTable:
 
     def __init__(self, kind: Kind) -> None:
         self.days = kind.days
+        self.floor = kind.floor
         self.own = Own(kind)
         self.heard = Heard(kind)
         self.shared = self.own.rows.by_feature
