@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from typer.main import get_command
 
-from gate.cli.main import COMMANDS, GROUP
+from gate.cli.main import COMMANDS, GROUP, build
 from gate.metrics import PROCESS_TABLE, TABLE
 from gate.records.topics import Topics
 from streams.worker.metrics import WorkerMetrics
@@ -99,3 +101,26 @@ def test_every_command_and_page_that_a_runbook_names_exists() -> None:
     assert set(re.findall(r"upload-gate ([a-z]+)", text)) <= known
     assert set(re.findall(r"\bdlq ([a-z]+)", text)) <= letters
     assert set(re.findall(r"`([a-z-]+\.md)`", text)) <= pages
+
+
+def typed() -> list[str]:
+    """Every command of ours that a page for operators gives, in a block or inside a sentence."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("config/**/*.md")]
+    text = "\n".join(page.read_text().replace("\\\n", " ") for page in pages)
+    spans = re.findall(r"`upload-gate ([a-z][^`]*)`", text.replace("\n", " "))
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    return sorted({*spans, *re.findall(r"(?:^|bin/|&& |\$\()upload-gate ([a-z][^#|;&\n]*)", blocks, re.MULTILINE)})
+
+
+@pytest.mark.parametrize("line", typed())
+def test_every_command_that_a_page_gives_exists_with_its_options(line: str) -> None:
+    given = line.split()
+    command: Any = get_command(build(given))
+    names = [*given]
+
+    while hasattr(command, "commands") and names and not names[0].startswith("-"):
+        command = command.commands[names.pop(0)]
+
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    asked = set(re.findall(r"(?<!\S)\[?(-{1,2}[a-z][a-z-]*)", " ".join(names)))
+    assert asked <= options | {"--help"}
