@@ -13,6 +13,7 @@ from servers import running_redis
 from take_requests import DAY_US, MINUTE_US, NOW_US
 
 from gate.core.limits.limit import EntityLimits, Limit, Rate
+from gate.core.limits.reservation import ReservationState, SettledAs, Settlement, Unanswered
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.stores.redis.accounts import RedisAccountStore
 
@@ -75,16 +76,21 @@ async def test_a_batch_writes_its_values_with_one_command_where_the_server_has_i
     assert bool(calls(port, "msetex")) == known
 
 
-async def test_a_check_that_shares_its_upload_with_another_of_its_batch_is_not_told_that_it_was_sent_again(
-    port: int,
-) -> None:
+async def test_checks_that_share_their_upload_with_others_of_their_batch_are_known_as_shared(port: int) -> None:
     store = RedisAccountStore(f"redis://127.0.0.1:{port}/0", deadline_s=5.0)
     await store.open()
     first = BATCH[:9]  # the last three reservations have keys of their own
     await store.take_many(first)
-    others = [replace(first[8], attempt=100), replace(first[7], attempt=101)]
+    others = [replace(first[8], attempt=100), replace(first[7], attempt=101), replace(first[7], attempt=102)]
 
     results = await store.take_many([*others, first[7]])
+    settled = await store.settle([Unanswered(each.account, each.upload_id, each.attempt) for each in first[6:9]])
 
     await store.close()
-    assert [isinstance(each, TakeResult) and (each.repeated, each.resent) for each in results] == [(True, False)] * 3
+    assert [isinstance(each, TakeResult) and (each.repeated, each.resent) for each in results] == [
+        *[(True, False)] * 3, (True, True)
+    ]  # fmt: skip
+    assert settled == [
+        Settlement(SettledAs.SETTLED, ReservationState.ABORTED),
+        *[Settlement(SettledAs.REPEATED, ReservationState.OPEN)] * 2,
+    ]

@@ -245,6 +245,18 @@ async def test_the_notice_that_nobody_got_an_answer_counts_while_no_other_check_
     assert await fill(store) == TAKEN
 
 
+async def test_a_check_that_is_sent_again_is_known_as_the_one_that_took_although_another_has_its_answer(
+    store: Store,
+) -> None:
+    first, second = check(), check()
+    await store.take(first)
+    others = [await store.take(second) for _ in range(2)]
+
+    again = await store.take(first)
+
+    assert [(each.repeated, each.resent) for each in (*others, again)] == [(True, False), (True, False), (True, True)]
+
+
 async def test_an_unknown_upload_is_unknown_and_a_refused_one_too(store: Store) -> None:
     one = limits(Limit("none", Rate(1, MINUTE_US, 1)))
     await store.take(check("u0", one))

@@ -12,11 +12,12 @@ import itertools
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from take_requests import DAY_US, NOW_US
 
 from gate.app.check import Check
@@ -41,6 +42,8 @@ CLASSES = "new", "regular"
 UPLOADS, BYTES, OWN = (Rate(burst, 365 * DAY_US, burst) for burst in (3_000, 60_000, 30))
 PACKAGED = load_policy(None)
 Bucket = tuple[str, str]
+BESIDE = 500_000
+"""Apart from a check of a gate: the number of a check of the same upload at another one."""
 
 
 class Standstill:
@@ -49,12 +52,21 @@ class Standstill:
 
 
 class FaultyStore:
-    """One gate's way to the store. While it is `bad`, calls fail before or after they are carried out, or are sent twice."""
+    """One gate's way to the store. While it is `bad`, calls fail before or after they are carried out, or are sent twice.
+
+    `told` gets the upload of a check that another gate sent in between, if that is answered that it is let in.
+    """
 
     down: str | None = None
 
-    def __init__(self, store: MemoryAccountStore, chance: random.Random, lost: dict[Bucket, int]) -> None:
-        self._store, self._chance, self._lost = store, chance, lost
+    def __init__(
+        self,
+        store: MemoryAccountStore,
+        chance: random.Random,
+        lost: dict[Bucket, int],
+        told: Callable[[TakeRequest], None],
+    ) -> None:
+        self._store, self._chance, self._lost, self._told = store, chance, lost, told
         self.bad = False
 
     async def take(self, request: TakeRequest) -> TakeResult:
@@ -70,11 +82,17 @@ class FaultyStore:
         return found
 
     async def _take(self, request: TakeRequest) -> TakeResult | Exception:
-        match self._fate("carried out", "sent twice", "answer lost", "lost", "refused", "shed"):
+        match self._fate("carried out", "sent twice", "another between", "answer lost", "lost", "refused", "shed"):
             case "carried out":
                 return await self._store.take(request)
             case "sent twice":
                 await self._store.take(request)
+                return await self._store.take(request)
+            case "another between":
+                await self._store.take(request)
+                beside = await self._store.take(structs.replace(request, attempt=request.attempt + BESIDE))
+                if beside.charged:
+                    self._told(request)
                 return await self._store.take(request)
             case "answer lost":
                 await self._store.take(request)
@@ -171,7 +189,7 @@ class World:
         self.chance, self.lost = chance, defaultdict[Bucket, int](int)
         self.store = MemoryAccountStore(Standstill())
         policy = a_policy(chance)
-        self.gates = [Gate(FaultyStore(self.store, chance, self.lost), policy, n) for n in range(3)]
+        self.gates = [Gate(FaultyStore(self.store, chance, self.lost, self.noted), policy, n) for n in range(3)]
         self.took: dict[tuple[str, str], dict[Bucket, int]] = {}
         self.under_way: list[asyncio.Task[None]] = []
         self._numbers = itertools.count()
@@ -188,7 +206,11 @@ class World:
         decisions = [await gate.check.check(requests[0])] if alone else await gate.check.check_many(requests)
         for request, decision in zip(requests, decisions, strict=True):
             if decision.reserved:
-                self.took[request.account.id, request.upload_id] = took_by(request, request.media.bytes or 0)
+                class_ = request.account.class_ or ""
+                self.took[request.account.id, request.upload_id] = took_by(class_, request.media.bytes or 0)
+
+    def noted(self, request: TakeRequest) -> None:
+        self.took[request.account, request.upload_id] = took_by(request.class_, request.size)
 
     async def step(self) -> None:
         chance, gate = self.chance, self.chance.choice(self.gates)
@@ -245,8 +267,8 @@ class World:
 PLATFORM = ("platform", "platform.uploads"), ("platform", "platform.bytes")
 
 
-def took_by(request: CheckRequest, size: int) -> dict[Bucket, int]:
-    of_class = f"class:{request.account.class_}", "class.uploads"
+def took_by(class_: str, size: int) -> dict[Bucket, int]:
+    of_class = f"class:{class_}", "class.uploads"
     uploads, in_bytes = PLATFORM
     return {of_class: UPLOADS.cost_us(1), uploads: UPLOADS.cost_us(1), in_bytes: BYTES.cost_us(size)}
 

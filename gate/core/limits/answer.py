@@ -65,7 +65,8 @@ def _repeated(
     if known.what != what:
         return TakeResult(standing, False, False, None, (), now_us, conflict=True), None
     # a second check has the answer too, so that no gate may take it back alone
-    again = None if known.attempt in (0, request.attempt) else replace(known, attempt=0)
+    is_second = known.attempt not in (0, request.attempt) and not known.is_shared
+    again = replace(known, is_shared=True) if is_second else None
     if known.refusal is not None:
         refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
         return TakeResult(standing, False, False, refusal, (), now_us), again

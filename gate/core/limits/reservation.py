@@ -59,9 +59,9 @@ class SettledAs(StrEnum):
 class Reservation(msgspec.Struct, frozen=True, gc=False):
     """One answered upload of an account. `what` is the fingerprint of what was checked.
 
-    `attempt` names the check that was answered; it is 0 once another check of the upload was answered too, which may
-    have come in any order. `refusal` is set where the state is REFUSED. `returns` says that
-    its tokens are given back if nobody has reported it at `until_us`.
+    `attempt` names the check that took the tokens, 0 if that is not known; `is_shared` says that another check of the upload
+    has the answer too. `refusal` is set where the state is REFUSED. `returns` says that its tokens are given back if nobody
+    has reported it at `until_us`.
     """
 
     what: str
@@ -74,6 +74,7 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
     took: tuple[Took, ...] = ()
     refusal: Refusal | None = None
     returns: bool = False
+    is_shared: bool = False
 
     def answers(self, now_us: int) -> bool:
         """Whether a check of the same upload gets this answer again. A clock that was set back ends a refusal."""
@@ -160,7 +161,7 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Sett
         return _UNKNOWN
     if isinstance(notice, Report) and notice.began_us not in (None, reservation.began_us):
         return _UNKNOWN
-    if isinstance(notice, Unanswered) and notice.attempt != reservation.attempt:
+    if isinstance(notice, Unanswered) and (reservation.is_shared or notice.attempt != reservation.attempt):
         return Settling(Settlement(SettledAs.REPEATED, reservation.state))
     if reservation.state is not ReservationState.OPEN:
         met = SettledAs.EXPIRED if reservation.state in _EXPIRED else SettledAs.REPEATED

@@ -18,7 +18,8 @@ The `2` is the version of the layout: gates of another layout never read these k
     entry        limit id (4 bytes), TAT (double)
     reservation  its length (u16), name (u8 length), state, flags (u8), attempt (u32), began (double), µs until it ends (u48),
                  fingerprint (u16 length), then, by its flags: 64 names by newline (u16 length), 1 risk and its time (doubles),
-                 and what was taken to the end. 8: the score does not act, 16: its tokens return
+                 and what was taken to the end. 8: the score does not act, 16: its tokens return,
+                 32: another check has the answer too
     taken        tag of the limits (4 bytes), then, where every limit gave, the cost of each that counts bytes (u48), or, by the
                  flag 4, of each limit that gave  subject + 8 for bytes + 16 for what is in flight (u8), name of a shared
                  entity (u8 length), limit id, cost (u48)
@@ -55,7 +56,7 @@ NAMED: Final = 3
 NARROW: Final = 64
 """Added to the number of limits in an account's value; values of earlier releases lack it."""
 _BY_BYTES, _IN_FLIGHT = 8, 16
-_SCORED, _LISTED, _DOES_NOT_ACT, _RETURNS, _NAMES = 1, 4, 8, 16, 64
+_SCORED, _LISTED, _DOES_NOT_ACT, _RETURNS, _SHARED, _NAMES = 1, 4, 8, 16, 32, 64
 _HEAD = struct.Struct("<BBId6sH")
 _ACCOUNT = struct.Struct("<IBB")
 _WIDE_ACCOUNT = struct.Struct("<dBB")
@@ -246,7 +247,7 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
         refused = state == ReservationState.REFUSED
         kept = Reservation(
             what, ReservationState(state), attempt, int(began), until, standing, () if refused else shadow, (),
-            Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS),
+            Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS), bool(flags & _SHARED),
         )  # fmt: skip
         return kept, bytes([flags & _LISTED]) + record[at:]
     except (IndexError, ValueError, OverflowError, struct.error) as error:

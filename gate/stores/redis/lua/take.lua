@@ -344,9 +344,10 @@ for n = 1, count do
         if asked ~= what then
           flags = flags + 64
         else
-          if who ~= attempt and who ~= 0 then   -- a second check has the answer too: nobody may take it back alone
-            local at = 6 + byte(record, 3)
-            record = sub(record, 1, at - 1) .. P('<I4', 0) .. sub(record, at + 4)
+          -- a second check has the answer too: nobody may take it back alone
+          if who ~= attempt and who ~= 0 and rflags % 64 < 32 then
+            local at = 5 + byte(record, 3)
+            record = sub(record, 1, at - 1) .. P('<B', rflags + 32) .. sub(record, at + 1)
             if own then
               local k = apart[KEYS[M + n]]
               if k then
