@@ -20,8 +20,10 @@ def traffic(plan: Plan) -> ProcessSpec | None:
     if plan.kafka is None or not plan.has_traffic:
         return None
     arguments = ["--gate", plan.gate, "--kafka", plan.kafka, "--token-file", str(plan.traffic_token)]
+    done = ""
     if options.replay is None:
         arguments += ["--rate", f"{options.rate:g}", "--seed", str(options.seed)]
     else:
         arguments += ["--replay", str(options.replay), "--speed", f"{options.speed:g}"]
-    return ProcessSpec("streams.traffic", tuple(arguments), starts_last=True)
+        done = f"the stream {options.replay.name} has been sent to its end; everything else runs on"
+    return ProcessSpec("streams.traffic", tuple(arguments), starts_last=True, when_done=done)

@@ -57,7 +57,7 @@ class Removed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
 
 
 class Reported(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="reported"):
-    """Somebody complained about an upload of the account."""
+    """Somebody complained about an upload of the account. A complaint of a reporter who was created lately counts less."""
 
     id: str
     at: datetime
@@ -65,6 +65,7 @@ class Reported(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
     upload_id: str | None = None
     reporter: str | None = None
     reason: str | None = None
+    reporter_created_at: datetime | None = None
 
 
 class Challenged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="challenged"):

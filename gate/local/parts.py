@@ -26,13 +26,15 @@ GRACE_S = 6.0
 class ProcessSpec:
     """How to run one process: `python -m module arguments`, with the plan's environment and `environment` on top.
 
-    A process that `starts_last` is started once all others answer, and `up` does not wait for it.
+    A process that `starts_last` is started once all others answer, and `up` does not wait for it. `when_done` is what `up`
+    says once the process has ended with status 0; a process without it is started again then.
     """
 
     module: str
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     starts_last: bool = False
+    when_done: str = ""
 
 
 class Process:
@@ -41,6 +43,7 @@ class Process:
     def __init__(self, name: str, spec: ProcessSpec, environment: Mapping[str, str], state: Path) -> None:
         self.name = name
         self.starts_last = spec.starts_last
+        self.when_done = spec.when_done
         self.log = state / "log" / f"{name}.log"
         self._child = Child(
             name,

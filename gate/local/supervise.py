@@ -45,6 +45,7 @@ class _Record:
     restarts: deque[float] = field(default_factory=deque)
     due_s: float | None = None
     given_up: bool = False
+    is_done: bool = False
 
 
 class Supervisor:
@@ -71,17 +72,17 @@ class Supervisor:
         Blocks while a part starts, up to seconds for Kafka; `stop` and `down` may be called from other threads then.
         """
         for record in self._records:
-            if record.given_up or self._stopping:
+            if record.given_up or record.is_done or self._stopping:
                 continue
             if record.due_s is not None:
                 if now_s >= record.due_s:
                     self._start_again(record, now_s)
             elif (status := record.part.poll()) is not None:
-                self._note_crash(record, status, now_s)
+                self._note_end(record, status, now_s)
 
     def down(self) -> list[str]:
         """The names of the parts that do not run now."""
-        return [r.part.name for r in self._records if r.given_up or r.due_s is not None or r.part.poll() is not None]
+        return [r.part.name for r in self._records if r.given_up or r.due_s is not None or _has_crashed(r)]
 
     def stop(self) -> None:
         """End all parts, the last started first: our own processes concurrently, then the servers."""
@@ -96,6 +97,13 @@ class Supervisor:
             _stop_together([r.part for r in records if r.due_s is not None], self._say)
         self._starting.release()
         _stop_together([r.part for r in records if r.part.poll() is None], self._say)
+
+    def _note_end(self, record: _Record, status: int, now_s: float) -> None:
+        if _has_crashed(record):
+            self._note_crash(record, status, now_s)
+            return
+        record.is_done = True
+        self._say(_when_done(record.part))
 
     def _note_crash(self, record: _Record, status: int, now_s: float) -> None:
         recent = record.restarts
@@ -127,6 +135,16 @@ class Supervisor:
             else:
                 record.due_s = None
                 self._say(f"{record.part.name} runs again")
+
+
+def _has_crashed(record: _Record) -> bool:
+    """Whether the part has ended although its work is never done, or with an error."""
+    status = record.part.poll()
+    return status is not None and not (status == 0 and _when_done(record.part))
+
+
+def _when_done(part: SupervisedPart) -> str:
+    return getattr(part, "when_done", "")
 
 
 def is_server(part: SupervisedPart) -> bool:

@@ -120,6 +120,7 @@ class _Reported(Reported, frozen=True, tag="reported", forbid_unknown_fields=Tru
     upload_id: _Id | None = None
     reporter: None = None  # the thorough reader's, as nothing hangs on its speed
     reason: _Label | None = None
+    reporter_created_at: None = None
 
 
 class _Challenged(Challenged, frozen=True, tag="challenged", forbid_unknown_fields=True, gc=False):

@@ -73,8 +73,9 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
 
     `sessions` counts uploads half an hour or more after the one before, and the first; `longest_gap` is the most minutes
     between two of them. `deleted` counts uploads that the owner removed, `deleted_soon` those removed within ten minutes of
-    the last upload. `blamed` counts reports and removals by others, and never halves. `links` is
-    None until a link model has read an upload with links. `hours` counts active hours by hour of the day (`day_rhythm`).
+    the last upload. `blamed` counts removals by others, and reports by those who count in full (`reporters`); it never
+    halves. `links` is None until a link model has read an upload with links. `hours` counts active hours by hour of the day
+    (`day_rhythm`).
 
     New fields go to the end, so that older states read as if they had the default; any other change needs a VERSION.
     """

@@ -22,8 +22,9 @@ from streams.core.day_rhythm import with_hour
 from streams.core.events import kind_of
 from streams.core.facts import Facts
 from streams.core.link_facts import fold_links
-from streams.core.migration import MAX_REPORTERS, RING_MARK_BYTES, WEEK_US
+from streams.core.migration import RING_MARK_BYTES, WEEK_US
 from streams.core.models.marks import CaptionNumbers
+from streams.core.reporters import lacking_us, with_reporter
 from streams.core.rings import dated, remembered
 from streams.core.weblinks import WebLinks, may_hold_link
 from streams.core.window import count_one, count_upload
@@ -51,7 +52,6 @@ MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 _LAST_DAY = 0xFFFF
-_LAST_MINUTE = 0xFFFF_FFFF
 _MARK = 0xFF_FFFF
 _place = Struct(">HQ").pack
 _mark = Struct("<I").pack
@@ -128,11 +128,7 @@ def fold(
     elif isinstance(event, Completed):
         facts.completed += 1
     elif isinstance(event, Reported):
-        # a report without a reporter counts as one of its own
-        reporter = hashes.mark(f"reporter {event.reporter}" if event.reporter else f"report {event.id}")
-        minutes = min(at_us // MINUTE_US, _LAST_MINUTE).to_bytes(4, "big")
-        facts.reporters = dated(facts.reporters, minutes + reporter, len(minutes), MAX_REPORTERS)
-        facts.blamed += 1
+        _fold_report(facts, event, at_us, hashes)
     elif isinstance(event, Removed):
         if event.by != "owner":
             count_one(facts.removals, at_us, WEEK_US)
@@ -266,6 +262,15 @@ def _fold_hosts(facts: Facts, names: tuple[str, ...], numbers: Mapping[str, int]
         repeated |= ring is before
     facts.host_repeats += repeated
     facts.suspicion += (worst - facts.suspicion) / min(linked, MEAN_OVER)
+
+
+def _fold_report(facts: Facts, event: Reported, at_us: int, hashes: KeyedHashes) -> None:
+    # a report without a reporter counts as one of its own
+    reporter = hashes.mark(f"reporter {event.reporter}" if event.reporter else f"report {event.id}")
+    made = event.reporter_created_at
+    lacks_us = lacking_us(at_us, None if made is None else since_epoch_us(made))
+    facts.reporters = with_reporter(facts.reporters, reporter, at_us, lacks_us)
+    facts.blamed += not lacks_us
 
 
 def _fold_challenge(facts: Facts, event: Challenged, at_us: int, malformed: int) -> None:

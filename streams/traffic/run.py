@@ -35,6 +35,8 @@ MAX_FOLLOWING = 20_000
 """How many later events, such as reports and removals, are kept until they are due. Further uploads get none."""
 
 
+LINGER_US = 5_000_000
+"""At the end of a recording events that are due so soon are waited for; later ones, such as reports, are not sent."""
 LET_IN = (None, "allow", "review")
 MOST_REASONS = 8
 """The most reasons of one outage that are logged, since a server may answer differently each time."""
@@ -74,6 +76,11 @@ class Source(Protocol):
         """The uploads since the last call, in order of time."""
         ...
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no more uploads will come."""
+        ...
+
 
 class Events(Protocol):
     """A sink of events."""
@@ -101,6 +108,11 @@ class Simulated:
             self._next_us += max(1, round(self._random.expovariate(self._rate) * 1e6))
         return found
 
+    @property
+    def is_over(self) -> bool:
+        """See Source: never."""
+        return False
+
 
 class Recording:
     """The uploads of a labelled stream, shifted in time so that they begin now."""
@@ -117,6 +129,11 @@ class Recording:
             found.append(Upload(self._ahead.at_us, self._ahead.request, truth))
             self._ahead = next(self._uploads, None)
         return found
+
+    @property
+    def is_over(self) -> bool:
+        """See Source."""
+        return self._ahead is None
 
 
 class Traffic:
@@ -147,6 +164,10 @@ class Traffic:
         if events:
             await self._send(events)
         return len(uploads)
+
+    def is_over(self, now_us: int) -> bool:
+        """Whether no more uploads will come, and no event of the next seconds is left to send."""
+        return self._source.is_over and not (self._following and self._following[0][0] <= now_us + LINGER_US)
 
     async def _check(self, uploads: Sequence[Upload]) -> Sequence[str | None]:
         try:
@@ -192,7 +213,8 @@ class _Link:
 
 
 async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
-    """Send traffic until SIGTERM or SIGINT, or for `options.seconds`. Returns the number of uploads.
+    """Send traffic until SIGTERM or SIGINT, to the end of a recording, or for `options.seconds`. Returns the number of
+    uploads.
 
     Raises OperatorError for a stream that cannot be used.
     """
@@ -213,6 +235,8 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
     try:
         while not ended.is_set() and (options.seconds is None or _now_us() - start_us < options.seconds * 1e6):
             count += await traffic.step(_now_us())
+            if traffic.is_over(_now_us()):
+                break
             try:
                 await asyncio.wait_for(ended.wait(), TICK_S)
             except TimeoutError:

@@ -1,4 +1,4 @@
-"""Logs once that a server is away or refuses, with what to do, and once that it is back.
+"""Logs that a server is away or refuses, with what to do, again while it stays away, and once that it is back.
 
 Without it the Kafka client would log seventy lines a second.
 """
@@ -16,6 +16,9 @@ from aiokafka import errors as kafka
 from gate.stores.kafka.trouble import kafka_trouble
 
 log = logging.getLogger("upload_gate.worker")
+
+SAY_AGAIN_S: Final = 30.0
+"""How often the log says that a server is still away."""
 
 
 class KafkaRefusal(NamedTuple):
@@ -83,7 +86,9 @@ def refusal(error: BaseException) -> KafkaRefusal | None:
 
 
 class Outage:
-    """An outage or refusal of one server, with one log line at each end. `changed` gets each change, True for up."""
+    """An outage or refusal of one server, with a log line at each end and some between. `changed` gets each change, True
+    for up.
+    """
 
     def __init__(self, what: str, changed: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._what = what
@@ -92,6 +97,7 @@ class Outage:
         self._refused_since: dict[str, float] = {}
         self._said: set[str] = set()
         self.since: float | None = None
+        self._said_at = 0.0
         changed(True)
 
     @property
@@ -100,10 +106,17 @@ class Outage:
 
     def down(self, why: str) -> None:
         """Record that the server does not answer."""
+        now = self._clock()
         if self.since is None:
-            self.since = self._clock()
+            self.since = self._said_at = now
             self._changed(False)
             log.warning("%s is away (%s); work goes on when it is back", self._what, why)
+        elif now - self._said_at >= SAY_AGAIN_S:
+            self._said_at = now
+            log.warning(
+                "%s is still away after %.0f s (%s); if it runs, compare its address with UPLOAD_GATE_%s",
+                self._what, now - self.since, why, self._what.upper(),
+            )  # fmt: skip
 
     def failed(self, error: BaseException) -> None:
         """Record that a call raised `error`. Logs each kind of refusal and its remedy once."""

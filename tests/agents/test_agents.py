@@ -329,6 +329,20 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(caplog: p
     assert seen == [True, False, True]
 
 
+def test_a_long_outage_is_told_again_with_what_to_look_at(caplog: pytest.LogCaptureFixture) -> None:
+    now = [10.0]
+    outage = Outage("Kafka", lambda up: None, lambda: now[0])
+
+    for _ in range(130):
+        outage.down("no answer")
+        now[0] += 0.5
+
+    assert [r.getMessage() for r in caplog.records][1:] == [
+        f"Kafka is still away after {seconds} s (no answer); if it runs, compare its address with UPLOAD_GATE_KAFKA"
+        for seconds in (30, 60)
+    ]
+
+
 def test_the_salt_never_prints() -> None:
     settings = read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"})
 

@@ -33,6 +33,7 @@ WHOLE: dict[str, Any] = {
     "by": "staff",
     "reason": "spam",
     "reporter": "r",
+    "reporter_created_at": "2026-11-01T08:00:00Z",
     "media_group": "g",
     "outcome": "passed",
 }

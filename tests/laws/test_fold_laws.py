@@ -116,7 +116,7 @@ def made(number: int, kind: str, at: datetime, who: int) -> Event:
         case "removed":
             return Removed(name, at, account, by="staff")
         case "reported":
-            return Reported(name, at, account, reporter=f"r-{who}")
+            return Reported(name, at, account, reporter=f"r-{who}", reporter_created_at=MOMENT - timedelta(days=who))
         case _:
             return Challenged(name, at, account, outcome=kind)
 

@@ -11,6 +11,7 @@ import pytest
 from gate.core.account import Account
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.media import Media
+from gate.core.score import Stamp
 from streams.core.crowd import Surroundings
 from streams.core.day_rhythm import COUNTER_BYTES
 from streams.core.events import encode, time_us
@@ -267,6 +268,59 @@ def test_reports_and_removals_count_and_fade() -> None:
     assert 0.0 < rate(reported) < rate(Removed("d", BEGAN, OLD, by="staff")) <= 1.0
     assert rate(*(Reported(f"r-{n}", BEGAN, OLD) for n in range(50))) == 1.0
     assert rate(*(Reported(f"r-{n}", BEGAN, OLD, reporter="ann") for n in range(50))) == rate(reported)
+
+
+def reported_by(count: int, days: float | None) -> list[Event]:
+    """Reports by so many accounts, a minute apart, each account created so many days before the first report."""
+    at = BEGAN + timedelta(days=3)
+    made = None if days is None else at - timedelta(days=days)
+    return [
+        Reported(f"r-{n}", at + timedelta(minutes=n), OLD, reporter=f"p-{n}", reporter_created_at=made)
+        for n in range(count)
+    ]
+
+
+def risk_of(*events: Event) -> float:
+    return SHIPPED.score("a-17", features(folded(*events), Surroundings()), 0, 0, Stamp("", 0)).risk
+
+
+NEWBORN = Account("a-17", created_at=BEGAN - timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        human(text="sunset over the harbour"),
+        [upload(60 * n, NEWBORN, text=f"cat number {n}, asleep") for n in range(3)],
+        [upload(0, NEWBORN, text="read my report", links=("https://example.org/a",))],
+    ],
+    ids=["one caption again and again", "first day", "one link"],
+)
+def test_a_ring_of_fresh_accounts_that_reports_an_honest_person_says_less_than_one_old_account(
+    life: list[Event],
+) -> None:
+    ring, one = risk_of(*life, *reported_by(40, 0)), risk_of(*life, *reported_by(1, 400))
+
+    assert ring <= one < 0.5
+    assert one < risk_of(*life, *reported_by(40, 400))
+    assert features(folded(*life, *reported_by(40, 0)), Surroundings()).reporters < 1.0
+
+
+def test_old_reporters_count_in_full_and_bring_an_account_that_advertises_above_suspicion() -> None:
+    young = Account("a-17", created_at=BEGAN - timedelta(days=3))
+    offers = [upload(300 * n, young, text=f"look at this bonus {n}", links=("https://bonus.top/x",)) for n in range(3)]
+
+    assert risk_of(*offers) < 0.5 < risk_of(*offers, *reported_by(6, 30))
+    assert risk_of(*offers, *reported_by(6, 30)) == risk_of(*offers, *reported_by(6, None))
+
+
+def test_fresh_reporters_take_neither_a_clean_history_nor_the_place_of_older_ones() -> None:
+    done = [Completed(f"c-{n}", BEGAN, OLD) for n in range(7)]
+    ring, old = reported_by(40, 1), [Reported("o", BEGAN + timedelta(days=2), OLD, reporter="ann")]
+
+    assert found(*human(), *done, *ring)["clean_completed"] == 7
+    assert "clean_completed" not in found(*human(), *done, *old)
+    assert found(*human(), *old, *ring)["reporters"] > found(*human(), *ring)["reporters"] + 0.8
 
 
 def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves_its_bounds() -> None:

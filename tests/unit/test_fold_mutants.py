@@ -48,7 +48,9 @@ MUTANTS = (
     (FOLD, "repeated |= ring is before", "repeated = ring is before"),
     (FOLD, "count_one(facts.passed, at_us, WEEK_US)", "count_one(facts.failed, at_us, WEEK_US)"),
     (FOLD, "elif event.outcome is not None or not malformed:", "else:"),
-    (FOLD, "minutes + reporter, len(minutes), MAX_REPORTERS", "minutes + reporter, len(minutes), 1"),
+    (FOLD, "facts.blamed += not lacks_us", "facts.blamed += 1"),
+    ("streams.core.reporters", "minutes + mark, len(minutes), MAX_REPORTERS", "minutes + mark, len(minutes), 1"),
+    ("streams.core.reporters", "max(0, created_us + FULL_US - at_us)", "0"),
     ("streams.core.caption_facts", "if odds > HIGH:", "if odds > -HIGH:"),
     ("streams.core.caption_facts", "if hits == MARKS:", "if hits:"),
     ("streams.core.caption_facts", "kept.char_squares += chars * chars", "kept.char_squares += chars"),
@@ -116,7 +118,9 @@ def story() -> Story:
     upload(4_200.0, 3, text="refused", decision="deny")
     at = BEGAN + timedelta(seconds=4_300)
     hour = timedelta(hours=1)
+    young = {"reporter_created_at": at - timedelta(days=3)}
     others: tuple[Event, ...] = (
+        Reported("p-0", at, ACCOUNT, reporter="b-0", **young),
         Completed("c-1", at, ACCOUNT), Completed("c-2", at, ACCOUNT), Removed("r-1", at, ACCOUNT, by="owner"),
         Removed("r-2", at + hour, ACCOUNT, by="owner"), Reported("p-1", at + hour, ACCOUNT, reporter="b-1"),
         Reported("p-2", at + hour, ACCOUNT, reporter="b-2"), Reported("p-3", at + hour, ACCOUNT, reporter="b-1"),
@@ -140,7 +144,7 @@ def numbers(fold: Any, facts: Any, vector: Any) -> list[list[float | None]]:
             for around in (ALONE, CROWDED):
                 rows.append([None if value != value else round(float(value), 6) for value in vector(state, around)])
     last = (state.events, state.latest_us, state.late, state.malformed, state.deleted_soon, state.longest_gap,
-            int.from_bytes(state.hours, "little"))  # fmt: skip
+            state.blamed, int.from_bytes(state.hours, "little"))  # fmt: skip
     return [*rows, [*last]]
 
 
@@ -148,7 +152,7 @@ def numbers(fold: Any, facts: Any, vector: Any) -> list[list[float | None]]:
 def story_with(*change: str) -> Iterator[list[list[float | None]]]:
     """The story's numbers by the code with the change."""
     parts = ("streams.core.fold", "streams.core.features", "streams.core.caption_facts", "streams.core.link_facts",
-             "streams.core.established")  # fmt: skip
+             "streams.core.established", "streams.core.reporters")  # fmt: skip
     with loaded_with("streams.core.fold", change, parts) as fold:
         from streams.core.facts import Facts
         from streams.core.features import features

@@ -14,6 +14,7 @@ class FakePart:
     def __init__(self, name: str, order: list[str] | None = None) -> None:
         self.name = name
         self.status: int | None = None
+        self.when_done = ""
         self.starts = 0
         self.refuses = False
         self._order = [] if order is None else order
@@ -47,6 +48,35 @@ def test_a_part_that_was_killed_is_named_and_started_again() -> None:
     assert down == ["worker"]
     assert supervisor.down() == []
     assert said[0].startswith("worker was killed by signal 9; starting it again in 0.5 s")
+
+
+def test_a_part_whose_work_is_done_is_told_of_once_and_left_alone() -> None:
+    said: list[str] = []
+    part = FakePart("traffic")
+    part.when_done = "all was sent"
+    supervisor = Supervisor(said.append)
+    supervisor.start(part)
+
+    part.status = 0
+    for second in range(3):
+        supervisor.watch(second)
+    assert (part.starts, supervisor.down(), said) == (1, [], ["all was sent"])
+
+
+def test_a_part_with_an_end_that_fails_is_started_again() -> None:
+    said: list[str] = []
+    part = FakePart("traffic")
+    part.when_done = "all was sent"
+    supervisor = Supervisor(said.append)
+    supervisor.start(part)
+
+    part.status = 1
+    supervisor.watch(10.0)
+    assert supervisor.down() == ["traffic"]
+    supervisor.watch(11.0)
+
+    assert part.starts == 2
+    assert "all was sent" not in said
 
 
 def test_a_part_that_keeps_ending_is_given_up_and_the_others_run_on() -> None:

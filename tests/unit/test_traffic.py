@@ -21,7 +21,7 @@ from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from streams.traffic import gate_client as asking
 from streams.traffic.gate_client import GateClient, GateUnreachable
-from streams.traffic.run import Simulated, Traffic, TrafficOptions
+from streams.traffic.run import Recording, Simulated, Traffic, TrafficOptions
 from streams.traffic.simulate import Truth, Upload
 
 SECOND_US = 1_000_000
@@ -41,12 +41,18 @@ class Given:
         due, self._uploads = self._uploads, []
         return due
 
+    @property
+    def is_over(self) -> bool:
+        return not self._uploads
+
 
 class OneAtATime:
     """A source that gives one upload at each call."""
 
     def due(self, now_us: int) -> list[Upload]:
         return [upload(now_us)]
+
+    is_over = False
 
 
 class Kept:
@@ -115,6 +121,30 @@ async def test_each_upload_is_asked_for_and_reported_with_its_decision() -> None
     assert [(event.account.id, event.decision) for event in attempts] == [("a-1", "allow"), ("a-2", "deny")]
     assert [check["account"]["id"] for check in json.loads(asked[0])["checks"]] == ["a-1", "a-2"]
     assert said == []
+
+
+async def test_traffic_is_over_once_its_last_uploads_have_completed_and_never_before(tmp_path: Path) -> None:
+    kept = Kept()
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        '{"account_id":"a-1","t":1000,"seq":0,"label":0}\n{"account_id":"a-2","t":1010,"seq":1,"label":0}\n'
+    )
+
+    async with gate(answer("allow")) as (url, _):
+        caller = GateClient(url)
+        traffic = Traffic(Recording(file, 0, 1.0), caller, kept, [].append, seed=1)
+        over = []
+        for second in range(60):
+            await traffic.step(second * SECOND_US)
+            over.append(traffic.is_over(second * SECOND_US))
+        await caller.close()
+
+    assert over == sorted(over)
+    assert not any(over[:10])
+    assert over[-1]
+    assert {event.upload_id for event in kept.events if isinstance(event, Completed)} == {
+        event.upload_id for event in kept.events if isinstance(event, Attempted)
+    }
 
 
 async def test_only_what_was_let_in_completes() -> None:

@@ -10,7 +10,9 @@ from streams.core.migration import WEEK_US
 from streams.core.window import value
 
 FEATURES = (
-    Feature("reporters", "reports", "distinct reporters lately, each halving in worth with every week", "reporters"),
+    Feature(
+        "reporters", "reports", "distinct reporters lately by their standing, halving with every week", "reporters"
+    ),
     Feature(
         "removals", "reports", "uploads removed by others than the owner lately, halving with every week", "uploads"
     ),

@@ -13,7 +13,7 @@ _reports = Struct(">IL").iter_unpack
 
 
 def reporters_lately(facts: Facts) -> float:
-    """Distinct reporters as of the account's last event: each counts in full and halves with every week."""
+    """Distinct reporters as of the account's last event: each counts by its standing and halves with every week."""
     if not facts.reporters:
         return 0.0
     minutes = facts.latest_us // MINUTE_US
