@@ -1,4 +1,4 @@
-"""Takes for a batch of checks: waits for room in the store, takes for all at once, and repeats those with an override."""
+"""Takes for several checks: waits for room in the store, takes for all at once, and repeats those with an override."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gate.core.decision import Decision
 from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.policy import Policy
+from gate.errors import StoreUnavailable
 from gate.ports.takes import TakeStore
 
 
@@ -27,38 +28,47 @@ class BatchTakes:
         self._unanswered = unanswered
 
     async def answers(
-        self, firsts: Sequence[Decision | TakeRequest], policy: Policy
+        self, firsts: Sequence[Decision | TakeRequest], policy: Policy, *, waits: bool
     ) -> Sequence[TakeResult | Exception | None]:
         """The store's answers to the requests of a batch, in its order; None for a check that is decided without the store.
 
-        Raises only CancelledError.
+        A batch that `waits` is sent when there is room for it. Raises only CancelledError.
         """
         requests = [first for first in firsts if isinstance(first, TakeRequest)]
         if not requests:
             return [None] * len(firsts)
-        answers = await self._take(requests, policy)
+        answers = await self._take(requests, policy, waits=waits)
         if len(answers) == len(firsts):
             return answers
         given = iter(answers)
         return [next(given) if isinstance(first, TakeRequest) else None for first in firsts]
 
-    async def _take(self, requests: Sequence[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
+    async def _take(
+        self, requests: Sequence[TakeRequest], policy: Policy, *, waits: bool
+    ) -> Sequence[TakeResult | Exception]:
+        if (down := self._takes.down) is not None:
+            return [StoreUnavailable(down)] * len(requests)
         try:
+            if not waits:
+                return await self._take_now(requests, policy)
             async with self._back_pressure.room_for(len(requests)):
-                answers = await self._takes.take_many(requests)
-                staff = [
-                    (n, answer.limits_of)
-                    for n, answer in enumerate(answers)
-                    if isinstance(answer, TakeResult) and answer.limits_of is not None
-                ]
-                if staff:
-                    again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]
-                    for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
-                        answers[n] = answer
-                return answers
+                return await self._take_now(requests, policy)
         except Exception as error:
             return [error for _ in requests]
         except asyncio.CancelledError:
             for request in requests:
                 self._unanswered(Unanswered(request.account, request.upload_id, request.attempt))
             raise
+
+    async def _take_now(self, requests: Sequence[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
+        answers = await self._takes.take_many(requests)
+        staff = [
+            (n, answer.limits_of)
+            for n, answer in enumerate(answers)
+            if isinstance(answer, TakeResult) and answer.limits_of is not None
+        ]
+        if staff:
+            again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]
+            for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
+                answers[n] = answer
+        return answers

@@ -173,18 +173,20 @@ class Check:
         return decision
 
     async def check_many(
-        self, requests: Sequence[CheckRequest], gone: Callable[[], bool] | None = None,
-        ignored: Sequence[Collection[str]] = (),
+        self, requests: Sequence[CheckRequest], gone: Callable[[], Iterable[int]] | None = None,
+        ignored: Sequence[Collection[str]] = (), *, waits: bool = True,
     ) -> list[Decision]:  # fmt: skip
-        """The decisions in the order of `requests`, with one call of the store. Never raises; for `gone` see `check`.
+        """The decisions in the order of `requests`, with one call of the store. Never raises.
 
-        `ignored` has an entry for each request, or none at all.
+        `gone` returns the numbers of those whose callers have gone away meanwhile; their tokens are given back. `ignored`
+        has an entry for each request, or none at all.
 
-        A batch waits while too many checks of other batches are with the store; see `BackPressure`.
+        A batch of one caller `waits` while too many checks of other batches are with the store; see `BackPressure`. Checks
+        of several callers, who each wait for one answer, do not.
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         firsts, pauses_of = self._prepare_all(requests, policy, now_us)
-        answers = await self._batches.answers(firsts, policy)
+        answers = await self._batches.answers(firsts, policy, waits=waits)
         decisions, others, by_class = list[Decision](), list[Decision](), dict[str, int]()
         is_calm, rev, remember = needs_store(self._pauses, policy), self._pauses.rev, self._last_known.remember
         for request, first, answer, pauses in zip(requests, firsts, answers, pauses_of, strict=False):
@@ -201,10 +203,10 @@ class Check:
                 decision = self._decide(request, first.class_, pauses, policy, now_us, first, answer)
             decisions.append(decision)
             others.append(decision)
-        if gone is not None and gone():
-            for first, decision in zip(firsts, decisions, strict=True):
-                if decision.reserved and not isinstance(first, Decision):
-                    self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
+        for n in () if gone is None else gone():
+            first = firsts[n]
+            if decisions[n].reserved and not isinstance(first, Decision):
+                self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
         if self.trial is not None:
             for request, answer, decision, pauses in zip(requests, answers, decisions, pauses_of, strict=False):
                 self._try(request, decision, policy, pauses, answer, now_us)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
 from gate.app.check import Check
 from gate.app.settle import Reports
-from gate.core.decision import Stage
+from gate.core.decision import Decision, Stage
 from gate.core.limits.reservation import SettledAs
 from gate.core.policy import Policy
 from gate.core.request import CheckRequest
@@ -72,6 +72,9 @@ class GateApp:
     it has. Without `reports` and `signer`, which come together, no answer carries a reservation, and none is reported.
     """
 
+    gathered: bytes = b"/v1/check"
+    """See GatheringApp."""
+
     def __init__(
         self, check: Check, health: Health, clock: Clock, jitter: Callable[[], float],
         tokens: ServiceTokens | None = None, checks: bool = True, pages: bool = True,
@@ -88,7 +91,7 @@ class GateApp:
         self._listed_by: Policy | None = None
         self._unknown = UnknownFields(check.counts, log.warning)
         self._posts: dict[bytes, tuple[Handler, int]] = {
-            b"/v1/check": (self._one, MAX_BODY_BYTES),
+            self.gathered: (self._one, MAX_BODY_BYTES),
             b"/v1/checks": (self._many, MAX_BATCH_BYTES),
             b"/v1/peek": (self._peek, MAX_BODY_BYTES),
         }
@@ -142,10 +145,65 @@ class GateApp:
         except RequestRejected as error:
             return self.refused(request, error)
         except Exception:
-            self._check.counts.faults["http"] += 1
-            log.exception("unexpected error on %s", request.path.decode("latin-1"))
-            body = problem("fault.internal", "the gate failed; this is no decision, send the check again")
-            return status_of("fault.internal"), body, CONTENT_TYPE, b""
+            return self._failed(request)
+
+    def respond_to_all(
+        self, requests: Sequence[HotRequest]
+    ) -> list[tuple[Sequence[HotRequest], Coroutine[Any, Any, Sequence[Response]]]]:
+        """See GatheringApp. Checks of one class are decided together, so that none waits for one of a lower class."""
+        now_us, listed, policy = self._clock.now_us(), self._listed_now(), self._check.policy
+        by_class: dict[str | None, tuple[list[HotRequest], list[CheckRequest], list[Ignored]]] = {}
+        unread = list[HotRequest]()
+        for request in requests:
+            try:
+                asked, ignored = decode_check(request.body, now_us)
+                if ignored or labels_of(asked) not in listed:
+                    ignored = self._told(asked, ignored)
+                class_ = policy.class_of(asked.account, now_us)
+            except Exception:
+                unread.append(request)
+                continue
+            if (part := by_class.get(class_)) is None:
+                part = by_class[class_] = [], [], []
+            part[0].append(request)
+            part[1].append(asked)
+            part[2].append(ignored)
+        if now_us >= self._unknown.check_due_us:
+            self._unknown.look_at_check(requests[0].body, now_us)
+        parts: list[tuple[Sequence[HotRequest], Coroutine[Any, Any, Sequence[Response]]]]
+        parts = [(part[0], self._decide_all(*part)) for part in by_class.values()]
+        return [*parts, (unread, self._one_by_one(unread))] if unread else parts
+
+    async def _decide_all(
+        self, requests: Sequence[HotRequest], asked: Sequence[CheckRequest], told: Sequence[Ignored]
+    ) -> Sequence[Response]:
+        """The responses to checks of several callers. Where one of them fails, the others are answered all the same."""
+        try:
+            decisions = await self._check.check_many(
+                asked, lambda: [n for n, request in enumerate(requests) if request.is_gone()], told, waits=False
+            )
+        except Exception:
+            log.exception("unexpected error on checks that are decided together")
+            return await self._one_by_one(requests)
+        responses = list[Response]()
+        for request, decision, ignored in zip(requests, decisions, told, strict=True):
+            try:
+                responses.append(self._decided(decision, ignored))
+            except RequestRejected as error:
+                responses.append(self.refused(request, error))
+            except Exception:
+                responses.append(self._failed(request))
+        return responses
+
+    async def _one_by_one(self, requests: Sequence[HotRequest]) -> Sequence[Response]:
+        return [await self.respond(request) for request in requests]
+
+    def _failed(self, request: HotRequest) -> Response:
+        """Count and log an unexpected error, and answer its request."""
+        self._check.counts.faults["http"] += 1
+        log.exception("unexpected error on %s", request.path.decode("latin-1"))
+        body = problem("fault.internal", "the gate failed; this is no decision, send the check again")
+        return status_of("fault.internal"), body, CONTENT_TYPE, b""
 
     def refused(self, request: HotRequest, error: RequestRejected) -> Response:
         """See HotApp."""
@@ -167,7 +225,10 @@ class GateApp:
             ignored = self._told(asked, ignored)
         if now_us >= self._unknown.check_due_us:
             self._unknown.look_at_check(request.body, now_us)
-        decision = await self._check.check(asked, request.is_gone, ignored)
+        return self._decided(await self._check.check(asked, request.is_gone, ignored), ignored)
+
+    def _decided(self, decision: Decision, ignored: Ignored) -> Response:
+        """The response to a check. Raises RequestRejected where its upload id is of another upload."""
         if decision.stage is Stage.RESERVATION:
             raise RequestRejected("upload.reused", _REUSED, "upload_id")
         if decision.retry_after_us is not None:
@@ -179,13 +240,13 @@ class GateApp:
         read = decode_checks(request.body, now_us)
         if now_us >= self._unknown.batch_due_us:
             self._unknown.look_at_batch(request.body, now_us)
-        told, listed = read.ignored, self._listed_now()
+        told, listed, numbers = read.ignored, self._listed_now(), range(len(read.requests))
         if not read.labels <= listed or any(told):
             told = [
                 self._told(asked, ignored) if ignored or labels_of(asked) not in listed else ignored
                 for asked, ignored in zip(read.requests, told, strict=True)
             ]
-        decisions = await self._check.check_many(read.requests, request.is_gone, told)
+        decisions = await self._check.check_many(read.requests, lambda: numbers if request.is_gone() else (), told)
         decisions = [each if each.retry_after_us is None else put_off(each, self._jitter()) for each in decisions]
         return 200, encode_decisions(decisions, told, self._signer), JSON, b""
 

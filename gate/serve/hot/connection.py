@@ -23,7 +23,7 @@ import httptools
 from gate.errors import RequestRejected
 from gate.serve.hot.edge import Edge
 from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, WIRE_BYTES, refusal_response, too_large
-from gate.serve.hot.exchange import Handling, HotRequest, Response
+from gate.serve.hot.exchange import HotRequest, Response
 
 log = logging.getLogger("upload_gate.http")
 
@@ -56,7 +56,6 @@ class HotConnection(asyncio.Protocol):
         """How many requests were read to their end."""
         self._waiting: deque[HotRequest] = deque()
         self._answering: HotRequest | None = None
-        self._handling: Handling | None = None
         self._is_proceeding = False
         self._is_last = False
         """No request is read any more."""
@@ -311,10 +310,9 @@ class HotConnection(asyncio.Protocol):
         if request.early is not None:
             self._write(request, request.early)
         else:
-            edge = self._edge
             self._answering = request
-            self._handling = handling = Handling(edge.loop, request, edge.app.respond(request), self._answered)
-            handling.go_on()
+            request.answered = self._answered
+            self._edge.begin(request)
 
     def _answered(self, request: HotRequest, response: Response) -> None:
         self._answering = None
@@ -395,6 +393,6 @@ class HotConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection now, and what works for it."""
         self._is_last = True
-        if self._answering is not None and self._handling is not None:
-            self._handling.cancel()
+        if self._answering is not None and self._answering.handling is not None:
+            self._answering.handling.cancel()
         self._transport.abort()

@@ -1,19 +1,28 @@
-"""What the connections of the hot port share, and what is done to all of them: the sweep, twice a second, and the end."""
+"""What the connections of the hot port share, and what is done to all of them: the sweep, twice a second, and the end.
+
+Also the work on requests starts here. Those that the app answers in one piece of work wait for the end of the turn of the
+event loop: many checks that are decided at once cost half of what they cost one by one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, Protocol
 
 from gate.serve.hot.edge_limits import EdgeLimits
-from gate.serve.hot.exchange import HotApp
+from gate.serve.hot.exchange import GatheringApp, Handling, HotApp, HotRequest, Response
 from gate.serve.hot.heads import KnownHeads
 
 SWEEP_EVERY_S: Final = 0.5
+LEAST_GATHERED: Final = 3
+"""Fewer requests of a turn are answered one by one, which costs less."""
+MOST_GATHERED: Final = 32
+"""More requests of a turn are answered in several parts, as the store takes no more in one call."""
 _TCP_CLOSED: Final = 7
 """The state of a connection that was reset, as Linux numbers it."""
 
@@ -49,6 +58,38 @@ class Edge:
         self.starts: dict[tuple[int, bytes], bytes] = {}
         """The first lines of responses that were written since the last sweep; `start_of` makes others."""
         self._timer: asyncio.TimerHandle | None = None
+        self._gathering = app if isinstance(app, GatheringApp) else None
+        self._gathered = None if self._gathering is None else self._gathering.gathered
+        self._turn: list[HotRequest] = []
+        """Requests that are answered together when the turn of the event loop ends."""
+
+    def begin(self, request: HotRequest) -> None:
+        """Start the work on a request, now or at the end of the turn."""
+        if request.path == self._gathered:
+            self._turn.append(request)
+            if len(self._turn) == 1:
+                self.loop.call_soon(self._end_turn)
+        else:
+            self._work_on(request)
+
+    def _work_on(self, request: HotRequest) -> None:
+        request.handling = handling = Handling(self.loop, request, self.app.respond(request), request.answered)
+        handling.go_on()
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        if self._gathering is None or len(turn) < LEAST_GATHERED:
+            for request in turn:
+                self._work_on(request)
+            return
+        for at in range(0, len(turn), MOST_GATHERED):
+            for requests, work in self._gathering.respond_to_all(turn[at : at + MOST_GATHERED]):
+                Handling(self.loop, requests, work, self._answer_all).go_on()
+
+    @staticmethod
+    def _answer_all(requests: Sequence[HotRequest], responses: Sequence[Response]) -> None:
+        for request, response in zip(requests, responses, strict=True):
+            request.answered(request, response)
 
     def start_of(self, status: int, kind: bytes) -> bytes:
         """Status line, date and content type of a response."""

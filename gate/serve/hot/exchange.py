@@ -1,10 +1,10 @@
-"""What the server and the app of the hot port exchange: a request, the response to it, and the work in between."""
+"""What the server and the app of the hot port exchange: requests, the responses to them, and the work in between."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol, runtime_checkable
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from gate.errors import RequestRejected
 
@@ -31,6 +31,10 @@ class HotRequest:
     is_reset: Callable[[], bool] | None = None
     """Where the client sends no more: whether it is gone altogether."""
     early: Response | bytes | None = None
+    handling: Handling[HotRequest, Response] | None = None
+    """The work on this request alone, as far as it has begun."""
+    answered: Callable[[HotRequest, Response], None]
+    """Gets the request and the response to it."""
 
     def __init__(self, headers: dict[bytes, bytes] | None = None) -> None:
         self.headers = {} if headers is None else headers
@@ -52,16 +56,20 @@ class HotRequest:
         return b"host" in headers if version == "1.1" else version == "1.0"
 
 
-class Handling:
-    """The work on one request; `answered` gets the response. It runs without a task, which would take a tenth of the
-    time of a check. Code that needs a task, such as `asyncio.timeout`, makes its own.
+Requests = TypeVar("Requests")
+Responses = TypeVar("Responses")
+
+
+class Handling(Generic[Requests, Responses]):
+    """The work on one request or on some; `answered` gets them and what the work returns. It runs without a task, which
+    would take a tenth of the time of a check. Code that needs a task, such as `asyncio.timeout`, makes its own.
     """
 
     __slots__ = ("_answered", "_awaited", "_is_cancelled", "_loop", "_request", "_work")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, request: HotRequest, work: Coroutine[Any, Any, Response],
-        answered: Callable[[HotRequest, Response], None],
+        self, loop: asyncio.AbstractEventLoop, request: Requests, work: Coroutine[Any, Any, Responses],
+        answered: Callable[[Requests, Responses], None],
     ) -> None:  # fmt: skip
         self._loop = loop
         self._request = request
@@ -113,4 +121,18 @@ class HotApp(Protocol):
 
     def refused(self, request: HotRequest, error: RequestRejected) -> Response:
         """The response to a request that is rejected; it also counts it."""
+        ...
+
+
+@runtime_checkable
+class GatheringApp(HotApp, Protocol):
+    """A HotApp that responds in one piece of work to requests that arrive in one turn of the event loop."""
+
+    gathered: bytes
+    """The path of these requests."""
+
+    def respond_to_all(
+        self, requests: Sequence[HotRequest]
+    ) -> list[tuple[Sequence[HotRequest], Coroutine[Any, Any, Sequence[Response]]]]:
+        """The requests in parts, and for each part the work that returns its responses in order. Neither raises."""
         ...
