@@ -84,7 +84,8 @@ async def test_checks_that_share_their_upload_with_others_of_their_batch_are_kno
     others = [replace(first[8], attempt=100), replace(first[7], attempt=101), replace(first[7], attempt=102)]
 
     results = await store.take_many([*others, first[7]])
-    settled = await store.settle([Unanswered(each.account, each.upload_id, each.attempt) for each in first[6:9]])
+    notices = [Unanswered(each.account, each.upload_id, each.attempt) for each in first[6:9]]
+    settled = await store.settle(notices, NOW_US + 40)
 
     await store.close()
     assert [isinstance(each, TakeResult) and (each.repeated, each.resent) for each in results] == [

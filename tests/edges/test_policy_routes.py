@@ -30,6 +30,13 @@ def a_gate_with_policy(state: Path, policy: Path) -> Iterator[tuple[int, int, in
         yield process.pid, port, admin
 
 
+def written(policy: Path, text: str) -> None:
+    """Puts the text there in one step, so that a gate never reads half of it."""
+    whole = policy.with_suffix(".new")
+    whole.write_text(text)
+    whole.replace(policy)
+
+
 def ready(port: int) -> dict[str, object]:
     reply = answer(port, "GET", "/readyz")
     return {} if reply is None else dict(json.loads(reply[1]))
@@ -41,12 +48,12 @@ def test_a_changed_file_is_in_force_without_a_signal_and_a_wrong_one_keeps_the_l
     better = GOOD + "[classes.new]\n"
     with a_gate_with_policy(tmp_path, policy) as (_, port, _):
         first = ready(port)
-        policy.write_text(better)
+        written(policy, better)
         wait_until(lambda: ready(port)["policy"] == parse_policy(better, "p").hash)
-        policy.write_text("version = 3")
+        written(policy, "version = 3")
         wait_until(lambda: ready(port)["policy_problem"])
         wrong, page = ready(port), str(answer(port, "GET", "/metrics"))
-        policy.write_text(better)
+        written(policy, better)
         wait_until(lambda: ready(port)["policy_problem"] is None)
         right = ready(port)
 

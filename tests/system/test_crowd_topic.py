@@ -30,7 +30,7 @@ class Heard:
         self.counts.append((partition, feature, count))
 
 
-async def test_the_broker_keeps_counts_for_eight_days(kafka_bootstrap: str, unique: Callable[[], str]) -> None:
+async def test_the_broker_keeps_counts_as_long_as_the_topic_says(kafka_bootstrap: str, unique: Callable[[], str]) -> None:
     topics = Topics(f"{unique()}.")
     await declare(kafka_bootstrap, topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
@@ -41,7 +41,7 @@ async def test_the_broker_keeps_counts_for_eight_days(kafka_bootstrap: str, uniq
 
     settings = {name: value for name, value, *_ in answer.resources[0][4]}
     assert set(settings["cleanup.policy"].split(",")) == {"compact", "delete"}
-    assert settings["retention.ms"] == str(8 * 86_400_000)
+    assert settings["retention.ms"] == str(31 * 86_400_000)
 
 
 async def test_a_starting_worker_believes_no_count_from_before_the_window(
