@@ -30,7 +30,9 @@ class Heard:
         self.counts.append((partition, feature, count))
 
 
-async def test_the_broker_keeps_counts_as_long_as_the_topic_says(kafka_bootstrap: str, unique: Callable[[], str]) -> None:
+async def test_the_broker_keeps_counts_as_long_as_the_topic_says(
+    kafka_bootstrap: str, unique: Callable[[], str]
+) -> None:
     topics = Topics(f"{unique()}.")
     await declare(kafka_bootstrap, topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
