@@ -2,7 +2,8 @@
 
 Each mutant of a core meets the unit and law tests that import its module, then those one import further away; each of a
 script meets those that run it in a real server. It counts as killed where a test fails, loops or waits in vain, and the
-same tests pass without it. Loops are told by processor time, so that a busy machine kills none. Survivors are printed: some of them change nothing, the others want a test.
+same tests pass without it. Loops are told by processor time, so that a busy machine kills none. Survivors are printed:
+some of them change nothing, the others want a test.
 """
 
 from __future__ import annotations
