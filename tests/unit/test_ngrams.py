@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -95,7 +97,7 @@ def letters_of(*texts: str) -> list[str]:
     """The folded letters of each caption, without pads."""
     batch = read_batch(texts, ALPHABET)
     starts = batch.letter_view.starts
-    parts = [batch.letters[low:high] for low, high in zip(starts, starts[1:], strict=False)]
+    parts = [batch.letters[low:high] for low, high in pairwise(starts)]
     return ["".join(map(chr, part[part != PAD])) for part in parts]
 
 
