@@ -181,3 +181,9 @@ def test_many_captions_are_read_in_parts_and_in_order(size: int) -> None:
 
 def test_no_captions_have_no_numbers() -> None:
     assert READER.read([]) == []
+
+
+def test_marks_stay_those_that_states_hold() -> None:
+    read = numbers("win it now!")
+
+    assert (read.marks.hex(), read.skeleton.hex()) == ("1e007c83", "1a0d")

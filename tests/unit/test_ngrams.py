@@ -18,6 +18,7 @@ from streams.core.models.ngrams import (
     view_sums,
     views,
 )
+from streams.core.models.word_pairs import word_view
 
 ALPHABET = build_alphabet()
 TEXT = "quixotvb"
@@ -198,3 +199,38 @@ def test_no_ngram_reads_across_two_captions() -> None:
 def test_code_points_beyond_two_planes_are_one_class_and_text_is_read_to_500_characters() -> None:
     assert letters_of("\U00020000a", "\U0010fffeb") == [f"{chr(2)}a", f"{chr(2)}b"]
     assert [len(letters) for letters in letters_of("a" * 499, "a" * 500, "a" * 501)] == [499, 500, 500]
+
+
+def test_cells_stay_those_that_shipped_and_fitted_models_were_fitted_with() -> None:
+    letters, shape = views(["Win 5"], ALPHABET)
+    name, name_shape = name_views(["win-5.example"], ALPHABET)
+    batch = read_batch(["win it"], ALPHABET)
+    words = word_view(batch.letters, batch.letter_view.starts, ALPHABET)
+
+    assert [int(cells[FIRST]) for cells in (*letters.cells, *shape.cells)] == [203010, 242554, 155746, 194513]
+    assert [int(cells[FIRST]) for cells in name.cells] == [809710, 812042, 146857, 993742, 575861]
+    assert [int(cells[FIRST]) for cells in name_shape.cells] == [576072, 87294]
+    assert words.cells[0][words.first].tolist() == [176659, 124215, 157381, 143755]
+
+
+def test_a_word_and_a_pair_do_not_depend_on_where_they_are() -> None:
+    one, two = (word_view_of([text]) for text in ("win it now", "come and win it"))
+
+    assert one[0::2][1] == two[0::2][3]
+    assert one[1::2][1] == two[1::2][3]
+    assert one[1::2][0] != two[1::2][2]
+
+
+def word_view_of(texts: list[str]) -> list[int]:
+    batch = read_batch(texts, ALPHABET)
+    return word_view(batch.letters, batch.letter_view.starts, ALPHABET).cells[0].tolist()
+
+
+def test_the_words_of_a_batch_beyond_the_kept_powers_are_those_of_the_same_captions_alone() -> None:
+    texts = [f"{number} common words and {number * 7} more " * 16 for number in range(280)]
+
+    together = word_view_of(texts)
+    last = word_view_of(texts[-1:])
+
+    assert sum(map(len, texts)) > 1 << 17
+    assert together[-len(last) :] == last
