@@ -166,6 +166,24 @@ def test_a_term_whose_points_at_0_are_not_0_counts_where_the_value_is_0() -> Non
     assert scored(card(late), late=1.0).reasons == ()
 
 
+def test_a_value_of_0_is_in_the_bin_between_cuts_below_and_above_it() -> None:
+    single = Term(("late",), "history", ((-1.0, 1.0),), (0, 500, 0, 0))
+    pair = Term(("late", "texts"), "history", ((-1.0, 1.0), (1.0,)), (0, 0, 0, 0, 600, 0, 0, 0, 0, 0, 0, 0))
+
+    assert told(scored(card(single))) == [("history.late", 0.0, 0.05, None)]
+    assert told(scored(card(pair), texts=1.0)) == [("history.late.texts", 0.0, 0.06, 1.0)]
+
+
+def test_terms_behind_one_whose_feature_is_0_count_too() -> None:
+    def pair(first: str) -> Term:
+        return Term((first, "texts"), "tempo", ((1.0,), (1.0,)), (0, 0, 0, 0, 700, 0, 0, 0, 0))
+
+    singles = [Term((name,), "tempo", ((1.0,),), (0, 100, 0)) for name in ("day", "hour", "minute")]
+    of = card(*singles, *map(pair, ("burst", "gaps", "rhythm")))
+
+    assert [name for name, *_ in told(scored(of, hour=1.0, gaps=1.0, texts=1.0))] == ["tempo.gaps.texts", "tempo.hour"]
+
+
 def test_a_scorecard_without_terms_gives_every_account_the_risk_of_no_evidence() -> None:
     nothing = card(base_rate=0.05)
 
