@@ -81,7 +81,7 @@ def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, bat
     if records:
         fold()
     scoring = Scoring(crowd, scorecard, stamps.stamp, 0, True, campaigns)
-    while backfill.waits(0):
+    while backfill.waiting(0):
         effects = backfilled(backfill, states, scoring, stamps, len(labels))
         risks.update((score.account, score.risk) for score, _ in effects.scores)
     return figures((label, risks.get(account, 0.0)) for account, label in labels.items())

@@ -148,7 +148,7 @@ class _Folding:
     def score_again(self) -> None:
         """Score accounts that still wait to be scored again."""
         scoring = Scoring(self._crowd, self._scorecard, self._stamps.stamp, 0, True, self._campaigns)
-        while self._backfill.waits(0):
+        while self._backfill.waiting(0):
             effects = backfilled(self._backfill, self.made.states, scoring, self._stamps, self.made.events)
             self._keep_again(effects, set())
 

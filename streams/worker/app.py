@@ -112,7 +112,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     campaigns = Campaigns(crowd, build_alphabet())
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
-        where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waits,
+        where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waiting,
         backfill.give_back,
     )  # fmt: skip
     app = App(

@@ -56,16 +56,16 @@ class Partitions:
         give_back: Callable[[int, Sequence[CrowdCount]], None] = lambda partition, counts: None,
         scoring: str = "",
         forget_after_us: int | None = None,
-        waits: Callable[[int], bool] = lambda partition: False,
+        waiting: Callable[[int], int] = lambda partition: 0,
         wait_again: Callable[[int, Sequence[str]], None] = lambda partition, accounts: None,
     ) -> None:
         """`give_back` gets crowd counts that were taken and not committed, `wait_again` the accounts that were scored
-        without an event and not committed; for `scoring`, `forget_after_us` and `waits` see `commit.Owner`."""
+        without an event and not committed; for `scoring`, `forget_after_us` and `waiting` see `commit.Owner`."""
         self.where = where
         self._give_back = give_back
         self._scoring = scoring
         self._forget_after_us = forget_after_us
-        self._waits = waits
+        self._waiting = waiting
         self._wait_again = wait_again
         self.wake = asyncio.Event()
         self._store = store
@@ -208,7 +208,7 @@ class Partitions:
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         """See Around."""
         redis = ScoresToRedis(self._store, self._redis, accounts.partition)
-        return Owner(self.where, accounts, redis, hooks, self._scoring, self._forget_after_us, self._waits)
+        return Owner(self.where, accounts, redis, hooks, self._scoring, self._forget_after_us, self._waiting)
 
     def close(self, owner: Owner) -> None:
         """See Around."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 
 from gate.core.duration import DAY_US
+from streams.pipeline.step import BACKFILLED_A_BATCH
 
 RESCORED_A_TURN = 1_000
 LOOKED_THROUGH_A_TURN = 10_000
@@ -33,9 +34,9 @@ class Chores:
     scored again, None if they have been.
     """
 
-    def __init__(self, forget_after_us: int | None = None, waits: Callable[[], bool] = lambda: False) -> None:
-        """`waits` says whether accounts wait for a score because their surroundings have changed."""
-        self._waits = waits
+    def __init__(self, forget_after_us: int | None = None, waiting: Callable[[], int] = lambda: 0) -> None:
+        """`waiting` says how many accounts wait for a score because their surroundings have changed."""
+        self._waiting = waiting
         self.clock_us = 0
         self.rescore_at: int | None = None
         self._forget_after_us = forget_after_us
@@ -44,6 +45,7 @@ class Chores:
         self._to_rescore: list[str] | None = None
         self._to_look_at: list[str] = []
         self._was_chore = False
+        self._turn_at = -1
 
     @property
     def unscored(self) -> int:
@@ -57,11 +59,18 @@ class Chores:
 
     def is_due(self, next_offset: int) -> bool:
         """Whether a chore is due at this position."""
-        return self._rescores(next_offset) or bool(self._to_look_at) or self._looks() or self._waits()
+        return self._cannot_wait(next_offset) or self._waiting() > 0
 
     def has_turn(self, next_offset: int) -> bool:
-        """Whether the next step is a chore instead of a fetch: every second step while a chore is due."""
-        self._was_chore = not self._was_chore and self.is_due(next_offset)
+        """Whether the next step is a chore instead of a fetch: every second step while a chore is due.
+
+        While batches come, each takes a few of the accounts that wait; they are a chore where more wait than that.
+        """
+        got_none, self._turn_at = next_offset == self._turn_at, next_offset
+        goes_with_a_batch = 0 if got_none else BACKFILLED_A_BATCH
+        self._was_chore = not self._was_chore and (
+            self._cannot_wait(next_offset) or self._waiting() > goes_with_a_batch
+        )
         return self._was_chore
 
     def take(self, accounts: Mapping[str, bytes], next_offset: int) -> tuple[Chore, Sequence[str]]:
@@ -74,7 +83,7 @@ class Chores:
                 self._to_rescore = None
                 self.rescore_at = None
             return Chore.RESCORE, taken
-        if self._waits():
+        if self._waiting():
             return Chore.BACKFILL, ()
         if not self._to_look_at:
             self._looked_us = self.clock_us
@@ -90,6 +99,9 @@ class Chores:
     def passed(self, times_us: Iterable[int]) -> None:
         """Advance the event time by folded events at these times."""
         self.clock_us = max(self.clock_us, max(times_us, default=0))
+
+    def _cannot_wait(self, next_offset: int) -> bool:
+        return self._rescores(next_offset) or bool(self._to_look_at) or self._looks()
 
     def _rescores(self, next_offset: int) -> bool:
         return self.rescore_at is not None and next_offset >= self.rescore_at

@@ -110,11 +110,11 @@ class Owner:
         hooks: Hooks,
         scoring: str = "",
         forget_after_us: int | None = None,
-        waits: Callable[[int], bool] = lambda partition: False,
+        waiting: Callable[[int], int] = lambda partition: 0,
     ) -> None:
         """`hooks` gets the result of every batch; it is not reported elsewhere.
 
-        `scoring` names the scorecard and the layout of states that scores are made by; `waits` says whether accounts of
+        `scoring` names the scorecard and the layout of states that scores are made by; `waiting` says how many accounts of
         a partition wait for a score.
         """
         self.where = where
@@ -123,7 +123,7 @@ class Owner:
         self.partition = accounts.partition
         self.epoch = ""
         self.next = 0
-        self.chores = Chores(forget_after_us, partial(waits, accounts.partition))
+        self.chores = Chores(forget_after_us, partial(waiting, accounts.partition))
         self.stamps = Stamps("", self.partition, (), 0)
         self.resumed = Resumption(LogChange.NONE, "", 0)
         self._scoring = scoring

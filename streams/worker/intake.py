@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -22,7 +23,7 @@ from gate.errors import ForeignCluster, StoreUnavailable, TopicUnfit
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import require_partitions, unlike
-from gate.stores.kafka.topics import declare
+from gate.stores.kafka.topics import declare, require_answer
 from gate.stores.kafka.trouble import kafka_trouble
 from streams.worker.agents import Fetch
 from streams.worker.assignment import Partitions
@@ -155,6 +156,7 @@ class Intake(Service):
                 request_timeout_ms=max(REQUEST_TIMEOUT_MS, self._session_timeout_ms + JOIN_GRACE_MS),
             )
             try:
+                await require_answer(where.bootstrap)  # a frozen broker is told within seconds
                 await declare(where.bootstrap, where.topics)
                 await self._compare_topics()
                 await connected(consumer)
@@ -212,12 +214,31 @@ class Intake(Service):
             owner.chores.is_due(owner.next) for _, owner in requested.values()
         )
         wait_ms = BUSY_POLL_MS if is_busy else IDLE_POLL_MS
-        got = await self.consumer.getmany(*requested, timeout_ms=wait_ms, max_records=BATCH_RECORDS)
+        got = await self._fetched(requested, wait_ms)
         polled = time.monotonic()
         for at, (partition, owner) in requested.items():
             await self._take(at, partition, owner, got.get(at, ()))
         if sum(map(len, got.values())) < FEW_RECORDS:  # no backlog: wait for a few more, each batch has a cost
             await asyncio.sleep(PACE_S - (time.monotonic() - polled))
+
+    async def _fetched(self, requested: Requested, wait_ms: int) -> dict[TopicPartition, list[Any]]:
+        """What each partition has at hand, up to `BATCH_RECORDS`; waits for the first of it only.
+
+        The client's own bound is one for all partitions, and would cut the batch of the last one short.
+        """
+        got: dict[TopicPartition, list[Any]] = dict(
+            await self.consumer.getmany(*requested, timeout_ms=wait_ms, max_records=BATCH_RECORDS)
+        )
+        if sum(map(len, got.values())) < BATCH_RECORDS:
+            return got
+        with suppress(
+            KafkaError, IllegalStateError
+        ):  # comes again with the next fetch; what is at hand must not be lost
+            for at in requested:
+                batch = got.setdefault(at, [])
+                if room := BATCH_RECORDS - len(batch):
+                    batch += (await self.consumer.getmany(at, timeout_ms=0, max_records=room)).get(at, ())
+        return got
 
     async def _hand_chores_over(self, live: Sequence[Partition]) -> bool:
         """Where a partition's chores have their turn, hand them over in place of a fetch; whether any were."""

@@ -63,6 +63,19 @@ def test_chores_have_every_second_turn() -> None:
     assert not Chores().has_turn(1)
 
 
+def test_accounts_that_wait_go_with_batches_unless_none_comes_or_they_are_too_many_for_one() -> None:
+    steps = [(1, 0), (2, 1), (3, 256), (4, 257), (5, 257), (6, 257), (7, 1), (7, 1), (7, 1), (8, 1)]
+    waiting: list[int] = []
+    chores = Chores(None, lambda: waiting[-1])
+
+    turns: list[bool] = []
+    for offset, count in steps:
+        waiting.append(count)
+        turns.append(chores.has_turn(offset))
+
+    assert turns == [False, False, False, True, False, True, False, True, False, False]
+
+
 def test_accounts_are_looked_through_once_in_a_day_of_event_time() -> None:
     chores = Chores(forget_after_us=30 * DAY_US)
     accounts = dict.fromkeys(map(str, range(LOOKED_THROUGH_A_TURN + 1)), b"")

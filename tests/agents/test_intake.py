@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, TopicAuthorizationFailedError
+from aiokafka.errors import IllegalStateError, KafkaError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 from waiting import eventually
 
@@ -113,11 +113,12 @@ class FakeConsumer:
         if self.during is not None:
             during, self.during = self.during, None
             await during()
-        found = {}
+        found: dict[Any, list[Any]] = {}
         for at in partitions:
-            if at in self.positions and self.positions[at] < self.end:
+            room = max_records - sum(map(len, found.values()))
+            if room and at in self.positions and self.positions[at] < self.end:
                 start = self.positions[at]
-                end = min(start + self.most, self.end)
+                end = min(start + self.most, start + room, self.end)
                 found[at] = [
                     ConsumerRecord(at.topic, at.partition, one, 0, 0, None, b"", None, -1, 0, ())
                     for one in range(start, end)
@@ -196,6 +197,10 @@ async def setting() -> Setting:
     return Setting()
 
 
+async def fail(error: Exception) -> None:
+    raise error
+
+
 def offsets(fetch: Fetch) -> tuple[int, int]:
     return fetch.records[0].offset, fetch.records[-1].offset
 
@@ -208,6 +213,35 @@ async def test_fetches_follow_each_other_without_a_gap(setting: Setting) -> None
         setting.fold(setting.handed[-1])
 
     assert [offsets(fetch) for fetch in setting.handed] == [(100, 149), (150, 199), (200, 249)]
+
+
+async def test_one_partition_with_much_at_hand_does_not_cut_the_batches_of_others_short(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BATCH_RECORDS", 50)
+    await setting.assign(0, 1, 2)
+
+    await setting.intake.feed()
+
+    assert [(fetch.partition.number, *offsets(fetch)) for fetch in setting.handed] == [
+        (number, 100, 149) for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize("error", [IllegalStateError("moving"), KafkaError("away")])
+async def test_what_is_at_hand_of_one_partition_is_kept_when_that_of_the_next_cannot_be_had(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(reading, "BATCH_RECORDS", 50)
+    await setting.assign(0, 1)
+
+    async def fails_afterwards() -> None:
+        setting.consumer.during = lambda: fail(error)
+
+    setting.consumer.during = fails_afterwards
+    await setting.intake.feed()
+
+    assert [(fetch.partition.number, *offsets(fetch)) for fetch in setting.handed] == [(0, 100, 149)]
 
 
 async def test_a_fetch_says_how_far_behind_the_end_of_the_topic_it_is(setting: Setting) -> None:

@@ -33,7 +33,7 @@ from gate.policyfile import load_policy
 from gate.records.score import stored_score, with_bytes
 from gate.settings import DEFAULT_PREFIX
 from gate.stores.redis.layout import NARROW
-from gate.stores.redis.takes import Batch
+from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.unrolled import Unrolled
 from tests.bench.report import Spec
 from tests.bench.stage import Stage

@@ -73,10 +73,8 @@ def with_tls(plain_url: str, authority: Path) -> str:
 async def stores(
     plain_url: str, certificates: Path, unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[RedisAccountStore, RedisScoreStore, RedisBoardStore]]:
-    for module in (
-        takes,
-        cluster_takes,
-    ):  # the ports with TLS are threads of this process, which others may keep waiting
+    # the ports with TLS are threads of this process, which others may keep waiting
+    for module in (takes, cluster_takes):
         monkeypatch.setattr(module, "CONNECT_WITHIN_S", 20.0)
     url, prefix = with_tls(plain_url, certificates / "ours-ca.pem"), f"{unique()}:"
     accounts, scores, boards = (

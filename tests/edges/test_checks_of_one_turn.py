@@ -127,11 +127,13 @@ class Port:
         self.edge = Edge(app, EdgeLimits(), asyncio.get_running_loop())
         self.connections: list[HotConnection] = []
         self.wires: list[Recorder] = []
+        self.wire: Callable[[], Recorder] = Recorder
+        """Makes the transport of the next connection."""
 
     def turn(self, *bodies: bytes) -> None:
         """Hand over checks in one turn."""
         for body in bodies:
-            connection, wire = HotConnection(self.edge), Recorder()
+            connection, wire = HotConnection(self.edge), self.wire()
             connection.connection_made(cast("asyncio.Transport", wire))
             connection.data_received(HEAD % (len(body), body))
             self.connections.append(connection)
@@ -264,6 +266,24 @@ async def test_an_answer_that_cannot_be_encoded_does_not_spoil_the_others_of_its
 
     assert [body.get("decision") for _, body in answers] == ["allow", None, "allow"]
     assert port.counts.faults["http"] == 1
+
+
+class Torn(Recorder):
+    """A transport that fails at each write."""
+
+    def write(self, data: bytes) -> None:
+        raise OSError("torn")
+
+
+async def test_a_response_that_cannot_be_written_ends_its_connection_and_leaves_the_others_of_its_turn() -> None:
+    port = Port()
+    port.wire = lambda: Torn() if len(port.wires) == 1 else Recorder()
+
+    port.turn(*(body_of(f"u-{n}") for n in range(4)))
+    await eventually(lambda: port.wires[3].written or port.wires[1].aborted)
+
+    assert [bool(wire.written) for wire in port.wires] == [True, False, True, True]
+    assert [wire.aborted for wire in port.wires] == [False, True, False, False]
 
 
 @pytest.mark.parametrize("account", ["a", "b"])

@@ -34,7 +34,7 @@ def test_it_changes_no_state_and_ends(shown: list[Upload], size: int) -> None:
     before = dict(one.states)
 
     turns = 0
-    while one.backfill.waits(0):
+    while one.backfill.waiting(0):
         assert one.turn().states == {}
         turns += 1
 

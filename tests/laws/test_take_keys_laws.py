@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gate.core.limits.limit import NEVER_US, EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.stores.redis.layout import account_key, due_key, upload_key
-from gate.stores.redis.takes import Batch
+from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.unrolled import Unrolled
 
 RATE = Rate(3, 7_000_000, 3)

@@ -120,9 +120,9 @@ def test_what_is_heard_of_other_partitions_counts_too() -> None:
 
     one.crowd.hear(3, name(*feature), 20)
 
-    assert one.backfill.waits(0)
+    assert one.backfill.waiting(0)
     assert sorted(scored(one.turn())) == ["a", "b"]
-    assert not one.backfill.waits(0)
+    assert not one.backfill.waiting(0)
 
 
 def test_each_partition_has_its_own_accounts_scored() -> None:

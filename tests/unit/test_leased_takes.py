@@ -29,6 +29,7 @@ from gate.stores.memory.accounts import MemoryAccountStore
 
 SLOW = Rate(300, 365 * DAY_US, 300)
 PLATFORM = Limit("platform.uploads", SLOW, lease=40)
+BYTES = Limit("platform.bytes", SLOW, by_bytes=True, lease=40)
 NEW = leased_class(PLATFORM)
 
 
@@ -83,6 +84,17 @@ async def with_a_lease(store: FailingStore, of: int = 40) -> LeasedGate:
     await gate.renew()
     assert uploads(gate.held_us) == of
     return gate
+
+
+@pytest.fixture
+async def upload_from_a_lease() -> tuple[FailingStore, LeasedGate]:
+    """A store, and a gate over it whose lease of bytes gave to the upload `a` of 2 bytes."""
+    store = FailingStore()
+    gate = gate_over(store, leased_class(BYTES))
+    await gate.upload(*range(20), size=2)
+    await gate.renew()
+    await gate.upload("a", size=2)
+    return store, gate
 
 
 @pytest.mark.parametrize(("may_have_run", "left"), [(False, 40), (True, 38)])
@@ -166,14 +178,11 @@ async def test_a_limit_that_a_new_policy_does_not_lease_is_given_back() -> None:
 
 
 @pytest.mark.parametrize("goes_back", [True, False])
-async def test_an_upload_that_got_from_a_lease_still_counts_where_a_new_policy_leases_nothing(goes_back: bool) -> None:
-    store = FailingStore()
-    by_bytes = Limit("platform.bytes", Rate(300, 365 * DAY_US, 300), by_bytes=True, lease=40)
-    gate = gate_over(store, leased_class(by_bytes))
-    await gate.upload(*range(20), size=2)
-    await gate.renew()
-    await gate.upload("a", size=2)
-    gate.takes.expect((leased_class(Limit(by_bytes.name, by_bytes.rate, by_bytes=True)),))
+async def test_an_upload_that_got_from_a_lease_still_counts_where_a_new_policy_leases_nothing(
+    goes_back: bool, upload_from_a_lease: tuple[FailingStore, LeasedGate]
+) -> None:
+    store, gate = upload_from_a_lease
+    gate.takes.expect((leased_class(Limit(BYTES.name, BYTES.rate, by_bytes=True)),))
     await gate.renew(1)
     await gate.renew(1)
 
@@ -183,8 +192,8 @@ async def test_an_upload_that_got_from_a_lease_still_counts_where_a_new_policy_l
     await gate.renew(1)
 
     assert none_left == gate.takes.leases == []
-    taken_us = store.memory.tat_us("platform", by_bytes.name) - NOW_US
-    assert taken_us == by_bytes.cost_us(40) + (0 if goes_back else by_bytes.cost_us(5))
+    taken_us = store.memory.tat_us("platform", BYTES.name) - NOW_US
+    assert taken_us == BYTES.cost_us(40) + (0 if goes_back else BYTES.cost_us(5))
 
 
 @pytest.mark.parametrize(("may_have_run", "left"), [(True, 0), (False, 40)])
@@ -206,28 +215,22 @@ async def test_what_the_store_refuses_to_take_back_stays_in_the_lease(may_have_r
     assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
 
 
-async def test_what_an_upload_took_beyond_its_lease_is_drawn_before_the_gate_stops() -> None:
-    store = FailingStore()
-    by_bytes = Limit("platform.bytes", Rate(300, 365 * DAY_US, 300), by_bytes=True, lease=40)
-    gate = gate_over(store, leased_class(by_bytes))
-    await gate.upload(*range(20), size=2)
-    await gate.renew()
-    await gate.upload("a", size=2)
+async def test_what_an_upload_took_beyond_its_lease_is_drawn_before_the_gate_stops(
+    upload_from_a_lease: tuple[FailingStore, LeasedGate],
+) -> None:
+    store, gate = upload_from_a_lease
 
     await gate.report("a", UploadOutcome.COMMITTED, 100)
     await gate.takes.give_all_back()
 
-    assert store.memory.tat_us("platform", by_bytes.name) - NOW_US == by_bytes.cost_us(40 + 100)
+    assert store.memory.tat_us("platform", BYTES.name) - NOW_US == BYTES.cost_us(40 + 100)
 
 
-async def test_what_an_upload_took_beyond_its_lease_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_an_upload_took_beyond_its_lease_is_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch, upload_from_a_lease: tuple[FailingStore, LeasedGate]
+) -> None:
     monkeypatch.setattr(leased_takes, "EVERY_S", 600.0)
-    store = FailingStore()
-    by_bytes = Limit("platform.bytes", Rate(300, 365 * DAY_US, 300), by_bytes=True, lease=40)
-    gate = gate_over(store, leased_class(by_bytes))
-    await gate.upload(*range(20), size=2)
-    await gate.renew()
-    await gate.upload("a", size=2)
+    store, gate = upload_from_a_lease
     running = asyncio.create_task(gate.takes.run())
 
     async def waits() -> bool:
@@ -245,7 +248,7 @@ async def test_what_an_upload_took_beyond_its_lease_is_drawn_at_once(monkeypatch
     await asyncio.gather(running, return_exceptions=True)
 
     assert before < 0
-    assert store.memory.tat_us("platform", by_bytes.name) - NOW_US == by_bytes.cost_us(40 + 100) + gate.held_us
+    assert store.memory.tat_us("platform", BYTES.name) - NOW_US == BYTES.cost_us(40 + 100) + gate.held_us
 
 
 async def test_what_is_drawn_while_the_gate_stops_is_given_back() -> None:

@@ -56,11 +56,9 @@ class HotConnection(asyncio.Protocol):
         """How many requests were read to their end."""
         self._waiting: deque[HotRequest] = deque()
         self._answering: HotRequest | None = None
-        self._is_proceeding = False
+        self._is_proceeding = self._is_paused = self._stalled = False
         self._is_last = False
         """No request is read any more."""
-        self._is_paused = False
-        self._stalled = False
         self._since_s = 0.0
         """Since when the next thing is awaited: a request or its rest; that the client reads; that the connection ends."""
         self._is_idle = False
@@ -317,9 +315,13 @@ class HotConnection(asyncio.Protocol):
     def _answered(self, request: HotRequest, response: Response) -> None:
         self._answering = None
         if not request.gone:
-            self._write(request, response)
-            if self._waiting or self._is_paused or self._reading is not None:
-                self._proceed()
+            try:
+                self._write(request, response)
+                if self._waiting or self._is_paused or self._reading is not None:
+                    self._proceed()
+            except Exception:  # other connections still wait for answers that were made with this one
+                log.exception("unexpected error while writing a response; its connection ends")
+                self.abort()
 
     def _write(self, request: HotRequest, response: Response | bytes) -> None:
         """Write a response, and end the connection if it was its last."""

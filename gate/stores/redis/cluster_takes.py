@@ -28,8 +28,9 @@ from gate.stores.redis.layout import account_key, due_key
 from gate.stores.redis.limit_tags import LIMITS_TTL_MS
 from gate.stores.redis.line import Routed, Stats
 from gate.stores.redis.reservations import RedisReservationStore
+from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.take_scripts import Scripts
-from gate.stores.redis.takes import CONNECT_WITHIN_S, PROBE, Batch, TakeWire
+from gate.stores.redis.take_wire import CONNECT_WITHIN_S, PROBE, TakeWire
 from gate.stores.redis.unrolled import Unrolled
 
 MOST_WAITING: Final = 10_000

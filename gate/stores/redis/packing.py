@@ -1,12 +1,16 @@
-"""How the numbers of a take are packed, by its class. The layout stands at the top of `lua/take.lua`."""
+"""How the numbers of a take are packed, by its class, and which limits the numbers in its answer name.
+
+The layouts stand at the top of `lua/take.lua`.
+"""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import gcd
 
-from gate.core.limits.limit import Rate
+from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.take import ClassLimits
 
 Alone = tuple[int, int] | tuple[()] | None
@@ -33,3 +37,9 @@ def _period_and_rate(rates: Sequence[Rate]) -> Alone:
         return None
     shared = gcd(rates[0].per_us, rates[0].rate)
     return rates[0].per_us // shared, rates[0].rate // shared
+
+
+@lru_cache(maxsize=64)
+def numbered_limits(classes: tuple[ClassLimits, ...]) -> tuple[tuple[Limit, ...], ...]:
+    """All limits of each class, in the order of their numbers in the script."""
+    return tuple(tuple(limit for each in one.entity_limits for limit in each.limits) for one in classes)

@@ -63,10 +63,10 @@ class Backfill:
         """An account with this number showed features."""
         self._ids.remember(account, hashed)
 
-    def waits(self, partition: int) -> bool:
-        """Whether accounts of the partition wait."""
+    def waiting(self, partition: int) -> int:
+        """How many accounts of the partition wait."""
         self._look()
-        return bool(self._waiting.get(partition))
+        return len(self._waiting.get(partition, ()))
 
     def take(self, partition: int, most: int, scored: Iterable[str] = ()) -> list[str]:
         """Up to `most` accounts of the partition that wait, those first that have waited longest.

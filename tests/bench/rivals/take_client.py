@@ -24,7 +24,8 @@ from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.local.free_port import LOOPBACK
 from gate.policyfile import load_policy
-from gate.stores.redis.takes import Batch, RedisTakeStore
+from gate.stores.redis.take_batch import Batch
+from gate.stores.redis.takes import RedisTakeStore
 from gate.stores.redis.unrolled import Unrolled
 from tests.bench.report import BenchError, Spec
 from tests.bench.rivals.calls import flush

@@ -1,0 +1,191 @@
+"""A batch of checks as one call of the script: how it is packed, and how its reply is read.
+
+Requests and answers are packed numbers, one string for a whole batch, because each argument of a command costs the server and the
+client more than the numbers in it. The layouts stand at the top of `lua/take.lua`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from gate.core.hot_facts import MetFact
+from gate.core.limits.gcra import Refusal
+from gate.core.limits.limit import NEVER_US, Room
+from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.standing import UNKNOWN, Standing
+from gate.stores.redis.layout import LONGEST_UPLOAD, upload_hash
+from gate.stores.redis.more_answers import with_more
+from gate.stores.redis.packing import numbered_limits
+from gate.stores.redis.take_keys import TakeKeys, keys_under, shared_keys, with_raw_names
+from gate.stores.redis.unrolled import Unrolled
+
+_CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
+_RESENT: Final = _CHARGED | _REPEATED | _NEVER_FITS
+_KEEP_LIMITS, _RECORDED = 8, 16
+_ANSWER: Final = struct.Struct("<BdBH")
+_TIMES: Final = struct.Struct("<ddddd")
+_TIMES_FOLLOW: Final = 128
+_COUNT: Final = struct.Struct("<H")
+_NOW: Final = struct.Struct("<d")
+
+
+class Batch:
+    """One call for some checks, packed at once for all of them, and how to read its reply. See `script_call.ScriptCall`.
+
+    `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
+    """
+
+    __slots__ = ("_argument", "_hot", "_key_count", "_keys", "_unrolled", "first_key", "script", "unreadable")
+
+    def __init__(
+        self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str, due: str | None = None
+    ) -> None:
+        self.unreadable = 0
+        self.script = unrolled.script
+        self._unrolled = unrolled
+        self._hot: dict[int, MetFact] = {}
+        self.first_key, shared = shared_keys(prefix, unrolled.shared, due)
+        keys = self._pack(requests, keys_under(prefix), shared)
+        if not keys.isascii():
+            lengths = [len(request.account) for request in requests]
+            keys = self._pack(with_raw_names(requests), keys_under(prefix), shared, lengths)
+        self._keys = keys.encode("latin-1")
+
+    def packed(self, known: bool) -> bytes:
+        """See `script_call.ScriptCall`."""
+        return self.script.packed(known, self._key_count, self._keys, self._argument)
+
+    def _pack(
+        self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
+    ) -> str:
+        """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
+        packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
+        begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
+        shown, own = [shared], list[str]()
+        given = [_COUNT.pack(len(requests))]
+        flying = self._keys_in_flight(requests, keys, shown)
+        count = 1 + len(self._unrolled.shared) + len(flying)
+        accounts, networks, devices = dict[str, int](), dict[str, int](), dict[str, int]()
+        for n, request in enumerate(requests):
+            account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
+            number, alone, by_ip, by_device, packed = packing[request.class_limits]
+            first, second, third, last, length, between = (
+                keys.parts(len(account), characters[n]) if characters else keys[len(account)]
+            )
+            a = accounts.setdefault(account, count + 1)
+            if a > count:
+                count += 3
+                shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
+            if len(upload) > LONGEST_UPLOAD:
+                upload = upload_hash(upload.encode(encoding))
+            own.append(f"{begin_upload[length + len(upload)]}{account}{between}{upload}\r\n")
+            i = d = special = 0
+            if by_ip and ip is not None:
+                i = networks.setdefault(ip, count + 1)
+                if i > count:
+                    count = i
+                    shown.append(f"{begin_network[len(ip)]}{ip}\r\n")
+            if by_device and device is not None:
+                d = devices.setdefault(device, count + 1)
+                if d > count:
+                    count = d
+                    shown.append(f"{begin_device[len(device)]}{device}\r\n")
+            now_us, size, kind, attempt = request.now_us, request.size, request.kind, request.attempt
+            if request.hot is not None or request.keep_limits or now_us is not None:
+                special = self._special(n, request)
+            # `request.fingerprint`, in half the time
+            what = f"{request.class_}\n{kind or ''}\n{size}\n{ip or ''}\n{device or ''}".encode(encoding)
+            if alone is None:
+                numbers = self._further(request, keys, flying)
+                given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
+            elif alone:
+                per_us, rate = alone
+                cost = -(-size * per_us // rate)
+                cost = cost if cost < NEVER_US else NEVER_US
+                given += (packed(number, special, a, i, d, attempt, len(what), cost), what)
+            else:
+                given += (packed(number, special, a, i, d, attempt, len(what)), what)
+            if now_us is not None:
+                given.append(_NOW.pack(now_us))
+        self._key_count = count + len(own)
+        self._argument = b"".join(given)
+        return "".join(shown) + "".join(own)
+
+    def _keys_in_flight(self, requests: Sequence[TakeRequest], keys: TakeKeys, shown: list[str]) -> dict[str, int]:
+        """Appends the keys of what is in flight, where limits count it; returns them with their numbers."""
+        flying: dict[str, int] = {}
+        flights, before = self._unrolled.flights, 1 + len(self._unrolled.shared)
+        for request in requests if any(flights.values()) else ():
+            for subject in flights[request.class_limits]:
+                key = keys.in_flight(subject, request)
+                if key and key not in flying:
+                    flying[key] = before + len(flying) + 1
+                    shown.append(key)
+        return flying
+
+    def _further(self, request: TakeRequest, keys: TakeKeys, flying: Mapping[str, int]) -> list[int]:
+        """The costs of a request that count bytes, and the numbers of the keys of what is in flight."""
+        limits = request.class_limits
+        costs = [min(rate.cost_us(request.size), NEVER_US) for rate in limits.byte_rates]
+        subjects = self._unrolled.flights[limits]
+        return costs + [flying.get(keys.in_flight(subject, request), 0) for subject in subjects]
+
+    def _special(self, n: int, request: TakeRequest) -> int:
+        """The rare parts of a request: a hot fact, which is kept for the answer; limits to keep; a recorded clock."""
+        special = _RECORDED if request.now_us is not None else 0
+        if request.keep_limits:
+            special += _KEEP_LIMITS
+        if request.hot is not None:
+            self._hot[n] = request.hot
+            special += request.class_limits.refused_by(request.hot)
+        return special
+
+    def read(self, reply: Sequence[Any]) -> list[TakeResult]:
+        """What the script answered, one for each request."""
+        results: list[TakeResult] = []
+        limits_by_class, unscored, charged_only = numbered_limits(self._unrolled.classes), UNKNOWN, _CHARGED
+        (clock,) = _NOW.unpack_from(reply[1])
+        clock_us, times_at = int(clock), _NOW.size
+        for flags, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
+            if flags == charged_only and 0 < class_ < _TIMES_FOLLOW:  # without a score, let in, as nearly all are
+                room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
+                results.append(TakeResult(unscored, True, False, None, (), clock_us, room))
+                continue
+            standing, now_us = UNKNOWN, clock_us
+            if class_ >= _TIMES_FOLLOW:
+                class_ -= _TIMES_FOLLOW
+                now, risk, scored_at, half_life, base = _TIMES.unpack_from(reply[1], times_at)
+                times_at, now_us = times_at + _TIMES.size, int(now)
+                if flags & _SCORED:
+                    acts = not flags & _DOES_NOT_ACT
+                    standing = Standing(risk, int(scored_at), None, int(half_life), base, now_us, acts)
+            refusal: Refusal | None = None
+            free: Room | None = None
+            if class_:
+                named = limits_by_class[class_ - 1][limit - 1]
+                if flags & _CHARGED:
+                    free = Room(named, int(wait))
+                else:
+                    refusal = Refusal(named.name, None if flags & _NEVER_FITS else int(wait))
+            charged, repeated = flags & _CHARGED == _CHARGED, flags & _REPEATED == _REPEATED
+            if repeated and not charged:  # the name of the limit comes with `with_more`
+                refusal, repeated = Refusal("", int(wait)), False
+            conflict = flags & _CONFLICT == _CONFLICT
+            limits_of = "" if flags & _LIMITS else None
+            resent = flags & _RESENT == _RESENT
+            results.append(
+                TakeResult(standing, charged, repeated, refusal, (), now_us, free, conflict, limits_of, resent)
+            )
+            if flags & _UNREADABLE:
+                self.unreadable += 1
+        for at, more in zip(reply[2::2], reply[3::2], strict=True):
+            results[at], is_readable = with_more(results[at], more)
+            self.unreadable += not is_readable
+        for at, hot in self._hot.items():
+            if not results[at].repeated:  # such an upload was let in before, and stays so
+                results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
+        return results
