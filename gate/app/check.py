@@ -234,9 +234,10 @@ class Check:
         class_, pauses, risk, decision = policy.class_of(request.account, now_us), self._pauses, None, None
         try:
             if not needs_store(pauses, policy):
-                if not may_hold(pauses, request, class_):
+                if may_hold(pauses, request, class_) or request.account.id in policy.deny_accounts:
+                    decision = decide(request, class_, pauses, policy, now_us)
+                else:
                     pauses = self._unheld  # the search for pauses takes longer than the rest of a decision
-                decision = decide(request, class_, pauses, policy, now_us)
             if pauses.by_risk.entries:
                 risk = refusing_risk(pauses.by_risk, request, class_, now_us)
         except Exception:

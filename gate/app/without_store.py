@@ -84,36 +84,37 @@ class WithoutStore:
         if policy is not self._policy:
             self._policy, self._modes = policy, {limit.name: limit.on_store_error for limit in policy.limits}
             self._kept.clear()
-        override = None if standing.override is None else standing.override_in_force(now_us)
-        if override is not None and override.allow:
-            return TakeResult(standing, True, False, None, (), now_us)
-        if self._leases is None:
-            return self._take(request, standing, now_us)
-        rest = self._leases.rest_of(request)
-        if rest is not None:
-            return self._take(rest, standing, now_us)
-        given = self._leases.give(request)
-        if given is None:
-            return self._take(request, standing, now_us)
-        result = self._take(given[0], standing, now_us)
-        self._leases.settle(given[1], was_used=result.charged)
-        return result
-
-    def _take(self, request: TakeRequest, standing: Standing, now_us: int) -> TakeResult:
-        closed, local = self._split(request)
-        if closed is not None:
-            return TakeResult(standing, False, False, Refusal(closed, CLOSED_RETRY_US), (), now_us)
-        refusal, shadow = self._local.take(local, request.size, now_us)
-        return TakeResult(standing, refusal is None, False, refusal, shadow, now_us)
-
-    def _split(self, request: TakeRequest) -> tuple[str | None, tuple[EntityBuckets, ...]]:
-        """The name of a closed limit, if there is one; else the buckets of the local limits."""
-        all_of_it, known = request.buckets, self._kept
-        for buckets in all_of_it:
-            if known.get(buckets.limits) is not buckets.limits:
+        if standing.override is not None:
+            override = standing.override_in_force(now_us)
+            if override is not None and override.allow:
+                return TakeResult(standing, True, False, None, (), now_us)
+        request, given = (request, None) if self._leases is None else self._with_leases(self._leases, request)
+        closed, local, known = None, request.buckets, self._kept
+        for buckets in local:
+            limits = buckets.limits
+            if known.get(limits) is not limits:
+                closed, local = self._split(local)
                 break
+        if closed is None:
+            refusal, shadow = self._local.take(local, request.size, now_us)
         else:
-            return None, all_of_it
+            refusal, shadow = Refusal(closed, CLOSED_RETRY_US), ()
+        charged = refusal is None
+        if given is not None and self._leases is not None:
+            self._leases.settle(given, was_used=charged)
+        return TakeResult(standing, charged, False, refusal, shadow, now_us)
+
+    @staticmethod
+    def _with_leases(leases: Leases[Given], request: TakeRequest) -> tuple[TakeRequest, Given | None]:
+        """The request for what does not come from the leases, and what they give now."""
+        rest = leases.rest_of(request)
+        if rest is not None:
+            return rest, None
+        given = leases.give(request)
+        return (request, None) if given is None else given
+
+    def _split(self, all_of_it: tuple[EntityBuckets, ...]) -> tuple[str | None, tuple[EntityBuckets, ...]]:
+        """The name of a closed limit, if there is one; else the buckets of the local limits."""
         local: list[EntityBuckets] = []
         for buckets in all_of_it:
             limits = buckets.limits

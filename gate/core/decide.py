@@ -338,9 +338,9 @@ def unheld(pauses: LivePauses) -> LivePauses:
 def may_hold(pauses: LivePauses, request: CheckRequest, class_: str) -> bool:
     """Whether a pause that needs no score may hold the upload."""
     shared, glass = pauses.shared, pauses.break_glass
-    return bool(
-        (shared.entries and shared.candidates(request, class_)) or (glass.entries and glass.candidates(request, class_))
-    )
+    if shared.entries and shared.candidates(request, class_):
+        return True
+    return bool(glass.entries and glass.candidates(request, class_))
 
 
 def _walk(stages: Iterable[Callable[..., StageResult | None]], strongest: StageResult, *facts: object) -> StageResult:

@@ -40,22 +40,12 @@ class LocalBuckets:
 
     def take(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take from all buckets or from none, like `gate.core.limits.gcra.take`, by this gate's share of each limit."""
-        answer = NOTHING_REFUSED
-        if not self._take_where_all_have_room(buckets, size, now_us):
-            answer = self._take_by_the_model(buckets, size, now_us)
-        if self._count > self._max_buckets:
-            self._forget(now_us)
-        return answer
-
-    def _take_where_all_have_room(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> bool:
-        """Take if every bucket has room, which is nearly always so, and tell whether it did. It knows no more of the
-        algorithm than that; all else is for `gcra.take`, several times slower."""
         moved: list[tuple[dict[str, int], str, int]] = []
         more = 0
         for each in buckets:
             by_bytes, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
             if rows is None:
-                return False
+                return self._take_by_the_model(buckets, size, now_us)
             if by_bytes:
                 rows = [row if row[3] is None else self._row(row[3], size) for row in rows]
             tats = self._tats.get(each.entity)
@@ -65,16 +55,19 @@ class LocalBuckets:
                 tats = self._tats[each.entity] = {}  # it does not stay empty: if not here, the model takes
             for name, cost_us, most_us, _ in rows:
                 tat_us = tats.get(name, -1)
-                if tat_us < now_us:
+                wait_us = tat_us - now_us
+                if wait_us <= 0:
                     more += tat_us == -1
-                    tat_us = now_us
-                if tat_us - now_us > most_us:
-                    return False
+                    wait_us, tat_us = 0, now_us
+                if wait_us > most_us:  # nearly always there is room; the model, several times slower, knows the rest
+                    return self._take_by_the_model(buckets, size, now_us)
                 moved.append((tats, name, tat_us + cost_us))
         for tats, name, tat_us in moved:
             tats[name] = tat_us
         self._count += more
-        return True
+        if self._count > self._max_buckets:
+            self._forget(now_us)
+        return NOTHING_REFUSED
 
     def _take_by_the_model(
         self, buckets: Sequence[EntityBuckets], size: int, now_us: int
@@ -87,6 +80,8 @@ class LocalBuckets:
         for (entity, name), tat_us in tats.items():
             self._tats.setdefault(entity, {})[name] = tat_us
         self._count += len(tats)
+        if self._count > self._max_buckets:
+            self._forget(now_us)
         return answer
 
     def _rows_of(self, limits: EntityLimits) -> tuple[bool, Sequence[_Row] | None]:

@@ -31,8 +31,8 @@ NOTHING: Final = -1
 BATCH: Final = 128
 """Hashes looked up at once: what is held meanwhile stays inside a processor's cache."""
 _PARTS: Final = 4
-"""Tables that share 64 bits; a key has at most 16."""
-_MOST_KEY_BITS: Final = 16
+"""Tables that share 64 bits of a hash. Each has 16 of them for its keys, and no memory needs more."""
+_MOST_HASHES: Final = _FILL << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,13 @@ class NearHashes:
     """
 
     def __init__(self, shape: NearShape = SHORT_HASH, capacity: int = 1 << 20, seed: int = 11) -> None:
-        if not 1 <= capacity <= 1 << 21:
-            raise ValueError("a memory of near hashes holds 1 to 2,097,152 of them")
+        if not 1 <= capacity <= _MOST_HASHES:
+            raise ValueError(f"a memory of near hashes holds 1 to {_MOST_HASHES:,} of them")
         random = np.random.default_rng(seed)
         self._shape = shape
         self._capacity = capacity
-        key_bits = min(_MOST_KEY_BITS, max(2, (max(capacity // _FILL, 1) - 1).bit_length()))
-        self._key_mask = np.uint16((1 << key_bits) - 1)
-        cells = 1 << key_bits
+        cells = 1 << (-(-capacity // _FILL) - 1).bit_length()
+        self._key_mask = np.uint16(cells - 1)
         groups = -(-shape.tables // _PARTS)
         self._chosen = np.concatenate([random.permutation(shape.bits)[:64] for _ in range(groups)])
         tables = np.arange(shape.tables)

@@ -15,7 +15,6 @@ from gate.core.fields.text import without_ignorables
 
 MAX_CHARS = 500
 PIECE_CHARS = 64
-LAYOUTS = 16
 LINK, MENTION, TAG, LONG = 8, 4, 2, 1
 """The bits of a layout."""
 LONG_CHARS = 70

@@ -23,6 +23,15 @@ def cpu_s(pid: int) -> float:
     return ticks / _TICKS
 
 
+def waited_s(pid: int) -> float:
+    """Seconds for which the threads of `pid` could have run and had no core. Raises BenchError where it has ended."""
+    try:
+        threads = [(each / "schedstat").read_text().split() for each in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError as error:
+        raise BenchError(f"process {pid} has ended") from error
+    return sum(int(waited_ns) for _, waited_ns, _ in threads) / 1e9
+
+
 def pss_mb(pid: int) -> float:
     """Memory in MB (10^6 bytes) of `pid` and all below it; pages that are shared count once among those who share."""
     return sum(_rollup(one, "Pss:") for one in _tree(pid, _stats())) * 1024 / 1e6

@@ -126,6 +126,11 @@ class Talker:
         self._process.kill()
         self._process.communicate()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def go(self, word: str = "go") -> str:
         """Let it work, as `word` says; what it says at the end. Raises BenchError when it fails."""
         if self._process.stdin is None:

@@ -16,7 +16,7 @@ from gate.core.fields.rules import BY_SUBJECT
 from gate.core.fields.text import repaired
 from gate.core.request import CheckRequest
 from gate.errors import RequestRejected
-from gate.records.check import decode_check, decode_checks, labels_of
+from gate.records.check import MAX_BODY_BYTES, decode_check, decode_checks, decode_plain_checks, labels_of
 from streams.core.events import Unreadable, decode_counting
 
 AT = "2026-11-23T10:00:00Z"
@@ -72,6 +72,16 @@ def of_check_in_a_batch(given: dict[str, Any], separators: tuple[str, str]) -> A
         return (error.field or "").removeprefix("checks[1].")
     assert read.labels == set(map(labels_of, read.requests))
     return msgspec.to_builtins(read.requests[1]), dict(read.ignored[1])
+
+
+def of_check_with_others(given: dict[str, Any]) -> Any:
+    """What `decode_check` reads of the last of three bodies, if the three are not read together."""
+    body = json.dumps(given).encode()
+    read = decode_plain_checks([json.dumps(WHOLE).encode()] * 2 + [body], AT_US)
+    if read is None:
+        return of_check(given)
+    assert read.labels == set(map(labels_of, read.requests))
+    return msgspec.to_builtins(read.requests[2]), dict(read.ignored[2])
 
 
 def of_event(given: dict[str, Any]) -> Any:
@@ -134,6 +144,15 @@ def test_the_quick_way_to_read_a_check_says_what_the_table_says(name: str) -> No
             assert quick[0] == msgspec.to_builtins(msgspec.convert(slow.kept, CheckRequest)), spelt(value)
             assert quick[1] == slow.dropped, spelt(value)
         assert of_check_in_a_batch(given, (",", ":")) == of_check_in_a_batch(given, (", ", ": ")) == quick, spelt(value)
+        assert of_check_with_others(given) == quick, spelt(value)
+
+
+def test_plain_bodies_are_read_together_and_no_body_makes_up_for_another() -> None:
+    whole = json.dumps(WHOLE).encode()
+
+    assert decode_plain_checks([whole] * 3, AT_US) is not None
+    assert decode_plain_checks([whole, whole + b"," + whole[:40], whole[40:]], AT_US) is None
+    assert decode_plain_checks([whole, whole + b" " * MAX_BODY_BYTES], AT_US) is None
 
 
 numbers = st.sampled_from(

@@ -5,7 +5,8 @@
 Afterwards every account's state and score must be what a single-threaded replay of the events topic gives, every
 unreadable event must be in the dead letters, and nothing committed twice. Crowd counts must lie between what the
 process that saw most must have counted and what is true, and a gate must answer what follows from the replayed scores.
-Prints one line of JSON with the counts. The run is decided by its seed, but for the operating system's timing.
+Prints one line of JSON with the counts. The run is decided by its seed, but for the operating system's timing. A run
+that gets SIGTERM ends its workers and servers first, and exits with 143.
 
 Events may be late, hostile or delivered again; partitions may be added in the middle; and requests that steer
 transactions may reach the broker long after their sender gave up:
@@ -303,9 +304,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _end(*_: object) -> None:
+    """Leaves through every `finally`, so that workers and servers end too; a second SIGTERM does not cut that short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main() -> int:
     """Run by hand; 0 when nothing was wrong."""
     args = _options()
+    signal.signal(signal.SIGTERM, _end)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     shares = Shares(args.late, args.hostile, args.duplicates)
     plan = random_plan(args.events, args.faults, args.seed, shares, args.partitions, args.coordinator_delay)

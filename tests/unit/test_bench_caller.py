@@ -38,6 +38,7 @@ def test_a_latency_counts_from_the_scheduled_time_though_the_connection_was_busy
 
     assert (phase.checks, phase.allowed) == (5, 5)
     assert phase.p99 > 4 * SLOW_S * 1e3, "the fifth was due at once and waited for four others"
+    assert 4 * SLOW_S * 1e3 < phase.late_p99 < phase.p99, "it was sent when the fourth was answered"
 
 
 def test_an_answer_is_whole_only_with_its_last_byte() -> None:

@@ -110,3 +110,18 @@ def test_tests_that_fail_without_a_mutant_give_no_figure(monkeypatch: pytest.Mon
 
     with pytest.raises(BenchError, match="fail without a mutant of lua:settle"):
         group._is_killed(Stage(print), PLANTED)
+
+
+UNCHANGED = f"streams.core.rings={group.ROOT / 'streams/core/rings.py'}"
+LOOPS = "def test_it():\n    while True:\n        pass\n"
+WAITS = "import select\n\ndef test_it():\n    select.select([], [], [], 1.2)\n"
+
+
+@pytest.mark.parametrize(("source", "passes"), [(LOOPS, False), (WAITS, True)], ids=["loops", "waits"])
+def test_a_test_is_ended_by_its_processor_time_and_not_by_the_time_that_passes(
+    source: str, passes: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text(source)
+
+    assert group._passes([file], UNCHANGED, cpu_s=1.0) is passes

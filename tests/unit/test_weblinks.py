@@ -6,7 +6,7 @@ import pytest
 
 from streams.core.confusables import skeleton
 from streams.core.links import suspicion
-from streams.core.weblinks import MAX_HOSTS, WebLinks, host
+from streams.core.weblinks import MAX_HOSTS, Link, WebLinks, host, link_path
 from streams.files.public_suffixes import load_web_links
 
 
@@ -139,3 +139,104 @@ def test_a_name_that_imitates_is_found_at_either_end_of_a_long_host() -> None:
 
     assert suspicion(f"paypal-{middle}.test") - suspicion(f"flower-{middle}.test") == pytest.approx(0.4, abs=0.11)
     assert suspicion(f"{middle}-paypal.test") - suspicion(f"{middle}-flower.test") == pytest.approx(0.4, abs=0.11)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("birds.github.io", ("birds", True)), ("x.birds.github.io", ("x.birds", True)), ("github.io", ("github.io", False)),
+        ("birds.example", ("birds.example", False)), ("a.co.uk", ("a.co.uk", False)), ("io", ("io", False)),
+        ("me.blogspot.com", ("me", True)), ("a.b.medium.com", ("a.b", True)), ("medium.com", ("medium.com", False)),
+        ("notmedium.com", ("notmedium.com", False)), ("a.x.advisor.ws", ("a", True)), ("x.r2.dev", ("x", True)),
+        ("198.51.100.7", ("198.51.100.7", False)), ("[2001:db8::1]", ("[2001:db8::1]", False)),
+    ],
+)  # fmt: skip
+def test_of_a_host_the_part_is_known_that_its_user_chose(web: WebLinks, name: str, own: tuple[str, bool]) -> None:
+    assert web.own_name(name) == own
+
+
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [
+        ("https://a.test/x/", "/x"), ("a.test//", ""), ("a.test", ""), ("//a.test/p/q/", "/p/q"), (r"\\a.test\p", "/p"),
+        ("a.test/é?x#y", "/%C3%A9"), ("  https://a.test/q \n", "/q"), ("ht\ntps://a.test/z", "/z"), ("http://[bad/x", ""),
+        ("https://a.test/./b/../c", "/c"), ("a.test:80/p", "/p"),
+    ],
+)  # fmt: skip
+def test_the_path_of_a_link_is_the_one_that_a_browser_sends(link: str, path: str) -> None:
+    assert link_path(link) == path
+
+
+def test_of_a_long_link_the_first_2048_characters_are_read() -> None:
+    assert host(" " * 2_039 + "a.test") == "a.test"
+    assert host(" " * 2_043 + "a.test") == "a.tes"
+    assert link_path("https://a.test/" + "x" * 3_000) == "/" + "x" * (2_048 - len("https://a.test/"))
+
+
+def test_a_host_has_at_most_253_characters() -> None:
+    labels = ".".join(["a" * 63] * 3)
+
+    assert host(f"https://{labels}.{'b' * 61}") == f"{labels}.{'b' * 61}"
+    assert host(f"https://{labels}.{'b' * 62}") == ""
+
+
+def test_of_a_long_caption_the_first_1536_and_the_last_512_characters_are_read(web: WebLinks) -> None:
+    def around(before: int, after: int) -> tuple[str, ...]:
+        return web.hosts_in((), "-" * (before - 1) + " a.com " + "-" * (after - 1))
+
+    assert around(1_531, 3_000) == ("a.com",)
+    assert around(1_532, 3_000) == ("a.co",)
+    assert around(1_535, 3_000) == around(3_000, 1_000) == around(3_000, 508) == ()
+    assert around(3_000, 507) == ("a.com",)
+    assert around(1_700, 343) == ("a.com",)  # 2,048 characters in all, so nothing is left out
+
+
+def test_what_stands_before_a_host_may_have_300_characters_with_it(web: WebLinks) -> None:
+    assert web.hosts_in((), f"http://{'u' * 294}@a.com/x") == ("a.com",)
+    assert web.hosts_in((), f"http://{'u' * 295}@a.com/x") == ("a.co",)
+
+
+def test_thirty_links_of_an_upload_are_read_those_of_its_caption_last(web: WebLinks) -> None:
+    given = [f"https://a.test/{number}" for number in range(40)]
+    caption = " ".join(f"b.test/{number}" for number in range(40))
+
+    both = web.links_in(given[:12], caption)
+
+    assert [len(web.links_in(links, text)) for links, text in ((given, None), ((), caption), (given, caption))] == [
+        30
+    ] * 3
+    assert [link.host for link in both] == ["a.test"] * 12 + ["b.test"] * 18
+    assert web.hosts_in(given[:29], "b.test/ c.test/") == ("a.test", "b.test")
+    assert web.hosts_in(given[:30], "b.test/") == ("a.test",)
+    assert len(web.hosts_in([f"https://h{number}.test" for number in range(30)], None)) == 20
+
+
+@pytest.mark.parametrize(
+    ("caption", "links"),
+    [
+        ("see https://a.com/x), then b.com/y.", [("a.com", "/x"), ("b.com", "/y")]),
+        ("[here] https://[2001:db8::1]/z] c.com", [("[2001:db8::1]", "/z"), ("c.com", "")]),
+        ("https://a.com/_x_ **https://b.com/y**", [("a.com", "/_x"), ("b.com", "/y")]),
+        ("a.com, b.com; c.com", [("a.com", ""), ("b.com", ""), ("c.com", "")]),
+        ("a.com,b.com", [("a.com", ""), ("b.com", "")]),
+        (r"\\srv.com\x //d.com/y //e /", [("srv.com", "/x"), ("d.com", "/y")]),
+        ("WWW.zz.local but not yy.local", [("zz.local", "")]),
+        ("10.0.0.1/x and a.0x1f/ and b.12/", []),
+        ("%41b.com _a.com -b.com a.com-b a..b.com", []),
+    ],
+)
+def test_links_inside_a_caption_have_their_paths_without_what_a_sentence_puts_after_them(
+    web: WebLinks, caption: str, links: list[tuple[str, str]]
+) -> None:
+    assert web.links_in((), caption) == tuple(Link(*each) for each in links)
+    assert web.hosts_in((), caption) == tuple(name for name, _ in links)
+
+
+def test_a_link_that_is_named_and_in_the_caption_is_one_link(web: WebLinks) -> None:
+    assert web.links_in(["https://a.com/x/"], "a.com/x a.com/X") == (Link("a.com", "/x"), Link("a.com", "/X"))
+    assert web.links_in(["mailto:a@b.test", "https://c.test"], "my cat") == (Link("c.test", ""),)
+
+
+def test_nothing_to_read_gives_no_host(web: WebLinks) -> None:
+    assert web.hosts_in((), None) == web.hosts_in((), "my cat") == web.hosts_in(("mailto:a@b.test",), "my cat") == ()
+    assert web.hosts_in(("a.test",), "my cat") == web.hosts_in(("a.test",), None) == ("a.test",)

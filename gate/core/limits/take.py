@@ -110,15 +110,15 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     @property
     def buckets(self) -> tuple[EntityBuckets, ...]:
         """The buckets of every entity that this upload takes from."""
-        limits = self.class_limits
-        found: list[EntityBuckets] = []
+        limits, ip, device = self.class_limits, self.ip, self.device
+        found: tuple[EntityBuckets, ...] = ()
         if limits.account is not None:
-            found.append(EntityBuckets(f"account:{{{self.account}}}", limits.account))
-        if self.ip is not None and limits.ip is not None:
-            found.append(EntityBuckets(f"ip:{self.ip}", limits.ip))
-        if self.device is not None and limits.device is not None:
-            found.append(EntityBuckets(f"device:{self.device}", limits.device))
-        return (*found, *limits.shared) if limits.shared else tuple(found)
+            found = (EntityBuckets(f"account:{{{self.account}}}", limits.account),)
+        if ip is not None and limits.ip is not None:
+            found += (EntityBuckets(f"ip:{ip}", limits.ip),)
+        if device is not None and limits.device is not None:
+            found += (EntityBuckets(f"device:{device}", limits.device),)
+        return found + limits.shared if limits.shared else found
 
 
 class TakeResult(msgspec.Struct, frozen=True, gc=False):

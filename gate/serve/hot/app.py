@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -32,6 +32,7 @@ from gate.records.check import (
     Labels,
     decode_check,
     decode_checks,
+    decode_plain_checks,
     labels_of,
 )
 from gate.records.decision import (
@@ -151,15 +152,12 @@ class GateApp:
         self, requests: Sequence[HotRequest]
     ) -> list[tuple[Sequence[HotRequest], Coroutine[Any, Any, Sequence[Response]]]]:
         """See GatheringApp. Checks of one class are decided together, so that none waits for one of a lower class."""
-        now_us, listed, policy = self._clock.now_us(), self._listed_now(), self._check.policy
+        now_us, class_of = self._clock.now_us(), self._check.policy.class_of
         by_class: dict[str | None, tuple[list[HotRequest], list[CheckRequest], list[Ignored]]] = {}
         unread = list[HotRequest]()
-        for request in requests:
+        for request, asked, ignored in self._read_all(requests, now_us, unread):
             try:
-                asked, ignored = decode_check(request.body, now_us)
-                if ignored or labels_of(asked) not in listed:
-                    ignored = self._told(asked, ignored)
-                class_ = policy.class_of(asked.account, now_us)
+                class_ = class_of(asked.account, now_us)
             except Exception:
                 unread.append(request)
                 continue
@@ -173,6 +171,24 @@ class GateApp:
         parts: list[tuple[Sequence[HotRequest], Coroutine[Any, Any, Sequence[Response]]]]
         parts = [(part[0], self._decide_all(*part)) for part in by_class.values()]
         return [*parts, (unread, self._one_by_one(unread))] if unread else parts
+
+    def _read_all(
+        self, requests: Sequence[HotRequest], now_us: int, unread: list[HotRequest]
+    ) -> Iterable[tuple[HotRequest, CheckRequest, Ignored]]:
+        """The requests with their checks; those whose check cannot be read are added to `unread`."""
+        plain, listed = decode_plain_checks([request.body for request in requests], now_us), self._listed_now()
+        if plain is not None and plain.labels <= listed:
+            return zip(requests, plain.requests, plain.ignored, strict=True)
+        found: list[tuple[HotRequest, CheckRequest, Ignored]] = []
+        for request in requests:
+            try:
+                asked, ignored = decode_check(request.body, now_us)
+                if ignored or labels_of(asked) not in listed:
+                    ignored = self._told(asked, ignored)
+                found.append((request, asked, ignored))
+            except Exception:
+                unread.append(request)
+        return found
 
     async def _decide_all(
         self, requests: Sequence[HotRequest], asked: Sequence[CheckRequest], told: Sequence[Ignored]

@@ -159,8 +159,7 @@ def _folded(codes: Codes, starts: Positions, alphabet: Alphabet) -> tuple[Codes,
 def _digits_to_letters(letters: Codes, codes: Codes, alphabet: Alphabet) -> None:
     """A digit counts as a letter only beside one, so that whole numbers stay numbers. In place."""
     stands_for = alphabet.leet.take(codes)
-    at = np.flatnonzero(stands_for)
-    at = at[(at > 0) & (at < len(codes) - 1)]
+    at = np.flatnonzero(stands_for)  # pads are before the first character and behind the last
     if not len(at):
         return
     word = letters - np.uint32(97) < 26

@@ -1,22 +1,27 @@
 """A plugin for pytest: loads the module, or `lua:` script, that UPLOAD_GATE_MUTANT names from a file instead of its own.
 
-Generated examples that fail are not made smaller, because nobody reads them.
+Ends the run once one test has used UPLOAD_GATE_MUTANT_CPU_S seconds of processor time, because a mutant may loop for
+ever. A busy machine gives a test less of its processors, and ends none. Generated examples that fail are not made
+smaller, because nobody reads them.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType
 
+import pytest
 from hypothesis import Phase, settings
 
 from gate.stores.redis import lua
 
 NAME, _, FILE = os.environ["UPLOAD_GATE_MUTANT"].partition("=")
+CPU_S = float(os.environ["UPLOAD_GATE_MUTANT_CPU_S"])
 
 
 class Changed(SourceFileLoader):
@@ -48,6 +53,11 @@ def _change_script(name: str, changed: bytes) -> None:
     lua.script = lambda asked: lua.with_included(changed) if asked == name else plain(asked)
 
 
+def _grant_processor_time() -> None:
+    """From now on: SIGPROF ends a process that uses more, within C code too."""
+    signal.setitimer(signal.ITIMER_PROF, CPU_S)
+
+
 if NAME.startswith("lua:"):
     _change_script(NAME.removeprefix("lua:"), Path(FILE).read_bytes())
 else:
@@ -58,3 +68,10 @@ def pytest_configure() -> None:
     """Called once the project's own settings are loaded."""
     settings.register_profile("mutant", settings(), phases=[Phase.explicit, Phase.generate])
     settings.load_profile("mutant")
+    _grant_processor_time()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Called before each test; what was used until then was used by the tests before it, or by their import."""
+    _grant_processor_time()

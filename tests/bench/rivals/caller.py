@@ -66,7 +66,10 @@ PING = "ping"
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The result of a phase: checks, those let in, those answered without the store, its seconds, latencies in ms."""
+    """The result of a phase: checks, those let in, those answered without the store, its seconds, latencies in ms.
+
+    `late_p99` is the part of it before a request was sent: in ms, how late after its time.
+    """
 
     checks: int
     allowed: int
@@ -74,6 +77,7 @@ class Phase:
     seconds: float
     p50: float
     p99: float
+    late_p99: float
 
 
 def requests(kind: str, count: int, first: int, seed: int, accounts: int) -> list[bytes]:
@@ -107,6 +111,7 @@ def call(kind: str, connections: list[socket.socket], sent: list[bytes], rate: f
     idle, due_s, arrived = list(connections), dict.fromkeys(connections, 0.0), dict.fromkeys(connections, b"")
     waiting: set[socket.socket] = set()
     took: list[float] = []
+    late: list[float] = []
     allowed = degraded = at = 0
     gap_s = 1 / rate if rate else 0.0
     began = time.perf_counter()
@@ -114,6 +119,7 @@ def call(kind: str, connections: list[socket.socket], sent: list[bytes], rate: f
         now = time.perf_counter() - began
         while at < len(sent) and idle and at * gap_s <= now:
             connection = idle.pop()
+            late.append(time.perf_counter() - began - at * gap_s)
             connection.sendall(sent[at])
             due_s[connection], arrived[connection] = at * gap_s, b""
             waiting.add(connection)
@@ -134,8 +140,10 @@ def call(kind: str, connections: list[socket.socket], sent: list[bytes], rate: f
                 idle.append(connection)
     seconds = time.perf_counter() - began
     took.sort()
+    late.sort()
     batch = TARGETS[kind].batch if kind != PING else 1
-    return Phase(len(sent) * batch, allowed, degraded, seconds, quantile(took, 0.5) * 1e3, quantile(took, 0.99) * 1e3)
+    p50, p99, late_p99 = (quantile(of, share) * 1e3 for of, share in ((took, 0.5), (took, 0.99), (late, 0.99)))
+    return Phase(len(sent) * batch, allowed, degraded, seconds, p50, p99, late_p99)
 
 
 def main() -> None:

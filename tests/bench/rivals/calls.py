@@ -20,11 +20,14 @@ ALLOWED_AT_LEAST = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A phase, and the CPU µs a check of the server and of Redis in it."""
+    """A phase, and the CPU µs a check of the server and of Redis in it; `…_waited_us` is how long each waited for a core."""
 
     phase: Phase
     server_us: float
     redis_us: float
+    server_waited_us: float
+    redis_waited_us: float
+    caller_waited_us: float
 
     @property
     def per_s(self) -> float:
@@ -43,7 +46,9 @@ class Calls:
 
     def load(self, count: int, rate: float | None = None) -> Load:
         """Send `count` checks at `rate` a second, None: as fast as they are answered. Raises BenchError."""
+        pids = self._pid, self._redis_pid, self._talker.pid
         before, redis_before = proc.cpu_s(self._pid), proc.cpu_s(self._redis_pid)
+        waited_before = [proc.waited_s(pid) for pid in pids]
         phase = Phase(**json.loads(self._talker.go(json.dumps({"count": count, "rate": rate}))))
         used, redis_used = proc.cpu_s(self._pid) - before, proc.cpu_s(self._redis_pid) - redis_before
         if phase.allowed < ALLOWED_AT_LEAST * phase.checks:
@@ -51,7 +56,11 @@ class Calls:
                 f"{self._name} let in only {phase.allowed} of {phase.checks} checks, {phase.degraded} without the store, "
                 "so refusals would be measured"
             )
-        return Load(phase, used / phase.checks * 1e6, redis_used / phase.checks * 1e6)
+        waited_us = [
+            (proc.waited_s(pid) - earlier) / phase.checks * 1e6
+            for pid, earlier in zip(pids, waited_before, strict=True)
+        ]
+        return Load(phase, used / phase.checks * 1e6, redis_used / phase.checks * 1e6, *waited_us)
 
 
 @contextmanager

@@ -47,10 +47,17 @@ _OURS_SHARE = Spec("ours with three limits, at 60 % of our saturation, p99", "ms
 _OUR_RATE = Spec("ours with three limits, checks a second flat out", "1/s")
 _PING = Spec("PING of Redis at the rate of 60 % of our saturation, p99", "ms")
 _PER_PING = Spec("our p99 at 60 % of our saturation / PING of Redis", "×", 6, 2)
+_AT_SHARE = "ours with three limits, at 60 % of our saturation"
+_SENT_LATE = Spec(f"{_AT_SHARE}, how late the caller sent, p99", "ms")
+_SHARE_CPU = Spec(f"{_AT_SHARE}, server CPU per check", "µs")
+_GATE_WAITED = Spec(f"{_AT_SHARE}, the gate waited for a core, per check", "µs")
+_REDIS_WAITED = Spec(f"{_AT_SHARE}, Redis waited for a core, per check", "µs")
+_CALLER_WAITED = Spec(f"{_AT_SHARE}, the caller waited for a core, per check", "µs")
 _ABSENT = (*_RATIOS, _THEIRS, _THEIRS_REDIS, _THEIRS_STEADY, _THEIRS_SHARE, _THEIR_RATE)
 SPECS = (
     *_RATIOS, _PER_PING, _THEIRS, _OURS, _OURS_BATCH, _THEIRS_REDIS, _OURS_REDIS, _THEIRS_STEADY, _OURS_STEADY,
-    _THEIRS_SHARE, _OURS_SHARE, _PING, _THEIR_RATE, _OUR_RATE,
+    _THEIRS_SHARE, _OURS_SHARE, _SENT_LATE, _GATE_WAITED, _REDIS_WAITED, _CALLER_WAITED, _SHARE_CPU, _PING, _THEIR_RATE,
+    _OUR_RATE,
 )  # fmt: skip
 
 
@@ -93,6 +100,11 @@ def _ours(stage: Stage, ours: Gate, turn: int, found: dict[Spec, list[float]]) -
     found[_OURS_BATCH].append(batched.server_us)
     found[_OUR_RATE].append(single.per_s)
     found[_OURS_SHARE].append(steady.phase.p99)
+    found[_SENT_LATE].append(steady.phase.late_p99)
+    found[_SHARE_CPU].append(steady.server_us)
+    found[_GATE_WAITED].append(steady.server_waited_us)
+    found[_REDIS_WAITED].append(steady.redis_waited_us)
+    found[_CALLER_WAITED].append(steady.caller_waited_us)
     found[_PING].append(ping.phase.p99)
     found[_PER_PING].append(steady.phase.p99 / ping.phase.p99)
     return single, batched

@@ -86,10 +86,12 @@ def _cost(leased: bool = False) -> float:
 
     def decision(request: CheckRequest) -> Decision:
         class_ = policy.class_of(request.account, NOW_US)
-        pauses = in_force if may_hold(in_force, request, class_) else in_force_unheld
-        first = decide(request, class_, pauses, policy, NOW_US)
-        if first is not None:
-            return first
+        pauses = in_force_unheld
+        if may_hold(in_force, request, class_) or request.account.id in policy.deny_accounts:
+            pauses = in_force
+            first = decide(request, class_, pauses, policy, NOW_US)
+            if first is not None:
+                return first
         take_request = policy.take_request(request, class_, names)
         own = without.take(policy, take_request, known.of(request.account.id), NOW_US)
         return decide(request, class_, pauses, policy, NOW_US, own, NO_STORE)
