@@ -17,6 +17,7 @@ from typing import Final
 from gate.errors import StateUnreadable
 from gate.ports.audit import AuditEntry
 from gate.records.audit import FIRST, MAX_LINE, decode_audit, encode_audit
+from gate.stores.disk.ownership import GROUP_ONLY, make_folder, open_shared, replace_shared
 
 FILE: Final = "audit.jsonl"
 SENT: Final = "audit.sent"
@@ -72,9 +73,7 @@ class AuditFile:
 
     def mark_sent(self, place: int) -> None:
         """Remember that the log was sent up to `place`. Raises OSError."""
-        beside = self._sent.with_name(f"{SENT}.{os.getpid()}.tmp")
-        beside.write_text(f"{place}\n")
-        beside.replace(self._sent)
+        replace_shared(self._sent, f"{place}\n".encode(), GROUP_ONLY)
 
     def _sent_place(self) -> int:
         with suppress(OSError, ValueError):
@@ -84,10 +83,9 @@ class AuditFile:
         return 0
 
     def _append(self, entries: Iterable[AuditEntry]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        with os.fdopen(number, "r+b", buffering=0) as file, _locked(number):
-            seq, prev, is_torn = _end_of(file.fileno())
+        make_folder(self.path.parent)
+        with open_shared(self.path, GROUP_ONLY) as file, _locked(number := file.fileno()):
+            seq, prev, is_torn = _end_of(number)
             data = b"\n" if is_torn else b""
             for count, entry in enumerate(entries, seq + 1):
                 line = encode_audit(entry, self.chain, count, self._now_us(), prev)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gate.records.break_glass_document import BreakGlass, decode_break_glass
 from gate.records.pause import MAX_BYTES
+from gate.stores.disk.ownership import make_folder, open_shared, replace_shared
 
 Stamp = tuple[int, int, int, int, int]
 
@@ -45,11 +46,11 @@ class BreakGlassFile:
 def rewrite(path: Path, change: Callable[[bytes | None, int], bytes]) -> None:
     """Replace the file's content by `change(content, µs of its writing)`; the content is None where there is no file.
 
-    A gate sees the old file or the new one, and two changes at once follow each other. Raises OSError, and what `change`
-    raises.
+    A gate sees the old file or the new one, and two changes at once follow each other. The gate can read the file of another
+    user, as `ownership` says. Raises OSError, and what `change` raises.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
+    make_folder(path.parent)
+    with open_shared(path.with_name(f"{path.name}.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _rewrite(path, change)
 
@@ -60,13 +61,7 @@ def _rewrite(path: Path, change: Callable[[bytes | None, int], bytes]) -> None:
             data, written_us = file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mtime_ns // 1_000
     except FileNotFoundError:
         data, written_us = None, 0
-    content = change(data, written_us)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    replace_shared(path, change(data, written_us))
 
 
 def _stamp(number: int) -> Stamp:

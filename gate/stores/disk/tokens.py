@@ -12,6 +12,7 @@ from pathlib import Path
 from gate.core.service_token import ServiceToken
 from gate.errors import StateUnreadable
 from gate.records.tokens_document import MAX_BYTES, decode_tokens, encode_tokens
+from gate.stores.disk.ownership import make_folder, open_shared
 
 MODE = 0o644
 """A gate may run under another user than the one who makes tokens, and the file holds hashes only."""
@@ -38,8 +39,8 @@ class TokenFile:
 
         Raises OSError, StateUnreadable, and what `act` raises; the file is then as it was.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f"{self.path.name}.lock").open("w") as lock:
+        make_folder(self.path.parent)
+        with open_shared(self.path.with_name(f"{self.path.name}.lock")) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._write(encode_tokens(act(self.read() or ())))
 
