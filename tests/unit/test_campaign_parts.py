@@ -21,7 +21,7 @@ from streams.core.campaigns.popular import PopularPages, _is_popular
 from streams.core.crowd import HOST, Crowd
 from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.models.alphabet import build_alphabet
-from tests.unit.test_near import LONG_HASH, SHORT_HASH, flipped, some_hashes
+from tests.unit.test_near import LONG_HASH, SHORT_HASH, NearShape, flipped, some_hashes
 
 ALPHABET = build_alphabet()
 TODAY = 20_780
@@ -182,8 +182,7 @@ def test_blank_pictures_and_what_is_no_hash_belong_to_no_group() -> None:
 
 
 @pytest.mark.parametrize("shape", [SHORT_HASH, LONG_HASH], ids=["64 bits", "256 bits"])
-def test_pictures_of_one_batch_join_the_first_that_is_near(shape: object) -> None:
-    assert shape is SHORT_HASH or shape is LONG_HASH
+def test_pictures_of_one_batch_join_the_first_that_is_near(shape: NearShape) -> None:
     base = some_hashes(shape, 400)
     texts = [
         text
