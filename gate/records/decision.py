@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
-from gate.core.limits.limit import Limit
+from gate.core.limits.limit import Limit, Room
 from gate.core.request import CheckRequest
 
 VERSION: Final = 1
@@ -277,14 +277,21 @@ def rate_limit_lines(decision: Decision) -> bytes:
     room, wait = decision.room, decision.retry_after_us
     if room is not None and wait is None:
         now_us = decision.room_at_us
-        seconds = -((now_us - room.full_at_us) // 1_000_000)
-        return b"%b;r=%d;t=%d\r\n" % (_policy_line(room.limit), room.left(now_us), seconds if seconds > 0 else 0)
+        return _room_lines(room.limit, room.full_at_us - now_us, room.open, room.held_us)
     if wait is None:
         return b""
     seconds = retry_after_s(wait)
     if decision.stage is Stage.BUCKET:
         return f"ratelimit: {quoted(decision.reason)};r=0;t={seconds}\r\nretry-after: {seconds}\r\n".encode()
     return b"retry-after: %d\r\n" % seconds
+
+
+@lru_cache(maxsize=4_096)
+def _room_lines(limit: Limit, full_in_us: int, in_flight: int, held_us: int) -> bytes:
+    """The lines of an upload that was let in. Most uploads take from buckets that were full, so few lines make up most."""
+    seconds = max(0, -(-full_in_us // 1_000_000))
+    left = Room(limit, full_in_us, in_flight, held_us).left(0)
+    return b"%b;r=%d;t=%d\r\n" % (_policy_line(limit), left, seconds)
 
 
 @lru_cache(maxsize=1_024)

@@ -3,7 +3,8 @@
 Every worker knows the counts of all partitions, as far as it has read them. A feature is published by one worker only:
 the owner of the events partition with the feature's number. A worker that gets a partition publishes all of its hot
 facts again, as does every worker once in `SAY_AGAIN_S`. Records that could not be written are kept and written when the
-server is back. While a partition is far behind, its worker publishes nothing, and everything once it has caught up.
+server is back. While a partition is far behind, its worker publishes nothing, and everything once it has caught up. What
+stopped being hot meanwhile is then taken back: a gate would otherwise refuse new accounts there until the fact expires.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from typing import Any, Final, Protocol
 from zlib import crc32
 
@@ -22,7 +23,7 @@ from gate.errors import StoreUnavailable
 from gate.records.hot_fact import encode_hot_fact, encode_hot_key
 from gate.stores.kafka.hot_facts import HotFactProducer
 from gate.stores.redis.hot_facts import RedisHotFacts
-from streams.core.crowd import DEVICE, IP, KINDS, LEVELS, Crowd, HotFact, HotFacts
+from streams.core.crowd import DEVICE, IP, KINDS, LEVELS, MAX_HOT, Crowd, HotFact, HotFacts
 from streams.core.crowd.record import parsed_name
 from streams.core.earned_risk import earned_risk
 from streams.core.scorecard import Scorecard
@@ -58,31 +59,54 @@ class HotFactRecords:
         self._hot = HotFacts(crowd, {kind: LEVELS[kind] for kind in _KINDS})
         self._told: dict[bytes, bytes] = {}
         self._mine: Collection[int] = ()
+        self._cold: dict[str, None] = {}
+        """The last features, at most `MAX_HOT`, that stopped being hot while their partition was not among `_mine`."""
 
     def changes(self, mine: Collection[int], again: bool = False) -> list[Record]:
         """The records since the last call, for the features of the partitions `mine`; all of them `again`."""
         changed = self._hot.changes()
-        if again or set(mine) != set(self._mine):
-            self._mine, self._told = tuple(mine), {}
-            changed = [*self._hot.all(), *(fact for fact in changed if not fact.accounts)]
-        return list(self._records(changed))
+        is_other = set(mine) != set(self._mine)
+        if not (again or is_other):
+            return list(self._records(changed, ()))
+        gone = [fact for fact in changed if not fact.accounts]
+        held = self._hot.all()
+        self._mine, before, self._told = tuple(mine), self._told, {}
+        if not is_other:
+            return list(self._records([*held, *gone], before))
+        # an earlier owner, or this worker before it fell behind, may have told any of them
+        cold = [HotFact(feature, 0, 0) for feature in self._cold if self._is_mine(feature)]
+        return list(self._records([*cold, *held, *gone], None))
 
-    def _records(self, facts: Iterable[HotFact]) -> Iterable[Record]:
+    def _records(self, facts: Iterable[HotFact], told: Container[bytes] | None) -> Iterable[Record]:
+        """The records of `facts`. Gates may know those whose keys are in `told`, or any where it is None."""
         for fact in facts:
-            if crc32(fact.feature.encode()) % self._partitions not in self._mine:
+            if not self._is_mine(fact.feature):
+                self._note_cold(fact)
                 continue
+            self._cold.pop(fact.feature, None)
             named = parsed_name(fact.feature)
             if named is None:
                 continue
             kind, value = named
             key = encode_hot_key(_KINDS[kind], f"{value:016x}")
             written = self._written(kind, f"{value:016x}", fact)
-            if written is None and (key in self._told or not fact.accounts):
+            may_be_known = told is None or key in told or key in self._told
+            if written is None and (may_be_known or not fact.accounts):
                 self._told.pop(key, None)
                 yield key, None
             elif written is not None and self._told.get(key) != written:
                 self._told[key] = written
                 yield key, written
+
+    def _is_mine(self, feature: str) -> bool:
+        return crc32(feature.encode()) % self._partitions in self._mine
+
+    def _note_cold(self, fact: HotFact) -> None:
+        self._cold.pop(fact.feature, None)
+        if not fact.accounts:
+            self._cold[fact.feature] = None
+            if len(self._cold) > MAX_HOT:
+                del self._cold[next(iter(self._cold))]
 
     def _written(self, kind: int, hash_: str, fact: HotFact) -> bytes | None:
         today = self._crowd.today

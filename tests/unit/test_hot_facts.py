@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -205,10 +205,81 @@ def test_a_farms_device_is_told_by_the_name_that_the_gate_gives_it() -> None:
     assert len(held) == 1
 
 
-def test_a_schools_tablet_is_not_told() -> None:
+def test_a_schools_tablet_is_taken_back_at_the_start_and_not_told() -> None:
     records = HotFactRecords(crowded("tablet", 30, established=True), load_scorecard(None), 4)
 
+    assert [value for _, value in records.changes(range(4))] == [None]
     assert records.changes(range(4)) == []
+
+
+def cool_by_age(crowd: Crowd) -> None:
+    """Nobody shows any device for so long that no account counts."""
+    for day in range(1, KINDS[DEVICE].days + 1):
+        crowd.note(0, DEVICE, 77, 1, BEGAN_US + day * DAY_US)
+
+
+def cool_by_standing(crowd: Crowd) -> None:
+    """All accounts on the device are established now."""
+    crowded("farm", 30, established=True, crowd=crowd)
+
+
+cooling = pytest.mark.parametrize("cool", [cool_by_age, cool_by_standing])
+
+
+@cooling
+def test_what_stops_being_hot_when_all_is_told_again_is_taken_back_once(cool: Callable[[Crowd], None]) -> None:
+    crowd = crowded("farm", 30)
+    records = HotFactRecords(crowd, load_scorecard(None), 4)
+    ((key, told),) = records.changes(range(4))
+
+    cool(crowd)
+
+    assert told is not None
+    assert records.changes(range(4), again=True) == [(key, None)]
+    assert records.changes(range(4), again=True) == []
+
+
+@cooling
+def test_what_stops_being_hot_while_nothing_is_told_is_taken_back_afterwards(cool: Callable[[Crowd], None]) -> None:
+    crowd = crowded("farm", 30)
+    records = HotFactRecords(crowd, load_scorecard(None), 4)
+    ((key, told),) = records.changes(range(4))
+    records.changes(())
+
+    cool(crowd)
+
+    assert told is not None
+    assert records.changes(()) == []
+    assert records.changes(range(4)) == [(key, None)]
+
+
+@cooling
+def test_what_stops_being_hot_before_a_worker_gets_its_partition_is_taken_back(cool: Callable[[Crowd], None]) -> None:
+    crowd = crowded("farm", 30)
+    before, after = (HotFactRecords(crowd, load_scorecard(None), 4) for _ in range(2))
+    ((key, told),) = before.changes(range(4))
+    after.changes(())
+
+    cool(crowd)
+
+    assert told is not None
+    assert after.changes(()) == []
+    assert after.changes(range(4)) == [(key, None)]
+
+
+def test_what_is_hot_again_when_a_worker_gets_its_partition_is_told() -> None:
+    crowd = crowded("farm", 30)
+    records = HotFactRecords(crowd, load_scorecard(None), 4)
+    ((key, _),) = records.changes(range(4))
+    records.changes(())
+    cool_by_age(crowd)
+    records.changes(())
+
+    for account in range(30):
+        crowd.note(account % 4, DEVICE, HASHES.devices["farm"], account, BEGAN_US + 40 * DAY_US, False)
+
+    told = dict(records.changes(range(4)))
+    assert told[key] is not None
 
 
 def test_each_feature_is_told_by_one_of_the_workers_and_nothing_is_told_twice() -> None:
