@@ -99,9 +99,11 @@ class NotConverged(UploadGateError):
 
 
 class StoreUnavailable(UploadGateError):
-    """A server does not answer within its deadline. `may_have_run` tells whether it may have carried out the call."""
+    """A server does not answer within its deadline. `may_have_run` tells whether it may have carried out the call, and
+    `was_reached` is False if it has not answered at all, so that nothing was written."""
 
     may_have_run = False
+    was_reached = True
 
 
 class AccessRefused(StoreUnavailable):

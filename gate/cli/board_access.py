@@ -273,7 +273,7 @@ async def _overruled(act: str, changed: Pause, operate: Operate) -> ControlRefus
 
 
 def not_written(error: StoreUnavailable, addresses: Addresses, remedy: str) -> StoreUnavailable:
-    """The error for a change that Redis did not confirm. Its answer may have been lost after the write."""
-    return StoreUnavailable(
-        error.problem.rstrip("."), f"Look with {addresses.command('status')} whether the change was written. {remedy}"
-    )
+    """The error for a change that the store did not confirm. Its answer may have been lost after the write."""
+    look = f"Look with {addresses.command('status')} whether the change was written."
+    said = look if error.was_reached else "Nothing was written."
+    return StoreUnavailable(error.problem.rstrip("."), f"{said} {remedy}")

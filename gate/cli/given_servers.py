@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from gate.cli.addresses import Addresses, resolve_addresses
-from gate.errors import StateUnreadable, StoreUnavailable
+from gate.errors import StateUnreadable, StoreUnavailable, redact
 from gate.local.system import accepts
 from gate.records.kafka_address import read_kafka_address
 
@@ -26,7 +26,7 @@ def require_servers(redis: str | None, kafka: str | None) -> None:
         _require("Redis", lambda: _redis_trouble(addresses))
     if kafka is not None:
         brokers = read_kafka_address(kafka, "--kafka").servers.split(",")
-        _require("Kafka", lambda: None if any(map(accepts, brokers)) else f"nothing accepts connections at {kafka}")
+        _require("Kafka", lambda: _kafka_trouble(addresses.kafka, brokers))
 
 
 def _require(name: str, trouble: Callable[[], str | None]) -> None:
@@ -49,6 +49,25 @@ def _redis_trouble(addresses: Addresses) -> str | None:
         return None  # it answers; a gate repairs what it holds
     except StoreUnavailable as error:
         return error.problem
+    return None
+
+
+def _kafka_trouble(address: str, brokers: list[str]) -> str | None:
+    """Why no process can use this Kafka, None if one of its brokers answers.
+
+    A broker that answers and refuses is left to the worker, which names the refused login or certificate.
+    """
+    if not any(map(accepts, brokers)):
+        return f"nothing accepts connections at {redact(address)}"
+    try:
+        from gate.stores.kafka.topics import require_answer
+    except ModuleNotFoundError:  # installed without the extra `kafka`: no process here connects to it
+        return None
+    try:
+        asyncio.run(require_answer(address, WITHIN_S))
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, TimeoutError):
+            return f"{error.problem.rstrip('.')}, though it accepts connections: {error.remedy}"
     return None
 
 

@@ -123,6 +123,7 @@ def _policy_hash(addresses: Addresses) -> tuple[str | None, str, str | None]:
 def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[str, object]:
     return {
         "source": view.source,
+        "warnings": list(view.notes),
         "redis": redact(addresses.redis),
         "admin": None if addresses.admin is None else redact(addresses.admin),
         "rev": view.rev,

@@ -130,6 +130,8 @@ def line(history: History, down: Sequence[str]) -> str:
     ]
     if not last.redis_answers:
         parts.append("Redis does not answer")
+    if last.has_worker and (trouble := _no_scores(history, last)):
+        parts.append(trouble)
     if history.token_refusal_rate():
         parts.append(f"401 for want of a valid token: {history.token_refusal_rate():.1f} requests/s")
     if last.policy_refused:
@@ -189,15 +191,24 @@ def _alarms(history: History, down: Sequence[str], commands: tuple[str, str], wi
             said.append("the gate does not answer")
         if not last.redis_answers:
             said.append("Redis does not answer: known pauses hold, scores and shared limits do not count")
-        if last.has_worker and last.events is None:
-            said.append("the worker does not answer: scores age")
-        elif last.has_worker and history.stands_still:
-            said.append("uploads come and none is scored: Kafka does not answer, or the worker is stuck; scores age")
+        if last.has_worker and (trouble := _no_scores(history, last)):
+            said.append(trouble)
         if last.policy_refused:
             said.append(f"the policy file has mistakes, and the last good one stays in force: `{status}` names them")
         said += _without_token(history, give_token)
     rows = [row for sentence in said for row in wrap(terminal_safe(sentence), width, subsequent_indent=GAP)]
     return [_Line(9, Text(row, style="bold red")) for row in rows]
+
+
+def _no_scores(history: History, last: Snapshot) -> str:
+    """Why no account is scored now; empty if nothing keeps the worker from it."""
+    if last.events is None:
+        return "the worker does not answer: scores age"
+    if not last.kafka_answers:
+        return "Kafka does not answer: scores age, and events wait"
+    if history.stands_still:
+        return "uploads come and none is scored: Kafka does not answer, or the worker is stuck; scores age"
+    return ""
 
 
 def _without_token(history: History, give_token: str) -> list[str]:

@@ -30,6 +30,8 @@ STORE_AWAY = '"store_answers":false'
 NO_TOKEN = ("token.missing", "token.unknown")
 """The reasons for which a gate answers 401."""
 
+KAFKA_UP = "upload_gate_worker_kafka_up"
+
 Samples = list[tuple[str, dict[str, str], float]]
 
 
@@ -58,6 +60,8 @@ class Snapshot:
     board: Board | None = None
     has_worker: bool = True
     redis_answers: bool = True
+    kafka_answers: bool = True
+    """False while the worker says that Kafka is away."""
     board_rev: int = 0
     without_token: float = 0.0
     """Requests that were answered with 401."""
@@ -135,9 +139,9 @@ class Sampler:
         return body if time.monotonic() - at_s <= FRESH_FOR_S else None
 
 
-def take_snapshot(pages: MetricsPages) -> Snapshot:
+def take_snapshot(pages: MetricsPages, read: Callable[[str], str | None] = fetch) -> Snapshot:
     """Fetch the page of each part once, in turn. A part that hangs takes up to `FETCH_WITHIN_S` seconds."""
-    return _snapshot(pages, fetch)
+    return _snapshot(pages, read)
 
 
 def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapshot:
@@ -161,6 +165,7 @@ def _snapshot(pages: MetricsPages, read: Callable[[str], str | None]) -> Snapsho
         board_rev=rev,
         policy_refused=_total(gate or [], "upload_gate_policy_file_refused") > 0,
         redis_answers=page is None or STORE_AWAY not in page,
+        kafka_answers=all(value for name, _, value in worker or [] if name == KAFKA_UP),
         has_worker=pages.worker is not None,
     )
 

@@ -182,7 +182,7 @@ class Traffic:
         try:
             await self._events.send_many(events)
         except StoreUnavailable as error:
-            self._kafka_link.lost(f"Kafka takes no events, and they are lost: {error}")
+            self._kafka_link.lost(f"events are lost: {error}")
         else:
             self._kafka_link.works()
 

@@ -9,6 +9,7 @@ from gate.core.event import Event
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.events import EventProducer
+from gate.stores.kafka.topics import LOOK_AT_IT, require_answer
 
 KAFKA_WITHIN_S = 5.0
 FIRST_WAIT_S = 0.5
@@ -23,7 +24,7 @@ class KafkaEvents:
         self._bootstrap = bootstrap
         self._producer: EventProducer | None = None
         self._connecting: asyncio.Task[EventProducer] | None = None
-        self._trouble = "it has not answered yet"
+        self._trouble = f"Kafka at {bootstrap} has not answered yet"
 
     async def send_many(self, events: Sequence[Event]) -> object:
         """Write events and wait until Kafka has stored them. Raises StoreUnavailable; then they are lost."""
@@ -34,7 +35,9 @@ class KafkaEvents:
                 return await self._producer.send_many(events)
         except (TimeoutError, StoreUnavailable) as error:
             stopping, self._producer = self._producer, None
-            self._trouble = str(error) or f"no answer within {KAFKA_WITHIN_S:g} s"
+            self._trouble = (
+                str(error) or f"Kafka at {self._bootstrap} gave no answer within {KAFKA_WITHIN_S:g} s. {LOOK_AT_IT}"
+            )
             await _stopped(stopping)
             raise StoreUnavailable(self._trouble) from None
 
@@ -59,6 +62,9 @@ class KafkaEvents:
         while True:
             producer = EventProducer(self._bootstrap, Topics())
             try:
+                await require_answer(
+                    self._bootstrap
+                )  # a client would wait half a minute for a broker that says nothing
                 await producer.start()
                 return producer
             except StoreUnavailable as error:

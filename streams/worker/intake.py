@@ -23,7 +23,7 @@ from gate.errors import ForeignCluster, StoreUnavailable, TopicUnfit
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import require_partitions, unlike
-from gate.stores.kafka.topics import declare
+from gate.stores.kafka.topics import declare, require_answer
 from gate.stores.kafka.trouble import kafka_trouble
 from streams.worker.agents import Fetch
 from streams.worker.assignment import Partitions
@@ -156,6 +156,7 @@ class Intake(Service):
                 request_timeout_ms=max(REQUEST_TIMEOUT_MS, self._session_timeout_ms + JOIN_GRACE_MS),
             )
             try:
+                await require_answer(where.bootstrap)  # a frozen broker is told within seconds
                 await declare(where.bootstrap, where.topics)
                 await self._compare_topics()
                 await connected(consumer)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,11 +43,40 @@ def test_up_does_not_start_around_a_given_server_that_does_not_answer(
     assert not (tmp_path / "s").exists()
 
 
-def test_a_kafka_that_accepts_connections_is_enough_to_start(tmp_path: Path) -> None:
+def test_up_does_not_start_around_a_kafka_that_accepts_connections_and_answers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gate.cli.given_servers.WITHIN_S", 0.2)
+
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        place = f"127.0.0.1:{frozen.getsockname()[1]}"
+        ended = cli.run(["up", "--kafka", place, "--state", str(tmp_path / "s")])
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert ended == 1
+    assert (
+        f"Kafka at {place} gave no answer within 0.2 s, though it accepts connections: its process may be stopped"
+        in err
+    )
+    assert "leave --kafka out" in err
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_kafka_that_answers_and_refuses_is_left_to_the_worker_which_names_the_reason(tmp_path: Path) -> None:
     from gate.cli.given_servers import require_servers
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        closing = threading.Thread(target=_accept_and_close, args=(server,), daemon=True)
+        closing.start()
         require_servers(None, f"127.0.0.1:{server.getsockname()[1]}")
+        server.shutdown(socket.SHUT_RDWR)
+        closing.join()
+
+
+def _accept_and_close(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            server.accept()[0].close()
 
 
 @pytest.mark.parametrize(

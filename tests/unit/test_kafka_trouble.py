@@ -54,7 +54,7 @@ def test_what_the_client_raises_is_told_in_words() -> None:
     }
 
     assert told == {
-        "no connection, or nothing there that speaks Kafka", "no answer in time", "it refuses the login",
+        "no connection, or a server there that does not answer as Kafka does", "no answer in time", "it refuses the login",
         "its access lists do not permit this user to do that", "its certificate is not one that this side trusts",
         "there is no topic 'uploads'", "the topic does not exist", "connection refused", "Kafka at h:1 has no topic t",
     }  # fmt: skip
@@ -82,8 +82,9 @@ def test_a_cluster_that_is_not_there_is_named_with_what_to_do() -> None:
         asyncio.run(read_audit(address, "gate.audit.v1"))
 
     assert str(error.value) == (
-        f"Kafka at {address} does not return audit records: no connection, or nothing there that speaks Kafka. "
-        "Check that it runs there, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
+        f"Kafka at {address} does not return audit records: no connection, or a server "
+        "there that does not answer as Kafka does. "
+        "Check that it runs there and is not stopped, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
     )
 
 

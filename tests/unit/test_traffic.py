@@ -221,7 +221,7 @@ async def test_without_kafka_it_goes_on_and_says_so_once_and_when_it_is_back() -
         await caller.close()
 
     assert len(asked) == 2
-    assert [line.split(" ")[0] for line in said] == ["Kafka", "Kafka", "Kafka"]
+    assert [line.split(" ")[0] for line in said] == ["events", "events", "Kafka"]
     assert said[-1] == "Kafka answers again"
 
 

@@ -37,7 +37,7 @@ from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
 from gate.records.gate import decode_gate
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
-from gate.stores.kafka.trouble import CHECK_IT, kafka_trouble, kafka_unavailable
+from gate.stores.kafka.trouble import CHECK_IT, NO_ANSWER, kafka_trouble, kafka_unavailable
 
 DEADLINE_S: Final = 5.0
 PARTITION: Final = 0
@@ -69,7 +69,8 @@ class KafkaBoardStore:
         self._gates: dict[str, tuple[bytes, int]] = {}
         self._next: dict[TopicPartition, int] = {}
         self._end: dict[TopicPartition, int] | None = None
-        self._problem = "it has not been read yet"
+        self._problem = NO_ANSWER
+        self._was_read = False
         self._clock: tuple[int, float] | None = None
         self._moved = asyncio.Condition()
         self._producer: Any = None
@@ -211,11 +212,13 @@ class KafkaBoardStore:
             async with asyncio.timeout(self._deadline_s), self._moved:
                 await self._moved.wait_for(lambda: self.caught_up)
         except TimeoutError as error:
-            raise StoreUnavailable(
+            away = StoreUnavailable(
                 f"Kafka at {self._bootstrap} did not return topic {self._topic} within {self._deadline_s:g} s: "
                 f"{self._problem}",
                 CHECK_IT,
-            ) from error
+            )
+            away.was_reached = self._was_read
+            raise away from error
 
     async def _send(self, records: Iterable[tuple[bytes, bytes]], topic: str | None = None) -> list[int]:
         """Write records, wait until all are kept, and return the broker's times of them. Raises StoreUnavailable."""
@@ -283,6 +286,7 @@ class KafkaBoardStore:
             for at, begin in self._next.items():
                 consumer.seek(at, begin)
             self._end = dict(await consumer.end_offsets(both))
+            self._was_read = True
             while True:
                 await self._heard([])
                 for at, records in (await consumer.getmany(*both, timeout_ms=POLL_MS)).items():

@@ -9,9 +9,11 @@ from aiokafka import errors as kafka
 
 from gate.errors import AccessRefused, StoreUnavailable, UploadGateError
 
-CHECK_IT: Final = "check that it runs there, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
+CHECK_IT: Final = (
+    "check that it runs there and is not stopped, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
+)
 
-_NO_ANSWER: Final = "no answer in time"
+NO_ANSWER: Final = "no answer in time"
 _REFUSALS: Final = (
     kafka.TopicAuthorizationFailedError,
     kafka.GroupAuthorizationFailedError,
@@ -38,7 +40,7 @@ _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ((kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError), "the topic does not exist"),
     ((kafka.MessageSizeTooLargeError, kafka.RecordTooLargeError), "a record is larger than the broker takes"),
     ((kafka.NotEnoughReplicasError, kafka.NotEnoughReplicasAfterAppendError), "too few of its replicas answer"),
-    ((TimeoutError, kafka.KafkaTimeoutError, kafka.RequestTimedOutError), _NO_ANSWER),
+    ((TimeoutError, kafka.KafkaTimeoutError, kafka.RequestTimedOutError), NO_ANSWER),
     ((ConnectionRefusedError,), "connection refused"),
     (
         (
@@ -49,7 +51,7 @@ _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
             kafka.BrokerNotAvailableError,
             kafka.MetadataEmptyBrokerList,
         ),
-        "no connection, or nothing there that speaks Kafka",
+        "no connection, or a server there that does not answer as Kafka does",
     ),
     (
         (kafka.LeaderNotAvailableError, kafka.NotLeaderForPartitionError, kafka.GroupCoordinatorNotAvailableError),
