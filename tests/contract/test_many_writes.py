@@ -16,14 +16,18 @@ from gate.core.limits.limit import EntityLimits, Limit, Rate
 from gate.core.limits.reservation import ReservationState, SettledAs, Settlement, Unanswered
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.layout import MOST_IN_VALUE
 
-LIMITS = EntityLimits((Limit("count", Rate(9, MINUTE_US, 9)), Limit("bytes", Rate(90, MINUTE_US, 90), by_bytes=True)))
+OFTEN = MOST_IN_VALUE + 3
+LIMITS = EntityLimits(
+    (Limit("count", Rate(OFTEN, MINUTE_US, OFTEN)), Limit("bytes", Rate(900, MINUTE_US, 900), by_bytes=True))
+)
 OF = ClassLimits(LIMITS, LIMITS, LIMITS, (), 0.9, DAY_US, MINUTE_US, name="new")
 BATCH = [
-    TakeRequest("often" if n < 9 else f"a{n}", f"u{n % 14}", OF, f"{n:x}", f"{n:x}", n, NOW_US + n, attempt=1 + n)
-    for n in range(28)
+    TakeRequest("often" if n < OFTEN else f"a{n}", f"u{n}", OF, f"{n:x}", f"{n:x}", n, NOW_US + n, attempt=1 + n)
+    for n in range(OFTEN + 19)
 ]
-"""Many uploads of one account, so that some of its reservations get keys of their own, and some uploads twice."""
+"""Many uploads of one account, so that some of its reservations get keys of their own."""
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 async def taken(port: int, user: str) -> tuple[list[TakeResult | Exception], dict[bytes, bytes]]:
     """What is answered to the batch, sent twice, and what is stored then."""
-    store = RedisAccountStore(f"redis://{user}127.0.0.1:{port}/0", deadline_s=5.0)
+    store = RedisAccountStore(f"redis://{user}127.0.0.1:{port}/0", deadline_s=5.0, max_batch=len(BATCH))
     await store.open()
     results = [*await store.take_many(BATCH), *await store.take_many(BATCH)]
     await store.close()
@@ -60,7 +64,7 @@ async def test_answers_and_values_are_the_same_with_one_command_for_many_values_
     few = await taken(port, "few:few@")
 
     assert few == many
-    assert sum(isinstance(each, TakeResult) and each.charged for each in few[0]) > 9
+    assert sum(isinstance(each, TakeResult) and each.charged for each in few[0]) > OFTEN
     assert any(b"2r:{often}" in key for key in few[1])
     assert not calls(port, "msetex")
     assert (
@@ -77,14 +81,14 @@ async def test_a_batch_writes_its_values_with_one_command_where_the_server_has_i
 
 
 async def test_checks_that_share_their_upload_with_others_of_their_batch_are_known_as_shared(port: int) -> None:
-    store = RedisAccountStore(f"redis://127.0.0.1:{port}/0", deadline_s=5.0)
+    store = RedisAccountStore(f"redis://127.0.0.1:{port}/0", deadline_s=5.0, max_batch=len(BATCH))
     await store.open()
-    first = BATCH[:9]  # the last three reservations have keys of their own
+    first = BATCH[:OFTEN]  # the last three reservations have keys of their own
     await store.take_many(first)
-    others = [replace(first[8], attempt=100), replace(first[7], attempt=101), replace(first[7], attempt=102)]
+    others = [replace(first[-1], attempt=100), replace(first[-2], attempt=101), replace(first[-2], attempt=102)]
 
-    results = await store.take_many([*others, first[7]])
-    notices = [Unanswered(each.account, each.upload_id, each.attempt) for each in first[6:9]]
+    results = await store.take_many([*others, first[-2]])
+    notices = [Unanswered(each.account, each.upload_id, each.attempt) for each in first[-3:]]
     settled = await store.settle(notices, NOW_US + 40)
 
     await store.close()

@@ -27,6 +27,7 @@ from gate.core.standing import Standing
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.layout import MOST_IN_VALUE
 from gate.stores.redis.line import Line
 
 BURST = 6
@@ -129,8 +130,8 @@ async def test_a_report_gives_back_and_counts_the_real_bytes_whatever_another_bu
 ) -> None:
     own, platform = per_minute("minute", 60), per_minute("bytes", 60, "platform", by_bytes=True)
     redis_store.expect((take_request("u", own, platform).class_limits,))
-    for n in range(8):  # the last ones have keys of their own
-        await redis_store.take(replace(take_request(f"u{n}", own, platform, size=1), now_us=None))
+    many = range(MOST_IN_VALUE + 2)  # the last ones have keys of their own
+    await redis_store.take_many([replace(take_request(f"u{n}", own, platform, size=1), now_us=None) for n in many])
     key = f"{redis_store.prefix}2b:platform"
     if tat is None:
         await line.execute(b"DEL", key, within_s=5.0)
@@ -138,11 +139,11 @@ async def test_a_report_gives_back_and_counts_the_real_bytes_whatever_another_bu
     else:
         await put(line, key, (await get(line, key))[:5] + TAT.pack(tat))
 
-    back = await redis_store.settle([Report("a", f"u{n}", UploadOutcome.FAILED) for n in range(8) if n != 6])
-    more = await redis_store.settle([Report("a", "u6", UploadOutcome.COMMITTED, 3)])
+    back = await redis_store.settle([Report("a", f"u{n}", UploadOutcome.FAILED) for n in many if n != 36])
+    more = await redis_store.settle([Report("a", "u36", UploadOutcome.COMMITTED, 3)])
     peeked = await redis_store.peek(replace(take_request("peek", own, platform), now_us=None))
 
-    assert [each.settled for each in (*back, *more) if isinstance(each, Settlement)] == [SettledAs.SETTLED] * 8
+    assert [each.settled for each in (*back, *more) if isinstance(each, Settlement)] == [SettledAs.SETTLED] * len(many)
     assert peeked.rooms[0].left(peeked.result.now_us) == 59
 
 
@@ -169,7 +170,7 @@ async def test_a_value_of_another_kind_at_the_key_of_one_upload_takes_no_other_c
     redis_store: RedisAccountStore, line: Line
 ) -> None:
     wide = per_minute("minute", 60)
-    for n in range(8):  # the last ones have keys of their own
+    for n in range(MOST_IN_VALUE + 2):  # the last ones have keys of their own
         await redis_store.take(take_request(f"u{n}", wide))
     await line.execute(b"LPUSH", f"{redis_store.prefix}2r:{{a}}1:new", b"x", within_s=5.0)
 

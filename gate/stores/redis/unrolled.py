@@ -26,7 +26,7 @@ from gate.stores.redis.bucket_layouts import (
     noted,
     quoted,
 )
-from gate.stores.redis.layout import LATE_US, DescribedLimit, described, tagged
+from gate.stores.redis.layout import LATE_US, MOST_IN_VALUE, DescribedLimit, described, tagged
 from gate.stores.redis.lua import script
 from gate.stores.redis.packing import Packing, packing_of
 from gate.stores.redis.script_call import Script
@@ -93,7 +93,7 @@ def _tables(unrolled: Unrolled) -> list[str]:
     lengths = [8 * len(limits.byte_rates) + 2 * len(unrolled.flights[limits]) for limits in classes]
     refuse = [_INFINITE if each.refuse_at is None else repr(each.refuse_at) for each in classes]
     return [
-        f"local SHARED = {len(unrolled.shared) + 1}",
+        f"local SHARED, IN_VALUE = {len(unrolled.shared) + 1}, {MOST_IN_VALUE}",
         f"local LENGTH = {{{', '.join(map(str, lengths))}}}",
         f"local REFUSE = {{{', '.join(refuse)}}}",
         f"local AGE = {{{', '.join(str(each.max_score_age_us) for each in classes)}}}",
@@ -322,8 +322,8 @@ class _Branch:
         yield f"  if {account} then"
         yield from (f"    {line}" for line in self._write_account())
         yield "  end"
-        # where all reservations are open there is no room for a refusal, and nothing to write
-        yield "elseif from or nr % 128 < IN_VALUE or needless(v, q, byte(v, q + 2)) then"
+        # where the reservations are many and open there is no room for a refusal, and nothing to write
+        yield "elseif from or nr % 128 < FEW or needless(v, q, byte(v, q + 2)) then"
         yield from (f"  {line}" for line in self._keep("5", "64", "wait", "P('<Hc0', #why, why)", None))
         yield f"elseif {account} then"
         yield from (f"  {line}" for line in self._write_account())
@@ -335,7 +335,7 @@ class _Branch:
         record = f"P('<HBc0BBI4dI6H', {numbers}) .. what .. rest"
         yield f"local rest = {more}"
         yield f"if keep < now + {lasts or span} then keep = now + {lasts or span} end"
-        yield "if from or nr % 128 >= IN_VALUE then"
+        yield f"if from or nr > 0 and nr % 128 {'% FEW == 0' if lasts else '>= FEW'} then"
         yield "  local records"
         yield f"  records, nr = with_record(v, q, nr, {record}, from, to, M + n, {lasts or 'nil'})"
         yield from (f"  {line}" for line in self._write_account("records", lasts or 0))

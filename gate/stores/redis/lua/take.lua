@@ -24,7 +24,7 @@
 local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a time that is not below it is not believed
 local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
 local SUREST = 1e-6             -- as in gate/core/score.py
-local IN_VALUE = 6              -- reservations kept in the account's value; more get keys of their own
+local FEW = 6                   -- from so many reservations on it is looked whether some can be forgotten, and no refusal is kept
 local MANY = 8                  -- from so many values on it pays to find out whether they can be written at once
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
 local log, exp, call, KEYS, A = math.log, math.exp, redis.call, KEYS, ARGV[1]
@@ -248,14 +248,14 @@ local function tidied(records)
 end
 
 -- The reservations of an account, which lie from `q` on, with one more in the place of the one from `from` to `to`. Where
--- there are too many it gets a key of its own; a refusal is then forgotten. 128 is added to the number of reservations once
--- one has its own key.
+-- IN_VALUE lie there it gets a key of its own, which costs as much as to copy about so many; a refusal is forgotten where
+-- there are more than a few. 128 is added to the number of reservations once one has its own key.
 local function with_record(v, q, nr, record, from, to, own_key, lasts)
   local spilled = nr >= 128 and 128 or 0
   local n, records = nr - spilled, from and sub(v, q, from - 1) .. sub(v, to + 1) or sub(v, q)
   if from then n = n - 1 end
-  if n >= IN_VALUE and needless(records, 1, byte(records, 3)) then records, n = tidied(records) end
-  if n < IN_VALUE then return records .. record, n + 1 + spilled end
+  if n >= FEW and needless(records, 1, byte(records, 3)) then records, n = tidied(records) end
+  if n < (lasts and IN_VALUE or FEW) then return records .. record, n + 1 + spilled end
   if not lasts then return records, n + spilled end
   local k = apart[KEYS[own_key]] or own_key
   V[k], apart[KEYS[k]] = record, k
