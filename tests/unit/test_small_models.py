@@ -120,7 +120,6 @@ def test_an_event_card_adds_the_points_of_the_bins() -> None:
     ("points", "features"),
     [([0.5, 0.25], ("gap",)), ([0.5, 0.2, 0.1, 0.0], ("gap",)), ([0.5, 0.2, 0.1], ("gap", "x"))],
 )
-)
 def test_a_term_of_events_has_one_point_more_than_cuts(points: list[float], features: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="one point more than cuts"):
         EventTerm(features, (np.array([1.0, 2.0]),), np.array(points))
