@@ -84,10 +84,10 @@ def test_a_further_kind_is_one_more_entry() -> None:
 
 
 def test_features_from_their_kinds_level_on_are_hot_and_told_once() -> None:
-    crowd = showed(showed(showed(Crowd(), DEVICE, 7, 4, established=1), DEVICE, 8, 3), HOST, 7, 15)
+    crowd = showed(showed(showed(Crowd(), DEVICE, 7, 2, established=1), DEVICE, 8, 1), HOST, 7, 15)
     hot = HotFacts(crowd)
 
-    assert hot.changes() == [HotFact(name(DEVICE, 7), 4, 1)] == hot.all()
+    assert hot.changes() == [HotFact(name(DEVICE, 7), 2, 1)] == hot.all()
     assert hot.changes() == []
     showed(crowd, HOST, 7, 16)
     assert hot.changes() == [HotFact(name(HOST, 7), 16, 0)]

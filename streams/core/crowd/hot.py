@@ -11,7 +11,7 @@ from streams.core.crowd.counts import Crowd
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP
 from streams.core.crowd.record import name
 
-LEVELS: Mapping[int, int] = MappingProxyType({IP: 16, DEVICE: 4, CONTENT: 8, HOST: 16})
+LEVELS: Mapping[int, int] = MappingProxyType({IP: 16, DEVICE: 2, CONTENT: 8, HOST: 16})
 """Accounts from which a feature of a kind is hot. A kind that is not named has no hot features."""
 MAX_HOT = 10_000
 
