@@ -466,7 +466,7 @@ def test_each_kind_has_its_window_its_floor_and_its_memory(
 
 @pytest.mark.parametrize("kind", [IP, DEVICE, CONTENT, HOST])
 def test_a_feature_is_hot_from_so_many_accounts_of_its_kind_on(kind: int) -> None:
-    level = {IP: 16, DEVICE: 4, CONTENT: 8, HOST: 16}[kind]
+    level = {IP: 16, DEVICE: 2, CONTENT: 8, HOST: 16}[kind]
     crowd = Crowd()
     hot = HotFacts(crowd)
 
