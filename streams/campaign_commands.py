@@ -22,6 +22,7 @@ NOT_THERE = 1
 campaigns = typer.Typer(
     no_args_is_help=True,
     help="Show what many accounts upload that is nearly the same: contents, links, captions.",
+    epilog="Example: upload-gate campaigns list --kind link",
     rich_markup_mode=None,
 )
 

@@ -52,7 +52,12 @@ class Reading(msgspec.Struct, frozen=True):
     unknown: dict[str, str | None] = {}
 
 
-events = typer.Typer(no_args_is_help=True, help="See how events and checks are read.", rich_markup_mode=None)
+events = typer.Typer(
+    help="See how events and checks are read.",
+    epilog="Example: upload-gate events check events.jsonl",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @events.callback()

@@ -31,7 +31,12 @@ class Judged(StrEnum):
     EVENTS = "events"
 
 
-fit = typer.Typer(help="Fit models to labelled streams.", no_args_is_help=True, rich_markup_mode=None)
+fit = typer.Typer(
+    help="Fit models to labelled streams.",
+    epilog="Example: upload-gate fit accounts uploads.jsonl.gz --out models",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @fit.callback()

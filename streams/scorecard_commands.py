@@ -14,7 +14,12 @@ from gate.policyfile.other_file import other_file
 if TYPE_CHECKING:
     from streams.core.scorecard import Scorecard
 
-scorecard = typer.Typer(no_args_is_help=True, help="Check scorecard files.", rich_markup_mode=None)
+scorecard = typer.Typer(
+    help="Check scorecard files.",
+    epilog="Example: upload-gate scorecard check scorecard.toml",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @scorecard.callback()

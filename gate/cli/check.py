@@ -12,11 +12,13 @@ from gate.cli.check_notes import check_notes
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import UploadGateError, redact
 
-AccountOption = Annotated[str, typer.Option(help="Account id.")]
-KindOption = Annotated[str, typer.Option(help="Media kind.")]
-ClassOption = Annotated[str | None, typer.Option("--class", "-c", help="Account class; else the policy derives it.")]
+AccountOption = Annotated[str, typer.Option(help="Account id, such as a-17.")]
+KindOption = Annotated[str, typer.Option(help="Media kind, such as video.")]
+ClassOption = Annotated[
+    str | None, typer.Option("--class", "-c", help="Account class, such as new; else the policy derives it.")
+]
 BytesOption = Annotated[int | None, typer.Option("--bytes", min=0, help="Declared size.")]
-SurfaceOption = Annotated[str | None, typer.Option(help="Surface uploaded to.")]
+SurfaceOption = Annotated[str | None, typer.Option(help="Surface uploaded to, such as story.")]
 IpOption = Annotated[str | None, typer.Option(help="The uploader's IP address.")]
 DeviceOption = Annotated[str | None, typer.Option(help="Device id.")]
 CountryOption = Annotated[str | None, typer.Option(help="Country, such as DE.")]

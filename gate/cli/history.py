@@ -107,7 +107,12 @@ def record_json(record: AuditRecord) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__struct_fields__} | {"at": record.at.isoformat()}
 
 
-audit = typer.Typer(help="The record of all changes of the kill switch.", no_args_is_help=True)
+audit = typer.Typer(
+    help="Check and send the record of all changes of the kill switch.",
+    epilog="Example: upload-gate audit verify",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @audit.command()

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from gate.cli.output import CANCELLED, say, say_error, stdout_lost
+from gate.cli.value_names import name_values
 from gate.errors import OperatorError, UploadGateError, file_problem
 
 COMMANDS = {
@@ -69,9 +70,10 @@ def run(arguments: Sequence[str]) -> int:
     if not debug:  # the Kafka client logs what it tries again; what fails for good comes as an error
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        app = build(arguments)
-        _require_values(app, arguments)
-        app(args=list(arguments), prog_name="upload-gate")
+        command = typer.main.get_command(build(arguments))
+        name_values(command)
+        _require_values(command, arguments)
+        command(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:
         _trace(debug)
         say_error(error)
@@ -107,6 +109,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         cls=WholeSummaries,
         help="Score accounts, decide about uploads, and pause uploads within a second.",
+        epilog="Example: upload-gate up",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -126,12 +129,12 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _require_values(app: typer.Typer, arguments: Sequence[str]) -> None:
+def _require_values(root: Any, arguments: Sequence[str]) -> None:
     """Raise OperatorError for an option that needs a value and is followed by another option.
 
     The parser would take `--for` in `--class --for 10m` for the class, and complain about `10m`.
     """
-    commands = getattr(typer.main.get_command(app), "commands", {})
+    commands = getattr(root, "commands", {})
     command = commands.get(arguments[0]) if arguments else None
     takers = {
         name

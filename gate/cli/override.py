@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
         help="Decide about single accounts, each until an expiry.",
+        epilog='Example: upload-gate override set a-17 --allow --for 7d --reason "a journalist"',
         no_args_is_help=True,
         rich_markup_mode=None,
     )

@@ -13,10 +13,11 @@ from gate.core.pause.scope import Action, InFlight
 Many = list[str] | None
 
 ClassesFlag = Annotated[
-    Many, typer.Option("--class", "-c", help="Account class; may be repeated.", autocompletion=class_names)
+    Many, typer.Option("--class", "-c", help="Account class, such as new; may be repeated.", autocompletion=class_names)
 ]
 SurfaceFlag = Annotated[
-    Many, typer.Option(help="Surface uploaded to; may be repeated.", autocompletion=known_values("surface"))
+    Many,
+    typer.Option(help="Surface uploaded to, such as story; may be repeated.", autocompletion=known_values("surface")),
 ]
 KindFlag = Annotated[
     Many, typer.Option(help="Media kind, such as image; may be repeated.", autocompletion=known_values("kind"))

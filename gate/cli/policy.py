@@ -27,7 +27,12 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     from gate.cli.policy_try import try_policy
 
-    group = typer.Typer(help="Check, show, compare and try policies.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Check, show, compare and try policies.",
+        epilog="Example: upload-gate policy diff policy.toml raid",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
     group.command(name="check")(check)
     group.command(name="show")(show)
     group.command(name="dump")(dump)

@@ -26,7 +26,10 @@ AdminOption = Annotated[bool, typer.Option("--admin", help="A token for the admi
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Make, list and revoke the tokens of services.", no_args_is_help=True, rich_markup_mode=None
+        help="Make, list and revoke the tokens of services.",
+        epilog="Example: upload-gate token new media-service",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     group.command(name="new")(new)
     group.command(name="list")(list_)

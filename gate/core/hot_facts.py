@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 import msgspec
@@ -67,6 +68,8 @@ class HotFactTable:
         self.devices = self._by_kind[HotKind.DEVICE]
         self.networks = self._by_kind[HotKind.NETWORK]
         self._day = 0
+        self._by_worth: list[_Worth] = []
+        """A heap with the worth of each held fact, empty until one must be dropped; it also has some of facts of before."""
 
     def __len__(self) -> int:
         return len(self.devices) + len(self.networks)
@@ -78,12 +81,17 @@ class HotFactTable:
             self.drop(fact.kind, fact.hash)
             return
         held = self._by_kind[fact.kind]
+        worth = _worth(fact)
         if fact.hash not in held and len(self) >= self._most:
-            lowest = min((each for table in self._by_kind.values() for each in table.values()), key=_worth)
-            if _worth(lowest) >= _worth(fact):
+            lowest = self._lowest()
+            if lowest >= worth:
                 return
-            self.drop(lowest.kind, lowest.hash)
+            self.drop(HotKind(lowest[3]), lowest[2])
         held[fact.hash] = fact
+        if len(self._by_worth) >= 2 * self._most:
+            self._by_worth.clear()
+        elif self._by_worth:
+            heappush(self._by_worth, worth)
 
     def drop(self, kind: HotKind, hash_: str) -> None:
         """Remove a feature that is no longer hot."""
@@ -105,6 +113,19 @@ class HotFactTable:
             return None
         return MetFact(fact.risk, f"{fact.kind}:{fact.hash}", created_at is not None)
 
+    def _lowest(self) -> _Worth:
+        """The worth of the fact to drop first. A search through all facts for each new one would delay the checks."""
+        heap, by_kind = self._by_worth, self._by_kind
+        while heap:
+            lowest = heap[0]
+            held = by_kind[HotKind(lowest[3])].get(lowest[2])
+            if held is not None and _worth(held) == lowest:
+                return lowest
+            heappop(heap)
+        heap += [_worth(fact) for table in by_kind.values() for fact in table.values()]
+        heapify(heap)
+        return heap[0]
+
     def _age(self, now_us: int) -> None:
         """Drop expired facts, once a day."""
         day = now_us // DAY_US
@@ -116,5 +137,8 @@ class HotFactTable:
                 del table[fact.hash]
 
 
-def _worth(fact: SharedFeature) -> tuple[float, int, str]:
-    return fact.risk, fact.accounts, fact.hash
+_Worth = tuple[float, int, str, str]
+
+
+def _worth(fact: SharedFeature) -> _Worth:
+    return fact.risk, fact.accounts, fact.hash, fact.kind.value

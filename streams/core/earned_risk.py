@@ -1,7 +1,8 @@
-"""The earned risk of a device or a network: the risk of a new account there without any other evidence.
+"""The earned risk of a device or a network: the risk of the next new account there without any other evidence.
 
 The scorecard computes it from the vector of an account that was just created and uploads for the first time from there.
-Established accounts lower the risk, as they do for an account that comes from there.
+That account counts among those that share the feature, as it will once its upload is scored; nobody else shares its
+other features. Established accounts lower the risk, as they do for an account that comes from there.
 """
 
 from __future__ import annotations
@@ -13,20 +14,40 @@ from typing import Final
 from gate.core.score import Stamp
 from streams.core.crowd import DEVICE, IP, Surroundings
 from streams.core.facts import Facts
-from streams.core.features import PLACE, features
-from streams.core.features.network import strangers
+from streams.core.features import features
+from streams.core.features.places import PLACE_BYTES
 from streams.core.scorecard import Scorecard
 
-_PLACES: Final[Mapping[int, int]] = MappingProxyType({IP: PLACE["ip_strangers"], DEVICE: PLACE["device_strangers"]})
+MOST_TRIED: Final = 1_024
+"""Accounts up to which `least_accounts` looks for a risk."""
 _BORN_US: Final = 1
-_NEWBORN: Final = features(
-    Facts(created_us=_BORN_US, latest_us=_BORN_US, first_us=_BORN_US, last_us=_BORN_US, uploads=1), Surroundings()
+_ONE_PLACE: Final = bytes(PLACE_BYTES)
+_NEWBORN: Final = Facts(
+    created_us=_BORN_US,
+    latest_us=_BORN_US,
+    first_us=_BORN_US,
+    last_us=_BORN_US,
+    uploads=1,
+    networks=_ONE_PLACE,
+    devices=_ONE_PLACE,
 )
 _NOBODY: Final = Stamp("", 0)
+_FEATURES: Final[Mapping[int, str]] = MappingProxyType({IP: "ip", DEVICE: "device"})
 
 
 def earned_risk(scorecard: Scorecard, kind: int, accounts: int, established: int) -> float:
-    """The risk in [0, 1] of a newborn account on a feature of `kind` (IP or DEVICE) that so many accounts share."""
-    vector = list(_NEWBORN)
-    vector[_PLACES[kind]] = strangers(accounts, established)
+    """The risk in [0, 1] of a newborn account on a feature of `kind` (IP or DEVICE) that so many others share."""
+    shared = {"ip_accounts": 1, "device_accounts": 1}
+    shared[f"{_FEATURES[kind]}_accounts"] = accounts + 1
+    shared[f"{_FEATURES[kind]}_established"] = established
+    vector = features(_NEWBORN, Surroundings(**shared))
     return scorecard.score("", vector, 0, 0, _NOBODY).risk
+
+
+def least_accounts(scorecard: Scorecard, kind: int, risk: float, at_least: int) -> int:
+    """The least number of accounts, none of them established, that earn a feature of `kind` this risk.
+
+    It is at least `at_least`, and `MOST_TRIED` if fewer do not earn it.
+    """
+    tried = range(at_least, MOST_TRIED)
+    return next((n for n in tried if earned_risk(scorecard, kind, n, 0) >= risk), max(at_least, MOST_TRIED))

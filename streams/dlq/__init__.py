@@ -15,6 +15,7 @@ from streams.dlq.resume import resume_partitions
 dlq = typer.Typer(
     no_args_is_help=True,
     help="Show events that could not be read, send them again, and resume halted partitions.",
+    epilog="Example: upload-gate dlq list --reason json.malformed",
     rich_markup_mode=None,
 )
 dlq.command(name="list")(list_dead_letters)

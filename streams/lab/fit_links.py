@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.link_model import LinkModel, LinkText, link_log_odds
-from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
+from streams.core.models.ngrams import NAME_BITS
 from streams.files.link_models import link_model
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.fit_texts import LEAST_LABELS, Progress, calibrate, name_matrix, ngram_matrix, quantised
+from streams.lab.hashed_regression import hashed_texts, no_weights, regressed, split
 from streams.lab.honest_links import SUBDOMAINS, plain_paths
 from streams.lab.link_rows import LinkRow
 from streams.lab.one_thread import one_thread
@@ -49,7 +50,6 @@ HARD_FROM: Final = -1.0
 HARD_WEIGHT: Final = 4.0
 HOSTED_SHARE: Final = 0.15
 """Weight of honest names on shared hosting, relative to abusive ones there."""
-_USUAL_LENGTH: Final = 20.0
 _BARE, _BELOW, _HOSTED, _WITH_PATH = 0, 1, 2, 3
 
 
@@ -202,43 +202,17 @@ def _learn(forms: _Forms, alphabet: Alphabet, bound: float) -> tuple[NDArray[np.
     A second round gives more weight to the honest links that the first one could not tell well from abuse: few
     of them set the threshold by which abuse is found.
     """
-    from scipy.sparse import csr_matrix, diags, hstack
-
-    matrix = hstack([
-        _by_length(name_matrix([text.name for text in forms.texts], alphabet)),
-        diags(np.array([float(bool(text.path)) for text in forms.texts]))
-        @ _by_length(ngram_matrix([text.path for text in forms.texts], alphabet)),
-    ]).tocsc()  # fmt: skip
-    rows_with = np.diff(matrix.indptr)
-    used = np.flatnonzero(rows_with)
-    rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with[used])) + 1.0
-    weighed = csr_matrix(matrix[:, used] @ diags(rarity), dtype=np.float64)
-    of_names = int(np.searchsorted(used, 1 << NAME_BITS))
-    first, intercept = _regressed(weighed, forms.labels, forms.weights)
-    of_paths = np.clip(weighed[:, of_names:] @ first[of_names:], -bound, bound)
-    values = weighed[:, :of_names] @ first[:of_names] + of_paths + intercept
-    hard = forms.weights * np.where((forms.labels == 0) & (values > HARD_FROM), HARD_WEIGHT, 1.0)
-    second, intercept = _regressed(weighed, forms.labels, hard * len(hard) / hard.sum())
-    weights = np.zeros((1 << NAME_BITS) + (1 << TABLE_BITS))
-    weights[used] = second * rarity / np.sqrt(_USUAL_LENGTH)
-    return weights, intercept
-
-
-def _regressed(
-    matrix: Any, labels: NDArray[np.int64], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=STRENGTH, tol=0.01, max_iter=60, solver="liblinear", random_state=0)
-    model.fit(matrix, labels, sample_weight=weights)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def _by_length(matrix: Any) -> Any:
-    from scipy.sparse import diags
-
-    counts = np.asarray(matrix.sum(1)).ravel()
-    return diags(1.0 / np.sqrt(_USUAL_LENGTH * np.maximum(counts, 1))) @ matrix
+    parts = (
+        hashed_texts([text.name for text in forms.texts], lambda names: name_matrix(names, alphabet)),
+        hashed_texts([text.path for text in forms.texts], lambda paths: ngram_matrix(paths, alphabet)),
+    )
+    first = regressed(parts, forms.labels, forms.weights, STRENGTH, no_weights(parts))
+    of_name, of_path = (part.values(weights) for part, weights in zip(parts, split(parts, first), strict=True))
+    doubtful = of_name + np.clip(of_path, -bound, bound) + first[-1] > HARD_FROM
+    hard = forms.weights * np.where((forms.labels == 0) & doubtful, HARD_WEIGHT, 1.0)
+    second = regressed(parts, forms.labels, hard * len(hard) / hard.sum(), STRENGTH, first)
+    tables = [part.table(weights) for part, weights in zip(parts, split(parts, second), strict=True)]
+    return np.concatenate(tables), float(second[-1])
 
 
 def _fitted(

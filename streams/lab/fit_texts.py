@@ -34,8 +34,9 @@ STRONGEST: Final = 100.0
 """The most that one row weighs."""
 OF_ONE_AUTHOR: Final = 0.75
 """The exponent by which a text of an author with n texts weighs less: n to this power."""
+USUAL_LENGTH: Final = 20.0
+"""N-grams of a usual text. Values are divided by its root, so that the strength of a fit means the same for all."""
 _CHUNK: Final = 500
-_USUAL_LENGTH: Final = 20.0
 _MANY: Final = 20_000
 """Rows from which the faster solver is used; it ends near the same weights."""
 
@@ -193,7 +194,7 @@ def _learn(matrix: Any, labels: NDArray[np.int64], rows: NDArray[np.float64]) ->
     rows_with = np.diff(matrix.tocsc().indptr)
     used = np.flatnonzero(rows_with)  # with all cells of the table the solver's vectors are mostly zeros
     rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with[used])) + 1.0
-    lengths = diags(1.0 / np.sqrt(_USUAL_LENGTH * np.maximum(counts, 1)))
+    lengths = diags(1.0 / np.sqrt(USUAL_LENGTH * np.maximum(counts, 1)))
     weighed = csr_matrix(lengths @ matrix[:, used] @ diags(rarity), dtype=np.float64)
     many = len(labels) > _MANY
     of_class = np.bincount(labels, rows, 2)
@@ -207,7 +208,7 @@ def _learn(matrix: Any, labels: NDArray[np.int64], rows: NDArray[np.float64]) ->
     )
     model.fit(weighed, labels, sample_weight=rows * (len(labels) / 2.0 / of_class)[labels])
     weights = np.zeros(matrix.shape[1])
-    weights[used] = model.coef_[0] * rarity / np.sqrt(_USUAL_LENGTH)
+    weights[used] = model.coef_[0] * rarity / np.sqrt(USUAL_LENGTH)
     return weights, float(model.intercept_[0])
 
 

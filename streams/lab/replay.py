@@ -4,8 +4,10 @@ Uploads are processed in windows in stream order: a window is decided, its event
 and the next window waits until the worker's scores of this one are in the account store. So a check knows everything
 that happened before its window, and nothing of the window itself. A window ends before it would hold more than
 `REPEATS` uploads of one account and, once it has `FULL_ENOUGH` rows, before it would hold more than that of one device,
-address, content or link. So a check misses at most the last `REPEATS - 1` uploads of its account. No window spans more
-than `SPAN_US` of recorded time: counts of what accounts share last for days, and would be gone at its end.
+address, content or link. So a check misses at most the last `REPEATS - 1` uploads of its account. A window also ends
+before it would hold a second account of a device that at most `FEW_KNOWN` accounts have used: gates hear of a device
+within a second, and streams that are recorded to the minute do not show that its accounts came one after another. No
+window spans more than `SPAN_US` of recorded time: counts of what accounts share last for days, and would be gone at its end.
 
 The caller provides the store, the publisher and the clock.
 """
@@ -48,15 +50,13 @@ from streams.lab.rows import (
 WINDOW = 250
 REPEATS = 3
 FULL_ENOUGH = 24
+FEW_KNOWN = 8
 SPAN_US = 3 * DAY_US
 POLL_S = 0.003
 SCORED_WITHIN_S = 60.0
 SETTLE_S = 1.0
 """Longer than a count takes from one partition to the scores of another, which is two transactions and two polls."""
 SETTLED_WITHIN_S = 15.0
-
-HOT_FROM = min(LEVELS[IP], LEVELS[DEVICE])
-"""Accounts on one device or address from which the worker may publish it as a hot fact."""
 
 Publish = Callable[[Sequence[Attempted]], Awaitable[Sequence[tuple[int, int]]]]
 """Publishes events in order and returns partition and offset of each. Raises StoreUnavailable."""
@@ -192,19 +192,19 @@ class Sharing:
     """Tells windows whose devices or addresses so many accounts share that they may be hot facts."""
 
     def __init__(self) -> None:
-        self._accounts: dict[tuple[str, str], set[str]] = {}
+        self._accounts: dict[tuple[int, str], set[str]] = {}
 
     def add(self, window: Sequence[Recorded]) -> bool:
         """Add a window's uploads. Returns whether any of them comes from such a device or address."""
         is_hot = False
         for upload in window:
             request = upload.request
-            for kind, value in (("device", request.device), ("ip", request.ip)):
+            for kind, value in ((DEVICE, request.device), (IP, request.ip)):
                 if value is not None:
                     accounts = self._accounts.setdefault((kind, value), set())
-                    if len(accounts) < HOT_FROM:
+                    if len(accounts) < LEVELS[kind]:
                         accounts.add(request.account.id)
-                    is_hot |= len(accounts) >= HOT_FROM
+                    is_hot |= len(accounts) >= LEVELS[kind]
         return is_hot
 
 
@@ -266,21 +266,49 @@ def windows(
     window: list[Recorded] = []
     accounts: Counter[str] = Counter()
     shared: Counter[tuple[str, str]] = Counter()
+    devices = _Devices()
     for upload in uploads:
         account, features = upload.request.account.id, _features(upload.request)
         full = len(window) >= size or accounts[account] >= repeats
         crowded = len(window) >= FULL_ENOUGH and any(shared[feature] >= repeats for feature in features)
         long = bool(window) and upload.at_us - window[0].at_us > span_us
-        if full or crowded or long:
+        if full or crowded or long or devices.follows_another(upload.request):
             yield window
             window = []
             accounts.clear()
             shared.clear()
+            devices.in_window.clear()
         window.append(upload)
         accounts[account] += 1
         shared.update(features)
+        devices.add(upload.request)
     if window:
         yield window
+
+
+class _Devices:
+    """The first accounts of each device; `in_window` has the last account of each device of this window."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, set[str]] = {}
+        self.in_window: dict[str, str] = {}
+
+    def follows_another(self, request: CheckRequest) -> bool:
+        """Whether another account of the device, which few have used, is in the window."""
+        device, account = request.device, request.account.id
+        if device is None or self.in_window.get(device, account) == account:
+            return False
+        known = self._known[device]
+        return account not in known and len(known) <= FEW_KNOWN
+
+    def add(self, request: CheckRequest) -> None:
+        """Add an upload of the window."""
+        device, account = request.device, request.account.id
+        if device is not None:
+            self.in_window[device] = account
+            known = self._known.setdefault(device, set())
+            if len(known) <= FEW_KNOWN:
+                known.add(account)
 
 
 def last_of_each(window: Sequence[Recorded], places: Sequence[tuple[int, int]]) -> dict[str, int]:

@@ -123,6 +123,8 @@ class Owner:
         self.partition = accounts.partition
         self.epoch = ""
         self.next = 0
+        self.behind = 0
+        """Records of the events topic from `next` on when it was opened."""
         self.chores = Chores(forget_after_us, partial(waiting, accounts.partition))
         self.stamps = Stamps("", self.partition, (), 0)
         self.resumed = Resumption(LogChange.NONE, "", 0)
@@ -190,6 +192,7 @@ class Owner:
         resumed = resume(mark, log)
         self.resumed = resumed
         self.epoch, self.next, self._opened_at = resumed.epoch, resumed.next, resumed.next
+        self.behind = max(0, log.end - resumed.next)
         self._basis = score_basis(mark, resumed, log, self._scoring, partitions, requests, _now_ms())
         self.stamps = Stamps(self.epoch, self.partition, self._basis.counts, self._basis.generation)
         if self._basis.rescore_at is not None:

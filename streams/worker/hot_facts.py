@@ -25,7 +25,7 @@ from gate.stores.kafka.hot_facts import HotFactProducer
 from gate.stores.redis.hot_facts import RedisHotFacts
 from streams.core.crowd import DEVICE, IP, KINDS, LEVELS, MAX_HOT, Crowd, HotFact, HotFacts
 from streams.core.crowd.record import parsed_name
-from streams.core.earned_risk import earned_risk
+from streams.core.earned_risk import earned_risk, least_accounts
 from streams.core.scorecard import Scorecard
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
@@ -56,7 +56,9 @@ class HotFactRecords:
         self._crowd = crowd
         self._scorecard = scorecard
         self._partitions = partitions
-        self._hot = HotFacts(crowd, {kind: LEVELS[kind] for kind in _KINDS})
+        # a feature that so few accounts share that it does not earn the least risk takes no place among the hot ones
+        levels = {kind: least_accounts(scorecard, kind, LEAST_RISK, LEVELS[kind]) for kind in _KINDS}
+        self._hot = HotFacts(crowd, levels)
         self._told: dict[bytes, bytes] = {}
         self._mine: Collection[int] = ()
         self._cold: dict[str, None] = {}

@@ -274,15 +274,16 @@ class Intake(Service):
             return
         try:
             end = await self.consumer.position(at)
-            behind = max(0, (self.consumer.highwater(at) or end) - end)
+            highwater = self.consumer.highwater(at)
         except IllegalStateError:
             return  # the group took it away, and the position with it
         if partition.owner is not owner or partition.state is not State.LIVE:
             return  # it is given up; whoever opens it reads from the owner's position
+        if highwater is not None:  # None until the broker has answered a fetch
+            partition.behind = max(0, highwater - end)
         if records:
             partition.on(Event.FETCH)
-            partition.behind = behind
-            await self._hand_over(Fetch(partition, owner, plain_records(records), end, behind))
+            await self._hand_over(Fetch(partition, owner, plain_records(records), end, partition.behind))
         else:
             owner.next = end  # markers of transactions and aborted records are passed over
 

@@ -219,7 +219,7 @@ class Partition:
         self.accounts = Accounts(number)
         self.breaker = Breaker()
         self.owner: Owner | None = None
-        self.behind = 0  # records of the topic beyond the last fetch
+        self.behind = 0  # records of the topic beyond the last fetch, or beyond where the owner opened
         self._around = around
         self._epoch = ""
         self._task: asyncio.Task[None] | None = None
@@ -312,6 +312,7 @@ class Partition:
                 self._epoch = owner.epoch
                 self.breaker.reset()
             self.owner = owner
+            self.behind = owner.behind  # chores may have their turn before the first fetch
             self._around.opened(self.number, owner, records)
             self.on(Event.OPENED)
 

@@ -42,6 +42,7 @@ class FakeOwner:
         self.partition = accounts.partition
         self.epoch = "c/t"
         self.next = next_offset
+        self.behind = 0
         self.committed_to = next_offset
         self.redis = SimpleNamespace(missing=0, missing_from=None)
         self.chores = Chores()
@@ -250,6 +251,30 @@ async def test_a_fetch_says_how_far_behind_the_end_of_the_topic_it_is(setting: S
     await setting.intake.feed()
 
     assert setting.handed[0].behind == 850
+
+
+async def test_a_partition_that_has_nothing_more_to_read_is_no_longer_behind(setting: Setting) -> None:
+    await setting.assign(0)
+    setting.partitions[0].behind = 60_000
+    setting.consumer.positions[AT] = setting.partitions[0].owner.next = setting.consumer.end  # type: ignore[union-attr]
+
+    await setting.intake.feed()
+
+    assert setting.handed == []
+    assert setting.partitions[0].behind == 0
+
+
+async def test_a_partition_whose_end_is_not_known_yet_is_as_far_behind_as_when_it_opened(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await setting.assign(0)
+    setting.partitions[0].behind = 60_000
+    setting.consumer.most = 0
+    monkeypatch.setattr(setting.consumer, "highwater", lambda at: None)
+
+    await setting.intake.feed()
+
+    assert setting.partitions[0].behind == 60_000
 
 
 async def test_no_second_fetch_is_requested_while_one_is_in_hand(setting: Setting) -> None:

@@ -20,6 +20,7 @@ from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Owner, Where
+from streams.worker.continuity import Log
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition
 from streams.worker.scores_to_redis import ScoresToRedis
@@ -92,6 +93,14 @@ def shared(crowd: Crowd, accounts: range) -> Crowd:
 
 def batch(crowd: Crowd, next_offset: int) -> Effects:
     return Effects.of(next_offset, States({"a": b"1"}), Scores([]), CrowdCounts(crowd.take_changed(0)))
+
+
+def test_an_owner_knows_from_the_beginning_how_many_events_it_has_to_read() -> None:
+    owner = owner_with(FakeProducer(fails_from=1), Told(Crowd()))
+
+    owner._resume(Log("c/t", begin=40, end=1_000), partitions=4, requests=0)
+
+    assert (owner.next, owner.behind) == (40, 960)
 
 
 async def test_counts_of_a_transaction_that_failed_are_taken_again() -> None:

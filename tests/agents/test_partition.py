@@ -58,6 +58,7 @@ class FakeOwner:
         self.partition = accounts.partition
         self.epoch = "c/t"
         self.next = 7
+        self.behind = 0
         self.is_over = False
         self.opening: Exception | None = None
         self.swallows_cancellation = False
@@ -191,6 +192,20 @@ async def test_an_opened_partition_is_read_from_its_owners_position() -> None:
     assert worker.reads == [7]
     assert worker.requests == 1
     assert partition.owner is cast(Any, worker.owners[0])
+
+
+@pytest.mark.parametrize(("before", "opened"), [(0, 60_000), (60_000, 0)])
+async def test_an_opened_partition_is_as_far_behind_as_its_owner_and_not_as_it_was_when_it_left(
+    before: int, opened: int
+) -> None:
+    partition, worker = await partition_in(S.OPENING)
+    partition.behind = before
+    worker.owners[0].behind = opened
+
+    worker.owners[0].may_open.set()
+    await partition.rest()
+
+    assert partition.behind == opened
 
 
 async def test_an_opening_that_fails_is_tried_again_with_a_new_owner() -> None:

@@ -21,6 +21,7 @@ from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from streams.lab import replay as replaying
 from streams.lab.replay import (
+    FEW_KNOWN,
     FULL_ENOUGH,
     Judge,
     Outcome,
@@ -92,9 +93,22 @@ def test_a_window_ends_at_its_size_and_nothing_is_lost_or_moved() -> None:
 
 
 def test_a_full_window_ends_before_it_would_hold_too_many_of_one_device() -> None:
-    uploads = [upload(f"a-{i}", i, device="d") for i in range(2 * FULL_ENOUGH)]
+    uploads = [upload(f"a-{i}", i, device="d") for i in range(FEW_KNOWN + 2 * FULL_ENOUGH)]
 
-    assert [len(window) for window in windows(uploads)] == [FULL_ENOUGH, FULL_ENOUGH]
+    assert [len(window) for window in windows(uploads)][FEW_KNOWN:] == [FULL_ENOUGH, FULL_ENOUGH]
+
+
+def test_a_window_ends_before_it_would_hold_a_second_account_of_a_device_that_few_have_used() -> None:
+    farm = [upload(f"a-{i}", 0, device="d") for i in range(FEW_KNOWN)]
+    others = [upload(f"b-{i}", 1, device=f"d-{i}") for i in range(20)]
+
+    assert [len(window) for window in windows(farm + others)] == [1] * (FEW_KNOWN - 1) + [1 + len(others)]
+
+
+def test_uploads_of_one_account_from_its_own_device_are_in_one_window() -> None:
+    uploads = [upload("a", i, device="d") for i in range(3)] + [upload("b", 3, device="e")]
+
+    assert [len(window) for window in windows(uploads)] == [4]
 
 
 def test_a_paced_window_spans_little_recorded_time() -> None:
@@ -220,8 +234,8 @@ async def test_a_new_account_on_a_device_that_is_a_hot_fact_is_met_at_its_first_
         outcome = await replay(stream, judge, store, worker.publish, hot_facts=hot_facts)
 
     shown = outcome.as_json()
-    assert heard == [n * MINUTE_US for n in (4, 5, 6, 7)]
-    assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (3, 0)
+    assert heard == [n * MINUTE_US for n in (1, 2, 4, 5, 6, 7)]
+    assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (5, 0)
 
 
 async def test_an_account_with_one_upload_counts_as_met_if_its_score_would_meet_the_next_one() -> None:

@@ -293,18 +293,6 @@ def test_a_broken_policy_file_is_refused_with_file_and_line(tmp_path: Path, caps
     assert out == ""
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["pause", "release", "extend", "approve", "history", "status", "check", "explain", "serve", "worker", "up"],
-)
-def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    ended = cli.run([command, "--help"])
-
-    out = capsys.readouterr().out
-    assert ended == 0
-    assert f"Example: upload-gate {command}" in " ".join(out.split())
-
-
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     ended = cli.run(["--help"])
 

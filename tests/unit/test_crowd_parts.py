@@ -10,27 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.core.duration import DAY_US
-from streams.core.crowd import (
-    CEILING,
-    CONTENT,
-    DEVICE,
-    HOST,
-    IP,
-    KINDS,
-    STEPS,
-    Backfill,
-    Crowd,
-    HotFacts,
-    Kind,
-    account_number,
-)
+from streams.core.crowd import CEILING, CONTENT, DEVICE, HOST, IP, KINDS
 from streams.core.crowd import backfill as backfill_module
 from streams.core.crowd import members as packed
-from streams.core.crowd.account_ids import AccountIds
+from streams.core.crowd.account_ids import AccountIds, account_number
+from streams.core.crowd.around import Surroundings
+from streams.core.crowd.backfill import STEPS, Backfill
+from streams.core.crowd.counts import Crowd
 from streams.core.crowd.days import Days
 from streams.core.crowd.doorkeeper import Doorkeeper
 from streams.core.crowd.heard import Heard
-from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+from streams.core.crowd.hot import HotFacts
+from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN, Kind
 from streams.core.crowd.own import Own
 from streams.core.crowd.record import VALUE, name, parsed, parsed_name, written
 from streams.core.crowd.rows import Rows
@@ -475,7 +466,7 @@ def test_each_kind_has_its_window_its_floor_and_its_memory(
 
 @pytest.mark.parametrize("kind", [IP, DEVICE, CONTENT, HOST])
 def test_a_feature_is_hot_from_so_many_accounts_of_its_kind_on(kind: int) -> None:
-    level = {IP: 16, DEVICE: 4, CONTENT: 8, HOST: 16}[kind]
+    level = {IP: 16, DEVICE: 2, CONTENT: 8, HOST: 16}[kind]
     crowd = Crowd()
     hot = HotFacts(crowd)
 
@@ -665,3 +656,24 @@ def test_all_shared_features_are_those_of_several_accounts_and_those_heard_of() 
 
     assert set(crowd.all_shared()) == {(IP, 7), (DEVICE, 9)}
     assert (crowd.today, Crowd().today) == (TODAY, None)
+
+
+def test_what_surrounds_an_account_are_the_counts_of_its_last_features() -> None:
+    crowd = Crowd()
+    shown = ((IP, 7, 5, 2), (IP, 8, 3, 0), (DEVICE, 7, 4, 1), (CONTENT, 7, 6, 3), (HOST, 7, 9, 4))
+    for kind, value, accounts, established in shown:
+        for account in range(accounts):
+            crowd.note(0, kind, value, account, NOW_US, established=account < established)
+
+    assert crowd.around((8, 7), 7, 7, 7) == Surroundings(5, 4, 6, 9, 2, 1, 3, 4)
+    assert crowd.around(8, 0, 0, 0) == Surroundings(ip_accounts=3)
+    assert crowd.around((), (), 0, 0) == Surroundings() == Surroundings(*[0] * 14)
+    crowd.note(0, IP, 9, 1, NOW_US)
+    assert crowd.counts(IP, 9) == (1, 0)
+
+
+def test_on_a_popular_host_all_who_link_count_as_established_and_campaigns_are_added() -> None:
+    around = Surroundings(1, 2, 3, 9, link_established=4)
+
+    assert around.on_popular_host() == Surroundings(1, 2, 3, 9, link_established=9)
+    assert around.in_campaigns(11, 12, 13, 4, 5, 6) == Surroundings(1, 2, 3, 9, 0, 0, 0, 4, 11, 12, 13, 4, 5, 6)

@@ -10,12 +10,47 @@ import pytest
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from streams.core.crowd import Surroundings
 from streams.core.facts import CaptionFacts, Facts, LinkFacts
-from streams.core.features import FEATURES, PLACE, features, last_evidence_us, recent, reporters_lately
-from streams.core.features.places import recent_of
+from streams.core.features import (
+    FEATURES,
+    age,
+    campaign,
+    captions,
+    challenge,
+    crowd,
+    fields,
+    history,
+    links,
+    network,
+    reports,
+    sameness,
+    style,
+    tempo,
+    text,
+)
+from streams.core.features.feature import Feature
+from streams.core.features.places import recent, recent_of
+from streams.core.features.times import last_evidence_us, reporters_lately
+from streams.core.features.vector import PLACE, features, vector_of, vector_reader
 from streams.core.migration import WEEK_US
 from streams.core.window import counter_of
 
 NOW_US = 20_780 * DAY_US + 5 * HOUR_US
+OF_FAMILIES = (
+    history,
+    tempo,
+    age,
+    sameness,
+    network,
+    crowd,
+    links,
+    text,
+    reports,
+    challenge,
+    fields,
+    campaign,
+    captions,
+    style,
+)
 
 
 def read(around: Surroundings | None = None, **facts: Any) -> dict[str, float]:
@@ -346,7 +381,7 @@ def test_links_text_fields_and_challenges(facts: dict[str, Any], expected: dict[
     check(None, facts, **expected)
 
 
-def reports(*weeks_ago: float) -> bytes:
+def reported(*weeks_ago: float) -> bytes:
     minutes = NOW_US // MINUTE_US
     return b"".join(
         (minutes - round(ago * 10_080)).to_bytes(4, "big") + number.to_bytes(4, "big")
@@ -357,14 +392,14 @@ def reports(*weeks_ago: float) -> bytes:
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        ({"reporters": reports(0, 1, 2), "uploads": 4}, {"reporters": 1.75, "removals": 0, "report_rate": 0.25}),
+        ({"reporters": reported(0, 1, 2), "uploads": 4}, {"reporters": 1.75, "removals": 0, "report_rate": 0.25}),
         (
             {"removals": counter_of(1.5, NOW_US, WEEK_US), "uploads": 9},
             {"reporters": 0, "removals": 1.5, "report_rate": 0.25},
         ),
-        ({"reporters": reports(0), "removals": counter_of(0.5, NOW_US, WEEK_US)}, {"report_rate": 0.5}),
-        ({"reporters": reports(0, 0, 0, 0, 0)}, {"report_rate": 1}),
-        ({"reporters": reports(-1)}, {"reporters": 1}),
+        ({"reporters": reported(0), "removals": counter_of(0.5, NOW_US, WEEK_US)}, {"report_rate": 0.5}),
+        ({"reporters": reported(0, 0, 0, 0, 0)}, {"report_rate": 1}),
+        ({"reporters": reported(-1)}, {"reporters": 1}),
     ],
 )
 def test_reports(facts: dict[str, Any], expected: dict[str, float]) -> None:
@@ -449,8 +484,8 @@ def test_a_place_counts_for_three_days_after_the_account_last_came_from_it() -> 
         ({"last_us": NOW_US - 5}, NOW_US - 5),
         ({"last_us": 0}, NOW_US),
         ({"last_us": NOW_US + 5}, NOW_US),
-        ({"last_us": NOW_US - DAY_US, "reporters": reports(0.01)}, (NOW_US // MINUTE_US - 101) * MINUTE_US),
-        ({"last_us": NOW_US - 5, "reporters": reports(2)}, NOW_US - 5),
+        ({"last_us": NOW_US - DAY_US, "reporters": reported(0.01)}, (NOW_US // MINUTE_US - 101) * MINUTE_US),
+        ({"last_us": NOW_US - 5, "reporters": reported(2)}, NOW_US - 5),
         ({"last_us": 0, "removals": [NOW_US // WEEK_US - 1, 1]}, NOW_US // WEEK_US * WEEK_US),
         ({"last_us": 0, "failed": [NOW_US // WEEK_US, 1]}, NOW_US),
         ({"last_us": NOW_US - 5, "failed": [NOW_US // WEEK_US - 3, 1]}, NOW_US - 5),
@@ -464,10 +499,33 @@ def test_evidence_is_an_upload_a_report_or_the_week_of_a_removal_or_a_failed_cha
 
 def test_reporters_count_half_for_each_week() -> None:
     assert reporters_lately(Facts(latest_us=NOW_US)) == 0.0
-    assert reporters_lately(Facts(latest_us=NOW_US, reporters=reports(0, 1))) == pytest.approx(1.5)
+    assert reporters_lately(Facts(latest_us=NOW_US, reporters=reported(0, 1))) == pytest.approx(1.5)
+
+
+def test_the_vector_is_that_of_the_families_one_behind_the_other() -> None:
+    facts = Facts(uploads=3, latest_us=NOW_US, first_us=NOW_US, last_us=NOW_US, texts=2, malformed=1, linked=1)
+    around = Surroundings(5, 6, 7, 8)
+
+    parts = [value for family in OF_FAMILIES for value in family.read(facts, around, NOW_US)]
+
+    assert vector_of(facts, around) == pytest.approx(parts, nan_ok=True)
+    assert tuple(one for family in OF_FAMILIES for one in family.FEATURES) == FEATURES
+    assert vector_reader(["uploads"])(facts, around)[:10] == list(history.read(facts, around, NOW_US))
+
+
+def test_a_feature_is_known_and_has_no_bound_above_unless_it_says_otherwise() -> None:
+    one = Feature("name", "family", "meaning")
+
+    assert (one.low, one.high, one.may_be_unknown) == (0.0, inf, False)
 
 
 def test_features_are_bounded_as_their_units_say() -> None:
+    assert {one.name for one in FEATURES if one.may_be_unknown} == {
+        one.name for family in (captions, style, age) for one in family.FEATURES
+    } | {
+        "gap_log_mean", "gap_log_deviation", "night_share", "near_mean", "near_share", "skeleton_share", "template_again",
+        "content_again", "link_odds", "link_odds_high_share",
+    }  # fmt: skip
     shares = {
         "deleted_share",
         "deleted_soon_share",

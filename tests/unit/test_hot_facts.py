@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gate.app.hear_hot_facts import HearHotFacts
 from gate.core.duration import DAY_US
@@ -111,6 +114,53 @@ def test_a_full_table_keeps_the_highest_risks() -> None:
 
     assert len(held) == 10
     assert [held.met(hash_of(n), None, None, NOW_US) is not None for n in (20, 21, 30)] == [False, True, True]
+
+
+puts = st.builds(
+    SharedFeature, st.sampled_from(HotKind), st.integers(0, 12).map(hash_of), st.integers(1, 3), st.just(0),
+    st.sampled_from([0.2, 0.5, 0.8]), st.sampled_from([TODAY, TODAY + 1, TODAY + 7]),
+)  # fmt: skip
+
+
+def worth(fact: SharedFeature) -> tuple[float, int, str, str]:
+    return fact.risk, fact.accounts, fact.hash, fact.kind.value
+
+
+@given(st.lists(puts, max_size=60), st.integers(1, 6))
+def test_a_full_table_drops_exactly_the_fact_of_the_lowest_worth(given_facts: list[SharedFeature], most: int) -> None:
+    held, expected = HotFactTable(most), dict[tuple[HotKind, str], SharedFeature]()
+    for fact in given_facts:
+        held.put(fact, NOW_US)
+        key = fact.kind, fact.hash
+        if fact.expires_day == TODAY:
+            expected.pop(key, None)
+            continue
+        if key not in expected and len(expected) == most:
+            lowest = min(expected.values(), key=worth)
+            if worth(lowest) >= worth(fact):
+                continue
+            del expected[lowest.kind, lowest.hash]
+        expected[key] = fact
+
+        assert {(each.kind, each.hash): each for each in (*held.devices.values(), *held.networks.values())} == expected
+
+
+def put_us(most: int) -> float:
+    """CPU time of a further fact for a full table, in µs."""
+    held = table(*(device(n, risk=0.5) for n in range(most)), most=most)
+    held.put(device(most, risk=0.6), NOW_US)
+    best = float("inf")
+    for turn in range(5):
+        further = [device(most + 1 + turn * 100 + n, risk=0.6) for n in range(100)]
+        began = time.process_time()
+        for fact in further:
+            held.put(fact, NOW_US)
+        best = min(best, time.process_time() - began)
+    return best * 10_000
+
+
+def test_a_further_fact_costs_a_large_table_no_more_than_a_small_one() -> None:
+    assert put_us(20_000) < 10 * put_us(100)
 
 
 def test_a_fact_reads_back_as_it_was_written() -> None:

@@ -131,7 +131,7 @@ def take_reserved(
         elif never_refuse:
             continue
         elif wait is None:
-            refusal, longest = Refusal(limit.name, None), 1 << 62
+            refusal, longest = Refusal(limit.name, None), LATEST_TAT_US
         elif wait > longest:
             refusal, longest = Refusal(limit.name, wait), wait
     if refusal is not None:
@@ -158,7 +158,7 @@ def _move(tats: Tats, flights: Flights, fitting: list[_Cost], now_us: int, until
         if cost.limit.in_flight:
             flights[cost.key] = sorted([*(until for until in flights.get(cost.key, ()) if until > now_us), until_us])
         else:
-            tats[cost.key] = max(tats.get(cost.key, 0), now_us) + cost.cost_us
+            tats[cost.key] = max(tats.get(cost.key, now_us), now_us) + cost.cost_us
         took.append(
             Took(entity, limit, cost.cost_us, cost.limit.rate if cost.limit.by_bytes else None, cost.limit.in_flight)
         )
@@ -173,16 +173,16 @@ def _wait_us(tats: Tats, flights: Flights, cost: _Cost, now_us: int) -> int | No
         if not burst:
             return None
         return 0 if len(open_) < burst else open_[len(open_) - burst] - now_us
-    wait = believed_tat_us(tats, cost.key, cost.tolerance_us, now_us) + cost.cost_us - cost.tolerance_us - now_us
-    return None if wait > 0 and cost.cost_us > cost.tolerance_us else wait
+    tat_us = believed_tat_us(tats, cost.key, cost.tolerance_us, now_us)
+    return None if cost.cost_us > cost.tolerance_us else tat_us + cost.cost_us - cost.tolerance_us - now_us
 
 
 def believed_tat_us(tats: Tats, key: tuple[str, str], tolerance_us: int, now_us: int) -> int:
     """When the bucket will be full, at the earliest now. A TAT that is too late is corrected in place."""
-    tat_us = tats.get(key, 0)
+    tat_us = tats.get(key, now_us)
     if tat_us > now_us + tolerance_us + GRACE_US:
         entity, limit = key
-        if tat_us > tats.get((entity, Limit.debt_of(limit)), 0):
+        if tat_us > tats.get((entity, Limit.debt_of(limit)), now_us):
             tats[key] = tat_us = now_us + tolerance_us
     return max(tat_us, now_us)
 

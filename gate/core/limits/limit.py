@@ -63,9 +63,9 @@ class Limit:
     """The whole burst as time, in µs."""
     unit_us: int = field(init=False, repr=False)
     """The cost of one unit, in µs."""
-    id: bytes = field(init=False, repr=False, compare=False)
+    id: bytes = field(init=False, repr=False)
     """Four bytes that name the limit in stored values."""
-    debt_id: bytes = field(init=False, repr=False, compare=False)
+    debt_id: bytes = field(init=False, repr=False)
     """Four bytes that name the limit's debt in stored values."""
 
     def __post_init__(self) -> None:

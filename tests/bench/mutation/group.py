@@ -1,9 +1,9 @@
 """How many small mistakes in both cores and in the Lua that decides the tests notice: a sample of mutants, by a seed.
 
-Each mutant of a core meets the unit and law tests that import its module, then those one import further away; each of a
-script meets those that run it in a real server. It counts as killed where a test fails, loops or waits in vain, and the
-same tests pass without it. Loops are told by processor time, so that a busy machine kills none. Survivors are printed:
-some of them change nothing, the others want a test.
+Each mutant of a core meets the unit and law tests that import its module, then those one import further away, a dozen
+files of each at most; each of a script meets those that run it in a real server. It counts as killed where a test fails,
+loops or waits in vain, and the same tests pass without it. Loops are told by processor time, so that a busy machine
+kills none. Survivors are printed: some of them change nothing, the others want a test.
 """
 
 from __future__ import annotations

@@ -1,0 +1,152 @@
+"""The risk that a device or a network has earned: what the scorecard will give the next new account there.
+
+The scorecard here is as `fit accounts` writes it for sign-ups: accounts that share a device or upload within a minute of
+their creation are mostly abusive.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gate.app.hear_hot_facts import HearHotFacts
+from gate.core.account import Account
+from gate.core.duration import DAY_US
+from gate.core.event import Attempted
+from gate.core.hot_facts import HotFactTable
+from gate.core.pseudonym import Pseudonyms
+from gate.policyfile import load_policy
+from streams.core.crowd import DEVICE, IP, LEVELS, Crowd
+from streams.core.earned_risk import MOST_TRIED, earned_risk, least_accounts
+from streams.core.events import encode
+from streams.core.scorecard import Scorecard, Term, made_of
+from streams.files.public_suffixes import load_web_links
+from streams.files.scorecards import load_scorecard
+from streams.pipeline.hashes import Hashes
+from streams.pipeline.step import Record, process
+from streams.worker.hot_facts import LEAST_RISK, HotFactRecords
+
+NOW_US = 20_000 * DAY_US + 5
+NOW = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW_US)
+HASHES, NAMES = Hashes(b"salt"), Pseudonyms(b"salt")
+ADDRESS = "203.0.113.9"
+
+
+class Clock:
+    def now_us(self) -> int:
+        return NOW_US
+
+
+def fitted() -> Scorecard:
+    return made_of(
+        [
+            Term(("device_strangers",), "network", ((1.5, 2.5, 3.5),), (-300, 9_000, 20_000, 30_000, 0)),
+            Term(("device_accounts",), "network", ((1.5, 2.5, 3.5),), (-400, 6_000, 9_000, 12_000, 0)),
+            Term(("ip_strangers",), "network", ((32.0, 512.0),), (-300, 4_000, 30_000, 0)),
+            Term(("first_action_minutes",), "age", ((0.5, 8_000.0),), (12_000, 6_000, -1_500, 0)),
+        ],
+        base_rate=0.02,
+        training_share=0.07,
+        slope=1.5,
+        offset=-2.7,
+    )
+
+
+def met(crowd: Crowd, device: str | None, address: str | None, card: Scorecard) -> str | None:
+    """The verdict of the default policy on the first upload of a new account there."""
+    table = HotFactTable()
+    heard = HearHotFacts(table, Clock())
+    for key, value in HotFactRecords(crowd, card, 4).changes(range(4)):
+        heard.hear(key, value)
+    device = None if device is None else NAMES.of_device(device)
+    address = None if address is None else NAMES.of_ip(address)
+    fact = table.met(device, address, NOW, NOW_US)
+    return None if fact is None else load_policy(None).thresholds["new"].verdict_at(fact.risk)
+
+
+def used(crowd: Crowd, kind: int, value: int, accounts: int, established: int = 0) -> Crowd:
+    for account in range(accounts):
+        crowd.note(account % 4, kind, value, account, NOW_US, account < established)
+    return crowd
+
+
+def on_device(accounts: int, established: int = 0) -> Crowd:
+    return used(Crowd(), DEVICE, HASHES.devices["device"], accounts, established)
+
+
+def at_address(accounts: int, established: int = 0) -> Crowd:
+    return used(Crowd(), IP, HASHES.networks[ADDRESS], accounts, established)
+
+
+def test_a_farms_fourth_account_is_met_at_its_first_upload_and_its_second_is_not() -> None:
+    assert met(on_device(3), "device", None, fitted()) in ("review", "challenge", "deny")
+    assert met(on_device(1), "device", None, fitted()) is None
+
+
+def test_a_newcomer_on_a_schools_tablet_at_a_familys_or_a_carriers_address_is_not_met() -> None:
+    school = on_device(30, established=28)
+    family = at_address(5)
+    carrier = at_address(256, established=200)
+
+    assert met(school, "device", None, fitted()) is None
+    assert met(family, None, ADDRESS, fitted()) is None
+    assert met(carrier, None, ADDRESS, fitted()) is None
+
+
+def test_a_networks_farm_is_met_by_its_address() -> None:
+    crowd = at_address(256)
+    strict = made_of(
+        [
+            Term(("ip_strangers",), "network", ((32.0,),), (0, 40_000, 0)),
+            Term(("first_action_minutes",), "age", ((0.5,),), (15_000, 0, 0)),
+        ],
+        base_rate=0.02,
+        training_share=0.5,
+    )
+
+    assert met(crowd, None, ADDRESS, strict) in ("review", "challenge", "deny")
+
+
+@pytest.mark.parametrize("accounts", [1, 2, 3, 30])
+def test_a_device_earns_what_the_next_new_account_there_scores(accounts: int) -> None:
+    own = score_of_newcomer(on_device(accounts))
+
+    assert earned_risk(fitted(), DEVICE, accounts, 0) == pytest.approx(own)
+
+
+@pytest.mark.parametrize(("accounts", "established"), [(1, 0), (40, 0), (600, 0), (256, 200)])
+def test_an_address_earns_what_the_next_new_account_there_scores(accounts: int, established: int) -> None:
+    crowd = at_address(accounts, established)
+    counted = crowd.counts(IP, HASHES.networks[ADDRESS])
+
+    own = score_of_newcomer(crowd)
+
+    assert earned_risk(fitted(), IP, *counted) == pytest.approx(own)
+
+
+def test_a_feature_is_hot_from_the_accounts_that_earn_the_least_risk_published() -> None:
+    card = fitted()
+
+    least = least_accounts(card, DEVICE, LEAST_RISK, 0)
+
+    assert earned_risk(card, DEVICE, least - 1, 0) < LEAST_RISK <= earned_risk(card, DEVICE, least, 0)
+    assert least_accounts(card, DEVICE, LEAST_RISK, 7) == 7
+    assert least_accounts(card, DEVICE, 0.9999, 2) == MOST_TRIED
+
+
+def test_devices_that_few_share_are_hot_only_where_the_scorecard_says_that_few_suffice() -> None:
+    few = on_device(LEVELS[DEVICE])
+
+    assert len(HotFactRecords(few, fitted(), 4).changes(range(4))) == 1
+    assert HotFactRecords(few, load_scorecard(None), 4).changes(range(4)) == []
+
+
+def score_of_newcomer(crowd: Crowd) -> float:
+    """The risk that the worker gives an account after its first upload, from the device and the address."""
+    account, at = Account("newcomer", created_at=NOW), NOW
+    event = encode(Attempted("e-1", at, account, device="device", ip=ADDRESS))
+    done = process(
+        [Record(0, b"newcomer", event, (), 0)], {}, crowd, fitted(), HASHES, load_web_links(), ("events", 0), "epoch", 0
+    )
+    return done.scores[0].score.risk
