@@ -31,6 +31,7 @@ from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
 from gate.cli.with_kafka import with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
+from gate.extras import install_extra
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
@@ -227,7 +228,7 @@ def _require_streams() -> None:
     missing = [name for name in STREAMS_LIBRARIES if not _is_installed(name)]
     if missing:
         raise SettingInvalid(
-            f"this command needs {' and '.join(missing)}, not installed here", "run pip install 'upload-gate[streams]'"
+            f"this command needs {' and '.join(missing)}, not installed here", install_extra("streams")
         )
 
 
