@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from gate.core.duration import DAY_US
 from streams.core.crowd import CEILING, CONTENT, DEVICE, HOST, IP, KINDS
 from streams.core.crowd import backfill as backfill_module
+from streams.core.crowd import counts as counts_module
 from streams.core.crowd import members as packed
+from streams.core.crowd import table as table_module
 from streams.core.crowd.account_ids import AccountIds, account_number
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
@@ -677,3 +679,51 @@ def test_on_a_popular_host_all_who_link_count_as_established_and_campaigns_are_a
 
     assert around.on_popular_host() == Surroundings(1, 2, 3, 9, link_established=9)
     assert around.in_campaigns(11, 12, 13, 4, 5, 6) == Surroundings(1, 2, 3, 9, 0, 0, 0, 4, 11, 12, 13, 4, 5, 6)
+
+
+def test_lone_features_and_sums_are_kept_ready_up_to_a_bound_and_counted_beyond_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counts_module, "MAX_READY", 3)
+    monkeypatch.setattr(table_module, "MAX_READY", 3)
+    crowd = Crowd()
+    table = crowd._tables[IP]
+    crowd.note(0, DEVICE, 1, 1, NOW_US)
+
+    for value in range(1, 11):
+        for _ in range(3):
+            crowd.note(0, IP, value, 1, NOW_US)
+    ready, alone = len(table.noted), [crowd.count(IP, value) for value in range(1, 11)]
+    for value in range(1, 11):
+        crowd.note(0, IP, value, 2, NOW_US)
+
+    assert 1 <= ready <= 3
+    assert alone == [1] * 10
+    assert [crowd.count(IP, value) for value in range(1, 11)] == [2] * 10
+    assert 1 <= len(table.totals) <= 6
+
+
+def test_ready_features_make_room_once_as_many_others_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_module, "MAX_READY", 2)
+    table = CrowdTable(WEEK)
+    table.open(TODAY)
+    table.noted.update({1: 5, 2: 5})
+
+    kept = []
+    for value in (11, 12, 13, 14):
+        table.knock(value, packed.member(0, 1, TODAY, False))
+        kept.append(len(table.noted))
+
+    assert kept == [2, 2, 0, 0]
+
+
+def test_a_ready_feature_whose_slot_another_took_is_not_forgotten() -> None:
+    crowd = Crowd()
+    crowd.note(0, DEVICE, 1, 1, NOW_US)
+    for _ in range(2):
+        crowd.note(0, IP, 7, 1, NOW_US)
+    crowd.note(0, IP, 7 + (1 << 14), 5, NOW_US)
+
+    crowd.note(0, IP, 7, 2, NOW_US)
+
+    assert crowd.count(IP, 7) == 2
