@@ -31,6 +31,7 @@ from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
 from gate.cli.with_kafka import with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
+from gate.extras import install_extra
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 STREAMS_LIBRARIES = ("faust", "aiokafka")
 PROGRESS_EVERY_S = 5.0
+NOTHING_SENT = 1
+"""The exit code of a simulation of which the gate decided nothing, or Kafka stored nothing."""
 _PLAINER = {
     "abusive_accounts_met": "abusive accounts reviewed, challenged or refused",
     "benign_accounts_met": "benign accounts reviewed, challenged or refused",
@@ -188,8 +191,10 @@ def simulate(
     addresses = resolve_addresses(state, gate=gate, kafka=kafka)
     say(f"uploading to the gate at {addresses.shown('gate')}, events to Kafka at {addresses.shown('kafka')}")
     options = traffic.TrafficOptions(addresses.gate, addresses.kafka, rate, seed, seconds=seconds)
-    count = asyncio.run(traffic.run(options, say))
-    say(f"{count:,} uploads")
+    sent = asyncio.run(traffic.run(options, say))
+    say(f"{sent.uploads:,} uploads; the gate decided {sent.decided:,}, Kafka stored {sent.events:,} events")
+    if sent.uploads and not (sent.decided and sent.events):
+        raise typer.Exit(NOTHING_SENT)
 
 
 def _text_file(path: Path) -> TextIO:
@@ -227,7 +232,7 @@ def _require_streams() -> None:
     missing = [name for name in STREAMS_LIBRARIES if not _is_installed(name)]
     if missing:
         raise SettingInvalid(
-            f"this command needs {' and '.join(missing)}, not installed here", "run pip install 'upload-gate[streams]'"
+            f"this command needs {' and '.join(missing)}, not installed here", install_extra("streams")
         )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from gate.errors import OperatorError
+from gate.extras import install_extra
 
 FilesArgument = Annotated[
     list[Path],
@@ -35,7 +36,7 @@ def require_fit(modules: Sequence[str] = ("sklearn",)) -> None:
     if missing:
         raise OperatorError(
             f"fitting needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
-            "install the package with its `fit` extra",
+            install_extra("fit"),
         )
 
 

@@ -72,6 +72,8 @@ class PolicyTrial:
         self.started_us = started_us
         self.until_us = until_us
         self.checks = 0
+        self.without_store = 0
+        """Checks that were not compared, because the gate decided them without the store."""
         self.counts: dict[DifferenceKind, int] = {}
         self.samples: dict[DifferenceKind, list[Sample]] = {}
         self._names = names
@@ -86,9 +88,10 @@ class PolicyTrial:
         """Count whether the candidate would have decided as `decision` did.
 
         `answer` is what came of the store call, None where none was needed. A check that the store did not answer is
-        not compared, since the gate decided it by its failure modes.
+        counted in `without_store` and not compared, since the gate decided it by its failure modes.
         """
         if isinstance(answer, Exception) or decision.degraded:
+            self.without_store += 1
             return
         self.checks += 1
         if in_force is not self._in_force:

@@ -33,7 +33,8 @@ def try_policy(
 
     Each gate that is named tries it on its own traffic. At the end, or after Ctrl-C, the command prints how many uploads
     the candidate would decide differently, by class and reason, with a few uploads of each kind. Limits that the
-    candidate changes begin with full buckets, so let a trial run longer than the longest `per` that you change.
+    candidate changes begin with full buckets, so let a trial run longer than the longest `per` that you change. Uploads that
+    a gate decides while its Redis does not answer are counted and not compared.
 
     Example: upload-gate policy try raid --for 30m
     """
@@ -74,7 +75,7 @@ def _await_end(urls: list[str], span_s: float) -> None:
             if now - said >= SAY_EVERY_S:
                 said = now
                 total = merged([_trial(get_json(f"{url}/v1/policy/trial", token=admin_token())) for url in urls])
-                say(f"{total['different']:,} of {total['checks']:,} uploads would be decided differently so far")
+                say(progress_line(total))
     except KeyboardInterrupt:
         say("")
 
@@ -109,12 +110,20 @@ def merged(trials: list[Trial]) -> Trial:
         "in_force": sorted({trial["in_force"] for trial in trials}),
         "gates": len(trials),
         "checks": sum(trial["checks"] for trial in trials),
+        "without_store": sum(trial.get("without_store", 0) for trial in trials),
         "different": sum(counts.values()),
         "differences": [
             {**dict(zip(names, kind, strict=True)), "count": count, "samples": samples[kind][:5]}
             for kind, count in counts.most_common()
         ],
     }
+
+
+def progress_line(total: Trial) -> str:
+    """A running trial in one line."""
+    line = f"{total['different']:,} of {total['checks']:,} uploads would be decided differently so far"
+    without = total["without_store"]
+    return f"{line}; {without:,} more were not compared, as Redis does not answer" if without else line
 
 
 def trial_lines(total: Trial) -> list[str]:
@@ -134,6 +143,11 @@ def trial_lines(total: Trial) -> list[str]:
         lines.append(f"           such as {shown}")
     if len(total["differences"]) > KINDS_SHOWN:
         lines.append(f"  {len(total['differences']) - KINDS_SHOWN} more kinds; -o json prints all")
-    if not checks:
+    without = total["without_store"]
+    if without:
+        verb, them = ("was", "it") if without == 1 else ("were", "them")
+        nothing = f"the trial says nothing about {them}" if checks else "the trial says nothing"
+        lines.append(f"{without:,} more {verb} decided while Redis did not answer, and not compared: {nothing}")
+    elif not checks:
         lines.append("no upload was checked meanwhile")
     return lines

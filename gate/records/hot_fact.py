@@ -2,9 +2,10 @@
 
 Key: `device:` or `network:` and the 16 hex digits of the pseudonym. Value, or a tombstone where it is not hot any more:
 
-    {"accounts": 30, "established": 0, "risk": 0.776, "expires": "2026-12-03", "version": 1}
+    {"accounts": 30, "established": 0, "risk": 0.776, "expires": "2026-12-03", "version": 1, "later_risk": 0.391}
 
-`expires` is the first day, in UTC, on which it does not hold. Fields of a newer version are passed over.
+`risk` holds for accounts up to a day old, `later_risk` for older ones; if it is absent, `risk` holds for them too.
+`expires` is the first day, in UTC, on which the fact does not hold. Fields of a newer version are passed over.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class _HotFact(msgspec.Struct, gc=False):
     risk: float
     expires: date
     version: int = VERSION
+    later_risk: float | msgspec.UnsetType = msgspec.UNSET
 
 
 _encode = msgspec.json.Encoder().encode
@@ -52,7 +54,8 @@ def encode_hot_key(kind: HotKind, hash_: str) -> bytes:
 def encode_hot_fact(fact: SharedFeature) -> bytes:
     """The value of a fact."""
     expires = date.fromordinal(_EPOCH + fact.expires_day)
-    return _encode(_HotFact(fact.accounts, fact.established, round(fact.risk, 6), expires))
+    later = msgspec.UNSET if fact.later_risk is None else round(fact.later_risk, 6)
+    return _encode(_HotFact(fact.accounts, fact.established, round(fact.risk, 6), expires, later_risk=later))
 
 
 def decode_hot_key(key: bytes | None) -> HotKey:
@@ -71,8 +74,9 @@ def decode_hot_fact(key: HotKey, value: bytes) -> SharedFeature:
         read = _decode(value)
     except (msgspec.DecodeError, ValueError) as error:
         raise StateUnreadable(f"not a hot fact: {error}") from error
-    if read.version < 1 or not 0.0 <= read.risk <= 1.0 or not 0 <= read.established <= read.accounts:
+    later = None if read.later_risk is msgspec.UNSET else read.later_risk
+    is_risk = 0.0 <= read.risk <= 1.0 and (later is None or 0.0 <= later <= 1.0)
+    if read.version < 1 or not is_risk or not 0 <= read.established <= read.accounts:
         raise StateUnreadable("not a hot fact: a number in it cannot be true")
-    return SharedFeature(
-        key.kind, key.hash, read.accounts, read.established, read.risk, read.expires.toordinal() - _EPOCH
-    )
+    expires_day = read.expires.toordinal() - _EPOCH
+    return SharedFeature(key.kind, key.hash, read.accounts, read.established, read.risk, expires_day, later)

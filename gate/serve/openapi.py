@@ -303,6 +303,10 @@ _PAGES: Final = {
     ),
     "Trial": _object(
         running=_BOOLEAN, policy=_STRING, in_force=_STRING, started_us=_COUNT, until_us=_COUNT, checks=_COUNT,
+        without_store={
+            **_COUNT,
+            "description": "Checks that were not compared, because the gate decided them while its Redis did not answer.",
+        },
         different=_COUNT,
         differences={"type": "array", "items": _object(**{
             "class": _STRING, "decision": _STRING, "reason": _STRING, "would": _STRING, "would_reason": _STRING,

@@ -27,6 +27,7 @@ from gate.app.settle import Reports
 from gate.app.watch import Watch
 from gate.core.pseudonym import Pseudonyms
 from gate.errors import SettingInvalid
+from gate.extras import install_extra
 from gate.metrics import Counts
 from gate.policyfile import PolicyFile, load_policy_file
 from gate.ports.boards import Acknowledgement
@@ -325,7 +326,7 @@ async def _decision_log(
     except ModuleNotFoundError as error:
         raise SettingInvalid(
             f"UPLOAD_GATE_KAFKA is set, but the Kafka client is not installed ({error.name} is missing)",
-            "run pip install 'upload-gate[kafka]', or start the gate without Kafka",
+            f"{install_extra('kafka')}, or start the gate without Kafka",
         ) from error
 
     def fault() -> None:

@@ -22,26 +22,33 @@ MOST_TRIED: Final = 1_024
 """Accounts up to which `least_accounts` looks for a risk."""
 _BORN_US: Final = 1
 _ONE_PLACE: Final = bytes(PLACE_BYTES)
-_NEWBORN: Final = Facts(
-    created_us=_BORN_US,
-    latest_us=_BORN_US,
-    first_us=_BORN_US,
-    last_us=_BORN_US,
-    uploads=1,
-    networks=_ONE_PLACE,
-    devices=_ONE_PLACE,
-)
 _NOBODY: Final = Stamp("", 0)
 _FEATURES: Final[Mapping[int, str]] = MappingProxyType({IP: "ip", DEVICE: "device"})
 
 
-def earned_risk(scorecard: Scorecard, kind: int, accounts: int, established: int) -> float:
-    """The risk in [0, 1] of a newborn account on a feature of `kind` (IP or DEVICE) that so many others share."""
+def earned_risk(scorecard: Scorecard, kind: int, accounts: int, established: int, age_us: int = 0) -> float:
+    """The risk in [0, 1] of an account on a feature of `kind` (IP or DEVICE) that so many others share.
+
+    The account uploads for the first time, `age_us` after its creation.
+    """
     shared = {"ip_accounts": 1, "device_accounts": 1}
     shared[f"{_FEATURES[kind]}_accounts"] = accounts + 1
     shared[f"{_FEATURES[kind]}_established"] = established
-    vector = features(_NEWBORN, Surroundings(**shared))
+    vector = features(_newcomer(age_us), Surroundings(**shared))
     return scorecard.score("", vector, 0, 0, _NOBODY).risk
+
+
+def _newcomer(age_us: int) -> Facts:
+    at_us = _BORN_US + age_us
+    return Facts(
+        created_us=_BORN_US,
+        latest_us=at_us,
+        first_us=at_us,
+        last_us=at_us,
+        uploads=1,
+        networks=_ONE_PLACE,
+        devices=_ONE_PLACE,
+    )
 
 
 def least_accounts(scorecard: Scorecard, kind: int, risk: float, at_least: int) -> int:

@@ -140,12 +140,12 @@ READABLE = frozenset((_VERSION, THIRD, SECOND))
 class _Beginning(msgspec.Struct, array_like=True, gc=False):
     """The first fields of `Facts`, which suffice to know how long an account has been inactive."""
 
-    events: int = 0
-    offset: int = -1
-    digest: int = 0
-    event_ids: bytes = b""
-    created_us: int = 0
-    latest_us: int = 0
+    events: int
+    offset: int
+    digest: int
+    event_ids: bytes
+    created_us: int
+    latest_us: int
 
 
 _pack = msgspec.msgpack.Encoder().encode

@@ -35,6 +35,10 @@ MOST_SITES: Final = 130_000
 """Hosts of a source of links that are used; of more a sample is drawn."""
 HALF_LIFE_S: Final = 60 * 86_400.0
 """A host that was seen so much earlier than the list's last weighs half, because scams move on."""
+LONGEST_HALF_LIFE_S: Final = 8 * HALF_LIFE_S
+ENOUGH_RECENT: Final = 12_000.0
+"""The least sum of a list's weights by recency for which the half-life stays short. In a short list old hosts are needed:
+a fit to few names learns their chance spellings."""
 MOST_JUDGED: Final = 12_000
 """Hosts of a source that cross-validation uses: it fits many times."""
 FOLDS: Final = 3
@@ -117,9 +121,16 @@ def _sample(source: Sequence[LinkRow], rng: random.Random) -> list[LinkRow]:
 
 
 def _recency(source: Sequence[LinkRow]) -> list[float]:
-    """The weight of each link by when it was first seen; 1 for the list's last and for links without a date."""
+    """The weight of each link by when it was first seen; 1 for the list's last and for links without a date.
+
+    The half-life doubles until the weights add up to ENOUGH_RECENT, and is LONGEST_HALF_LIFE_S at most.
+    """
     end = max((row.at_s for row in source if row.at_s is not None), default=0.0)
-    return [1.0 if row.at_s is None else 2.0 ** ((row.at_s - end) / HALF_LIFE_S) for row in source]
+    ages = [0.0 if row.at_s is None else end - row.at_s for row in source]
+    half_life = HALF_LIFE_S
+    while half_life < LONGEST_HALF_LIFE_S and sum(2.0 ** (-age / half_life) for age in ages) < ENOUGH_RECENT:
+        half_life *= 2.0
+    return [2.0 ** (-age / half_life) for age in ages]
 
 
 def _require_sites(rows: Sequence[Sequence[LinkRow]]) -> None:

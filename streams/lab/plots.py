@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from gate.errors import OperatorError
+from gate.extras import install_extra
 from streams.lab.detection_figures import BINS
 from streams.lab.evaluate_accounts import AccountFigures, Curves
 
@@ -24,9 +25,7 @@ def draw_accounts(figures: AccountFigures, directory: Path) -> Iterator[Path]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise OperatorError(
-            "--plots needs matplotlib, which is not installed", "install the package with its `fit` extra"
-        ) from None
+        raise OperatorError("--plots needs matplotlib, which is not installed", install_extra("fit")) from None
     directory.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, Callable[[Any, AccountFigures], None]] = {
         "roc": _roc,

@@ -69,6 +69,11 @@ class Truth(StrEnum):
 
 REPORTED = {Truth.PERSON: 0.002, Truth.FARM: 0.03, Truth.SCAM: 0.15}
 REMOVED = 0.3
+REPORTERS = 10_000
+NEW_REPORTERS = 0.05
+"""The share of reports that come from accounts of the same day."""
+LAST_OLD_REPORTER_US = 1_735_689_600_000_000
+"""1 January 2025. An old reporter was made before it, at an hour of its own, and is the same age in all its reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +98,22 @@ def aftermath(upload: Upload, random: Random) -> list[tuple[int, Event]]:
     ]
     if random.random() < REPORTED[upload.truth]:
         seen_us = done_us + random.randrange(5 * SECOND_US, 60 * SECOND_US)
-        reporter = f"p-{random.randrange(10_000)}"
-        found.append((seen_us, Reported(f"r-{id_}", at(seen_us), account, id_, reporter, "spam")))
+        found.append((seen_us, _reported(f"r-{id_}", seen_us, account, id_, random)))
         if upload.truth.abusive and random.random() < REMOVED:
             gone_us = seen_us + random.randrange(5 * SECOND_US, 120 * SECOND_US)
             found.append((gone_us, Removed(f"x-{id_}", at(gone_us), account, id_, "staff", "spam")))
     return found
+
+
+def _reported(id_: str, at_us: int, account: Account, upload_id: str, random: Random) -> Reported:
+    """A report. Most reporters have been here for years; some were made at midnight of this very day, and count less."""
+    number = random.randrange(REPORTERS)
+    if random.random() < NEW_REPORTERS:
+        day = at_us // DAY_US
+        name, created_us = f"n-{day}-{number}", day * DAY_US
+    else:
+        name, created_us = f"p-{number}", LAST_OLD_REPORTER_US - number * HOUR_US
+    return Reported(id_, at(at_us), account, upload_id, name, "spam", at(created_us))
 
 
 class Simulation:

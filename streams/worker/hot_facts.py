@@ -18,7 +18,7 @@ from zlib import crc32
 
 from mode import Service
 
-from gate.core.hot_facts import LONGEST_DAYS, HotKind, SharedFeature
+from gate.core.hot_facts import LONGEST_DAYS, NEWBORN_US, HotKind, SharedFeature
 from gate.errors import StoreUnavailable
 from gate.records.hot_fact import encode_hot_fact, encode_hot_key
 from gate.stores.kafka.hot_facts import HotFactProducer
@@ -117,9 +117,10 @@ class HotFactRecords:
         risk = earned_risk(self._scorecard, kind, fact.accounts, fact.established)
         if risk < LEAST_RISK:
             return None
+        later = earned_risk(self._scorecard, kind, fact.accounts, fact.established, NEWBORN_US)
         expires = today + min(KINDS[kind].days, LONGEST_DAYS - 1)  # it is said again long before
         return encode_hot_fact(
-            SharedFeature(_KINDS[kind], hash_, fact.accounts, fact.established, risk, expires_day=expires)
+            SharedFeature(_KINDS[kind], hash_, fact.accounts, fact.established, risk, expires, later)
         )
 
 

@@ -13,7 +13,8 @@ from test_serving import a_gate, answer
 from waiting import wait_until
 
 from gate.cli import main as cli
-from gate.cli.policy_try import merged, trial_lines
+from gate.cli.http_json import send
+from gate.cli.policy_try import merged, progress_line, trial_lines
 from gate.local.free_port import free_port
 from gate.policyfile import load_policy, packaged_config, parse_policy
 
@@ -191,6 +192,39 @@ def test_a_finished_trial_is_printed_in_lines() -> None:
         "           such as u-1 of a-1, u-1 of a-1",
     ]
     assert trial_lines(merged([]))[-1] == "no upload was checked meanwhile"
+
+
+def test_a_trial_names_the_checks_that_a_gate_decided_without_its_redis(tmp_path: Path) -> None:
+    """The gate has no Redis, so that nothing at all can be compared."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text(GOOD)
+    with a_gate_with_policy(tmp_path, policy) as (_, port, admin):
+        send("POST", f"http://127.0.0.1:{admin}/v1/policy/trial?for=1h", RAID, TOML["content-type"])
+        for n in range(3):
+            answer(port, "POST", "/v1/check", {**CHECK, "upload_id": f"u-{n}"})
+        reply = answer(admin, "DELETE", "/v1/policy/trial")
+    shown = json.loads(reply[1]) if reply else {}
+
+    total = merged([shown, shown])
+
+    assert (shown["checks"], shown["without_store"], shown["different"]) == (0, 3, 0)
+    assert trial_lines(total)[-1] == (
+        "6 more were decided while Redis did not answer, and not compared: the trial says nothing"
+    )
+    assert progress_line(total) == (
+        "0 of 0 uploads would be decided differently so far; 6 more were not compared, as Redis does not answer"
+    )
+
+
+def test_a_trial_of_a_gate_of_an_earlier_release_is_shown_as_it_is() -> None:
+    old = {"policy": "b", "in_force": "a", "checks": 10, "differences": []}
+    some = {**old, "without_store": 1}
+
+    assert merged([old, old])["without_store"] == 0
+    assert progress_line(merged([old])) == "0 of 10 uploads would be decided differently so far"
+    assert trial_lines(merged([old, some]))[-1] == (
+        "1 more was decided while Redis did not answer, and not compared: the trial says nothing about it"
+    )
 
 
 def test_a_gate_takes_a_preset_by_its_name(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.instructions import counted_server
 from tests.bench.report import Absent, rows
 from tests.bench.rivals import in_memory, servers
 from tests.bench.stage import Stage
@@ -32,3 +33,12 @@ def test_the_row_of_an_absent_contender_says_why_and_is_no_error() -> None:
     (row,) = rows([spec], {}, absent={spec: "throttlecrab-server was not run: cargo is not installed"})
 
     assert (row.verdict, row.error) == ("absent", "throttlecrab-server was not run: cargo is not installed")
+
+
+def test_instructions_are_absent_where_valgrind_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(Absent, match="valgrind is not installed"), counted_server(tmp_path / "redis"):
+        pytest.fail("a server was started")

@@ -427,3 +427,14 @@ def test_in_a_catalogue_a_campaign_that_turned_out_to_be_another_is_part_of_it()
     assert (one.id, one.members, one.also) == (ids[0], 6, (ids[1], ids[2]))
     assert catalogue.one(ids[2], TODAY) == one
     assert day_of(NOW_US + DAY_US - 1) == TODAY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "content" + "0" * 16, "content-" + "0" * 15, "content-" + "0" * 17, "moon-" + "0" * 16, "-" + "0" * 16,
+        "content-" + "A" * 16, "content-" + "g" * 16, "contentx" + "0" * 16, "", "content--" + "0" * 15,
+    ],
+)  # fmt: skip
+def test_an_id_is_a_kind_a_dash_and_sixteen_digits(text: str) -> None:
+    assert parsed_id(text) is None

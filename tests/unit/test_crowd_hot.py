@@ -125,6 +125,38 @@ def test_of_too_many_hot_features_those_with_most_accounts_stay() -> None:
     assert len(hot.all()) == 10
 
 
+def test_a_full_table_is_not_told_of_features_that_no_more_accounts_share_than_those_without_a_place() -> None:
+    crowd = Crowd()
+    hot = HotFacts(crowd, most=10)
+    for value in range(1, 61):
+        showed(crowd, DEVICE, value, 3)
+    first = hot.changes()
+
+    showed(crowd, DEVICE, 98, 3)
+    showed(crowd, DEVICE, 99, 4)
+
+    assert [fact.accounts for fact in first] == [3] * 10
+    assert sorted(fact.accounts for fact in hot.changes()) == [0, 4]
+    assert name(DEVICE, 99) in {fact.feature for fact in hot.all()}
+
+
+def test_a_feature_without_a_place_gets_one_when_there_is_room_and_a_further_account_shows_it() -> None:
+    crowd = Crowd()
+    hot = HotFacts(crowd, {CONTENT: 2}, most=2)
+    for value, accounts in ((7, 5), (8, 5), (9, 3)):
+        showed(crowd, CONTENT, value, accounts)
+    hot.changes()
+    later_us = NOW_US + (KINDS[CONTENT].days - 1) * DAY_US
+    showed(crowd, CONTENT, 9, 3, at_us=later_us)
+    showed(crowd, IP, 1, 1, at_us=later_us + DAY_US)
+    gone = hot.changes()
+
+    showed(crowd, CONTENT, 9, 4, at_us=later_us + DAY_US)
+
+    assert {fact.feature: fact.accounts for fact in gone} == {name(CONTENT, 7): 0, name(CONTENT, 8): 0}
+    assert hot.changes() == hot.all() == [HotFact(name(CONTENT, 9), 4, 0)]
+
+
 def test_more_changes_than_are_kept_are_found_by_looking_at_everything() -> None:
     crowd = Crowd()
     hot = HotFacts(crowd, {IP: 2})

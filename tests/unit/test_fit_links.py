@@ -291,12 +291,28 @@ def test_evaluate_without_a_link_model_says_what_to_give(tmp_path: Path, capsys:
     assert "--models" in capsys.readouterr().err
 
 
-def test_links_seen_lately_weigh_more_than_old_ones() -> None:
-    dated = [LinkRow(LinkText(f"lure{n}", ""), f"lure{n}", True, 1, n * fitting.HALF_LIFE_S) for n in range(3)]
+def dated(count: int, apart_s: float) -> list[LinkRow]:
+    return [LinkRow(LinkText(f"lure{n}", ""), f"lure{n}", True, 1, n * apart_s) for n in range(count)]
+
+
+def test_links_seen_lately_weigh_more_than_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "ENOUGH_RECENT", 1.0)
     undated = [LinkRow(LinkText("meadow", ""), "meadow", True, 0, None)]
 
-    forms = fitting._forms([dated, undated], seed=1)
+    forms = fitting._forms([dated(3, fitting.HALF_LIFE_S), undated], seed=1)
 
     assert forms.weights[1] == pytest.approx(2.0 * forms.weights[0])
     assert forms.weights[2] == pytest.approx(2.0 * forms.weights[1])
     assert fitting._recency(undated) == [1.0]
+
+
+def test_a_short_list_forgets_its_old_links_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = dated(9, fitting.HALF_LIFE_S)
+    weights = []
+    for enough in (1.0, 3.0, 100.0):
+        monkeypatch.setattr(fitting, "ENOUGH_RECENT", enough)
+        weights.append(fitting._recency(rows))
+
+    assert [of[0] for of in weights] == [2.0**-8, 2.0**-4, 2.0**-1]
+    assert sum(weights[0]) < 3.0 < sum(weights[1])
+    assert {of[-1] for of in weights} == {1.0}

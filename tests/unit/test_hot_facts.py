@@ -39,8 +39,10 @@ def hash_of(number: int) -> str:
     return f"{number:016x}"
 
 
-def device(number: int = 1, risk: float = 0.8, expires_day: int = TODAY + 7, accounts: int = 30) -> SharedFeature:
-    return SharedFeature(HotKind.DEVICE, hash_of(number), accounts, 0, risk, expires_day)
+def device(
+    number: int = 1, risk: float = 0.8, expires_day: int = TODAY + 7, accounts: int = 30, later: float | None = None
+) -> SharedFeature:
+    return SharedFeature(HotKind.DEVICE, hash_of(number), accounts, 0, risk, expires_day, later)
 
 
 def network(number: int = 2, risk: float = 0.4) -> SharedFeature:
@@ -81,6 +83,25 @@ def test_a_young_account_is_met_also_with_a_score_and_an_old_one_is_not_met(
     met = table(device()).met(hash_of(1), None, NOW - age, NOW_US)
 
     assert (met and met.is_for_scored) == is_for_scored
+
+
+@pytest.mark.parametrize(
+    ("age", "risk", "name"),
+    [
+        (timedelta(days=1), 0.8, "device:0000000000000001"),
+        (timedelta(days=1, microseconds=1), 0.4, "network:0000000000000002"),
+        (None, 0.8, "device:0000000000000001"),
+    ],
+)
+def test_an_account_older_than_a_day_is_met_by_the_risk_of_such_an_account(
+    age: timedelta | None, risk: float, name: str
+) -> None:
+    held = table(device(later=0.3), network())
+
+    met = held.met(hash_of(1), hash_of(2), None if age is None else NOW - age, NOW_US)
+
+    assert met is not None
+    assert (met.risk, met.name) == (risk, name)
 
 
 def test_an_account_of_unknown_age_is_met_while_it_has_no_score() -> None:
@@ -168,6 +189,7 @@ def test_a_fact_reads_back_as_it_was_written() -> None:
 
     assert key == HotKey(HotKind.DEVICE, hash_of(1))
     assert decode_hot_fact(key, encode_hot_fact(device())) == device()
+    assert decode_hot_fact(key, encode_hot_fact(device(later=0.25))) == device(later=0.25)
     assert encode_hot_fact(device()) == (
         b'{"accounts":30,"established":0,"risk":0.8,"expires":"2024-10-11","version":1}'
     )
@@ -182,6 +204,8 @@ def test_a_fact_reads_back_as_it_was_written() -> None:
         (b"device:00000000000000XY", encode_hot_fact(device())),
         (b"device:0000000000000001", b"{"),
         (b"device:0000000000000001", encode_hot_fact(device(risk=1.5))),
+        (b"device:0000000000000001", encode_hot_fact(device(later=1.5))),
+        (b"device:0000000000000001", encode_hot_fact(device(later=-0.1))),
         (b"device:0000000000000001", b" " * 5_000 + encode_hot_fact(device())),
         (b"device:0000000000000001", b'{"accounts":1,"established":2,"risk":0.5,"expires":"2024-10-11"}'),
         (b"device:\xff000000000000001", b"{}"),

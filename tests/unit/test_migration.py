@@ -18,6 +18,7 @@ from streams.core.events import time_us
 from streams.core.facts import VERSION, Facts, latest_us, pack, unpack
 from streams.core.features import features, recent
 from streams.core.fold import fold
+from streams.core.migration import WEEK_US, shortened, trimmed
 from streams.core.window import value
 from tests.unit.test_fold_mutants import HASHES, WEB, story
 
@@ -137,7 +138,7 @@ def test_decaying_counts_are_worth_what_they_were() -> None:
     assert value(facts.minute, AT_US, MINUTE_US) == pytest.approx(2.0, rel=0.01)
     assert value(facts.hour, AT_US, HOUR_US) == pytest.approx(5.5, rel=0.01)
     assert value(facts.day, AT_US, DAY_US) == pytest.approx(30.0, rel=0.01)
-    assert value(facts.removals, AT_US - DAY_US, 7 * DAY_US) == pytest.approx(3.0, rel=0.01)
+    assert value(facts.removals, AT_US - DAY_US, WEEK_US) == pytest.approx(3.0, rel=0.01)
 
 
 @pytest.mark.parametrize("gaps", [1, 2, 3, 4, 10, 11])
@@ -222,4 +223,10 @@ def test_a_network_and_a_device_are_dated_by_the_last_event() -> None:
 
 def test_counts_by_layout_end_with_the_last_that_was_met() -> None:
     assert migrated_with(layouts=[1, 0, 2] + [0] * 13).layouts == [1, 0, 2]
+    assert trimmed([0, 0]) == []
     assert migrated_with(layouts=[0] * 16).layouts == migrated_with(layouts=[]).layouts == []
+
+
+def test_the_marks_of_a_ring_lose_their_last_byte() -> None:
+    assert shortened(b"abcdefghijkl") == b"abcefgijk"
+    assert shortened(b"") == b""

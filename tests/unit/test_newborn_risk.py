@@ -53,7 +53,9 @@ def fitted() -> Scorecard:
     )
 
 
-def met(crowd: Crowd, device: str | None, address: str | None, card: Scorecard) -> str | None:
+def met(
+    crowd: Crowd, device: str | None, address: str | None, card: Scorecard, age: timedelta = timedelta(0)
+) -> str | None:
     """The verdict of the default policy on the first upload of a new account there."""
     table = HotFactTable()
     heard = HearHotFacts(table, Clock())
@@ -61,7 +63,7 @@ def met(crowd: Crowd, device: str | None, address: str | None, card: Scorecard) 
         heard.hear(key, value)
     device = None if device is None else NAMES.of_device(device)
     address = None if address is None else NAMES.of_ip(address)
-    fact = table.met(device, address, NOW, NOW_US)
+    fact = table.met(device, address, NOW - age, NOW_US)
     return None if fact is None else load_policy(None).thresholds["new"].verdict_at(fact.risk)
 
 
@@ -94,6 +96,19 @@ def test_a_newcomer_on_a_schools_tablet_at_a_familys_or_a_carriers_address_is_no
     assert met(carrier, None, ADDRESS, fitted()) is None
 
 
+def test_a_child_that_got_its_account_days_ago_may_use_the_tablet_of_a_class_of_new_accounts() -> None:
+    tablet = on_device(14)
+
+    newborn = met(tablet, "device", None, load_scorecard(None))
+    days_old = met(tablet, "device", None, load_scorecard(None), timedelta(days=3))
+
+    assert (newborn, days_old) == ("challenge", None)
+
+
+def test_a_farms_account_that_waited_days_is_met_where_the_scorecard_holds_its_device_against_it() -> None:
+    assert met(on_device(3), "device", None, fitted(), timedelta(days=3)) in ("review", "challenge", "deny")
+
+
 def test_a_networks_farm_is_met_by_its_address() -> None:
     crowd = at_address(256)
     strict = made_of(
@@ -108,11 +123,12 @@ def test_a_networks_farm_is_met_by_its_address() -> None:
     assert met(crowd, None, ADDRESS, strict) in ("review", "challenge", "deny")
 
 
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(days=1)])
 @pytest.mark.parametrize("accounts", [1, 2, 3, 30])
-def test_a_device_earns_what_the_next_new_account_there_scores(accounts: int) -> None:
-    own = score_of_newcomer(on_device(accounts))
+def test_a_device_earns_what_the_next_new_account_there_scores(accounts: int, age: timedelta) -> None:
+    own = score_of_newcomer(on_device(accounts), age)
 
-    assert earned_risk(fitted(), DEVICE, accounts, 0) == pytest.approx(own)
+    assert earned_risk(fitted(), DEVICE, accounts, 0, age // timedelta(microseconds=1)) == pytest.approx(own)
 
 
 @pytest.mark.parametrize(("accounts", "established"), [(1, 0), (40, 0), (600, 0), (256, 200)])
@@ -142,10 +158,10 @@ def test_devices_that_few_share_are_hot_only_where_the_scorecard_says_that_few_s
     assert HotFactRecords(few, load_scorecard(None), 4).changes(range(4)) == []
 
 
-def score_of_newcomer(crowd: Crowd) -> float:
+def score_of_newcomer(crowd: Crowd, age: timedelta = timedelta(0)) -> float:
     """The risk that the worker gives an account after its first upload, from the device and the address."""
-    account, at = Account("newcomer", created_at=NOW), NOW
-    event = encode(Attempted("e-1", at, account, device="device", ip=ADDRESS))
+    account = Account("newcomer", created_at=NOW - age)
+    event = encode(Attempted("e-1", NOW, account, device="device", ip=ADDRESS))
     done = process(
         [Record(0, b"newcomer", event, (), 0)], {}, crowd, fitted(), HASHES, load_web_links(), ("events", 0), "epoch", 0
     )

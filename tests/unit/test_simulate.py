@@ -1,6 +1,7 @@
 """Simulated uploads: repeatable, in order, and each kind of account looks like what it is."""
 
 from collections import defaultdict
+from datetime import timedelta
 from itertools import islice, pairwise
 from random import Random
 from statistics import median, pstdev
@@ -158,6 +159,23 @@ def test_an_upload_that_was_let_in_completes_and_scams_are_reported_more_often()
 
     shares = {truth: count / sum(u.truth is truth for u in uploads) for truth, count in reported.items()}
     assert shares[Truth.SCAM] > 10 * shares[Truth.PERSON]
+
+
+def test_a_report_says_when_its_reporter_was_made_and_a_reporter_is_always_of_one_age() -> None:
+    rng = Random(1)
+    scams = [upload for upload in first(20_000, people=0, farm=0, scammers=40) if upload.truth is Truth.SCAM]
+
+    reports = [event for upload in scams for _, event in aftermath(upload, rng) if isinstance(event, Reported)]
+
+    made = defaultdict(set)
+    for report in reports:
+        assert report.reporter_created_at is not None
+        assert report.reporter_created_at <= report.at
+        made[report.reporter].add(report.reporter_created_at)
+    assert len(reports) > len(made) > 1000
+    assert all(len(times) == 1 for times in made.values())
+    young = [r for r in reports if r.reporter_created_at and r.at - r.reporter_created_at < timedelta(days=30)]
+    assert 0.03 < len(young) / len(reports) < 0.07
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -52,8 +52,6 @@ def most_held(limit: Limit, gates: int) -> int:
         units = min(rate.burst // (SHARE_OF_BURST * max(1, gates)), second)
         if units < (LEAST_BYTES if limit.by_bytes else LEAST_UNITS):
             return 0
-    if not (units and rate.rate and rate.burst):
-        return 0
     return min(limit.tolerance_us, rate.cost_us(units) if limit.by_bytes else units * limit.unit_us)
 
 
@@ -83,7 +81,7 @@ def exchange(tats: Tats, wanted: Exchange, now_us: int) -> Exchanged:
     if wanted.us < 0:
         if key in tats:
             tats[key] += wanted.us
-        return Exchanged(wanted.us, max(tats.get(key, 0), now_us), now_us)
+        return Exchanged(wanted.us, max(tats.get(key, now_us), now_us), now_us)
     tat_us = believed_tat_us(tats, key, limit.tolerance_us, now_us)
     given = max(0, min(wanted.us, now_us + limit.tolerance_us - tat_us))
     given -= given % (1 if limit.by_bytes else limit.unit_us)

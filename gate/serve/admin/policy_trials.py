@@ -89,6 +89,7 @@ class PolicyTrials:
             "started_us": trial.started_us,
             "until_us": trial.until_us,
             "checks": trial.checks,
+            "without_store": trial.without_store,
             "different": sum(trial.counts.values()),
             "differences": [
                 {**{name.rstrip("_"): value for name, value in kind._asdict().items()}, "count": count,

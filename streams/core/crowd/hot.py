@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from heapq import nsmallest
 from types import MappingProxyType
 
 from streams.core.crowd.counts import Crowd
@@ -27,13 +26,19 @@ class HotFact:
 
 
 class HotFacts:
-    """The hot features of a crowd, at most `most` of them, those with most accounts. Used by one thread."""
+    """The hot features of a crowd, at most `most` of them, those with most accounts. Used by one thread.
+
+    A full table takes a further feature only if more accounts share it than any that had no place. A feature without a
+    place gets one when there is room again and a further account shows it.
+    """
 
     def __init__(self, crowd: Crowd, levels: Mapping[int, int] = LEVELS, most: int = MAX_HOT) -> None:
         self._crowd = crowd
         self._levels = levels
         self._most = most
         self._hot: dict[tuple[int, int], tuple[int, int]] = {}
+        self._without_place = 0, 0
+        """The largest counts of a feature that had no place in the full table."""
         self._day: int | None = None
         self._stirred = crowd.watch_stirred()
 
@@ -49,10 +54,7 @@ class HotFacts:
         if self._crowd.today != self._day:  # members have aged, also of features that no account showed
             self._day = self._crowd.today
             self._update(list(self._hot), before)
-        surplus = len(self._hot) - self._most
-        if surplus > 0:
-            for known in nsmallest(surplus, self._hot, key=lambda known: (self._hot[known], known)):
-                self._change(known, None, before)
+        self._drop_surplus(before)
         changed = (known for known, counts in before.items() if self._hot.get(known) != counts)
         return [HotFact(name(*known), *self._hot.get(known, (0, 0))) for known in changed]
 
@@ -64,7 +66,20 @@ class HotFacts:
             if level is None:
                 continue
             counts = self._crowd.counts(kind, value)
-            self._change((kind, value), counts if counts[0] >= level else None, before)
+            is_hot = counts[0] >= level and (counts > self._without_place or (kind, value) in self._hot)
+            self._change((kind, value), counts if is_hot else None, before)
+            if len(self._hot) > 2 * self._most:  # so that it stays small while a worker begins with a large crowd
+                self._drop_surplus(before)
+
+    def _drop_surplus(self, before: dict[tuple[int, int], tuple[int, int] | None]) -> None:
+        surplus = len(self._hot) - self._most
+        if surplus < 0:
+            self._without_place = 0, 0
+        elif surplus > 0:
+            lowest = sorted(self._hot, key=lambda known: (self._hot[known], known))[:surplus]
+            self._without_place = self._hot[lowest[-1]]
+            for known in lowest:
+                self._change(known, None, before)
 
     def _change(
         self,

@@ -34,7 +34,9 @@ A_CALL = 20_000
 _RATIO = Spec("CPU per check with 5 million accounts / with 10 thousand", "×", 1.3, 1.1)
 _FEW = Spec("gate and Redis CPU per check with 10 thousand accounts", "µs")
 _MANY = Spec("gate and Redis CPU per check with 5 million accounts", "µs")
-SPECS = (_RATIO, _FEW, _MANY)
+_GATE = Spec("of it the gate alone: with 5 million accounts / with 10 thousand", "×")
+_REDIS = Spec("of it Redis alone: with 5 million accounts / with 10 thousand", "×")
+SPECS = (_RATIO, _FEW, _MANY, _GATE, _REDIS)
 
 _COPY = """
 for n = tonumber(ARGV[2]), tonumber(ARGV[3]) do
@@ -70,9 +72,12 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
                 client.flushall()  # so that its accounts have no more reservations than those of the other side
             _fill(few)
             cost = {side.accounts: _cost(stage, side, turn) for side in ((few, many) if turn % 2 else (many, few))}
-            found[_FEW].append(cost[FEW])
-            found[_MANY].append(cost[MANY])
-            found[_RATIO].append(cost[MANY] / cost[FEW])
+            (few_gate, few_redis), (many_gate, many_redis) = cost[FEW], cost[MANY]
+            found[_FEW].append(few_gate + few_redis)
+            found[_MANY].append(many_gate + many_redis)
+            found[_RATIO].append((many_gate + many_redis) / (few_gate + few_redis))
+            found[_GATE].append(many_gate / few_gate)
+            found[_REDIS].append(many_redis / few_redis)
     return found
 
 
@@ -109,11 +114,11 @@ def _fill(side: Side) -> None:
             copy(args=[head, first, last, value, ttl_ms])
 
 
-def _cost(stage: Stage, side: Side, seed: int) -> float:
-    """CPU µs of gate and Redis for a check."""
+def _cost(stage: Stage, side: Side, seed: int) -> tuple[float, float]:
+    """CPU µs of the gate for a check, and of Redis."""
     pid = side.redis.pid or 0
     with calls(stage, "gate", side.gate.port, side.gate.pid, seed, accounts=side.accounts) as caller:
         caller.load(WARM_UP)
         before = proc.cpu_s(pid)
         load = caller.load(CHECKS)
-        return load.server_us + (proc.cpu_s(pid) - before) / CHECKS * 1e6
+        return load.server_us, (proc.cpu_s(pid) - before) / CHECKS * 1e6
