@@ -39,7 +39,7 @@ LONGEST_HALF_LIFE_S: Final = 8 * HALF_LIFE_S
 ENOUGH_RECENT: Final = 12_000.0
 """The least sum of a list's weights by recency for which the half-life stays short. In a short list old hosts are needed:
 a fit to few names learns their chance spellings."""
-MOST_JUDGED: Final = 12_000
+MOST_JUDGED: Final = 8_000
 """Hosts of a source that cross-validation uses: it fits many times."""
 FOLDS: Final = 3
 STRENGTH: Final = 2.0
@@ -49,9 +49,6 @@ PLAIN_PATHS: Final = 16_000
 ENOUGH_PATHS: Final = 200
 """Honest links with a path from which on a path may add much."""
 PATH_BOUNDS: Final = (3.0, 4.0)
-PATH_SCALE: Final = 0.6
-"""Values of paths are multiplied by it beside those of names. Lists hold few honest paths of few kinds, so what a fit
-learns of paths holds less elsewhere. A larger scale finds more abuse and takes more pages of documentation for it."""
 HARD_FROM: Final = -1.0
 """Log odds of the first round from which an honest link weighs HARD_WEIGHT times as much in the second."""
 HARD_WEIGHT: Final = 4.0
@@ -218,7 +215,7 @@ def _learn(forms: _Forms, alphabet: Alphabet, bound: float) -> tuple[NDArray[np.
     """
     parts = (
         hashed_texts([text.name for text in forms.texts], lambda names: name_matrix(names, alphabet)),
-        hashed_texts([text.path for text in forms.texts], lambda paths: ngram_matrix(paths, alphabet), PATH_SCALE),
+        hashed_texts([text.path for text in forms.texts], lambda paths: ngram_matrix(paths, alphabet)),
     )
     first = regressed(parts, forms.labels, forms.weights, STRENGTH, no_weights(parts))
     of_name, of_path = (part.values(weights) for part, weights in zip(parts, split(parts, first), strict=True))
