@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 STREAMS_LIBRARIES = ("faust", "aiokafka")
 PROGRESS_EVERY_S = 5.0
+NOTHING_SENT = 1
+"""The exit code of a simulation of which the gate decided nothing, or Kafka stored nothing."""
 _PLAINER = {
     "abusive_accounts_met": "abusive accounts reviewed, challenged or refused",
     "benign_accounts_met": "benign accounts reviewed, challenged or refused",
@@ -189,8 +191,10 @@ def simulate(
     addresses = resolve_addresses(state, gate=gate, kafka=kafka)
     say(f"uploading to the gate at {addresses.shown('gate')}, events to Kafka at {addresses.shown('kafka')}")
     options = traffic.TrafficOptions(addresses.gate, addresses.kafka, rate, seed, seconds=seconds)
-    count = asyncio.run(traffic.run(options, say))
-    say(f"{count:,} uploads")
+    sent = asyncio.run(traffic.run(options, say))
+    say(f"{sent.uploads:,} uploads; the gate decided {sent.decided:,}, Kafka stored {sent.events:,} events")
+    if sent.uploads and not (sent.decided and sent.events):
+        raise typer.Exit(NOTHING_SENT)
 
 
 def _text_file(path: Path) -> TextIO:

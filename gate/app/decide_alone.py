@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gate.app.without_store import WithoutStore
-from gate.core.decide import LivePauses, Shed, StoreAnswer, decide, needs_store
+from gate.core.decide import LivePauses, Shed, decide, needs_store
 from gate.core.decision import Decision
 from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
@@ -43,19 +43,20 @@ class DecideAlone:
         take_request: TakeRequest, error: Exception,
     ) -> Decision:  # fmt: skip
         """The decision in place of the store's answer, which is an error."""
-        account = take_request.account
-        standing = self._last_known.of(account).meeting(take_request.hot)
-        own: StoreAnswer
+        account, hot = take_request.account, take_request.hot
+        standing = self._last_known.of(account)
+        if hot is not standing.hot:
+            standing = standing.meeting(hot)
+        decision = None
         if isinstance(error, StoreOverloaded):
             self._counts.shed += 1
-            own = Shed(standing, SHED_RETRY_US, now_us)
+            decision = decide(request, class_, pauses, policy, now_us, Shed(standing, SHED_RETRY_US, now_us), NO_STORE)
         else:
             self._counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
-            own = TakeResult(standing, False, False, None, (), now_us)
-        # of an account of which nothing is known only the board can say more than its buckets do
-        decision = None
-        if standing is not UNKNOWN or own.__class__ is Shed or not needs_store(pauses, policy):
-            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
+            # of an account of which nothing is known only the board can say more than its buckets do
+            if standing is not UNKNOWN or not needs_store(pauses, policy):
+                alone = TakeResult(standing, False, False, None, (), now_us)
+                decision = decide(request, class_, pauses, policy, now_us, alone, NO_STORE)
         if decision is None or decision.verdict.lets_in:
             # the known standing lets the account in, so it may take from the gate's own buckets
             own = self._without_store.take(policy, take_request, standing, now_us)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ import typer
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import why_urgent
-from gate.cli.board_access import YesFlag, not_written, operating, person, report, run_change
+from gate.cli.board_access import YesFlag, not_written, operating, other_way, person, record_failed, report, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
@@ -63,14 +62,15 @@ def approve(
         raise OperatorError("a pause in a break-glass file needs no approval", "leave --direct out")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     who = person(by)
-    shown = _shown(addresses, id_, direct)
+    shown = _shown(addresses, id_, who, direct)
     if shown is not None and sys.stdin is not None and sys.stdin.isatty() and not yes and not confirmed("Approve it?"):
         raise cancel()
     run_change(_approve(addresses, id_, who, emergency, shown, direct, output), addresses)
 
 
-def _shown(addresses: Addresses, id_: str, direct: Direct | None) -> Proposal | None:
-    """Say what is to be approved, and return it; None if nothing waits in the channels that could be read."""
+def _shown(addresses: Addresses, id_: str, who: str, direct: Direct | None) -> Proposal | None:
+    """Say what is to be approved, and return it; None if nothing waits in the channels that could be read. Raises
+    StoreUnavailable where the channel that is written does not answer at all."""
 
     async def read() -> tuple[Pause | None, int]:
         async with operating(addresses, direct=direct) as operate:
@@ -78,14 +78,25 @@ def _shown(addresses: Addresses, id_: str, direct: Direct | None) -> Proposal | 
             return board.pauses.get(id_), now_us
 
     pause, now_us = None, 0
-    with suppress(StoreUnavailable, StateUnreadable):  # the approval itself says what is wrong
+    try:
         pause, now_us = asyncio.run(read())
+    except StoreUnavailable as error:
+        if not error.was_reached:  # the approval would wait as long once more
+            failed = not_written(error, addresses, _remedy(direct))
+            record_failed(addresses, "approve", who, failed)
+            raise failed from error
+    except StateUnreadable:
+        pass  # the approval itself says what is wrong
     if pause is None or pause.proposal is None:
         return None
     proposal = pause.proposal
     by = f"{proposal.by} ({proposal.identity})" if proposal.identity else proposal.by
     say(f"{by} proposes {proposal_text(proposal, now_us)}:", *pause_lines(pause, now_us, terminal_width()))
     return proposal
+
+
+def _remedy(direct: Direct | None) -> str:
+    return f"Repeat it, or take another way with {other_way(direct)}"
 
 
 async def _approve(
@@ -95,7 +106,7 @@ async def _approve(
         try:
             changed = await operate.approve(id_, by, shown)
         except StoreUnavailable as error:
-            raise not_written(error, addresses, "Repeat it, or take another way with --direct kafka") from error
+            raise not_written(error, addresses, _remedy(direct)) from error
         say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)

@@ -113,21 +113,21 @@ def _other_channel(addresses: Addresses, is_kafka: bool) -> OtherChannel | None:
 
 
 @asynccontextmanager
-async def kafka_board(addresses: Addresses) -> AsyncIterator[KafkaBoardStore]:
+async def kafka_board(addresses: Addresses, *, gives_up: bool = False) -> AsyncIterator[KafkaBoardStore]:
     """The board in the system's Kafka, between its connecting and its closing."""
     from gate.records.topics import Topics
     from gate.stores.kafka.boards import KafkaBoardStore
 
     topics = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
     names = topics.pauses.name, topics.acknowledgements.name
-    async with KafkaBoardStore(addresses.kafka, names[0], acknowledgements=names[1]) as kafka:
+    async with KafkaBoardStore(addresses.kafka, names[0], acknowledgements=names[1], gives_up=gives_up) as kafka:
         yield kafka
 
 
 @asynccontextmanager
 async def _said_to_wait(addresses: Addresses) -> AsyncIterator[BoardStore]:
     """As `kafka_board`; says so if the first reading takes long."""
-    async with kafka_board(addresses) as kafka:
+    async with kafka_board(addresses, gives_up=True) as kafka:
         reading = asyncio.get_running_loop().call_later(SAY_AFTER_S, _say_if_waiting, addresses, kafka)
         try:
             yield kafka
@@ -270,6 +270,11 @@ async def _overruled(act: str, changed: Pause, operate: Operate) -> ControlRefus
                 "set another pause of the same uploads with `pause`",
             )
     return None
+
+
+def other_way(direct: Direct | None) -> str:
+    """The flag of the way to the gates that does not need the server which does not answer."""
+    return "--direct redis" if direct is Direct.KAFKA else "--direct kafka"
 
 
 def not_written(error: StoreUnavailable, addresses: Addresses, remedy: str) -> StoreUnavailable:

@@ -12,7 +12,7 @@ import typer
 
 from gate.app.operate import Operate
 from gate.cli.addresses import Addresses, AdminFlag, GateFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.board_access import OBEY_DEADLINE_S, OwnerFlag, not_written, operating, person, run_change
+from gate.cli.board_access import OBEY_DEADLINE_S, OwnerFlag, not_written, operating, other_way, person, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.obedience import not_obeyed, query_unheard
 from gate.cli.output import Output, OutputFlag, emit, result, say
@@ -68,9 +68,8 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
         try:
             pause = await operate.pause(scope, Action.STOP, REASON, "a drill", by, LASTS_US)
         except StoreUnavailable as error:
-            other = "redis" if direct is Direct.KAFKA else "kafka"
             raise not_written(
-                error, addresses, f"Repeat the drill once it answers, or with --direct {other}"
+                error, addresses, f"Repeat the drill once it answers, or with {other_way(direct)}"
             ) from error
         try:
             obeyed = await _obeyed("the drill's pause", pause, operate, addresses)

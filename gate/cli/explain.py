@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 import typer
@@ -25,6 +25,7 @@ from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
 if TYPE_CHECKING:
     from gate.stores.redis.scores import RedisScoreStore
 
+NAME_REDIS: Final = "Name the Redis of a system that runs with --redis or --state; scores are there alone"
 STORE_DEADLINE_S = 2.0
 MOST_READ = 5_000
 """Of so many accounts the riskiest are shown."""
@@ -159,6 +160,8 @@ async def _within(addresses: Addresses, read: Callable[[RedisScoreStore], Awaita
     try:
         async with asyncio.timeout(STORE_DEADLINE_S):
             return await read(store)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(error.problem, error.remedy or NAME_REDIS) from error
     except TimeoutError as error:
         raise StoreUnavailable(
             f"Redis at {redact(addresses.redis)} gave no score within {STORE_DEADLINE_S:g} s",

@@ -19,6 +19,7 @@ from gate.cli.board_access import (
     audit_log,
     not_written,
     operating,
+    other_way,
     person,
     record_failed,
     report,
@@ -233,10 +234,9 @@ async def _pause(
 
 
 def _other_ways(addresses: Addresses, direct: Direct | None) -> str:
-    other = "--direct redis" if direct is Direct.KAFKA else "--direct kafka"
     return (
-        f"Without {'Kafka' if direct is Direct.KAFKA else 'Redis'}, repeat it with {other}, or put the pause into the "
-        f"break-glass file on each gate's host (--direct file writes {addresses.break_glass} on this one)"
+        f"Without {'Kafka' if direct is Direct.KAFKA else 'Redis'}, repeat it with {other_way(direct)}, or put the pause into "
+        f"the break-glass file on each gate's host (--direct file writes {addresses.break_glass} on this one)"
     )
 
 

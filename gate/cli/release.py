@@ -20,6 +20,7 @@ from gate.cli.board_access import (
     not_written,
     obedience,
     operating,
+    other_way,
     page_of_gate,
     person,
     run_change,
@@ -38,10 +39,6 @@ from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorEr
 from gate.records.pause import pause_document
 
 COMPLETE_WITHIN_S = 0.3
-WITHOUT_REDIS = (
-    "Repeat it once Redis answers, or release it through Kafka with --direct kafka, or on this host with --direct file. "
-    "Until then the pause stays in force, at most to its expiry"
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -159,7 +156,7 @@ def _all_in_force(addresses: Addresses, direct: Direct | None) -> list[str]:
             try:
                 known, now_us = await operate.caught_up_board(), await operate.now_us()
             except StoreUnavailable as error:
-                raise not_written(error, addresses, WITHOUT_REDIS) from error
+                raise not_written(error, addresses, _remedy(direct)) from error
             active = known.active(now_us)
             say(*(f"warning: {sentence}" for sentence in operate.unread), *_not_in_force(known, now_us))
             for pause in active:
@@ -169,6 +166,14 @@ def _all_in_force(addresses: Addresses, direct: Direct | None) -> list[str]:
             return [pause.id for pause in active]
 
     return asyncio.run(read())
+
+
+def _remedy(direct: Direct | None) -> str:
+    away, other = ("Kafka", "Redis") if direct is Direct.KAFKA else ("Redis", "Kafka")
+    return (
+        f"Repeat it once {away} answers, or release it through {other} with {other_way(direct)}, or on this host with "
+        "--direct file. Until then the pause stays in force, at most to its expiry"
+    )
 
 
 async def _release(
@@ -206,7 +211,7 @@ async def _release(
                 documents.append(document)
                 problems += [] if failed is None else [failed]
         except StoreUnavailable as error:
-            raise not_written(error, addresses, WITHOUT_REDIS) from error
+            raise not_written(error, addresses, _remedy(direct)) from error
     is_list = options.everything or len(options.ids) != 1
     if output is Output.JSON and is_list:
         emit({"releases": documents, "problems": [str(problem) for problem in problems]})

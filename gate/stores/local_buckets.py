@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gate.core.limits.gcra import Refusal, take
+from gate.core.limits.gcra import GRACE_US, Refusal, take
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit
 
 MAX_BUCKETS = 100_000
@@ -18,9 +18,10 @@ NOTHING_REFUSED: tuple[Refusal | None, tuple[str, ...]] = (None, ())
 MAX_LIMITS = 1_024
 """Limits of entities that are kept worked out; a policy has a few dozen."""
 
-_Row = tuple[str, int, int, Limit | None]
-"""A limit's name, the cost of one upload, how much later than now the TAT may be for an upload to fit, both in µs, and the limit
-itself where it counts bytes."""
+_Row = tuple[str, int, int, Limit | None, int]
+"""A limit's name, the cost of one upload, how much later than now the TAT may be for an upload to fit, both in µs, the limit
+itself where it counts bytes, and how much later than that the TAT may be for an upload to be refused here, in µs: where it
+is yet later, or the limit never refuses, the model knows what follows."""
 
 
 class LocalBuckets:
@@ -41,7 +42,8 @@ class LocalBuckets:
     def take(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take from all buckets or from none, like `gate.core.limits.gcra.take`, by this gate's share of each limit."""
         moved: list[tuple[dict[str, int], str, int]] = []
-        more = 0
+        more = longest_us = 0
+        refusing = ""
         for each in buckets:
             by_bytes, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
             if rows is None:
@@ -52,16 +54,26 @@ class LocalBuckets:
             if tats is None:
                 if not rows:
                     continue
-                tats = self._tats[each.entity] = {}  # it does not stay empty: if not here, the model takes
-            for name, cost_us, most_us, _ in rows:
+                tats = self._tats[each.entity] = {}  # it does not stay empty
+            for name, cost_us, most_us, _, believed_us in rows:
                 tat_us = tats.get(name, -1)
                 wait_us = tat_us - now_us
                 if wait_us <= 0:
                     more += tat_us == -1
                     wait_us, tat_us = 0, now_us
-                if wait_us > most_us:  # nearly always there is room; the model, several times slower, knows the rest
-                    return self._take_by_the_model(buckets, size, now_us)
+                if wait_us > most_us:
+                    wait_us -= most_us
+                    if wait_us > believed_us:  # this is rare, and the model several times slower
+                        return self._take_by_the_model(buckets, size, now_us)
+                    if wait_us > longest_us:
+                        longest_us, refusing = wait_us, name
+                    continue
                 moved.append((tats, name, tat_us + cost_us))
+        if longest_us:
+            for each in buckets:
+                if not self._tats.get(each.entity, True):
+                    del self._tats[each.entity]
+            return Refusal(refusing, longest_us), ()
         for tats, name, tat_us in moved:
             tats[name] = tat_us
         self._count += more
@@ -102,7 +114,11 @@ class LocalBuckets:
 
     def _row(self, limit: Limit, size: int) -> _Row:
         cost_us, tolerance_us = self._share(limit, size)
-        return limit.name, cost_us, tolerance_us - cost_us, limit if limit.by_bytes else None
+        refuses = not limit.shadow and cost_us <= tolerance_us
+        return (
+            limit.name, cost_us, tolerance_us - cost_us, limit if limit.by_bytes else None,
+            cost_us + GRACE_US if refuses else -1,
+        )  # fmt: skip
 
     def _share(self, limit: Limit, size: int) -> tuple[int, int]:
         """The cost of an upload in this gate's share of the limit, and the tolerance, in µs; see `gcra.take_reserved`."""

@@ -62,9 +62,6 @@ twice, and bots of other kinds rank worse.
 """
 OF_LARGE_FAMILY: Final = 0.25
 """The exponent by which an account of a family of n accounts weighs less: n to this power."""
-CALIBRATED_BY_FAMILY: Final = 0.75
-"""The same exponent where risks are calibrated. What they mean must hold for families to come, so the few largest families do
-not decide it."""
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
 TIMED: Final = frozenset(("tempo", "age"))
@@ -352,12 +349,11 @@ def _last_rows(vectors: Vectors) -> NDArray[np.bool_]:
 
 
 def calibration_weights(vectors: Vectors) -> NDArray[np.float64]:
-    """Weights by which each account of a family counts the same, however many rows it has, and a large family little
-    more than a small one."""
-    _, number, rows = np.unique(vectors.accounts, return_inverse=True, return_counts=True)
-    of_account = 1.0 / rows[number]
-    accounts = np.bincount(vectors.groups, of_account)[vectors.groups]
-    weights: NDArray[np.float64] = of_account / accounts**CALIBRATED_BY_FAMILY
+    """Weights by which risks are calibrated: each account's last row counts, as its risk is what a check meets, and each
+    family the same. What a risk means must hold for families to come, so the few largest do not decide it."""
+    last = _last_rows(vectors)
+    accounts = np.bincount(vectors.groups, last)[vectors.groups]
+    weights: NDArray[np.float64] = last / accounts
     return weights
 
 

@@ -69,6 +69,15 @@ class TrafficOptions:
             return None
 
 
+@dataclass(slots=True)
+class Sent:
+    """What became of the uploads of one run: how many there were, the gate decided, and events Kafka stored."""
+
+    uploads: int = 0
+    decided: int = 0
+    events: int = 0
+
+
 class Source(Protocol):
     """A source of uploads."""
 
@@ -146,6 +155,7 @@ class Traffic:
         self._random = Random(seed)
         self._following: list[tuple[int, int, Event]] = []
         self._count = 0
+        self.sent = Sent()
         self._gate_link = _Link("the gate", say)
         self._kafka_link = _Link("Kafka", say)
 
@@ -163,6 +173,7 @@ class Traffic:
             events.append(heapq.heappop(self._following)[2])
         if events:
             await self._send(events)
+        self.sent.uploads += len(uploads)
         return len(uploads)
 
     def is_over(self, now_us: int) -> bool:
@@ -176,6 +187,7 @@ class Traffic:
             self._gate_link.lost(f"{error}; uploads go on without a decision")
             return [None] * len(uploads)
         self._gate_link.works()
+        self.sent.decided += len(uploads)
         return decisions
 
     async def _send(self, events: Sequence[Event]) -> None:
@@ -185,6 +197,7 @@ class Traffic:
             self._kafka_link.lost(f"events are lost: {error}")
         else:
             self._kafka_link.works()
+            self.sent.events += len(events)
 
     def _follow(self, upload: Upload) -> None:
         if len(self._following) < MAX_FOLLOWING:
@@ -212,9 +225,8 @@ class _Link:
             self._say(f"{self._name} answers again")
 
 
-async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
-    """Send traffic until SIGTERM or SIGINT, to the end of a recording, or for `options.seconds`. Returns the number of
-    uploads.
+async def run(options: TrafficOptions, say: Callable[[str], None]) -> Sent:
+    """Send traffic until SIGTERM or SIGINT, to the end of a recording, or for `options.seconds`.
 
     Raises OperatorError for a stream that cannot be used.
     """
@@ -231,10 +243,9 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
         source = await asyncio.to_thread(Recording, options.replay, _now_us(), options.speed)
     gate, events = GateClient(options.gate, options.token), KafkaEvents(options.kafka)
     traffic = Traffic(source, gate, events, say, options.seed)
-    count = 0
     try:
         while not ended.is_set() and (options.seconds is None or _now_us() - start_us < options.seconds * 1e6):
-            count += await traffic.step(_now_us())
+            await traffic.step(_now_us())
             if traffic.is_over(_now_us()):
                 break
             try:
@@ -244,7 +255,7 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> int:
     finally:
         await gate.close()
         await events.close()
-    return count
+    return traffic.sent
 
 
 def _now_us() -> int:

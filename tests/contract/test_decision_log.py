@@ -76,8 +76,11 @@ async def test_what_waits_at_the_end_is_still_published(kafka_bootstrap: str, un
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-async def test_a_log_that_reaches_nobody_takes_what_fits_and_counts_the_rest() -> None:
-    async with running(KafkaDecisionLog(f"127.0.0.1:{free_port()}", "decisions", queue=100)) as log:
+async def test_a_log_that_reaches_nobody_takes_what_fits_counts_the_rest_and_names_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    async with running(KafkaDecisionLog(nobody, "decisions", queue=100)) as log:
         began = time.monotonic()
         for _ in range(250):
             log.record(REQUEST, DECISION, AT_US)
@@ -85,7 +88,10 @@ async def test_a_log_that_reaches_nobody_takes_what_fits_and_counts_the_rest() -
 
         assert took < 1.0
         assert log.stats.dropped == 150
+        await eventually(lambda: "takes no decisions" in caplog.text)
     assert (log.stats.recorded, log.stats.published, log.stats.dropped) == (250, 0, 250)
+    assert f"Kafka at {nobody} takes no decisions" in caplog.text
+    assert "more than 100 waiting ones are dropped" in caplog.text
 
 
 async def test_recording_after_the_end_is_counted_not_raised() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from take_requests import one_limit
 
-from gate.core.limits.gcra import GRACE_US, take
+from gate.core.limits.gcra import GRACE_US, Refusal, take
 from gate.core.limits.limit import (
     EntityBuckets,
     EntityLimits,
@@ -287,6 +287,16 @@ def test_own_buckets_keep_nothing_of_an_entity_from_which_nothing_is_taken() -> 
         assert buckets.take((one_limit(f"f{n}", "l", never),), 0, START_US)[0] is not None
 
     assert (len(buckets), buckets._tats) == (0, {})
+
+
+def test_own_buckets_keep_nothing_of_an_entity_first_met_by_a_refused_upload() -> None:
+    buckets, full = LocalBuckets(1), one_limit("full", "l", Rate(1, DAY_US, 1))
+    buckets.take((full,), 0, START_US)
+
+    refused = [buckets.take((one_limit(f"e{n}", "l", Rate(9, DAY_US, 9)), full), 0, START_US)[0] for n in range(100)]
+
+    assert refused == [Refusal("l", DAY_US)] * 100
+    assert (len(buckets), list(buckets._tats)) == (1, ["full"])
 
 
 def test_own_buckets_stay_within_their_size_and_forget_the_full_ones_first() -> None:

@@ -20,7 +20,7 @@ from gate.cli import main as cli
 from gate.cli.output import confirmed, emit, result, say, wrapped
 from gate.errors import UploadGateError, redact
 from gate.local.free_port import free_port
-from streams.traffic.run import TrafficOptions
+from streams.traffic.run import Sent, TrafficOptions
 
 RAID = ("--reason", "raid", "--yes")
 
@@ -490,15 +490,33 @@ def test_simulate_takes_spans_of_time_as_pause_does(
 ) -> None:
     ran = []
 
-    async def run(options: TrafficOptions, _: object) -> int:
+    async def run(options: TrafficOptions, _: object) -> Sent:
         ran.append(options.seconds)
-        return 0
+        return Sent()
 
     monkeypatch.setattr("streams.traffic.run.run", run)
 
     ended = cli.run(["simulate", "--for", typed, "--kafka", "127.0.0.1:1"])
 
     assert (ended, ran) == (0, [seconds])
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(Sent(63, 60, 120), 0), (Sent(63, 0, 120), 1), (Sent(63, 60, 0), 1), (Sent(), 0)]
+)
+def test_simulate_says_what_became_of_the_uploads_and_fails_where_none_arrived(
+    sent: Sent, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(*_: object) -> Sent:
+        return sent
+
+    monkeypatch.setattr("streams.traffic.run.run", run)
+
+    ended = cli.run(["simulate", "--for", "3s", "--kafka", "127.0.0.1:1"])
+
+    assert ended == code
+    said = f"{sent.uploads} uploads; the gate decided {sent.decided}, Kafka stored {sent.events} events"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("typed", ["soon", "-3s", "0s", "", "1.2.3", "10", "0.5"])
@@ -540,7 +558,7 @@ def test_of_a_url_everything_is_shown_but_its_secrets(url: str, shown: str) -> N
     assert redact(url) == shown
 
 
-def test_a_pause_without_redis_names_the_break_glass_file_and_the_command_to_look_with(
+def test_a_pause_without_redis_says_that_nothing_was_written_and_names_the_break_glass_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended = cli.run(["pause", "--all", *RAID])
@@ -548,7 +566,7 @@ def test_a_pause_without_redis_names_the_break_glass_file_and_the_command_to_loo
     err = capsys.readouterr().err
     assert ended == 1
     assert f"{tmp_path}/break-glass.json on this one" in err
-    assert f"`upload-gate status --state {tmp_path}`" in err
+    assert "Nothing was written. Without Redis, repeat it with --direct kafka" in err
 
 
 @pytest.mark.parametrize("command", [("release", "p-1"), ("pause", "--all", *RAID)])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.duration import MINUTE_US, duration_text, left_text, parse_duration_us
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US, duration_text, left_text, parse_duration_us
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,70 @@ def test_spans_are_shown_in_two_units() -> None:
     ],
 )
 def test_how_long_it_is_until_a_time_is_told_as_people_say_it(us: int, text: str) -> None:
+    assert left_text(us) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [
+        ("366d", 366 * DAY_US),
+        ("365d24h", 366 * DAY_US),
+        ("1d2h3m4s5ms", DAY_US + 2 * HOUR_US + 3 * MINUTE_US + 4_005_000),
+        ("0.001ms", 1),
+        ("0" * 38 + "1s", 1_000_000),
+        ("0" * 39 + "1s", None),
+        ("366d1ms", None),
+        ("366d0.1ms", None),
+        ("0ms", None),
+        ("1s1s", None),
+        ("1s1m", None),
+        ("1m x", None),
+        ("x1m", None),
+        ("1m x2s", None),
+    ],
+)
+def test_a_span_is_at_most_366_days_and_40_characters_larger_units_first(text: str, us: int | None) -> None:
+    if us is not None:
+        assert parse_duration_us(text) == us
+        return
+    with pytest.raises(ValueError, match=r"90s, 10m|at most 366d"):
+        parse_duration_us(text)
+
+
+def test_a_day_has_24_hours_of_60_minutes() -> None:
+    assert (MINUTE_US, HOUR_US, DAY_US) == (60_000_000, 3_600_000_000, 86_400_000_000)
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [
+        (-5, "0s"),
+        (999_999, "0s"),
+        (1_000_000, "1s"),
+        (61_000_000, "1m 1s"),
+        (HOUR_US, "1h"),
+        (HOUR_US + 1_000_000, "1h 1s"),
+        (DAY_US + HOUR_US + MINUTE_US, "1d 1h"),
+        (DAY_US + 2 * HOUR_US - 1, "1d 1h"),
+    ],
+)
+def test_a_span_reads_in_its_two_largest_units(us: int, text: str) -> None:
+    assert duration_text(us) == text
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [
+        (499_999, "0s"),
+        (500_000, "1s"),
+        (1_499_999, "1s"),
+        (9 * MINUTE_US + 58_499_999, "9m 58s"),
+        (9 * MINUTE_US + 58_999_999, "9m 59s"),
+        (9 * MINUTE_US + 59_000_000, "10m"),
+        (10 * MINUTE_US + 29_999_999, "10m"),
+        (10 * MINUTE_US + 30_000_000, "11m"),
+        (HOUR_US - 1, "1h"),
+    ],
+)
+def test_a_time_far_away_is_told_in_whole_minutes(us: int, text: str) -> None:
     assert left_text(us) == text

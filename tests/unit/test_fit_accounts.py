@@ -309,18 +309,15 @@ def test_calibration_under_a_cap_finds_the_frequencies_that_are_observed() -> No
     assert abs(risks.mean() - labels.mean()) < 0.01
 
 
-def test_a_family_of_many_accounts_weighs_little_more_than_one_of_one_account_where_risks_are_calibrated() -> None:
+def test_risks_are_calibrated_on_the_last_row_of_each_account_and_families_weigh_the_same() -> None:
     accounts = [f"one{n % 16}" for n in range(32)] + ["other"]
     groups = np.array([0] * 32 + [1])
-    nothing = np.zeros(33, np.int64)
-    rows = Vectors(
-        ("burst",), nothing[:, None].astype(float), nothing, np.ones(33), groups, nothing, np.array(accounts)
-    )
+    nothing, events = np.zeros(33, np.int64), np.array([1] * 16 + [2] * 16 + [1])
+    rows = Vectors(("burst",), nothing[:, None].astype(float), nothing, np.ones(33), groups, events, np.array(accounts))
 
     weights = calibration_weights(rows)
 
-    assert weights[:32].sum() / weights[32:].sum() == pytest.approx(16**0.25)
-    assert np.unique(weights[:32]).size == 1
+    assert weights.tolist() == [0.0] * 16 + [1 / 16] * 16 + [1.0]
 
 
 def test_the_cap_that_is_chosen_never_exceeds_what_one_family_may_say() -> None:

@@ -24,7 +24,7 @@ from gate.errors import StoreUnavailable
 from gate.local.live import History, draw, line
 from gate.local.sample import MetricsPages, Snapshot, take_snapshot
 from gate.records.topics import Topics
-from gate.stores.kafka import topics
+from gate.stores.kafka import boards, topics
 from gate.stores.kafka.boards import KafkaBoardStore
 from streams.lab.rows import at
 from streams.traffic import send_events
@@ -81,6 +81,54 @@ def test_an_audit_log_is_verified_all_the_same(frozen: str, capsys: pytest.Captu
     said = " ".join(capsys.readouterr().err.split())
     assert ended == 0
     assert f"the copies in Kafka were not compared: Kafka at {frozen} {NO_ANSWER}" in said
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("pause", "--class", "new", "--for", "10m", "--reason", "raid", "--yes"), ("release", "p-1", "--yes"),
+        ("release", "--all", "--yes"), ("extend", "p-1", "--for", "1h"), ("approve", "p-1", "--yes"), ("drill",),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_change_through_kafka_ends_says_that_nothing_was_written_and_names_the_other_way(
+    typed: tuple[str, ...], frozen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(boards, "KafkaBoardStore", partial(KafkaBoardStore, deadline_s=0.3))
+    monkeypatch.setenv("UPLOAD_GATE_REDIS", "redis://127.0.0.1:9/0")
+    monkeypatch.setenv("UPLOAD_GATE_ADMIN", "http://127.0.0.1:9")
+
+    ended = cli.run([*typed, "--direct", "kafka"])
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert ended == 1
+    assert err.count("error:") == 1
+    said = err.partition("error:")[2]
+    assert f"Kafka at {frozen}" in said
+    assert "Nothing was written" in said
+    assert "--direct redis" in said
+    assert "--direct kafka" not in said
+
+
+async def test_a_command_waits_once_for_a_kafka_that_is_away_and_a_gate_again_each_time(frozen: str) -> None:
+    async with KafkaBoardStore(frozen, "t", deadline_s=0.2, gives_up=True) as command:
+        with pytest.raises(StoreUnavailable):
+            await command.read()
+        command._deadline_s = 3600.0
+        with pytest.raises(StoreUnavailable):
+            await command.gates(1)
+        with pytest.raises(StoreUnavailable):
+            await command.now_us()
+
+    async with KafkaBoardStore(frozen, "t", deadline_s=0.2) as gate:
+        with pytest.raises(StoreUnavailable):
+            await gate.read()
+        gate._deadline_s = 3600.0
+        waits = asyncio.create_task(gate.read())
+        await asyncio.wait([waits], timeout=0.3)
+        assert not waits.done()
+        waits.cancel()
+        await asyncio.gather(waits, return_exceptions=True)
 
 
 async def test_a_change_through_a_kafka_that_never_answered_was_not_written(frozen: str, tmp_path: Path) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from servers import running_redis
 
+from gate.cli.addresses import resolve_addresses
+from gate.cli.board_access import not_written
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
+from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.scores import RedisScoreStore
 
 
@@ -58,3 +63,23 @@ async def test_nothing_that_listens_is_a_refused_connection() -> None:
     with pytest.raises(StoreUnavailable, match="cannot be reached: connection refused"):
         await store.ping()
     await store.close()
+
+
+async def test_a_change_through_a_redis_that_never_replied_was_not_written_and_after_a_reply_it_may_have_been(
+    tmp_path: Path,
+) -> None:
+    with running_redis(tmp_path) as server:
+        store = RedisBoardStore(server.url)
+        await store.read()
+
+    with pytest.raises(StoreUnavailable) as replied:
+        await store.read()
+    await store.close()
+    never = RedisBoardStore(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(StoreUnavailable) as refused:
+        await never.read()
+    await never.close()
+
+    addresses = resolve_addresses(tmp_path, environ={})
+    assert "whether the change was written. Repeat it" in str(not_written(replied.value, addresses, "Repeat it"))
+    assert "Nothing was written. Repeat it" in str(not_written(refused.value, addresses, "Repeat it"))

@@ -168,6 +168,22 @@ async def test_without_a_gate_uploads_go_ahead_and_it_is_said_once() -> None:
     assert "the gate does not answer" in said[0]
 
 
+async def test_a_run_counts_its_uploads_the_decisions_and_the_events_that_kafka_stored() -> None:
+    kept, clock = Kept(), 10**15
+
+    async with gate(answer("allow")) as (url, _):
+        caller = GateClient(url)
+        traffic = Traffic(Given([upload(1)]), caller, kept, print, seed=1)
+        kept.away = True
+        await traffic.step(0)
+        kept.away = False
+        await traffic.step(clock)
+        await caller.close()
+
+    assert (traffic.sent.uploads, traffic.sent.decided) == (1, 1)
+    assert traffic.sent.events == len(kept.events) > 0
+
+
 async def test_a_gate_that_answers_something_else_each_time_does_not_fill_the_log() -> None:
     kept, said = Kept(), list[str]()
     errors = [b"HTTP/1.1 500 Error\r\nContent-Length: 2\r\n\r\n%02d" % number for number in range(30)]

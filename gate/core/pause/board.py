@@ -52,7 +52,7 @@ class Board:
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     break_glass: tuple[Pause, ...] = ()
     unreadable: tuple[UnreadablePause, ...] = ()
-    extra: Extra = field(default_factory=dict, hash=False)
+    extra: Extra = field(default_factory=dict)
     version: int = 1
     lifted: frozenset[str] = frozenset()
 

@@ -26,7 +26,7 @@ class Action(StrEnum):
     REVIEW = "review"
 
 
-STRICTNESS = {Action.STOP: 4, Action.ALLOW_ONLY: 3, Action.THROTTLE: 2, Action.CHALLENGE: 1, Action.REVIEW: 0}
+STRICTNESS = {action: number for number, action in enumerate(reversed(Action))}
 
 
 class PauseMode(StrEnum):

@@ -51,11 +51,15 @@ AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
 class KafkaBoardStore:
-    """A BoardStore. Use it as an async context manager, in one event loop. `unreadable` counts records it passed over."""
+    """A BoardStore. Use it as an async context manager, in one event loop. `unreadable` counts records it passed over.
+
+    With `gives_up`, as a command does that somebody waits for, only the first call waits for a Kafka that is away.
+    """
 
     def __init__(
-        self, bootstrap: str, topic: str, deadline_s: float = DEADLINE_S, acknowledgements: str | None = None
-    ) -> None:
+        self, bootstrap: str, topic: str, deadline_s: float = DEADLINE_S, acknowledgements: str | None = None,
+        *, gives_up: bool = False,
+    ) -> None:  # fmt: skip
         self._bootstrap = bootstrap
         self._topic = topic
         self._deadline_s = deadline_s
@@ -71,6 +75,8 @@ class KafkaBoardStore:
         self._end: dict[TopicPartition, int] | None = None
         self._problem = NO_ANSWER
         self._was_read = False
+        self._gives_up = gives_up
+        self._has_waited = False
         self._clock: tuple[int, float] | None = None
         self._moved = asyncio.Condition()
         self._producer: Any = None
@@ -208,10 +214,12 @@ class KafkaBoardStore:
         return self._now_us() + self._heard_within(LATELY_US).pause_clock_ahead_us
 
     async def _until_caught_up(self) -> None:
+        within_s = 0.0 if self._gives_up and self._has_waited and not self.caught_up else self._deadline_s
         try:
-            async with asyncio.timeout(self._deadline_s), self._moved:
+            async with asyncio.timeout(within_s), self._moved:
                 await self._moved.wait_for(lambda: self.caught_up)
         except TimeoutError as error:
+            self._has_waited = True
             away = StoreUnavailable(
                 f"Kafka at {self._bootstrap} did not return topic {self._topic} within {self._deadline_s:g} s: "
                 f"{self._problem}",
@@ -232,7 +240,10 @@ class KafkaBoardStore:
                 kept = await asyncio.gather(*sending)
         except AWAY as error:
             await self._drop_producer()
-            raise kafka_unavailable(self._bootstrap, "did not keep it", error) from error
+            self._has_waited = True
+            away = kafka_unavailable(self._bootstrap, "did not keep it", error)
+            away.was_reached = self._was_read
+            raise away from error
         times = [int(one.timestamp) * 1_000 for one in kept]
         for at_us in times:
             self._tick(at_us)

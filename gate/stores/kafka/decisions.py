@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 
 from gate.core.decision import Decision
 from gate.core.request import CheckRequest
+from gate.errors import redact
 from gate.records.decision import LoggedDecision, encode_record, logged
 from gate.stores.kafka.client import Record, connected, send_packed
 from gate.stores.kafka.connection import connection
@@ -101,7 +102,10 @@ class KafkaDecisionLog:
             try:
                 await self._publish()
             except EXPECTED as error:
-                self._say("decisions are not published: %s", kafka_trouble(error))
+                self._say(
+                    "Kafka at %s takes no decisions (%s): uploads go on; more than %s waiting ones are dropped",
+                    redact(self._bootstrap), kafka_trouble(error), f"{self._room:,}",
+                )  # fmt: skip
                 await asyncio.sleep(TRY_AGAIN_S)
             except Exception as error:
                 # a bug here must not stop the publishing of later decisions

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from gate.core.duration import HOUR_US
@@ -52,6 +52,7 @@ class RedisBoardStore:
         self._deadline_s = deadline_s
         self._heartbeat_s = heartbeat_s
         self._dead_after_s = dead_after_s
+        self._has_replied = False
         self._stats = Stats()
         self._line = line_to(url, "upload-gate-board", self._stats)
         board, gates = ("{board}", "{gates}") if self._line.is_clustered else ("board", "gates")
@@ -194,12 +195,25 @@ class RedisBoardStore:
 
     async def _command(self, *command: bytes | str, at: str | None = None) -> Any:
         async with self._lock:
-            return await self._line.execute(*command, within_s=self._deadline_s, at=at)
+            with self._heard():
+                return await self._line.execute(*command, within_s=self._deadline_s, at=at)
 
     async def _run(self, run: Run) -> Any:
         async with self._lock:
-            (reply,) = await self._line.run((run,), self._deadline_s, again=True)
+            with self._heard():
+                (reply,) = await self._line.run((run,), self._deadline_s, again=True)
         return reply
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Note whether the server has ever replied. Every change begins with a reading, so that without a reply none was
+        sent."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            error.was_reached = self._has_replied
+            raise
+        self._has_replied = True
 
     async def _beat(self, line: Line) -> None:
         with suppress(StoreUnavailable):  # the reader notices: it gets no message or sees the connection closed

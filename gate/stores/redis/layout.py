@@ -50,7 +50,8 @@ from gate.stores.redis.cluster_map import tags
 LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
 MOST_IN_VALUE: Final = 36
-"""Reservations that lie in an account's value; each further one has a key of its own."""
+"""Reservations that lie in an account's value; each further one has a key of its own. It is a multiple of `FEW` in
+`lua/take.lua`, because the script looks at each multiple of that whether there are too many."""
 LONGEST_UPLOAD: Final = 250
 """Bytes of an upload's id that its name holds. The length of a name is one byte of its reservation."""
 CODES: Final = {"account": 0, "ip": 1, "device": 2}
