@@ -118,7 +118,7 @@ _SCORES: Final = {
     for verdict in (Verdict.DENY, Verdict.CHALLENGE, Verdict.REVIEW)
 }
 _LAGGING: Final = _result(Verdict.REVIEW, Stage.SCORE, "score.lagging")
-_STRICTNESS: Final = {Verdict.REVIEW: 1, Verdict.CHALLENGE: 2, Verdict.DENY: 3}
+_STRICTNESS: Final = {verdict: n for n, verdict in enumerate((Verdict.REVIEW, Verdict.CHALLENGE, Verdict.DENY))}
 _PAUSES: Final = {
     Action.STOP: Verdict.PAUSED,
     Action.ALLOW_ONLY: Verdict.PAUSED,
