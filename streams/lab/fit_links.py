@@ -45,10 +45,13 @@ FOLDS: Final = 3
 STRENGTH: Final = 2.0
 EARLIER: Final = 0.7
 """Share of the dated abusive links that the fit sees when the rest judges how it holds up later."""
-PLAIN_PATHS: Final = 4_000
+PLAIN_PATHS: Final = 16_000
 ENOUGH_PATHS: Final = 200
 """Honest links with a path from which on a path may add much."""
 PATH_BOUNDS: Final = (3.0, 4.0)
+PATH_SCALE: Final = 0.6
+"""Values of paths are multiplied by it beside those of names. Lists hold few honest paths of few kinds, so what a fit
+learns of paths holds less elsewhere. A larger scale finds more abuse and takes more pages of documentation for it."""
 HARD_FROM: Final = -1.0
 """Log odds of the first round from which an honest link weighs HARD_WEIGHT times as much in the second."""
 HARD_WEIGHT: Final = 4.0
@@ -215,7 +218,7 @@ def _learn(forms: _Forms, alphabet: Alphabet, bound: float) -> tuple[NDArray[np.
     """
     parts = (
         hashed_texts([text.name for text in forms.texts], lambda names: name_matrix(names, alphabet)),
-        hashed_texts([text.path for text in forms.texts], lambda paths: ngram_matrix(paths, alphabet)),
+        hashed_texts([text.path for text in forms.texts], lambda paths: ngram_matrix(paths, alphabet), PATH_SCALE),
     )
     first = regressed(parts, forms.labels, forms.weights, STRENGTH, no_weights(parts))
     of_name, of_path = (part.values(weights) for part, weights in zip(parts, split(parts, first), strict=True))

@@ -59,8 +59,11 @@ class HashedTexts:
         return table
 
 
-def hashed_texts(texts: Sequence[str], matrix_of: Callable[[Sequence[str]], Any]) -> HashedTexts:
-    """Count the n-grams of the text of each form with `matrix_of`. A form whose text is empty has none."""
+def hashed_texts(texts: Sequence[str], matrix_of: Callable[[Sequence[str]], Any], scale: float = 1.0) -> HashedTexts:
+    """Count the n-grams of the text of each form with `matrix_of`. A form whose text is empty has none.
+
+    Values are multiplied by `scale`: below 1 the pull of weights to zero holds these texts back more than others.
+    """
     from scipy.sparse import csr_matrix, diags
 
     number: dict[str, int] = {}
@@ -74,6 +77,7 @@ def hashed_texts(texts: Sequence[str], matrix_of: Callable[[Sequence[str]], Any]
     used = np.flatnonzero(uses)
     rarity = np.log((1 + len(texts)) / (1 + uses[used])) + 1.0
     lengths = np.sqrt(USUAL_LENGTH * np.maximum(np.asarray(counted.sum(1)).ravel(), 1))
+    rarity *= scale
     scaled = diags((forms > 0) / lengths) @ counted[:, used] @ diags(rarity)
     matrix = csr_matrix(scaled, dtype=np.float32)
     matrix.eliminate_zeros()

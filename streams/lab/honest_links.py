@@ -193,6 +193,26 @@ def _of_documents(rng: random.Random) -> str:
     return rng.choice(paths)
 
 
+def _of_references(rng: random.Random) -> str:
+    """The path of a standard, a manual, a paper, an answer or a file of a project, as people cite them."""
+    one, two, three = (rng.choice(TOPICS + PROJECTS) for _ in range(3))
+    name = rng.choice(
+        (one.capitalize() + two.capitalize(), f"{one}_{two}", one.upper()[:4] + two.capitalize(), f"{one}-{two}")
+    )
+    short, digest = one[:3] + rng.choice(("", two[:2])), f"{rng.getrandbits(160):040x}"
+    release = f"{rng.randrange(1, 12)}.{rng.randrange(30)}"
+    language, ending = rng.choice(_LANGUAGES), rng.choice(("html", "txt", "pdf", "md", "htm"))
+    paths: tuple[str, ...] = (
+        f"/{name}.{ending}", f"/{one}/{name}.{ending}", f"/{one}/{two}/{name}.{ending}", f"/{short}", f"/{short}/{two}",
+        f"/{short}/{short}-{_number(rng)}", f"/{short}/{short}{_number(rng)}.{ending}", f"/{short}-{release}/{name}.{ending}",
+        f"/{one}/{two}/{three}/{name}", f"/{language}/{one}/{two}/{name}", f"/{one}/v{release}/{name}.{ending}",
+        f"/a/{_number(rng)}", f"/q/{_number(rng)}/{_number(rng)}", f"/{one}/{digest}", f"/{one}/{short}/{digest[:12]}",
+        f"/{one}/releases/tag/v{release}", f"/{one}-{two}/{name}", f"/{two}/{one}-{two}.svg", f"/subject/{name}/{short}",
+        f"/{one}/{digest[:32]}-{name}.pdf", f"/{rng.randrange(1900, 2100)}.{rng.randrange(99_999):05d}", f"/{one}/trunk/{two}",
+    )  # fmt: skip
+    return rng.choice(paths)
+
+
 def _of_people(rng: random.Random) -> str:
     """The path of somebody's page, post or picture on a platform."""
     one, two, person = rng.choice(TOPICS), rng.choice(TOPICS + PROJECTS), rng.choice(PEOPLE)

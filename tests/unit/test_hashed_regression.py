@@ -105,3 +105,18 @@ def test_links_without_any_path_are_fitted_by_their_names() -> None:
 
     assert len(parts[1].used) == 0
     assert loss(parts, labels, weights, at) < loss(parts, labels, weights, no_weights(parts))
+
+
+def test_texts_of_a_smaller_scale_have_a_smaller_share_of_the_value() -> None:
+    names, _, labels, weights = forms()
+    shares = []
+    for scale in (1.0, 0.3):
+        parts = (
+            hashed_texts(names, lambda texts: name_matrix(texts, ALPHABET)),
+            hashed_texts(names, lambda texts: ngram_matrix(texts, ALPHABET), scale),
+        )
+        at = regressed(parts, labels, weights, STRENGTH, no_weights(parts))
+        of_first, of_second = (part.values(of) for part, of in zip(parts, split(parts, at), strict=True))
+        shares.append(float(np.abs(of_second).mean() / np.abs(of_first + of_second).mean()))
+
+    assert shares[1] < 0.5 * shares[0]
