@@ -420,6 +420,17 @@ def test_a_table_of_ids_doubles_once_a_quarter_of_its_slots_was_taken() -> None:
     assert 0 <= account_number("known") <= 0xFFFF_FFFF
 
 
+def test_every_slot_of_a_table_of_ids_and_of_a_doorkeeper_is_used() -> None:
+    ids, door = AccountIds(max_slots=8), Doorkeeper(8)
+
+    for number in range(8):
+        ids.remember(f"a-{number}", number)
+        door.swapped(number + 8, number + 1)
+
+    assert ids._slots == [f"a-{number}" for number in range(8)]
+    assert [door.held(number + 8) for number in range(8)] == list(range(1, 9))
+
+
 def test_a_full_table_drops_the_least_of_eight_rows_in_turn() -> None:
     rows = Rows(20 * (160 + 10), worth=lambda row: row[0])
     for feature in range(20):

@@ -325,6 +325,12 @@ def test_crowd(around: Surroundings, facts: dict[str, Any], expected: dict[str, 
     check(around, facts, **expected)
 
 
+def test_without_an_upload_nothing_that_is_shared_says_anything() -> None:
+    nobody = read(Surroundings(9, 9, 9, 9), uploads=0)
+
+    assert not any(nobody[one.name] for family in (network, crowd, campaign) for one in family.FEATURES)
+
+
 @pytest.mark.parametrize(
     ("campaign", "facts", "wave"),
     [
