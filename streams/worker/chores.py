@@ -29,6 +29,7 @@ class Chore(Enum):
 
 class Chores:
     """The chores of one partition. `clock_us` is its event time: that of the latest event of any account, 0 if unknown.
+    It is never ahead of the worker's own clock, as one event with a wrong time would have all accounts deleted.
 
     With `forget_after_us` None no account is deleted. `rescore_at` is the position from which all accounts must be
     scored again, None if they have been.
@@ -96,9 +97,9 @@ class Chores:
         """The time in µs; accounts without an event since then are deleted."""
         return self._before_us
 
-    def passed(self, times_us: Iterable[int]) -> None:
-        """Advance the event time by folded events at these times."""
-        self.clock_us = max(self.clock_us, max(times_us, default=0))
+    def passed(self, times_us: Iterable[int], now_us: int) -> None:
+        """Advance the event time by folded events at these times, up to `now_us`."""
+        self.clock_us = max(self.clock_us, min(max(times_us, default=0), now_us))
 
     def _cannot_wait(self, next_offset: int) -> bool:
         return self._rescores(next_offset) or bool(self._to_look_at) or self._looks()

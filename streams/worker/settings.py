@@ -10,11 +10,12 @@ from gate.core.duration import DAY_US, parse_duration_us
 from gate.errors import SettingInvalid
 from gate.records.kafka_address import WRITE, read_kafka_address
 from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
+from streams.core.crowd import WINDOW_US
 
 SESSION_TIMEOUT_MS = 6_000
 FORGET_AFTER = "180d"
-FORGET_AFTER_LEAST_US = 9 * DAY_US
-"""The crowd's window and a day: an account that counts there is never forgotten."""
+FORGET_AFTER_LEAST_US = WINDOW_US + DAY_US
+"""An account that counts in the crowd is never forgotten."""
 ACT_WITHIN_RECORDS = 50_000
 LOOPBACK = "127.0.0.1"
 METRICS_PORT = DEFAULT_PORTS["worker"]
@@ -98,7 +99,8 @@ def _forget_after_us(env: Mapping[str, str]) -> int:
         raise SettingInvalid(f"UPLOAD_GATE_FORGET_AFTER is {text!r}: {error}", "Use a duration such as 180d") from error
     if after_us < FORGET_AFTER_LEAST_US:
         raise SettingInvalid(
-            f"UPLOAD_GATE_FORGET_AFTER is {text!r}, shorter than the crowd remembers", "Use 9d or more"
+            f"UPLOAD_GATE_FORGET_AFTER is {text!r}, shorter than the crowd remembers",
+            f"Use {FORGET_AFTER_LEAST_US // DAY_US}d or more",
         )
     return after_us
 

@@ -15,11 +15,13 @@ import pytest
 from mode import Service
 from waiting import eventually
 
+from gate.core.duration import DAY_US
 from gate.core.score import Score, Stamp
-from gate.errors import StoreUnavailable
+from gate.errors import SettingInvalid, StoreUnavailable
 from gate.ports.scores import EncodedScore, ScoreStore
 from gate.records.score import with_bytes
 from gate.settings import read_settings
+from streams.core.crowd import WINDOW_US
 from streams.pipeline.effects import CrowdCount, CrowdCounts, Effects, EventCounts, Scores, States, merged
 from streams.worker import scores_to_redis
 from streams.worker.agents import declare_agents
@@ -357,6 +359,17 @@ def test_a_worker_without_a_salt_hashes_as_a_gate_without_one() -> None:
     assert bare.salt_is_default
     assert bare.salt == read_settings({}).salt
     assert not read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_SALT": "hush"}).salt_is_default
+
+
+def test_no_account_is_forgotten_that_still_counts_in_the_crowd() -> None:
+    days = WINDOW_US // DAY_US
+
+    shortest = read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_FORGET_AFTER": f"{days + 1}d"})
+    with pytest.raises(SettingInvalid) as refused:
+        read_worker_settings({"UPLOAD_GATE_KAFKA": "k:1", "UPLOAD_GATE_FORGET_AFTER": f"{days}d"})
+
+    assert shortest.forget_after_us == WINDOW_US + DAY_US
+    assert f"{days + 1}d or more" in str(refused.value.remedy)
 
 
 def test_an_owner_is_not_open_before_it_is_opened() -> None:

@@ -11,6 +11,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from waiting import eventually
 
+from gate.core.fields.times import LATEST_US
+from gate.core.score import Score, Stamp
+from gate.records.score import with_bytes
 from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, Crowd
 from streams.files.scorecards import load_scorecard
@@ -101,6 +104,17 @@ def test_an_owner_knows_from_the_beginning_how_many_events_it_has_to_read() -> N
     owner._resume(Log("c/t", begin=40, end=1_000), partitions=4, requests=0)
 
     assert (owner.next, owner.behind) == (40, 960)
+
+
+async def test_a_score_of_an_event_far_ahead_moves_the_partitions_event_time_to_now_at_most() -> None:
+    owner = owner_with(FakeProducer(fails_from=9), Told(Crowd()))
+    ahead = Score("a", 0.0, 0.0, 0.0, (), LATEST_US - 1, NOW_US, Stamp("c/t", 4), "s")
+
+    before_us = time.time_ns() // 1_000
+    await owner.act(Effects.of(5, States({"a": b"1"}), Scores([with_bytes(ahead)])), time.monotonic())
+    await owner.close()
+
+    assert before_us - 1_000 <= owner.chores.clock_us <= time.time_ns() // 1_000
 
 
 async def test_counts_of_a_transaction_that_failed_are_taken_again() -> None:

@@ -265,9 +265,9 @@ async def test_inactive_accounts_are_forgotten_everywhere(
         return account.encode(), json.dumps(body).encode()
 
     with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
-        worker.start(UPLOAD_GATE_FORGET_AFTER="10d")
-        old = [at(f"old-{n}", 11, n) for n in range(20)]
-        late = [at(f"late-{n}", 9, 100 + n) for n in range(20)]
+        worker.start(UPLOAD_GATE_FORGET_AFTER="31d")
+        old = [at(f"old-{n}", 32, n) for n in range(20)]
+        late = [at(f"late-{n}", 30, 100 + n) for n in range(20)]
         await write(kafka_bootstrap, worker.topics, old + late)
         await drained(kafka_bootstrap, worker)
         await write(kafka_bootstrap, worker.topics, [at(f"new-{n}", 0, 200 + n) for n in range(40)])
