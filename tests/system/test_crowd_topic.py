@@ -38,10 +38,14 @@ async def test_the_broker_keeps_counts_as_long_as_the_topic_says(
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     await admin.start()
 
-    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topics.crowd.name)])
+    async def described() -> dict[str, str]:
+        """Empty while the broker does not know the topic yet that it has just created."""
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topics.crowd.name)])
+        return {name: value for name, value, *_ in answer.resources[0][4]}
+
+    settings = await eventually(described)
     await admin.close()
 
-    settings = {name: value for name, value, *_ in answer.resources[0][4]}
     assert set(settings["cleanup.policy"].split(",")) == {"compact", "delete"}
     assert settings["retention.ms"] == str(31 * 86_400_000)
 
