@@ -11,7 +11,16 @@ import typer
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import why_urgent
-from gate.cli.board_access import YesFlag, not_written, operating, other_way, person, record_failed, report, run_change
+from gate.cli.board_access import (
+    YesFlag,
+    not_written,
+    operating,
+    person,
+    record_failed,
+    repeat_or_other_way,
+    report,
+    run_change,
+)
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
@@ -82,7 +91,7 @@ def _shown(addresses: Addresses, id_: str, who: str, direct: Direct | None) -> P
         pause, now_us = asyncio.run(read())
     except StoreUnavailable as error:
         if not error.was_reached:  # the approval would wait as long once more
-            failed = not_written(error, addresses, _remedy(direct))
+            failed = not_written(error, addresses, repeat_or_other_way(direct))
             record_failed(addresses, "approve", who, failed)
             raise failed from error
     except StateUnreadable:
@@ -95,10 +104,6 @@ def _shown(addresses: Addresses, id_: str, who: str, direct: Direct | None) -> P
     return proposal
 
 
-def _remedy(direct: Direct | None) -> str:
-    return f"Repeat it, or take another way with {other_way(direct)}"
-
-
 async def _approve(
     addresses: Addresses, id_: str, by: str, emergency: str, shown: Proposal | None, direct: Direct | None, output: Output
 ) -> None:  # fmt: skip
@@ -106,7 +111,7 @@ async def _approve(
         try:
             changed = await operate.approve(id_, by, shown)
         except StoreUnavailable as error:
-            raise not_written(error, addresses, _remedy(direct)) from error
+            raise not_written(error, addresses, repeat_or_other_way(direct)) from error
         say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)

@@ -277,6 +277,11 @@ def other_way(direct: Direct | None) -> str:
     return "--direct redis" if direct is Direct.KAFKA else "--direct kafka"
 
 
+def repeat_or_other_way(direct: Direct | None) -> str:
+    """The remedy for a change that can be made again at any time."""
+    return f"Repeat it, or take another way with {other_way(direct)}"
+
+
 def not_written(error: StoreUnavailable, addresses: Addresses, remedy: str) -> StoreUnavailable:
     """The error for a change that the store did not confirm. Its answer may have been lost after the write."""
     look = f"Look with {addresses.command('status')} whether the change was written."

@@ -9,7 +9,7 @@ import typer
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed, replaced_note
-from gate.cli.board_access import not_written, operating, other_way, person, report, run_change
+from gate.cli.board_access import not_written, operating, person, repeat_or_other_way, report, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.output import Output, OutputFlag, result, say
 from gate.cli.release import PauseId
@@ -67,7 +67,7 @@ async def _extend(
         try:
             changed = await operate.extend(id_, by, for_us, machine=machine, enforce=enforce)
         except StoreUnavailable as error:
-            raise not_written(error, addresses, f"Repeat it, or take another way with {other_way(direct)}") from error
+            raise not_written(error, addresses, repeat_or_other_way(direct)) from error
         say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)
