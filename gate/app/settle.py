@@ -23,7 +23,7 @@ from gate.ports.reservations import ReservationStore
 MOST_WAITING: Final = 10_000
 EVERY_S: Final = 1.0
 LOOK_AGAIN_S: Final = 3.0
-"""When a notice about an upload that Redis does not know is sent again: a call that was given up may still arrive."""
+"""When a notice of a check for which Redis took nothing is sent again: a call that was given up may still arrive."""
 AT_ONCE: Final = 256
 
 
@@ -40,7 +40,7 @@ class TokenReturns(Protocol):
         ...
 
     def never_taken(self, attempt: int) -> None:
-        """Take the tokens of a check back into the leases, since the store does not know its upload."""
+        """Take the tokens of a check back into the leases, since the store took nothing for it."""
         ...
 
     def taken_after_all(self, attempt: int) -> None:
@@ -130,7 +130,7 @@ class Reports:
                 if isinstance(settled, Exception):
                     self._waiting.append(notice)
                     failed.append(settled)
-                elif settled.settled is SettledAs.UNKNOWN:
+                elif settled.settled is SettledAs.UNKNOWN or settled.by_other:
                     self._unknown.append((now_s + self._look_again_s, notice))
                 else:
                     self._end(notice, settled)
@@ -140,7 +140,7 @@ class Reports:
         self._count("unanswered", settled.settled)
         if self._leases is None:
             return
-        if settled.settled is SettledAs.UNKNOWN:
+        if settled.settled is SettledAs.UNKNOWN or settled.by_other:
             self._leases.never_taken(notice.attempt)
         else:
             self._leases.taken_after_all(notice.attempt)

@@ -15,10 +15,8 @@ from gate.core.limits.reservation import (
     Expired,
     Notice,
     Report,
-    ReservationState,
     SettledAs,
     Settlement,
-    Unanswered,
 )
 from gate.core.limits.take import ClassLimits
 from gate.errors import StoreUnavailable
@@ -120,6 +118,4 @@ class ClusterReservationStore:
 
 def _holds_parts(notice: Notice, met: Settlement) -> bool:
     """Whether the other parts are to be settled as well: with the account's, or after an earlier report that failed there."""
-    if isinstance(notice, Expired) or met.settled not in (SettledAs.SETTLED, SettledAs.REPEATED):
-        return False
-    return not isinstance(notice, Unanswered) or met.state is not ReservationState.OPEN
+    return not isinstance(notice, Expired) and met.settled in (SettledAs.SETTLED, SettledAs.REPEATED)

@@ -18,8 +18,9 @@ The `2` is the version of the layout: gates of another layout never read these k
     entry        limit id (4 bytes), TAT (double)
     reservation  its length (u16), name (u8 length), state, flags (u8), attempt (u32), began (double), µs until it ends (u48),
                  fingerprint (u16 length), then, by its flags: 64 names by newline (u16 length), 1 risk and its time (doubles),
-                 and what was taken to the end. 8: the score does not act, 16: its tokens return,
-                 32: another check has the answer too
+                 and what was taken. Last comes, by the flag 2, who has the answer: attempts (u32), their number (u8). 8: the
+                 score does not act, 16: its tokens return, 32: other checks have the answer too, without 2 nobody knows
+                 which, 128: an earlier reservation of the upload had ended
     taken        tag of the limits (4 bytes), then, where every limit gave, the cost of each that counts bytes (u48), or, by the
                  flag 4, of each limit that gave  subject + 8 for bytes + 16 for what is in flight (u8), name of a shared
                  entity (u8 length), limit id, cost (u48)
@@ -59,7 +60,7 @@ NAMED: Final = 3
 NARROW: Final = 64
 """Added to the number of limits in an account's value; values of earlier releases lack it."""
 _BY_BYTES, _IN_FLIGHT = 8, 16
-_SCORED, _LISTED, _DOES_NOT_ACT, _RETURNS, _SHARED, _NAMES = 1, 4, 8, 16, 32, 64
+_SCORED, _HELD, _LISTED, _DOES_NOT_ACT, _RETURNS, _SHARED, _NAMES, _ANEW = 1, 2, 4, 8, 16, 32, 64, 128
 _HEAD = struct.Struct("<BBId6sH")
 _ACCOUNT = struct.Struct("<IBB")
 _WIDE_ACCOUNT = struct.Struct("<dBB")
@@ -245,14 +246,19 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
             risk, scored_at = _TIMES.unpack_from(record, at)
             standing = Standing(risk, int(scored_at), as_of_us=int(began), acts=not flags & _DOES_NOT_ACT)
             at += _TIMES.size
+        end, holders = len(record), tuple[int, ...]()
+        if flags & _HELD:
+            end -= 1 + 4 * record[-1]
+            holders = struct.unpack_from(f"<{record[-1]}I", record, end)
         until = int(began) + int.from_bytes(span, "little")
         shadow = tuple(names.decode().split("\n")) if names else ()
         refused = state == ReservationState.REFUSED
         kept = Reservation(
             what, ReservationState(state), attempt, int(began), until, standing, () if refused else shadow, (),
-            Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS), bool(flags & _SHARED),
+            Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS),
+            flags & (_SHARED | _HELD) == _SHARED, holders, bool(flags & _ANEW),
         )  # fmt: skip
-        return kept, bytes([flags & _LISTED]) + record[at:]
+        return kept, bytes([flags & _LISTED]) + record[at:end]
     except (IndexError, ValueError, OverflowError, struct.error) as error:
         raise StateUnreadable(f"not a reservation: {error}") from error
 
@@ -307,7 +313,17 @@ def settled_record(record: bytes, state: ReservationState) -> bytes:
         end += 2 + _SIZE.unpack_from(record, end)[0]
     if flags & _SCORED:
         end += _TIMES.size
-    return _SIZE.pack(end) + record[2:at] + bytes([state]) + record[at + 1 : end]
+    return _SIZE.pack(end) + record[2:at] + bytes([state, flags & ~_HELD]) + record[at + 2 : end]
+
+
+def held_record(record: bytes, holders: Sequence[int]) -> bytes:
+    """The same reservation, of which these checks have the answer."""
+    at = 3 + record[2]
+    flags = record[at + 1]
+    end = len(record) - (1 + 4 * record[-1] if flags & _HELD else 0)
+    named = struct.pack(f"<{len(holders)}IB", *holders, len(holders))
+    head = _SIZE.pack(end + len(named)) + record[2 : at + 1] + bytes([flags | _HELD | _SHARED])
+    return head + record[at + 2 : end] + named
 
 
 _encode = msgspec.msgpack.Encoder().encode

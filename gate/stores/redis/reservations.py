@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from gate.core.limits.reservation import Expired, Notice, Reservation, Settlement, Settling, settle
+from gate.core.limits.reservation import Expired, Notice, Reservation, ReservationState, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
@@ -234,8 +234,12 @@ class RedisReservationStore:
             debt = self._debts.get(change.limit, _UNKNOWN_DEBT)
             kind, number = (_FLIGHT, until_us) if change.leaves else (_BUCKET, change.delta_us)
             changes += _CHANGE.pack(keys.index(key) + 1, kind, bytes.fromhex(change.limit), debt, number)
-        assert settling.reservation is not None
-        settled = layout.settled_record(record, settling.reservation.state)
+        left = settling.reservation
+        assert left is not None
+        if left.state is ReservationState.OPEN:
+            settled = layout.held_record(record, left.holders)
+        else:
+            settled = layout.settled_record(record, left.state)
         keys.append(self._due_list(notice.account))
         return Run(self._script, keys, (record, settled, "" if now_us is None else now_us, changes))
 

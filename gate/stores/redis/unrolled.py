@@ -290,7 +290,7 @@ class _Branch:
         yield from self._off
         yield from self._write_entities("")
         tag, _ = tagged(self._described)
-        yield "local rflags = flags / 4" + (" + 16" if self._limits.returns else "")
+        yield "local rflags = flags / 4 + anew" + (" + 16" if self._limits.returns else "")
         if self._described.limits or self._described.leased:
             yield f"local more = {self._taken(tag)}"
             yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
@@ -324,7 +324,7 @@ class _Branch:
         yield "  end"
         # where the reservations are many and open there is no room for a refusal, and nothing to write
         yield "elseif from or nr % 128 < FEW or needless(v, q, byte(v, q + 2)) then"
-        yield from (f"  {line}" for line in self._keep("5", "64", "wait", "P('<Hc0', #why, why)", None))
+        yield from (f"  {line}" for line in self._keep("5", "64 + anew", "wait", "P('<Hc0', #why, why)", None))
         yield f"elseif {account} then"
         yield from (f"  {line}" for line in self._write_account())
         yield "end"

@@ -78,5 +78,5 @@ for k in pairs(changed) do
     call('SET', KEYS[k], v, 'KEEPTTL')
   end
 end
-redis.pcall('ZREM', KEYS[#KEYS], KEYS[2])
+if byte(ARGV[2], 4 + byte(ARGV[2], 3)) ~= 1 then redis.pcall('ZREM', KEYS[#KEYS], KEYS[2]) end
 return 1
