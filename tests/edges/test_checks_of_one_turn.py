@@ -128,6 +128,7 @@ class Port:
             signer=ReservationSigner(b"salt"),
         )  # fmt: skip
         self.edge = Edge(app, EdgeLimits(), asyncio.get_running_loop())
+        self.edge.at_once = 0  # as after a turn of many checks
         self.connections: list[HotConnection] = []
         self.wires: list[Recorder] = []
         self.wire: Callable[[], Recorder] = Recorder
@@ -211,6 +212,26 @@ def test_checks_of_one_turn_are_answered_counted_and_charged_as_if_each_had_come
     alone = asyncio.run(told([[body] for body in sent], away=away))
 
     assert together == alone
+
+
+async def test_after_a_turn_of_few_checks_the_first_of_the_next_start_at_once_and_the_others_together() -> None:
+    port = Port()
+
+    for upload, checks in enumerate((3, 3, 1, 6, 4, 2)):
+        port.turn(*(body_of(f"u-{upload}-{n}") for n in range(checks)))
+        await port.answered()
+
+    assert port.store.calls == [3, 3, 1, 1, 1, 4, 4, 1, 1]
+
+
+async def test_a_lone_check_is_with_the_store_before_its_turn_ends() -> None:
+    port = Port()
+    port.turn(body_of("u-1"))
+    await port.answered()
+
+    port.turn(body_of("u-2"))
+
+    assert port.store.calls == [1, 1]
 
 
 async def test_a_turn_costs_one_call_of_the_store_for_each_class() -> None:

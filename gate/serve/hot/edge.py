@@ -1,7 +1,8 @@
 """What the connections of the hot port share, and what is done to all of them: the sweep, twice a second, and the end.
 
-Also the work on requests starts here. Those that the app answers in one piece of work wait for the end of the turn of the
-event loop: many checks that are decided at once cost half of what they cost one by one.
+Also the work on requests starts here. Under load, those that the app answers in one piece of work wait for the end of the
+turn of the event loop: many checks that are decided at once cost half of what they cost one by one. After a turn of few
+requests the first ones of the next turn start at once.
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class Edge:
         self._gathered = None if self._gathering is None else self._gathering.gathered
         self._turn: list[HotRequest] = []
         """Requests that are answered together when the turn of the event loop ends."""
+        self._started = 0
+        """Requests of this turn that were started at once."""
+        self.at_once = LEAST_GATHERED - 1
+        """How many requests of this turn are started at once."""
         self._together: dict[int, Handling[Sequence[HotRequest], Sequence[Response]]] = {}
         """The work under way on requests that are answered together, by the identity of their list."""
         self._abandoned: set[HotRequest] = set()
@@ -69,12 +74,16 @@ class Edge:
 
     def begin(self, request: HotRequest) -> None:
         """Start the work on a request, now or at the end of the turn."""
-        if request.path == self._gathered:
-            self._turn.append(request)
-            if len(self._turn) == 1:
-                self.loop.call_soon(self._end_turn)
-        else:
+        if request.path != self._gathered:
             self._work_on(request)
+            return
+        if not self._started and not self._turn:
+            self.loop.call_soon(self._end_turn)
+        if self._started < self.at_once:
+            self._started += 1
+            self._work_on(request)
+        else:
+            self._turn.append(request)
 
     def _work_on(self, request: HotRequest) -> None:
         request.handling = handling = Handling(self.loop, request, self.app.respond(request), request.answered)
@@ -82,6 +91,8 @@ class Edge:
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, []
+        self.at_once = LEAST_GATHERED - 1 if self._started + len(turn) < LEAST_GATHERED else 0
+        self._started = 0
         if self._gathering is None or len(turn) < LEAST_GATHERED:
             for request in turn:
                 self._work_on(request)
