@@ -109,15 +109,29 @@ class Reports:
 
     async def stop(self) -> None:
         """Give back the tokens of checks whose answer nobody got, when the gate stops, as far as time permits."""
-        if await self._unanswered_now(asyncio.get_running_loop().time()):
+        if [*await self._unanswered_now(asyncio.get_running_loop().time()), *await self._unheard(0.0)]:
             self._counts.store_errors["unavailable"] += 1
 
     async def _give_back(self) -> None:
         """Give back the tokens of all waiting checks for which the store answers. Raises the first error of the others."""
         now_s = asyncio.get_running_loop().time()
-        failed = [*await self._unanswered_now(now_s), *await self._unknown_before(now_s), *await self._expired_now()]
+        failed = [
+            *await self._unanswered_now(now_s),
+            *await self._unknown_before(now_s),
+            *await self._unheard(self._look_again_s),
+            *await self._expired_now(),
+        ]
         if failed:
             raise failed[0]
+
+    async def _unheard(self, older_than_s: float) -> list[Exception]:
+        """Put back into the leases what settlements return that were carried out although their reply was lost."""
+        try:
+            for settled in await self._reservations.unheard(older_than_s):
+                self._put_back(settled)
+        except StoreUnavailable as error:
+            return [error]
+        return []
 
     async def _unanswered_now(self, now_s: float) -> list[Exception]:
         """A notice that fails waits on behind the others, so that an absent node of a Cluster does not delay those."""

@@ -13,6 +13,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -68,6 +69,7 @@ class FaultyStore:
     ) -> None:
         self._store, self._chance, self._lost, self._told = store, chance, lost, told
         self.bad = False
+        self._unheard: list[Settlement] = []
 
     async def take(self, request: TakeRequest) -> TakeResult:
         (found,) = await self.take_many([request])
@@ -118,11 +120,17 @@ class FaultyStore:
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         await self._pause()
-        carried_out = [self._fate("carried out", "refused") == "carried out" for _ in notices]
+        fates = [self._fate("carried out", "answer lost", "refused") for _ in notices]
         found: list[Settlement | Exception] = []
-        for notice, is_done in zip(notices, carried_out, strict=True):
-            found += await self._store.settle([notice]) if is_done else [_unavailable(may_have_run=False)]
+        for notice, fate in zip(notices, fates, strict=True):
+            met = await self._store.settle([notice]) if fate != "refused" else []
+            found += met if fate == "carried out" else [_unavailable(may_have_run=fate == "answer lost")]
+            self._unheard += [each for each in met if fate == "answer lost" and isinstance(each, Settlement)]
         return found
+
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        told, self._unheard = self._unheard, []
+        return told
 
     async def peek(self, request: TakeRequest) -> Peek:
         return await self._store.peek(request)
@@ -246,7 +254,10 @@ class World:
         self.under_way.clear()
         self.sent = []
         for gate in self.gates:
+            with suppress(StoreUnavailable):
+                await gate.reports._give_back()  # a part of which may fail
             gate.store.bad = False
+            await gate.reports._give_back()
             while gate.reports.waiting:
                 await gate.reports._give_back()
         for account, upload_id in self.chance.sample(list(self.took), len(self.took) // 3):

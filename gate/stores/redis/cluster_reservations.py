@@ -85,6 +85,10 @@ class ClusterReservationStore:
                 settled[n] = each
         return settled
 
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        """See ReservationStore."""
+        return await self._own.unheard(older_than_s)
+
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore. The parts of other entities are settled here, as each has its own place in a list."""
         over = await self._entities.due(most, now_us)

@@ -20,7 +20,8 @@ The `2` is the version of the layout: gates of another layout never read these k
                  fingerprint (u16 length), then, by its flags: 64 names by newline (u16 length), 1 risk and its time (doubles),
                  and what was taken. Last comes, by the flag 2, who has the answer: attempts (u32), their number (u8). 8: the
                  score does not act, 16: its tokens return, 32: other checks have the answer too, without 2 nobody knows
-                 which, 128: an earlier reservation of the upload had ended
+                 which, 128: an earlier reservation of the upload had ended. Where it is settled, the number of the call that
+                 settled it (u32) stands in the place of what was taken
     taken        tag of the limits (4 bytes), then, where every limit gave, the cost of each that counts bytes (u48), or, by the
                  flag 4, of each limit that gave  subject + 8 for bytes + 16 for what is in flight (u8), name of a shared
                  entity (u8 length), limit id, cost (u48)
@@ -258,7 +259,8 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
             Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS),
             flags & (_SHARED | _HELD) == _SHARED, holders, bool(flags & _ANEW),
         )  # fmt: skip
-        return kept, bytes([flags & _LISTED]) + record[at:end]
+        is_open = state == ReservationState.OPEN
+        return kept, bytes([flags & _LISTED]) + (record[at:end] if is_open else b"")
     except (IndexError, ValueError, OverflowError, struct.error) as error:
         raise StateUnreadable(f"not a reservation: {error}") from error
 
@@ -304,8 +306,8 @@ def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described)
     return msgspec.structs.replace(kept, took=tuple(found))
 
 
-def settled_record(record: bytes, state: ReservationState) -> bytes:
-    """The same reservation in another state, without what was taken."""
+def settled_record(record: bytes, state: ReservationState, number: bytes) -> bytes:
+    """The same reservation in another state, without what was taken. `number` is that of the call that settles it."""
     at = 3 + record[2]
     _, flags, *_, length = _HEAD.unpack_from(record, at)
     end = at + _HEAD.size + length
@@ -313,7 +315,8 @@ def settled_record(record: bytes, state: ReservationState) -> bytes:
         end += 2 + _SIZE.unpack_from(record, end)[0]
     if flags & _SCORED:
         end += _TIMES.size
-    return _SIZE.pack(end) + record[2:at] + bytes([state, flags & ~_HELD]) + record[at + 2 : end]
+    head = _SIZE.pack(end + len(number)) + record[2:at] + bytes([state, flags & ~_HELD])
+    return head + record[at + 2 : end] + number
 
 
 def held_record(record: bytes, holders: Sequence[int]) -> bytes:
