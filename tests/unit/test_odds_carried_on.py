@@ -17,7 +17,9 @@ pytest.importorskip("sklearn")
 def rows(odds: NDArray[Any], labels: NDArray[Any], name: str = "caption_odds") -> Vectors:
     count = len(labels)
     numbers = np.arange(count)
-    return Vectors((name,), odds[:, None], labels, np.ones(count), numbers, np.ones(count, np.int64), numbers.astype(str))
+    return Vectors(
+        (name,), odds[:, None], labels, np.ones(count), numbers, np.ones(count, np.int64), numbers.astype(str)
+    )
 
 
 def drawn(seed: int, of_sums: float, of_odds: float) -> tuple[NDArray[Any], Vectors]:
@@ -81,7 +83,9 @@ def test_the_line_is_added_to_the_points_that_boosting_gave_and_never_falls() ->
 
 def test_without_steepness_the_terms_stay_as_they_are() -> None:
     vectors = rows(np.array([0.0, 1.0]), np.array([0, 1]))
-    boosted = Boosted((BoostedTerm(("caption_odds",), (np.array([0.5]),), np.array([-0.4, 0.4, 0.1]), "captions"),), 0.0)
+    boosted = Boosted(
+        (BoostedTerm(("caption_odds",), (np.array([0.5]),), np.array([-0.4, 0.4, 0.1]), "captions"),), 0.0
+    )
 
     assert carried_on(boosted, vectors, 0.0) is boosted
 
