@@ -43,8 +43,11 @@ def list_campaigns(
 
     Example: upload-gate campaigns list --kind link
     """
+    from streams.core.campaigns.campaign import CampaignKind
     from streams.core.campaigns.catalogue import day_of
 
+    if kind is not None and kind not in list(CampaignKind):
+        raise SettingInvalid(f"--kind: no campaign is of the kind {kind!r}", "write content, link or text")
     found = [
         one
         for one in _catalogue(state, kafka).all(day_of(_now_us()))
@@ -116,9 +119,11 @@ def as_json(one: Campaign) -> dict[str, object]:
 
 
 def as_line(one: Campaign) -> str:
-    """The campaign as one line of at most 80 columns."""
+    """The campaign as one line of at most 80 columns: a day, and from when to when, or the first day and the last."""
     counts = f"{one.members:>5,} accounts, {one.established:>3,} established"
-    return f"{one.id} {counts}  {_minute(one.first_us)}–{_minute(one.last_us)}"
+    (first_day, first), (last_day, last) = _day_and_minute(one.first_us), _day_and_minute(one.last_us)
+    span = f"{last_day} {first}–{last}Z" if first_day == last_day else f"{first_day} – {last_day}"
+    return f"{one.id} {counts}  {span}"
 
 
 def as_lines(one: Campaign) -> list[str]:
@@ -139,8 +144,9 @@ def _time(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _minute(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%d %H:%MZ")
+def _day_and_minute(at_us: int) -> tuple[str, str]:
+    at = datetime.fromtimestamp(at_us / 1_000_000, UTC)
+    return f"{at.day} {at:%b}", f"{at:%H:%M}"
 
 
 def _now_us() -> int:

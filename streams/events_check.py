@@ -16,7 +16,7 @@ from typing import Annotated, Any, BinaryIO
 import msgspec
 import typer
 
-from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.output import Output, OutputFlag, counted, emit, result, say
 from gate.core.fields import Dropped, MessageType
 from gate.core.fields.parse import parse
 from gate.core.fields.rules import EVENTS
@@ -73,7 +73,9 @@ def check(
 ) -> None:
     """Show how each line of a file is read: kept fields, dropped fields with the reason, misspelt ones, and linked hosts.
 
-    The exit code is 0 if all lines can be read, else 1. Example: upload-gate events check events.jsonl -o json
+    The exit code is 0 if all lines can be read, else 1.
+
+    Example: upload-gate events check events.jsonl -o json
     """
     readings = list(_readings(file, reader(as_, time.time_ns() // 1000)))
     unread = sum(not reading.read for reading in readings)
@@ -117,11 +119,8 @@ def _sum(readings: Sequence[Reading], unread: int) -> str:
     dropped, unknown = (sum(len(each) for each in told) for told in (
         [reading.dropped for reading in readings], [reading.unknown for reading in readings],
     ))  # fmt: skip
-    count = (
-        f"{len(readings):,} line{'' if len(readings) == 1 else 's'}: {len(readings) - unread:,} read, {unread:,} not"
-    )
-    fields = f"{dropped:,} field{'' if dropped == 1 else 's'} dropped"
-    return f"{count}; {fields}" + (f", {unknown:,} not known" if unknown else "")
+    count = f"{counted(len(readings), 'line')}: {len(readings) - unread:,} read, {unread:,} not"
+    return f"{count}; {counted(dropped, 'field')} dropped" + (f", {unknown:,} not known" if unknown else "")
 
 
 def _as_json(reading: Reading) -> dict[str, Any]:

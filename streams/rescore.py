@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, person
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, say
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, instant, say
 from gate.cli.with_kafka import with_kafka
 from gate.records.topics import Topics
 
@@ -39,7 +40,13 @@ def rescore(
     partitions = with_kafka(found.kafka, lambda: request_scores(found.kafka, topics, who, at))
     if output is Output.JSON:
         emit({"requested": True, "partitions": partitions, "by": who})
-    say(
-        f"requested: the accounts of {partitions} partitions are scored again by the workers that own them",
-        "upload_gate_worker_accounts_to_rescore of the workers says how many are left",
-    )
+    say(*requested(partitions, found.worker_metrics))
+
+
+def requested(partitions: int, pages: Sequence[str]) -> list[str]:
+    """What was requested, and where workers say how many accounts are left: on these metrics pages, if they are known."""
+    where = " ".join(pages) or "/metrics of each worker (UPLOAD_GATE_WORKER_METRICS_PORT, by default 8392)"
+    return [
+        f"requested: workers score the accounts of {counted(partitions, 'partition')} again",
+        f"upload_gate_worker_accounts_to_rescore says how many are left, at {where}",
+    ]

@@ -152,6 +152,58 @@ class FaultProxy:
             self.waiting -= 1
 
 
+class LosesReplies:
+    """Listens on `port`, passes all on to `server_port`, and loses the first `most` replies to commands named `to`: the server
+    has carried them out. Where it `drops`, the connection ends with the reply, else the client hears nothing more on it.
+    """
+
+    def __init__(self, port: int, server_port: int, to: bytes, most: int, *, drops: bool) -> None:
+        self.lost = 0
+        self._port, self._server_port, self._to, self._most, self._drops = port, server_port, to, most, drops
+        self._server: asyncio.Server
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accepted, LOOPBACK, self._port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    async def _accepted(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        from_server, server = await asyncio.open_connection(LOOPBACK, self._server_port)
+        pump = asyncio.create_task(self._pass(from_client, client, from_server, server))
+        self._pumps.add(pump)
+
+    async def _pass(
+        self,
+        from_client: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        from_server: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+    ) -> None:
+        """One command after the other, as a client sends them that waits for each reply."""
+        try:
+            while command := await from_client.read(CHUNK):
+                server.write(command)
+                reply = await from_server.read(CHUNK)
+                if self._to not in command or self.lost == self._most:
+                    client.write(reply)
+                    continue
+                self.lost += 1
+                if self._drops:
+                    return
+                await from_client.read(CHUNK)
+        finally:
+            client.transport.abort()
+            server.transport.abort()
+
+
 class _Connection:
     """Both ends of one connection."""
 

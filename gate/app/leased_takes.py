@@ -212,7 +212,7 @@ class LeasedTakes:
         return None if given is None else replace(request, class_limits=given[0].remaining)
 
     def never_taken(self, attempt: int) -> None:
-        """Take the tokens of a check back into the leases, since the store does not know its upload."""
+        """Take the tokens of a check back into the leases, since the store took nothing for it."""
         way, costs = self._unsure.pop(attempt, (None, ()))
         leases = way.leases if way is not None else ()
         # by name, as a new policy may have done away with the lease

@@ -23,7 +23,7 @@ from gate.ports.reservations import ReservationStore
 MOST_WAITING: Final = 10_000
 EVERY_S: Final = 1.0
 LOOK_AGAIN_S: Final = 3.0
-"""When a notice about an upload that Redis does not know is sent again: a call that was given up may still arrive."""
+"""When a notice of a check for which Redis took nothing is sent again: a call that was given up may still arrive."""
 AT_ONCE: Final = 256
 
 
@@ -40,7 +40,7 @@ class TokenReturns(Protocol):
         ...
 
     def never_taken(self, attempt: int) -> None:
-        """Take the tokens of a check back into the leases, since the store does not know its upload."""
+        """Take the tokens of a check back into the leases, since the store took nothing for it."""
         ...
 
     def taken_after_all(self, attempt: int) -> None:
@@ -109,15 +109,29 @@ class Reports:
 
     async def stop(self) -> None:
         """Give back the tokens of checks whose answer nobody got, when the gate stops, as far as time permits."""
-        if await self._unanswered_now(asyncio.get_running_loop().time()):
+        if [*await self._unanswered_now(asyncio.get_running_loop().time()), *await self._unheard(0.0)]:
             self._counts.store_errors["unavailable"] += 1
 
     async def _give_back(self) -> None:
         """Give back the tokens of all waiting checks for which the store answers. Raises the first error of the others."""
         now_s = asyncio.get_running_loop().time()
-        failed = [*await self._unanswered_now(now_s), *await self._unknown_before(now_s), *await self._expired_now()]
+        failed = [
+            *await self._unanswered_now(now_s),
+            *await self._unknown_before(now_s),
+            *await self._unheard(self._look_again_s),
+            *await self._expired_now(),
+        ]
         if failed:
             raise failed[0]
+
+    async def _unheard(self, older_than_s: float) -> list[Exception]:
+        """Put back into the leases what settlements return that were carried out although their reply was lost."""
+        try:
+            for settled in await self._reservations.unheard(older_than_s):
+                self._put_back(settled)
+        except StoreUnavailable as error:
+            return [error]
+        return []
 
     async def _unanswered_now(self, now_s: float) -> list[Exception]:
         """A notice that fails waits on behind the others, so that an absent node of a Cluster does not delay those."""
@@ -130,7 +144,7 @@ class Reports:
                 if isinstance(settled, Exception):
                     self._waiting.append(notice)
                     failed.append(settled)
-                elif settled.settled is SettledAs.UNKNOWN:
+                elif settled.settled is SettledAs.UNKNOWN or settled.by_other:
                     self._unknown.append((now_s + self._look_again_s, notice))
                 else:
                     self._end(notice, settled)
@@ -140,7 +154,7 @@ class Reports:
         self._count("unanswered", settled.settled)
         if self._leases is None:
             return
-        if settled.settled is SettledAs.UNKNOWN:
+        if settled.settled is SettledAs.UNKNOWN or settled.by_other:
             self._leases.never_taken(notice.attempt)
         else:
             self._leases.taken_after_all(notice.attempt)

@@ -59,8 +59,9 @@ AdminFlag = Annotated[str | None, typer.Option("--admin", help="Base URL of a ga
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """The address of each part, or None. `origin` maps a part to the source of its address; `prefix` begins every
-    Redis key. `group` is the consumer group that `up.json` names for the Kafka of the same file. `both_channels` is true
-    if Redis and Kafka surely belong to one system: both are in `up.json`, or the user named both.
+    Redis key. `group` is the consumer group that `up.json` names for the Kafka of the same file, `worker_metrics` the
+    metrics pages of the workers that it names for that Kafka. `both_channels` is true if Redis and Kafka surely belong to
+    one system: both are in `up.json`, or the user named both.
 
     URLs may hold a password and are not in `repr`; show them through `shown`.
     """
@@ -71,6 +72,7 @@ class Addresses:
     prefix: str
     origin: Mapping[str, str]
     group: str | None = None
+    worker_metrics: tuple[str, ...] = ()
     both_channels: bool = False
 
     @property
@@ -154,7 +156,8 @@ def resolve_addresses(
             known[name] = known[name].rstrip("/")
     pages = written.get("metrics")
     metrics = tuple(str(page) for page in pages) if isinstance(pages, list) else DEFAULT_METRICS
-    group = written.get("group") if known.get("kafka") == written.get("kafka") else None
+    is_kafka_of_up = written.get("kafka") is not None and known.get("kafka") == written["kafka"]
+    group = written.get("group") if is_kafka_of_up else None
     return Addresses(
         home,
         known,
@@ -162,6 +165,7 @@ def resolve_addresses(
         environ.get("UPLOAD_GATE_PREFIX") or DEFAULT_PREFIX,
         origin,
         environ.get("UPLOAD_GATE_GROUP") or (group if isinstance(group, str) and group else None),
+        metrics[1:] if is_kafka_of_up and isinstance(pages, list) else (),  # the first is the gate's
         bool(given["redis"] and given["kafka"])
         or all(written.get(name) is not None and known.get(name) == written[name] for name in ("redis", "kafka")),
     )

@@ -15,7 +15,7 @@ from gate.cli.addresses import Addresses, AdminFlag, GateFlag, KafkaFlag, RedisF
 from gate.cli.board_access import OBEY_DEADLINE_S, OwnerFlag, not_written, operating, other_way, person, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.obedience import not_obeyed, query_unheard
-from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.output import Output, OutputFlag, counted, emit, result, say
 from gate.cli.scope_flags import folded
 from gate.core.fields.labels import fold_label
 from gate.core.pause.entry import Pause
@@ -86,7 +86,7 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
             "released_after_seconds": round(let_in[1], 4), "seconds": round(took_s, 3),
         })  # fmt: skip
     else:
-        gates = f"{obeyed[0]} gate{'' if obeyed[0] == 1 else 's'}"
+        gates = counted(obeyed[0], "gate")
         result(
             f"the drill passed in {took_s:.1f} s: {gates} paused {scope} after {obeyed[1]:.2f} s and released it "
             f"after {let_in[1]:.2f} s"

@@ -11,7 +11,7 @@ import typer
 
 from gate.cli.addresses import Addresses, KafkaFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import audit_log
-from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.output import Output, OutputFlag, counted, emit, result, say
 from gate.cli.pause_text import lines_of, local_time, terminal_width
 from gate.cli.with_kafka import with_kafka
 from gate.core.pause.wording import effect_of, narrowing
@@ -55,7 +55,8 @@ def history(
     else:
         result(*(line for record in found for line in lines_of(record_fields(record), terminal_width())))
         if not found:
-            say(f"no record in {'Kafka' if everywhere else audit_log(addresses).path}")
+            of = "" if id_ is None else f" of {id_}"
+            say(f"no record{of} in {'Kafka' if everywhere else audit_log(addresses).path}")
 
 
 def record_fields(record: AuditRecord) -> list[str]:
@@ -138,8 +139,8 @@ def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kaf
     if output is Output.JSON:
         emit({"file": str(log.path), "records": len(lines), "problems": problems})
     else:
-        count = f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}"
-        result(*problems, f"{len(lines)} record{'' if len(lines) == 1 else 's'} in {log.path}, {count}")
+        count = counted(len(problems), "problem") if problems else "no problems"
+        result(*problems, f"{counted(len(lines), 'record')} in {log.path}, {count}")
     if problems:
         raise NotConverged(f"the audit log {log.path} is incomplete or was changed", _where_the_original_is(kept))
 
@@ -162,7 +163,8 @@ def send(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kafka
     addresses = resolve_addresses(state, kafka=kafka)
     log = audit_log(addresses)
     sent = with_kafka(addresses.kafka, lambda: send_unsent(log, addresses.kafka, _topics().audit.name))
-    emit({"sent": sent}) if output is Output.JSON else result(f"{sent} records sent to Kafka at {addresses.kafka}")
+    where = f"Kafka at {addresses.shown('kafka')}"
+    emit({"sent": sent}) if output is Output.JSON else result(f"{counted(sent, 'record')} sent to {where}")
 
 
 def copy_problems(

@@ -92,6 +92,11 @@ def cancel() -> typer.Exit:
     return typer.Exit(CANCELLED)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 record`, `2 records`: for nouns that take an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def instant(us: int) -> str:
     """A time in µs since 1970 as RFC 3339 in UTC."""
     return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

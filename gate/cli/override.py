@@ -20,7 +20,7 @@ from gate.cli.account_id import account_id
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, person, record_failed
 from gate.cli.identity import login_identity
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, instant, result, say
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, instant, result, say
 from gate.cli.policy_names import unknown_class
 from gate.core.duration import left_text, parse_duration_us
 from gate.core.fields.text import repaired
@@ -187,10 +187,11 @@ def import_(
     known = _before(addresses, SET, who, [account for account, _ in wanted])
     replaced = sum(before is not None for before in known)
     say(*(sentence(account, override) for account, override in wanted[:SHOWN]))
-    more = f", and {len(wanted) - SHOWN} more" if len(wanted) > SHOWN else ""
-    say(f"{len(wanted)} overrides{more}; {replaced} accounts have one already, which is replaced")
+    overrides = counted(len(wanted), "override")
+    more = f"the first {SHOWN} of {overrides}" if len(wanted) > SHOWN else overrides
+    say(f"{more}; {replaced:,} of them replace{'s' if replaced == 1 else ''} an earlier one" if replaced else more)
     is_set = not dry_run
-    if is_set and not yes and not confirmed(f"Set {len(wanted)} overrides?"):
+    if is_set and not yes and not confirmed(f"Set {overrides}?"):
         raise cancel()
     if is_set:
         entries = [
@@ -201,7 +202,8 @@ def import_(
     if output is Output.JSON:
         emit({"overrides": len(wanted), "replaced": replaced, "set": is_set})
     else:
-        result(f"{len(wanted)} overrides are set" if is_set else f"nothing was set; {len(wanted)} overrides would be")
+        are = "is" if len(wanted) == 1 else "are"
+        result(f"{overrides} {are} set" if is_set else f"nothing was set; {overrides} would be")
 
 
 def read_file(file: Path, by: str) -> list[tuple[str, Override]]:
@@ -227,7 +229,10 @@ def read_file(file: Path, by: str) -> list[tuple[str, Override]]:
 
 
 def _line(line: str, by: str) -> tuple[str, Override]:
-    values = json.loads(line)
+    try:
+        values = json.loads(line)
+    except ValueError:
+        raise ValueError("is not JSON; each line is one override as a JSON object") from None
     if not isinstance(values, dict):
         raise ValueError("is not a JSON object")
     unknown = values.keys() - {"account", "allow", "deny", "limits", "for", "reason"}

@@ -71,11 +71,16 @@ def limit_line(limit: dict[str, object]) -> str:
     full_in = limit.get("full_in")
     us = int(float(full_in) * 1_000_000) if isinstance(full_in, int | float) else 0
     full = "full" if not us else f"full in {duration_text(max(us, 1_000_000))}"
-    leased = f", {limit.get('leased')} of them held by this gate" if limit.get("leased") else ""
-    left, burst = limit.get("left"), limit.get("burst")
     unit = next((each for each in Unit if each == limit.get("unit")), None)
-    if unit is Unit.BYTES and isinstance(left, int) and isinstance(burst, int):
-        left, burst = amount_text(left, unit), amount_text(burst, unit)
-    else:
+    left, burst, leased = (_amount(limit.get(name), unit) for name in ("left", "burst", "leased"))
+    if unit is not Unit.BYTES:
         burst = f"{burst} {limit.get('unit')}"
-    return f"  {limit.get('limit')}: {left} of {burst} left, {full}{leased}"
+    held = f", {leased} of them held by this gate" if limit.get("leased") else ""
+    return f"  {limit.get('limit')}: {left} of {burst} left, {full}{held}"
+
+
+def _amount(value: object, unit: Unit | None) -> str:
+    """An amount as `policy show` writes it, a count without its unit."""
+    if not isinstance(value, int):
+        return str(value)
+    return amount_text(value, unit) if unit is Unit.BYTES else f"{value:,}"

@@ -12,12 +12,19 @@ import typer
 from gate.cli.addresses import StateFlag, admin_url, resolve_addresses
 from gate.cli.http_json import admin_token, get_json, send
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.errors import OperatorError, UploadGateError, redact
+from gate.errors import OperatorError, StoreUnavailable, UploadGateError, redact
 
 LOOK_EVERY_S = 1.0
 SAY_EVERY_S = 15.0
 KINDS_SHOWN = 20
+FAILED = 1
 Trial = dict[str, Any]
+_WHY_ENDED = {
+    "fault": "comparing a check failed, which upload_gate_faults_total counts at `trial`; the uploads before it count",
+    "request": "somebody else ended it",
+    "time": "its time is over by the gate's clock",
+    None: "the gate does not say why",
+}
 
 
 def try_policy(
@@ -34,7 +41,7 @@ def try_policy(
     Each gate that is named tries it on its own traffic. At the end, or after Ctrl-C, the command prints how many uploads
     the candidate would decide differently, by class and reason, with a few uploads of each kind. Limits that the
     candidate changes begin with full buckets, so let a trial run longer than the longest `per` that you change. Uploads that
-    a gate decides while its Redis does not answer are counted and not compared.
+    a gate decides while its Redis does not answer are counted and not compared. The exit code is 1 if a trial failed.
 
     Example: upload-gate policy try raid --for 30m
     """
@@ -64,20 +71,42 @@ def try_policy(
         emit(total)
     else:
         result(*trial_lines(total))
+    if "fault" in total["ended"]:
+        raise typer.Exit(FAILED)
 
 
 def _await_end(urls: list[str], span_s: float) -> None:
-    """Wait until the trials are over, with a line now and then. Ctrl-C ends the wait."""
+    """Wait until the trials are over, with a line now and then, and with one for each that ends early. Ctrl-C ends the wait."""
     began = said = time.monotonic()
+    running, latest, lost = list(urls), dict[str, Trial](), set[str]()
     try:
-        while (now := time.monotonic()) - began < span_s:
+        while running and (now := time.monotonic()) - began < span_s:
             time.sleep(min(LOOK_EVERY_S, max(0.0, span_s - (now - began))))
+            is_early = time.monotonic() - began < span_s - LOOK_EVERY_S
+            running = [url for url in running if goes_on(url, latest, lost, is_early)]
             if now - said >= SAY_EVERY_S:
                 said = now
-                total = merged([_trial(get_json(f"{url}/v1/policy/trial", token=admin_token())) for url in urls])
-                say(progress_line(total))
+                say(progress_line(merged([*latest.values()])))
     except KeyboardInterrupt:
         say("")
+
+
+def goes_on(url: str, latest: dict[str, Trial], lost: set[str], is_early: bool) -> bool:
+    """Whether the trial at a gate runs; notes its counts in `latest`, and says once why it ended or cannot be read."""
+    try:
+        trial = latest[url] = _trial(get_json(f"{url}/v1/policy/trial", token=admin_token()))
+    except StoreUnavailable as error:
+        if url not in lost:
+            lost.add(url)
+            say(f"warning: the trial at {redact(url)} cannot be read now: {error}")
+        return True
+    except UploadGateError as error:  # it has no trial any more, as after a restart
+        say(f"warning: the trial at {redact(url)} is lost: {error}")
+        return False
+    lost.discard(url)
+    if not trial.get("running") and is_early:
+        say(f"the trial at {redact(url)} ended early: {_WHY_ENDED[trial.get('ended')]}")
+    return bool(trial.get("running"))
 
 
 def _ended(url: str) -> Trial | None:
@@ -108,6 +137,7 @@ def merged(trials: list[Trial]) -> Trial:
     return {
         "policy": trials[0]["policy"] if trials else None,
         "in_force": sorted({trial["in_force"] for trial in trials}),
+        "ended": sorted({trial["ended"] for trial in trials if trial.get("ended")}),
         "gates": len(trials),
         "checks": sum(trial["checks"] for trial in trials),
         "without_store": sum(trial.get("without_store", 0) for trial in trials),

@@ -12,6 +12,7 @@ from gate.app.operate import Operate
 from gate.app.recent_uploads import summed
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import admin_token, get_json
+from gate.cli.output import counted
 from gate.core.duration import duration_text
 from gate.core.fields.labels import fold_label
 from gate.core.pause.scope import Action, Scope
@@ -95,7 +96,7 @@ def recent_sentences(
     missing = f", without the {live - len(gates)} that have not counted yet" if live > len(gates) else ""
     said = (
         f"in the last {since} it would have {_VERBS[action]} {bound}{met:,} of {total:,} uploads let in{share}, over "
-        f"{len(gates)} {'gate' if len(gates) == 1 else 'gates'}{missing}"
+        f"{counted(len(gates), 'gate')}{missing}"
     )
     lines = [said]
     if met:

@@ -121,6 +121,7 @@ class _Run:
             began = time.monotonic()
             if not system.start():
                 return 0
+            self._messages.clear()  # how it started is no news any more once it is up
             self._greet(plan, time.monotonic() - began)
             self._watch(plan, system)
         return 0
@@ -185,7 +186,7 @@ class _Run:
                     down = system.supervisor.down()
                     if screen is not None:
                         size = (screen.console.width, screen.console.height)
-                        status, token = next_commands(plan)[-1], give_token(plan)
+                        status, token = status_command(plan), give_token(plan)
                         view = draw(history, down, plan.addresses(), self._hints(plan), size, status, token)
                         screen.update(view, refresh=True)
                     elif time.monotonic() - printed_s >= LINE_EVERY_S:
@@ -197,7 +198,7 @@ class _Run:
                     screen.stop()
 
     def _hints(self, plan: Plan) -> list[str]:
-        return [f"try: {next_commands(plan)[-1]}", *self._messages[-2:]]
+        return [f"try: {status_command(plan)}", *self._messages[-2:]]
 
     def _screen(self) -> Live | None:
         if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in CANNOT_REDRAW:
@@ -215,13 +216,20 @@ def give_token(plan: Plan) -> str:
     return f"{typed} token new traffic{where} > {shlex.quote(str(plan.traffic_token))}"
 
 
+def status_command(plan: Plan) -> str:
+    """The command that shows the pauses of this system."""
+    typed, where = _typed(plan)
+    return f"{typed} status{where}"
+
+
 def next_commands(plan: Plan) -> list[str]:
-    """Three commands for a newcomer to try next. They name the state directory if it is not the default."""
+    """Commands for a newcomer to try, in this order. They name the state directory if it is not the default."""
     typed, where = _typed(plan)
     return [
         f"{typed} check --account a-17 --kind image --class new{where}",
         f'{typed} pause --class new --for 10m --reason raid -m "bots from everywhere" --yes{where}',
-        f"{typed} status{where}",
+        status_command(plan),
+        f"{typed} release --all --instant --yes{where}",
     ]
 
 

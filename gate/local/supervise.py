@@ -163,4 +163,6 @@ def _stop_together(parts: Sequence[SupervisedPart], say: Callable[[str], None]) 
 
 
 def _ended(status: int) -> str:
-    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    if status < 0:
+        return f"was killed by signal {-status}"
+    return f"was ended early by signal {status - 128}" if status > 128 else f"ended with status {status}"

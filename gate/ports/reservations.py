@@ -32,6 +32,12 @@ class ReservationStore(Protocol):
         """
         ...
 
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        """Settlements that failed at least so long ago, and that were carried out all the same, as far as they return tokens to
+        leases. Each is told once; a call that arrives later still is not noticed. Raises StoreUnavailable.
+        """
+        ...
+
     def expect(self, classes: Sequence[ClassLimits]) -> None:
         """Learn the limits of a policy, to which its reservations refer."""
         ...

@@ -302,7 +302,12 @@ _PAGES: Final = {
         dropped=_COUNT, uptime_s=_SECONDS,
     ),
     "Trial": _object(
-        running=_BOOLEAN, policy=_STRING, in_force=_STRING, started_us=_COUNT, until_us=_COUNT, checks=_COUNT,
+        running=_BOOLEAN,
+        ended={
+            "enum": ["time", "request", "fault", None],
+            "description": "Why the trial is over: its time, a request, or a fault in comparing a check; null while it runs.",
+        },
+        policy=_STRING, in_force=_STRING, started_us=_COUNT, until_us=_COUNT, checks=_COUNT,
         without_store={
             **_COUNT,
             "description": "Checks that were not compared, because the gate decided them while its Redis did not answer.",

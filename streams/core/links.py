@@ -47,15 +47,28 @@ _GENUINE = frozenset((
     "amazonaws.com", "youtubekids.com", "cdninstagram.com",
 ))  # fmt: skip
 """Names that look like an imitation and are not."""
+_WORDS = ("steam", "apple", "office", "outlook", "amazon", "ledger")
+"""Imitated names that are ordinary words too: `pineapple`, `steamboat` and `officer` imitate nobody."""
 _ALIKE = str.maketrans("0135478|", "oleastbl")
-_NAMES = re.compile("|".join(_IMITATED))
-_SIZES = tuple((len(name), len({name[i : i + 2] for i in range(len(name) - 1)})) for name in _IMITATED)
+_NAMES = re.compile("|".join(name for name in _IMITATED if name not in _WORDS))
+_WORD_NAMES = re.compile("|".join(_WORDS))
+_SHORT = {
+    first: tuple(name for name in _IMITATED if name[0] == first and len(name) <= 7)
+    for first in sorted({name[0] for name in _IMITATED})
+}
+"""The short names by their first letter, which hardly anybody misspells."""
+_LONG = tuple(name for name in _IMITATED if len(name) > 7)
+"""Long names are misspelt in several places at once; in a short one several mistakes make another word."""
+_SIZES = tuple((len(name), len({name[i : i + 2] for i in range(len(name) - 1)})) for name in _LONG)
 _WITH_PAIR = {
-    pair: tuple(number for number, name in enumerate(_IMITATED) if pair in name)
-    for pair in sorted({name[i : i + 2] for name in _IMITATED for i in range(len(name) - 1)})
+    pair: tuple(number for number, name in enumerate(_LONG) if pair in name)
+    for pair in sorted({name[i : i + 2] for name in _LONG for i in range(len(name) - 1)})
 }
 _FEWEST_PAIRS = min(pairs for _, pairs in _SIZES)
-_LONGEST_NEAR = max(map(len, _IMITATED)) + 3
+_LONGEST_NEAR = max(map(len, _LONG)) + 3
+_DOUBLED = re.compile(r"(.)\1+")
+_LEAST_MISSPELT = 6
+"""Letters of a name from which one wrong letter still shows what is meant: `team` and `apply` are words."""
 SHOWN_CHARS = 48
 """Characters of each end of a long host that are looked at."""
 _CLOSE = 0.6
@@ -104,13 +117,54 @@ def _imitates(labels: Sequence[str]) -> bool:
         if looks is not label and looks in _IMITATED:
             return True
         for part in looks.translate(_ALIKE).replace("vv", "w").replace("rn", "m").split("-"):
-            if len(part) >= 5 and (_NAMES.search(part) or (len(part) <= _LONGEST_NEAR and _nearly(part))):
+            if len(part) < 5:
+                continue
+            if _NAMES.search(part) or _lures_by(part, label):
+                return True
+            if part in _IMITATED:  # written with digits that look like letters, or with hyphens beside it
+                if part not in label:
+                    return True
+                continue
+            if len(part) <= _LONGEST_NEAR and (_misspells_short(part) or _nearly(part)):
                 return True
     return False
 
 
+def _lures_by(part: str, label: str) -> bool:
+    """Whether a name that is an ordinary word begins or ends a part, and the label has a lure or a digit beside it."""
+    found = _WORD_NAMES.search(part)
+    if found is None or (found.start() and found.end() < len(part)):
+        return False
+    return bool(_LURES.search(label)) or any(map(str.isdigit, label))
+
+
+def _misspells_short(part: str) -> bool:
+    """Whether a part is a short name with letters doubled, or, for one of six letters and more, with one mistake."""
+    size = len(part)
+    for name in _SHORT.get(part[0], ()):
+        more = size - len(name)
+        if -1 <= more <= 1 and _one_mistake(part, name):
+            return True
+        if 2 <= more <= 3 and _DOUBLED.sub(r"\1", part) == _DOUBLED.sub(r"\1", name):
+            return True
+    return False
+
+
+def _one_mistake(part: str, name: str) -> bool:
+    """Whether two letters are exchanged, or one is wrong, lacking or too many; of a word's letters not the last."""
+    size = len(name)
+    at = 1
+    while at < size and part[at : at + 1] == name[at]:
+        at += 1
+    if part[at + (len(part) >= size) :] == name[at + (len(part) <= size) :]:
+        is_doubled = len(part) > size and part[at] == part[at - 1]
+        return is_doubled or (size >= _LEAST_MISSPELT and (name not in _WORDS or part[-1] == name[-1]))
+    is_exchanged = part[at : at + 2] == name[at : at + 2][::-1] and part[at + 2 :] == name[at + 2 :]
+    return is_exchanged and size >= _LEAST_MISSPELT
+
+
 def _nearly(part: str) -> bool:
-    """Whether most neighbouring pairs of letters are those of one of the names."""
+    """Whether most neighbouring pairs of letters are those of one of the long names."""
     size = len(part)
     mine = {part[i : i + 2] for i in range(size - 1)}
     theirs = [_WITH_PAIR[pair] for pair in mine if pair in _WITH_PAIR]

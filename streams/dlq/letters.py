@@ -12,7 +12,7 @@ from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.cli.with_kafka import with_kafka
 from gate.errors import SettingInvalid
 from streams.dlq.cluster import PartitionFlag, ReasonFlag, cluster
-from streams.dlq.text import event_lines, remedy
+from streams.dlq.text import event_lines, of_reason, remedy
 
 if TYPE_CHECKING:
     from streams.worker.dead_letters import ListedLetter
@@ -42,7 +42,7 @@ def list_dead_letters(
     elif letters:
         result(*map(as_line, letters))
     else:
-        say("no dead letters")
+        say(f"no dead letters{of_reason(reason)}")
 
 
 def show(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Final
 
 from streams.core.events import MAX_EVENT_BYTES
@@ -29,6 +30,17 @@ MAX_HEX_LINES: Final = 64
 def remedy(reason: str) -> str:
     """The remedy for events with this reason."""
     return REMEDIES.get(reason, OTHER_REASON)
+
+
+def of_reason(reason: str | None) -> str:
+    """How a sentence that there are no letters goes on where `--reason` was given: it corrects a misspelt reason."""
+    if reason is None:
+        return ""
+    if reason in REMEDIES:
+        return f" of the reason {reason}"
+    near = get_close_matches(reason, REMEDIES, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"reasons are {', '.join(REMEDIES)}"
+    return f" of the reason {reason}, which this release does not have; {meant}"
 
 
 def event_lines(event: bytes) -> list[str]:

@@ -20,9 +20,12 @@ from gate.errors import OperatorError
 from gate.settings import DEFAULT_GATE, DEFAULT_KAFKA
 from streams.traffic.run import TrafficOptions, run
 
+SIGNALLED = 128
+"""A recording that a signal cut short ends the process with the signal's number above this, as shells count."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the process that `upload-gate up` starts. Returns its exit code."""
+    """Runs the process that `upload-gate up` starts. Returns its exit code, for a recording 0 only at its end."""
     environ = os.environ
     parser = argparse.ArgumentParser(prog="python -m streams.traffic", description=__doc__)
     parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", DEFAULT_GATE))
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed, token_file=given.token_file
     )
     try:
-        asyncio.run(run(options, lambda line: print(line, file=sys.stderr, flush=True)))
+        sent = asyncio.run(run(options, lambda line: print(line, file=sys.stderr, flush=True)))
     except OperatorError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # the interpreter takes a moment to exit, and another signal in it must not look like a crash
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_IGN)
-    return 0
+    return SIGNALLED + sent.signal if sent.signal else 0
 
 
 if __name__ == "__main__":

@@ -71,11 +71,13 @@ class TrafficOptions:
 
 @dataclass(slots=True)
 class Sent:
-    """What became of the uploads of one run: how many there were, the gate decided, and events Kafka stored."""
+    """What became of the uploads of one run: how many there were, the gate decided, and events Kafka stored. `signal` is
+    the one that cut a recording short, 0 for none."""
 
     uploads: int = 0
     decided: int = 0
     events: int = 0
+    signal: int = 0
 
 
 class Source(Protocol):
@@ -232,9 +234,15 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> Sent:
     """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
+    got: list[int] = []
+
+    def end(signum: int) -> None:
+        got.append(signum)
+        ended.set()
+
     for signum in (signal.SIGTERM, signal.SIGINT):
-        # a second signal of the same kind changes nothing: the end is already under way
-        loop.add_signal_handler(signum, ended.set)
+        # a second signal changes nothing: the end is already under way
+        loop.add_signal_handler(signum, end, signum)
     start_us = _now_us()
     source: Source
     if options.replay is None:
@@ -255,6 +263,8 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> Sent:
     finally:
         await gate.close()
         await events.close()
+    if got and options.replay is not None and not traffic.is_over(_now_us()):
+        traffic.sent.signal = got[0]
     return traffic.sent
 
 

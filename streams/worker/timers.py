@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from gate.errors import ForeignCluster, StoreUnavailable
-from gate.stores.kafka.topics import answers, incarnation
+from gate.stores.kafka.topics import LOOK_AT_IT, answers, incarnation, require_answer
 from streams.worker.assignment import Partitions
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics
@@ -25,7 +25,10 @@ from streams.worker.partition import Partition
 EVERY_S = 1.0
 SAME_TOPIC_EVERY_S = 15.0
 REQUESTS_EVERY_S = 2.0
-OFFSETS_WITHIN_S = 5.0
+OFFSETS_WITHIN_S = 2.0
+ANSWER_TURNS, TURN_S = 10, 0.1
+"""In so many turns of the event loop a broker must answer that did not return offsets in time."""
+ASKED_FOR_S = 60.0
 
 
 class Upkeep:
@@ -66,7 +69,10 @@ class Upkeep:
             await self._cluster.require()
             self._kafka.up()
         if self._intake.consumer is not None and not self._kafka.is_down:
-            await self._measure_lag(self._intake.consumer)
+            try:
+                await self._measure_lag(self._intake.consumer)
+            except TimeoutError:  # the assignment is changing, or no broker answers any more
+                await require_answer_in_turns(where.bootstrap, ANSWER_TURNS)
 
     async def fill_redis(self) -> None:
         """Write the scores that Redis lacks, including those that it has lost."""
@@ -93,7 +99,9 @@ class Upkeep:
     async def _measure_lag(self, consumer: Any) -> None:
         self._metrics.events_partitions.set(len(consumer.partitions_for_topic(self._intake.topic) or ()))
         mine = self._partitions.mine
-        if not mine:
+        if not mine:  # the broker must answer all the same
+            async with asyncio.timeout(OFFSETS_WITHIN_S):
+                await consumer.end_offsets([TopicPartition(self._intake.topic, 0)])
             return
         async with asyncio.timeout(OFFSETS_WITHIN_S):
             found = await lags(consumer, self._intake.topic, mine)
@@ -119,6 +127,23 @@ class Upkeep:
             self._intake.end(error)
         except (KafkaError, StoreUnavailable, OSError) as error:
             self._kafka.failed(error)
+
+
+async def require_answer_in_turns(bootstrap: str, turns: int) -> None:
+    """Return if any broker answers within so many turns of the event loop, each of at least a tenth of a second.
+
+    A loop that was held up for seconds does not take its own delay for that of the broker. Raises StoreUnavailable.
+    """
+    asking = asyncio.create_task(require_answer(bootstrap, within_s=ASKED_FOR_S))
+    try:
+        for _ in range(turns):
+            await asyncio.wait({asking}, timeout=TURN_S)
+            if asking.done():
+                return asking.result()
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    raise StoreUnavailable(f"Kafka at {bootstrap} accepts connections and answers nothing", LOOK_AT_IT)
 
 
 async def lags(consumer: Any, topic: str, partitions: list[Partition]) -> Mapping[int, int]:

@@ -14,6 +14,7 @@ from take_requests import DAY_US, MINUTE_US, NOW_US, AccountStore, WallClock, ov
 from gate.core.duration import HOUR_US
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import (
+    MOST_HOLDERS,
     Expired,
     Report,
     ReservationState,
@@ -79,6 +80,10 @@ def check(
 
 def report(outcome: UploadOutcome, upload: str = "u", real: int | None = None) -> Report:
     return Report("a", upload, outcome, real)
+
+
+def unheard(of: TakeRequest) -> Unanswered:
+    return Unanswered(of.account, of.upload_id, of.attempt)
 
 
 async def fill(store: Store, of: ClassLimits = NEW, now_us: int = NOW_US) -> dict[str, int]:
@@ -231,18 +236,93 @@ async def test_an_upload_that_was_given_back_is_judged_anew(store: Store) -> Non
     assert await fill(store) == TAKEN
 
 
-async def test_the_notice_that_nobody_got_an_answer_counts_while_no_other_check_has_it(store: Store) -> None:
-    alone, first, second = check("alone"), check(), check()
-    for each in (alone, first, second, first):
+async def test_what_several_checks_got_the_answer_of_returns_when_all_of_them_have_given_it_up(store: Store) -> None:
+    alone, first, second, third = check("alone"), check(), check(), check()
+    for each in (alone, first, second, third, first, second):
         await store.take(each)
 
-    once, *twice = await settled(
-        store, Unanswered("a", "alone", alone.attempt), Unanswered("a", "u", first.attempt), Unanswered("a", "u", second.attempt)
+    answers = await settled(
+        store, unheard(alone), unheard(first), unheard(first), unheard(third), unheard(check())
     )  # fmt: skip
+    before = await fill(store)
+    later = await settled(store, unheard(second), unheard(second))
 
-    assert once == Settlement(SettledAs.SETTLED, ReservationState.ABORTED)
-    assert twice == [Settlement(SettledAs.REPEATED, ReservationState.OPEN)] * 2
+    still_open = Settlement(SettledAs.REPEATED, ReservationState.OPEN)
+    assert answers == [
+        Settlement(SettledAs.SETTLED, ReservationState.ABORTED), still_open, still_open,
+        *[replace(still_open, by_other=True)] * 2,
+    ]  # fmt: skip
+    assert before == TAKEN
+    assert later == [
+        Settlement(SettledAs.SETTLED, ReservationState.ABORTED, by_other=True),
+        Settlement(SettledAs.REPEATED, ReservationState.ABORTED, by_other=True),
+    ]
+    assert await fill(store) == EMPTY
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_more_checks_than_are_named_keep_what_they_share(store: Store, more: int) -> None:
+    checks = [check() for _ in range(MOST_HOLDERS + more)]
+    for each in checks:
+        await store.take(each)
+
+    for each in checks:
+        await settled(store, unheard(each))
+
+    assert await fill(store) == (TAKEN if more else EMPTY)
+
+
+async def test_a_check_without_a_number_keeps_what_it_shares_with_one_that_gives_it_up(store: Store) -> None:
+    first = check()
+    await store.take(first)
+    await store.take(replace(check(), attempt=0))
+
+    await settled(store, unheard(first))
+
     assert await fill(store) == TAKEN
+
+
+async def test_a_check_that_comes_back_after_it_gave_the_answer_up_has_it_again(store: Store) -> None:
+    first, second = check(), check()
+    for each in (first, second):
+        await store.take(each)
+    await settled(store, unheard(second))
+    await store.take(second)
+
+    await settled(store, unheard(first))
+    between = await fill(store)
+    await settled(store, unheard(second))
+
+    assert between == TAKEN
+    assert await fill(store) == EMPTY
+
+
+async def test_what_shared_checks_gave_up_in_part_is_settled_and_due_as_before(store: Store) -> None:
+    of = limits(returns=True)
+    store.expect((of,))
+    first, second = check(of=of), check(of=of)
+    for each in (first, second):
+        await store.take(each)
+    await settled(store, unheard(first))
+
+    due = await all_due(store, NOW_US + LIFETIME_US)
+    (found,) = await settled(store, report(UploadOutcome.COMMITTED, real=10))
+    again = await store.take(check(of=of))
+
+    assert [each.upload_id for each in due] == ["u"]
+    assert found == Settlement(SettledAs.SETTLED, ReservationState.COMMITTED)
+    assert (again.charged, again.repeated) == (True, True)
+
+
+async def test_a_notice_about_a_later_reservation_says_that_its_check_may_have_taken_before(store: Store) -> None:
+    first, second = check(), check()
+    await store.take(first)
+    await settled(store, report(UploadOutcome.FAILED))
+    await store.take(second)
+
+    found = await settled(store, unheard(first))
+
+    assert found == [Settlement(SettledAs.REPEATED, ReservationState.OPEN)]
 
 
 async def test_a_check_that_is_sent_again_is_known_as_the_one_that_took_although_another_has_its_answer(

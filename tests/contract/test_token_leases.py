@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 from leased_gates import SECOND_US, LeasedGate, leased_class
-from proxies import FaultProxy
+from proxies import FaultProxy, LosesReplies
 from take_requests import DAY_US, AccountStore, WallClock
 from waiting import eventually
 
@@ -259,6 +259,44 @@ async def test_an_upload_gives_back_to_its_lease_where_redis_has_lost_the_limits
     assert isinstance(settled, Settlement)
     assert settled.settled is SettledAs.SETTLED
     assert gate.held_us - before_us == PLATFORM.unit_us
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_settlement_whose_reply_is_lost_returns_to_the_lease_once(
+    redis_url: str, unique: Callable[[], str], is_late: bool
+) -> None:
+    prefix, port = f"{unique()}:", free_port()
+    store = RedisAccountStore(redis_url, prefix, 5.0)
+    leases, limits = RedisTokenLeases(redis_url, prefix, 5.0), leased_class(PLATFORM)
+    reservations = RedisReservationStore(f"redis://127.0.0.1:{port}/0", prefix, 0.3 if is_late else 5.0)
+    await store.open()
+    gate = LeasedGate(store, leases, store, limits)
+    reports = Reports(reservations, gate.counts, leases=gate.takes)
+    reports.expect((limits,))
+    failed = Report("g-a", "u-g-a", UploadOutcome.FAILED)
+    await gate.upload(*range(50))
+    await gate.renew()
+    await gate.upload("a", "b")
+    await gate.report("b", UploadOutcome.COMMITTED)  # the server knows the script from now on
+
+    async with LosesReplies(
+        port, int(redis_url.rsplit(":", 1)[1].split("/")[0]), b"EVALSHA", 1 + is_late, drops=not is_late
+    ) as proxy:
+        (lost,) = await reports.settle([failed])
+        held_us = gate.held_us
+        for _ in range(2):
+            await reports.stop()
+        (again,) = await reports.settle([failed])
+        await reservations.close()
+    for each in (store, leases):
+        await each.close()
+
+    assert proxy.lost == 1 + is_late
+    assert isinstance(again, Settlement)
+    assert again.settled is SettledAs.REPEATED
+    assert isinstance(lost, StoreUnavailable if is_late else Settlement)
+    assert held_us == (48 if is_late else 49) * PLATFORM.unit_us
+    assert gate.held_us == 49 * PLATFORM.unit_us
 
 
 async def test_a_value_of_another_kind_at_the_key_of_one_bucket_keeps_no_tokens_from_the_leases_of_others(

@@ -70,7 +70,10 @@ class Store(MemoryAccountStore):
 
     async def take(self, request: TakeRequest) -> TakeResult:
         self.calls.append(1)
-        return await super().take(request)
+        answer = await super().take(request)
+        if self.held([request]):
+            await self.go.wait()
+        return answer
 
     async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
         self.calls.append(len(requests))
@@ -125,6 +128,7 @@ class Port:
             signer=ReservationSigner(b"salt"),
         )  # fmt: skip
         self.edge = Edge(app, EdgeLimits(), asyncio.get_running_loop())
+        self.edge.at_once = 0  # as after a turn of many checks
         self.connections: list[HotConnection] = []
         self.wires: list[Recorder] = []
         self.wire: Callable[[], Recorder] = Recorder
@@ -210,6 +214,26 @@ def test_checks_of_one_turn_are_answered_counted_and_charged_as_if_each_had_come
     assert together == alone
 
 
+async def test_after_a_turn_of_few_checks_the_first_of_the_next_start_at_once_and_the_others_together() -> None:
+    port = Port()
+
+    for upload, checks in enumerate((3, 3, 1, 6, 4, 2)):
+        port.turn(*(body_of(f"u-{upload}-{n}") for n in range(checks)))
+        await port.answered()
+
+    assert port.store.calls == [3, 3, 1, 1, 1, 4, 4, 1, 1]
+
+
+async def test_a_lone_check_is_with_the_store_before_its_turn_ends() -> None:
+    port = Port()
+    port.turn(body_of("u-1"))
+    await port.answered()
+
+    port.turn(body_of("u-2"))
+
+    assert port.store.calls == [1, 1]
+
+
 async def test_a_turn_costs_one_call_of_the_store_for_each_class() -> None:
     port = Port()
 
@@ -242,6 +266,52 @@ async def test_of_callers_that_wait_together_the_one_that_goes_away_gets_its_tok
 
     assert [bool(wire.written) for wire in port.wires] == [True, True, False, True]
     assert [notice.upload_id for notice in port.reports._waiting] == ["u-2"]
+
+
+@pytest.mark.parametrize("checks", [1, 4])
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_checks_that_are_under_way_when_the_server_ends_get_their_tokens_back(checks: int, is_gone: bool) -> None:
+    port = Port()
+    port.store.held = lambda requests: True
+    port.turn(*(body_of(f"u-{n}") for n in range(checks)))
+    await eventually(lambda: port.store.calls)
+    for connection in port.connections if is_gone else ():
+        connection.connection_lost(None)
+
+    port.edge.drain()
+    was_empty = port.edge.emptied.is_set()
+    port.edge.stop()
+    await asyncio.sleep(0)
+
+    assert not was_empty
+    assert [notice.upload_id for notice in port.reports._waiting] == [f"u-{n}" for n in range(checks)]
+    assert not any(wire.written for wire in port.wires)
+
+
+@pytest.mark.parametrize("checks", [1, 4])
+async def test_a_server_that_ends_waits_for_the_checks_of_callers_who_are_gone(checks: int) -> None:
+    port = Port()
+    port.store.held = lambda requests: True
+    port.turn(*(body_of(f"u-{n}") for n in range(checks)))
+    await eventually(lambda: port.store.calls)
+    for connection in port.connections:
+        connection.connection_lost(None)
+    port.edge.drain()
+
+    port.store.go.set()
+    await port.edge.emptied.wait()
+
+    assert [notice.upload_id for notice in port.reports._waiting] == [f"u-{n}" for n in range(checks)]
+
+
+async def test_checks_that_no_work_has_begun_on_when_the_server_ends_are_not_begun() -> None:
+    port = Port()
+    port.turn(*(body_of(f"u-{n}") for n in range(4)))
+
+    port.edge.stop()
+    await asyncio.sleep(0)
+
+    assert (port.store.calls, port.reports.waiting) == ([], 0)
 
 
 async def test_a_check_that_fails_does_not_spoil_the_others_of_its_turn() -> None:

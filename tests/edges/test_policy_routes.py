@@ -1,5 +1,6 @@
 """Policies over real HTTP: reloaded when the file changes, shown with their defaults, and tried on live traffic."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 from running_gate import CHECK, ask, running_gate
 from test_serving import a_gate, answer
-from waiting import wait_until
+from waiting import eventually, wait_until
 
+from gate.app.policy_trial import PolicyTrial
 from gate.cli import main as cli
+from gate.cli import policy_try
 from gate.cli.http_json import send
 from gate.cli.policy_try import merged, progress_line, trial_lines
 from gate.local.free_port import free_port
@@ -119,12 +122,76 @@ async def test_a_trial_begins_counts_shows_and_ends(tmp_path: Path) -> None:
         await gate.post("/v1/check", {**CHECK, "upload_id": "u-9"})
         after = await ask(gate.admin_port, "GET", "/v1/policy/trial", b"", {})
 
+    assert [reply.json["ended"] for reply in (begun, shown, ended, after)] == [None, None, "request", "request"]
     assert [none.status, begun.status, again.status, ended.status] == [404, 201, 409, 200]
     assert (shown.json["running"], shown.json["checks"], shown.json["different"]) == (True, 4, 2)
     assert (after.json["running"], after.json["checks"]) == (False, 4)
     (difference,) = shown.json["differences"]
     assert (difference["class"], difference["would"], difference["count"]) == ("new", "throttle", 2)
     assert difference["samples"][0]["upload_id"] == "u-2"
+
+
+class Failing:
+    """A comparison that fails at the first check."""
+
+    def compare(self, *_: object) -> None:
+        raise RuntimeError("a fault of the trial")
+
+
+async def test_a_trial_that_fails_says_so_and_the_next_one_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_gate(tmp_path) as gate:
+        await ask(gate.admin_port, "POST", "/v1/policy/trial?for=1h", RAID, TOML)
+        with monkeypatch.context() as failing:
+            failing.setattr(PolicyTrial, "compare", Failing.compare)
+            decided = await gate.post("/v1/check", CHECK)
+        failed = await ask(gate.admin_port, "GET", "/v1/policy/trial", b"", {})
+        ended = await ask(gate.admin_port, "DELETE", "/v1/policy/trial", b"", {})
+        anew = await ask(gate.admin_port, "POST", "/v1/policy/trial?for=1h", RAID, TOML)
+        assert gate.check.trial is not None
+        gate.check.trial.until_us = 0
+        over = await ask(gate.admin_port, "GET", "/v1/policy/trial", b"", {})
+
+    assert decided.status == 200
+    assert [reply.json["ended"] for reply in (failed, ended, anew, over)] == ["fault", "fault", None, "time"]
+    assert [failed.json["running"], over.json["running"]] == [False, False]
+
+
+async def test_try_ends_with_its_last_trial_and_says_why_it_ended_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(policy_try, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(PolicyTrial, "compare", Failing.compare)
+    async with running_gate(tmp_path / "one") as one, running_gate(tmp_path / "two") as two:
+        admins = [word for gate in (one, two) for word in ("--admin", f"http://127.0.0.1:{gate.admin_port}")]
+        command = ["policy", "try", "raid", "--for", "1h", *admins, "-o", "json"]
+        trying = asyncio.create_task(asyncio.to_thread(cli.run, command))
+        await eventually(lambda: one.check.trial is not None and two.check.trial is not None)
+        await one.post("/v1/check", CHECK)
+        await ask(two.admin_port, "DELETE", "/v1/policy/trial", b"", {})
+        code = await trying
+
+    told = capsys.readouterr()
+    assert code == 1
+    assert json.loads(told.out)["ended"] == ["fault", "request"]
+    assert f"{one.admin_port} ended early: comparing a check failed" in told.err
+    assert f"{two.admin_port} ended early: somebody else ended it" in told.err
+
+
+async def test_try_goes_on_while_a_gate_is_away_and_warns_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away, latest, lost = f"http://127.0.0.1:{free_port()}", dict[str, policy_try.Trial](), set[str]()
+    async with running_gate(tmp_path) as gate:
+        url = f"http://127.0.0.1:{gate.admin_port}"
+        restarted = await asyncio.to_thread(policy_try.goes_on, url, latest, lost, True)
+        goes_on = [policy_try.goes_on(away, latest, lost, True) for _ in range(2)]
+
+    told = " ".join(capsys.readouterr().err.split())
+    assert (restarted, goes_on, latest) == (False, [True, True], {})
+    assert told.count(f"the trial at {away} cannot be read now") == 1
+    assert f"the trial at {url} is lost" in told
 
 
 @pytest.mark.parametrize(

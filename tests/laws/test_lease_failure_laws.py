@@ -13,6 +13,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -68,6 +69,7 @@ class FaultyStore:
     ) -> None:
         self._store, self._chance, self._lost, self._told = store, chance, lost, told
         self.bad = False
+        self._unheard: list[Settlement] = []
 
     async def take(self, request: TakeRequest) -> TakeResult:
         (found,) = await self.take_many([request])
@@ -118,11 +120,17 @@ class FaultyStore:
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         await self._pause()
-        carried_out = [self._fate("carried out", "refused") == "carried out" for _ in notices]
+        fates = [self._fate("carried out", "answer lost", "refused") for _ in notices]
         found: list[Settlement | Exception] = []
-        for notice, is_done in zip(notices, carried_out, strict=True):
-            found += await self._store.settle([notice]) if is_done else [_unavailable(may_have_run=False)]
+        for notice, fate in zip(notices, fates, strict=True):
+            met = await self._store.settle([notice]) if fate != "refused" else []
+            found += met if fate == "carried out" else [_unavailable(may_have_run=fate == "answer lost")]
+            self._unheard += [each for each in met if fate == "answer lost" and isinstance(each, Settlement)]
         return found
+
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        told, self._unheard = self._unheard, []
+        return told
 
     async def peek(self, request: TakeRequest) -> Peek:
         return await self._store.peek(request)
@@ -193,24 +201,32 @@ class World:
         self.took: dict[tuple[str, str], dict[Bucket, int]] = {}
         self.under_way: list[asyncio.Task[None]] = []
         self._numbers = itertools.count()
+        self.sent: list[CheckRequest] = []
+        """The uploads of the last check, unless they were reported since."""
 
     def uploads(self) -> list[CheckRequest]:
+        """New uploads, or those that were checked before, by whichever gate, once more."""
         chance, found = self.chance, []
+        if self.sent and chance.random() < 0.4:
+            return chance.sample(self.sent, min(len(self.sent), chance.choice((1, 3, 60))))
         for n in itertools.islice(self._numbers, chance.choice((1, 1, 5, 20, 60))):
             account = Account(f"a{chance.randrange(6) if chance.random() < 0.3 else n + 10}", chance.choice(CLASSES))
             found.append(CheckRequest(f"u{n}", account, Media("image", chance.choice((0, 1, 7, 20)))))
         return found
 
     async def checked(self, gate: Gate, requests: list[CheckRequest]) -> None:
+        self.sent = requests
         alone = len(requests) == 1
         decisions = [await gate.check.check(requests[0])] if alone else await gate.check.check_many(requests)
         for request, decision in zip(requests, decisions, strict=True):
             if decision.reserved:
                 class_ = request.account.class_ or ""
-                self.took[request.account.id, request.upload_id] = took_by(class_, request.media.bytes or 0)
+                # an upload that was committed before keeps its real size
+                taken = took_by(class_, request.media.bytes or 0)
+                self.took.setdefault((request.account.id, request.upload_id), taken)
 
     def noted(self, request: TakeRequest) -> None:
-        self.took[request.account, request.upload_id] = took_by(request.class_, request.size)
+        self.took.setdefault((request.account, request.upload_id), took_by(request.class_, request.size))
 
     async def step(self) -> None:
         chance, gate = self.chance, self.chance.choice(self.gates)
@@ -236,8 +252,12 @@ class World:
         """Wait for all checks, settle what nobody got the answer of, and report some of the uploads."""
         await asyncio.gather(*self.under_way, return_exceptions=True)
         self.under_way.clear()
+        self.sent = []
         for gate in self.gates:
+            with suppress(StoreUnavailable):
+                await gate.reports._give_back()  # a part of which may fail
             gate.store.bad = False
+            await gate.reports._give_back()
             while gate.reports.waiting:
                 await gate.reports._give_back()
         for account, upload_id in self.chance.sample(list(self.took), len(self.took) // 3):

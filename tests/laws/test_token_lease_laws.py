@@ -69,6 +69,9 @@ class AtClock:
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         return await self._reservations.settle(notices, self._clock.now_us())
 
+    async def unheard(self, older_than_s: float) -> list[Any]:
+        return []
+
     async def due(self, most: int, now_us: int | None = None) -> list[Any]:
         return []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -143,19 +145,19 @@ def test_an_account_that_staff_let_in_is_refused_by_no_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "who", "is_shared", "resent", "now_shared"),
+    ("attempt", "who", "is_shared", "resent", "change"),
     [
         (7, 7, False, True, None),
-        (8, 7, False, False, True),
+        (8, 7, False, False, {"holders": (7, 8)}),
         (8, 7, True, False, None),
         (7, 7, True, True, None),
         (7, 0, False, False, None),
         (0, 0, False, False, None),
-        (0, 7, False, False, True),
+        (0, 7, False, False, {"is_shared": True}),
     ],
 )
 def test_an_upload_that_was_let_in_gets_the_same_answer_and_takes_nothing(
-    attempt: int, who: int, is_shared: bool, resent: bool, now_shared: bool | None
+    attempt: int, who: int, is_shared: bool, resent: bool, change: dict[str, Any] | None
 ) -> None:
     tats: Tats = {}
     known = replace(OPEN, attempt=who, is_shared=is_shared)
@@ -165,7 +167,7 @@ def test_an_upload_that_was_let_in_gets_the_same_answer_and_takes_nothing(
 
     recorded = replace(KNOWN, half_life_us=0, override=override)
     assert result == TakeResult(recorded, True, True, None, ("shadow",), NOW_US - 5, resent=resent)
-    assert kept == (None if now_shared is None else replace(known, is_shared=True))
+    assert kept == (None if change is None else replace(known, **change))
     assert tats == {}
 
 
@@ -175,7 +177,7 @@ def test_an_upload_that_was_refused_gets_the_rest_of_its_wait() -> None:
     )
 
     assert answer(known=known) == (TakeResult(UNKNOWN, False, False, Refusal("uploads", 3), (), NOW_US), None)
-    assert answer(replace(REQUEST, attempt=8), known=known)[1] == replace(known, is_shared=True)
+    assert answer(replace(REQUEST, attempt=8), known=known)[1] is None
 
 
 def test_the_same_upload_with_other_content_is_a_conflict_and_changes_nothing() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gate.cli.addresses import resolve_addresses
 from gate.errors import SettingInvalid
 from gate.settings import DEFAULT_ADMIN, DEFAULT_GATE, DEFAULT_REDIS, default_state
+from streams.rescore import requested
 
-UP = {
+UP: dict[str, Any] = {
     "gate": "http://127.0.0.1:1/",
     "admin": "http://127.0.0.1:2",
     "redis": "redis://127.0.0.1:3/0",
@@ -139,3 +141,41 @@ def test_passwords_are_not_in_its_repr(tmp_path: Path) -> None:
 def test_the_state_directory_follows_the_xdg_variable() -> None:
     assert default_state({"XDG_STATE_HOME": "/var/state"}) == Path("/var/state/upload-gate")
     assert default_state({}) == Path.home() / ".local/state/upload-gate"
+
+
+WORKERS = ["http://127.0.0.1:5/metrics", "http://127.0.0.1:6/metrics"]
+
+
+@pytest.mark.parametrize(
+    ("up", "kafka", "pages"),
+    [
+        ({**UP, "metrics": [*UP["metrics"], *WORKERS]}, None, WORKERS),
+        ({**UP, "metrics": [*UP["metrics"], *WORKERS]}, str(UP["kafka"]), WORKERS),
+        ({**UP, "metrics": [*UP["metrics"], *WORKERS]}, "elsewhere:1", []),
+        (UP, None, []),
+        ({"kafka": UP["kafka"]}, None, []),
+        ({"metrics": [*UP["metrics"], *WORKERS]}, None, []),
+    ],
+)
+def test_the_metrics_of_workers_are_those_of_the_kafka_in_the_same_file(
+    tmp_path: Path, up: dict[str, object], kafka: str | None, pages: list[str]
+) -> None:
+    (tmp_path / "up.json").write_text(json.dumps(up))
+
+    found = resolve_addresses(tmp_path, kafka=kafka, environ={})
+
+    assert list(found.worker_metrics) == pages
+
+
+@pytest.mark.parametrize(
+    ("pages", "named"),
+    [
+        (tuple(WORKERS), "http://127.0.0.1:5/metrics http://127.0.0.1:6/metrics"),
+        ((), "/metrics of each worker (UPLOAD_GATE_WORKER_METRICS_PORT, by default 8392)"),
+    ],
+)
+def test_rescore_names_the_pages_that_say_how_many_accounts_are_left(pages: tuple[str, ...], named: str) -> None:
+    assert requested(3, pages) == [
+        "requested: workers score the accounts of 3 partitions again",
+        f"upload_gate_worker_accounts_to_rescore says how many are left, at {named}",
+    ]

@@ -135,11 +135,30 @@ def test_a_file_is_shown_in_a_dry_run_and_set_with_yes(
     assert all(stored(redis_url, place, f"a-{n}") is not None for n in range(25))
 
 
+@pytest.mark.parametrize(("accounts", "said"), [(1, "1 override is set"), (2, "2 overrides are set")])
+def test_a_file_is_counted_before_and_after_it_is_set(
+    redis_url: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], accounts: int, said: str
+) -> None:
+    file = tmp_path / "overrides.jsonl"
+    lines = [{"account": f"a-{n}", "deny": True, "for": "2d", "reason": "farm"} for n in range(accounts)]
+    file.write_text("\n".join(map(json.dumps, lines)))
+
+    first = run(["override", "import", str(file), "--yes"])
+    once = capsys.readouterr()
+    again = run(["override", "import", str(file), "--dry-run"])
+    twice = capsys.readouterr()
+
+    assert (first, again) == (0, 0)
+    assert once.out.strip() == said
+    assert f"{said.split(' ')[0]} of them replace" not in once.err
+    assert f"; {accounts} of them replace{'s' if accounts == 1 else ''} an earlier one" in twice.err
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("[]", "is not a JSON object"),
-        ("{", "Expecting"),
+        ("{", "is not JSON; each line is one override"),
         ('{"account":"a","for":"2d","reason":"x"}', "either lets in, refuses or changes limits"),
         ('{"account":"a","allow":true,"for":"2d"}', "reason is missing"),
         ('{"account":"a","allow":true,"for":"2 d","reason":"x"}', "not a span of time"),
@@ -162,6 +181,9 @@ def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:
     assert limit_line(
         {"limit": "platform.bytes", "unit": "bytes", "burst": 40 << 30, "left": 3 << 20, "full_in": 0}
     ) == ("  platform.bytes: 3 MiB of 40 GiB left, full")
+    assert limit_line(
+        {"limit": "class", "unit": "uploads", "burst": 60_000, "left": 59_000, "full_in": 1, "leased": 1_200}
+    ) == ("  class: 59,000 of 60,000 uploads left, full in 1s, 1,200 of them held by this gate")
 
 
 def test_an_account_is_read_as_checks_read_it_whether_typed_or_in_a_file(

@@ -12,7 +12,7 @@ from gate.errors import SettingInvalid
 from streams.core.events import MAX_EVENT_BYTES, Fault
 from streams.dlq.replay import as_json, lines, since_ms
 from streams.dlq.resume import sentence
-from streams.dlq.text import OTHER_REASON, REMEDIES, event_lines, remedy
+from streams.dlq.text import OTHER_REASON, REMEDIES, event_lines, of_reason, remedy
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM, DeadLetter, encode_dead_letter
 from streams.worker.control_records import ResumeAnswer, ResumeOutcome
 from streams.worker.dead_letters import DeadLetterBody, FoundLetter, Origin
@@ -149,3 +149,19 @@ def test_counts_are_told_by_fate_and_none_as_none() -> None:
     assert "json.malformed 2" in lines(counts, "sent")[1]
     assert lines(ReplayCounts(), "sent") == ["no such dead letters"]
     assert json.loads(json.dumps(as_json(counts, 1_202)))["letters"]["readable"] == 1_200
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (None, ""),
+        ("key.mismatch", " of the reason key.mismatch"),
+        (
+            "json.malformd",
+            " of the reason json.malformd, which this release does not have; did you mean json.malformed?",
+        ),
+        ("x", f" of the reason x, which this release does not have; reasons are {', '.join(REMEDIES)}"),
+    ],
+)
+def test_where_no_letter_has_the_reason_a_misspelt_one_is_corrected(reason: str | None, said: str) -> None:
+    assert of_reason(reason) == said

@@ -42,8 +42,9 @@ def test_each_sign_of_a_scam_has_its_points(hosts: tuple[str, ...], points: floa
     "host",
     [
         "paypa1.com", "applee.com", "googel.com", "netfliix.com", "telegrm.org", "teiegram.org", "whatsap.com", "roblo.com",
-        "instagrams.com", "amazone.com", "spotifyx.com", "xspotify.com", "binence.com", "uniswop.org", "steamcomunity.com",
-        "stearncommunity.com", "tvvitch.tv", "discordapp.org", "mypaypal.flower.org", "paypal.netfliix.org",
+        "instagrams.com", "spotifyx.com", "xspotify.com", "binence.com", "uniswop.org", "steamcomunity.com",
+        "stearncommunity.com", "discrod.com", "amaozn.com", "outlok.com", "officce.org", "applle.com", "steaaam.com",
+        "tvvitch.tv", "discordapp.org", "mypaypal.flower.org", "paypal.netfliix.org",
     ],
 )  # fmt: skip
 def test_a_name_that_is_nearly_one_that_is_often_imitated_has_points(host: str) -> None:
@@ -55,6 +56,8 @@ def test_a_name_that_is_nearly_one_that_is_often_imitated_has_points(host: str) 
     [
         "paypal.com", "apple.com", "twitch.tv", "appel.com", "amaz.com", "telegr.am", "tele.gram.org", "discordapp.com",
         "x.discordapp.com", "appleid.com", "flower.paypal.com", "spots.org", "instants.org", "roads.org", "telephones.org",
+        "applied.org", "staple.org", "stream.org", "pineapple.com", "amazone.com", "officer.org", "postoffice.org",
+        "steamboat.org", "team.org", "maple.org", "cloud.org", "finance.org", "switch.org", "ledgers.org",
     ],
 )  # fmt: skip
 def test_the_name_itself_other_names_of_its_owner_and_other_words_have_none(host: str) -> None:
@@ -80,3 +83,15 @@ def test_of_a_long_name_the_48_characters_at_either_end_are_judged() -> None:
     assert not judged(80, 42)
     assert judged(44, 44)  # 96 characters in all, so nothing is left out
     assert not judged(60, 60)
+
+
+@pytest.mark.parametrize(
+    ("host", "points"),
+    [
+        ("applesupport.com", 0.4 + 0.3), ("support-apple.com", 0.4 + 0.3 + 0.15), ("steam7.org", 0.4),
+        ("office-7.org", 0.4 + 0.15),
+        ("office-house.org", 0.15), ("houseoffice.org", 0.0), ("supportpineapples.org", 0.3 + 0.15),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_a_word_imitates_at_an_end_and_beside_a_lure_or_a_digit(host: str, points: float) -> None:
+    assert suspicion(host) == pytest.approx(points)

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 from leased_gates import LeasedGate, leased_class
+from msgspec.structs import replace as replace_fields
 from take_requests import DAY_US, NOW_US
 from waiting import eventually
 
 from gate.app.settle import Reports
 from gate.app.without_store import WithoutStore
 from gate.core.limits.limit import Limit, Rate
-from gate.core.limits.reservation import Notice, Settlement, Unanswered
+from gate.core.limits.reservation import Notice, Report, SettledAs, Settlement, Unanswered, UploadOutcome
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.policy import LimitRule, Mode, OnStoreError, Subject, Unit
 from gate.core.standing import UNKNOWN
@@ -133,6 +134,37 @@ async def test_a_check_that_never_reached_the_store_gives_back_to_the_lease_and_
 
     assert meanwhile == 36 * PLATFORM.unit_us
     assert gate.held_us == 40 * PLATFORM.unit_us
+
+
+async def test_a_check_whose_upload_another_check_took_for_gives_back_to_its_lease_and_no_other() -> None:
+    store = Unheard()
+    gate = await with_a_lease(store)
+    other = LeasedGate(store, store, store, leased_class(PLATFORM))
+    reports = Reports(store, gate.counts, every_s=0.01, look_again_s=0.02, leases=gate.takes)
+    requests = [gate.request(name) for name in ("a", "b", "c")]
+    retries = [replace_fields(each, attempt=each.attempt + 100) for each in requests]
+    store.loses = {request.account for request in requests}
+    store.error = StoreUnavailable("no answer")
+    store.error.may_have_run = True
+    await gate.takes.take_many(requests)
+    store.error = None
+    await other.takes.take_many(retries)
+    meanwhile = gate.held_us
+
+    for request in (*requests, requests[0]):
+        reports.unanswered(Unanswered(request.account, request.upload_id, request.attempt))
+    async with giving_back(reports):
+        await eventually(lambda: _is_settled(reports))
+    settled = await reports.settle([Report(requests[0].account, requests[0].upload_id, UploadOutcome.FAILED)])
+
+    assert meanwhile == 37 * PLATFORM.unit_us
+    assert gate.held_us == 40 * PLATFORM.unit_us
+    assert [each.settled for each in settled if isinstance(each, Settlement)] == [SettledAs.SETTLED]
+    assert store.tat_us("platform", PLATFORM.name) - NOW_US == (40 + 40 + 2) * PLATFORM.unit_us
+
+
+async def _is_settled(reports: Reports) -> bool:
+    return reports.waiting == 0
 
 
 @pytest.mark.parametrize("mode", [OnStoreError.OPEN, OnStoreError.CLOSED])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from gate.errors import LocalServerError
 from gate.local.supervise import RESTARTS, Supervisor
 
@@ -63,16 +65,18 @@ def test_a_part_whose_work_is_done_is_told_of_once_and_left_alone() -> None:
     assert (part.starts, supervisor.down(), said) == (1, [], ["all was sent"])
 
 
-def test_a_part_with_an_end_that_fails_is_started_again() -> None:
+@pytest.mark.parametrize(("status", "words"), [(1, "ended with status 1"), (128 + 15, "was ended early by signal 15")])
+def test_a_part_with_an_end_that_fails_is_started_again(status: int, words: str) -> None:
     said: list[str] = []
     part = FakePart("traffic")
     part.when_done = "all was sent"
     supervisor = Supervisor(said.append)
     supervisor.start(part)
 
-    part.status = 1
+    part.status = status
     supervisor.watch(10.0)
     assert supervisor.down() == ["traffic"]
+    assert f"traffic {words}; starting it again" in said[0]
     supervisor.watch(11.0)
 
     assert part.starts == 2

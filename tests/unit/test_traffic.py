@@ -319,6 +319,31 @@ def test_the_process_ends_well_on_any_number_of_signals(signals: int, tmp_path: 
         process.wait()
 
 
+@pytest.mark.parametrize(("seconds", "ended"), [(3600, 128 + signal.SIGTERM), (0, 0)])
+def test_only_a_recording_that_was_sent_to_its_end_ends_the_process_with_0(
+    seconds: int, ended: int, tmp_path: Path
+) -> None:
+    nobody = free_port()
+    log, rows = tmp_path / "traffic.log", tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"account_id":"a-1","t":{1000 + n * seconds},"seq":{n},"label":0}}\n' for n in range(2)))
+    with log.open("w") as target:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.traffic", "--gate", f"http://127.0.0.1:{nobody}",
+             "--kafka", f"127.0.0.1:{nobody}", "--replay", str(rows)],
+            stderr=target,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: "the gate does not answer" in log.read_text(), timeout_s=20)
+
+        if seconds:
+            process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == ended
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_file_that_cannot_be_used_ends_the_process_with_2(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "streams.traffic", "--replay", f"{tmp_path}/none.jsonl"],

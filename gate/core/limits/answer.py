@@ -31,6 +31,7 @@ def answered(
     what = request.fingerprint
     if known is not None and known.answers(now_us):
         return _repeated(request, known, what, standing, now_us)
+    is_anew = known is not None and (known.is_anew or known.state is not ReservationState.REFUSED)
     until_us = now_us + limits.lifetime_us
     never_refuse = standing.override_in_force(now_us) is not None
     taken = take_reserved(tats, flights, request.buckets, request.size, now_us, until_us, never_refuse=never_refuse)
@@ -41,12 +42,12 @@ def answered(
         state, attempt = ReservationState.OPEN, request.attempt
         took = (*taken.took, *_leased(request)) if limits.leased else taken.took
         return result, Reservation(
-            what, state, attempt, now_us, until_us, kept, taken.shadow, took, None, limits.returns
+            what, state, attempt, now_us, until_us, kept, taken.shadow, took, None, limits.returns, is_anew=is_anew
         )
     if refusal.retry_after_us is None:
         return result, None
     until_us, refused = now_us + refusal.retry_after_us, ReservationState.REFUSED
-    return result, Reservation(what, refused, request.attempt, now_us, until_us, refusal=refusal)
+    return result, Reservation(what, refused, request.attempt, now_us, until_us, refusal=refusal, is_anew=is_anew)
 
 
 def _leased(request: TakeRequest) -> tuple[Took, ...]:
@@ -64,12 +65,10 @@ def _repeated(
     """The answer to a check of an upload that was answered before."""
     if known.what != what:
         return TakeResult(standing, False, False, None, (), now_us, conflict=True), None
-    # a second check has the answer too, so that no gate may take it back alone
-    is_second = known.attempt not in (0, request.attempt) and not known.is_shared
-    again = replace(known, is_shared=True) if is_second else None
     if known.refusal is not None:
         refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
-        return TakeResult(standing, False, False, refusal, (), now_us), again
+        return TakeResult(standing, False, False, refusal, (), now_us), None
+    again = known.held_by(request.attempt)  # so that no gate may take the answer back alone
     recorded = replace(known.standing, override=standing.override)
     resent = known.attempt == request.attempt != 0
     return TakeResult(recorded, True, True, None, known.shadow, known.began_us, resent=resent), again

@@ -17,6 +17,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gate.core.limits.gcra import Refusal, Took
 from gate.core.limits.limit import NEVER_US
@@ -35,6 +36,8 @@ class ReservationState(IntEnum):
     RETURNED = 7
 
 
+MOST_HOLDERS: Final = 16
+"""Checks that a reservation names as having its answer. Where there are more, none of them gives its tokens back."""
 GIVEN_BACK: Final = frozenset((ReservationState.FAILED, ReservationState.ABORTED, ReservationState.RETURNED))
 """States in which the upload holds no tokens; a new check of it takes anew."""
 
@@ -59,9 +62,10 @@ class SettledAs(StrEnum):
 class Reservation(msgspec.Struct, frozen=True, gc=False):
     """One answered upload of an account. `what` is the fingerprint of what was checked.
 
-    `attempt` names the check that took the tokens, 0 if that is not known; `is_shared` says that another check of the upload
-    has the answer too. `refusal` is set where the state is REFUSED. `returns` says that its tokens are given back if nobody
-    has reported it at `until_us`.
+    `attempt` names the check that took the tokens, 0 if that is not known. It alone has the answer, unless `holders` names the
+    checks that have it, or `is_shared` says that checks have it which nobody has named. `refusal` is set where the state is
+    REFUSED. `returns` says that its tokens are given back if nobody has reported it at `until_us`. `is_anew` says that an
+    earlier reservation of the upload had ended, and may have been that of a check that thinks it failed.
     """
 
     what: str
@@ -75,6 +79,27 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
     refusal: Refusal | None = None
     returns: bool = False
     is_shared: bool = False
+    holders: tuple[int, ...] = ()
+    is_anew: bool = False
+
+    def held_by(self, attempt: int) -> Reservation | None:
+        """The reservation after that check got its answer, None where it stays as it is."""
+        if self.attempt == 0 or self.is_shared or attempt in self._holders:
+            return None
+        if attempt == 0 or len(self._holders) >= MOST_HOLDERS:
+            return replace(self, is_shared=True, holders=())
+        return replace(self, holders=(*self._holders, attempt))
+
+    @property
+    def _holders(self) -> tuple[int, ...]:
+        return self.holders or (self.attempt,)
+
+    def without(self, attempt: int) -> Reservation | None:
+        """The reservation after that check gave up its answer. None: no other check has it. Unchanged: it did not have it."""
+        if self.is_shared or attempt not in self._holders:
+            return self
+        others = tuple(each for each in self._holders if each != attempt)
+        return replace(self, holders=others) if others else None
 
     def answers(self, now_us: int) -> bool:
         """Whether a check of the same upload gets this answer again. A clock that was set back ends a refusal."""
@@ -98,7 +123,8 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unanswered(msgspec.Struct, frozen=True, gc=False):
-    """The notice of a gate that nobody got the answer of its check. It counts while no other check has the answer."""
+    """The notice of a gate that nobody got the answer of its check. With that of the last check that has the answer, all is
+    given back."""
 
     account: str
     upload_id: str
@@ -127,11 +153,13 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """The state in which a report found the reservation, its state afterwards (None: unknown), and when it began.
     `leased` are changes of tokens that the upload got from a lease. The gate that settles makes them in its own lease.
+    `by_other` says of a notice that its check took nothing, as another check of the upload had.
     """
 
     settled: SettledAs
     state: ReservationState | None
     leased: tuple[Change, ...] = ()
+    by_other: bool = False
 
 
 class Settling(msgspec.Struct, frozen=True, gc=False):
@@ -161,19 +189,13 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Sett
         return _UNKNOWN
     if isinstance(notice, Report) and notice.began_us not in (None, reservation.began_us):
         return _UNKNOWN
-    if isinstance(notice, Unanswered) and (reservation.is_shared or notice.attempt != reservation.attempt):
-        return Settling(Settlement(SettledAs.REPEATED, reservation.state))
-    if reservation.state is not ReservationState.OPEN:
-        met = SettledAs.EXPIRED if reservation.state in _EXPIRED else SettledAs.REPEATED
-        return Settling(Settlement(met, reservation.state))
-    if now_us >= reservation.until_us:
-        state = ReservationState.RETURNED if reservation.returns else ReservationState.KEPT
-        return _ended(reservation, state, SettledAs.EXPIRED, _given_back(reservation) if reservation.returns else [])
+    if isinstance(notice, Unanswered):
+        return _given_up(reservation, notice.attempt, now_us)
+    if (over := _over(reservation, now_us)) is not None:
+        return over
     match notice:
         case Expired():
             return Settling(Settlement(SettledAs.REPEATED, reservation.state))
-        case Unanswered():
-            return _ended(reservation, ReservationState.ABORTED, SettledAs.SETTLED, _given_back(reservation))
         case Report(outcome=UploadOutcome.COMMITTED):
             changes = _corrected(reservation, notice.bytes)
             return _ended(reservation, ReservationState.COMMITTED, SettledAs.SETTLED, changes)
@@ -181,8 +203,34 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Sett
             return _ended(reservation, _STATES[notice.outcome], SettledAs.SETTLED, _given_back(reservation))
 
 
+def _over(reservation: Reservation, now_us: int) -> Settling | None:
+    """What any notice meets whose reservation was settled before, or whose lifetime is over; None for another."""
+    if reservation.state is not ReservationState.OPEN:
+        met = SettledAs.EXPIRED if reservation.state in _EXPIRED else SettledAs.REPEATED
+        return Settling(Settlement(met, reservation.state))
+    if now_us >= reservation.until_us:
+        state = ReservationState.RETURNED if reservation.returns else ReservationState.KEPT
+        return _ended(reservation, state, SettledAs.EXPIRED, _given_back(reservation) if reservation.returns else [])
+    return None
+
+
+def _given_up(reservation: Reservation, attempt: int, now_us: int) -> Settling:
+    """A check gives up the answer."""
+    by_other = attempt != reservation.attempt and reservation.attempt != 0 and not reservation.is_anew
+    left = reservation.without(attempt)
+    if left is reservation:
+        return Settling(Settlement(SettledAs.REPEATED, reservation.state, by_other=by_other))
+    settling = _over(reservation, now_us)
+    if settling is None and left is not None:
+        settling = Settling(Settlement(SettledAs.REPEATED, reservation.state), left)
+    elif settling is None:
+        settling = _ended(reservation, ReservationState.ABORTED, SettledAs.SETTLED, _given_back(reservation))
+    return replace(settling, settlement=replace(settling.settlement, by_other=by_other))
+
+
 def _ended(reservation: Reservation, state: ReservationState, met: SettledAs, changes: list[_Due]) -> Settling:
-    ended = msgspec.structs.replace(reservation, state=state, took=())
+    is_shared = reservation.is_shared or bool(reservation.holders)
+    ended = replace(reservation, state=state, took=(), is_shared=is_shared, holders=())
     leased = tuple(change for took, change in changes if took.leased)
     return Settling(Settlement(met, state, leased), ended, tuple(change for took, change in changes if not took.leased))
 

@@ -1,6 +1,7 @@
 """The route of policy trials: POST begins one with a candidate policy, GET shows what it has counted, DELETE ends it.
 
-One gate runs one trial at a time. A trial ends by itself after its time, and its result stays until the next one.
+One gate runs one trial at a time. A trial ends by itself after its time, and its result stays until the next one. `ended` of the
+result says why a trial is over: `time`, `request`, or `fault` where comparing a check failed; null while it runs.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class PolicyTrials:
         self._clock = clock
         self._local = local
         self._last: PolicyTrial | None = None
+        self._why_ended: str | None = None
 
     async def route(self, request: Request) -> Response:
         """One request."""
@@ -45,6 +47,7 @@ class PolicyTrials:
             case "POST":
                 return await self._begin(request)
             case "DELETE":
+                self._why_ended = "request" if self._running() else self._ended()
                 self._check.trial = None
         return self._shown(200)
 
@@ -67,12 +70,18 @@ class PolicyTrials:
             return refusal("policy.invalid", "; ".join(map(str, complaints[:20])))
         check = self._check
         self._last = PolicyTrial(candidate, self._names, self._local, check.instances, now_us, now_us + span_us)
-        check.trial = self._last
+        check.trial, self._why_ended = self._last, None
         return self._shown(201)
 
     def _running(self) -> bool:
         trial = self._check.trial
         return trial is not None and self._clock.now_us() < trial.until_us
+
+    def _ended(self) -> str | None:
+        """Why the last trial is over. A check takes a trial away that failed; one whose time is over stays there."""
+        if self._why_ended is None and self._last is not None and not self._running():
+            self._why_ended = "fault" if self._check.trial is None else "time"
+        return self._why_ended
 
     def _shown(self, status: int) -> Response:
         trial = self._last
@@ -84,6 +93,7 @@ class PolicyTrials:
         counted = sorted(trial.counts.items(), key=lambda item: -item[1])
         return {
             "running": self._running(),
+            "ended": self._ended(),
             "policy": trial.candidate.hash,
             "in_force": self._check.policy.hash,
             "started_us": trial.started_us,

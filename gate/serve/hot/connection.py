@@ -30,8 +30,7 @@ log = logging.getLogger("upload_gate.http")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_FOLLOWS: Final = b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: %b\r\n\r\n"
 """The head after which a new parser reads the body of a request that offered an upgrade; nothing else of it is used."""
-_UNUSUAL: Final = frozenset((b"connection", b"transfer-encoding", b"upgrade", b"expect"))
-"""Headers of requests that are looked at twice."""
+_UNUSUAL: Final = frozenset((b"connection", b"transfer-encoding", b"upgrade", b"expect"))  # these are looked at twice
 _MALFORMED: Final = ("request.malformed", "this is not an HTTP/1.1 request")
 _LARGE_HEAD: Final = ("header.too_large", f"target and headers have at most {MAX_HEAD_BYTES} bytes")
 
@@ -127,10 +126,8 @@ class HotConnection(asyncio.Protocol):
         if reading is not None and reading.early is None and not self._in_head:
             incomplete = RequestRejected("body.incomplete", "the connection closed before the body was complete")
             self._edge.app.refused(reading, incomplete)
-        if self._answering is not None:
-            self._answering.gone = True
         del self._parser  # it refers to this object
-        self._edge.lost(self)
+        self._edge.lost(self, self._answering)
 
     # The parser
 
@@ -314,14 +311,16 @@ class HotConnection(asyncio.Protocol):
 
     def _answered(self, request: HotRequest, response: Response) -> None:
         self._answering = None
-        if not request.gone:
-            try:
-                self._write(request, response)
-                if self._waiting or self._is_paused or self._reading is not None:
-                    self._proceed()
-            except Exception:  # other connections still wait for answers that were made with this one
-                log.exception("unexpected error while writing a response; its connection ends")
-                self.abort()
+        if request.gone:
+            self._edge.answered_nobody(request)
+            return
+        try:
+            self._write(request, response)
+            if self._waiting or self._is_paused or self._reading is not None:
+                self._proceed()
+        except Exception:  # other connections still wait for answers that were made with this one
+            log.exception("unexpected error while writing a response; its connection ends")
+            self.abort()
 
     def _write(self, request: HotRequest, response: Response | bytes) -> None:
         """Write a response, and end the connection if it was its last."""
@@ -395,6 +394,7 @@ class HotConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection now, and what works for it."""
         self._is_last = True
-        if self._answering is not None and self._answering.handling is not None:
-            self._answering.handling.cancel()
+        if self._answering is not None and (handling := self._answering.handling) is not None:
+            self._answering.handling = None
+            handling.cancel()
         self._transport.abort()

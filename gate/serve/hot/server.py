@@ -45,4 +45,5 @@ class HotServer:
             async with asyncio.timeout(DRAIN_S):
                 await self._edge.emptied.wait()
         self._edge.stop()
+        await asyncio.sleep(0)  # work that was cancelled has noted what is to be given back
         self.ended.set()

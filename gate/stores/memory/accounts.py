@@ -82,6 +82,10 @@ class MemoryAccountStore:
         now_us = self._clock.now_us() if now_us is None else now_us
         return [self._settle(notice, now_us) for notice in notices]
 
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        """See ReservationStore. No settlement fails."""
+        return []
+
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore."""
         now_us = self._clock.now_us() if now_us is None else now_us

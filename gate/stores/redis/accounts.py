@@ -90,6 +90,10 @@ class RedisAccountStore:
         """See ReservationStore."""
         return await self._reservations.settle(notices, now_us)
 
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        """See ReservationStore."""
+        return await self._reservations.unheard(older_than_s)
+
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore."""
         return await self._reservations.due(most, now_us)

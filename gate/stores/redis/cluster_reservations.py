@@ -15,10 +15,8 @@ from gate.core.limits.reservation import (
     Expired,
     Notice,
     Report,
-    ReservationState,
     SettledAs,
     Settlement,
-    Unanswered,
 )
 from gate.core.limits.take import ClassLimits
 from gate.errors import StoreUnavailable
@@ -87,6 +85,10 @@ class ClusterReservationStore:
                 settled[n] = each
         return settled
 
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        """See ReservationStore."""
+        return await self._own.unheard(older_than_s)
+
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore. The parts of other entities are settled here, as each has its own place in a list."""
         over = await self._entities.due(most, now_us)
@@ -120,6 +122,4 @@ class ClusterReservationStore:
 
 def _holds_parts(notice: Notice, met: Settlement) -> bool:
     """Whether the other parts are to be settled as well: with the account's, or after an earlier report that failed there."""
-    if isinstance(notice, Expired) or met.settled not in (SettledAs.SETTLED, SettledAs.REPEATED):
-        return False
-    return not isinstance(notice, Unanswered) or met.state is not ReservationState.OPEN
+    return not isinstance(notice, Expired) and met.settled in (SettledAs.SETTLED, SettledAs.REPEATED)

@@ -18,12 +18,17 @@ The `2` is the version of the layout: gates of another layout never read these k
     entry        limit id (4 bytes), TAT (double)
     reservation  its length (u16), name (u8 length), state, flags (u8), attempt (u32), began (double), µs until it ends (u48),
                  fingerprint (u16 length), then, by its flags: 64 names by newline (u16 length), 1 risk and its time (doubles),
-                 and what was taken to the end. 8: the score does not act, 16: its tokens return,
-                 32: another check has the answer too
+                 and what was taken. Last comes, by the flag 2, who has the answer: attempts (u32), their number (u8). 8: the
+                 score does not act, 16: its tokens return, 32: other checks have the answer too, without 2 nobody knows
+                 which, 128: an earlier reservation of the upload had ended. Where it is settled, the number of the call that
+                 settled it (u32) stands in the place of what was taken
     taken        tag of the limits (4 bytes), then, where every limit gave, the cost of each that counts bytes (u48), or, by the
                  flag 4, of each limit that gave  subject + 8 for bytes + 16 for what is in flight (u8), name of a shared
                  entity (u8 length), limit id, cost (u48)
     in flight    limit id (4 bytes), when it ends (double)
+
+    fingerprint  of a check with network and device: 1 (u8), size (u40), their pseudonyms (8 bytes each), the first 4 bytes of
+                 the SHA-1 of class and kind by newline; else class, kind, size, network and device by newline
 
 All numbers are little-endian, times are µs. A limit id is a hash of the limit's name, so a policy may add, remove and reorder
 limits. A debt is an entry under the limit's `debt_id`.
@@ -49,7 +54,7 @@ from gate.stores.redis.cluster_map import tags
 
 LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
-MOST_IN_VALUE: Final = 36
+MOST_IN_VALUE: Final = 54
 """Reservations that lie in an account's value; each further one has a key of its own. It is a multiple of `FEW` in
 `lua/take.lua`, because the script looks at each multiple of that whether there are too many."""
 LONGEST_UPLOAD: Final = 250
@@ -59,7 +64,8 @@ NAMED: Final = 3
 NARROW: Final = 64
 """Added to the number of limits in an account's value; values of earlier releases lack it."""
 _BY_BYTES, _IN_FLIGHT = 8, 16
-_SCORED, _LISTED, _DOES_NOT_ACT, _RETURNS, _SHARED, _NAMES = 1, 4, 8, 16, 32, 64
+_SCORED, _HELD, _LISTED, _DOES_NOT_ACT, _RETURNS, _SHARED, _NAMES, _ANEW = 1, 2, 4, 8, 16, 32, 64, 128
+FINGERPRINT: Final = struct.Struct("<BIB16s4s")
 _HEAD = struct.Struct("<BBId6sH")
 _ACCOUNT = struct.Struct("<IBB")
 _WIDE_ACCOUNT = struct.Struct("<dBB")
@@ -233,7 +239,7 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
     try:
         at = 3 + record[2]
         state, flags, attempt, began, span, length = _HEAD.unpack_from(record, at)
-        what = record[at + _HEAD.size : at + _HEAD.size + length].decode()
+        what = _read_fingerprint(fingerprint_in(record))
         _, _, size, _, _ = what.split("\n")
         int(size)
         at += _HEAD.size + length
@@ -245,16 +251,37 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
             risk, scored_at = _TIMES.unpack_from(record, at)
             standing = Standing(risk, int(scored_at), as_of_us=int(began), acts=not flags & _DOES_NOT_ACT)
             at += _TIMES.size
+        end, holders = len(record), tuple[int, ...]()
+        if flags & _HELD:
+            end -= 1 + 4 * record[-1]
+            holders = struct.unpack_from(f"<{record[-1]}I", record, end)
         until = int(began) + int.from_bytes(span, "little")
         shadow = tuple(names.decode().split("\n")) if names else ()
         refused = state == ReservationState.REFUSED
         kept = Reservation(
             what, ReservationState(state), attempt, int(began), until, standing, () if refused else shadow, (),
-            Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS), bool(flags & _SHARED),
+            Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS),
+            flags & (_SHARED | _HELD) == _SHARED, holders, bool(flags & _ANEW),
         )  # fmt: skip
-        return kept, bytes([flags & _LISTED]) + record[at:]
+        is_open = state == ReservationState.OPEN
+        return kept, bytes([flags & _LISTED]) + (record[at:end] if is_open else b"")
     except (IndexError, ValueError, OverflowError, struct.error) as error:
         raise StateUnreadable(f"not a reservation: {error}") from error
+
+
+def fingerprint_in(record: bytes) -> bytes:
+    """The fingerprint as the reservation has it."""
+    at = 3 + record[2]
+    *_, length = _HEAD.unpack_from(record, at)
+    return record[at + _HEAD.size : at + _HEAD.size + length]
+
+
+def _read_fingerprint(data: bytes) -> str:
+    """The fingerprint as text, without class and kind where it has a hash of them."""
+    if data[:1] != b"\x01" or len(data) != FINGERPRINT.size:
+        return data.decode()
+    _, low, high, names, _ = FINGERPRINT.unpack(data)
+    return f"\n\n{high << 32 | low}\n{names[:8].hex()}\n{names[8:].hex()}"
 
 
 def tag_of(taken: bytes) -> bytes:
@@ -298,8 +325,8 @@ def with_taken(kept: Reservation, account: str, taken: bytes, limits: Described)
     return msgspec.structs.replace(kept, took=tuple(found))
 
 
-def settled_record(record: bytes, state: ReservationState) -> bytes:
-    """The same reservation in another state, without what was taken."""
+def settled_record(record: bytes, state: ReservationState, number: bytes) -> bytes:
+    """The same reservation in another state, without what was taken. `number` is that of the call that settles it."""
     at = 3 + record[2]
     _, flags, *_, length = _HEAD.unpack_from(record, at)
     end = at + _HEAD.size + length
@@ -307,7 +334,18 @@ def settled_record(record: bytes, state: ReservationState) -> bytes:
         end += 2 + _SIZE.unpack_from(record, end)[0]
     if flags & _SCORED:
         end += _TIMES.size
-    return _SIZE.pack(end) + record[2:at] + bytes([state]) + record[at + 1 : end]
+    head = _SIZE.pack(end + len(number)) + record[2:at] + bytes([state, flags & ~_HELD])
+    return head + record[at + 2 : end] + number
+
+
+def held_record(record: bytes, holders: Sequence[int]) -> bytes:
+    """The same reservation, of which these checks have the answer."""
+    at = 3 + record[2]
+    flags = record[at + 1]
+    end = len(record) - (1 + 4 * record[-1] if flags & _HELD else 0)
+    named = struct.pack(f"<{len(holders)}IB", *holders, len(holders))
+    head = _SIZE.pack(end + len(named)) + record[2 : at + 1] + bytes([flags | _HELD | _SHARED])
+    return head + record[at + 2 : end] + named
 
 
 _encode = msgspec.msgpack.Encoder().encode

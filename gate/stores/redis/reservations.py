@@ -1,18 +1,22 @@
 """The reservation store in Redis (or Valkey): reads a reservation, decides by it, and replaces it if it has not changed.
 
 `gate.core.limits.reservation.settle` decides; `lua/settle.lua` carries out its changes only where the reservation is still what
-was read, so that two gates that settle one upload settle it once. `gate.stores.redis.layout` says what is stored.
+was read, so that two gates that settle one upload settle it once. The settled reservation has a number of its own, by which the
+store learns later whether a settlement whose reply was lost was carried out. `gate.stores.redis.layout` says what is stored.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from itertools import islice
+from secrets import token_bytes
+from typing import Final, NamedTuple, cast
 
-from gate.core.limits.reservation import Expired, Notice, Reservation, Settlement, Settling, settle
+from gate.core.limits.reservation import Expired, Notice, Reservation, ReservationState, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
@@ -25,6 +29,8 @@ MOST_AT_ONCE: Final = 64
 """Words that share two calls."""
 ROUNDS: Final = 5
 """How often a notice is tried whose reservation changes meanwhile."""
+MOST_UNHEARD: Final = 10_000
+"""Settlements without a reply that are remembered. What older ones return to leases is lost."""
 MOST_LIMITS: Final = 4_096
 SLOTS_A_LOOK: Final = 512
 """Slots of a Cluster whose lists one call of `due` reads. All are read after 32 calls."""
@@ -38,6 +44,15 @@ class Met(NamedTuple):
 
     reservation: Reservation
     limits_of: str
+
+
+class Unheard(NamedTuple):
+    """A settlement whose reply was lost, when it was (loop's time, s), and the reservation as it becomes by it."""
+
+    settlement: Settlement
+    at_s: float
+    notice: Notice
+    settled: bytes
 
 
 class RedisReservationStore:
@@ -64,6 +79,7 @@ class RedisReservationStore:
         self._turn = asyncio.Lock()
         self._debts: dict[str, bytes] = {}
         self._described: dict[bytes, layout.Described] = {}
+        self._unheard: deque[Unheard] = deque(maxlen=MOST_UNHEARD)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -118,6 +134,20 @@ class RedisReservationStore:
                 over += [Expired(*upload) for upload in uploads.values() if upload is not None]
         return over
 
+    async def unheard(self, older_than_s: float) -> list[Settlement]:
+        """See ReservationStore."""
+        found: list[Settlement] = []
+        until_s = asyncio.get_running_loop().time() - older_than_s
+        async with self._turn:
+            while some := [each for each in islice(self._unheard, MOST_AT_ONCE) if each.at_s <= until_s]:
+                _, values = await self._read(self._keys_of([each.notice for each in some]))
+                for at, each in enumerate(some):
+                    if self._record(each.notice, values[2 * at], values[2 * at + 1]) == each.settled:
+                        found.append(each.settlement)
+                    if self._unheard and self._unheard[0] is each:
+                        self._unheard.popleft()
+        return found
+
     def _due_lists(self) -> list[str]:
         """The lists to look at: on a Cluster some at a time, and none unless the policy gives back what nobody reports."""
         if not self._line.is_clustered:
@@ -143,7 +173,7 @@ class RedisReservationStore:
             first = {(notices[n].account, notices[n].upload_id): n for n in reversed(waiting)}
             runs = await self._decided(notices, sorted(first.values()), settled, now_us, met)
             if runs:
-                await self._carry_out(runs, settled)
+                await self._carry_out(notices, runs, settled)
             before, waiting = len(waiting), [n for n in waiting if n not in settled]
             in_vain += len(waiting) == before
         late = StoreUnavailable("the reservation changed again and again while it was settled", "send the report again")
@@ -158,11 +188,7 @@ class RedisReservationStore:
         met: dict[Notice, Met],
     ) -> list[tuple[int, Settling, Run]]:
         """The settlements to carry out. Reports that change nothing are settled at once."""
-        keys: list[str] = []
-        for n in waiting:
-            account, upload_id = notices[n].account, notices[n].upload_id
-            keys += (layout.account_key(self._prefix, account), layout.upload_key(self._prefix, account, upload_id))
-        clocks, values = await self._read(keys)
+        clocks, values = await self._read(self._keys_of([notices[n] for n in waiting]))
         found = [
             self._record(notice, values[2 * at], values[2 * at + 1])
             for at, notice in enumerate(notices[n] for n in waiting)
@@ -183,6 +209,14 @@ class RedisReservationStore:
             else:
                 runs.append((n, settling, self._run(notice, record, settling, known.until_us, now_us)))
         return runs
+
+    def _keys_of(self, notices: Sequence[Notice]) -> list[str]:
+        """For each notice the keys of the account and of the upload."""
+        keys: list[str] = []
+        for notice in notices:
+            keys.append(layout.account_key(self._prefix, notice.account))
+            keys.append(layout.upload_key(self._prefix, notice.account, notice.upload_id))
+        return keys
 
     async def _learn(self, tags: set[bytes]) -> None:
         """Read what tags of other policies stand for."""
@@ -218,10 +252,7 @@ class RedisReservationStore:
         return layout.located(records, name) or (layout.located(own, name) if own else None)
 
     def _run(self, notice: Notice, record: bytes, settling: Settling, until_us: int, now_us: int | None) -> Run:
-        keys: list[Argument] = [
-            layout.account_key(self._prefix, notice.account),
-            layout.upload_key(self._prefix, notice.account, notice.upload_id),
-        ]
+        keys: list[Argument] = [*self._keys_of([notice])]
         own = f"account:{{{notice.account}}}"
         changes = b""
         for change in settling.changes:
@@ -234,16 +265,31 @@ class RedisReservationStore:
             debt = self._debts.get(change.limit, _UNKNOWN_DEBT)
             kind, number = (_FLIGHT, until_us) if change.leaves else (_BUCKET, change.delta_us)
             changes += _CHANGE.pack(keys.index(key) + 1, kind, bytes.fromhex(change.limit), debt, number)
-        assert settling.reservation is not None
-        settled = layout.settled_record(record, settling.reservation.state)
+        left = settling.reservation
+        assert left is not None
+        if left.state is ReservationState.OPEN:
+            settled = layout.held_record(record, left.holders)
+        else:
+            settled = layout.settled_record(record, left.state, token_bytes(4))
         keys.append(self._due_list(notice.account))
         return Run(self._script, keys, (record, settled, "" if now_us is None else now_us, changes))
 
     async def _carry_out(
-        self, runs: list[tuple[int, Settling, Run]], settled: dict[int, Settlement | Exception]
+        self,
+        notices: Sequence[Notice],
+        runs: list[tuple[int, Settling, Run]],
+        settled: dict[int, Settlement | Exception],
     ) -> None:
         """Run the scripts; where a reservation had changed meanwhile, the notice stays unsettled."""
-        replies = await self._line.run([run for *_, run in runs], self._deadline_s, again=True)
+        try:
+            replies = await self._line.run([run for *_, run in runs], self._deadline_s, again=True)
+        except BaseException:
+            now_s = asyncio.get_running_loop().time()
+            for n, settling, run in runs:
+                if settling.settlement.leased:
+                    settled_record = cast("bytes", run.args[1])
+                    self._unheard.append(Unheard(settling.settlement, now_s, notices[n], settled_record))
+            raise
         for (n, settling, _), reply in zip(runs, replies, strict=True):
             if reply == 1:
                 settled[n] = settling.settlement

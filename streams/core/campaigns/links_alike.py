@@ -33,7 +33,7 @@ LEAST_VALUE: Final = 5
 LONG_WORD: Final = 20
 _AFTER_HOST: Final = re.compile(r"^(?:[a-z][a-z0-9+.-]*:)?[/\\]{0,8}[^/\\?#]*([^?#]*)", re.IGNORECASE)
 _SEGMENTS: Final = re.compile(r"[/\\]+")
-_QUERY: Final = re.compile(r"\?([^#]*)")
+_QUERY: Final = re.compile(r"[^?#]*\?([^#]*)")
 _ABOUT_THE_LINK: Final = re.compile(
     r"utm_|(?:ab_channel|app|fbclid|feature|from|gclid|hl|igsh|igshid|lang|list_src|locale|medium|pp|ref|ref_src|"
     r"ref_url|referrer|s|share|si|source|src|t|time|type|via)\Z",
@@ -58,7 +58,7 @@ def pages(link: str, name: str, path_is_popular: bool) -> list[str]:
     """What the link to the popular host `name` has in common with others to the same page; nothing without a page."""
     path = link_path(link)
     page = f"{name}{path}"
-    query = _QUERY.search(link[:2_048])
+    query = _QUERY.match(link[:2_048])
     given = query[1].split("&") if query else []
     aims = [aim for aim in map(_aim, given[:MAX_GIVEN]) if aim]
     if aims:

@@ -3,11 +3,11 @@
 --
 -- KEYS     account, the upload's own key, entities and what is in flight (in any order), the list of what is due
 -- ARGV[1]  the reservation as it was read
--- ARGV[2]  the reservation as it becomes
+-- ARGV[2]  the reservation as it becomes, which no other call makes it
 -- ARGV[3]  now; empty: the server's clock
 -- ARGV[4]  changes, each  number of its key (u8), what it changes (u8: 0 a bucket, 1 what is in flight), limit id, id of the
 --          limit's debt (4 bytes each), µs by which the TAT moves, or when that in flight ends (double)
--- Reply    1, or 0 where the reservation is not what was read
+-- Reply    1, also where an earlier sending of this call has done it; 0 where the reservation is neither
 --
 -- The stored values are those of gate/stores/redis/layout.py.
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
@@ -28,7 +28,7 @@ elseif V[2] == ARGV[1] then
   values[1] = account
   call('SET', KEYS[2], ARGV[2], 'KEEPTTL')
 else
-  return 0
+  return (V[2] == ARGV[2] or account and find(account, ARGV[2], 1, true)) and 1 or 0
 end
 
 --@include buckets
@@ -78,5 +78,5 @@ for k in pairs(changed) do
     call('SET', KEYS[k], v, 'KEEPTTL')
   end
 end
-redis.pcall('ZREM', KEYS[#KEYS], KEYS[2])
+if byte(ARGV[2], 4 + byte(ARGV[2], 3)) ~= 1 then redis.pcall('ZREM', KEYS[#KEYS], KEYS[2]) end
 return 1

@@ -25,6 +25,7 @@ local MAX_TIME = 2 ^ 53         -- a double holds every whole number below it; a
 local MAX_OVERRIDE = 16393      -- bytes of a stored override, its head of 9 included
 local SUREST = 1e-6             -- as in gate/core/score.py
 local FEW = 6                   -- from so many reservations on it is looked whether some can be forgotten, and no refusal is kept
+local MOST_HOLDERS = 16         -- as in gate/core/limits/reservation.py
 local MANY = 8                  -- from so many values on it pays to find out whether they can be written at once
 local P, U, sub, find, byte, ceil = struct.pack, struct.unpack, string.sub, string.find, string.byte, math.ceil
 local log, exp, call, KEYS, A = math.log, math.exp, redis.call, KEYS, ARGV[1]
@@ -225,6 +226,41 @@ local function reservation_of(record)
   return state, flags, attempt, began, began + span, what, names, risk, at
 end
 
+local function raw(hex)
+  return (string.gsub(hex, '%x%x', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- The fingerprint that an earlier release has stored as text, as it is stored now; nil for another.
+local function short(text)
+  local kind, size, ip, device = string.match(text, '^(.*)\n(%d+)\n(%x+)\n(%x+)$')
+  if not kind or #ip ~= 16 or #device ~= 16 then return nil end
+  size = tonumber(size)
+  return P('<BI4B', 1, size % 2 ^ 32, size / 2 ^ 32) .. raw(ip .. device) .. raw(sub(redis.sha1hex(kind), 1, 8))
+end
+
+-- The reservation with one more check that has its answer, nil where it knows that: no gate may take the answer back alone. The
+-- checks are named behind all else, each by its attempt (u32), and their number follows (u8); where they are too many, none is.
+local function with_holder(record, flags, who, attempt)
+  local unnamed = flags % 64 >= 32
+  if not unnamed and who == attempt then return nil end
+  local at, names = 5 + byte(record, 3), P('<I4', who)
+  if flags % 4 >= 2 then
+    local from = #record - 4 * byte(record, -1)
+    if from <= at then return nil end
+    names, record = sub(record, from, -2), sub(record, 1, from - 1)
+    for i = 1, #names, 4 do
+      if U('<I4', names, i) == attempt then return nil end
+    end
+  elseif unnamed then
+    return nil
+  end
+  flags = flags - flags % 64 + flags % 32 - flags % 4 + flags % 2 + 32
+  if attempt ~= 0 and #names < 4 * MOST_HOLDERS then
+    flags, record = flags + 2, record .. names .. P('<I4B', attempt, #names / 4 + 1)
+  end
+  return P('<H', #record) .. sub(record, 3, at - 1) .. P('<B', flags) .. sub(record, at + 1)
+end
+
 -- Whether nobody needs the reservation at `p`, whose upload's name is that long: it is over, or a refusal. One that is over
 -- and whose tokens return is needed until they have. One that is cut short cannot be read.
 local function needless(records, p, length)
@@ -320,6 +356,7 @@ for n = 1, count do
   if not stop then
     local v, keep, nf, nr, q, foreign = V[a_], 0, 0, 0, 1, ''
     local from, to, own, id, answered
+    local anew = 0   -- 128 where an earlier reservation of the upload has ended
     --@ACCOUNT
     if nf > 0 then
       foreign = sub(v, q, q + 12 * nf - 1)
@@ -338,26 +375,24 @@ for n = 1, count do
       local record = own or sub(v, from, to)
       local state, rflags, who, began, till, asked, names, known_risk, known_at = reservation_of(record)
       if not state then
-        unreadable = true
+        unreadable, anew = true, 128
       elseif now < till and state ~= 3 and state ~= 4 and state ~= 7 and (state ~= 5 or now >= began) then
         answered = true
-        if asked ~= what then
+        if asked ~= what and short(asked) ~= what then
           flags = flags + 64
         else
-          -- a second check has the answer too: nobody may take it back alone
-          if who ~= attempt and who ~= 0 and rflags % 64 < 32 then
-            local at = 5 + byte(record, 3)
-            record = sub(record, 1, at - 1) .. P('<B', rflags + 32) .. sub(record, at + 1)
+          local named = state ~= 5 and who ~= 0 and with_holder(record, rflags, who, attempt)
+          if named then
             if own then
               local k = apart[KEYS[M + n]]
               if k then
-                V[k] = record
+                V[k] = named
               else
-                kept[KEYS[M + n]] = record
-                call('SET', KEYS[M + n], record, 'KEEPTTL')
+                kept[KEYS[M + n]] = named
+                call('SET', KEYS[M + n], named, 'KEEPTTL')
               end
             else
-              V[a_] = sub(v, 1, from - 1) .. record .. sub(v, to + 1)
+              V[a_] = sub(v, 1, from - 1) .. named .. sub(v, to + 1)
               write(a_, kept_for(math.max(keep, --@LATEST) - now + 60000000))
             end
           end
@@ -370,6 +405,8 @@ for n = 1, count do
             if who == attempt and who ~= 0 then flags = flags + 8 end
           end
         end
+      elseif state ~= 5 or rflags >= 128 then
+        anew = 128
       end
     end
     if not answered then
