@@ -21,7 +21,7 @@ from gate.stores.redis.script_call import Run, Script
 
 KEPT_MS = 86_400_000
 FIELDS: dict[str, tuple[object, ...]] = {
-    "epoch": ("c/a", "c.a", "c/b", "c/longer"),
+    "epoch": ("c/a", "c/b", "d/a", "c/longer", "c" * ord("."), "d" * ord(".")),
     "offset": (0, 1, 7),
     "partition": (0, 1, 1 << 24),
     "partitions": (0, 4, 1 << 24),
@@ -29,7 +29,10 @@ FIELDS: dict[str, tuple[object, ...]] = {
     "decay": (0, 12, 17),
     "section": (2, 3),
 }
-"""What the head of a stored score may say. A generation of 0 has no section."""
+"""What the head of a stored score may say. A generation of 0 has no section.
+
+The length of an epoch is a byte of a value, and so may be a sign of a pattern, as `.` is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ async def put(line: Line, known: dict[str, bytes | None], offered: list[bytes]) 
 def neighbours() -> list[tuple[Head, Head]]:
     """Pairs of heads that differ in at most one field."""
     found = []
-    for generations in ((1, 1), (0, 1), (1, 0), (0, 0)):
+    for generations in ((1, 1), (1, 5), (5, 1), (0, 1), (1, 0), (0, 0)):
         known, offered = (Head(generation=generation, offset=7) for generation in generations)
         found += [(known, offered), (known, replace(offered, offset=1)), (replace(known, offset=1), offered)]
         for name, values in FIELDS.items():

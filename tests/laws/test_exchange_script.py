@@ -24,7 +24,7 @@ BYTES = Limit("bytes", Rate(1, 1, 700), by_bytes=True)
 FULL_US = NOW_US + 700
 """When a bucket without a token left will be full; both limits allow 700 µs."""
 TATS = (
-    None, math.nan, math.inf, -1.0, 2.0**53, 2.0**60, NOW_US - 5, NOW_US, NOW_US + 1, FULL_US - 7, FULL_US, FULL_US + 1,
+    None, math.nan, math.inf, -1.0, 5.0, 700.0, 2.0**53, 2.0**53 + 700, 2.0**60, NOW_US - 5, NOW_US, NOW_US + 1, FULL_US - 7, FULL_US, FULL_US + 1,
     FULL_US + GRACE_US, FULL_US + GRACE_US + 1, 2**53 - 1,
 )  # fmt: skip
 WANTED = (-700, -5, 0, 1, 6, 7, 22, 10_000)
@@ -133,6 +133,18 @@ async def test_an_accounts_value_that_has_no_room_for_one_more_limit_gives_nothi
     assert left.reply == struct.pack("<5d", NOW_US, 0, NOW_US, 14, NOW_US + 14)
     assert left.values == [bytes(crowded), bytes(roomy.moved(UPLOADS.id, NOW_US + 14))]
     assert left.kept_ms == [-1, 60_001]
+
+
+async def test_a_bucket_is_kept_a_minute_longer_than_it_takes_to_fill(line: Line, unique: Callable[[], str]) -> None:
+    slow = Limit("slow", Rate(1, 1_000_000, 100_000))
+    cases = [Case(slow, None, False, us) for us in (1_000_000, 90_000_000_000)]
+
+    left = await left_by(
+        line, script("exchange"), {unique(): None, unique(): None},
+        [NOW_US, b"".join(case.packed(n) for n, case in enumerate(cases, 1))],
+    )  # fmt: skip
+
+    assert left.kept_ms == [61_000, 90_060_000]
 
 
 async def test_without_a_clock_of_the_callers_it_is_the_servers(line: Line, unique: Callable[[], str]) -> None:

@@ -11,7 +11,7 @@ local U, sub, byte, find = struct.unpack, string.sub, string.byte, string.find
 -- a generation.
 local function stamp(value)
   local offset, length = U('<dH', value, 17)
-  local s, tail = {offset, 0, 0, 0, epoch = sub(value, 27, 26 + length)}, 27 + length
+  local s, tail = {offset, nil, nil, 0, epoch = sub(value, 27, 26 + length)}, 27 + length
   local size = byte(value, tail)
   if size == 12 or size == 17 then tail = tail + 1 + size end
   local format = byte(value, tail) == 3 and '<I7I4I4' or byte(value, tail) == 2 and '<dI4I4'
