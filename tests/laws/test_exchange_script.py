@@ -24,7 +24,8 @@ BYTES = Limit("bytes", Rate(1, 1, 700), by_bytes=True)
 FULL_US = NOW_US + 700
 """When a bucket without a token left will be full; both limits allow 700 µs."""
 TATS = (
-    None, math.nan, math.inf, -1.0, 5.0, 700.0, 2.0**53, 2.0**53 + 700, 2.0**60, NOW_US - 5, NOW_US, NOW_US + 1, FULL_US - 7, FULL_US, FULL_US + 1,
+    None, math.nan, math.inf, -1.0, 5.0, 700.0, 2.0**53, 2.0**53 + 700, 2.0**60,
+    NOW_US - 5, NOW_US, NOW_US + 1, FULL_US - 7, FULL_US, FULL_US + 1,
     FULL_US + GRACE_US, FULL_US + GRACE_US + 1, 2**53 - 1,
 )  # fmt: skip
 WANTED = (-700, -5, 0, 1, 6, 7, 22, 10_000)
