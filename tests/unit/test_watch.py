@@ -522,7 +522,7 @@ async def test_a_pause_that_this_gate_cannot_read_is_told_and_counted_once_and_p
         await eventually(passed_on)
 
     assert bench.check.counts.board_unreadable == 1
-    assert sum("does not obey (p-2)" in said for said in bench.said) == 1
+    assert sum("pause p-2 cannot be read" in said for said in bench.said) == 1
     assert bench.store.taken[-1].unreadable == 1
     assert list(bench.check.board.pauses) == ["p-1"]
 
@@ -594,7 +594,7 @@ async def test_a_slip_of_the_pen_in_the_break_glass_file_loosens_nothing(tmp_pat
         await eventually(lambda: bench.check.counts.board_unreadable == 1)
 
     assert sorted(pause.id for pause in bench.check.board.break_glass) == ["a", "b"]
-    assert any("this gate does not obey" in said and "halt" in said for said in bench.said)
+    assert any("has entries that cannot be read" in said and "halt" in said for said in bench.said)
 
 
 async def test_a_later_revision_that_this_gate_cannot_read_is_not_taken_for_a_lost_pause(tmp_path: Path) -> None:
