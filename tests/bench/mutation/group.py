@@ -47,9 +47,15 @@ SCRIPTS = {
         "contract/test_account_store_outages.py",
     ),
     "settle": ("laws/test_reservation_laws.py", "contract/test_reservations.py", "contract/test_stored_numbers.py"),
-    "exchange": ("laws/test_exchange_laws.py", "contract/test_token_leases.py"),
-    "buckets": ("laws/test_reservation_laws.py", "laws/test_exchange_laws.py", "contract/test_token_leases.py"),
-    "put_scores": ("contract/test_score_order.py", "contract/test_account_store.py", "contract/test_stored_numbers.py"),
+    "exchange": ("laws/test_exchange_script.py", "laws/test_exchange_laws.py", "contract/test_token_leases.py"),
+    "clock": ("laws/test_exchange_script.py", "contract/test_reservations.py"),
+    "buckets": ("contract/test_bucket_values.py", "laws/test_exchange_script.py", "laws/test_reservation_laws.py"),
+    "put_scores": (
+        "contract/test_put_scores_script.py",
+        "contract/test_score_order.py",
+        "contract/test_account_store.py",
+        "contract/test_stored_numbers.py",
+    ),
 }
 """The scripts that decide, each with the tests that run it."""
 KILLED = {
