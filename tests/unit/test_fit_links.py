@@ -242,7 +242,7 @@ def test_a_fit_says_of_how_many_sites_it_has_links_and_which_to_give() -> None:
 
     with pytest.raises(OperatorError, match="honest links of 20 sites") as honest:
         fit_links([rows[0], rows[1][:20]], ALPHABET, seed=1)
-    with pytest.raises(OperatorError, match="abusive links of 1 site, .* one registered domain") as abusive:
+    with pytest.raises(OperatorError, match=r"abusive links of 1 site, .* one registered domain") as abusive:
         fit_links([of_one_site, rows[1]], ALPHABET, seed=1)
 
     assert "--negatives" in honest.value.remedy
