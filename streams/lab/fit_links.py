@@ -140,8 +140,9 @@ def _require_sites(rows: Sequence[Sequence[LinkRow]]) -> None:
     ):
         sites = len({row.site for source in rows for row in source if row.label == label})
         if sites < LEAST_LABELS:
+            counted = "1 site" if sites == 1 else f"{sites} sites"
             raise OperatorError(
-                f"there are {name} links of {sites} site{'' if sites == 1 else 's'}, and a fit needs at least {LEAST_LABELS} of each class; "
+                f"there are {name} links of {counted}, and a fit needs at least {LEAST_LABELS} of each class; "
                 "links below one registered domain count as one site",
                 remedy,
             )
