@@ -302,7 +302,7 @@ class Watch:
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.repair(self.board):
                 self._say(
-                    f"the board in Redis is replaced by revision {self.board.rev} of this gate; the bytes that it held are set aside"
+                    f"the board in Redis is replaced by revision {self.board.rev} of this gate; its former bytes are set aside"
                 )
 
     async def _count_gates(self) -> None:
