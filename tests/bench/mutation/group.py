@@ -38,6 +38,8 @@ GROUPS = 2
 LUA = "gate/stores/redis/lua"
 SCRIPTS = {
     "take": (
+        "contract/test_take_functions.py",
+        "contract/test_take_reservations.py",
         "laws/test_reservation_laws.py",
         "laws/test_bucket_laws.py",
         "laws/test_decay_laws.py",
