@@ -234,8 +234,7 @@ end
 local function short(text)
   local kind, size, ip, device = string.match(text, '^(.*)\n(%d+)\n(%x+)\n(%x+)$')
   if not kind or #ip ~= 16 or #device ~= 16 then return nil end
-  size = tonumber(size)
-  return P('<BI4B', 1, size % 2 ^ 32, size / 2 ^ 32) .. raw(ip .. device) .. raw(sub(redis.sha1hex(kind), 1, 8))
+  return P('<BI7', 1, tonumber(size)) .. raw(ip .. device) .. raw(sub(redis.sha1hex(kind), 1, 8))
 end
 
 -- The reservation with one more check that has its answer, nil where it knows that: no gate may take the answer back alone. The
