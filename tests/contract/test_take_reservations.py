@@ -274,7 +274,7 @@ async def test_what_is_known_of_an_upload_is_not_read_again(line: Line) -> None:
 
 
 def fingerprint(kind: bytes, size: int, ip: bytes, device: bytes) -> bytes:
-    return struct.pack("<BIB", 1, size % 2**32, size >> 32) + ip + device + sha1(kind).digest()[:4]
+    return b"\1" + size.to_bytes(7, "little") + ip + device + sha1(kind).digest()[:4]
 
 
 IP, DEVICE = bytes(range(8)), bytes(range(248, 256))
