@@ -148,7 +148,8 @@ def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
     share = f" ({met / total:.0%})" if total else ""
     since = duration_text(round(counts.uptime_s * 1_000_000))
     if counts.uptime_s <= WINDOW_S:
-        return f"in the last {since} it would have {_VERBS[action]} {met:,} of {total:,} uploads let in{share}, as this gate counted"
+        of_all = f"{met:,} of {total:,} uploads let in{share}"
+        return f"in the last {since} it would have {_VERBS[action]} {of_all}, as this gate counted"
     about = round(met / counts.uptime_s * WINDOW_S)
     of = round(total / counts.uptime_s * WINDOW_S)
     return (
