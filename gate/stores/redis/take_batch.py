@@ -71,11 +71,14 @@ class Batch:
         fingerprint, kinds = self.fingerprint, {} if characters else self._unrolled.kinds
         packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
         begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
-        shown, own = [shared], list[str]()
+        shown = [shared]
+        own: list[str] = []
         given = [_COUNT.pack(len(requests))]
         flying = self._keys_in_flight(requests, keys, shown)
         count = 1 + len(self._unrolled.shared) + len(flying)
-        accounts, networks, devices = dict[str, int](), dict[str, int](), dict[str, int]()
+        accounts: dict[str, int] = {}
+        networks: dict[str, int] = {}
+        devices: dict[str, int] = {}
         for n, request in enumerate(requests):
             account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
             number, alone, by_ip, by_device, packed = packing[request.class_limits]
