@@ -35,7 +35,7 @@ from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.core.standing import LastKnown
-from gate.core.usual import usual_decisions
+from gate.core.usual import usual_decision, usual_decisions
 from gate.errors import StoreUnavailable
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
@@ -263,13 +263,12 @@ class Check:
             # a board that came into force meanwhile is acknowledged, and so obeyed
             _, pauses, _ = self._prepare(request, policy, now_us)
         if isinstance(answer, TakeResult):
-            remember, rev = self._last_known.remember, self._pauses.rev
+            if not answer.repeated:  # a repeated answer has the standing of the first check
+                self._last_known.remember(account, answer.standing)
             if needs_store(self._pauses, policy):
-                (usual,), _ = usual_decisions((take_request,), (answer,), rev, policy, remember)
+                usual = usual_decision(take_request, answer, self._pauses.rev, policy)
                 if usual is not None:
                     return usual
-            if not answer.repeated:  # a repeated answer has the standing of the first check
-                remember(account, answer.standing)
             decision = decide(request, class_, pauses, policy, now_us, answer)
             if answer.charged and not decision.reserved:
                 self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
@@ -289,7 +288,8 @@ class Check:
                 self._count(Verdict.ALLOW, class_, Stage.DEFAULT, "allow", None, (), (), True, n, now_us)
             if len(classes) == len(firsts):
                 return [decision for decision in usual if decision is not None]
-        decisions, others = list[Decision](), list[Decision]()
+        decisions: list[Decision] = []
+        others: list[Decision] = []
         for request, first, answer, pauses, known in zip(requests, firsts, answers, pauses_of, usual, strict=False):
             if known is not None:
                 decisions.append(known)

@@ -134,6 +134,8 @@ class _Run:
             say(*line.split("\n"))
 
     def _stop(self, system: System) -> None:
+        if system.supervisor.is_empty:
+            return
         self.say("stopping everything")
         began = time.monotonic()
         system.stop()

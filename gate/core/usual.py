@@ -18,53 +18,59 @@ _ALLOW: Final = Verdict.ALLOW
 _DEFAULT: Final = Stage.DEFAULT
 
 
+def usual_decision(take: Decision | TakeRequest, answer: TakeResult, board_rev: int, policy: Policy) -> Decision | None:
+    """The decision on the upload that got this answer, None where it is not usual. `needs_store` must be true."""
+    if not answer.charged or answer.repeated or answer.shadow:
+        return None
+    class_, standing, risk = take.class_, answer.standing, None
+    if standing is not UNKNOWN:
+        risk = standing.risk
+        if (
+            standing.override is not None
+            or standing.hot is not None
+            or risk is None
+            or risk >= policy.thresholds[class_].lowest
+            or standing.as_of_us != answer.now_us  # else the risk has decayed since
+        ):
+            return None
+    return Decision(
+        take.upload_id,
+        take.account,
+        class_,
+        _ALLOW,
+        _DEFAULT,
+        "allow",
+        None,
+        None,
+        policy.hash,
+        board_rev,
+        risk,
+        (),
+        (),
+        None,
+        True,
+        answer.room,
+        answer.now_us,
+    )
+
+
 def usual_decisions(
     takes: Sequence[Decision | TakeRequest], answers: Sequence[TakeResult | Exception | None], board_rev: int,
     policy: Policy, remember: Callable[[str, Standing], None],
 ) -> tuple[list[Decision | None], list[str]]:  # fmt: skip
-    """The decision on each upload that got its answer, None for one that is not usual; and the classes of the usual ones.
+    """`usual_decision` of each upload, None where the store gave no answer; and the classes of the usual ones.
 
-    `needs_store` must be true. `remember` is told the standings of the accounts of usual uploads.
+    `remember` is told the standings of the accounts of usual uploads.
     """
-    decisions, classes = list[Decision | None](), list[str]()
-    unknown, thresholds, hash_ = UNKNOWN, policy.thresholds, policy.hash
+    decisions: list[Decision | None] = []
+    classes: list[str] = []
     for take, answer in zip(takes, answers, strict=True):
-        if not isinstance(answer, TakeResult) or not answer.charged or answer.repeated or answer.shadow:
+        if not isinstance(answer, TakeResult):
             decisions.append(None)
             continue
-        account, class_, standing, risk = take.account, take.class_, answer.standing, None
-        if standing is not unknown:
-            risk = standing.risk
-            if (
-                standing.override is not None
-                or standing.hot is not None
-                or risk is None
-                or risk >= thresholds[class_].lowest
-                or standing.as_of_us != answer.now_us  # else the risk has decayed since
-            ):
-                decisions.append(None)
-                continue
-        remember(account, standing)
-        classes.append(class_)
-        decisions.append(
-            Decision(
-                take.upload_id,
-                account,
-                class_,
-                _ALLOW,
-                _DEFAULT,
-                "allow",
-                None,
-                None,
-                hash_,
-                board_rev,
-                risk,
-                (),
-                (),
-                None,
-                True,
-                answer.room,
-                answer.now_us,
-            )
-        )
+        decision = usual_decision(take, answer, board_rev, policy)
+        decisions.append(decision)
+        if decision is not None:
+            remember(decision.account, answer.standing)
+            classes.append(decision.class_)
     return decisions, classes

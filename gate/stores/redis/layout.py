@@ -27,7 +27,7 @@ The `2` is the version of the layout: gates of another layout never read these k
                  entity (u8 length), limit id, cost (u48)
     in flight    limit id (4 bytes), when it ends (double)
 
-    fingerprint  of a check with network and device: 1 (u8), size (u40), their pseudonyms (8 bytes each), the first 4 bytes of
+    fingerprint  of a check with network and device: 1 (u8), size (u56), their pseudonyms (8 bytes each), the first 4 bytes of
                  the SHA-1 of class and kind by newline; else class, kind, size, network and device by newline
 
 All numbers are little-endian, times are µs. A limit id is a hash of the limit's name, so a policy may add, remove and reorder
@@ -65,7 +65,7 @@ NARROW: Final = 64
 """Added to the number of limits in an account's value; values of earlier releases lack it."""
 _BY_BYTES, _IN_FLIGHT = 8, 16
 _SCORED, _HELD, _LISTED, _DOES_NOT_ACT, _RETURNS, _SHARED, _NAMES, _ANEW = 1, 2, 4, 8, 16, 32, 64, 128
-FINGERPRINT: Final = struct.Struct("<BIB16s4s")
+FINGERPRINT: Final = struct.Struct("<Q16s4s")
 _HEAD = struct.Struct("<BBId6sH")
 _ACCOUNT = struct.Struct("<IBB")
 _WIDE_ACCOUNT = struct.Struct("<dBB")
@@ -280,8 +280,8 @@ def _read_fingerprint(data: bytes) -> str:
     """The fingerprint as text, without class and kind where it has a hash of them."""
     if data[:1] != b"\x01" or len(data) != FINGERPRINT.size:
         return data.decode()
-    _, low, high, names, _ = FINGERPRINT.unpack(data)
-    return f"\n\n{high << 32 | low}\n{names[:8].hex()}\n{names[8:].hex()}"
+    size, names, _ = FINGERPRINT.unpack(data)
+    return f"\n\n{size >> 8}\n{names[:8].hex()}\n{names[8:].hex()}"
 
 
 def tag_of(taken: bytes) -> bytes:

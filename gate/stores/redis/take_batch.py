@@ -71,11 +71,14 @@ class Batch:
         fingerprint, kinds = self.fingerprint, {} if characters else self._unrolled.kinds
         packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
         begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
-        shown, own = [shared], list[str]()
+        shown = [shared]
+        own: list[str] = []
         given = [_COUNT.pack(len(requests))]
         flying = self._keys_in_flight(requests, keys, shown)
         count = 1 + len(self._unrolled.shared) + len(flying)
-        accounts, networks, devices = dict[str, int](), dict[str, int](), dict[str, int]()
+        accounts: dict[str, int] = {}
+        networks: dict[str, int] = {}
+        devices: dict[str, int] = {}
         for n, request in enumerate(requests):
             account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
             number, alone, by_ip, by_device, packed = packing[request.class_limits]
@@ -122,22 +125,23 @@ class Batch:
 
     @staticmethod
     def fingerprint(request: TakeRequest, kinds: dict[tuple[str, str | None], bytes], encoding: str = "utf-8") -> bytes:
-        """The fingerprint of a check as it is stored, see `layout`. `kinds` keeps the hashes of classes with their kinds."""
+        """The fingerprint of a check as it is stored, see `layout`; pseudonyms are lower-case digits. `kinds` keeps
+        the hashes of classes with their kinds."""
         ip, device, size = request.ip, request.device, request.size
-        if ip is not None and device is not None and len(ip) == len(device) == 16 and 0 <= size < _SMALL:
-            both, of = ip + device, (request.class_, request.kind)
+        if ip is not None and device is not None and len(ip) == 16 and 0 <= size < _SMALL:
             try:
-                names = _from_hex(both)
-            except ValueError:
+                names = _from_hex(ip + device)
+            except ValueError:  # they are no pseudonyms
                 names = b""
-            if names.hex() == both:
+            if len(names) == 16:
+                of = request.class_, request.kind
                 kind = kinds.get(of)
                 if kind is None:
                     if len(kinds) >= MOST_KINDS:  # a caller may make them up
                         kinds.clear()
                     line = f"{of[0]}\n{of[1] or ''}".encode(encoding)
                     kind = kinds[of] = sha1(line, usedforsecurity=False).digest()[:4]
-                return _pack_fingerprint(1, size & 0xFFFFFFFF, size >> 32, names, kind)
+                return _pack_fingerprint(size << 8 | 1, names, kind)
         return request.fingerprint.encode(encoding)
 
     def _keys_in_flight(self, requests: Sequence[TakeRequest], keys: TakeKeys, shown: list[str]) -> dict[str, int]:

@@ -56,7 +56,7 @@ class Unrolled:
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
     def __post_init__(self) -> None:
-        tags = dict(tagged(described(each)) for each in self.classes)
+        tags = dict(tagged(described(each)) for each in self.classes if each.name or each.entity_limits or each.leased)
         object.__setattr__(self, "tags", tags)
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
@@ -293,7 +293,8 @@ class _Branch:
         yield from self._write_entities("")
         tag, _ = tagged(self._described)
         yield "local rflags = flags / 4 + anew" + (" + 16" if self._limits.returns else "")
-        yield f"local more = {self._taken(tag)}"
+        is_tagged = self._limits.name or self._described.limits or self._described.leased
+        yield f"local more = {self._taken(tag) if is_tagged else quoted(b'')}"
         yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
         yield "if flags > 0 then more = P('<dd', risk, sat) .. more end"
         yield "if shadowed ~= '' then more, rflags = P('<Hc0', #shadowed, shadowed) .. more, rflags + 64 end"

@@ -38,6 +38,9 @@ GROUPS = 2
 LUA = "gate/stores/redis/lua"
 SCRIPTS = {
     "take": (
+        "contract/test_take_functions.py",
+        "contract/test_take_reservations.py",
+        "contract/test_take_script.py",
         "laws/test_reservation_laws.py",
         "laws/test_bucket_laws.py",
         "laws/test_decay_laws.py",
@@ -46,7 +49,12 @@ SCRIPTS = {
         "contract/test_reservations.py",
         "contract/test_account_store_outages.py",
     ),
-    "settle": ("laws/test_reservation_laws.py", "contract/test_reservations.py", "contract/test_stored_numbers.py"),
+    "settle": (
+        "contract/test_settle_script.py",
+        "laws/test_reservation_laws.py",
+        "contract/test_reservations.py",
+        "contract/test_stored_numbers.py",
+    ),
     "exchange": ("laws/test_exchange_script.py", "laws/test_exchange_laws.py", "contract/test_token_leases.py"),
     "clock": ("laws/test_exchange_script.py", "contract/test_reservations.py"),
     "buckets": ("contract/test_bucket_values.py", "laws/test_exchange_script.py", "laws/test_reservation_laws.py"),
