@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gate.cli.output import Output, emit, result, say
+from gate.cli.output import Output, counted, emit, result, say
 from gate.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _evaluation_lines(figures: AccountFigures, hash_: str) -> list[str]:
     lines = [
         f"accounts judged by the scorecard {hash_}: {figures.accounts:,}, {figures.positives:,} abusive",
         f"last risk: {_ranking(figures.last)}",
-        *(f"after {count} events ({one.accounts:,} accounts): {_ranking(one)}" for count, one in figures.after.items()),
+        *(f"after {count} events: {of_accounts(one)}" for count, one in figures.after.items()),
     ]
     for name, shares in (("benign", figures.benign_at_least), ("abusive", figures.abusive_at_least)):
         said = ", ".join(f"{bound:g}: {shown(share)}" for bound, share in shares.items())
@@ -84,25 +85,38 @@ def _evaluation_lines(figures: AccountFigures, hash_: str) -> list[str]:
         f"{figures.state_bytes[1]:,} (most); {figures.us_per_event:.1f} µs of CPU an event"
     )
     if figures.shadow is not None:
-        lines += _shadow_lines(figures.shadow)
+        lines += shadow_lines(figures.shadow)
     for name, moved in figures.families.items():
         lines.append(f"{name:<10} moves {moved.useful:6.1%} of accounts toward their label, {moved.harmful:6.1%} away")
     return lines
 
 
-def _shadow_lines(shadow: ShadowFigures) -> list[str]:
+def shadow_lines(shadow: ShadowFigures) -> list[str]:
     lines = [
         f"in shadow, the scorecard {shadow.hash} on the same features: AUC {shown(shadow.auc)}, recall "
         f"{shown(shadow.recall_at_1pct_fpr)} at 1 % false positives; risks are {shadow.mean_apart:.3f} apart on average",
-        "share of accounts by how far their risks are apart, each up to the bound and beyond the one before: "
-        + ", ".join(f"{band}: {share:.3f}" for band, share in shadow.apart.items()),
+        "share of accounts whose two risks are apart by at most "
+        + ", ".join(f"{bound}: {share:.3f}" for bound, share in _up_to(shadow.apart)),
     ]
     for level, one in shadow.disagreements.items():
         lines.append(
-            f"a risk of {level:g} is reached only live by {one.abusive_live:,} abusive and {one.benign_live:,} benign "
-            f"accounts, only in shadow by {one.abusive_shadow:,} and {one.benign_shadow:,}"
+            f"to a risk of {level:g} the scorecard alone lifts {one.abusive_live:,} abusive and {one.benign_live:,} benign "
+            f"accounts, the one in shadow alone {one.abusive_shadow:,} and {one.benign_shadow:,}"
         )
     return lines
+
+
+def _up_to(bands: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The share up to each bound, of shares that begin where the one before ends."""
+    return list(zip(bands, accumulate(bands.values()), strict=True))
+
+
+def of_accounts(one: Ranking) -> str:
+    """How the accounts that have so many events are ranked; nothing can be ranked where they have one label."""
+    if not one.accounts:
+        return "no account has so many"
+    accounts = counted(one.accounts, "account")
+    return f"{accounts}, all of one label" if one.auc is None else f"{accounts}, {_ranking(one)}"
 
 
 def _ranking(one: Ranking) -> str:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from gate.errors import OperatorError
 from gate.local.parts import ProcessSpec
 from gate.local.plan import Plan
 
@@ -15,7 +18,10 @@ def worker(plan: Plan) -> ProcessSpec:
 
 
 def traffic(plan: Plan) -> ProcessSpec | None:
-    """Simulated uploads, or those of a labelled stream; None if the options turn traffic off."""
+    """Simulated uploads, or those of a labelled stream; None if the options turn traffic off.
+
+    Raises OperatorError for a stream whose first row cannot be used.
+    """
     options = plan.options
     if plan.kafka is None or not plan.has_traffic:
         return None
@@ -24,6 +30,14 @@ def traffic(plan: Plan) -> ProcessSpec | None:
     if options.replay is None:
         arguments += ["--rate", f"{options.rate:g}", "--seed", str(options.seed)]
     else:
+        _require_rows(options.replay)
         arguments += ["--replay", str(options.replay), "--speed", f"{options.speed:g}"]
         done = f"the stream {options.replay.name} has been sent to its end; everything else runs on"
     return ProcessSpec("streams.traffic", tuple(arguments), starts_last=True, when_done=done)
+
+
+def _require_rows(stream: Path) -> None:
+    from streams.lab.rows import read_rows
+
+    if next(read_rows(stream), None) is None:
+        raise OperatorError(f"--replay {stream} holds no row", "give a labelled stream; config/README.md shows a row")

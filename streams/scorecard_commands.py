@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.output import Output, OutputFlag, counted, emit, result, say
 from gate.errors import PolicyInvalid, file_problem
 from gate.policyfile.other_file import other_file
 
@@ -84,10 +84,10 @@ def families_json(card: Scorecard) -> dict[str, dict[str, float]]:
 
 def check_lines(file: Path, card: Scorecard) -> list[str]:
     """A valid scorecard as lines for people."""
-    lines = [f"{file} is valid, scorecard {card.hash}: {len(card.terms)} terms, {card.base:.3f} without evidence"]
+    lines = [f"{file} is valid, scorecard {card.hash}: {len(card.terms)} terms, risk {card.base:.3f} without evidence"]
     for family, found in families_json(card).items():
-        terms = "1 term" if found["terms"] == 1 else f"{found['terms']:.0f} terms"
         lines.append(
-            f"  {family:<10} {terms:<9} adds {found['adds_at_most']:.2f} at most, to {found['risk_alone']:.3f} alone"
+            f"  {family:<10} {counted(int(found['terms']), 'term'):<9} adds {found['adds_at_most']:.2f} at most, which alone "
+            f"leads to a risk of {found['risk_alone']:.3f}"
         )
     return lines

@@ -40,17 +40,28 @@ class BackPressure:
     @asynccontextmanager
     async def room_for(self, checks: int) -> AsyncIterator[None]:
         """Hold room for a batch. Raises StoreOverloaded, at once if too many wait, or after `within_s` seconds."""
-        if self._waiting or not self._fits(checks):
-            await self._wait(checks)
-        else:
-            self._under_way += checks
+        if not self.enter(checks):
+            await self.wait(checks)
         try:
             yield
         finally:
-            self._under_way -= checks
+            self.leave(checks)
+
+    def enter(self, checks: int) -> bool:
+        """Hold room for a batch if there is some at once. Its holder must `leave`; so must who has waited."""
+        if self._waiting or not self._fits(checks):
+            return False
+        self._under_way += checks
+        return True
+
+    def leave(self, checks: int) -> None:
+        """Give the room of a batch back."""
+        self._under_way -= checks
+        if self._waiting:
             self._admit()
 
-    async def _wait(self, checks: int) -> None:
+    async def wait(self, checks: int) -> None:
+        """Hold room for a batch once there is some. Raises as `room_for` does, and holds none then."""
         if self._waiting_checks + checks > self._most_waiting:
             raise StoreOverloaded(f"{self._waiting_checks} checks of batches wait already")
         loop = asyncio.get_running_loop()

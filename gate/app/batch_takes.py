@@ -48,11 +48,16 @@ class BatchTakes:
     ) -> Sequence[TakeResult | Exception]:
         if (down := self._takes.down) is not None:
             return [StoreUnavailable(down)] * len(requests)
+        room, count = self._back_pressure, len(requests)
         try:
             if not waits:
                 return await self._take_now(requests, policy)
-            async with self._back_pressure.room_for(len(requests)):
+            if not room.enter(count):
+                await room.wait(count)
+            try:
                 return await self._take_now(requests, policy)
+            finally:
+                room.leave(count)
         except Exception as error:
             return [error for _ in requests]
         except asyncio.CancelledError:
@@ -65,7 +70,7 @@ class BatchTakes:
         staff = [
             (n, answer.limits_of)
             for n, answer in enumerate(answers)
-            if isinstance(answer, TakeResult) and answer.limits_of is not None
+            if answer.__class__ is TakeResult and answer.limits_of is not None
         ]
         if staff:
             again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]

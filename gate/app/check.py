@@ -23,7 +23,7 @@ from gate.app.refusing_limits import RefusingLimits
 from gate.app.settle import Reports
 from gate.app.sound_pauses import readable_board, sound_pauses
 from gate.app.without_store import Leases, LocalTake, WithoutStore
-from gate.core.decide import LivePauses, allowed, decide, is_allowed, live_pauses, may_hold, needs_store, unheld
+from gate.core.decide import LivePauses, decide, live_pauses, may_hold, needs_store, unheld
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.limit import Room
@@ -34,7 +34,8 @@ from gate.core.pause.index import refusing_risk, strictest
 from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
-from gate.core.standing import UNKNOWN, LastKnown
+from gate.core.standing import LastKnown
+from gate.core.usual import usual_decision, usual_decisions
 from gate.errors import StoreUnavailable
 from gate.metrics import BOUNDS_US, OTHER_PAUSE, Counts
 from gate.ports.clock import Clock
@@ -187,22 +188,7 @@ class Check:
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         firsts, pauses_of = self._prepare_all(requests, policy, now_us)
         answers = await self._batches.answers(firsts, policy, waits=waits)
-        decisions, others, by_class = list[Decision](), list[Decision](), dict[str, int]()
-        is_calm, rev, remember = needs_store(self._pauses, policy), self._pauses.rev, self._last_known.remember
-        for request, first, answer, pauses in zip(requests, firsts, answers, pauses_of, strict=False):
-            if is_calm and isinstance(answer, TakeResult) and is_allowed(answer):
-                class_ = first.class_
-                remember(request.account.id, UNKNOWN)
-                by_class[class_] = by_class.get(class_, 0) + 1
-                decisions.append(allowed(request, class_, rev, policy.hash, answer))
-                continue
-            if isinstance(first, Decision):
-                decision = first
-            else:
-                assert answer is not None
-                decision = self._decide(request, first.class_, pauses, policy, now_us, first, answer)
-            decisions.append(decision)
-            others.append(decision)
+        decisions = self._decide_all(requests, firsts, pauses_of, answers, policy, now_us)
         for n in () if gone is None else gone():
             first = firsts[n]
             if decisions[n].reserved and not isinstance(first, Decision):
@@ -210,9 +196,6 @@ class Check:
         if self.trial is not None:
             for request, answer, decision, pauses in zip(requests, answers, decisions, pauses_of, strict=False):
                 self._try(request, decision, policy, pauses, answer, now_us)
-        for class_, times in by_class.items():
-            self._count(Verdict.ALLOW, class_, Stage.DEFAULT, "allow", None, (), (), True, times, now_us)
-        self._count_all(others, policy, now_us)
         self._log_all(requests, decisions, now_us, ignored or ((),) * len(requests))
         self._took(started_ns, len(decisions))
         return decisions
@@ -276,21 +259,50 @@ class Check:
     ) -> Decision:  # fmt: skip
         """Decide by the store's answer, or by what the gate itself knows where there is none."""
         account = take_request.account
-        if (
-            pauses is not self._pauses and pauses is not self._unheld
-        ):  # a board that came into force meanwhile is acknowledged, and so obeyed
+        if pauses is not self._pauses and pauses is not self._unheld:
+            # a board that came into force meanwhile is acknowledged, and so obeyed
             _, pauses, _ = self._prepare(request, policy, now_us)
         if isinstance(answer, TakeResult):
-            if is_allowed(answer) and needs_store(self._pauses, policy):
-                self._last_known.remember(account, UNKNOWN)
-                return allowed(request, class_, self._pauses.rev, policy.hash, answer)
             if not answer.repeated:  # a repeated answer has the standing of the first check
                 self._last_known.remember(account, answer.standing)
+            if needs_store(self._pauses, policy):
+                usual = usual_decision(take_request, answer, self._pauses.rev, policy)
+                if usual is not None:
+                    return usual
             decision = decide(request, class_, pauses, policy, now_us, answer)
             if answer.charged and not decision.reserved:
                 self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
             return decision
         return self._alone.decide(request, class_, pauses, policy, now_us, take_request, answer)
+
+    def _decide_all(
+        self, requests: Sequence[CheckRequest], firsts: Sequence[Decision | TakeRequest], pauses_of: Iterable[LivePauses],
+        answers: Sequence[TakeResult | Exception | None], policy: Policy, now_us: int,
+    ) -> list[Decision]:  # fmt: skip
+        """Decide the checks of a batch and count the decisions, the usual ones together."""
+        usual: Iterable[Decision | None] = repeat(None)
+        if needs_store(self._pauses, policy):
+            usual, classes = usual_decisions(firsts, answers, self._pauses.rev, policy, self._last_known.remember)
+            for class_ in set(classes):
+                n = classes.count(class_)
+                self._count(Verdict.ALLOW, class_, Stage.DEFAULT, "allow", None, (), (), True, n, now_us)
+            if len(classes) == len(firsts):
+                return [decision for decision in usual if decision is not None]
+        decisions: list[Decision] = []
+        others: list[Decision] = []
+        for request, first, answer, pauses, known in zip(requests, firsts, answers, pauses_of, usual, strict=False):
+            if known is not None:
+                decisions.append(known)
+                continue
+            if isinstance(first, Decision):
+                decision = first
+            else:
+                assert answer is not None
+                decision = self._decide(request, first.class_, pauses, policy, now_us, first, answer)
+            decisions.append(decision)
+            others.append(decision)
+        self._count_all(others, policy, now_us)
+        return decisions
 
     def _note(
         self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int, ignored: Collection[str]

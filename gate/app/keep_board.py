@@ -122,5 +122,5 @@ class KeepBoard:
 
 
 def _lacks(stored: Board, ours: Board) -> bool:
-    """True if a pause of `ours` is not on the stored board as it should be. What is only forgotten is not lacking."""
+    """True if a pause of `ours` is not on the stored board as it should be. A pause that is only forgotten is not lacking."""
     return any(stored.pauses.get(id_) != pause for id_, pause in ours.pauses.items())

@@ -136,18 +136,16 @@ class LeasedTakes:
         for request in requests:
             limits = request.class_limits
             counts[limits] = counts.get(limits, 0) + 1
-        bulks = {limits: self._give_many(limits, count) for limits, count in counts.items()}
-        given: list[LeasedBatch | Given | None] = []
-        sent: list[TakeRequest] = []
-        for request in requests:
-            bulk = bulks[request.class_limits]
-            if bulk is not None:
-                given.append(bulk)
-                sent.append(replace(request, class_limits=bulk.remaining))
-            else:
-                lent = self.give(request)
-                given.append(None if lent is None else lent[1])
-                sent.append(request if lent is None else lent[0])
+        alone: set[ClassLimits] = set()
+        bulks = {limits: self._give_many(limits, count, alone) for limits, count in counts.items()}
+        given: list[LeasedBatch | Given | None] = [bulks[request.class_limits] for request in requests]
+        sent = [
+            request if (bulk := bulks[request.class_limits]) is None else replace(request, class_limits=bulk.remaining)
+            for request in requests
+        ]
+        for n, request in enumerate(requests if alone else ()):
+            if request.class_limits in alone and (lent := self.give(request)) is not None:
+                sent[n], given[n] = lent
         try:
             results = await self._takes.take_many(sent)
         except BaseException:
@@ -343,9 +341,7 @@ class LeasedTakes:
                         self._wake.set()
                 self._taken["lease"] += 1
                 return replace(request, class_limits=way.remaining), (way, costs)
-        for lease in leased.wanting():
-            lease.demand_us += lease.limit.cost_us(request.size)
-            lease.demands += 1
+        leased.want(request.size, 1)
         self._wake.set()
         self._taken["bucket"] += 1
         return None
@@ -358,21 +354,26 @@ class LeasedTakes:
             if not was_used:
                 lease.held_us += cost
 
-    def _give_many(self, limits: ClassLimits, count: int) -> LeasedBatch | None:
-        """Tokens for so many uploads of a class, all in the first way; None where the leases do not have them."""
+    def _give_many(self, limits: ClassLimits, count: int, alone: set[ClassLimits]) -> LeasedBatch | None:
+        """Tokens for so many uploads of a class, all in the first way. None: they take from the buckets, or, where the class is
+        then in `alone`, each may get tokens by itself.
+        """
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
             return None
         way = leased.ways[0]
-        if way.costs is None:
+        if way.costs is not None and way.has(costs := [cost * count for cost in way.costs]):
+            if way.spend(costs, count):
+                self._wake.set()
+            self._taken["lease"] += count
+            return LeasedBatch(way, count)
+        if way.costs is None or len(leased.ways) > 1 or way.has(way.costs):
+            alone.add(limits)
             return None
-        costs = [cost * count for cost in way.costs]
-        if not way.has(costs):
-            return None
-        if way.spend(costs, count):
-            self._wake.set()
-        self._taken["lease"] += count
-        return LeasedBatch(way, count)
+        leased.want(0, count)
+        self._wake.set()
+        self._taken["bucket"] += count
+        return None
 
     def _learn(self, limits: ClassLimits) -> LeasedClass | None:
         """The leases of a class; None where it has none."""

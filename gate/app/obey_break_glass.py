@@ -67,12 +67,10 @@ class ObeyBreakGlass:
             self._unreadable(len(read.refused))
             named = {pause.id for pause in pauses}
             pauses += tuple(pause for pause in self._in_force.board.break_glass if pause.id not in named)
-            self._say(f"{self._place}: this gate does not obey {'; '.join(read.refused)}")
+            self._say(f"{self._place} has entries that cannot be read: {'; '.join(read.refused)}")
         self._in_force.adopt_break_glass(pauses, read.releases)
         if read.releases:
-            self._say(
-                f"{self._place}: this gate does not obey {', '.join(sorted(read.releases))}, which the file lifts"
-            )
+            self._say(f"{self._place} lifts {', '.join(sorted(read.releases))}: this gate does not obey them")
         if not pauses and not read.releases:
             self._say(f"{self._place} is removed or empty: no pause of it is in force")
         elif pauses:

@@ -162,8 +162,8 @@ class Watch:
             self._in_force.start_from(self._snapshot.clock)
         if not self.clock_known:
             self._say(
-                "the store's clock is unknown since the machine's start: until it answers, each pause of the snapshot lasts "
-                "for the time that was left when the snapshot was written"
+                "this gate has not read the clock of Redis since its machine started: until Redis answers, each pause of the "
+                "snapshot lasts for the time that was left when the snapshot was written"
             )
 
     async def first_read(self) -> None:
@@ -255,7 +255,7 @@ class Watch:
         self._first.set()
         if self._down:
             self._down = False
-            self._say("the board's store answers again")
+            self._say("Redis returns the pauses again")
         self._in_force.adopt(board)
         self._tell_unreadable_entries()
 
@@ -291,18 +291,18 @@ class Watch:
             return
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.replace(stored.rev, ours):
-                self._say(f"the board's store had lost pauses; revision {ours.rev} is written back")
+                self._say(f"Redis had lost pauses; this gate has written revision {ours.rev} back")
 
     async def _repair(self, error: StateUnreadable) -> None:
         """Replace a stored document that cannot be read by the last good board. Raises StoreUnavailable."""
         self._count_unreadable()
-        self._tell("unreadable", f"the board in the store cannot be read, the last good one is kept: {error}")
+        self._tell("unreadable", f"the board in Redis cannot be read, and this gate keeps the last good one: {error}")
         if not (self.ever_read or self._started_from_disk or self.board.rev):
             return  # this gate knows no good board: another gate must repair it
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.repair(self.board):
                 self._say(
-                    f"the board in the store is repaired from revision {self.board.rev}; the old bytes are kept aside"
+                    f"the board in Redis is replaced by revision {self.board.rev} of this gate; its former bytes are set aside"
                 )
 
     async def _count_gates(self) -> None:
@@ -324,13 +324,13 @@ class Watch:
         for raw in entries.keys() - self._passed_on:
             entry = entries[raw]
             self._count_unreadable()
-            self._say(f"the board holds a pause that this gate cannot read and does not obey ({entry.id}): {entry.why}")
+            self._say(f"pause {entry.id} cannot be read, and this gate does not obey it: {entry.why}")
         self._passed_on = frozenset(entries)
 
     def _failed(self, why: str) -> None:
         if not self._down:
             self._down = True
-            self._say(f"the board's store does not answer ({why}); the gate goes on with the last board it knew")
+            self._say(f"Redis does not return the pauses ({why}); the gate goes on with those it knew last")
 
     def _count_unreadable(self, entries: int = 1) -> None:
         self._check.counts.board_unreadable += entries

@@ -36,6 +36,8 @@ DEFAULT_PORT = "default port"
 """The origin of an address that nothing names."""
 
 _DEFAULTS = {"redis": DEFAULT_REDIS, "kafka": DEFAULT_KAFKA, "gate": DEFAULT_GATE, "admin": DEFAULT_ADMIN}
+_NAMES = {"redis": "Redis", "kafka": "Kafka", "gate": "the gate", "admin": "the admin port"}
+"""What the parts are called in sentences."""
 _SCHEMES = {
     "gate": ("http://", "https://"),
     "admin": ("http://", "https://"),
@@ -115,7 +117,7 @@ class Addresses:
         if name in self.known:
             return self.known[name]
         raise SettingInvalid(
-            f"the state directory {self.state} holds no {UP_FILE}, so it does not say where {name} is",
+            f"the state directory {self.state} holds no {UP_FILE}, so it does not say where {_NAMES[name]} is",
             f"start the system with `upload-gate up --state {self.state}`, correct --state or UPLOAD_GATE_STATE, "
             f"or give --{name}",
         )
@@ -218,12 +220,12 @@ def _check(known: Mapping[str, str], origin: Mapping[str, str]) -> None:
     problem = redis_problem(known["redis"]) if "redis" in known else None
     if problem is not None:
         raise SettingInvalid(
-            f"the address of redis ({origin['redis']}) is not a usable URL: {problem}", "write redis://host:port"
+            f"the address of Redis ({origin['redis']}) is not a usable URL: {problem}", "write redis://host:port"
         )
     for name, schemes in _SCHEMES.items():
         if name in known and not (known[name].startswith(schemes) and _is_whole(known[name])):
             raise SettingInvalid(
-                f"the address of {name} ({origin[name]}) is not a usable URL", f"write {schemes[0]}host:port"
+                f"the address of {_NAMES[name]} ({origin[name]}) is not a usable URL", f"write {schemes[0]}host:port"
             )
     if "kafka" in known:
         source = origin["kafka"]

@@ -117,4 +117,4 @@ async def _approve(
             result(changed.id)
         act = "released" if changed.released_at_us is not None else changed.action.value
         say(f"{by} approves {changed.id} of {changed.owner}: {act} {uploads_of(changed.scope)}")
-        await report("what was approved of", changed, operate, addresses, output, direct)
+        await report("the approved change of", changed, operate, addresses, output, direct)

@@ -254,7 +254,7 @@ def _line(line: str, by: str) -> tuple[str, Override]:
 def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: str, by: str) -> Override:
     if allow + deny + (limits is not None) != 1:
         raise OperatorError(
-            "an override either lets in, refuses or changes limits", "give --allow, --deny or --limits CLASS"
+            "an override either lets in, refuses or changes limits", "give one of --allow, --deny and --limits CLASS"
         )
     if limits is not None and not limits.strip():
         raise OperatorError("--limits needs the name of a class", "such as --limits trusted")

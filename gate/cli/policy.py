@@ -199,7 +199,7 @@ def policy_lines(policy: Policy) -> list[str]:
     rules = ", ".join(sorted(policy.second_person)) or "nothing"
     lines.append(f"a second person is needed for: {rules}")
     if policy.second_person and policy.alone_us:
-        lines.append(f"whoever sets a pause acts alone for its first {duration_text(policy.alone_us)}")
+        lines.append(f"the person who sets a pause acts alone for its first {duration_text(policy.alone_us)}")
     for name, t in policy.thresholds.items():
         steps = [
             f"{step} at {at:g}"

@@ -121,6 +121,7 @@ class _Run:
             began = time.monotonic()
             if not system.start():
                 return 0
+            self._messages.clear()  # how it started is no news any more once it is up
             self._greet(plan, time.monotonic() - began)
             self._watch(plan, system)
         return 0
@@ -133,6 +134,8 @@ class _Run:
             say(*line.split("\n"))
 
     def _stop(self, system: System) -> None:
+        if system.supervisor.is_empty:
+            return
         self.say("stopping everything")
         began = time.monotonic()
         system.stop()

@@ -291,36 +291,6 @@ def decide(
     )
 
 
-def allowed(request: CheckRequest, class_: str, board_rev: int, policy: str, answer: TakeResult) -> Decision:
-    """The decision, where `needs_store` is true, about an upload that took tokens and has neither score nor override."""
-    return Decision(
-        request.upload_id,
-        request.account.id,
-        class_,
-        _ALLOW,
-        _DEFAULT,
-        "allow",
-        None,
-        None,
-        policy,
-        board_rev,
-        None,
-        answer.shadow,
-        (),
-        None,
-        True,
-        answer.room,
-        answer.now_us,
-    )
-
-
-def is_allowed(answer: TakeResult) -> bool:
-    """Whether the answer is that of nearly all uploads: tokens taken now, and nothing known of the account. Then `allowed` tells
-    what `decide` says where `needs_store` is true.
-    """
-    return answer.charged and not answer.repeated and answer.standing is UNKNOWN and not answer.shadow
-
-
 def needs_store(pauses: LivePauses, policy: Policy) -> bool:
     """True if no upload can be decided before the store has answered, as is usual. `decide` then need not be called."""
     return pauses.are_none and not policy.deny_accounts

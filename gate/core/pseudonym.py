@@ -54,7 +54,8 @@ class Pseudonyms:
 
     def of_ips(self, ips: Sequence[str | None]) -> list[str | None]:
         """`of_ip` of each that is known, without a call for each. Raises ValueError as `network` does."""
-        copied, network_of, found = self._of_ip, self._network, list[str | None]()
+        copied, network_of = self._of_ip, self._network
+        found: list[str | None] = []
         for ip in ips:
             if ip is None:
                 found.append(None)
@@ -66,7 +67,8 @@ class Pseudonyms:
 
     def of_devices(self, devices: Sequence[str | None]) -> list[str | None]:
         """`of_device` of each that is known."""
-        copied, found = self._of_device, list[str | None]()
+        copied = self._of_device
+        found: list[str | None] = []
         for device in devices:
             if device is None:
                 found.append(None)

@@ -11,11 +11,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
+
+from gate.local.process import tail
 
 RESTARTS = 5
 RESTART_WINDOW_S = 60.0
 FIRST_PAUSE_S = 0.5
+MOST_OF_A_LINE = 300
 
 
 class SupervisedPart(Protocol):
@@ -66,6 +70,11 @@ class Supervisor:
             self._records.append(_Record(part))
         part.start()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no part was ever started."""
+        return not self._records
+
     def watch(self, now_s: float) -> None:
         """Check every part once: record crashes, and restart the parts that are due.
 
@@ -111,7 +120,7 @@ class Supervisor:
             recent.popleft()
         what = f"{record.part.name} {_ended(status)}"
         log = getattr(record.part, "log", None)
-        where = f" (log: {log})" if log is not None else ""
+        where = f" (log: {log}{_last_line(log)})" if log is not None else ""
         if len(recent) >= RESTARTS:
             record.given_up = True
             self._say(f"{what} for the {RESTARTS + 1}th time within a minute; it stays down, the rest runs on{where}")
@@ -135,6 +144,12 @@ class Supervisor:
             else:
                 record.due_s = None
                 self._say(f"{record.part.name} runs again")
+
+
+def _last_line(log: Path) -> str:
+    """`, which ends with "…"`; empty for a log without a line."""
+    last = tail(log, 1).strip()
+    return f', which ends with "{last[:MOST_OF_A_LINE]}"' if last else ""
 
 
 def _has_crashed(record: _Record) -> bool:

@@ -41,15 +41,15 @@ class System:
     def start(self) -> bool:
         """Start all parts and wait until all answer. Returns False if the end was requested meanwhile.
 
-        Raises LocalServerError. Call `stop` afterwards in any case.
+        Raises OperatorError for options that a process cannot use, and LocalServerError. Call `stop` afterwards in any case.
         """
         plan = self.plan
+        added = parts.added_processes(plan)
         if plan.redis_port is not None:
             self.supervisor.start(parts.redis(plan))
         jars = fetch_jars(default_cache(), self._say) if plan.kafka_port is not None else None
         if self._stop_request.is_set():
             return False
-        added = parts.added_processes(plan)
         own = [parts.gate(plan), *(process for process in added if not process.starts_last)]
         with ThreadPoolExecutor(1) as pool:
             kafka = pool.submit(self._start_kafka, jars)

@@ -158,9 +158,15 @@ def check_policy_file(text: str, file: str) -> tuple[PolicyFile | None, list[Pol
 
 
 def content_hash(document: Mapping[str, object]) -> str:
-    """12 hex digits that name the content of a parsed config file."""
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
+    """12 hex digits that name the meaning of a policy's document. The order of a list means nothing in a policy."""
+    canonical = json.dumps(_without_order(document), sort_keys=True, separators=(",", ":"), default=str)
     return sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _without_order(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_order(each) for key, each in value.items()}
+    return sorted(set(map(str, value))) if isinstance(value, list | tuple) else value
 
 
 def _policy(top: TomlTable) -> Policy:

@@ -47,7 +47,7 @@ class Difference:
             gone = [str(value) for value in self.before if value not in self.after]
             come = [str(value) for value in self.after if value not in self.before]
             parts = [f"{word} {', '.join(values)}" for word, values in (("with", come), ("without", gone)) if values]
-            return f"{self.key}: {'; '.join(parts) or 'another order'}{effect}"
+            return f"{self.key}: {'; '.join(parts)}{effect}"
         if self.before is None:
             return f"{self.key}: {_shown(self.after)} is added{effect}"
         if self.after is None:
@@ -56,7 +56,8 @@ class Difference:
 
 
 def differences(before: Document, after: Document) -> list[Difference]:
-    """Every key that differs, in the order of `after`, then what only `before` has. Both hold all defaults."""
+    """Every key that differs, in the order of `after`, then what only `before` has. Both hold all defaults. The order of a
+    list is no difference."""
     return list(_differences((), before, after))
 
 
@@ -65,6 +66,9 @@ def _differences(path: tuple[str, ...], before: Document, after: Document) -> It
         place, old, new = (*path, key), before.get(key), after.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _differences(place, old, new)
+        elif isinstance(old, list) and isinstance(new, list):
+            if set(old) != set(new):
+                yield Difference(place, old, new, _effect(place, old, new))
         elif old != new:
             yield Difference(place, old, new, _effect(place, old, new))
 

@@ -288,12 +288,15 @@ def _labels_of_plain(checks: Sequence[_Check], body: bytes, latest: datetime) ->
     if not _is_simple(body):
         is_plain = all(_is_plain(check, "-x", False, has_space, latest) for check in checks)
         return set(map(labels_of, checks)) if is_plain else None
-    labels, ids, hashes, addresses = set[Labels](), list[str | None](), list[str](), list[str]()
+    labels: set[Labels] = set()
+    ids: list[str | None] = []
+    hashes: list[str] = []
+    addresses: list[str] = []
     for check in checks:
         account, media, ip, device = check.account, check.media, check.ip, check.device
-        account_id, made, sha256, upload_id = account.id, account.created_at, media.sha256, check.upload_id
+        made, sha256 = account.created_at, media.sha256
         labels.add((account.class_, media.kind, check.surface, check.country))
-        ids += (account_id, upload_id, device, ip, sha256)
+        ids += (account.id, check.upload_id, device, ip, sha256)
         if made is not None and not EARLIEST <= made <= latest:
             return None
         if ip is not None:
@@ -304,16 +307,12 @@ def _labels_of_plain(checks: Sequence[_Check], body: bytes, latest: datetime) ->
             return None
         if has_space:
             text, links = check.text, check.links
-            if (
-                " " in account_id
-                or " " in upload_id
-                or (device is not None and " " in device)
-                or (text is not None and text.isspace())
-                or (links and not are_plain_links(links))
-            ):
+            if (text is not None and text.isspace()) or (links and not are_plain_links(links)):
                 return None
     joined = "".join(hashes)
-    if " " in joined or joined != joined.lower():  # with a prefix a hash is longer than a plain id
+    if joined != joined.lower():  # with a prefix a hash is longer than a plain id
+        return None
+    if has_space and " " in "".join([each for each in ids if each is not None]):
         return None
     if not none_special(ids) or not all(map(_are_plain_labels, labels)):
         return None

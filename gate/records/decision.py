@@ -199,7 +199,9 @@ def _body_of_some_allowed(
     """
     policy, board_rev, began_us, began = decisions[0].policy, decisions[0].board_rev, -1, ""
     start, middle, end = _around(policy, board_rev)
-    copied, answers, names = signer.copied, list[str](), list[str]()
+    copied = signer.copied
+    answers: list[str] = []
+    names: list[str] = []
     for decision, fields in zip(decisions, ignored, strict=True):
         if (
             decision.stage is _DEFAULT

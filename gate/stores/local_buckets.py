@@ -6,7 +6,7 @@ here: refusing a few uploads too many is the safe side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gate.core.limits.gcra import GRACE_US, Refusal, take
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit
@@ -41,15 +41,18 @@ class LocalBuckets:
 
     def take(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take from all buckets or from none, like `gate.core.limits.gcra.take`, by this gate's share of each limit."""
-        moved: list[tuple[dict[str, int], str, int]] = []
+        looked_at: list[Sequence[_Row]] = []
+        before: list[int] = []
         more = longest_us = 0
         refusing = ""
         for each in buckets:
             by_bytes, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
             if rows is None:
+                self._restore(buckets, looked_at, before)
                 return self._take_by_the_model(buckets, size, now_us)
             if by_bytes:
                 rows = [row if row[3] is None else self._row(row[3], size) for row in rows]
+            looked_at.append(rows)
             tats = self._tats.get(each.entity)
             if tats is None:
                 if not rows:
@@ -57,6 +60,7 @@ class LocalBuckets:
                 tats = self._tats[each.entity] = {}  # it does not stay empty
             for name, cost_us, most_us, _, believed_us in rows:
                 tat_us = tats.get(name, -1)
+                before.append(tat_us)
                 wait_us = tat_us - now_us
                 if wait_us <= 0:
                     more += tat_us == -1
@@ -64,22 +68,34 @@ class LocalBuckets:
                 if wait_us > most_us:
                     wait_us -= most_us
                     if wait_us > believed_us:  # this is rare, and the model several times slower
+                        self._restore(buckets, looked_at, before)
                         return self._take_by_the_model(buckets, size, now_us)
                     if wait_us > longest_us:
                         longest_us, refusing = wait_us, name
                     continue
-                moved.append((tats, name, tat_us + cost_us))
+                tats[name] = tat_us + cost_us
         if longest_us:
-            for each in buckets:
-                if not self._tats.get(each.entity, True):
-                    del self._tats[each.entity]
+            self._restore(buckets, looked_at, before)
             return Refusal(refusing, longest_us), ()
-        for tats, name, tat_us in moved:
-            tats[name] = tat_us
         self._count += more
         if self._count > self._max_buckets:
             self._forget(now_us)
         return NOTHING_REFUSED
+
+    def _restore(
+        self, buckets: Sequence[EntityBuckets], looked_at: Iterable[Sequence[_Row]], before: Iterable[int]
+    ) -> None:
+        """Set the TATs of the limits that were looked at, in the order of the buckets, back to those of `before`."""
+        left = iter(before)
+        for each, rows in zip(buckets, looked_at):  # noqa: B905  (the last ones may not have been looked at)
+            tats = self._tats.get(each.entity, {})
+            for (name, *_), tat_us in zip(rows, left):  # noqa: B905
+                if tat_us == -1:
+                    tats.pop(name, None)
+                else:
+                    tats[name] = tat_us
+            if not tats:
+                self._tats.pop(each.entity, None)
 
     def _take_by_the_model(
         self, buckets: Sequence[EntityBuckets], size: int, now_us: int

@@ -29,6 +29,7 @@ from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
+from streams.lab.odds_carried_on import ODDS, carried_on, points_of, steepness
 from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
@@ -60,7 +61,7 @@ READ_BY_CAPTIONS: Final = frozenset(
 """Features of style that a caption model of the same site reads in each caption too. Beside such a model they count
 twice, and bots of other kinds rank worse.
 """
-OF_LARGE_FAMILY: Final = 0.25
+OF_LARGE_FAMILY: Final = 0.5
 """The exponent by which an account of a family of n accounts weighs less: n to this power."""
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
@@ -163,13 +164,16 @@ def _fit(
     most = most_alone(base_rate)
     last = _last_rows(vectors)
     families, sums = _held_out(vectors, vectors.groups, seed, lambda done: progress(0.35 + 0.3 * done, "by families"))
+    steep = steepness(sums, vectors)
+    sums = _with_line(sums, families, vectors, steep)
     weights = calibration_weights(vectors)
     capped = choose_cap(sums, vectors.labels, weights, _stages(vectors), most)
     alone = _account_numbers(vectors)
     _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
-    later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped)
+    loose = _with_line(loose, families, vectors, steep)
+    later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped, steep)
     progress(0.9, "all rows")
-    boosted = boost(vectors, seed, BAGS)
+    boosted = carried_on(boost(vectors, seed, BAGS), vectors, steep)
     share = float((weights * vectors.labels).sum() / weights.sum())
     card = scorecard_of(boosted, capped, share, base_rate, most)
     if not card.terms:
@@ -317,8 +321,22 @@ def _sums(boosted: Boosted, vectors: Vectors, families: tuple[str, ...]) -> Matr
     return sums
 
 
+def _with_line(sums: Matrix, families: tuple[str, ...], vectors: Vectors, steep: float) -> Matrix:
+    """The sums by family with the line of the captions' log odds."""
+    if steep <= 0.0:
+        return sums
+    made = sums.copy()
+    made[:, families.index(FEATURES[PLACE[ODDS]].family)] += points_of(vectors, steep)
+    return made
+
+
 def _later(
-    vectors: Vectors, first_us: NDArray[np.int64], seed: int, families: tuple[str, ...], capped: Capped
+    vectors: Vectors,
+    first_us: NDArray[np.int64],
+    seed: int,
+    families: tuple[str, ...],
+    capped: Capped,
+    steep: float,
 ) -> DetectionFigures | None:
     """The figures for the 30 % of accounts that began last, by terms fitted to the others; None if a class is missing."""
     bound = np.quantile(first_us, 0.7)
@@ -326,7 +344,7 @@ def _later(
     labels = vectors.labels
     if min(labels[train].sum(), (1 - labels[train]).sum()) < LEAST_LABELS or not 0 < labels[test].sum() < test.sum():
         return None
-    boosted = boost(vectors.rows(train), seed)
+    boosted = carried_on(boost(vectors.rows(train), seed), vectors, steep)
     return detection_figures(labels[test], capped.log_odds(_sums(boosted, vectors.rows(test), families)))
 
 

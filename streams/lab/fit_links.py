@@ -134,12 +134,17 @@ def _recency(source: Sequence[LinkRow]) -> list[float]:
 
 
 def _require_sites(rows: Sequence[Sequence[LinkRow]]) -> None:
-    for name, label in (("abusive", 1), ("honest", 0)):
+    for name, label, remedy in (
+        ("abusive", 1, "give a longer list of abusive links, or rows that are labelled 1 and have urls"),
+        ("honest", 0, "give honest links with --negatives, or rows that are labelled 0 and have urls"),
+    ):
         sites = len({row.site for source in rows for row in source if row.label == label})
         if sites < LEAST_LABELS:
+            counted = "1 site" if sites == 1 else f"{sites} sites"
             raise OperatorError(
-                f"there are {name} links of {sites} sites, and a fit needs at least {LEAST_LABELS} of each class",
-                "give more labelled links",
+                f"there are {name} links of {counted}, and a fit needs at least {LEAST_LABELS} of each class; "
+                "links below one registered domain count as one site",
+                remedy,
             )
 
 

@@ -1,13 +1,8 @@
 """Replays a labelled stream through the gate's decision code and the real worker in recorded time, and counts results.
 
-Uploads are processed in windows in stream order: a window is decided, its events are published with their decisions,
+Uploads are processed in the windows of `windows`: a window is decided, its events are published with their decisions,
 and the next window waits until the worker's scores of this one are in the account store. So a check knows everything
-that happened before its window, and nothing of the window itself. A window ends before it would hold more than
-`REPEATS` uploads of one account and, once it has `FULL_ENOUGH` rows, before it would hold more than that of one device,
-address, content or link. So a check misses at most the last `REPEATS - 1` uploads of its account. A window also ends
-before it would hold a second account of a device that at most `FEW_KNOWN` accounts have used: gates hear of a device
-within a second, and streams that are recorded to the minute do not show that its accounts came one after another. No
-window spans more than `SPAN_US` of recorded time: counts of what accounts share last for days, and would be gone at its end.
+that happened before its window, and nothing of the window itself.
 
 The caller provides the store, the publisher and the clock.
 """
@@ -17,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -25,18 +20,15 @@ import msgspec
 from gate.app.hear_hot_facts import HearHotFacts
 from gate.core.decide import LivePauses, decide
 from gate.core.decision import Decision
-from gate.core.duration import DAY_US
 from gate.core.event import Attempted
 from gate.core.hot_facts import HotFactTable
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
-from gate.core.request import CheckRequest
 from gate.core.score import Score
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreStore
 from gate.ports.takes import TakeStore
-from streams.core.crowd import DEVICE, IP, LEVELS
 from streams.lab.evaluate import Figures, figures
 from streams.lab.next_upload import MEETS, NextUploads
 from streams.lab.rows import (
@@ -46,12 +38,8 @@ from streams.lab.rows import (
     Stream,
     attempted,
 )
+from streams.lab.windows import SPAN_US, WINDOW, Sharers, windows
 
-WINDOW = 250
-REPEATS = 3
-FULL_ENOUGH = 24
-FEW_KNOWN = 8
-SPAN_US = 3 * DAY_US
 POLL_S = 0.003
 SCORED_WITHIN_S = 60.0
 SETTLE_S = 1.0
@@ -188,26 +176,6 @@ class Judge:
         return msgspec.structs.replace(taking, hot=hot)
 
 
-class Sharing:
-    """Tells windows whose devices or addresses so many accounts share that they may be hot facts."""
-
-    def __init__(self) -> None:
-        self._accounts: dict[tuple[int, str], set[str]] = {}
-
-    def add(self, window: Sequence[Recorded]) -> bool:
-        """Add a window's uploads. Returns whether any of them comes from such a device or address."""
-        is_hot = False
-        for upload in window:
-            request = upload.request
-            for kind, value in ((DEVICE, request.device), (IP, request.ip)):
-                if value is not None:
-                    accounts = self._accounts.setdefault((kind, value), set())
-                    if len(accounts) < LEVELS[kind]:
-                        accounts.add(request.account.id)
-                    is_hot |= len(accounts) >= LEVELS[kind]
-        return is_hot
-
-
 async def no_hot_facts() -> None:
     """Reads none."""
 
@@ -228,11 +196,11 @@ async def replay(
     `hot_facts` gives `judge` the hot facts that the worker has published after a window. `alive` raises if the worker
     has ended; `log_tail` returns the end of its log. Raises StoreUnavailable, also if scores do not arrive.
     """
-    tally, sharing, following = Tally(), Sharing(), NextUploads(judge.policy, store)
+    tally, sharers, following = Tally(), Sharers(), NextUploads(judge.policy, store)
     count = 0
     began = time.monotonic()
     span_us = SPAN_US if speed is None else min(SPAN_US, round(speed * 250_000))
-    for window in windows(stream.uploads, span_us=span_us):
+    for window in windows(stream.uploads, sharers, span_us=span_us):
         if speed is not None:
             ahead_s = (window[0].at_us - stream.uploads[0].at_us) / 1e6 / speed - (time.monotonic() - began)
             await asyncio.sleep(max(0.0, ahead_s))
@@ -242,7 +210,7 @@ async def replay(
             for upload, decision in zip(window, decisions, strict=True)
         ]
         await _scored(store, last_of_each(window, await publish(events)), alive, log_tail)
-        if sharing.add(window):
+        if sharers.may_be_hot(window):
             await hot_facts()
         await following.look(window)
         for upload, decision in zip(window, decisions, strict=True):
@@ -257,58 +225,6 @@ async def replay(
         (label, max(risks.get(account, 0.0), hot.get(account, 0.0))) for account, label in tally.labels.items()
     )
     return Outcome(tally, labelled, stream.synthetic_times, count, seconds)
-
-
-def windows(
-    uploads: Iterable[Recorded], size: int = WINDOW, repeats: int = REPEATS, span_us: int = SPAN_US
-) -> Iterator[list[Recorded]]:
-    """The windows of the stream, by the rules of the module. No window spans more recorded time than `span_us`."""
-    window: list[Recorded] = []
-    accounts: Counter[str] = Counter()
-    shared: Counter[tuple[str, str]] = Counter()
-    devices = _Devices()
-    for upload in uploads:
-        account, features = upload.request.account.id, _features(upload.request)
-        full = len(window) >= size or accounts[account] >= repeats
-        crowded = len(window) >= FULL_ENOUGH and any(shared[feature] >= repeats for feature in features)
-        long = bool(window) and upload.at_us - window[0].at_us > span_us
-        if full or crowded or long or devices.follows_another(upload.request):
-            yield window
-            window = []
-            accounts.clear()
-            shared.clear()
-            devices.in_window.clear()
-        window.append(upload)
-        accounts[account] += 1
-        shared.update(features)
-        devices.add(upload.request)
-    if window:
-        yield window
-
-
-class _Devices:
-    """The first accounts of each device; `in_window` has the last account of each device of this window."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, set[str]] = {}
-        self.in_window: dict[str, str] = {}
-
-    def follows_another(self, request: CheckRequest) -> bool:
-        """Whether another account of the device, which few have used, is in the window."""
-        device, account = request.device, request.account.id
-        if device is None or self.in_window.get(device, account) == account:
-            return False
-        known = self._known[device]
-        return account not in known and len(known) <= FEW_KNOWN
-
-    def add(self, request: CheckRequest) -> None:
-        """Add an upload of the window."""
-        device, account = request.device, request.account.id
-        if device is not None:
-            self.in_window[device] = account
-            known = self._known.setdefault(device, set())
-            if len(known) <= FEW_KNOWN:
-                known.add(account)
 
 
 def last_of_each(window: Sequence[Recorded], places: Sequence[tuple[int, int]]) -> dict[str, int]:
@@ -362,11 +278,6 @@ async def _risks(store: ScoreStore, accounts: Sequence[str]) -> dict[str, float]
         scores: list[Score | None] = await store.scores(part)
         found.update((a, score.risk) for a, score in zip(part, scores, strict=True) if score is not None)
     return found
-
-
-def _features(request: CheckRequest) -> list[tuple[str, str]]:
-    named = (("device", request.device), ("ip", request.ip), ("content", request.media.sha256))
-    return [(kind, value) for kind, value in named if value is not None] + [("link", link) for link in request.links]
 
 
 def _rounded(figure: float | None) -> float | None:

@@ -66,7 +66,7 @@ class GateClient:
             raise
         if status == HTTPStatus.UNAUTHORIZED:
             had, self._held = self._held, self._token()
-            sent = "their token is not valid" if had else "they carry no token"
+            sent = "their token is not valid" if had else "they carry no token, which UPLOAD_GATE_TOKEN would give"
             raise GateUnreachable(f"the gate refuses the checks (401): {sent}")
         if status != 200:
             raise GateUnreachable(f"the gate answered {status}: {answer[:200].decode(errors='replace')}")

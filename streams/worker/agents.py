@@ -157,8 +157,8 @@ class Folding:
         before, verdict = breaker.verdict, breaker.judge(fetch.records, effects.dead)
         if verdict is BreakerVerdict.QUARANTINE and before is not verdict:
             log.warning(
-                "partition %d: most of its last events are unreadable (%s), from offset %d on; readable ones go on "
-                "being scored, and of the others not all become dead letters",
+                "partition %d: most of its last events are unreadable (%s), from offset %d on; the worker "
+                "scores the readable ones, and keeps only some of the others as dead letters",
                 fetch.partition.number, _reasons(effects), fetch.owner.next,
             )  # fmt: skip
         elif verdict is BreakerVerdict.READ and before is not verdict:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 from take_requests import DAY_US, MINUTE_US, NOW_US, score
 
 from gate.core.limits.limit import EntityLimits, Limit, Rate
@@ -13,6 +14,7 @@ from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOu
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.layout import read_buckets
 from gate.stores.redis.line import Line
 
 BURST = 6
@@ -86,6 +88,73 @@ async def test_a_reservation_in_a_value_of_an_earlier_release_is_given_back(
 
     assert [each.settled for each in settled if isinstance(each, Settlement)] == [SettledAs.SETTLED, SettledAs.REPEATED]
     assert (left(before), left(after)) == (BURST - 1, BURST)
+
+
+OF_BYTES = Limit("bytes", Rate(1_000, MINUTE_US, 1_000), by_bytes=True)
+FROM = ClassLimits(
+    EntityLimits((OF_BYTES,)),
+    EntityLimits((LIMIT,)),
+    EntityLimits((OTHER,)),
+    (),
+    0.9,
+    DAY_US,
+    10 * MINUTE_US,
+    name="new",
+)
+CHECK = TakeRequest(
+    "a", "u", FROM, "0123456789abcdef", "fedcba9876543210", 20, NOW_US, class_="neü", kind="image", attempt=7
+)
+OTHERS = (
+    {"class_": "old"}, {"kind": None}, {"size": 21}, {"size": 20 + (1 << 32)}, {"ip": "0" * 16}, {"device": "0" * 16},
+    {"device": None}, {"ip": "x" * 16}, {"ip": "0 1 2 3 4 5 6 7 "},
+)  # fmt: skip
+
+
+async def with_a_fingerprint_as_text(store: RedisAccountStore, line: Line) -> None:
+    """Rewrite the one reservation of the account as earlier releases had it."""
+    key, text = f"{store.prefix}2a:{{a}}", CHECK.fingerprint.encode()
+    value = await line.execute(b"GET", key, within_s=5.0)
+    _, records = read_buckets(value, account=True)
+    at = 3 + records[2] + 20
+    record = records[2:at] + struct.pack("<H", len(text)) + text + records[at + 30 :]
+    value = value[: -len(records)] + struct.pack("<H", 2 + len(record)) + record
+    await line.execute(b"SET", key, value, b"PX", 3_600_000, within_s=5.0)
+
+
+@pytest.mark.parametrize("is_text", [False, True])
+async def test_a_check_of_the_same_content_is_repeated_and_of_other_content_refused_however_the_fingerprint_is_stored(
+    redis_store: RedisAccountStore, line: Line, is_text: bool
+) -> None:
+    await redis_store.take(CHECK)
+    if is_text:
+        await with_a_fingerprint_as_text(redis_store, line)
+
+    again = await redis_store.take(CHECK)
+    others = [await redis_store.take(replace(CHECK, **other)) for other in OTHERS]
+    peeks = [await redis_store.peek(replace(CHECK, **other)) for other in ({}, *OTHERS)]
+
+    assert (again.charged, again.repeated, again.conflict) == (True, True, False)
+    assert [each.conflict for each in others] == [True] * len(OTHERS)
+    assert [each.result.conflict for each in peeks] == [False] + [True] * len(OTHERS)
+
+
+@pytest.mark.parametrize("is_text", [False, True])
+@pytest.mark.parametrize(("outcome", "bytes_left"), [(UploadOutcome.FAILED, 1_000), (UploadOutcome.COMMITTED, 970)])
+async def test_an_upload_is_settled_however_its_fingerprint_is_stored(
+    redis_store: RedisAccountStore, line: Line, is_text: bool, outcome: UploadOutcome, bytes_left: int
+) -> None:
+    redis_store.expect((FROM,))
+    await redis_store.take(CHECK)
+    if is_text:
+        await with_a_fingerprint_as_text(redis_store, line)
+
+    (settled,) = await redis_store.settle([Report("a", "u", outcome, 30)], NOW_US)
+    rooms = (await redis_store.peek(replace(CHECK, upload_id="v"))).rooms
+
+    assert isinstance(settled, Settlement)
+    assert settled.settled is SettledAs.SETTLED
+    gone = outcome is UploadOutcome.COMMITTED
+    assert [room.left(NOW_US) for room in rooms] == [bytes_left, BURST - gone, BURST - gone]
 
 
 def left(peeked: Peek) -> int:

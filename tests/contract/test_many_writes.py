@@ -20,11 +20,11 @@ from gate.stores.redis.layout import MOST_IN_VALUE
 
 OFTEN = MOST_IN_VALUE + 3
 LIMITS = EntityLimits(
-    (Limit("count", Rate(OFTEN, MINUTE_US, OFTEN)), Limit("bytes", Rate(900, MINUTE_US, 900), by_bytes=True))
+    (Limit("count", Rate(OFTEN, MINUTE_US, OFTEN)), Limit("bytes", Rate(9_000, MINUTE_US, 9_000), by_bytes=True))
 )
 OF = ClassLimits(LIMITS, LIMITS, LIMITS, (), 0.9, DAY_US, MINUTE_US, name="new")
 BATCH = [
-    TakeRequest("often" if n < OFTEN else f"a{n}", f"u{n}", OF, f"{n:x}", f"{n:x}", n, NOW_US + n, attempt=1 + n)
+    TakeRequest("often" if n < OFTEN else f"a{n}", f"u{n}", OF, f"{n:016x}", f"{n:016x}", n, NOW_US + n, attempt=1 + n)
     for n in range(OFTEN + 19)
 ]
 """Many uploads of one account, so that some of its reservations get keys of their own."""

@@ -47,6 +47,25 @@ def test_every_metric_in_alerts_runbooks_and_readme_is_one_of_ours() -> None:
     assert named - exported() == set()
 
 
+QUOTED = re.compile(r'"([A-Z]?[a-z]+ [^"$`]{4,70})"')
+OF_ANY_SERVER_OR_PARTITION = re.compile(r"^(Kafka|Redis|partition N) ")
+
+
+def test_what_runbooks_quote_from_logs_and_commands_stands_in_the_source() -> None:
+    """The name of a server or the number of a partition is put in where the line is written."""
+    source = "".join(path.read_text() for package in ("gate", "streams") for path in (ROOT / package).rglob("*.py"))
+    typed = "".join(re.findall(r"`[^`]+`|\n {4,}upload-gate .+", "".join(map(str, pages().values()))))
+    quoted = {(name, found) for name, page in pages().items() for found in QUOTED.findall(page) if found not in typed}
+
+    assert len(quoted) >= 10
+    assert {(name, found) for name, found in quoted if OF_ANY_SERVER_OR_PARTITION.sub("", found) not in source} == set()
+
+
+def pages() -> dict[str, str]:
+    """The text of each runbook, its lines joined."""
+    return {path.name: re.sub(r"\n +", " ", path.read_text()) for path in RUNBOOKS.glob("*.md")}
+
+
 @pytest.mark.parametrize(("name", "text"), alerts(), ids=[name for name, _ in alerts()])
 def test_every_alert_waits_has_a_severity_and_says_what_is_wrong(name: str, text: str) -> None:
     assert re.fullmatch(r"UploadGate[A-Za-z]+", name)

@@ -27,9 +27,11 @@ NO_BYTES = ClassLimits(EntityLimits((Limit("uploads", RATE),)), None, None, (), 
 CLASSES = (LIMITS, ONE_RATE, NO_RATE, NO_BYTES)
 HEAD = struct.Struct("<BBHHHIH")
 names = st.text(st.sampled_from("ab}:é山😀"), min_size=1, max_size=5)
+pseudonyms = names | st.sampled_from(["0123456789abcdef", "fedcba9876543210"])
 requests = st.lists(
     st.builds(
-        TakeRequest, names, names, st.sampled_from(CLASSES), st.none() | names, st.none() | names, st.integers(0, 1 << 40),
+        TakeRequest, names, names, st.sampled_from(CLASSES), st.none() | pseudonyms, st.none() | pseudonyms,
+        st.integers(0, 1 << 40),
         class_=names, kind=st.none() | names, attempt=st.integers(0, 9),
     ),
     min_size=1, max_size=5,
@@ -59,7 +61,7 @@ def test_a_packed_call_names_the_keys_of_each_check_and_tells_what_is_checked(
         (flying,) = struct.unpack_from("<H", argument, at) if limits is LIMITS else (0,)
         at += 2 * (limits is LIMITS) + length
         assert (number, attempt) == (unrolled.numbers[limits], check.attempt)
-        assert argument[at - length : at].decode() == check.fingerprint
+        assert argument[at - length : at] == Batch.fingerprint(check, {})
         assert costs == tuple(min(rate.cost_us(check.size), NEVER_US) for rate in rates)
         slot = f"{{{check.account}}}"
         own = [account_key(prefix, check.account), f"{prefix}score:{slot}", f"{prefix}override:{slot}"]

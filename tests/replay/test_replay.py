@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -19,17 +20,11 @@ from gate.policyfile import load_policy
 from gate.records.hot_fact import encode_hot_fact, encode_hot_key
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
+from streams.core.crowd import DEVICE, IP, LEVELS
 from streams.lab import replay as replaying
-from streams.lab.replay import (
-    FEW_KNOWN,
-    FULL_ENOUGH,
-    Judge,
-    Outcome,
-    last_of_each,
-    replay,
-    windows,
-)
+from streams.lab.replay import Judge, Outcome, last_of_each, replay
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream
+from streams.lab.windows import FEW_KNOWN, FULL_ENOUGH, SPAN_US, Sharers, windows
 
 SECOND_US = 1_000_000
 
@@ -80,13 +75,13 @@ async def run(
 def test_a_window_ends_before_it_would_hold_too_many_of_one_account() -> None:
     uploads = [upload("a", i) for i in range(7)]
 
-    assert [len(window) for window in windows(uploads, repeats=3)] == [3, 3, 1]
+    assert [len(window) for window in windows(uploads, Sharers(), repeats=3)] == [3, 3, 1]
 
 
 def test_a_window_ends_at_its_size_and_nothing_is_lost_or_moved() -> None:
     uploads = [upload(f"a-{i}", i) for i in range(25)]
 
-    cut = list(windows(uploads, size=10))
+    cut = list(windows(uploads, Sharers(), size=10))
 
     assert [len(window) for window in cut] == [10, 10, 5]
     assert [each for window in cut for each in window] == uploads
@@ -95,32 +90,48 @@ def test_a_window_ends_at_its_size_and_nothing_is_lost_or_moved() -> None:
 def test_a_full_window_ends_before_it_would_hold_too_many_of_one_device() -> None:
     uploads = [upload(f"a-{i}", i, device="d") for i in range(FEW_KNOWN + 2 * FULL_ENOUGH)]
 
-    assert [len(window) for window in windows(uploads)][FEW_KNOWN:] == [FULL_ENOUGH, FULL_ENOUGH]
+    assert [len(window) for window in windows(uploads, Sharers())][FEW_KNOWN:] == [FULL_ENOUGH, FULL_ENOUGH]
 
 
 def test_a_window_ends_before_it_would_hold_a_second_account_of_a_device_that_few_have_used() -> None:
     farm = [upload(f"a-{i}", 0, device="d") for i in range(FEW_KNOWN)]
     others = [upload(f"b-{i}", 1, device=f"d-{i}") for i in range(20)]
 
-    assert [len(window) for window in windows(farm + others)] == [1] * (FEW_KNOWN - 1) + [1 + len(others)]
+    assert [len(window) for window in windows(farm + others, Sharers())] == [1] * (FEW_KNOWN - 1) + [1 + len(others)]
 
 
 def test_uploads_of_one_account_from_its_own_device_are_in_one_window() -> None:
     uploads = [upload("a", i, device="d") for i in range(3)] + [upload("b", 3, device="e")]
 
-    assert [len(window) for window in windows(uploads)] == [4]
+    assert [len(window) for window in windows(uploads, Sharers())] == [4]
 
 
 def test_a_paced_window_spans_little_recorded_time() -> None:
     uploads = [upload(f"a-{i}", i * SECOND_US) for i in range(6)]
 
-    assert [len(window) for window in windows(uploads, span_us=SECOND_US)] == [2, 2, 2]
+    assert [len(window) for window in windows(uploads, Sharers(), span_us=SECOND_US)] == [2, 2, 2]
 
 
 def test_a_window_ends_before_the_counts_of_its_first_uploads_are_gone() -> None:
     uploads = [upload(f"a-{i}", i * 24 * HOUR_US) for i in range(8)]
 
-    assert [len(window) for window in windows(uploads)] == [4, 4]
+    assert [len(window) for window in windows(uploads, Sharers())] == [4, 4]
+
+
+@pytest.mark.parametrize(("kind", "place"), [(DEVICE, {"device": "d"}), (IP, {"ip": "203.0.113.9"})])
+def test_a_window_may_hold_hot_facts_from_the_account_on_that_makes_its_place_one(
+    kind: int, place: dict[str, str]
+) -> None:
+    sharers, level = Sharers(), LEVELS[kind]
+    uploads = [
+        Recorded(n * SPAN_US, CheckRequest(f"u-{n}", Account(f"a-{n}"), Media("image"), **place), 0)  # type: ignore[arg-type]
+        for n in range(1, level + 2)
+    ]
+    elsewhere = [upload("b", (level + 3) * SPAN_US)]
+
+    hot = [sharers.may_be_hot(window) for window in windows(uploads + elsewhere, sharers, span_us=SECOND_US)]
+
+    assert hot == [False] * (level - 1) + [True, True, False]
 
 
 def test_one_account_stands_for_each_partition() -> None:
@@ -230,7 +241,7 @@ async def test_a_new_account_on_a_device_that_is_a_hot_fact_is_met_at_its_first_
     worker = Worker(store, lambda event: 0.0)
     stream = Stream(tuple(uploads), False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replaying, "windows", lambda uploads, span_us=None: [[one] for one in uploads])
+        patch.setattr(replaying, "windows", partial(windows, size=1))
         outcome = await replay(stream, judge, store, worker.publish, hot_facts=hot_facts)
 
     shown = outcome.as_json()

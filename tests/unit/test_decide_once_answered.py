@@ -8,19 +8,21 @@ import pytest
 from msgspec.structs import replace as changed
 
 from gate.core.account import Account
-from gate.core.decide import LivePauses, allowed, decide, is_allowed, live_pauses, needs_store, unheld
-from gate.core.decision import Stage, Verdict
+from gate.core.decide import LivePauses, decide, live_pauses, needs_store, unheld
+from gate.core.decision import Decision, Stage, Verdict
 from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import Limit, Rate, Room
-from gate.core.limits.take import TakeResult
+from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.media import Media
+from gate.core.override import Override
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.core.policy import Policy, Thresholds
 from gate.core.request import CheckRequest
 from gate.core.standing import UNKNOWN, Standing
+from gate.core.usual import usual_decisions
 
 NOW_US = 1_800_000_000_000_000
 DAY_US = 86_400_000_000
@@ -72,25 +74,47 @@ def test_a_check_needs_the_store_unless_a_pause_or_a_deny_list_may_decide_it() -
     assert not needs_store(pauses(STOP), DENY_LIST)
 
 
+HARMLESS = Standing(0.4, NOW_US - DAY_US, half_life_us=DAY_US, as_of_us=NOW_US)
+ONE_TAKE = TakeRequest("a", "u", POLICY.class_limits[0], class_="new")
+
+
+def usual(answer: TakeResult | Exception | None) -> tuple[list[Decision | None], list[str], dict[str, Standing]]:
+    """The usual decision of the upload that got the answer, its class, and the standing to remember."""
+    remembered: dict[str, Standing] = {}
+    decisions, classes = usual_decisions((ONE_TAKE,), (answer,), 0, POLICY, remembered.__setitem__)
+    return decisions, classes, remembered
+
+
 @pytest.mark.parametrize(
-    ("answer", "is_plain"),
+    "answer",
     [
-        (TAKEN, True),
-        (changed(TAKEN, charged=False), False),
-        (changed(TAKEN, repeated=True), False),
-        (changed(TAKEN, standing=Standing(0.1, NOW_US)), False),
-        (changed(TAKEN, shadow=("uploads",)), False),
+        None,
+        ValueError("no answer"),
+        changed(TAKEN, charged=False),
+        changed(TAKEN, repeated=True),
+        changed(TAKEN, shadow=("uploads",)),
+        changed(TAKEN, standing=changed(HARMLESS, risk=0.5)),
+        changed(TAKEN, standing=changed(HARMLESS, as_of_us=NOW_US - 1)),
+        changed(TAKEN, standing=changed(HARMLESS, override=Override(True, "r", "ann", NOW_US + 1))),
+        changed(TAKEN, standing=changed(HARMLESS, hot=MetFact(0.1, "device:d", True))),
+        changed(TAKEN, standing=Standing(hot=MetFact(0.1, "device:d", True))),
     ],
 )
-def test_nearly_all_uploads_took_tokens_now_and_nothing_is_known_of_them(answer: TakeResult, is_plain: bool) -> None:
-    assert is_allowed(answer) is is_plain
+def test_an_upload_of_which_more_is_known_than_a_harmless_risk_is_not_usual(
+    answer: TakeResult | Exception | None,
+) -> None:
+    assert usual(answer) == ([None], [], {})
 
 
-def test_what_is_said_of_nearly_all_uploads_is_what_decide_says() -> None:
-    answer = changed(TAKEN, room=Room(Limit("uploads", Rate(1, 1, 1)), NOW_US))
+@pytest.mark.parametrize("standing", [UNKNOWN, HARMLESS, changed(HARMLESS, risk=0.499), changed(HARMLESS, at_us=0)])
+def test_a_usual_upload_is_decided_as_by_decide_and_its_account_is_remembered(standing: Standing) -> None:
+    answer = changed(TAKEN, standing=standing, room=Room(Limit("uploads", Rate(1, 1, 1)), NOW_US))
 
-    assert allowed(UPLOAD, "new", 0, "hash", answer) == decide(UPLOAD, "new", NONE, POLICY, NOW_US, answer)
-    assert allowed(UPLOAD, "new", 0, "hash", answer).reserved
+    (decision,), classes, remembered = usual(answer)
+
+    assert decision == decide(UPLOAD, "new", NONE, POLICY, NOW_US, answer)
+    assert decision.reserved
+    assert (classes, remembered) == (["new"], {"a": standing})
 
 
 @pytest.mark.parametrize(

@@ -236,11 +236,17 @@ def test_evaluate_judges_later_links_and_names_its_figures(tmp_path: Path, capsy
     assert {"auc", "random_split_auc", "later_auc"} <= said.keys()
 
 
-def test_a_fit_says_how_many_sites_it_lacks() -> None:
+def test_a_fit_says_of_how_many_sites_it_has_links_and_which_to_give() -> None:
     rows = sources()
+    of_one_site = rows_of([f"https://verify{number}.lures.example/x" for number in range(90)], 1)
 
-    with pytest.raises(OperatorError, match="honest links of 20 sites"):
+    with pytest.raises(OperatorError, match="honest links of 20 sites") as honest:
         fit_links([rows[0], rows[1][:20]], ALPHABET, seed=1)
+    with pytest.raises(OperatorError, match=r"abusive links of 1 site, .* one registered domain") as abusive:
+        fit_links([of_one_site, rows[1]], ALPHABET, seed=1)
+
+    assert "--negatives" in honest.value.remedy
+    assert "labelled 1" in abusive.value.remedy
 
 
 def test_a_large_source_is_sampled_and_sources_weigh_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
 MOST_TIMES = 10.0
-BEST_OF = 7
+LEAST_TURNS, MOST_TURNS = 3, 40
 BASE: dict[str, Any] = {"type": "attempted", "id": "e-1", "at": "2026-11-20T08:00:00Z", "account": {"id": "a-1"}}
 LONG_HOSTS = [
     "-".join(["paypa", "telegra", "disco", "micros"] * 8)[:55] + f"{i}" + ".x" * 90 + ".test" for i in range(50)
@@ -93,21 +93,28 @@ def plain(size: int) -> bytes:
     return json.dumps({**whole, "text": caption}).encode()
 
 
-def best_s(job: Callable[[], None], repeats: int) -> float:
-    best = float("inf")
-    for _ in range(BEST_OF):
-        started = time.process_time_ns()
-        for _ in range(repeats):
-            job()
-        best = min(best, (time.process_time_ns() - started) / repeats)
-    return best / 1e9
+def times_dearer(hostile: Callable[[], None], usual: Callable[[], None], repeats: int, bound: float) -> float:
+    """The least CPU time of `hostile` over that of `usual`, measured in turn, since a busy machine slows both down.
+
+    Ends as soon as the ratio is within `bound`; a lucky measurement of `usual` alone decides nothing.
+    """
+    least = [float("inf"), float("inf")]
+    for turn in range(MOST_TURNS):
+        for at, job in enumerate((hostile, usual)):
+            started = time.process_time_ns()
+            for _ in range(repeats):
+                job()
+            least[at] = min(least[at], (time.process_time_ns() - started) / repeats)
+        if turn + 1 >= LEAST_TURNS and least[0] <= bound * least[1]:
+            break
+    return least[0] / least[1]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_dearest_event_costs_at_most_ten_times_a_plain_one(work: Callable[[bytes, bool], None], name: str) -> None:
     hostile, usual = HOSTILE[name], plain(len(HOSTILE[name]))
 
-    ratio = best_s(lambda: work(hostile, True), 20) / best_s(lambda: work(usual, False), 20)
+    ratio = times_dearer(lambda: work(hostile, True), lambda: work(usual, False), 20, MOST_TIMES)
 
     assert ratio <= MOST_TIMES, f"{name}: {ratio:.1f} times"
 
@@ -137,7 +144,7 @@ def test_the_dearest_event_costs_at_most_ten_times_an_ordinary_one_of_a_kilobyte
         text=padded("A day at the sea, and home again. ", 640) + "See https://example.org/a",
     )  # fmt: skip
 
-    ratio = best_s(lambda: whole_work(HOSTILE[name], True), 20) / best_s(lambda: whole_work(ordinary, False), 20)
+    ratio = times_dearer(lambda: whole_work(HOSTILE[name], True), lambda: whole_work(ordinary, False), 20, MOST_TIMES)
 
     assert 950 < len(ordinary) < 1_050
     assert ratio <= MOST_TIMES, f"{name}: {ratio:.1f} times"
@@ -147,7 +154,7 @@ def test_the_work_grows_with_the_bytes_and_no_faster() -> None:
     web = load_web_links()
     half, whole = (padded("a.b@", size) for size in (1_000, 2_000))
 
-    ratio = best_s(lambda: void(web.hosts_in((), whole)), 50) / best_s(lambda: void(web.hosts_in((), half)), 50)
+    ratio = times_dearer(lambda: void(web.hosts_in((), whole)), lambda: void(web.hosts_in((), half)), 50, 4.0)
 
     assert ratio <= 4.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.errors import LocalServerError, SettingInvalid
+from gate.errors import LocalServerError, OperatorError, SettingInvalid
 from gate.local.free_port import free_port
 from gate.local.parts import ProcessSpec, added_processes
 from gate.local.plan import Plan, UpOptions, keep_salt, make_plan
@@ -185,6 +185,23 @@ def test_this_package_adds_the_worker_and_traffic(tmp_path: Path, traffic: bool,
     plan = make_plan(UpOptions(tmp_path, traffic=traffic), pick=lambda wanted: wanted or 0)
 
     assert [process.name for process in added_processes(plan)] == names
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("# Upload Gate\n", "rows:1: is not JSON"), ("\n", "--replay .* holds no row")]
+)
+def test_a_stream_that_cannot_be_replayed_is_refused_before_anything_starts(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    rows, started = tmp_path / "rows", list[str]()
+    rows.write_text(content)
+    plan = make_plan(UpOptions(tmp_path, replay=rows), pick=lambda wanted: wanted or 0)
+    system = System(plan, started.append, StopRequest())
+
+    with pytest.raises(OperatorError, match=said):
+        system.start()
+
+    assert (started, system.supervisor.is_empty, (tmp_path / "redis").exists()) == ([], True, False)
 
 
 def test_a_wait_for_a_kafka_that_nobody_runs_is_explained_before_anybody_wonders(

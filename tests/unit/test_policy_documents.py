@@ -6,6 +6,7 @@ import json
 import re
 import time
 import tomllib
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
-from gate.policyfile import PRESETS, check_policy, load_policy, load_policy_file, packaged_config, parse_policy_file
+from gate.policyfile import (
+    PRESETS,
+    PolicyFile,
+    check_policy,
+    load_policy,
+    load_policy_file,
+    packaged_config,
+    parse_policy_file,
+)
 from gate.policyfile.differences import differences
 from gate.policyfile.schema import FILE, policy_schema
 from gate.policyfile.toml_text import toml_text
@@ -87,6 +96,27 @@ def test_a_default_that_is_written_out_and_another_spelling_change_neither_hash_
 
     assert one.policy.hash == other.policy.hash
     assert differences(one.document, other.document) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("controls", {"second_person": ["exempt", "over-24h"]}),
+        ("known", {"kinds": ["video", "image"], "countries": ["DE", "AT"]}),
+        ("deny", {"accounts": ["b", "a"]}),
+        ("reasons", ["raid", "drill"]),
+    ],
+)
+def test_the_order_of_a_list_is_no_difference_and_one_value_less_is(key: str, values: Any) -> None:
+    def with_lists(change: Callable[[list[str]], list[str]]) -> PolicyFile:
+        lists = change(values) if isinstance(values, list) else {name: change(each) for name, each in values.items()}
+        return parse_policy_file(toml_text({**SMALL, key: lists}), "p")
+
+    one, turned, less = with_lists(list), with_lists(lambda each: each[::-1]), with_lists(lambda each: each[:1])
+
+    assert one.policy.hash == turned.policy.hash != less.policy.hash
+    assert differences(one.document, turned.document) == []
+    assert {each.path[0] for each in differences(one.document, less.document)} == {key}
 
 
 def test_the_schema_in_the_configuration_is_the_one_that_is_generated() -> None:

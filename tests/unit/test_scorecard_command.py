@@ -34,9 +34,9 @@ def test_a_valid_scorecard_is_told_in_lines(tmp_path: Path) -> None:
 
     lines = checked(file).stdout.splitlines()
 
-    assert "3 terms, 0.020 without evidence" in lines[0]
-    assert lines[1].split() == "tempo 1 term adds 3.89 at most, to 0.500 alone".split()  # noqa: SIM905
-    assert lines[2].split() == "text 2 terms adds 2.00 at most, to 0.131 alone".split()  # noqa: SIM905
+    assert "3 terms, risk 0.020 without evidence" in lines[0]
+    assert lines[1].split() == "tempo 1 term adds 3.89 at most, which alone leads to a risk of 0.500".split()  # noqa: SIM905
+    assert lines[2].split() == "text 2 terms adds 2.00 at most, which alone leads to a risk of 0.131".split()  # noqa: SIM905
 
 
 def test_every_term_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:

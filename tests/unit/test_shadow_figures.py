@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from gate.cli.main import run
+from streams.account_commands import of_accounts, shadow_lines
+from streams.lab.evaluate_accounts import Ranking
 from streams.lab.shadow_figures import shadow_figures
 
 
@@ -32,6 +34,33 @@ def test_risks_are_counted_by_how_far_they_are_apart_and_by_who_alone_reaches_a_
     }
     assert made["disagreements"]["0.85"]["shadow"]["abusive"] == 0
     assert (made["auc"], made["recall_at_1pct_fpr"], made["scorecard"]) == (1.0, 1.0, "abc")
+
+
+def test_the_lines_on_a_scorecard_in_shadow_add_shares_up_and_say_whom_one_alone_lifts() -> None:
+    labels = np.array([1, 1, 0, 0, 0])
+    made = shadow_figures("abc", labels, log_odds(0.9, 0.4, 0.1, 0.6, 0.2), log_odds(0.9, 0.8, 0.13, 0.1, 0.15))
+
+    lines = shadow_lines(made)
+
+    assert (
+        lines[1]
+        == "share of accounts whose two risks are apart by at most 0.01: 0.200, 0.05: 0.400, 0.2: 0.600, 1: 1.000"
+    )
+    assert lines[2] == (
+        "to a risk of 0.5 the scorecard alone lifts 0 abusive and 1 benign accounts, the one in shadow alone 1 and 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ranking", "said"),
+    [
+        (Ranking(0, None, None, None), "no account has so many"),
+        (Ranking(1, None, None, None), "1 account, all of one label"),
+        (Ranking(40, 0.9, 0.5, 0.4), "40 accounts, AUC 0.900, recall 0.500 at 1 % and 0.400 at 0.5 % false positives"),
+    ],
+)
+def test_accounts_that_cannot_be_ranked_are_said_to_be_none_or_of_one_label(ranking: Ranking, said: str) -> None:
+    assert of_accounts(ranking) == said
 
 
 def test_accounts_of_one_class_have_no_ranking_in_shadow() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,22 @@ def test_a_part_with_an_end_that_fails_is_started_again(status: int, words: str)
 
     assert part.starts == 2
     assert "all was sent" not in said
+
+
+def test_a_part_that_crashes_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    said: list[str] = []
+    part, mute = FakePart("traffic"), FakePart("worker")
+    part.log, mute.log = tmp_path / "traffic.log", tmp_path / "worker.log"  # type: ignore[attr-defined]
+    (tmp_path / "traffic.log").write_text("it begins\nrows.jsonl:1: is not JSON\n")
+    supervisor = Supervisor(said.append)
+
+    for each in (part, mute):
+        supervisor.start(each)
+        each.status = 2
+    supervisor.watch(10.0)
+
+    assert f'(log: {tmp_path}/traffic.log, which ends with "rows.jsonl:1: is not JSON")' in said[0]
+    assert said[1].endswith(f"(log: {tmp_path}/worker.log)")
 
 
 def test_a_part_that_keeps_ending_is_given_up_and_the_others_run_on() -> None:

@@ -217,7 +217,10 @@ async def test_a_refused_token_is_said_in_words_and_the_next_one_is_taken(
             await Traffic(Given([upload(number)]), caller, kept, said.append, seed=1).step(0)
         await caller.close()
 
-    assert said[0] == "the gate refuses the checks (401): they carry no token; uploads go on without a decision"
+    assert said[0] == (
+        "the gate refuses the checks (401): they carry no token, which UPLOAD_GATE_TOKEN would give; uploads go on without "
+        "a decision"
+    )
     attempts = [event.decision for event in kept.events if isinstance(event, Attempted)]
     assert attempts == [None, None, "allow"]
     assert [b"Bearer ugt_new" in head for head in heads] == [False, False, True]

@@ -211,7 +211,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
         bench.store.error = None
         await eventually(lambda: bench.watch.reachable)
 
-    assert [("does not answer" in said, "answers again" in said) for said in bench.said] == [
+    assert [("does not return the pauses" in said, "returns the pauses again" in said) for said in bench.said] == [
         (True, False),
         (False, True),
     ]
@@ -244,7 +244,7 @@ async def test_what_the_store_has_lost_is_written_back(tmp_path: Path) -> None:
 
         await eventually(restored)
 
-    assert any("written back" in said for said in bench.said)
+    assert any("had lost pauses" in said for said in bench.said)
 
 
 async def test_a_release_arrives_like_a_pause_and_an_old_copy_does_not_revive_it(tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ async def test_a_board_that_cannot_be_acknowledged_is_kept_and_acknowledged_late
         await eventually(lambda: [said.rev for said in bench.store.taken[-1:]] == [7])
 
     assert sum("cannot be acknowledged" in said for said in bench.said) == 1
-    assert not any("does not answer" in said for said in bench.said)
+    assert not any("does not return" in said for said in bench.said)
 
 
 async def test_push_and_poll_at_once_never_write_at_once_and_the_newest_board_is_written_last(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ async def test_push_and_poll_at_once_never_write_at_once_and_the_newest_board_is
         await eventually(lambda: bench.disk.written[-1:] == [29])
 
     assert bench.disk.most_at_once == 1
-    assert not any("does not answer" in said for said in bench.said)
+    assert not any("does not return" in said for said in bench.said)
     assert bench.disk.written == sorted(bench.disk.written)
     kept = bench.disk.read()
     assert kept is not None
@@ -467,7 +467,7 @@ async def test_an_unreadable_board_is_repaired_from_the_last_good_one_and_kept_a
 
     assert bench.store.aside == b"garbage"
     assert bench.check.counts.board_unreadable >= 1
-    assert ["cannot be read" in bench.said[0], "is repaired from revision 1" in bench.said[1]] == [True, True]
+    assert ["cannot be read" in bench.said[0], "is replaced by revision 1" in bench.said[1]] == [True, True]
 
 
 async def test_a_gate_that_knows_no_good_board_repairs_nothing(tmp_path: Path) -> None:
@@ -522,7 +522,7 @@ async def test_a_pause_that_this_gate_cannot_read_is_told_and_counted_once_and_p
         await eventually(passed_on)
 
     assert bench.check.counts.board_unreadable == 1
-    assert sum("does not obey (p-2)" in said for said in bench.said) == 1
+    assert sum("pause p-2 cannot be read" in said for said in bench.said) == 1
     assert bench.store.taken[-1].unreadable == 1
     assert list(bench.check.board.pauses) == ["p-1"]
 
@@ -594,7 +594,7 @@ async def test_a_slip_of_the_pen_in_the_break_glass_file_loosens_nothing(tmp_pat
         await eventually(lambda: bench.check.counts.board_unreadable == 1)
 
     assert sorted(pause.id for pause in bench.check.board.break_glass) == ["a", "b"]
-    assert any("this gate does not obey" in said and "halt" in said for said in bench.said)
+    assert any("has entries that cannot be read" in said and "halt" in said for said in bench.said)
 
 
 async def test_a_later_revision_that_this_gate_cannot_read_is_not_taken_for_a_lost_pause(tmp_path: Path) -> None:
@@ -610,7 +610,7 @@ async def test_a_later_revision_that_this_gate_cannot_read_is_not_taken_for_a_lo
 
     assert bench.check.board.pauses["p-1"].rev == 1
     assert (await bench.store.read()).pauses == {}
-    assert not any("written back" in said for said in bench.said)
+    assert not any("had lost pauses" in said for said in bench.said)
 
 
 def test_the_stores_clock_is_known_by_the_most_accurate_of_the_last_calls() -> None:

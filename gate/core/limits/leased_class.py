@@ -115,6 +115,12 @@ class LeasedClass:
         """Whether each lease may hold anything."""
         self.look()
 
+    def want(self, size: int, uploads: int) -> None:
+        """Note that so many uploads of that size found no tokens."""
+        for lease in self.wanting():
+            lease.demand_us += lease.limit.cost_us(size) * uploads
+            lease.demands += uploads
+
     def wanting(self) -> list[TokenLease]:
         """The leases that an upload without tokens needs: those of the first way that is not scarce, and all scarce ones."""
         ways = (way for way in self.ways if not any(lease.is_scarce for lease in way.leases))

@@ -91,7 +91,7 @@ def broken_rules(
 
 
 def alone_until_us(change: PauseChange, pause: Pause, now_us: int, alone_us: int) -> int:
-    """Until when the person who set the pause acts alone. What is set or enforced only now counts from now."""
+    """Until when the person who set the pause acts alone. For a pause that is set or enforced only now it counts from now."""
     begins_us = now_us if pause.begins_at_us is None else pause.begins_at_us
     return (max(begins_us, now_us) if change is PauseChange.SET else begins_us) + alone_us
 

@@ -154,7 +154,7 @@ class GateApp:
         """See GatheringApp. Checks of one class are decided together, so that none waits for one of a lower class."""
         now_us, class_of = self._clock.now_us(), self._check.policy.class_of
         by_class: dict[str | None, tuple[list[HotRequest], list[CheckRequest], list[Ignored]]] = {}
-        unread = list[HotRequest]()
+        unread: list[HotRequest] = []
         for request, asked, ignored in self._read_all(requests, now_us, unread):
             try:
                 class_ = class_of(asked.account, now_us)
@@ -201,7 +201,7 @@ class GateApp:
         except Exception:
             log.exception("unexpected error on checks that are decided together")
             return await self._one_by_one(requests)
-        responses = list[Response]()
+        responses: list[Response] = []
         for request, decision, ignored in zip(requests, decisions, told, strict=True):
             try:
                 responses.append(self._decided(decision, ignored))

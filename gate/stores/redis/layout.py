@@ -27,6 +27,9 @@ The `2` is the version of the layout: gates of another layout never read these k
                  entity (u8 length), limit id, cost (u48)
     in flight    limit id (4 bytes), when it ends (double)
 
+    fingerprint  of a check with network and device: 1 (u8), size (u56), their pseudonyms (8 bytes each), the first 4 bytes of
+                 the SHA-1 of class and kind by newline; else class, kind, size, network and device by newline
+
 All numbers are little-endian, times are µs. A limit id is a hash of the limit's name, so a policy may add, remove and reorder
 limits. A debt is an entry under the limit's `debt_id`.
 """
@@ -51,7 +54,7 @@ from gate.stores.redis.cluster_map import tags
 
 LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""
-MOST_IN_VALUE: Final = 36
+MOST_IN_VALUE: Final = 54
 """Reservations that lie in an account's value; each further one has a key of its own. It is a multiple of `FEW` in
 `lua/take.lua`, because the script looks at each multiple of that whether there are too many."""
 LONGEST_UPLOAD: Final = 250
@@ -62,6 +65,7 @@ NARROW: Final = 64
 """Added to the number of limits in an account's value; values of earlier releases lack it."""
 _BY_BYTES, _IN_FLIGHT = 8, 16
 _SCORED, _HELD, _LISTED, _DOES_NOT_ACT, _RETURNS, _SHARED, _NAMES, _ANEW = 1, 2, 4, 8, 16, 32, 64, 128
+FINGERPRINT: Final = struct.Struct("<Q16s4s")
 _HEAD = struct.Struct("<BBId6sH")
 _ACCOUNT = struct.Struct("<IBB")
 _WIDE_ACCOUNT = struct.Struct("<dBB")
@@ -235,7 +239,7 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
     try:
         at = 3 + record[2]
         state, flags, attempt, began, span, length = _HEAD.unpack_from(record, at)
-        what = record[at + _HEAD.size : at + _HEAD.size + length].decode()
+        what = _read_fingerprint(fingerprint_in(record))
         _, _, size, _, _ = what.split("\n")
         int(size)
         at += _HEAD.size + length
@@ -263,6 +267,21 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
         return kept, bytes([flags & _LISTED]) + (record[at:end] if is_open else b"")
     except (IndexError, ValueError, OverflowError, struct.error) as error:
         raise StateUnreadable(f"not a reservation: {error}") from error
+
+
+def fingerprint_in(record: bytes) -> bytes:
+    """The fingerprint as the reservation has it."""
+    at = 3 + record[2]
+    *_, length = _HEAD.unpack_from(record, at)
+    return record[at + _HEAD.size : at + _HEAD.size + length]
+
+
+def _read_fingerprint(data: bytes) -> str:
+    """The fingerprint as text, without class and kind where it has a hash of them."""
+    if data[:1] != b"\x01" or len(data) != FINGERPRINT.size:
+        return data.decode()
+    size, names, _ = FINGERPRINT.unpack(data)
+    return f"\n\n{size >> 8}\n{names[:8].hex()}\n{names[8:].hex()}"
 
 
 def tag_of(taken: bytes) -> bytes:

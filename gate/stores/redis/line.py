@@ -142,8 +142,14 @@ class Line:
         Use it for idempotent scripts only. `within_s` bounds all of it, repetitions included. Raises StoreUnavailable,
         also if the server refuses a call.
         """
-        until_s = self._now_s() + within_s
-        replies = await self._call([run.packed(known=True) for run in runs], until_s, again)
+        now_s = self._now_s()
+        until_s, packed = now_s + within_s, [run.packed(known=True) for run in runs]
+        try:  # as `_call` does, without one more coroutine for each batch of checks
+            replies = await self.call(packed, now_s + within_s / 2 if again and self.is_open else until_s)
+        except ReplyLost:
+            if not again:
+                raise
+            replies = await self.call(packed, until_s)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             self._stats.noscript += len(unknown)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import Flights, Tats, rooms
 from gate.core.limits.reservation import Reservation
@@ -18,6 +20,7 @@ from gate.records.score import decode_stored_score
 from gate.stores.redis import layout
 from gate.stores.redis.apart import entity_prefix
 from gate.stores.redis.connect import AnyLine
+from gate.stores.redis.take_batch import Batch
 
 
 async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float) -> Peek:
@@ -57,7 +60,7 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
     record = layout.located(records, name) or (layout.located(values[1], name) if values[1] else None)
     standing = _standing(values[2], values[3], now_us).meeting(request.hot)
     room = rooms(tats, open_, request.buckets, now_us)
-    result, _ = answered(request, standing, _known(record), tats, open_, now_us)
+    result, _ = answered(request, standing, _known(record, request), tats, open_, now_us)
     return Peek(result, room)
 
 
@@ -72,9 +75,14 @@ def _bucket_keys(prefix: str, entities: Sequence[str], account: str, is_clustere
     return [*(layout.account_key(apart, entity) for entity in entities), *flights]
 
 
-def _known(record: bytes | None) -> Reservation | None:
+def _known(record: bytes | None, request: TakeRequest) -> Reservation | None:
+    """The reservation, with the fingerprint of the request if that is what is stored."""
     try:
-        return None if record is None else layout.read_reservation(record)[0]
+        if record is None:
+            return None
+        known, _ = layout.read_reservation(record)
+        is_same = layout.fingerprint_in(record) in (Batch.fingerprint(request, {}), request.fingerprint.encode())
+        return replace(known, what=request.fingerprint) if is_same else known
     except StateUnreadable:
         return None
 

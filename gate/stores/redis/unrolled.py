@@ -41,7 +41,8 @@ _MARK: Final = re.compile(r"^( *)--@(ACCOUNT|CLASSES|IDS|KEPT)$", re.MULTILINE)
 class Unrolled:
     """The script for some classes. `shared` are the shared entities in the order of their key numbers, without the due list.
 
-    `numbers` maps each class to its number in the script; `flights` the subjects of each whose in-flight keys it wants.
+    `numbers` maps each class to its number in the script; `flights` the subjects of each whose in-flight keys it wants, `kinds`
+    the hashes of classes with kinds that fingerprints have.
     """
 
     classes: tuple[ClassLimits, ...]
@@ -50,11 +51,12 @@ class Unrolled:
     numbers: dict[ClassLimits, int] = field(init=False)
     flights: dict[ClassLimits, tuple[str, ...]] = field(init=False)
     packing: dict[ClassLimits, Packing] = field(init=False)
+    kinds: dict[tuple[str, str | None], bytes] = field(init=False, default_factory=dict)
     tags: dict[bytes, bytes] = field(init=False)
     """The tag by which reservations refer to the limits of a class, and what it stands for."""
 
     def __post_init__(self) -> None:
-        tags = dict(tagged(described(each)) for each in self.classes if each.entity_limits or each.leased)
+        tags = dict(tagged(described(each)) for each in self.classes if each.name or each.entity_limits or each.leased)
         object.__setattr__(self, "tags", tags)
         shared = tuple(dict.fromkeys(each.entity for limits in self.classes for each in limits.shared))
         object.__setattr__(self, "shared", shared)
@@ -291,11 +293,9 @@ class _Branch:
         yield from self._write_entities("")
         tag, _ = tagged(self._described)
         yield "local rflags = flags / 4 + anew" + (" + 16" if self._limits.returns else "")
-        if self._described.limits or self._described.leased:
-            yield f"local more = {self._taken(tag)}"
-            yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
-        else:
-            yield "local more = ''"
+        is_tagged = self._limits.name or self._described.limits or self._described.leased
+        yield f"local more = {self._taken(tag) if is_tagged else quoted(b'')}"
+        yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
         yield "if flags > 0 then more = P('<dd', risk, sat) .. more end"
         yield "if shadowed ~= '' then more, rflags = P('<Hc0', #shadowed, shadowed) .. more, rflags + 64 end"
         yield from self._keep("1", "rflags", str(self._lifetime), "more", self._lifetime + min(LATE_US, self._lifetime))

@@ -38,6 +38,8 @@ GROUPS = 2
 LUA = "gate/stores/redis/lua"
 SCRIPTS = {
     "take": (
+        "contract/test_take_functions.py",
+        "contract/test_take_reservations.py",
         "laws/test_reservation_laws.py",
         "laws/test_bucket_laws.py",
         "laws/test_decay_laws.py",
@@ -46,10 +48,21 @@ SCRIPTS = {
         "contract/test_reservations.py",
         "contract/test_account_store_outages.py",
     ),
-    "settle": ("laws/test_reservation_laws.py", "contract/test_reservations.py", "contract/test_stored_numbers.py"),
-    "exchange": ("laws/test_exchange_laws.py", "contract/test_token_leases.py"),
-    "buckets": ("laws/test_reservation_laws.py", "laws/test_exchange_laws.py", "contract/test_token_leases.py"),
-    "put_scores": ("contract/test_score_order.py", "contract/test_account_store.py", "contract/test_stored_numbers.py"),
+    "settle": (
+        "contract/test_settle_script.py",
+        "laws/test_reservation_laws.py",
+        "contract/test_reservations.py",
+        "contract/test_stored_numbers.py",
+    ),
+    "exchange": ("laws/test_exchange_script.py", "laws/test_exchange_laws.py", "contract/test_token_leases.py"),
+    "clock": ("laws/test_exchange_script.py", "contract/test_reservations.py"),
+    "buckets": ("contract/test_bucket_values.py", "laws/test_exchange_script.py", "laws/test_reservation_laws.py"),
+    "put_scores": (
+        "contract/test_put_scores_script.py",
+        "contract/test_score_order.py",
+        "contract/test_account_store.py",
+        "contract/test_stored_numbers.py",
+    ),
 }
 """The scripts that decide, each with the tests that run it."""
 KILLED = {

@@ -29,7 +29,7 @@ end
 -- The TAT as it counts, and whether it was too late for its limit and its debt.
 local function believed(v, own, id, debt, tolerance)
   local p = v and place_of(v, own, id)
-  local tat = p and U('<d', v, p) or 0
+  local tat = p and U('<d', v, p) or now
   if tat < now then return now, false end
   if tat <= now + tolerance + GRACE then return tat, false end
   local most = place_of(v, own, debt)
@@ -39,9 +39,9 @@ end
 
 local function given_back(key, v, own, id, us)
   local p = v and place_of(v, own, id)
-  if not p then return 0 end
+  if not p then return now end
   local tat = U('<d', v, p) + us
-  if not (tat >= 0 and tat < 2 ^ 53) then return 0 end   -- a damaged value; the next draw corrects it
+  if not (tat >= 0 and tat < 2 ^ 53) then return now end   -- a damaged value; the next draw corrects it
   write(key, with_tat(v, own, id, tat))
   return tat
 end
@@ -61,7 +61,7 @@ end
 local reply = {P('<d', now)}
 for i = 1, #ARGV[2], 34 do
   local k, own, id, debt, tolerance, unit, wanted = U('<BBc4c4ddd', ARGV[2], i)
-  local key, given, tat = KEYS[k], wanted, 0
+  local key, given, tat = KEYS[k], wanted
   local v = call('MGET', key)[1] or nil   -- unlike GET it takes a value of another kind for none, as the take script does
   if wanted < 0 then
     tat = given_back(key, v, own == 1, id, wanted)

@@ -4,12 +4,14 @@
 -- 3 (u8), generation (u56), partitions, partition (u32), or of an earlier release 2 (u8), generation (double), the others.
 -- The order is that of gate.core.score.replaces. A score whose stored stamp cannot be one is replaced.
 -- Reply: how many were stored.
+local WITHIN_EPOCH = {2, 3, 1, 4}   -- partitions, partition, offset, generation: the first that differs decides
 local U, sub, byte, find = struct.unpack, string.sub, string.byte, string.find
 
--- The stamp as a table, and where its bytes end; 0 for one without a generation.
+-- The stamp as a table  offset, partitions, partition, generation  and its epoch, and where its bytes end; nil for one without
+-- a generation.
 local function stamp(value)
   local offset, length = U('<dH', value, 17)
-  local s, tail = {offset, 0, 0, 0, epoch = sub(value, 27, 26 + length)}, 27 + length
+  local s, tail = {offset, nil, nil, 0, epoch = sub(value, 27, 26 + length)}, 27 + length
   local size = byte(value, tail)
   if size == 12 or size == 17 then tail = tail + 1 + size end
   local format = byte(value, tail) == 3 and '<I7I4I4' or byte(value, tail) == 2 and '<dI4I4'
@@ -17,7 +19,7 @@ local function stamp(value)
     s[4], s[2], s[3], tail = U(format, value, tail + 1)
     return s, tail - 1
   end
-  return s, 0
+  return s
 end
 
 local function is_count(n)
@@ -34,10 +36,10 @@ local function replaces(a, b)
     if a[4] ~= b[4] then return a[4] > b[4] end
     return a.epoch > b.epoch
   end
-  if a[2] ~= b[2] then return a[2] > b[2] end
-  if a[3] ~= b[3] then return a[3] > b[3] end
-  if a[1] ~= b[1] then return a[1] > b[1] end
-  return a[4] > b[4]
+  for _, n in ipairs(WITHIN_EPOCH) do
+    if a[n] ~= b[n] then return a[n] > b[n] end
+  end
+  return false
 end
 
 -- All that stands between the offset and the document. Nearly all scores of a call and those that are stored have the same
@@ -50,7 +52,7 @@ for i = 1, #KEYS do
   if not wins then
     if common == '' or find(value, common, 25, true) ~= 25 then
       local _, last = stamp(value)
-      common = sub(value, 25, last)
+      common = last and sub(value, 25, last) or ''
     end
     if common ~= '' and find(old, common, 25, true) == 25 then
       local before = U('<d', old, 17)

@@ -74,7 +74,7 @@ for k in pairs(changed) do
     call('DEL', KEYS[k])
   elseif need and need > call('PTTL', KEYS[k]) then
     call('SET', KEYS[k], v, 'PX', need)
-  elseif call('EXISTS', KEYS[k]) == 1 then
+  else
     call('SET', KEYS[k], v, 'KEEPTTL')
   end
 end

@@ -226,6 +226,17 @@ local function reservation_of(record)
   return state, flags, attempt, began, began + span, what, names, risk, at
 end
 
+local function raw(hex)
+  return (string.gsub(hex, '%x%x', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- The fingerprint that an earlier release has stored as text, as it is stored now; nil for another.
+local function short(text)
+  local kind, size, ip, device = string.match(text, '^(.*)\n(%d+)\n(%x+)\n(%x+)$')
+  if not kind or #ip ~= 16 or #device ~= 16 then return nil end
+  return P('<BI7', 1, tonumber(size)) .. raw(ip .. device) .. raw(sub(redis.sha1hex(kind), 1, 8))
+end
+
 -- The reservation with one more check that has its answer, nil where it knows that: no gate may take the answer back alone. The
 -- checks are named behind all else, each by its attempt (u32), and their number follows (u8); where they are too many, none is.
 local function with_holder(record, flags, who, attempt)
@@ -366,7 +377,7 @@ for n = 1, count do
         unreadable, anew = true, 128
       elseif now < till and state ~= 3 and state ~= 4 and state ~= 7 and (state ~= 5 or now >= began) then
         answered = true
-        if asked ~= what then
+        if asked ~= what and short(asked) ~= what then
           flags = flags + 64
         else
           local named = state ~= 5 and who ~= 0 and with_holder(record, rflags, who, attempt)
