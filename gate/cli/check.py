@@ -65,6 +65,10 @@ def check(
     say(*check_notes(upload, answer, addresses))
 
 
+_STORES = {"store": "Redis"}
+"""What the stores of `degraded` are called in sentences."""
+
+
 def decision_sentence(account: str, answer: dict[str, object]) -> str:
     """A decision in one sentence."""
     verdict = {
@@ -83,7 +87,8 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
     named = ", ".join(map(str, ignored)) if isinstance(ignored, list) else ""
     left_out = f"; ignored: {named}" if named else ""
     degraded = answer.get("degraded")
-    without = f"; decided without: {', '.join(map(str, degraded))}" if isinstance(degraded, list) and degraded else ""
+    stores = [_STORES.get(str(each), str(each)) for each in degraded] if isinstance(degraded, list) else []
+    without = f"; the gate decided without {' and '.join(stores)}" if stores else ""
     told = "".join(f"; {answer[name]}" for name in ("message", "link") if answer.get(name))
     return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait}){left_out}{without}{told}"
 

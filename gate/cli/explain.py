@@ -17,7 +17,7 @@ from gate.cli.pause_text import clock_time, local_time, uploads_of
 from gate.core.fields.labels import fold_label
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position, share
-from gate.core.pause.wording import effect_of, narrowing, ramping
+from gate.core.pause.wording import effect_on, narrowing, ramping
 from gate.core.score import Score, risk_at
 from gate.errors import StoreUnavailable, UploadGateError, redact
 from gate.policyfile.reason_texts import ReasonTexts, load_reason_texts
@@ -127,7 +127,7 @@ def _pauses(
 
 
 def _sentence(pause: Pause, now_us: int) -> str:
-    effect = f"{effect_of(pause.action, pause.factor, pause.mode)} {uploads_of(pause.scope)}"
+    effect = effect_on(uploads_of(pause.scope), pause.action, pause.factor, pause.mode)
     ended = f"which has ended and lets accounts back until {clock_time(pause.over_at_us, now_us)}"
     ends = [ended] if pause.ramping(now_us) else []
     return ", ".join([effect, *narrowing(pause.percent, pause.exempt), pause.reason, f"by {pause.owner}", *ends])

@@ -10,7 +10,7 @@ from gate.core.pause.entry import Pause, PauseChange
 from gate.core.pause.four_eyes import MEANINGS, TwoPersonRule, broken_rules
 from gate.core.pause.ramp import default_ramp_us
 from gate.core.pause.scope import Action, InFlight, Scope
-from gate.core.pause.wording import effect_of, narrowing
+from gate.core.pause.wording import effect_on, narrowing
 from gate.errors import ControlRefused, NotPermitted
 
 Wanted = tuple[Scope, Action, str, str, str, int]
@@ -29,7 +29,7 @@ def intention_lines(wanted: Wanted, details: Details, place: str) -> list[str]:
     start_us = details.starts_in_us
     begins = "" if start_us is None else f", beginning in {duration_text(start_us)}"
     first = ", ".join([
-        f"{effect_of(action, details.factor, details.mode)} {uploads_of(scope)}",
+        effect_on(uploads_of(scope), action, details.factor, details.mode),
         *narrowing(details.percent, details.exempt),
     ])  # fmt: skip
     comma = "," if narrowing(details.percent, details.exempt) else ""

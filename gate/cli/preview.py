@@ -95,8 +95,8 @@ def recent_sentences(
     share = f" ({met / total:.0%})" if total else ""
     missing = f", without the {live - len(gates)} that have not counted yet" if live > len(gates) else ""
     said = (
-        f"in the last {since} it would have {_VERBS[action]} {bound}{met:,} of {total:,} uploads let in{share}, over "
-        f"{counted(len(gates), 'gate')}{missing}"
+        f"in the last {since} it would have {_VERBS[action]} {bound}{met:,} of {total:,} uploads let in{share}, as "
+        f"{counted(len(gates), 'gate')} counted{missing}"
     )
     lines = [said]
     if met:
@@ -148,11 +148,12 @@ def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
     share = f" ({met / total:.0%})" if total else ""
     since = duration_text(round(counts.uptime_s * 1_000_000))
     if counts.uptime_s <= WINDOW_S:
-        return f"in the last {since} it would have {_VERBS[action]} {met} of {total} uploads let in{share}, seen by this gate"
+        of_all = f"{met:,} of {total:,} uploads let in{share}"
+        return f"in the last {since} it would have {_VERBS[action]} {of_all}, as this gate counted"
     about = round(met / counts.uptime_s * WINDOW_S)
     of = round(total / counts.uptime_s * WINDOW_S)
     return (
-        f"in 15 minutes it would have {_VERBS[action]} about {about} of {of} uploads let in{share}, "
+        f"in 15 minutes it would have {_VERBS[action]} about {about:,} of {of:,} uploads let in{share}, "
         f"by this gate's average over the last {since}"
     )
 

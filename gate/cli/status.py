@@ -19,7 +19,7 @@ from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.lacking import NAMED, lacking
 from gate.cli.obedience import forgotten_at
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error, stdout_lost
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
 from gate.cli.status_view import ANSWER_WITHIN_S, StatusView, read_view
 from gate.core.pause.entry import Pause
@@ -158,8 +158,8 @@ def status_lines(view: StatusView, policy: str, addresses: Addresses, width: int
     where = f"the gate at {redact(addresses.admin or '')}" if view.source == "gate" else addresses.shown(view.source)
     lines = lines_of([*pause_counts(view.board, view.now_us, view.rev), f"in {where}"], width)
     for pause in pauses:
-        counted = [f"would have held {view.counted.get(pause.id, 0):,} uploads, by the gate at hand"]
-        more = counted if pause.mode is PauseMode.DRY_RUN else []
+        held = counted(view.counted.get(pause.id, 0), "upload")
+        more = [f"would have held {held}, as the gate at hand counted"] if pause.mode is PauseMode.DRY_RUN else []
         lifted = ["LIFTED on this host by its break-glass file"] if pause.id in view.board.lifted else []
         lines += _indented([*pause_fields(pause, view.now_us, ends=True), *more, *lifted], width)
     for pause in waiting(view.board, view.now_us):

@@ -20,7 +20,7 @@ from gate.cli.pause_text import pause_fields
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.scope import Action, Exemption, InFlight, PauseMode, Scope
-from gate.core.pause.wording import pause_counts
+from gate.core.pause.wording import effect_on, pause_counts
 from gate.errors import ControlRefused
 from gate.local.free_port import free_port
 from gate.ports.audit import AuditEntry, AuditOutcome
@@ -97,7 +97,9 @@ def test_a_pause_without_options_says_how_it_ends() -> None:
         '  message "bots"',
     ]
     counted = intention_lines(WANTED, Details(mode=PauseMode.DRY_RUN), "here")
-    assert counted[0].startswith("only count (would stop) uploads of")
+    assert counted[0].startswith(
+        "only count uploads of class new|unverified and accounts younger than 7d (would stop them) for 4h"
+    )
 
 
 def test_counts_name_what_is_active_and_what_is_not() -> None:
@@ -224,3 +226,15 @@ def test_status_names_the_mistakes_of_a_policy_file_that_is_not_in_force(
         in text.err
     )
     assert json.loads(capsys.readouterr().out)["policy_problem"] == both["problem"]
+
+
+@pytest.mark.parametrize(
+    ("action", "mode", "said"),
+    [
+        (Action.STOP, PauseMode.ENFORCE, "stop uploads"),
+        (Action.THROTTLE, PauseMode.ENFORCE, "throttle uploads to 10% of minutes"),
+        (Action.THROTTLE, PauseMode.DRY_RUN, "only count uploads (would throttle them to 10% of minutes)"),
+    ],
+)
+def test_what_a_pause_does_is_said_of_its_uploads(action: Action, mode: PauseMode, said: str) -> None:
+    assert effect_on("uploads", action, 0.1, mode) == said

@@ -157,6 +157,15 @@ def test_a_decision_names_what_was_ignored() -> None:
     assert check.decision_sentence("a-1", answer).endswith("; ignored: ip, device")
 
 
+@pytest.mark.parametrize(
+    ("degraded", "ends"), [([], "allow)"), (["store"], "; the gate decided without Redis"), ("x", "allow)")]
+)
+def test_a_decision_names_the_server_without_which_it_was_made(degraded: object, ends: str) -> None:
+    answer: dict[str, object] = {"decision": "allow", "stage": "default", "reason": "allow", "degraded": degraded}
+
+    assert check.decision_sentence("a-1", answer).endswith(ends)
+
+
 def test_no_live_gate_is_not_obedience() -> None:
     error = not_obeyed("pause p-1", Convergence(CHANGE), [], HERE)
 
@@ -245,7 +254,7 @@ def test_pause_ids_are_short_and_differ() -> None:
 def test_the_preview_counts_what_was_let_in_of_the_scope() -> None:
     said = preview.preview_sentence(STATS, only("new"), Action.STOP)
 
-    assert said == "in the last 10m it would have stopped 40 of 100 uploads let in (40%), seen by this gate"
+    assert said == "in the last 10m it would have stopped 40 of 100 uploads let in (40%), as this gate counted"
 
 
 def test_the_preview_of_a_gate_that_ran_for_long_is_its_average() -> None:
@@ -273,7 +282,7 @@ def test_a_preview_that_cannot_be_known_says_so(stats: object, scope: Scope, why
 def test_nothing_let_in_is_a_preview_too() -> None:
     said = preview.preview_sentence({"rows": [], "uptime_s": 0.0}, Scope(), Action.STOP)
 
-    assert said == "in the last 0s it would have stopped 0 of 0 uploads let in, seen by this gate"
+    assert said == "in the last 0s it would have stopped 0 of 0 uploads let in, as this gate counted"
 
 
 def test_a_class_of_which_the_gate_saw_no_upload_is_warned_about() -> None:

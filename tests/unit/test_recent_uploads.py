@@ -52,8 +52,8 @@ def test_the_preview_adds_up_all_gates_by_class_and_says_how_much_was_harmless()
     said = recent_sentences(gates, 3, Scope(classes=frozenset({"new"})), Action.STOP)
 
     assert said == [
-        "in the last 15m it would have stopped 100 of 600 uploads let in (17%), over 2 gates, without the 1 that have not "
-        "counted yet",
+        "in the last 15m it would have stopped 100 of 600 uploads let in (17%), as 2 gates counted, without the 1 that have "
+        "not counted yet",
         "by class: new 100; 10% of them are of accounts without a score or with a harmless one",
     ]
 

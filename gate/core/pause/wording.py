@@ -13,6 +13,14 @@ def effect_of(action: Action, factor: float, mode: PauseMode) -> str:
     return f"only count (would {said})" if mode is PauseMode.DRY_RUN else said
 
 
+def effect_on(uploads: str, action: Action, factor: float, mode: PauseMode) -> str:
+    """The same with its object: `throttle uploads of class new to 10% of minutes`, `only count uploads (would stop them)`."""
+    share = f" to {factor:.0%} of minutes" if action is Action.THROTTLE else ""
+    if mode is PauseMode.DRY_RUN:
+        return f"only count {uploads} (would {action.value} them{share})"
+    return f"{action.value} {uploads}{share}"
+
+
 def narrowing(percent: int, exempt: Exemption) -> list[str]:
     """What a pause leaves alone of its scope, as fields: `20% of accounts`, `except verified accounts`."""
     return [*([f"{percent}% of accounts"] if percent < 100 else []), *([f"except {exempt}"] if exempt else [])]
