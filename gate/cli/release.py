@@ -184,7 +184,8 @@ async def _release(
     documents: list[dict[str, object]] = []
     async with operating(addresses, authority, direct) as operate:
         try:
-            done, withdrawn = list[Pause](), set[str]()
+            done: list[Pause] = []
+            withdrawn: set[str] = set()
             for id_ in dict.fromkeys(options.ids):
                 try:
                     released = await _release_one(operate, id_, options, output)

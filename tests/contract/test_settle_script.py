@@ -20,16 +20,19 @@ from gate.stores.redis.script_call import Argument
 LATEST = 2**53 - 1
 OPEN, COMMITTED, ABORTED = 1, 2, 3
 TATS = (math.nan, math.inf, -1.0, 0.0, 2.0**53, float(LATEST), NOW_US - 1.0, float(NOW_US), NOW_US + 1.0, NOW_US + 5e9)
-DELTAS = (1, 1_000, 1_001, 5_000_000, 90_000_000_000, LATEST, -1, -5_000_000, -90_000_000_000)
+DELTAS = (1, 1_000, 1_001, 5_000_000, 90_000_000_000, LATEST, 0, -1, -5_000_000, -90_000_000_000)
 LIMITS = [b"aaaa", b"bbbb", b"cccc", b"dddd"]
 
 
-def record(state: int, name: bytes = b"1:u") -> bytes:
-    behind = struct.pack("<BBId6sH", state, 0, 7, NOW_US, bytes(6), 4) + b"what"
+def record(state: int, name: bytes = b"1:u", taken: bytes = b"") -> bytes:
+    behind = struct.pack("<BBId6sH", state, 0, 7, NOW_US, bytes(6), 4) + b"what" + taken
     return struct.pack("<HB", 3 + len(name) + len(behind), len(name)) + name + behind
 
 
-READ, SETTLED, OTHER = record(OPEN), record(COMMITTED), record(OPEN, b"1:other")
+READ = record(OPEN, taken=b"x" * (ord("%") - len(record(OPEN))))
+SETTLED = record(COMMITTED, taken=b"x" * (ord(".") - len(record(COMMITTED))))
+"""Their first bytes, which are their lengths, are signs of a pattern."""
+OTHER = record(OPEN, b"1:other")
 
 
 @dataclass(frozen=True, slots=True)

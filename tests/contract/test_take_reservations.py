@@ -89,6 +89,7 @@ def said(state: int = OPEN, flags: int = 0, attempt: int = 7, began: float = NOW
     [
         (record(), said()),
         (record(what=b""), said(what=b"")),
+        (SHORTEST, said(what=b"")),
         (record(state=REFUSED, attempt=2**32 - 1, span=2**47), said(REFUSED, 0, 2**32 - 1, NOW, NOW + 2**47)),
         (record(rest=b"taken"), said()),
         (record(flags=SCORED, rest=scored()), said(flags=SCORED, risk=0.5, at=NOW)),
@@ -312,6 +313,8 @@ FIRST, MANY = 7, tuple(range(100, 100 + MOST_HOLDERS - 1))
         (0, b"taken", 8, SHARED + HELD, b"taken" + holders(FIRST, 8)),
         (4 + RETURNS + 128, b"taken", 8, SHARED + HELD + 4 + RETURNS + 128, b"taken" + holders(FIRST, 8)),
         (ACTS_NOT + NAMED, names(b"a"), 8, SHARED + HELD + ACTS_NOT + NAMED, names(b"a") + holders(FIRST, 8)),
+        (NAMED, names(b"a"), 8, SHARED + HELD + NAMED, names(b"a") + holders(FIRST, 8)),
+        (SHARED + NAMED, names(b"a"), 8, None, b""),
         (SCORED, scored(), 8, SHARED + HELD + SCORED, scored() + holders(FIRST, 8)),
         (0, b"taken", 0, SHARED, b"taken"),
         (SHARED, b"taken", 8, None, b""),

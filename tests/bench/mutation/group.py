@@ -40,6 +40,7 @@ SCRIPTS = {
     "take": (
         "contract/test_take_functions.py",
         "contract/test_take_reservations.py",
+        "contract/test_take_script.py",
         "laws/test_reservation_laws.py",
         "laws/test_bucket_laws.py",
         "laws/test_decay_laws.py",

@@ -17,15 +17,13 @@ local call = redis.call
 
 local now = time_of(ARGV[3])
 
-local values, tops, changed = {}, {}, {}
+local values, tops = {}, {}   -- of the keys to write
 local V = call('MGET', unpack(KEYS))   -- unlike GET it takes a value of another kind for none, as the take script does
 local account = V[1]
 local at = account and find(account, ARGV[1], 1, true)
 if at then
   values[1] = sub(account, 1, at - 1) .. ARGV[2] .. sub(account, at + #ARGV[1])
-  changed[1] = true
 elseif V[2] == ARGV[1] then
-  values[1] = account
   call('SET', KEYS[2], ARGV[2], 'KEEPTTL')
 else
   return (V[2] == ARGV[2] or account and find(account, ARGV[2], 1, true)) and 1 or 0
@@ -34,9 +32,9 @@ end
 --@include buckets
 
 local function move(k, id, debt, delta)
-  local v = values[k] or (k == 1 and P('<BI4BB', 64, 0, 0, 0) or P('<B', 0))
+  local v = values[k] or V[k] or (k == 1 and P('<BI4BB', 64, 0, 0, 0) or P('<B', 0))
   local p = place_of(v, k == 1, id)
-  local tat = p and U('<d', v, p) or 0
+  local tat = p and U('<d', v, p) or now
   if delta > 0 then
     if not (tat >= now and tat < 2 ^ 53) then tat = now end   -- a damaged value is no time
     tat = math.min(tat + delta, 2 ^ 53 - 1)
@@ -47,15 +45,15 @@ local function move(k, id, debt, delta)
   else
     return
   end
-  values[k], changed[k] = v, true
+  values[k] = v
 end
 
 local function leave(k, id, till)
-  local v = values[k]
+  local v = values[k] or V[k]
   for i = 1, v and #v - 11 or 0, 12 do
     local each, t = U('<c4d', v, i)
     if each == id and t == till then
-      values[k], changed[k] = sub(v, 1, i - 1) .. sub(v, i + 12), true
+      values[k] = sub(v, 1, i - 1) .. sub(v, i + 12)
       return
     end
   end
@@ -63,12 +61,10 @@ end
 
 for i = 1, #ARGV[4], 18 do
   local k, what, id, debt, delta = U('<BBc4c4d', ARGV[4], i)
-  if values[k] == nil then values[k] = V[k] end
   if what == 0 then move(k, id, debt, delta) else leave(k, id, delta) end
 end
 
-for k in pairs(changed) do
-  local v = values[k]
+for k, v in pairs(values) do
   local need = tops[k] and ceil((tops[k] - now) / 1000) + 60000
   if v == '' then
     call('DEL', KEYS[k])

@@ -89,14 +89,14 @@ local function relaid(v, head, ids, account)
   local n, tats, entries, more = byte(v, 1) or 0, {}, '', ''
   local is_wide, size = n < 64, account and 6 or 0
   if n >= 64 then n = n - 64 elseif account then size = 10 end
-  local from, foreign = 2 + 12 * n, 0
+  local from = 2 + 12 * n
   if #v + 1 < from + size then
     n, v = 0, ''
-    if account then more = P('<I4BB', 0, 0, 0) end
+    if account then more = '\0\0\0\0\0\0' end
   elseif account then
     local keep, nf, nr = U(is_wide and '<dBB' or '<I4BB', v, from)
     if is_wide then keep = seconds(keep) end
-    foreign = 12 * nf
+    local foreign = 12 * nf
     if #v + 1 < from + size + foreign then foreign, nr = 0, 0 end
     entries, more = sub(v, from + size, from + size - 1 + foreign), sub(v, from + size + foreign)
     more = P('<I4BB', keep, 0, nr) .. more
