@@ -18,7 +18,7 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, counted, emit, result, say
 from gate.core.fields import Dropped, MessageType
-from gate.core.fields.parse import parse
+from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.rules import EVENTS
 from gate.core.fields.unknown import meant, unknown_names, worded
 from gate.errors import RequestRejected, SettingInvalid
@@ -85,6 +85,8 @@ def check(
         for reading in readings:
             result(*described(reading))
         say(_sum(readings, unread))
+        if _is_spread(file, readings):
+            say("the file is one JSON document over several lines: write each event or check on one line of its own")
     if unread:
         raise typer.Exit(NOT_ALL_READ)
 
@@ -113,6 +115,19 @@ def _kept_fields(event: Mapping[str, Any], part: str = "") -> Iterator[str]:
 
 def _meaning(reason: str) -> str:
     return Dropped(reason).meaning if reason in list(Dropped) else "it cannot be used"
+
+
+def _is_spread(file: str, readings: Sequence[Reading]) -> bool:
+    """Whether no line can be read because all of them together are one JSON document, as in an example on a page."""
+    if file == "-" or len(readings) < 2 or any(reading.read for reading in readings):
+        return False
+    try:
+        with Path(file).open("rb") as source:
+            whole = source.read(MAX_LINE_BYTES + 1)
+        parse(whole)
+    except (OSError, NotJson):
+        return False
+    return len(whole) <= MAX_LINE_BYTES
 
 
 def _sum(readings: Sequence[Reading], unread: int) -> str:

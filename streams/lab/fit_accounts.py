@@ -56,10 +56,11 @@ SAID_TWICE: Final = frozenset(
 OF_ONE_FAMILY: Final = frozenset(("layout_concentration", "near_mean", "near_share", "skeleton_share"))
 """Features that tell bots of one family apart and mislead about those of others: without them more is caught there."""
 READ_BY_CAPTIONS: Final = frozenset(
-    ("caption_length", "upper_share", "digit_share", "punctuation_share", "space_share")
+    ("caption_length", "upper_share", "digit_share", "punctuation_share", "space_share", "caption_odds_deviation")
 )  # fmt: skip
 """Features of style that a caption model of the same site reads in each caption too. Beside such a model they count
-twice, and bots of other kinds rank worse.
+twice, and bots of other kinds rank worse. How far its log odds are spread is one of them: the models that read training
+captions spread them otherwise than the whole model does, which distorts risks.
 """
 OF_LARGE_FAMILY: Final = 0.5
 """The exponent by which an account of a family of n accounts weighs less: n to this power."""

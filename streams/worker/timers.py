@@ -26,7 +26,7 @@ EVERY_S = 1.0
 SAME_TOPIC_EVERY_S = 15.0
 REQUESTS_EVERY_S = 2.0
 OFFSETS_WITHIN_S = 2.0
-ANSWER_TURNS, TURN_S = 10, 0.1
+ANSWER_TURNS, TURN_S = 15, 0.1
 """In so many turns of the event loop a broker must answer that did not return offsets in time."""
 ASKED_FOR_S = 60.0
 

@@ -152,3 +152,22 @@ def test_a_misspelt_type_is_named_with_the_one_that_is_meant(tmp_path: Path, giv
     (told,) = json.loads(out)
     assert code == 1
     assert told["detail"].endswith("(did you mean attempted?)")
+
+
+@pytest.mark.parametrize(
+    ("document", "is_spread"),
+    [
+        (json.dumps(EVENT, indent=1), True),
+        (json.dumps([EVENT, EVENT], indent=1), True),
+        (json.dumps(EVENT, indent=1)[:-1], False),
+        ("\n".join(["{", json.dumps(EVENT), "}"]), False),
+        ("[1]", False),
+    ],
+)
+def test_one_document_over_several_lines_is_told_to_be_written_on_one(
+    tmp_path: Path, document: str, is_spread: bool
+) -> None:
+    code, _, err = run(tmp_path, document.encode(), output="text")
+
+    assert code == 1
+    assert ("write each event or check on one line of its own" in err) is is_spread
