@@ -13,7 +13,7 @@ import typer
 from gate.app.operate import Operate
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed, replaced_note
+from gate.cli.authority import EmergencyFlag, MachineReleaseFlag, ProposeFlag, authority_of, proposed, replaced_note
 from gate.cli.board_access import (
     YesFlag,
     audit_log,
@@ -84,7 +84,7 @@ def release(
     ramp: Annotated[str | None, typer.Option(help="Let accounts back over this time, such as 10m.")] = None,
     instant: Annotated[bool, typer.Option("--instant", help="Let every account back at once.")] = False,
     by: Annotated[str | None, typer.Option("--by", "--owner", help="Who releases it; default as in `pause`.")] = None,
-    machine: MachineFlag = False,
+    machine: MachineReleaseFlag = False,
     propose: ProposeFlag = False,
     emergency: EmergencyFlag = "",
     direct: DirectFlag = None,
