@@ -42,6 +42,12 @@ EmergencyFlag = Annotated[
 MachineFlag = Annotated[
     bool, typer.Option("--machine", help="Act as a machine: the pause lasts at most 60s, and `extend` renews it.")
 ]
+MachineReleaseFlag = Annotated[
+    bool, typer.Option("--machine", help="Act as a machine: release a machine's pause; one of a person is refused.")
+]
+MachineExtendFlag = Annotated[
+    bool, typer.Option("--machine", help="Act as a machine: renew a machine's pause, for at most 60s.")
+]
 
 _CHANGES = {
     PauseChange.SET: "is not in force",

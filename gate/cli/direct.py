@@ -86,7 +86,9 @@ def release_by_file(
     An id that the gate does not know is an error; where no gate answers, it is written all the same. An error with one
     pause does not keep the others from being lifted.
     """
-    known, written, problems = _known(addresses), list[str](), list[UploadGateError]()
+    known = _known(addresses)
+    written: list[str] = []
+    problems: list[UploadGateError] = []
     for id_ in ids:
         entry = AuditEntry(
             "release", by, AuditOutcome.DONE, id_, via="file", direct=True, identity=login_identity(), emergency=emergency

@@ -8,7 +8,7 @@ import typer
 
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed, replaced_note
+from gate.cli.authority import EmergencyFlag, MachineExtendFlag, ProposeFlag, authority_of, proposed, replaced_note
 from gate.cli.board_access import not_written, operating, person, repeat_or_other_way, report, run_change
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.output import Output, OutputFlag, result, say
@@ -29,7 +29,7 @@ def extend(
     for_: Annotated[str | None, typer.Option("--for", help="How long from now: 90s, 10m, 1h30m.")] = None,
     enforce: Annotated[bool, typer.Option("--enforce", help="Let a pause that only counts act from now on.")] = False,
     by: ByFlag = None,
-    machine: MachineFlag = False,
+    machine: MachineExtendFlag = False,
     propose: ProposeFlag = False,
     emergency: EmergencyFlag = "",
     direct: DirectFlag = None,

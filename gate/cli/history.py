@@ -128,7 +128,8 @@ def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kaf
     log = audit_log(addresses)
     lines = list(log.lines())
     checked = check_chain(lines)
-    problems, kept = list(checked.problems), list[int]()
+    problems = list(checked.problems)
+    kept: list[int] = []
     try:
         copies = _from_kafka(addresses)
     except StoreUnavailable as error:

@@ -94,7 +94,8 @@ def clock_time(us: int, now_us: int) -> str:
 
 def lines_of(fields: Sequence[str], width: int) -> list[str]:
     """The fields side by side. Fields that do not fit into `width` continue in indented lines; no field is cut."""
-    lines, line = list[str](), ""
+    lines: list[str] = []
+    line = ""
     for field in map(terminal_safe, fields):
         joined = f"{line}{GAP}{field}" if line else field
         if len(joined) <= width:

@@ -78,7 +78,9 @@ def try_policy(
 def _await_end(urls: list[str], span_s: float) -> None:
     """Wait until the trials are over, with a line now and then, and with one for each that ends early. Ctrl-C ends the wait."""
     began = said = time.monotonic()
-    running, latest, lost = list(urls), dict[str, Trial](), set[str]()
+    running = list(urls)
+    latest: dict[str, Trial] = {}
+    lost: set[str] = set()
     try:
         while running and (now := time.monotonic()) - began < span_s:
             time.sleep(min(LOOK_EVERY_S, max(0.0, span_s - (now - began))))

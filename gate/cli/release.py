@@ -13,7 +13,7 @@ import typer
 from gate.app.operate import Operate
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
-from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, authority_of, proposed, replaced_note
+from gate.cli.authority import EmergencyFlag, MachineReleaseFlag, ProposeFlag, authority_of, proposed, replaced_note
 from gate.cli.board_access import (
     YesFlag,
     audit_log,
@@ -84,7 +84,7 @@ def release(
     ramp: Annotated[str | None, typer.Option(help="Let accounts back over this time, such as 10m.")] = None,
     instant: Annotated[bool, typer.Option("--instant", help="Let every account back at once.")] = False,
     by: Annotated[str | None, typer.Option("--by", "--owner", help="Who releases it; default as in `pause`.")] = None,
-    machine: MachineFlag = False,
+    machine: MachineReleaseFlag = False,
     propose: ProposeFlag = False,
     emergency: EmergencyFlag = "",
     direct: DirectFlag = None,
@@ -184,7 +184,8 @@ async def _release(
     documents: list[dict[str, object]] = []
     async with operating(addresses, authority, direct) as operate:
         try:
-            done, withdrawn = list[Pause](), set[str]()
+            done: list[Pause] = []
+            withdrawn: set[str] = set()
             for id_ in dict.fromkeys(options.ids):
                 try:
                     released = await _release_one(operate, id_, options, output)

@@ -37,7 +37,8 @@ def parse_duration_us(text: str, most: str = "366d") -> int:
 
 def duration_text(us: int) -> str:
     """A span of `us` µs in its two largest units (`1h 30m`, `42s`), for people. A span below one second is `0s`."""
-    left, parts = max(us, 0), list[str]()
+    left = max(us, 0)
+    parts: list[str] = []
     for name in ("d", "h", "m", "s"):
         count, left = divmod(left, UNIT_US[name])
         if count:

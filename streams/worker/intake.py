@@ -36,10 +36,10 @@ from streams.worker.plain_records import plain_records
 
 log = logging.getLogger("upload_gate.worker")
 
-BATCH_RECORDS = 4_000
+BATCH_RECORDS = 8_000
 """Most events of a batch: the more, the more of them are of one account, which is scored and written once a batch."""
-FETCH_BYTES = 1 << 20
-"""Most bytes of a batch: 2,500 plain events. Twice as many save a few percent of CPU and take 25 to 60 MB more memory."""
+FETCH_BYTES = 2 << 20
+"""Most bytes of a batch: 5,000 plain events. Half as many take 13 to 41 MB less memory and 5 to 10 % more CPU."""
 FEW_RECORDS = 500
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5  # a partition that gets free is not read before the current poll ends

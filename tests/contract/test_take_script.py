@@ -25,7 +25,7 @@ from gate.core.score import Score, Stamp
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.layout import account_key, upload_key
+from gate.stores.redis.layout import account_key, located, read_buckets, read_reservation, upload_key
 from gate.stores.redis.line import Line
 from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.unrolled import Unrolled
@@ -280,6 +280,76 @@ async def test_keys_of_their_own_are_read_while_the_account_says_that_there_may_
         value = found.values[account_key(prefix, "a")]
         assert value is not None
         assert value[1 + 12 + 5] == 2
+
+
+GONE, STALE = (b"gone", NOW_US + 5.0), (b"olds", NOW_US - MINUTE_US - 1.0)
+BEFORE, AFTER = OTHER, a_record(b"1:after", WHAT, 1, 0, 9, NOW_US, 60)
+
+
+def mine(count: int) -> bytes:
+    """An ended reservation of the upload that is checked, and other ones around it."""
+    ended = a_record(b"1:u0", WHAT, 3, 0, 9, NOW_US, 60)
+    return b"".join([BEFORE, ended, AFTER][: count if count != 1 else 2][-count:]) if count else b""
+
+
+@pytest.mark.parametrize("entries", [[], [GONE], [STALE], [GONE, STALE, (b"more", NOW_US + 9.0)]])
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+async def test_a_take_moves_its_bucket_and_replaces_its_reservation_and_leaves_the_rest_as_it_is(
+    line: Line, unique: Callable[[], str], entries: list[tuple[bytes, float]], count: int
+) -> None:
+    prefix, now_us, cost_us = f"{unique()}:", NOW_US - NOW_US % 1_000_000, MINUTE_US // 50
+    known = mine(count)
+    account = Value("account", [(OWN.id, now_us + 7.0)], entries, known, 0, count)
+    key = account_key(prefix, "a")
+
+    found = await taken(line, prefix, [replace(CHECK, now_us=now_us)], {key: bytes(account)})
+
+    raw = found.values[key] or b""
+    new = located(read_buckets(raw, account=True)[1], b"1:u0") or b""
+    kept = read_reservation(new)[0]
+    others = b"".join(each for each in (BEFORE, AFTER) if each in known)
+    lasts = (now_us + 2 * LIFETIME_US) // 1_000_000
+    expected = Value(
+        "account", [(OWN.id, now_us + 7 + cost_us)], entries, others + new, lasts, max(1, count),
+    )  # fmt: skip
+    assert (found.results[0].charged, found.results[0].repeated, found.unreadable) == (True, False, 0)
+    assert raw == bytes(expected)
+    assert (kept.began_us, kept.until_us, kept.attempt) == (now_us, now_us + LIFETIME_US, CHECK.attempt)
+
+
+@pytest.mark.parametrize(("debt_us", "is_debt"), [(0, True), (1, True), (-1, False)])
+@pytest.mark.parametrize("before", [0, 2])
+async def test_a_debt_among_limits_that_are_gone_counts(
+    line: Line, unique: Callable[[], str], debt_us: int, is_debt: bool, before: int
+) -> None:
+    prefix, late_us = f"{unique()}:", NOW_US + 10 * MINUTE_US
+    entries = [(b"gon%d" % n, NOW_US + 1.0) for n in range(before)] + [(OWN.debt_id, float(late_us + debt_us))]
+    account = Value("account", [(OWN.id, float(late_us))], entries, OTHER, 0, 1)
+    cost_us = MINUTE_US // 50
+
+    found = await taken(line, prefix, [CHECK], {account_key(prefix, "a"): bytes(account)})
+
+    (result,) = found.results
+    assert result.refusal is not None
+    assert result.refusal.retry_after_us == (late_us - NOW_US - MINUTE_US if is_debt else 0) + cost_us
+    assert found.unreadable == (not is_debt)
+    tats, _ = read_buckets(found.values[account_key(prefix, "a")], account=True)
+    assert tats[OWN.id] == (late_us if is_debt else NOW_US + MINUTE_US)
+
+
+@pytest.mark.parametrize("records", [b"", OTHER])
+async def test_a_reservation_under_its_own_key_is_known_however_few_the_account_has(
+    line: Line, unique: Callable[[], str], records: bytes
+) -> None:
+    prefix = f"{unique()}:"
+    account = Value("account", [(OWN.id, 0.0)], [], records, NOW_US // 1_000_000 + 1, 128 + bool(records))
+    record = a_record(b"1:u0", WHAT, 1, 0, 1, NOW_US, 60)
+    stored = {account_key(prefix, "a"): bytes(account), upload_key(prefix, "a", "u0"): record}
+
+    known = await taken(line, prefix, [CHECK], stored)
+    later = await taken(line, prefix, [replace(CHECK, now_us=NOW_US + 2_000_000)], stored)
+
+    assert (known.results[0].repeated, later.results[0].repeated, later.results[0].charged) == (True, False, True)
 
 
 @pytest.mark.parametrize(("accounts", "at_once"), [(1, 0), (7, 0), (8, 1), (9, 1)])

@@ -17,6 +17,7 @@ BIN = Path(sys.executable).parent
 SOURCES = sorted([*ROOT.glob("gate/**/*.py"), *ROOT.glob("streams/**/*.py")])
 TOP_LEVEL = {"pyproject.toml", "streams", "gate", "config", "deploy", "tests", "README.md"}
 BESIDE = {"LICENSE", "CHANGELOG.md", "Makefile", "requirements.lock"}
+CONTAINERS = {"list", "dict", "set", "frozenset", "tuple", "deque", "defaultdict", "Counter", "OrderedDict"}
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 60
 
@@ -60,6 +61,15 @@ def test_files_and_functions_stay_small_and_say_what_they_are_for(source: Path) 
     assert text.count("\n") <= MAX_LINES
     assert long == []
     assert ast.get_docstring(tree) or not text.strip()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_function_makes_a_container_by_a_generic_alias_which_takes_thirty_times_as_long(source: Path) -> None:
+    functions = [n for n in ast.walk(parsed(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    called = [n.func for f in functions for n in ast.walk(f) if isinstance(n, ast.Call)]
+
+    aliases = [each for each in called if isinstance(each, ast.Subscript) and isinstance(each.value, ast.Name)]
+    assert [ast.unparse(each) for each in aliases if each.value.id in CONTAINERS] == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

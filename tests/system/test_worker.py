@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,30 @@ async def test_a_broker_that_dies_and_returns_needs_no_restart(
         assert len(worker.log.read_text().splitlines()) < 40
         assert worker.process is not None
         assert worker.process.poll() is None
+
+
+async def test_a_broker_that_stops_in_mid_run_is_named_and_work_goes_on_when_it_answers_again(
+    kafka_jars: None, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with (
+        running_kafka(tmp_path / "kafka") as kafka,
+        worker_of(unique(), kafka.bootstrap, None, tmp_path) as worker,
+    ):
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        assert kafka.pid is not None
+        os.kill(kafka.pid, signal.SIGSTOP)  # its connections stay open and pass nothing
+        try:
+            await eventually(lambda: worker.said("accepts connections and answers nothing") == 1, timeout_s=20.0)
+            told = worker.metric("upload_gate_worker_kafka_up")
+        finally:
+            os.kill(kafka.pid, signal.SIGCONT)
+        await eventually(lambda: worker.said("Kafka is back") >= 1, timeout_s=20.0)
+
+        await write(kafka.bootstrap, worker.topics, [event("a-1", 1)])
+        await drained(kafka.bootstrap, worker)
+
+        assert told == 0
 
 
 async def test_a_topic_created_anew_is_not_taken_for_the_old_one(

@@ -128,7 +128,7 @@ async def test_a_flood_of_unreadable_events_switches_no_scoring_off(
     assert len(honest) == 60
     assert (halted, dead) == (0, 60 * 49)
     assert accounts == set(honest)
-    assert worker.said("readable ones go on being scored") == 1
+    assert worker.said("the worker scores the readable ones") == 1
 
 
 async def test_resuming_where_no_worker_runs_says_so_for_each_partition(

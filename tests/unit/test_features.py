@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gate.core.duration import HOUR_US
+from streams.core.beats import count_beat
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts, unpack
 from streams.core.features import (
@@ -20,9 +24,11 @@ from streams.core.features import (
     features,
     last_evidence_us,
     named,
+    tempo,
     vector_of,
     vector_reader,
 )
+from streams.core.window import count_upload
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "states.v2.json").read_text())
 
@@ -45,7 +51,7 @@ def test_an_account_nobody_knows_has_a_vector_of_zeros_and_of_what_is_not_known(
     )
 
 
-@pytest.mark.parametrize("names", [(), ("burst",), ("mention_rate", "freshness", "ip_accounts"), tuple(PLACE)])
+@pytest.mark.parametrize("names", [(), ("minute",), ("mention_rate", "freshness", "ip_accounts"), tuple(PLACE)])
 def test_a_reader_of_some_features_reads_their_families_and_leaves_the_others_unknown(names: tuple[str, ...]) -> None:
     families = {FEATURES[PLACE[name]].family for name in names}
     read = vector_reader(names)
@@ -56,6 +62,24 @@ def test_a_reader_of_some_features_reads_their_families_and_leaves_the_others_un
         for feature, value, expected in zip(FEATURES, some, whole, strict=True):
             is_read = feature.family in families
             assert value == expected or (math.isnan(value) and (math.isnan(expected) or not is_read))
+
+
+@given(st.lists(st.integers(0, 40).map(lambda step: step * 7_500_000), max_size=24), st.integers(0, HOUR_US))
+def test_a_reader_of_the_cheap_tempo_features_gives_the_same_values_of_them(gaps_us: list[int], later_us: int) -> None:
+    facts, at_us = Facts(), 1_764_000_000_000_000
+    for gap_us in gaps_us:
+        at_us += gap_us
+        facts.uploads += 1
+        facts.first_us = facts.first_us or at_us
+        count_upload(facts.minute, facts.hour, facts.day, at_us)
+        count_beat(facts.beats, at_us // 1_000)
+    facts.latest_us = at_us + later_us
+
+    some, whole = vector_reader(tempo.CHEAP)(facts, Surroundings()), vector_of(facts, Surroundings())
+
+    for name in tempo.CHEAP:
+        value, expected = some[PLACE[name]], whole[PLACE[name]]
+        assert value == expected or (math.isnan(value) and math.isnan(expected))
 
 
 def signals_of(of: dict[str, float]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Final
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import MOST_BUCKETS, EntityLimits, Limit
 from gate.core.limits.take import ClassLimits
-from gate.stores.redis.layout import account_header, header
+from gate.stores.redis.layout import DescribedLimit, account_header, header
 
 MOST_LOCALS: Final = 60
 """How many local variables the branch of a class has at most. Lua allows a script 200, and the rest of it needs up to 120."""
@@ -39,6 +39,13 @@ def in_flight_of(limits: ClassLimits) -> Iterator[str]:
 def quoted(raw: bytes) -> str:
     """Bytes as a Lua string."""
     return '"' + "".join(chr(b) if 48 <= b < 58 or 65 <= b < 91 or 97 <= b < 123 else f"\\{b:03d}" for b in raw) + '"'
+
+
+def taken_from(limit: DescribedLimit, cost: str) -> str:
+    """The Lua of what a reservation says of a limit that gave."""
+    if limit.by_bytes:
+        return f"{quoted(limit.took())} .. P('<I6', {cost})"
+    return quoted(limit.took(limit.cost_us))
 
 
 def longest_cost(entities: Sequence[tuple[str, EntityLimits]], subject: str) -> int:

@@ -251,7 +251,8 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
             risk, scored_at = _TIMES.unpack_from(record, at)
             standing = Standing(risk, int(scored_at), as_of_us=int(began), acts=not flags & _DOES_NOT_ACT)
             at += _TIMES.size
-        end, holders = len(record), tuple[int, ...]()
+        end = len(record)
+        holders: tuple[int, ...] = ()
         if flags & _HELD:
             end -= 1 + 4 * record[-1]
             holders = struct.unpack_from(f"<{record[-1]}I", record, end)

@@ -25,8 +25,9 @@ from gate.stores.redis.bucket_layouts import (
     longest_cost,
     noted,
     quoted,
+    taken_from,
 )
-from gate.stores.redis.layout import LATE_US, MOST_IN_VALUE, DescribedLimit, described, tagged
+from gate.stores.redis.layout import LATE_US, MOST_IN_VALUE, described, tagged
 from gate.stores.redis.lua import script
 from gate.stores.redis.packing import Packing, packing_of
 from gate.stores.redis.script_call import Script
@@ -250,7 +251,7 @@ class _Branch:
         layouts, n = self._layouts, self._layouts.number[subject]
         x, t = layouts.numbered("x", number), layouts.variable(subject, limit)
         known, tolerance = self._described.limits[number - 1], min(limit.rate.tolerance_us, NEVER_US)
-        self._listed.append(f"({x} and {_taken_from(known, cost)} or '')")
+        self._listed.append(f"({x} and {taken_from(known, cost)} or '')")
         if limit.by_bytes:
             self._sized.append((x, cost))
         self._moves.setdefault(t, []).append(f"{x}|{cost}")
@@ -291,28 +292,31 @@ class _Branch:
                 yield f"if {x} then {t} = ({t} < now and now or {t}) + {cost} end"
         yield from self._off
         yield from self._write_entities("")
-        tag, _ = tagged(self._described)
-        yield "local rflags = flags / 4 + anew" + (" + 16" if self._limits.returns else "")
-        is_tagged = self._limits.name or self._described.limits or self._described.leased
-        yield f"local more = {self._taken(tag) if is_tagged else quoted(b'')}"
-        yield f"if partial then more, rflags = {' .. '.join([quoted(tag), *self._listed])}, rflags + 4 end"
-        yield "if flags > 0 then more = P('<dd', risk, sat) .. more end"
-        yield "if shadowed ~= '' then more, rflags = P('<Hc0', #shadowed, shadowed) .. more, rflags + 64 end"
-        yield from self._keep("1", "rflags", str(self._lifetime), "more", self._lifetime + min(LATE_US, self._lifetime))
+        yield "local rflags, record = flags / 4 + anew" + (" + 16" if self._limits.returns else "")
+        yield from self._record_of_taken()
+        yield from self._keep(str(self._lifetime), self._lifetime + min(LATE_US, self._lifetime))
         if self._limits.returns:
             yield "due[#due + 1], due[#due + 2] = till, KEYS[M + n]"
         yield "flags, refused, wait = flags + 1, room, full"
 
-    def _taken(self, tag: bytes) -> str:
-        """What was taken where every limit gave."""
-        if not self._sized:
-            return quoted(tag)
-        if any(
-            self._guard(subject) for subject, each in self._entities if any(limit.by_bytes for limit in each.limits)
-        ):
-            return " .. ".join([quoted(tag), *(f"({x} and P('<I6', {cost}) or '')" for x, cost in self._sized)])
-        costs = ", ".join(cost for _, cost in self._sized)
-        return f"P('<c4{'I6' * len(self._sized)}', {quoted(tag)}, {costs})"
+    def _record_of_taken(self) -> Iterator[str]:
+        """The reservation. Mostly every limit gave and there is nothing else to be said, so that one call packs all of it."""
+        is_tagged = self._limits.name or self._described.limits or self._described.leased
+        raw, sized, span = tagged(self._described)[0] if is_tagged else b"", self._sized, str(self._lifetime)
+        tag, form, size = quoted(raw), "c0" + "I6" * len(sized), len(raw) + 6 * len(sized)
+        is_whole = not any(self._guard(at) and limit.by_bytes for at, each in self._entities for limit in each.limits)
+        if is_whole:
+            values = ", ".join([tag, *(cost for _, cost in sized)])
+            yield "if flags == 0 and not partial and shadowed == '' then"
+            yield f"  record = {_packed('1', 'rflags', span, form, values, size)}"
+            yield "else"
+        yield " .. ".join([f"  local more = {tag}", *(f"({x} and P('<I6', {cost}) or '')" for x, cost in sized)])
+        yield f"  if partial then more, rflags = {' .. '.join([tag, *self._listed])}, rflags + 4 end"
+        yield "  if flags > 0 then more = P('<dd', risk, sat) .. more end"
+        yield "  if shadowed ~= '' then more, rflags = P('<Hc0', #shadowed, shadowed) .. more, rflags + 64 end"
+        yield f"  record = {_packed('1', 'rflags', span, 'c0', 'more', '#more')}"
+        if is_whole:
+            yield "end"
 
     def _refuse(self) -> Iterator[str]:
         yield from self._write_entities("fixed")
@@ -324,24 +328,21 @@ class _Branch:
         yield "  end"
         # where the reservations are many and open there is no room for a refusal, and nothing to write
         yield "elseif from or nr % 128 < FEW or needless(v, q, byte(v, q + 2)) then"
-        yield from (f"  {line}" for line in self._keep("5", "64 + anew", "wait", "P('<Hc0', #why, why)", None))
+        yield f"  local record = {_packed('5', '64 + anew', 'wait', 'Hc0', '#why, why', '2 + #why')}"
+        yield from (f"  {line}" for line in self._keep("wait", None))
         yield f"elseif {account} then"
         yield from (f"  {line}" for line in self._write_account())
         yield "end"
 
-    def _keep(self, state: str, flags: str, span: str, more: str, lasts: int | None) -> Iterator[str]:
-        """Appends the reservation and writes the account."""
-        numbers = f"25 + #id + #what + #rest, #id, id, {state}, {flags}, attempt, now, {span}, #what"
-        record = f"P('<HBc0BBI4dI6H', {numbers}) .. what .. rest"
-        yield f"local rest = {more}"
+    def _keep(self, span: str, lasts: int | None) -> Iterator[str]:
+        """Appends the reservation `record` and writes the account."""
         yield f"if keep < now + {lasts or span} then keep = now + {lasts or span} end"
         yield f"if from or nr > 0 and nr % 128 {'% FEW == 0' if lasts else '>= FEW'} then"
         yield "  local records"
-        yield f"  records, nr = with_record(v, q, nr, {record}, from, to, M + n, {lasts or 'nil'})"
+        yield f"  records, nr = with_record(v, q, nr, record, from, to, M + n, {lasts or 'nil'})"
         yield from (f"  {line}" for line in self._write_account("records", lasts or 0))
-        yield "else"
-        yield "  nr = nr + 1"
-        yield from (f"  {line}" for line in self._write_account(f"(v and sub(v, q) or '') .. {record}", lasts or 0))
+        yield "else nr = nr + 1"
+        yield from (f"  {line}" for line in self._write_account("(v and sub(v, q) or '') .. record", lasts or 0))
         yield "end"
 
     def _write_account(self, records: str = "(v and sub(v, q) or '')", span_us: int = 0) -> Iterator[str]:
@@ -393,7 +394,7 @@ class _Branch:
                 yield "end"
 
 
-def _taken_from(limit: DescribedLimit, cost: str) -> str:
-    if limit.by_bytes:
-        return f"{quoted(limit.took())} .. P('<I6', {cost})"
-    return quoted(limit.took(limit.cost_us))
+def _packed(state: str, flags: str, span: str, form: str, values: str, length: str | int) -> str:
+    """The Lua that packs a reservation; the last of it are `values`, in that form and of that length."""
+    numbers = f"25 + #id + #what + {length}, #id, id, {state}, {flags}, attempt, now, {span}, #what, what"
+    return f"P('<HBc0BBI4dI6Hc0{form}', {numbers}, {values})"

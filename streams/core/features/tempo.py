@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from math import inf, log, sqrt
 from operator import mul
+from typing import Final
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from streams.core.beats import Beats, gaps_ms
@@ -26,6 +27,8 @@ EVEN_SPREAD = 0.35
 SLOW_LOG_GAP = 8.2
 """Log of the mean gap in seconds (an hour) from which evenness means nothing: habits are even too."""
 _LOG_SECOND_MS = log(1_000.0)
+_TOO_FEW_BEATS = 2 * LEAST_GAPS
+"""Numbers of a list of beats with fewer gaps than a rhythm has: two for each beat."""
 
 FEATURES = (
     Feature("minute", "tempo", "uploads lately, each halving in worth with every minute", "uploads"),
@@ -40,6 +43,20 @@ FEATURES = (
     Feature("night_share", "tempo", "share of the active hours in the quietest six hours of the day, a quarter where no "
             "hour is quiet; unknown before 48 active hours after the first two days", "", 0.0, 0.25, True),
 )  # fmt: skip
+
+
+CHEAP: Final = frozenset(("burst", "rhythm", "night_share"))
+"""The features that `read_cheap` reads."""
+
+
+def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
+    """The values of `FEATURES` in their order, those beyond `CHEAP` as unknown.
+
+    An account with few uploads, which most have, is neither in a burst nor has a rhythm, so nothing is summed for it.
+    """
+    if 0 < facts.uploads < BUSY_MINUTE and len(facts.beats) <= _TOO_FEW_BEATS:
+        return UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, 0.0, 0.0, night_share(facts.hours)
+    return (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, *read(facts, around, now_us)[-len(CHEAP) :])
 
 
 def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:

@@ -95,7 +95,10 @@ ReadsVector = Callable[[Facts, Surroundings], list[float]]
 
 
 def vector_reader(names: Collection[str]) -> ReadsVector:
-    """Reads vectors for those who look at the features `names` only: families without one of them are unknown."""
+    """Reads vectors for those who look at the features `names` only.
+
+    Families without one of them are unknown, and so may be others where they would cost much.
+    """
     (
         read_history, read_tempo, read_age, read_sameness, read_network, read_crowd,
         read_links, read_text, read_reports, read_challenge, read_fields,
@@ -125,8 +128,9 @@ def vector_reader(names: Collection[str]) -> ReadsVector:
 
 
 def _read_of(family: Family, names: Collection[str]) -> ReadsFamily:
-    if any(feature.name in names for feature in family.FEATURES):
-        return family.read
+    wanted = {feature.name for feature in family.FEATURES if feature.name in names}
+    if wanted:
+        return tempo.read_cheap if family is tempo and wanted <= tempo.CHEAP else family.read
     unknown = (UNKNOWN,) * len(family.FEATURES)
     return lambda facts, around, now_us: unknown
 
