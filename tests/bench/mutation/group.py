@@ -64,9 +64,10 @@ SCRIPTS = {
         "contract/test_account_store.py",
         "contract/test_stored_numbers.py",
     ),
-} | {
-    name: ("contract/test_small_scripts.py",)
-    for name in ("acknowledge", "gates", "replace_board", "repair_board", "mark_filled", "forget_scores")
+    **dict.fromkeys(
+        ("acknowledge", "gates", "replace_board", "repair_board", "mark_filled", "forget_scores"),
+        ("contract/test_small_scripts.py",),
+    ),
 }
 """The scripts, each with the tests that run it."""
 KILLED = {
