@@ -68,9 +68,9 @@ class LocalKafka(LocalServer):
         self._clear_the_way()
         java = java_runtime()
         properties = self._write_properties()
+        self._say(f"starting {self.title}")  # before its storage is made, which takes seconds on a busy machine
         if not (self.home / "data" / "meta.properties").is_file():
             self._format(java, properties)
-        self._say(f"starting {self.title}")
         argv = [str(java), *self._jvm(), "kafka.Kafka", str(properties)]
         self._run(self.title, argv, lambda: _lists_itself(self.port), READY_WITHIN_S)
 

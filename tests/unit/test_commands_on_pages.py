@@ -1,7 +1,8 @@
-"""Commands that the pages tell a reader to type: the parser takes each one, so options and arguments are those of today."""
+"""Commands that pages and messages tell a reader to type: the parser takes each one, with the options of today."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from functools import cache
@@ -21,13 +22,14 @@ PAGES = [
 ]
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 _TYPED = re.compile(r"(?:^ *|[`(]|&& )(?:\.venv/bin/)?upload-gate ([a-z][^`\n]*)", re.MULTILINE)
+_IN_BACKTICKS = re.compile(r"`upload-gate ([a-z][^`\n]*)`")
 _ENDS = re.compile(r"\s+(?:>|<|\||&&|#|2>).*|\\$")
 
 
-def commands(page: str) -> list[str]:
+def commands(page: str, place: re.Pattern[str] = _TYPED) -> list[str]:
     """What is typed after `upload-gate`, without what the shell does with it; not what lists several choices."""
     joined = re.sub(r"\s*\\\n\s*", " ", page)
-    found = (re.sub(r"\s+", " ", each) for each in _TYPED.findall(joined) if " | " not in each)
+    found = (re.sub(r"\s+", " ", each) for each in place.findall(joined) if " | " not in each)
     return [_ENDS.sub("", each).strip(" )") for each in found]
 
 
@@ -55,6 +57,29 @@ def test_every_command_on_a_page_can_be_typed(page: Path) -> None:
     faults = {typed: said for typed in commands(page.read_text()) if (said := problem(typed))}
 
     assert faults == {}
+
+
+def texts(source: Path) -> str:
+    """All text of a module that stands in quotes, with N for each value that is put in."""
+    tree = ast.parse(source.read_text())
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "N" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            found.append(node.value)
+    return "\n\n".join(found)
+
+
+def test_every_command_that_a_message_names_can_be_typed() -> None:
+    sources = [path for package in ("gate", "streams") for path in (ROOT / package).rglob("*.py")]
+    named = {
+        (path.name, typed) for path in sources for typed in commands(texts(path), _IN_BACKTICKS) if "…" not in typed
+    }
+
+    assert len(named) > 30
+    assert {(name, typed, said) for name, typed in named if (said := problem(typed))} == set()
 
 
 def test_the_commands_are_taken_from_blocks_and_from_lines_of_text() -> None:
