@@ -23,11 +23,11 @@ from streams.files.scorecards import load_scorecard
 from streams.lab.boosting import Vectors
 from streams.lab.cross_fitted import cross_fitted, share_known, sketch_of
 from streams.lab.families import Shown, family_numbers
-from streams.lab.fit_accounts import OF_ONE_FAMILY, READ_BY_CAPTIONS, calibration_weights
+from streams.lab.fit_accounts import OF_ONE_FAMILY, READ_BY_CAPTIONS, SURER, as_met, calibration_weights
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
-from streams.lab.under_caps import choose_cap, fit_capped, most_alone
+from streams.lab.under_caps import Capped, choose_cap, fit_capped, most_alone
 
 pytestmark = pytest.mark.long
 
@@ -318,6 +318,16 @@ def test_risks_are_calibrated_on_the_last_row_of_each_account_and_families_weigh
     weights = calibration_weights(rows)
 
     assert weights.tolist() == [0.0] * 16 + [1 / 16] * 16 + [1.0]
+
+
+def test_risks_are_steeper_than_those_of_rows_whose_captions_were_read_by_models_of_other_families() -> None:
+    fitted = Capped(0.8, -0.5, 3.0)
+
+    crossed, plain = as_met(fitted, True), as_met(fitted, False)
+
+    assert crossed == Capped(0.8 * SURER, -0.5, 3.0)
+    assert SURER > 1.0
+    assert plain == fitted
 
 
 def test_the_cap_that_is_chosen_never_exceeds_what_one_family_may_say() -> None:
