@@ -1,4 +1,4 @@
-"""How many small mistakes in both cores and in the Lua that decides the tests notice: a sample of mutants, by a seed.
+"""How many small mistakes in both cores and in the Lua the tests notice: a sample of mutants, by a seed.
 
 Each mutant of a core meets the unit and law tests that import its module, then those one import further away, a dozen
 files of each at most; each of a script meets those that run it in a real server. It counts as killed where a test fails,
@@ -64,11 +64,15 @@ SCRIPTS = {
         "contract/test_account_store.py",
         "contract/test_stored_numbers.py",
     ),
+    **dict.fromkeys(
+        ("acknowledge", "gates", "replace_board", "repair_board", "mark_filled", "forget_scores"),
+        ("contract/test_small_scripts.py",),
+    ),
 }
-"""The scripts that decide, each with the tests that run it."""
+"""The scripts, each with the tests that run it."""
 KILLED = {
-    core: Spec(f"mutants of {of} that tests notice", "share", 0.85, 0.95, higher_is_better=True)
-    for core, of in (*zip(CORES, CORES, strict=True), (LUA, ", ".join(f"{name}.lua" for name in SCRIPTS)))
+    place: Spec(f"mutants of {place} that tests notice", "share", 0.85, 0.95, higher_is_better=True)
+    for place in (*CORES, LUA)
 }
 SPECS = tuple(KILLED.values())
 
