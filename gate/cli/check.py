@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gate.cli.addresses import Addresses, GateFlag, StateFlag, resolve_addresses
+from gate.cli.addresses import DEFAULT_PORT, UP_FILE, Addresses, GateFlag, StateFlag, resolve_addresses
 from gate.cli.check_notes import check_notes
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.errors import UploadGateError, redact
+from gate.errors import StoreUnavailable, UploadGateError, redact
 
 AccountOption = Annotated[str, typer.Option(help="Account id, such as a-17.")]
 KindOption = Annotated[str, typer.Option(help="Media kind, such as video.")]
@@ -111,10 +111,22 @@ def answer_of(addresses: Addresses, path: str, upload: dict[str, object]) -> dic
     from gate.cli.http_json import gate_token, post_json
 
     say(f"asking the gate at {addresses.shown('gate')}")
-    answer = post_json(f"{addresses.gate}{path}", json.dumps(upload).encode(), token=gate_token())
+    try:
+        answer = post_json(f"{addresses.gate}{path}", json.dumps(upload).encode(), token=gate_token())
+    except StoreUnavailable as error:
+        raise StoreUnavailable(error.problem.rstrip("."), _remedy(addresses) or error.remedy) from None
     if not isinstance(answer, dict) or "decision" not in answer:
         raise without_decision(addresses)
     return answer
+
+
+def _remedy(addresses: Addresses) -> str:
+    """What to do about a gate that does not answer; empty where the user named it."""
+    if addresses.origin["gate"] == str(addresses.state / UP_FILE):
+        return f"if that `upload-gate up` has ended, start it again: `upload-gate up --state {addresses.state}`"
+    if addresses.origin["gate"] == DEFAULT_PORT:
+        return "start a system with `upload-gate up`, or name a gate with --gate, or the --state of the system that runs it"
+    return ""
 
 
 def without_decision(addresses: Addresses) -> UploadGateError:

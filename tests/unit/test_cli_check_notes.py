@@ -1,9 +1,12 @@
-"""What `check` and `peek` say about fields that the gate does not use, and about kinds that no policy lists."""
+"""What `check` and `peek` say about fields that the gate does not use, kinds that no policy lists, and a gate that is away."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from gate.cli import main as cli
 from gate.cli.addresses import Addresses, resolve_addresses
 from gate.cli.check import upload_of
 from gate.cli.check_notes import check_notes
@@ -43,3 +46,38 @@ def test_each_field_that_the_gate_ignored_is_named_with_its_reason(tmp_path: Pat
     assert "no class establishd. It has: new, " in notes[0]
     assert notes[1].endswith("ignores surface: it is empty or a word for unknown; that is no fault")
     assert notes[2].endswith("ignores ip: it is none of what the field may hold")
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        ((), "If that `upload-gate up` has ended, start it again: `upload-gate up --state {state}`"),
+        (("--gate", "http://127.0.0.1:9"), "Name a gate that runs with --gate"),
+    ],
+)
+def test_a_gate_that_does_not_answer_is_started_again_or_named_by_where_its_address_comes_from(
+    typed: tuple[str, ...], remedy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "up.json").write_text('{"gate": "http://127.0.0.1:9"}')
+
+    for command in ("check", "peek"):
+        ended = cli.run([command, "--account", "a-1", "--state", str(tmp_path), *typed])
+
+        err = " ".join(capsys.readouterr().err.split())
+        assert ended == 1
+        assert "does not answer: connection refused. " in err
+        assert remedy.format(state=tmp_path) in err
+
+
+def test_without_any_system_a_check_names_the_command_that_starts_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("UPLOAD_GATE_STATE", "UPLOAD_GATE_GATE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("gate.cli.addresses._DEFAULTS", {"gate": "http://127.0.0.1:9"})
+
+    ended = cli.run(["check", "--account", "a-1"])
+
+    assert ended == 1
+    assert "Start a system with `upload-gate up`, or name a gate with --gate" in capsys.readouterr().err
