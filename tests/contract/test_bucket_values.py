@@ -28,7 +28,12 @@ VALUES = [
     for kind, tats, entries in itertools.product(("shared", "account", "earlier account"), (0, 1, 2, 3), (0, 1, 2))
     for behind in ((b"",) if kind == "shared" else (b"", b"t000 reservations e000"))
 ]
-FULL = [Value(kind, limits("t", 1), limits("e", count)) for kind in ("shared", "account") for count in (99, 100, 101)]
+LIKE_AN_ENTRY = b"none" + TAT.pack(2e15)
+FULL = [
+    Value(kind, limits("t", 1), limits("e", count), b"" if kind == "shared" else LIKE_AN_ENTRY)
+    for kind in ("shared", "account")
+    for count in (99, 100, 101)
+]
 
 
 @pytest.fixture

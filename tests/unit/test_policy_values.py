@@ -82,6 +82,7 @@ def rule(name: str = "limit", subject: Subject = Subject.ACCOUNT, **more: Any) -
         (rule(lease=5), Limit("limit", RATE)),
         (rule(subject=Subject.IP, lease=5), Limit("limit", RATE)),
         (rule(subject=Subject.DEVICE, lease=5), Limit("limit", RATE)),
+        (rule(subject=Subject.CLASS), Limit("limit", RATE)),
         (rule(subject=Subject.CLASS, lease=5), Limit("limit", RATE, lease=5)),
         (rule(subject=Subject.PLATFORM, lease=None), Limit("limit", RATE, lease=None)),
     ],
