@@ -327,16 +327,20 @@ async def test_a_notice_about_a_later_reservation_says_that_its_check_may_have_t
 
 async def test_a_notice_about_a_refusal_says_that_its_check_may_have_taken_before(store: Store) -> None:
     one = limits(Limit("one", Rate(1, MINUTE_US, 1)))
-    first, refused = check("u", one), check("u", one)
-    await store.take(first)
-    await settled(store, report(UploadOutcome.FAILED))
+    first, resent, plain = check("u", one), check("w", one), check("x", one)
+    for each in (first, resent):
+        await store.take(each)
+        await settled(store, report(UploadOutcome.FAILED, each.upload_id))
     await store.take(check("v", one))
-    await store.take(refused)
+    refused = [(await store.take(each)).charged for each in (check("u", one), resent, plain)]
 
-    found = await settled(store, unheard(first), unheard(refused), report(UploadOutcome.FAILED))
+    found = await settled(
+        store, *map(unheard, (first, resent, plain)), *(report(UploadOutcome.FAILED, upload) for upload in "uwx")
+    )
 
+    assert refused == [False] * 3
     assert found == [
-        Settlement(SettledAs.REPEATED, ReservationState.REFUSED), *[Settlement(SettledAs.UNKNOWN, None)] * 2
+        *[Settlement(SettledAs.REPEATED, ReservationState.REFUSED)] * 2, *[Settlement(SettledAs.UNKNOWN, None)] * 4
     ]  # fmt: skip
 
 

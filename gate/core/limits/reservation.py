@@ -188,9 +188,7 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Sett
     if reservation is None:
         return _UNKNOWN
     if reservation.state is ReservationState.REFUSED:
-        may_have_taken = (
-            reservation.is_anew and isinstance(notice, Unanswered) and notice.attempt != reservation.attempt
-        )
+        may_have_taken = reservation.is_anew and isinstance(notice, Unanswered)  # a check may be sent more than once
         return Settling(Settlement(SettledAs.REPEATED, reservation.state)) if may_have_taken else _UNKNOWN
     if isinstance(notice, Report) and notice.began_us not in (None, reservation.began_us):
         return _UNKNOWN
