@@ -153,12 +153,14 @@ class FaultProxy:
 
 
 class LosesReplies:
-    """Listens on `port`, passes all on to `server_port`, and loses the first `most` replies to commands named `to`: the server
-    has carried them out. Where it `drops`, the connection ends with the reply, else the client hears nothing more on it.
+    """Listens on `port`, passes all on to `server_port`, and loses `most` replies to commands named `to`, from the one after
+    the first `kept` on: the server has carried them out. Where it `drops`, the connection ends with the reply, else the client
+    hears nothing more on it.
     """
 
-    def __init__(self, port: int, server_port: int, to: bytes, most: int, *, drops: bool) -> None:
+    def __init__(self, port: int, server_port: int, to: bytes, most: int, *, drops: bool, kept: int = 0) -> None:
         self.lost = 0
+        self._kept = kept
         self._port, self._server_port, self._to, self._most, self._drops = port, server_port, to, most, drops
         self._server: asyncio.Server
         self._pumps: set[asyncio.Task[None]] = set()
@@ -192,7 +194,9 @@ class LosesReplies:
             while command := await from_client.read(CHUNK):
                 server.write(command)
                 reply = await from_server.read(CHUNK)
-                if self._to not in command or self.lost == self._most:
+                is_meant = self._to in command and self.lost < self._most
+                if not is_meant or self._kept > 0:
+                    self._kept -= is_meant
                     client.write(reply)
                     continue
                 self.lost += 1

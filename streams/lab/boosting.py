@@ -19,7 +19,8 @@ from streams.core.scorecard import UNIT, Monotone, Term
 
 Matrix = NDArray[np.float64]
 
-MOST_PAIRS: Final = 10
+MOST_PAIRS: Final = 6
+"""Pairs of features that a fit may weigh together. More of them fit the training families, and rank others worse."""
 BINS: Final = 24
 PAIR_BINS: Final = 8
 BAGS: Final = 8

@@ -325,6 +325,38 @@ async def test_a_notice_about_a_later_reservation_says_that_its_check_may_have_t
     assert found == [Settlement(SettledAs.REPEATED, ReservationState.OPEN)]
 
 
+async def test_a_notice_about_a_refusal_says_that_its_check_may_have_taken_before(store: Store) -> None:
+    one = limits(Limit("one", Rate(1, MINUTE_US, 1)))
+    first, refused = check("u", one), check("u", one)
+    await store.take(first)
+    await settled(store, report(UploadOutcome.FAILED))
+    await store.take(check("v", one))
+    await store.take(refused)
+
+    found = await settled(store, unheard(first), unheard(refused), report(UploadOutcome.FAILED))
+
+    assert found == [
+        Settlement(SettledAs.REPEATED, ReservationState.REFUSED), *[Settlement(SettledAs.UNKNOWN, None)] * 2
+    ]  # fmt: skip
+
+
+async def test_an_upload_that_was_given_back_is_known_after_a_refusal_beside_many_others(store: Store) -> None:
+    seven = limits(Limit("seven", Rate(1, MINUTE_US, 7)))
+    first, third = check("u", seven), check("u", seven)
+    await store.take(first)
+    await settled(store, report(UploadOutcome.FAILED))
+    others = [await store.take(check(f"u{n}", seven)) for n in range(7)]
+    refused = await store.take(check("u", seven))
+
+    before = await settled(store, unheard(first))
+    again = await store.take(replace(third, now_us=NOW_US + MINUTE_US))
+    after = await settled(store, unheard(first), now_us=NOW_US + MINUTE_US)
+
+    assert [each.charged for each in (*others, refused, again)] == [True] * 7 + [False, True]
+    assert [each.settled for each in (*before, *after)] == [SettledAs.REPEATED] * 2
+    assert not after[0].by_other
+
+
 async def test_a_check_that_is_sent_again_is_known_as_the_one_that_took_although_another_has_its_answer(
     store: Store,
 ) -> None:

@@ -19,7 +19,7 @@ NOW = float(NOW_US)
 FEW = 6
 """`FEW` of `lua/take.lua`."""
 SCORED, HELD, ACTS_NOT, RETURNS, SHARED, NAMED = 1, 2, 8, 16, 32, 64
-OPEN, KEPT_BACK, REFUSED = 1, 2, 5
+OPEN, KEPT_BACK, FAILED, REFUSED = 1, 2, 3, 5
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def some(count: int, first: bytes = ONE) -> list[bytes]:
     return [first, *(record(b"2:%04d" % n) for n in range(count - 1))]
 
 
-NEW = record(b"1:new")
+NEW, GIVEN_BACK = record(b"1:new"), record(b"1:f", state=FAILED)
 APART = "V[2] == RECORD and apart['own'] == 2 and dirty[1] == 2 and ttl[2] == kept_for(5000000)"
 
 
@@ -203,6 +203,9 @@ APART = "V[2] == RECORD and apart['own'] == 2 and dirty[1] == 2 and ttl[2] == ke
         (some(FEW - 1), None, False, [*some(FEW - 1), NEW], False),
         (some(FEW), None, False, some(FEW), False),
         (some(FEW), 0, False, [*some(FEW)[1:], NEW], False),
+        (some(FEW + 1, OVER), 0, False, some(FEW + 1)[1:], False),
+        (some(FEW + 1, GIVEN_BACK), 0, False, [*some(FEW + 1)[1:], GIVEN_BACK], False),
+        (some(FEW + 1, record(b"1:a", state=REFUSED)), 0, False, some(FEW + 1)[1:], False),
         (some(FEW, record(b"1:a", state=REFUSED)), None, False, [*some(FEW)[1:], NEW], False),
     ],
 )  # fmt: skip

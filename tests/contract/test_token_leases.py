@@ -28,7 +28,7 @@ from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.line import Line
-from gate.stores.redis.reservations import RedisReservationStore
+from gate.stores.redis.reservations import MOST_AT_ONCE, RedisReservationStore
 from gate.stores.redis.token_leases import RedisTokenLeases
 
 SLOW = Rate(300, 365 * DAY_US, 300)
@@ -297,6 +297,38 @@ async def test_a_settlement_whose_reply_is_lost_returns_to_the_lease_once(
     assert isinstance(lost, StoreUnavailable if is_late else Settlement)
     assert held_us == (48 if is_late else 49) * PLATFORM.unit_us
     assert gate.held_us == 49 * PLATFORM.unit_us
+
+
+async def test_settlements_that_were_found_return_to_the_lease_although_the_next_ones_cannot_be_looked_up(
+    redis_url: str, unique: Callable[[], str]
+) -> None:
+    prefix, port, redis_port = f"{unique()}:", free_port(), int(redis_url.rsplit(":", 1)[1].split("/")[0])
+    store = RedisAccountStore(redis_url, prefix, 5.0)
+    leases, limits = RedisTokenLeases(redis_url, prefix, 5.0), leased_class(PLATFORM)
+    reservations = RedisReservationStore(f"redis://127.0.0.1:{port}/0", prefix, 0.5)
+    await store.open()
+    gate = LeasedGate(store, leases, store, limits)
+    reports = Reports(reservations, gate.counts, leases=gate.takes)
+    reports.expect((limits,))
+    await gate.upload(*range(MOST_AT_ONCE + 10))
+    await gate.renew()
+    names = [f"more-{n}" for n in range(MOST_AT_ONCE + 1)]
+    await gate.upload(*names, "last")
+    await gate.report("last", UploadOutcome.COMMITTED)  # the server knows the script from now on
+    failed = [Report(f"g-{name}", f"u-g-{name}", UploadOutcome.FAILED) for name in names]
+    before_us, returned = gate.held_us, list[float]()
+
+    async with LosesReplies(port, redis_port, b"EVALSHA", 4, drops=True):
+        lost = [*await reports.settle(failed[:MOST_AT_ONCE]), *await reports.settle(failed[MOST_AT_ONCE:])]
+    async with LosesReplies(port, redis_port, b"MGET", 2, drops=False, kept=1):
+        for _ in range(3):
+            await reports.stop()
+            returned.append((gate.held_us - before_us) / PLATFORM.unit_us)
+    for each in (reservations, store, leases):
+        await each.close()
+
+    assert all(isinstance(each, StoreUnavailable) for each in lost)
+    assert returned == [MOST_AT_ONCE, MOST_AT_ONCE + 1, MOST_AT_ONCE + 1]
 
 
 async def test_a_value_of_another_kind_at_the_key_of_one_bucket_keeps_no_tokens_from_the_leases_of_others(

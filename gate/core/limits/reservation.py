@@ -185,8 +185,13 @@ _EXPIRED: Final = frozenset((ReservationState.KEPT, ReservationState.RETURNED))
 
 def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Settling:
     """What `notice` changes. It changes nothing unless the reservation is open; a late report finds it expired."""
-    if reservation is None or reservation.state is ReservationState.REFUSED:
+    if reservation is None:
         return _UNKNOWN
+    if reservation.state is ReservationState.REFUSED:
+        may_have_taken = (
+            reservation.is_anew and isinstance(notice, Unanswered) and notice.attempt != reservation.attempt
+        )
+        return Settling(Settlement(SettledAs.REPEATED, reservation.state)) if may_have_taken else _UNKNOWN
     if isinstance(notice, Report) and notice.began_us not in (None, reservation.began_us):
         return _UNKNOWN
     if isinstance(notice, Unanswered):

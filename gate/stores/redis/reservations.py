@@ -140,7 +140,12 @@ class RedisReservationStore:
         until_s = asyncio.get_running_loop().time() - older_than_s
         async with self._turn:
             while some := [each for each in islice(self._unheard, MOST_AT_ONCE) if each.at_s <= until_s]:
-                _, values = await self._read(self._keys_of([each.notice for each in some]))
+                try:
+                    _, values = await self._read(self._keys_of([each.notice for each in some]))
+                except StoreUnavailable:
+                    if not found:
+                        raise
+                    break  # those that were found are told now, as they are told once
                 for at, each in enumerate(some):
                     if self._record(each.notice, values[2 * at], values[2 * at + 1]) == each.settled:
                         found.append(each.settlement)

@@ -291,7 +291,10 @@ local function with_record(v, q, nr, record, from, to, own_key, lasts)
   if from then n = n - 1 end
   if n >= FEW and needless(records, 1, byte(records, 3)) then records, n = tidied(records) end
   if n < (lasts and IN_VALUE or FEW) then return records .. record, n + 1 + spilled end
-  if not lasts then return records, n + spilled end
+  if not lasts then
+    if not from or needless(v, from, byte(v, from + 2)) then return records, n + spilled end
+    return records .. sub(v, from, to), n + 1 + spilled   -- a later take must learn that it had ended
+  end
   local k = apart[KEYS[own_key]] or own_key
   V[k], apart[KEYS[k]] = record, k
   write(k, kept_for(lasts))
