@@ -324,6 +324,7 @@ LIMITS = b"\x03newrest"
         (an_override(kind=0), [an_override(kind=0), False, True, False]),
         (an_override(kind=2, rest=LIMITS), [an_override(kind=2, rest=LIMITS), False, False, b"new"]),
         (an_override(kind=2, rest=b""), DENIED),
+        (an_override(kind=2, rest=b"\0"), [an_override(kind=2, rest=b"\0"), False, False, b""]),
         (an_override(kind=3), DENIED),
         (an_override(NOW), [b"", False, False]),
         (an_override(NOW - 1, 0), [b"", False, False]),

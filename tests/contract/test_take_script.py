@@ -342,7 +342,7 @@ async def test_a_reservation_under_its_own_key_is_known_however_few_the_account_
 ) -> None:
     prefix = f"{unique()}:"
     account = Value("account", [(OWN.id, 0.0)], [], records, NOW_US // 1_000_000 + 1, 128 + bool(records))
-    record = a_record(b"1:u0", WHAT, 1, 0, 1, NOW_US, 60)
+    record = a_record(b"1:u0", WHAT, 1, 0, 1, NOW_US, MINUTE_US)
     stored = {account_key(prefix, "a"): bytes(account), upload_key(prefix, "a", "u0"): record}
 
     known = await taken(line, prefix, [CHECK], stored)

@@ -402,3 +402,11 @@ def test_a_placeholder_is_unknown_where_it_cannot_be_a_value(
 def test_hashes_of_one_bits_only_are_no_content(length: int) -> None:
     assert "f" * length in sentinels.NO_HASHES
     assert "f" * (length + 1) not in sentinels.NO_HASHES
+
+
+@pytest.mark.parametrize("text", ["2001:db8::1%eth0", "203.0.113.٩", "host"])
+def test_what_has_a_zone_or_foreign_digits_has_no_network(text: str) -> None:
+    with pytest.raises(Unusable) as raised:
+        address.network(text)
+
+    assert raised.value.reason is Dropped.INVALID

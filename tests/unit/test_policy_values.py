@@ -286,3 +286,9 @@ def test_a_threshold_that_no_class_has_keeps_the_limits_as_they_are() -> None:
 
     assert WITH_KINDS.with_limits_of(paused, "old").keep_limits
     assert not WITH_KINDS.with_limits_of(with_fields(paused, class_limits=request.class_limits), "old").keep_limits
+
+
+def test_a_printed_value_of_a_policy_says_what_its_file_says() -> None:
+    printed = repr((Thresholds(deny=0.5), known(), policy(rule())))
+
+    assert not [name for name in ("_steps", "_any", "_exact", "_patterns", "_limits=", "_kinds") if name in printed]
