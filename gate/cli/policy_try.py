@@ -107,7 +107,7 @@ def goes_on(url: str, latest: dict[str, Trial], lost: set[str], is_early: bool) 
         return False
     lost.discard(url)
     if not trial.get("running") and is_early:
-        say(f"the trial at {redact(url)} ended early: {_WHY_ENDED[trial.get('ended')]}")
+        say(f"the trial at {redact(url)} ended early: {_WHY_ENDED.get(trial.get('ended'), _WHY_ENDED[None])}")
     return bool(trial.get("running"))
 
 

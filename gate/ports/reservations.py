@@ -14,8 +14,8 @@ class ReservationStore(Protocol):
 
     Meaning: a notice about a reservation that is open changes its state and its buckets in one atomic step, as
     `gate.core.limits.reservation.settle` says; any later notice changes nothing and is told so. Accuracy: exact to the µs,
-    over any number of gates. Loss: a failover may lose the settlements of the last second. Order: notices of one call are
-    carried out in their order. Growth: a reservation is kept for its lifetime and an hour at most after it.
+    over any number of gates. Loss: a failover may lose the settlements of the last second. Order: notices of one call about one
+    upload are carried out in their order. Growth: a reservation is kept for its lifetime and an hour at most after it.
     """
 
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:

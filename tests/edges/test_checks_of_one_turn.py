@@ -304,6 +304,24 @@ async def test_a_server_that_ends_waits_for_the_checks_of_callers_who_are_gone(c
     assert [notice.upload_id for notice in port.reports._waiting] == [f"u-{n}" for n in range(checks)]
 
 
+@pytest.mark.parametrize("checks", [1, 4])
+async def test_a_server_that_ends_waits_for_checks_whose_callers_go_away_within_their_turn(checks: int) -> None:
+    port = Port()
+    port.store.held = lambda requests: True
+    port.turn(*(body_of(f"u-{n}") for n in range(checks)))
+    for connection in port.connections:
+        connection.connection_lost(None)
+
+    port.edge.drain()
+    await eventually(lambda: port.store.calls)
+    was_empty = port.edge.emptied.is_set()
+    port.store.go.set()
+    await port.edge.emptied.wait()
+
+    assert not was_empty
+    assert [notice.upload_id for notice in port.reports._waiting] == [f"u-{n}" for n in range(checks)]
+
+
 async def test_checks_that_no_work_has_begun_on_when_the_server_ends_are_not_begun() -> None:
     port = Port()
     port.turn(*(body_of(f"u-{n}") for n in range(4)))

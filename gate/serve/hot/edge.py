@@ -148,7 +148,7 @@ class Edge:
         self.connections.discard(connection)
         if answering is not None:
             answering.gone = True
-            if answering.handling is not None:
+            if answering.handling is not None or answering in self._turn:
                 self._abandoned.add(answering)
         self._look_whether_empty()
 
