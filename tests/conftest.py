@@ -16,9 +16,19 @@ from gate.local.jars import default_cache, fetch_jars
 ROOMS = ("system", "edges", "house", "contract", "replay", "agents", "laws", "unit")
 """The order of the test folders: files of the first ones take longest, and a file runs whole on one core."""
 
+LEAST_TIME_US = 1e15
+"""In µs since 1970, some time in 2001."""
+
 # a busy machine makes inputs slowly, and no test asserts how long anything takes
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a value that may hold the time by its argument, as each process takes the time and all must name a test alike."""
+    is_time = isinstance(val, int | float) and abs(val) > LEAST_TIME_US
+    is_packed = isinstance(val, bytes) and not (val.isascii() and val.decode("ascii").isprintable())
+    return argname if is_time or is_packed else None
 
 
 @pytest.hookimpl(tryfirst=True)
