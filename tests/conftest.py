@@ -3,7 +3,7 @@
 import gc
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from servers import running_kafka, running_redis
 
 from gate.errors import LocalServerError
 from gate.local.jars import default_cache, fetch_jars
+from gate.stores.redis.line import Line
 
 ROOMS = ("system", "edges", "house", "contract", "replay", "agents", "laws", "unit")
 """The order of the test folders: files of the first ones take longest, and a file runs whole on one core."""
@@ -59,6 +60,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server that no other run uses; keep to keys of your own (`unique`)."""
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server.url
+
+
+@pytest.fixture
+async def line(redis_url: str) -> AsyncIterator[Line]:
+    """A connection to that server."""
+    line = Line(redis_url)
+    yield line
+    await line.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
 from bucket_values import TAT, Value
@@ -34,13 +33,6 @@ FULL = [
     for kind in ("shared", "account")
     for count in (99, 100, 101)
 ]
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 async def placed(line: Line, value: Value, id_: bytes) -> tuple[int, bytes]:

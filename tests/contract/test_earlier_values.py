@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
@@ -30,13 +29,6 @@ async def admitted(store: RedisAccountStore, count: int, *limits: Limit) -> int:
     """How many of that many uploads more are let in."""
     tag = "-".join(limit.name for limit in limits)
     return sum([(await store.take(request(f"{tag}{count}{n}", *limits))).charged for n in range(count)])
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 async def as_stored_before(store: RedisAccountStore, line: Line) -> None:

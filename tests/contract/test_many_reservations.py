@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
@@ -19,13 +18,6 @@ from gate.stores.redis.line import Line
 WIDE = per_minute("minute", 600, "account:{a}")
 FEW = 6
 """`FEW` of `lua/take.lua`."""
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 def uploads(count: int, limit: EntityBuckets) -> list[TakeRequest]:

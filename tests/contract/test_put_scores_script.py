@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,13 +66,6 @@ class Head:
             generation = int(self.generation).to_bytes(7, "little")
             return head + struct.pack("<B7sII", 3, generation, self.partitions, self.partition) + document
         return head + struct.pack("<BdII", 2, self.generation, self.partitions, self.partition) + document
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 async def put(line: Line, known: dict[str, bytes | None], offered: list[bytes]) -> tuple[int, list[bool]]:

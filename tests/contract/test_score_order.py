@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import random
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,13 +48,6 @@ def latest(offered: list[Stamp]) -> Stamp:
 @pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest, redis_store: RedisAccountStore) -> AccountStore:
     return MemoryAccountStore(WallClock()) if request.param == "memory" else redis_store
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 @given(st.lists(stamps, min_size=1, max_size=8), st.randoms(use_true_random=False))

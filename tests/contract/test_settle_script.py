@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -58,13 +58,6 @@ class Change:
             tat = NOW_US
         then = min(int(tat) + int(self.us), LATEST)
         return known.moved(self.id, then).moved(self.debt, then), then
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 @dataclass(slots=True)

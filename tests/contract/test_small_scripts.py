@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from hashlib import sha1
 
 import pytest
@@ -16,13 +16,6 @@ from gate.stores.redis.script_call import Argument, Run, Script
 EXPIRES_US = 90_000_001
 KEPT_MS = 90_001
 """`EXPIRES_US` in ms, rounded up."""
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 async def server_us(line: Line) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
@@ -47,13 +46,6 @@ OVERRIDE = struct.Struct("<dB")
 @pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest, redis_store: RedisAccountStore) -> AccountStore:
     return MemoryAccountStore(WallClock()) if request.param == "memory" else redis_store
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 async def test_a_repeated_answer_of_a_shadow_limit_without_room_is_believed(redis_store: RedisAccountStore) -> None:

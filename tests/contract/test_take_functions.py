@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from bucket_values import TAT, Value
@@ -20,13 +20,6 @@ from gate.stores.redis.line import Line
 LATEST = 2.0**53 - 1
 NO_TIMES = (math.nan, math.inf, -1.0, 2.0**53)
 NOW = float(NOW_US)
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 def entries(*found: tuple[bytes, float]) -> bytes:

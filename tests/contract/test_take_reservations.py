@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha1
 
 import pytest
@@ -20,13 +20,6 @@ FEW = 6
 """`FEW` of `lua/take.lua`."""
 SCORED, HELD, ACTS_NOT, RETURNS, SHARED, NAMED = 1, 2, 8, 16, 32, 64
 OPEN, KEPT_BACK, FAILED, REFUSED = 1, 2, 3, 5
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 def record(

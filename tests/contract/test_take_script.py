@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +44,6 @@ ALL = ClassLimits(
     (EntityBuckets("platform", EntityLimits((PLATFORM,))),), 0.9, DAY_US, LIFETIME_US, name="new",
 )  # fmt: skip
 WIDE = ClassLimits(EntityLimits((OWN,)), None, None, (), 0.9, DAY_US, LIFETIME_US, name="new")
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 @dataclass(frozen=True, slots=True)

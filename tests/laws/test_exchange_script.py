@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -85,13 +85,6 @@ CASES = [
     for value in values(limit, kind)
     for us in WANTED
 ]
-
-
-@pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    line = Line(redis_url)
-    yield line
-    await line.close()
 
 
 @pytest.mark.parametrize("kept_ms", [0, 30_000, 100_000_000])
