@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from gate.errors import StoreOverloaded
@@ -37,16 +35,6 @@ class BackPressure:
         self._waiting_checks = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def room_for(self, checks: int) -> AsyncIterator[None]:
-        """Hold room for a batch. Raises StoreOverloaded, at once if too many wait, or after `within_s` seconds."""
-        if not self.enter(checks):
-            await self.wait(checks)
-        try:
-            yield
-        finally:
-            self.leave(checks)
-
     def enter(self, checks: int) -> bool:
         """Hold room for a batch if there is some at once. Its holder must `leave`; so must who has waited."""
         if self._waiting or not self._fits(checks):
@@ -61,7 +49,10 @@ class BackPressure:
             self._admit()
 
     async def wait(self, checks: int) -> None:
-        """Hold room for a batch once there is some. Raises as `room_for` does, and holds none then."""
+        """Hold room for a batch once there is some.
+
+        Raises StoreOverloaded, at once if too many wait, or after `within_s` seconds; it holds none then.
+        """
         if self._waiting_checks + checks > self._most_waiting:
             raise StoreOverloaded(f"{self._waiting_checks} checks of batches wait already")
         loop = asyncio.get_running_loop()

@@ -393,9 +393,9 @@ async def test_checks_of_one_turn_do_not_wait_behind_batches() -> None:
     room = BackPressure(checks=1)
     port = Port(room=room)
 
-    async with room.room_for(1):
-        port.turn(*(body_of(f"u-{n}") for n in range(3)))
-        answers = await port.answered()
+    assert room.enter(1)
+    port.turn(*(body_of(f"u-{n}") for n in range(3)))
+    answers = await port.answered()
 
     assert [body["decision"] for _, body in answers] == ["allow"] * 3
 
