@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from streams.lab import fit_accounts, fit_events
+from streams.lab import fit_accounts, fit_events, held_out
 
 
 def shrink_event_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,5 +19,5 @@ def shrink_event_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shrink_account_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fit scorecards with few machines, and judge them by few others."""
-    monkeypatch.setattr(fit_accounts, "FOLDS", 3)
+    monkeypatch.setattr(held_out, "FOLDS", 3)
     monkeypatch.setattr(fit_accounts, "BAGS", 2)

@@ -38,6 +38,8 @@ FALLING: Final = frozenset(("first_action_minutes", "passed"))
 ROUNDS: Final = 25
 """Rounds of boosting. More of them fit the families of the training rows ever closer, and rank accounts of other families
 worse: what bots of one family have in common by chance is soon learned."""
+MORE_ROUNDS: Final = 100
+"""Rounds where families that the fit did not see bear more of them out (`held_out`)."""
 _MOST_POINTS: Final = 19.0
 
 
@@ -107,11 +109,11 @@ class Boosted:
         return sums
 
 
-def boost(vectors: Vectors, seed: int, bags: int = FEW_BAGS) -> Boosted:
+def boost(vectors: Vectors, seed: int, bags: int = FEW_BAGS, rounds: int = ROUNDS) -> Boosted:
     """Fit the terms. The same rows and seed give the same terms."""
     from interpret.glassbox import ExplainableBoostingClassifier
 
-    rows = len(vectors.labels)
+    count = len(vectors.labels)
     machine = ExplainableBoostingClassifier(
         feature_names=list(vectors.names),
         feature_types=["continuous"] * len(vectors.names),
@@ -122,8 +124,8 @@ def boost(vectors: Vectors, seed: int, bags: int = FEW_BAGS) -> Boosted:
         outer_bags=bags,
         inner_bags=0,
         learning_rate=0.03,
-        max_rounds=ROUNDS,
-        min_samples_leaf=max(5, min(40, rows // 50)),
+        max_rounds=rounds,
+        min_samples_leaf=max(5, min(40, count // 50)),
         n_jobs=1,
         random_state=seed,
     )

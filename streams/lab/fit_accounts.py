@@ -7,11 +7,11 @@ fold's model saw.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,12 @@ from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import CaptionReader, ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.files.scorecards import load_scorecard
-from streams.lab.boosting import BAGS, Boosted, Matrix, Vectors, boost
+from streams.lab.boosting import BAGS, Matrix, Vectors, boost
 from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
+from streams.lab.held_out import HeldOut, held_out, sums_by_family, with_enough_rounds
 from streams.lab.odds_carried_on import ODDS, carried_on, points_of, steepness
 from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
@@ -37,9 +38,6 @@ from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
 
 AFTER: Final = (3, 5, 8, 12, 20, 35, 60, 100, 200, 400)
 """The events after which an account is a row to fit to."""
-FOLDS: Final = 10
-"""Fits that judge rows they did not see; each leaves out a tenth of the families, so that it knows nearly what the
-scorecard will know."""
 FEWEST_FAMILIES: Final = 4
 """Families of a class from which rows are split by family."""
 BASE_RATE: Final = 0.02
@@ -168,17 +166,18 @@ def _fit(
 ) -> AccountFit:
     most = most_alone(base_rate)
     last = _last_rows(vectors)
-    families, sums = _held_out(vectors, vectors.groups, seed, lambda done: progress(0.35 + 0.3 * done, "by families"))
-    steep = steepness(sums, vectors)
-    sums = _with_line(sums, families, vectors, steep)
+    unseen = with_enough_rounds(vectors, seed, lambda done: progress(0.35 + 0.35 * done, "by families"))
+    families, rounds = unseen.families, unseen.rounds
+    steep = steepness(unseen.sums, vectors)
+    sums = _with_line(unseen.sums, families, vectors, steep)
     weights = calibration_weights(vectors)
     capped = choose_cap(sums, vectors.labels, weights, _stages(vectors), most)
     alone = _account_numbers(vectors)
-    _, loose = _held_out(vectors, alone, seed, lambda done: progress(0.65 + 0.2 * done, "by accounts"), families)
-    loose = _with_line(loose, families, vectors, steep)
-    later = None if streams.synthetic_times else _later(vectors, first_us, seed, families, capped, steep)
+    again = held_out(vectors, alone, seed, rounds, lambda done: progress(0.7 + 0.15 * done, "by accounts"), families)
+    loose = _with_line(again.sums, families, vectors, steep)
+    later = None if streams.synthetic_times else _later(vectors, first_us, seed, unseen, capped, steep)
     progress(0.9, "all rows")
-    boosted = carried_on(boost(vectors, seed, BAGS), vectors, steep)
+    boosted = carried_on(boost(vectors, seed, BAGS, rounds), vectors, steep)
     share = float((weights * vectors.labels).sum() / weights.sum())
     card = scorecard_of(boosted, as_met(capped, crossed), share, base_rate, most)
     if not card.terms:
@@ -292,40 +291,6 @@ def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, 
     )
 
 
-def _held_out(
-    vectors: Vectors,
-    groups: NDArray[np.int64],
-    seed: int,
-    progress: Callable[[float], None],
-    families: tuple[str, ...] | None = None,
-) -> tuple[tuple[str, ...], Matrix]:
-    """Sums of points by family for each row, by terms that were fitted without the row and its group."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    parts: list[tuple[NDArray[Any], Boosted]] = []
-    count = min(FOLDS, *(len(np.unique(groups[vectors.labels == label])) for label in (BENIGN, ABUSIVE)))
-    if count < 2:
-        raise TooFewLabels("all accounts of a class belong to one family", "give accounts of more than one family")
-    split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for number, (train, test) in enumerate(split.split(vectors.matrix, vectors.labels, groups)):
-        parts.append((test, boost(vectors.rows(train), seed)))
-        progress((number + 1) / count)
-    named = families or tuple(sorted({family for _, boosted in parts for family in boosted.families()}))
-    sums = np.zeros((len(vectors.labels), len(named)))
-    for test, boosted in parts:
-        sums[test] = _sums(boosted, vectors.rows(test), named)
-    return named, sums
-
-
-def _sums(boosted: Boosted, vectors: Vectors, families: tuple[str, ...]) -> Matrix:
-    found = boosted.by_family(vectors)
-    sums = np.zeros((len(found), len(families)))
-    for column, family in enumerate(boosted.families()):
-        if family in families:
-            sums[:, families.index(family)] = found[:, column]
-    return sums
-
-
 def _with_line(sums: Matrix, families: tuple[str, ...], vectors: Vectors, steep: float) -> Matrix:
     """The sums by family with the line of the captions' log odds."""
     if steep <= 0.0:
@@ -339,7 +304,7 @@ def _later(
     vectors: Vectors,
     first_us: NDArray[np.int64],
     seed: int,
-    families: tuple[str, ...],
+    unseen: HeldOut,
     capped: Capped,
     steep: float,
 ) -> DetectionFigures | None:
@@ -349,8 +314,9 @@ def _later(
     labels = vectors.labels
     if min(labels[train].sum(), (1 - labels[train]).sum()) < LEAST_LABELS or not 0 < labels[test].sum() < test.sum():
         return None
-    boosted = carried_on(boost(vectors.rows(train), seed), vectors, steep)
-    return detection_figures(labels[test], capped.log_odds(_sums(boosted, vectors.rows(test), families)))
+    boosted = carried_on(boost(vectors.rows(train), seed, rounds=unseen.rounds), vectors, steep)
+    sums = sums_by_family(boosted, vectors.rows(test), unseen.families)
+    return detection_figures(labels[test], capped.log_odds(sums))
 
 
 def _stages(vectors: Vectors) -> list[NDArray[np.bool_]]:

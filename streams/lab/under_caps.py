@@ -83,6 +83,11 @@ def fit_capped(sums: Matrix, labels: NDArray[np.int64], weights: NDArray[np.floa
     return Capped(float(found.x[0]), float(found.x[1]), cap)
 
 
+def log_loss(odds: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """The weighted mean log loss of these log odds."""
+    return float(np.average(np.logaddexp(0.0, (1.0 - 2.0 * labels) * odds), weights=weights))
+
+
 def scorecard_of(boosted: Boosted, capped: Capped, training_share: float, base_rate: float, most: float) -> Scorecard:
     """The scorecard with these terms, this calibration and this cap."""
     made = (as_term(term) for term in boosted.terms)
