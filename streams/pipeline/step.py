@@ -20,7 +20,7 @@ from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
-from streams.core.crowd import MANY, Backfill, Crowd, Showing, Surroundings, account_number
+from streams.core.crowd import MANY, Backfill, Crowd, Surroundings, account_number
 from streams.core.events import Fault
 from streams.core.facts import Facts, unpack
 from streams.core.features import last_evidence_us, recent, recent_of
@@ -29,7 +29,7 @@ from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.scorecard import Scorecard
 from streams.core.weblinks import WebLinks
-from streams.pipeline.campaigns_shown import show_campaigns
+from streams.pipeline.crowd_shown import tell_crowd
 from streams.pipeline.effects import (
     CampaignCounts,
     CrowdCounts,
@@ -42,7 +42,7 @@ from streams.pipeline.effects import (
     States,
 )
 from streams.pipeline.reading import MAX_KEPT_BYTES as MAX_KEPT_BYTES
-from streams.pipeline.reading import Readers, read_again, read_events, uploads_of
+from streams.pipeline.reading import Readers, read_again, read_events
 from streams.pipeline.reading import Record as Record
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.touched import ReadUpload, Touched, Unprocessable
@@ -80,7 +80,6 @@ def process(
     dead: list[DeadLetter] = []
     readers = Readers(captions, links)
     read = read_events(batch, origin, dead)
-    uploads = [] if campaigns is None else uploads_of(read)
     touched = _folded(readers.read(read), states, hashes, web)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
@@ -92,10 +91,7 @@ def process(
 
     for account in [account for account, one in touched.items() if one.failed]:
         fold_again(account, touched[account])
-    joined = [] if campaigns is None else show_campaigns(campaigns, uploads, touched, hashes.hosts)
-    _note(crowd, origin[1], touched, backfill)
-    if campaigns is not None:
-        campaigns.look(joined)
+    tell_crowd(crowd, origin[1], read, touched, hashes.hosts, campaigns, backfill)
     changed, scores = _scored(touched, scoring, fold_again)
     dead.sort(key=lambda letter: letter.offset)
     part = Scores(scores)
@@ -251,18 +247,6 @@ def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> 
     told, joined = campaigns.told(partition, changed)
     names = {count.feature for count in told}
     return CrowdCounts([count for count in changed if count.feature not in names]), CampaignCounts(told, joined)
-
-
-def _note(crowd: Crowd, partition: int, touched: Mapping[str, Touched], backfill: Backfill | None) -> None:
-    """Add the features that each account showed in this batch to the crowd."""
-    showed: list[Showing] = []
-    for account, one in touched.items():
-        if one.shown:
-            hashed = account_number(account)
-            showed.append((hashed, one.shown, one.is_established))
-            if backfill is not None:
-                backfill.remember(account, hashed)
-    crowd.note_batch(partition, showed)
 
 
 def _with_earlier(

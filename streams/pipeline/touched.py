@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import copy
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gate.core.duration import DAY_US
 from gate.core.event import Attempted, Event
@@ -37,6 +37,9 @@ class ReadEvent(NamedTuple):
     upload: Attempted | None
 
 
+COLUMNS: Final = (IP, DEVICE, CONTENT, HOST)
+"""The kinds of features that an upload shows, in the order of a row of `Touched.shown`, behind its time."""
+
 ReadUpload = tuple[ReadEvent, CaptionNumbers | None, int | None]
 """An event with the numbers of its caption where captions are read, and the log odds of its worst link where a link model
 reads them."""
@@ -50,13 +53,15 @@ class Unprocessable(NamedTuple):
 
 
 class Touched:
-    """One account in one batch. `shown` maps each feature for the crowd, as (kind, value), to its time in µs; `hosts`
-    does so for link hosts alone, and is None without one. `attempted` and `others` count the folded events, those that
-    are no attempts by type. Once all events are folded, `packed` is the account's state and `is_established` is known.
+    """One account in one batch.
+
+    `shown` holds what its uploads showed the crowd, in rows: when (µs), then one feature of each of `COLUMNS`, 0 where
+    there is none or it is the one of the upload before. `attempted` and `others` count the folded events, those that are
+    no attempts by type. Once all events are folded, `packed` is the account's state and `is_established` is known.
     """
 
     __slots__ = (
-        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "hosts", "is_established",
+        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "is_established",
         "late", "others", "packed", "shown", "unknown_fields",
     )  # fmt: skip
 
@@ -72,8 +77,7 @@ class Touched:
         self.attempted = self.duplicates = self.unknown_fields = 0
         self.others: Counter[str] | None = None
         self.dropped: Counter[tuple[str, str]] | None = None
-        self.shown: dict[tuple[int, int], int] = {}
-        self.hosts: dict[int, int] | None = None
+        self.shown: list[int] = []
         self.packed = b""
         self.is_established = False
         self._last: tuple[str | None, str | None, int, int, int] = (None, None, 0, 0, -1)
@@ -138,22 +142,27 @@ class Touched:
 
     def _show(self, event: Attempted, at_us: int) -> None:
         """Only an upload that was let in shows features: a refusal must not lead to further refusals."""
-        shown, facts, hashes = self.shown, self.facts, self._hashes
+        facts, hashes = self.facts, self._hashes
         ip, device, content, host = event.ip, event.device, facts.content, facts.host
         day = at_us // DAY_US
         was_ip, was_device, was_content, was_host, was_day = self._last
         again = day == was_day  # most uploads come from where the last one came from
+        network = known = 0
         if ip is not None and not (again and ip == was_ip):
             try:
-                shown[IP, hashes.networks[ip]] = at_us
+                network = hashes.networks[ip]
             except ValueError:
                 pass  # folding has counted it as malformed
         if device is not None and not (again and device == was_device):
-            shown[DEVICE, hashes.devices[device]] = at_us
-        if content and not (again and content == was_content):
-            shown[CONTENT, content] = at_us
-        if host and not (again and host == was_host):
-            shown[HOST, host] = at_us
-            self.hosts = self.hosts or {}
-            self.hosts[host] = at_us
+            known = hashes.devices[device]
+        if again:
+            self.shown += (
+                at_us,
+                network,
+                known,
+                0 if content == was_content else content,
+                0 if host == was_host else host,
+            )
+        else:
+            self.shown += (at_us, network, known, content, host)
         self._last = (ip, device, content, host, day)

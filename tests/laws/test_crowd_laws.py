@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gate.core.duration import DAY_US
 from streams.core.crowd import CEILING, DEVICE, KINDS, MANY, Crowd, CrowdCount
 from streams.core.crowd.tails import Tails, believed, tails
+from tests.columns import columns_of, rows_of
 
 DAYS = KINDS[DEVICE].days
 FLOOR = KINDS[DEVICE].floor
@@ -83,10 +84,9 @@ def test_the_features_of_a_batch_counted_at_once_count_as_one_by_one(
             (account, {feature: BEGAN_US + at_us for feature, at_us in features.items()}, established)
             for account, features, established in batch
         ] * times  # so that it is large enough
-        at_once.note_batch(partition, told)
-        for account, features, established in told:
-            for (kind, value), at_us in features.items():
-                one_by_one.note(partition, kind, value, account, at_us, established)
+        at_once.note_batch(partition, columns_of(told))
+        for row in rows_of(told):
+            one_by_one.note(partition, *row)
 
     assert at_once.today == one_by_one.today
     for kind in KINDS:
@@ -108,7 +108,7 @@ def test_what_surrounds_the_accounts_of_a_batch_is_what_surrounds_each_of_them(
 ) -> None:
     crowd = Crowd()
     for partition, batch, _ in batches:
-        crowd.note_batch(partition, [(account, features, firm) for account, features, firm in batch])
+        crowd.note_batch(partition, columns_of(batch))
     (told,) = showing(20).take_changed(0)
     crowd.hear(1, told.feature, told.record)
     size = min(len(networks), len(last))

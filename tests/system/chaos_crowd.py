@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
-from streams.core.crowd import CEILING, KINDS, Crowd, Showing
+from streams.core.crowd import CEILING, KINDS, Crowd, ShownFeatures
 from streams.core.crowd.record import parsed, parsed_name
 
 FORGOTTEN = 3
@@ -41,10 +41,10 @@ class ExactCrowd(Crowd):
         else:
             self._shown[feature] = {held, one}
 
-    def note_batch(self, partition: int, batch: Sequence[Showing]) -> None:
+    def note_batch(self, partition: int, batch: Mapping[int, ShownFeatures]) -> None:
         """See Crowd; each feature goes through `note`, so that none is missed here."""
-        for account, shown, established in batch:
-            for (kind, value), at_us in shown.items():
+        for kind, shown in batch.items():
+            for value, account, at_us, established in zip(*(column.tolist() for column in shown), strict=True):
                 self.note(partition, kind, value, account, at_us, established)
 
     def bounds(self, forgotten: int) -> Iterator[tuple[Feature, int, int]]:

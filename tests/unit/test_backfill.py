@@ -182,7 +182,7 @@ def test_no_account_waits_again_for_a_step_that_was_reached_however_many_feature
     for value in values:
         for account in (1, 2):
             crowd.note(0, IP, value, account, AT_US)
-    backfill.remember("a", account_number("a"))
+    backfill.remember(["a"], [account_number("a")])
     crowd.note(0, IP, values[0], account_number("a"), AT_US)
     backfill.take(0, 1_000)
 
@@ -201,10 +201,10 @@ def test_a_feature_whose_step_made_room_may_reach_it_again(monkeypatch: pytest.M
     backfill = Backfill(crowd)
     for value in (1, 2):
         for account in ("a", "b"):
-            backfill.remember(account, account_number(account))
+            backfill.remember([account], [account_number(account)])
             crowd.note(0, IP, value, account_number(account), AT_US)
         backfill.take(0, 100)
-    backfill.remember("c", account_number("c"))
+    backfill.remember(["c"], [account_number("c")])
     crowd.note(0, IP, 1, account_number("c"), AT_US)
 
     assert sorted(backfill.take(0, 100)) == ["a", "b", "c"]
@@ -234,7 +234,7 @@ def test_an_account_is_known_by_its_hash_until_another_takes_its_slot() -> None:
     names = [f"a-{n}" for n in range(40)]
 
     for account in names:
-        ids.remember(account, account_number(account))
+        ids.remember([account], [account_number(account)])
 
     held = [ids.held(account_number(account)) for account in names]
     assert 1 <= sum(account is not None for account in held) <= 4
@@ -245,8 +245,7 @@ def test_a_table_of_ids_that_grows_loses_none() -> None:
     ids = AccountIds()
     names = [f"a-{n}" for n in range(20_000)]
 
-    for account in names:
-        ids.remember(account, account_number(account))
+    ids.remember(names, [*map(account_number, names)])
 
     assert sum(ids.held(account_number(account)) == account for account in names) > 0.8 * len(names)
 
@@ -258,7 +257,7 @@ def test_a_count_that_falls_with_the_days_makes_nobody_wait() -> None:
     for day in range(8):
         for account, shown in days.items():
             if day in shown:
-                backfill.remember(account, account_number(account))
+                backfill.remember([account], [account_number(account)])
                 crowd.note(0, IP, 1, account_number(account), AT_US + day * DAY_US)
         crowd.note(0, IP, 2, 7, AT_US + day * DAY_US)  # somebody opens each day
         taken = backfill.take(0, 100)

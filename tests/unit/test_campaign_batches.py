@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Mapping
 
 import pytest
 
 from streams.core.campaigns import Campaigns
-from streams.core.crowd import CONTENT, Crowd
+from streams.core.crowd import KINDS, MANY, Crowd, ShownFeatures
 from streams.core.models.alphabet import build_alphabet
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
-from streams.pipeline.campaigns_shown import show_campaigns
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
 
@@ -40,31 +38,59 @@ def test_a_content_hash_that_only_looks_like_a_number_stops_no_batch(sha256: str
     assert [count for count, _ in campaigns.sizes().values()] == [1, 0, 0]
 
 
-class Counted(int):
-    """A number of a campaign; how often one was hashed is counted."""
+class RowCounting(Crowd):
+    """A crowd that counts the rows it is told."""
 
-    hashed = 0
+    rows = 0
 
-    def __hash__(self) -> int:
-        Counted.hashed += 1
-        return int.__hash__(self)
+    def note_batch(self, partition: int, batch: Mapping[int, ShownFeatures]) -> None:
+        self.rows += sum(len(shown.values) for shown in batch.values())
+        super().note_batch(partition, batch)
 
 
-def hashed_for(uploads: int) -> int:
-    """How often campaigns are hashed for so many uploads of one account, each in a campaign of its own."""
-    found = [((CONTENT, Counted(number)),) for number in range(uploads)]
-    upload = SimpleNamespace(links=())
-    campaigns = SimpleNamespace(popular=SimpleNamespace(know=lambda hosts: None), read=lambda *of: found)
-    account = SimpleNamespace(facts=SimpleNamespace(host=0), shown={}, hosts=None)
-    Counted.hashed = 0
+def rows_for(uploads: int) -> int:
+    """How many rows tell the crowd of so many uploads of one account from one device, each with a content of its own."""
+    crowd = RowCounting()
+    campaigns = Campaigns(crowd, build_alphabet(), capacity=1 << 10)
+    batch = [
+        Record(n, b"a", json.dumps({
+            "type": "attempted", "id": f"e-{n}", "at": "2026-11-20T08:00:00Z", "account": {"id": "a"}, "device": "d",
+            "media": {"kind": "image", "sha256": f"{n + 1:08x}" * 8},
+        }).encode(), (), 0)
+        for n in range(uploads)
+    ]  # fmt: skip
 
-    joined = show_campaigns(
-        cast(Any, campaigns), cast(Any, [("a", (upload, 0))] * uploads), {"a": cast(Any, account)}, {}
-    )
+    process(
+        batch, {}, crowd, load_scorecard(None), Hashes(b"salt"), load_web_links(), ("events", 0), "epoch", 0,
+        campaigns=campaigns,
+    )  # fmt: skip
 
-    assert [one for _, features in joined for one in features] == [*account.shown] == [one for (one,) in found]
-    return Counted.hashed
+    return crowd.rows
 
 
 def test_the_uploads_of_one_account_in_a_batch_cost_in_proportion_to_their_number() -> None:
-    assert hashed_for(400) <= 5 * hashed_for(100)
+    assert [rows_for(100), rows_for(400)] == [2 * 100 + 1, 2 * 400 + 1]
+
+
+@pytest.mark.parametrize("uploads", [MANY - 1, MANY])
+def test_few_uploads_and_many_are_counted_alike(uploads: int) -> None:
+    whole, each = Crowd(), Crowd()
+    for crowd in (whole, each):
+        campaigns = Campaigns(crowd, build_alphabet(), capacity=1 << 10)
+        batch = [
+            Record(n, f"a-{n}".encode(), json.dumps({
+                "type": "attempted", "id": "e", "at": "2026-11-20T08:00:00Z", "account": {"id": f"a-{n}"}, "device": "d",
+                "ip": "192.0.2.7", "media": {"kind": "image", "sha256": "ab" * 32}, "links": ["https://h.example/win"],
+                "text": "earn five thousand dollars a week from home just write to me",
+            }).encode(), (), 0)
+            for n in range(uploads)
+        ]  # fmt: skip
+        for some in [batch] if crowd is whole else [[record] for record in batch]:
+            process(
+                some, {}, crowd, load_scorecard(None), Hashes(b"salt"), load_web_links(), ("events", 0), "epoch", 0,
+                campaigns=campaigns,
+            )  # fmt: skip
+
+    assert {feature[0] for feature in whole.all_shared()} == set(KINDS)
+    assert set(whole.all_shared()) == set(each.all_shared())
+    assert {whole.counts(*feature) for feature in whole.all_shared()} == {(uploads, 0)}

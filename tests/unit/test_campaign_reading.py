@@ -18,6 +18,7 @@ from streams.core.crowd import HOST, IP, Crowd, CrowdCount
 from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name
 from streams.core.models.alphabet import build_alphabet
+from tests.columns import each, of_uploads
 from tests.unit.test_near import SHORT_HASH, flipped, some_hashes
 
 ALPHABET = build_alphabet()
@@ -41,14 +42,15 @@ class Worker:
         self.campaigns = Campaigns(self.crowd, ALPHABET, capacity=1 << 10)
 
     def shows(self, event: Attempted) -> tuple[Feature, ...]:
-        return self.campaigns.read([(event, NOW_US)])[0]
+        return of_uploads(self.campaigns.read([(event, NOW_US)]), 1)[0]
 
     def show(self, event: Attempted, accounts: Sequence[int], at_us: int = NOW_US, partition: int = 0) -> Feature:
         """The only campaign of the upload, which these accounts show."""
         for account in accounts:
-            ((feature,),) = self.campaigns.read([(event, at_us)])
+            shown = self.campaigns.read([(event, at_us)])
+            ((feature,),) = of_uploads(shown, 1)
             self.crowd.note(partition, *feature, account, at_us)
-            self.campaigns.look([(account, [feature])])
+            self.campaigns.look([account], shown)
         return feature
 
     def told(self, partition: int = 0) -> list[tuple[str, dict[str, object]]]:
@@ -92,7 +94,7 @@ def test_on_a_popular_host_a_link_is_told_by_its_page_and_on_others_by_its_shape
         worker.crowd.note(0, HOST, 5, account, NOW_US, established=True)
 
     def shown(link: str) -> tuple[Feature, ...]:
-        return worker.campaigns.read([(upload(links=(link,)), NOW_US)], hosts)[0]
+        return of_uploads(worker.campaigns.read([(upload(links=(link,)), NOW_US)], hosts), 1)[0]
 
     assert shown("https://other.example/a/1") == ((LINK_CAMPAIGN, number_of("other.example/a/*")),)
     assert shown("https://popular.example/a/1?x=abcdef") == ((LINK_CAMPAIGN, number_of("popular.example/a/1")),)
@@ -186,5 +188,5 @@ def test_an_upload_that_cannot_be_read_shows_no_campaign_and_costs_no_other_its_
 
     shown = worker.campaigns.read([(upload(sha256=SHA), NOW_US), (broken, NOW_US), (upload(text=TEXT), NOW_US)])
 
-    assert [len(features) for features in shown] == [1, 0, 1]
-    assert worker.campaigns.read([]) == []
+    assert [len(features) for features in of_uploads(shown, 3)] == [1, 0, 1]
+    assert not list(each(worker.campaigns.read([])))

@@ -19,6 +19,7 @@ from streams.core.campaigns.pictures import Pictures
 from streams.core.crowd import Crowd, CrowdCount, account_number
 from streams.core.models.alphabet import build_alphabet
 from streams.worker.campaign_feed import hear
+from tests.columns import columns_of, each
 from tests.unit.test_near import SHORT_HASH, flipped, some_hashes
 
 AT_US = 1_795_428_000_000_000
@@ -49,10 +50,10 @@ class Worker:
     def batch(self, partition: int, *shown: tuple[str, Attempted], day: int = 0, established: bool = False) -> None:
         at_us = AT_US + day * DAY_US
         found = self.campaigns.read([(event, at_us) for _, event in shown])
-        joined = [(account_number(account), features) for (account, _), features in zip(shown, found, strict=True)]
-        told = [(hashed, dict.fromkeys(features, at_us), established) for hashed, features in joined]
-        self.crowd.note_batch(partition, told)
-        self.campaigns.look(joined)
+        accounts = [account_number(account) for account, _ in shown]
+        told = [(accounts[place], {feature: at_us}, established) for place, feature in each(found)]
+        self.crowd.note_batch(partition, columns_of(told))
+        self.campaigns.look(accounts, found)
 
     def told(self, partition: int) -> list[tuple[bytes, bytes]]:
         counts, _ = self.campaigns.told(partition, self.crowd.take_changed(partition))

@@ -14,6 +14,7 @@ from streams.core.crowd.counts import Crowd
 from streams.core.crowd.kinds import Kind
 from streams.core.crowd.record import name
 from streams.core.crowd.table import CrowdTable
+from tests.columns import columns_of, rows_of
 
 TODAY = 20_780
 NOW_US = TODAY * DAY_US
@@ -216,10 +217,9 @@ def test_a_batch_of_many_accounts_counts_as_one_by_one_also_across_a_midnight() 
     for crowd in (one_by_one, at_once):
         crowd.note(0, IP, 1, 1, NOW_US)
 
-    at_once.note_batch(2, batch)
-    for account, shown, established in batch:
-        for (kind, value), at_us in shown.items():
-            one_by_one.note(2, kind, value, account, at_us, established)
+    at_once.note_batch(2, columns_of(batch))
+    for row in rows_of(batch):
+        one_by_one.note(2, *row)
 
     assert at_once.today == one_by_one.today == TODAY + 1
     assert at_once.counts(IP, 7) == one_by_one.counts(IP, 7) == (40, 1)

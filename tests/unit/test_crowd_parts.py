@@ -408,14 +408,13 @@ def test_a_table_of_ids_doubles_once_a_quarter_of_its_slots_was_taken() -> None:
 
     for table in (ids, few):
         for place in range(1_023):
-            table.remember(f"a-{place}", place)
-            table.remember(f"a-{place}", place)
+            table.remember([f"a-{place}"] * 2, [place] * 2)
     before = len(ids._slots)
     for table in (ids, few):
-        table.remember("last", 1_023)
+        table.remember(["last"], [1_023])
 
     assert (before, len(ids._slots), len(few._slots)) == (1 << 12, 1 << 13, 1 << 12)
-    ids.remember("known", account_number("known"))
+    ids.remember(["known"], [account_number("known")])
     assert ids.held(account_number("known")) == "known"
     assert 0 <= account_number("known") <= 0xFFFF_FFFF
 
@@ -424,7 +423,7 @@ def test_every_slot_of_a_table_of_ids_and_of_a_doorkeeper_is_used() -> None:
     ids, door = AccountIds(max_slots=8), Doorkeeper(8)
 
     for number in range(8):
-        ids.remember(f"a-{number}", number)
+        ids.remember([f"a-{number}"], [number])
         door.swapped(number + 8, number + 1)
 
     assert ids._slots == [f"a-{number}" for number in range(8)]

@@ -22,9 +22,10 @@ from streams.core.campaigns.campaign import (
 )
 from streams.core.campaigns.captions_alike import LEAST_GRAMS, CaptionGroups, Marks, marks_of, written
 from streams.core.campaigns.first_sight import FirstSight
+from streams.core.campaigns.groups import Groups, ShownCampaigns, no_campaigns, together
 from streams.core.campaigns.known import KnownCampaigns, Membership
 from streams.core.campaigns.links_alike import MAX_LINKS, link_shape, pages
-from streams.core.campaigns.mixing import number_of, number_of_hash
+from streams.core.campaigns.mixing import number_of, numbers_of_hashes
 from streams.core.campaigns.pictures import CAPACITY, Pictures
 from streams.core.campaigns.popular import PopularPages
 from streams.core.crowd import Crowd, CrowdCount, account_number
@@ -39,8 +40,6 @@ _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 Upload = tuple[Attempted, int]
 """An upload that was let in, and its time in µs."""
-Example = tuple[Feature, str | Marks]
-"""A campaign, and the content, link or caption that showed it."""
 
 
 class Campaigns:
@@ -55,12 +54,13 @@ class Campaigns:
         self._captions = CaptionGroups()
         self._first = FirstSight()
         self.popular = PopularPages(crowd)
-        self._shown: dict[Feature, tuple[int, str | Marks]] = {}
+        self._shown: dict[int, dict[int, tuple[int, str | Marks]]] = {}
+        """The last time and an example of each campaign since the last look, by kind and number."""
 
     def read(
         self, uploads: Sequence[Upload], hosts: Mapping[str, int] = _NO_HOSTS, established: Collection[str] = ()
-    ) -> list[tuple[Feature, ...]]:
-        """The campaigns that each upload shows, which most are alone in. All are remembered.
+    ) -> ShownCampaigns:
+        """The campaigns that uploads show, which most are alone in. All are remembered.
 
         `hosts` has the number of each link host, as the crowd counts it; without it no host is popular. `established`
         are those of the accounts that are. The caller notes the campaigns in the crowd and calls `look`. An upload that
@@ -70,63 +70,85 @@ class Campaigns:
             return self._read(uploads, hosts, established)
         except Exception:  # an error that one upload causes must not stop its partition
             if len(uploads) == 1:
-                return [()]
-            return [features for upload in uploads for features in self.read([upload], hosts, established)]
+                return no_campaigns()
+            return together([self.read([upload], hosts, established) for upload in uploads])
 
     def _read(
         self, uploads: Sequence[Upload], hosts: Mapping[str, int], established: Collection[str]
-    ) -> list[tuple[Feature, ...]]:
-        contents = self._pictures.groups([event.media.phash or "" if event.media else "" for event, _ in uploads])
-        places = [place for place, (event, _) in enumerate(uploads) if len(event.text or "") >= LEAST_GRAMS]
-        marks: list[Marks] = [()] * len(uploads)
-        read = marks_of([uploads[place][0].text or "" for place in places], self._alphabet)
-        for place, found in zip(places, read, strict=True):
-            marks[place] = found
-        shown: list[tuple[Feature, ...]] = []
-        items: list[int] = []
-        times: list[int] = []
-        last, content_of = self._shown, self._content
-        for (event, at_us), content, caption in zip(uploads, contents, marks, strict=True):
-            example = content_of(event.media, content)
-            if caption or event.links:
-                examples = self._caption_and_links(event, at_us, caption, hosts, established)
-                if example is not None:
-                    examples.insert(0, example)
-                for feature, what in examples:
-                    last[feature] = at_us, what
-                    items.append(feature[1])
-                    times.append(at_us)
-                shown.append(tuple(dict(examples)))
-            elif example is not None:  # what most uploads show
-                feature, what = example
-                last[feature] = at_us, what
-                items.append(feature[1])
-                times.append(at_us)
-                shown.append((feature,))
-            else:
-                shown.append(())
-        self._first.see(items, times)
+    ) -> ShownCampaigns:
+        shown = no_campaigns()
+        linking: list[int] = []
+        written_at: list[int] = []
+        medias: list[Media | None] = []
+        for place, (event, _) in enumerate(uploads):
+            medias.append(event.media)
+            if event.links:
+                linking.append(place)
+            if event.text and len(event.text) >= LEAST_GRAMS:
+                written_at.append(place)
+        times = [at_us for _, at_us in uploads]
+        examples: dict[int, list[str | Marks]] = {kind: [] for kind in shown}
+        self._contents(medias, shown[PICTURE_CAMPAIGN], examples[PICTURE_CAMPAIGN])
+        captions = marks_of([uploads[place][0].text or "" for place in written_at], self._alphabet)
+        for place, marks in zip(written_at, captions, strict=True):
+            if marks:
+                group = self._known.resolved((TEXT_CAMPAIGN, self._captions.group(marks)))[1]
+                _add(shown[TEXT_CAMPAIGN], group, place)
+                examples[TEXT_CAMPAIGN].append(marks)
+        for place in linking:
+            event, at_us = uploads[place]
+            for group in dict.fromkeys(self._links(event, at_us, hosts, event.account.id in established)):
+                _add(shown[LINK_CAMPAIGN], group, place)
+                examples[LINK_CAMPAIGN].append(f"{group:016x}")
+        self._remember(shown, examples, times)
         return shown
 
-    def look(self, joined: Iterable[tuple[int, Iterable[Feature]]] = ()) -> None:
-        """Take in what was noted: which campaigns are visible, and that accounts (32-bit numbers) joined campaigns, by upload."""
+    def _remember(self, shown: ShownCampaigns, examples: Mapping[int, list[str | Marks]], times: Sequence[int]) -> None:
+        """Keep when each campaign was shown first, and until the next look when last, with an example."""
+        items: list[int] = []
+        at_us: list[int] = []
+        for kind, (numbers, places) in shown.items():
+            if numbers:
+                when = times if len(places) == len(times) else [times[place] for place in places]
+                last = zip(when, examples[kind], strict=True)
+                self._shown.setdefault(kind, {}).update(zip(numbers, last, strict=True))
+                items += numbers
+                at_us += when
+        self._first.see(items, at_us)
+
+    def look(self, accounts: Sequence[int] = (), shown: ShownCampaigns | None = None) -> None:
+        """Take in what was noted: which campaigns are visible, and that `accounts` (32-bit numbers, one for each upload)
+        joined the campaigns that their uploads showed.
+        """
         known = self._known
         known.look(self._described)
-        for feature in [feature for feature in self._shown if feature in known.sightings]:
+        held: dict[int, set[int]] = {}
+        for feature in self._held():
+            held.setdefault(feature[0], set()).add(feature[1])
             known.sighted(feature, *self._described(feature))
         self._shown.clear()
-        is_alone = known.sightings.keys().isdisjoint
         by_account: dict[int, dict[Feature, None]] = {}
-        for account, features in joined:
-            if not is_alone(features):  # nearly all are
-                by_account.setdefault(account, {}).update(dict.fromkeys(features))
-        for account, together in by_account.items():
-            known.join(account, together)
+        for kind, (numbers, places) in (shown or {}).items():
+            visible = held.get(kind)
+            if visible is not None:
+                for number, place in zip(numbers, places, strict=True):
+                    if number in visible:  # nearly all are alone
+                        by_account.setdefault(accounts[place], {})[kind, number] = None
+        for account, features in by_account.items():
+            known.join(account, features)
+
+    def _held(self) -> list[Feature]:
+        """The campaigns shown since the last look that somebody has sighted."""
+        shown, sightings = self._shown, self._known.sightings
+        if len(sightings) < sum(map(len, shown.values())):
+            return [feature for feature in sightings if feature[1] in shown.get(feature[0], ())]
+        features = [(kind, number) for kind, numbers in shown.items() for number in numbers]
+        return [feature for feature in features if feature in sightings]
 
     def _described(self, feature: Feature) -> tuple[int, int, list[str]]:
         """When the campaign was shown first and last, as far as that is known here, and an example."""
         first_us = self._first.first_us(feature[1])
-        shown = self._shown.get(feature)
+        shown = self._shown.get(feature[0], {}).get(feature[1])
         if shown is None:
             now_us = (self._crowd.today or 0) * DAY_US
             return (now_us, now_us, []) if first_us is None else (first_us, first_us, [])
@@ -195,29 +217,23 @@ class Campaigns:
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
         return True
 
-    def _content(self, media: Media | None, content: int) -> Example | None:
-        """The campaign of an upload's content, with an example, if it has one."""
-        if media is None:
-            return None
-        phash, sha256 = media.phash, media.sha256
-        if not phash:
-            return ((PICTURE_CAMPAIGN, number_of_hash(sha256)), sha256) if sha256 else None
-        if content:
-            return self._known.resolved((PICTURE_CAMPAIGN, content)), phash
-        # only equal ones of another algorithm are alike
-        return ((PICTURE_CAMPAIGN, number_of(phash)), phash) if parse_hash(phash) is None else None
-
-    def _caption_and_links(
-        self, event: Attempted, at_us: int, marks: Marks, hosts: Mapping[str, int], established: Collection[str]
-    ) -> list[Example]:
-        """The campaigns of an upload's caption and links, with an example of each."""
-        found: list[Example] = []
-        if marks:
-            found.append((self._known.resolved((TEXT_CAMPAIGN, self._captions.group(marks))), marks))
-        if event.links:
-            groups = dict.fromkeys(self._links(event, at_us, hosts, event.account.id in established))
-            found += [((LINK_CAMPAIGN, group), f"{group:016x}") for group in groups]
-        return found
+    def _contents(self, medias: Sequence[Media | None], shown: Groups, examples: list[str | Marks]) -> None:
+        """Add the campaign of each upload's content, with an example, to `shown` and `examples`."""
+        hashes = [media.phash or "" if media is not None else "" for media in medias]
+        looks = self._pictures.groups(hashes) if any(hashes) else hashes
+        plain = [media.sha256 or "" if media is not None and not media.phash else "" for media in medias]
+        by_bytes = iter(numbers_of_hashes([sha256 for sha256 in plain if sha256]))
+        for place, (sha256, phash, group) in enumerate(zip(plain, hashes, looks, strict=True)):
+            if sha256:
+                number = next(by_bytes)
+            elif isinstance(group, int) and group:
+                number = self._known.resolved((PICTURE_CAMPAIGN, group))[1]
+            elif phash and parse_hash(phash) is None:
+                number = number_of(phash)  # only equal ones of another algorithm are alike
+            else:
+                continue
+            _add(shown, number, place)
+            examples.append(sha256 or phash)
 
     def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: bool) -> list[int]:
         """The numbers of the groups of an upload's links; notes the pages for which they speak."""
@@ -245,6 +261,11 @@ class Campaigns:
         if kind == PICTURE_CAMPAIGN:
             return self._pictures.learn(example, group)
         return self._captions.learn(example, group) if kind == TEXT_CAMPAIGN else 0
+
+
+def _add(shown: Groups, number: int, place: int) -> None:
+    shown.numbers.append(number)
+    shown.places.append(place)
 
 
 def key_of(partition: int, count: CrowdCount) -> bytes:

@@ -34,10 +34,11 @@ four kinds together stay below 500 MB when all is full; a crowd begins with 1 MB
 from streams.core.crowd.account_ids import account_number
 from streams.core.crowd.around import Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
-from streams.core.crowd.counts import MANY, Crowd, Showing
+from streams.core.crowd.counts import MANY, Crowd
 from streams.core.crowd.hot import LEVELS, MAX_HOT, HotFact, HotFacts
 from streams.core.crowd.kinds import CEILING, CONTENT, DEVICE, FLOOR, HOST, IP, KINDS, WINDOW_US, Kind
 from streams.core.crowd.record import CrowdCount
+from streams.core.crowd.shown import ShownFeatures, column_of
 
 __all__ = [
     "CEILING",
@@ -58,7 +59,8 @@ __all__ = [
     "HotFact",
     "HotFacts",
     "Kind",
-    "Showing",
+    "ShownFeatures",
     "Surroundings",
     "account_number",
+    "column_of",
 ]

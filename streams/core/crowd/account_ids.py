@@ -13,6 +13,8 @@ Growth: eight bytes a slot, up to 2^21 slots (16 MB). The ids are those that the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 FIRST_SLOTS = 1 << 12
 MAX_SLOTS = 1 << 21
 SPARSE = 4
@@ -33,16 +35,17 @@ class AccountIds:
         self._mask = len(self._slots) - 1
         self._taken = 0
 
-    def remember(self, account: str, hashed: int) -> None:
-        """Keep an account by its number."""
-        slots, at = self._slots, hashed & self._mask
-        if slots[at] == account:
-            return
-        slots[at] = account
-        self._taken += 1
-        if self._taken * SPARSE > self._mask < self._max_slots - 1:
-            self._slots *= 2  # each account is then in every slot that may be its own
-            self._mask = len(self._slots) - 1
+    def remember(self, accounts: Sequence[str], hashed: Sequence[int]) -> None:
+        """Keep accounts by their numbers."""
+        slots, mask = self._slots, self._mask
+        for account, number in zip(accounts, hashed, strict=True):
+            at = number & mask
+            if slots[at] != account:
+                slots[at] = account
+                self._taken += 1
+                if self._taken * SPARSE > mask < self._max_slots - 1:
+                    slots *= 2  # each account is then in every slot that may be its own
+                    mask = self._mask = len(slots) - 1
 
     def held(self, hashed: int) -> str | None:
         """The account with this number; None if it is not known any more."""

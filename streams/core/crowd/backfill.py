@@ -17,7 +17,7 @@ After a restart nothing is known: the members before it are not scored again.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from streams.core.crowd.account_ids import AccountIds, account_number
@@ -59,9 +59,9 @@ class Backfill:
         self._ids = AccountIds()
         self._skipped = 0
 
-    def remember(self, account: str, hashed: int) -> None:
-        """An account with this number showed features."""
-        self._ids.remember(account, hashed)
+    def remember(self, accounts: Sequence[str], hashed: Sequence[int]) -> None:
+        """Accounts with these numbers showed features."""
+        self._ids.remember(accounts, hashed)
 
     def waiting(self, partition: int) -> int:
         """How many accounts of the partition wait."""
@@ -91,9 +91,10 @@ class Backfill:
 
     def give_back(self, partition: int, accounts: Iterable[str]) -> None:
         """Accounts that were taken wait again, because their scores were not committed."""
-        for account in accounts:
-            hashed = account_number(account)
-            self._ids.remember(account, hashed)
+        given = list(accounts)
+        numbers = list(map(account_number, given))
+        self._ids.remember(given, numbers)
+        for hashed in numbers:
             self._add(partition, hashed)
 
     def take_skipped(self) -> int:

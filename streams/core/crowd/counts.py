@@ -14,6 +14,7 @@ from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whole, whom
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
+from streams.core.crowd.shown import ShownFeatures
 from streams.core.crowd.stirred import Feature, Stirred
 from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
@@ -22,8 +23,6 @@ from streams.core.crowd.tails import Tails, believed
 MANY = 32
 """Accounts of a batch from which it costs less to look at all of them together."""
 
-Showing = tuple[int, Mapping[Feature, int], bool]
-"""An account (32-bit number), the features it showed, each with when (µs), and whether it is established."""
 Owned = tuple[NDArray[np.uint64], NDArray[np.int64]]
 """Features of one kind, and which account each is of, by its place among them."""
 
@@ -73,28 +72,31 @@ class Crowd:
             one = day_bits(day) | who
         self._note_member(table, partition, kind, value, one)
 
-    def note_batch(self, partition: int, batch: Sequence[Showing]) -> None:
-        """The same as a `note` for each feature of each account of a batch, at less cost for many."""
-        from_us, until_us = (self._from_us, self._until_us) if len(batch) >= MANY else (0, 0)
-        together: dict[int, tuple[list[int], list[int]]] = {kind: ([], []) for kind in self._tables}
-        add = {kind: (values.append, ones.append) for kind, (values, ones) in together.items()}
-        base = self._today_bits | partition << 32
-        apart: list[tuple[int, int, int, int, bool]] = []
-        for account, shown, established in batch:
-            one = base | account | ESTABLISHED if established else base | account
-            for (kind, value), at_us in shown.items():
-                if from_us <= at_us < until_us:
-                    add_value, add_one = add[kind]
-                    add_value(value)
-                    add_one(one)
-                else:
-                    apart.append((kind, value, account, at_us, established))
-        for kind, (values, ones) in together.items():
+    def note_batch(self, partition: int, batch: Mapping[int, ShownFeatures]) -> None:
+        """The same as a `note` for each row of the kinds of a batch, in their order; at less cost for many.
+
+        Rows that are not of the open day come last, because they may open one.
+        """
+        base = np.uint64(self._today_bits | partition << 32)
+        from_us, until_us = np.uint64(self._from_us), np.uint64(self._until_us)
+        apart: list[tuple[int, ShownFeatures]] = []
+        for kind, shown in batch.items():
+            if len(shown.values) < MANY:
+                apart.append((kind, shown))
+                continue
+            of_today = (shown.at_us >= from_us) & (shown.at_us < until_us)
+            if not of_today.all():
+                apart.append((kind, shown.only(~of_today)))
+                shown = shown.only(of_today)
+            ones = shown.accounts | base
+            ones[shown.established] |= np.uint64(ESTABLISHED)
             table = self._tables[kind]
-            for at in table.note_lone(values, ones) if values else ():
-                self._note_member(table, partition, kind, values[at], ones[at])
-        for kind, value, account, at_us, established in apart:  # they may open a day
-            self.note(partition, kind, value, account, at_us, established)
+            others = table.note_lone(shown.values, ones)
+            for value, one in zip(shown.values[others].tolist(), ones[others].tolist(), strict=True):
+                self._note_member(table, partition, kind, value, one)
+        for kind, shown in apart:
+            for value, account, at_us, established in zip(*(column.tolist() for column in shown), strict=True):
+                self.note(partition, kind, value, account, at_us, established)
 
     def count(self, kind: int, value: int) -> int:
         """How many distinct accounts are known to share the feature, over all partitions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from typing import Final
 
@@ -78,7 +77,7 @@ class CrowdTable:
                 self.noted.clear()
         return self.own.knock(value, one)
 
-    def note_lone(self, values: Sequence[int], ones: Sequence[int]) -> list[int]:
+    def note_lone(self, values: Numbers, ones: Numbers) -> NDArray[np.intp]:
         """Note members of the open day for whose features that is simple; returns the places of the other ones.
 
         It is simple for a feature that nobody has shown before, and for one that only this member has shown, today.
@@ -87,29 +86,29 @@ class CrowdTable:
         door.make_room(len(values))
         slots = door.pairs()
         wanted = np.empty((len(values), 2), np.uint64)
-        wanted[:, 0] = np.frombuffer(array("Q", values), np.uint64)  # several times as fast as from a list
-        wanted[:, 1] = np.frombuffer(array("Q", ones), np.uint64)
-        index = wanted[:, 0] & np.uint64(door.mask)
+        wanted[:, 0] = values
+        wanted[:, 1] = ones
+        index = values & np.uint64(door.mask)
         held = slots[index]
-        is_free = held[:, 0] != wanted[:, 0]
-        is_known = ~is_free & (held[:, 1] == wanted[:, 1])
-        if shared := self.shared.keys() & values | self.heard_of.keys() & values:
-            is_alone = np.fromiter((value not in shared for value in values), np.bool_, len(values))
+        is_free = held[:, 0] != values
+        is_known = ~is_free & (held[:, 1] == ones)
+        given: list[int] = values.tolist()
+        if shared := self.shared.keys() & given | self.heard_of.keys() & given:
+            is_alone = np.fromiter((value not in shared for value in given), np.bool_, len(given))
             is_free &= is_alone
             is_known &= is_alone
-        free: list[int] = np.flatnonzero(is_free).tolist()
-        for at in free:
-            if values[at] in noted:
-                is_free[at] = False
+        free = np.flatnonzero(is_free)
+        if noted:
+            is_free[[at for at in free.tolist() if given[at] in noted]] = False
         slots[index[is_free]] = wanted[is_free]
         door.took(len(free))
         # of two members of one feature, or two features of one slot, the last is there
         held = slots[index]
-        is_free &= (held[:, 0] == wanted[:, 0]) & (held[:, 1] == wanted[:, 1])
-        if len(noted) < MAX_READY:
-            noted.update({values[at]: ones[at] & packed.WHO_AND_HOW for at in np.flatnonzero(is_known).tolist()})
-        others: list[int] = np.flatnonzero(~(is_free | is_known)).tolist()
-        return others
+        is_free &= (held[:, 0] == values) & (held[:, 1] == ones)
+        if len(noted) < MAX_READY and is_known.any():
+            whom = ones[is_known] & np.uint64(packed.WHO_AND_HOW)
+            noted.update(zip(values[is_known].tolist(), whom.tolist(), strict=True))
+        return np.flatnonzero(~(is_free | is_known))
 
     def most_of(self, values: Numbers) -> Numbers:
         """`sum_of` each value."""

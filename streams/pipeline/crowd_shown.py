@@ -1,0 +1,146 @@
+"""What the accounts of a batch showed the crowd: places, contents and link hosts, and campaigns.
+
+A batch of many uploads is noted as columns, which costs less; of few uploads each feature is noted by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from streams.core.campaigns import Campaigns, ShownCampaigns, Upload
+from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, account_number, column_of
+from streams.pipeline.reading import uploads_of
+from streams.pipeline.touched import COLUMNS, ReadEvent, Touched
+
+T = TypeVar("T")
+_WIDTH: Final = 1 + len(COLUMNS)
+
+
+class CrowdShown(NamedTuple):
+    """The accounts that showed anything, with their 32-bit numbers.
+
+    `rows` are those of `Touched.shown` of all accounts; `owners` has the number of each row's account, and `established`
+    says whether it is.
+    """
+
+    accounts: list[str]
+    numbers: list[int]
+    rows: list[int]
+    owners: list[int]
+    established: list[bool]
+
+
+class Joined(NamedTuple):
+    """The campaigns that uploads show; the number of each upload's account, when it was (µs), and whether that account is
+    established."""
+
+    accounts: list[int]
+    shown: ShownCampaigns
+    times: list[int]
+    established: list[bool]
+
+
+def tell_crowd(
+    crowd: Crowd,
+    partition: int,
+    read: Iterable[ReadEvent],
+    touched: Mapping[str, Touched],
+    hosts: Mapping[str, int],
+    campaigns: Campaigns | None,
+    backfill: Backfill | None,
+) -> None:
+    """Count what the accounts of a batch of the partition showed, and group it into campaigns.
+
+    `read` holds the events of the batch, `hosts` the number of each link host. `campaigns` and `backfill` are of this
+    crowd.
+    """
+    shown = crowd_shown(touched)
+    joined = None if campaigns is None else show_campaigns(campaigns, uploads_of(read), touched, shown, hosts)
+    if backfill is not None:
+        backfill.remember(shown.accounts, shown.numbers)
+    note_shown(crowd, partition, shown, joined)
+    if campaigns is not None and joined is not None:
+        campaigns.look(joined.accounts, joined.shown)
+
+
+def crowd_shown(touched: Mapping[str, Touched]) -> CrowdShown:
+    """What each account showed."""
+    accounts = [account for account, one in touched.items() if one.shown]
+    numbers = list(map(account_number, accounts))
+    rows: list[int] = []
+    counts: list[int] = []
+    established: list[bool] = []
+    for account in accounts:
+        one = touched[account]
+        rows += one.shown
+        counts.append(len(one.shown) // _WIDTH)
+        established.append(one.is_established)
+    return CrowdShown(accounts, numbers, rows, _repeated(numbers, counts), _repeated(established, counts))
+
+
+def show_campaigns(
+    campaigns: Campaigns,
+    uploads: Sequence[tuple[str, Upload]],
+    touched: Mapping[str, Touched],
+    shown: CrowdShown,
+    hosts: Mapping[str, int],
+) -> Joined:
+    """The campaigns that the uploads of the batch show; tells the popular hosts who links to them.
+
+    `hosts` has the number of each link host.
+    """
+    popular = campaigns.popular
+    popular.know(hosts)
+    linked = shown.rows[_WIDTH - 1 :: _WIDTH]
+    for place in [place for place, host in enumerate(linked) if host]:
+        at_us = shown.rows[place * _WIDTH]
+        popular.note(linked[place], shown.owners[place], at_us, shown.established[place])
+    firm = {account for account in shown.accounts if touched[account].is_established} if any(shown.established) else ()
+    return Joined(
+        [account_number(account) for account, _ in uploads],
+        campaigns.read([upload for _, upload in uploads], hosts, firm),
+        [at_us for _, (_, at_us) in uploads],
+        [account in firm for account, _ in uploads] if firm else [False] * len(uploads),
+    )
+
+
+def note_shown(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined | None) -> None:
+    """Count what accounts of the partition showed."""
+    if len(shown.owners) < MANY:
+        _note_each(crowd, partition, shown, joined)
+        return
+    rows, owners = column_of(shown.rows).reshape(-1, _WIDTH), column_of(shown.owners)
+    established = np.array(shown.established, np.bool_)
+    by_kind = {}
+    for column, kind in enumerate(COLUMNS, 1):
+        values = rows[:, column]
+        by_kind[kind] = ShownFeatures(values, owners, rows[:, 0], established).only(values != 0)
+    if joined is not None:
+        accounts, times = column_of(joined.accounts), column_of(joined.times)
+        established = np.array(joined.established, np.bool_)
+        for kind, (numbers, places) in joined.shown.items():
+            at = np.array(places, np.intp)
+            by_kind[kind] = ShownFeatures(column_of(numbers), accounts[at], times[at], established[at])
+    crowd.note_batch(partition, by_kind)
+
+
+def _note_each(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined | None) -> None:
+    for place, (owner, established) in enumerate(zip(shown.owners, shown.established, strict=True)):
+        at_us, *features = shown.rows[place * _WIDTH : (place + 1) * _WIDTH]
+        for kind, value in zip(COLUMNS, features, strict=True):
+            if value:
+                crowd.note(partition, kind, value, owner, at_us, established)
+    if joined is not None:
+        accounts, campaigns, times, firm = joined
+        for kind, (numbers, places) in campaigns.items():
+            for number, place in zip(numbers, places, strict=True):
+                crowd.note(partition, kind, number, accounts[place], times[place], firm[place])
+
+
+def _repeated(values: Iterable[T], counts: Iterable[int]) -> list[T]:
+    """Each value as often as its count says."""
+    return list(chain.from_iterable(map(repeat, values, counts)))

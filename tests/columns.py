@@ -1,0 +1,49 @@
+"""What accounts show, between rows that a test writes and the columns that the crowd and its campaigns take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from streams.core.campaigns import Feature, ShownCampaigns
+from streams.core.crowd import ShownFeatures, column_of
+from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+
+Showing = tuple[int, Mapping[Feature, int], bool]
+"""An account's number, the features that it shows, each with its time in µs, and whether it is established."""
+
+
+def rows_of(batch: Iterable[Showing]) -> list[tuple[int, int, int, int, bool]]:
+    """Kind, value, account, time and whether the account is established: kind by kind, as a batch is counted."""
+    rows = [(*feature, account, at_us, firm) for account, shown, firm in batch for feature, at_us in shown.items()]
+    return sorted(rows, key=lambda row: row[0])
+
+
+def columns_of(batch: Iterable[Showing]) -> dict[int, ShownFeatures]:
+    """The same by kind, as columns."""
+    by_kind: dict[int, list[tuple[int, int, int, bool]]] = {}
+    for kind, *row in rows_of(batch):
+        by_kind.setdefault(kind, []).append((row[0], row[1], row[2], bool(row[3])))
+    return {
+        kind: ShownFeatures(
+            *(column_of(column) for column in list(zip(*rows, strict=True))[:3]), np.array([r[3] for r in rows])
+        )
+        for kind, rows in by_kind.items()
+    }
+
+
+def each(shown: ShownCampaigns) -> Iterator[tuple[int, Feature]]:
+    """Every campaign that a batch shows, behind the place of the upload that shows it."""
+    for kind, (numbers, places) in shown.items():
+        for number, place in zip(numbers, places, strict=True):
+            yield place, (kind, number)
+
+
+def of_uploads(shown: ShownCampaigns, uploads: int) -> list[tuple[Feature, ...]]:
+    """The campaigns of each upload: its content, its caption, its links."""
+    order = (PICTURE_CAMPAIGN, TEXT_CAMPAIGN, LINK_CAMPAIGN)
+    found: list[list[Feature]] = [[] for _ in range(uploads)]
+    for place, feature in sorted(each(shown), key=lambda one: order.index(one[1][0])):
+        found[place].append(feature)
+    return [tuple(features) for features in found]
