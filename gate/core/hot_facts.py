@@ -97,11 +97,6 @@ class HotFactTable:
     def __len__(self) -> int:
         return sum(map(len, self._by_kind.values()))
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no upload can meet a fact."""
-        return not (self.devices or self.networks or self.newcomers)
-
     def put(self, fact: SharedFeature, now_us: int) -> None:
         """Keep `fact`, which replaces an earlier fact of the same feature. A full table drops the lowest risk."""
         self._age(now_us)

@@ -195,12 +195,3 @@ def test_a_gate_holds_few_facts_of_newcomers() -> None:
 
     assert len(held) == len(held.newcomers) == MOST_AGES
     assert met_at(held, 0) == MetFact(0.7, f"newcomer:{newcomer_name(1)}", False)
-
-
-@pytest.mark.parametrize("fact", [DEVICE, NETWORK, newcomer(30)])
-def test_a_table_with_a_fact_of_any_kind_is_not_empty(fact: SharedFeature) -> None:
-    held = table(fact)
-
-    assert not held.is_empty
-    held.drop(fact.kind, fact.hash)
-    assert held.is_empty
