@@ -40,7 +40,7 @@ def a_check(store: MemoryAccountStore, *facts: SharedFeature) -> Check:
         Pseudonyms(b"salt"),
         Counts(),
         time.perf_counter_ns,
-        LocalBuckets(),
+        LocalBuckets,
         None,
     )
     for fact in facts:
