@@ -225,8 +225,6 @@ def test_a_fact_that_has_ended_hides_no_other() -> None:
     created = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=later_us)
     held = table(last_day, NETWORK, newcomer(30))
 
-    on_a_network = held.met("d", "n", created, later_us)
-    elsewhere = held.met("d", None, created, later_us)
+    met = [held.met("d", network, created, later_us) for network in ("n", None)]
 
-    assert on_a_network is not None and on_a_network.name == "network:n"
-    assert elsewhere is not None and elsewhere.name == f"newcomer:{newcomer_name(30)}"
+    assert [fact.name for fact in met if fact is not None] == ["network:n", f"newcomer:{newcomer_name(30)}"]
