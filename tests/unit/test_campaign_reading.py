@@ -190,3 +190,17 @@ def test_an_upload_that_cannot_be_read_shows_no_campaign_and_costs_no_other_its_
 
     assert [len(features) for features in of_uploads(shown, 3)] == [1, 0, 1]
     assert not list(each(worker.campaigns.read([])))
+
+
+def test_all_links_of_an_upload_are_shown_when_it_was_whatever_its_neighbours_show() -> None:
+    worker = Worker()
+    links = ("https://one.example/a/1", "https://two.example/b/2")
+
+    for account in range(4):
+        shown = worker.campaigns.read([(upload(links=links), NOW_US), (upload(), NOW_US + 60 * MINUTE_US)])
+        for _, feature in each(shown):
+            worker.crowd.note(0, *feature, account, NOW_US)
+        worker.campaigns.look([account, 9], shown)
+
+    records = [record for _, record in worker.told()]
+    assert [(record["first_us"], record["last_us"]) for record in records] == [(NOW_US, NOW_US)] * 2

@@ -109,7 +109,7 @@ class Campaigns:
         at_us: list[int] = []
         for kind, (numbers, places) in shown.items():
             if numbers:
-                when = times if len(places) == len(times) else [times[place] for place in places]
+                when = [times[place] for place in places]
                 last = zip(when, examples[kind], strict=True)
                 self._shown.setdefault(kind, {}).update(zip(numbers, last, strict=True))
                 items += numbers
