@@ -236,7 +236,7 @@ class Check:
         if risk is not None:
             take_request = replace(take_request, class_limits=self._refusing.of(take_request.class_limits, risk))
         facts = self.hot
-        if facts.devices or facts.networks:
+        if facts.devices or facts.networks or facts.newcomers:
             hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
             if hot is not None:
                 take_request = replace(take_request, hot=hot)
@@ -247,7 +247,7 @@ class Check:
     ) -> tuple[Sequence[Decision | TakeRequest], Iterable[LivePauses]]:
         """`_prepare` for a batch: decisions and requests, and the pauses of each check."""
         pauses, facts = self._pauses, self.hot
-        if not needs_store(pauses, policy) or facts.devices or facts.networks:
+        if not needs_store(pauses, policy) or facts.devices or facts.networks or facts.newcomers:
             prepared = [self._prepare(request, policy, now_us) for request in requests]
             return [first for _, _, first in prepared], [pauses for _, pauses, _ in prepared]
         before, self._attempt = self._attempt, (self._attempt + len(requests) - 1) % MOST_ATTEMPTS + 1

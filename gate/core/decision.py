@@ -49,7 +49,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """One decision. `retry_after_us` is µs from now, None where waiting does not help.
 
     `degraded` lists the stores that could not be asked, such as `store`; the gate then decided by what it knows itself.
-    `hot` names the hot fact that decided, as `device:` or `network:` and its pseudonym. `reserved` tells whether a
+    `hot` names the hot fact that decided, by the key of its record. `reserved` tells whether a
     report is awaited. `room` is the emptiest bucket at `room_at_us`. `message` and `link` are what the pause that
     decided tells the uploader.
     """

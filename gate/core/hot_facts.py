@@ -1,7 +1,8 @@
-"""Hot facts: devices and networks that so many accounts share that their risk applies to each new account on them.
+"""Hot facts: risks that apply to an account of which nothing else is known yet.
 
-The stream worker publishes them with the risk that its scorecard gives to a new account there. The gate holds them in
-bounded memory and looks up two of them at each check. `gate.stores` receives them.
+They are of devices and networks that many accounts share, with the risk that the scorecard gives to a new account there,
+and of newcomers: accounts that upload for the first time so soon after their creation. The stream worker publishes them.
+The gate holds them in bounded memory and looks them up at each check. `gate.stores` receives them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 import msgspec
 
 from gate.core.duration import DAY_US
+from gate.core.fields.times import MAX_AHEAD_US
 
 MOST: Final = 10_000
 """Hot facts that a gate holds, about 400 bytes each."""
@@ -21,7 +23,8 @@ LONGEST_DAYS: Final = 8
 """A hot fact expires after at most this many days."""
 YOUNG_US: Final = 7 * DAY_US
 """Age up to which a hot fact applies to an account. An older one may use a library, and its own events say more."""
-
+MOST_AGES: Final = 16
+"""Facts of newcomers that a gate holds."""
 
 NEWBORN_US: Final = DAY_US
 """Age up to which the risk of an account that was just created applies."""
@@ -32,10 +35,18 @@ class HotKind(StrEnum):
 
     DEVICE = "device"
     NETWORK = "network"
+    NEWCOMER = "newcomer"
+
+
+def newcomer_name(seconds: int) -> str:
+    """The `hash` of the fact of accounts that upload for the first time within so many seconds of their creation."""
+    return f"{seconds:016x}"
 
 
 class SharedFeature(msgspec.Struct, frozen=True, gc=False):
     """A device or a network, by its pseudonym. `accounts` accounts share it; `established` of them are old and clean.
+
+    Of newcomers `hash` is a `newcomer_name`; both numbers are 0.
 
     `risk` in [0, 1] is the risk of a new account there without any other evidence, `later_risk` that of an account that
     is a day old; None, as of an earlier worker, means the same risk. The fact expires at the begin of the day
@@ -69,7 +80,8 @@ class MetFact(msgspec.Struct, frozen=True, gc=False):
 class HotFactTable:
     """The hot facts that a gate knows, at most `most`: those of the highest risk. Used by one thread.
 
-    `devices` and `networks` hold them by pseudonym. Callers may read these, for example to test that they are empty.
+    `devices` and `networks` hold them by pseudonym, `newcomers` by name. Callers may read these, for example to test that
+    they are empty.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -77,12 +89,13 @@ class HotFactTable:
         self._by_kind: dict[HotKind, dict[str, SharedFeature]] = {kind: {} for kind in HotKind}
         self.devices = self._by_kind[HotKind.DEVICE]
         self.networks = self._by_kind[HotKind.NETWORK]
+        self.newcomers = self._by_kind[HotKind.NEWCOMER]
         self._day = 0
         self._by_worth: list[_Worth] = []
         """A heap with the worth of each held fact, empty until one must be dropped; it also has some of facts of before."""
 
     def __len__(self) -> int:
-        return len(self.devices) + len(self.networks)
+        return sum(map(len, self._by_kind.values()))
 
     def put(self, fact: SharedFeature, now_us: int) -> None:
         """Keep `fact`, which replaces an earlier fact of the same feature. A full table drops the lowest risk."""
@@ -91,6 +104,8 @@ class HotFactTable:
             self.drop(fact.kind, fact.hash)
             return
         held = self._by_kind[fact.kind]
+        if held is self.newcomers and len(held) >= MOST_AGES and fact.hash not in held:
+            return
         worth = _worth(fact)
         if fact.hash not in held and len(self) >= self._most:
             lowest = self._lowest()
@@ -110,14 +125,15 @@ class HotFactTable:
     def met(self, device: str | None, network: str | None, created_at: datetime | None, now_us: int) -> MetFact | None:
         """The hot fact of the highest risk that applies to an upload from these pseudonyms.
 
-        None if neither is hot, or if the account is older than `YOUNG_US` by `created_at`. An account of unknown age
-        counts as newborn; to it a fact applies only while the account has no score.
+        Where neither is hot, a fact of newcomers may apply to an account without a score, by its age. None if no fact
+        applies, or if the account is older than `YOUNG_US` by `created_at`. An account of unknown age counts as newborn on a
+        hot device or network; to it such a fact applies only while the account has no score.
         """
         fact = self.devices.get(device) if device is not None else None
         other = self.networks.get(network) if network is not None else None
         if fact is None and other is None:
-            return None
-        age_us = 0 if created_at is None else now_us - int(created_at.timestamp() * 1_000_000)
+            return self._newcomer(created_at, now_us) if self.newcomers and created_at is not None else None
+        age_us = 0 if created_at is None else _age_us(created_at, now_us)
         if age_us > YOUNG_US:
             return None
         is_newborn = age_us <= NEWBORN_US
@@ -126,6 +142,17 @@ class HotFactTable:
         if fact is None or now_us >= fact.expires_day * DAY_US:
             return None
         return MetFact(fact.risk_of(is_newborn), f"{fact.kind}:{fact.hash}", created_at is not None)
+
+    def _newcomer(self, created_at: datetime, now_us: int) -> MetFact | None:
+        """The fact of accounts of this age: that with the least bound above it."""
+        age_us = _age_us(created_at, now_us)
+        if not -MAX_AHEAD_US <= age_us < NEWBORN_US:
+            return None
+        above = [name for name in self.newcomers if age_us < int(name, 16) * 1_000_000]
+        fact = self.newcomers[min(above)] if above else None
+        if fact is None or now_us >= fact.expires_day * DAY_US:
+            return None
+        return MetFact(fact.risk, f"{fact.kind}:{fact.hash}", False)
 
     def _lowest(self) -> _Worth:
         """The worth of the fact to drop first. A search through all facts for each new one would delay the checks."""
@@ -149,6 +176,10 @@ class HotFactTable:
         for table in self._by_kind.values():
             for fact in [fact for fact in table.values() if fact.expires_day <= day]:
                 del table[fact.hash]
+
+
+def _age_us(created_at: datetime, now_us: int) -> int:
+    return now_us - int(created_at.timestamp() * 1_000_000)
 
 
 _Worth = tuple[float, int, str, str]

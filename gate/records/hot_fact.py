@@ -1,6 +1,7 @@
 """Hot facts as bytes: the records of topic `crowd.hot.v1`, and the entries of the stream in Redis.
 
-Key: `device:` or `network:` and the 16 hex digits of the pseudonym. Value, or a tombstone where it is not hot any more:
+Key: `device:` or `network:` and the 16 hex digits of the pseudonym, or `newcomer:` and those of the seconds between creation
+and first upload up to which it holds. Value, or a tombstone where it is not hot any more:
 
     {"accounts": 30, "established": 0, "risk": 0.776, "expires": "2026-12-03", "version": 1, "later_risk": 0.391}
 

@@ -3,23 +3,34 @@
 The scorecard computes it from the vector of an account that was just created and uploads for the first time from there.
 That account counts among those that share the feature, as it will once its upload is scored; nobody else shares its
 other features. Established accounts lower the risk, as they do for an account that comes from there.
+
+The risk of a newcomer follows from the time between its creation and its first upload alone: nothing else is known yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from types import MappingProxyType
 from typing import Final
+
+import numpy as np
 
 from gate.core.score import Stamp
 from streams.core.crowd import DEVICE, IP, Surroundings
 from streams.core.facts import Facts
-from streams.core.features import features
+from streams.core.features import FEATURES, features
 from streams.core.features.places import PLACE_BYTES
 from streams.core.scorecard import Scorecard
+from streams.core.scorecard.scale import log_odds_of, probability
 
 MOST_TRIED: Final = 1_024
 """Accounts up to which `least_accounts` looks for a risk."""
+LEAST_RISK: Final = 0.3
+"""The least earned risk that is told to gates; a lower one is below every class's threshold."""
+AGES_S: Final = (10, 30, 60, 600, 3_600, 21_600, 86_400)
+"""Ages for which the risk of newcomers is told."""
+_AGE: Final = frozenset(feature.name for feature in FEATURES if feature.family == "age")
 _BORN_US: Final = 1
 _ONE_PLACE: Final = bytes(PLACE_BYTES)
 _NOBODY: Final = Stamp("", 0)
@@ -36,6 +47,21 @@ def earned_risk(scorecard: Scorecard, kind: int, accounts: int, established: int
     shared[f"{_FEATURES[kind]}_established"] = established
     vector = features(_newcomer(age_us), Surroundings(**shared))
     return scorecard.score("", vector, 0, 0, _NOBODY).risk
+
+
+def newcomer_risks(scorecard: Scorecard) -> dict[int, float]:
+    """The risk of an account that uploads for the first time within so many seconds of its creation, for each of `AGES_S`.
+
+    It is that of an account of the base rate whose age alone is known, at most the scorecard's `alone_at_most`. An account
+    that uploads sooner has at least this risk.
+    """
+    of_age = [number for number, term in enumerate(scorecard.terms) if _AGE.issuperset(term.features)]
+    vectors = np.array([features(_newcomer(seconds * 1_000_000 - 1), Surroundings()) for seconds in AGES_S])
+    odds = scorecard.contributions(vectors)[:, of_age].sum(axis=1)
+    capped = np.minimum.accumulate(np.minimum(odds, scorecard.lower_caps.get("age", inf)))
+    base = log_odds_of(scorecard.base_rate)
+    risks = (min(scorecard.alone_at_most, probability(base + each)) for each in capped.tolist())
+    return dict(zip(AGES_S, risks, strict=True))
 
 
 def _newcomer(age_us: int) -> Facts:

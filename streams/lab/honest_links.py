@@ -130,7 +130,7 @@ def plain_paths(count: int, seed: int) -> list[str]:
 
 
 def _plain_path(rng: random.Random) -> str:
-    return rng.choice((_of_topics, _of_topics, _of_dates, _of_old_site, _of_documents, _of_people))(rng)
+    return rng.choice(PATHS)(rng)
 
 
 def _title(rng: random.Random) -> str:
@@ -222,3 +222,7 @@ def _of_people(rng: random.Random) -> str:
         f"/{person}/status/{_number(rng)}{_number(rng)}", f"/groups/{one}{two}",
     )  # fmt: skip
     return rng.choice(paths)
+
+
+PATHS: Final = (_of_topics, _of_topics, _of_dates, _of_old_site, _of_documents, _of_references, _of_people)
+"""The kinds of paths; those of shops, clubs and companies count twice."""

@@ -132,6 +132,7 @@ class Judge:
         self._store = store
         self._names = Pseudonyms(salt)
         self._at_us = 0
+        self._read_us: int | None = None
         self._unranked: dict[ClassLimits, ClassLimits] = {}
         self._hot = HotFactTable()
         self.hear = HearHotFacts(self._hot, self).hear
@@ -142,6 +143,14 @@ class Judge:
     def now_us(self) -> int:
         """The recorded time of the last upload."""
         return self._at_us
+
+    def lacks_hot_facts(self) -> bool:
+        """Whether hot facts were never read, or those of newcomers so long ago in recorded time that they end soon."""
+        return self._read_us is None or (bool(self._hot.newcomers) and self._at_us - self._read_us > SPAN_US)
+
+    def has_hot_facts(self) -> None:
+        """The hot facts of this moment were read."""
+        self._read_us = self._at_us
 
     async def decide(self, uploads: Sequence[Recorded]) -> list[Decision]:
         """The decisions in their order. Raises StoreUnavailable."""
@@ -210,8 +219,9 @@ async def replay(
             for upload, decision in zip(window, decisions, strict=True)
         ]
         await _scored(store, last_of_each(window, await publish(events)), alive, log_tail)
-        if sharers.may_be_hot(window):
+        if sharers.may_be_hot(window) or judge.lacks_hot_facts():
             await hot_facts()
+            judge.has_hot_facts()
         await following.look(window)
         for upload, decision in zip(window, decisions, strict=True):
             tally.add(upload, decision)

@@ -25,20 +25,17 @@ from gate.stores.kafka.hot_facts import HotFactProducer
 from gate.stores.redis.hot_facts import RedisHotFacts
 from streams.core.crowd import DEVICE, IP, KINDS, LEVELS, MAX_HOT, Crowd, HotFact, HotFacts
 from streams.core.crowd.record import parsed_name
-from streams.core.earned_risk import earned_risk, least_accounts
+from streams.core.earned_risk import LEAST_RISK, earned_risk, least_accounts
 from streams.core.scorecard import Scorecard
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
+from streams.worker.newcomer_facts import NewcomerRecords, Record
 from streams.worker.partition import Partition
 from streams.worker.settings import WorkerSettings
 
 EVERY_S: Final = 0.2
 SAY_AGAIN_S: Final = 600.0
-LEAST_RISK: Final = 0.3
-"""The least earned risk of a feature that is published; a lower one is far below every class's threshold."""
 _KINDS: Final = {IP: HotKind.NETWORK, DEVICE: HotKind.DEVICE}
-
-Record = tuple[bytes, bytes | None]
 
 
 class Writes(Protocol):
@@ -46,6 +43,14 @@ class Writes(Protocol):
 
     async def send(self, records: Sequence[Record], /) -> None:
         """Write records in their order. Raises StoreUnavailable; any may have been stored all the same."""
+        ...
+
+
+class MakesRecords(Protocol):
+    """What makes the records: `HotFactRecords` and `NewcomerRecords`."""
+
+    def changes(self, mine: Collection[int], again: bool = False, /) -> list[Record]:
+        """The records since the last call, for the features of the partitions `mine`; all of them `again`."""
         ...
 
 
@@ -125,11 +130,11 @@ class HotFactRecords:
 
 
 class HotFactPublisher(Service):
-    """Writes the records to every place that answers. `close` is called at the end."""
+    """Writes the records of all makers to every place that answers. `close` is called at the end."""
 
     def __init__(
         self,
-        records: HotFactRecords,
+        records: Sequence[MakesRecords],
         mine: Callable[[], Collection[int]],
         places: Sequence[Writes],
         close: Callable[[], Any],
@@ -149,9 +154,11 @@ class HotFactPublisher(Service):
         again = now >= self._again_at
         if again:
             self._again_at = now + SAY_AGAIN_S
-        changes = self._records.changes(self._mine(), again)
-        for pending in self._pending:
-            pending.update(changes)
+        mine = self._mine()
+        for records in self._records:
+            changes = records.changes(mine, again)
+            for pending in self._pending:
+                pending.update(changes)
         await asyncio.gather(*map(_write, self._places, self._pending))
 
     @Service.task
@@ -193,7 +200,7 @@ def hot_fact_publisher(
             await redis.close()
 
     return HotFactPublisher(
-        HotFactRecords(crowd, scorecard, where.topics.partitions),
+        [HotFactRecords(crowd, scorecard, where.topics.partitions), NewcomerRecords(crowd, scorecard)],
         lambda: acting(partitions.mine, settings.act_within_records),
         [kafka] if redis is None else [kafka, redis],
         close,

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from gate.core.account import Account
-from gate.core.duration import HOUR_US, MINUTE_US
+from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.event import Attempted
-from gate.core.hot_facts import HotKind, SharedFeature
+from gate.core.hot_facts import HotKind, SharedFeature, newcomer_name
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.media import Media
 from gate.core.pseudonym import Pseudonyms
@@ -245,8 +245,28 @@ async def test_a_new_account_on_a_device_that_is_a_hot_fact_is_met_at_its_first_
         outcome = await replay(stream, judge, store, worker.publish, hot_facts=hot_facts)
 
     shown = outcome.as_json()
-    assert heard == [n * MINUTE_US for n in (1, 2, 4, 5, 6, 7)]
-    assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (5, 0)
+    assert heard == [n * MINUTE_US for n in (0, 1, 2, 4, 5, 6, 7)]
+    assert (shown["abusive_accounts_met"], shown["benign_accounts_met"]) == (6, 0)
+
+
+async def test_the_facts_of_newcomers_are_read_at_first_and_again_before_they_end() -> None:
+    store, heard = MemoryAccountStore(Clock()), []
+    judge = Judge(load_policy(None), store, b"salt")
+    newcomers = encode_hot_key(HotKind.NEWCOMER, newcomer_name(30))
+    uploads = [fresh(f"a-{n}", n * DAY_US, f"d-{n}", ABUSIVE) for n in range(10)]
+
+    async def hot_facts() -> None:
+        heard.append(judge.now_us() // DAY_US)
+        expires = heard[-1] + 7
+        judge.hear(newcomers, encode_hot_fact(SharedFeature(HotKind.NEWCOMER, newcomer_name(30), 0, 0, 0.5, expires)))
+
+    worker = Worker(store, lambda event: 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replaying, "windows", partial(windows, size=1))
+        outcome = await replay(Stream(tuple(uploads), False), judge, store, worker.publish, hot_facts=hot_facts)
+
+    assert heard == [0, 4, 8]
+    assert outcome.as_json()["abusive_accounts_met"] == 9
 
 
 async def test_an_account_with_one_upload_counts_as_met_if_its_score_would_meet_the_next_one() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 
 from streams.core.text import LINK, LONG, MENTION, TAG, as_shown, read
@@ -111,3 +113,7 @@ def test_a_caption_is_shown_without_invisible_characters_and_with_plain_letters(
     assert as_shown("ﷺ" * 700) == ("صلى الله عليه وسلم" * 40)[:501]
     assert as_shown("\u200b" * 1_999 + "ab") == "a"
     assert as_shown("é" * 63 + "ｆｒｅｅ" * 3) == "é" * 63 + "free" * 3
+
+
+def test_the_four_marks_of_a_layout_make_sixteen_layouts() -> None:
+    assert {sum(marks) for n in range(5) for marks in combinations((LINK, MENTION, TAG, LONG), n)} == set(range(16))

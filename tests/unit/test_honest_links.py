@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from streams.lab import honest_links
 from streams.lab.honest_links import honest_hosts, plain_names, plain_paths
 
 pytest.importorskip("hstspreload", reason="the extra `fit` is not installed")
@@ -23,3 +26,23 @@ def test_made_names_and_paths_follow_from_the_seed() -> None:
     assert plain_names(50, 7) != plain_names(50, 8)
     assert plain_paths(50, 7) == plain_paths(50, 7)
     assert all(path.startswith("/") for path in plain_paths(200, 7))
+
+
+def test_paths_are_made_of_every_kind() -> None:
+    makers = [maker for name, maker in vars(honest_links).items() if name.startswith("_of_")]
+
+    assert set(honest_links.PATHS) == set(makers)
+
+
+def test_made_paths_name_standards_answers_and_files_of_projects() -> None:
+    paths = plain_paths(4_000, 3)
+
+    for kind in (
+        r"/a/\d+",
+        r"/q/\d+/\d+",
+        r"/.*/releases/tag/v.*",
+        r"/.*/[0-9a-f]{40}",
+        r"/\d{4}\.\d{5}",
+        r"/.*/trunk/.*",
+    ):
+        assert any(re.fullmatch(kind, path) for path in paths), kind

@@ -138,7 +138,8 @@ def test_a_full_table_keeps_the_highest_risks() -> None:
 
 
 puts = st.builds(
-    SharedFeature, st.sampled_from(HotKind), st.integers(0, 12).map(hash_of), st.integers(1, 3), st.just(0),
+    SharedFeature, st.sampled_from([HotKind.DEVICE, HotKind.NETWORK]), st.integers(0, 12).map(hash_of),
+    st.integers(1, 3), st.just(0),
     st.sampled_from([0.2, 0.5, 0.8]), st.sampled_from([TODAY, TODAY + 1, TODAY + 7]),
 )  # fmt: skip
 
@@ -397,7 +398,7 @@ class Place:
 async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_does_not_wait() -> None:
     kafka, redis = Place(), Place()
     records = HotFactRecords(farms(5), load_scorecard(None), 4)
-    publisher = HotFactPublisher(records, lambda: range(4), [kafka, redis], lambda: None)
+    publisher = HotFactPublisher([records], lambda: range(4), [kafka, redis], lambda: None)
     kafka.is_away = True
     await publisher.publish()
     kafka.is_away = False

@@ -8,7 +8,19 @@ import pytest
 from msgspec.structs import replace
 
 from gate.core.duration import DAY_US
-from gate.core.hot_facts import LONGEST_DAYS, MOST, NEWBORN_US, YOUNG_US, HotFactTable, HotKind, MetFact, SharedFeature
+from gate.core.fields.times import MAX_AHEAD_US
+from gate.core.hot_facts import (
+    LONGEST_DAYS,
+    MOST,
+    MOST_AGES,
+    NEWBORN_US,
+    YOUNG_US,
+    HotFactTable,
+    HotKind,
+    MetFact,
+    SharedFeature,
+    newcomer_name,
+)
 
 TODAY = 20_000
 NOW_US = TODAY * DAY_US + 5
@@ -124,3 +136,62 @@ def test_a_feature_that_is_no_longer_hot_is_dropped_alone() -> None:
     held.drop(HotKind.DEVICE, "n")
 
     assert (set(held.devices), set(held.networks)) == (set(), {"n"})
+
+
+def newcomer(seconds: int, risk: float = 0.5) -> SharedFeature:
+    return SharedFeature(HotKind.NEWCOMER, newcomer_name(seconds), 0, 0, risk, TODAY + 7)
+
+
+def met_at(held: HotFactTable, age_us: int, device: str | None = None) -> MetFact | None:
+    return held.met(device, None, NOW - timedelta(microseconds=age_us), NOW_US)
+
+
+@pytest.mark.parametrize(
+    ("age_us", "met"),
+    [
+        (0, (0.5, 30)),
+        (-MAX_AHEAD_US, (0.5, 30)),
+        (-MAX_AHEAD_US - 1, None),
+        (30_000_000 - 1, (0.5, 30)),
+        (30_000_000, (0.4, 600)),
+        (600_000_000 - 1, (0.4, 600)),
+        (600_000_000, None),
+    ],
+)
+def test_an_account_without_a_score_meets_the_fact_of_its_age(age_us: int, met: tuple[float, int] | None) -> None:
+    held = table(newcomer(600, 0.4), newcomer(30))
+
+    expected = None if met is None else MetFact(met[0], f"newcomer:{newcomer_name(met[1])}", False)
+    assert met_at(held, age_us) == expected
+
+
+def test_an_account_of_unknown_age_or_older_than_a_day_is_no_newcomer() -> None:
+    held = table(newcomer(7 * 86_400))
+
+    assert held.met(None, None, None, NOW_US) is None
+    assert met_at(held, NEWBORN_US) is None
+    assert met_at(held, NEWBORN_US - 1) is not None
+
+
+def test_a_newcomer_on_a_hot_device_meets_the_risk_of_the_device() -> None:
+    held = table(newcomer(30, 0.9), DEVICE)
+
+    assert met_at(held, 0, "d") == MetFact(0.8, "device:d", True)
+    assert met_at(held, 0, "elsewhere") == MetFact(0.9, f"newcomer:{newcomer_name(30)}", False)
+
+
+def test_a_fact_of_newcomers_ends_with_its_day() -> None:
+    held = table(newcomer(30))
+    late_us = (TODAY + 7) * DAY_US
+    created = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=late_us)
+
+    assert held.met(None, None, created, late_us - 1) is not None
+    assert held.met(None, None, created, late_us) is None
+
+
+def test_a_gate_holds_few_facts_of_newcomers() -> None:
+    held = table(*(newcomer(seconds) for seconds in range(1, MOST_AGES + 2)))
+    held.put(newcomer(1, 0.7), NOW_US)
+
+    assert len(held) == len(held.newcomers) == MOST_AGES
+    assert met_at(held, 0) == MetFact(0.7, f"newcomer:{newcomer_name(1)}", False)

@@ -7,6 +7,7 @@ their creation are mostly abusive.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,14 +19,16 @@ from gate.core.hot_facts import HotFactTable
 from gate.core.pseudonym import Pseudonyms
 from gate.policyfile import load_policy
 from streams.core.crowd import DEVICE, IP, LEVELS, Crowd
-from streams.core.earned_risk import MOST_TRIED, earned_risk, least_accounts
+from streams.core.earned_risk import LEAST_RISK, MOST_TRIED, earned_risk, least_accounts, newcomer_risks
 from streams.core.events import encode
 from streams.core.scorecard import Scorecard, Term, made_of
+from streams.core.scorecard.scale import log_odds_of, probability
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.step import Record, process
-from streams.worker.hot_facts import LEAST_RISK, HotFactRecords
+from streams.worker.hot_facts import HotFactRecords
+from streams.worker.newcomer_facts import NewcomerRecords
 
 NOW_US = 20_000 * DAY_US + 5
 NOW = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW_US)
@@ -166,3 +169,102 @@ def score_of_newcomer(crowd: Crowd, age: timedelta = timedelta(0)) -> float:
         [Record(0, b"newcomer", event, (), 0)], {}, crowd, fitted(), HASHES, load_web_links(), ("events", 0), "epoch", 0
     )
     return done.scores[0].score.risk
+
+
+def sign_ups(**changed: Any) -> Scorecard:
+    """As `fit accounts` writes it for sign-ups where nearly all first uploads within seconds are abusive."""
+    given: dict[str, Any] = {"base_rate": 0.02, "training_share": 0.07, "slope": 1.0, "offset": -2.7} | changed
+    terms = [
+        Term(("first_action_minutes",), "age", ((0.5, 10.0),), (50_000, 15_000, -1_500, 0)),
+        Term(("age_days", "device_strangers"), "age", ((9.0,), (1.5,)), (30_000, 90_000, 0, 0, 0, 0, 0, 0, 0)),
+        Term(("device_accounts",), "network", ((1.5, 2.5),), (-2_000, 9_000, 20_000, 0)),
+    ]
+    return made_of(terms, **given)
+
+
+def test_newcomers_have_the_risk_of_their_age_alone_and_at_most_that_of_one_family() -> None:
+    risks = newcomer_risks(sign_ups())
+
+    assert risks[10] == risks[30] == 0.5
+    assert risks[60] == risks[600] == pytest.approx(probability(log_odds_of(0.02) + 1.5))
+    assert risks[3_600] == risks[86_400] == pytest.approx(probability(log_odds_of(0.02) - 0.15))
+
+
+def test_the_risk_of_newcomers_keeps_a_lower_cap_and_a_lower_bound() -> None:
+    capped, bounded = newcomer_risks(sign_ups(caps={"age": 2.0})), newcomer_risks(sign_ups(alone_at_most=0.3))
+
+    assert capped[10] == pytest.approx(probability(log_odds_of(0.02) + 2.0))
+    assert bounded[10] == 0.3
+
+
+def test_who_uploads_sooner_has_no_lower_risk() -> None:
+    rising = made_of(
+        [Term(("first_action_minutes",), "age", ((0.5, 5.0),), (1_000, 30_000, 0, 0))],
+        base_rate=0.02,
+        training_share=0.5,
+    )
+
+    risks = list(newcomer_risks(rising).values())
+
+    assert risks == sorted(risks, reverse=True)
+    assert risks[0] == pytest.approx(probability(log_odds_of(0.02) + 0.1))
+
+
+def met_alone(card: Scorecard, age: timedelta) -> str | None:
+    """The verdict of the default policy on the first upload of an account on a device that nobody shares."""
+    crowd, table = Crowd(), HotFactTable()
+    used(crowd, DEVICE, 1, 1)
+    for key, value in NewcomerRecords(crowd, card).changes(range(4)):
+        HearHotFacts(table, Clock()).hear(key, value)
+    fact = table.met("device", "network", NOW - age, NOW_US)
+    return None if fact is None else load_policy(None).thresholds["new"].verdict_at(fact.risk)
+
+
+def test_a_first_upload_within_seconds_is_reviewed_where_the_scorecard_was_fitted_to_such_bots() -> None:
+    assert met_alone(sign_ups(), timedelta(seconds=9)) == "review"
+
+
+@pytest.mark.parametrize("age", [timedelta(seconds=31), timedelta(minutes=5), timedelta(days=1)])
+def test_a_newcomer_who_looks_around_first_is_not_met(age: timedelta) -> None:
+    assert met_alone(sign_ups(), age) is None
+
+
+def test_the_shipped_scorecard_meets_no_newcomer() -> None:
+    assert met_alone(load_scorecard(None), timedelta(0)) is None
+    assert max(newcomer_risks(load_scorecard(None)).values()) < 0.1
+
+
+def test_the_facts_of_newcomers_are_told_by_one_worker_once_a_day_and_again_when_asked() -> None:
+    crowd = Crowd()
+    records = NewcomerRecords(crowd, sign_ups())
+
+    before_any_event = records.changes(range(4))
+    used(crowd, DEVICE, 1, 1)
+    of_another, first, same_day = records.changes([1, 2, 3]), records.changes(range(4)), records.changes(range(4))
+    asked = records.changes(range(4), True)
+    crowd.note(0, DEVICE, 2, 1, NOW_US + DAY_US)
+    next_day = records.changes(range(4))
+    records.changes([1])
+    taken_over = records.changes(range(4))
+
+    assert before_any_event == of_another == same_day == []
+    assert first == asked
+    assert [key for key, _ in next_day] == [key for key, _ in first] == [key for key, _ in taken_over]
+    assert [value is not None for _, value in first] == [
+        risk >= LEAST_RISK for risk in newcomer_risks(sign_ups()).values()
+    ]
+
+
+def test_a_scorecard_that_trusts_newcomers_takes_back_what_an_earlier_one_told() -> None:
+    crowd, table = Crowd(), HotFactTable()
+    used(crowd, DEVICE, 1, 1)
+    heard = HearHotFacts(table, Clock())
+
+    held = []
+    for card in (sign_ups(), load_scorecard(None)):
+        for key, value in NewcomerRecords(crowd, card).changes([0]):
+            heard.hear(key, value)
+        held.append(len(table))
+
+    assert held == [2, 0]
+    assert heard.unreadable == 0

@@ -1,0 +1,48 @@
+"""Makes the hot facts of newcomers: the risk of accounts that upload for the first time soon after their creation.
+
+They follow from the scorecard alone. The owner of one partition publishes them, once a day of event time. A scorecard that
+does not see enough risk in newcomers takes back what an earlier one told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from gate.core.hot_facts import LONGEST_DAYS, HotKind, SharedFeature, newcomer_name
+from gate.records.hot_fact import encode_hot_fact, encode_hot_key
+from streams.core.crowd import Crowd
+from streams.core.earned_risk import LEAST_RISK, newcomer_risks
+from streams.core.scorecard import Scorecard
+
+PARTITION: Final = 0
+"""The partition whose owner publishes the facts."""
+
+Record = tuple[bytes, bytes | None]
+
+
+class NewcomerRecords:
+    """Makes the records. No I/O; used by one thread. `crowd` knows the day."""
+
+    def __init__(self, crowd: Crowd, scorecard: Scorecard) -> None:
+        self._crowd = crowd
+        self._risks = newcomer_risks(scorecard)
+        self._told: int | None = None
+        """The day of the last records, while the partition is this worker's."""
+
+    def changes(self, mine: Collection[int], again: bool = False) -> list[Record]:
+        """The records of a day when it begins, when this worker gets the partition, and `again`."""
+        today = self._crowd.today
+        if PARTITION not in mine:
+            self._told = None
+        elif today is not None and (again or today != self._told):
+            self._told = today
+            return [self._record(seconds, risk, today) for seconds, risk in self._risks.items()]
+        return []
+
+    def _record(self, seconds: int, risk: float, today: int) -> Record:
+        name = newcomer_name(seconds)
+        key = encode_hot_key(HotKind.NEWCOMER, name)
+        if risk < LEAST_RISK:
+            return key, None
+        return key, encode_hot_fact(SharedFeature(HotKind.NEWCOMER, name, 0, 0, risk, today + LONGEST_DAYS - 1))
