@@ -54,7 +54,7 @@ class Family(Protocol):
     def read(self) -> ReadsFamily: ...
 
 
-class Sharers(Protocol):
+class SharedFamily(Protocol):
     """A family's file whose features are read with what an account shares."""
 
     @property
@@ -111,7 +111,8 @@ def vector_of(facts: Facts, around: Surroundings) -> list[float]:
 
 
 class VectorReader:
-    """Reads vectors for those who look at the features `names` only. All others are unknown.
+    """Reads vectors for those who look at the features `names` only. Others are unknown, but for those that are
+    read with the surroundings anyway.
 
     `of_facts` reads what facts alone give, while they are at hand; `whole` and `columns` read the rest.
     """
@@ -204,7 +205,7 @@ _ALL_SHARED: Final = (*range(_PLACES.start, _PLACES.stop), *range(_CAMPAIGNS.sta
 _NOBODY: Final = Surroundings()
 
 
-def _shared(family: Sharers, names: Collection[str]) -> ReadsSharing:
+def _shared(family: SharedFamily, names: Collection[str]) -> ReadsSharing:
     if any(feature.name in names for feature in family.FEATURES):
         return family.read
     unknown = (UNKNOWN,) * len(family.FEATURES)
