@@ -18,13 +18,13 @@ from gate.core.duration import DAY_US
 from gate.core.fields.times import MAX_AHEAD_US
 
 MOST: Final = 10_000
-"""Hot facts that a gate holds, about 400 bytes each."""
+"""Hot facts of devices and networks that a gate holds, about 400 bytes each."""
 LONGEST_DAYS: Final = 8
 """A hot fact expires after at most this many days."""
 YOUNG_US: Final = 7 * DAY_US
 """Age up to which a hot fact applies to an account. An older one may use a library, and its own events say more."""
 MOST_AGES: Final = 16
-"""Facts of newcomers that a gate holds."""
+"""Facts of newcomers that a gate holds, beside those: however many devices are hot, they push out none of these."""
 
 NEWBORN_US: Final = DAY_US
 """Age up to which the risk of an account that was just created applies."""
@@ -78,8 +78,9 @@ class MetFact(msgspec.Struct, frozen=True, gc=False):
 
 
 class HotFactTable:
-    """The hot facts that a gate knows, at most `most`: those of the highest risk. Used by one thread.
+    """The hot facts that a gate knows. Used by one thread.
 
+    Of devices and networks these are at most `most`, those of the highest risk, and of newcomers at most `MOST_AGES`.
     `devices` and `networks` hold them by pseudonym, `newcomers` by name. Callers may read these, for example to test that
     they are empty.
     """
@@ -104,10 +105,12 @@ class HotFactTable:
             self.drop(fact.kind, fact.hash)
             return
         held = self._by_kind[fact.kind]
-        if held is self.newcomers and len(held) >= MOST_AGES and fact.hash not in held:
+        if held is self.newcomers:
+            if fact.hash in held or len(held) < MOST_AGES:
+                held[fact.hash] = fact
             return
         worth = _worth(fact)
-        if fact.hash not in held and len(self) >= self._most:
+        if fact.hash not in held and len(self.devices) + len(self.networks) >= self._most:
             lowest = self._lowest()
             if lowest >= worth:
                 return
@@ -129,8 +132,8 @@ class HotFactTable:
         applies, or if the account is older than `YOUNG_US` by `created_at`. An account of unknown age counts as newborn on a
         hot device or network; to it such a fact applies only while the account has no score.
         """
-        fact = self.devices.get(device) if device is not None else None
-        other = self.networks.get(network) if network is not None else None
+        fact = _in_force(self.devices.get(device) if device is not None else None, now_us)
+        other = _in_force(self.networks.get(network) if network is not None else None, now_us)
         if fact is None and other is None:
             return self._newcomer(created_at, now_us) if self.newcomers and created_at is not None else None
         age_us = 0 if created_at is None else _age_us(created_at, now_us)
@@ -139,7 +142,7 @@ class HotFactTable:
         is_newborn = age_us <= NEWBORN_US
         if fact is None or (other is not None and other.risk_of(is_newborn) > fact.risk_of(is_newborn)):
             fact = other
-        if fact is None or now_us >= fact.expires_day * DAY_US:
+        if fact is None:
             return None
         return MetFact(fact.risk_of(is_newborn), f"{fact.kind}:{fact.hash}", created_at is not None)
 
@@ -149,8 +152,8 @@ class HotFactTable:
         if not -MAX_AHEAD_US <= age_us < NEWBORN_US:
             return None
         above = [name for name in self.newcomers if age_us < int(name, 16) * 1_000_000]
-        fact = self.newcomers[min(above)] if above else None
-        if fact is None or now_us >= fact.expires_day * DAY_US:
+        fact = _in_force(self.newcomers[min(above)] if above else None, now_us)
+        if fact is None:
             return None
         return MetFact(fact.risk, f"{fact.kind}:{fact.hash}", False)
 
@@ -163,7 +166,7 @@ class HotFactTable:
             if held is not None and _worth(held) == lowest:
                 return lowest
             heappop(heap)
-        heap += [_worth(fact) for table in by_kind.values() for fact in table.values()]
+        heap += [_worth(fact) for table in (self.devices, self.networks) for fact in table.values()]
         heapify(heap)
         return heap[0]
 
@@ -176,6 +179,10 @@ class HotFactTable:
         for table in self._by_kind.values():
             for fact in [fact for fact in table.values() if fact.expires_day <= day]:
                 del table[fact.hash]
+
+
+def _in_force(fact: SharedFeature | None, now_us: int) -> SharedFeature | None:
+    return fact if fact is not None and now_us < fact.expires_day * DAY_US else None
 
 
 def _age_us(created_at: datetime, now_us: int) -> int:

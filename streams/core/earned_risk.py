@@ -9,19 +9,20 @@ The risk of a newcomer follows from the time between its creation and its first 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import inf
+from collections.abc import Iterable, Mapping
+from math import inf, log2
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
+from gate.core.duration import DAY_US, MINUTE_US
 from gate.core.score import Stamp
 from streams.core.crowd import DEVICE, IP, Surroundings
 from streams.core.facts import Facts
 from streams.core.features import FEATURES, features
 from streams.core.features.places import PLACE_BYTES
-from streams.core.scorecard import Scorecard
+from streams.core.scorecard import Scorecard, Term
 from streams.core.scorecard.scale import log_odds_of, probability
 
 MOST_TRIED: Final = 1_024
@@ -31,6 +32,7 @@ LEAST_RISK: Final = 0.3
 AGES_S: Final = (10, 30, 60, 600, 3_600, 21_600, 86_400)
 """Ages for which the risk of newcomers is told."""
 _AGE: Final = frozenset(feature.name for feature in FEATURES if feature.family == "age")
+_SECOND_US: Final = 1_000_000
 _BORN_US: Final = 1
 _ONE_PLACE: Final = bytes(PLACE_BYTES)
 _NOBODY: Final = Stamp("", 0)
@@ -53,15 +55,32 @@ def newcomer_risks(scorecard: Scorecard) -> dict[int, float]:
     """The risk of an account that uploads for the first time within so many seconds of its creation, for each of `AGES_S`.
 
     It is that of an account of the base rate whose age alone is known, at most the scorecard's `alone_at_most`. An account
-    that uploads sooner has at least this risk.
+    that uploads sooner has at least this risk: where the scorecard trusts those that upload at once, as where the first
+    upload creates the account, no later ones are told to be worse.
     """
     of_age = [number for number, term in enumerate(scorecard.terms) if _AGE.issuperset(term.features)]
-    vectors = np.array([features(_newcomer(seconds * 1_000_000 - 1), Surroundings()) for seconds in AGES_S])
+    ages_us = sorted({0, *(s * _SECOND_US for s in AGES_S), *_changes(scorecard.terms[number] for number in of_age)})
+    vectors = np.array([features(_newcomer(age_us), Surroundings()) for age_us in ages_us])
     odds = scorecard.contributions(vectors)[:, of_age].sum(axis=1)
     capped = np.minimum.accumulate(np.minimum(odds, scorecard.lower_caps.get("age", inf)))
+    last = np.searchsorted(ages_us, [seconds * _SECOND_US for seconds in AGES_S]) - 1
     base = log_odds_of(scorecard.base_rate)
-    risks = (min(scorecard.alone_at_most, probability(base + each)) for each in capped.tolist())
+    risks = (min(scorecard.alone_at_most, probability(base + each)) for each in capped[last].tolist())
     return dict(zip(AGES_S, risks, strict=True))
+
+
+def _changes(terms: Iterable[Term]) -> set[int]:
+    """The ages in µs, up to the last of `AGES_S`, from which these terms of age may give other points."""
+    cuts = [cut for term in terms for cut in zip(term.features, term.cuts, strict=True)]
+    ages = [_age_us(feature, cut) for feature, of_feature in cuts for cut in of_feature]
+    return {int(age) + more for age in ages if 0.0 < age < AGES_S[-1] * _SECOND_US for more in (0, 1)}
+
+
+def _age_us(feature: str, cut: float) -> float:
+    """The age at which the feature of an account that uploads at once reaches the cut."""
+    if feature == "freshness":
+        return -log2(cut) * DAY_US if cut > 0.0 else inf
+    return cut * (MINUTE_US if feature == "first_action_minutes" else DAY_US)
 
 
 def _newcomer(age_us: int) -> Facts:

@@ -30,7 +30,7 @@ from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
 from streams.lab.held_out import HeldOut, held_out, sums_by_family, with_enough_rounds
-from streams.lab.odds_carried_on import ODDS, carried_on, points_of, steepness
+from streams.lab.odds_carried_on import carried_on, steepness, with_line
 from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
@@ -169,12 +169,12 @@ def _fit(
     unseen = with_enough_rounds(vectors, seed, lambda done: progress(0.35 + 0.35 * done, "by families"))
     families, rounds = unseen.families, unseen.rounds
     steep = steepness(unseen.sums, vectors)
-    sums = _with_line(unseen.sums, families, vectors, steep)
+    sums = with_line(unseen.sums, families, vectors, steep)
     weights = calibration_weights(vectors)
     capped = choose_cap(sums, vectors.labels, weights, _stages(vectors), most)
     alone = _account_numbers(vectors)
     again = held_out(vectors, alone, seed, rounds, lambda done: progress(0.7 + 0.15 * done, "by accounts"), families)
-    loose = _with_line(again.sums, families, vectors, steep)
+    loose = with_line(again.sums, families, vectors, steep)
     later = None if streams.synthetic_times else _later(vectors, first_us, seed, unseen, capped, steep)
     progress(0.9, "all rows")
     boosted = carried_on(boost(vectors, seed, BAGS, rounds), vectors, steep)
@@ -289,15 +289,6 @@ def _vectors(folded: FoldedStream, family_of: dict[str, int], names: tuple[str, 
         np.array([one.events for one in rows], np.int64),
         np.array([one.account for one in rows]),
     )
-
-
-def _with_line(sums: Matrix, families: tuple[str, ...], vectors: Vectors, steep: float) -> Matrix:
-    """The sums by family with the line of the captions' log odds."""
-    if steep <= 0.0:
-        return sums
-    made = sums.copy()
-    made[:, families.index(FEATURES[PLACE[ODDS]].family)] += points_of(vectors, steep)
-    return made
 
 
 def _later(

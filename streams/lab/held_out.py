@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.lab.boosting import MORE_ROUNDS, ROUNDS, Boosted, Matrix, Vectors, boost
 from streams.lab.fit_texts import TooFewLabels
+from streams.lab.odds_carried_on import steepness, with_line
 from streams.lab.rows import ABUSIVE, BENIGN
-from streams.lab.under_caps import fit_capped, log_loss
+from streams.lab.under_caps import early_recall, fit_capped, log_loss
 
 FOLDS: Final = 10
 """Fits that judge rows they did not see; each leaves out a tenth of the families, so that it knows nearly what the
 scorecard will know."""
 WORTH: Final = 0.95
-"""More rounds are kept where they lower the log loss of families that the fit did not see at least to this share."""
+"""More rounds are kept where they lower the log loss of families that the fit did not see at least to this share, and rank
+them no worse."""
 _UNCAPPED: Final = 1e9
 
 
@@ -31,6 +33,13 @@ class HeldOut:
     sums: Matrix
 
 
+class LossAndRecall(NamedTuple):
+    """The log loss of sums with slope and offset fitted to it, and the recall above the highest honest rows."""
+
+    loss: float
+    recall: float
+
+
 def with_enough_rounds(vectors: Vectors, seed: int, progress: Callable[[float], None]) -> HeldOut:
     """The sums after as many rounds as families that the fit did not see bear out.
 
@@ -39,12 +48,19 @@ def with_enough_rounds(vectors: Vectors, seed: int, progress: Callable[[float], 
     """
     few = held_out(vectors, vectors.groups, seed, ROUNDS, lambda done: progress(done / 2.0))
     more = held_out(vectors, vectors.groups, seed, MORE_ROUNDS, lambda done: progress(0.5 + done / 2.0))
-    return more if _loss(more, vectors) <= WORTH * _loss(few, vectors) else few
+    return more if are_worth(_judged(more, vectors), _judged(few, vectors)) else few
 
 
-def _loss(held: HeldOut, vectors: Vectors) -> float:
-    odds = fit_capped(held.sums, vectors.labels, vectors.weights, _UNCAPPED).log_odds(held.sums)
-    return log_loss(odds, vectors.labels, vectors.weights)
+def are_worth(more: LossAndRecall, few: LossAndRecall) -> bool:
+    """Whether more rounds are kept."""
+    return more.loss <= WORTH * few.loss and more.recall >= few.recall
+
+
+def _judged(held: HeldOut, vectors: Vectors) -> LossAndRecall:
+    """Both with the line of the captions' log odds, as a scorecard has it."""
+    sums = with_line(held.sums, held.families, vectors, steepness(held.sums, vectors))
+    odds = fit_capped(sums, vectors.labels, vectors.weights, _UNCAPPED).log_odds(sums)
+    return LossAndRecall(log_loss(odds, vectors.labels, vectors.weights), early_recall(vectors.labels, odds))
 
 
 def held_out(

@@ -48,6 +48,15 @@ def points_of(vectors: Vectors, steep: float) -> NDArray[np.float64]:
     return points
 
 
+def with_line(sums: Matrix, families: tuple[str, ...], vectors: Vectors, steep: float) -> Matrix:
+    """The sums by family with the line of the captions' log odds."""
+    if steep <= 0.0:
+        return sums
+    made = sums.copy()
+    made[:, families.index(FEATURES[PLACE[ODDS]].family)] += points_of(vectors, steep)
+    return made
+
+
 def carried_on(boosted: Boosted, vectors: Vectors, steep: float) -> Boosted:
     """The terms with the line added to that of `caption_odds`, which has even bins then."""
     if steep <= 0.0:

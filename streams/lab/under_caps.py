@@ -55,7 +55,7 @@ def choose_cap(
     for cap in sorted({min(cap, most) for cap in CAPS}, reverse=True):
         capped = fit_capped(sums, labels, weights, cap)
         odds = capped.log_odds(sums)
-        worth = float(np.mean([_early_recall(labels[rows], odds[rows]) for rows in stages]))
+        worth = float(np.mean([early_recall(labels[rows], odds[rows]) for rows in stages]))
         if best is None or worth > best[0] + 0.002:
             best = worth, capped
     assert best is not None
@@ -109,7 +109,7 @@ def most_alone(base_rate: float, alone_at_most: float = ALONE_AT_MOST) -> float:
     return log(alone_at_most / (1.0 - alone_at_most)) - log(base_rate / (1.0 - base_rate))
 
 
-def _early_recall(labels: NDArray[np.int64], odds: NDArray[np.float64]) -> float:
+def early_recall(labels: NDArray[np.int64], odds: NDArray[np.float64]) -> float:
     """The mean share of abusive rows above each of the highest honest ones, down to a few per cent of them."""
     honest, abusive = np.sort(odds[labels == 0])[::-1], np.sort(odds[labels == 1])
     if not len(honest) or not len(abusive):

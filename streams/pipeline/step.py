@@ -78,7 +78,7 @@ def process(
     dead: list[DeadLetter] = []
     readers = Readers(captions, links)
     read = read_events(batch, origin, dead)
-    touched = _folded(readers.read(read), states, hashes, web, scorecard.read.of_facts)
+    touched = _folded(read.places, readers.read(read), states, hashes, web, scorecard.read.of_facts)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
@@ -216,21 +216,18 @@ def _scored(
 
 
 def _folded(
-    read: Iterable[ReadUpload], states: Mapping[str, bytes], hashes: KeyedHashes, web: WebLinks, of_facts: ReadsFacts
+    places: Mapping[str, Iterable[int]],
+    events: Sequence[ReadUpload],
+    states: Mapping[str, bytes],
+    hashes: KeyedHashes,
+    web: WebLinks,
+    of_facts: ReadsFacts,
 ) -> dict[str, Touched]:
     """Every account that an event touches, in the order they are met, with its events folded."""
-    by_account: dict[str, list[ReadUpload]] = {}
-    for one in read:
-        account = one[0][0].account.id
-        events = by_account.get(account)
-        if events is None:
-            by_account[account] = [one]
-        else:
-            events.append(one)
     touched: dict[str, Touched] = {}
-    for account, events in by_account.items():
+    for account, at in places.items():
         of = touched[account] = Touched(states.get(account), hashes, web, of_facts)
-        of.add(events)
+        of.add(map(events.__getitem__, at))
     return touched
 
 

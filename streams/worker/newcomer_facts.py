@@ -1,7 +1,7 @@
 """Makes the hot facts of newcomers: the risk of accounts that upload for the first time soon after their creation.
 
 They follow from the scorecard alone. The owner of one partition publishes them, once a day of event time. A scorecard that
-does not see enough risk in newcomers takes back what an earlier one told.
+does not see enough risk in newcomers, or none beyond the base rate, takes back what an earlier one told.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class NewcomerRecords:
 
     def __init__(self, crowd: Crowd, scorecard: Scorecard) -> None:
         self._crowd = crowd
+        self._base_rate = scorecard.base_rate
         self._risks = newcomer_risks(scorecard)
         self._told: int | None = None
         """The day of the last records, while the partition is this worker's."""
@@ -43,6 +44,6 @@ class NewcomerRecords:
     def _record(self, seconds: int, risk: float, today: int) -> Record:
         name = newcomer_name(seconds)
         key = encode_hot_key(HotKind.NEWCOMER, name)
-        if risk < LEAST_RISK:
+        if risk < LEAST_RISK or risk <= self._base_rate:
             return key, None
         return key, encode_hot_fact(SharedFeature(HotKind.NEWCOMER, name, 0, 0, risk, today + LONGEST_DAYS - 1))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from small_fits import shrink_account_fits
 
 from streams.lab.boosting import MORE_ROUNDS, ROUNDS, Vectors, boost
-from streams.lab.held_out import held_out, sums_by_family, with_enough_rounds
+from streams.lab.held_out import WORTH, LossAndRecall, are_worth, held_out, sums_by_family, with_enough_rounds
 from streams.lab.under_caps import log_loss
 
 pytestmark = pytest.mark.long
@@ -30,14 +30,13 @@ def vectors(names: tuple[str, ...], matrix: NDArray[np.float64], labels: NDArray
 
 
 def sign_ups() -> Vectors:
-    """Every second abusive account uploads at once, which no honest one does; the others cannot be told apart."""
+    """Every second abusive account uploads at once, which no honest one does; the others often share a device."""
     rng = np.random.default_rng(1)
     labels = (np.arange(1_200) % 8 == 0).astype(np.int64)
     waited = rng.uniform(1.0, 100.0, len(labels))
     waited[(labels == 1) & (rng.uniform(size=len(labels)) < 0.5)] = 0.0
-    return vectors(
-        ("first_action_minutes", "age_days"), np.column_stack([waited, rng.uniform(size=len(labels))]), labels, 1
-    )
+    shared = 1.0 + (rng.uniform(size=len(labels)) < np.where(labels == 1, 0.3, 0.02))
+    return vectors(("first_action_minutes", "device_accounts"), np.column_stack([waited, shared]), labels, 1)
 
 
 def styles() -> Vectors:
@@ -58,6 +57,21 @@ def test_more_rounds_are_boosted_where_one_feature_tells_many_accounts_for_certa
 
 def test_few_rounds_are_boosted_where_more_of_them_learn_families_by_heart() -> None:
     assert with_enough_rounds(styles(), 1, lambda done: None).rounds == ROUNDS
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        (LossAndRecall(0.2 * WORTH, 0.5), True),
+        (LossAndRecall(0.1, 0.6), True),
+        (LossAndRecall(0.2 * WORTH + 0.001, 0.6), False),
+        (LossAndRecall(0.1, 0.499), False),
+    ],
+)
+def test_more_rounds_are_kept_only_if_they_lower_the_loss_by_enough_and_rank_no_worse(
+    more: LossAndRecall, kept: bool
+) -> None:
+    assert are_worth(more, LossAndRecall(0.2, 0.5)) is kept
 
 
 def test_the_sums_of_a_row_are_those_of_terms_that_did_not_see_its_family() -> None:

@@ -195,3 +195,36 @@ def test_a_gate_holds_few_facts_of_newcomers() -> None:
 
     assert len(held) == len(held.newcomers) == MOST_AGES
     assert met_at(held, 0) == MetFact(0.7, f"newcomer:{newcomer_name(1)}", False)
+
+
+def test_devices_of_a_higher_risk_push_out_no_fact_of_newcomers_and_leave_none_out() -> None:
+    devices = [SharedFeature(HotKind.DEVICE, f"{n:016x}", 30, 0, 0.9, TODAY + 7) for n in range(6)]
+    early, late = HotFactTable(3), HotFactTable(3)
+
+    for fact in (newcomer(30), *devices):
+        early.put(fact, NOW_US)
+    for fact in (*devices, newcomer(30)):
+        late.put(fact, NOW_US)
+
+    for held in (early, late):
+        assert (len(held.devices), len(held.newcomers)) == (3, 1)
+        assert met_at(held, 0) == MetFact(0.5, f"newcomer:{newcomer_name(30)}", False)
+
+
+def test_facts_of_newcomers_leave_devices_their_room() -> None:
+    held = HotFactTable(2)
+    for fact in (*(newcomer(seconds, 0.9) for seconds in range(1, 8)), DEVICE, NETWORK):
+        held.put(fact, NOW_US)
+
+    assert (len(held.devices), len(held.networks), len(held.newcomers)) == (1, 1, 7)
+
+
+def test_a_fact_that_has_ended_hides_no_other() -> None:
+    last_day = replace(DEVICE, risk=0.99, expires_day=TODAY + 1)
+    later_us = (TODAY + 1) * DAY_US
+    created = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=later_us)
+    held = table(last_day, NETWORK, newcomer(30))
+
+    met = [held.met("d", network, created, later_us) for network in ("n", None)]
+
+    assert [fact.name for fact in met if fact is not None] == ["network:n", f"newcomer:{newcomer_name(30)}"]

@@ -210,6 +210,59 @@ def test_who_uploads_sooner_has_no_lower_risk() -> None:
     assert risks[0] == pytest.approx(probability(log_odds_of(0.02) + 0.1))
 
 
+def test_a_scorecard_that_trusts_who_uploads_at_once_holds_a_short_wait_against_nobody() -> None:
+    """As where honest accounts are created by their first upload, and an operator has written so into the scorecard."""
+    at_once = Term(("first_action_minutes",), "age", ((0.05, 0.5),), (-20_000, 50_000, 0, 0))
+    newborn = Term(("freshness",), "age", ((0.99999, 0.999999),), (0, 50_000, -20_000, 0))
+
+    for term in (at_once, newborn):
+        risks = newcomer_risks(made_of([term], base_rate=0.02, training_share=0.07))
+        assert max(risks.values()) < 0.02
+
+
+def test_a_wait_that_a_bound_is_not_at_is_looked_at() -> None:
+    trusted = Term(("first_action_minutes",), "age", ((0.2, 0.3),), (50_000, -20_000, 50_000, 0))
+
+    risks = newcomer_risks(made_of([trusted], base_rate=0.02, training_share=0.07))
+
+    assert risks[10] == 0.5
+    assert risks[30] < 0.02
+
+
+@pytest.mark.parametrize("cut", [1e-300, 1e300])
+def test_cuts_of_any_size_are_read(cut: float) -> None:
+    terms = [
+        Term((name,), "age", ((cut,),), (50_000, 0, 0)) for name in ("first_action_minutes", "age_days", "freshness")
+    ]
+
+    risks = newcomer_risks(made_of(terms, base_rate=0.02, training_share=0.07))
+
+    assert all(0.0 < risk <= 0.5 for risk in risks.values())
+
+
+def test_a_cap_of_one_on_age_ends_the_facts_up_to_a_base_rate_of_a_tenth() -> None:
+    capped = sign_ups(caps={"age": 1.0}, base_rate=0.1)
+
+    assert met_alone(capped, timedelta(0)) is None
+    assert max(newcomer_risks(capped).values()) < LEAST_RISK
+
+
+def test_where_much_is_abusive_a_newcomer_is_met_only_if_its_age_speaks_against_it() -> None:
+    much = {"base_rate": 0.4, "training_share": 0.4, "offset": 0.0, "alone_at_most": 0.9}
+    unaware = made_of([Term(("device_accounts",), "network", ((1.5,),), (0, 9_000, 0))], **much)
+
+    assert met_alone(unaware, timedelta(0)) is None
+    assert NewcomerRecords(opened(), unaware).changes([0])
+    assert all(value is None for _, value in NewcomerRecords(opened(), unaware).changes([0]))
+    assert met_alone(sign_ups(**much), timedelta(seconds=9)) == "deny"
+
+
+def opened() -> Crowd:
+    crowd = Crowd()
+    used(crowd, DEVICE, 1, 1)
+    return crowd
+
+
 def met_alone(card: Scorecard, age: timedelta) -> str | None:
     """The verdict of the default policy on the first upload of an account on a device that nobody shares."""
     crowd, table = Crowd(), HotFactTable()
