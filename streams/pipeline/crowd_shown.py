@@ -13,7 +13,7 @@ import numpy as np
 
 from streams.core.campaigns import Campaigns, ShownCampaigns
 from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, account_number, column_of
-from streams.pipeline.reading import ReadBatch
+from streams.pipeline.reading import EventBatch
 from streams.pipeline.touched import COLUMNS, Touched
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Joined(NamedTuple):
 def tell_crowd(
     crowd: Crowd,
     partition: int,
-    read: ReadBatch,
+    read: EventBatch,
     touched: Mapping[str, Touched],
     hosts: Mapping[str, int],
     campaigns: Campaigns | None,
@@ -84,7 +84,7 @@ def crowd_shown(touched: Mapping[str, Touched]) -> CrowdShown:
 
 def show_campaigns(
     campaigns: Campaigns,
-    read: ReadBatch,
+    read: EventBatch,
     touched: Mapping[str, Touched],
     shown: CrowdShown,
     hosts: Mapping[str, int],

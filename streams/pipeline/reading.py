@@ -33,7 +33,7 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBatch:
+class EventBatch:
     """The readable events of a batch, in order, and what later steps need of them.
 
     All of it is noted while an event is at hand: reading thousands of events a second time waits for memory. `places` has
@@ -56,7 +56,7 @@ class Readers(NamedTuple):
     captions: ReadsCaptions | None = None
     links: ReadsLinks | None = None
 
-    def read(self, batch: ReadBatch) -> list[ReadUpload]:
+    def read(self, batch: EventBatch) -> list[ReadUpload]:
         """Each event with the numbers of its caption and the log odds of its worst link, where they are read."""
         captions: list[CaptionNumbers | None] = [None] * len(batch.events)
         odds: list[int | None] = [None] * len(batch.events)
@@ -69,7 +69,7 @@ class Readers(NamedTuple):
         return list(zip(batch.events, captions, odds, strict=True))
 
 
-def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> ReadBatch:
+def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> EventBatch:
     """Every readable event; unreadable ones go to `dead`."""
     events: list[ReadEvent] = []
     by_account: dict[str, list[int]] = {}
@@ -114,7 +114,7 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
         else:
             places.append(place)
         place += 1
-    return ReadBatch(events, by_account, uploads, times, accounts, (with_text, texts), (with_link, linking))
+    return EventBatch(events, by_account, uploads, times, accounts, (with_text, texts), (with_link, linking))
 
 
 def read_again(account: str, batch: Sequence[Record], readers: Readers) -> Iterator[ReadUpload]:
