@@ -5,16 +5,16 @@ A batch of many uploads is noted as columns, which costs less; of few uploads ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain, repeat
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from streams.core.campaigns import Campaigns, ShownCampaigns, Upload
+from streams.core.campaigns import Campaigns, ShownCampaigns
 from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, account_number, column_of
-from streams.pipeline.reading import uploads_of
-from streams.pipeline.touched import COLUMNS, ReadEvent, Touched
+from streams.pipeline.reading import EventBatch
+from streams.pipeline.touched import COLUMNS, Touched
 
 T = TypeVar("T")
 _WIDTH: Final = 1 + len(COLUMNS)
@@ -47,7 +47,7 @@ class Joined(NamedTuple):
 def tell_crowd(
     crowd: Crowd,
     partition: int,
-    read: Iterable[ReadEvent],
+    read: EventBatch,
     touched: Mapping[str, Touched],
     hosts: Mapping[str, int],
     campaigns: Campaigns | None,
@@ -55,11 +55,11 @@ def tell_crowd(
 ) -> None:
     """Count what the accounts of a batch of the partition showed, and group it into campaigns.
 
-    `read` holds the events of the batch, `hosts` the number of each link host. `campaigns` and `backfill` are of this
+    `read` is the batch, `hosts` has the number of each link host. `campaigns` and `backfill` are of this
     crowd.
     """
     shown = crowd_shown(touched)
-    joined = None if campaigns is None else show_campaigns(campaigns, uploads_of(read), touched, shown, hosts)
+    joined = None if campaigns is None else show_campaigns(campaigns, read, touched, shown, hosts)
     if backfill is not None:
         backfill.remember(shown.accounts, shown.numbers)
     note_shown(crowd, partition, shown, joined)
@@ -84,7 +84,7 @@ def crowd_shown(touched: Mapping[str, Touched]) -> CrowdShown:
 
 def show_campaigns(
     campaigns: Campaigns,
-    uploads: Sequence[tuple[str, Upload]],
+    read: EventBatch,
     touched: Mapping[str, Touched],
     shown: CrowdShown,
     hosts: Mapping[str, int],
@@ -101,10 +101,10 @@ def show_campaigns(
         popular.note(linked[place], shown.owners[place], at_us, shown.established[place])
     firm = {account for account in shown.accounts if touched[account].is_established} if any(shown.established) else ()
     return Joined(
-        [account_number(account) for account, _ in uploads],
-        campaigns.read([upload for _, upload in uploads], hosts, firm),
-        [at_us for _, (_, at_us) in uploads],
-        [account in firm for account, _ in uploads] if firm else [False] * len(uploads),
+        read.accounts,
+        campaigns.read(read.uploads, read.times, hosts, firm),
+        read.times,
+        [event.account.id in firm for event in read.uploads] if firm else [False] * len(read.uploads),
     )
 
 

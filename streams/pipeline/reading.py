@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from gate.core.event import Attempted
-from streams.core.campaigns import Upload
+from streams.core.crowd import account_number
 from streams.core.events import Unreadable, read_record
 from streams.core.fold import REFUSALS
 from streams.core.models.link_odds import ReadsLinks, UploadLinks
@@ -31,27 +32,56 @@ class Record(NamedTuple):
     timestamp_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """The readable events of a batch, in order, and what later steps need of them.
+
+    All of it is noted while an event is at hand: reading thousands of events a second time waits for memory. `places` has
+    the places of each account's events. `uploads` are the attempts that were let in, with their `times` (µs) and the
+    32-bit numbers of their accounts. `texts` and `links` are those of uploads that have any, with their places.
+    """
+
+    events: list[ReadEvent]
+    places: dict[str, list[int]]
+    uploads: list[Attempted]
+    times: list[int]
+    accounts: list[int]
+    texts: tuple[list[int], list[str]]
+    links: tuple[list[int], list[UploadLinks]]
+
+
 class Readers(NamedTuple):
     """The readers of captions and links of a whole batch; None where accounts keep no such facts."""
 
     captions: ReadsCaptions | None = None
     links: ReadsLinks | None = None
 
-    def read(self, read: Sequence[ReadEvent]) -> Iterator[ReadUpload]:
+    def read(self, batch: EventBatch) -> list[ReadUpload]:
         """Each event with the numbers of its caption and the log odds of its worst link, where they are read."""
-        captions: list[CaptionNumbers | None] = [None] * len(read)
-        odds: list[int | None] = [None] * len(read)
-        if self.captions is not None:
-            _put(captions, *_caption_numbers(read, self.captions))
-        if self.links is not None:
-            _put(odds, *_link_odds(read, self.links))
-        return zip(read, captions, odds, strict=True)
+        captions: list[CaptionNumbers | None] = [None] * len(batch.events)
+        odds: list[int | None] = [None] * len(batch.events)
+        places, texts = batch.texts
+        if self.captions is not None and texts:
+            _put(captions, places, self.captions.read(texts))
+        places, links = batch.links
+        if self.links is not None and links:
+            _put(odds, places, self.links.read(links))
+        return list(zip(batch.events, captions, odds, strict=True))
 
 
-def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> list[ReadEvent]:
-    """Every readable event, in order; unreadable ones go to `dead`."""
-    read: list[ReadEvent] = []
+def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> EventBatch:
+    """Every readable event; unreadable ones go to `dead`."""
+    events: list[ReadEvent] = []
+    by_account: dict[str, list[int]] = {}
+    uploads: list[Attempted] = []
+    times: list[int] = []
+    accounts: list[int] = []
+    with_text: list[int] = []
+    texts: list[str] = []
+    with_link: list[int] = []
+    linking: list[UploadLinks] = []
     made = tuple.__new__  # a named tuple's own constructor takes longer
+    place = 0
     for offset, key, value, headers, timestamp_ms in batch:
         try:
             event, at_us, unknown_fields, dropped = read_record(key, value, headers, timestamp_ms)
@@ -59,13 +89,32 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
             kept = (value or b"")[:MAX_KEPT_BYTES]
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
+        account = event.account.id
         is_attempt, upload = False, None
         if isinstance(event, Attempted):
             is_attempt = True
             if event.decision is None or event.decision not in REFUSALS:
                 upload = event
-        read.append(made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt, upload)))
-    return read
+                uploads.append(event)
+                times.append(at_us)
+                accounts.append(account_number(account))
+                text, links = event.text, event.links
+                if text:
+                    with_text.append(place)
+                    texts.append(text)
+                if links or (text and may_hold_link(text)):
+                    with_link.append(place)
+                    linking.append(UploadLinks(links, text))
+        events.append(
+            made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt, upload))
+        )
+        places = by_account.get(account)
+        if places is None:
+            by_account[account] = [place]
+        else:
+            places.append(place)
+        place += 1
+    return EventBatch(events, by_account, uploads, times, accounts, (with_text, texts), (with_link, linking))
 
 
 def read_again(account: str, batch: Sequence[Record], readers: Readers) -> Iterator[ReadUpload]:
@@ -76,37 +125,6 @@ def read_again(account: str, batch: Sequence[Record], readers: Readers) -> Itera
             yield from readers.read(read_events([record], ("", 0), []))
 
 
-def uploads_of(read: Iterable[ReadEvent]) -> list[tuple[str, Upload]]:
-    """The uploads that were let in, each with its account."""
-    return [(upload.account.id, (upload, at_us)) for _, at_us, _, _, _, _, _, upload in read if upload is not None]
-
-
 def _put(whole: list[T], places: Sequence[int], values: Sequence[T]) -> None:
     for place, value in zip(places, values, strict=True):
         whole[place] = value
-
-
-def _caption_numbers(
-    read: Sequence[ReadEvent], captions: ReadsCaptions
-) -> tuple[list[int], Sequence[CaptionNumbers | None]]:
-    """The numbers of the captions of uploads that were let in, behind their places among the events."""
-    places: list[int] = []
-    texts: list[str] = []
-    for place, one in enumerate(read):
-        upload = one[-1]
-        if upload is not None and upload.text:
-            places.append(place)
-            texts.append(upload.text)
-    return places, captions.read(texts) if texts else []
-
-
-def _link_odds(read: Sequence[ReadEvent], links: ReadsLinks) -> tuple[list[int], Sequence[int | None]]:
-    """The log odds of the worst links of uploads that were let in, behind their places among the events."""
-    places: list[int] = []
-    uploads: list[UploadLinks] = []
-    for place, one in enumerate(read):
-        upload = one[-1]
-        if upload is not None and (upload.links or (upload.text and may_hold_link(upload.text))):
-            places.append(place)
-            uploads.append(UploadLinks(upload.links, upload.text))
-    return places, links.read(uploads) if uploads else []

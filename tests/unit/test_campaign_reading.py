@@ -42,12 +42,12 @@ class Worker:
         self.campaigns = Campaigns(self.crowd, ALPHABET, capacity=1 << 10)
 
     def shows(self, event: Attempted) -> tuple[Feature, ...]:
-        return of_uploads(self.campaigns.read([(event, NOW_US)]), 1)[0]
+        return of_uploads(self.campaigns.read([event], [NOW_US]), 1)[0]
 
     def show(self, event: Attempted, accounts: Sequence[int], at_us: int = NOW_US, partition: int = 0) -> Feature:
         """The only campaign of the upload, which these accounts show."""
         for account in accounts:
-            shown = self.campaigns.read([(event, at_us)])
+            shown = self.campaigns.read([event], [at_us])
             ((feature,),) = of_uploads(shown, 1)
             self.crowd.note(partition, *feature, account, at_us)
             self.campaigns.look([account], shown)
@@ -94,7 +94,7 @@ def test_on_a_popular_host_a_link_is_told_by_its_page_and_on_others_by_its_shape
         worker.crowd.note(0, HOST, 5, account, NOW_US, established=True)
 
     def shown(link: str) -> tuple[Feature, ...]:
-        return of_uploads(worker.campaigns.read([(upload(links=(link,)), NOW_US)], hosts), 1)[0]
+        return of_uploads(worker.campaigns.read([upload(links=(link,))], [NOW_US], hosts), 1)[0]
 
     assert shown("https://other.example/a/1") == ((LINK_CAMPAIGN, number_of("other.example/a/*")),)
     assert shown("https://popular.example/a/1?x=abcdef") == ((LINK_CAMPAIGN, number_of("popular.example/a/1")),)
@@ -186,10 +186,10 @@ def test_an_upload_that_cannot_be_read_shows_no_campaign_and_costs_no_other_its_
     worker = Worker()
     broken = upload(sha256=SHA, links=(None,))  # type: ignore[arg-type]
 
-    shown = worker.campaigns.read([(upload(sha256=SHA), NOW_US), (broken, NOW_US), (upload(text=TEXT), NOW_US)])
+    shown = worker.campaigns.read([upload(sha256=SHA), broken, upload(text=TEXT)], [NOW_US] * 3)
 
     assert [len(features) for features in of_uploads(shown, 3)] == [1, 0, 1]
-    assert not list(each(worker.campaigns.read([])))
+    assert not list(each(worker.campaigns.read([], [])))
 
 
 def test_all_links_of_an_upload_are_shown_when_it_was_whatever_its_neighbours_show() -> None:
@@ -197,7 +197,7 @@ def test_all_links_of_an_upload_are_shown_when_it_was_whatever_its_neighbours_sh
     links = ("https://one.example/a/1", "https://two.example/b/2")
 
     for account in range(4):
-        shown = worker.campaigns.read([(upload(links=links), NOW_US), (upload(), NOW_US + 60 * MINUTE_US)])
+        shown = worker.campaigns.read([upload(links=links), upload()], [NOW_US, NOW_US + 60 * MINUTE_US])
         for _, feature in each(shown):
             worker.crowd.note(0, *feature, account, NOW_US)
         worker.campaigns.look([account, 9], shown)

@@ -49,7 +49,7 @@ class Worker:
 
     def batch(self, partition: int, *shown: tuple[str, Attempted], day: int = 0, established: bool = False) -> None:
         at_us = AT_US + day * DAY_US
-        found = self.campaigns.read([(event, at_us) for _, event in shown])
+        found = self.campaigns.read([event for _, event in shown], [at_us] * len(shown))
         accounts = [account_number(account) for account, _ in shown]
         told = [(accounts[place], {feature: at_us}, established) for place, feature in each(found)]
         self.crowd.note_batch(partition, columns_of(told))

@@ -16,7 +16,7 @@ taken as they fill; 40 MB for marks of captions; 40 MB for popular hosts; 70 MB 
 """
 
 from streams.core.campaigns.campaign import CampaignKind, Feature, campaign_id, parsed_id
-from streams.core.campaigns.campaigns import Campaigns, Upload, key_of
+from streams.core.campaigns.campaigns import Campaigns, key_of
 from streams.core.campaigns.groups import ShownCampaigns
 from streams.core.campaigns.known import NO_CAMPAIGNS, VISIBLE, Membership
 
@@ -28,7 +28,6 @@ __all__ = [
     "Feature",
     "Membership",
     "ShownCampaigns",
-    "Upload",
     "campaign_id",
     "key_of",
     "parsed_id",

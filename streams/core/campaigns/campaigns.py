@@ -38,9 +38,6 @@ from streams.core.weblinks import host, link_path
 MAX_PARTITION: Final = 0xFFFF
 _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 
-Upload = tuple[Attempted, int]
-"""An upload that was let in, and its time in µs."""
-
 
 class Campaigns:
     """The campaigns of all partitions as one worker knows them. Mutable, used by the crowd's one thread."""
@@ -58,46 +55,50 @@ class Campaigns:
         """The last time and an example of each campaign since the last look, by kind and number."""
 
     def read(
-        self, uploads: Sequence[Upload], hosts: Mapping[str, int] = _NO_HOSTS, established: Collection[str] = ()
+        self,
+        uploads: Sequence[Attempted],
+        times: Sequence[int],
+        hosts: Mapping[str, int] = _NO_HOSTS,
+        established: Collection[str] = (),
     ) -> ShownCampaigns:
         """The campaigns that uploads show, which most are alone in. All are remembered.
 
-        `hosts` has the number of each link host, as the crowd counts it; without it no host is popular. `established`
-        are those of the accounts that are. The caller notes the campaigns in the crowd and calls `look`. An upload that
-        cannot be read shows none.
+        The uploads were let in, at these times (µs). `hosts` has the number of each link host, as the crowd counts it;
+        without it no host is popular. `established` are those of the accounts that are. The caller notes the campaigns
+        in the crowd and calls `look`. An upload that cannot be read shows none.
         """
         try:
-            return self._read(uploads, hosts, established)
+            return self._read(uploads, times, hosts, established)
         except Exception:  # an error that one upload causes must not stop its partition
             if len(uploads) == 1:
                 return no_campaigns()
-            return together([self.read([upload], hosts, established) for upload in uploads])
+            each = zip(uploads, times, strict=True)
+            return together([self.read([upload], [at_us], hosts, established) for upload, at_us in each])
 
     def _read(
-        self, uploads: Sequence[Upload], hosts: Mapping[str, int], established: Collection[str]
+        self, uploads: Sequence[Attempted], times: Sequence[int], hosts: Mapping[str, int], established: Collection[str]
     ) -> ShownCampaigns:
         shown = no_campaigns()
         linking: list[int] = []
         written_at: list[int] = []
         medias: list[Media | None] = []
-        for place, (event, _) in enumerate(uploads):
+        for place, event in enumerate(uploads):
             medias.append(event.media)
             if event.links:
                 linking.append(place)
             if event.text and len(event.text) >= LEAST_GRAMS:
                 written_at.append(place)
-        times = [at_us for _, at_us in uploads]
         examples: dict[int, list[str | Marks]] = {kind: [] for kind in shown}
         self._contents(medias, shown[PICTURE_CAMPAIGN], examples[PICTURE_CAMPAIGN])
-        captions = marks_of([uploads[place][0].text or "" for place in written_at], self._alphabet)
+        captions = marks_of([uploads[place].text or "" for place in written_at], self._alphabet)
         for place, marks in zip(written_at, captions, strict=True):
             if marks:
                 group = self._known.resolved((TEXT_CAMPAIGN, self._captions.group(marks)))[1]
                 _add(shown[TEXT_CAMPAIGN], group, place)
                 examples[TEXT_CAMPAIGN].append(marks)
         for place in linking:
-            event, at_us = uploads[place]
-            for group in dict.fromkeys(self._links(event, at_us, hosts, event.account.id in established)):
+            event = uploads[place]
+            for group in dict.fromkeys(self._links(event, times[place], hosts, event.account.id in established)):
                 _add(shown[LINK_CAMPAIGN], group, place)
                 examples[LINK_CAMPAIGN].append(f"{group:016x}")
         self._remember(shown, examples, times)

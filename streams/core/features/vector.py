@@ -3,14 +3,18 @@
 Each family of features has a file, which lists what its numbers mean and reads them. A scorecard weighs features by
 their names; it caps the evidence of a family. A vector is a tuple of floats in the order of `FEATURES`. A feature is
 added in its family's file; a family also has a line in
-`_FAMILY_FILES` and in `vector_reader`.
+`_FAMILY_FILES` and in `_facts_reader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
+from struct import Struct
 from types import MappingProxyType
 from typing import Final, Protocol
+
+import numpy as np
 
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
@@ -30,9 +34,14 @@ from streams.core.features import (
     tempo,
     text,
 )
+from streams.core.features.fact_features import FactFeatures, Sharing
 from streams.core.features.feature import UNKNOWN, Feature
+from streams.core.features.feature_columns import FeatureColumns, packed_rows
+from streams.core.features.times import last_evidence_us
 
 ReadsFamily = Callable[[Facts, Surroundings, int], tuple[float, ...]]
+ReadsSharing = Callable[[Sharing, Surroundings, int], tuple[float, ...]]
+"""The reader of a family that looks at what an account shares, and at few of its facts."""
 
 
 class Family(Protocol):
@@ -43,6 +52,16 @@ class Family(Protocol):
 
     @property
     def read(self) -> ReadsFamily: ...
+
+
+class SharedFamily(Protocol):
+    """A family's file whose features are read with what an account shares."""
+
+    @property
+    def FEATURES(self) -> tuple[Feature, ...]: ...
+
+    @property
+    def read(self) -> ReadsSharing: ...
 
 
 _FAMILY_FILES: Final[tuple[Family, ...]] = (
@@ -91,40 +110,106 @@ def vector_of(facts: Facts, around: Surroundings) -> list[float]:
     return _read_all(facts, around)
 
 
-ReadsVector = Callable[[Facts, Surroundings], list[float]]
+class VectorReader:
+    """Reads vectors for those who look at the features `names` only. Others are unknown, but for those that are
+    read with the surroundings anyway.
 
-
-def vector_reader(names: Collection[str]) -> ReadsVector:
-    """Reads vectors for those who look at the features `names` only.
-
-    Families without one of them are unknown, and so may be others where they would cost much.
+    `of_facts` reads what facts alone give, while they are at hand; `whole` and `columns` read the rest.
     """
-    (
-        read_history, read_tempo, read_age, read_sameness, read_network, read_crowd,
-        read_links, read_text, read_reports, read_challenge, read_fields,
-        read_campaign, read_captions, read_style,
-    ) = (_read_of(family, names) for family in _FAMILY_FILES)  # fmt: skip
 
-    def read(facts: Facts, around: Surroundings) -> list[float]:
+    def __init__(self, names: Collection[str]) -> None:
+        wanted = sorted(PLACE[name] for name in names)
+        shared = {*range(_PLACES.start, _PLACES.stop), *range(_CAMPAIGNS.start, _CAMPAIGNS.stop)}
+        self._of_facts = tuple(place for place in wanted if place not in shared)
+        self._of_shared = tuple(place for place in wanted if place in shared)
+        self._row = Struct(f"{len(self._of_facts)}d")
+        self.of_facts = _facts_reader(names, self._of_facts, self._row.pack)
+        self._readers = tuple(_shared(family, names) for family in _SHARED)
+
+    def whole(self, given: FactFeatures, around: Surroundings) -> list[float]:
+        """The vector of an account with these surroundings."""
+        vector = [UNKNOWN] * len(FEATURES)
+        for place, value in zip(self._of_facts, self._row.unpack(given.row), strict=True):
+            vector[place] = value
+        network_values, crowd_values, campaign_values = [read(given, around, given.latest_us) for read in self._readers]
+        vector[_PLACES] = *network_values, *crowd_values
+        vector[_CAMPAIGNS] = campaign_values
+        return vector
+
+    def columns(self, given: Sequence[FactFeatures], arounds: Iterable[Surroundings]) -> FeatureColumns:
+        """The features of many accounts, one at least, with their surroundings."""
+        of_facts = np.frombuffer(b"".join([one.row for one in given])).reshape(len(given), -1)
+        read_network, read_crowd, read_campaign = self._readers
+        shared = packed_rows(
+            (
+                (*read_network(one, around, now_us), *read_crowd(one, around, now_us), *read_campaign(one, around, now_us))
+                for one, around, now_us in zip(given, arounds, [one.latest_us for one in given], strict=True)
+            ),
+            len(_ALL_SHARED),
+        )  # fmt: skip
+        kept = [_ALL_SHARED.index(place) for place in self._of_shared]
+        return FeatureColumns((*self._of_facts, *self._of_shared), np.concatenate((of_facts.T, shared.T[kept])))
+
+    def __call__(self, facts: Facts, around: Surroundings) -> list[float]:
+        """The vector of an account with these surroundings."""
+        return self.whole(self.of_facts(facts), around)
+
+
+def _facts_reader(
+    names: Collection[str], places: Sequence[int], pack: Callable[..., bytes]
+) -> Callable[[Facts], FactFeatures]:
+    # a getter of one item would give that item, and no row
+    row = itemgetter(*places) if len(places) > 1 else lambda vector: [vector[place] for place in places]
+    (
+        read_history, read_tempo, read_age, read_sameness, read_links, read_text, read_reports, read_challenge,
+        read_fields, read_captions, read_style,
+    ) = (_read_of(family, names) for family in _FAMILY_FILES if family not in _SHARED)  # fmt: skip
+
+    def read(facts: Facts) -> FactFeatures:
         now_us = facts.latest_us
-        return [  # each call has a place of its own, which the interpreter makes quicker than a loop over them
-            *read_history(facts, around, now_us),
-            *read_tempo(facts, around, now_us),
-            *read_age(facts, around, now_us),
-            *read_sameness(facts, around, now_us),
-            *read_network(facts, around, now_us),
-            *read_crowd(facts, around, now_us),
-            *read_links(facts, around, now_us),
-            *read_text(facts, around, now_us),
-            *read_reports(facts, around, now_us),
-            *read_challenge(facts, around, now_us),
-            *read_fields(facts, around, now_us),
-            *read_campaign(facts, around, now_us),
-            *read_captions(facts, around, now_us),
-            *read_style(facts, around, now_us),
+        vector = [  # each call has a place of its own, which the interpreter makes quicker than a loop over them
+            *read_history(facts, _NOBODY, now_us),
+            *read_tempo(facts, _NOBODY, now_us),
+            *read_age(facts, _NOBODY, now_us),
+            *read_sameness(facts, _NOBODY, now_us),
+            *_NO_PLACES,
+            *read_links(facts, _NOBODY, now_us),
+            *read_text(facts, _NOBODY, now_us),
+            *read_reports(facts, _NOBODY, now_us),
+            *read_challenge(facts, _NOBODY, now_us),
+            *read_fields(facts, _NOBODY, now_us),
+            *_NO_CAMPAIGNS,
+            *read_captions(facts, _NOBODY, now_us),
+            *read_style(facts, _NOBODY, now_us),
         ]
+        return FactFeatures(
+            pack(*row(vector)), last_evidence_us(facts), facts.offset, now_us, facts.uploads, facts.created_us,
+            facts.host_repeats, facts.suspicion, facts.networks, facts.devices, facts.content, facts.host,
+        )  # fmt: skip
 
     return read
+
+
+def _slice_of(*families: Family) -> slice:
+    """The places of families that stand side by side."""
+    names = [feature.name for family in families for feature in family.FEATURES]
+    return slice(PLACE[names[0]], PLACE[names[-1]] + 1)
+
+
+_SHARED: Final = (network, crowd, campaign)
+_PLACES: Final = _slice_of(network, crowd)
+_CAMPAIGNS: Final = _slice_of(campaign)
+_NO_PLACES: Final = (UNKNOWN,) * (_PLACES.stop - _PLACES.start)
+_NO_CAMPAIGNS: Final = (UNKNOWN,) * (_CAMPAIGNS.stop - _CAMPAIGNS.start)
+_ALL_SHARED: Final = (*range(_PLACES.start, _PLACES.stop), *range(_CAMPAIGNS.start, _CAMPAIGNS.stop))
+_NOBODY: Final = Surroundings()
+
+
+def _shared(family: SharedFamily, names: Collection[str]) -> ReadsSharing:
+    if any(feature.name in names for feature in family.FEATURES):
+        return family.read
+    unknown = (UNKNOWN,) * len(family.FEATURES)
+    return lambda given, around, now_us: unknown
 
 
 def _read_of(family: Family, names: Collection[str]) -> ReadsFamily:
@@ -140,4 +225,4 @@ def named(vector: Sequence[float]) -> dict[str, float]:
     return {feature.name: value for feature, value in zip(FEATURES, vector, strict=True)}
 
 
-_read_all: Final = vector_reader(PLACE)
+_read_all: Final = VectorReader(PLACE)
