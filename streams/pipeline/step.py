@@ -14,14 +14,16 @@ from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
+
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
-from streams.core.crowd import MANY, Backfill, Crowd, Surroundings, account_number
+from streams.core.crowd import HOST, MANY, Backfill, Crowd, ManySurroundings, Surroundings, account_number
 from streams.core.events import Fault
 from streams.core.facts import unpack
-from streams.core.features import FactFeatures, Located, recent, recent_of
+from streams.core.features import FactFeatures, FeatureColumns, Located, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
@@ -118,22 +120,22 @@ def surroundings(crowd: Crowd, facts: Located, account: str = "", campaigns: Cam
 
 
 def surroundings_of(
-    crowd: Crowd, accounts: Mapping[str, Located], campaigns: Campaigns | None = None
-) -> list[Surroundings]:
-    """The `surroundings` of each account."""
-    if len(accounts) < MANY:
-        return [surroundings(crowd, facts, account, campaigns) for account, facts in accounts.items()]
+    crowd: Crowd, accounts: Mapping[str, FactFeatures], campaigns: Campaigns | None = None
+) -> ManySurroundings:
+    """The `surroundings` of each account, one at least."""
     networks, devices, contents, hosts, latest_us = zip(*map(_places_of, accounts.values()), strict=True)
     around = crowd.around_batch(recent_of(networks, latest_us), recent_of(devices, latest_us), contents, hosts)
     if campaigns is None:
         return around
-    members = campaigns.among(map(account_number, accounts))
-    return [
-        _in_campaigns(one, account, host, campaigns)
-        if one.link_accounts > 2 or (members and account_number(account) in members)  # few are
-        else one
-        for one, account, host in zip(around, accounts, hosts, strict=True)
-    ]
+    for place in np.flatnonzero(around.accounts[HOST] > 2).tolist():
+        if campaigns.popular.has_host(hosts[place]):
+            around.on_popular_host(place)
+    numbers = list(map(account_number, accounts)) if campaigns.has_members else []
+    members = campaigns.among(numbers)
+    for place in [place for place, number in enumerate(numbers) if number in members] if members else ():
+        if any(belongs := campaigns.of(numbers[place])):
+            around.campaigns[place] = belongs
+    return around
 
 
 _places_of = attrgetter("networks", "devices", "content", "host", "latest_us")
@@ -163,10 +165,17 @@ class Scoring(NamedTuple):
     def all(self, accounts: Mapping[str, FactFeatures]) -> list[EncodedScore]:
         """The score of each account from its features, in their order. Raises what those of one account raise."""
         stamped, read, each = self.stamped, self.scorecard.read, [*accounts.values()]
-        around = surroundings_of(self.crowd, accounts, self.campaigns)
+        vectors: Iterable[Sequence[float]] | FeatureColumns
+        if len(each) < MANY:
+            vectors = [
+                read.whole(features, surroundings(self.crowd, features, account, self.campaigns))
+                for account, features in accounts.items()
+            ]
+        else:
+            vectors = read.columns(each, surroundings_of(self.crowd, accounts, self.campaigns))
         scores = self.scorecard.score_batch(
             list(accounts),
-            read.columns(each, around) if len(each) >= MANY else map(read.whole, each, around),
+            vectors,
             [features.evidence_us for features in each],
             self.now_us,
             [stamped(account, features.offset) for account, features in accounts.items()],

@@ -21,6 +21,7 @@ from streams.core.scorecard import Scorecard, log_odds_of, matrix_of, probabilit
 from streams.core.scorecard.many import Batched
 from streams.files.scorecard_text import scorecard_text
 from streams.files.scorecards import load_scorecard, parse_scorecard
+from tests.columns import many_surroundings
 from tests.scorecards import scorecards, vectors
 
 STAMP = Stamp("epoch", 9)
@@ -87,7 +88,7 @@ def test_accounts_whose_facts_were_let_go_have_the_scores_of_their_whole_vectors
 
     expected = [scored(card, vector_of(one, surroundings)) for one, surroundings in zip(facts, around, strict=True)]
 
-    assert card.score_batch(names, card.read.columns(given_, around), times, 7, stamps) == expected
+    assert card.score_batch(names, card.read.columns(given_, many_surroundings(around)), times, 7, stamps) == expected
     assert card.score_batch(names, map(card.read.whole, given_, around), times, 7, stamps) == expected
 
 

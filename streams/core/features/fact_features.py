@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-import msgspec
+from streams.core.crowd import Surroundings
 
 
 class Sharing(Protocol):
     """The facts that features of surroundings are read with. Fields are those of `Facts`."""
 
-    uploads: int
-    created_us: int
-    host_repeats: int
-    suspicion: float
-    networks: bytes
-    devices: bytes
+    @property
+    def uploads(self) -> int: ...
+    @property
+    def created_us(self) -> int: ...
+    @property
+    def host_repeats(self) -> int: ...
+    @property
+    def suspicion(self) -> float: ...
+    @property
+    def networks(self) -> bytes: ...
+    @property
+    def devices(self) -> bytes: ...
 
 
 class Located(Protocol):
     """The facts that say what surrounds an account. Fields are those of `Facts`."""
 
-    latest_us: int
-    networks: bytes
-    devices: bytes
-    content: int
-    host: int
+    @property
+    def latest_us(self) -> int: ...
+    @property
+    def networks(self) -> bytes: ...
+    @property
+    def devices(self) -> bytes: ...
+    @property
+    def content(self) -> int: ...
+    @property
+    def host(self) -> int: ...
 
 
-class FactFeatures(msgspec.Struct, gc=False):
+ReadsSharing = Callable[[Sharing, Surroundings, int], tuple[float, ...]]
+"""The reader of a family that looks at what an account shares, and at few of its facts."""
+
+
+class FactFeatures(NamedTuple):
     """What an account is scored by, as of its last event.
 
     `row` holds the features that facts alone give, those that the scorecard looks at, as packed doubles: they take few

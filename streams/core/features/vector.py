@@ -8,7 +8,7 @@ added in its family's file; a family also has a line in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from struct import Struct
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from streams.core.crowd import Surroundings
+from streams.core.crowd import ManySurroundings, Surroundings
 from streams.core.facts import Facts
 from streams.core.features import (
     age,
@@ -34,14 +34,13 @@ from streams.core.features import (
     tempo,
     text,
 )
-from streams.core.features.fact_features import FactFeatures, Sharing
+from streams.core.features.fact_features import FactFeatures, ReadsSharing
 from streams.core.features.feature import UNKNOWN, Feature
-from streams.core.features.feature_columns import FeatureColumns, packed_rows
+from streams.core.features.feature_columns import FeatureColumns
+from streams.core.features.shared_columns import campaign_columns, crowd_columns, network_columns
 from streams.core.features.times import last_evidence_us
 
 ReadsFamily = Callable[[Facts, Surroundings, int], tuple[float, ...]]
-ReadsSharing = Callable[[Sharing, Surroundings, int], tuple[float, ...]]
-"""The reader of a family that looks at what an account shares, and at few of its facts."""
 
 
 class Family(Protocol):
@@ -121,6 +120,11 @@ class VectorReader:
         wanted = sorted(PLACE[name] for name in names)
         shared = {*range(_PLACES.start, _PLACES.stop), *range(_CAMPAIGNS.start, _CAMPAIGNS.stop)}
         self._of_facts = tuple(place for place in wanted if place not in shared)
+        self._columns = [
+            (columns, kept)
+            for family, columns in zip(_SHARED, _COLUMNS, strict=True)
+            if (kept := [number for number, one in enumerate(family.FEATURES) if one.name in names])
+        ]
         self._of_shared = tuple(place for place in wanted if place in shared)
         self._row = Struct(f"{len(self._of_facts)}d")
         self.of_facts = _facts_reader(names, self._of_facts, self._row.pack)
@@ -136,19 +140,11 @@ class VectorReader:
         vector[_CAMPAIGNS] = campaign_values
         return vector
 
-    def columns(self, given: Sequence[FactFeatures], arounds: Iterable[Surroundings]) -> FeatureColumns:
+    def columns(self, given: Sequence[FactFeatures], around: ManySurroundings) -> FeatureColumns:
         """The features of many accounts, one at least, with their surroundings."""
-        of_facts = np.frombuffer(b"".join([one.row for one in given])).reshape(len(given), -1)
-        read_network, read_crowd, read_campaign = self._readers
-        shared = packed_rows(
-            (
-                (*read_network(one, around, now_us), *read_crowd(one, around, now_us), *read_campaign(one, around, now_us))
-                for one, around, now_us in zip(given, arounds, [one.latest_us for one in given], strict=True)
-            ),
-            len(_ALL_SHARED),
-        )  # fmt: skip
-        kept = [_ALL_SHARED.index(place) for place in self._of_shared]
-        return FeatureColumns((*self._of_facts, *self._of_shared), np.concatenate((of_facts.T, shared.T[kept])))
+        of_facts = np.frombuffer(b"".join([one.row for one in given])).reshape(len(given), -1).T
+        shared = [read(given, around)[kept] for read, kept in self._columns]
+        return FeatureColumns((*self._of_facts, *self._of_shared), np.concatenate((of_facts, *shared)))
 
     def __call__(self, facts: Facts, around: Surroundings) -> list[float]:
         """The vector of an account with these surroundings."""
@@ -158,6 +154,7 @@ class VectorReader:
 def _facts_reader(
     names: Collection[str], places: Sequence[int], pack: Callable[..., bytes]
 ) -> Callable[[Facts], FactFeatures]:
+    made = tuple.__new__  # a named tuple's own constructor takes longer
     # a getter of one item would give that item, and no row
     row = itemgetter(*places) if len(places) > 1 else lambda vector: [vector[place] for place in places]
     (
@@ -182,10 +179,10 @@ def _facts_reader(
             *read_captions(facts, _NOBODY, now_us),
             *read_style(facts, _NOBODY, now_us),
         ]
-        return FactFeatures(
+        return made(FactFeatures, (
             pack(*row(vector)), last_evidence_us(facts), facts.offset, now_us, facts.uploads, facts.created_us,
             facts.host_repeats, facts.suspicion, facts.networks, facts.devices, facts.content, facts.host,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     return read
 
@@ -197,11 +194,11 @@ def _slice_of(*families: Family) -> slice:
 
 
 _SHARED: Final = (network, crowd, campaign)
+_COLUMNS: Final = (network_columns, crowd_columns, campaign_columns)
 _PLACES: Final = _slice_of(network, crowd)
 _CAMPAIGNS: Final = _slice_of(campaign)
 _NO_PLACES: Final = (UNKNOWN,) * (_PLACES.stop - _PLACES.start)
 _NO_CAMPAIGNS: Final = (UNKNOWN,) * (_CAMPAIGNS.stop - _CAMPAIGNS.start)
-_ALL_SHARED: Final = (*range(_PLACES.start, _PLACES.stop), *range(_CAMPAIGNS.start, _CAMPAIGNS.stop))
 _NOBODY: Final = Surroundings()
 
 
