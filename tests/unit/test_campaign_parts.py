@@ -224,8 +224,8 @@ def test_numbers_are_of_63_bits_never_0_and_the_same_on_every_worker() -> None:
 
 @pytest.mark.parametrize(
     "beside",
-    ["ab" * 16, "ab" * 15, "ab cd ef 01 23 45" + "a" * 40, " " + "ab" * 32, " " * 8 + "ab" * 28, "+" + "ab" * 32, "0x" + "ab" * 31,
-     "zz" * 32, "\u0661" * 64, "\ud800" * 32, "ab" * 7 + "\n\n" + "ab" * 24, "AB" * 32, "0" * 64, ""],
+    ["ab" * 16, "ab" * 15, "ab cd ef 01 23 45" + "a" * 40, " " + "ab" * 32, " " * 8 + "ab" * 28, "+" + "ab" * 32,
+     "0x" + "ab" * 31, "zz" * 32, "\u0661" * 64, "\ud800" * 32, "ab" * 7 + "\n\n" + "ab" * 24, "AB" * 32, "0" * 64, ""],
 )  # fmt: skip
 def test_hashes_have_the_number_of_each_one_whatever_is_with_them(beside: str) -> None:
     plain = [f"{n:064x}"[::-1] for n in range(1, 20)]
